@@ -1,0 +1,1 @@
+"""The rules of the domain as pure functions: no I/O, no clock, no randomness, no logging."""

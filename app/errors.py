@@ -1,0 +1,51 @@
+"""Every error we raise on purpose; the edges translate foreign errors into these."""
+
+from msgspec import Struct
+
+
+class FieldError(Struct, frozen=True, kw_only=True):
+    """What is wrong with one field of the input, and what to write instead."""
+
+    field: str
+    """Where, in JSON notation: `cron`, `target.url`, `[3].name`; empty for the whole input."""
+    message: str
+
+
+class AppError(Exception):
+    """Base of all errors raised on purpose; its message is fit for a client."""
+
+
+class InvalidInput(AppError):
+    """The input was understood but breaks a rule; `errors` names each field and its remedy."""
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors))
+        self.errors = errors
+
+
+class JobNotFound(AppError):
+    """No job has this id or name."""
+
+
+class ExecutionNotFound(AppError):
+    """No execution has this id."""
+
+
+class NameTaken(AppError):
+    """Another job already has this name."""
+
+
+class EditConflict(AppError):
+    """The job was edited by somebody else since the client read it (`If-Match`)."""
+
+
+class InvalidSettings(AppError):
+    """An environment variable has a value that cannot be used; the message names it."""
+
+
+class DatabaseUnavailable(AppError):
+    """Postgres cannot be reached, or gave up on a statement; trying again may help."""
+
+
+class SchemaOutdated(AppError):
+    """The database's schema is not the one this version needs; the message says what to run."""
