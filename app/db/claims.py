@@ -1,0 +1,163 @@
+"""The life of a claim in Postgres: look, extend, settle; and planning what psql left unplanned."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.core.claim import Claim, Execution, Misfire, MisfirePolicy, RetryPolicy, Settlement
+from app.core.outcome import Outcome
+from app.core.schedule import DstGap, DstOverlap, Schedule
+from app.db.database import Runner
+
+JSON = msgspec.json.Encoder()
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What one look found."""
+
+    claims: list[Claim]
+    wakeup_seconds: float | None
+    """Until the next job can be claimed; 0 or less: one is due but locked; None: none is planned,
+    or the batch was full."""
+    unplanned: bool
+    """Some job typed by hand has yet to be planned."""
+    database_now: datetime
+
+
+class Unplanned(Struct, frozen=True, kw_only=True):
+    """A job whose next run only cron arithmetic can tell."""
+
+    job_id: UUID
+    updated_at: datetime
+    schedule: Schedule
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The plan of such a job; applied only while `updated_at` is unchanged."""
+
+    job_id: UUID
+    updated_at: datetime
+    cron: str | None
+    timezone: str
+    every_seconds: float | None
+    next_run: datetime | None
+    plan_error: str | None
+
+
+class Closed(Struct, frozen=True, kw_only=True):
+    """What became of one settlement."""
+
+    job_id: UUID
+    settled: bool
+    held: bool
+    """The lease is still ours, but somebody's transaction has the row locked: settle again."""
+    wakeup_seconds: float | None
+    """Until the job is due again; None: it is not, or it is paused."""
+
+
+async def look(
+    session: Runner, *, limit: int, lease_seconds: float, kinds: Sequence[str], instance: str
+) -> Look:
+    """Claim up to `limit` due jobs of these kinds, and learn when to look again."""
+    rows = await session.fetch(
+        "claims.look", limit=limit, lease_seconds=lease_seconds, kinds=kinds, instance=instance
+    )
+    return Look(
+        claims=[claim(row) for row in rows if row["job_id"] is not None],
+        wakeup_seconds=rows[0]["wakeup_seconds"],
+        unplanned=rows[0]["unplanned"],
+        database_now=rows[0]["database_now"],
+    )
+
+
+async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> set[UUID]:
+    """Extend the leases; return the jobs whose lease is lost: another fence, or no such job."""
+    rows = await db.fetch(
+        "claims.extend",
+        job_ids=[one.job_id for one in held],
+        fences=[one.fence for one in held],
+        lease_seconds=lease_seconds,
+    )
+    return {row["job_id"] for row in rows}
+
+
+async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
+    """Close many claims in one statement; each takes effect only if its fence still holds."""
+    executions = [execution for one in settlements for execution in one.executions]
+    rows = await db.fetch(
+        "claims.settle",
+        settlements=JSON.encode(settlements).decode(),
+        executions=JSON.encode(executions).decode(),
+    )
+    return [Closed(**row) for row in rows]
+
+
+async def record_late(db: Runner, executions: Sequence[Execution]) -> None:
+    """Keep as evidence what came of executions that lost their lease."""
+    await db.fetch("claims.record_late", executions=JSON.encode(executions).decode())
+
+
+async def unplanned(db: Runner) -> list[Unplanned]:
+    """Return up to 100 jobs that have yet to be planned, longest waiting first."""
+    rows = await db.fetch("claims.unplanned")
+    return [
+        Unplanned(job_id=row["job_id"], updated_at=row["updated_at"], schedule=schedule(row))
+        for row in rows
+    ]
+
+
+async def plan(db: Runner, plans: Sequence[Plan]) -> None:
+    """Write the plans of jobs that nobody edited since they were read."""
+    await db.fetch("claims.plan", plans=JSON.encode(plans).decode())
+
+
+def schedule(row: dict[str, Any]) -> Schedule:
+    """Read the schedule out of a row that has its columns."""
+    return Schedule(
+        run_at=row["run_at"],
+        cron=row["cron"],
+        timezone=row["timezone"],
+        every_seconds=row["every_seconds"],
+        dst_gap=DstGap(row["dst_gap"]),
+        dst_overlap=DstOverlap(row["dst_overlap"]),
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+    )
+
+
+def claim(row: dict[str, Any]) -> Claim:
+    """Read a claim out of a row of the look."""
+    return Claim(
+        job_id=row["job_id"],
+        name=row["name"],
+        kind=row["kind"],
+        target=row["target"],
+        schedule=schedule(row),
+        max_runs=row["max_runs"],
+        retry=RetryPolicy(
+            max_attempts=row["max_attempts"],
+            backoff_seconds=row["backoff_seconds"],
+            backoff_max_seconds=row["backoff_max_seconds"],
+        ),
+        late=MisfirePolicy(
+            misfire=Misfire(row["misfire"]),
+            grace_seconds=row["misfire_grace_seconds"],
+            max_catchup=row["max_catchup"],
+        ),
+        timeout_seconds=row["timeout_seconds"],
+        next_run=row["next_run"],
+        scheduled_for=row["scheduled_for"],
+        resume_at=row["resume_at"],
+        attempt=row["attempt"],
+        fence=row["fence"],
+        execution_id=row["execution_id"],
+        claimed_at=row["claimed_at"],
+        last_outcome=row["last_outcome"] and Outcome(row["last_outcome"]),
+        last_finished_at=row["last_finished_at"],
+        consecutive_failures=row["consecutive_failures"],
+        runs=row["runs"],
+    )

@@ -1,0 +1,68 @@
+"""The connection pool, through which everything but the look speaks to Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import asyncpg
+
+from app.db.errors import translated
+from app.db.queries import query
+
+COMMAND_TIMEOUT_SECONDS = 15.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+
+class Runner(Protocol):
+    """What runs a named query: the pool, or a session of its own."""
+
+    async def fetch(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        """Run the query called `group.name` and return its rows."""
+        ...
+
+
+class Database:
+    """A pool of connections; each statement takes one for its own time only."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, url: str, *, application_name: str, max_connections: int = 10
+    ) -> AsyncIterator["Database"]:
+        """Open the pool and close it at the end.
+
+        Raises:
+            DatabaseUnavailable: nobody answers at `url`, or it lets us not in.
+        """
+        with translated():
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=max_connections,
+                timeout=CONNECT_TIMEOUT_SECONDS,
+                command_timeout=COMMAND_TIMEOUT_SECONDS,
+                server_settings={"application_name": application_name, "jit": "off"},
+            )
+        try:
+            yield cls(pool)
+        finally:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()  # a dead connection must not hold up the end
+
+    async def fetch(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        """Run the query called `group.name` and return its rows.
+
+        Raises:
+            AppError: see `app.db.errors.translated`.
+        """
+        statement = query(name)
+        with translated():
+            rows = await self.pool.fetch(statement.sql, *statement.arguments(arguments))
+        return [dict(row) for row in rows]

@@ -1,0 +1,52 @@
+"""Translates what asyncpg raises into our own errors, at the one edge that meets it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from app.errors import DatabaseUnavailable, FieldError, InvalidInput, NameTaken
+
+PASSING: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.TransactionRollbackError,  # class 40: deadlock, serialization
+    asyncpg.InsufficientResourcesError,  # class 53: disk full, too many connections
+    asyncpg.OperatorInterventionError,  # class 57: shutdown, cancelled statement
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
+    asyncpg.InvalidCachedStatementError,  # the schema changed under a prepared statement
+)
+"""Faults that pass by themselves: the statement may be tried again, on a new connection."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our errors for asyncpg's.
+
+    Raises:
+        NameTaken: the job's name belongs to another job.
+        InvalidInput: a constraint or trigger refused a row; names the column and the remedy.
+        DatabaseUnavailable: one of `PASSING`.
+    """
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "jobs_name":
+            raise
+        message = "another job already has this name"
+        raise NameTaken(message) from error
+    except (asyncpg.CheckViolationError, asyncpg.NotNullViolationError) as error:
+        raise InvalidInput(refused(error)) from error
+    except PASSING as error:
+        message = f"Postgres is not available: {str(error) or type(error).__name__}"
+        raise DatabaseUnavailable(message) from error
+
+
+def refused(error: asyncpg.PostgresError) -> FieldError:
+    """Say which column a row was refused for: our trigger names it, else the constraint does."""
+    column = error.column_name or (error.constraint_name or "").removeprefix("jobs_")
+    message = error.message.removeprefix(f"{column} ")
+    return FieldError(field=column, message=f"{message}. {error.hint}" if error.hint else message)

@@ -1,0 +1,91 @@
+"""A connection of its own that listens for notifications and carries the looks."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from app.db.database import CONNECT_TIMEOUT_SECONDS
+from app.db.errors import translated
+from app.db.queries import query
+
+CHANNEL = "tocsin_jobs"
+LOOK_TIMEOUT_SECONDS = 10.0
+# A peer that vanished without a word is found after about 10 + 3 x 3 s of silence.
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
+
+
+class Session:
+    """A listening connection. Never pooled, never in a transaction: both would mute it."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+
+    async def fetch(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        """Run the query called `group.name` and return its rows.
+
+        Raises:
+            AppError: see `app.db.errors.translated`.
+        """
+        statement = query(name)
+        with translated():
+            rows = await self.connection.fetch(statement.sql, *statement.arguments(arguments))
+        return [dict(row) for row in rows]
+
+
+@asynccontextmanager
+async def listening(
+    url: str, *, ring: Callable[[], None], application_name: str
+) -> AsyncIterator[Session]:
+    """Open a session that calls `ring` on every notification and when the connection is lost.
+
+    LISTEN has taken effect when this returns, so a look made afterwards misses nothing.
+
+    Raises:
+        DatabaseUnavailable: nobody answers at `url`, or LISTEN failed.
+    """
+    with translated():
+        connection = await asyncpg.connect(
+            url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=LOOK_TIMEOUT_SECONDS,
+            server_settings={
+                "application_name": application_name,
+                "idle_session_timeout": "0",
+                "jit": "off",
+                # The look is one statement made of index probes, whatever the number of rows:
+                # plan it once, and never by statistics of a table that was empty a minute ago.
+                "plan_cache_mode": "force_generic_plan",
+                "enable_seqscan": "off",
+            },
+        )
+    try:
+        with translated():
+            keep_alive(connection)
+            connection.add_termination_listener(lambda _: ring())
+            await connection.add_listener(CHANNEL, lambda *_: ring())
+        yield Session(connection)
+    finally:
+        try:
+            await connection.close(timeout=1.0)
+        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            connection.terminate()
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+
+
+def keep_alive(connection: asyncpg.Connection) -> None:
+    """Let the kernel find a half-open connection between two looks, where it can."""
+    # asyncpg offers no way to its socket; a test watches that this attribute stays.
+    transport = connection._transport  # noqa: SLF001
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        if hasattr(socket, option):  # macOS lacks some
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,66 @@
+"""Loads `db/queries/*.sql` into named statements; no SQL text stands in `app/`."""
+
+import re
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from msgspec import Struct
+
+HEADER = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """One statement, with `$n` for each of its `parameters` in their order."""
+
+    name: str
+    sql: str
+    parameters: tuple[str, ...]
+
+    def arguments(self, given: dict[str, Any]) -> list[Any]:
+        """Put the named arguments in the statement's order.
+
+        Raises:
+            TypeError: one is missing, or one too many is given.
+        """
+        if given.keys() != set(self.parameters):
+            message = f"{self.name} takes {sorted(self.parameters)}, not {sorted(given)}"
+            raise TypeError(message)
+        return [given[parameter] for parameter in self.parameters]
+
+
+def parsed(group: str, text: str) -> dict[str, Query]:
+    """Split a query file at its `-- name:` lines; each statement carries its name as a comment."""
+    queries = {}
+    _, *parts = HEADER.split(text)
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        statement = "\n".join(line for line in body.splitlines() if not line.startswith("--")).strip()
+        parameters = tuple(dict.fromkeys(PARAMETER.findall(statement)))
+        numbered = PARAMETER.sub(lambda found: f"${parameters.index(found[1]) + 1}", statement)  # noqa: B023 - used at once
+        queries[name] = Query(
+            name=f"{group}.{name}",
+            sql=f"/* {group}.{name} */ {numbered.removesuffix(';')}",
+            parameters=parameters,
+        )
+    return queries
+
+
+@lru_cache(maxsize=1)
+def all_queries() -> dict[str, Query]:
+    """Every statement, by `group.name`, where the group is its file's name."""
+    return {
+        query.name: query
+        for path in files("db").joinpath("queries").iterdir()
+        if path.name.endswith(".sql")
+        for query in parsed(path.name.removesuffix(".sql"), path.read_text("utf-8")).values()
+    }
+
+
+def query(name: str) -> Query:
+    """Return the statement called `group.name`.
+
+    Raises:
+        KeyError: there is none; a mistake in our own code.
+    """
+    return all_queries()[name]

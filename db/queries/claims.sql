@@ -1,0 +1,185 @@
+-- The life of a claim: look, extend, settle. The loader turns :name into a parameter.
+
+-- name: look
+-- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
+-- batch is full, learn how many seconds it is until the next job can be claimed. Both are probes
+-- of jobs_claimable. A row that somebody else has locked is skipped here and shows as due there.
+-- kind = any(:kinds): an instance never takes a kind it cannot run.
+with due as materialized (
+    select id, kind, scheduled_for, attempt, fence, locked_until, locked_by, claimed_at, execution_id
+    from tocsin.jobs
+    where next_run is not null and paused_at is null and plan_error is null
+      and greatest(next_run, locked_until) <= now()
+      and kind = any(:kinds::text[])
+    order by greatest(next_run, locked_until)
+    limit :limit::bigint
+    for no key update skip locked
+), claimed as (
+    update tocsin.jobs j
+    set locked_until = now() + :lease_seconds::float8 * interval '1 second',
+        locked_by = :instance::text,
+        fence = j.fence + 1,
+        attempt = j.attempt + 1,
+        claimed_at = now(),
+        execution_id = nextval('tocsin.executions_id_seq')
+    from due
+    where j.id = due.id
+    returning j.*
+), lost as (
+    insert into tocsin.executions (
+        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
+    select coalesce(execution_id, nextval('tocsin.executions_id_seq')), id, fence, kind, scheduled_for, attempt,
+        'lost', 'lease', claimed_at, now(), locked_by,
+        format('instance %s did not settle before its lease ended at %s', locked_by,
+               to_char(locked_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+    from due
+    where locked_until is not null and attempt > 0
+), sleep as (
+    select case when (select count(*) from claimed) < :limit::bigint then (
+        select extract(epoch from greatest(next_run, locked_until) - now())::float8
+        from tocsin.jobs
+        where next_run is not null and paused_at is null and plan_error is null
+          and kind = any(:kinds::text[])
+          and not (id = any (array(select id from claimed)))
+        order by greatest(next_run, locked_until)
+        limit 1
+    ) end as wakeup_seconds,
+    exists (select from tocsin.jobs where planned_at is null and plan_error is null) as unplanned
+)
+select sleep.wakeup_seconds, sleep.unplanned, now() as database_now,
+    claimed.id as job_id, claimed.name, claimed.kind, claimed.target::text as target,
+    claimed.run_at, claimed.cron, claimed.timezone, claimed.every_seconds::float8 as every_seconds,
+    claimed.dst_gap, claimed.dst_overlap, claimed.starts_at, claimed.ends_at, claimed.max_runs,
+    claimed.max_attempts, claimed.backoff_seconds::float8 as backoff_seconds,
+    claimed.backoff_max_seconds::float8 as backoff_max_seconds,
+    claimed.timeout_seconds::float8 as timeout_seconds,
+    claimed.misfire, claimed.misfire_grace_seconds::float8 as misfire_grace_seconds, claimed.max_catchup,
+    claimed.next_run, claimed.scheduled_for, claimed.resume_at, claimed.attempt, claimed.fence,
+    claimed.execution_id, claimed.claimed_at,
+    claimed.last_outcome, claimed.last_finished_at, claimed.consecutive_failures, claimed.runs
+from sleep left join claimed on true;
+
+-- name: extend
+-- Moves the leases of executions in flight forward. A row that somebody has locked is left for the
+-- next time; one whose fence has moved on, or that is gone, is no longer ours.
+with wanted as (
+    select * from unnest(:job_ids::uuid[], :fences::bigint[]) as w (job_id, fence)
+), held as materialized (
+    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.fence = w.fence and j.locked_until is not null
+    for no key update of j skip locked
+), extended as (
+    update tocsin.jobs j
+    set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
+    from held where j.id = held.id
+    returning j.id
+)
+select w.job_id
+from wanted w
+where not exists (select from extended e where e.id = w.job_id)
+  and not exists (select from tocsin.jobs j
+                  where j.id = w.job_id and j.fence = w.fence and j.locked_until is not null);
+
+-- name: settle
+-- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
+-- executions. Compare-and-set twice over: only under the fence of the claim, and next_run only if
+-- nobody moved it meanwhile (a run now leaves resume_at for us to fill in). A job whose row
+-- somebody has locked is left alone and reported as still held, to be settled again.
+with wanted as materialized (
+    select * from json_to_recordset(:settlements::json) as w (
+        job_id uuid, fence bigint, due_at timestamptz, next_run timestamptz, scheduled_for timestamptz,
+        attempt integer, resume_at timestamptz, following timestamptz, plan_error text,
+        last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint)
+), held as materialized (
+    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.fence = w.fence and j.locked_until is not null
+    for no key update of j skip locked
+), settled as (
+    update tocsin.jobs j
+    set next_run = case when j.next_run = w.due_at then w.next_run else j.next_run end,
+        scheduled_for = case when j.next_run = w.due_at then w.scheduled_for else j.scheduled_for end,
+        attempt = case when j.next_run = w.due_at then w.attempt else j.attempt end,
+        resume_at = case
+            when j.next_run = w.due_at then w.resume_at
+            when j.resume_at is not null then w.following end,
+        plan_error = coalesce(w.plan_error, j.plan_error),
+        last_outcome = w.last_outcome,
+        last_finished_at = w.last_finished_at,
+        consecutive_failures = w.consecutive_failures,
+        runs = w.runs,
+        locked_until = null, locked_by = null, claimed_at = null, execution_id = null
+    from wanted w join held on held.id = w.job_id
+    where j.id = w.job_id
+    returning j.id,
+        case when j.paused_at is null and j.plan_error is null
+            then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
+), recorded as (
+    insert into tocsin.executions (
+        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
+        instance, status_code, response, error, missed_runs, missed_until)
+    select coalesce(e.id, nextval('tocsin.executions_id_seq')), e.job_id, e.fence, e.kind, e.scheduled_for,
+        e.attempt, e.outcome, e.reason, e.started_at, e.finished_at,
+        e.instance, e.status_code, e.response, e.error, e.missed_runs, e.missed_until
+    from json_to_recordset(:executions::json) as e (
+        id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
+        outcome text, reason text, started_at timestamptz, finished_at timestamptz, instance text,
+        status_code integer, response text, error text, missed_runs bigint, missed_until timestamptz)
+    join settled on settled.id = e.job_id
+)
+select w.job_id, settled.id is not null as settled, settled.wakeup_seconds,
+    settled.id is null and exists (
+        select from tocsin.jobs j
+        where j.id = w.job_id and j.fence = w.fence and j.locked_until is not null) as held
+from wanted w left join settled on settled.id = w.job_id;
+
+-- name: record_late
+-- What came of executions that could not be settled, kept as evidence: on the lost row that
+-- whoever took over wrote, or on a row of its own where there is none (the job was deleted, its
+-- lease was taken away by hand). An execution that is recorded already stays as it is.
+with late as (
+    select * from json_to_recordset(:executions::json) as e (
+        id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
+        outcome text, reason text, started_at timestamptz, finished_at timestamptz, instance text,
+        status_code integer, response text, error text)
+), evidence as (
+    update tocsin.executions x
+    set status_code = late.status_code, response = late.response,
+        error = concat_ws('; ', x.error, format('it %s later', late.outcome), late.error)
+    from late
+    where x.id = late.id and x.outcome = 'lost' and x.status_code is null and x.response is null
+)
+insert into tocsin.executions (
+    id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
+    instance, status_code, response, error)
+select late.id, late.job_id, late.fence, late.kind, late.scheduled_for, late.attempt,
+    case when gone then late.outcome else 'lost' end, case when gone then late.reason else 'lease' end,
+    late.started_at, late.finished_at, late.instance, late.status_code, late.response, late.error
+from late, lateral (select not exists (select from tocsin.jobs j where j.id = late.job_id) as gone) as job
+where late.id is not null
+  and not exists (select from tocsin.executions x where x.id = late.id);
+
+-- name: unplanned
+-- Rows whose cron a person typed; which instance plans them does not matter, see plan.
+select id as job_id, updated_at, run_at, cron, timezone, every_seconds::float8 as every_seconds,
+    dst_gap, dst_overlap, starts_at, ends_at
+from tocsin.jobs
+where planned_at is null and plan_error is null
+order by updated_at
+limit 100;
+
+-- name: plan
+-- Compare-and-set on updated_at: an edit since the row was read wins and is planned in its turn.
+with wanted as (
+    select * from json_to_recordset(:plans::json) as w (
+        job_id uuid, updated_at timestamptz, cron text, timezone text, every_seconds numeric,
+        next_run timestamptz, plan_error text)
+), free as materialized (
+    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.updated_at = w.updated_at and j.planned_at is null
+    for no key update of j skip locked
+)
+update tocsin.jobs j
+set next_run = w.next_run, scheduled_for = w.next_run, attempt = 0, planned_at = clock_timestamp(),
+    plan_error = w.plan_error, cron = w.cron, timezone = w.timezone, every_seconds = w.every_seconds
+from wanted w join free on free.id = w.job_id
+where j.id = w.job_id;

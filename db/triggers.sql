@@ -1,0 +1,382 @@
+-- Functions and triggers; safe to apply again at any time, and applied after every migration.
+-- Without the triggers nothing is lost: rows need next_run filled in by hand and start later.
+
+create or replace function tocsin.refuse(column_name text, message text, hint text)
+returns void language plpgsql as $$
+begin
+    raise exception using
+        errcode = 'check_violation', schema = 'tocsin', table = 'jobs',
+        column = column_name, message = column_name || ' ' || message, hint = hint;
+end $$;
+
+-- The words for what the constraints of tocsin.jobs refuse, and what only a function can judge.
+create or replace function tocsin.check_job(job tocsin.jobs)
+returns void language plpgsql as $$
+begin
+    if num_nonnulls(job.run_at, job.cron, job.every_seconds) = 0 then
+        perform tocsin.refuse('run_at', 'or another schedule is missing',
+            'Give exactly one of run_at, cron (with timezone), every_seconds.');
+    elsif num_nonnulls(job.run_at, job.cron, job.every_seconds) > 1 then
+        perform tocsin.refuse(case when job.cron is null then 'every_seconds' else 'cron' end,
+            'is a second schedule',
+            'Give exactly one of run_at, cron (with timezone), every_seconds.');
+    end if;
+    if job.name !~ '^[^/[:cntrl:]]{1,200}$' then
+        perform tocsin.refuse('name', 'is empty, too long or has a slash or control character',
+            'Use 1 to 200 characters without "/".');
+    end if;
+    if job.kind !~ '^[a-z][a-z0-9_]{0,62}$' then
+        perform tocsin.refuse('kind', format('%L is not the name of an executor', job.kind),
+            'Write http, amqp or the name of another installed executor.');
+    end if;
+    if jsonb_typeof(job.target) <> 'object' then
+        perform tocsin.refuse('target', 'must be a JSON object',
+            'For example: {"url": "https://example.com/hook", "method": "POST"}');
+    elsif job.kind in ('http', 'amqp') and not job.target ? 'url' then
+        perform tocsin.refuse('target', format('of kind %s has no "url"', job.kind),
+            case job.kind
+                when 'http' then 'For example: {"url": "https://example.com/hook"}'
+                else 'For example: {"url": "amqp://host/", "exchange": "", "routing_key": "queue"}'
+            end);
+    end if;
+    if jsonb_typeof(job.metadata) <> 'object' then
+        perform tocsin.refuse('metadata', 'must be a JSON object', 'For example: {"team": "billing"}');
+    end if;
+    if job.cron is not null and (length(job.cron) > 128 or job.cron !~* '^\s*(@[a-z]+|(\S+\s+){4,6}\S+)\s*$') then
+        perform tocsin.refuse('cron', format('%L has neither 5, 6 nor 7 fields', left(job.cron, 140)),
+            'Write minute hour day month weekday, for example ''0 3 * * *''; six fields start with seconds, seven end with the year; or an alias such as @daily.');
+    end if;
+    if job.every_seconds not between 0.1 and 3155760000 then
+        perform tocsin.refuse('every_seconds', format('%s is out of range', job.every_seconds),
+            'Write seconds from 0.1 to 3155760000 (100 years), for example 90.');
+    end if;
+    if least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.paused_at) < '2000-01-01 00:00Z'
+        or greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.paused_at) > '2200-01-01 00:00Z' then
+        perform tocsin.refuse(
+            case when job.run_at is not null then 'run_at' else 'next_run' end,
+            'or another instant is out of range', 'Write instants from the year 2000 to 2200; infinity is none.');
+    end if;
+    if job.starts_at >= job.ends_at then
+        perform tocsin.refuse('ends_at', 'is not later than starts_at', 'Let the window end after it starts.');
+    end if;
+    if job.max_runs < 1 then
+        perform tocsin.refuse('max_runs', 'must be at least 1', 'Leave it null for no limit.');
+    end if;
+    if job.max_attempts not between 1 and 1000 then
+        perform tocsin.refuse('max_attempts', 'must be from 1 to 1000', 'It includes the first attempt: 1 means no retry.');
+    end if;
+    if job.backoff_seconds not between 0 and 31557600 then
+        perform tocsin.refuse('backoff_seconds', 'must be from 0 to 31557600', 'It is the wait before the first retry; later ones double it.');
+    end if;
+    if job.backoff_max_seconds not between 0 and 31557600 then
+        perform tocsin.refuse('backoff_max_seconds', 'must be from 0 to 31557600', 'It caps the wait between retries.');
+    end if;
+    if job.timeout_seconds not between 0.1 and 86400 then
+        perform tocsin.refuse('timeout_seconds', 'must be from 0.1 to 86400', 'It limits one execution.');
+    end if;
+    if job.misfire not in ('run_once', 'skip', 'run_all') then
+        perform tocsin.refuse('misfire', format('%L is unknown', job.misfire), 'Write run_once, skip or run_all.');
+    end if;
+    if job.misfire_grace_seconds not between 0 and 3155760000 then
+        perform tocsin.refuse('misfire_grace_seconds', 'must be from 0 to 3155760000', 'Leave it null for the default.');
+    end if;
+    if job.max_catchup not between 0 and 10000 then
+        perform tocsin.refuse('max_catchup', 'must be from 0 to 10000', 'It limits how many missed runs misfire run_all makes up for.');
+    end if;
+    if job.dst_gap not in ('run_after', 'skip') then
+        perform tocsin.refuse('dst_gap', format('%L is unknown', job.dst_gap), 'Write run_after or skip.');
+    end if;
+    if job.dst_overlap not in ('first', 'last', 'both') then
+        perform tocsin.refuse('dst_overlap', format('%L is unknown', job.dst_overlap), 'Write first, last or both.');
+    end if;
+end $$;
+
+-- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree.
+create or replace function tocsin.check_timezone(timezone text)
+returns void language plpgsql as $$
+begin
+    if timezone !~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$' then
+        raise invalid_parameter_value;
+    end if;
+    perform now() at time zone timezone;
+exception when invalid_parameter_value then
+    perform tocsin.refuse('timezone', format('%L is not known', timezone),
+        'Write an IANA name such as UTC, Europe/Paris or America/New_York.');
+end $$;
+
+-- Fills in the plan of a row that a person wrote. What only cron arithmetic can answer is left
+-- unplanned (planned_at null) for an instance. Writes of instances never come here: see the WHEN.
+create or replace function tocsin.plan_job()
+returns trigger language plpgsql as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+    rescheduled boolean := tg_op = 'INSERT';
+    elapsed numeric;
+begin
+    new.timezone := coalesce(new.timezone, 'UTC');
+    if new.cron ~ '^\s*(CRON_)?TZ=' then
+        new.timezone := substring(new.cron from '^\s*(?:CRON_)?TZ=(\S+)');
+        new.cron := regexp_replace(new.cron, '^\s*(CRON_)?TZ=\S+\s+', '');
+    end if;
+    if new.cron ~ '^\s*@every\s' and new.every_seconds is null then
+        begin
+            new.every_seconds := extract(epoch from substring(new.cron from '@every\s+(.*)')::interval);
+            new.cron := null;
+        exception when invalid_datetime_format or datetime_field_overflow then
+            perform tocsin.refuse('cron', format('%L has no duration', new.cron), 'For example: @every 1h30m');
+        end;
+    end if;
+
+    if tg_op = 'UPDATE' then
+        new.updated_at := greatest(moment, old.updated_at + interval '1 microsecond');
+        rescheduled := row(new.run_at, new.cron, new.timezone, new.every_seconds, new.dst_gap,
+                           new.dst_overlap, new.starts_at, new.ends_at)
+            is distinct from row(old.run_at, old.cron, old.timezone, old.every_seconds, old.dst_gap,
+                                 old.dst_overlap, old.starts_at, old.ends_at)
+            or (new.max_runs is distinct from old.max_runs and new.next_run is null);
+        if rescheduled or new.kind <> old.kind or new.target <> old.target then
+            new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
+        end if;
+    end if;
+    perform tocsin.check_job(new);
+    if new.timezone <> 'UTC' and (tg_op = 'INSERT' or new.timezone is distinct from old.timezone) then
+        perform tocsin.check_timezone(new.timezone);
+    end if;
+
+    if tg_op = 'UPDATE' and new.next_run is distinct from old.next_run then
+        -- Moved by hand. A pending retry stays the same run; anything else is a new one.
+        new.planned_at := moment;
+        if old.attempt = 0 or old.locked_until > moment or new.next_run is null then
+            if new.scheduled_for is not distinct from old.scheduled_for then
+                new.scheduled_for := new.next_run;
+            end if;
+            new.attempt := 0;
+        end if;
+    elsif rescheduled and (tg_op = 'UPDATE' or new.planned_at is null) then
+        if tg_op = 'UPDATE' then
+            new.next_run := null;
+            new.resume_at := null;
+        end if;
+        new.planned_at := moment;
+        if new.next_run is not null then
+            null;  -- given by whoever inserts the row
+        elsif new.run_at is not null then
+            new.next_run := new.run_at;
+        elsif new.every_seconds is not null then
+            if new.starts_at > moment then
+                new.next_run := new.starts_at;
+            else
+                elapsed := extract(epoch from moment - coalesce(new.starts_at, moment));
+                new.next_run := coalesce(new.starts_at, moment)
+                    + (floor(elapsed / new.every_seconds) + 1) * new.every_seconds * interval '1 second';
+            end if;
+            if new.next_run > new.ends_at then
+                new.next_run := null;
+            end if;
+        else
+            new.planned_at := null;
+        end if;
+        new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
+        if tg_op = 'UPDATE' then
+            new.scheduled_for := new.next_run;
+            new.attempt := 0;
+        end if;
+    end if;
+    return new;
+end $$;
+
+create or replace trigger jobs_100_plan_insert before insert on tocsin.jobs
+    for each row execute function tocsin.plan_job();
+
+-- A claim, an extension, a settlement and an instance's plan change one of these two columns;
+-- a person never does. So this costs instances one comparison.
+create or replace trigger jobs_100_plan_update before update on tocsin.jobs
+    for each row
+    when (new.locked_until is not distinct from old.locked_until
+          and new.planned_at is not distinct from old.planned_at)
+    execute function tocsin.plan_job();
+
+-- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
+-- notification makes its COMMIT take an instance-wide lock, so only rows that need one ring:
+-- due within 60 s (every instance looks at least every 30 s), or yet to be planned.
+-- A full queue must not fail the writer's COMMIT; a look that comes late is better.
+create or replace function tocsin.ring()
+returns trigger language plpgsql as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_jobs', '');
+    end if;
+    return null;
+end $$;
+
+create or replace trigger jobs_900_ring_insert after insert on tocsin.jobs
+    for each row
+    when (new.paused_at is null and new.plan_error is null
+          and (new.planned_at is null or new.next_run < clock_timestamp() + interval '60 seconds'))
+    execute function tocsin.ring();
+
+-- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
+-- next run and looks in time; should that instance die, the others find it at their next look.
+create or replace trigger jobs_900_ring_update after update on tocsin.jobs
+    for each row
+    when (new.locked_until is not distinct from old.locked_until
+          and new.paused_at is null and new.plan_error is null
+          and (new.planned_at is null
+               or (new.next_run < clock_timestamp() + interval '60 seconds'
+                   and (old.next_run is null or new.next_run < old.next_run
+                        or old.paused_at is not null or old.plan_error is not null))))
+    execute function tocsin.ring();
+
+-- How a job stands, in one word: select tocsin.state(j), j.* from tocsin.jobs j;
+create or replace function tocsin.state(job tocsin.jobs)
+returns text language sql stable as $$
+    select case
+        when job.plan_error is not null then 'invalid'
+        when job.locked_until > now() then 'executing'
+        when job.paused_at is not null then 'paused'
+        when job.next_run is null and job.planned_at is not null then
+            case when job.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
+                then 'failed' else 'finished' end
+        when job.attempt > 0 then 'retrying'
+        else 'scheduled'
+    end
+$$;
+
+-- Makes a run due now: an extra one, or `occurrence` again with its identity. A recurring job's
+-- planned run is kept in resume_at for afterwards; while the job executes its settlement fills that
+-- in. A run that is being retried just comes now. No row: a retry is pending, so nothing is replayed.
+create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz default null)
+returns setof tocsin.jobs language sql as $$
+    update tocsin.jobs j
+    set next_run = moment,
+        scheduled_for = coalesce(
+            occurrence,
+            case when j.attempt > 0 and j.locked_until is null then j.scheduled_for end,
+            moment),
+        attempt = case when occurrence is null and j.locked_until is null then j.attempt else 0 end,
+        resume_at = case
+            when j.run_at is not null and (occurrence is null or j.locked_until is not null) then null
+            when j.locked_until is not null then coalesce(j.resume_at, moment)
+            when j.attempt > 0 then j.resume_at
+            else coalesce(j.resume_at, j.next_run) end
+    from clock_timestamp() as moment
+    where j.id = run_now.job_id
+      and (occurrence is null or j.attempt = 0 or j.locked_until is not null)
+    returning j.*
+$$;
+
+-- Shorthands for psql. A name that exists is updated; without a schedule the job is due at once.
+create or replace function tocsin.put_job(
+    name text, kind text, target jsonb, run_at timestamptz, cron text, timezone text, every_seconds numeric
+) returns uuid language sql as $$
+    insert into tocsin.jobs as j (name, kind, target, run_at, cron, timezone, every_seconds)
+    values (
+        put_job.name, put_job.kind, put_job.target,
+        case when num_nonnulls(put_job.run_at, put_job.cron, put_job.every_seconds) = 0
+            then clock_timestamp() else put_job.run_at end,
+        put_job.cron, put_job.timezone, put_job.every_seconds)
+    on conflict (name) where name is not null do update
+    set kind = excluded.kind, target = excluded.target, run_at = excluded.run_at,
+        cron = excluded.cron, timezone = excluded.timezone, every_seconds = excluded.every_seconds
+    returning j.id
+$$;
+
+create or replace function tocsin.http_job(
+    name text, url text, method text default 'POST', json jsonb default null,
+    headers jsonb default null, run_at timestamptz default null, cron text default null,
+    timezone text default 'UTC', every_seconds numeric default null
+) returns uuid language sql as $$
+    select tocsin.put_job(
+        name, 'http',
+        jsonb_strip_nulls(jsonb_build_object('url', url, 'method', method, 'headers', headers))
+            || case when json is null then '{}' else jsonb_build_object('json', json) end,
+        run_at, cron, timezone, every_seconds)
+$$;
+
+create or replace function tocsin.amqp_job(
+    name text, url text, exchange text, routing_key text, json jsonb default null,
+    headers jsonb default null, run_at timestamptz default null, cron text default null,
+    timezone text default 'UTC', every_seconds numeric default null
+) returns uuid language sql as $$
+    select tocsin.put_job(
+        name, 'amqp',
+        jsonb_strip_nulls(jsonb_build_object(
+            'url', url, 'exchange', exchange, 'routing_key', routing_key, 'headers', headers))
+            || case when json is null then '{}' else jsonb_build_object('json', json) end,
+        run_at, cron, timezone, every_seconds)
+$$;
+
+-- Makes sure that each day from today to `days` ahead (UTC) has its partition, taking over what the
+-- default partition caught. Attaching locks out nobody who writes; returns how many were added.
+create or replace function tocsin.add_partitions(days integer default 7)
+returns integer language plpgsql as $$
+declare
+    today constant date := (clock_timestamp() at time zone 'UTC')::date;
+    added integer := 0;
+    day date;
+    partition text;
+    lower_bound timestamptz;
+    upper_bound timestamptz;
+begin
+    perform pg_advisory_xact_lock(hashtext('tocsin.executions'));
+    for offset_days in 0..days loop
+        day := today + offset_days;
+        partition := 'executions_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass('tocsin.' || partition) is not null;
+        lower_bound := day::timestamp at time zone 'UTC';
+        upper_bound := (day + 1)::timestamp at time zone 'UTC';
+        execute format(
+            'create table tocsin.%I (like tocsin.executions including defaults including constraints)',
+            partition);
+        if exists (select from tocsin.executions_default
+                   where finished_at >= lower_bound and finished_at < upper_bound) then
+            lock table tocsin.executions_default in access exclusive mode;
+            execute format(
+                'with moved as (delete from tocsin.executions_default
+                                where finished_at >= $1 and finished_at < $2 returning *)
+                 insert into tocsin.%I select * from moved', partition)
+                using lower_bound, upper_bound;
+        end if;
+        execute format(
+            'alter table tocsin.executions attach partition tocsin.%I for values from (%L) to (%L)',
+            partition, lower_bound, upper_bound);
+        added := added + 1;
+    end loop;
+    return added;
+end $$;
+
+-- Drops the days of executions that ended more than `retention_days` ago and, when it dropped
+-- any, the one-off jobs that finished before. Gives up after 2 s rather than make writers queue.
+create or replace function tocsin.prune(
+    retention_days numeric, out partitions integer, out jobs bigint
+) language plpgsql as $$
+declare
+    keep_from constant timestamptz := clock_timestamp() - retention_days * interval '1 day';
+    partition text;
+    dropped bigint;
+begin
+    perform pg_advisory_xact_lock(hashtext('tocsin.executions'));
+    perform set_config('lock_timeout', '2s', true);
+    partitions := 0;
+    jobs := 0;
+    for partition in
+        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'tocsin.executions'::regclass
+          and c.relname ~ '^executions_\d{8}$'
+          and (to_date(right(c.relname, 8), 'YYYYMMDD') + 1)::timestamp at time zone 'UTC' <= keep_from
+        order by 1
+    loop
+        execute format('drop table tocsin.%I', partition);
+        partitions := partitions + 1;
+    end loop;
+    delete from tocsin.executions_default where finished_at < keep_from;
+    get diagnostics dropped = row_count;
+    if partitions > 0 or dropped > 0 then
+        delete from tocsin.jobs
+        where run_at is not null and next_run is null and planned_at is not null
+          and plan_error is null and last_finished_at < keep_from;
+        get diagnostics jobs = row_count;
+    end if;
+end $$;
+
+select tocsin.add_partitions();
