@@ -1,0 +1,155 @@
+"""Settings are read once, checked at once, and never show a secret."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import fields
+
+from app.config import Settings
+from app.errors import InvalidSettings
+
+
+def test_an_empty_environment_gives_the_documented_defaults() -> None:
+    settings = Settings.from_environ({})
+
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.concurrency == 100
+    assert settings.lease_seconds == 60
+    assert settings.longest_sleep_seconds == 30
+    assert settings.grace_seconds == 30
+    assert settings.retention_days == 30
+    assert settings.secret_keys == ()
+    assert settings.allow_private_targets is False
+    assert (settings.log_level, settings.log_format) == ("info", "auto")
+    assert settings.data_dir == Path(".tocsin")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("TOCSIN_DATABASE_URL", "postgres://h/d", "database_url", "postgres://h/d"),
+        ("TOCSIN_HOST", "::", "host", "::"),
+        ("TOCSIN_PORT", "0", "port", 0),
+        ("TOCSIN_CONCURRENCY", "7", "concurrency", 7),
+        ("TOCSIN_LEASE_SECONDS", "3", "lease_seconds", 3.0),
+        ("TOCSIN_LONGEST_SLEEP_SECONDS", "0.5", "longest_sleep_seconds", 0.5),
+        ("TOCSIN_GRACE_SECONDS", "0", "grace_seconds", 0.0),
+        ("TOCSIN_RETENTION_DAYS", "365", "retention_days", 365),
+        ("TOCSIN_SECRET_KEYS", "new, old,", "secret_keys", ("new", "old")),
+        ("TOCSIN_ALLOW_PRIVATE_TARGETS", "True", "allow_private_targets", True),
+        ("TOCSIN_LOG_LEVEL", "WARNING", "log_level", "warning"),
+        ("TOCSIN_LOG_FORMAT", "json", "log_format", "json"),
+        ("TOCSIN_DATA_DIR", "/srv/tocsin", "data_dir", Path("/srv/tocsin")),
+    ],
+)
+def test_every_setting_is_read_from_its_variable(
+    variable: str, value: str, field: str, expected: object
+) -> None:
+    settings = Settings.from_environ({variable: value})
+
+    assert getattr(settings, field) == expected
+
+
+def test_the_table_above_has_every_setting() -> None:
+    table = next(
+        mark
+        for mark in test_every_setting_is_read_from_its_variable.pytestmark  # type: ignore[attr-defined]
+        if mark.name == "parametrize"
+    )
+
+    assert [case[2] for case in table.args[1]] == [field.name for field in fields(Settings)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("TOCSIN_PORT", "65536", "a number from 0 to 65535"),
+        ("TOCSIN_PORT", "http", "a number from 0 to 65535"),
+        ("TOCSIN_CONCURRENCY", "0", "a number from 1 to 10000"),
+        ("TOCSIN_CONCURRENCY", "1.5", "a number from 1 to 10000"),
+        ("TOCSIN_LEASE_SECONDS", "2.9", "seconds from 3 to 3600"),
+        ("TOCSIN_LEASE_SECONDS", "nan", "seconds from 3 to 3600"),
+        ("TOCSIN_LONGEST_SLEEP_SECONDS", "31", "seconds from 0.1 to 30"),
+        ("TOCSIN_GRACE_SECONDS", "inf", "seconds from 0 to 3600"),
+        ("TOCSIN_RETENTION_DAYS", "0", "days from 1 to 36500"),
+        ("TOCSIN_ALLOW_PRIVATE_TARGETS", "maybe", "true or false"),
+        ("TOCSIN_LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("TOCSIN_LOG_FORMAT", "xml", "auto, text or json"),
+        ("TOCSIN_DATABASE_URL", "mysql://h/d", "an address such as postgresql://"),
+    ],
+)
+def test_a_bad_value_names_the_variable_the_value_and_what_is_allowed(
+    variable: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.from_environ({variable: value})
+
+    message = str(refused.value)
+    assert variable in message
+    assert repr(value) in message
+    assert allowed in message
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.from_environ({"TOCSIN_PORT": "-1", "TOCSIN_LOG_LEVEL": "loud"})
+
+    assert "TOCSIN_PORT" in str(refused.value)
+    assert "TOCSIN_LOG_LEVEL" in str(refused.value)
+
+
+def test_a_mistyped_variable_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(InvalidSettings, match=r"TOCSIN_LEASE_SECOND is .*TOCSIN_LEASE_SECONDS\?"):
+        Settings.from_environ({"TOCSIN_LEASE_SECOND": "60"})
+
+
+def test_a_variable_like_no_other_is_refused_with_a_list_of_all() -> None:
+    with pytest.raises(InvalidSettings, match=r"TOCSIN_XYZZY is .*TOCSIN_PORT.*TOCSIN_DATA_DIR"):
+        Settings.from_environ({"TOCSIN_XYZZY": "1"})
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert Settings.from_environ({"PORT": "1", "XTOCSIN_PORT": "2"}) == Settings()
+
+
+def test_an_empty_variable_counts_as_not_given() -> None:
+    assert Settings.from_environ({"TOCSIN_PORT": "", "TOCSIN_SECRET_KEYS": ""}) == Settings()
+
+
+def test_an_override_wins_over_the_environment_unless_it_is_none() -> None:
+    settings = Settings.from_environ(
+        {"TOCSIN_PORT": "1", "TOCSIN_HOST": "::1"}, port=2, host=None, data_dir="here"
+    )
+
+    assert (settings.port, settings.host, settings.data_dir) == (2, "::1", Path("here"))
+
+
+def test_a_bad_override_is_named_as_its_giver_calls_it() -> None:
+    with pytest.raises(InvalidSettings, match=r"^port cannot be 70000; it takes a number"):
+        Settings.from_environ({}, port=70_000)
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings.from_environ(
+        {
+            "TOCSIN_SECRET_KEYS": "hush",
+            "TOCSIN_DATABASE_URL": "postgresql://me:s3cret@db:5432/tocsin",
+        }
+    )
+
+    assert "hush" not in repr(settings)
+    assert "s3cret" not in repr(settings)
+    assert "postgresql://me:***@db:5432/tocsin" in repr(settings)
+
+
+def test_a_refused_address_does_not_show_its_password() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.from_environ({"TOCSIN_DATABASE_URL": "mysql://me:s3cr@t@db/tocsin"})
+
+    assert "s3cr" not in str(refused.value)
+    assert "mysql://me:***@db/tocsin" in str(refused.value)
+
+
+def test_a_command_that_needs_postgres_says_which_variable_is_missing() -> None:
+    with pytest.raises(InvalidSettings, match=r"TOCSIN_DATABASE_URL is not set.*postgresql://"):
+        Settings.from_environ({}).required_database_url()
