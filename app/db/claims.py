@@ -110,9 +110,9 @@ async def unplanned(db: Runner) -> list[Unplanned]:
     ]
 
 
-async def plan(db: Runner, plans: Sequence[Plan]) -> None:
-    """Write the plans of jobs that nobody edited since they were read."""
-    await db.fetch("claims.plan", plans=JSON.encode(plans).decode())
+async def plan(db: Runner, plans: Sequence[Plan]) -> int:
+    """Write the plans of jobs that nobody edited since they were read; return how many."""
+    return len(await db.fetch("claims.plan", plans=JSON.encode(plans).decode()))
 
 
 def schedule(row: dict[str, Any]) -> Schedule:

@@ -33,20 +33,15 @@ class Database:
     async def connect(
         cls, url: str, *, application_name: str, max_connections: int = 10
     ) -> AsyncIterator["Database"]:
-        """Open the pool and close it at the end.
-
-        Raises:
-            DatabaseUnavailable: nobody answers at `url`, or it lets us not in.
-        """
-        with translated():
-            pool = await asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=max_connections,
-                timeout=CONNECT_TIMEOUT_SECONDS,
-                command_timeout=COMMAND_TIMEOUT_SECONDS,
-                server_settings={"application_name": application_name, "jit": "off"},
-            )
+        """Open the pool, connecting only when first asked, and close it at the end."""
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=max_connections,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            server_settings={"application_name": application_name, "jit": "off"},
+        )
         try:
             yield cls(pool)
         finally:

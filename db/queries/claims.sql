@@ -182,4 +182,5 @@ update tocsin.jobs j
 set next_run = w.next_run, scheduled_for = w.next_run, attempt = 0, planned_at = clock_timestamp(),
     plan_error = w.plan_error, cron = w.cron, timezone = w.timezone, every_seconds = w.every_seconds
 from wanted w join free on free.id = w.job_id
-where j.id = w.job_id;
+where j.id = w.job_id
+returning j.id;

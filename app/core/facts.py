@@ -1,0 +1,101 @@
+"""What happens in an instance, as typed facts; telemetry turns them into lines and numbers."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from app.core.outcome import Outcome
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """Base of all facts."""
+
+
+class Connected(Fact):
+    """The session listens and has made its first look: nothing is missed from here on."""
+
+    instance: str
+
+
+class Disconnected(Fact):
+    """The session was lost or could not be opened; the instance goes on trying."""
+
+    instance: str
+    error: str
+
+
+class Looked(Fact):
+    """One look: how many jobs it claimed and how long the instance means to sleep, seconds."""
+
+    claimed: int
+    sleep_seconds: float
+
+
+class Planned(Fact):
+    """Jobs typed by hand were planned; `refused` of them got a `plan_error` instead."""
+
+    jobs: int
+    refused: int
+
+
+class Started(Fact):
+    """An executor was given an attempt; `lag_seconds` counts from when it was due."""
+
+    job_id: UUID
+    execution_id: int
+    kind: str
+    attempt: int
+    lag_seconds: float
+
+
+class Settled(Fact):
+    """A claim was closed; `outcome` None: without an execution (given back, or found invalid)."""
+
+    job_id: UUID
+    name: str | None
+    kind: str
+    outcome: Outcome | None
+    reason: str | None
+    scheduled_for: datetime
+    attempt: int
+    next_run: datetime | None
+    lag_seconds: float | None
+    duration_seconds: float | None
+    error: str | None
+
+
+class LeaseLost(Fact):
+    """Another instance may have taken the job over; our result is kept as evidence only."""
+
+    job_id: UUID
+    execution_id: int
+
+
+class Draining(Fact):
+    """No more claims; executions get the grace, seconds, to end."""
+
+    instance: str
+    executions: int
+    grace_seconds: float
+
+
+class Stopped(Fact):
+    """The instance has drained: every claim of its own is settled."""
+
+    instance: str
+
+
+class Pruned(Fact):
+    """Upkeep made or dropped partitions of executions, or deleted long finished one-off jobs."""
+
+    partitions_added: int
+    partitions_dropped: int
+    jobs_deleted: int
+
+
+class Faulted(Fact):
+    """Something failed that should not: a bug, or a fault of the database that will be retried."""
+
+    where: str
+    error: str

@@ -1,0 +1,1 @@
+"""One instance: look, claim, execute, settle."""

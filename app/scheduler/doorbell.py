@@ -1,0 +1,43 @@
+"""The in-process wake-up that a notification becomes."""
+
+import asyncio
+
+
+class Doorbell:
+    """A level-triggered bell: a ring that comes while nobody waits is remembered until silenced.
+
+    Silence it before looking, never after: whatever rings during the look must still be heard.
+    """
+
+    def __init__(self) -> None:
+        self.rung = asyncio.Event()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def ring(self) -> None:
+        """Wake the loop, now or as soon as it would sleep."""
+        self.rung.set()
+
+    def ring_in(self, seconds: float) -> None:
+        """Ring later, for a job that comes due then; the earliest such ring is kept."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(seconds, 0.0)
+        if self.timer is not None and not self.timer.cancelled() and loop.time() < self.timer.when() <= at:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = loop.call_at(at, self.ring)
+
+    def silence(self) -> None:
+        """Forget the rings so far, timed ones too: the look that follows sees what they meant."""
+        self.rung.clear()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    async def wait(self, seconds: float) -> bool:
+        """Sleep for `seconds` or until it rings; tell whether it rang."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.rung.wait()
+        except TimeoutError:
+            return False

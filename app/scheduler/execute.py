@@ -1,0 +1,161 @@
+"""Carries out one claim: judge, execute under its deadlines, settle."""
+
+import asyncio
+import random
+import secrets
+
+from app.core.claim import Claim, Settlement
+from app.core.facts import Faulted, Settled, Started
+from app.core.misfire import missed
+from app.core.outcome import Outcome, Report
+from app.core.transition import exhausted, invalid, settled
+from app.errors import InvalidInput
+from app.executors import Executors, decode_target
+from app.executors.base import Context, Target
+from app.scheduler.clock import DatabaseClock
+from app.scheduler.inflight import Ending, InFlight
+from app.scheduler.settling import Settler
+from app.telemetry import Observers
+
+
+class Execution:
+    """How this instance carries out its claims."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        executors: Executors,
+        settler: Settler,
+        clock: DatabaseClock,
+        observers: Observers,
+    ) -> None:
+        self.instance = instance
+        self.executors = executors
+        self.settler = settler
+        self.clock = clock
+        self.observers = observers
+
+    async def carry_out(self, flight: InFlight) -> None:
+        """Carry out a claim and settle it.
+
+        Never raises: an execution that fails by our own fault must not take its siblings along.
+        """
+        claim = flight.claim
+        now = self.clock.now()
+        try:
+            settlement = (
+                exhausted(claim, now=now, instance=self.instance)
+                or missed(claim, now=now)
+                or await self.attempt(flight)
+            )
+            await self.settler.settle(settlement)
+        except Exception as error:  # noqa: BLE001 - a bug; the lease ends and the job is taken over
+            self.observers.tell(
+                Faulted(where=f"job {claim.job_id}", error=f"{type(error).__name__}: {error}")
+            )
+        else:
+            self.observers.tell(settled_fact(claim, settlement))
+
+    async def attempt(self, flight: InFlight) -> Settlement:
+        """Hand the claim to its executor and decide what its report means."""
+        claim = flight.claim
+        try:
+            target = decode_target(claim.kind, claim.target.encode())
+        except InvalidInput as error:
+            return invalid(claim, str(error))
+        started_at = self.clock.now()
+        self.observers.tell(
+            Started(
+                job_id=claim.job_id,
+                execution_id=claim.execution_id,
+                kind=claim.kind,
+                attempt=claim.attempt,
+                lag_seconds=(started_at - claim.next_run).total_seconds(),
+            )
+        )
+        report = await self.report(flight, target)
+        return settled(
+            claim,
+            report,
+            started_at=started_at,
+            finished_at=max(self.clock.now(), started_at),
+            instance=self.instance,
+            jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+
+    async def report(self, flight: InFlight, target: Target) -> Report:
+        """Execute until the executor reports, or one of the ends of `flight` cuts it off."""
+        claim = flight.claim
+        try:
+            async with asyncio.timeout(None) as scope:
+                flight.begin(scope, timeout_seconds=claim.timeout_seconds + 1.0)  # the executor's own comes first
+                return await self.executors.execute(claim.kind, target, context(claim))
+        except TimeoutError:
+            return cut_off(flight.ending, claim)
+        except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
+            self.observers.tell(
+                Faulted(where=f"executor {claim.kind}", error=f"{type(error).__name__}: {error}")
+            )
+            return Report(
+                outcome=Outcome.FAILED,
+                reason="internal",
+                error=f"the executor failed: {type(error).__name__}",
+            )
+        finally:
+            flight.end()
+
+
+def context(claim: Claim) -> Context:
+    """Tell the executor which attempt this is; each gets a trace of its own (W3C Trace Context)."""
+    return Context(
+        job_id=claim.job_id,
+        job_name=claim.name,
+        execution_id=claim.execution_id,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt,
+        timeout_seconds=claim.timeout_seconds,
+        traceparent=f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+    )
+
+
+def cut_off(ending: Ending, claim: Claim) -> Report:
+    """Report an execution that was ended from our side."""
+    match ending:
+        case Ending.TIMEOUT:
+            return Report(
+                outcome=Outcome.TIMED_OUT,
+                reason="timeout",
+                error=f"no answer within {claim.timeout_seconds:g} s",
+            )
+        case Ending.LEASE:
+            return Report(
+                outcome=Outcome.CANCELLED,
+                reason="lease",
+                error="cut off: the lease could not be extended, another instance may take over",
+            )
+        case Ending.DRAIN:
+            return Report(
+                outcome=Outcome.CANCELLED,
+                reason="drain",
+                error="cut off: the instance was stopped and its grace was over",
+            )
+
+
+def settled_fact(claim: Claim, settlement: Settlement) -> Settled:
+    """State what the settlement did."""
+    last = settlement.executions[-1] if settlement.executions else None
+    started = last.started_at if last else None
+    return Settled(
+        job_id=claim.job_id,
+        name=claim.name,
+        kind=claim.kind,
+        outcome=last.outcome if last else None,
+        reason=last.reason if last else None,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt,
+        next_run=settlement.next_run,
+        lag_seconds=(started - claim.next_run).total_seconds() if started else None,
+        duration_seconds=(last.finished_at - started).total_seconds() if last and started else None,
+        error=settlement.plan_error or (last.error if last else None),
+    )

@@ -1,0 +1,79 @@
+"""The claims that this instance is executing."""
+
+import asyncio
+from collections.abc import Iterator
+from enum import StrEnum
+from uuid import UUID
+
+from app.core.claim import Claim
+
+
+class Ending(StrEnum):
+    """Why an execution was cut off."""
+
+    TIMEOUT = "timeout"
+    LEASE = "lease"
+    DRAIN = "drain"
+
+
+class InFlight:
+    """One claim while it executes: its scope ends at the first of timeout, lease end and drain.
+
+    Cutting off is done by moving the deadline of an `asyncio.timeout`, so a cancellation of the
+    task itself always means that the process is being torn down.
+    """
+
+    def __init__(self, claim: Claim, *, lease_ends: float) -> None:
+        self.claim = claim
+        self.lease_ends = lease_ends
+        """Loop time; whoever claims next may start then."""
+        self.times_out: float | None = None
+        self.ending = Ending.TIMEOUT
+        self.scope: asyncio.Timeout | None = None
+
+    def begin(self, scope: asyncio.Timeout, *, timeout_seconds: float) -> None:
+        """Start the clock of an execution inside `scope`."""
+        self.scope = scope
+        self.times_out = asyncio.get_running_loop().time() + timeout_seconds
+        self.reschedule()
+
+    def end(self) -> None:
+        """Note that the executor has reported."""
+        self.scope = None
+
+    def extend(self, *, lease_ends: float) -> None:
+        """Note that the lease now ends later."""
+        self.lease_ends = lease_ends
+        self.reschedule()
+
+    def reschedule(self) -> None:
+        """Put the deadline at the first of the two ends."""
+        if self.scope is None or self.times_out is None or self.ending is Ending.DRAIN or self.scope.expired():
+            return
+        self.ending = Ending.LEASE if self.lease_ends < self.times_out else Ending.TIMEOUT
+        self.scope.reschedule(min(self.lease_ends, self.times_out))
+
+    def cut(self, ending: Ending) -> None:
+        """End the execution now."""
+        if self.scope is not None and not self.scope.expired():
+            self.ending = ending
+            self.scope.reschedule(asyncio.get_running_loop().time())
+
+
+class Held:
+    """All claims in flight, by job; and how many more there is room for."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.claims: dict[UUID, InFlight] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more executions there is room for."""
+        return self.slots - len(self.claims)
+
+    def __iter__(self) -> Iterator[InFlight]:
+        return iter(tuple(self.claims.values()))
+
+    def __len__(self) -> int:
+        return len(self.claims)

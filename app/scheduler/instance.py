@@ -1,0 +1,177 @@
+"""One scheduler instance, from start to drained: which task lives inside which."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import stamina
+
+from app.config import Settings
+from app.core.facts import Disconnected, Draining, Stopped
+from app.db import Database, migrate, upkeep
+from app.db.listener import Session, listening
+from app.errors import DatabaseUnavailable
+from app.executors import KINDS, Executors
+from app.scheduler.clock import DatabaseClock
+from app.scheduler.doorbell import Doorbell
+from app.scheduler.execute import Execution
+from app.scheduler.inflight import Ending, Held
+from app.scheduler.leases import extend_leases
+from app.scheduler.loop import Loop
+from app.scheduler.settling import Settler
+from app.scheduler.upkeep import keep_up
+from app.telemetry import Observers
+
+SETTLE_SECONDS = 10.0
+"""How long a stopping instance waits, after the grace, for Postgres to take the last results."""
+
+
+def instance_name() -> str:
+    """Return `host:pid:xxxx`; the random part tells a restarted process from the one before."""
+    return f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(2)}"
+
+
+class Instance:
+    """Looks, claims, executes and settles until it is told to stop."""
+
+    def __init__(self, settings: Settings, observers: Observers) -> None:
+        self.settings = settings
+        self.database_url = settings.required_database_url()
+        self.observers = observers
+        self.name = instance_name()
+        self.doorbell = Doorbell()
+        self.held = Held(settings.concurrency)
+        self.clock = DatabaseClock()
+        self.stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Claim no more and let executions end; asked again, cut them off at once."""
+        if self.stopping.is_set():
+            self.cut_executions()
+        self.stopping.set()
+        self.doorbell.ring()
+
+    def cut_executions(self) -> None:
+        """End what is still executing; it settles as cancelled and is due again at once."""
+        for flight in self.held:
+            flight.cut(Ending.DRAIN)
+
+    async def run(self) -> None:
+        """Run until stopped and drained.
+
+        Leaving runs inside out: the last execution settles before leases stop being extended, and
+        the pool closes last.
+
+        Raises:
+            SchemaOutdated: the database needs another version than this one.
+            TimeoutError: stopped, but Postgres did not take the last results in time.
+        """
+        async with AsyncExitStack() as stack:
+            db = await stack.enter_async_context(
+                Database.connect(
+                    self.database_url, application_name=f"tocsin settle {self.name}"
+                )
+            )
+            executors = await stack.enter_async_context(Executors())
+            settler = Settler(db, self.doorbell, self.observers)
+            await stack.enter_async_context(
+                background(
+                    settler.write_batches(),
+                    extend_leases(
+                        db, self.held, self.observers, lease_seconds=self.settings.lease_seconds
+                    ),
+                    keep_up(db, self.observers, retention_days=self.settings.retention_days),
+                )
+            )
+            execution = Execution(
+                instance=self.name,
+                executors=executors,
+                settler=settler,
+                clock=self.clock,
+                observers=self.observers,
+            )
+            async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as executions:
+                loop = Loop(
+                    db=db,
+                    instance=self.name,
+                    kinds=KINDS,
+                    lease_seconds=self.settings.lease_seconds,
+                    longest_sleep_seconds=self.settings.longest_sleep_seconds,
+                    doorbell=self.doorbell,
+                    held=self.held,
+                    clock=self.clock,
+                    execution=execution,
+                    executions=executions,
+                    observers=self.observers,
+                )
+                await self.look_through_outages(loop)
+                self.drain(limit)
+        self.observers.tell(Stopped(instance=self.name))
+
+    async def look_through_outages(self, loop: Loop) -> None:
+        """Keep a session open and look on it; open another whenever it is lost."""
+        patiently = stamina.AsyncRetryingCaller(
+            attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.2
+        )
+        while not self.stopping.is_set():
+            try:
+                async with AsyncExitStack() as stack:
+                    session = await patiently(self.worth_retrying, self.open_session, stack)
+                    await loop.look_until(self.stopping, session)
+            except DatabaseUnavailable as error:
+                self.observers.tell(Disconnected(instance=self.name, error=str(error)))
+
+    def worth_retrying(self, error: Exception) -> bool:
+        """Tell whether to go on trying to connect."""
+        return isinstance(error, DatabaseUnavailable) and not self.stopping.is_set()
+
+    async def open_session(self, stack: AsyncExitStack) -> Session:
+        """Listen, check the schema, and free what a look whose answer was lost may have claimed."""
+        session = await stack.enter_async_context(
+            listening(
+                self.database_url,
+                ring=self.doorbell.ring,
+                application_name=f"tocsin scheduler {self.name}",
+            )
+        )
+        await migrate.check(session)
+        await upkeep.release_orphans(
+            session,
+            instance=self.name,
+            executing=[flight.claim.execution_id for flight in self.held],
+            lease_seconds=self.settings.lease_seconds,
+        )
+        return session
+
+    def drain(self, limit: asyncio.Timeout) -> None:
+        """Give executions the grace to end, then cut them off; never wait for ever."""
+        grace = self.settings.grace_seconds
+        self.observers.tell(
+            Draining(instance=self.name, executions=len(self.held), grace_seconds=grace)
+        )
+        clock = asyncio.get_running_loop()
+        clock.call_later(grace, self.cut_executions)
+        limit.reschedule(clock.time() + grace + SETTLE_SECONDS)
+
+
+@asynccontextmanager
+async def background(*tasks: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run tasks beside the body and cancel them after it; one that ends by itself is a failure."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(endless(task), name=task.__name__) for task in tasks]
+        try:
+            yield
+        finally:
+            for one in running:
+                one.cancel()
+
+
+async def endless(task: Coroutine[None, None, None]) -> None:
+    """Make even a plain return an error: an instance that only half lives must go down."""
+    name = task.__name__
+    await task
+    message = f"{name} ended although the instance is running"
+    raise RuntimeError(message)

@@ -1,0 +1,44 @@
+"""Extends the leases of claims in flight; a lease that cannot be extended ends its execution."""
+
+import asyncio
+
+from app.core.facts import Faulted
+from app.db import Database, claims
+from app.errors import DatabaseUnavailable
+from app.scheduler.inflight import Ending, Held
+from app.telemetry import Observers
+
+RETRY_SECONDS = 1.0
+
+
+async def extend_leases(
+    db: Database, held: Held, observers: Observers, *, lease_seconds: float
+) -> None:
+    """Extend, until cancelled, every lease that has passed a third of its time.
+
+    Two thirds are left for tries; should all fail, `InFlight` cuts the execution off just before
+    the lease ends, so that nobody else can have started the job meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    interval = lease_seconds / 3
+    wait = interval / 2
+    while True:
+        await asyncio.sleep(wait)
+        wait = interval / 2
+        asked_at = loop.time()
+        ageing = [flight for flight in held if flight.lease_ends - asked_at < lease_seconds - interval / 2]
+        if not ageing:
+            continue
+        try:
+            lost = await claims.extend(
+                db, [flight.claim for flight in ageing], lease_seconds=lease_seconds
+            )
+        except DatabaseUnavailable as error:
+            observers.tell(Faulted(where="extend", error=str(error)))
+            wait = min(RETRY_SECONDS, interval / 2)
+            continue
+        for flight in ageing:
+            if flight.claim.job_id in lost:
+                flight.cut(Ending.LEASE)
+            else:
+                flight.extend(lease_ends=asked_at + lease_seconds)

@@ -1,0 +1,176 @@
+"""The loop of one instance: silence, look, start, sleep."""
+
+import asyncio
+import random
+from time import monotonic
+
+from app.core.facts import Connected, Looked
+from app.core.wakeup import sleep_seconds
+from app.db import Database, claims
+from app.db.claims import Look
+from app.db.listener import Session
+from app.scheduler.clock import DatabaseClock
+from app.scheduler.doorbell import Doorbell
+from app.scheduler.execute import Execution
+from app.scheduler.inflight import Held, InFlight
+from app.scheduler.planning import plan_unplanned
+from app.telemetry import Observers
+
+BATCH = 500
+SHORTEST_SLEEP_SECONDS = 0.02
+JITTER = 0.1
+
+
+class Loop:
+    """Looks at the table and starts what is due, for as long as its session lives."""
+
+    def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
+        self,
+        *,
+        db: Database,
+        instance: str,
+        kinds: tuple[str, ...],
+        lease_seconds: float,
+        longest_sleep_seconds: float,
+        doorbell: Doorbell,
+        held: Held,
+        clock: DatabaseClock,
+        execution: Execution,
+        executions: asyncio.TaskGroup,
+        observers: Observers,
+    ) -> None:
+        self.db = db
+        self.instance = instance
+        self.kinds = kinds
+        self.lease_seconds = lease_seconds
+        self.longest_sleep_seconds = longest_sleep_seconds
+        self.doorbell = doorbell
+        self.held = held
+        self.clock = clock
+        self.execution = execution
+        self.executions = executions
+        self.observers = observers
+        self.blocked_looks = 0
+        self.starved = False
+        """The last look filled every slot: more may be due, so a freed slot is worth a look."""
+
+    async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
+        """Look and sleep by turns until `stopping` is set.
+
+        Raises:
+            DatabaseUnavailable: the session is lost; nothing that is executing is touched by that.
+        """
+        connected = False
+        while not stopping.is_set():
+            self.doorbell.silence()  # before the claim: a job committed while it runs must still ring
+            sleep = await self.look(session)
+            if not connected:
+                connected = True
+                self.observers.tell(Connected(instance=self.instance))
+            if not stopping.is_set():
+                await self.doorbell.wait(sleep)
+
+    async def look(self, session: Session) -> float:
+        """Claim and start what is due; return for how many seconds to sleep."""
+        limit = min(self.held.free, BATCH)
+        self.starved = limit <= 0
+        if self.starved:
+            return self.longest_sleep_seconds  # a freed slot rings
+        sent_at = monotonic()
+        asked_at = asyncio.get_running_loop().time()
+        look = await claims.look(
+            session,
+            limit=limit,
+            lease_seconds=self.lease_seconds,
+            kinds=self.kinds,
+            instance=self.instance,
+        )
+        self.clock.set(look.database_now, sent_at=sent_at)
+        for claim in look.claims:
+            self.start(InFlight(claim, lease_ends=asked_at + self.lease_seconds))
+        sleep = await self.sleep_after(look, full=len(look.claims) == limit)
+        self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
+        return sleep
+
+    async def sleep_after(self, look: Look, *, full: bool) -> float:
+        """Decide how long to sleep, planning first what was typed by hand."""
+        if full:
+            self.starved = self.held.free <= 0
+            return self.longest_sleep_seconds if self.starved else 0.0
+        blocked = look.wakeup_seconds is not None and look.wakeup_seconds <= 0 and not look.claims
+        if look.unplanned:
+            if await plan_unplanned(self.db, self.observers, now=self.clock.now()):
+                return 0.0  # there may be more to plan, and what was planned may be due
+            blocked = True
+        self.blocked_looks = 0
+        self.starved = False
+        """The last look filled every slot: more may be due, so a freed slot is worth a look."""
+
+    async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
+        """Look and sleep by turns until `stopping` is set.
+
+        Raises:
+            DatabaseUnavailable: the session is lost; nothing that is executing is touched by that.
+        """
+        connected = False
+        while not stopping.is_set():
+            self.doorbell.silence()  # before the claim: a job committed while it runs must still ring
+            sleep = await self.look(session)
+            if not connected:
+                connected = True
+                self.observers.tell(Connected(instance=self.instance))
+            if not stopping.is_set():
+                await self.doorbell.wait(sleep)
+
+    async def look(self, session: Session) -> float:
+        """Claim and start what is due; return for how many seconds to sleep."""
+        limit = min(self.held.free, BATCH)
+        self.starved = limit <= 0
+        if self.starved:
+            return self.longest_sleep_seconds  # a freed slot rings
+        sent_at = monotonic()
+        asked_at = asyncio.get_running_loop().time()
+        look = await claims.look(
+            session,
+            limit=limit,
+            lease_seconds=self.lease_seconds,
+            kinds=self.kinds,
+            instance=self.instance,
+        )
+        self.clock.set(look.database_now, sent_at=sent_at)
+        for claim in look.claims:
+            self.start(InFlight(claim, lease_ends=asked_at + self.lease_seconds))
+        sleep = await self.sleep_after(look, full=len(look.claims) == limit)
+        self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
+        return sleep
+
+    async def sleep_after(self, look: Look, *, full: bool) -> float:
+        """Decide how long to sleep, planning first what was typed by hand."""
+        if full:
+            self.starved = self.held.free <= 0
+            return self.longest_sleep_seconds if self.starved else 0.0
+        if look.unplanned and not await plan_unplanned(self.db, self.observers, now=self.clock.now()):
+            look.unplanned  # noqa: B018
+        blocked = look.wakeup_seconds is not None and look.wakeup_seconds <= 0 and not look.claims
+        self.blocked_looks = self.blocked_looks + 1 if blocked else 0
+        return sleep_seconds(
+            look.wakeup_seconds,
+            blocked_looks=self.blocked_looks,
+            shortest=SHORTEST_SLEEP_SECONDS,
+            longest=self.longest_sleep_seconds * random.uniform(1 - JITTER, 1),  # noqa: S311
+        )
+
+    def start(self, flight: InFlight) -> None:
+        """Execute the claim as a task of its own, in its slot."""
+        self.held.claims[flight.claim.job_id] = flight
+        task = self.executions.create_task(
+            self.execution.carry_out(flight), name=f"execute {flight.claim.job_id}"
+        )
+        task.add_done_callback(lambda _: self.free(flight))
+
+    def free(self, flight: InFlight) -> None:
+        """Give the slot back."""
+        if self.held.claims.get(flight.claim.job_id) is flight:
+            del self.held.claims[flight.claim.job_id]
+        if self.starved:
+            self.doorbell.ring()

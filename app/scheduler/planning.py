@@ -1,0 +1,44 @@
+"""Plans the jobs whose cron a person typed into Postgres."""
+
+from datetime import datetime
+
+from app.core.facts import Planned
+from app.core.schedule import check, first_run, normalized
+from app.db import Database, claims
+from app.db.claims import Plan, Unplanned
+from app.errors import InvalidInput
+from app.telemetry import Observers
+
+
+async def plan_unplanned(db: Database, observers: Observers, *, now: datetime) -> int:
+    """Plan up to 100 such jobs and return how many were; 0: somebody has their rows locked.
+
+    Any number of instances may do so at once: they reach the same plans, and an edit since wins.
+    """
+    found = await claims.unplanned(db)
+    plans = [planned(job, now=now) for job in found]
+    written = await claims.plan(db, plans)
+    if written:
+        refused = sum(plan.plan_error is not None for plan in plans)
+        observers.tell(Planned(jobs=written, refused=refused))
+    return written
+
+
+def planned(job: Unplanned, *, now: datetime) -> Plan:
+    """Work out the first run, or say why there is none to work out."""
+    try:
+        schedule = normalized(job.schedule)
+        check(schedule, job_id=job.job_id, now=now)
+        next_run = first_run(schedule, job_id=job.job_id, now=now)
+        plan_error = None
+    except InvalidInput as error:
+        schedule, next_run, plan_error = job.schedule, None, str(error)
+    return Plan(
+        job_id=job.job_id,
+        updated_at=job.updated_at,
+        cron=schedule.cron,
+        timezone=schedule.timezone,
+        every_seconds=schedule.every_seconds,
+        next_run=next_run,
+        plan_error=plan_error,
+    )

@@ -1,0 +1,90 @@
+"""Facts as log lines: a person's on a terminal, JSON elsewhere."""
+
+import logging
+import re
+import sys
+from typing import TextIO
+
+import structlog
+from msgspec import json, structs
+
+from app.core.facts import (
+    Connected,
+    Disconnected,
+    Draining,
+    Fact,
+    Faulted,
+    LeaseLost,
+    Looked,
+    Planned,
+    Pruned,
+    Settled,
+    Started,
+    Stopped,
+)
+from app.core.outcome import Outcome
+
+FORWARDED = ("uvicorn", "uvicorn.error", "litestar")
+"""Loggers of libraries whose warnings are worth a line of ours."""
+
+
+def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> None:
+    """Set up structlog, and let the libraries' own loggers speak through it."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    terminal = log_format == "text" or (log_format == "auto" and stream.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if terminal
+        else structlog.processors.JSONRenderer(serializer=lambda event, **_: json.encode(event).decode())
+    )
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer])
+    )
+    logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+
+
+def log_fact(fact: Fact) -> None:
+    """Write a fact as one line: its name in lower case, its fields as fields."""
+    event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
+    fields = {name: value for name, value in structs.asdict(fact).items() if value is not None}
+    structlog.get_logger().log(severity(fact), event, **{n: plain(v) for n, v in fields.items()})
+
+
+def plain(value: object) -> object:
+    """Keep numbers, make a short text of everything else."""
+    if isinstance(value, float):
+        return round(value, 6)
+    return value if isinstance(value, int) else str(value)
+
+
+def severity(fact: Fact) -> int:
+    """Return how loud a fact is: per-look and per-start facts only when debugging."""
+    match fact:
+        case Looked() | Started():
+            return logging.DEBUG
+        case Settled(outcome=Outcome.SUCCEEDED):
+            return logging.INFO
+        case Settled(outcome=None, error=None):
+            return logging.INFO
+        case Settled() | Disconnected() | LeaseLost():
+            return logging.WARNING
+        case Faulted():
+            return logging.ERROR
+        case Connected() | Planned() | Draining() | Stopped() | Pruned():
+            return logging.INFO
+        case _:
+            return logging.INFO
