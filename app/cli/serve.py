@@ -1,0 +1,150 @@
+"""Runs the API, an instance, or both with an embedded Postgres, until told to stop."""
+
+import asyncio
+import errno
+import shlex
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+import uvicorn
+from msgspec.structs import replace
+
+from app.asgi import create_app
+from app.config import Settings
+from app.db import migrate
+from app.devdb import embedded_postgres
+from app.errors import AppError
+from app.scheduler.instance import Instance
+from app.telemetry import Observers
+from app.telemetry.logs import log_fact
+
+
+class PortTaken(AppError):
+    """Something else listens on the API's address; the message says how to choose another."""
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers: stopping is one decision, taken here."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `on_stop_signal`."""
+        yield
+
+    def stop(self) -> None:
+        """Finish the requests in hand, then end; asked again, end at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def api(settings: Settings) -> None:
+    """Serve the API until SIGTERM or SIGINT."""
+    settings.required_database_url()
+    with listening_socket(settings) as sock:
+        server = api_server(settings)
+        on_stop_signal(server.stop)
+        await server.serve(sockets=[sock])
+
+
+async def scheduler(settings: Settings) -> None:
+    """Run one instance until SIGTERM or SIGINT; a second one cuts executions off."""
+    instance = Instance(settings, Observers(log_fact))
+    on_stop_signal(instance.stop)
+    await instance.run()
+
+
+async def dev(settings: Settings) -> None:
+    """Run the API and one instance; without a database URL, on an embedded Postgres."""
+    with listening_socket(settings) as sock:
+        if settings.database_url is not None:
+            await serve_both(settings, sock, psql=f"psql {shlex.quote(settings.database_url)}")
+            return
+        async with embedded_postgres(settings.data_dir) as postgres:
+            await serve_both(replace(settings, database_url=postgres.url), sock, psql=postgres.psql)
+
+
+async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> None:
+    """Migrate, say where everything is, and serve until stopped."""
+    await migrate.migrate(settings.required_database_url())
+    server = api_server(settings)
+    instance = Instance(settings, Observers(log_fact))
+
+    def stop() -> None:
+        server.stop()
+        instance.stop()
+
+    on_stop_signal(stop)
+    host, port = sock.getsockname()[:2]
+    click.echo(welcome(url=f"http://{host}:{port}", psql=psql))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(stopping_all(server.serve(sockets=[sock]), stop), name="api")
+        group.create_task(stopping_all(instance.run(), stop), name="instance")
+
+
+async def stopping_all(part: "asyncio._CoroutineLike[None]", stop: Callable[[], None]) -> None:
+    """Run one part; when it ends, the other is to end as well."""
+    try:
+        await part
+    finally:
+        stop()
+
+
+def api_server(settings: Settings) -> Server:
+    """Make the ASGI server; what it logs goes through our own logging."""
+    return Server(
+        uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(settings.grace_seconds),
+        )
+    )
+
+
+def on_stop_signal(stop: Callable[[], None]) -> None:
+    """Call `stop` on every SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+@contextmanager
+def listening_socket(settings: Settings) -> Iterator[socket.socket]:
+    """Bind the API's address before anything else is started.
+
+    Raises:
+        PortTaken: something else listens there.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((settings.host, settings.port))
+            sock.listen(2048)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                message = f"cannot listen on {settings.host} port {settings.port}: {error.strerror}"
+                raise PortTaken(message) from error
+            message = (
+                f"port {settings.port} of {settings.host} is in use, perhaps by another Tocsin: stop that, "
+                f"or choose another port with --port or TOCSIN_PORT"
+            )
+            raise PortTaken(message) from error
+        yield sock
+
+
+def welcome(*, url: str, psql: str) -> str:
+    """Say where everything is, in lines that can be pasted."""
+    job = '{"kind": "http", "target": {"url": "http://127.0.0.1:9000/"}, "every_seconds": 10}'
+    return f"""
+Tocsin is running. Ctrl-C stops it; its data is kept.
+
+  API        {url}/v1/jobs
+  docs       {url}/docs
+  a job      curl {url}/v1/jobs -H 'Content-Type: application/json' -d '{job}'
+  executions curl {url}/v1/executions
+  Postgres   {psql}
+"""
