@@ -5,7 +5,7 @@ import errno
 import shlex
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
 import click
@@ -84,7 +84,7 @@ async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> N
         group.create_task(stopping_all(instance.run(), stop), name="instance")
 
 
-async def stopping_all(part: "asyncio._CoroutineLike[None]", stop: Callable[[], None]) -> None:
+async def stopping_all(part: Coroutine[None, None, None], stop: Callable[[], None]) -> None:
     """Run one part; when it ends, the other is to end as well."""
     try:
         await part
@@ -129,8 +129,8 @@ def listening_socket(settings: Settings) -> Iterator[socket.socket]:
                 message = f"cannot listen on {settings.host} port {settings.port}: {error.strerror}"
                 raise PortTaken(message) from error
             message = (
-                f"port {settings.port} of {settings.host} is in use, perhaps by another Tocsin: stop that, "
-                f"or choose another port with --port or TOCSIN_PORT"
+                f"port {settings.port} of {settings.host} is in use, perhaps by another Tocsin: "
+                "stop that, or choose another port with --port or TOCSIN_PORT"
             )
             raise PortTaken(message) from error
         yield sock

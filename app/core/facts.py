@@ -8,38 +8,34 @@ from msgspec import Struct
 from app.core.outcome import Outcome
 
 
-class Fact(Struct, frozen=True, kw_only=True):
-    """Base of all facts."""
-
-
-class Connected(Fact):
+class Connected(Struct, frozen=True, kw_only=True):
     """The session listens and has made its first look: nothing is missed from here on."""
 
     instance: str
 
 
-class Disconnected(Fact):
+class Disconnected(Struct, frozen=True, kw_only=True):
     """The session was lost or could not be opened; the instance goes on trying."""
 
     instance: str
     error: str
 
 
-class Looked(Fact):
+class Looked(Struct, frozen=True, kw_only=True):
     """One look: how many jobs it claimed and how long the instance means to sleep, seconds."""
 
     claimed: int
     sleep_seconds: float
 
 
-class Planned(Fact):
+class Planned(Struct, frozen=True, kw_only=True):
     """Jobs typed by hand were planned; `refused` of them got a `plan_error` instead."""
 
     jobs: int
     refused: int
 
 
-class Started(Fact):
+class Started(Struct, frozen=True, kw_only=True):
     """An executor was given an attempt; `lag_seconds` counts from when it was due."""
 
     job_id: UUID
@@ -49,7 +45,7 @@ class Started(Fact):
     lag_seconds: float
 
 
-class Settled(Fact):
+class Settled(Struct, frozen=True, kw_only=True):
     """A claim was closed; `outcome` None: without an execution (given back, or found invalid)."""
 
     job_id: UUID
@@ -65,14 +61,14 @@ class Settled(Fact):
     error: str | None
 
 
-class LeaseLost(Fact):
+class LeaseLost(Struct, frozen=True, kw_only=True):
     """Another instance may have taken the job over; our result is kept as evidence only."""
 
     job_id: UUID
     execution_id: int
 
 
-class Draining(Fact):
+class Draining(Struct, frozen=True, kw_only=True):
     """No more claims; executions get the grace, seconds, to end."""
 
     instance: str
@@ -80,13 +76,13 @@ class Draining(Fact):
     grace_seconds: float
 
 
-class Stopped(Fact):
+class Stopped(Struct, frozen=True, kw_only=True):
     """The instance has drained: every claim of its own is settled."""
 
     instance: str
 
 
-class Pruned(Fact):
+class Pruned(Struct, frozen=True, kw_only=True):
     """Upkeep made or dropped partitions of executions, or deleted long finished one-off jobs."""
 
     partitions_added: int
@@ -94,8 +90,23 @@ class Pruned(Fact):
     jobs_deleted: int
 
 
-class Faulted(Fact):
+class Faulted(Struct, frozen=True, kw_only=True):
     """Something failed that should not: a bug, or a fault of the database that will be retried."""
 
     where: str
     error: str
+
+
+Fact = (
+    Connected
+    | Disconnected
+    | Looked
+    | Planned
+    | Started
+    | Settled
+    | LeaseLost
+    | Draining
+    | Stopped
+    | Pruned
+    | Faulted
+)

@@ -36,9 +36,15 @@ def missed(claim: Claim, *, now: datetime) -> Settlement | None:
     ):
         return None
     if claim.schedule.run_at:
-        return dropped(claim, until=claim.scheduled_for, now=now) if claim.late.misfire is Misfire.SKIP else None
+        return (
+            dropped(claim, until=claim.scheduled_for, now=now)
+            if claim.late.misfire is Misfire.SKIP
+            else None
+        )
     last = (
-        latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=too_late_until)
+        latest_run(
+            claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=too_late_until
+        )
         or claim.scheduled_for
     )
     match claim.late.misfire:
@@ -111,7 +117,11 @@ def missed_executions(claim: Claim, *, until: datetime, now: datetime) -> list[E
         missed_until=until,
     )
     count = count_runs(
-        claim.schedule, job_id=claim.job_id, first=claim.scheduled_for, until=until, limit=COUNTED_RUNS
+        claim.schedule,
+        job_id=claim.job_id,
+        first=claim.scheduled_for,
+        until=until,
+        limit=COUNTED_RUNS,
     )
     if count > MISSED_ROWS:
         about = "at least " if count >= COUNTED_RUNS else ""

@@ -80,8 +80,8 @@ def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | Non
             reason="lost",
             finished_at=now,
             instance=instance,
-            error=f"given up after {attempts} of {claim.retry.max_attempts} attempts: the last one was "
-            "lost, its instance died or was cut off while it executed",
+            error=f"given up after {attempts} of {claim.retry.max_attempts} attempts: "
+            "the last one was lost, its instance died or was cut off while it executed",
         ),
     )
 
@@ -143,7 +143,7 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
 
 
 def scheduled_next(claim: Claim, *, after: datetime) -> datetime | None:
-    """Return the run that the schedule has after `after`; None when there is none or enough were."""
+    """Return the run that the schedule has after `after`; None: it has none, or had enough."""
     if claim.max_runs is not None and claim.runs + 1 >= claim.max_runs:
         return None
     return run_after(claim.schedule, after, job_id=claim.job_id)

@@ -4,7 +4,7 @@
 def sleep_seconds(
     wakeup_seconds: float | None, *, blocked_looks: int, shortest: float, longest: float
 ) -> float:
-    """Return the sleep after a look that left slots free; `wakeup_seconds` None: nothing is planned.
+    """Return the sleep after a look that left slots free; `wakeup_seconds` None: nothing planned.
 
     A job that is due although the look could not claim it is locked by somebody's transaction:
     `blocked_looks`, counted from 1, double the wait from `shortest` up to a second, so that it

@@ -80,8 +80,8 @@ async def listening(
 
 def keep_alive(connection: asyncpg.Connection) -> None:
     """Let the kernel find a half-open connection between two looks, where it can."""
-    # asyncpg offers no way to its socket; a test watches that this attribute stays.
-    transport = connection._transport  # noqa: SLF001
+    # asyncpg offers no other way to its socket; a test watches that this attribute stays.
+    transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - private
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return

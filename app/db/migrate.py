@@ -78,6 +78,7 @@ async def check(db: Runner) -> None:
     if absent := known - {row["version"] for row in versions}:
         message = f"the database lacks schema version {max(absent)}: run `tocsin migrate`"
         raise SchemaOutdated(message)
-    if newer := [row["version"] for row in versions if row["breaking"] and row["version"] not in known]:
-        message = f"the database has schema version {max(newer)}, made for a newer Tocsin: upgrade this one"
+    newer = {row["version"] for row in versions if row["breaking"]} - known
+    if newer:
+        message = f"the database has schema version {max(newer)}: it needs a newer Tocsin than this"
         raise SchemaOutdated(message)

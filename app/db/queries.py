@@ -35,7 +35,9 @@ def parsed(group: str, text: str) -> dict[str, Query]:
     queries = {}
     _, *parts = HEADER.split(text)
     for name, body in zip(parts[::2], parts[1::2], strict=True):
-        statement = "\n".join(line for line in body.splitlines() if not line.startswith("--")).strip()
+        statement = "\n".join(
+            line for line in body.splitlines() if not line.startswith("--")
+        ).strip()
         parameters = tuple(dict.fromkeys(PARAMETER.findall(statement)))
         numbered = PARAMETER.sub(lambda found: f"${parameters.index(found[1]) + 1}", statement)  # noqa: B023 - used at once
         queries[name] = Query(

@@ -21,7 +21,11 @@ class Doorbell:
         """Ring later, for a job that comes due then; the earliest such ring is kept."""
         loop = asyncio.get_running_loop()
         at = loop.time() + max(seconds, 0.0)
-        if self.timer is not None and not self.timer.cancelled() and loop.time() < self.timer.when() <= at:
+        if (
+            self.timer is not None
+            and not self.timer.cancelled()
+            and loop.time() < self.timer.when() <= at
+        ):
             return
         if self.timer is not None:
             self.timer.cancel()

@@ -89,7 +89,9 @@ class Execution:
         claim = flight.claim
         try:
             async with asyncio.timeout(None) as scope:
-                flight.begin(scope, timeout_seconds=claim.timeout_seconds + 1.0)  # the executor's own comes first
+                flight.begin(
+                    scope, timeout_seconds=claim.timeout_seconds + 1.0
+                )  # the executor's own comes first
                 return await self.executors.execute(claim.kind, target, context(claim))
         except TimeoutError:
             return cut_off(flight.ending, claim)

@@ -48,7 +48,12 @@ class InFlight:
 
     def reschedule(self) -> None:
         """Put the deadline at the first of the two ends."""
-        if self.scope is None or self.times_out is None or self.ending is Ending.DRAIN or self.scope.expired():
+        if (
+            self.scope is None
+            or self.times_out is None
+            or self.ending is Ending.DRAIN
+            or self.scope.expired()
+        ):
             return
         self.ending = Ending.LEASE if self.lease_ends < self.times_out else Ending.TIMEOUT
         self.scope.reschedule(min(self.lease_ends, self.times_out))

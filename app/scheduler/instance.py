@@ -71,19 +71,19 @@ class Instance:
         """
         async with AsyncExitStack() as stack:
             db = await stack.enter_async_context(
-                Database.connect(
-                    self.database_url, application_name=f"tocsin settle {self.name}"
-                )
+                Database.connect(self.database_url, application_name=f"tocsin settle {self.name}")
             )
             executors = await stack.enter_async_context(Executors())
             settler = Settler(db, self.doorbell, self.observers)
             await stack.enter_async_context(
                 background(
-                    settler.write_batches(),
-                    extend_leases(
+                    settle=settler.write_batches(),
+                    extend=extend_leases(
                         db, self.held, self.observers, lease_seconds=self.settings.lease_seconds
                     ),
-                    keep_up(db, self.observers, retention_days=self.settings.retention_days),
+                    keep_up=keep_up(
+                        db, self.observers, retention_days=self.settings.retention_days
+                    ),
                 )
             )
             execution = Execution(
@@ -158,10 +158,12 @@ class Instance:
 
 
 @asynccontextmanager
-async def background(*tasks: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run tasks beside the body and cancel them after it; one that ends by itself is a failure."""
+async def background(**tasks: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run tasks, by name, beside the body and cancel them after it."""
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(endless(task), name=task.__name__) for task in tasks]
+        running = [
+            group.create_task(endless(name, task), name=name) for name, task in tasks.items()
+        ]
         try:
             yield
         finally:
@@ -169,9 +171,8 @@ async def background(*tasks: Coroutine[None, None, None]) -> AsyncIterator[None]
                 one.cancel()
 
 
-async def endless(task: Coroutine[None, None, None]) -> None:
+async def endless(name: str, task: Coroutine[None, None, None]) -> None:
     """Make even a plain return an error: an instance that only half lives must go down."""
-    name = task.__name__
     await task
     message = f"{name} ended although the instance is running"
     raise RuntimeError(message)

@@ -26,7 +26,9 @@ async def extend_leases(
         await asyncio.sleep(wait)
         wait = interval / 2
         asked_at = loop.time()
-        ageing = [flight for flight in held if flight.lease_ends - asked_at < lease_seconds - interval / 2]
+        ageing = [
+            flight for flight in held if flight.lease_ends - asked_at < lease_seconds - interval / 2
+        ]
         if not ageing:
             continue
         try:

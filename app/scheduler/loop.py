@@ -62,7 +62,7 @@ class Loop:
         """
         connected = False
         while not stopping.is_set():
-            self.doorbell.silence()  # before the claim: a job committed while it runs must still ring
+            self.doorbell.silence()  # before the claim: a job committed meanwhile must still ring
             sleep = await self.look(session)
             if not connected:
                 connected = True
@@ -97,61 +97,12 @@ class Loop:
         if full:
             self.starved = self.held.free <= 0
             return self.longest_sleep_seconds if self.starved else 0.0
-        blocked = look.wakeup_seconds is not None and look.wakeup_seconds <= 0 and not look.claims
+        due = look.wakeup_seconds is not None and look.wakeup_seconds <= 0
+        blocked = due and not look.claims
         if look.unplanned:
             if await plan_unplanned(self.db, self.observers, now=self.clock.now()):
                 return 0.0  # there may be more to plan, and what was planned may be due
             blocked = True
-        self.blocked_looks = 0
-        self.starved = False
-        """The last look filled every slot: more may be due, so a freed slot is worth a look."""
-
-    async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
-        """Look and sleep by turns until `stopping` is set.
-
-        Raises:
-            DatabaseUnavailable: the session is lost; nothing that is executing is touched by that.
-        """
-        connected = False
-        while not stopping.is_set():
-            self.doorbell.silence()  # before the claim: a job committed while it runs must still ring
-            sleep = await self.look(session)
-            if not connected:
-                connected = True
-                self.observers.tell(Connected(instance=self.instance))
-            if not stopping.is_set():
-                await self.doorbell.wait(sleep)
-
-    async def look(self, session: Session) -> float:
-        """Claim and start what is due; return for how many seconds to sleep."""
-        limit = min(self.held.free, BATCH)
-        self.starved = limit <= 0
-        if self.starved:
-            return self.longest_sleep_seconds  # a freed slot rings
-        sent_at = monotonic()
-        asked_at = asyncio.get_running_loop().time()
-        look = await claims.look(
-            session,
-            limit=limit,
-            lease_seconds=self.lease_seconds,
-            kinds=self.kinds,
-            instance=self.instance,
-        )
-        self.clock.set(look.database_now, sent_at=sent_at)
-        for claim in look.claims:
-            self.start(InFlight(claim, lease_ends=asked_at + self.lease_seconds))
-        sleep = await self.sleep_after(look, full=len(look.claims) == limit)
-        self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
-        return sleep
-
-    async def sleep_after(self, look: Look, *, full: bool) -> float:
-        """Decide how long to sleep, planning first what was typed by hand."""
-        if full:
-            self.starved = self.held.free <= 0
-            return self.longest_sleep_seconds if self.starved else 0.0
-        if look.unplanned and not await plan_unplanned(self.db, self.observers, now=self.clock.now()):
-            look.unplanned  # noqa: B018
-        blocked = look.wakeup_seconds is not None and look.wakeup_seconds <= 0 and not look.claims
         self.blocked_looks = self.blocked_looks + 1 if blocked else 0
         return sleep_seconds(
             look.wakeup_seconds,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from uuid import UUID
 
 import stamina
 from msgspec.structs import replace
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from app.core.claim import Settlement
 from app.core.facts import Faulted, LeaseLost
 from app.db import Database, claims
+from app.db.claims import Closed
 from app.errors import DatabaseUnavailable
 from app.scheduler.doorbell import Doorbell
 from app.telemetry import Observers
@@ -22,6 +24,9 @@ patiently = stamina.AsyncRetryingCaller(
 """Calls again for as long as the database is away."""
 
 
+Batch = list[tuple[Settlement, asyncio.Future[None]]]
+
+
 class Settler:
     """Gathers settlements while one batch is being written, then writes them as the next."""
 
@@ -29,7 +34,7 @@ class Settler:
         self.db = db
         self.doorbell = doorbell
         self.observers = observers
-        self.waiting: list[tuple[Settlement, asyncio.Future[None]]] = []
+        self.waiting: Batch = []
         self.wanted = asyncio.Event()
 
     async def settle(self, settlement: Settlement) -> None:
@@ -56,42 +61,49 @@ class Settler:
             if batch:
                 await self.write(batch)
 
-    async def write(self, batch: list[tuple[Settlement, asyncio.Future[None]]]) -> None:
+    async def write(self, batch: Batch) -> None:
         """Write one batch; a settlement that Postgres refuses does not hold up its neighbours."""
+        settlements = [settlement for settlement, _ in batch]
         try:
             # Settling twice changes nothing, so an answer lost on the way back does no harm.
-            closed = await patiently(claims.settle, self.db, [settlement for settlement, _ in batch])
-        except Exception as error:  # noqa: BLE001 - whatever it is, only one settlement is at fault
-            if len(batch) > 1:
-                for one in batch:
-                    await self.write([one])
-                return
-            [(settlement, future)] = batch
-            self.observers.tell(Faulted(where="settle", error=f"{type(error).__name__}: {error}"))
-            bare = without_texts(settlement)
-            if bare == settlement:
-                if not future.cancelled():
-                    future.set_result(None)  # its lease ends; it is recorded as lost
-                return
-            self.submit(bare, future)
-            return
-        by_job = {one.job_id: one for one in closed}
+            closed = await patiently(claims.settle, self.db, settlements)
+        except Exception as error:  # noqa: BLE001 - whatever it is, one settlement is at fault
+            await self.isolate(batch, error)
+        else:
+            await self.finish(batch, {one.job_id: one for one in closed})
+
+    async def finish(self, batch: Batch, closed: dict[UUID, Closed]) -> None:
+        """Tell who waits; put off what is locked by others, keep what came too late."""
+        loop = asyncio.get_running_loop()
         late = []
         for settlement, future in batch:
-            one = by_job[settlement.job_id]
-            if one.held:
-                loop = asyncio.get_running_loop()
+            result = closed[settlement.job_id]
+            if result.held:
                 loop.call_later(HELD_RETRY_SECONDS, self.submit, settlement, future)
                 continue
-            if not one.settled:
+            if not result.settled:
                 late.append(settlement)
             if not future.cancelled():
                 future.set_result(None)
-        if late:
-            await self.keep_evidence(late)
-        due = [one.wakeup_seconds for one in closed if one.wakeup_seconds is not None]
+        due = [one.wakeup_seconds for one in closed.values() if one.wakeup_seconds is not None]
         if due:
             self.doorbell.ring_in(min(due))
+        if late:
+            await self.keep_evidence(late)
+
+    async def isolate(self, batch: Batch, error: Exception) -> None:
+        """Write a refused batch one by one; one that is refused alone goes without its texts."""
+        if len(batch) > 1:
+            for one in batch:
+                await self.write([one])
+            return
+        [(settlement, future)] = batch
+        self.observers.tell(Faulted(where="settle", error=f"{type(error).__name__}: {error}"))
+        bare = without_texts(settlement)
+        if bare != settlement:
+            self.submit(bare, future)
+        elif not future.cancelled():
+            future.set_result(None)  # a bug; its lease ends and it is recorded as lost
 
     async def keep_evidence(self, late: Sequence[Settlement]) -> None:
         """Record what came of executions whose lease was lost meanwhile."""
@@ -100,8 +112,9 @@ class Settler:
             self.observers.tell(LeaseLost(job_id=execution.job_id, execution_id=execution.id or 0))
         try:
             await patiently(claims.record_late, self.db, executions)
-        except Exception as error:  # noqa: BLE001 - evidence only; the lost row stands without it
-            self.observers.tell(Faulted(where="record_late", error=f"{type(error).__name__}: {error}"))
+        except Exception as error:  # noqa: BLE001 - evidence only; the lost row stands without
+            problem = f"{type(error).__name__}: {error}"
+            self.observers.tell(Faulted(where="record_late", error=problem))
 
 
 def without_texts(settlement: Settlement) -> Settlement:

@@ -1,4 +1,4 @@
-"""The one seam for logs, metrics and tests: logic states facts, observers make of them what they do."""
+"""The one seam for logs, metrics and tests: logic states facts, observers use them."""
 
 from collections.abc import Callable
 

@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from typing import TextIO
+from typing import TextIO, assert_never
 
 import structlog
 from msgspec import json, structs
@@ -40,7 +40,7 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
         if terminal
-        else structlog.processors.JSONRenderer(serializer=lambda event, **_: json.encode(event).decode())
+        else structlog.processors.JSONRenderer(serializer=as_json)
     )
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -51,8 +51,10 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
 
@@ -62,6 +64,11 @@ def log_fact(fact: Fact) -> None:
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
     fields = {name: value for name, value in structs.asdict(fact).items() if value is not None}
     structlog.get_logger().log(severity(fact), event, **{n: plain(v) for n, v in fields.items()})
+
+
+def as_json(event: object, **_: object) -> str:
+    """Encode a line; msgspec knows instants and UUIDs."""
+    return json.encode(event).decode()
 
 
 def plain(value: object) -> object:
@@ -76,15 +83,13 @@ def severity(fact: Fact) -> int:
     match fact:
         case Looked() | Started():
             return logging.DEBUG
-        case Settled(outcome=Outcome.SUCCEEDED):
-            return logging.INFO
-        case Settled(outcome=None, error=None):
+        case Faulted():
+            return logging.ERROR
+        case Settled(outcome=Outcome.SUCCEEDED) | Settled(outcome=None, error=None):
             return logging.INFO
         case Settled() | Disconnected() | LeaseLost():
             return logging.WARNING
-        case Faulted():
-            return logging.ERROR
         case Connected() | Planned() | Draining() | Stopped() | Pruned():
             return logging.INFO
         case _:
-            return logging.INFO
+            assert_never(fact)
