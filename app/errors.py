@@ -19,7 +19,9 @@ class InvalidInput(AppError):
     """The input was understood but breaks a rule; `errors` names each field and its remedy."""
 
     def __init__(self, *errors: FieldError) -> None:
-        super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors))
+        super().__init__(
+            "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors)
+        )
         self.errors = errors
 
 
