@@ -1,0 +1,211 @@
+"""A real Postgres for tests, and a fresh database for each of them.
+
+It comes from `TEST_DATABASE_URL`, else from Docker, else from servers started here: the embedded
+one and the majors that this machine has installed. `TEST_POSTGRES` picks one of several sources
+by name (`system-15`, say) for tests that run on one only.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import docker
+import docker.errors
+import pytest
+from msgspec import Struct
+from testcontainers.community.postgres import PostgresContainer
+
+from app.devdb.cluster import SETTINGS, Cluster
+from app.devdb.places import embedded_programs, reachable_programs
+from tests.support.psql import run_psql
+
+SQL = Path(__file__).parents[2] / "db"
+SCHEMA = (SQL / "schema.sql", SQL / "triggers.sql")
+SYSTEM_SERVERS = Path("/usr/lib/postgresql")
+SUPPORTED = range(14, 19)
+DOCKER_MAJORS = ("18", "14")
+
+TEST_SETTINGS = SETTINGS | {
+    # These guard against the loss of power or of the kernel, which no test brings about; what was
+    # committed outlives a killed server all the same.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    # No query of ours may depend on the server's zone; with this one it would show.
+    "timezone": "America/St_Johns",
+}
+
+
+class PostgresServer(Struct, frozen=True, kw_only=True):
+    """A server that tests share; each has a database of its own on it."""
+
+    name: str
+    """Where it comes from: `given`, `docker-18`, `embedded`, `system-15`."""
+    url: str
+    """The database to give orders from, as a superuser."""
+    template: str
+    """The database that is copied: schema and triggers, no rows."""
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Have a copy of the template for a while, by its URL."""
+        name = f"test_{uuid4().hex}"
+        run_psql(self.url, f"create database {name} template {self.template}")
+        try:
+            yield url_of(self.url, name)
+        finally:
+            run_psql(self.url, f"drop database {name} with (force)")
+
+
+def url_of(server: str, database: str) -> str:
+    return urlsplit(server)._replace(path=f"/{database}").geturl()
+
+
+@contextmanager
+def with_template(name: str, url: str) -> Iterator[PostgresServer]:
+    template = f"template_{uuid4().hex}"
+    run_psql(url, f"create database {template}")
+    try:
+        run_psql(url_of(url, template), files=SCHEMA)
+        yield PostgresServer(name=name, url=url, template=template)
+    finally:
+        run_psql(url, f"drop database {template} with (force)")
+
+
+@contextmanager
+def throwaway_cluster(programs: Path) -> Iterator[Cluster]:
+    """Start a server in a temporary directory, with an empty database `tocsin`."""
+    with TemporaryDirectory(prefix="tocsin-postgres-") as directory:
+        home = Path(directory)
+        home.chmod(0o755)  # where we are root, Postgres runs as another user
+        cluster = Cluster(bin=reachable_programs(programs), home=home)
+        cluster.create(TEST_SETTINGS)
+        cluster.start(0)
+        try:
+            yield cluster
+        finally:
+            cluster.stop("immediate")
+
+
+@contextmanager
+def started(name: str) -> Iterator[PostgresServer]:
+    """Have the server of this source."""
+    with ExitStack() as stack:
+        match name.split("-"):
+            case ["given"]:
+                url = os.environ["TEST_DATABASE_URL"]
+            case ["docker", major]:
+                container = PostgresContainer(f"postgres:{major}", driver=None).with_command(
+                    "-c shared_preload_libraries=pg_stat_statements -c max_connections=200 "
+                    "-c fsync=off -c full_page_writes=off -c timezone=America/St_Johns"
+                )
+                url = stack.enter_context(container).get_connection_url()
+            case ["embedded"]:
+                url = stack.enter_context(throwaway_cluster(embedded_programs())).server().url
+            case ["system", major]:
+                programs = SYSTEM_SERVERS / major / "bin"
+                url = stack.enter_context(throwaway_cluster(programs)).server().url
+            case _:
+                raise ValueError(f"no Postgres is called {name!r}; there are {sources()}")
+        yield stack.enter_context(with_template(name, url))
+
+
+@cache
+def sources() -> tuple[str, ...]:
+    """Name the servers that this machine can have, the usual one first."""
+    if "TEST_DATABASE_URL" in os.environ:
+        return ("given",)
+    from_docker = tuple(f"docker-{major}" for major in DOCKER_MAJORS if docker_has(major))
+    if from_docker:
+        return from_docker
+    installed = [str(major) for major in SUPPORTED if (SYSTEM_SERVERS / str(major)).exists()]
+    return ("embedded", *(f"system-{major}" for major in installed))
+
+
+def docker_has(major: str) -> bool:
+    """Whether a Docker engine answers and has, or can fetch, this Postgres."""
+    try:
+        client = docker.from_env(timeout=120)
+    except docker.errors.DockerException:
+        return False
+    try:
+        if not client.images.list(f"postgres:{major}"):
+            client.images.pull("postgres", tag=major)
+    except docker.errors.DockerException:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "postgres_server" in metafunc.fixturenames:
+        sources()  # now, as fetching an image may take longer than a test is allowed
+    if "any_postgres" in metafunc.fixturenames:
+        metafunc.parametrize("any_postgres", sources(), indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[Callable[[str], PostgresServer]]:
+    """Start servers by name when first asked for, and stop them all at the end."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(started(name)))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_servers: Callable[[str], PostgresServer]) -> PostgresServer:
+    """Give the server that most tests run on."""
+    return postgres_servers(os.environ.get("TEST_POSTGRES", sources()[0]))
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """Give a fresh database with the schema in it."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def any_postgres(
+    request: pytest.FixtureRequest, postgres_servers: Callable[[str], PostgresServer]
+) -> PostgresServer:
+    """Give every server there is, in turn: the test runs once on each."""
+    return postgres_servers(request.param)
+
+
+@pytest.fixture
+def any_database(any_postgres: PostgresServer) -> Iterator[str]:
+    """Give a fresh database on every server there is, in turn.
+
+    A module runs on all of them when its own `database_url` returns this.
+    """
+    with any_postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Give a connection to the test's database."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def psql(database_url: str) -> Callable[[str], str]:
+    """Give what runs a script in psql on the test's database and returns the rows it printed."""
+    return lambda script: run_psql(database_url, script)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Cluster]:
+    """Give a server that the test may stop, start and kill; its database `tocsin` is ready."""
+    with throwaway_cluster(embedded_programs()) as cluster:
+        run_psql(cluster.server().url, files=SCHEMA)
+        yield cluster
