@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
-import docker
-import docker.errors
 import pytest
 from msgspec import Struct
 from testcontainers.community.postgres import PostgresContainer
 
 from app.devdb.cluster import SETTINGS, Cluster
 from app.devdb.places import embedded_programs, reachable_programs
+from tests.support.engine import docker_has
 from tests.support.psql import run_psql
 
 SQL = Path(__file__).parents[2] / "db"
@@ -121,27 +120,13 @@ def sources() -> tuple[str, ...]:
     """Name the servers that this machine can have, the usual one first."""
     if "TEST_DATABASE_URL" in os.environ:
         return ("given",)
-    from_docker = tuple(f"docker-{major}" for major in DOCKER_MAJORS if docker_has(major))
+    from_docker = tuple(
+        f"docker-{major}" for major in DOCKER_MAJORS if docker_has(f"postgres:{major}")
+    )
     if from_docker:
         return from_docker
     installed = [str(major) for major in SUPPORTED if (SYSTEM_SERVERS / str(major)).exists()]
     return ("embedded", *(f"system-{major}" for major in installed))
-
-
-def docker_has(major: str) -> bool:
-    """Whether a Docker engine answers and has, or can fetch, this Postgres."""
-    try:
-        client = docker.from_env(timeout=120)
-    except docker.errors.DockerException:
-        return False
-    try:
-        if not client.images.list(f"postgres:{major}"):
-            client.images.pull("postgres", tag=major)
-    except docker.errors.DockerException:
-        return False
-    finally:
-        client.close()
-    return True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
