@@ -1,0 +1,81 @@
+"""Turns msgspec's validation errors into field errors that name the remedy."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from app.errors import FieldError
+
+LOCATED = re.compile(r"(?P<message>.*) - at `(?:key in )?\$(?P<path>.*)`", re.DOTALL)
+MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
+UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
+MISTYPED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
+CONSTRAINED = re.compile(r"Expected `(?P<expected>[^`]*)` (?P<constraint>.*)", re.DOTALL)
+NOT_A_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
+
+WORDS = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+    "datetime": "an RFC 3339 date and time",
+    "uuid": "a UUID",
+}
+
+
+def field_errors(
+    error: msgspec.ValidationError,
+    *,
+    prefix: str,
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> list[FieldError]:
+    """Name the field below `prefix` that msgspec refused, and say what to write instead.
+
+    msgspec stops at the first error, so the list has one entry. `choices` gives the allowed values
+    of a field (named without the prefix), which msgspec's message leaves out.
+    """
+    text = str(error)
+    located = LOCATED.fullmatch(text)
+    message = located["message"] if located else text
+    path = located["path"].replace("[...]", "").removeprefix(".") if located else ""
+
+    if missing := MISSING.fullmatch(message):
+        return [FieldError(field=joined(prefix, path, missing["name"]), message="is required")]
+    if unknown := UNKNOWN.fullmatch(message):
+        name = joined(prefix, path, unknown["name"])
+        return [FieldError(field=name, message="unknown field: correct its spelling or remove it")]
+    return [
+        FieldError(
+            field=joined(prefix, path), message=remedy(message, allowed=(choices or {}).get(path))
+        )
+    ]
+
+
+def remedy(message: str, *, allowed: Sequence[str] | None) -> str:
+    """Rewrite msgspec's `message` for somebody who knows JSON but not Python."""
+    if mistyped := MISTYPED.fullmatch(message):
+        return f"must be {in_words(mistyped['expected'])}, not {in_words(mistyped['got'])}"
+    if constrained := CONSTRAINED.fullmatch(message):
+        return f"must be {in_words(constrained['expected'])} {constrained['constraint']}"
+    if refused := NOT_A_CHOICE.fullmatch(message):
+        if allowed:
+            return f"{refused['value']} is not known: write one of {', '.join(allowed)}"
+        return f"{refused['value']} is not an allowed value"
+    return message[:1].lower() + message[1:]
+
+
+def in_words(types: str) -> str:
+    """`int | null` → `an integer or null`."""
+    return " or ".join(WORDS.get(name, name) for name in types.split(" | "))
+
+
+def joined(*parts: str) -> str:
+    """Join the parts of a path in JSON notation; an index follows without a dot."""
+    path = ""
+    for part in filter(None, parts):
+        path += part if not path or part.startswith("[") else f".{part}"
+    return path

@@ -1,0 +1,178 @@
+"""Where the secrets of a target are: a walk over its JSON along its type.
+
+What the type does not expect (a row typed by hand can hold anything) counts as a secret.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any
+
+import msgspec.inspect as mi
+from msgspec import Meta, Struct
+
+from app.core.problems import joined
+
+Secret = Annotated[str, Meta(extra={"secret": True})]
+"""A field that is a secret as a whole."""
+NAMED_SECRETS = Meta(extra={"secret": "by name"})
+"""For headers: those whose names sound secret."""
+URL_SECRET = Meta(extra={"secret": "in url"})
+"""For an address: the user and password inside it."""
+
+SOUNDS_SECRET = re.compile(
+    "auth|cookie|credential|key|pass(word|wd|phrase)|secret|session|signature|token", re.IGNORECASE
+)
+
+
+class Nothing(Enum):
+    """Stands for a value that is not there; null is one that is."""
+
+    NOTHING = "nothing"
+
+
+NOTHING = Nothing.NOTHING
+
+
+class Place(Enum):
+    """How a secret sits in a value."""
+
+    WHOLE = "whole"
+    IN_URL = "in url"
+
+
+Replace = Callable[[Place, object, object, str], object]
+"""(place, value, what is stored in its place or NOTHING, field) → what is to stand there."""
+
+
+def replaced(
+    target_type: type[Struct] | None,
+    target: dict[str, Any],
+    replace: Replace,
+    *,
+    stored: object = NOTHING,
+) -> dict[str, Any]:
+    """Copy the target; `replace` decides on every secret. Of an unknown type all is secret."""
+    fields = struct_fields(target_type) if target_type else {}
+    return in_struct(fields, target, stored, "target", replace)
+
+
+@cache
+def struct_fields(target_type: type[Struct]) -> dict[str, mi.Type]:
+    return fields_of(mi.type_info(target_type))
+
+
+def fields_of(node: mi.Type) -> dict[str, mi.Type]:
+    if not isinstance(node, mi.StructType):
+        return {}
+    return {field.encode_name: field.type for field in node.fields}
+
+
+def in_struct(
+    fields: dict[str, mi.Type], value: dict[str, Any], stored: object, path: str, replace: Replace
+) -> dict[str, Any]:
+    copy = {}
+    for name, item in value.items():
+        kept, field = inside(stored, name), joined(path, name)
+        if name in fields:
+            copy[name] = in_type(fields[name], item, kept, field, replace)
+        else:
+            copy[name] = replace(Place.WHOLE, item, kept, field)
+    return copy
+
+
+def in_type(node: mi.Type, value: object, stored: object, path: str, replace: Replace) -> object:
+    """Replace the secrets in a value that should be of the type `node`."""
+    members = node.types if isinstance(node, mi.UnionType) else (node,)
+    if not any(map(holds_secrets, members)) or (
+        value is None and any(isinstance(member, mi.NoneType) for member in members)
+    ):
+        return value
+    for member in members:
+        match member, value:
+            case mi.Metadata(extra={"secret": True}), _:
+                return replace(Place.WHOLE, value, stored, path)
+            case mi.Metadata(extra={"secret": "in url"}), str():
+                return replace(Place.IN_URL, value, stored, path)
+            case mi.Metadata(extra={"secret": "by name"}), dict():
+                return in_headers(value, stored, path, replace)
+            case _:
+                pass
+    if isinstance(value, dict):
+        return in_tagged(members, value, stored, path, replace)
+    return replace(Place.WHOLE, value, stored, path)
+
+
+def in_tagged(
+    members: Iterable[mi.Type],
+    value: dict[str, Any],
+    stored: object,
+    path: str,
+    replace: Replace,
+) -> dict[str, Any]:
+    """Choose the Struct by its tag; what is stored under another tag is no match for it."""
+    structs = [member for member in members if isinstance(member, mi.StructType)]
+    tags = {struct.tag_field for struct in structs if struct.tag_field}
+    tag = {name: value[name] for name in tags if isinstance(value.get(name), str)}
+    fields: dict[str, mi.Type] = {}
+    for struct in structs:
+        if struct.tag_field is None or tag.get(struct.tag_field) == struct.tag:
+            fields = fields_of(struct)
+    if any(inside(stored, name) != written for name, written in tag.items()):
+        stored = NOTHING
+    rest = {name: item for name, item in value.items() if name not in tag}
+    copy = in_struct(fields, rest, stored, path, replace)
+    return {name: tag.get(name, copy.get(name)) for name in value}
+
+
+def in_headers(
+    headers: dict[str, Any], stored: object, path: str, replace: Replace
+) -> dict[str, Any]:
+    """Replace the values whose names sound secret, in nested tables too."""
+    copy: dict[str, Any] = {}
+    for name, value in headers.items():
+        kept, field = inside(stored, name), joined(path, name)
+        if sounds_secret(name):
+            copy[name] = replace(Place.WHOLE, value, kept, field)
+        elif isinstance(value, dict):
+            copy[name] = in_headers(value, kept, field, replace)
+        elif isinstance(value, list):
+            as_table = {str(index): item for index, item in enumerate(value)}
+            copy[name] = list(in_headers(as_table, kept, field, replace).values())
+        else:
+            copy[name] = value
+    return copy
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether a header of this name is taken for a secret."""
+    return SOUNDS_SECRET.search(name) is not None
+
+
+def holds_secrets(node: mi.Type) -> bool:
+    match node:
+        case mi.Metadata(extra={"secret": _}):
+            return True
+        case mi.Metadata():
+            return holds_secrets(node.type)
+        case mi.UnionType():
+            return any(map(holds_secrets, node.types))
+        case mi.StructType():
+            return any(holds_secrets(field.type) for field in node.fields)
+        case _:
+            return False
+
+
+def inside(stored: object, name: str) -> object:
+    """The value stored under `name`; header names may differ in case, items are named by index."""
+    match stored:
+        case dict():
+            if name in stored:
+                return stored[name]
+            folded = {str(key).lower(): value for key, value in stored.items()}
+            return folded.get(name.lower(), NOTHING)
+        case list() if name.isdecimal() and int(name) < len(stored):
+            return stored[int(name)]
+        case _:
+            return NOTHING
