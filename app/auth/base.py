@@ -1,0 +1,46 @@
+"""What every way to authenticate an outgoing request has in common."""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from app.core.secret import Masked
+from app.errors import AppError, FieldError
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """A request as it is about to be sent, for those who sign it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    idempotency_key: str
+
+
+class Auth(Masked, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
+    """How an outgoing request proves itself. Its `type` is the tag of the subclass."""
+
+    def problems(self) -> Iterable[FieldError]:
+        """What msgspec's types cannot say is wrong; fields are relative to the auth."""
+        return ()
+
+    def header_names(self) -> frozenset[str]:
+        """The headers it sets, in lower case: the target may not set them too."""
+        return frozenset({"authorization"})
+
+    async def headers(self, request: Outgoing) -> Mapping[str, str]:
+        """The headers to add to `request`; may do I/O, e.g. fetch a token.
+
+        Raises:
+            AuthFailed: nothing could be obtained to authenticate with.
+        """
+        raise NotImplementedError
+
+
+class AuthFailed(AppError):
+    """The request was not sent for want of a proof; the message holds no secret."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable

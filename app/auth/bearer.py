@@ -1,0 +1,25 @@
+"""`{"type": "bearer", "token"}`: RFC 6750."""
+
+from collections.abc import Iterable, Mapping
+
+from app.auth.base import Auth, Outgoing
+from app.core.headers import value_problem
+from app.core.secret import Secret
+from app.errors import FieldError
+
+
+class BearerAuth(Auth, frozen=True, kw_only=True, tag="bearer"):
+    """A token that is known beforehand."""
+
+    token: Secret
+
+    def problems(self) -> Iterable[FieldError]:
+        problem = value_problem(self.token)
+        if problem or not self.token or " " in self.token:
+            yield FieldError(field="token", message="must be visible ASCII without spaces")
+
+    async def headers(self, request: Outgoing) -> Mapping[str, str]:  # noqa: ARG002 - needs nothing of it
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+AUTH = BearerAuth

@@ -1,0 +1,30 @@
+"""`{"type": "header", "name", "value"}`: an API key in a header of its own."""
+
+from collections.abc import Iterable, Mapping
+
+from app.auth.base import Auth, Outgoing
+from app.core.headers import name_problem, value_problem
+from app.core.secret import Secret
+from app.errors import FieldError
+
+
+class HeaderAuth(Auth, frozen=True, kw_only=True, tag="header"):
+    """One header whose value is secret whatever it is called."""
+
+    name: str
+    value: Secret
+
+    def problems(self) -> Iterable[FieldError]:
+        if problem := name_problem(self.name):
+            yield FieldError(field="name", message=problem)
+        if problem := value_problem(self.value):
+            yield FieldError(field="value", message=problem)
+
+    def header_names(self) -> frozenset[str]:
+        return frozenset({self.name.lower()})
+
+    async def headers(self, request: Outgoing) -> Mapping[str, str]:  # noqa: ARG002 - needs nothing of it
+        return {self.name: self.value}
+
+
+AUTH = HeaderAuth
