@@ -1,0 +1,93 @@
+"""The kinds of jobs: each module here that has an `EXECUTOR` carries out one.
+
+A new kind is a file with a `Target` and an `Executor`; validation, masking, what an instance claims
+and the API's schema follow.
+"""
+
+import pkgutil
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from app.auth import AUTH_TYPES
+from app.core.outcome import Report
+from app.core.problems import field_errors
+from app.errors import FieldError, InvalidInput
+from app.executors.base import Context, Executor, Guard, Options, Target
+
+__all__ = ["KINDS", "Executors", "decode_target", "target_type"]
+
+MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+
+EXECUTORS: dict[str, type[Executor[Any]]] = {
+    module.EXECUTOR.kind: module.EXECUTOR for module in MODULES if hasattr(module, "EXECUTOR")
+}
+
+KINDS = tuple(sorted(EXECUTORS))
+"""Every kind that can be carried out here."""
+
+
+def target_type(kind: str) -> type[Target]:
+    """The Struct of the kind's targets.
+
+    Raises:
+        InvalidInput: there is no such kind.
+    """
+    if kind not in EXECUTORS:
+        message = f"{kind!r} is not known: write one of {', '.join(KINDS)}"
+        raise InvalidInput(FieldError(field="kind", message=message))
+    return EXECUTORS[kind].target_type
+
+
+def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:
+    """Make a target of JSON as stored, or of what was decoded from it, and check all of it.
+
+    Raises:
+        InvalidInput: naming every field that is wrong, as `target.url`, and the remedy.
+    """
+    type_ = target_type(kind)
+    try:
+        if isinstance(target, bytes):
+            decoded = msgspec.json.decode(target, type=type_)
+        else:
+            decoded = msgspec.convert(target, type_)
+    except msgspec.ValidationError as error:
+        choices = {"auth.type": tuple(AUTH_TYPES)}
+        raise InvalidInput(*field_errors(error, prefix="target", choices=choices)) from None
+    except (ValueError, RecursionError) as error:
+        message = f"must be JSON that can be read: {error}"
+        raise InvalidInput(FieldError(field="target", message=message)) from None
+    if problems := list(decoded.problems()):
+        raise InvalidInput(
+            *(FieldError(field=f"target.{p.field}", message=p.message) for p in problems)
+        )
+    return decoded
+
+
+class Executors:
+    """The executors of one process; each is opened when its kind is first met."""
+
+    def __init__(self, *, connections_per_host: int = 0, guard: Guard | None = None) -> None:
+        self.options = Options(connections_per_host=connections_per_host, guard=guard)
+        self.opened: dict[str, Executor[Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        while self.opened:
+            _, executor = self.opened.popitem()
+            await executor.close()
+
+    async def execute(self, kind: str, target: Target, context: Context) -> Report:
+        """Carry out one attempt; `target` is what `decode_target` made for this kind."""
+        if kind not in self.opened:
+            self.opened[kind] = EXECUTORS[kind](self.options)
+        return await self.opened[kind].execute(target, context)

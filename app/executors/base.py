@@ -1,0 +1,121 @@
+"""What every executor has in common: targets, the context of an attempt, the guard."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import ClassVar, Protocol, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from app.core.outcome import Outcome, Report
+from app.core.secret import Masked
+from app.errors import AppError, FieldError
+
+LONGEST_ERROR = 500
+"""Characters of a report's error."""
+
+
+class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind's instructions, as stored in `jobs.target`."""
+
+    def problems(self) -> Iterable[FieldError]:
+        """What msgspec's types cannot say is wrong; fields are relative to the target."""
+        return ()
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """One attempt, as the executor needs to know it."""
+
+    job_id: UUID
+    job_name: str | None
+    execution_id: int
+    scheduled_for: datetime
+    attempt: int
+    """From 1, within the run."""
+    timeout_seconds: float
+    """Of the whole attempt, from resolving a name to the last byte kept of the answer."""
+    traceparent: str
+    """W3C Trace Context, for the target to continue."""
+
+    @property
+    def run(self) -> str:
+        """The run's `scheduled_for` in RFC 3339, UTC."""
+        return self.scheduled_for.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names the run: the same for all its attempts, so that a receiver can de-duplicate."""
+        return f"{self.job_id}:{self.run}"
+
+    def headers(self) -> dict[str, str]:
+        """What every target is told about the attempt."""
+        name = {"Tocsin-Job-Name": self.job_name} if self.job_name else {}
+        return {
+            "Tocsin-Job-Id": str(self.job_id),
+            **name,
+            "Tocsin-Execution-Id": str(self.execution_id),
+            "Tocsin-Scheduled-For": self.run,
+            "Tocsin-Attempt": str(self.attempt),
+            "traceparent": self.traceparent,
+        }
+
+
+Guard = Callable[[str, int], None]
+"""(IP address, port): raises `AddressBlocked` where a target may not be.
+
+Asked for the very address that is about to be connected to, after name resolution, so that neither
+a literal nor a name that changes its mind gets around it.
+"""
+
+
+class AddressBlocked(AppError, OSError):
+    """A guard's refusal. An `OSError`, so that connecting code treats it as a failed connection."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What an operator decides for all executors."""
+
+    connections_per_host: int = 0
+    """At most so many HTTP connections to one scheme, host and port; 0: no limit but the slots."""
+    guard: Guard | None = None
+
+
+TargetT_contra = TypeVar("TargetT_contra", bound=Target, contravariant=True)
+
+
+class Executor(Protocol[TargetT_contra]):
+    """The code that carries out one kind; opened once, used by many attempts at a time."""
+
+    kind: ClassVar[str]
+    target_type: ClassVar[type[Target]]
+
+    def __init__(self, options: Options) -> None: ...
+
+    async def execute(self, target: TargetT_contra, context: Context) -> Report:
+        """Carry out one attempt within its timeout.
+
+        Whatever the target does is in the report; only a bug or a cancellation raises.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what was opened; no attempt is under way."""
+        ...
+
+
+def timed_out(
+    context: Context, error: str, *, status_code: int | None = None, retryable: bool = True
+) -> Report:
+    """Report that the time was over; the target may have acted all the same."""
+    return Report(
+        outcome=Outcome.TIMED_OUT,
+        reason="timeout",
+        error=f"{error} within {context.timeout_seconds:g} s",
+        status_code=status_code,
+        retryable=retryable,
+    )
+
+
+def as_text(text: str, *, longest: int) -> str:
+    """`text` as Postgres can store it (no NUL), bounded to `longest` characters."""
+    return text[:longest].replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,59 @@
+"""The body of a message, which a target gives as text, JSON or base64."""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from app.errors import FieldError
+from app.executors.base import Target
+
+Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
+
+
+class BodyTarget(Target, frozen=True, kw_only=True):
+    """A target that sends a body; at most one of its forms is given, null is as good as absent."""
+
+    body: str | None = None
+    """Sent as UTF-8 text."""
+    json: Any = None
+    """Sent as JSON."""
+    body_base64: Base64 | None = None
+    """Sent as the bytes it stands for."""
+
+    def problems(self) -> Iterable[FieldError]:
+        forms = ("body", "json", "body_base64")
+        given = [name for name in forms if getattr(self, name) is not None]
+        if len(given) > 1:
+            yield FieldError(
+                field=given[-1], message=f"leave out all but one of {', '.join(given)}"
+            )
+        try:
+            self.content()
+        except (ValueError, OverflowError, RecursionError) as error:
+            yield FieldError(field=given[-1], message=f"cannot be sent: {error}")
+
+    def content(self) -> tuple[bytes, str | None]:
+        """The bytes to send and the type of content they are; None: there is no body."""
+        if self.json is not None:
+            return msgspec.json.encode(self.json), "application/json"
+        if self.body is not None:
+            return self.body.encode(), "text/plain; charset=utf-8"
+        if self.body_base64 is not None:
+            return from_base64(self.body_base64), "application/octet-stream"
+        return b"", None
+
+
+def from_base64(text: str) -> bytes:
+    """Decode strictly: what is not base64 is refused, not skipped.
+
+    Raises:
+        ValueError: it is not base64.
+    """
+    try:
+        return b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"it is not base64 ({error})") from None

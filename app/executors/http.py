@@ -1,0 +1,235 @@
+"""Carries out `http` jobs: one request per attempt, judged by the status of its answer."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar
+from urllib.parse import quote
+
+import aiohttp
+from msgspec import Meta, field
+from msgspec.structs import force_setattr
+from yarl import URL
+
+from app.auth import AnyAuth, AuthFailed, Outgoing
+from app.core.headers import header_problems
+from app.core.outcome import Outcome, Report
+from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, without
+from app.errors import FieldError
+from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
+from app.executors.body import BodyTarget
+from app.executors.http_client import (
+    LONGEST_RESPONSE,
+    first_bytes,
+    open_session,
+    reason_and_error,
+    sent,
+    user_agent,
+)
+from app.executors.http_rules import (
+    LONGEST_URL,
+    MOST_REDIRECTS,
+    BadRedirect,
+    Request,
+    in_words,
+    matches,
+    redirected,
+    retry_after_seconds,
+    status_line,
+    url_problem,
+)
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+REDIRECTS = (301, 302, 303, 307, 308)
+
+Status = Annotated[int, Meta(ge=100, le=599)]
+StatusClass = Annotated[str, Meta(pattern="^[1-5]xx$")]
+Retried = Annotated[str, Meta(pattern="^([1-5]xx|dns|connect|tls|timeout|closed|protocol)$")]
+
+
+class HttpTarget(BodyTarget, frozen=True, kw_only=True):
+    """One HTTP request, and how to judge the answer."""
+
+    url: Annotated[str, Meta(max_length=LONGEST_URL), URL_SECRET]
+    """http or https."""
+    method: Annotated[str, Meta(extra_json_schema={"enum": METHODS})] = "POST"
+    headers: Annotated[dict[str, str], NAMED_SECRETS] = field(default_factory=dict)
+    """Sent beside the ones Tocsin sets; those whose names sound secret read as `***`."""
+    auth: AnyAuth | None = None
+    success: tuple[Status | StatusClass, ...] = ("2xx",)
+    """Status codes, or classes of them, that mean the job is done."""
+    retry_on: tuple[Status | Retried, ...] = (
+        *(408, 425, 429, "5xx"),
+        *("dns", "connect", "tls", "timeout", "closed", "protocol"),
+    )
+    """Status codes, classes and reasons after which another attempt may help."""
+    follow_redirects: bool = False
+    """Follow at most five; credentials and secret headers stay with the origin they are for."""
+    verify_tls: bool = True
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "method", self.method.upper())
+
+    def problems(self) -> Iterable[FieldError]:
+        yield from super().problems()
+        if message := url_problem(self.url):
+            yield FieldError(field="url", message=message)
+        if self.method not in METHODS:
+            yield FieldError(field="method", message=f"must be one of {', '.join(METHODS)}")
+        yield from header_problems(self.headers, field="headers")
+        if self.auth is not None:
+            for problem in self.auth.problems():
+                yield FieldError(field=f"auth.{problem.field}", message=problem.message)
+            for name in sorted(self.headers):
+                if name.lower() in self.auth.header_names():
+                    yield FieldError(field=f"headers.{name}", message="is set by auth: remove one")
+
+
+class HttpExecutor:
+    """Sends the requests of all `http` jobs through one client."""
+
+    kind: ClassVar[str] = "http"
+    target_type: ClassVar[type[Target]] = HttpTarget
+
+    def __init__(self, options: Options) -> None:
+        self.session = open_session(options)
+
+    async def execute(self, target: HttpTarget, context: Context) -> Report:
+        return await Attempt(self.session, target, context).report()
+
+    async def close(self) -> None:
+        await self.session.close()
+
+
+EXECUTOR = HttpExecutor
+
+
+class Attempt:
+    """One attempt: what was sent so far and what came back."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, target: HttpTarget, context: Context
+    ) -> None:
+        self.session = session
+        self.target = target
+        self.context = context
+        self.proof: dict[str, str] = {}
+        self.status: int | None = None
+
+    async def report(self) -> Report:
+        """Send the request and judge the answer, within the timeout."""
+        try:
+            async with asyncio.timeout(self.context.timeout_seconds):
+                return await self.answered(await self.request())
+        except TimeoutError:
+            waited_for = "no answer" if self.status is None else "the answer was not complete"
+            return timed_out(
+                self.context, waited_for, status_code=self.status, retryable=self.retries("timeout")
+            )
+        except AuthFailed as error:
+            return self.failed("auth", str(error), retryable=error.retryable)
+        except BadRedirect as error:
+            return self.failed("redirect", str(error), retryable=False)
+        except (aiohttp.ClientError, OSError) as error:
+            reason, text = reason_and_error(error)
+            return self.failed(reason, text, retryable=self.retries(reason))
+
+    async def request(self) -> Request:
+        """Build the request, asking for what authenticates it where the target wants that."""
+        target, context = self.target, self.context
+        body, content_type = target.content()
+        headers = {
+            "User-Agent": user_agent(),
+            "Accept-Encoding": "identity",
+            "Idempotency-Key": context.idempotency_key,
+            **context.headers(),
+        }
+        if context.job_name:
+            headers["Tocsin-Job-Name"] = quote(context.job_name, safe=VISIBLE)
+        if content_type:
+            headers["Content-Type"] = content_type
+        headers = overlaid(headers, target.headers)
+        if target.auth is not None:
+            outgoing = Outgoing(
+                method=target.method,
+                url=target.url,
+                headers=headers,
+                body=body,
+                idempotency_key=context.idempotency_key,
+            )
+            self.proof = dict(await target.auth.headers(outgoing))
+        return Request(
+            method=target.method,
+            url=URL(target.url, encoded=True),
+            headers=overlaid(headers, self.proof),
+            body=body,
+        )
+
+    async def answered(self, request: Request) -> Report:
+        """Send the request, follow redirects where that is wanted, judge the last answer."""
+        for _ in range(MOST_REDIRECTS + 1):
+            self.status = None
+            verify_tls = self.target.verify_tls
+            async with sent(self.session, request, verify_tls=verify_tls) as response:
+                self.status = response.status
+                body = await first_bytes(response)
+            location = response.headers.get("Location")
+            if location is None or not self.goes_on(response.status):
+                return self.judged(response, body)
+            request = redirected(request, response.status, location)
+        raise BadRedirect(f"more than {MOST_REDIRECTS} redirects")
+
+    def goes_on(self, status: int) -> bool:
+        if matches(status, self.target.success):
+            return False
+        return self.target.follow_redirects and status in REDIRECTS
+
+    def judged(self, response: aiohttp.ClientResponse, body: bytes) -> Report:
+        """Success or failure, by the status."""
+        status = response.status
+        text = self.shown(body.decode(errors="replace"), longest=LONGEST_RESPONSE) or None
+        if matches(status, self.target.success):
+            return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
+        retry_after = response.headers.get("Retry-After")
+        wanted = in_words(self.target.success)
+        return Report(
+            outcome=Outcome.FAILED,
+            reason="redirect" if status // 100 == 3 else "status",  # noqa: PLR2004 - the class 3xx
+            error=f"the target answered {status_line(status)}; success is {wanted}",
+            status_code=status,
+            response=text,
+            retryable=self.retries(status),
+            retry_after_seconds=retry_after_seconds(retry_after, now=datetime.now(UTC)),
+        )
+
+    def failed(self, reason: str, error: str, *, retryable: bool) -> Report:
+        return Report(
+            outcome=Outcome.FAILED,
+            reason=reason,
+            error=self.shown(error, longest=LONGEST_ERROR),
+            status_code=self.status,
+            retryable=retryable,
+        )
+
+    def retries(self, what: int | str) -> bool:
+        """Whether another attempt may help after this status code or reason."""
+        if isinstance(what, int):
+            return matches(what, self.target.retry_on)
+        return what in self.target.retry_on
+
+    def shown(self, text: str, *, longest: int) -> str:
+        """What others say, without the secrets of ours that they may repeat."""
+        secrets = secrets_of(self.target)
+        for value in self.proof.values():
+            secrets |= {value, value.rpartition(" ")[2]}
+        return as_text(without(secrets, text), longest=longest)
+
+
+VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+"""What needs no percent-encoding in a header's value."""
+
+
+def overlaid(headers: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """`headers` with `others`, which win; names do not differ in case."""
+    theirs = {name.lower() for name in others}
+    return {name: value for name, value in headers.items() if name.lower() not in theirs} | others

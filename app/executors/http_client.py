@@ -1,0 +1,123 @@
+"""The HTTP client that all `http` jobs share: no state between them, no sending unasked."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
+
+import aiohttp
+
+from app.executors.base import AddressBlocked, Guard, Options
+from app.executors.http_rules import Request
+
+LONGEST_RESPONSE = 16_384
+"""Bytes of an answer's body that are read; upon more the connection is closed."""
+
+KEEP_ALIVE_SECONDS = 3.0
+"""Below the 5 s after which common servers close an idle connection, maybe upon our request."""
+
+LARGE_BODY = 1_000_000
+"""Bytes from which a body is written piece by piece, letting others have their turn."""
+
+NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+"""One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
+
+
+def user_agent() -> str:
+    """`tocsin/VERSION`."""
+    try:
+        return f"tocsin/{version('tocsin')}"
+    except PackageNotFoundError:  # run from a copy of the sources
+        return "tocsin/0"
+
+
+def open_session(options: Options) -> aiohttp.ClientSession:
+    """Open the client; must be called in the event loop that uses it.
+
+    Answers are not decompressed (a kilobyte may stand for a gigabyte), cookies are not kept (one
+    job's would go out with another's), and neither a proxy nor credentials come from the
+    environment.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=options.connections_per_host,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            socket_factory=guarded(options.guard) if options.guard else None,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        read_bufsize=LONGEST_RESPONSE,
+        timeout=NO_TIMEOUTS,
+    )
+    # aiohttp sends GET, PUT, DELETE and others a second time where a kept connection broke, though
+    # the first may have been carried out; there is no public switch (docs/adr/0005).
+    session._retry_connection = False  # noqa: SLF001 - see above; a test notices if it stops working
+    return session
+
+
+def guarded(guard: Guard) -> aiohttp.SocketFactoryType:
+    """Make sockets only for addresses that the guard lets pass."""
+
+    def make(address: aiohttp.AddrInfoType) -> socket.socket:
+        family, type_, protocol, _, (ip, port, *_) = address
+        guard(str(ip), int(port))
+        return socket.socket(family=family, type=type_, proto=protocol)
+
+    return make
+
+
+@asynccontextmanager
+async def sent(
+    session: aiohttp.ClientSession, request: Request, *, verify_tls: bool
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Send the request, once; the answer's head has arrived."""
+    async with session.request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        skip_auto_headers=("Content-Type", "User-Agent"),
+        data=BytesIO(request.body) if len(request.body) > LARGE_BODY else request.body or None,
+        allow_redirects=False,
+        ssl=verify_tls,
+    ) as response:
+        yield response
+
+
+async def first_bytes(response: aiohttp.ClientResponse) -> bytes:
+    """Read what is kept of the body; a connection with more to come is closed."""
+    kept = bytearray()
+    while len(kept) <= LONGEST_RESPONSE:
+        piece = await response.content.read(LONGEST_RESPONSE + 1 - len(kept))
+        if not piece:
+            return bytes(kept)
+        kept += piece
+    response.close()
+    return bytes(kept[:LONGEST_RESPONSE])
+
+
+def reason_and_error(error: aiohttp.ClientError | OSError) -> tuple[str, str]:
+    """Name what went wrong: in a stable word, and in a sentence without any of the URL's query."""
+    match error:
+        case aiohttp.ClientConnectorError(os_error=AddressBlocked() as refusal):
+            said = "blocked", str(refusal)
+        case aiohttp.ClientConnectorCertificateError():
+            said = "tls", f"{error.host} has no valid certificate: {error.certificate_error}"
+        case aiohttp.ClientSSLError():
+            said = "tls", f"no TLS with {error.host}:{error.port}: {error.os_error.strerror}"
+        case aiohttp.ClientConnectorDNSError():
+            said = "dns", f"the name {error.host} was not found: {error.os_error.strerror}"
+        case aiohttp.ClientConnectorError():
+            because = error.os_error.strerror or error.os_error
+            said = "connect", f"no connection to {error.host}:{error.port}: {because}"
+        case aiohttp.ClientResponseError():
+            said = "protocol", f"the answer is not HTTP: {' '.join(error.message.split())}"
+        case aiohttp.InvalidURL():
+            said = "target", "the URL cannot be used"
+        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
+            said = "closed", "the connection was closed before the answer was complete"
+        case _:
+            said = "protocol", f"the exchange failed: {type(error).__name__}"
+    return said

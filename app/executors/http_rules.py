@@ -1,0 +1,130 @@
+"""The rules of HTTP targets: where they may be, which answers are good, where a redirect goes."""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from msgspec import Struct
+from yarl import URL
+
+from app.errors import AppError
+
+LONGEST_URL = 2048
+MOST_REDIRECTS = 5
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds; a target that asks for more is asked again after this."""
+
+URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
+LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+DELAY_SECONDS = re.compile(r"\s*(\d{1,9})\s*")
+
+HARMLESS = frozenset(
+    {"accept", "accept-encoding", "content-type", "idempotency-key", "traceparent", "user-agent"}
+)
+"""Headers that may follow a redirect to another origin, beside the `Tocsin-` ones."""
+
+
+def url_problem(url: str) -> str | None:
+    """Why a request cannot go to `url`, and what to write instead."""
+    return next(url_problems(url), None)
+
+
+def url_problems(url: str) -> Iterator[str]:
+    if not url.lower().startswith(("http://", "https://")):
+        yield "must start with http:// or https://"
+    if not URL_TEXT.fullmatch(url):
+        yield "may have only the characters of RFC 3986: percent-encode all others (IDN as xn--)"
+    if "#" in url:
+        yield "has a fragment, which is never sent: remove it"
+    try:
+        parsed = URL(url, encoded=True)
+        host, port = parsed.raw_host or "", parsed.port
+    except ValueError as error:
+        yield f"is no URL: {error}"
+        return
+    if parsed.raw_user is not None or parsed.raw_password is not None:
+        yield 'may hold no user and password: use auth {"type": "basic", ...}'
+    if not host or port == 0:
+        yield "needs a host, and a port from 1 to 65535 where one is given"
+    if ":" not in host and not all(map(LABEL.fullmatch, host.removesuffix(".").split("."))):
+        yield f"has an impossible host name: {host}"
+
+
+def matches(status: int, rules: Iterable[int | str]) -> bool:
+    """Whether the status code is one of the rules: `204`, or a class such as `2xx`."""
+    return any(rule in (status, f"{status // 100}xx") for rule in rules)
+
+
+def in_words(rules: Iterable[int | str]) -> str:
+    return ", ".join(map(str, rules)) or "nothing"
+
+
+def status_line(status: int) -> str:
+    """`503 Service Unavailable`; in our words, not the target's."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
+    """What a Retry-After header asks for, from now, at most a day; None if it says nothing."""
+    if value is None:
+        return None
+    if delay := DELAY_SECONDS.fullmatch(value):
+        return min(float(delay[1]), LONGEST_RETRY_AFTER)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One HTTP request with all that is sent."""
+
+    method: str
+    url: URL
+    headers: dict[str, str]
+    body: bytes
+
+
+class BadRedirect(AppError):
+    """There is no going where the target points to."""
+
+
+def redirected(request: Request, status: int, location: str) -> Request:
+    """The request that follows a redirect, made as browsers do; secrets stay with their origin.
+
+    Raises:
+        BadRedirect: `location` is missing or cannot be followed.
+    """
+    try:
+        url = request.url.join(URL(location, encoded=True)).with_fragment(None)
+    except ValueError as error:
+        raise BadRedirect(f"the redirect's location is no URL: {error}") from None
+    if problem := url_problem(str(url)):
+        raise BadRedirect(f"the redirect's location {problem}")
+    dropped = set()
+    method, body = request.method, request.body
+    see_other = status == HTTPStatus.SEE_OTHER and method != "HEAD"
+    moved_post = status in (HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND) and method == "POST"
+    if see_other or moved_post:
+        method, body = "GET", b""
+        dropped.add("content-type")
+    if url.origin() != request.url.origin():
+        dropped |= {name.lower() for name in request.headers if not is_harmless(name)}
+    kept = {name: text for name, text in request.headers.items() if name.lower() not in dropped}
+    return Request(method=method, url=url, headers=kept, body=body)
+
+
+def is_harmless(name: str) -> bool:
+    """Whether any host may see a header of this name.
+
+    A list of the harmless, not of the secret: who can tell what `X-Tenant` or `X-Auth` opens?
+    """
+    return name.lower() in HARMLESS or name.lower().startswith("tocsin-")
