@@ -24,27 +24,19 @@ def missed(claim: Claim, *, now: datetime) -> Settlement | None:
     The settlement records every run that is dropped and plans the first one that is not.
     """
     grace = claim.late.grace_seconds
-    if grace is None:
-        grace = None if claim.schedule.run_at else RECURRING_GRACE_SECONDS
-    too_late_until = None if grace is None else now - timedelta(seconds=grace)
-    if (
-        too_late_until is None
-        or claim.attempt != 1
-        or claim.resume_at is not None
-        or claim.next_run != claim.scheduled_for
-        or claim.scheduled_for >= too_late_until
-    ):
+    if grace is None and claim.schedule.run_at is None:
+        grace = RECURRING_GRACE_SECONDS
+    planned_first = claim.attempt == 1 and claim.next_run == claim.scheduled_for
+    if grace is None or not planned_first or claim.resume_at is not None:
         return None
-    if claim.schedule.run_at:
-        return (
-            dropped(claim, until=claim.scheduled_for, now=now)
-            if claim.late.misfire is Misfire.SKIP
-            else None
-        )
+    too_late = now - timedelta(seconds=grace, microseconds=1)
+    if claim.scheduled_for > too_late:
+        return None
+    if claim.schedule.run_at is not None:
+        skip = claim.late.misfire is Misfire.SKIP
+        return dropped(claim, until=claim.scheduled_for, now=now) if skip else None
     last = (
-        latest_run(
-            claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=too_late_until
-        )
+        latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=too_late)
         or claim.scheduled_for
     )
     match claim.late.misfire:

@@ -1,0 +1,341 @@
+"""What a person may write in psql: defaults, plans, refusals, and what wakes the instances."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.support.builders import insert_job, job_row
+
+QUIET_SECONDS = 0.3
+SOON = timedelta(seconds=30)
+FAR = timedelta(days=2)
+
+
+@pytest.fixture
+async def bell(database_url: str) -> AsyncIterator["Bell"]:
+    """Listen as an instance does."""
+    connection = await asyncpg.connect(database_url)
+    bell = Bell()
+    await connection.add_listener("tocsin_jobs", bell)
+    yield bell
+    await connection.close()
+
+
+class Bell:
+    """Counts notifications."""
+
+    def __init__(self) -> None:
+        self.payloads: list[str] = []
+
+    def __call__(self, *notification: object) -> None:
+        self.payloads.append(str(notification[-1]))
+
+    async def rung(self) -> int:
+        """Wait long enough for any notification to arrive; return how many did since last asked."""
+        await asyncio.sleep(QUIET_SECONDS)
+        count = len(self.payloads)
+        self.payloads.clear()
+        return count
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def test_a_one_off_is_due_at_its_instant(connection: asyncpg.Connection) -> None:
+    run_at = now() + SOON
+
+    job = await job_row(connection, await insert_job(connection, run_at=run_at))
+
+    assert (job["next_run"], job["scheduled_for"], job["attempt"]) == (run_at, run_at, 0)
+    assert job["planned_at"] is not None
+    assert job["state"] == "scheduled"
+
+
+async def test_an_interval_starts_one_interval_from_now(connection: asyncpg.Connection) -> None:
+    job = await job_row(connection, await insert_job(connection, every_seconds=90))
+
+    assert job["next_run"] - job["created_at"] == pytest.approx(
+        timedelta(seconds=90), abs=timedelta(seconds=1)
+    )
+
+
+async def test_an_interval_with_a_past_start_keeps_to_its_grid(
+    connection: asyncpg.Connection,
+) -> None:
+    starts_at = now() - timedelta(seconds=1000)
+
+    job = await job_row(
+        connection, await insert_job(connection, every_seconds=300, starts_at=starts_at)
+    )
+
+    assert job["next_run"] == starts_at + timedelta(seconds=1200)
+
+
+async def test_a_cron_is_left_to_an_instance(connection: asyncpg.Connection) -> None:
+    job = await job_row(connection, await insert_job(connection, cron="0 3 * * *"))
+
+    assert (job["next_run"], job["planned_at"], job["state"]) == (None, None, "scheduled")
+
+
+async def test_the_go_dialect_becomes_columns(connection: asyncpg.Connection) -> None:
+    zoned = await job_row(
+        connection, await insert_job(connection, cron="CRON_TZ=Europe/Paris 0 3 * * *")
+    )
+    every = await job_row(connection, await insert_job(connection, cron="@every 1h30m"))
+
+    assert (zoned["cron"], zoned["timezone"]) == ("0 3 * * *", "Europe/Paris")
+    assert (every["cron"], every["every_seconds"]) == (None, 5400)
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"cron": "* * * * *", "every_seconds": 5}, "cron", "exactly one of run_at"),
+    ({"cron": "nonsense"}, "cron", "minute hour day month weekday"),
+    ({"cron": "* * * * * * * *"}, "cron", "minute hour day month weekday"),
+    ({"cron": "@every never"}, "cron", "@every 1h30m"),
+    ({"cron": "0 3 * * *", "timezone": "Mars/Phobos"}, "timezone", "IANA"),
+    ({"cron": "0 3 * * *", "timezone": "../etc/passwd"}, "timezone", "IANA"),
+    ({"every_seconds": -3}, "every_seconds", "0.1"),
+    ({"run_at": datetime(1999, 1, 1, tzinfo=UTC)}, "run_at", "2000 to 2200"),
+    ({"target": []}, "target", '{"url"'),
+    ({"target": {"path": "/x"}}, "target", '{"url"'),
+    ({"kind": "HTTP!"}, "kind", "http, amqp"),
+    ({"name": "a/b"}, "name", "200 characters"),
+    ({"metadata": [1]}, "metadata", '{"team"'),
+    ({"max_attempts": 0}, "max_attempts", "1 means no retry"),
+    ({"backoff_seconds": -1}, "backoff_seconds", "first retry"),
+    ({"backoff_max_seconds": -1}, "backoff_max_seconds", "caps"),
+    ({"timeout_seconds": 0}, "timeout_seconds", "one execution"),
+    ({"misfire": "panic"}, "misfire", "run_once, skip or run_all"),
+    ({"misfire_grace_seconds": -1}, "misfire_grace_seconds", "null"),
+    ({"max_catchup": -1}, "max_catchup", "run_all"),
+    ({"max_runs": 0, "every_seconds": 5}, "max_runs", "null"),
+    ({"dst_gap": "panic"}, "dst_gap", "run_after or skip"),
+    ({"dst_overlap": "panic"}, "dst_overlap", "first, last or both"),
+    (
+        {
+            "every_seconds": 5,
+            "starts_at": datetime(2030, 1, 2, tzinfo=UTC),
+            "ends_at": datetime(2030, 1, 1, tzinfo=UTC),
+        },
+        "ends_at",
+        "window",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "field", "remedy"),
+    REFUSED,
+    ids=[f"{i}-{case[1]}" for i, case in enumerate(REFUSED)],
+)
+async def test_a_bad_row_is_refused_with_its_column_and_a_remedy(
+    connection: asyncpg.Connection, columns: dict[str, Any], field: str, remedy: str
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError) as refused:
+        await insert_job(connection, **columns)
+
+    assert refused.value.column_name == field
+    assert remedy in refused.value.hint
+    assert refused.value.message.startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hint"),
+    [("null", "exactly one of run_at"), ("'infinity'", "2000 to 2200"), ("'-infinity'", "2000")],
+)
+async def test_a_one_off_without_a_real_instant_is_refused(
+    connection: asyncpg.Connection, schedule: str, hint: str
+) -> None:
+    statement = f"""insert into tocsin.jobs (kind, target, run_at)
+                    values ('http', '{{"url": "x"}}', {schedule})"""
+
+    with pytest.raises(asyncpg.CheckViolationError) as refused:
+        await connection.execute(statement)
+
+    assert refused.value.column_name == "run_at"
+    assert hint in refused.value.hint
+
+
+async def test_what_is_due_soon_rings_and_what_is_far_ahead_does_not(
+    connection: asyncpg.Connection, bell: Bell
+) -> None:
+    await insert_job(connection, run_at=now() + FAR)
+    await insert_job(connection, every_seconds=3600)
+    far = await bell.rung()
+    await insert_job(connection, run_at=now() + SOON)
+    soon = await bell.rung()
+    await insert_job(connection, cron="0 3 * * *")
+    cron = await bell.rung()
+
+    assert (far, soon, cron) == (0, 1, 1)
+
+
+async def test_a_thousand_due_jobs_ring_once(connection: asyncpg.Connection, bell: Bell) -> None:
+    await connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at)
+           select 'http', '{"url": "x"}', now() from generate_series(1, 1000)"""
+    )
+
+    assert await bell.rung() == 1
+
+
+async def test_nothing_rings_before_the_commit_and_nothing_after_a_rollback(
+    connection: asyncpg.Connection, bell: Bell
+) -> None:
+    transaction = connection.transaction()
+    await transaction.start()
+    await insert_job(connection)
+    before = await bell.rung()
+    await transaction.rollback()
+
+    assert (before, await bell.rung()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "rings"),
+    [
+        ("next_run = now()", 1),
+        ("next_run = next_run + interval '1 day'", 0),
+        ("run_at = now()", 1),
+        ("description = 'x'", 0),
+        ("paused_at = now()", 0),
+        ("cron = '0 4 * * *', run_at = null", 1),
+        ("locked_until = now() + interval '1 minute', locked_by = 'x', fence = fence + 1", 0),
+        ("plan_error = 'x', planned_at = now()", 0),
+    ],
+)
+async def test_an_update_rings_only_when_a_job_became_claimable_sooner(
+    connection: asyncpg.Connection, bell: Bell, change: str, rings: int
+) -> None:
+    job_id = await insert_job(connection, run_at=now() + FAR)
+    await bell.rung()
+
+    await connection.execute(f"update tocsin.jobs set {change} where id = $1", job_id)
+
+    assert await bell.rung() == rings
+
+
+async def test_resuming_a_due_job_rings(connection: asyncpg.Connection, bell: Bell) -> None:
+    job_id = await insert_job(connection, paused_at=now())
+    paused = await bell.rung()
+
+    await connection.execute("update tocsin.jobs set paused_at = null where id = $1", job_id)
+
+    assert (paused, await bell.rung()) == (0, 1)
+
+
+async def test_an_edit_raises_updated_at_and_an_instances_write_does_not(
+    connection: asyncpg.Connection,
+) -> None:
+    job_id = await insert_job(connection)
+    created = (await job_row(connection, job_id))["updated_at"]
+    await connection.execute(
+        "update tocsin.jobs set locked_until = now() + interval '1 min', locked_by = 'x'"
+    )
+    claimed = (await job_row(connection, job_id))["updated_at"]
+    await connection.execute("update tocsin.jobs set description = 'edited'")
+    edited = (await job_row(connection, job_id))["updated_at"]
+
+    assert created == claimed < edited
+
+
+async def test_a_new_schedule_is_planned_and_clears_the_error(
+    connection: asyncpg.Connection,
+) -> None:
+    job_id = await insert_job(connection, cron="61 * * * *")
+    await connection.execute(
+        "update tocsin.jobs set plan_error = 'bad minute', planned_at = now() where id = $1", job_id
+    )
+    invalid = await job_row(connection, job_id)
+    run_at = now() + SOON
+    await connection.execute(
+        "update tocsin.jobs set cron = null, run_at = $2 where id = $1", job_id, run_at
+    )
+    corrected = await job_row(connection, job_id)
+
+    assert invalid["state"] == "invalid"
+    assert (corrected["plan_error"], corrected["next_run"]) == (None, run_at)
+    assert corrected["state"] == "scheduled"
+
+
+async def test_moving_a_pending_retry_keeps_its_run(connection: asyncpg.Connection) -> None:
+    job_id = await insert_job(connection)
+    before = await job_row(connection, job_id)
+    await connection.execute(
+        "update tocsin.jobs set attempt = 2, next_run = now() + interval '1 hour', fence = 2, "
+        "scheduled_for = scheduled_for, locked_until = now() where id = $1",
+        job_id,
+    )
+    await connection.execute("update tocsin.jobs set locked_until = null where id = $1", job_id)
+
+    await connection.execute("update tocsin.jobs set next_run = now() where id = $1", job_id)
+    moved = await job_row(connection, job_id)
+
+    assert (moved["scheduled_for"], moved["attempt"]) == (before["scheduled_for"], 2)
+
+
+async def test_the_helper_functions_make_and_update_jobs_by_name(
+    connection: asyncpg.Connection,
+) -> None:
+    first = await connection.fetchval(
+        "select tocsin.http_job('ping', 'http://127.0.0.1:9000/x', cron => '*/5 * * * *')"
+    )
+    second = await connection.fetchval(
+        "select tocsin.http_job('ping', 'http://127.0.0.1:9000/y', every_seconds => 60)"
+    )
+    amqp = await connection.fetchval(
+        """select tocsin.amqp_job('tell', 'amqp://127.0.0.1/', '', 'queue', '{"a": 1}')"""
+    )
+
+    assert first == second
+    ping = await job_row(connection, first)
+    assert (ping["cron"], ping["every_seconds"]) == (None, 60)
+    assert "/y" in ping["target"]
+    tell = await job_row(connection, amqp)
+    assert tell["kind"] == "amqp"
+    assert tell["next_run"] is not None
+
+
+async def test_partitions_take_over_what_the_default_one_caught(
+    connection: asyncpg.Connection,
+) -> None:
+    today = now().date()
+    partition = f"tocsin.executions_{today:%Y%m%d}"
+    await connection.execute(f"drop table {partition}")
+    await connection.execute(
+        """insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome)
+           values (gen_random_uuid(), 'http', now(), 1, 'succeeded')"""
+    )
+
+    added = await connection.fetchval("select tocsin.add_partitions(3)")
+
+    assert added == 1
+    assert await connection.fetchval("select count(*) from tocsin.executions_default") == 0
+    assert await connection.fetchval(f"select count(*) from {partition}") == 1
+
+
+async def test_pruning_drops_old_days_and_long_finished_one_offs(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute(
+        """create table tocsin.executions_20200101 partition of tocsin.executions
+           for values from ('2020-01-01 00:00Z') to ('2020-01-02 00:00Z')"""
+    )
+    finished = await insert_job(connection)
+    await connection.execute(
+        """update tocsin.jobs set next_run = null, locked_until = now(), last_outcome = 'succeeded',
+               last_finished_at = now() - interval '40 days' where id = $1""",
+        finished,
+    )
+    recurring = await insert_job(connection, every_seconds=60)
+
+    pruned = await connection.fetchrow("select * from tocsin.prune(30)")
+
+    assert (pruned["partitions"], pruned["jobs"]) == (1, 1)
+    assert await connection.fetchval("select to_regclass('tocsin.executions_20200101')") is None
+    assert await connection.fetchval("select array_agg(id) from tocsin.jobs") == [recurring]

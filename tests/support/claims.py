@@ -1,0 +1,41 @@
+"""A claim to start from; tests change what matters to them."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from app.core.claim import Claim, Misfire, MisfirePolicy, RetryPolicy
+from app.core.schedule import Schedule
+
+DUE = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+EVERY_MINUTE = Schedule(cron="* * * * *")
+ONE_OFF = Schedule(run_at=DUE)
+
+
+def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
+    """Return the first attempt of a minutely job's run, claimed as it came due."""
+    claim = Claim(
+        job_id=UUID("019ab000-0000-7000-8000-000000000001"),
+        name="minutely",
+        kind="http",
+        target="{}",
+        schedule=EVERY_MINUTE,
+        max_runs=None,
+        retry=RetryPolicy(max_attempts=3, backoff_seconds=10.0, backoff_max_seconds=60.0),
+        late=MisfirePolicy(misfire=Misfire.RUN_ONCE, grace_seconds=None, max_catchup=100),
+        timeout_seconds=30.0,
+        next_run=DUE,
+        scheduled_for=DUE,
+        resume_at=None,
+        attempt=1,
+        fence=7,
+        execution_id=70,
+        claimed_at=DUE,
+        last_outcome=None,
+        last_finished_at=None,
+        consecutive_failures=0,
+        runs=0,
+    )
+    return replace(claim, **changes)

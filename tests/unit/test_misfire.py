@@ -1,0 +1,127 @@
+"""What becomes of runs that nobody could start within the grace."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.core.claim import Misfire, MisfirePolicy
+from app.core.misfire import missed
+from app.core.outcome import Outcome
+from app.core.schedule import Schedule
+from tests.support.claims import DUE, ONE_OFF, some_claim
+
+TEN_LATE = DUE + timedelta(minutes=10, seconds=30)
+"""Ten minutely runs, at 0 to 9 minutes, are then later than the grace of 60 s; one is not."""
+
+
+def policy(misfire: Misfire, *, grace: float | None = None, catchup: int = 100) -> MisfirePolicy:
+    return MisfirePolicy(misfire=misfire, grace_seconds=grace, max_catchup=catchup)
+
+
+@pytest.mark.parametrize("misfire", list(Misfire))
+def test_a_run_within_the_grace_is_carried_out(misfire: Misfire) -> None:
+    claim = some_claim(late=policy(misfire))
+
+    assert missed(claim, now=DUE + timedelta(seconds=60)) is None
+
+
+def test_run_once_moves_to_the_latest_missed_run_and_records_the_others() -> None:
+    settlement = missed(some_claim(), now=TEN_LATE)
+
+    assert settlement is not None
+    assert settlement.next_run == settlement.scheduled_for == DUE + timedelta(minutes=9)
+    assert [row.scheduled_for for row in settlement.executions] == [
+        DUE + timedelta(minutes=minute) for minute in range(9)
+    ]
+    assert {(row.outcome, row.reason, row.missed_runs) for row in settlement.executions} == {
+        (Outcome.MISSED, "misfire", 1)
+    }
+    assert (settlement.attempt, settlement.runs) == (0, 0)
+
+
+def test_run_once_then_carries_the_latest_out_however_late_it_is() -> None:
+    latest = DUE + timedelta(minutes=9)
+    claim = some_claim(next_run=latest, scheduled_for=latest)
+
+    assert missed(claim, now=TEN_LATE) is None
+
+
+def test_skip_drops_them_all() -> None:
+    settlement = missed(some_claim(late=policy(Misfire.SKIP)), now=TEN_LATE)
+
+    assert settlement is not None
+    assert settlement.next_run == DUE + timedelta(minutes=10)
+    assert len(settlement.executions) == 10
+    assert settlement.last_outcome is Outcome.MISSED
+
+
+def test_run_all_carries_each_out_oldest_first() -> None:
+    assert missed(some_claim(late=policy(Misfire.RUN_ALL)), now=TEN_LATE) is None
+
+
+def test_run_all_drops_the_oldest_beyond_max_catchup() -> None:
+    settlement = missed(some_claim(late=policy(Misfire.RUN_ALL, catchup=4)), now=TEN_LATE)
+
+    assert settlement is not None
+    assert settlement.next_run == DUE + timedelta(minutes=6)
+    assert len(settlement.executions) == 6
+
+
+def test_run_all_with_nothing_to_catch_up_is_skip() -> None:
+    settlement = missed(some_claim(late=policy(Misfire.RUN_ALL, catchup=0)), now=TEN_LATE)
+
+    assert settlement is not None
+    assert settlement.next_run == DUE + timedelta(minutes=10)
+    assert len(settlement.executions) == 10
+
+
+def test_thousands_of_missed_runs_share_one_row() -> None:
+    claim = some_claim(schedule=Schedule(cron="* * * * * *"), late=policy(Misfire.SKIP))
+
+    settlement = missed(claim, now=DUE + timedelta(hours=1))
+
+    assert settlement is not None
+    [row] = settlement.executions
+    assert row.missed_runs == 3600 - 60
+    assert (row.scheduled_for, row.missed_until) == (DUE, DUE + timedelta(seconds=3539))
+    assert "3540 runs were missed" in (row.error or "")
+
+
+def test_a_gap_too_long_to_count_says_so() -> None:
+    claim = some_claim(schedule=Schedule(every_seconds=0.5), late=policy(Misfire.SKIP))
+
+    settlement = missed(claim, now=DUE + timedelta(days=30))
+
+    assert settlement is not None
+    [row] = settlement.executions
+    assert (row.error or "").startswith("at least 1000000 runs")
+
+
+def test_runs_that_came_due_while_the_one_before_executed_are_an_overlap() -> None:
+    claim = some_claim(last_finished_at=DUE + timedelta(minutes=9))
+
+    settlement = missed(claim, now=TEN_LATE)
+
+    assert settlement is not None
+    assert {row.reason for row in settlement.executions} == {"overlap"}
+
+
+def test_a_retry_a_replay_and_a_run_now_are_never_too_late() -> None:
+    old = DUE - timedelta(days=1)
+
+    assert missed(some_claim(attempt=2), now=TEN_LATE) is None
+    assert missed(some_claim(scheduled_for=old), now=TEN_LATE) is None
+    assert missed(some_claim(resume_at=DUE), now=TEN_LATE) is None
+
+
+def test_a_one_off_has_no_limit_unless_given_one() -> None:
+    unlimited = some_claim(schedule=ONE_OFF)
+    limited = some_claim(schedule=ONE_OFF, late=policy(Misfire.SKIP, grace=30))
+    patient = some_claim(schedule=ONE_OFF, late=policy(Misfire.RUN_ONCE, grace=30))
+
+    assert missed(unlimited, now=DUE + timedelta(days=365)) is None
+    assert missed(patient, now=TEN_LATE) is None
+    settlement = missed(limited, now=TEN_LATE)
+    assert settlement is not None
+    assert settlement.next_run is None
+    assert [row.outcome for row in settlement.executions] == [Outcome.MISSED]
