@@ -29,6 +29,11 @@ begin
         perform tocsin.refuse('kind', format('%L is not the name of an executor', job.kind),
             'Write http, amqp or the name of another installed executor.');
     end if;
+    if array_ndims(job.tags) > 1 then
+        perform tocsin.refuse('tags', 'must be a list of texts, not of lists', 'For example: {billing,nightly}');
+    elsif array_position(job.tags, null) is not null then
+        perform tocsin.refuse('tags', 'has a null among them', 'For example: {billing,nightly}');
+    end if;
     if jsonb_typeof(job.target) <> 'object' then
         perform tocsin.refuse('target', 'must be a JSON object',
             'For example: {"url": "https://example.com/hook", "method": "POST"}');
@@ -129,11 +134,15 @@ begin
 
     if tg_op = 'UPDATE' then
         new.updated_at := greatest(moment, old.updated_at + interval '1 microsecond');
-        rescheduled := row(new.run_at, new.cron, new.timezone, new.every_seconds, new.dst_gap,
-                           new.dst_overlap, new.starts_at, new.ends_at)
-            is distinct from row(old.run_at, old.cron, old.timezone, old.every_seconds, old.dst_gap,
-                                 old.dst_overlap, old.starts_at, old.ends_at)
-            or (new.max_runs is distinct from old.max_runs and new.next_run is null);
+        -- Only what the schedule depends on: else a new time zone would repeat a one-off that is done.
+        rescheduled := row(new.run_at, new.cron, new.every_seconds)
+                is distinct from row(old.run_at, old.cron, old.every_seconds)
+            or (new.run_at is null and (
+                row(new.starts_at, new.ends_at) is distinct from row(old.starts_at, old.ends_at)
+                or (new.max_runs is distinct from old.max_runs and new.next_run is null)))
+            or (new.cron is not null
+                and row(new.timezone, new.dst_gap, new.dst_overlap)
+                    is distinct from row(old.timezone, old.dst_gap, old.dst_overlap));
         if rescheduled or new.kind <> old.kind or new.target <> old.target then
             new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
         end if;
@@ -162,6 +171,8 @@ begin
             null;  -- given by whoever inserts the row
         elsif new.run_at is not null then
             new.next_run := new.run_at;
+        elsif new.runs >= new.max_runs then
+            null;  -- it has had them all
         elsif new.every_seconds is not null then
             if new.starts_at > moment then
                 new.next_run := new.starts_at;
