@@ -1,0 +1,94 @@
+# Everything here works alone and on a fresh machine: what is missing is installed first.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@echo 'make TARGET [ARGS="options for the tool"]'
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/.complete ## Make the virtual environment .venv with everything in it
+
+$(VENV)/.complete: pyproject.toml constraints.txt scripts/make-venv
+	scripts/make-venv $(VENV)
+	$(PIP) install --quiet --require-hashes --requirement constraints.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: run
+run: setup ## Start everything: Postgres, API, dashboard and a scheduler instance
+	$(BIN)/tocsin dev $(ARGS)
+
+.PHONY: test
+test: setup servers ## Run all tests
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## Run the tests that need no server
+	$(BIN)/pytest tests/unit $(ARGS)
+
+.PHONY: cov
+cov: setup servers ## Run all tests and show which lines none of them reached
+	$(BIN)/pytest --cov --cov-report=term --cov-report=html $(ARGS)
+
+.PHONY: fmt
+fmt: setup ## Format the code and fix what can be fixed by itself
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: lint
+lint: setup ## Check format, style and spelling
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/codespell
+
+.PHONY: types
+types: setup ## Check the types
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: setup ## Check that every layer imports only downwards
+	$(BIN)/lint-imports
+
+.PHONY: compose
+compose: ## Check compose.yaml, where this machine has Docker Compose
+	if docker compose version >/dev/null 2>&1; then docker compose config --quiet; fi
+
+.PHONY: check
+check: lint types layers compose ## Check everything that can be checked without running it
+
+.PHONY: ci
+ci: check test ## Do what CI does
+
+.PHONY: servers
+servers: setup ## Install the servers that the tests need and this machine lacks
+	scripts/install-rabbitmq $(BIN)/python
+
+.PHONY: db-dump
+db-dump: setup ## Print the schema as Postgres understands it
+	$(BIN)/python -m tests.support.dump
+
+.PHONY: constraints
+constraints: setup ## Pin every dependency anew (ARGS=--upgrade: to its newest version)
+	$(PIP) install --quiet 'uv>=0.13,<0.14'
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --quiet \
+		--custom-compile-command 'make constraints' --output-file constraints.txt $(ARGS)
+
+.PHONY: wheel
+wheel: setup ## Build the wheel into dist
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+.PHONY: clean
+clean: ## Remove what was made here, except the data of `make run`
+	rm -rf $(VENV) dist build htmlcov .coverage .coverage.* .hypothesis
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
