@@ -1,0 +1,145 @@
+"""Time zones as stretches of real time with a constant offset: where wall clocks can be trusted.
+
+Two kinds of datetime meet in these modules: an *instant* is aware and in UTC, a *wall time* is
+naive and what a clock on the wall of some zone shows. Only a `Stretch` turns one into the other.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from operator import attrgetter
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from msgspec import Struct
+
+from app.errors import FieldError, InvalidInput
+
+ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
+FOREIGN_NAMES = ("posix/", "right/", "posixrules", "localtime")
+"""Files that some systems keep beside the zones, and that other machines do not have."""
+SAMPLING = timedelta(days=3)
+"""No zone changes its offset twice within this: the nearest two changes are almost 7 days apart."""
+SECOND = timedelta(seconds=1)
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """A zone's offset from UTC becomes another at the instant `at`."""
+
+    at: datetime
+    before: timedelta
+    after: timedelta
+
+
+class Stretch(Struct, frozen=True, kw_only=True):
+    """Real time [start, end) during which a zone's offset from UTC stays the same."""
+
+    start: datetime
+    end: datetime
+    offset: timedelta
+    before: timedelta
+    """The offset until `start`: smaller after a gap, larger after an overlap."""
+    after: timedelta
+    """The offset from `end` on."""
+
+    @property
+    def wall_before(self) -> datetime:
+        """What clocks showed at `start` just before they were changed.
+
+        Wall times from this one to `wall(start)` are left out; those from `wall(start)` to this
+        one happen for the second time.
+        """
+        return (self.start + self.before).replace(tzinfo=None)
+
+    @property
+    def wall_after(self) -> datetime:
+        """What clocks show at `end` when they are changed; what is later here happens again."""
+        return (self.end + self.after).replace(tzinfo=None)
+
+    def wall(self, instant: datetime) -> datetime:
+        """Tell what a clock with this stretch's offset shows at `instant`."""
+        return (instant + self.offset).replace(tzinfo=None)
+
+    def instant(self, wall: datetime) -> datetime:
+        """Tell when a clock with this stretch's offset shows `wall`."""
+        return (wall - self.offset).replace(tzinfo=UTC)
+
+
+def zone_named(timezone: str) -> ZoneInfo:
+    """Find an IANA zone.
+
+    Raises:
+        InvalidInput: there is none of this name; close matches are suggested.
+    """
+    # The name becomes a path below the zone directories: nothing else may reach the file system.
+    if ZONE_NAME.fullmatch(timezone) and not timezone.startswith(FOREIGN_NAMES):
+        try:
+            return ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass  # OSError: the name of a directory, such as Europe
+    raise InvalidInput(FieldError(field="timezone", message=unknown_zone(timezone)))
+
+
+def unknown_zone(timezone: str) -> str:
+    """Word the refusal of a zone, with what may have been meant."""
+    known = {name.lower(): name for name in sorted(available_timezones())}
+    close = get_close_matches(timezone.lower()[:64], known, n=3)
+    meant = f"did you mean {' or '.join(known[name] for name in close)}?" if close else ""
+    remedy = meant or "write an IANA name such as Europe/Paris, America/New_York or UTC"
+    return f"{timezone[:64]!r} is no time zone; {remedy}"
+
+
+@lru_cache(maxsize=4096)
+def changes(timezone: str, year: int) -> tuple[Change, ...]:
+    """List the changes of offset in one year of UTC; zoneinfo has them but does not show them."""
+    zone = zone_named(timezone)
+    end = datetime(year + 1, 1, 1, tzinfo=UTC) - SECOND
+    low = datetime(year, 1, 1, tzinfo=UTC) - SECOND  # a change at midnight belongs to the new year
+    before = offset_at(zone, low)
+    found = []
+    while low < end:
+        high = min(low + SAMPLING, end)
+        after = offset_at(zone, high)
+        if after != before:
+            found.append(Change(at=moment_of_change(zone, low, high), before=before, after=after))
+        low, before = high, after
+    return tuple(found)
+
+
+def offset_at(zone: ZoneInfo, instant: datetime) -> timedelta:
+    """Tell the offset from UTC at an instant."""
+    return instant.astimezone(zone).replace(tzinfo=UTC) - instant
+
+
+def moment_of_change(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
+    """Search the first second with the offset of `high`, which is not that of `low`."""
+    before = offset_at(zone, low)
+    seconds = range(int((high - low).total_seconds()))
+    same = bisect_left(seconds, 1, key=lambda n: offset_at(zone, low + n * SECOND) != before)
+    return low + same * SECOND
+
+
+def stretch_at(timezone: str, instant: datetime) -> Stretch:
+    """Find the stretch that holds `instant`.
+
+    One that goes on for years is cut, at a moment with no change for a month to either side.
+    """
+    year = instant.year
+    near = [change for y in (year - 1, year, year + 1) for change in changes(timezone, y)]
+    following = bisect_right(near, instant, key=attrgetter("at"))
+    last = near[following - 1] if following > 0 else None
+    coming = near[following] if following < len(near) else None
+    if last is not None:
+        offset = last.after
+    elif coming is not None:
+        offset = coming.before
+    else:
+        offset = offset_at(zone_named(timezone), instant)
+    return Stretch(
+        start=last.at if last else datetime(year - 1, 2, 1, tzinfo=UTC),
+        end=coming.at if coming else datetime(year + 1, 12, 1, tzinfo=UTC),
+        offset=offset,
+        before=last.before if last else offset,
+        after=coming.after if coming else offset,
+    )
