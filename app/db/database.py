@@ -31,16 +31,30 @@ class Database:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, url: str, *, application_name: str, max_connections: int = 10
+        cls,
+        url: str,
+        *,
+        application_name: str,
+        max_connections: int = 10,
+        plan_cache_mode: str = "auto",
     ) -> AsyncIterator["Database"]:
-        """Open the pool, connecting only when first asked, and close it at the end."""
+        """Open the pool, connecting only when first asked, and close it at the end.
+
+        `plan_cache_mode` `force_custom_plan` is for statements with optional filters: which index
+        serves them depends on the filters that are given.
+        """
         pool = await asyncpg.create_pool(
             url,
             min_size=0,
             max_size=max_connections,
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
-            server_settings={"application_name": application_name, "jit": "off"},
+            server_settings={
+                "application_name": application_name,
+                "jit": "off",
+                "plan_cache_mode": plan_cache_mode,
+                "timezone": "UTC",  # instants inside JSON then end in +00:00
+            },
         )
         try:
             yield cls(pool)
