@@ -276,7 +276,7 @@ returns setof tocsin.jobs language sql as $$
     returning j.*
 $$;
 
--- Shorthands for psql. A name that exists is updated; without a schedule the job is due at once.
+-- Shorthands for psql; the body is sent as JSON. A name that exists is updated; without a schedule the job is due at once.
 create or replace function tocsin.put_job(
     name text, kind text, target jsonb, run_at timestamptz, cron text, timezone text, every_seconds numeric
 ) returns uuid language sql as $$
@@ -293,19 +293,19 @@ create or replace function tocsin.put_job(
 $$;
 
 create or replace function tocsin.http_job(
-    name text, url text, method text default 'POST', json jsonb default null,
+    name text, url text, method text default 'POST', body jsonb default null,
     headers jsonb default null, run_at timestamptz default null, cron text default null,
     timezone text default 'UTC', every_seconds numeric default null
 ) returns uuid language sql as $$
     select tocsin.put_job(
         name, 'http',
         jsonb_strip_nulls(jsonb_build_object('url', url, 'method', method, 'headers', headers))
-            || case when json is null then '{}' else jsonb_build_object('json', json) end,
+            || case when body is null then '{}' else jsonb_build_object('json', body) end,
         run_at, cron, timezone, every_seconds)
 $$;
 
 create or replace function tocsin.amqp_job(
-    name text, url text, exchange text, routing_key text, json jsonb default null,
+    name text, url text, exchange text, routing_key text, body jsonb default null,
     headers jsonb default null, run_at timestamptz default null, cron text default null,
     timezone text default 'UTC', every_seconds numeric default null
 ) returns uuid language sql as $$
@@ -313,7 +313,7 @@ create or replace function tocsin.amqp_job(
         name, 'amqp',
         jsonb_strip_nulls(jsonb_build_object(
             'url', url, 'exchange', exchange, 'routing_key', routing_key, 'headers', headers))
-            || case when json is null then '{}' else jsonb_build_object('json', json) end,
+            || case when body is null then '{}' else jsonb_build_object('json', body) end,
         run_at, cron, timezone, every_seconds)
 $$;
 

@@ -6,6 +6,6 @@ SUPPORT = Path(__file__).with_name("support")
 
 pytest_plugins = [
     f"tests.support.{name}"
-    for name in ("postgres", "rabbit", "sink")
+    for name in ("postgres", "rabbit", "sink", "instances")
     if (SUPPORT / f"{name}.py").exists()
 ]

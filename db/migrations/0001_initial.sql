@@ -12,11 +12,18 @@ create table tocsin.schema_migrations (
 );
 insert into tocsin.schema_migrations (version) values (1);
 
+-- Time-ordered ids: newest first is a walk along the primary key, and inserts touch its last pages.
+-- RFC 9562, version 7, with the fraction of the millisecond in the 12 bits that may order further.
+create function tocsin.uuid7() returns uuid language sql volatile parallel safe as $$
+    select (overlay(lpad(to_hex(floor(extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0')
+        placing '7' from 13 for 0) || substr(gen_random_uuid()::text, 20))::uuid
+$$;
+
 -- What to do (kind, target), when (one of run_at, cron, every_seconds), and how it stands.
 -- A person writes the columns down to paused_at; the rest is kept by triggers and instances.
 create table tocsin.jobs (
-    id uuid primary key default gen_random_uuid(),
-    name text,
+    id uuid primary key default tocsin.uuid7(),
+    name text collate "C",  -- its index then serves prefixes too, whatever the database's locale
     description text,
     tags text[] not null default '{}',
     metadata jsonb not null default '{}',
@@ -69,6 +76,9 @@ create table tocsin.jobs (
     -- db/triggers.sql says the same in words with a remedy; these hold without it.
     constraint jobs_name_shape check (name ~ '^[^/[:cntrl:]]{1,200}$'),
     constraint jobs_kind_shape check (kind ~ '^[a-z][a-z0-9_]{0,62}$'),
+    constraint jobs_tags_flat check (
+        case when array_ndims(tags) > 1 then false else array_position(tags, null) is null end
+    ),
     constraint jobs_target_object check (jsonb_typeof(target) = 'object'),
     constraint jobs_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint jobs_one_schedule check (num_nonnulls(run_at, cron, every_seconds) = 1),
@@ -96,6 +106,10 @@ create table tocsin.jobs (
         and resume_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and paused_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and locked_until between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and claimed_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and last_finished_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and created_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and updated_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
     )
 ) with (
     fillfactor = 70,
@@ -112,6 +126,15 @@ create index jobs_claimable on tocsin.jobs (greatest(next_run, locked_until))
 -- Rows that an instance has yet to plan: nearly always empty.
 create index jobs_unplanned on tocsin.jobs (updated_at)
     where planned_at is null and plan_error is null;
+
+-- What each instance holds: as many rows as there are executions under way.
+create index jobs_leased on tocsin.jobs (locked_by) where locked_until is not null;
+
+-- The states that people look for, newest first. No healthy claim or settlement writes to it.
+create index jobs_aside on tocsin.jobs (id)
+    where plan_error is not null or paused_at is not null
+        or (attempt > 0 and locked_until is null)
+        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'));
 
 create unique index jobs_name on tocsin.jobs (name) where name is not null;
 create index jobs_tags on tocsin.jobs using gin (tags) where tags <> '{}';

@@ -1,0 +1,76 @@
+"""The session that listens: it rings, it notices its own death, the kernel watches it."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+
+from app.db.listener import KEEPALIVE, listening
+from app.errors import DatabaseUnavailable
+from tests.support.builders import insert_job
+
+PATIENCE_SECONDS = 5.0
+
+
+class Bell:
+    """Counts rings and lets a test wait for one."""
+
+    def __init__(self) -> None:
+        self.rung = asyncio.Event()
+
+    def __call__(self) -> None:
+        self.rung.set()
+
+    async def heard(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.rung.wait()
+
+
+async def test_a_committed_job_rings(database_url: str, connection: asyncpg.Connection) -> None:
+    bell = Bell()
+    async with listening(database_url, ring=bell, application_name="test"):
+        await insert_job(connection)
+
+        await bell.heard()
+
+
+async def test_a_job_typed_into_psql_rings(database_url: str, psql: Callable[[str], str]) -> None:
+    bell = Bell()
+    async with listening(database_url, ring=bell, application_name="test"):
+        await asyncio.to_thread(
+            psql,
+            """insert into tocsin.jobs (kind, target, run_at)
+               values ('http', '{"url": "http://127.0.0.1:9/"}', now());""",
+        )
+
+        await bell.heard()
+
+
+async def test_the_end_of_the_connection_rings(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    bell = Bell()
+    async with listening(database_url, ring=bell, application_name="test") as session:
+        pid = session.connection.get_server_pid()
+        await connection.execute("select pg_terminate_backend($1)", pid)
+
+        await bell.heard()
+        with pytest.raises(DatabaseUnavailable):
+            await session.fetch("upkeep.schema_versions")
+
+
+async def test_the_kernel_watches_the_connection(database_url: str) -> None:
+    async with listening(database_url, ring=Bell(), application_name="test") as session:
+        sock: socket.socket = session.connection._transport.get_extra_info("socket")
+
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        for option, value in KEEPALIVE.items():
+            assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) == value
+
+
+async def test_nobody_there_is_said_in_our_words() -> None:
+    with pytest.raises(DatabaseUnavailable, match="Postgres is not available"):
+        async with listening("postgresql://127.0.0.1:9/x", ring=Bell(), application_name="test"):
+            pass

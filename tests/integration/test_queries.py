@@ -1,0 +1,99 @@
+"""Every statement of `db/queries` fits the schema, and the hot ones stay index probes at size."""
+
+import asyncpg
+import pytest
+from msgspec import json
+
+from app.db.listener import listening
+from app.db.queries import all_queries, parsed, query
+
+ROWS = 100_000
+
+
+@pytest.mark.parametrize("name", sorted(all_queries()))
+async def test_every_query_prepares_on_every_postgres(name: str, any_database: str) -> None:
+    connection = await asyncpg.connect(any_database)
+    try:
+        statement = await connection.prepare(query(name).sql)
+        parameters = statement.get_parameters()
+    finally:
+        await connection.close()
+
+    assert len(parameters) == len(query(name).parameters)
+
+
+def test_parameters_are_numbered_in_the_order_of_their_first_use() -> None:
+    text = "-- name: one\n-- why\nselect :b::int, :a, :b, 'HH24:MI', x::text from t;\n"
+
+    one = parsed("group", text)["one"]
+
+    assert one.parameters == ("b", "a")
+    assert one.sql == "/* group.one */ select $1::int, $2, $1, 'HH24:MI', x::text from t"
+    assert one.arguments({"a": 1, "b": 2}) == [2, 1]
+
+
+def test_arguments_must_be_those_of_the_query() -> None:
+    with pytest.raises(TypeError, match="retention_days"):
+        query("upkeep.prune").arguments({"retention": 1})
+
+
+async def filled(connection: asyncpg.Connection) -> None:
+    await connection.execute("alter table tocsin.jobs disable trigger all")
+    await connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at)
+           select 'http', '{"url": "x"}', at, at, at, now()
+           from (select now() - interval '1 hour' + n * interval '1 second' as at
+                 from generate_series(1, $1) n) as instants""",
+        ROWS,
+    )
+    await connection.execute("alter table tocsin.jobs enable trigger all")
+    await connection.execute("analyze tocsin.jobs")
+
+
+def scans(plan: dict[str, object]) -> list[tuple[str, str, int]]:
+    """Return (node, index or relation, rows read) of every scan in a plan."""
+    found = []
+    if "Scan" in str(plan["Node Type"]) and "Relation Name" in plan:
+        read = int(str(plan["Actual Rows"]).split(".")[0]) + int(
+            str(plan.get("Rows Removed by Filter", 0))
+        )
+        found.append((str(plan["Node Type"]), str(plan.get("Index Name")), read))
+    for child in plan.get("Plans", []):  # type: ignore[attr-defined]
+        found += scans(child)
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+async def test_a_look_reads_as_many_rows_as_it_claims(any_database: str, limit: int) -> None:
+    connection = await asyncpg.connect(any_database)
+    await filled(connection)
+    await connection.close()
+    async with listening(any_database, ring=lambda: None, application_name="test") as session:
+        look = query("claims.look")
+        explain = f"explain (analyze, format json) {look.sql}"
+        arguments = {"limit": limit, "lease_seconds": 60.0, "kinds": ["http"], "instance": "me"}
+        plan = await session.connection.fetchval(explain, *look.arguments(arguments))
+
+    found = scans(json.decode(plan)[0]["Plan"])
+    assert found
+    assert {node for node, _, _ in found} <= {"Index Scan", "Index Only Scan"}
+    assert {index for _, index, _ in found} == {"jobs_claimable", "jobs_pkey", "jobs_unplanned"}
+    assert max(read for _, _, read in found) <= limit + 1
+
+
+async def test_a_look_at_a_sleeping_table_reads_one_row(any_database: str) -> None:
+    connection = await asyncpg.connect(any_database)
+    await filled(connection)
+    await connection.execute("alter table tocsin.jobs disable trigger all")
+    await connection.execute("update tocsin.jobs set next_run = next_run + interval '1 day'")
+    await connection.execute("vacuum analyze tocsin.jobs")
+    await connection.close()
+    async with listening(any_database, ring=lambda: None, application_name="test") as session:
+        look = query("claims.look")
+        explain = f"explain (analyze, format json) {look.sql}"
+        arguments = {"limit": 100, "lease_seconds": 60.0, "kinds": ["http"], "instance": "me"}
+        plan = await session.connection.fetchval(explain, *look.arguments(arguments))
+
+    found = scans(json.decode(plan)[0]["Plan"])
+    assert {node for node, _, _ in found} <= {"Index Scan", "Index Only Scan"}
+    assert max(read for _, _, read in found) <= 1
