@@ -56,6 +56,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     fence: int
     execution_id: int
     claimed_at: datetime
+    updated_at: datetime
+    """Of the latest edit by a person that this claim has seen."""
     last_outcome: Outcome | None
     last_finished_at: datetime | None
     consecutive_failures: int
@@ -99,6 +101,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     following: datetime | None
     """The run the schedule has next; taken up after a run now that came meanwhile."""
     plan_error: str | None = None
+    judged_at: datetime
+    """The edit that `plan_error` is about; a later one is not refused for it."""
     last_outcome: Outcome | None
     last_finished_at: datetime | None
     consecutive_failures: int

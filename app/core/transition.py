@@ -102,6 +102,7 @@ def released(claim: Claim) -> Settlement:
         attempt=claim.attempt - 1,
         resume_at=claim.resume_at,
         following=claim.resume_at,
+        judged_at=claim.updated_at,
         last_outcome=claim.last_outcome,
         last_finished_at=claim.last_finished_at,
         consecutive_failures=claim.consecutive_failures,

@@ -8,10 +8,9 @@ def sleep_seconds(
 
     A job that is due although the look could not claim it is locked by somebody's transaction:
     `blocked_looks`, counted from 1, double the wait from `shortest` up to a second, so that it
-    costs neither a busy loop nor much lateness once the lock is gone.
+    costs neither a busy loop nor much lateness once the lock is gone; other jobs stay on time.
     """
+    sleep = longest if wakeup_seconds is None else min(max(wakeup_seconds, 0.0), longest)
     if blocked_looks:
-        return min(shortest * 2.0 ** min(blocked_looks - 1, 30), 1.0, longest)
-    if wakeup_seconds is None:
-        return longest
-    return min(max(wakeup_seconds, 0.0), longest)
+        return min(shortest * 2.0 ** min(blocked_looks - 1, 30), 1.0, sleep)
+    return sleep

@@ -21,8 +21,9 @@ class Look(Struct, frozen=True, kw_only=True):
 
     claims: list[Claim]
     wakeup_seconds: float | None
-    """Until the next job can be claimed; 0 or less: one is due but locked; None: none is planned,
-    or the batch was full."""
+    """Until the next job comes due; None: none is planned, or the batch was full."""
+    blocked: bool
+    """Some job is due, but somebody else has its row locked."""
     unplanned: bool
     """Some job typed by hand has yet to be planned."""
     database_now: datetime
@@ -48,10 +49,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     plan_error: str | None
 
 
+class Extended(Struct, frozen=True, kw_only=True):
+    """What became of some leases; those in neither set have their row locked by somebody."""
+
+    extended: set[UUID]
+    lost: set[UUID]
+    """Another fence, or no such job."""
+
+
 class Closed(Struct, frozen=True, kw_only=True):
     """What became of one settlement."""
 
     job_id: UUID
+    fence: int
     settled: bool
     held: bool
     """The lease is still ours, but somebody's transaction has the row locked: settle again."""
@@ -69,20 +79,24 @@ async def look(
     return Look(
         claims=[claim(row) for row in rows if row["job_id"] is not None],
         wakeup_seconds=rows[0]["wakeup_seconds"],
+        blocked=rows[0]["blocked"],
         unplanned=rows[0]["unplanned"],
         database_now=rows[0]["database_now"],
     )
 
 
-async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> set[UUID]:
-    """Extend the leases; return the jobs whose lease is lost: another fence, or no such job."""
+async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
+    """Extend the leases, each of them another job's."""
     rows = await db.fetch(
         "claims.extend",
         job_ids=[one.job_id for one in held],
         fences=[one.fence for one in held],
         lease_seconds=lease_seconds,
     )
-    return {row["job_id"] for row in rows}
+    return Extended(
+        extended={row["job_id"] for row in rows if row["extended"]},
+        lost={row["job_id"] for row in rows if row["lost"]},
+    )
 
 
 async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
@@ -96,9 +110,18 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
     return [Closed(**row) for row in rows]
 
 
-async def record_late(db: Runner, executions: Sequence[Execution]) -> None:
-    """Keep as evidence what came of executions that lost their lease."""
-    await db.fetch("claims.record_late", executions=JSON.encode(executions).decode())
+async def record_late(db: Runner, executions: Sequence[Execution]) -> set[int]:
+    """Keep as evidence what came of executions that lost their lease; return their ids.
+
+    Those that were settled after all, by a statement whose answer was lost, are not among them.
+    """
+    rows = await db.fetch("claims.record_late", executions=JSON.encode(executions).decode())
+    return {row["id"] for row in rows}
+
+
+async def ring(db: Runner) -> None:
+    """Wake all instances."""
+    await db.fetch("claims.ring")
 
 
 async def unplanned(db: Runner) -> list[Unplanned]:
@@ -156,6 +179,7 @@ def claim(row: dict[str, Any]) -> Claim:
         fence=row["fence"],
         execution_id=row["execution_id"],
         claimed_at=row["claimed_at"],
+        updated_at=row["updated_at"],
         last_outcome=row["last_outcome"] and Outcome(row["last_outcome"]),
         last_finished_at=row["last_finished_at"],
         consecutive_failures=row["consecutive_failures"],

@@ -15,6 +15,7 @@ PASSING: tuple[type[BaseException], ...] = (
     asyncpg.TransactionRollbackError,  # class 40: deadlock, serialization
     asyncpg.InsufficientResourcesError,  # class 53: disk full, too many connections
     asyncpg.OperatorInterventionError,  # class 57: shutdown, cancelled statement
+    asyncpg.PostgresSystemError,  # class 58: the disk, or a file that is not there
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
     asyncpg.InvalidCachedStatementError,  # the schema changed under a prepared statement

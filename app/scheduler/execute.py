@@ -8,7 +8,7 @@ from app.core.claim import Claim, Settlement
 from app.core.facts import Faulted, Settled, Started
 from app.core.misfire import missed
 from app.core.outcome import Outcome, Report
-from app.core.transition import exhausted, invalid, settled
+from app.core.transition import exhausted, invalid, released, settled
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
 from app.executors.base import Context, Target
@@ -47,15 +47,17 @@ class Execution:
             settlement = (
                 exhausted(claim, now=now, instance=self.instance)
                 or missed(claim, now=now)
-                or await self.attempt(flight)
+                # Checked here because a warm connection would be written to before any deadline.
+                or (released(claim) if flight.over else await self.attempt(flight))
             )
-            await self.settler.settle(settlement)
+            closed = await self.settler.settle(settlement)
         except Exception as error:  # noqa: BLE001 - a bug; the lease ends and the job is taken over
             self.observers.tell(
                 Faulted(where=f"job {claim.job_id}", error=f"{type(error).__name__}: {error}")
             )
         else:
-            self.observers.tell(settled_fact(claim, settlement))
+            if closed:
+                self.observers.tell(settled_fact(claim, settlement))
 
     async def attempt(self, flight: InFlight) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""

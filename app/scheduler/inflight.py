@@ -7,6 +7,10 @@ from uuid import UUID
 
 from app.core.claim import Claim
 
+MARGIN_SECONDS = 0.5
+"""An execution is cut off so long before its lease ends: closing a connection takes a moment, and
+whoever takes over may do so in the very instant."""
+
 
 class Ending(StrEnum):
     """Why an execution was cut off."""
@@ -30,6 +34,16 @@ class InFlight:
         self.times_out: float | None = None
         self.ending = Ending.TIMEOUT
         self.scope: asyncio.Timeout | None = None
+
+    @property
+    def cut_at(self) -> float:
+        """Loop time from which nothing more may be sent for this claim."""
+        return self.lease_ends - MARGIN_SECONDS
+
+    @property
+    def over(self) -> bool:
+        """Whether the lease has ended: the process was frozen, or Postgres answered too late."""
+        return asyncio.get_running_loop().time() >= self.cut_at
 
     def begin(self, scope: asyncio.Timeout, *, timeout_seconds: float) -> None:
         """Start the clock of an execution inside `scope`."""
@@ -55,8 +69,8 @@ class InFlight:
             or self.scope.expired()
         ):
             return
-        self.ending = Ending.LEASE if self.lease_ends < self.times_out else Ending.TIMEOUT
-        self.scope.reschedule(min(self.lease_ends, self.times_out))
+        self.ending = Ending.LEASE if self.cut_at < self.times_out else Ending.TIMEOUT
+        self.scope.reschedule(min(self.cut_at, self.times_out))
 
     def cut(self, ending: Ending) -> None:
         """End the execution now."""

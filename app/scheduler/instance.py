@@ -108,6 +108,7 @@ class Instance:
                     observers=self.observers,
                 )
                 await self.look_through_outages(loop)
+                settler.handing_over = True
                 self.drain(limit)
         self.observers.tell(Stopped(instance=self.name))
 

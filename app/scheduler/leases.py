@@ -32,7 +32,7 @@ async def extend_leases(
         if not ageing:
             continue
         try:
-            lost = await claims.extend(
+            told = await claims.extend(
                 db, [flight.claim for flight in ageing], lease_seconds=lease_seconds
             )
         except DatabaseUnavailable as error:
@@ -40,7 +40,7 @@ async def extend_leases(
             wait = min(RETRY_SECONDS, interval / 2)
             continue
         for flight in ageing:
-            if flight.claim.job_id in lost:
-                flight.cut(Ending.LEASE)
-            else:
+            if flight.claim.job_id in told.extended:
                 flight.extend(lease_ends=asked_at + lease_seconds)
+            elif flight.claim.job_id in told.lost:
+                flight.cut(Ending.LEASE)

@@ -97,13 +97,14 @@ class Loop:
         if full:
             self.starved = self.held.free <= 0
             return self.longest_sleep_seconds if self.starved else 0.0
-        due = look.wakeup_seconds is not None and look.wakeup_seconds <= 0
-        blocked = due and not look.claims
+        blocked = look.blocked
         if look.unplanned:
             if await plan_unplanned(self.db, self.observers, now=self.clock.now()):
                 return 0.0  # there may be more to plan, and what was planned may be due
             blocked = True
-        self.blocked_looks = self.blocked_looks + 1 if blocked else 0
+        if look.claims or not blocked:
+            self.blocked_looks = 0
+        self.blocked_looks += blocked
         return sleep_seconds(
             look.wakeup_seconds,
             blocked_looks=self.blocked_looks,

@@ -33,6 +33,9 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
         plan_error = None
     except InvalidInput as error:
         schedule, next_run, plan_error = job.schedule, None, str(error)
+    except Exception as error:  # noqa: BLE001 - a bug; one row must not take every instance down
+        schedule, next_run = job.schedule, None
+        plan_error = f"the schedule cannot be computed: {type(error).__name__}: {error}"
     return Plan(
         job_id=job.job_id,
         updated_at=job.updated_at,

@@ -24,7 +24,7 @@ patiently = stamina.AsyncRetryingCaller(
 """Calls again for as long as the database is away."""
 
 
-Batch = list[tuple[Settlement, asyncio.Future[None]]]
+Batch = list[tuple[Settlement, asyncio.Future[bool]]]
 
 
 class Settler:
@@ -36,17 +36,19 @@ class Settler:
         self.observers = observers
         self.waiting: Batch = []
         self.wanted = asyncio.Event()
+        self.handing_over = False
+        """This instance looks no more: others are to hear of what comes due."""
 
-    async def settle(self, settlement: Settlement) -> None:
-        """Return when the claim is closed, or its late result kept as evidence.
+    async def settle(self, settlement: Settlement) -> bool:
+        """Return when the claim is closed, or, with False, when it turned out to be lost.
 
         Waits through an outage of the database for as long as it takes.
         """
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.submit(settlement, future)
-        await future
+        return await future
 
-    def submit(self, settlement: Settlement, future: asyncio.Future[None]) -> None:
+    def submit(self, settlement: Settlement, future: asyncio.Future[bool]) -> None:
         """Put a settlement into the next batch."""
         self.waiting.append((settlement, future))
         self.wanted.set()
@@ -70,26 +72,37 @@ class Settler:
         except Exception as error:  # noqa: BLE001 - whatever it is, one settlement is at fault
             await self.isolate(batch, error)
         else:
-            await self.finish(batch, {one.job_id: one for one in closed})
+            await self.finish(batch, {(one.job_id, one.fence): one for one in closed})
 
-    async def finish(self, batch: Batch, closed: dict[UUID, Closed]) -> None:
+    async def finish(self, batch: Batch, closed: dict[tuple[UUID, int], Closed]) -> None:
         """Tell who waits; put off what is locked by others, keep what came too late."""
         loop = asyncio.get_running_loop()
-        late = []
+        late: Batch = []
         for settlement, future in batch:
-            result = closed[settlement.job_id]
+            result = closed[settlement.job_id, settlement.fence]
             if result.held:
                 loop.call_later(HELD_RETRY_SECONDS, self.submit, settlement, future)
-                continue
-            if not result.settled:
-                late.append(settlement)
-            if not future.cancelled():
-                future.set_result(None)
+            elif not result.settled:
+                late.append((settlement, future))
+            elif not future.cancelled():
+                future.set_result(True)
         due = [one.wakeup_seconds for one in closed.values() if one.wakeup_seconds is not None]
-        if due:
-            self.doorbell.ring_in(min(due))
         if late:
             await self.keep_evidence(late)
+            due.append(0.0)  # nobody told us when these jobs are due again: look
+        await self.announce(due)
+
+    async def announce(self, due: Sequence[float]) -> None:
+        """See to it that what is due in so many seconds is looked at then, here or elsewhere."""
+        if not due:
+            return
+        if not self.handing_over:
+            self.doorbell.ring_in(min(due))
+            return
+        try:
+            await claims.ring(self.db)
+        except DatabaseUnavailable as error:  # their own looks come late, but they come
+            self.observers.tell(Faulted(where="ring", error=str(error)))
 
     async def isolate(self, batch: Batch, error: Exception) -> None:
         """Write a refused batch one by one; one that is refused alone goes without its texts."""
@@ -103,18 +116,28 @@ class Settler:
         if bare != settlement:
             self.submit(bare, future)
         elif not future.cancelled():
-            future.set_result(None)  # a bug; its lease ends and it is recorded as lost
+            future.set_result(False)  # a bug; its lease ends and it is recorded as lost
 
-    async def keep_evidence(self, late: Sequence[Settlement]) -> None:
-        """Record what came of executions whose lease was lost meanwhile."""
-        executions = [execution for one in late for execution in one.executions if execution.id]
-        for execution in executions:
-            self.observers.tell(LeaseLost(job_id=execution.job_id, execution_id=execution.id or 0))
+    async def keep_evidence(self, late: Batch) -> None:
+        """Record what came of executions whose lease was lost, and tell who waits.
+
+        Not all of them were: some were settled by a statement whose answer got lost.
+        """
+        executions = {
+            one.id: one for settlement, _ in late for one in settlement.executions if one.id
+        }
         try:
-            await patiently(claims.record_late, self.db, executions)
+            lost = await patiently(claims.record_late, self.db, list(executions.values()))
         except Exception as error:  # noqa: BLE001 - evidence only; the lost row stands without
             problem = f"{type(error).__name__}: {error}"
             self.observers.tell(Faulted(where="record_late", error=problem))
+            lost = set(executions)
+        for execution_id in lost:
+            job_id = executions[execution_id].job_id
+            self.observers.tell(LeaseLost(job_id=job_id, execution_id=execution_id))
+        for settlement, future in late:
+            if not future.cancelled():
+                future.set_result(lost.isdisjoint({one.id for one in settlement.executions}))
 
 
 def without_texts(settlement: Settlement) -> Settlement:

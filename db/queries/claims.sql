@@ -2,8 +2,8 @@
 
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
--- batch is full, learn how many seconds it is until the next job can be claimed. Both are probes
--- of jobs_claimable. A row that somebody else has locked is skipped here and shows as due there.
+-- batch is full, learn how many seconds it is until the next job comes due, and whether a due one
+-- was left because somebody else has its row locked. Each is a probe of jobs_claimable.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 with due as materialized (
     select id, kind, scheduled_for, attempt, fence, locked_until, locked_by, claimed_at, execution_id
@@ -39,14 +39,21 @@ with due as materialized (
         select extract(epoch from greatest(next_run, locked_until) - now())::float8
         from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
+          and greatest(next_run, locked_until) > now()
           and kind = any(:kinds::text[])
-          and not (id = any (array(select id from claimed)))
         order by greatest(next_run, locked_until)
         limit 1
     ) end as wakeup_seconds,
+    (select count(*) from claimed) < :limit::bigint and exists (
+        select from tocsin.jobs
+        where next_run is not null and paused_at is null and plan_error is null
+          and greatest(next_run, locked_until) <= now()
+          and kind = any(:kinds::text[])
+          and not (id = any (array(select id from claimed)))
+    ) as blocked,
     exists (select from tocsin.jobs where planned_at is null and plan_error is null) as unplanned
 )
-select sleep.wakeup_seconds, sleep.unplanned, now() as database_now,
+select sleep.wakeup_seconds, sleep.blocked, sleep.unplanned, now() as database_now,
     claimed.id as job_id, claimed.name, claimed.kind, claimed.target::text as target,
     claimed.run_at, claimed.cron, claimed.timezone, claimed.every_seconds::float8 as every_seconds,
     claimed.dst_gap, claimed.dst_overlap, claimed.starts_at, claimed.ends_at, claimed.max_runs,
@@ -55,13 +62,14 @@ select sleep.wakeup_seconds, sleep.unplanned, now() as database_now,
     claimed.timeout_seconds::float8 as timeout_seconds,
     claimed.misfire, claimed.misfire_grace_seconds::float8 as misfire_grace_seconds, claimed.max_catchup,
     claimed.next_run, claimed.scheduled_for, claimed.resume_at, claimed.attempt, claimed.fence,
-    claimed.execution_id, claimed.claimed_at,
+    claimed.execution_id, claimed.claimed_at, claimed.updated_at,
     claimed.last_outcome, claimed.last_finished_at, claimed.consecutive_failures, claimed.runs
 from sleep left join claimed on true;
 
 -- name: extend
--- Moves the leases of executions in flight forward. A row that somebody has locked is left for the
--- next time; one whose fence has moved on, or that is gone, is no longer ours.
+-- Moves the leases of executions in flight forward and tells of each whether it did. A row that
+-- somebody has locked is neither extended nor lost and is tried again; one whose fence has moved
+-- on, or that is gone, is no longer ours.
 with wanted as (
     select * from unnest(:job_ids::uuid[], :fences::bigint[]) as w (job_id, fence)
 ), held as materialized (
@@ -74,24 +82,27 @@ with wanted as (
     from held where j.id = held.id
     returning j.id
 )
-select w.job_id
-from wanted w
-where not exists (select from extended e where e.id = w.job_id)
-  and not exists (select from tocsin.jobs j
-                  where j.id = w.job_id and j.fence = w.fence and j.locked_until is not null);
+select w.job_id, e.id is not null as extended,
+    e.id is null and not exists (
+        select from tocsin.jobs j
+        where j.id = w.job_id and j.fence = w.fence and j.locked_until is not null) as lost
+from wanted w left join extended e on e.id = w.job_id;
 
 -- name: settle
 -- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
 -- executions. Compare-and-set twice over: only under the fence of the claim, and next_run only if
--- nobody moved it meanwhile (a run now leaves resume_at for us to fill in). A job whose row
--- somebody has locked is left alone and reported as still held, to be settled again.
+-- nobody moved it meanwhile (a run now leaves resume_at for us to fill in); plan_error only if
+-- nobody edited the job meanwhile. One batch may hold a late settlement and the current one of the
+-- same job. A job whose row somebody has locked is left alone and reported as still held, to be
+-- settled again.
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
         job_id uuid, fence bigint, due_at timestamptz, next_run timestamptz, scheduled_for timestamptz,
-        attempt integer, resume_at timestamptz, following timestamptz, plan_error text,
+        attempt integer, resume_at timestamptz, following timestamptz,
+        plan_error text, judged_at timestamptz,
         last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint)
 ), held as materialized (
-    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    select j.id, j.fence from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.fence = w.fence and j.locked_until is not null
     for no key update of j skip locked
 ), settled as (
@@ -102,15 +113,15 @@ with wanted as materialized (
         resume_at = case
             when j.next_run = w.due_at then w.resume_at
             when j.resume_at is not null then w.following end,
-        plan_error = coalesce(w.plan_error, j.plan_error),
+        plan_error = coalesce(case when j.updated_at = w.judged_at then w.plan_error end, j.plan_error),
         last_outcome = w.last_outcome,
         last_finished_at = w.last_finished_at,
         consecutive_failures = w.consecutive_failures,
         runs = w.runs,
         locked_until = null, locked_by = null, claimed_at = null, execution_id = null
-    from wanted w join held on held.id = w.job_id
+    from wanted w join held on held.id = w.job_id and held.fence = w.fence
     where j.id = w.job_id
-    returning j.id,
+    returning j.id, j.fence,
         case when j.paused_at is null and j.plan_error is null
             then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
 ), recorded as (
@@ -124,18 +135,19 @@ with wanted as materialized (
         id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
         outcome text, reason text, started_at timestamptz, finished_at timestamptz, instance text,
         status_code integer, response text, error text, missed_runs bigint, missed_until timestamptz)
-    join settled on settled.id = e.job_id
+    join settled on settled.id = e.job_id and settled.fence = e.fence
 )
-select w.job_id, settled.id is not null as settled, settled.wakeup_seconds,
+select w.job_id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
     settled.id is null and exists (
         select from tocsin.jobs j
         where j.id = w.job_id and j.fence = w.fence and j.locked_until is not null) as held
-from wanted w left join settled on settled.id = w.job_id;
+from wanted w left join settled on settled.id = w.job_id and settled.fence = w.fence;
 
 -- name: record_late
 -- What came of executions that could not be settled, kept as evidence: on the lost row that
 -- whoever took over wrote, or on a row of its own where there is none (the job was deleted, its
--- lease was taken away by hand). An execution that is recorded already stays as it is.
+-- lease was taken away by hand). An execution that is recorded already stays as it is: it was
+-- settled, and only the answer got lost. Returns those that did lose their lease.
 with late as (
     select * from json_to_recordset(:executions::json) as e (
         id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
@@ -147,16 +159,26 @@ with late as (
         error = concat_ws('; ', x.error, format('it %s later', late.outcome), late.error)
     from late
     where x.id = late.id and x.outcome = 'lost' and x.status_code is null and x.response is null
+    returning x.id
+), kept as (
+    insert into tocsin.executions (
+        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
+        instance, status_code, response, error)
+    select late.id, late.job_id, late.fence, late.kind, late.scheduled_for, late.attempt,
+        case when gone then late.outcome else 'lost' end,
+        case when gone then late.reason else 'lease' end,
+        late.started_at, late.finished_at, late.instance, late.status_code, late.response, late.error
+    from late,
+        lateral (select not exists (select from tocsin.jobs j where j.id = late.job_id) as gone) as job
+    where late.id is not null
+      and not exists (select from tocsin.executions x where x.id = late.id)
+    returning id, outcome
 )
-insert into tocsin.executions (
-    id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
-    instance, status_code, response, error)
-select late.id, late.job_id, late.fence, late.kind, late.scheduled_for, late.attempt,
-    case when gone then late.outcome else 'lost' end, case when gone then late.reason else 'lease' end,
-    late.started_at, late.finished_at, late.instance, late.status_code, late.response, late.error
-from late, lateral (select not exists (select from tocsin.jobs j where j.id = late.job_id) as gone) as job
-where late.id is not null
-  and not exists (select from tocsin.executions x where x.id = late.id);
+select id from evidence union all select id from kept where outcome = 'lost';
+
+-- name: ring
+-- Tells the other instances to look; what ours plans it looks at itself, except when it stops.
+select pg_notify('tocsin_jobs', '');
 
 -- name: unplanned
 -- Rows whose cron a person typed; which instance plans them does not matter, see plan.

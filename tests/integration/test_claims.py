@@ -159,7 +159,7 @@ async def test_a_full_batch_leaves_the_wake_up_open(
     assert (len(first.claims), first.wakeup_seconds) == (1, None)
 
 
-async def test_a_job_locked_in_somebodys_transaction_is_skipped_but_shows_as_due(
+async def test_a_job_locked_in_somebodys_transaction_is_skipped_but_shows_as_blocked(
     session: Session, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection)
@@ -168,7 +168,8 @@ async def test_a_job_locked_in_somebodys_transaction_is_skipped_but_shows_as_due
         locked = await look(session)
     free = await look(session)
 
-    assert (locked.claims, locked.wakeup_seconds and locked.wakeup_seconds < 0) == ([], True)
+    assert (locked.claims, locked.wakeup_seconds, locked.blocked) == ([], None, True)
+    assert not free.blocked
     assert [claim.job_id for claim in free.claims] == [job_id]
 
 
@@ -428,9 +429,9 @@ async def test_extending_moves_the_lease_and_tells_which_are_lost(
     await connection.execute("update tocsin.jobs set fence = 9 where id = $1", taken)
     await connection.execute("delete from tocsin.jobs where id = $1", gone)
 
-    lost = await claims.extend(db, held, lease_seconds=LEASE_SECONDS + 60)
+    told = await claims.extend(db, held, lease_seconds=LEASE_SECONDS + 60)
 
-    assert lost == {taken, gone}
+    assert (told.extended, told.lost) == ({ours}, {taken, gone})
     assert (await job_row(connection, ours))["locked_until"] > before + MINUTE / 2
 
 
@@ -441,9 +442,9 @@ async def test_a_lease_whose_row_is_locked_is_neither_extended_nor_lost(
     claim = await claim_of(session, job_id)
     async with connection.transaction():
         await connection.execute("select from tocsin.jobs where id = $1 for update", job_id)
-        lost = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
+        told = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
 
-    assert lost == set()
+    assert (told.extended, told.lost) == (set(), set())
 
 
 async def test_orphaned_claims_are_freed_and_others_are_not(

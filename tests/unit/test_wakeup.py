@@ -13,10 +13,11 @@ from app.core.wakeup import sleep_seconds
         (500.0, 0, 30),
         (0.0, 0, 0),
         (-2.0, 0, 0),
-        (-2.0, 1, 0.02),
-        (-2.0, 2, 0.04),
-        (-2.0, 10, 1.0),
-        (-2.0, 5000, 1.0),
+        (None, 1, 0.02),
+        (None, 2, 0.04),
+        (None, 10, 1.0),
+        (None, 5000, 1.0),
+        (0.3, 10, 0.3),
     ],
 )
 def test_sleep(wakeup: float | None, blocked: int, sleep: float) -> None:
@@ -24,4 +25,4 @@ def test_sleep(wakeup: float | None, blocked: int, sleep: float) -> None:
 
 
 def test_a_short_longest_sleep_bounds_the_blocked_one_too() -> None:
-    assert sleep_seconds(-1, blocked_looks=10, shortest=0.02, longest=0.5) == 0.5
+    assert sleep_seconds(None, blocked_looks=10, shortest=0.02, longest=0.5) == 0.5
