@@ -1,0 +1,183 @@
+"""Carries out `amqp` jobs: one message per attempt, confirmed by the broker."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated, Any, ClassVar, assert_never
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.exceptions import AMQPError
+from aiormq import spec
+from msgspec import Meta, field
+
+from app.core.outcome import Outcome, Report
+from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, without
+from app.errors import FieldError
+from app.executors.amqp_failures import PublishFailed, failure_of
+from app.executors.amqp_pool import Pool
+from app.executors.amqp_rules import headers_problem, name_problem, url_problem
+from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
+from app.executors.body import BodyTarget
+
+LONGEST_EXPIRATION = 4_294_967.0
+"""Seconds; brokers count milliseconds in 32 bits."""
+
+NAMES = ("exchange", "routing_key", "content_type", "correlation_id", "reply_to", "type")
+
+
+class AmqpTarget(BodyTarget, frozen=True, kw_only=True):
+    """One message, and where to publish it."""
+
+    url: Annotated[str, Meta(max_length=2048), URL_SECRET]
+    """`amqp://user:password@host:5672/virtual-host`, or amqps."""
+    exchange: str = ""
+    """Empty: the default exchange, whose routing key is the name of a queue."""
+    routing_key: str = ""
+    content_type: str | None = None
+    """Otherwise what the form of the body suggests."""
+    headers: Annotated[dict[str, Any], NAMED_SECRETS] = field(default_factory=dict)
+    """Integers stay integers, objects become tables and arrays arrays."""
+    persistent: bool = True
+    mandatory: bool = True
+    """A message that no queue takes is a failure."""
+    priority: Annotated[int, Meta(ge=0, le=255)] | None = None
+    expiration_seconds: Annotated[float, Meta(ge=0, le=LONGEST_EXPIRATION)] | None = None
+    """The broker drops the message if nobody has taken it by then."""
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    type: str | None = None
+
+    def problems(self) -> Iterable[FieldError]:
+        yield from super().problems()
+        if problem := url_problem(self.url):
+            yield FieldError(field="url", message=problem)
+        for name in NAMES:
+            if problem := name_problem(getattr(self, name)):
+                yield FieldError(field=name, message=problem)
+        if not self.exchange and not self.routing_key:
+            message = "names the queue where the default exchange is used: give it, or an exchange"
+            yield FieldError(field="routing_key", message=message)
+        if problem := headers_problem(self.headers):
+            yield FieldError(field="headers", message=problem)
+
+
+class AmqpExecutor:
+    """Publishes the messages of all `amqp` jobs."""
+
+    kind: ClassVar[str] = "amqp"
+    target_type: ClassVar[type[Target]] = AmqpTarget
+
+    def __init__(self, options: Options) -> None:
+        self.pool = Pool(guard=options.guard)
+
+    async def execute(self, target: AmqpTarget, context: Context) -> Report:
+        return await Publication(self.pool, target, context).report()
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+
+EXECUTOR = AmqpExecutor
+
+
+class Stage(Enum):
+    """What a publication waits for."""
+
+    CONNECTION = "connection"
+    ALARM = "alarm"
+    CONFIRMATION = "confirmation"
+
+
+class Publication:
+    """One attempt to publish."""
+
+    def __init__(self, pool: Pool, target: AmqpTarget, context: Context) -> None:
+        self.pool = pool
+        self.target = target
+        self.context = context
+        self.stage = Stage.CONNECTION
+
+    async def report(self) -> Report:
+        """Publish within the timeout and say what came of it."""
+        try:
+            async with asyncio.timeout(self.context.timeout_seconds):
+                await self.publish()
+        except TimeoutError:
+            return self.too_late()
+        except asyncio.CancelledError:
+            # The client cancels whoever waits on a connection that is lost.
+            if is_cancelled():
+                raise
+            return self.failed(PublishFailed("closed", "the connection was lost"))
+        except PublishFailed as failure:
+            return self.failed(failure)
+        except (AMQPError, OSError, RuntimeError) as error:
+            return self.failed(failure_of(error))
+        return Report(outcome=Outcome.SUCCEEDED)
+
+    async def publish(self) -> None:
+        """Publish the message; returns when the broker has taken responsibility for it."""
+        message = self.message()
+        async with self.pool.link(self.target.url) as link:
+            self.stage = Stage.ALARM
+            await link.ready()
+            self.stage = Stage.CONFIRMATION
+            async with link.channel() as channel:
+                exchange = channel.default_exchange
+                if self.target.exchange:
+                    exchange = await channel.get_exchange(self.target.exchange, ensure=False)
+                confirmed = await exchange.publish(
+                    message, self.target.routing_key, mandatory=self.target.mandatory
+                )
+                if not isinstance(confirmed, spec.Basic.Ack):
+                    raise PublishFailed("nacked", "the broker did not confirm the message")
+
+    def message(self) -> Message:
+        """The message with all its properties."""
+        target, context = self.target, self.context
+        body, content_type = target.content()
+        return Message(
+            body,
+            headers={**target.headers, **context.headers()},
+            content_type=target.content_type or content_type,
+            delivery_mode=(
+                DeliveryMode.PERSISTENT if target.persistent else DeliveryMode.NOT_PERSISTENT
+            ),
+            priority=target.priority,
+            correlation_id=target.correlation_id,
+            reply_to=target.reply_to,
+            expiration=target.expiration_seconds,
+            message_id=context.idempotency_key,
+            timestamp=datetime.now(UTC),
+            type=target.type,
+            app_id="tocsin",
+        )
+
+    def too_late(self) -> Report:
+        """Report what was waited for in vain; a message on its way may still arrive."""
+        match self.stage:
+            case Stage.CONNECTION:
+                return timed_out(self.context, "no connection to the broker")
+            case Stage.ALARM:
+                message = "the broker blocks publishers (memory or disk alarm); nothing was sent"
+                return self.failed(PublishFailed("alarm", message))
+            case Stage.CONFIRMATION:
+                return timed_out(self.context, "the broker did not confirm the message")
+            case _:
+                assert_never(self.stage)
+
+    def failed(self, failure: PublishFailed) -> Report:
+        text = without(secrets_of(self.target), str(failure))
+        return Report(
+            outcome=Outcome.FAILED,
+            reason=failure.reason,
+            error=as_text(text, longest=LONGEST_ERROR),
+            retryable=failure.retryable,
+        )
+
+
+def is_cancelled() -> bool:
+    """Whether somebody asked for the end of the task that runs this."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

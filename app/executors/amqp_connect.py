@@ -1,0 +1,104 @@
+"""Opens connections to brokers."""
+
+import asyncio
+import socket
+import ssl
+from typing import Any
+
+import aio_pika
+from aio_pika.exceptions import AMQPError
+from aiormq.connection import TransportFactory
+from yarl import URL
+
+from app.executors.amqp_failures import PublishFailed, refusal_of
+from app.executors.base import AddressBlocked, Guard
+
+HEARTBEAT_SECONDS = 10
+"""Both sides speak at least this often; three silences (33 s) end a half-open connection."""
+
+
+async def connected(url: str, *, guard: Guard | None) -> aio_pika.Connection:
+    """Open a connection that stays closed once it is lost.
+
+    Not aio-pika's robust one: while that restores itself a publish hangs, and what it restores
+    afterwards may be a publish that was given up long ago.
+
+    Raises:
+        PublishFailed: nobody answers, or not as an AMQP broker that lets us in.
+    """
+    connection = aio_pika.Connection(
+        URL(url).update_query(heartbeat=HEARTBEAT_SECONDS),
+        client_properties={"connection_name": "tocsin", "product": "tocsin"},
+    )
+    connection.kwargs["transport_factory"] = GuardedTransport(guard)
+    try:
+        await connection.connect()
+    except BaseException as error:
+        await connection.close()  # or it would start a task of its own when it is collected
+        if isinstance(error, AMQPError | OSError | RuntimeError):
+            raise refusal_of(error) from error
+        raise
+    return connection
+
+
+class GuardedTransport(TransportFactory):
+    """TCP or TLS to the first address of a host that answers; every address has to be allowed."""
+
+    def __init__(self, guard: Guard | None) -> None:
+        self.guard = guard
+
+    async def create(
+        self,
+        url: URL,
+        **kwargs: Any,  # noqa: ANN401 - the client's own signature
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = url.host or "", url.port or 0
+        addresses = await resolved(host, port)
+        if self.guard is not None:
+            try:
+                for address in addresses:
+                    self.guard(address, port)
+            except AddressBlocked as refusal:
+                raise PublishFailed("blocked", str(refusal), retryable=False) from None
+        tls = None
+        if url.scheme == "amqps":
+            tls = await kwargs["ssl_context_provider"].get_context()
+        return await first_open(addresses, host=host, port=port, tls=tls)
+
+
+async def resolved(host: str, port: int) -> list[str]:
+    """The IP addresses of `host`, at least one.
+
+    Raises:
+        PublishFailed: there are none.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise PublishFailed("dns", f"the name {host} was not found: {error.strerror}") from error
+    return [str(address[0]) for *_, address in found]
+
+
+async def first_open(
+    addresses: list[str], *, host: str, port: int, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Try the addresses one after the other.
+
+    Raises:
+        PublishFailed: none of them takes a connection, or there is no trusting the one that does.
+    """
+    because: OSError | None = None
+    for address in addresses:
+        try:
+            return await asyncio.open_connection(
+                address, port, ssl=tls, server_hostname=host if tls else None
+            )
+        except ssl.SSLError as error:
+            message = f"no TLS with {host}:{port}: {error.strerror}"
+            raise PublishFailed("tls", message) from error
+        except OSError as error:
+            because = error
+    because = because or OSError("it has no address")
+    text = because.strerror or because
+    raise PublishFailed("connect", f"no connection to {host}:{port}: {text}") from because

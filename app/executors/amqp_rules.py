@@ -1,0 +1,89 @@
+"""The rules of AMQP targets: which addresses, names and headers a message can have."""
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from yarl import URL
+
+from app.core.headers import LONGEST_HEADERS, OURS
+
+LONGEST_NAME = 255
+"""Bytes of a short string."""
+LONGEST_HEADER_NAME = 128
+"""Bytes; the client cuts longer ones off without a word."""
+DEEPEST_TABLE = 16
+INTEGERS = range(-(2**63), 2**63)
+
+
+def url_problem(url: str) -> str | None:
+    """Why no broker can be at `url`, and what to write instead; never quotes it."""
+    return next(url_problems(url), None)
+
+
+def url_problems(url: str) -> Iterator[str]:
+    if not url.lower().startswith(("amqp://", "amqps://")):
+        yield "must start with amqp:// or amqps://"
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        yield "may have visible ASCII only: percent-encode all else, in the password too"
+    if "?" in url or "#" in url:
+        yield "may have no query: TLS and heartbeats need no options (in a password write %3F, %23)"
+    try:
+        parsed = URL(url)
+        host, port = parsed.host, parsed.port
+    except ValueError:
+        yield "is no URL: percent-encode what is special in the user and password"
+        return
+    if not host or port == 0:
+        yield "needs a host, and a port from 1 to 65535 where one is given"
+    if "/" in parsed.raw_path.removeprefix("/"):
+        yield "has more than one path segment: a / in the virtual host is written %2F"
+
+
+def name_problem(name: str | None) -> str | None:
+    """Why a property or name cannot be sent."""
+    if name is not None and len(name.encode()) > LONGEST_NAME:
+        return f"may have at most {LONGEST_NAME} bytes"
+    return None
+
+
+def headers_problem(headers: dict[str, Any]) -> str | None:
+    """Why a table of headers cannot be sent; names the header, never quotes its value."""
+    for name in headers:
+        if OURS.fullmatch(name.lower()):
+            return f"{name} is set by Tocsin on every message: remove it"
+    if problem := next(table_problems(headers, "", 1), None):
+        return problem
+    if len(msgspec.json.encode(headers)) > LONGEST_HEADERS:
+        return f"may have at most {LONGEST_HEADERS} bytes as JSON"
+    return None
+
+
+def table_problems(value: object, name: str, depth: int) -> Iterator[str]:
+    """What of a JSON value has no equal in an AMQP table."""
+    match value:
+        case dict() | list() if depth > DEEPEST_TABLE:
+            yield f"{name} is nested more than {DEEPEST_TABLE} deep"
+        case dict():
+            for key, item in value.items():
+                if not 1 <= len(key.encode()) <= LONGEST_HEADER_NAME:
+                    yield f"names have 1 to {LONGEST_HEADER_NAME} bytes: {key[:40]!r}"
+                yield from table_problems(item, key, depth + 1)
+        case list():
+            for item in value:
+                yield from table_problems(item, name, depth + 1)
+        case int() if value not in INTEGERS:
+            yield f"{name} is an integer of more than 64 bits: write a string"
+        case float() if not is_single(value):
+            yield f"{name} would be rounded, numbers are sent in 32 bits: write a string or integer"
+        case _:
+            pass
+
+
+def is_single(number: float) -> bool:
+    """Whether the client's 32-bit encoding of `number` keeps its value."""
+    try:
+        return bool(struct.unpack("f", struct.pack("f", number))[0] == number)
+    except OverflowError:
+        return False
