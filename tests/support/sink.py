@@ -65,6 +65,7 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.sink.wires.append(self)
+        self.sink.news.set()
         self.ordinal = len(self.sink.wires)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -234,11 +235,18 @@ class Sink:
 
     async def arrived(self, count: int = 1) -> list[Received]:
         """The requests, once there are at least `count`."""
+        await self.until(lambda: len(self.requests) >= count)
+        return self.requests
+
+    async def connected(self) -> None:
+        """Wait for the first connection."""
+        await self.until(lambda: bool(self.wires))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(self.requests) < count:
+            while not holds():
                 self.news.clear()
                 await self.news.wait()
-        return self.requests
 
 
 @pytest.fixture
