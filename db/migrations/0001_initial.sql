@@ -57,12 +57,14 @@ create table tocsin.jobs (
     planned_at timestamptz,
     plan_error text,
 
-    -- The lease. claimed_at and execution_id say which execution holds it, so that whoever takes
-    -- the job over can record that one as lost.
+    -- The lease. claimed_at to execution_id say which execution of which run holds it, so that
+    -- whoever takes the job over can record that one as lost, even after an edit of the plan.
     locked_until timestamptz,
     locked_by text,
     fence bigint not null default 0,
     claimed_at timestamptz,
+    claimed_for timestamptz,
+    claimed_attempt integer,
     execution_id bigint,
 
     last_outcome text,
@@ -107,6 +109,7 @@ create table tocsin.jobs (
         and paused_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and locked_until between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and claimed_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and claimed_for between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and last_finished_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and created_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and updated_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'

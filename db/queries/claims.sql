@@ -6,7 +6,7 @@
 -- was left because somebody else has its row locked. Each is a probe of jobs_claimable.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 with due as materialized (
-    select id, kind, scheduled_for, attempt, fence, locked_until, locked_by, claimed_at, execution_id
+    select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
       and greatest(next_run, locked_until) <= now()
@@ -21,6 +21,8 @@ with due as materialized (
         fence = j.fence + 1,
         attempt = j.attempt + 1,
         claimed_at = now(),
+        claimed_for = j.scheduled_for,
+        claimed_attempt = j.attempt + 1,
         execution_id = nextval('tocsin.executions_id_seq')
     from due
     where j.id = due.id
@@ -28,12 +30,12 @@ with due as materialized (
 ), lost as (
     insert into tocsin.executions (
         id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
-    select coalesce(execution_id, nextval('tocsin.executions_id_seq')), id, fence, kind, scheduled_for, attempt,
+    select execution_id, id, fence, kind, claimed_for, claimed_attempt,
         'lost', 'lease', claimed_at, now(), locked_by,
         format('instance %s did not settle before its lease ended at %s', locked_by,
                to_char(locked_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
     from due
-    where locked_until is not null and attempt > 0
+    where execution_id is not null
 ), sleep as (
     select case when (select count(*) from claimed) < :limit::bigint then (
         select extract(epoch from greatest(next_run, locked_until) - now())::float8
@@ -118,7 +120,8 @@ with wanted as materialized (
         last_finished_at = w.last_finished_at,
         consecutive_failures = w.consecutive_failures,
         runs = w.runs,
-        locked_until = null, locked_by = null, claimed_at = null, execution_id = null
+        locked_until = null, locked_by = null,
+        claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
     from wanted w join held on held.id = w.job_id and held.fence = w.fence
     where j.id = w.job_id
     returning j.id, j.fence,

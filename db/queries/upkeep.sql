@@ -11,7 +11,8 @@ select partitions, jobs from tocsin.prune(:retention_days::numeric);
 -- Frees the leases that this instance holds by name only: claimed by a look whose answer was lost
 -- with its connection. All leases in force are in this range of jobs_claimable.
 update tocsin.jobs
-set locked_until = null, locked_by = null, claimed_at = null, execution_id = null,
+set locked_until = null, locked_by = null,
+    claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null,
     attempt = greatest(attempt - 1, 0)
 where next_run is not null and paused_at is null and plan_error is null
   and greatest(next_run, locked_until) between now() and now() + :lease_seconds::float8 * interval '1 second'
