@@ -15,9 +15,11 @@ PREFIX = "TOCSIN_"
 HIDDEN = "***"
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):.*(?=@)")
 DATABASE_URL = Meta(description="an address such as postgresql://user:password@host:5432/tocsin")
+HOSTS_AND_NETWORKS = Meta(description="hosts and networks such as *.example.com,10.1.0.0/16")
 
 
 PostgresUrl = Annotated[str, Meta(pattern=r"^postgres(ql)?://")]
+PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
 
 
 def between(low: float, high: float, what: str) -> Meta:
@@ -57,6 +59,17 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     allow_private_targets: Annotated[bool, Meta(description="true or false")] = False
     """Whether targets may be on loopback, link-local and private addresses."""
+
+    allowed_targets: Annotated[tuple[str, ...], HOSTS_AND_NETWORKS] = ()
+    """Targets that may be called although other rules forbid it; wins over all of them."""
+
+    denied_targets: Annotated[tuple[str, ...], HOSTS_AND_NETWORKS] = ()
+    """Targets that may not be called; with `*`, only the allowed ones may."""
+
+    allowed_ports: Annotated[
+        tuple[PortRange, ...], Meta(description="ports such as 443,8000-8999")
+    ] = ()
+    """Ports of targets; 80, 443 and all from 1024 where none is given."""
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -155,8 +168,8 @@ def given_by(environ: Mapping[str, str]) -> dict[str, Given]:
 def normalized(field: str, value: object) -> object:
     """What people write in more than one way, written in one."""
     match field, value:
-        case "secret_keys", str(keys):
-            return [key.strip() for key in keys.split(",") if key.strip()]
+        case "secret_keys" | "allowed_targets" | "denied_targets" | "allowed_ports", str(items):
+            return [item.strip() for item in items.split(",") if item.strip()]
         case "log_level", str(level):
             return level.lower()
         case _:
