@@ -26,7 +26,10 @@ class Look(Struct, frozen=True, kw_only=True):
     """Some job is due, but somebody else has its row locked."""
     unplanned: bool
     """Some job typed by hand has yet to be planned."""
-    database_now: datetime
+    begun_at: datetime
+    """The database's clock when it began on the look,"""
+    ended_at: datetime
+    """and when it was done."""
 
 
 class Unplanned(Struct, frozen=True, kw_only=True):
@@ -69,19 +72,34 @@ class Closed(Struct, frozen=True, kw_only=True):
     """Until the job is due again; None: it is not, or it is paused."""
 
 
-async def look(
-    session: Runner, *, limit: int, lease_seconds: float, kinds: Sequence[str], instance: str
+async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
+    session: Runner,
+    *,
+    limit: int,
+    ahead_seconds: float,
+    lease_seconds: float,
+    kinds: Sequence[str],
+    instance: str,
 ) -> Look:
-    """Claim up to `limit` due jobs of these kinds, and learn when to look again."""
+    """Claim up to `limit` jobs of these kinds, and learn when to look again.
+
+    Jobs that come due within `ahead_seconds` are claimed already; their lease counts from then.
+    """
     rows = await session.fetch(
-        "claims.look", limit=limit, lease_seconds=lease_seconds, kinds=kinds, instance=instance
+        "claims.look",
+        limit=limit,
+        ahead_seconds=ahead_seconds,
+        lease_seconds=lease_seconds,
+        kinds=kinds,
+        instance=instance,
     )
     return Look(
         claims=[claim(row) for row in rows if row["job_id"] is not None],
         wakeup_seconds=rows[0]["wakeup_seconds"],
         blocked=rows[0]["blocked"],
         unplanned=rows[0]["unplanned"],
-        database_now=rows[0]["database_now"],
+        begun_at=rows[0]["begun_at"],
+        ended_at=rows[0]["ended_at"],
     )
 
 

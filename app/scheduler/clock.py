@@ -1,25 +1,45 @@
 """The database's clock, read on this host: the only one that says what time it is."""
 
-from datetime import UTC, datetime, timedelta
+import asyncio
+from datetime import UTC, datetime
 from time import monotonic
+
+DRIFT = 5e-5
+"""How fast two clocks may part, seconds per second."""
 
 
 class DatabaseClock:
-    """Carries the database's last told time forward by the monotonic clock.
+    """Estimates the database's clock from its answers, never ahead of it.
 
-    Hosts' wall clocks need not agree with it or with each other. Each look sets it anew, so a step
-    of the database's clock is followed within one look.
+    Hosts' wall clocks need not agree with it or with each other. What the database's clock showed
+    at the end of an answer is a lower bound of what it shows at the receipt; the best of recent
+    bounds is kept. A clock that was set back shows in the next answer: it is then behind what it
+    must have been when the question was sent (Cristian's algorithm, one-sided: a job that is late
+    by a fraction of a round trip is better than one that is early).
     """
 
     def __init__(self) -> None:
-        self.told = datetime.now(UTC)  # until the first look; nothing is executed before
-        self.told_at = monotonic()
+        self.offset = float("-inf")
+        """The database's clock less our monotonic one; before the first answer, long ago."""
+        self.observed_at = 0.0
 
-    def set(self, database_now: datetime, *, sent_at: float) -> None:
-        """Note that the database read `database_now` on a question sent at monotonic `sent_at`."""
-        self.told = database_now
-        self.told_at = sent_at
+    def observe(
+        self, begun_at: datetime, ended_at: datetime, *, sent_at: float, received_at: float
+    ) -> None:
+        """Learn from one answer; the latter two are monotonic seconds on this host."""
+        lower = ended_at.timestamp() - received_at
+        upper = begun_at.timestamp() - sent_at
+        aged = self.offset - DRIFT * (received_at - self.observed_at)
+        self.offset = lower if aged > upper else max(lower, aged)
+        self.observed_at = received_at
 
     def now(self) -> datetime:
-        """Return the database's present time; a fraction of a round trip ahead of it at most."""
-        return self.told + timedelta(seconds=monotonic() - self.told_at)
+        """Return the database's present time, at most a fraction of a round trip behind it."""
+        return datetime.fromtimestamp(self.offset + monotonic(), UTC)
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return at an instant of the database's clock, never before it; at once if it is past."""
+        at = instant.timestamp()
+        # Again, as a timer may be early by its resolution.
+        while (early := at - self.offset - monotonic()) > 0:  # noqa: ASYNC110 - time is the event
+            await asyncio.sleep(early)

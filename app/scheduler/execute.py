@@ -42,8 +42,9 @@ class Execution:
         Never raises: an execution that fails by our own fault must not take its siblings along.
         """
         claim = flight.claim
-        now = self.clock.now()
         try:
+            await self.clock.sleep_until(claim.next_run)
+            now = self.clock.now()
             settlement = (
                 exhausted(claim, now=now, instance=self.instance)
                 or missed(claim, now=now)

@@ -20,7 +20,7 @@ from app.scheduler.doorbell import Doorbell
 from app.scheduler.execute import Execution
 from app.scheduler.inflight import Ending, Held
 from app.scheduler.leases import extend_leases
-from app.scheduler.loop import Loop
+from app.scheduler.loop import AHEAD_SECONDS, Loop
 from app.scheduler.settling import Settler
 from app.scheduler.upkeep import keep_up
 from app.telemetry import Observers
@@ -74,7 +74,7 @@ class Instance:
                 Database.connect(self.database_url, application_name=f"tocsin settle {self.name}")
             )
             executors = await stack.enter_async_context(Executors())
-            settler = Settler(db, self.doorbell, self.observers)
+            settler = Settler(db, self.doorbell, self.observers, ahead_seconds=AHEAD_SECONDS)
             await stack.enter_async_context(
                 background(
                     settle=settler.write_batches(),

@@ -17,6 +17,9 @@ from app.scheduler.planning import plan_unplanned
 from app.telemetry import Observers
 
 BATCH = 500
+AHEAD_SECONDS = 0.02
+"""Claim so long before the instant, so that the start need not wait for Postgres. An edit in these
+milliseconds counts as one made during the execution."""
 SHORTEST_SLEEP_SECONDS = 0.02
 JITTER = 0.1
 
@@ -81,11 +84,12 @@ class Loop:
         look = await claims.look(
             session,
             limit=limit,
+            ahead_seconds=AHEAD_SECONDS,
             lease_seconds=self.lease_seconds,
             kinds=self.kinds,
             instance=self.instance,
         )
-        self.clock.set(look.database_now, sent_at=sent_at)
+        self.clock.observe(look.begun_at, look.ended_at, sent_at=sent_at, received_at=monotonic())
         for claim in look.claims:
             self.start(InFlight(claim, lease_ends=asked_at + self.lease_seconds))
         sleep = await self.sleep_after(look, full=len(look.claims) == limit)
@@ -105,8 +109,12 @@ class Loop:
         if look.claims or not blocked:
             self.blocked_looks = 0
         self.blocked_looks += blocked
+        wakeup_seconds = look.wakeup_seconds
+        if wakeup_seconds is not None and wakeup_seconds > AHEAD_SECONDS:
+            # Jittered, so that of several instances one is first and the others find it leased.
+            wakeup_seconds -= AHEAD_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311
         return sleep_seconds(
-            look.wakeup_seconds,
+            wakeup_seconds,
             blocked_looks=self.blocked_looks,
             shortest=SHORTEST_SLEEP_SECONDS,
             longest=self.longest_sleep_seconds * random.uniform(1 - JITTER, 1),  # noqa: S311

@@ -30,8 +30,12 @@ Batch = list[tuple[Settlement, asyncio.Future[bool]]]
 class Settler:
     """Gathers settlements while one batch is being written, then writes them as the next."""
 
-    def __init__(self, db: Database, doorbell: Doorbell, observers: Observers) -> None:
+    def __init__(
+        self, db: Database, doorbell: Doorbell, observers: Observers, *, ahead_seconds: float
+    ) -> None:
         self.db = db
+        self.ahead_seconds = ahead_seconds
+        """How long before its instant a planned job is worth a look."""
         self.doorbell = doorbell
         self.observers = observers
         self.waiting: Batch = []
@@ -97,7 +101,7 @@ class Settler:
         if not due:
             return
         if not self.handing_over:
-            self.doorbell.ring_in(min(due))
+            self.doorbell.ring_in(min(due) - self.ahead_seconds)
             return
         try:
             await claims.ring(self.db)

@@ -3,20 +3,22 @@
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
 -- batch is full, learn how many seconds it is until the next job comes due, and whether a due one
--- was left because somebody else has its row locked. Each is a probe of jobs_claimable.
+-- was left because somebody else has its row locked. Each is a probe of jobs_claimable. What comes
+-- due within :ahead_seconds is claimed already, to be started at its instant.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 with due as materialized (
     select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
-      and greatest(next_run, locked_until) <= now()
+      and greatest(next_run, locked_until) <= now() + :ahead_seconds::float8 * interval '1 second'
+      and (locked_until is null or locked_until <= now())
       and kind = any(:kinds::text[])
     order by greatest(next_run, locked_until)
     limit :limit::bigint
     for no key update skip locked
 ), claimed as (
     update tocsin.jobs j
-    set locked_until = now() + :lease_seconds::float8 * interval '1 second',
+    set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
         locked_by = :instance::text,
         fence = j.fence + 1,
         attempt = j.attempt + 1,
@@ -43,6 +45,7 @@ with due as materialized (
         where next_run is not null and paused_at is null and plan_error is null
           and greatest(next_run, locked_until) > now()
           and kind = any(:kinds::text[])
+          and not (id = any (array(select id from claimed)))
         order by greatest(next_run, locked_until)
         limit 1
     ) end as wakeup_seconds,
@@ -55,7 +58,7 @@ with due as materialized (
     ) as blocked,
     exists (select from tocsin.jobs where planned_at is null and plan_error is null) as unplanned
 )
-select sleep.wakeup_seconds, sleep.blocked, sleep.unplanned, now() as database_now,
+select sleep.wakeup_seconds, sleep.blocked, sleep.unplanned, now() as begun_at, clock_timestamp() as ended_at,
     claimed.id as job_id, claimed.name, claimed.kind, claimed.target::text as target,
     claimed.run_at, claimed.cron, claimed.timezone, claimed.every_seconds::float8 as every_seconds,
     claimed.dst_gap, claimed.dst_overlap, claimed.starts_at, claimed.ends_at, claimed.max_runs,

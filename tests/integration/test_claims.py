@@ -37,7 +37,12 @@ async def look(
     session: Session, *, limit: int = 10, kinds: tuple[str, ...] = ("http",), instance: str = "me"
 ) -> Look:
     return await claims.look(
-        session, limit=limit, lease_seconds=LEASE_SECONDS, kinds=kinds, instance=instance
+        session,
+        limit=limit,
+        ahead_seconds=0.0,
+        lease_seconds=LEASE_SECONDS,
+        kinds=kinds,
+        instance=instance,
     )
 
 

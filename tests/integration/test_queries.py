@@ -8,6 +8,13 @@ from app.db.listener import listening
 from app.db.queries import all_queries, parsed, query
 
 ROWS = 100_000
+LOOK = {
+    "limit": 100,
+    "ahead_seconds": 0.02,
+    "lease_seconds": 60.0,
+    "kinds": ["http"],
+    "instance": "me",
+}
 
 
 @pytest.mark.parametrize("name", sorted(all_queries()))
@@ -71,7 +78,7 @@ async def test_a_look_reads_as_many_rows_as_it_claims(any_database: str, limit: 
     async with listening(any_database, ring=lambda: None, application_name="test") as session:
         look = query("claims.look")
         explain = f"explain (analyze, format json) {look.sql}"
-        arguments = {"limit": limit, "lease_seconds": 60.0, "kinds": ["http"], "instance": "me"}
+        arguments = LOOK | {"limit": limit}
         plan = await session.connection.fetchval(explain, *look.arguments(arguments))
 
     found = scans(json.decode(plan)[0]["Plan"])
@@ -91,8 +98,7 @@ async def test_a_look_at_a_sleeping_table_reads_one_row(any_database: str) -> No
     async with listening(any_database, ring=lambda: None, application_name="test") as session:
         look = query("claims.look")
         explain = f"explain (analyze, format json) {look.sql}"
-        arguments = {"limit": 100, "lease_seconds": 60.0, "kinds": ["http"], "instance": "me"}
-        plan = await session.connection.fetchval(explain, *look.arguments(arguments))
+        plan = await session.connection.fetchval(explain, *look.arguments(LOOK))
 
     found = scans(json.decode(plan)[0]["Plan"])
     assert {node for node, _, _ in found} <= {"Index Scan", "Index Only Scan"}
