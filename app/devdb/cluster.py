@@ -102,6 +102,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
         self.run(
             *("initdb", "--pgdata", half_made, "--username=tocsin", f"--pwfile={password}"),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"),
+            *(["--no-sync"] if settings.get("fsync") == "off" else []),
         )
         with (half_made / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())

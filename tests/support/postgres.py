@@ -6,6 +6,7 @@ by name (`system-15`, say) for tests that run on one only.
 """
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -26,6 +27,7 @@ from tests.support.psql import run_psql
 
 SQL = Path(__file__).parents[2] / "db"
 SCHEMA = (SQL / "schema.sql", SQL / "triggers.sql")
+ROOM_BYTES = 4 * 2**30
 SYSTEM_SERVERS = Path("/usr/lib/postgresql")
 SUPPORTED = range(14, 19)
 DOCKER_MAJORS = ("18", "14")
@@ -78,11 +80,20 @@ def with_template(name: str, url: str) -> Iterator[PostgresServer]:
 
 
 @contextmanager
+def throwaway_directory() -> Iterator[Path]:
+    """Have a directory for servers: in memory where there is room, as disks may be slow to sync."""
+    memory = Path("/dev/shm")  # noqa: S108 - what is made in it has a name of its own
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES
+    with TemporaryDirectory(prefix="tocsin-", dir=memory if roomy else None) as directory:
+        path = Path(directory)
+        path.chmod(0o755)  # where we are root, Postgres runs as another user
+        yield path
+
+
+@contextmanager
 def throwaway_cluster(programs: Path) -> Iterator[Cluster]:
-    """Start a server in a temporary directory, with an empty database `tocsin`."""
-    with TemporaryDirectory(prefix="tocsin-postgres-") as directory:
-        home = Path(directory)
-        home.chmod(0o755)  # where we are root, Postgres runs as another user
+    """Start a server that is gone afterwards, with an empty database `tocsin`."""
+    with throwaway_directory() as home:
         cluster = Cluster(bin=reachable_programs(programs), home=home)
         cluster.create(TEST_SETTINGS)
         cluster.start(0)

@@ -56,4 +56,4 @@ def run_psql(
     )
     if done.returncode != 0:
         raise PsqlFailed(done.stderr)
-    return done.stdout.rstrip("\n")
+    return done.stdout.removesuffix("\n")
