@@ -25,6 +25,10 @@ class InvalidInput(AppError):
         self.errors = errors
 
 
+class MalformedInput(AppError):
+    """The input could not be read at all."""
+
+
 class JobNotFound(AppError):
     """No job has this id or name."""
 
@@ -39,6 +43,10 @@ class NameTaken(AppError):
 
 class EditConflict(AppError):
     """The job was edited by somebody else since the client read it (`If-Match`)."""
+
+
+class StateConflict(AppError):
+    """The job's state does not allow what was asked; the message says what to do first."""
 
 
 class InvalidSettings(AppError):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from app.errors import DatabaseUnavailable, FieldError, InvalidInput, NameTaken
+from app.errors import DatabaseUnavailable, FieldError, InvalidInput, NameTaken, SchemaOutdated
 
 PASSING: tuple[type[BaseException], ...] = (
     OSError,
@@ -22,6 +22,14 @@ PASSING: tuple[type[BaseException], ...] = (
 )
 """Faults that pass by themselves: the statement may be tried again, on a new connection."""
 
+UNKNOWN_TO_THE_SCHEMA: tuple[type[BaseException], ...] = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+)
+"""What our own statements meet only in a database that was never, or not yet, migrated."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -30,6 +38,7 @@ def translated() -> Iterator[None]:
     Raises:
         NameTaken: the job's name belongs to another job.
         InvalidInput: a constraint or trigger refused a row; names the column and the remedy.
+        SchemaOutdated: the database lacks what the statement needs.
         DatabaseUnavailable: one of `PASSING`.
     """
     try:
@@ -41,6 +50,9 @@ def translated() -> Iterator[None]:
         raise NameTaken(message) from error
     except (asyncpg.CheckViolationError, asyncpg.NotNullViolationError) as error:
         raise InvalidInput(refused(error)) from error
+    except UNKNOWN_TO_THE_SCHEMA as error:
+        message = "the database's schema is not the one this version needs: run `tocsin migrate`"
+        raise SchemaOutdated(message) from error
     except PASSING as error:
         message = f"Postgres is not available: {str(error) or type(error).__name__}"
         raise DatabaseUnavailable(message) from error
