@@ -220,8 +220,7 @@ class Attempt:
     def shown(self, text: str, *, longest: int) -> str:
         """What others say, without the secrets of ours that they may repeat."""
         secrets = secrets_of(self.target)
-        for value in self.proof.values():
-            secrets |= {value, value.rpartition(" ")[2]}
+        secrets |= {value.rpartition(" ")[2] for value in self.proof.values()}
         return as_text(without(secrets, text), longest=longest)
 
 

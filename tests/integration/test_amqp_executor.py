@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import aio_pika
 import pytest
@@ -16,12 +16,11 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from app.core.outcome import Outcome, Report
 from app.executors import Executors, amqp_pool, decode_target
 from app.executors.amqp import AmqpExecutor
-from app.executors.base import AddressBlocked, Context
+from app.executors.base import AddressBlocked
+from tests.support.attempts import JOB, RUN, TRACE, attempt
 from tests.support.rabbit import Broker
 from tests.support.sink import Sink
 
-JOB = UUID("0193ab7e-0000-7000-8000-000000000001")
-TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SHORT_SECONDS = 0.5
 PATIENCE_SECONDS = 5.0
 
@@ -39,16 +38,8 @@ def publish(executors: Executors, amqp_url: str) -> Publish:
     """Carries out an attempt at a target made of the keyword arguments."""
 
     async def publish(*, within: float = 10.0, **target: object) -> Report:
-        context = Context(
-            job_id=JOB,
-            job_name="nächtlicher Bericht",
-            execution_id=42,
-            scheduled_for=datetime(2026, 11, 24, 3, tzinfo=UTC),
-            attempt=2,
-            timeout_seconds=within,
-            traceparent=TRACE,
-        )
         decoded = decode_target("amqp", {"url": amqp_url} | target)
+        context = attempt(within=within, job_name="nächtlicher Bericht")
         return await executors.execute("amqp", decoded, context)
 
     return publish
@@ -84,386 +75,389 @@ def links(executors: Executors) -> dict[str, amqp_pool.Link]:
     return executor.pool.links
 
 
-class TestWhatArrives:
-    async def test_every_property_does(
-        self, publish: Publish, channel: AbstractChannel, queue: AbstractQueue
-    ):
-        exchange = await channel.declare_exchange(f"test-{uuid4()}", "topic", auto_delete=True)
-        await queue.bind(exchange, "reports.*")
-        before = datetime.now(UTC).replace(microsecond=0)
+async def test_every_property_of_a_message_arrives(
+    publish: Publish, channel: AbstractChannel, queue: AbstractQueue
+):
+    exchange = await channel.declare_exchange(f"test-{uuid4()}", "topic", auto_delete=True)
+    await queue.bind(exchange, "reports.*")
+    before = datetime.now(UTC).replace(microsecond=0)
 
-        report = await publish(
-            exchange=exchange.name,
-            routing_key="reports.daily",
-            json={"pages": 3, "title": "Été"},
-            headers={"x-delay": 5000, "table": {"deep": [1, "two", None]}, "half": 0.5},
-            priority=7,
-            expiration_seconds=90.25,
-            correlation_id="c-1",
-            reply_to="answers",
-            type="report",
-        )
-
-        assert report == Report(outcome=Outcome.SUCCEEDED)
-        message = await taken(queue)
-        assert message.body == b'{"pages":3,"title":"\xc3\x89t\xc3\xa9"}'
-        assert message.routing_key == "reports.daily"
-        assert message.content_type == "application/json"
-        assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
-        assert message.priority == 7
-        assert message.expiration == 90.25
-        assert message.correlation_id == "c-1"
-        assert message.reply_to == "answers"
-        assert message.type == "report"
-        assert message.app_id == "tocsin"
-        assert message.message_id == f"{JOB}:2026-11-24T03:00:00Z"
-        assert message.timestamp is not None
-        assert before <= message.timestamp <= datetime.now(UTC)
-        assert message.headers == {
-            "x-delay": 5000,
-            "table": {"deep": [1, "two", None]},
-            "half": 0.5,
-            "Tocsin-Job-Id": str(JOB),
-            "Tocsin-Job-Name": "nächtlicher Bericht",
-            "Tocsin-Execution-Id": "42",
-            "Tocsin-Scheduled-For": "2026-11-24T03:00:00Z",
-            "Tocsin-Attempt": "2",
-            "traceparent": TRACE,
-        }
-        assert type(message.headers["x-delay"]) is int
-
-    @pytest.mark.parametrize(
-        ("given", "expected"),
-        [
-            ({"body": "Grüße"}, ("Grüße".encode(), "text/plain; charset=utf-8")),
-            ({"body_base64": "AP8Q"}, (b"\x00\xff\x10", "application/octet-stream")),
-            ({"json": [1, None]}, (b"[1,null]", "application/json")),
-            ({"body": "<a/>", "content_type": "text/xml"}, (b"<a/>", "text/xml")),
-            ({}, (b"", None)),
-        ],
-        ids=["text", "bytes", "json", "own type", "nothing"],
+    report = await publish(
+        exchange=exchange.name,
+        routing_key="reports.daily",
+        json={"pages": 3, "title": "Été"},
+        headers={"x-delay": 5000, "table": {"deep": [1, "two", None]}, "half": 0.5},
+        priority=7,
+        expiration_seconds=90.25,
+        correlation_id="c-1",
+        reply_to="answers",
+        type="report",
     )
-    async def test_the_body_does_byte_for_byte(
-        self,
-        publish: Publish,
-        queue: AbstractQueue,
-        given: dict[str, Any],
-        expected: tuple[bytes, str | None],
-    ):
-        report = await publish(routing_key=queue.name, **given)
 
-        assert report.outcome is Outcome.SUCCEEDED
-        message = await taken(queue)
-        assert (message.body, message.content_type) == expected
-
-    async def test_a_message_that_need_not_be_kept_is_marked_so(
-        self, publish: Publish, queue: AbstractQueue
-    ):
-        await publish(routing_key=queue.name, persistent=False)
-
-        message = await taken(queue)
-        assert message.delivery_mode is aio_pika.DeliveryMode.NOT_PERSISTENT
-
-
-class TestWhatIsRefused:
-    async def test_a_message_that_no_queue_takes(self, publish: Publish):
-        report = await publish(routing_key=f"nobody-{uuid4()}")
-
-        assert report.outcome is Outcome.FAILED
-        assert report.reason == "unroutable"
-        assert report.retryable
-
-    async def test_not_one_that_no_queue_has_to_take(self, publish: Publish):
-        report = await publish(routing_key=f"nobody-{uuid4()}", mandatory=False)
-
-        assert report.outcome is Outcome.SUCCEEDED
-
-    async def test_a_message_for_a_queue_that_is_full(
-        self, publish: Publish, channel: AbstractChannel
-    ):
-        limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
-        full = await channel.declare_queue(f"test-{uuid4()}", exclusive=True, arguments=limits)
-        await publish(routing_key=full.name)
-
-        report = await publish(routing_key=full.name)
-
-        assert report.reason == "nacked"
-        assert report.retryable
-
-    async def test_a_missing_exchange_which_may_be_declared_before_the_next_attempt(
-        self, publish: Publish
-    ):
-        report = await publish(exchange="not-yet", routing_key="x")
-
-        assert report.reason == "exchange"
-        assert report.retryable
-        assert "no exchange 'not-yet'" in (report.error or "")
-
-    async def test_an_exchange_we_may_not_write_to(
-        self, publish: Publish, channel: AbstractChannel
-    ):
-        internal = await channel.declare_exchange(
-            f"test-{uuid4()}", "fanout", internal=True, auto_delete=True
-        )
-
-        report = await publish(exchange=internal.name)
-
-        assert report.reason == "exchange"
-        assert not report.retryable
-
-    async def test_a_message_the_broker_calls_malformed(
-        self, publish: Publish, queue: AbstractQueue
-    ):
-        report = await publish(routing_key=queue.name, headers={"CC": "must be an array"})
-
-        assert report.reason == "target"
-        assert not report.retryable
-
-    async def test_a_wrong_password_which_is_not_shown(self, publish: Publish, amqp_url: str):
-        address = urlsplit(amqp_url)
-        url = f"amqp://guest:hunter2-is-wrong@{address.hostname}:{address.port}/"
-
-        report = await publish(url=url, routing_key="x")
-
-        assert report.reason == "auth"
-        assert not report.retryable
-        assert "ACCESS_REFUSED" in (report.error or "")
-        assert "hunter2" not in repr(report)
-
-    async def test_an_unknown_virtual_host(self, publish: Publish, amqp_url: str):
-        report = await publish(
-            url=urlsplit(amqp_url)._replace(path="/nowhere").geturl(), routing_key="x"
-        )
-
-        assert report.reason == "auth"
-        assert "virtual host" in (report.error or "")
-
-    async def test_bad_publishes_alone_not_those_beside_them(
-        self, publish: Publish, queue: AbstractQueue
-    ):
-        """A broker closes the channel of a bad publish, and with it every other one on it."""
-        exchanges = ["there-is-none" if n % 10 == 0 else "" for n in range(200)]
-
-        reports = await asyncio.gather(
-            *(
-                publish(exchange=exchange, routing_key=queue.name, body=str(n))
-                for n, exchange in enumerate(exchanges)
-            )
-        )
-
-        outcomes = Counter((report.outcome, report.reason) for report in reports)
-        assert outcomes == {(Outcome.SUCCEEDED, None): 180, (Outcome.FAILED, "exchange"): 20}
-        arrived = Counter(await bodies(queue))
-        assert arrived == {str(n).encode(): 1 for n in range(200) if n % 10}
+    assert report == Report(outcome=Outcome.SUCCEEDED)
+    message = await taken(queue)
+    assert message.body == b'{"pages":3,"title":"\xc3\x89t\xc3\xa9"}'
+    assert message.routing_key == "reports.daily"
+    assert message.content_type == "application/json"
+    assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
+    assert message.priority == 7
+    assert message.expiration == 90.25
+    assert message.correlation_id == "c-1"
+    assert message.reply_to == "answers"
+    assert message.type == "report"
+    assert message.app_id == "tocsin"
+    assert message.message_id == f"{JOB}:{RUN}"
+    assert message.timestamp is not None
+    assert before <= message.timestamp <= datetime.now(UTC)
+    assert message.headers == {
+        "x-delay": 5000,
+        "table": {"deep": [1, "two", None]},
+        "half": 0.5,
+        "Tocsin-Job-Id": str(JOB),
+        "Tocsin-Job-Name": "nächtlicher Bericht",
+        "Tocsin-Execution-Id": "42",
+        "Tocsin-Scheduled-For": RUN,
+        "Tocsin-Attempt": "2",
+        "traceparent": TRACE,
+    }
+    assert type(message.headers["x-delay"]) is int
 
 
-class TestTheWayToTheBroker:
-    @pytest.mark.parametrize(
-        ("url", "reason"),
-        [("amqp://127.0.0.1:1/", "connect"), ("amqp://nowhere.invalid/", "dns")],
-        ids=["refused", "unknown"],
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"body": "Grüße"}, ("Grüße".encode(), "text/plain; charset=utf-8")),
+        ({"body_base64": "AP8Q"}, (b"\x00\xff\x10", "application/octet-stream")),
+        ({"json": [1, None]}, (b"[1,null]", "application/json")),
+        ({"body": "<a/>", "content_type": "text/xml"}, (b"<a/>", "text/xml")),
+        ({}, (b"", None)),
+    ],
+    ids=["text", "bytes", "json", "own type", "nothing"],
+)
+async def test_a_body_arrives_byte_for_byte(
+    publish: Publish,
+    queue: AbstractQueue,
+    given: dict[str, Any],
+    expected: tuple[bytes, str | None],
+):
+    report = await publish(routing_key=queue.name, **given)
+
+    assert report.outcome is Outcome.SUCCEEDED
+    message = await taken(queue)
+    assert (message.body, message.content_type) == expected
+
+
+async def test_a_message_that_need_not_outlive_the_broker_is_marked_so(
+    publish: Publish, queue: AbstractQueue
+):
+    await publish(routing_key=queue.name, persistent=False)
+
+    message = await taken(queue)
+    assert message.delivery_mode is aio_pika.DeliveryMode.NOT_PERSISTENT
+
+
+async def test_a_message_that_no_queue_takes_is_a_failure(publish: Publish):
+    report = await publish(routing_key=f"nobody-{uuid4()}")
+
+    assert report.outcome is Outcome.FAILED
+    assert report.reason == "unroutable"
+    assert report.retryable
+
+
+async def test_a_message_that_no_queue_has_to_take_is_a_success(publish: Publish):
+    report = await publish(routing_key=f"nobody-{uuid4()}", mandatory=False)
+
+    assert report.outcome is Outcome.SUCCEEDED
+
+
+async def test_a_message_for_a_queue_that_is_full_is_a_failure(
+    publish: Publish, channel: AbstractChannel
+):
+    limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    full = await channel.declare_queue(f"test-{uuid4()}", exclusive=True, arguments=limits)
+    await publish(routing_key=full.name)
+
+    report = await publish(routing_key=full.name)
+
+    assert report.reason == "nacked"
+    assert report.retryable
+
+
+async def test_a_missing_exchange_may_be_there_at_the_next_attempt(publish: Publish):
+    report = await publish(exchange="not-yet", routing_key="x")
+
+    assert report.reason == "exchange"
+    assert report.retryable
+    assert "no exchange 'not-yet'" in (report.error or "")
+
+
+async def test_an_exchange_we_may_not_write_to_is_a_final_failure(
+    publish: Publish, channel: AbstractChannel
+):
+    internal = await channel.declare_exchange(
+        f"test-{uuid4()}", "fanout", internal=True, auto_delete=True
     )
-    async def test_nobody_there_is_a_failure(self, publish: Publish, url: str, reason: str):
-        report = await publish(url=url, routing_key="x")
 
-        assert report.outcome is Outcome.FAILED
-        assert report.reason == reason
-        assert report.retryable
+    report = await publish(exchange=internal.name)
 
-    async def test_a_server_without_tls_is_not_talked_to(self, publish: Publish, amqp_url: str):
-        report = await publish(url=amqp_url.replace("amqp:", "amqps:"), routing_key="x")
-
-        assert report.reason == "tls"
-
-    async def test_a_silent_server_costs_the_timeout_and_no_connection(
-        self, publish: Publish, sink: Sink
-    ):
-        url = f"amqp://127.0.0.1:{sink.port}/"
-
-        report = await publish(url=url, routing_key="x", within=SHORT_SECONDS)
-
-        assert report.outcome is Outcome.TIMED_OUT
-        assert report.error == "no connection to the broker within 0.5 s"
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await sink.wires[0].closed.wait()
-
-    async def test_one_failure_to_connect_speaks_for_all_who_wait(
-        self, publish: Publish, sink: Sink
-    ):
-        """Otherwise a hundred jobs of a broker that is gone would knock one after the other."""
-        url = f"amqp://127.0.0.1:{sink.port}/"
-        knocks = asyncio.gather(*(publish(url=url, routing_key="x") for _ in range(20)))
-
-        await sink.connected()
-        sink.wires[0].transport.abort()
-        reports = await knocks
-
-        assert {report.reason for report in reports} == {"closed"}
-        assert len(sink.wires) == 1
-
-    async def test_a_guard_is_asked_before_anything_is_sent(
-        self, publish: Publish, executors: Executors, sink: Sink
-    ):
-        asked = []
-
-        def refuse(address: str, port: int) -> None:
-            asked.append((address, port))
-            raise AddressBlocked("the address is not allowed")
-
-        executors.options = type(executors.options)(guard=refuse)
-        report = await publish(url=f"amqp://localhost:{sink.port}/", routing_key="x")
-
-        assert report.reason == "blocked"
-        assert not report.retryable
-        assert asked[0][1] == sink.port
-        assert not sink.wires
+    assert report.reason == "exchange"
+    assert not report.retryable
 
 
-class TestConnectionsAndChannels:
-    async def test_they_are_used_again(
-        self, publish: Publish, executors: Executors, queue: AbstractQueue
-    ):
-        for _ in range(5):
-            await publish(routing_key=queue.name)
+async def test_a_message_that_the_broker_calls_malformed_is_a_final_failure(
+    publish: Publish, queue: AbstractQueue
+):
+    report = await publish(routing_key=queue.name, headers={"CC": "must be an array"})
 
-        [link] = links(executors).values()
-        assert len(link.idle) == 1
-        assert len(await bodies(queue)) == 5
+    assert report.reason == "target"
+    assert not report.retryable
 
-    async def test_a_channel_that_failed_is_closed_and_its_slot_is_free_again(
-        self, publish: Publish, executors: Executors, monkeypatch: pytest.MonkeyPatch
-    ):
-        monkeypatch.setattr(amqp_pool, "MOST_CHANNELS", 1)
 
-        reasons = [(await publish(routing_key=f"nobody-{uuid4()}")).reason for _ in range(3)]
+async def test_a_wrong_password_is_named_but_not_shown(publish: Publish, amqp_url: str):
+    address = urlsplit(amqp_url)
+    url = f"amqp://guest:hunter2-is-wrong@{address.hostname}:{address.port}/"
 
-        assert reasons == ["unroutable"] * 3
-        [link] = links(executors).values()
-        assert not link.idle
+    report = await publish(url=url, routing_key="x")
 
-    async def test_a_cut_off_publish_ends_the_use_of_its_connection(
-        self, publish: Publish, executors: Executors, amqp_url: str, queue: AbstractQueue
-    ):
-        """Who knows whether the other side is still there? The next attempt must not wait on it."""
-        async with relay(amqp_url) as (url, frozen):
-            await publish(url=url, routing_key=queue.name)
-            [link] = links(executors).values()
-            frozen.set()
+    assert report.reason == "auth"
+    assert not report.retryable
+    assert "ACCESS_REFUSED" in (report.error or "")
+    assert "hunter2" not in repr(report)
 
-            late = await publish(url=url, routing_key=queue.name, within=SHORT_SECONDS)
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await link.connection.closed()
-            frozen.clear()
-            again = await publish(url=url, routing_key=queue.name)
 
-        assert late.outcome is Outcome.TIMED_OUT
-        assert late.error == "the broker did not confirm the message within 0.5 s"
-        assert again.outcome is Outcome.SUCCEEDED
+async def test_an_unknown_virtual_host_is_a_final_failure(publish: Publish, amqp_url: str):
+    report = await publish(
+        url=urlsplit(amqp_url)._replace(path="/nowhere").geturl(), routing_key="x"
+    )
 
-    async def test_idle_connections_are_closed(
-        self,
-        publish: Publish,
-        executors: Executors,
-        queue: AbstractQueue,
-        monkeypatch: pytest.MonkeyPatch,
-    ):
-        monkeypatch.setattr(amqp_pool, "IDLE_SECONDS", 0.0)
-        monkeypatch.setattr(amqp_pool, "UPKEEP_SECONDS", 0.01)
+    assert report.reason == "auth"
+    assert "virtual host" in (report.error or "")
+
+
+async def test_bad_publishes_do_not_harm_those_beside_them(publish: Publish, queue: AbstractQueue):
+    """A broker closes the channel of a bad publish, and with it every other one on it."""
+    exchanges = ["there-is-none" if n % 10 == 0 else "" for n in range(200)]
+
+    reports = await asyncio.gather(
+        *(
+            publish(exchange=exchange, routing_key=queue.name, body=str(n))
+            for n, exchange in enumerate(exchanges)
+        )
+    )
+
+    outcomes = Counter((report.outcome, report.reason) for report in reports)
+    assert outcomes == {(Outcome.SUCCEEDED, None): 180, (Outcome.FAILED, "exchange"): 20}
+    arrived = Counter(await bodies(queue))
+    assert arrived == {str(n).encode(): 1 for n in range(200) if n % 10}
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("amqp://127.0.0.1:1/", "connect"), ("amqp://nowhere.invalid/", "dns")],
+    ids=["refused", "unknown"],
+)
+async def test_a_broker_that_is_not_there_is_a_failure(publish: Publish, url: str, reason: str):
+    report = await publish(url=url, routing_key="x")
+
+    assert report.outcome is Outcome.FAILED
+    assert report.reason == reason
+    assert report.retryable
+
+
+async def test_a_server_without_tls_is_not_talked_to(publish: Publish, amqp_url: str):
+    report = await publish(url=amqp_url.replace("amqp:", "amqps:"), routing_key="x")
+
+    assert report.reason == "tls"
+
+
+async def test_a_silent_server_costs_the_timeout_and_no_connection(publish: Publish, sink: Sink):
+    url = f"amqp://127.0.0.1:{sink.port}/"
+
+    report = await publish(url=url, routing_key="x", within=SHORT_SECONDS)
+
+    assert report.outcome is Outcome.TIMED_OUT
+    assert report.error == "no connection to the broker within 0.5 s"
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await sink.wires[0].closed.wait()
+
+
+async def test_one_failure_to_connect_speaks_for_all_who_wait(publish: Publish, sink: Sink):
+    """Otherwise a hundred jobs of a broker that is gone would knock one after the other."""
+    url = f"amqp://127.0.0.1:{sink.port}/"
+    knocks = asyncio.gather(*(publish(url=url, routing_key="x") for _ in range(20)))
+
+    await sink.connected()
+    sink.wires[0].transport.abort()
+    reports = await knocks
+
+    assert {report.reason for report in reports} == {"closed"}
+    assert len(sink.wires) == 1
+
+
+async def test_a_guard_is_asked_before_anything_is_sent(sink: Sink):
+    asked = []
+
+    def refuse(address: str, port: int) -> None:
+        asked.append((address, port))
+        raise AddressBlocked("the address is not allowed")
+
+    async with Executors(guard=refuse) as executors:
+        url = f"amqp://localhost:{sink.port}/"
+        target = decode_target("amqp", {"url": url, "routing_key": "x"})
+        report = await executors.execute("amqp", target, attempt())
+
+    assert report.reason == "blocked"
+    assert report.error == "the address is not allowed"
+    assert not report.retryable
+    assert asked[0][1] == sink.port
+    assert not sink.wires
+
+
+async def test_connections_and_channels_are_used_again(
+    publish: Publish, executors: Executors, queue: AbstractQueue
+):
+    for _ in range(5):
         await publish(routing_key=queue.name)
-        [link] = links(executors).values()
 
+    [link] = links(executors).values()
+    assert len(link.idle) == 1
+    assert len(await bodies(queue)) == 5
+
+
+async def test_a_channel_that_failed_is_closed_and_its_slot_is_free_again(
+    publish: Publish, executors: Executors, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(amqp_pool, "MOST_CHANNELS", 1)
+
+    reasons = [(await publish(routing_key=f"nobody-{uuid4()}")).reason for _ in range(3)]
+
+    assert reasons == ["unroutable"] * 3
+    [link] = links(executors).values()
+    assert not link.idle
+
+
+async def test_a_cut_off_publish_ends_the_use_of_its_connection(
+    publish: Publish, executors: Executors, amqp_url: str, queue: AbstractQueue
+):
+    """Who knows whether the other side is still there? The next attempt must not wait on it."""
+    async with relay(amqp_url) as (url, frozen):
+        await publish(url=url, routing_key=queue.name)
+        [link] = links(executors).values()
+        frozen.set()
+
+        late = await publish(url=url, routing_key=queue.name, within=SHORT_SECONDS)
         async with asyncio.timeout(PATIENCE_SECONDS):
             await link.connection.closed()
+        frozen.clear()
+        again = await publish(url=url, routing_key=queue.name)
 
-        assert not links(executors)
-
-    async def test_beyond_the_most_the_one_used_longest_ago_is_closed(
-        self,
-        publish: Publish,
-        executors: Executors,
-        amqp_url: str,
-        queue: AbstractQueue,
-        monkeypatch: pytest.MonkeyPatch,
-    ):
-        monkeypatch.setattr(amqp_pool, "MOST_CONNECTIONS", 2)
-        urls = [urlsplit(amqp_url)._replace(path=path).geturl() for path in ("", "/", "/%2F")]
-        first, second, third = urls
-        await publish(url=first, routing_key=queue.name)
-        await publish(url=second, routing_key=queue.name)
-        oldest = links(executors)[second]
-
-        await publish(url=first, routing_key=queue.name)
-        await publish(url=third, routing_key=queue.name)
-
-        assert list(links(executors)) == [first, third]
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await oldest.connection.closed()
+    assert late.outcome is Outcome.TIMED_OUT
+    assert late.error == "the broker did not confirm the message within 0.5 s"
+    assert again.outcome is Outcome.SUCCEEDED
 
 
-class TestABrokerInTrouble:
-    async def test_one_that_comes_back_gets_the_next_message(
-        self, publish: Publish, broker: Broker
-    ):
-        async with await aio_pika.connect(broker.url) as connection:
-            await (await connection.channel()).declare_queue("survivor", durable=True)
-        first = await publish(url=broker.url, routing_key="survivor")
+async def test_an_idle_connection_is_closed(
+    publish: Publish,
+    executors: Executors,
+    queue: AbstractQueue,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(amqp_pool, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(amqp_pool, "UPKEEP_SECONDS", 0.01)
+    await publish(routing_key=queue.name)
+    [link] = links(executors).values()
 
-        await broker.control("stop_app")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await link.connection.closed()
+
+    assert not links(executors)
+
+
+async def test_beyond_the_most_connections_the_one_used_longest_ago_is_closed(
+    publish: Publish,
+    executors: Executors,
+    amqp_url: str,
+    queue: AbstractQueue,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(amqp_pool, "MOST_CONNECTIONS", 2)
+    urls = [urlsplit(amqp_url)._replace(path=path).geturl() for path in ("", "/", "/%2F")]
+    first, second, third = urls
+    await publish(url=first, routing_key=queue.name)
+    await publish(url=second, routing_key=queue.name)
+    oldest = links(executors)[second]
+
+    await publish(url=first, routing_key=queue.name)
+    await publish(url=third, routing_key=queue.name)
+
+    assert list(links(executors)) == [first, third]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await oldest.connection.closed()
+
+
+async def test_a_broker_that_comes_back_gets_the_next_message(publish: Publish, broker: Broker):
+    async with await aio_pika.connect(broker.url) as connection:
+        await (await connection.channel()).declare_queue("survivor", durable=True)
+    first = await publish(url=broker.url, routing_key="survivor")
+
+    await broker.control("stop_app")
+    try:
+        during = await publish(url=broker.url, routing_key="survivor")
+    finally:
+        await broker.control("start_app")
+    await broker.listens()
+    after = await publish(url=broker.url, routing_key="survivor")
+
+    assert first.outcome is Outcome.SUCCEEDED
+    assert during.outcome is Outcome.FAILED
+    assert during.reason in {"connect", "closed"}
+    assert during.retryable
+    assert after.outcome is Outcome.SUCCEEDED
+    async with await aio_pika.connect(broker.url) as connection:
+        survivor = await (await connection.channel()).get_queue("survivor")
+        assert len(await bodies(survivor)) == 2
+        await survivor.delete()
+
+
+async def test_a_broker_that_goes_away_during_a_publish_is_a_failure(
+    publish: Publish, amqp_url: str, queue: AbstractQueue
+):
+    async with relay(amqp_url) as (url, frozen):
+        await publish(url=url, routing_key=queue.name)
+        frozen.set()
+        publishing = asyncio.ensure_future(publish(url=url, routing_key=queue.name))
+        await asyncio.sleep(SHORT_SECONDS)  # the message is on its way, the answer is held up
+
+    report = await publishing
+
+    assert report.outcome is Outcome.FAILED
+    assert report.reason == "closed"
+    assert report.retryable
+
+
+async def test_a_broker_that_blocks_publishers_is_sent_nothing_more(
+    publish: Publish, broker: Broker
+):
+    """What was sent before it said so may still arrive; what waits for it never does."""
+    async with await aio_pika.connect(broker.url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(f"test-{uuid4()}", exclusive=True)
+        target = {"url": broker.url, "routing_key": queue.name}
+        await publish(**target, body="before")
+
+        await broker.control("set_vm_memory_high_watermark", "0.000001")
         try:
-            during = await publish(url=broker.url, routing_key="survivor")
+            sent = await publish(**target, body="sent", within=SHORT_SECONDS)
+            kept = await publish(**target, body="kept", within=SHORT_SECONDS)
         finally:
-            await broker.control("start_app")
-        await broker.listens()
-        after = await publish(url=broker.url, routing_key="survivor")
+            await broker.control("set_vm_memory_high_watermark", "0.4")
+        after = await publish(**target, body="after")
 
-        assert first.outcome is Outcome.SUCCEEDED
-        assert during.outcome is Outcome.FAILED
-        assert during.reason in {"connect", "closed"}
-        assert during.retryable
+        assert sent.outcome is Outcome.TIMED_OUT
+        assert kept.outcome is Outcome.FAILED
+        assert kept.reason == "alarm"
         assert after.outcome is Outcome.SUCCEEDED
-        async with await aio_pika.connect(broker.url) as connection:
-            survivor = await (await connection.channel()).get_queue("survivor")
-            assert len(await bodies(survivor)) == 2
-            await survivor.delete()
-
-    async def test_one_that_dies_during_a_publish_is_a_failure(
-        self, publish: Publish, amqp_url: str, queue: AbstractQueue
-    ):
-        async with relay(amqp_url) as (url, frozen):
-            await publish(url=url, routing_key=queue.name)
-            frozen.set()
-            publishing = asyncio.ensure_future(publish(url=url, routing_key=queue.name))
-            await asyncio.sleep(SHORT_SECONDS)  # the message is on its way, the answer is held up
-
-        report = await publishing
-
-        assert report.outcome is Outcome.FAILED
-        assert report.reason == "closed"
-        assert report.retryable
-
-    async def test_one_that_blocks_publishers_is_sent_nothing_more(
-        self, publish: Publish, broker: Broker
-    ):
-        """What was sent before it said so may still arrive; what waits for it never does."""
-        async with await aio_pika.connect(broker.url) as connection:
-            channel = await connection.channel()
-            queue = await channel.declare_queue(f"test-{uuid4()}", exclusive=True)
-            target = {"url": broker.url, "routing_key": queue.name}
-            await publish(**target, body="before")
-
-            await broker.control("set_vm_memory_high_watermark", "0.000001")
-            try:
-                sent = await publish(**target, body="sent", within=SHORT_SECONDS)
-                kept = await publish(**target, body="kept", within=SHORT_SECONDS)
-            finally:
-                await broker.control("set_vm_memory_high_watermark", "0.4")
-            after = await publish(**target, body="after")
-
-            assert sent.outcome is Outcome.TIMED_OUT
-            assert kept.outcome is Outcome.FAILED
-            assert kept.reason == "alarm"
-            assert after.outcome is Outcome.SUCCEEDED
-            assert await bodies(queue) == [b"before", b"sent", b"after"]
+        assert await bodies(queue) == [b"before", b"sent", b"after"]
 
 
 @asynccontextmanager

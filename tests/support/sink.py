@@ -15,6 +15,8 @@ from typing import Self
 
 import pytest
 
+from tests.support.certificate import self_signed
+
 PATIENCE_SECONDS = 5.0
 DRIP_SECONDS = 0.02
 PIECE = b"x" * 65_536
@@ -67,6 +69,8 @@ class Wire(asyncio.Protocol):
         self.sink.wires.append(self)
         self.sink.news.set()
         self.ordinal = len(self.sink.wires)
+        if self.sink.greeting:
+            self.transport.write(self.sink.greeting)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.closed.set()
@@ -107,6 +111,8 @@ class Wire(asyncio.Protocol):
         behaviour = self.sink.next_for(request)
         self.sink.note(request)
         if isinstance(behaviour, bytes):
+            if request.head.startswith(b"HEAD "):
+                behaviour = behaviour[: behaviour.index(b"\r\n\r\n") + 4]
             self.transport.write(behaviour)
         else:
             self.behaving = asyncio.get_running_loop().create_task(behaviour(self, request))
@@ -197,6 +203,8 @@ class Sink:
         """Bytes that `endless` has got rid of."""
         self.script: dict[str, list[Behaviour]] = {}
         self.default: Behaviour = reply(200, b"ok")
+        self.greeting = b""
+        """Sent to every connection before it has said anything, as HTTP servers never do."""
         self.news = asyncio.Event()
 
     @asynccontextmanager
@@ -253,4 +261,11 @@ class Sink:
 async def sink() -> AsyncIterator[Sink]:
     """A receiver of HTTP requests."""
     async with Sink().listening() as sink:
+        yield sink
+
+
+@pytest.fixture
+async def tls_sink() -> AsyncIterator[Sink]:
+    """A receiver of HTTPS requests whose certificate nobody vouches for."""
+    async with Sink(tls=self_signed("127.0.0.1")).listening() as sink:
         yield sink

@@ -1,0 +1,332 @@
+"""The http executor against receivers that misbehave, and against jobs that would harm others."""
+
+import asyncio
+import gzip
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from app.core.outcome import Outcome, Report
+from app.executors import Executors, decode_target
+from app.executors.base import AddressBlocked
+from app.executors.http_client import LONGEST_RESPONSE
+from tests.support.attempts import attempt
+from tests.support.sink import (
+    DRIP_SECONDS,
+    Behaviour,
+    Received,
+    Sink,
+    Wire,
+    cut,
+    drip,
+    endless,
+    hang,
+    hang_up,
+    late,
+    reply,
+    reset,
+)
+
+SHORT_SECONDS = 0.3
+PATIENCE_SECONDS = 5.0
+BOMB_BYTES = 50_000_000
+
+Send = Callable[..., Awaitable[Report]]
+
+
+@pytest.fixture
+async def executors() -> AsyncIterator[Executors]:
+    async with Executors() as executors:
+        yield executors
+
+
+@pytest.fixture
+def send(executors: Executors) -> Send:
+    """Carries out an attempt at a target made of the keyword arguments."""
+
+    async def send(*, within: float = 10.0, **target: object) -> Report:
+        return await executors.execute(
+            "http", decode_target("http", target), attempt(within=within)
+        )
+
+    return send
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_a_request_is_sent_once_though_the_kept_connection_breaks(
+    send: Send, sink: Sink, method: str
+):
+    """aiohttp would send most of these again, of its own accord; the first may have been done."""
+    sink.on("/", reply(200), hang_up)
+
+    first = await send(url=sink.url(), method=method)
+    second = await send(url=sink.url(), method=method)
+
+    assert first.outcome is Outcome.SUCCEEDED
+    assert second.reason == "closed"
+    assert second.retryable
+    assert [request.connection for request in sink.requests] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "status_code"),
+    [
+        (hang_up, "closed", None),
+        (reset, "closed", None),
+        (cut(b"HTTP/1.1 200 OK\r\nContent-Le"), "closed", None),
+        (cut(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), "closed", 200),
+        (cut(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "protocol", None),
+        (cut(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "protocol", None),
+        (cut(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000 + b"\r\n\r\n"), "protocol", None),
+        (cut(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 10_000 + b"\r\n"), "protocol", None),
+        (
+            cut(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            "protocol",
+            None,
+        ),
+    ],
+    ids=[
+        *("hangs up", "resets", "cuts the head", "cuts the body", "bad chunk"),
+        *("other protocol", "long header", "many headers", "two lengths"),
+    ],
+)
+async def test_a_broken_answer_is_a_failure_that_may_be_retried(
+    send: Send, sink: Sink, behaviour: Behaviour, reason: str, status_code: int | None
+):
+    report = await send(url=sink.on("/x", behaviour))
+
+    assert report.outcome is Outcome.FAILED
+    assert report.reason == reason
+    assert report.status_code == status_code
+    assert report.retryable
+    assert len(sink.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "behaviour", [hang, drip(reply(200, headers={"X": "y" * 100}))], ids=["silent", "drips"]
+)
+async def test_a_timeout_is_for_everything(send: Send, sink: Sink, behaviour: Behaviour):
+    """One that starts anew with every byte would never end an answer that drips."""
+    started = time.monotonic()
+
+    report = await send(url=sink.on("/x", behaviour), within=SHORT_SECONDS)
+
+    assert report.outcome is Outcome.TIMED_OUT
+    assert report.reason == "timeout"
+    assert report.error == "no answer within 0.3 s"
+    assert report.retryable
+    assert SHORT_SECONDS <= time.monotonic() - started < SHORT_SECONDS + 0.5
+
+
+async def test_a_body_that_drips_is_timed_out_too(send: Send, sink: Sink):
+    async def drip_body(wire: Wire, request: Received) -> None:
+        await wire.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        for _ in range(100):
+            await wire.write(b"x")
+            await asyncio.sleep(DRIP_SECONDS)
+
+    report = await send(url=sink.on("/x", drip_body), within=SHORT_SECONDS)
+
+    assert report.outcome is Outcome.TIMED_OUT
+    assert report.status_code == 200
+    assert report.error == "the answer was not complete within 0.3 s"
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await sink.wires[0].closed.wait()
+
+
+async def test_an_attempt_that_is_cancelled_closes_its_connection(send: Send, sink: Sink):
+    sending = asyncio.ensure_future(send(url=sink.on("/x", hang)))
+    await sink.arrived()
+
+    sending.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await sink.wires[0].closed.wait()
+
+
+async def test_those_that_hang_do_not_hold_up_others(send: Send, sink: Sink):
+    sink.on("/hang", hang)
+    hanging = [asyncio.ensure_future(send(url=sink.url("/hang"), within=60)) for _ in range(200)]
+    await sink.arrived(200)
+    started = time.monotonic()
+
+    reports = await asyncio.gather(*(send(url=sink.url("/good")) for _ in range(50)))
+
+    assert {report.outcome for report in reports} == {Outcome.SUCCEEDED}
+    assert time.monotonic() - started < 2
+    for attempt_ in hanging:
+        attempt_.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_an_endless_body_is_read_as_far_as_it_is_kept(send: Send, sink: Sink):
+    report = await send(url=sink.on("/x", endless))
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert report.response == "x" * LONGEST_RESPONSE
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await sink.wires[0].closed.wait()
+    assert sink.poured < 10_000_000
+
+
+async def test_a_compressed_bomb_is_not_unpacked(send: Send, sink: Sink):
+    bomb = gzip.compress(b"\0" * BOMB_BYTES)
+    url = sink.on("/x", reply(200, bomb, {"Content-Encoding": "gzip"}))
+    tracemalloc.start()
+
+    report = await send(url=url)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert report.outcome is Outcome.SUCCEEDED
+    assert len(report.response or "") <= LONGEST_RESPONSE
+    assert peak < BOMB_BYTES / 10
+
+
+async def test_an_answer_that_is_no_text_can_be_stored_as_text(send: Send, sink: Sink):
+    report = await send(url=sink.on("/x", reply(200, b"a\0b\xff\xfec")))
+
+    assert report.response == "a\N{REPLACEMENT CHARACTER}b" + "\N{REPLACEMENT CHARACTER}" * 2 + "c"
+
+
+async def test_an_answer_that_repeats_our_secrets_is_kept_without_them(send: Send, sink: Sink):
+    async def echo(wire: Wire, request: Received) -> None:
+        await wire.write(reply(400, request.head))
+
+    report = await send(
+        url=sink.on("/x", echo),
+        auth={"type": "basic", "username": "me", "password": "open-sesame"},
+        headers={"X-Api-Key": "k-123456", "Accept": "*/*"},
+    )
+
+    assert "X-Api-Key: ***" in (report.response or "")
+    assert "Authorization: Basic ***" in (report.response or "")
+    assert "Accept: */*" in (report.response or "")
+
+
+async def test_a_cookie_of_one_job_is_not_sent_with_another(send: Send, sink: Sink):
+    sink.on("/login", reply(200, headers={"Set-Cookie": "session=stolen; Path=/"}))
+
+    await send(url=sink.url("/login"))
+    await send(url=sink.url("/other"))
+
+    assert "cookie" not in sink.requests[1].headers
+
+
+async def test_neither_proxies_nor_passwords_come_from_the_environment(
+    send: Send, sink: Sink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password sesame\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    report = await send(url=sink.url())
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert "authorization" not in sink.requests[0].headers
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(send: Send, tls_sink: Sink):
+    report = await send(url=tls_sink.url())
+
+    assert report.outcome is Outcome.FAILED
+    assert report.reason == "tls"
+    assert "self-signed certificate" in (report.error or "")
+    assert not tls_sink.requests
+
+
+async def test_a_job_may_do_without_verification_alone(send: Send, tls_sink: Sink):
+    """A connection that was not verified must not be handed to a job that wants verification."""
+    lax = await send(url=tls_sink.url(), verify_tls=False)
+    strict = await send(url=tls_sink.url())
+
+    assert lax.outcome is Outcome.SUCCEEDED
+    assert strict.reason == "tls"
+
+
+async def test_a_server_without_tls_gets_no_request(send: Send, sink: Sink):
+    sink.greeting = b"220 mail.example ESMTP\r\n"
+
+    report = await send(url=sink.url().replace("http:", "https:"))
+
+    assert report.reason == "tls"
+    assert report.retryable
+
+
+@pytest.mark.parametrize(
+    ("url", "reason", "said"),
+    [
+        ("http://127.0.0.1:1/secret?token=abc", "connect", "no connection to 127.0.0.1:1"),
+        ("http://nowhere.invalid/secret?token=abc", "dns", "the name nowhere.invalid was not"),
+    ],
+    ids=["refused", "unknown"],
+)
+async def test_a_host_that_is_not_there_is_named_without_the_path(
+    send: Send, url: str, reason: str, said: str
+):
+    report = await send(url=url)
+
+    assert report.outcome is Outcome.FAILED
+    assert report.reason == reason
+    assert said in (report.error or "")
+    assert "token" not in (report.error or "")
+    assert report.retryable
+
+
+async def test_a_guard_sees_every_address_before_it_is_connected_to(sink: Sink):
+    asked = []
+
+    def refuse_second(address: str, port: int) -> None:
+        asked.append((address, port))
+        if address != "127.0.0.1":
+            raise AddressBlocked("the address is not allowed")
+
+    async def send(url: str) -> Report:
+        target = decode_target("http", {"url": url, "follow_redirects": True})
+        return await executors.execute("http", target, attempt())
+
+    sink.on("/jump", reply(302, headers={"Location": sink.url("/", host="127.0.0.2")}))
+    async with Executors(guard=refuse_second) as executors:
+        allowed = await send(sink.url())
+        literal = await send(sink.url(host="127.0.0.2"))
+        jumped = await send(sink.url("/jump"))
+
+    assert allowed.outcome is Outcome.SUCCEEDED
+    for report in (literal, jumped):
+        assert report.reason == "blocked"
+        assert report.error == "the address is not allowed"
+        assert not report.retryable
+    assert [request.path for request in sink.requests] == ["/", "/jump"]
+    assert asked == [("127.0.0.1", sink.port), ("127.0.0.2", sink.port), ("127.0.0.2", sink.port)]
+
+
+async def test_a_guard_sees_what_a_name_resolves_to(sink: Sink):
+    def refuse(address: str, port: int) -> None:
+        raise AddressBlocked("the address is not allowed")
+
+    async with Executors(guard=refuse) as executors:
+        target = decode_target("http", {"url": f"http://localhost:{sink.port}/"})
+        report = await executors.execute("http", target, attempt())
+
+    assert report.reason == "blocked"
+    assert not sink.wires
+
+
+async def test_connections_to_one_host_can_be_limited(sink: Sink):
+    sink.on("/x", late(0.05, reply(200)))
+    async with Executors(connections_per_host=2) as executors:
+        target = decode_target("http", {"url": sink.url("/x")})
+
+        reports = await asyncio.gather(
+            *(executors.execute("http", target, attempt()) for _ in range(6))
+        )
+
+    assert {report.outcome for report in reports} == {Outcome.SUCCEEDED}
+    assert len(sink.wires) == 2
