@@ -1,0 +1,91 @@
+"""What an instance costs while nothing is due: queries and CPU a minute, and memory.
+
+Jobs lie a day ahead. Queries are those that pg_stat_statements counts for the contestant's
+database, all connections together, after the start-up has settled.
+"""
+
+import argparse
+import asyncio
+import time
+
+import asyncpg
+
+from benchmarks import bare
+from benchmarks.support import options, results
+from benchmarks.support.contestants import Contestant, Job, Tocsin, chosen
+from benchmarks.support.postgres import Postgres, reset_statements, statements
+from benchmarks.support.receiver import Receiver
+from benchmarks.support.results import Row
+
+FAR_SECONDS = 86_400
+SETTLING_SECONDS = 5.0
+BULK = """
+insert into tocsin.jobs (kind, target, run_at)
+select 'http', jsonb_build_object('url', $1 || n), now() + interval '1 day' + n * interval '1 ms'
+from generate_series(1, $2) n
+"""
+
+
+async def idle(
+    contestant: Contestant, postgres: Postgres, receiver: Receiver, *, jobs: int, seconds: float
+) -> Row:
+    """Load far-future jobs and watch an instance sleep."""
+    await contestant.prepare(postgres, receiver.base_url)
+    if isinstance(contestant, Tocsin):
+        connection = await asyncpg.connect(contestant.url)
+        await connection.execute("set statement_timeout = 0")
+        for _ in range(max(1, jobs // 100_000)):
+            await connection.execute(BULK, receiver.base_url, min(jobs, 100_000), timeout=600)
+        await connection.execute("vacuum analyze", timeout=600)
+        await connection.close()
+    else:
+        far = time.time() + FAR_SECONDS
+        await contestant.enqueue([Job(number, far + number / 1e3) for number in range(jobs)])
+    with contestant.working() as workers:
+        await asyncio.sleep(SETTLING_SECONDS)
+        await reset_statements(contestant.url)
+        before, database_before = workers.cpu_seconds(), postgres.cpu_seconds()
+        await asyncio.sleep(seconds)
+        workers.check()
+        cpu = workers.cpu_seconds() - before
+        database_cpu = postgres.cpu_seconds() - database_before
+        rss = workers.rss_megabytes()
+        counted = await statements(contestant.url)
+    calls = sum(int(str(one["calls"])) for one in counted if "pg_stat_" not in str(one["query"]))
+    return {
+        "contestant": contestant.name,
+        "jobs": jobs,
+        "queries/min": calls / seconds * 60,
+        "CPU ms/min": cpu / seconds * 60e3,
+        "Postgres CPU ms/min": database_cpu / seconds * 60e3,
+        "RSS MB": rss,
+    }
+
+
+async def measure(options_: argparse.Namespace) -> None:
+    """Measure every contestant with 100,000 jobs, and the product with 5,000,000 too."""
+    jobs, many, seconds = (1_000, 100_000, 12.0) if options_.quick else (100_000, 5_000_000, 120.0)
+    rows: list[Row] = []
+    with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
+        contestants = [(one, jobs) for one in chosen(options_.peers)]
+        contestants.append((Tocsin(), many))
+        for contestant, count in contestants:
+            rows.append(await idle(contestant, postgres, receiver, jobs=count, seconds=seconds))
+            print(results.table(rows[-1:]), flush=True)
+        on = results.machine(await bare.server_version(postgres.url("postgres")))
+    results.write(
+        "idle",
+        title="Idle",
+        notes=(__doc__ or "").strip(),
+        rows=rows,
+        on=on,
+        quick=options_.quick,
+    )
+    labelled = [{**row, "who": f"{row['contestant']}, {results.shown(row['jobs'])}"} for row in rows]
+    results.bars(
+        "idle", labelled, label="who", values=["queries/min"], axis="", log=True, quick=options_.quick
+    )
+
+
+if __name__ == "__main__":
+    options.run(measure, about=__doc__)

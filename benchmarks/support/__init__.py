@@ -1,0 +1,1 @@
+"""What every benchmark needs: a database, a receiver, contestants, results."""

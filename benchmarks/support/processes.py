@@ -1,0 +1,124 @@
+"""Contestants as processes: start, ask for their CPU time and memory, stop."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+PEERS = ROOT / "benchmarks" / ".peers"
+LOGS = Path(gettempdir()) / "tocsin-bench-logs"
+"""The latest output of every contestant, for when one of them does not start."""
+
+
+class Running:
+    """One contestant's processes."""
+
+    def __init__(self, processes: Sequence[subprocess.Popen[str]]) -> None:
+        self.processes = processes
+
+    def cpu_seconds(self) -> float:
+        """CPU time of them and of their children so far."""
+        total = 0.0
+        for process in self.members():
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+    def rss_megabytes(self) -> float:
+        """Resident memory, summed."""
+        return sum(process.memory_info().rss for process in self.members()) / 1e6
+
+    def members(self) -> list[psutil.Process]:
+        """Every process of it that is alive."""
+        parents = [psutil.Process(process.pid) for process in self.processes]
+        return [*parents, *(child for one in parents for child in one.children(recursive=True))]
+
+    def check(self) -> None:
+        """Make sure that all are alive.
+
+        Raises:
+            RuntimeError: one of them has ended.
+        """
+        for process in self.processes:
+            if process.poll() is not None:
+                raise RuntimeError(f"{process.args} ended with {process.returncode}")
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    *,
+    copies: int = 1,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    ready: str | None = None,
+) -> Iterator[Running]:
+    """Run `copies` of a command; with `ready`, wait until each has printed a line that has it."""
+    processes: list[subprocess.Popen[str]] = []
+    log = log or LOGS / "other.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w") as sink:
+        try:
+            for _ in range(copies):
+                processes.append(
+                    subprocess.Popen(
+                        [str(part) for part in command],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE if ready else sink,
+                        stderr=sink,
+                        text=True,
+                        cwd=ROOT,
+                        env={**os.environ, **(environment or {})},
+                    )
+                )
+            for process in processes if ready else ():
+                wait_for_line(process, str(ready), log)
+            yield Running(processes)
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def wait_for_line(process: subprocess.Popen[str], wanted: str, log: Path) -> None:
+    """Read the process's output until a line has `wanted` in it."""
+    assert process.stdout is not None  # noqa: S101 - a pipe
+    for line in process.stdout:
+        if wanted in line:
+            return
+    raise RuntimeError(f"{process.args} ended before it was ready; see {log}")
+
+
+def tocsin(
+    database_url: str,
+    *,
+    copies: int = 1,
+    concurrency: int = 100,
+    log: Path | None = None,
+    **settings: str,
+):  # noqa: ANN201 - a context manager of Running
+    """Run instances of the product as it is shipped."""
+    environment = {
+        "TOCSIN_DATABASE_URL": database_url,
+        "TOCSIN_ALLOW_PRIVATE_TARGETS": "true",
+        "TOCSIN_CONCURRENCY": str(concurrency),
+        **settings,
+    }
+    return running(
+        [sys.executable, "-m", "app", "scheduler"],
+        copies=copies,
+        environment=environment,
+        log=log or LOGS / "tocsin.log",
+    )
