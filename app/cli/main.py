@@ -3,9 +3,11 @@
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import version
 
 import click
+import uvloop
 
 from app.cli import serve
 from app.config import Settings
@@ -26,6 +28,12 @@ class Commands(click.Group):
             sys.exit(1)
 
 
+def run(serving: Coroutine[None, None, None]) -> None:
+    """Run until it ends, on uvloop: it halves what each of many small requests costs."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Tocsin calls other services at exact times, from jobs kept in Postgres.
@@ -42,7 +50,7 @@ def dev(port: int | None) -> None:
     environ = {"TOCSIN_ALLOW_PRIVATE_TARGETS": "true", **os.environ}
     settings = Settings.from_environ(environ, port=port)
     configure(level=settings.log_level, log_format=settings.log_format)
-    asyncio.run(serve.dev(settings))
+    run(serve.dev(settings))
 
 
 @main.command()
@@ -52,7 +60,7 @@ def api(host: str | None, port: int | None) -> None:
     """Serve the REST API."""
     settings = Settings.from_environ(os.environ, host=host, port=port)
     configure(level=settings.log_level, log_format=settings.log_format)
-    asyncio.run(serve.api(settings))
+    run(serve.api(settings))
 
 
 @main.command()
@@ -61,7 +69,7 @@ def scheduler(concurrency: int | None) -> None:
     """Run one scheduler instance; start as many as you like, on any machines."""
     settings = Settings.from_environ(os.environ, concurrency=concurrency)
     configure(level=settings.log_level, log_format=settings.log_format)
-    asyncio.run(serve.scheduler(settings))
+    run(serve.scheduler(settings))
 
 
 @main.command("migrate")

@@ -61,9 +61,12 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
 
 def log_fact(fact: Fact) -> None:
     """Write a fact as one line: its name in lower case, its fields as fields."""
+    logger, loudness = structlog.get_logger(), severity(fact)
+    if not logger.is_enabled_for(loudness):
+        return
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
     fields = {name: value for name, value in structs.asdict(fact).items() if value is not None}
-    structlog.get_logger().log(severity(fact), event, **{n: plain(v) for n, v in fields.items()})
+    logger.log(loudness, event, **{name: plain(value) for name, value in fields.items()})
 
 
 def as_json(event: object, **_: object) -> str:
@@ -79,14 +82,17 @@ def plain(value: object) -> object:
 
 
 def severity(fact: Fact) -> int:
-    """Return how loud a fact is: per-look and per-start facts only when debugging."""
+    """Return how loud a fact is: what goes well, thousands of times a second, is for debugging.
+
+    Every execution is a row of `tocsin.executions` anyway.
+    """
     match fact:
         case Looked() | Started():
             return logging.DEBUG
+        case Settled(outcome=Outcome.SUCCEEDED) | Settled(outcome=None, error=None):
+            return logging.DEBUG
         case Faulted():
             return logging.ERROR
-        case Settled(outcome=Outcome.SUCCEEDED) | Settled(outcome=None, error=None):
-            return logging.INFO
         case Settled() | Disconnected() | LeaseLost():
             return logging.WARNING
         case Connected() | Planned() | Draining() | Stopped() | Pruned():
