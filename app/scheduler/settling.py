@@ -81,20 +81,23 @@ class Settler:
     async def finish(self, batch: Batch, closed: dict[tuple[UUID, int], Closed]) -> None:
         """Tell who waits; put off what is locked by others, keep what came too late."""
         loop = asyncio.get_running_loop()
+        done: Batch = []
         late: Batch = []
         for settlement, future in batch:
             result = closed[settlement.job_id, settlement.fence]
             if result.held:
                 loop.call_later(HELD_RETRY_SECONDS, self.submit, settlement, future)
-            elif not result.settled:
-                late.append((settlement, future))
-            elif not future.cancelled():
-                future.set_result(True)
+            else:
+                (done if result.settled else late).append((settlement, future))
         due = [one.wakeup_seconds for one in closed.values() if one.wakeup_seconds is not None]
         if late:
-            await self.keep_evidence(late)
             due.append(0.0)  # nobody told us when these jobs are due again: look
-        await self.announce(due)
+        await self.announce(due)  # first: a stopping instance ends with its last execution
+        for _, future in done:
+            if not future.cancelled():
+                future.set_result(True)
+        if late:
+            await self.keep_evidence(late)
 
     async def announce(self, due: Sequence[float]) -> None:
         """See to it that what is due in so many seconds is looked at then, here or elsewhere."""
