@@ -1,0 +1,159 @@
+"""Instances and APIs as processes of their own, started as they are shipped, to be killed."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from msgspec import DecodeError, json
+
+from app.devdb.cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+
+class Process:
+    """One process of Tocsin and the lines it logged."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+        self.text: list[str] = []
+        """Lines that are not ours: tracebacks."""
+        self.news = asyncio.Condition()
+        self.reading = asyncio.create_task(self.read(), name="read log")
+
+    @classmethod
+    async def start(cls, *arguments: str, **settings: object) -> Self:
+        """Run `python -m app ARGUMENTS`; `settings` become TOCSIN_ variables."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+        variables = {f"TOCSIN_{name.upper()}": str(value) for name, value in settings.items()}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "app", *arguments),
+            env=ours | {"TOCSIN_LOG_FORMAT": "json"} | variables,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        return cls(process)
+
+    async def read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            async with self.news:
+                try:
+                    self.lines.append(json.decode(line))
+                except DecodeError:
+                    self.text.append(line.decode(errors="replace").rstrip())
+                self.news.notify_all()
+        async with self.news:
+            self.news.notify_all()
+
+    def said(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """Return the lines of this event whose fields have these values."""
+        return [
+            line
+            for line in self.lines
+            if line.get("event") == event
+            and all(line.get(name) == value for name, value in fields.items())
+        ]
+
+    async def says(
+        self, event: str, *, count: int = 1, within: float = START_SECONDS, **fields: object
+    ) -> None:
+        """Wait until it has logged `count` such lines.
+
+        Raises:
+            AssertionError: it did not, or ended before; with what it said instead.
+        """
+        await self.until(lambda: len(self.said(event, **fields)) >= count, event, within=within)
+
+    async def until(self, condition: Callable[[], bool], what: str, *, within: float) -> None:
+        try:
+            async with asyncio.timeout(within), self.news:
+                while not condition():
+                    assert not self.reading.done(), f"ended without {what}: {self.tail()}"
+                    await self.news.wait()
+        except TimeoutError:
+            raise AssertionError(f"no {what} within {within:g} s: {self.tail()}") from None
+
+    def tail(self) -> str:
+        """The end of what it said."""
+        return "\n".join([*(str(line) for line in self.lines[-15:]), *self.text[-30:]])
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.send(signal.SIGCONT)
+
+    async def kill(self) -> None:
+        """Kill it at once (SIGKILL)."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+        await self.reading
+
+    async def ended(self, *, within: float = STOP_SECONDS) -> int:
+        """Wait for its end; return the exit code."""
+        async with asyncio.timeout(within):
+            code = await self.process.wait()
+            await self.reading
+        return code
+
+    async def terminate(self) -> int:
+        """Ask it to stop (SIGTERM) and wait for its end; return the exit code."""
+        self.send(signal.SIGTERM)
+        return await self.ended()
+
+
+class Processes:
+    """The processes of one test; what is left of them at its end is killed."""
+
+    def __init__(self, **settings: object) -> None:
+        self.settings = settings
+        self.started: list[Process] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        try:
+            yield self
+        finally:
+            for one in self.started:
+                await one.kill()
+
+    async def instance(self, **settings: object) -> Process:
+        """Start an instance and wait until it listens and has looked."""
+        process = await self.start("scheduler", **settings)
+        await process.says("connected")
+        return process
+
+    async def start(self, *arguments: str, **settings: object) -> Process:
+        process = await Process.start(*arguments, **(self.settings | settings))
+        self.started.append(process)
+        return process
+
+    async def restarted(self, process: Process, **settings: object) -> Process:
+        """Kill an instance and start another in its place."""
+        await process.kill()
+        return await self.instance(**settings)
+
+
+def kill_postgres(cluster: Cluster) -> None:
+    """Kill the whole server at once (SIGKILL), as the kernel's out-of-memory killer may."""
+    postmaster = int((cluster.data / "postmaster.pid").read_text("utf-8").splitlines()[0])
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text("ascii").split()
+    for pid in [postmaster, *map(int, children)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,105 @@
+"""The checker finds what it is there to find."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from tests.support.checker import Findings, Recorded, judge, runs_between
+from tests.support.ledger import Delivery, key_of
+
+JOB = UUID(int=7)
+DUE = datetime(2026, 11, 24, 12, tzinfo=UTC)
+KEY = key_of(JOB, DUE)
+
+
+def delivery(id: int, arrived: float, ended: float | None, status: int | None = 200) -> Delivery:
+    return Delivery(
+        key=KEY, execution_id=id, attempt=1, arrived=arrived, ended=ended, status=status
+    )
+
+
+def recorded(id: int, outcome: str, **changes: datetime) -> Recorded:
+    return Recorded(id=id, job_id=JOB, scheduled_for=DUE, attempt=1, outcome=outcome, **changes)
+
+
+def test_one_delivery_that_is_recorded_is_clean() -> None:
+    found = judge([KEY], [delivery(1, 0.0, 1.0)], [recorded(1, "succeeded")])
+
+    found.assert_clean()
+    assert (found.promised, found.explained, found.recorded) == (1, 0, 0)
+
+
+BAD = {
+    "lost": judge([KEY], [], []),
+    "overlapping": judge(
+        [KEY],
+        [delivery(1, 0.0, 5.0), delivery(2, 4.0, 6.0)],
+        [recorded(1, "failed"), recorded(2, "succeeded")],
+    ),
+    "overlapping_for_ever": judge(
+        [KEY],
+        [delivery(1, 0.0, None, None), delivery(2, 4.0, 6.0)],
+        [recorded(1, "timed_out"), recorded(2, "succeeded")],
+    ),
+    "unexplained": judge(
+        [KEY],
+        [delivery(1, 0.0, 1.0), delivery(2, 4.0, 6.0)],
+        [recorded(1, "succeeded"), recorded(2, "succeeded")],
+    ),
+    "unexplained_resend": judge(
+        [KEY], [delivery(1, 0.0, 1.0), delivery(1, 4.0, 6.0)], [recorded(1, "lost")]
+    ),
+    "unrecorded": judge([KEY], [delivery(1, 0.0, 1.0)], []),
+    "stuck": judge([], [], [], stuck=["a job"]),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_every_breach_is_found(what: str) -> None:
+    with pytest.raises(AssertionError):
+        BAD[what].assert_clean()
+
+    field = what.removesuffix("_for_ever").removesuffix("_resend")
+    assert getattr(BAD[what], field)
+
+
+@pytest.mark.parametrize("outcome", ["missed", "failed"])
+def test_a_run_that_a_row_accounts_for_is_not_lost(outcome: str) -> None:
+    assert judge([KEY], [], [recorded(1, outcome)]).lost == []
+
+
+def test_one_row_may_account_for_many_missed_runs() -> None:
+    row = recorded(1, "missed", missed_until=DUE + timedelta(minutes=5))
+    inside = key_of(JOB, DUE + timedelta(minutes=5))
+    outside = key_of(JOB, DUE + timedelta(minutes=6))
+
+    assert judge([inside, outside], [], [row]).lost == [outside]
+
+
+def test_a_delivery_after_a_lost_lease_is_explained_even_while_the_first_goes_on() -> None:
+    found = judge(
+        [KEY],
+        [delivery(1, 0.0, 9.0), delivery(2, 4.0, 6.0)],
+        [recorded(1, "lost"), recorded(2, "succeeded")],
+    )
+
+    found.assert_clean()
+    assert (found.explained, found.recorded) == (1, 0)
+
+
+def test_a_retry_that_the_receiver_asked_for_is_no_duplicate() -> None:
+    found: Findings = judge(
+        [KEY],
+        [delivery(1, 0.0, 1.0, 503), delivery(2, 4.0, 6.0)],
+        [recorded(1, "failed"), recorded(2, "succeeded")],
+    )
+
+    found.assert_clean()
+    assert (found.explained, found.recorded) == (0, 0)
+
+
+def test_the_oracle_names_every_second() -> None:
+    instants = list(runs_between("* * * * * *", DUE, DUE + timedelta(seconds=3)))
+
+    assert instants == [DUE + timedelta(seconds=1), DUE + timedelta(seconds=2)]
