@@ -7,7 +7,7 @@ import msgspec
 
 from app.errors import FieldError
 
-LOCATED = re.compile(r"(?P<message>.*) - at `(?:key in )?\$(?P<path>.*)`", re.DOTALL)
+LOCATED = re.compile(r"(?P<message>.*) - at (?:`key` in )?`\$(?P<path>.*)`", re.DOTALL)
 MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 MISTYPED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")

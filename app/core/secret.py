@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from msgspec import Struct, to_builtins
 
 from app.core.secret_places import (
+    MASK,
     NAMED_SECRETS,
     NOTHING,
     URL_SECRET,
@@ -29,8 +30,6 @@ __all__ = [
     "unmask",
     "without",
 ]
-
-MASK = "***"
 
 SHORTEST_HIDDEN = 4
 """Characters; taking anything shorter out of a text would shred it and hide nothing."""

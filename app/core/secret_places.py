@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 
 from app.core.problems import joined
 
+MASK = "***"
+
 Secret = Annotated[str, Meta(extra={"secret": True})]
 """A field that is a secret as a whole."""
 NAMED_SECRETS = Meta(extra={"secret": "by name"})
@@ -114,7 +116,7 @@ def in_tagged(
     """Choose the Struct by its tag; what is stored under another tag is no match for it."""
     structs = [member for member in members if isinstance(member, mi.StructType)]
     tags = {struct.tag_field for struct in structs if struct.tag_field}
-    tag = {name: value[name] for name in tags if isinstance(value.get(name), str)}
+    tag = {name: value[name] for name in tags if is_tag(value.get(name))}
     fields: dict[str, mi.Type] = {}
     for struct in structs:
         if struct.tag_field is None or tag.get(struct.tag_field) == struct.tag:
@@ -124,6 +126,11 @@ def in_tagged(
     rest = {name: item for name, item in value.items() if name not in tag}
     copy = in_struct(fields, rest, stored, path, replace)
     return {name: tag.get(name, copy.get(name)) for name in value}
+
+
+def is_tag(value: object) -> bool:
+    """Whether a tag may be shown; anything but a name is a mistake, and hidden like any other."""
+    return isinstance(value, str) and value != MASK
 
 
 def in_headers(

@@ -11,6 +11,9 @@ from msgspec import Meta
 from app.errors import FieldError
 from app.executors.base import Target
 
+DEEPEST_JSON = 64
+"""Levels; what was read at one depth of the stack must be writable at any other."""
+
 Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
 
 
@@ -31,9 +34,12 @@ class BodyTarget(Target, frozen=True, kw_only=True):
             yield FieldError(
                 field=given[-1], message=f"leave out all but one of {', '.join(given)}"
             )
+        if is_deeper(self.json, than=DEEPEST_JSON):
+            yield FieldError(field="json", message=f"is nested more than {DEEPEST_JSON} deep")
+            return
         try:
             self.content()
-        except (ValueError, OverflowError, RecursionError) as error:
+        except ValueError as error:
             yield FieldError(field=given[-1], message=f"cannot be sent: {error}")
 
     def content(self) -> tuple[bytes, str | None]:
@@ -45,6 +51,21 @@ class BodyTarget(Target, frozen=True, kw_only=True):
         if self.body_base64 is not None:
             return from_base64(self.body_base64), "application/octet-stream"
         return b"", None
+
+
+def is_deeper(value: object, *, than: int) -> bool:
+    """Whether arrays and objects are nested more than so many levels; never recurses."""
+    level = [value]
+    for _ in range(than + 1):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        if not containers:
+            return False
+        level = [
+            item
+            for container in containers
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+    return True
 
 
 def from_base64(text: str) -> bytes:
