@@ -15,24 +15,27 @@ from app.executors.base import Context, Target
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
+from app.scheduler.slots import Slots
 from app.telemetry import Observers
 
 
 class Execution:
     """How this instance carries out its claims."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an execution needs, put together in one place
         self,
         *,
         instance: str,
         executors: Executors,
         settler: Settler,
+        slots: Slots,
         clock: DatabaseClock,
         observers: Observers,
     ) -> None:
         self.instance = instance
         self.executors = executors
         self.settler = settler
+        self.slots = slots
         self.clock = clock
         self.observers = observers
 
@@ -48,8 +51,7 @@ class Execution:
             settlement = (
                 exhausted(claim, now=now, instance=self.instance)
                 or missed(claim, now=now)
-                # Checked here because a warm connection would be written to before any deadline.
-                or (released(claim) if flight.over else await self.attempt(flight))
+                or await self.attempt_in_slot(flight)
             )
             closed = await self.settler.settle(settlement)
         except Exception as error:  # noqa: BLE001 - a bug; the lease ends and the job is taken over
@@ -59,6 +61,16 @@ class Execution:
         else:
             if closed:
                 self.observers.tell(settled_fact(claim, settlement))
+
+    async def attempt_in_slot(self, flight: InFlight) -> Settlement:
+        """Make the attempt as soon as there is a slot; give the claim back if there is none."""
+        if not await self.slots.take():
+            return released(flight.claim)
+        try:
+            # Checked here because a warm connection would be written to before any deadline.
+            return released(flight.claim) if flight.over else await self.attempt(flight)
+        finally:
+            self.slots.give()
 
     async def attempt(self, flight: InFlight) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""

@@ -1,9 +1,7 @@
 """The claims that this instance is executing."""
 
 import asyncio
-from collections.abc import Iterator
 from enum import StrEnum
-from uuid import UUID
 
 from app.core.claim import Claim
 
@@ -77,22 +75,3 @@ class InFlight:
         if self.scope is not None and not self.scope.expired():
             self.ending = ending
             self.scope.reschedule(asyncio.get_running_loop().time())
-
-
-class Held:
-    """All claims in flight, by job; and how many more there is room for."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-        self.claims: dict[UUID, InFlight] = {}
-
-    @property
-    def free(self) -> int:
-        """How many more executions there is room for."""
-        return self.slots - len(self.claims)
-
-    def __iter__(self) -> Iterator[InFlight]:
-        return iter(tuple(self.claims.values()))
-
-    def __len__(self) -> int:
-        return len(self.claims)

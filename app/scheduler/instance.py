@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import stamina
 
 from app.config import Settings
+from app.core.egress import Egress
 from app.core.facts import Disconnected, Draining, Stopped
 from app.db import Database, migrate, upkeep
 from app.db.listener import Session, listening
@@ -18,10 +19,11 @@ from app.executors import KINDS, Executors
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.execute import Execution
-from app.scheduler.inflight import Ending, Held
+from app.scheduler.inflight import Ending
 from app.scheduler.leases import extend_leases
 from app.scheduler.loop import AHEAD_SECONDS, Loop
 from app.scheduler.settling import Settler
+from app.scheduler.slots import Slots
 from app.scheduler.upkeep import keep_up
 from app.telemetry import Observers
 
@@ -40,10 +42,11 @@ class Instance:
     def __init__(self, settings: Settings, observers: Observers) -> None:
         self.settings = settings
         self.database_url = settings.required_database_url()
+        self.egress = Egress.from_settings(settings)
         self.observers = observers
         self.name = instance_name()
         self.doorbell = Doorbell()
-        self.held = Held(settings.concurrency)
+        self.slots = Slots(settings.concurrency, freed=self.doorbell.ring)
         self.clock = DatabaseClock()
         self.stopping = asyncio.Event()
 
@@ -52,11 +55,12 @@ class Instance:
         if self.stopping.is_set():
             self.cut_executions()
         self.stopping.set()
+        self.slots.close()
         self.doorbell.ring()
 
     def cut_executions(self) -> None:
         """End what is still executing; it settles as cancelled and is due again at once."""
-        for flight in self.held:
+        for flight in self.slots:
             flight.cut(Ending.DRAIN)
 
     async def run(self) -> None:
@@ -73,13 +77,13 @@ class Instance:
             db = await stack.enter_async_context(
                 Database.connect(self.database_url, application_name=f"tocsin settle {self.name}")
             )
-            executors = await stack.enter_async_context(Executors())
+            executors = await stack.enter_async_context(Executors(egress=self.egress))
             settler = Settler(db, self.doorbell, self.observers, ahead_seconds=AHEAD_SECONDS)
             await stack.enter_async_context(
                 background(
                     settle=settler.write_batches(),
                     extend=extend_leases(
-                        db, self.held, self.observers, lease_seconds=self.settings.lease_seconds
+                        db, self.slots, self.observers, lease_seconds=self.settings.lease_seconds
                     ),
                     keep_up=keep_up(
                         db, self.observers, retention_days=self.settings.retention_days
@@ -90,6 +94,7 @@ class Instance:
                 instance=self.name,
                 executors=executors,
                 settler=settler,
+                slots=self.slots,
                 clock=self.clock,
                 observers=self.observers,
             )
@@ -101,7 +106,7 @@ class Instance:
                     lease_seconds=self.settings.lease_seconds,
                     longest_sleep_seconds=self.settings.longest_sleep_seconds,
                     doorbell=self.doorbell,
-                    held=self.held,
+                    slots=self.slots,
                     clock=self.clock,
                     execution=execution,
                     executions=executions,
@@ -142,7 +147,7 @@ class Instance:
         await upkeep.release_orphans(
             session,
             instance=self.name,
-            executing=[flight.claim.execution_id for flight in self.held],
+            executing=[flight.claim.execution_id for flight in self.slots],
             lease_seconds=self.settings.lease_seconds,
         )
         return session
@@ -151,7 +156,7 @@ class Instance:
         """Give executions the grace to end, then cut them off; never wait for ever."""
         grace = self.settings.grace_seconds
         self.observers.tell(
-            Draining(instance=self.name, executions=len(self.held), grace_seconds=grace)
+            Draining(instance=self.name, executions=len(self.slots), grace_seconds=grace)
         )
         clock = asyncio.get_running_loop()
         clock.call_later(grace, self.cut_executions)

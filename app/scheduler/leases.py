@@ -5,14 +5,15 @@ import asyncio
 from app.core.facts import Faulted
 from app.db import Database, claims
 from app.errors import DatabaseUnavailable
-from app.scheduler.inflight import Ending, Held
+from app.scheduler.inflight import Ending
+from app.scheduler.slots import Slots
 from app.telemetry import Observers
 
 RETRY_SECONDS = 1.0
 
 
 async def extend_leases(
-    db: Database, held: Held, observers: Observers, *, lease_seconds: float
+    db: Database, slots: Slots, observers: Observers, *, lease_seconds: float
 ) -> None:
     """Extend, until cancelled, every lease that has passed a third of its time.
 
@@ -27,7 +28,9 @@ async def extend_leases(
         wait = interval / 2
         asked_at = loop.time()
         ageing = [
-            flight for flight in held if flight.lease_ends - asked_at < lease_seconds - interval / 2
+            flight
+            for flight in slots
+            if flight.lease_ends - asked_at < lease_seconds - interval / 2
         ]
         if not ageing:
             continue

@@ -12,8 +12,9 @@ from app.db.listener import Session
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.execute import Execution
-from app.scheduler.inflight import Held, InFlight
+from app.scheduler.inflight import InFlight
 from app.scheduler.planning import plan_unplanned
+from app.scheduler.slots import Slots
 from app.telemetry import Observers
 
 BATCH = 500
@@ -36,7 +37,7 @@ class Loop:
         lease_seconds: float,
         longest_sleep_seconds: float,
         doorbell: Doorbell,
-        held: Held,
+        slots: Slots,
         clock: DatabaseClock,
         execution: Execution,
         executions: asyncio.TaskGroup,
@@ -48,14 +49,12 @@ class Loop:
         self.lease_seconds = lease_seconds
         self.longest_sleep_seconds = longest_sleep_seconds
         self.doorbell = doorbell
-        self.held = held
+        self.slots = slots
         self.clock = clock
         self.execution = execution
         self.executions = executions
         self.observers = observers
         self.blocked_looks = 0
-        self.starved = False
-        """The last look filled every slot: more may be due, so a freed slot is worth a look."""
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
         """Look and sleep by turns until `stopping` is set.
@@ -75,9 +74,8 @@ class Loop:
 
     async def look(self, session: Session) -> float:
         """Claim and start what is due; return for how many seconds to sleep."""
-        limit = min(self.held.free, BATCH)
-        self.starved = limit <= 0
-        if self.starved:
+        limit = min(self.slots.room(), BATCH)
+        if limit == 0:
             return self.longest_sleep_seconds  # a freed slot rings
         sent_at = monotonic()
         asked_at = asyncio.get_running_loop().time()
@@ -99,8 +97,7 @@ class Loop:
     async def sleep_after(self, look: Look, *, full: bool) -> float:
         """Decide how long to sleep, planning first what was typed by hand."""
         if full:
-            self.starved = self.held.free <= 0
-            return self.longest_sleep_seconds if self.starved else 0.0
+            return 0.0  # more may be due
         blocked = look.blocked
         if look.unplanned:
             if await plan_unplanned(self.db, self.observers, now=self.clock.now()):
@@ -121,16 +118,9 @@ class Loop:
         )
 
     def start(self, flight: InFlight) -> None:
-        """Execute the claim as a task of its own, in its slot."""
-        self.held.claims[flight.claim.job_id] = flight
+        """Carry the claim out as a task of its own."""
+        self.slots.hold(flight)
         task = self.executions.create_task(
             self.execution.carry_out(flight), name=f"execute {flight.claim.job_id}"
         )
-        task.add_done_callback(lambda _: self.free(flight))
-
-    def free(self, flight: InFlight) -> None:
-        """Give the slot back."""
-        if self.held.claims.get(flight.claim.job_id) is flight:
-            del self.held.claims[flight.claim.job_id]
-        if self.starved:
-            self.doorbell.ring()
+        task.add_done_callback(lambda _: self.slots.drop(flight))
