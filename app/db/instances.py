@@ -1,0 +1,61 @@
+"""Who is alive, and how the work stands."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from app.core.outcome import Outcome
+from app.db.database import Runner
+
+MOST_COUNTED = 10_000
+
+
+class Instance(Struct, frozen=True, kw_only=True):
+    """One scheduler process, as the database sees it."""
+
+    name: str
+    connected: Annotated[
+        bool,
+        Meta(description="False: it died or is cut off; another takes over when its leases end."),
+    ]
+    connected_since: Annotated[
+        datetime | None, Meta(description="Null also where the database does not let us see it.")
+    ]
+    executing: Annotated[int, Meta(description="Jobs that it holds a lease on.")]
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """How the work stands. Counts stop at 10,000, so that asking stays cheap."""
+
+    at: datetime
+    jobs: Annotated[int, Meta(description="Above 10,000 an estimate.")]
+    due: int
+    oldest_due_seconds: Annotated[
+        float | None, Meta(description="How long the longest waiting job has been due.")
+    ]
+    next_due_at: datetime | None
+    executing: int
+    retrying: int
+    paused: int
+    failed: int
+    invalid: int
+    outcomes: Annotated[
+        dict[Outcome, int], Meta(description="Of the latest executions, at most 10,000.")
+    ]
+    outcomes_since: Annotated[
+        datetime | None, Meta(description="When the first of these executions finished.")
+    ]
+
+
+async def instances(db: Runner) -> list[Instance]:
+    """Name the instances that are connected or hold leases."""
+    return [Instance(**row) for row in await db.fetch("instances.instances")]
+
+
+async def stats(db: Runner) -> Stats:
+    """Count the jobs by what they are up to, and the latest executions by outcome."""
+    [row] = await db.fetch("instances.stats", most=MOST_COUNTED)
+    outcomes = msgspec.json.decode(row["outcomes"], type=dict[Outcome, int])
+    return Stats(**row | {"outcomes": outcomes})

@@ -1,0 +1,82 @@
+-- Who is alive, and how the work stands; each in time that does not grow with the number of jobs.
+
+-- name: clock
+select clock_timestamp() as now;
+
+-- name: instances
+-- An instance is seen by the connection it listens on, whose application_name may be cut at 63
+-- bytes, and by the leases it holds; one that holds some without a connection has died or is cut
+-- off, and they end by themselves.
+with connected as (
+    select substring(application_name from '^tocsin scheduler (.*)$') as name,
+        min(backend_start) as connected_since
+    from pg_stat_activity
+    where datname = current_database() and application_name like 'tocsin scheduler %'
+    group by 1
+), holding as (
+    select locked_by as name, left(locked_by, 63 - length('tocsin scheduler ')) as shown,
+        count(*) as executing
+    from tocsin.jobs
+    where locked_until is not null
+    group by 1
+)
+select coalesce(holding.name, connected.name) as name,
+    connected.name is not null as connected, connected.connected_since,
+    coalesce(holding.executing, 0) as executing
+from connected full join holding on holding.shown = connected.name
+order by 1;
+
+-- name: stats
+-- Each count stops at :most; the total is exact up to there and an estimate of the planner's above.
+with due as (
+    select count(*) as jobs, extract(epoch from now() - min(at))::float8 as oldest_seconds
+    from (
+        select greatest(next_run, locked_until) as at from tocsin.jobs
+        where next_run is not null and paused_at is null and plan_error is null
+          and greatest(next_run, locked_until) <= now()
+        order by 1 limit :most::bigint
+    ) as claimable
+), executing as (
+    select count(*) as jobs
+    from (
+        select from tocsin.jobs where locked_until is not null and locked_until > now()
+        limit :most::bigint
+    ) as leased
+), aside as (
+    select count(*) filter (where state = 'retrying') as retrying,
+        count(*) filter (where state = 'paused') as paused,
+        count(*) filter (where state = 'failed') as failed,
+        count(*) filter (where state = 'invalid') as invalid
+    from (
+        select tocsin.state(j) as state from tocsin.jobs j
+        where plan_error is not null or paused_at is not null
+            or (attempt > 0 and locked_until is null)
+            or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'))
+        order by id desc limit :most::bigint
+    ) as out_of_the_ordinary
+), counted as (
+    select count(*) as jobs from (select from tocsin.jobs limit :most::bigint) as jobs
+), latest as (
+    select coalesce(jsonb_object_agg(outcome, executions), '{}') as outcomes,
+        min(since) as since
+    from (
+        select outcome, count(*) as executions, min(finished_at) as since
+        from (
+            select outcome, finished_at from tocsin.executions
+            order by id desc limit :most::bigint
+        ) as newest
+        group by outcome
+    ) as by_outcome
+)
+select now() as at,
+    case when counted.jobs < :most::bigint then counted.jobs
+         else (select greatest(reltuples::bigint, counted.jobs) from pg_class
+               where oid = 'tocsin.jobs'::regclass) end as jobs,
+    due.jobs as due, due.oldest_seconds as oldest_due_seconds,
+    (select greatest(next_run, locked_until) from tocsin.jobs
+     where next_run is not null and paused_at is null and plan_error is null
+       and greatest(next_run, locked_until) > now()
+     order by greatest(next_run, locked_until) limit 1) as next_due_at,
+    executing.jobs as executing, aside.retrying, aside.paused, aside.failed, aside.invalid,
+    latest.outcomes::text as outcomes, latest.since as outcomes_since
+from due, executing, aside, counted, latest;

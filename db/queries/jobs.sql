@@ -1,0 +1,113 @@
+-- What people do with jobs. A job comes as one JSON object, read straight into its Struct.
+-- The API asks for plans made for the values given: a filter that is null folds away.
+
+-- name: insert
+-- One job or ten thousand, all or none. planned: next_run is worked out, even if it is null; else
+-- the triggers see to it.
+insert into tocsin.jobs as j (
+    id, name, description, tags, metadata, kind, target,
+    run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
+    max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
+    misfire, misfire_grace_seconds, max_catchup,
+    paused_at, next_run, scheduled_for, planned_at)
+select id, name, description, tags, metadata, kind, target,
+    run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
+    max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
+    misfire, misfire_grace_seconds, max_catchup,
+    case when paused then clock_timestamp() end, next_run, next_run,
+    case when planned then clock_timestamp() end
+from json_to_recordset(:jobs::json) as w (
+    id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
+    run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
+    dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
+    max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
+    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
+    paused boolean, planned boolean, next_run timestamptz)
+returning (
+    select to_json(shown)
+    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+)::text as job;
+
+-- name: names_taken
+select name from tocsin.jobs where name = any(:names::text[]);
+
+-- name: find
+select (
+    select to_json(shown)
+    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+)::text as job
+from tocsin.jobs j
+where j.id = :job_id::uuid or j.name = :name::text;
+
+-- name: page
+-- Newest first, which is the order of the primary key. The conditions on state repeat those of
+-- jobs_leased and jobs_aside, so that these serve them; tocsin.state decides.
+select (
+    select to_json(shown)
+    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+)::text as job
+from tocsin.jobs j
+where (:before::uuid is null or j.id < :before::uuid)
+  and (:kind::text is null or j.kind = :kind::text)
+  and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
+  and (:name_pattern::text is null or j.name like :name_pattern::text)
+  and (:text_pattern::text is null
+       or j.name collate "default" ilike :text_pattern::text
+       or j.description ilike :text_pattern::text)
+  and case :state::text
+        when 'executing' then j.locked_until is not null
+        when 'invalid' then j.plan_error is not null
+        when 'paused' then j.paused_at is not null
+        when 'retrying' then j.attempt > 0
+        when 'failed' then j.next_run is null
+            and j.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
+        when 'finished' then j.next_run is null
+        else true
+      end
+  and (:state::text is null or tocsin.state(j) = :state::text)
+order by j.id desc
+limit :limit::bigint;
+
+-- name: update
+-- Compare-and-set on updated_at, which every edit changes and no execution does. planned: the plan
+-- comes with it. Such an update changes planned_at, which the plan trigger takes for an instance's:
+-- so what that does is done here.
+update tocsin.jobs j
+set name = w.name, description = w.description, tags = w.tags, metadata = w.metadata,
+    kind = w.kind, target = w.target,
+    run_at = w.run_at, cron = w.cron, timezone = w.timezone, every_seconds = w.every_seconds,
+    dst_gap = w.dst_gap, dst_overlap = w.dst_overlap, starts_at = w.starts_at,
+    ends_at = w.ends_at, max_runs = w.max_runs,
+    max_attempts = w.max_attempts, backoff_seconds = w.backoff_seconds,
+    backoff_max_seconds = w.backoff_max_seconds, timeout_seconds = w.timeout_seconds,
+    misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
+    max_catchup = w.max_catchup,
+    paused_at = case when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
+    next_run = case when w.planned then w.next_run else j.next_run end,
+    scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,
+    attempt = case when w.planned then 0 else j.attempt end,
+    resume_at = case when w.planned then null else j.resume_at end,
+    plan_error = case when w.planned then null else j.plan_error end,
+    planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
+    updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond')
+from json_to_record(:job::json) as w (
+    id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
+    run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
+    dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
+    max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
+    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
+    paused boolean, planned boolean, next_run timestamptz)
+where j.id = w.id and j.updated_at = :unchanged_since::timestamptz
+returning (
+    select to_json(shown)
+    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+)::text as job;
+
+-- name: delete
+delete from tocsin.jobs
+where (id = :job_id::uuid or name = :name::text)
+  and (:unchanged_since::timestamptz is null or updated_at = :unchanged_since::timestamptz)
+returning id;
+
+-- name: run_now
+select id from tocsin.run_now(:job_id::uuid, :occurrence::timestamptz);
