@@ -41,6 +41,14 @@ class NameTaken(AppError):
     """Another job already has this name."""
 
 
+class NamesTaken(NameTaken):
+    """Some names of a batch belong to other jobs; `errors` names each."""
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{one.field}: {one.message}" for one in errors))
+        self.errors = errors
+
+
 class EditConflict(AppError):
     """The job was edited by somebody else since the client read it (`If-Match`)."""
 

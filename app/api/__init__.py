@@ -1,0 +1,1 @@
+"""The REST API: handlers call a function of `app.db` and answer with a Struct."""

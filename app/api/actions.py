@@ -1,0 +1,94 @@
+"""What is done with a job as it is: pause, resume, run now."""
+
+from litestar import Response, post
+from msgspec.structs import replace
+
+from app.api.answers import ETAG, answer
+from app.api.edits import edited
+from app.api.parameters import Clock, Db, Reference
+from app.core.job import Job, StoredJob, document_of
+from app.db import Database, jobs
+from app.db.clock import DatabaseClock
+from app.errors import JobNotFound, StateConflict
+
+
+@post(
+    "/{job:str}/pause",
+    operation_id="pauseJob",
+    summary="Pause a job",
+    status_code=200,
+    response_headers=[ETAG],
+    opt={"problems": (404, 409)},
+)
+async def pause_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
+    """It keeps its plan but is not executed; an execution under way goes on. Idempotent."""
+    return answer(await paused(db, clock, job, paused=True))
+
+
+@post(
+    "/{job:str}/resume",
+    operation_id="resumeJob",
+    summary="Resume a job",
+    status_code=200,
+    response_headers=[ETAG],
+    opt={"problems": (404, 409)},
+)
+async def resume_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
+    """What it missed meanwhile is treated as its `misfire` says. Idempotent."""
+    return answer(await paused(db, clock, job, paused=False))
+
+
+@post(
+    "/{job:str}/run",
+    operation_id="runJob",
+    summary="Run a job now",
+    status_code=202,
+    response_headers=[ETAG],
+    opt={"problems": (404, 409)},
+)
+async def run_job(db: Db, job: Reference) -> Response[Job]:
+    """An extra run, due at once; its schedule goes on as before.
+
+    A run that waits for its retry is retried at once instead; a job that executes runs again
+    right after.
+    """
+    return answer(await due_now(db, await jobs.find(db, job)), status=202)
+
+
+async def paused(db: Database, clock: DatabaseClock, reference: str, *, paused: bool) -> StoredJob:
+    """Pause or resume a job that is not paused or running already."""
+    return await edited(
+        db,
+        clock,
+        reference,
+        lambda stored: replace(document_of(stored), paused=paused),
+        if_match=None,
+    )
+
+
+async def due_now(db: Database, job: StoredJob) -> StoredJob:
+    """Make a job due now and return it as it then is.
+
+    Raises:
+        JobNotFound: it was deleted meanwhile.
+        StateConflict: it is paused or invalid.
+    """
+    check_runnable(job)
+    if not await jobs.run_now(db, job.id):
+        message = f"the job {job.id} was deleted meanwhile"
+        raise JobNotFound(message)
+    return await jobs.find(db, str(job.id))
+
+
+def check_runnable(job: StoredJob) -> None:
+    """Refuse what would not run although it is due.
+
+    Raises:
+        StateConflict: it is paused or invalid.
+    """
+    if job.plan_error is not None:
+        message = f"the job cannot be executed until it is corrected: {job.plan_error}"
+        raise StateConflict(message)
+    if job.paused:
+        message = "the job is paused: resume it first (POST /v1/jobs/{id or name}/resume)"
+        raise StateConflict(message)

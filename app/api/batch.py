@@ -1,0 +1,121 @@
+"""Many jobs at once: all or none."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from litestar import post
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from app.api.answers import JobList
+from app.api.body import decoded
+from app.api.documents import new_job, shown
+from app.api.parameters import Clock, Db
+from app.api.problems import ApiRequest
+from app.core.job import JobDocument, PlannedJob, StoredJob
+from app.db import Database, jobs
+from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
+
+MOST_JOBS = 10_000
+MOST_BYTES = 16 * 1024 * 1024
+MOST_ERRORS = 100
+
+Documents = Annotated[list[JobDocument], Meta(max_length=MOST_JOBS)]
+
+
+class JobBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Jobs to create together."""
+
+    jobs: Documents
+
+
+@post(
+    "/batch",
+    operation_id="createJobs",
+    summary="Create up to 10,000 jobs, all or none",
+    request_max_body_size=MOST_BYTES,
+    opt={"body": JobBatch, "problems": (400, 409, 413, 415, 422)},
+)
+async def create_jobs(request: ApiRequest, db: Db, clock: Clock) -> JobList:
+    """In one transaction. Errors name the job by its index: `[3].target.url`.
+
+    A bare array of jobs is accepted as well.
+    """
+    given = await batch(request)
+    now = await clock.now()
+    planned = await asyncio.to_thread(new_jobs, given, now)
+    try:
+        stored = await jobs.insert(db, planned)
+    except NameTaken:
+        raise await names_taken(db, given) from None
+    return await asyncio.to_thread(shown_list, stored)
+
+
+async def batch(request: ApiRequest) -> Sequence[JobDocument]:
+    """Read the jobs, and name errors by index whichever form the body has.
+
+    Raises:
+        MalformedInput, InvalidInput, HTTPException: as `decoded` does.
+    """
+    try:
+        given = await decoded(request, JobBatch | Documents)  # type: ignore[arg-type] # a union
+    except InvalidInput as refusal:
+        raise InvalidInput(
+            *(replace(one, field=one.field.removeprefix("jobs")) for one in refusal.errors)
+        ) from None
+    return given.jobs if isinstance(given, JobBatch) else given
+
+
+def new_jobs(documents: Sequence[JobDocument], now: datetime) -> list[PlannedJob]:
+    """Check and plan all the jobs; up to a second's work, so not for the event loop.
+
+    Raises:
+        InvalidInput: naming every field of every job that is wrong, up to `MOST_ERRORS`.
+    """
+    errors = list(duplicates(documents))
+    planned = []
+    for index, document in enumerate(documents):
+        try:
+            planned.append(new_job(document, now=now))
+        except InvalidInput as refusal:
+            errors += [at(index, one) for one in refusal.errors]
+    if errors:
+        raise InvalidInput(*errors[:MOST_ERRORS])
+    return planned
+
+
+def duplicates(documents: Sequence[JobDocument]) -> list[FieldError]:
+    """Find the names that are given twice."""
+    first: dict[str, int] = {}
+    errors = []
+    for index, document in enumerate(documents):
+        if document.name is None:
+            continue
+        if (earlier := first.setdefault(document.name, index)) != index:
+            message = f"is the name of [{earlier}] too: give each job its own"
+            errors.append(FieldError(field=f"[{index}].name", message=message))
+    return errors
+
+
+async def names_taken(db: Database, documents: Sequence[JobDocument]) -> NamesTaken:
+    """Say which names belong to jobs that exist."""
+    names = [document.name for document in documents if document.name is not None]
+    taken = await jobs.names_taken(db, names)
+    errors = [
+        FieldError(field=f"[{index}].name", message="another job already has this name")
+        for index, document in enumerate(documents)
+        if document.name in taken
+    ]
+    return NamesTaken(*errors[:MOST_ERRORS])
+
+
+def at(index: int, error: FieldError) -> FieldError:
+    """Place an error of one job in the batch."""
+    field = f"[{index}].{error.field}" if error.field else f"[{index}]"
+    return replace(error, field=field)
+
+
+def shown_list(stored: Sequence[StoredJob]) -> JobList:
+    return JobList(items=[shown(job) for job in stored])

@@ -1,0 +1,139 @@
+"""Reads what clients send: bodies, strictly, and what of a query must not be overlooked."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import msgspec
+from litestar.exceptions import HTTPException
+from litestar.params import QueryParameter
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.api.problems import ApiRequest
+from app.core.job import KEPT_FIELDS
+from app.core.problems import field_errors, joined
+from app.errors import FieldError, InvalidInput, MalformedInput
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+NUL = "\0"
+
+T = TypeVar("T")
+
+
+async def decoded(
+    request: ApiRequest, type_: type[T], *, media_types: Iterable[str] = (JSON,)
+) -> T:
+    """Read the body as JSON of this type, strictly: nothing is converted or passed over.
+
+    Raises:
+        MalformedInput: it is not JSON.
+        InvalidInput: it is, but not of this type; names the field.
+        HTTPException: 415, it claims to be something else.
+    """
+    check_media_type(request, media_types)
+    body = await request.body()
+    try:
+        value = msgspec.json.decode(body, type=type_)
+        if b"\\u0000" in body and (errors := list(nul_errors(msgspec.json.decode(body), ""))):
+            raise InvalidInput(*errors)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(*with_hints(field_errors(error, prefix=""), type_)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedInput(f"the body is not JSON: {str(error)[:200]}") from None
+    except RecursionError:
+        raise MalformedInput("the body is nested too deeply") from None
+    return value
+
+
+def check_media_type(request: ApiRequest, media_types: Iterable[str]) -> None:
+    """Accept a body without a type as JSON; refuse one that is called something else.
+
+    Raises:
+        HTTPException: 415.
+    """
+    given, _ = request.content_type
+    if given and given.lower() not in media_types:
+        wanted = " or ".join(media_types)
+        message = f"the body is sent as {given}: send it with the header Content-Type: {wanted}"
+        raise HTTPException(detail=message, status_code=415)
+
+
+def with_hints(errors: list[FieldError], type_: Any) -> list[FieldError]:  # noqa: ANN401
+    """Add the nearest name to the refusal of an unknown field of the body itself."""
+    if not (isinstance(type_, type) and issubclass(type_, Struct)):
+        return errors
+    return [
+        replace(one, message=unknown_field(one.field, type_.__struct_fields__))
+        if one.message.startswith("unknown field")
+        else one
+        for one in errors
+    ]
+
+
+def unknown_field(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such field, and what may have been meant."""
+    if name in KEPT_FIELDS:
+        return "is kept by Tocsin and cannot be written: leave it out"
+    if close := get_close_matches(name, list(known), n=1):
+        return f"unknown field: did you mean {close[0]}?"
+    return f"unknown field: there are {', '.join(known)}"
+
+
+def nul_errors(value: object, path: str) -> Iterator[FieldError]:
+    """Find the texts that Postgres cannot store."""
+    match value:
+        case str() if NUL in value:
+            message = "has the character U+0000, which Postgres cannot store: remove it"
+            yield FieldError(field=path, message=message)
+        case dict():
+            for name, item in value.items():
+                yield from nul_errors(name, path)
+                yield from nul_errors(item, joined(path, name))
+        case list():
+            for index, item in enumerate(value):
+                yield from nul_errors(item, f"{path}[{index}]")
+        case _:
+            pass
+
+
+def check_request(request: ApiRequest) -> None:
+    """Refuse what the handlers would overlook: unknown parameters, and that no JSON is accepted.
+
+    Raises:
+        InvalidInput: naming each parameter.
+        HTTPException: 406.
+    """
+    if not accepts_json(request):
+        message = f"answers are {JSON}, which the header Accept does not allow"
+        raise HTTPException(detail=message, status_code=406)
+    known = [
+        parameter.kwarg_definition.name or parameter.name
+        for parameter in request.route_handler.parsed_fn_signature.parameters.values()
+        if isinstance(parameter.kwarg_definition, QueryParameter)
+    ]
+    errors = [
+        FieldError(field=name, message=unknown_parameter(name, known))
+        for name in request.query_params
+        if name not in known
+    ] + [
+        FieldError(field=name, message="has the character U+0000: remove it")
+        for name, value in request.query_params.multi_items()
+        if NUL in value
+    ]
+    if errors:
+        raise InvalidInput(*errors)
+
+
+def accepts_json(request: ApiRequest) -> bool:
+    try:
+        return request.accept.best_match([JSON, "application/problem+json"]) is not None
+    except ArithmeticError:  # a quality that is no number
+        return True
+
+
+def unknown_parameter(name: str, known: list[str]) -> str:
+    if close := get_close_matches(name, known, n=1):
+        return f"unknown parameter: did you mean {close[0]}?"
+    return f"unknown parameter: there are {', '.join(known)}" if known else "unknown parameter"

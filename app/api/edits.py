@@ -1,0 +1,38 @@
+"""Edits that win: read, change, write only if nobody else wrote in between, else once more."""
+
+from collections.abc import Callable
+
+from app.api.documents import edited_job
+from app.api.etag import require_match
+from app.core.job import JobDocument, StoredJob
+from app.db import Database, jobs
+from app.db.clock import DatabaseClock
+from app.errors import StateConflict
+
+TRIES = 20
+
+Change = Callable[[StoredJob], JobDocument]
+
+
+async def edited(
+    db: Database, clock: DatabaseClock, reference: str, change: Change, *, if_match: str | None
+) -> StoredJob:
+    """Change a job and return it as it then is; a change that changes nothing writes nothing.
+
+    Raises:
+        JobNotFound: there is none of that id or name.
+        EditConflict: it is not the version that `If-Match` names.
+        InvalidInput, NameTaken: the change leads to a job that cannot be.
+        StateConflict: others edit it all the time.
+    """
+    for _ in range(TRIES):
+        stored = await jobs.find(db, reference)
+        require_match(if_match, stored)
+        job = edited_job(change(stored), stored, now=await clock.now())
+        if job is None:
+            return stored
+        written = await jobs.update(db, job, unchanged_since=stored.updated_at)
+        if written is not None:
+            return written
+    message = f"the job {reference!r} is being edited by others all the time: try again"
+    raise StateConflict(message)

@@ -1,0 +1,147 @@
+"""The record of executions, and doing a past run again."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import Response, get, post
+from litestar.params import PathParameter, QueryParameter
+from msgspec import Struct
+
+from app.api.actions import check_runnable
+from app.api.answers import ETAG, answer
+from app.api.paging import execution_before, execution_cursor, listed, sound
+from app.api.parameters import Cursor, Db, Limit, Reference
+from app.core.job import Job, job_id
+from app.core.outcome import Outcome
+from app.db import Database, executions, jobs
+from app.db.executions import Execution, ExecutionFilter
+from app.errors import FieldError, InvalidInput, JobNotFound, StateConflict
+
+Outcomes = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="outcome",
+        description=f"Any of {', '.join(Outcome)}: repeated, or separated by commas.",
+    ),
+]
+Since = Annotated[
+    datetime | None, QueryParameter(name="from", description="Finished then or later.")
+]
+Until = Annotated[datetime | None, QueryParameter(name="to", description="Finished earlier.")]
+Id = Annotated[int, PathParameter(description="The id of an execution.")]
+
+
+class ExecutionPage(Struct, frozen=True, kw_only=True):
+    """Executions, newest first."""
+
+    items: list[Execution]
+    next_cursor: str | None
+
+
+@get(
+    "/jobs/{job:str}/executions",
+    operation_id="listExecutionsOfJob",
+    summary="List the executions of a job, newest first",
+    opt={"problems": (404, 422)},
+)
+async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of the query's
+    *,
+    db: Db,
+    job: Reference,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    outcomes: Outcomes = None,
+    since: Since = None,
+    until: Until = None,
+) -> ExecutionPage:
+    """Of a deleted job too, by its id, for as long as they are kept."""
+    id = job_id(job) or (await jobs.find(db, job)).id
+    wanted = ExecutionFilter(
+        job_id=id, outcomes=known(outcomes), since=sound(since, "from"), until=sound(until, "to")
+    )
+    page = await listing(db, wanted, cursor=cursor, limit=limit)
+    if not page.items and not await executions.known_job(db, id):
+        message = f"no job has the id {str(id)!r}, nor are there executions of one that had"
+        raise JobNotFound(message)
+    return page
+
+
+@get(
+    "/executions",
+    operation_id="listExecutions",
+    summary="List executions, newest first",
+    opt={"problems": (422,)},
+)
+async def list_executions(  # noqa: PLR0913 - one parameter for each of the query's
+    *,
+    db: Db,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    outcomes: Outcomes = None,
+    since: Since = None,
+    until: Until = None,
+) -> ExecutionPage:
+    """One for every attempt as carried out, and for every run that was missed."""
+    wanted = ExecutionFilter(
+        outcomes=known(outcomes), since=sound(since, "from"), until=sound(until, "to")
+    )
+    return await listing(db, wanted, cursor=cursor, limit=limit)
+
+
+@get(
+    "/executions/{id:int}",
+    operation_id="getExecution",
+    summary="Read an execution",
+    opt={"problems": (404,)},
+)
+async def get_execution(db: Db, id: Id) -> Execution:
+    """One that is under way is not on record yet."""
+    return await executions.find(db, id)
+
+
+@post(
+    "/executions/{id:int}/replay",
+    operation_id="replayExecution",
+    summary="Run that occurrence again, now",
+    status_code=202,
+    response_headers=[ETAG],
+    opt={"problems": (404, 409)},
+)
+async def replay_execution(db: Db, id: Id) -> Response[Job]:
+    """With the same `scheduled_for` and idempotency key as then; the schedule goes on as before."""
+    past = await executions.find(db, id)
+    try:
+        job = await jobs.find(db, str(past.job_id))
+    except JobNotFound:
+        message = f"the job {past.job_id} of this execution was deleted: create it again"
+        raise StateConflict(message) from None
+    check_runnable(job)
+    if not await jobs.run_now(db, job.id, occurrence=past.scheduled_for):
+        message = "a retry of another run is pending: wait for it, or run the job first"
+        raise StateConflict(message)
+    return answer(await jobs.find(db, str(job.id)), status=202)
+
+
+async def listing(
+    db: Database, wanted: ExecutionFilter, *, cursor: str | None, limit: int
+) -> ExecutionPage:
+    """Get one page."""
+    found = await executions.page(db, wanted, before=execution_before(cursor), limit=limit + 1)
+    page = found[:limit]
+    return ExecutionPage(
+        items=page,
+        next_cursor=execution_cursor(page[-1].id) if len(found) > limit else None,
+    )
+
+
+def known(outcomes: list[str] | None) -> list[Outcome] | None:
+    """Read the outcomes that are asked for.
+
+    Raises:
+        InvalidInput: one of them is not known.
+    """
+    given = listed(outcomes)
+    if given and (unknown := [one for one in given if one not in set(Outcome)]):
+        message = f"{unknown[0]!r} is not known: write one of {', '.join(Outcome)}"
+        raise InvalidInput(FieldError(field="outcome", message=message))
+    return [Outcome(one) for one in given] if given else None

@@ -1,0 +1,31 @@
+"""Probes for whoever runs the process."""
+
+from litestar import get
+from msgspec import Struct
+
+from app.api.parameters import Db
+from app.db import migrate
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """The process is well."""
+
+    status: str = "ok"
+
+
+@get("/health/live", operation_id="getLiveness", summary="Does the process answer?")
+async def live() -> Health:
+    """Whether or not the database does."""
+    return Health()
+
+
+@get(
+    "/health/ready",
+    operation_id="getReadiness",
+    summary="Can requests be served?",
+    opt={"problems": (503,)},
+)
+async def ready(db: Db) -> Health:
+    """The database answers and its schema is the one that this version needs."""
+    await migrate.check(db)
+    return Health()

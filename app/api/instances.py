@@ -1,0 +1,26 @@
+"""Who is alive, and how the work stands."""
+
+from litestar import get
+from msgspec import Struct
+
+from app.api.parameters import Db
+from app.db import instances
+from app.db.instances import Instance, Stats
+
+
+class InstanceList(Struct, frozen=True, kw_only=True):
+    """The scheduler instances by name."""
+
+    items: list[Instance]
+
+
+@get("/instances", operation_id="listInstances", summary="List the scheduler instances")
+async def list_instances(db: Db) -> InstanceList:
+    """Those that are connected to the database, and those that hold leases without being so."""
+    return InstanceList(items=await instances.instances(db))
+
+
+@get("/stats", operation_id="getStats", summary="Count jobs and recent executions")
+async def get_stats(db: Db) -> Stats:
+    """As cheap with ten million jobs as with ten."""
+    return await instances.stats(db)

@@ -1,0 +1,112 @@
+"""The API's description: operations as Litestar knows them, schemas as msgspec checks them."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Litestar, get
+from litestar.enums import OpenAPIMediaType
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.routes import HTTPRoute
+from msgspec import Struct
+
+from app.api.answers import JobList, JobPage
+from app.api.batch import JobBatch
+from app.api.body import JSON
+from app.api.docs import DocsPage, OpenAPIJson, docs_router
+from app.api.executions import ExecutionPage
+from app.api.health import Health
+from app.api.instances import InstanceList
+from app.api.problems import MEDIA_TYPE, ApiRequest, Problem
+from app.api.schedule import PreviewedSchedule, SchedulePreview
+from app.core.job import Job, JobDocument, JobPatch, JobReplacement, JobState
+from app.db.executions import Execution
+from app.db.instances import Stats
+from app.executors import KINDS, target_type
+
+REF = "#/components/schemas/{name}"
+ALWAYS = (406, 422, 500, 503)
+"""Problems that any operation below /v1 may answer with."""
+
+SCHEMAS: tuple[Any, ...] = (
+    *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState),
+    *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule),
+    *(Health, Problem),
+)
+
+
+def openapi_config(version: str) -> OpenAPIConfig:
+    """Say what the API is and where its description is shown."""
+    return OpenAPIConfig(
+        title="Tocsin",
+        version=version,
+        description="Jobs that call HTTP and AMQP targets on time. Instants are RFC 3339 in UTC, "
+        "durations are seconds. Every error is an RFC 9457 problem that names the fields.",
+        use_handler_docstrings=True,
+        openapi_router=docs_router(),
+        render_plugins=[DocsPage(), OpenAPIJson(lambda request: description(request.app))],
+    )
+
+
+@get("/openapi.json", include_in_schema=False, media_type=OpenAPIMediaType.OPENAPI_JSON)
+async def openapi_json(request: ApiRequest) -> bytes:
+    """The same as /docs/openapi.json."""
+    return msgspec.json.encode(description(request.app))
+
+
+def description(app: Litestar) -> dict[str, Any]:
+    """Describe the API as OpenAPI 3.1."""
+    document = app.openapi_schema.to_schema()
+    document["components"]["schemas"] = schemas()
+    for path, method, handler in described_handlers(app):
+        operation = document["paths"][path][method]
+        responses = operation["responses"]
+        responses.pop("400", None)
+        success = responses[str(handler.status_code)]
+        responses |= {str(status): success for status in handler.opt.get("also", ())}
+        problems = {*handler.opt.get("problems", ()), *(ALWAYS if path.startswith("/v1") else ())}
+        responses |= {str(status): problem_response(status) for status in sorted(problems)}
+        if body := handler.opt.get("body"):
+            media_types = handler.opt.get("media_types", (JSON,))
+            content = {"schema": {"$ref": REF.format(name=body.__name__)}}
+            operation["requestBody"] = {
+                "required": True,
+                "content": dict.fromkeys(media_types, content),
+            }
+    return document
+
+
+def described_handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
+    """List (path, method, handler) of every operation."""
+    for route in app.routes:
+        if not isinstance(route, HTTPRoute):
+            continue
+        for method, (handler, _) in route.route_handler_map.items():
+            if handler.resolve_include_in_schema():
+                yield route.path_format, method.lower(), handler
+
+
+def problem_response(status: int) -> dict[str, Any]:
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}},
+    }
+
+
+def schemas() -> dict[str, Any]:
+    """Describe every Struct; what a target may hold depends on the kind."""
+    targets: dict[str, type[Struct]] = {kind: target_type(kind) for kind in KINDS}
+    _, found = msgspec.json.schema_components([*SCHEMAS, *targets.values()], ref_template=REF)
+    for document in (JobDocument, JobReplacement):
+        found[document.__name__]["oneOf"] = [
+            {
+                "properties": {
+                    "kind": {"const": kind},
+                    "target": {"$ref": REF.format(name=target.__name__)},
+                }
+            }
+            for kind, target in targets.items()
+        ]
+    return found

@@ -1,0 +1,75 @@
+"""What lists have in common: cursors, which say where the next page begins, and filters."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
+from uuid import UUID
+
+from app.core.schedule import instant_fault
+from app.errors import FieldError, InvalidInput
+
+JOB = b"j"
+EXECUTION = b"e"
+EXECUTION_BYTES = 8
+
+
+def job_cursor(last: UUID) -> str:
+    """Make the cursor of the page that follows this job."""
+    return written(JOB + last.bytes)
+
+
+def execution_cursor(last: int) -> str:
+    """Make the cursor of the page that follows this execution."""
+    return written(EXECUTION + last.to_bytes(EXECUTION_BYTES))
+
+
+def job_before(cursor: str | None) -> UUID | None:
+    """Read the job that the page follows; None: it is the first page.
+
+    Raises:
+        InvalidInput: it is no cursor of a list of jobs.
+    """
+    return None if cursor is None else UUID(bytes=read(cursor, JOB, length=16))
+
+
+def execution_before(cursor: str | None) -> int | None:
+    """Read the execution that the page follows; None: it is the first page.
+
+    Raises:
+        InvalidInput: it is no cursor of a list of executions.
+    """
+    if cursor is None:
+        return None
+    return int.from_bytes(read(cursor, EXECUTION, length=EXECUTION_BYTES), signed=True)
+
+
+def written(key: bytes) -> str:
+    return urlsafe_b64encode(key).rstrip(b"=").decode()
+
+
+def read(cursor: str, list_of: bytes, *, length: int) -> bytes:
+    try:
+        key = urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+    except (binascii.Error, ValueError):
+        key = b""
+    if key[:1] != list_of or len(key) != 1 + length or written(key) != cursor:
+        message = "is not a cursor of this list: use the next_cursor of a page, or leave it out"
+        raise InvalidInput(FieldError(field="cursor", message=message))
+    return key[1:]
+
+
+def listed(values: list[str] | None) -> list[str] | None:
+    """Join what was given repeatedly and what was given between commas; None: nothing was."""
+    found = [one.strip() for value in values or () for one in value.split(",")]
+    return [one for one in found if one] or None
+
+
+def sound(instant: datetime | None, field: str) -> datetime | None:
+    """Return the instant if it can be compared with others.
+
+    Raises:
+        InvalidInput: it has no offset, or is out of range.
+    """
+    if fault := instant_fault(instant):
+        raise InvalidInput(FieldError(field=field, message=fault))
+    return instant

@@ -1,0 +1,22 @@
+"""What the handlers take: the parameters of several addresses, and what the app hands them."""
+
+from typing import Annotated
+
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+
+from app.db import Database
+from app.db.clock import DatabaseClock
+
+Db = NamedDependency[Database]
+Clock = NamedDependency[DatabaseClock]
+
+Reference = Annotated[str, PathParameter(description="The id or the name of a job.")]
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(name="If-Match", description="Only if the job still has this ETag; else 412."),
+]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Items of a page, at most.")]
+Cursor = Annotated[
+    str | None, QueryParameter(description="next_cursor of the page before; the filters again.")
+]

@@ -1,0 +1,186 @@
+"""Every error of the API as an RFC 9457 problem, made in this one place."""
+
+import traceback
+from enum import StrEnum
+from http import HTTPStatus
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, ValidationException
+from msgspec import Struct
+
+from app.core.facts import Faulted
+from app.core.problems import remedy
+from app.errors import (
+    AppError,
+    DatabaseUnavailable,
+    EditConflict,
+    ExecutionNotFound,
+    FieldError,
+    InvalidInput,
+    JobNotFound,
+    MalformedInput,
+    NamesTaken,
+    NameTaken,
+    SchemaOutdated,
+    StateConflict,
+)
+from app.telemetry import Observers
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:tocsin:problem:"
+RETRY_AFTER_SECONDS = 1
+
+ApiRequest = Request[object, object, State]
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What went wrong (RFC 9457); `errors` names the fields that have to change."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError]
+
+
+class Kind(Struct, frozen=True):
+    """What all problems of one class have in common."""
+
+    status: int
+    slug: str
+    title: str
+
+
+KINDS: dict[type[AppError], Kind] = {
+    MalformedInput: Kind(400, "malformed-input", "The body is not JSON"),
+    JobNotFound: Kind(404, "job-not-found", "There is no such job"),
+    ExecutionNotFound: Kind(404, "execution-not-found", "There is no such execution"),
+    NameTaken: Kind(409, "name-taken", "The name belongs to another job"),
+    StateConflict: Kind(409, "state-conflict", "The job is in a state that does not allow this"),
+    EditConflict: Kind(412, "edit-conflict", "The job was edited meanwhile"),
+    InvalidInput: Kind(422, "invalid-input", "The input breaks a rule"),
+    DatabaseUnavailable: Kind(503, "database-unavailable", "Postgres is not available"),
+    SchemaOutdated: Kind(503, "schema-outdated", "The database's schema does not fit"),
+}
+
+STATUS_DETAILS = {
+    404: "nothing is at this address; /docs lists what there is",
+    405: "this address does not take this method; the header Allow says which it takes",
+    413: "the body is too large: send less at a time",
+}
+
+
+def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
+    """Answer with the problem that one of our own errors stands for."""
+    kind = next((KINDS[one] for one in type(error).__mro__ if one in KINDS), None)
+    if kind is None:
+        return unexpected_problem(request, error)
+    match error:
+        case InvalidInput() | NamesTaken():
+            errors = list(error.errors)
+        case NameTaken():
+            errors = [FieldError(field="name", message=str(error))]
+        case _:
+            errors = []
+    headers: dict[str, str] = {}
+    detail = str(error)
+    if isinstance(error, DatabaseUnavailable):
+        tell_fault(request, error)
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        detail = "Postgres cannot be reached, or gave up on a statement: try again"
+    return answered(
+        Problem(
+            type=f"{TYPE_PREFIX}{kind.slug}",
+            title=kind.title,
+            status=kind.status,
+            detail=detail,
+            errors=errors,
+        ),
+        headers=headers,
+    )
+
+
+def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
+    """Answer with a problem for what Litestar refused."""
+    if isinstance(error, ValidationException):
+        return app_problem(request, InvalidInput(*parameter_errors(request, error)))
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return unexpected_problem(request, error)
+    phrase = HTTPStatus(error.status_code).phrase
+    return answered(
+        Problem(
+            type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
+            title=phrase,
+            status=error.status_code,
+            detail=STATUS_DETAILS.get(error.status_code, error.detail),
+            errors=[],
+        ),
+        headers={name.title(): value for name, value in (error.headers or {}).items()},
+    )
+
+
+def unexpected_problem(request: ApiRequest, error: Exception) -> Response[bytes]:
+    """Answer for a bug, of which the client learns nothing; the log gets where it was."""
+    tell_fault(request, error)
+    return answered(
+        Problem(
+            type=f"{TYPE_PREFIX}internal-error",
+            title="Tocsin failed",
+            status=500,
+            detail="this is a bug of Tocsin; its log says where",
+            errors=[],
+        )
+    )
+
+
+def answered(problem: Problem, *, headers: dict[str, str] | None = None) -> Response[bytes]:
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=headers or {},
+    )
+
+
+def tell_fault(request: ApiRequest, error: Exception) -> None:
+    """State where it failed, without the error's text: it may hold a job's secrets."""
+    root = error.__cause__ or error
+    frames = traceback.extract_tb(root.__traceback__)[-3:]
+    places = " < ".join(f"{one.name} ({one.filename}:{one.lineno})" for one in reversed(frames))
+    observers: Observers = request.app.state.observers
+    observers.tell(
+        Faulted(
+            where=f"{request.method} {request.scope.get('path_template', request.url.path)}",
+            error=f"{type(error).__name__} from {type(root).__name__} in {places}",
+        )
+    )
+
+
+def parameter_errors(request: ApiRequest, error: ValidationException) -> list[FieldError]:
+    """Name the parameters of path and query that were refused."""
+    given = error.extra if isinstance(error.extra, list) else []
+    return [
+        FieldError(
+            field=parameter_name(request, one.get("key", "")),
+            message=remedy(one["message"], allowed=allowed_values(request, one.get("key", ""))),
+        )
+        for one in given
+    ]
+
+
+def parameter_name(request: ApiRequest, key: str) -> str:
+    """Return what the client calls a parameter of the handler."""
+    known = request.route_handler.parsed_fn_signature.parameters.get(key.partition(".")[0])
+    return getattr(known and known.kwarg_definition, "name", None) or key
+
+
+def allowed_values(request: ApiRequest, key: str) -> list[str] | None:
+    """List the values of a parameter that is one of a few words."""
+    known = request.route_handler.parsed_fn_signature.parameters.get(key.partition(".")[0])
+    types = [known.annotation, *(inner.annotation for inner in known.inner_types)] if known else []
+    for one in types:
+        if isinstance(one, type) and issubclass(one, StrEnum):
+            return [member.value for member in one]
+    return None

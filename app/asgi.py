@@ -1,0 +1,130 @@
+"""Composes the API: its addresses, what they share, and the life of its database pool."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from litestar import Litestar, Router, get
+from litestar.datastructures import CacheControlHeader, State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.response import Redirect
+
+from app.api.actions import pause_job, resume_job, run_job
+from app.api.batch import create_jobs
+from app.api.body import check_request
+from app.api.executions import (
+    get_execution,
+    list_executions,
+    list_executions_of_job,
+    replay_execution,
+)
+from app.api.health import live, ready
+from app.api.instances import get_stats, list_instances
+from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
+from app.api.openapi import openapi_config, openapi_json
+from app.api.problems import app_problem, http_problem, unexpected_problem
+from app.api.schedule import preview_schedule
+from app.config import Settings
+from app.db import Database
+from app.db.clock import DatabaseClock
+from app.errors import AppError
+from app.telemetry import Observers
+from app.telemetry.logs import log_fact
+
+MOST_BYTES = 1024 * 1024
+
+
+def create_app(settings: Settings, observers: Observers | None = None) -> Litestar:
+    """Make the ASGI application; it starts and answers whether or not Postgres does.
+
+    Raises:
+        InvalidSettings: no database address was given.
+    """
+    database_url = settings.required_database_url()
+
+    @asynccontextmanager
+    async def database(app: Litestar) -> AsyncIterator[None]:
+        async with Database.connect(
+            database_url,
+            application_name=f"tocsin api {socket.gethostname()[:30]}:{os.getpid()}",
+            plan_cache_mode="force_custom_plan",
+        ) as db:
+            app.state.db = db
+            app.state.clock = DatabaseClock(db)
+            yield
+
+    return Litestar(
+        route_handlers=[v1(), live, ready, openapi_json, to_docs],
+        lifespan=[database],
+        state=State({"observers": observers or Observers(log_fact)}),
+        dependencies={
+            "db": Provide(provide_db, sync_to_thread=False),
+            "clock": Provide(provide_clock, sync_to_thread=False),
+        },
+        exception_handlers={
+            AppError: app_problem,
+            HTTPException: http_problem,
+            Exception: unexpected_problem,
+        },
+        request_max_body_size=MOST_BYTES,
+        openapi_config=openapi_config(product_version()),
+        logging_config=None,  # telemetry decides on logs
+        debug=False,
+    )
+
+
+def v1() -> Router:
+    """What API keys will guard, all of it."""
+    return Router(
+        "/v1",
+        route_handlers=[
+            Router(
+                "/jobs",
+                route_handlers=[
+                    *(create_job, create_jobs, put_job, list_jobs, get_job, patch_job, delete_job),
+                    *(pause_job, resume_job, run_job),
+                ],
+                tags=["Jobs"],
+            ),
+            Router(
+                "/",
+                route_handlers=[
+                    *(list_executions, list_executions_of_job, get_execution, replay_execution),
+                ],
+                tags=["Executions"],
+            ),
+            Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
+            Router("/", route_handlers=[list_instances, get_stats], tags=["Instances"]),
+        ],
+        before_request=check_request,
+        cache_control=CacheControlHeader(no_store=True),
+    )
+
+
+@get("/", include_in_schema=False)
+async def to_docs() -> Redirect:
+    """Lead people to what they can read."""
+    return Redirect("/docs")
+
+
+def provide_db(state: State) -> Database:
+    """The pool, for handlers that have a `db`."""
+    db: Database = state.db
+    return db
+
+
+def provide_clock(state: State) -> DatabaseClock:
+    """The database's clock, for handlers that have a `clock`."""
+    clock: DatabaseClock = state.clock
+    return clock
+
+
+def product_version() -> str:
+    """The version that is installed; of a source tree that is not, none."""
+    try:
+        return version("tocsin")
+    except PackageNotFoundError:
+        return "0"
