@@ -2,12 +2,17 @@
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 
-def run(measure: Callable[[argparse.Namespace], Awaitable[None]], *, about: str | None) -> None:
-    """Parse the command line and measure."""
+def run(
+    measure: Callable[[argparse.Namespace], Coroutine[None, None, None]],
+    *,
+    about: str | None,
+    **more: float,
+) -> None:
+    """Parse the command line and measure; `more` are numbers to choose, with their defaults."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="small sizes: about a minute")
     parser.add_argument(
@@ -16,4 +21,6 @@ def run(measure: Callable[[argparse.Namespace], Awaitable[None]], *, about: str 
     parser.add_argument(
         "--postgres", type=Path, help="bin directory of another PostgreSQL to measure on"
     )
+    for name, default in more.items():
+        parser.add_argument(f"--{name}", type=float, default=default)
     asyncio.run(measure(parser.parse_args()))

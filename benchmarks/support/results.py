@@ -49,8 +49,8 @@ def shown(value: object) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return a Markdown table; the columns are the keys of the first row."""
-    columns = list(rows[0])
+    """Return a Markdown table; the columns are the keys of all rows."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     cells = [[shown(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[i]) for line in [columns, *cells]) for i in range(len(columns))]
     lines = [
