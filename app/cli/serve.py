@@ -35,8 +35,7 @@ class Server(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """Finish the requests in hand, then end; asked again, end at once."""
-        self.force_exit = self.should_exit
+        """Finish the requests in hand, then end."""
         self.should_exit = True
 
 
