@@ -69,7 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     allowed_ports: Annotated[
         tuple[PortRange, ...], Meta(description="ports such as 443,8000-8999")
     ] = ()
-    """Ports of targets; 80, 443 and all from 1024 where none is given."""
+    """Ports of targets; by default 80, 443 and from 1024, or any where targets may be private."""
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],

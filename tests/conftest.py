@@ -6,6 +6,6 @@ SUPPORT = Path(__file__).with_name("support")
 
 pytest_plugins = [
     f"tests.support.{name}"
-    for name in ("postgres", "rabbit", "sink", "instances")
+    for name in ("postgres", "rabbit", "sink", "canary", "instances", "api")
     if (SUPPORT / f"{name}.py").exists()
 ]

@@ -63,12 +63,17 @@ class Listed(Struct, frozen=True, kw_only=True):
         return any(address in network and network.num_addresses == 1 for network in self.networks)
 
 
+EVERY_PORT = ((1, HIGHEST_PORT),)
+WEB_PORTS = ((80, 80), (443, 443), (1024, HIGHEST_PORT))
+"""Without those of mail, shells and other protocols that could be spoken to in a request."""
+
+
 class Egress(Struct, frozen=True, kw_only=True):
     """Which targets may be called. By default: public addresses, on ports that serve the Web."""
 
     allowed: Listed = Listed()
     denied: Listed = Listed()
-    ports: tuple[tuple[int, int], ...] = ((80, 80), (443, 443), (1024, HIGHEST_PORT))
+    ports: tuple[tuple[int, int], ...] = WEB_PORTS
     """From, to; both included."""
     allow_private: bool = False
 
@@ -85,13 +90,13 @@ class Egress(Struct, frozen=True, kw_only=True):
             variable = DENIED
             denied = Listed.of(settings.denied_targets)
             variable = PORTS
-            ports = tuple(map(port_range, settings.allowed_ports)) or cls().ports
+            ports = tuple(map(port_range, settings.allowed_ports))
         except ValueError as error:
             raise InvalidSettings(f"{variable}: {error}") from None
         return cls(
             allowed=allowed,
             denied=denied,
-            ports=ports,
+            ports=ports or (EVERY_PORT if settings.allow_private_targets else WEB_PORTS),
             allow_private=settings.allow_private_targets,
         )
 
@@ -101,7 +106,7 @@ class Egress(Struct, frozen=True, kw_only=True):
         `host` is the name that resolved to it; None where a target gave the address itself.
         """
         try:
-            ip = ip_address(address)
+            ip = ip_address(address.partition("%")[0])  # fe80::1%eth0 is judged as fe80::1
         except ValueError:
             return f"{address} is no IP address"
         if not any(first <= port <= last for first, last in self.ports):
@@ -129,6 +134,9 @@ class Egress(Struct, frozen=True, kw_only=True):
         if kind is None or (ordinary and self.allow_private):
             return None
         return f"{called} is {kind}: {remedy(kind, ip)} would allow it"
+
+
+PUBLIC_ONLY = Egress()
 
 
 def remedy(kind: Kind, ip: IPAddress) -> str:

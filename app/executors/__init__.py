@@ -12,10 +12,12 @@ from typing import Any, Self
 import msgspec
 
 from app.auth import AUTH_TYPES
+from app.core.egress import PUBLIC_ONLY, Egress
 from app.core.outcome import Report
 from app.core.problems import field_errors
 from app.errors import FieldError, InvalidInput
-from app.executors.base import Context, Executor, Guard, Options, Target
+from app.executors.base import Context, Executor, Options, Target
+from app.executors.guard import Guard, Lookup, lookup
 
 __all__ = ["KINDS", "Executors", "decode_target", "target_type"]
 
@@ -69,8 +71,16 @@ def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:
 class Executors:
     """The executors of one process; each is opened when its kind is first met."""
 
-    def __init__(self, *, connections_per_host: int = 0, guard: Guard | None = None) -> None:
-        self.options = Options(connections_per_host=connections_per_host, guard=guard)
+    def __init__(
+        self,
+        *,
+        egress: Egress = PUBLIC_ONLY,
+        lookup: Lookup = lookup,
+        connections_per_host: int = 0,
+    ) -> None:
+        self.options = Options(
+            connections_per_host=connections_per_host, guard=Guard(egress, lookup=lookup)
+        )
         self.opened: dict[str, Executor[Any]] = {}
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,6 @@
 """Opens connections to brokers."""
 
 import asyncio
-import socket
 import ssl
 from typing import Any
 
@@ -11,13 +10,13 @@ from aiormq.connection import TransportFactory
 from yarl import URL
 
 from app.executors.amqp_failures import PublishFailed, refusal_of
-from app.executors.base import AddressBlocked, Guard
+from app.executors.guard import AddressBlocked, Guard
 
 HEARTBEAT_SECONDS = 10
 """Both sides speak at least this often; three silences (33 s) end a half-open connection."""
 
 
-async def connected(url: str, *, guard: Guard | None) -> aio_pika.Connection:
+async def connected(url: str, *, guard: Guard) -> aio_pika.Connection:
     """Open a connection that stays closed once it is lost.
 
     Not aio-pika's robust one: while that restores itself a publish hangs, and what it restores
@@ -44,7 +43,7 @@ async def connected(url: str, *, guard: Guard | None) -> aio_pika.Connection:
 class GuardedTransport(TransportFactory):
     """TCP or TLS to the first address of a host that answers; every address has to be allowed."""
 
-    def __init__(self, guard: Guard | None) -> None:
+    def __init__(self, guard: Guard) -> None:
         self.guard = guard
 
     async def create(
@@ -53,31 +52,17 @@ class GuardedTransport(TransportFactory):
         **kwargs: Any,  # noqa: ANN401 - the client's own signature
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, port = url.host or "", url.port or 0
-        addresses = await resolved(host, port)
-        if self.guard is not None:
-            try:
-                for address in addresses:
-                    self.guard(address, port)
-            except AddressBlocked as refusal:
-                raise PublishFailed("blocked", str(refusal), retryable=False) from None
+        try:
+            addresses = await self.guard.addresses(host, port)
+        except AddressBlocked as refusal:
+            raise PublishFailed("blocked", str(refusal), retryable=False) from None
+        except OSError as error:
+            message = f"the name {host} was not found: {error.strerror}"
+            raise PublishFailed("dns", message) from error
         tls = None
         if url.scheme == "amqps":
             tls = await kwargs["ssl_context_provider"].get_context()
         return await first_open(addresses, host=host, port=port, tls=tls)
-
-
-async def resolved(host: str, port: int) -> list[str]:
-    """The IP addresses of `host`, at least one.
-
-    Raises:
-        PublishFailed: there are none.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise PublishFailed("dns", f"the name {host} was not found: {error.strerror}") from error
-    return [str(address[0]) for *_, address in found]
 
 
 async def first_open(

@@ -15,7 +15,7 @@ from aio_pika.exceptions import AMQPError
 
 from app.executors.amqp_connect import connected
 from app.executors.amqp_failures import PublishFailed
-from app.executors.base import Guard
+from app.executors.guard import Guard
 
 MOST_CONNECTIONS = 64
 """Beyond it the connection that was idle longest is closed; busy ones are bounded by the slots."""
@@ -109,7 +109,7 @@ class Dial:
 class Pool:
     """Every connection of one process. `close` it when no publish is under way."""
 
-    def __init__(self, *, guard: Guard | None) -> None:
+    def __init__(self, *, guard: Guard) -> None:
         self.guard = guard
         self.links: dict[str, Link] = {}
         """By URL; the one used last is last."""

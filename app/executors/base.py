@@ -1,6 +1,6 @@
-"""What every executor has in common: targets, the context of an attempt, the guard."""
+"""What every executor has in common: targets, the context of an attempt, options."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import ClassVar, Protocol, TypeVar
 from uuid import UUID
@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from app.core.outcome import Outcome, Report
 from app.core.secret import Masked
-from app.errors import AppError, FieldError
+from app.errors import FieldError
+from app.executors.guard import Guard
 
 LONGEST_ERROR = 500
 """Characters of a report's error."""
@@ -60,24 +61,12 @@ class Context(Struct, frozen=True, kw_only=True):
         }
 
 
-Guard = Callable[[str, int], None]
-"""(IP address, port): raises `AddressBlocked` where a target may not be.
-
-Asked for the very address that is about to be connected to, after name resolution, so that neither
-a literal nor a name that changes its mind gets around it.
-"""
-
-
-class AddressBlocked(AppError, OSError):
-    """A guard's refusal. An `OSError`, so that connecting code treats it as a failed connection."""
-
-
 class Options(Struct, frozen=True, kw_only=True):
     """What an operator decides for all executors."""
 
     connections_per_host: int = 0
     """At most so many HTTP connections to one scheme, host and port; 0: no limit but the slots."""
-    guard: Guard | None = None
+    guard: Guard
 
 
 TargetT_contra = TypeVar("TargetT_contra", bound=Target, contravariant=True)

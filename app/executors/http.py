@@ -15,6 +15,7 @@ from app.auth import AnyAuth, AuthFailed, Outgoing
 from app.core.headers import header_problems
 from app.core.outcome import Outcome, Report
 from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, without
+from app.core.urls import LONGEST_URL, url_problem
 from app.errors import FieldError
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
 from app.executors.body import BodyTarget
@@ -27,7 +28,6 @@ from app.executors.http_client import (
     user_agent,
 )
 from app.executors.http_rules import (
-    LONGEST_URL,
     MOST_REDIRECTS,
     BadRedirect,
     Request,
@@ -36,7 +36,6 @@ from app.executors.http_rules import (
     redirected,
     retry_after_seconds,
     status_line,
-    url_problem,
 )
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

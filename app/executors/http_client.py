@@ -1,6 +1,5 @@
 """The HTTP client that all `http` jobs share: no state between them, no sending unasked."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -8,7 +7,8 @@ from io import BytesIO
 
 import aiohttp
 
-from app.executors.base import AddressBlocked, Guard, Options
+from app.executors.base import Options
+from app.executors.guard import AddressBlocked, GuardedResolver, forget
 from app.executors.http_rules import Request
 
 LONGEST_RESPONSE = 16_384
@@ -44,7 +44,9 @@ def open_session(options: Options) -> aiohttp.ClientSession:
             limit=0,
             limit_per_host=options.connections_per_host,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
-            socket_factory=guarded(options.guard) if options.guard else None,
+            resolver=GuardedResolver(options.guard),
+            use_dns_cache=False,  # the guard tells its sockets what it resolved in the same task
+            socket_factory=options.guard.make_socket,
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
@@ -58,22 +60,12 @@ def open_session(options: Options) -> aiohttp.ClientSession:
     return session
 
 
-def guarded(guard: Guard) -> aiohttp.SocketFactoryType:
-    """Make sockets only for addresses that the guard lets pass."""
-
-    def make(address: aiohttp.AddrInfoType) -> socket.socket:
-        family, type_, protocol, _, (ip, port, *_) = address
-        guard(str(ip), int(port))
-        return socket.socket(family=family, type=type_, proto=protocol)
-
-    return make
-
-
 @asynccontextmanager
 async def sent(
     session: aiohttp.ClientSession, request: Request, *, verify_tls: bool
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """Send the request, once; the answer's head has arrived."""
+    forget()
     async with session.request(
         request.method,
         request.url,
@@ -87,14 +79,13 @@ async def sent(
 
 
 async def first_bytes(response: aiohttp.ClientResponse) -> bytes:
-    """Read what is kept of the body; a connection with more to come is closed."""
+    """Read what is kept of the body; a connection with more to come is closed upon leaving it."""
     kept = bytearray()
     while len(kept) <= LONGEST_RESPONSE:
         piece = await response.content.read(LONGEST_RESPONSE + 1 - len(kept))
         if not piece:
             return bytes(kept)
         kept += piece
-    response.close()
     return bytes(kept[:LONGEST_RESPONSE])
 
 

@@ -1,7 +1,7 @@
-"""The rules of HTTP targets: where they may be, which answers are good, where a redirect goes."""
+"""The rules of HTTP targets: which answers are good, where a redirect goes."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -9,47 +9,19 @@ from http import HTTPStatus
 from msgspec import Struct
 from yarl import URL
 
+from app.core.urls import url_problem
 from app.errors import AppError
 
-LONGEST_URL = 2048
 MOST_REDIRECTS = 5
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a target that asks for more is asked again after this."""
 
-URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
-LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 DELAY_SECONDS = re.compile(r"\s*(\d{1,9})\s*")
 
 HARMLESS = frozenset(
     {"accept", "accept-encoding", "content-type", "idempotency-key", "traceparent", "user-agent"}
 )
 """Headers that may follow a redirect to another origin, beside the `Tocsin-` ones."""
-
-
-def url_problem(url: str) -> str | None:
-    """Why a request cannot go to `url`, and what to write instead."""
-    return next(url_problems(url), None)
-
-
-def url_problems(url: str) -> Iterator[str]:
-    if not url.lower().startswith(("http://", "https://")):
-        yield "must start with http:// or https://"
-    if not URL_TEXT.fullmatch(url):
-        yield "may have only the characters of RFC 3986: percent-encode all others (IDN as xn--)"
-    if "#" in url:
-        yield "has a fragment, which is never sent: remove it"
-    try:
-        parsed = URL(url, encoded=True)
-        host, port = parsed.raw_host or "", parsed.port
-    except ValueError as error:
-        yield f"is no URL: {error}"
-        return
-    if parsed.raw_user is not None or parsed.raw_password is not None:
-        yield 'may hold no user and password: use auth {"type": "basic", ...}'
-    if not host or port == 0:
-        yield "needs a host, and a port from 1 to 65535 where one is given"
-    if ":" not in host and not all(map(LABEL.fullmatch, host.removesuffix(".").split("."))):
-        yield f"has an impossible host name: {host}"
 
 
 def matches(status: int, rules: Iterable[int | str]) -> bool:

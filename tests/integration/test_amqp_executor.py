@@ -1,6 +1,7 @@
 """The amqp executor against a real RabbitMQ."""
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,10 +15,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from app.core.outcome import Outcome, Report
-from app.executors import Executors, amqp_pool, decode_target
+from app.executors import Executors, amqp_connect, amqp_pool, decode_target
 from app.executors.amqp import AmqpExecutor
-from app.executors.base import AddressBlocked
-from tests.support.attempts import JOB, RUN, TRACE, attempt
+from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
 from tests.support.rabbit import Broker
 from tests.support.sink import Sink
 
@@ -29,7 +29,7 @@ Publish = Callable[..., Awaitable[Report]]
 
 @pytest.fixture
 async def executors() -> AsyncIterator[Executors]:
-    async with Executors() as executors:
+    async with Executors(egress=NEARBY) as executors:
         yield executors
 
 
@@ -262,6 +262,8 @@ async def test_a_broker_that_is_not_there_is_a_failure(publish: Publish, url: st
     assert report.outcome is Outcome.FAILED
     assert report.reason == reason
     assert report.retryable
+    gc.collect()
+    assert asyncio.all_tasks() == {asyncio.current_task()}  # nothing goes on behind our back
 
 
 async def test_a_server_without_tls_is_not_talked_to(publish: Publish, amqp_url: str):
@@ -292,25 +294,6 @@ async def test_one_failure_to_connect_speaks_for_all_who_wait(publish: Publish, 
 
     assert {report.reason for report in reports} == {"closed"}
     assert len(sink.wires) == 1
-
-
-async def test_a_guard_is_asked_before_anything_is_sent(sink: Sink):
-    asked = []
-
-    def refuse(address: str, port: int) -> None:
-        asked.append((address, port))
-        raise AddressBlocked("the address is not allowed")
-
-    async with Executors(guard=refuse) as executors:
-        url = f"amqp://localhost:{sink.port}/"
-        target = decode_target("amqp", {"url": url, "routing_key": "x"})
-        report = await executors.execute("amqp", target, attempt())
-
-    assert report.reason == "blocked"
-    assert report.error == "the address is not allowed"
-    assert not report.retryable
-    assert asked[0][1] == sink.port
-    assert not sink.wires
 
 
 async def test_connections_and_channels_are_used_again(
@@ -429,6 +412,22 @@ async def test_a_broker_that_goes_away_during_a_publish_is_a_failure(
         await asyncio.sleep(SHORT_SECONDS)  # the message is on its way, the answer is held up
 
     report = await publishing
+
+    assert report.outcome is Outcome.FAILED
+    assert report.reason == "closed"
+    assert report.retryable
+
+
+async def test_a_broker_that_falls_silent_is_given_up_before_the_timeout(
+    publish: Publish, amqp_url: str, queue: AbstractQueue, monkeypatch: pytest.MonkeyPatch
+):
+    """The client ends whoever waits on it with a CancelledError that nobody asked for."""
+    monkeypatch.setattr(amqp_connect, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr("aiormq.Connection.HEARTBEAT_GRACE_MULTIPLIER", 0.5)
+    async with relay(amqp_url) as (url, frozen):
+        await publish(url=url, routing_key=queue.name)
+        frozen.set()
+        report = await publish(url=url, routing_key=queue.name)
 
     assert report.outcome is Outcome.FAILED
     assert report.reason == "closed"

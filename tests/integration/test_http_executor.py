@@ -11,7 +11,7 @@ from app.auth.base import Auth, AuthFailed, Outgoing
 from app.core.outcome import Outcome, Report
 from app.executors import Executors, decode_target
 from app.executors.http import HttpTarget
-from tests.support.attempts import JOB, RUN, TRACE, attempt
+from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
 from tests.support.sink import Sink, reply
 
 Send = Callable[..., Awaitable[Report]]
@@ -19,7 +19,7 @@ Send = Callable[..., Awaitable[Report]]
 
 @pytest.fixture
 async def executors() -> AsyncIterator[Executors]:
-    async with Executors() as executors:
+    async with Executors(egress=NEARBY) as executors:
         yield executors
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from app.core.outcome import Outcome, Report
 from app.executors import Executors, decode_target
-from app.executors.base import AddressBlocked
 from app.executors.http_client import LONGEST_RESPONSE
-from tests.support.attempts import attempt
+from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import (
     DRIP_SECONDS,
     Behaviour,
@@ -39,7 +38,7 @@ Send = Callable[..., Awaitable[Report]]
 
 @pytest.fixture
 async def executors() -> AsyncIterator[Executors]:
-    async with Executors() as executors:
+    async with Executors(egress=NEARBY) as executors:
         yield executors
 
 
@@ -184,7 +183,7 @@ async def test_a_compressed_bomb_is_not_unpacked(send: Send, sink: Sink):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert report.outcome is Outcome.SUCCEEDED
-    assert len(report.response or "") <= LONGEST_RESPONSE
+    assert (report.response or "").startswith("\x1f")  # as it came
     assert peak < BOMB_BYTES / 10
 
 
@@ -212,8 +211,8 @@ async def test_an_answer_that_repeats_our_secrets_is_kept_without_them(send: Sen
 async def test_a_cookie_of_one_job_is_not_sent_with_another(send: Send, sink: Sink):
     sink.on("/login", reply(200, headers={"Set-Cookie": "session=stolen; Path=/"}))
 
-    await send(url=sink.url("/login"))
-    await send(url=sink.url("/other"))
+    await send(url=sink.url("/login", host="localhost"))  # cookie jars take none from an address
+    await send(url=sink.url("/other", host="localhost"))
 
     assert "cookie" not in sink.requests[1].headers
 
@@ -280,48 +279,9 @@ async def test_a_host_that_is_not_there_is_named_without_the_path(
     assert report.retryable
 
 
-async def test_a_guard_sees_every_address_before_it_is_connected_to(sink: Sink):
-    asked = []
-
-    def refuse_second(address: str, port: int) -> None:
-        asked.append((address, port))
-        if address != "127.0.0.1":
-            raise AddressBlocked("the address is not allowed")
-
-    async def send(url: str) -> Report:
-        target = decode_target("http", {"url": url, "follow_redirects": True})
-        return await executors.execute("http", target, attempt())
-
-    sink.on("/jump", reply(302, headers={"Location": sink.url("/", host="127.0.0.2")}))
-    async with Executors(guard=refuse_second) as executors:
-        allowed = await send(sink.url())
-        literal = await send(sink.url(host="127.0.0.2"))
-        jumped = await send(sink.url("/jump"))
-
-    assert allowed.outcome is Outcome.SUCCEEDED
-    for report in (literal, jumped):
-        assert report.reason == "blocked"
-        assert report.error == "the address is not allowed"
-        assert not report.retryable
-    assert [request.path for request in sink.requests] == ["/", "/jump"]
-    assert asked == [("127.0.0.1", sink.port), ("127.0.0.2", sink.port), ("127.0.0.2", sink.port)]
-
-
-async def test_a_guard_sees_what_a_name_resolves_to(sink: Sink):
-    def refuse(address: str, port: int) -> None:
-        raise AddressBlocked("the address is not allowed")
-
-    async with Executors(guard=refuse) as executors:
-        target = decode_target("http", {"url": f"http://localhost:{sink.port}/"})
-        report = await executors.execute("http", target, attempt())
-
-    assert report.reason == "blocked"
-    assert not sink.wires
-
-
 async def test_connections_to_one_host_can_be_limited(sink: Sink):
     sink.on("/x", late(0.05, reply(200)))
-    async with Executors(connections_per_host=2) as executors:
+    async with Executors(egress=NEARBY, connections_per_host=2) as executors:
         target = decode_target("http", {"url": sink.url("/x")})
 
         reports = await asyncio.gather(

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from app.core.egress import EVERY_PORT, Egress
 from app.executors.base import Context
 
 JOB = UUID("0193ab7e-0000-7000-8000-000000000001")
 RUN = "2026-11-24T03:00:00Z"
+NEARBY = Egress(allow_private=True, ports=EVERY_PORT)
+"""What receivers on loopback need."""
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 

@@ -1,0 +1,55 @@
+"""Which web addresses can be called: one reading only, whatever reads them."""
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from yarl import URL
+
+LONGEST_URL = 2048
+
+URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
+LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+"""A last label that makes browsers and libc take the host for an IPv4 address."""
+
+
+def url_problem(url: str) -> str | None:
+    """Why a request cannot go to `url`, and what to write instead."""
+    return next(url_problems(url), None)
+
+
+def url_problems(url: str) -> Iterator[str]:
+    if not url.lower().startswith(("http://", "https://")):
+        yield "must start with http:// or https://"
+    if not URL_TEXT.fullmatch(url):
+        yield "may have only the characters of RFC 3986: percent-encode all others (IDN as xn--)"
+    if "#" in url:
+        yield "has a fragment, which is never sent: remove it"
+    try:
+        parsed = URL(url, encoded=True)
+        host, port = parsed.raw_host or "", parsed.port
+    except ValueError as error:
+        yield f"is no URL: {error}"
+        return
+    if parsed.raw_user is not None or parsed.raw_password is not None:
+        yield 'may hold no user and password: use auth {"type": "basic", ...}'
+    if not host or port == 0:
+        yield "needs a host, and a port from 1 to 65535 where one is given"
+    if ":" not in host:
+        yield from name_problems(host)
+
+
+def name_problems(host: str) -> Iterator[str]:
+    labels = host.removesuffix(".").split(".")
+    if not all(map(LABEL.fullmatch, labels)):
+        yield f"has an impossible host name: {host}"
+    elif NUMBER.fullmatch(labels[-1]) and not is_address(host):
+        yield "has an address that programs read in different ways: write four decimal numbers"
+
+
+def is_address(host: str) -> bool:
+    try:
+        return str(IPv4Address(host)) == host
+    except ValueError:
+        return False

@@ -1,0 +1,102 @@
+"""The outgoing guard: nothing connects but to addresses that were judged here.
+
+A name is resolved here, once for each connection, and every address it has is judged; what is then
+connected to is one of those addresses, never the name. So neither a literal nor a redirect nor a
+name that changes its mind between the check and the use of it gets around the rules.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+
+from aiohttp import AddrInfoType
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from app.core.egress import Egress
+from app.errors import AppError
+
+Lookup = Callable[[str, int], Awaitable[list[str]]]
+"""(host, port) → its IP addresses; raises OSError where there are none."""
+
+judged: ContextVar[frozenset[tuple[str, int]]] = ContextVar("judged", default=frozenset())
+"""(address, port) of the name that the request of this task has resolved, all of them allowed.
+
+Where a socket is made the name is not known any more, and what an allowed name opens is open to
+that name only. So each request starts with `forget`.
+"""
+
+
+def forget() -> None:
+    """Let the next request of this task have nothing from the one before."""
+    judged.set(frozenset())
+
+
+class AddressBlocked(AppError, OSError):
+    """A target may not be there. An `OSError`, so that clients take it for a failed connection."""
+
+
+async def lookup(host: str, port: int) -> list[str]:
+    """Ask the system's resolver, which knows `/etc/hosts` and all ways to write an address."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, "it is no name") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Guard:
+    """Resolves names and judges addresses; shared by all executors of a process."""
+
+    def __init__(self, egress: Egress, *, lookup: Lookup = lookup) -> None:
+        self.egress = egress
+        self.lookup = lookup
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Every address of `host`, which may be an address itself; to be connected to as they are.
+
+        Raises:
+            AddressBlocked: one of them is not allowed. The others are not tried: which of them
+                answers would be for the owner of the name to decide.
+            OSError: the name was not found.
+        """
+        if refusal := self.egress.host_verdict(host):
+            raise AddressBlocked(refusal)
+        found = await self.lookup(host, port)
+        for address in found:
+            named = None if address == host else host
+            if refusal := self.egress.verdict(address, port=port, host=named):
+                raise AddressBlocked(refusal)
+        judged.set(frozenset((address, port) for address in found))
+        return found
+
+    def make_socket(self, info: AddrInfoType) -> socket.socket:
+        """Make a socket, for one address and no other; it is not connected yet.
+
+        Raises:
+            AddressBlocked: the address is not allowed.
+        """
+        family, type_, protocol, _, (address, port, *_) = info
+        here = str(address), int(port)
+        if here not in judged.get() and (refusal := self.egress.verdict(here[0], port=here[1])):
+            raise AddressBlocked(refusal)
+        return socket.socket(family=family, type=type_, proto=protocol)
+
+
+class GuardedResolver(AbstractResolver):
+    """aiohttp's way to ask for the addresses of a name; it does not ask about literal ones."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in await self.guard.addresses(host, port)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
