@@ -1,7 +1,8 @@
 """What the fault tests share: processes, proxies, the ledger, and the table at the end."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,27 +46,89 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         Path(path).write_text(text + "\n", "utf-8")
 
 
-@pytest.fixture
-async def processes(database_url: str) -> AsyncIterator[Processes]:
-    """Start processes on the test's database, with short leases."""
-    async with Processes(database_url=database_url, **SETTINGS).running() as processes:
-        yield processes
+class Case:
+    """One test's cluster: processes, what they call, and the evidence of both."""
+
+    def __init__(  # noqa: PLR0913 - the parts of a test, put together in one place
+        self,
+        *,
+        name: str,
+        database_url: str,
+        connection: asyncpg.Connection,
+        processes: Processes,
+        proxy: Proxy,
+        sink: Sink,
+    ) -> None:
+        self.name = name
+        self.database_url = database_url
+        """Not through the proxy."""
+        self.connection = connection
+        self.processes = processes
+        self.proxy = proxy
+        self.sink = sink
+        self.ledger = Ledger()
+        sink.on("/work", self.ledger.receiver(0.1))
+        self.load = Load(self.ledger, database_url=database_url, target_url=sink.url("/work"))
+
+    async def verdict(self, *, within: float = 20.0) -> Findings:
+        """Wait until all that was promised is delivered, check everything, add to the table."""
+        await self.ledger.until_delivered(self.ledger.runs, within=within)
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await settled(connection)
+            findings = await check(connection, self.ledger)
+        finally:
+            await connection.close()
+        row = Row(
+            case=self.name.removeprefix("test_").replace("_", " "),
+            faults=len(self.ledger.faults),
+            findings=findings,
+            recoveries=self.ledger.recoveries(),
+        )
+        ROWS.append(row)
+        findings.assert_clean()
+        return findings
 
 
-@pytest.fixture
-async def postgres_proxy(database_url: str) -> AsyncIterator[Proxy]:
-    """Stand between processes and Postgres."""
+@asynccontextmanager
+async def standing(
+    request: pytest.FixtureRequest, database_url: str, sink: Sink, *, through_proxy: bool
+) -> AsyncIterator[Case]:
     address = urlsplit(database_url)
-    async with Proxy(str(address.hostname), address.port or 5432).listening() as proxy:
-        yield proxy
+    proxy = Proxy(str(address.hostname), address.port or 5432)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(proxy.listening())
+        url = through(proxy, database_url) if through_proxy else database_url
+        processes = Processes(database_url=url, **SETTINGS)
+        await stack.enter_async_context(processes.running())
+        connection = await asyncpg.connect(database_url)
+        stack.callback(connection.terminate)  # its server may be gone
+        yield Case(
+            name=request.node.name,
+            database_url=database_url,
+            connection=connection,
+            processes=processes,
+            proxy=proxy,
+            sink=sink,
+        )
 
 
 @pytest.fixture
-async def proxied(database_url: str, postgres_proxy: Proxy) -> AsyncIterator[Processes]:
-    """Start processes whose every connection to Postgres goes through the proxy."""
-    url = through(postgres_proxy, database_url)
-    async with Processes(database_url=url, **SETTINGS).running() as processes:
-        yield processes
+async def case(
+    request: pytest.FixtureRequest, database_url: str, sink: Sink
+) -> AsyncIterator[Case]:
+    """A cluster whose processes speak to Postgres directly."""
+    async with standing(request, database_url, sink, through_proxy=False) as case:
+        yield case
+
+
+@pytest.fixture
+async def proxied(
+    request: pytest.FixtureRequest, database_url: str, sink: Sink
+) -> AsyncIterator[Case]:
+    """A cluster whose processes speak to Postgres through the proxy."""
+    async with standing(request, database_url, sink, through_proxy=True) as case:
+        yield case
 
 
 def through(proxy: Proxy, url: str) -> str:
@@ -74,45 +137,6 @@ def through(proxy: Proxy, url: str) -> str:
     credentials, _, _ = address.netloc.rpartition("@")
     at = f"{credentials}@" if credentials else ""
     return address._replace(netloc=f"{at}127.0.0.1:{proxy.port}").geturl()
-
-
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger()
-
-
-@pytest.fixture
-def load(ledger: Ledger, sink: Sink, database_url: str) -> Iterator[Load]:
-    """Insert jobs for a receiver that notes each delivery and takes a tenth of a second."""
-    sink.on("/work", ledger.receiver(0.1))
-    return Load(ledger, database_url=database_url, target_url=sink.url("/work"))
-
-
-Verdict = Callable[..., Awaitable[Findings]]
-
-
-@pytest.fixture
-def verdict(
-    request: pytest.FixtureRequest, ledger: Ledger, connection: asyncpg.Connection
-) -> Verdict:
-    """Wait until all that was promised is delivered, check everything, put it into the table."""
-
-    async def judge(*, within: float = 20.0) -> Findings:
-        await ledger.until_delivered(ledger.runs, within=within)
-        await settled(connection)
-        findings = await check(connection, ledger)
-        ROWS.append(
-            Row(
-                case=request.node.name.removeprefix("test_").replace("_", " "),
-                faults=len(ledger.faults),
-                findings=findings,
-                recoveries=ledger.recoveries(),
-            )
-        )
-        findings.assert_clean()
-        return findings
-
-    return judge
 
 
 async def settled(connection: asyncpg.Connection) -> None:

@@ -4,230 +4,200 @@ import asyncio
 import signal
 import time
 
-import asyncpg
-
-from tests.faults.conftest import LEASE_SECONDS, Verdict
+from tests.faults.conftest import LEASE_SECONDS, Case
 from tests.support.builders import execution_rows, insert_job, job_row
-from tests.support.cluster import Processes
-from tests.support.ledger import Ledger, Load
-from tests.support.sink import Sink
 from tests.support.waiting import until
 
 ROUNDS = 4
 
 
-async def test_an_instance_is_killed_again_and_again(
-    processes: Processes,
-    load: Load,
-    ledger: Ledger,
-    connection: asyncpg.Connection,
-    verdict: Verdict,
-) -> None:
-    victim = await processes.instance()
-    await processes.instance()
-    await load.crons(connection, 5)
-    async with load.running(per_second=20):
+async def test_an_instance_is_killed_again_and_again(case: Case) -> None:
+    victim = await case.processes.instance()
+    await case.processes.instance()
+    await case.load.crons(case.connection, 5)
+    async with case.load.running(per_second=20):
         for _ in range(ROUNDS):
             await asyncio.sleep(1.0)
-            with ledger.fault("kill -9 of an instance"):
+            with case.ledger.fault("kill -9 of an instance"):
                 await victim.kill()
-            victim = await processes.instance()
+            victim = await case.processes.instance()
 
-    findings = await verdict()
+    findings = await case.verdict()
 
     assert findings.promised > 100
 
 
 async def test_what_a_killed_instance_was_executing_is_taken_over_when_its_lease_ends(
-    processes: Processes, sink: Sink, ledger: Ledger, connection: asyncpg.Connection
+    case: Case,
 ) -> None:
-    victim = await processes.instance()
-    sink.on("/long", ledger.receiver(30.0), ledger.receiver())
-    job_id = await insert_job(connection, target={"url": sink.url("/long")})
-    await sink.arrived(1)
+    victim = await case.processes.instance()
+    case.sink.on("/long", case.ledger.receiver(30.0), case.ledger.receiver())
+    job_id = await insert_job(case.connection, target={"url": case.sink.url("/long")})
+    await case.sink.arrived(1)
 
-    other = await processes.instance()
+    other = await case.processes.instance()
     killed_at = time.monotonic()
     await victim.kill()
     await other.says("settled", outcome="succeeded")
 
-    again = ledger.deliveries[1]
+    again = case.ledger.deliveries[1]
     assert again.arrived - killed_at < LEASE_SECONDS + 1.0
-    assert (again.attempt, again.key) == (2, ledger.deliveries[0].key)
-    rows = await execution_rows(connection, job_id)
+    assert (again.attempt, again.key) == (2, case.ledger.deliveries[0].key)
+    rows = await execution_rows(case.connection, job_id)
     assert [row["outcome"] for row in rows] == ["lost", "succeeded"]
-    assert rows[0]["id"] == ledger.deliveries[0].execution_id
+    assert rows[0]["id"] == case.ledger.deliveries[0].execution_id
 
 
-async def test_all_instances_are_killed_and_nothing_is_forgotten(
-    processes: Processes,
-    load: Load,
-    ledger: Ledger,
-    connection: asyncpg.Connection,
-    verdict: Verdict,
-) -> None:
-    first, second = await processes.instance(), await processes.instance()
-    await load.crons(connection, 5)
-    async with load.running(per_second=20):
+async def test_all_instances_are_killed_and_nothing_is_forgotten(case: Case) -> None:
+    first, second = await case.processes.instance(), await case.processes.instance()
+    await case.load.crons(case.connection, 5)
+    async with case.load.running(per_second=20):
         await asyncio.sleep(1.5)
-        with ledger.fault("kill -9 of all instances"):
+        with case.ledger.fault("kill -9 of all instances"):
             await asyncio.gather(first.kill(), second.kill())
             await asyncio.sleep(2.0)
-        await processes.instance()
+        await case.processes.instance()
 
-    await verdict()
+    await case.verdict()
 
 
-async def test_a_frozen_holder_can_neither_settle_nor_extend_nor_overwrite(
-    processes: Processes,
-    sink: Sink,
-    ledger: Ledger,
-    connection: asyncpg.Connection,
-    verdict: Verdict,
-) -> None:
-    frozen = await processes.instance()
-    sink.on("/slow", ledger.receiver(1.0), ledger.receiver(LEASE_SECONDS * 2), ledger.receiver())
-    job_id = await insert_job(
-        connection, target={"url": sink.url("/slow")}, every_seconds=3600, next_run=None
+async def test_a_frozen_holder_can_neither_settle_nor_extend_nor_overwrite(case: Case) -> None:
+    frozen = await case.processes.instance()
+    case.sink.on(
+        "/slow",
+        case.ledger.receiver(1.0),
+        case.ledger.receiver(LEASE_SECONDS * 2),
+        case.ledger.receiver(),
     )
-    await connection.execute("select tocsin.run_now($1)", job_id)
-    await sink.arrived(1)
+    job_id = await insert_job(
+        case.connection, target={"url": case.sink.url("/slow")}, every_seconds=3600, next_run=None
+    )
+    await case.connection.execute("select tocsin.run_now($1)", job_id)
+    await case.sink.arrived(1)
 
     frozen.freeze()
-    other = await processes.instance()
-    await sink.arrived(2)  # the other instance has taken over and is at it
+    other = await case.processes.instance()
+    await case.sink.arrived(2)  # the other instance has taken over and is at it
     frozen.thaw()
     await frozen.says("lease_lost")
-    while_at_it = await job_row(connection, job_id)
+    while_at_it = await job_row(case.connection, job_id)
     await other.says("settled", outcome="succeeded")
 
     assert while_at_it["state"] == "executing"
-    assert while_at_it["locked_by"] != (await execution_rows(connection, job_id))[0]["instance"]
-    rows = await execution_rows(connection, job_id)
+    assert (
+        while_at_it["locked_by"] != (await execution_rows(case.connection, job_id))[0]["instance"]
+    )
+    rows = await execution_rows(case.connection, job_id)
     assert [row["outcome"] for row in rows] == ["lost", "succeeded"]
     assert frozen.said("settled") == []
-    assert (await job_row(connection, job_id))["runs"] == 1
-    findings = await verdict()
+    assert (await job_row(case.connection, job_id))["runs"] == 1
+    findings = await case.verdict()
     assert findings.explained == 1
 
 
 async def test_an_instance_that_freezes_again_and_again_explains_every_duplicate(
-    processes: Processes,
-    load: Load,
-    ledger: Ledger,
-    connection: asyncpg.Connection,
-    verdict: Verdict,
+    case: Case,
 ) -> None:
-    frozen = await processes.instance()
-    await processes.instance()
-    await load.crons(connection, 5)
-    async with load.running(per_second=20):
+    frozen = await case.processes.instance()
+    await case.processes.instance()
+    await case.load.crons(case.connection, 5)
+    async with case.load.running(per_second=20):
         for _ in range(2):
             await asyncio.sleep(0.7)
-            with ledger.fault("SIGSTOP for longer than a lease"):
+            with case.ledger.fault("SIGSTOP for longer than a lease"):
                 frozen.freeze()
                 await asyncio.sleep(LEASE_SECONDS + 1.0)
                 frozen.thaw()
 
-    await verdict()
+    await case.verdict()
 
 
-async def test_a_rolling_deploy_hands_everything_over(
-    processes: Processes,
-    load: Load,
-    ledger: Ledger,
-    connection: asyncpg.Connection,
-    verdict: Verdict,
-) -> None:
-    running = [await processes.instance(), await processes.instance()]
-    await load.crons(connection, 5)
+async def test_a_rolling_deploy_hands_everything_over(case: Case) -> None:
+    running = [await case.processes.instance(), await case.processes.instance()]
+    await case.load.crons(case.connection, 5)
     codes = []
-    async with load.running(per_second=20):
+    async with case.load.running(per_second=20):
         for _ in range(3):
-            with ledger.fault("SIGTERM of an instance"):
+            with case.ledger.fault("SIGTERM of an instance"):
                 codes.append(await running.pop(0).terminate())
-            running.append(await processes.instance())
+            running.append(await case.processes.instance())
 
-    findings = await verdict()
+    findings = await case.verdict()
 
     assert codes == [0, 0, 0]
     assert (findings.explained, findings.recorded) == (0, 0)
-    assert max(ledger.recoveries()) < 1.0
+    assert max(case.ledger.recoveries()) < 1.0
 
 
-async def test_what_a_stopped_instance_gives_back_starts_elsewhere_at_once(
-    processes: Processes, sink: Sink, ledger: Ledger, connection: asyncpg.Connection
-) -> None:
-    await connection.execute("alter table tocsin.jobs disable trigger jobs_900_ring_update")
-    stopped = await processes.instance(grace_seconds=0.5)
-    sink.on("/long", ledger.receiver(30.0), ledger.receiver())
-    job_id = await insert_job(connection, target={"url": sink.url("/long")})
-    await sink.arrived(1)
-    other = await processes.instance(longest_sleep_seconds=30, lease_seconds=60)
-    await connection.execute(
+async def test_what_a_stopped_instance_gives_back_starts_elsewhere_at_once(case: Case) -> None:
+    await case.connection.execute("alter table tocsin.jobs disable trigger jobs_900_ring_update")
+    stopped = await case.processes.instance(grace_seconds=0.5)
+    case.sink.on("/long", case.ledger.receiver(30.0), case.ledger.receiver())
+    job_id = await insert_job(case.connection, target={"url": case.sink.url("/long")})
+    await case.sink.arrived(1)
+    other = await case.processes.instance(longest_sleep_seconds=30, lease_seconds=60)
+    await case.connection.execute(
         "update tocsin.jobs set locked_until = now() + interval '60 s' where id = $1", job_id
     )
 
     code = await stopped.terminate()
     await other.says("settled", outcome="succeeded")
 
-    first, again = ledger.deliveries
+    first, again = case.ledger.deliveries
     assert code == 0
     assert first.ended is not None
     assert again.arrived - first.ended < 1.0
-    rows = await execution_rows(connection, job_id)
+    rows = await execution_rows(case.connection, job_id)
     assert [(row["outcome"], row["reason"]) for row in rows] == [
         ("cancelled", "drain"),
         ("succeeded", None),
     ]
 
 
-async def test_a_second_sigterm_cuts_the_grace_short(
-    processes: Processes, sink: Sink, ledger: Ledger, connection: asyncpg.Connection
-) -> None:
-    stopped = await processes.instance(grace_seconds=60)
-    sink.on("/long", ledger.receiver(30.0))
-    job_id = await insert_job(connection, target={"url": sink.url("/long")})
-    await sink.arrived(1)
+async def test_a_second_sigterm_cuts_the_grace_short(case: Case) -> None:
+    stopped = await case.processes.instance(grace_seconds=60)
+    case.sink.on("/long", case.ledger.receiver(30.0))
+    job_id = await insert_job(case.connection, target={"url": case.sink.url("/long")})
+    await case.sink.arrived(1)
 
     stopped.send(signal.SIGTERM)
     await stopped.says("draining")
     stopped.send(signal.SIGTERM)
 
     assert await stopped.ended(within=5.0) == 0
-    assert (await job_row(connection, job_id))["state"] == "retrying"
-    [row] = await execution_rows(connection, job_id)
+    assert (await job_row(case.connection, job_id))["state"] == "retrying"
+    [row] = await execution_rows(case.connection, job_id)
     assert (row["outcome"], row["reason"]) == ("cancelled", "drain")
 
 
 async def test_a_run_is_started_by_whoever_is_there_when_the_last_instance_died_before_it(
-    processes: Processes, sink: Sink, ledger: Ledger, connection: asyncpg.Connection
+    case: Case,
 ) -> None:
-    sink.on("/due", ledger.receiver())
-    only = await processes.instance()
-    run_at = await connection.fetchval("select clock_timestamp() + interval '1 s'")
-    await insert_job(connection, target={"url": sink.url("/due")}, run_at=run_at)
+    case.sink.on("/due", case.ledger.receiver())
+    only = await case.processes.instance()
+    run_at = await case.connection.fetchval("select clock_timestamp() + interval '1 s'")
+    await insert_job(case.connection, target={"url": case.sink.url("/due")}, run_at=run_at)
     await only.kill()
-    await until(lambda: connection.fetchval("select clock_timestamp() > $1", run_at), "it is due")
+    await until(
+        lambda: case.connection.fetchval("select clock_timestamp() > $1", run_at), "it is due"
+    )
 
-    later = await processes.instance()
+    later = await case.processes.instance()
     await later.says("settled", outcome="succeeded")
 
-    assert len(ledger.deliveries) == 1
+    assert len(case.ledger.deliveries) == 1
 
 
-async def test_a_restarted_process_of_the_same_host_is_another_instance(
-    processes: Processes, sink: Sink, ledger: Ledger, connection: asyncpg.Connection
-) -> None:
-    sink.on("/long", ledger.receiver(30.0), ledger.receiver())
-    first = await processes.instance()
-    job_id = await insert_job(connection, target={"url": sink.url("/long")})
-    await sink.arrived(1)
-    holder = (await job_row(connection, job_id))["locked_by"]
+async def test_a_restarted_process_of_the_same_host_is_another_instance(case: Case) -> None:
+    case.sink.on("/long", case.ledger.receiver(30.0), case.ledger.receiver())
+    first = await case.processes.instance()
+    job_id = await insert_job(case.connection, target={"url": case.sink.url("/long")})
+    await case.sink.arrived(1)
+    holder = (await job_row(case.connection, job_id))["locked_by"]
 
-    second = await processes.restarted(first)
+    second = await case.processes.restarted(first)
     await second.says("settled", outcome="succeeded")
 
     assert second.said("connected")[0]["instance"] != holder
-    rows = await execution_rows(connection, job_id)
+    rows = await execution_rows(case.connection, job_id)
     assert [row["outcome"] for row in rows] == ["lost", "succeeded"]

@@ -3,6 +3,7 @@
 It shares no code with what it checks: occurrences come from croniter, identities from the rows.
 """
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -178,7 +179,8 @@ class Row(Struct, frozen=True, kw_only=True):
     recoveries: list[float]
 
     def cells(self) -> list[str]:
-        found, seconds = self.findings, self.recoveries
+        found = self.findings
+        seconds = [one for one in self.recoveries if math.isfinite(one)]  # else nothing was due
         return [
             self.case,
             str(self.faults),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -154,6 +155,21 @@ def kill_postgres(cluster: Cluster) -> None:
     """Kill the whole server at once (SIGKILL), as the kernel's out-of-memory killer may."""
     postmaster = int((cluster.data / "postmaster.pid").read_text("utf-8").splitlines()[0])
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text("ascii").split()
-    for pid in [postmaster, *map(int, children)]:
+    pids = [postmaster, *map(int, children)]
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + STOP_SECONDS
+    while any(lives(pid) for pid in pids):
+        assert time.monotonic() < until, "killed processes of Postgres live on"
+        time.sleep(0.01)
+    # To the next postmaster a zombie that nobody has reaped yet looks alive.
+    (cluster.data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def lives(pid: int) -> bool:
+    """Whether it still holds anything: a zombie does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text("ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -159,6 +159,8 @@ class Load:
                     connection = await asyncpg.connect(self.database_url, timeout=5)
                 await self.one_off(connection, ahead_seconds=ahead_seconds)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                if connection is not None:
+                    connection.terminate()
                 connection = None  # not committed as far as we know: not promised
             await asyncio.sleep(1 / per_second)
         if connection is not None and not connection.is_closed():
