@@ -1,0 +1,24 @@
+FROM python:3.13-slim AS build
+WORKDIR /src
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+
+# Only what matches its hash gets into /wheels, and all that follows is installed from there.
+COPY constraints.txt ./
+RUN pip wheel --require-hashes --requirement constraints.txt --wheel-dir /wheels
+RUN pip install --no-index --find-links /wheels hatchling
+
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+COPY db db
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && python -m venv /opt/tocsin \
+    && /opt/tocsin/bin/pip install --no-index --find-links /wheels tocsin
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tocsin
+COPY --from=build /opt/tocsin /opt/tocsin
+ENV PATH=/opt/tocsin/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001
+EXPOSE 8080
+ENTRYPOINT ["tocsin"]
+CMD ["api", "--host", "0.0.0.0"]

@@ -1,0 +1,222 @@
+"""What has to hold of the files of this repository as such."""
+
+import ast
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+HIDDEN_BUT_OURS = {".ci", ".dockerignore", ".gitignore", ".pre-commit-config.yaml"}
+MADE_BY_TOOLS = {"__pycache__", "build", "dist", "htmlcov"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+CONSTRAINTS = (ROOT / "constraints.txt").read_text("utf-8")
+LONGEST_FILE = 300
+
+
+def files(directory: Path) -> Iterator[Path]:
+    """List what people wrote."""
+    for entry in sorted(directory.iterdir()):
+        hidden = entry.name.startswith(".") and entry.name not in HIDDEN_BUT_OURS
+        if hidden or entry.name in MADE_BY_TOOLS:
+            continue
+        if entry.is_dir():
+            yield from files(entry)
+        elif entry.suffix not in {".png", ".ico"}:
+            yield entry
+
+
+FILES = {str(file.relative_to(ROOT)): file for file in files(ROOT)}
+TEXTS = {name: file.read_text("utf-8") for name, file in FILES.items()}
+MODULES = {name: file for name, file in FILES.items() if file.suffix == ".py"}
+PAGES = {name: file for name, file in FILES.items() if file.suffix == ".md"}
+DECISIONS = {name: file for name, file in PAGES.items() if name.startswith("docs/adr/")}
+
+
+def declared(requirements: list[str]) -> dict[str, SpecifierSet]:
+    parsed = [Requirement(requirement) for requirement in requirements]
+    return {canonicalize_name(one.name): one.specifier for one in parsed}
+
+
+RUNTIME = declared(PROJECT["project"]["dependencies"])
+OPTIONAL = declared(PROJECT["project"]["optional-dependencies"]["embedded"])
+GROUPS = PROJECT["dependency-groups"]
+TOOLS = declared([one for group in GROUPS.values() for one in group if isinstance(one, str)])
+PINNED = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", CONSTRAINTS, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        pytest.param(r"py[p]i\.|pythonhoste[d]\.|(registry|yarnpkg)\.\w+\.", id="package registry"),
+        pytest.param(
+            r"(?<![\w.])(/home/\w|/Users/\w|/root/\w|/tmp/\w/)", id="somebody's directory"
+        ),
+        pytest.param(r"\b(TOD[O]|FIXM[E]|XX[X])\b", id="unfinished"),
+        pytest.param(r"^(<{7}|>{7}) ", id="unmerged"),
+    ],
+)
+def test_no_file_has_what_belongs_elsewhere(forbidden: str) -> None:
+    found = [
+        (name, match[0])
+        for name, text in TEXTS.items()
+        for match in re.finditer(forbidden, text, re.MULTILINE)
+    ]
+
+    assert found == []
+
+
+def test_every_file_ends_with_one_end_of_line() -> None:
+    unfinished = [
+        name for name, text in TEXTS.items() if text and not re.search(r"[^\n]\n\Z", text[-2:])
+    ]
+
+    assert unfinished == []
+
+
+def test_no_module_has_so_many_lines_that_it_has_two_subjects() -> None:
+    long = [
+        name
+        for name, file in MODULES.items()
+        if name.startswith("app/") and len(file.read_text("utf-8").splitlines()) > LONGEST_FILE
+    ]
+
+    assert long == []
+
+
+def test_only_the_command_line_reads_the_environment() -> None:
+    readers = [
+        name
+        for name, file in MODULES.items()
+        if name.startswith("app/") and re.search(r"os\.environ|getenv", file.read_text("utf-8"))
+    ]
+
+    assert readers
+    assert all(name.startswith("app/cli/") for name in readers)
+
+
+def imported(file: Path) -> set[str]:
+    """Name the top-level packages that a module imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        match node:
+            case ast.Import(names=aliases):
+                names.update(alias.name.split(".")[0] for alias in aliases)
+            case ast.ImportFrom(module=str(module), level=0):
+                names.add(module.split(".")[0])
+            case _:
+                pass
+    return names - sys.stdlib_module_names - {"app", "db", "tests"}
+
+
+@pytest.mark.parametrize(
+    ("directory", "allowed"), [("app", RUNTIME), ("tests", RUNTIME | OPTIONAL | TOOLS)]
+)
+def test_every_package_that_is_imported_is_declared(
+    directory: str, allowed: dict[str, SpecifierSet]
+) -> None:
+    distributions = packages_distributions()
+
+    undeclared = [
+        (name, package)
+        for name, file in MODULES.items()
+        if name.startswith(f"{directory}/")
+        for package in imported(file)
+        if not any(canonicalize_name(one) in allowed for one in distributions.get(package, ()))
+    ]
+
+    assert undeclared == []
+
+
+@pytest.mark.parametrize("name", RUNTIME | OPTIONAL | TOOLS)
+def test_every_dependency_is_pinned_within_its_range(name: str) -> None:
+    assert PINNED[name] in (RUNTIME | OPTIONAL | TOOLS)[name]
+
+
+@pytest.mark.parametrize("name", RUNTIME | OPTIONAL | TOOLS)
+def test_every_dependency_is_explained(name: str) -> None:
+    given = {
+        "asyncpg",
+        "litestar",
+        "msgspec",
+        "croniter",
+        "aiohttp",
+        "aio-pika",
+        "stamina",
+        "pytest",
+    }
+    explained = FILES["docs/adr/0005-dependencies.md"].read_text("utf-8").lower()
+
+    assert name in given | {"testcontainers"} or f"**{name}**" in explained
+
+
+def test_every_pin_has_hashes_and_nothing_says_where_from() -> None:
+    lines = [line.strip() for line in CONSTRAINTS.splitlines() if not line.startswith("#")]
+    pins = [index for index, line in enumerate(lines) if "==" in line.split(";")[0]]
+
+    assert all(lines[index + 1].startswith("--hash=sha256:") for index in pins)
+    assert all(
+        re.match(r"[a-z0-9.-]+==\S+( ; .+)? \\$|--hash=sha256:[0-9a-f]{64}( \\)?$", line)
+        for line in lines
+    )
+
+
+def test_make_help_lists_every_target() -> None:
+    targets = re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE)
+    explained = re.findall(r"^([a-z-]+):.*## \S", MAKEFILE, re.MULTILINE)
+    phony = re.findall(r"^\.PHONY: (\S+)$", MAKEFILE, re.MULTILINE)
+
+    assert targets == explained == phony
+
+
+@pytest.mark.parametrize("name", [*PAGES, ".ci/run", ".pre-commit-config.yaml", "compose.yaml"])
+def test_every_target_that_is_spoken_of_exists(name: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    quoted = re.findall(
+        r"(?:^|`|entry: )make ([a-z-]+)", FILES[name].read_text("utf-8"), re.MULTILINE
+    )
+
+    assert set(quoted) <= targets
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", PAGES[name].read_text("utf-8"))
+    within = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+
+    missing = [link for link in within if not (PAGES[name].parent / link).exists()]
+
+    assert missing == []
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = [int(Path(name).name[:4]) for name in DECISIONS]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_every_decision_has_its_four_paragraphs(name: str) -> None:
+    text = DECISIONS[name].read_text("utf-8")
+
+    assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == [
+        "Context",
+        "Decision",
+        "Alternatives",
+        "Consequences",
+    ]
+
+
+@pytest.mark.parametrize("name", [".ci/run", "scripts/make-venv", "scripts/install-rabbitmq"])
+def test_scripts_can_be_run_and_stop_at_the_first_error(name: str) -> None:
+    assert os.access(FILES[name], os.X_OK)
+    assert "\nset -euo pipefail\n" in FILES[name].read_text("utf-8")
