@@ -14,6 +14,7 @@ from app.core.secret_places import (
     Place,
     Secret,
     replaced,
+    secret_fields,
     sounds_secret,
 )
 from app.errors import FieldError, InvalidInput
@@ -87,7 +88,8 @@ def secrets_of(target: Struct) -> set[str]:
         found.update(passwords(value) if place is Place.IN_URL else texts(value))
         return value
 
-    replaced(type(target), to_builtins(target), note)
+    fields = {name: getattr(target, name) for name in secret_fields(type(target))}
+    replaced(type(target), to_builtins(fields), note)
     return found
 
 

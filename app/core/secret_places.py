@@ -65,6 +65,12 @@ def struct_fields(target_type: type[Struct]) -> dict[str, mi.Type]:
     return fields_of(mi.type_info(target_type))
 
 
+@cache
+def secret_fields(target_type: type[Struct]) -> tuple[str, ...]:
+    """Name the fields that may hold a secret."""
+    return tuple(name for name, node in struct_fields(target_type).items() if holds_secrets(node))
+
+
 def fields_of(node: mi.Type) -> dict[str, mi.Type]:
     if not isinstance(node, mi.StructType):
         return {}

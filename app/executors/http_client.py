@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 
@@ -24,6 +25,7 @@ NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None,
 """One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
 
 
+@cache
 def user_agent() -> str:
     """`tocsin/VERSION`."""
     try:
@@ -55,7 +57,7 @@ def open_session(options: Options) -> aiohttp.ClientSession:
         timeout=NO_TIMEOUTS,
     )
     # aiohttp sends GET, PUT, DELETE and others a second time where a kept connection broke, though
-    # the first may have been carried out; there is no public switch (docs/adr/0005).
+    # the first may have been carried out; there is no public switch (docs/adr/0006).
     session._retry_connection = False  # noqa: SLF001 - see above; a test notices if it stops working
     return session
 
