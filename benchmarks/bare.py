@@ -57,7 +57,9 @@ async def claim_and_settle(url: str, jobs: int) -> float:
     """Claim and close that many rows, batch by batch, and return how many a second."""
     connection = await asyncpg.connect(url)
     await connection.execute(MINIMAL)
-    await connection.execute(f"insert into minimal (due) select now() from generate_series(1, {jobs})")
+    await connection.execute(
+        f"insert into minimal (due) select now() from generate_series(1, {jobs})"
+    )
     claim, settle = await connection.prepare(CLAIM), await connection.prepare(SETTLE)
     started = time.perf_counter()
     done = 0

@@ -50,7 +50,9 @@ async def churn(
     await connection.execute(RECURRING, receiver.base_url, jobs)
     reader = await asyncpg.connect(contestant.url)
     if old_snapshot:
-        await reader.execute("begin isolation level repeatable read; select 1 from tocsin.jobs limit 1")
+        await reader.execute(
+            "begin isolation level repeatable read; select 1 from tocsin.jobs limit 1"
+        )
     rows: list[Row] = []
     started = time.monotonic()
     with contestant.working() as workers:
@@ -60,8 +62,8 @@ async def churn(
             await connection.execute("select pg_stat_force_next_flush()")
             sizes = await connection.fetchrow(SIZES)
             late = await connection.fetchrow(LATENESS, seconds / 10)
-            assert sizes is not None  # noqa: S101 - the table exists
-            assert late is not None  # noqa: S101 - an aggregate
+            assert sizes is not None
+            assert late is not None
             receiver.reset()
             rows.append(
                 {

@@ -27,7 +27,10 @@ from benchmarks.support.results import Row
 INSERT = """insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for)
 values ('http', '{{"url": "http://127.0.0.1:9/x"}}', {at}, {at}, {at});"""
 TOMORROW, NOW = "now() + interval '1 day'", "now()"
-OFF, ON = "alter table tocsin.jobs disable trigger user", "alter table tocsin.jobs enable trigger user"
+OFF, ON = (
+    "alter table tocsin.jobs disable trigger user",
+    "alter table tocsin.jobs enable trigger user",
+)
 PLAIN = """
 create or replace function plain_notify() returns trigger language plpgsql as
 $$ begin perform pg_notify('tocsin_jobs', ''); return null; end $$;
@@ -71,7 +74,7 @@ async def by_pgbench(postgres: Postgres, *, seconds: int, rounds: int, disk: str
                     *("-c", str(writers), "-j", str(min(writers, 2)), "-T", str(seconds), url),
                 )
                 match = re.search(r"tps = ([\d.]+)", printed)
-                assert match is not None, printed  # noqa: S101 - pgbench always says
+                assert match is not None, printed
                 found.setdefault((variant, writers), []).append(float(match[1]))
     await listener.close()
     await connection.close()
@@ -130,13 +133,17 @@ async def by_api(postgres: Postgres, jobs: int) -> list[Row]:
                 single = {**single, f"{writers} writers": jobs * per_second}
                 calls = max(jobs // 200, writers)
                 per_second = await sending(
-                    session, f"{base}/v1/jobs/batch", {"jobs": [job] * 1000}, iter(range(calls)), writers
+                    session,
+                    f"{base}/v1/jobs/batch",
+                    {"jobs": [job] * 1000},
+                    iter(range(calls)),
+                    writers,
                 )
                 batch = {**batch, f"{writers} writers": calls * per_second * 1000}
     return [single, batch]
 
 
-async def sending(session, url, body, numbers, writers):  # noqa: ANN001, ANN201 - see caller
+async def sending(session, url, body, numbers, writers):
     """Send `body` for every number, by that many at a time; return the reciprocal of the seconds."""
     data = json.dumps(body).encode()
 

@@ -81,9 +81,17 @@ async def measure(options_: argparse.Namespace) -> None:
         on=on,
         quick=options_.quick,
     )
-    labelled = [{**row, "who": f"{row['contestant']}, {results.shown(row['jobs'])}"} for row in rows]
+    labelled = [
+        {**row, "who": f"{row['contestant']}, {results.shown(row['jobs'])}"} for row in rows
+    ]
     results.bars(
-        "idle", labelled, label="who", values=["queries/min"], axis="", log=True, quick=options_.quick
+        "idle",
+        labelled,
+        label="who",
+        values=["queries/min"],
+        axis="",
+        log=True,
+        quick=options_.quick,
     )
 
 

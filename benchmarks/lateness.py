@@ -94,9 +94,7 @@ async def measure(options_: argparse.Namespace) -> None:
             for contestant in chosen(options_.peers):
                 if busy and not isinstance(contestant, Tocsin) and options_.quick:
                     continue
-                rows.append(
-                    await lateness(contestant, postgres, receiver, jobs=jobs, busy=busy)
-                )
+                rows.append(await lateness(contestant, postgres, receiver, jobs=jobs, busy=busy))
                 print(results.table(rows[-1:]), flush=True)
         on = results.machine(await bare.server_version(postgres.url("postgres")))
     results.write(
@@ -110,7 +108,13 @@ async def measure(options_: argparse.Namespace) -> None:
     calm = [row for row in rows if row["load"] == "calm"]
     columns: Sequence[str] = ["p50 ms", "p99 ms"]
     results.bars(
-        "lateness", calm, label="contestant", values=columns, axis="ms", log=True, quick=options_.quick
+        "lateness",
+        calm,
+        label="contestant",
+        values=columns,
+        axis="ms",
+        log=True,
+        quick=options_.quick,
     )
 
 

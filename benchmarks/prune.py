@@ -46,7 +46,9 @@ async def measure(options_: argparse.Namespace) -> None:
         await load(url, jobs=1_000, executions=executions)
         connection = await asyncpg.connect(url)
         for way, statement in WAYS.items():
-            before = await connection.fetchval("select count(*) from tocsin.executions", timeout=600)
+            before = await connection.fetchval(
+                "select count(*) from tocsin.executions", timeout=600
+            )
             done = asyncio.Event()
             writing = asyncio.create_task(longest_wait(url, done))
             await asyncio.sleep(0.2)

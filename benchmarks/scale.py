@@ -137,20 +137,28 @@ class Costs:
         """Explain the statements, keep the plans, and return how many pages each touches."""
         await self.make_due()
         found = {}
+        pooled = await self.db.pool.acquire()
         for name, connection, arguments in (
             ("claims.look", self.session.connection, LOOK),
-            ("jobs.page", self.db.pool, PAGE),
-            ("executions.page", self.db.pool, EXECUTIONS_PAGE),
+            ("jobs.page", pooled, PAGE),
+            ("executions.page", pooled, EXECUTIONS_PAGE),
         ):
             statement = query(name)
-            sql = f"explain (analyze, buffers, costs off, timing off, summary off) {statement.sql}"
-            lines = await connection.fetch(sql, *statement.arguments(arguments))
+            # EXPLAIN of a statement with parameters shows a plan made for their values; only that of
+            # an EXECUTE shows the one that the session's plan_cache_mode leads to.
+            values = ", ".join(map(literal, statement.arguments(arguments)))
+            await connection.execute(f"prepare probe as {statement.sql}")
+            lines = await connection.fetch(
+                "explain (analyze, buffers, costs off, timing off, summary off)"
+                + (f" execute probe({values})" if values else " execute probe")
+            )
+            await connection.execute("deallocate probe")
             plan = "\n".join(line[0] for line in lines)
             keep_plan(f"{name}-{self.name}", plan)
             if re.search(r"Seq Scan on (jobs|executions_\d)", plan):
                 raise AssertionError(f"{name} reads a whole table at {self.name}:\n{plan}")
             found[name] = sum(map(int, re.findall(r"shared hit=(\d+)", plan.split("->")[0])))
-        await self.db.pool.execute("update tocsin.jobs set locked_until = null where locked_until is not null")
+        await self.db.pool.release(pooled)
         return found
 
 
@@ -170,6 +178,19 @@ def nothing_but_limit(name: str) -> dict[str, Any]:
 
 PAGE = nothing_but_limit("jobs.page")
 EXECUTIONS_PAGE = nothing_but_limit("executions.page")
+
+
+def literal(value: object) -> str:
+    """Write a value into SQL; only our own constants come here."""
+    match value:
+        case None:
+            return "null"
+        case str():
+            return f"'{value}'"
+        case tuple():
+            return f"array[{', '.join(map(literal, value))}]"
+        case _:
+            return repr(value)
 
 
 def keep_plan(name: str, plan: str) -> None:

@@ -8,8 +8,13 @@ from benchmarks.support.processes import PEERS
 
 COMMON = ["aiohttp>=3.14,<4", "asyncpg>=0.31", "psycopg[binary,pool]>=3.2", "uvloop>=0.22"]
 ENVIRONMENTS = {
-    "py": ["procrastinate>=3.10,<4", "pgqueuer>=1.6,<2", "apscheduler>=3.11,<4", "sqlalchemy>=2,<3"],
-    "apscheduler4": ["apscheduler==4.0.0a6", "sqlalchemy>=2,<3"],
+    "py": [
+        "procrastinate>=3.10,<4",
+        "pgqueuer>=1.6,<2",
+        "apscheduler>=3.11,<4",
+        "sqlalchemy>=2,<3",
+    ],
+    "apscheduler4": ["apscheduler==4.0.0a6", "sniffio", "sqlalchemy[asyncio]>=2,<3"],
 }
 NODE = ["graphile-worker@^0.17", "pg-boss", "undici@^7"]
 

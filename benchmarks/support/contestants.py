@@ -155,8 +155,8 @@ class Peer:
         """See `Contestant`."""
 
         async def through(process: subprocess.Popen[str], number: int) -> float:
-            assert process.stdin is not None  # noqa: S101 - a pipe
-            assert process.stdout is not None  # noqa: S101 - a pipe
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.stdin.write(f"{number}\n")
             process.stdin.flush()
             return int(process.stdout.readline()) / 1e9
@@ -200,5 +200,7 @@ def chosen(names: str) -> list[Contestant]:
     if unknown := [name for name in wanted if name not in peers]:
         sys.exit(f"unknown peers {unknown}; there are {', '.join(peers)}")
     if wanted and not (PEERS / "py").exists():
-        sys.exit("peers are not installed: run `python -m benchmarks.peers.install`, or --peers none")
+        sys.exit(
+            "peers are not installed: run `python -m benchmarks.peers.install`, or --peers none"
+        )
     return [Tocsin(), *(peers[name] for name in wanted)]

@@ -50,7 +50,7 @@ class Postgres:
     @contextmanager
     def running(cls, *, programs: Path | None = None, **settings: str) -> Iterator[Self]:
         """Make a server in a directory of its own, run it, and remove it afterwards."""
-        home = Path(mkdtemp(prefix="tocsin-bench-", dir="/var/tmp"))  # noqa: S108 - on a disk
+        home = Path(mkdtemp(prefix="tocsin-bench-", dir="/var/tmp"))
         make_open_directory(home)
         give_to_postgres(home)
         server = cls(programs or reachable_programs(embedded_programs()), home)
@@ -64,7 +64,9 @@ class Postgres:
     def start(self, settings: dict[str, str]) -> None:
         """Initialise and start, and wait until it accepts connections."""
         data = self.home / "data"
-        self.run("initdb", "-D", str(data), "-U", "tocsin", "-A", "trust", "-E", "UTF8", "--no-locale")
+        self.run(
+            "initdb", "-D", str(data), "-U", "tocsin", "-A", "trust", "-E", "UTF8", "--no-locale"
+        )
         options = [f"-c{name}={value}" for name, value in settings.items()]
         with (self.home / "log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -120,7 +122,7 @@ class Postgres:
 
     def cpu_seconds(self) -> float:
         """CPU time of the server and all its backends, those that have ended included."""
-        assert self.process is not None  # noqa: S101 - running
+        assert self.process is not None
         postmaster = psutil.Process(self.process.pid)
         own = postmaster.cpu_times()
         total = own.user + own.system + own.children_user + own.children_system

@@ -94,7 +94,7 @@ def running(
 
 def wait_for_line(process: subprocess.Popen[str], wanted: str, log: Path) -> None:
     """Read the process's output until a line has `wanted` in it."""
-    assert process.stdout is not None  # noqa: S101 - a pipe
+    assert process.stdout is not None
     for line in process.stdout:
         if wanted in line:
             return
@@ -108,7 +108,7 @@ def tocsin(
     concurrency: int = 100,
     log: Path | None = None,
     **settings: str,
-):  # noqa: ANN201 - a context manager of Running
+):
     """Run instances of the product as it is shipped."""
     environment = {
         "TOCSIN_DATABASE_URL": database_url,

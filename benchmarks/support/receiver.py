@@ -106,7 +106,7 @@ class Receiver:
             [sys.executable, "-m", "benchmarks.support.receiver"], stdout=subprocess.PIPE, text=True
         )
         try:
-            assert process.stdout is not None  # noqa: S101 - a pipe
+            assert process.stdout is not None
             yield cls(int(process.stdout.readline()), process.pid)
         finally:
             process.terminate()

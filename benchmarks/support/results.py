@@ -69,7 +69,7 @@ def machine(server_version: str) -> str:
     )
 
 
-def write(  # noqa: PLR0913 - a page's parts
+def write(
     name: str,
     *,
     title: str,
@@ -87,7 +87,9 @@ def write(  # noqa: PLR0913 - a page's parts
     text = table(rows)
     page = f"# {title}\n\n{notes}\n\n{text}\n\nMeasured on {on}.\n"
     (directory / f"{name}.md").write_text(page, "utf-8")
-    (directory / f"{name}.json").write_text(json.dumps([dict(row) for row in rows], indent=1) + "\n")
+    (directory / f"{name}.json").write_text(
+        json.dumps([dict(row) for row in rows], indent=1) + "\n"
+    )
     print(f"\n{title}\n\n{text}\n")
 
 
