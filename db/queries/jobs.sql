@@ -59,6 +59,7 @@ where (:before::uuid is null or j.id < :before::uuid)
         when 'invalid' then j.plan_error is not null
         when 'paused' then j.paused_at is not null
         when 'retrying' then j.attempt > 0
+            and (j.locked_until is null or j.locked_until <= now())
         when 'failed' then j.next_run is null
             and j.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
         when 'finished' then j.next_run is null

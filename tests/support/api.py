@@ -1,0 +1,64 @@
+"""The API in the test's own process, spoken to over HTTP without a network."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from app.asgi import create_app
+from app.config import Settings
+from app.telemetry import Observers
+from tests.support.recorder import Recorder
+
+STARTUP_SECONDS = 10.0
+
+JOB = {"kind": "http", "target": {"url": "http://127.0.0.1:9/nothing-listens-here"}}
+LATER = {**JOB, "run_at": "2100-01-01T00:00:00Z"}
+NIGHTLY = {**JOB, "cron": "0 3 * * *", "timezone": "Europe/Paris"}
+HOURLY = {**JOB, "every_seconds": 3600}
+
+
+@asynccontextmanager
+async def serving(database_url: str, recorder: Recorder) -> AsyncIterator[httpx.AsyncClient]:
+    """Start the application on a database and give a client of it."""
+    app = create_app(Settings(database_url=database_url), Observers(recorder))
+    # Each of the two has types of its own for the same ASGI.
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with (
+        app.lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://tocsin") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def faults() -> Recorder:
+    """Keep the facts that the API states."""
+    return Recorder()
+
+
+@pytest.fixture
+async def api(database_url: str, faults: Recorder) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of the API on the test's database."""
+    given: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
+    done = asyncio.Event()
+
+    async def serve() -> None:
+        async with serving(database_url, faults) as client:
+            await given.put(client)
+            await done.wait()
+
+    # It has to stop in the task that started it; a fixture does not keep to one.
+    running = asyncio.create_task(serve(), name="api")
+    try:
+        yield await asyncio.wait_for(given.get(), STARTUP_SECONDS)
+    finally:
+        done.set()
+        await running
+
+
+def fields(answer: httpx.Response) -> list[str]:
+    """Name the fields that a problem is about."""
+    return [error["field"] for error in answer.json()["errors"]]
