@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec.inspect as mi
 from msgspec import Meta, Struct
@@ -62,7 +62,7 @@ def replaced(
 
 @cache
 def struct_fields(target_type: type[Struct]) -> dict[str, mi.Type]:
-    return fields_of(mi.type_info(target_type))
+    return fields_of(cast("mi.StructType", mi.type_info(target_type)))
 
 
 @cache
@@ -71,9 +71,7 @@ def secret_fields(target_type: type[Struct]) -> tuple[str, ...]:
     return tuple(name for name, node in struct_fields(target_type).items() if holds_secrets(node))
 
 
-def fields_of(node: mi.Type) -> dict[str, mi.Type]:
-    if not isinstance(node, mi.StructType):
-        return {}
+def fields_of(node: mi.StructType) -> dict[str, mi.Type]:
     return {field.encode_name: field.type for field in node.fields}
 
 

@@ -2,7 +2,7 @@
 
 A broker closes a whole channel for one bad publish, and every other publish under way on it fails
 with it though some of them were delivered. So no two publishes share a channel at the same time
-(docs/adr/0006).
+(docs/adr/0007).
 """
 
 import asyncio

@@ -2,12 +2,13 @@
 
 import asyncio
 import gc
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import aio_pika
@@ -262,14 +263,67 @@ async def test_a_broker_that_is_not_there_is_a_failure(publish: Publish, url: st
     assert report.outcome is Outcome.FAILED
     assert report.reason == reason
     assert report.retryable
-    gc.collect()
-    assert asyncio.all_tasks() == {asyncio.current_task()}  # nothing goes on behind our back
+
+
+async def test_a_failed_connection_starts_nothing_when_it_is_collected(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+):
+    """The client's connections close themselves in a task of their own if nobody else does."""
+    log = logging.getLogger("aiormq.connection")
+    monkeypatch.setattr(log, "disabled", True)  # pytest keeps what is logged, with its traceback
+    gc.disable()
+    try:
+        await publish(url="amqp://127.0.0.1:1/", routing_key="x")
+        gc.collect()
+        tasks = asyncio.all_tasks()
+    finally:
+        gc.enable()
+
+    assert tasks == {asyncio.current_task()}
 
 
 async def test_a_server_without_tls_is_not_talked_to(publish: Publish, amqp_url: str):
     report = await publish(url=amqp_url.replace("amqp:", "amqps:"), routing_key="x")
 
     assert report.reason == "tls"
+
+
+async def test_a_server_that_speaks_another_amqp_is_a_failure(publish: Publish, sink: Sink):
+    """A broker says which version it speaks, and closes, when ours is another one."""
+    sink.greeting = b"AMQP\x00\x01\x00\x00"
+
+    report = await publish(url=f"amqp://127.0.0.1:{sink.port}/", routing_key="x")
+
+    assert report.reason == "protocol"
+    assert report.error == "what answers there does not speak AMQP 0-9-1"
+
+
+async def test_a_certificate_that_nobody_vouches_for_gets_no_password(
+    publish: Publish, tls_sink: Sink
+):
+    report = await publish(url=f"amqps://me:sesame@127.0.0.1:{tls_sink.port}/", routing_key="x")
+
+    assert report.reason == "tls"
+    assert "certificate verify failed" in (report.error or "")
+
+
+async def test_odd_passwords_and_virtual_hosts_are_percent_encoded(
+    publish: Publish, broker: Broker
+):
+    address = urlsplit(broker.url)
+    user, password, vhost = "me+you", "p@s/s:w#r?d%+ ü", "/odd v/host"
+    await broker.control("add_user", user, password)
+    await broker.control("add_vhost", vhost)
+    await broker.control("set_permissions", "-p", vhost, user, ".*", ".*", ".*")
+    try:
+        parts = [quote(part, safe="") for part in (user, password, vhost)]
+        url = "amqp://{}:{}@{}:{}/{}".format(*parts[:2], address.hostname, address.port, parts[2])
+        report = await publish(url=url, routing_key="x", mandatory=False)
+    finally:
+        await broker.control("delete_vhost", vhost)
+        await broker.control("delete_user", user)
+
+    assert report.outcome is Outcome.SUCCEEDED
 
 
 async def test_a_silent_server_costs_the_timeout_and_no_connection(publish: Publish, sink: Sink):

@@ -1,8 +1,10 @@
 """Targets: what is taken, and what is refused by name and with a remedy."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -19,6 +21,8 @@ from app.executors.base import Context
 from app.executors.http import HttpTarget
 
 HTTP: dict[str, Any] = {"url": "https://example.com/report"}
+TARGETS_PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
+
 AMQP: dict[str, Any] = {"url": "amqp://broker/", "routing_key": "q"}
 
 
@@ -382,6 +386,8 @@ class Inner(msgspec.Struct, forbid_unknown_fields=True):
 class Outer(msgspec.Struct):
     items: list[Inner]
     names: dict[int, str] = {}
+    size: Literal["S", "M"] = "M"
+    owner: UUID | None = None
 
 
 @pytest.mark.parametrize(
@@ -391,6 +397,8 @@ class Outer(msgspec.Struct):
         (b'{"items": {}}', ("jobs.items", "must be an array, not an object")),
         (b"7", ("jobs", "must be an object, not an integer")),
         (b'{"items": [], "names": {"x": "y"}}', ("jobs.names", "must be an integer, not a string")),
+        (b'{"items": [], "size": "XXL"}', ("jobs.size", "'XXL' is not an allowed value")),
+        (b'{"items": [], "owner": "me"}', ("jobs.owner", "invalid UUID")),
     ],
 )
 def test_a_validation_error_names_the_field_in_json_notation(text: bytes, error: tuple[str, str]):
@@ -408,3 +416,21 @@ def test_without_a_prefix_a_field_is_named_from_the_top():
     )
 
     assert problems == [FieldError(field="[3].x", message="must be an integer, not a string")]
+
+
+EXAMPLES = re.findall(r"```json\n(.*?)```", TARGETS_PAGE.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_the_examples_of_the_users_page_are_taken(text: str):
+    example = json.loads(text)
+
+    decode_target(example["kind"], example["target"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_users_page_names_every_field(kind: str):
+    page = TARGETS_PAGE.read_text()
+
+    for field in msgspec.structs.fields(target_type(kind)):
+        assert f"`{field.encode_name}`" in page
