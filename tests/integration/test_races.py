@@ -1,0 +1,473 @@
+"""Every compare-and-set as a written-down race: named steps of two sessions, in a fixed order.
+
+A step that has to wait for another session's lock runs as a task until that session commits.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.core.claim import Claim, Settlement
+from app.core.outcome import Outcome, Report
+from app.core.transition import invalid, settled
+from app.db import Database, claims, upkeep
+from app.db.claims import Plan
+from app.db.listener import Session, listening
+from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.waiting import until
+
+LEASE_SECONDS = 60.0
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.connect(database_url, application_name="test") as db:
+        yield db
+
+
+@pytest.fixture
+async def session(database_url: str) -> AsyncIterator[Session]:
+    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+        yield session
+
+
+@pytest.fixture
+async def person(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A second session, of a person in psql."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def claimed(session: Session, *, by: str = "one") -> Claim:
+    look = await claims.look(
+        session,
+        limit=10,
+        ahead_seconds=0.0,
+        lease_seconds=LEASE_SECONDS,
+        kinds=("http",),
+        instance=by,
+    )
+    [claim] = look.claims
+    return claim
+
+
+def closed(claim: Claim, outcome: Outcome = Outcome.SUCCEEDED) -> Settlement:
+    now = datetime.now(UTC)
+    return settled(
+        claim,
+        Report(outcome=outcome, status_code=200, response=str(claim.fence)),
+        started_at=now,
+        finished_at=now,
+        instance="one",
+        jitter=0.5,
+    )
+
+
+async def recurring(connection: asyncpg.Connection) -> UUID:
+    """A job of which one run is due now and the next in an hour."""
+    now = await connection.fetchval("select now()")
+    return await insert_job(connection, every_seconds=3600, next_run=now)
+
+
+async def expire(connection: asyncpg.Connection) -> None:
+    await connection.execute("update tocsin.jobs set locked_until = now() - interval '1 ms'")
+
+
+async def outcomes(connection: asyncpg.Connection, job_id: UUID) -> list[tuple[int, str]]:
+    return [(row["attempt"], row["outcome"]) for row in await execution_rows(connection, job_id)]
+
+
+async def test_claim_expire_claim_settle_late_settle(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    late = await claimed(session, by="frozen")
+    await expire(connection)
+    current = await claimed(session, by="other")
+
+    [result] = await claims.settle(db, [closed(late)])
+    told = await claims.extend(db, [late], lease_seconds=LEASE_SECONDS)
+
+    row = await job_row(connection, job_id)
+    assert (result.settled, result.held) == (False, False)
+    assert (told.extended, told.lost) == (set(), {job_id})
+    assert (row["locked_by"], row["fence"]) == ("other", current.fence)
+    [own] = await claims.settle(db, [closed(current)])
+    assert own.settled
+
+
+@pytest.mark.parametrize("late_first", [True, False])
+async def test_late_and_current_settlement_in_one_batch(
+    session: Session, db: Database, connection: asyncpg.Connection, *, late_first: bool
+) -> None:
+    job_id = await recurring(connection)
+    late = await claimed(session)
+    await expire(connection)
+    current = await claimed(session)
+    batch = [closed(late, Outcome.FAILED), closed(current)]
+
+    results = await claims.settle(db, batch if late_first else batch[::-1])
+    await claims.record_late(db, batch[0].executions)
+
+    assert {(one.fence, one.settled) for one in results} == {(1, False), (2, True)}
+    assert await outcomes(connection, job_id) == [(1, "lost"), (2, "succeeded")]
+    row = await job_row(connection, job_id)
+    assert (row["last_outcome"], row["attempt"], row["runs"]) == ("succeeded", 0, 1)
+
+
+async def test_claim_expire_settle_unclaimed(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    claim = await claimed(session)
+    await expire(connection)
+
+    [result] = await claims.settle(db, [closed(claim)])
+
+    assert result.settled, "nobody had taken over: the result counts"
+    assert await outcomes(connection, job_id) == [(1, "succeeded")]
+
+
+async def test_two_looks_at_one_expired_lease(
+    session: Session, database_url: str, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    await claimed(session, by="frozen")
+    await expire(connection)
+    async with listening(database_url, ring=lambda: None, application_name="two") as second:
+        looks = await asyncio.gather(
+            *(
+                claims.look(
+                    one,
+                    limit=10,
+                    ahead_seconds=0.0,
+                    lease_seconds=LEASE_SECONDS,
+                    kinds=("http",),
+                    instance=name,
+                )
+                for one, name in ((session, "one"), (second, "two"))
+            )
+        )
+
+    assert sum(len(look.claims) for look in looks) == 1
+    assert await outcomes(connection, job_id) == [(1, "lost")]
+
+
+async def test_claim_while_somebody_takes_it_over_uncommitted(
+    session: Session,
+    db: Database,
+    connection: asyncpg.Connection,
+    person: asyncpg.Connection,
+) -> None:
+    job_id = await recurring(connection)
+    claim = await claimed(session)
+    takeover = person.transaction()
+    await takeover.start()
+    await person.execute("update tocsin.jobs set fence = fence + 1 where id = $1", job_id)
+
+    [during] = await claims.settle(db, [closed(claim)])
+    extension = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
+    await takeover.commit()
+    [after] = await claims.settle(db, [closed(claim)])
+
+    assert (during.settled, during.held) == (False, True)
+    assert (extension.extended, extension.lost) == (set(), set())
+    assert (after.settled, after.held) == (False, False)
+
+
+EDITS = {
+    "next_run": "update tocsin.jobs set next_run = now() + interval '3 h'",
+    "every_seconds": "update tocsin.jobs set every_seconds = 10800",
+    "cron": "update tocsin.jobs set every_seconds = null, cron = '0 0 1 1 *'",
+    "run_at": "update tocsin.jobs set every_seconds = null, run_at = now() + interval '3 h'",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED, Outcome.CANCELLED])
+async def test_edit_commits_between_claim_and_settle(
+    session: Session,
+    db: Database,
+    connection: asyncpg.Connection,
+    edit: str,
+    outcome: Outcome,
+) -> None:
+    job_id = await recurring(connection)
+    claim = await claimed(session)
+    await connection.execute(EDITS[edit])
+    edited = await job_row(connection, job_id)
+
+    [result] = await claims.settle(db, [closed(claim, outcome)])
+
+    row = await job_row(connection, job_id)
+    assert result.settled
+    for column in ("next_run", "scheduled_for", "attempt", "planned_at", "resume_at"):
+        assert row[column] == edited[column], column
+    assert (row["locked_until"], row["last_outcome"]) == (None, outcome)
+    assert await outcomes(connection, job_id) == [(1, outcome)]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+async def test_settle_meets_an_edit_that_commits_in_the_same_moment(
+    session: Session,
+    db: Database,
+    connection: asyncpg.Connection,
+    person: asyncpg.Connection,
+    edit: str,
+) -> None:
+    job_id = await recurring(connection)
+    settlement = closed(await claimed(session))
+    editing = person.transaction()
+    await editing.start()
+    await person.execute(EDITS[edit])
+
+    [during] = await claims.settle(db, [settlement])
+    await editing.commit()
+    edited = await job_row(connection, job_id)
+    [after] = await claims.settle(db, [settlement])
+
+    assert (during.held, after.settled) == (True, True)
+    row = await job_row(connection, job_id)
+    assert (row["next_run"], row["planned_at"]) == (edited["next_run"], edited["planned_at"])
+
+
+async def test_edit_waits_for_a_settlement_and_wins(
+    session: Session,
+    connection: asyncpg.Connection,
+    person: asyncpg.Connection,
+    db: Database,
+) -> None:
+    job_id = await recurring(connection)
+    settlement = closed(await claimed(session))
+    holding = connection.transaction()
+    await holding.start()
+    await connection.execute("select from tocsin.jobs for update")
+    edit = asyncio.create_task(person.execute(EDITS["next_run"]))
+    await until(lambda: waits_for_lock(connection), "the edit waits for the lock")
+    await holding.rollback()
+    await edit
+
+    await claims.settle(db, [settlement])
+
+    row = await job_row(connection, job_id)
+    assert row["next_run"] > datetime.now(UTC) + 2 * HOUR
+
+
+async def waits_for_lock(connection: asyncpg.Connection) -> bool:
+    waiting = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
+    return bool(await connection.fetchval(waiting))
+
+
+@pytest.mark.parametrize("change", ["run_now", "cron", "next_run"])
+async def test_edit_then_the_holder_dies(
+    session: Session, connection: asyncpg.Connection, change: str
+) -> None:
+    job_id = await recurring(connection)
+    dead = await claimed(session, by="dead")
+    if change == "run_now":
+        await connection.execute("select tocsin.run_now($1)", job_id)
+    else:
+        await connection.execute(EDITS[change])
+    await connection.execute(
+        "update tocsin.jobs set next_run = now(), planned_at = now(), plan_error = null"
+    )
+    await expire(connection)
+
+    taken = await claimed(session, by="other")
+
+    [lost] = await execution_rows(connection, job_id)
+    assert (lost["id"], lost["outcome"]) == (dead.execution_id, "lost")
+    assert (lost["scheduled_for"], lost["attempt"]) == (dead.scheduled_for, 1)
+    assert taken.attempt == 1, "what the edit planned is another run"
+
+
+async def test_correction_commits_before_the_refusal_of_what_it_corrected(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, target={"url": "http://x", "wrong": True})
+    refusal = invalid(await claimed(session), "target.wrong: is not known")
+    await connection.execute("""update tocsin.jobs set target = '{"url": "http://127.0.0.1/"}'""")
+
+    [result] = await claims.settle(db, [refusal])
+
+    row = await job_row(connection, job_id)
+    assert (result.settled, row["plan_error"]) == (True, None)
+    assert (await claimed(session)).attempt == 1
+
+
+async def test_run_now_twice_during_one_execution(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    settlement = closed(await claimed(session))
+    await connection.execute("select tocsin.run_now($1)", job_id)
+    await connection.execute("select tocsin.run_now($1)", job_id)
+
+    await claims.settle(db, [settlement])
+    extra = await claimed(session)
+    await claims.settle(db, [closed(extra)])
+
+    row = await job_row(connection, job_id)
+    assert (row["next_run"], row["runs"]) == (settlement.next_run, 2)
+
+
+async def test_replay_during_an_execution_then_the_execution_fails(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    settlement = closed(await claimed(session), Outcome.FAILED)
+    occurrence = datetime(2026, 1, 2, tzinfo=UTC)
+    await connection.execute("select tocsin.run_now($1, $2)", job_id, occurrence)
+
+    await claims.settle(db, [settlement])
+    replay = await claimed(session)
+    await claims.settle(db, [closed(replay)])
+
+    assert (replay.scheduled_for, replay.attempt) == (occurrence, 1)
+    row = await job_row(connection, job_id)
+    assert row["next_run"] == settlement.following
+
+
+async def test_pause_commits_between_claim_and_a_failing_settle(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    settlement = closed(await claimed(session), Outcome.FAILED)
+    await connection.execute("update tocsin.jobs set paused_at = now()")
+
+    [result] = await claims.settle(db, [settlement])
+
+    row = await job_row(connection, job_id)
+    assert (row["state"], row["next_run"], row["attempt"]) == ("paused", settlement.next_run, 1)
+    assert result.wakeup_seconds is None
+
+
+async def test_delete_commits_between_claim_and_settle_and_the_name_is_taken_again(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, name="one")
+    settlement = closed(await claimed(session))
+    await connection.execute("delete from tocsin.jobs")
+    again = await insert_job(connection, name="one", run_at=datetime.now(UTC) + HOUR)
+
+    [result] = await claims.settle(db, [settlement])
+    lost = await claims.record_late(db, settlement.executions)
+
+    assert (result.settled, result.held, lost) == (False, False, set())
+    assert await outcomes(connection, job_id) == [(1, "succeeded")]
+    assert await outcomes(connection, again) == []
+
+
+async def test_settle_commits_its_answer_is_lost_somebody_claims_it_settles_again(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    settlement = closed(await claimed(session))
+    await claims.settle(db, [settlement])
+    await connection.execute("update tocsin.jobs set next_run = now()")
+    current = await claimed(session, by="other")
+
+    [again] = await claims.settle(db, [settlement])
+    lost = await claims.record_late(db, settlement.executions)
+
+    assert (again.settled, again.held, lost) == (False, False, set())
+    row = await job_row(connection, job_id)
+    assert (row["fence"], row["locked_by"], row["runs"]) == (current.fence, "other", 1)
+    assert await outcomes(connection, job_id) == [(1, "succeeded")]
+
+
+async def test_look_commits_its_answer_is_lost_the_orphan_is_freed_and_claimed_again(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    orphan = await claimed(session)
+
+    freed = await upkeep.release_orphans(
+        session, instance="one", executing=[], lease_seconds=LEASE_SECONDS
+    )
+    again = await claimed(session)
+    [late] = await claims.settle(db, [closed(orphan)])
+
+    assert (freed, late.settled) == (1, False)
+    assert (again.attempt, again.fence) == (1, orphan.fence + 1)
+    assert await outcomes(connection, job_id) == []
+
+
+async def test_extend_commits_after_the_settlement_of_the_same_claim(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    claim = await claimed(session)
+    await claims.settle(db, [closed(claim)])
+
+    told = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
+
+    assert told.extended == set()
+    assert (await job_row(connection, job_id))["locked_until"] is None
+
+
+async def test_two_instances_plan_the_same_cron(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, cron="0 3 * * *")
+    [first], [second] = await claims.unplanned(db), await claims.unplanned(db)
+    instants = [datetime.now(UTC) + HOUR, datetime.now(UTC) + 2 * HOUR]
+
+    written = [
+        await claims.plan(
+            db,
+            [
+                Plan(
+                    job_id=job_id,
+                    updated_at=one.updated_at,
+                    cron="0 3 * * *",
+                    timezone="UTC",
+                    every_seconds=None,
+                    next_run=instant,
+                    plan_error=None,
+                )
+            ],
+        )
+        for one, instant in zip((first, second), instants, strict=True)
+    ]
+
+    assert written == [1, 0]
+    assert (await job_row(connection, job_id))["next_run"] == instants[0]
+
+
+async def test_plan_of_a_cron_while_the_old_plan_still_executes(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    settlement = closed(await claimed(session))
+    await connection.execute(EDITS["cron"])
+    [unplanned] = await claims.unplanned(db)
+    planned_for = datetime.now(UTC) + 5 * HOUR
+
+    await claims.plan(
+        db,
+        [
+            Plan(
+                job_id=job_id,
+                updated_at=unplanned.updated_at,
+                cron="0 0 1 1 *",
+                timezone="UTC",
+                every_seconds=None,
+                next_run=planned_for,
+                plan_error=None,
+            )
+        ],
+    )
+    during = await job_row(connection, job_id)
+    await claims.settle(db, [settlement])
+
+    row = await job_row(connection, job_id)
+    assert during["locked_until"] is not None
+    assert (row["next_run"], row["scheduled_for"], row["attempt"]) == (planned_for, planned_for, 0)
+    assert row["locked_until"] is None

@@ -1,0 +1,327 @@
+"""The protocol of claims as a state machine: whatever the order, the promises hold.
+
+Instances claim, extend and settle; leases run out; a person pauses, moves, reschedules, runs,
+replays and deletes, all in orders that hypothesis picks, on several sessions of a real Postgres.
+The model knows only who claimed what and which lease is over; from that it says, before each step,
+what the step may do.
+
+Many more examples than usual: PROTOCOL_EXAMPLES=2000.
+"""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec import Struct
+
+from app.core.claim import Claim, Settlement
+from app.core.outcome import Outcome, Report
+from app.core.transition import released, settled
+from app.db import Database, claims
+from app.db.listener import Session, listening
+from app.scheduler.planning import planned
+from tests.support.builders import insert_job
+
+INSTANCES = ("one", "two", "three")
+LEASE_SECONDS = 60.0
+OUTCOMES = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED)
+MOST_JOBS = 3
+NUMBER = st.integers(min_value=0, max_value=99)
+T = TypeVar("T")
+
+
+class Hold(Struct, kw_only=True):
+    """One claim as the model knows it."""
+
+    claim: Claim
+    instance: str
+    ended: str | None = None
+    """How: an outcome, `released`, `lost`; None: it is the job's present lease."""
+
+
+class Protocol(RuleBasedStateMachine):
+    """The model beside the real thing."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.holds: list[Hold] = []
+        self.jobs: list[UUID] = []
+        self.deleted: set[UUID] = set()
+        self.expired: set[UUID] = set()
+        self.run(self.open(url))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    async def open(self, url: str) -> None:
+        self.person: asyncpg.Connection = await asyncpg.connect(url)
+        self.stack.push_async_callback(self.person.close)
+        await self.person.execute("delete from tocsin.jobs; delete from tocsin.executions")
+        self.db = await self.stack.enter_async_context(
+            Database.connect(url, application_name="test")
+        )
+        self.sessions: dict[str, Session] = {
+            name: await self.stack.enter_async_context(
+                listening(url, ring=lambda: None, application_name=name)
+            )
+            for name in INSTANCES
+        }
+
+    def teardown(self) -> None:
+        try:
+            self.run(self.check_records())
+        finally:
+            self.run(self.stack.aclose())
+            self.runner.close()
+
+    # What the model knows.
+
+    def present(self, job_id: UUID) -> Hold | None:
+        """The hold that Postgres must take for the current one."""
+        for hold in reversed(self.holds):
+            if hold.claim.job_id == job_id:
+                return hold if hold.ended is None and job_id not in self.deleted else None
+        return None
+
+    def job(self, number: int) -> UUID:
+        return self.jobs[number % len(self.jobs)]
+
+    async def row(self, job_id: UUID) -> dict[str, Any]:
+        return dict(await self.person.fetchrow("select * from tocsin.jobs where id = $1", job_id))
+
+    # What instances do.
+
+    @rule(instance=st.sampled_from(INSTANCES), limit=st.integers(min_value=1, max_value=4))
+    def look(self, instance: str, limit: int) -> None:
+        found = self.run(
+            claims.look(
+                self.sessions[instance],
+                limit=limit,
+                ahead_seconds=0.0,
+                lease_seconds=LEASE_SECONDS,
+                kinds=("http",),
+                instance=instance,
+            )
+        )
+        for claim in found.claims:
+            before = self.present(claim.job_id)
+            if before is not None:
+                assert claim.job_id in self.expired, "two leases at once"
+                assert claim.fence > before.claim.fence
+                before.ended = "lost"
+            self.expired.discard(claim.job_id)
+            self.holds.append(Hold(claim=claim, instance=instance))
+        for job in self.run(claims.unplanned(self.db)):
+            self.run(claims.plan(self.db, [planned(job, now=datetime.now(UTC))]))
+
+    @precondition(lambda self: self.holds)
+    @rule(number=NUMBER)
+    def extend(self, number: int) -> None:
+        hold = self.holds[number % len(self.holds)]
+        job_id = hold.claim.job_id
+
+        told = self.run(claims.extend(self.db, [hold.claim], lease_seconds=LEASE_SECONDS))
+
+        ours = self.present(job_id) is hold
+        assert (job_id in told.extended, job_id in told.lost) == (ours, not ours)
+        if ours:
+            self.expired.discard(job_id)
+
+    @precondition(lambda self: self.holds)
+    @rule(numbers=st.lists(NUMBER, min_size=1, max_size=4), outcome=st.sampled_from(OUTCOMES))
+    def settle(self, numbers: list[int], outcome: Outcome) -> None:
+        """Settle a batch of whatever was ever claimed, late ones and settled ones among them."""
+        batch = {
+            number % len(self.holds): self.holds[number % len(self.holds)] for number in numbers
+        }
+        self.close([(hold, closed(hold.claim, outcome)) for hold in batch.values()], outcome)
+
+    @precondition(lambda self: self.holds)
+    @rule(number=NUMBER)
+    def give_back(self, number: int) -> None:
+        hold = self.holds[number % len(self.holds)]
+        self.close([(hold, released(hold.claim))], "released")
+
+    def close(self, batch: list[tuple[Hold, Settlement]], how: str) -> None:
+        ours = {
+            hold.claim.execution_id for hold, _ in batch if self.present(hold.claim.job_id) is hold
+        }
+        before = {
+            hold.claim.job_id: self.run(self.row(hold.claim.job_id))
+            for hold, _ in batch
+            if hold.claim.job_id not in self.deleted
+        }
+
+        results = self.run(claims.settle(self.db, [settlement for _, settlement in batch]))
+        executions = [one for _, settlement in batch for one in settlement.executions]
+        self.run(claims.record_late(self.db, executions))
+
+        by_fence = {(one.job_id, one.fence): one for one in results}
+        for hold, _ in batch:
+            claim = hold.claim
+            result = by_fence[claim.job_id, claim.fence]
+            assert result.settled is (claim.execution_id in ours)
+            assert not result.held
+            if result.settled:
+                hold.ended = str(how)
+                self.expired.discard(claim.job_id)
+            elif hold.ended in {None, "released", "vanished"}:  # nobody has recorded it yet
+                gone = claim.job_id in self.deleted
+                evidence = str(how) if gone else "lost"
+                hold.ended = evidence if how != "released" else (hold.ended or "vanished")
+        settled_jobs = {one.job_id for one in results if one.settled}
+        for job_id, was in before.items():
+            row = self.run(self.row(job_id))
+            if job_id not in settled_jobs:
+                assert row == was, "a late settlement changed something"
+                continue
+            assert row["locked_until"] is None
+            assert row["paused_at"] == was["paused_at"]
+            [due_at] = [
+                hold.claim.next_run
+                for hold, _ in batch
+                if hold.claim.job_id == job_id and hold.claim.execution_id in ours
+            ]
+            if was["next_run"] != due_at:  # a person moved it
+                assert row["next_run"] == was["next_run"]
+                assert row["scheduled_for"] == was["scheduled_for"]
+
+    # What time and people do.
+
+    @precondition(lambda self: self.jobs)
+    @rule(number=NUMBER)
+    def lease_runs_out(self, number: int) -> None:
+        job_id = self.job(number)
+        status = self.run(
+            self.person.execute(
+                """update tocsin.jobs set locked_until = now() - interval '1 ms'
+                   where id = $1 and locked_until is not null""",
+                job_id,
+            )
+        )
+        assert (status == "UPDATE 1") == (self.present(job_id) is not None)
+        self.expired.add(job_id)
+
+    @precondition(lambda self: len(self.jobs) < MOST_JOBS)
+    @rule(
+        schedule=st.sampled_from(
+            [
+                {},
+                {"every_seconds": 3600},
+                {"cron": "0 3 * * *"},
+                {"every_seconds": 60, "max_runs": 2},
+            ]
+        )
+    )
+    def insert(self, schedule: dict[str, Any]) -> None:
+        self.jobs.append(self.run(insert_job(self.person, backoff_seconds=0, **schedule)))
+
+    @precondition(lambda self: self.jobs)
+    @rule(
+        number=NUMBER,
+        edit=st.sampled_from(
+            [
+                "update tocsin.jobs set paused_at = now() where id = $1",
+                "update tocsin.jobs set paused_at = null where id = $1",
+                "update tocsin.jobs set next_run = clock_timestamp() where id = $1",
+                "update tocsin.jobs set next_run = now() + interval '1 day' where id = $1",
+                "update tocsin.jobs set next_run = null where id = $1",
+                "update tocsin.jobs set description = 'edited' where id = $1",
+                """update tocsin.jobs set run_at = null, every_seconds = null,
+                   cron = '*/5 * * * *' where id = $1""",
+                """update tocsin.jobs set run_at = null, cron = null,
+                   every_seconds = 7200 where id = $1""",
+                "select tocsin.run_now($1)",
+                "select tocsin.run_now($1, '2026-01-02 03:04:05Z')",
+            ]
+        ),
+    )
+    def edit(self, number: int, edit: str) -> None:
+        self.run(self.person.execute(edit, self.job(number)))
+
+    @precondition(lambda self: len(self.jobs) > len(self.deleted))
+    @rule(number=NUMBER)
+    def delete(self, number: int) -> None:
+        job_id = self.job(number)
+        self.run(self.person.execute("delete from tocsin.jobs where id = $1", job_id))
+        self.deleted.add(job_id)
+
+    # What must hold at all times.
+
+    @invariant()
+    def the_lease_in_the_row_is_the_present_one(self) -> None:
+        rows = self.run(
+            self.person.fetch(
+                """select id, fence, locked_by, execution_id, next_run, scheduled_for, attempt
+                   from tocsin.jobs"""
+            )
+        )
+        assert {row["id"] for row in rows} == set(self.jobs) - self.deleted
+        for row in rows:
+            hold = self.present(row["id"])
+            expected = hold and (hold.instance, hold.claim.execution_id)
+            assert expected == (row["locked_by"] and (row["locked_by"], row["execution_id"]))
+            assert hold is None or hold.claim.fence == row["fence"]
+            assert row["next_run"] is None or row["scheduled_for"] is not None
+            assert row["attempt"] >= 0
+
+    async def check_records(self) -> None:
+        """Every claim that ended has exactly one row that says so, under its run's identity."""
+        rows = await self.person.fetch("select * from tocsin.executions")
+        assert len({row["id"] for row in rows}) == len(rows)
+        recorded = {
+            row["id"]: (row["outcome"], row["fence"], row["scheduled_for"], row["attempt"])
+            for row in rows
+        }
+        assert recorded == {
+            hold.claim.execution_id: (
+                hold.ended,
+                hold.claim.fence,
+                hold.claim.scheduled_for,
+                hold.claim.attempt,
+            )
+            for hold in self.holds
+            if hold.ended not in {None, "released", "vanished"}
+        }
+
+
+def closed(claim: Claim, outcome: Outcome) -> Settlement:
+    now = datetime.now(UTC)
+    return settled(
+        claim,
+        Report(outcome=outcome),
+        started_at=now,
+        finished_at=now + timedelta(microseconds=1),
+        instance="test",
+        jitter=0.5,
+    )
+
+
+@pytest.mark.timeout(1800)
+def test_the_protocol_keeps_its_promises_in_every_order(database_url: str) -> None:
+    run_state_machine_as_test(
+        lambda: Protocol(database_url),
+        settings=settings(
+            max_examples=int(os.environ.get("PROTOCOL_EXAMPLES", "60")),
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
