@@ -220,6 +220,8 @@ class Attempt:
         """What others say, without the secrets of ours that they may repeat."""
         if not text:
             return ""
+        if not text:
+            return ""
         secrets = secrets_of(self.target)
         secrets |= {value.rpartition(" ")[2] for value in self.proof.values()}
         return as_text(without(secrets, text), longest=longest)
