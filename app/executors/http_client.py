@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 
@@ -26,7 +25,6 @@ NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None,
 """One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
 
 
-@cache
 @cache
 def user_agent() -> str:
     """`tocsin/VERSION`."""
