@@ -59,9 +59,12 @@ async def listening(
                 "idle_session_timeout": "0",
                 "jit": "off",
                 # The look is one statement made of index probes, whatever the number of rows:
-                # plan it once, and never by statistics of a table that was empty a minute ago.
+                # plan it once, and never by statistics of a table that was empty a minute ago
+                # or by the guess that its limit, a parameter, is a tenth of the table.
                 "plan_cache_mode": "force_generic_plan",
                 "enable_seqscan": "off",
+                "enable_hashjoin": "off",
+                "enable_mergejoin": "off",
             },
         )
     try:
