@@ -4,6 +4,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from app.core.occurrence import Interval
 from app.core.schedule import (
     DstGap,
     DstOverlap,
@@ -32,6 +33,7 @@ def runs(schedule: Schedule, start: str, stop: str) -> list[str]:
     instant = run_after(schedule, at(start), job_id=JOB)
     while instant is not None and instant <= at(stop):
         assert instant.tzinfo is UTC
+        assert len(found) < 100
         found.append(f"{instant:%m-%d %H:%M:%S}".removesuffix(":00"))
         instant = run_after(schedule, instant, job_id=JOB)
     return found
@@ -245,6 +247,14 @@ def test_an_interval_with_a_start_stays_on_its_grid():
     assert run_after(schedule, NOW + timedelta(seconds=180), job_id=JOB) is None
 
 
+def test_an_interval_has_nothing_before_its_anchor():
+    interval = Interval(anchor=NOW, every=timedelta(hours=1))
+
+    assert interval.first(NOW - timedelta(days=1), NOW) is None
+    assert interval.last(NOW - timedelta(days=1), NOW) is None
+    assert interval.count(NOW - timedelta(days=1), NOW, limit=5) == 0
+
+
 def test_an_interval_keeps_microseconds_for_ever():
     schedule = Schedule(every_seconds=0.1, starts_at=NOW)
 
@@ -302,6 +312,16 @@ def test_the_latest_run_can_be_the_one_after_a_gap():
     )
 
     assert last == at("2026-03-08T07:00Z")
+
+
+def test_the_latest_run_is_found_across_new_year_and_a_change_of_clocks():
+    schedule = Schedule(cron="0 12 1 7 *", timezone="Europe/Paris")
+
+    last = latest_run(
+        schedule, job_id=JOB, after=at("2024-07-01T10:00Z"), until=at("2026-01-15T00:00Z")
+    )
+
+    assert last == at("2025-07-01T10:00Z")
 
 
 def test_a_start_that_was_moved_behind_the_planned_run_is_respected():
