@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import click
@@ -14,6 +15,10 @@ from app.config import Settings
 from app.db import migrate
 from app.errors import AppError
 from app.telemetry.logs import configure
+
+
+LOOKUPS = 64
+"""How many names a process looks up at once."""
 
 
 class Commands(click.Group):
@@ -31,6 +36,9 @@ class Commands(click.Group):
 def run(serving: Coroutine[None, None, None]) -> None:
     """Run until it ends, on uvloop: it halves what each of many small requests costs."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # Names are looked up in threads; a few that hang must not hold up the others.
+        lookups = ThreadPoolExecutor(max_workers=LOOKUPS, thread_name_prefix="lookup")
+        runner.get_loop().set_default_executor(lookups)
         runner.run(serving)
 
 

@@ -88,7 +88,8 @@ def secrets_of(target: Struct) -> set[str]:
         found.update(passwords(value) if place is Place.IN_URL else texts(value))
         return value
 
-    fields = {name: getattr(target, name) for name in secret_fields(type(target))}
+    names = secret_fields(type(target))
+    fields = {name: value for name in names if (value := getattr(target, name))}
     replaced(type(target), to_builtins(fields), note)
     return found
 

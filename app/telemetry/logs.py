@@ -24,8 +24,9 @@ from app.core.facts import (
 )
 from app.core.outcome import Outcome
 
-FORWARDED = ("uvicorn", "uvicorn.error", "litestar")
-"""Loggers of libraries whose warnings are worth a line of ours."""
+LOGGER: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+SPOKEN_FOR = ("aio_pika", "aiormq")
+"""Libraries whose failures are outcomes of ours; their own lines would only repeat them."""
 
 
 def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> None:
@@ -57,16 +58,18 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
         )
     )
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+    for library in SPOKEN_FOR:
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def log_fact(fact: Fact) -> None:
     """Write a fact as one line: its name in lower case, its fields as fields."""
-    logger, loudness = structlog.get_logger(), severity(fact)
-    if not logger.is_enabled_for(loudness):
+    loudness = severity(fact)
+    if not LOGGER.is_enabled_for(loudness):
         return
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
     fields = {name: value for name, value in structs.asdict(fact).items() if value is not None}
-    logger.log(loudness, event, **{name: plain(value) for name, value in fields.items()})
+    LOGGER.log(loudness, event, **{name: plain(value) for name, value in fields.items()})
 
 
 def as_json(event: object, **_: object) -> str:
