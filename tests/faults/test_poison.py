@@ -1,0 +1,141 @@
+"""Jobs that kill their instance and rows that nobody meant: they end, visibly, and alone."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.faults.conftest import Case
+from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.waiting import until
+
+ODD_CRONS = (
+    *("0 0 31 2 *", "61 * * * *", "* * * *", "@reboot", "@yearly", "R R * * *", "H H * * *"),
+    *("0 0 30 2 *", "*/0 * * * *", "5-1 * * * *", "0 0 L * *", "0 0 * * 5#5", "* * * * * * 1999"),
+    *("\t0  3 * * *", "CRON_TZ=Mars/Base 0 3 * * *", "@every 1h", "@every banana", "", "x" * 300),
+    *("0 0 * * 8", "1,2,3,4,5,6,7,8,9,10 * * * *", "9999999999 * * * *", "* * * * */400"),
+)
+ODD_INSTANTS = (
+    "infinity",
+    "-infinity",
+    "4000-01-01 BC",
+    "294276-12-31",
+    "1999-12-31",
+    "2150-01-01",
+)
+ODD_TARGETS = (
+    *("{}", "[]", "null", '"x"', '{"url": null}', '{"url": 7}', '{"url": ""}'),
+    *(
+        '{"url": "http://[::1"}',
+        '{"url": "http://127.0.0.1:99999/"}',
+        '{"url": "file:///etc/passwd"}',
+    ),
+    *(
+        '{"url": "http://127.0.0.1:9/", "headers": {"A b": "c"}}',
+        '{"url": "http://x", "nested": ' + "[" * 3000 + "]" * 3000 + "}",
+    ),
+    '{"url": "http://127.0.0.1:9/", "method": "BREW", "success": ["9xx"]}',
+)
+ODD_NUMBERS = ("NaN", "-1", "0", "1e-9", "1e300", "0.1", "86400", "3155760000")
+
+
+def odd_row(chance: random.Random) -> dict[str, str]:
+    """Columns and SQL texts of one row that somebody might type."""
+    row = {
+        "kind": chance.choice(["http", "amqp", "http", "http", "pigeon", "HTTP", ""]),
+        "target": chance.choice(ODD_TARGETS),
+    }
+    schedule = chance.choice(["cron", "run_at", "every_seconds"])
+    row[schedule] = chance.choice(
+        {"cron": ODD_CRONS, "run_at": ODD_INSTANTS, "every_seconds": ODD_NUMBERS}[schedule]
+    )
+    extras = {
+        "timezone": ["UTC", "Europe/Paris", "Nowhere", "../../etc/passwd", "posixrules"],
+        "next_run": ["now", *ODD_INSTANTS],
+        "scheduled_for": list(ODD_INSTANTS),
+        "last_finished_at": list(ODD_INSTANTS),
+        "starts_at": list(ODD_INSTANTS),
+        "ends_at": list(ODD_INSTANTS),
+        "timeout_seconds": list(ODD_NUMBERS),
+        "backoff_seconds": list(ODD_NUMBERS),
+        "misfire_grace_seconds": list(ODD_NUMBERS),
+        "max_runs": ["1", "0", "2147483647"],
+        "max_attempts": ["1", "1000", "0"],
+        "misfire": ["skip", "run_all", "never"],
+        "name": ["\u202e", "a" * 201, "a/b", "'; drop table tocsin.jobs; --", "\N{PILE OF POO}"],
+    }
+    for column in chance.sample(sorted(extras), k=chance.randint(0, 4)):
+        row[column] = chance.choice(extras[column])
+    return row
+
+
+async def insert_odd(connection: asyncpg.Connection, row: dict[str, str]) -> bool:
+    """Insert texts as psql would; tell whether Postgres took them."""
+    columns = ", ".join(row)
+    values = ", ".join("'" + value.replace("'", "''") + "'" for value in row.values())
+    try:
+        await connection.execute(f"insert into tocsin.jobs ({columns}) values ({values})")
+    except asyncpg.PostgresError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_odd_rows_typed_by_hand_harm_no_other(case: Case, seed: int) -> None:
+    chance = random.Random(seed)
+    first, second = await case.processes.instance(), await case.processes.instance()
+    taken = 0
+    async with case.load.running(per_second=20):
+        with case.ledger.fault("odd rows"):
+            for _ in range(400):
+                taken += await insert_odd(case.connection, odd_row(chance))
+            await asyncio.sleep(2.0)
+
+    await case.ledger.until_delivered(case.ledger.runs, within=10)
+
+    delivered = {one.key for one in case.ledger.deliveries}
+    assert taken > 20
+    assert case.ledger.runs <= delivered
+    assert first.text == second.text == []
+    assert len(first.said("connected")) == len(second.said("connected")) == 1
+    overdue = await case.connection.fetch(
+        """select id, kind, cron, next_run, plan_error from tocsin.jobs
+           where kind = any('{http,amqp}') and plan_error is null
+             and next_run < now() - interval '10 s' and locked_until is null"""
+    )
+    assert overdue == []
+
+
+async def test_a_job_that_kills_its_instance_every_time_is_given_up(case: Case) -> None:
+    fatal = case.sink.on("/fatal", case.ledger.receiver(30.0))
+    instance = await case.processes.instance()
+    job_id = await insert_job(case.connection, target={"url": fatal}, max_attempts=2)
+    good = await insert_job(
+        case.connection,
+        target={"url": case.load.target_url},
+        run_at=datetime.now(UTC) + timedelta(seconds=1),
+    )
+    for attempt in (1, 2):
+        await instance.says("started", job_id=str(job_id), attempt=attempt)
+        with case.ledger.fault("an execution that kills its instance"):
+            await instance.kill()
+        instance = await case.processes.instance()
+    await instance.says("settled", job_id=str(job_id), within=10)
+    await until(lambda: is_finished(case.connection, good), "the good job was done")
+
+    rows = await execution_rows(case.connection, job_id)
+    assert [(row["outcome"], row["reason"]) for row in rows] == [
+        ("lost", "lease"),
+        ("lost", "lease"),
+        ("failed", "lost"),
+    ]
+    assert "given up after 2 of 2 attempts" in rows[-1]["error"]
+    assert (await job_row(case.connection, job_id))["state"] == "failed"
+    await case.verdict()
+
+
+async def is_finished(connection: asyncpg.Connection, job_id: UUID) -> bool:
+    return str((await job_row(connection, job_id))["state"]) == "finished"
