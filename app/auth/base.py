@@ -1,11 +1,33 @@
 """What every way to authenticate an outgoing request has in common."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from msgspec import Struct
 
+from app.auth.tokens import Tokens
 from app.core.secret import Masked
 from app.errors import AppError, FieldError
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a server said to a `Form`."""
+
+    status: int
+    body: bytes
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """A form to be posted to a server that hands out proofs."""
+
+    url: str
+    headers: Mapping[str, str]
+    fields: Mapping[str, str]
+    ca: str | None
+    """PEM: the authorities to trust; None: the system's."""
+
+
+Post = Callable[[Form], Awaitable[Answer]]
+"""Posts a form within the rules for all that goes out; raises AuthFailed where that fails."""
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):
@@ -16,6 +38,8 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     body: bytes
     idempotency_key: str
+    tokens: Tokens
+    post: Post
 
 
 class Auth(Masked, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
@@ -37,10 +61,15 @@ class Auth(Masked, frozen=True, kw_only=True, tag_field="type", forbid_unknown_f
         """
         raise NotImplementedError
 
+    def refused(self, request: Outgoing, proof: Mapping[str, str]) -> bool:  # noqa: ARG002 - for others
+        """Take note that `proof` was answered with 401; whether another one is worth trying."""
+        return False
+
 
 class AuthFailed(AppError):
     """The request was not sent for want of a proof; the message holds no secret."""
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    def __init__(self, message: str, *, retryable: bool, reason: str = "auth") -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.reason = reason

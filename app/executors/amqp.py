@@ -14,11 +14,12 @@ from msgspec import Meta, field
 from app.core.outcome import Outcome, Report
 from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, without
 from app.errors import FieldError
+from app.executors.amqp_connect import Broker
 from app.executors.amqp_failures import PublishFailed, failure_of
 from app.executors.amqp_pool import Pool
 from app.executors.amqp_rules import headers_problem, name_problem, url_problem
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
-from app.executors.body import BodyTarget
+from app.executors.tls_target import TlsTarget
 
 LONGEST_EXPIRATION = 4_294_967.0
 """Seconds; brokers count milliseconds in 32 bits."""
@@ -26,7 +27,7 @@ LONGEST_EXPIRATION = 4_294_967.0
 NAMES = ("exchange", "routing_key", "content_type", "correlation_id", "reply_to", "type")
 
 
-class AmqpTarget(BodyTarget, frozen=True, kw_only=True):
+class AmqpTarget(TlsTarget, frozen=True, kw_only=True):
     """One message, and where to publish it."""
 
     url: Annotated[str, Meta(max_length=2048), URL_SECRET]
@@ -60,6 +61,9 @@ class AmqpTarget(BodyTarget, frozen=True, kw_only=True):
             yield FieldError(field="routing_key", message=message)
         if problem := headers_problem(self.headers):
             yield FieldError(field="headers", message=problem)
+
+    def broker(self) -> Broker:
+        return Broker(url=self.url, tls=self.tls_settings())
 
 
 class AmqpExecutor:
@@ -119,7 +123,7 @@ class Publication:
     async def publish(self) -> None:
         """Publish the message; returns when the broker has taken responsibility for it."""
         message = self.message()
-        async with self.pool.link(self.target.url) as link:
+        async with self.pool.link(self.target.broker()) as link:
             self.stage = Stage.ALARM
             await link.ready()
             self.stage = Stage.CONFIRMATION

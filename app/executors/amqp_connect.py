@@ -2,13 +2,15 @@
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Annotated, Any
 
 import aio_pika
 from aio_pika.exceptions import AMQPError
 from aiormq.connection import TransportFactory
 from yarl import URL
 
+from app.auth.tls import Tls, tls_context
+from app.core.secret import URL_SECRET, Masked
 from app.executors.amqp_failures import PublishFailed, refusal_of
 from app.executors.guard import AddressBlocked, Guard
 
@@ -16,7 +18,14 @@ HEARTBEAT_SECONDS = 10
 """Both sides speak at least this often; three silences (33 s) end a half-open connection."""
 
 
-async def connected(url: str, *, guard: Guard) -> aio_pika.Connection:
+class Broker(Masked, frozen=True, kw_only=True):
+    """Which broker, and how to connect to it; what is equal shares a connection."""
+
+    url: Annotated[str, URL_SECRET]
+    tls: Tls | None = None
+
+
+async def connected(broker: Broker, *, guard: Guard) -> aio_pika.Connection:
     """Open a connection that stays closed once it is lost.
 
     Not aio-pika's robust one: while that restores itself a publish hangs, and what it restores
@@ -26,7 +35,8 @@ async def connected(url: str, *, guard: Guard) -> aio_pika.Connection:
         PublishFailed: nobody answers, or not as an AMQP broker that lets us in.
     """
     connection = aio_pika.Connection(
-        URL(url).update_query(heartbeat=HEARTBEAT_SECONDS),
+        URL(broker.url).update_query(heartbeat=HEARTBEAT_SECONDS),
+        ssl_context=tls_context(broker.tls) if broker.tls else None,
         client_properties={"connection_name": "tocsin", "product": "tocsin"},
     )
     connection.kwargs["transport_factory"] = GuardedTransport(guard)

@@ -1,4 +1,4 @@
-"""Connections to brokers, one for each URL, and their channels, each for one publish at a time.
+"""Connections to brokers, one for each, and their channels, each for one publish at a time.
 
 A broker closes a whole channel for one bad publish, and every other publish under way on it fails
 with it though some of them were delivered. So no two publishes share a channel at the same time
@@ -13,7 +13,7 @@ from aio_pika import Connection
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError
 
-from app.executors.amqp_connect import connected
+from app.executors.amqp_connect import Broker, connected
 from app.executors.amqp_failures import PublishFailed
 from app.executors.guard import Guard
 
@@ -97,7 +97,7 @@ class Link:
 
 
 class Dial:
-    """The attempts to connect to one URL: one at a time, and a failure speaks for all who wait."""
+    """Attempts to connect to one broker: one at a time, and a failure speaks for all who wait."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -111,21 +111,21 @@ class Pool:
 
     def __init__(self, *, guard: Guard) -> None:
         self.guard = guard
-        self.links: dict[str, Link] = {}
-        """By URL; the one used last is last."""
-        self.dials: dict[str, Dial] = {}
+        self.links: dict[Broker, Link] = {}
+        """The one used last is last."""
+        self.dials: dict[Broker, Dial] = {}
         self.retired: list[Link] = []
         self.work = asyncio.Event()
         self.upkeep: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def link(self, url: str) -> AsyncIterator[Link]:
-        """The connection to the broker at `url`, opened where there is none.
+    async def link(self, broker: Broker) -> AsyncIterator[Link]:
+        """The connection to the broker, opened where there is none.
 
         Raises:
             PublishFailed: it could not be opened.
         """
-        link = self.opened(url) or await self.dialled(url)
+        link = self.opened(broker) or await self.dialled(broker)
         link.users += 1
         try:
             yield link
@@ -138,43 +138,43 @@ class Pool:
             if link.spoilt or link.doubted or link.retired:
                 self.work.set()
 
-    def opened(self, url: str) -> Link | None:
-        """The link for `url` that can be used, as the one used last."""
-        link = self.links.pop(url, None)
+    def opened(self, broker: Broker) -> Link | None:
+        """The link to the broker that can be used, as the one used last."""
+        link = self.links.pop(broker, None)
         if link is not None and link.is_closed:
             self.retire(link)
             link = None
         if link is not None:
-            self.links[url] = link
+            self.links[broker] = link
         return link
 
-    async def dialled(self, url: str) -> Link:
-        dial = self.dials.setdefault(url, Dial())
+    async def dialled(self, broker: Broker) -> Link:
+        dial = self.dials.setdefault(broker, Dial())
         failures = dial.failures
         dial.waiting += 1
         try:
             async with dial.lock:
-                if link := self.opened(url):
+                if link := self.opened(broker):
                     return link
                 if dial.failure and dial.failures > failures:
                     raise dial.failure
                 try:
-                    connection = await connected(url, guard=self.guard)
+                    connection = await connected(broker, guard=self.guard)
                 except PublishFailed as failure:
                     dial.failures += 1
                     dial.failure = failure
                     raise
-                return self.added(url, Link(connection))
+                return self.added(broker, Link(connection))
         finally:
             dial.waiting -= 1
             if not dial.waiting:
-                del self.dials[url]
+                del self.dials[broker]
 
-    def added(self, url: str, link: Link) -> Link:
+    def added(self, broker: Broker, link: Link) -> Link:
         idle = [known for known, other in self.links.items() if not other.users]
         for known in idle[: max(0, len(self.links) + 1 - MOST_CONNECTIONS)]:
             self.retire(self.links.pop(known))
-        self.links[url] = link
+        self.links[broker] = link
         if self.upkeep is None:
             self.upkeep = asyncio.create_task(self.keep_up(), name="amqp upkeep")
         return link
@@ -192,9 +192,9 @@ class Pool:
                     await self.work.wait()
             self.work.clear()
             now = asyncio.get_running_loop().time()
-            for url, link in list(self.links.items()):
+            for broker, link in list(self.links.items()):
                 if await self.is_over(link, now=now):
-                    self.retire(self.links.pop(url))
+                    self.retire(self.links.pop(broker))
             over = [link for link in self.retired if not link.users]
             self.retired = [link for link in self.retired if link.users]
             async with asyncio.TaskGroup() as group:

@@ -1,8 +1,11 @@
 """Carries out `http` jobs: one request per attempt, judged by the status of its answer."""
 
 import asyncio
+import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
 from typing import Annotated, ClassVar
 from urllib.parse import quote
 
@@ -12,17 +15,19 @@ from msgspec.structs import force_setattr
 from yarl import URL
 
 from app.auth import AnyAuth, AuthFailed, Outgoing
+from app.auth.tls import tls_context
+from app.auth.tokens import Tokens
 from app.core.headers import header_problems
 from app.core.outcome import Outcome, Report
-from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, without
+from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
 from app.core.urls import LONGEST_URL, url_problem
 from app.errors import FieldError
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
-from app.executors.body import BodyTarget
 from app.executors.http_client import (
     LONGEST_RESPONSE,
     first_bytes,
     open_session,
+    posted,
     reason_and_error,
     sent,
     user_agent,
@@ -37,6 +42,7 @@ from app.executors.http_rules import (
     retry_after_seconds,
     status_line,
 )
+from app.executors.tls_target import TlsTarget
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -46,7 +52,7 @@ StatusClass = Annotated[str, Meta(pattern="^[1-5]xx$")]
 Retried = Annotated[str, Meta(pattern="^([1-5]xx|dns|connect|tls|timeout|closed|protocol)$")]
 
 
-class HttpTarget(BodyTarget, frozen=True, kw_only=True):
+class HttpTarget(TlsTarget, frozen=True, kw_only=True):
     """One HTTP request, and how to judge the answer."""
 
     url: Annotated[str, Meta(max_length=LONGEST_URL), URL_SECRET]
@@ -65,6 +71,7 @@ class HttpTarget(BodyTarget, frozen=True, kw_only=True):
     follow_redirects: bool = False
     """Follow at most five; credentials and secret headers stay with the origin they are for."""
     verify_tls: bool = True
+    """False: with whoever answers there; see `ca` for authorities of your own."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "method", self.method.upper())
@@ -75,6 +82,8 @@ class HttpTarget(BodyTarget, frozen=True, kw_only=True):
             yield FieldError(field="url", message=message)
         if self.method not in METHODS:
             yield FieldError(field="method", message=f"must be one of {', '.join(METHODS)}")
+        if self.ca is not None and not self.verify_tls:
+            yield FieldError(field="ca", message="is of no use without verify_tls: remove one")
         yield from header_problems(self.headers, field="headers")
         if self.auth is not None:
             for problem in self.auth.problems():
@@ -82,6 +91,11 @@ class HttpTarget(BodyTarget, frozen=True, kw_only=True):
             for name in sorted(self.headers):
                 if name.lower() in self.auth.header_names():
                     yield FieldError(field=f"headers.{name}", message="is set by auth: remove one")
+
+    def tls(self, *, ours: bool) -> ssl.SSLContext | bool:
+        """What aiohttp is to connect with; `ours`: our certificate may be shown."""
+        special = self.tls_settings(verify=self.verify_tls, ours=ours)
+        return self.verify_tls if special is None else tls_context(special)
 
 
 class HttpExecutor:
@@ -92,9 +106,10 @@ class HttpExecutor:
 
     def __init__(self, options: Options) -> None:
         self.session = open_session(options)
+        self.tokens = Tokens()
 
     async def execute(self, target: HttpTarget, context: Context) -> Report:
-        return await Attempt(self.session, target, context).report()
+        return await Attempt(self, target, context).report()
 
     async def close(self) -> None:
         await self.session.close()
@@ -106,12 +121,12 @@ EXECUTOR = HttpExecutor
 class Attempt:
     """One attempt: what was sent so far and what came back."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, target: HttpTarget, context: Context
-    ) -> None:
-        self.session = session
+    def __init__(self, executor: HttpExecutor, target: HttpTarget, context: Context) -> None:
+        self.session = executor.session
+        self.tokens = executor.tokens
         self.target = target
         self.context = context
+        self.outgoing: Outgoing | None = None
         self.proof: dict[str, str] = {}
         self.status: int | None = None
 
@@ -119,14 +134,17 @@ class Attempt:
         """Send the request and judge the answer, within the timeout."""
         try:
             async with asyncio.timeout(self.context.timeout_seconds):
-                return await self.answered(await self.request())
+                report = await self.answered(await self.request())
+                if self.has_new_proof():
+                    report = await self.answered(await self.request())
+                return report
         except TimeoutError:
             waited_for = "no answer" if self.status is None else "the answer was not complete"
             return timed_out(
                 self.context, waited_for, status_code=self.status, retryable=self.retries("timeout")
             )
         except AuthFailed as error:
-            return self.failed("auth", str(error), retryable=error.retryable)
+            return self.failed(error.reason, str(error), retryable=error.retryable)
         except BadRedirect as error:
             return self.failed("redirect", str(error), retryable=False)
         except (aiohttp.ClientError, OSError) as error:
@@ -149,14 +167,16 @@ class Attempt:
             headers["Content-Type"] = content_type
         headers = overlaid(headers, target.headers)
         if target.auth is not None:
-            outgoing = Outgoing(
+            self.outgoing = Outgoing(
                 method=target.method,
                 url=target.url,
                 headers=headers,
                 body=body,
                 idempotency_key=context.idempotency_key,
+                tokens=self.tokens,
+                post=partial(posted, self.session),
             )
-            self.proof = dict(await target.auth.headers(outgoing))
+            self.proof = dict(await target.auth.headers(self.outgoing))
         return Request(
             method=target.method,
             url=URL(target.url, encoded=True),
@@ -166,10 +186,11 @@ class Attempt:
 
     async def answered(self, request: Request) -> Report:
         """Send the request, follow redirects where that is wanted, judge the last answer."""
+        home = request.url.origin()
         for _ in range(MOST_REDIRECTS + 1):
             self.status = None
-            verify_tls = self.target.verify_tls
-            async with sent(self.session, request, verify_tls=verify_tls) as response:
+            tls = self.target.tls(ours=request.url.origin() == home)
+            async with sent(self.session, request, tls=tls) as response:
                 self.status = response.status
                 body = await first_bytes(response)
             location = response.headers.get("Location")
@@ -177,6 +198,15 @@ class Attempt:
                 return self.judged(response, body)
             request = redirected(request, response.status, location)
         raise BadRedirect(f"more than {MOST_REDIRECTS} redirects")
+
+    def has_new_proof(self) -> bool:
+        """Whether the target refused our proof and another may be had: nothing was done there."""
+        auth = self.target.auth
+        if auth is None or self.outgoing is None or self.status != HTTPStatus.UNAUTHORIZED:
+            return False
+        if matches(self.status, self.target.success):
+            return False
+        return auth.refused(self.outgoing, self.proof)
 
     def goes_on(self, status: int) -> bool:
         if matches(status, self.target.success):
@@ -223,7 +253,8 @@ class Attempt:
         if not text:
             return ""
         secrets = secrets_of(self.target)
-        secrets |= {value.rpartition(" ")[2] for value in self.proof.values()}
+        proof = self.proof.items()
+        secrets |= {value.rpartition(" ")[2] for name, value in proof if sounds_secret(name)}
         return as_text(without(secrets, text), longest=longest)
 
 

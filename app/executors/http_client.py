@@ -1,13 +1,18 @@
 """The HTTP client that all `http` jobs share: no state between them, no sending unasked."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
+from urllib.parse import urlencode
 
 import aiohttp
+from yarl import URL
 
+from app.auth.base import Answer, AuthFailed, Form
+from app.auth.tls import Tls, tls_context
 from app.executors.base import Options
 from app.executors.guard import AddressBlocked, GuardedResolver, forget
 from app.executors.http_rules import Request
@@ -64,9 +69,9 @@ def open_session(options: Options) -> aiohttp.ClientSession:
 
 @asynccontextmanager
 async def sent(
-    session: aiohttp.ClientSession, request: Request, *, verify_tls: bool
+    session: aiohttp.ClientSession, request: Request, *, tls: ssl.SSLContext | bool
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send the request, once; the answer's head has arrived."""
+    """Send the request, once; the answer's head has arrived. `tls`: or whether to verify it."""
     forget()
     async with session.request(
         request.method,
@@ -75,9 +80,37 @@ async def sent(
         skip_auto_headers=("Content-Type", "User-Agent"),
         data=BytesIO(request.body) if len(request.body) > LARGE_BODY else request.body or None,
         allow_redirects=False,
-        ssl=verify_tls,
+        ssl=tls,
     ) as response:
         yield response
+
+
+async def posted(session: aiohttp.ClientSession, form: Form) -> Answer:
+    """Post a form, to one who hands out what requests prove themselves with.
+
+    Raises:
+        AuthFailed: there is no answer.
+    """
+    request = Request(
+        method="POST",
+        url=URL(form.url, encoded=True),
+        headers={
+            "User-Agent": user_agent(),
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/x-www-form-urlencoded",
+            **form.headers,
+        },
+        body=urlencode(form.fields).encode(),
+    )
+    try:
+        tls = True if form.ca is None else tls_context(Tls(ca=form.ca))
+        async with sent(session, request, tls=tls) as response:
+            return Answer(status=response.status, body=await first_bytes(response))
+    except (aiohttp.ClientError, OSError) as error:
+        reason, text = reason_and_error(error)
+        if reason == "blocked":
+            raise AuthFailed(text, retryable=False, reason=reason) from error
+        raise AuthFailed(f"no token: {text}", retryable=True) from error
 
 
 async def first_bytes(response: aiohttp.ClientResponse) -> bytes:

@@ -73,7 +73,7 @@ async def bodies(queue: AbstractQueue) -> list[bytes]:
 def links(executors: Executors) -> dict[str, amqp_pool.Link]:
     executor = executors.opened["amqp"]
     assert isinstance(executor, AmqpExecutor)
-    return executor.pool.links
+    return {broker.url: link for broker, link in executor.pool.links.items()}
 
 
 async def test_every_property_of_a_message_arrives(

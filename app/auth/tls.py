@@ -1,0 +1,104 @@
+"""TLS with a certificate or with authorities of one's own, given as PEM texts."""
+
+import os
+import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from tempfile import TemporaryFile
+
+from app.core.secret import Masked, Secret
+from app.errors import FieldError
+
+LONGEST_PEM = 32_768
+"""Characters."""
+MOST_CONTEXTS = 256
+"""Kept for use again: to make one takes milliseconds, and connections are shared within one."""
+
+
+class Tls(Masked, frozen=True, kw_only=True):
+    """What a connection is to be made with; the names are those of a target's fields."""
+
+    client_certificate: str | None = None
+    client_key: Secret | None = None
+    ca: str | None = None
+    verify: bool = True
+
+
+class BadPem(ValueError):
+    """OpenSSL cannot use one of the texts; the message does not quote it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def tls_problems(tls: Tls) -> Iterator[FieldError]:
+    """What is wrong with the texts, by the fields of the target."""
+    try:
+        tls_context(tls)
+    except BadPem as error:
+        yield FieldError(field=error.field, message=str(error))
+
+
+@lru_cache(maxsize=MOST_CONTEXTS)
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """Make a context; equal ones are the same, so that their connections can be used again.
+
+    Raises:
+        BadPem: naming the field.
+    """
+    for field in ("client_certificate", "ca"):
+        if "PRIVATE KEY" in (getattr(tls, field) or ""):
+            raise BadPem(field, "holds a private key, which belongs in client_key alone")
+    if (tls.client_certificate is None) is not (tls.client_key is None):
+        missing = "client_key" if tls.client_key is None else "client_certificate"
+        raise BadPem(missing, "is required: certificate and key go together")
+    context = trusting(tls)
+    if tls.client_certificate is not None and tls.client_key is not None:
+        load(context, tls.client_certificate, tls.client_key)
+    return context
+
+
+def trusting(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context() if tls.ca is None else trusting_only(tls.ca, "ca")
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def trusting_only(certificates: str, field: str) -> ssl.SSLContext:
+    try:
+        # An empty text would mean the system's authorities.
+        return ssl.create_default_context(cadata=certificates or "none")
+    except (ssl.SSLError, ValueError, TypeError):
+        raise BadPem(field, "must be one or more certificates in PEM") from None
+
+
+def load(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    def no_passphrase() -> str:  # without it OpenSSL would ask for one on the terminal
+        raise BadPem("client_key", "is encrypted: it has to be stored without a passphrase")
+
+    trusting_only(certificate, "client_certificate")
+    with as_file(certificate) as certificate_file, as_file(key) as key_file:
+        try:
+            context.load_cert_chain(certificate_file, key_file, password=no_passphrase)
+        except ssl.SSLError as error:
+            mismatch = error.reason == "KEY_VALUES_MISMATCH"
+            message = "is not the key of the certificate" if mismatch else "must be a key in PEM"
+            raise BadPem("client_key", message) from None
+
+
+@contextmanager
+def as_file(text: str) -> Iterator[str]:
+    """Name a file that holds `text`, in memory where the system can do that.
+
+    OpenSSL as Python has it takes certificates and keys from files only, and seeks in them.
+    """
+    in_memory = sys.platform == "linux"
+    with os.fdopen(os.memfd_create("pem"), "w+b") if in_memory else TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"

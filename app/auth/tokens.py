@@ -1,0 +1,113 @@
+"""Access tokens that are shared by all attempts of a process: asked for once, renewed early."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.errors import AppError
+
+MOST_TOKENS = 1000
+EARLY_PART = 0.2
+EARLY_SECONDS = 60.0
+"""A token is renewed before its end by a fifth of its lifetime, at most by this."""
+PAUSE_SECONDS = 5.0
+"""Between attempts at renewing a token that can still be used."""
+
+
+class Granted(Struct, frozen=True, kw_only=True):
+    """An answer of a token server."""
+
+    token: str
+    lifetime_seconds: float
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A token and its times, by the clock of the event loop."""
+
+    token: str
+    renew_at: float
+    ends_at: float
+
+
+class Asking:
+    """Who waits for one token: one asks at a time, and its failure speaks for all who wait."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+        self.failures = 0
+        self.failure: AppError | None = None
+
+
+class Tokens:
+    """The tokens of one process, by what they were granted for."""
+
+    def __init__(self) -> None:
+        self.held: dict[Hashable, Held] = {}
+        """The one granted last is last."""
+        self.asking: dict[Hashable, Asking] = {}
+
+    async def get(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
+        """The token for `grant`; `ask` gets one where there is none, or the one there is gets old.
+
+        Raises:
+            AppError: what `ask` raised, and there is no token that could still be used.
+        """
+        held = self.held.get(grant)
+        if held is not None and now() < min(held.renew_at, held.ends_at):
+            return held.token
+        try:
+            return await self.renewed(grant, ask)
+        except AppError:
+            if held is None or now() >= held.ends_at or grant not in self.held:
+                raise
+            self.held[grant] = replace(held, renew_at=now() + PAUSE_SECONDS)
+            return held.token
+
+    async def renewed(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
+        asking = self.asking.setdefault(grant, Asking())
+        failures = asking.failures
+        asking.waiting += 1
+        try:
+            async with asking.lock:
+                held = self.held.get(grant)
+                if held is not None and now() < held.renew_at:
+                    return held.token
+                if asking.failure is not None and asking.failures > failures:
+                    raise asking.failure
+                try:
+                    granted = await ask()
+                except AppError as failure:
+                    asking.failures += 1
+                    asking.failure = failure
+                    raise
+                self.keep(grant, granted)
+                return granted.token
+        finally:
+            asking.waiting -= 1
+            if not asking.waiting:
+                del self.asking[grant]
+
+    def keep(self, grant: Hashable, granted: Granted) -> None:
+        lifetime = granted.lifetime_seconds
+        early = min(lifetime * EARLY_PART, EARLY_SECONDS)
+        self.held.pop(grant, None)
+        self.held[grant] = Held(
+            token=granted.token,
+            renew_at=now() + lifetime - early,
+            ends_at=now() + lifetime,
+        )
+        if len(self.held) > MOST_TOKENS:
+            del self.held[next(iter(self.held))]
+
+    def forget(self, grant: Hashable, token: str) -> None:
+        """Hand `token` out no more; one that was granted since is kept."""
+        held = self.held.get(grant)
+        if held is not None and held.token == token:
+            del self.held[grant]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()

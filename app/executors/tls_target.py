@@ -1,0 +1,39 @@
+"""Targets that may be reached over TLS, with what a company's own network asks for."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from msgspec import Meta
+
+from app.auth.tls import LONGEST_PEM, Tls, tls_problems
+from app.core.secret import Secret
+from app.errors import FieldError
+from app.executors.body import BodyTarget
+
+Pem = Annotated[str, Meta(max_length=LONGEST_PEM)]
+
+
+class TlsTarget(BodyTarget, frozen=True, kw_only=True):
+    """A target whose server may want a certificate of ours, or have one from its own authority."""
+
+    client_certificate: Pem | None = None
+    """PEM: our certificate, followed by those that lead to its authority."""
+    client_key: Annotated[Secret, Meta(max_length=LONGEST_PEM)] | None = None
+    """PEM: its key, without a passphrase."""
+    ca: Pem | None = None
+    """PEM: the authorities to trust, instead of the system's."""
+
+    def problems(self) -> Iterable[FieldError]:
+        yield from super().problems()
+        if (tls := self.tls_settings()) is not None:
+            yield from tls_problems(tls)
+
+    def tls_settings(self, *, verify: bool = True, ours: bool = True) -> Tls | None:
+        """What is special about the connection; None: nothing. `ours`: with our certificate."""
+        tls = Tls(
+            client_certificate=self.client_certificate if ours else None,
+            client_key=self.client_key if ours else None,
+            ca=self.ca,
+            verify=verify,
+        )
+        return None if tls == Tls(verify=verify) else tls
