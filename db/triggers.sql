@@ -44,6 +44,10 @@ begin
                 else 'For example: {"url": "amqp://host/", "exchange": "", "routing_key": "queue"}'
             end);
     end if;
+    if job.target @? '$.**{100}' or job.metadata @? '$.**{100}' then
+        perform tocsin.refuse(case when job.target @? '$.**{100}' then 'target' else 'metadata' end,
+            'is nested too deeply', 'Use at most 100 levels.');
+    end if;
     if jsonb_typeof(job.metadata) <> 'object' then
         perform tocsin.refuse('metadata', 'must be a JSON object', 'For example: {"team": "billing"}');
     end if;

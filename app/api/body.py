@@ -8,7 +8,7 @@ import msgspec
 from litestar.exceptions import HTTPException
 from litestar.params import QueryParameter
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from app.api.problems import ApiRequest
 from app.core.job import KEPT_FIELDS
@@ -18,6 +18,8 @@ from app.errors import FieldError, InvalidInput, MalformedInput
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 NUL = "\0"
+MOST_NESTED = 100
+TOO_DEEP = f"the body is nested too deeply: use at most {MOST_NESTED} levels"
 
 T = TypeVar("T")
 
@@ -35,16 +37,61 @@ async def decoded(
     check_media_type(request, media_types)
     body = await request.body()
     try:
+        if body.count(b"[") + body.count(b"{") > MOST_NESTED:
+            check_depth(msgspec.json.decode(body))
         value = msgspec.json.decode(body, type=type_)
         if b"\\u0000" in body and (errors := list(nul_errors(msgspec.json.decode(body), ""))):
             raise InvalidInput(*errors)
     except msgspec.ValidationError as error:
+        check_json(body)  # msgspec stops at the first error, before what is no JSON
         raise InvalidInput(*with_hints(field_errors(error, prefix=""), type_)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedInput(f"the body is not JSON: {str(error)[:200]}") from None
+        raise not_json(error) from None
     except RecursionError:
-        raise MalformedInput("the body is nested too deeply") from None
+        raise MalformedInput(TOO_DEEP) from None
     return value
+
+
+def check_json(body: bytes) -> None:
+    """Make sure that a body is JSON, whatever it says.
+
+    Raises:
+        MalformedInput: it is not.
+    """
+    try:
+        msgspec.json.decode(body)
+    except msgspec.ValidationError:
+        pass  # a number that no float can hold
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_json(error) from None
+
+
+def not_json(error: Exception) -> MalformedInput:
+    return MalformedInput(f"the body is not JSON: {str(error)[:200]}")
+
+
+def check_depth(value: object) -> None:
+    """Refuse what readers with a stack could not follow.
+
+    Raises:
+        MalformedInput: it has more than `MOST_NESTED` levels.
+    """
+    level = [value]
+    for _ in range(MOST_NESTED):
+        level = [item for one in level for item in items(one)]
+        if not level:
+            return
+    raise MalformedInput(TOO_DEEP)
+
+
+def items(value: object) -> Iterable[object]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()
 
 
 def check_media_type(request: ApiRequest, media_types: Iterable[str]) -> None:
@@ -64,8 +111,9 @@ def with_hints(errors: list[FieldError], type_: Any) -> list[FieldError]:  # noq
     """Add the nearest name to the refusal of an unknown field of the body itself."""
     if not (isinstance(type_, type) and issubclass(type_, Struct)):
         return errors
+    known = [one.encode_name for one in fields(type_)]
     return [
-        replace(one, message=unknown_field(one.field, type_.__struct_fields__))
+        replace(one, message=unknown_field(one.field, known))
         if one.message.startswith("unknown field")
         else one
         for one in errors
@@ -127,6 +175,8 @@ def check_request(request: ApiRequest) -> None:
 
 
 def accepts_json(request: ApiRequest) -> bool:
+    if not request.headers.get("accept"):
+        return True
     try:
         return request.accept.best_match([JSON, "application/problem+json"]) is not None
     except ArithmeticError:  # a quality that is no number

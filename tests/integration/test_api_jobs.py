@@ -331,3 +331,42 @@ async def test_a_name_with_odd_characters_is_an_address_too(api: httpx.AsyncClie
     answer = await api.get(f"/v1/jobs/{quote(name)}")
 
     assert answer.json() == job
+
+
+@pytest.mark.parametrize("column", ["target", "metadata"])
+async def test_a_number_that_python_cannot_hold_hides_no_other_job(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, column: str
+) -> None:
+    odd, plain = await insert_job(connection), await insert_job(connection)
+    await connection.execute(
+        f"""update tocsin.jobs set {column} = '{{"url": "http://x", "n": 1e5000}}' where id = $1""",
+        odd,
+    )
+
+    items = (await api.get("/v1/jobs")).json()["items"]
+
+    assert [job["id"] for job in items] == [str(plain), str(odd)]
+    assert items[1][column] == {}
+
+
+@pytest.mark.parametrize("levels", [99, 101])
+async def test_json_is_nested_a_hundred_levels_at_most(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, levels: int
+) -> None:
+    deep = "[" * (levels - 2) + "]" * (levels - 2)
+    body = '{"kind": "http", "target": {"url": "http://x"}, "every_seconds": 5, "metadata": '
+    body += f'{{"a": {deep}}}}}'
+
+    answer = await api.post("/v1/jobs", content=body.encode())
+
+    assert answer.status_code == (201 if levels < 100 else 400), answer.text
+    assert await connection.fetchval("select count(*) from tocsin.jobs") == (levels < 100)
+
+
+async def test_psql_cannot_nest_deeper_either(connection: asyncpg.Connection) -> None:
+    with pytest.raises(asyncpg.CheckViolationError, match="nested too deeply"):
+        await connection.execute(
+            """insert into tocsin.jobs (kind, target, run_at) values ('http',
+               ('{"url": "http://x", "json": ' || repeat('[', 200) || repeat(']', 200)
+                || '}')::jsonb, now())"""
+        )
