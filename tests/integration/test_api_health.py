@@ -1,0 +1,211 @@
+"""Probes, instances, counters, and the description of the API."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from app.db.listener import listening
+from tests.support.builders import insert_job
+
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+async def test_a_process_is_alive_and_ready(api: httpx.AsyncClient) -> None:
+    live, ready = await api.get("/health/live"), await api.get("/health/ready")
+
+    assert (live.status_code, live.json()) == (200, {"status": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
+
+
+async def test_a_schema_that_a_newer_tocsin_broke_is_not_ready(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "insert into tocsin.schema_migrations (version, breaking) values (9999, true)"
+    )
+
+    answer = await api.get("/health/ready")
+
+    assert (answer.status_code, answer.json()["type"]) == (
+        503,
+        "urn:tocsin:problem:schema-outdated",
+    )
+    assert "newer Tocsin" in answer.json()["detail"]
+
+
+async def test_instances_are_seen_by_their_connection_and_by_their_leases(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, database_url: str
+) -> None:
+    long = "a-host-with-quite-a-long-name:1234567:abcd-and-more"
+    for _ in range(2):
+        await insert_job(connection)
+    await insert_job(connection, name="of the dead")
+    await connection.execute(
+        """update tocsin.jobs set locked_until = now() + interval '1 minute',
+           locked_by = case when name is null then $1 else 'dead:1:0000' end""",
+        long,
+    )
+
+    async with (
+        listening(database_url, ring=print, application_name=f"tocsin scheduler {long}"),
+        listening(database_url, ring=print, application_name="tocsin scheduler idle:2:ffff"),
+    ):
+        items = (await api.get("/v1/instances")).json()["items"]
+
+    assert [(one["name"], one["connected"], one["executing"]) for one in items] == [
+        (long, True, 2),
+        ("dead:1:0000", False, 1),
+        ("idle:2:ffff", True, 0),
+    ]
+    assert items[1]["connected_since"] is None
+    assert abs(datetime.fromisoformat(items[0]["connected_since"]) - datetime.now(UTC)) < timedelta(
+        minutes=1
+    )
+
+
+async def test_stats_of_an_empty_database_are_zero(api: httpx.AsyncClient) -> None:
+    stats = (await api.get("/v1/stats")).json()
+
+    assert {name: value for name, value in stats.items() if name != "at"} == {
+        "jobs": 0,
+        "due": 0,
+        "oldest_due_seconds": None,
+        "next_due_at": None,
+        "executing": 0,
+        "retrying": 0,
+        "paused": 0,
+        "failed": 0,
+        "invalid": 0,
+        "outcomes": {},
+        "outcomes_since": None,
+    }
+
+
+async def test_stats_count_jobs_by_what_they_are_up_to(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    ago = datetime.now(UTC) - timedelta(minutes=5)
+    for how in (
+        "next_run = now() - interval '5 minutes'",
+        "attempt = 1",
+        "attempt = 1, locked_until = now() + interval '1 minute'",
+        "paused_at = now(), next_run = now() - interval '1 day'",
+        "next_run = null, last_outcome = 'failed'",
+        "next_run = null, last_outcome = 'succeeded'",
+        "plan_error = 'bad', next_run = now() - interval '1 day'",
+    ):
+        job_id = await insert_job(connection, run_at=FAR)
+        await connection.execute(
+            f"update tocsin.jobs set {how}, planned_at = clock_timestamp() where id = $1", job_id
+        )
+    for outcome in ("succeeded", "succeeded", "lost"):
+        await connection.execute(
+            """insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome,
+                                              finished_at) values ($1, 'http', $2, 1, $3, $2)""",
+            uuid4(),
+            ago,
+            outcome,
+        )
+
+    stats = (await api.get("/v1/stats")).json()
+
+    counted = ("jobs", "due", "executing", "retrying", "paused", "failed", "invalid")
+    assert {name: stats[name] for name in counted} == dict.fromkeys(counted, 1) | {"jobs": 7}
+    assert 299 < stats["oldest_due_seconds"] < 360
+    assert stats["next_due_at"] == "2100-01-01T00:00:00Z"
+    assert stats["outcomes"] == {"succeeded": 2, "lost": 1}
+    assert datetime.fromisoformat(stats["outcomes_since"]) == ago
+
+
+async def test_people_are_led_to_the_docs_which_load_nothing_from_elsewhere(
+    api: httpx.AsyncClient,
+) -> None:
+    root = await api.get("/")
+    page = await api.get("/docs")
+
+    assert (root.status_code, root.headers["Location"]) == (302, "/docs")
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "//" not in page.text
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    loaded = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    for address in (one for one in loaded if not one.startswith("data:")):
+        answer = await api.get(f"/{address}")
+        assert answer.status_code == 200, address
+        assert answer.content
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+
+    assert document == (await api.get("/docs/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    assert {(method.upper(), path) for path, method, _ in operations(document)} == {
+        ("POST", "/v1/jobs"),
+        ("GET", "/v1/jobs"),
+        ("POST", "/v1/jobs/batch"),
+        ("PUT", "/v1/jobs/{job}"),
+        ("GET", "/v1/jobs/{job}"),
+        ("PATCH", "/v1/jobs/{job}"),
+        ("DELETE", "/v1/jobs/{job}"),
+        ("POST", "/v1/jobs/{job}/pause"),
+        ("POST", "/v1/jobs/{job}/resume"),
+        ("POST", "/v1/jobs/{job}/run"),
+        ("GET", "/v1/jobs/{job}/executions"),
+        ("GET", "/v1/executions"),
+        ("GET", "/v1/executions/{id}"),
+        ("POST", "/v1/executions/{id}/replay"),
+        ("POST", "/v1/schedule/preview"),
+        ("GET", "/v1/instances"),
+        ("GET", "/v1/stats"),
+        ("GET", "/health/live"),
+        ("GET", "/health/ready"),
+    }
+
+
+async def test_every_operation_says_what_it_does_takes_and_answers(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+
+    for path, method, operation in operations(document):
+        assert operation["summary"], (path, method)
+        assert operation["description"], (path, method)
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"], (path, parameter["name"])
+        codes = set(operation["responses"])
+        assert codes >= ({"406", "422", "500", "503"} if path.startswith("/v1") else {"200"})
+        for status, response in operation["responses"].items():
+            assert (int(status) < 400) or set(response["content"]) == {"application/problem+json"}
+
+
+async def test_every_reference_of_the_description_leads_somewhere(api: httpx.AsyncClient) -> None:
+    answer = await api.get("/openapi.json")
+
+    schemas = answer.json()["components"]["schemas"]
+    found = re.findall(r'"#/components/schemas/(\w+)"', answer.text)
+    assert set(found) == schemas.keys()
+
+
+@pytest.mark.parametrize("name", ["JobDocument", "JobReplacement"])
+async def test_a_target_is_described_by_its_kind(api: httpx.AsyncClient, name: str) -> None:
+    schemas = (await api.get("/openapi.json")).json()["components"]["schemas"]
+
+    kinds = {
+        one["properties"]["kind"]["const"]: one["properties"]["target"]["$ref"]
+        for one in schemas[name]["oneOf"]
+    }
+    assert kinds == {
+        "amqp": "#/components/schemas/AmqpTarget",
+        "http": "#/components/schemas/HttpTarget",
+    }
+    assert schemas["HttpTarget"]["properties"]["url"]["type"] == "string"
