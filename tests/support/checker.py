@@ -79,7 +79,8 @@ def judge(
         row.key for row in recorded if row.outcome in {"missed", "failed"}
     }
     runs = defaultdict(list)
-    for one in sorted(deliveries, key=lambda one: one.arrived):
+    # By attempt: a message that was given up may reach the queue after its successor.
+    for one in sorted(deliveries, key=lambda one: (one.attempt, one.arrived)):
         runs[one.key].append(one)
     repeats = [pair for run in runs.values() for pair in pairwise(run)]
     unasked = [pair for pair in repeats if not asked_again(pair[0])]
@@ -110,6 +111,8 @@ def asked_again(delivery: Delivery) -> bool:
 
 
 def overlap(first: Delivery, second: Delivery) -> bool:
+    if first.arrived > second.arrived:
+        first, second = second, first
     return first.ended is None or first.ended - SEEN_LATE_SECONDS > second.arrived
 
 
