@@ -372,3 +372,17 @@ async def test_only_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPatch):
 
     assert list(kept.held) == ["b", "c"]
     assert not kept.asking
+
+
+async def test_a_token_granted_since_is_not_thrown_away_with_the_old_one():
+    kept = tokens.Tokens()
+
+    async def ask() -> tokens.Granted:
+        return tokens.Granted(token="new", lifetime_seconds=60)
+
+    await kept.get("grant", ask)
+    kept.forget("grant", "old")
+    assert list(kept.held) == ["grant"]
+
+    kept.forget("grant", "new")
+    assert not kept.held
