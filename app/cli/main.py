@@ -16,7 +16,6 @@ from app.db import migrate
 from app.errors import AppError
 from app.telemetry.logs import configure
 
-
 LOOKUPS = 64
 """How many names a process looks up at once."""
 
