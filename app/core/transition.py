@@ -101,7 +101,7 @@ def released(claim: Claim) -> Settlement:
         scheduled_for=claim.scheduled_for,
         attempt=claim.attempt - 1,
         resume_at=claim.resume_at,
-        following=claim.resume_at,
+        following=claim.resume_at or claim.scheduled_for,
         judged_at=claim.updated_at,
         last_outcome=claim.last_outcome,
         last_finished_at=claim.last_finished_at,
@@ -109,6 +109,11 @@ def released(claim: Claim) -> Settlement:
         runs=claim.runs,
         executions=[],
     )
+
+
+def put_off(claim: Claim, *, until: datetime) -> Settlement:
+    """Give a claim back unexecuted and have it claimed later; it stays the same run."""
+    return replace(released(claim), next_run=until)
 
 
 def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:

@@ -3,16 +3,18 @@
 import asyncio
 import random
 import secrets
+from datetime import timedelta
 
 from app.core.claim import Claim, Settlement
 from app.core.facts import Faulted, Settled, Started
 from app.core.misfire import missed
 from app.core.outcome import Outcome, Report
-from app.core.transition import exhausted, invalid, released, settled
+from app.core.transition import exhausted, invalid, put_off, released, settled
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
 from app.executors.base import Context, Target
 from app.scheduler.clock import DatabaseClock
+from app.scheduler.hosts import host_of
 from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
 from app.scheduler.slots import Slots
@@ -64,13 +66,21 @@ class Execution:
 
     async def attempt_in_slot(self, flight: InFlight) -> Settlement:
         """Make the attempt as soon as there is a slot; give the claim back if there is none."""
-        if not await self.slots.take():
-            return released(flight.claim)
+        claim = flight.claim
+        host = host_of(claim.target)
+        if not await self.slots.take(host):
+            return released(claim) if self.slots.closed else self.put_off(claim, host)
         try:
             # Checked here because a warm connection would be written to before any deadline.
-            return released(flight.claim) if flight.over else await self.attempt(flight)
+            return released(claim) if flight.over else await self.attempt(flight)
         finally:
-            self.slots.give()
+            self.slots.give(host)
+
+    def put_off(self, claim: Claim, host: str) -> Settlement:
+        """Make room for jobs of other hosts: this one hangs and has its share of the slots."""
+        jitter = random.random()  # noqa: S311 - spreads, guards nothing
+        seconds = self.slots.hosts.put_off_seconds(host, jitter=jitter)
+        return put_off(claim, until=self.clock.now() + timedelta(seconds=seconds))
 
     async def attempt(self, flight: InFlight) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""

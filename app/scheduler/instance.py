@@ -78,7 +78,13 @@ class Instance:
                 Database.connect(self.database_url, application_name=f"tocsin settle {self.name}")
             )
             executors = await stack.enter_async_context(Executors(egress=self.egress))
-            settler = Settler(db, self.doorbell, self.observers, ahead_seconds=AHEAD_SECONDS)
+            settler = Settler(
+                db,
+                self.doorbell,
+                self.observers,
+                ahead_seconds=AHEAD_SECONDS,
+                stopping=self.stopping,
+            )
             await stack.enter_async_context(
                 background(
                     settle=settler.write_batches(),
@@ -113,7 +119,6 @@ class Instance:
                     observers=self.observers,
                 )
                 await self.look_through_outages(loop)
-                settler.handing_over = True
                 self.drain(limit)
         self.observers.tell(Stopped(instance=self.name))
 

@@ -31,7 +31,13 @@ class Settler:
     """Gathers settlements while one batch is being written, then writes them as the next."""
 
     def __init__(
-        self, db: Database, doorbell: Doorbell, observers: Observers, *, ahead_seconds: float
+        self,
+        db: Database,
+        doorbell: Doorbell,
+        observers: Observers,
+        *,
+        ahead_seconds: float,
+        stopping: asyncio.Event,
     ) -> None:
         self.db = db
         self.ahead_seconds = ahead_seconds
@@ -40,8 +46,8 @@ class Settler:
         self.observers = observers
         self.waiting: Batch = []
         self.wanted = asyncio.Event()
-        self.handing_over = False
-        """This instance looks no more: others are to hear of what comes due."""
+        self.stopping = stopping
+        """Once set, this instance looks no more: others are to hear of what comes due."""
 
     async def settle(self, settlement: Settlement) -> bool:
         """Return when the claim is closed, or, with False, when it turned out to be lost.
@@ -103,7 +109,7 @@ class Settler:
         """See to it that what is due in so many seconds is looked at then, here or elsewhere."""
         if not due:
             return
-        if not self.handing_over:
+        if not self.stopping.is_set():
             self.doorbell.ring_in(min(due) - self.ahead_seconds)
             return
         try:

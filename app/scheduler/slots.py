@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from uuid import UUID
 
+from app.scheduler.hosts import STUCK_SECONDS, Hosts
 from app.scheduler.inflight import InFlight
 
 RESERVE_SECONDS = 0.1
@@ -16,7 +17,7 @@ class Slots:
     """The claims in hand, each of them waiting for a slot, executing, or being settled.
 
     While executions are short, a few more are claimed than there are slots for; while they are
-    long, none is: another instance could start it at once.
+    long, none is: another instance could start it at once. No host gets them all: see `Hosts`.
     """
 
     def __init__(self, size: int, *, freed: Callable[[], None]) -> None:
@@ -25,7 +26,8 @@ class Slots:
         """Called when it is worth claiming again after there was no room."""
         self.claims: dict[UUID, InFlight] = {}
         self.taken = 0
-        self.waiting: deque[asyncio.Future[bool]] = deque()
+        self.waiting: deque[tuple[str, asyncio.Future[bool]]] = deque()
+        self.hosts = Hosts()
         self.closed = False
         self.starved = False
         self.reserve = 0
@@ -62,27 +64,46 @@ class Slots:
             self.reserve = min(int(self.given * RESERVE_SECONDS / elapsed), self.size)
             self.given, self.counted_at = 0, now
 
-    async def take(self) -> bool:
-        """Wait for a slot; False: there is none any more, the claim is to be given back."""
-        if self.closed:
+    async def take(self, host: str) -> bool:
+        """Wait for a slot; False: there will be none, the claim is to be given back or put off."""
+        if self.closed or self.is_stuck(host):
             return False
-        if self.taken < self.size:
-            self.taken += 1
+        if self.admits(host):
+            self.grant(host)
             return True
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        return await turn
+        self.waiting.append((host, turn))
+        while not turn.done():
+            await asyncio.wait({turn}, timeout=STUCK_SECONDS)
+            if not turn.done() and self.is_stuck(host):
+                self.waiting.remove((host, turn))
+                return False
+        return turn.result()
 
-    def give(self) -> None:
-        """Give a slot back, to the claim that waits longest if there is one."""
+    def admits(self, host: str) -> bool:
+        """Whether the host may have a slot now."""
+        free = self.size - self.taken
+        return free > 0 and not self.hosts.is_full(host, free=free)
+
+    def is_stuck(self, host: str) -> bool:
+        """Whether jobs for the host had better not wait here."""
+        return self.hosts.is_stuck(host, free=self.size - self.taken)
+
+    def grant(self, host: str) -> None:
+        self.taken += 1
+        self.hosts.begin(host)
+
+    def give(self, host: str) -> None:
+        """Give a slot back, to the claim that waits longest among those whose host may have it."""
         self.given += 1
-        while self.waiting:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(True)
+        self.taken -= 1
+        self.hosts.end(host)
+        for waiting in self.waiting:
+            if self.admits(waiting[0]):
+                self.waiting.remove(waiting)
+                self.grant(waiting[0])
+                waiting[1].set_result(True)
                 break
-        else:
-            self.taken -= 1
         self.offer()
 
     def offer(self) -> None:
@@ -95,9 +116,8 @@ class Slots:
         """Hand out no more slots: who waits for one gives its claim back."""
         self.closed = True
         while self.waiting:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(False)
+            _, turn = self.waiting.popleft()
+            turn.set_result(False)
 
     def hold(self, flight: InFlight) -> None:
         """Note a claim in hand."""

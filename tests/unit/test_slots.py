@@ -8,6 +8,8 @@ from app.scheduler.inflight import InFlight
 from app.scheduler.slots import RESERVE_SECONDS, Slots
 from tests.support.claims import some_claim
 
+HOST = "127.0.0.1:9"
+
 
 class Freed:
     """Counts how often room was offered."""
@@ -31,49 +33,49 @@ def flight() -> InFlight:
 async def test_there_is_room_for_as_many_as_there_are_slots(freed: Freed) -> None:
     slots = Slots(2, freed=freed)
     empty = slots.room()
-    assert await slots.take()
-    assert await slots.take()
+    assert await slots.take(HOST)
+    assert await slots.take(HOST)
 
     assert (empty, slots.room()) == (2, 0)
 
 
 async def test_a_freed_slot_is_offered_only_when_there_was_no_room(freed: Freed) -> None:
     slots = Slots(1, freed=freed)
-    await slots.take()
-    slots.give()
+    await slots.take(HOST)
+    slots.give(HOST)
     unasked = freed.times
-    await slots.take()
+    await slots.take(HOST)
     slots.room()
-    slots.give()
+    slots.give(HOST)
 
     assert (unasked, freed.times) == (0, 1)
 
 
 async def test_who_waits_longest_gets_the_slot(freed: Freed) -> None:
     slots = Slots(1, freed=freed)
-    await slots.take()
-    first = asyncio.create_task(slots.take())
-    second = asyncio.create_task(slots.take())
+    await slots.take(HOST)
+    first = asyncio.create_task(slots.take(HOST))
+    second = asyncio.create_task(slots.take(HOST))
     await asyncio.sleep(0)
 
-    slots.give()
-    await asyncio.sleep(0)
+    slots.give(HOST)
+    await first
 
-    assert (first.done(), second.done()) == (True, False)
-    slots.give()
+    assert not second.done()
+    slots.give(HOST)
     assert await second
 
 
 async def test_closing_sends_everybody_who_waits_away(freed: Freed) -> None:
     slots = Slots(1, freed=freed)
-    await slots.take()
-    waiting = asyncio.create_task(slots.take())
+    await slots.take(HOST)
+    waiting = asyncio.create_task(slots.take(HOST))
     await asyncio.sleep(0)
 
     slots.close()
 
     assert await waiting is False
-    assert await slots.take() is False
+    assert await slots.take(HOST) is False
 
 
 async def test_short_executions_are_claimed_a_little_ahead_and_long_ones_not(
@@ -82,11 +84,11 @@ async def test_short_executions_are_claimed_a_little_ahead_and_long_ones_not(
     now = [0.0]
     monkeypatch.setattr("app.scheduler.slots.monotonic", lambda: now[0])
     slots = Slots(10, freed=freed)
-    for _ in range(10):
-        await slots.take()
-    for _ in range(5):
-        slots.give()
-        await slots.take()
+    for number in range(10):
+        await slots.take(str(number))
+    for number in range(5):
+        slots.give(str(number))
+        await slots.take(str(number))
     now[0] += RESERVE_SECONDS
     busy = slots.room()
     now[0] += 10.0
