@@ -105,7 +105,7 @@ def test_only_the_command_line_reads_the_environment() -> None:
 
 
 def imported(file: Path) -> set[str]:
-    """Name the top-level packages that a module imports."""
+    """Name the top-level packages that a module imports, or takes files from."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         match node:
@@ -113,6 +113,8 @@ def imported(file: Path) -> set[str]:
                 names.update(alias.name.split(".")[0] for alias in aliases)
             case ast.ImportFrom(module=str(module), level=0):
                 names.add(module.split(".")[0])
+            case ast.Call(func=ast.Name(id="files"), args=[ast.Constant(value=str(package))]):
+                names.add(package)
             case _:
                 pass
     return names - sys.stdlib_module_names - {"app", "db", "tests"}
