@@ -31,18 +31,9 @@ class Database:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls,
-        url: str,
-        *,
-        application_name: str,
-        max_connections: int = 10,
-        plan_cache_mode: str = "auto",
+        cls, url: str, *, application_name: str, max_connections: int = 10
     ) -> AsyncIterator["Database"]:
-        """Open the pool, connecting only when first asked, and close it at the end.
-
-        `plan_cache_mode` `force_custom_plan` is for statements with optional filters: which index
-        serves them depends on the filters that are given.
-        """
+        """Open the pool, connecting only when first asked, and close it at the end."""
         pool = await asyncpg.create_pool(
             url,
             min_size=0,
@@ -52,7 +43,6 @@ class Database:
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
-                "plan_cache_mode": plan_cache_mode,
                 "timezone": "UTC",  # instants inside JSON then end in +00:00
             },
         )
@@ -74,4 +64,19 @@ class Database:
         statement = query(name)
         with translated():
             rows = await self.pool.fetch(statement.sql, *statement.arguments(arguments))
+        return [dict(row) for row in rows]
+
+    async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        """Run a query with optional filters, planned anew for those that are given.
+
+        `fetch` lets Postgres settle for one plan, whichever filters come later.
+
+        Raises:
+            AppError: see `app.db.errors.translated`.
+        """
+        wanted = query(name)
+        with translated():
+            async with self.pool.acquire() as connection:
+                statement = await connection.prepare(wanted.sql)
+                rows = await statement.fetch(*wanted.arguments(arguments))
         return [dict(row) for row in rows]

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from app.core.outcome import Outcome
-from app.db.database import Runner
+from app.db.database import Database, Runner
 from app.errors import ExecutionNotFound
 
 INT8_MAX = 2**63 - 1
@@ -49,10 +49,10 @@ class ExecutionFilter(Struct, frozen=True, kw_only=True):
 
 
 async def page(
-    db: Runner, wanted: ExecutionFilter, *, before: int | None, limit: int
+    db: Database, wanted: ExecutionFilter, *, before: int | None, limit: int
 ) -> list[Execution]:
     """List executions, newest first, from the first one older than `before`."""
-    rows = await db.fetch(
+    rows = await db.fetch_filtered(
         "executions.page",
         before=before,
         limit=limit,

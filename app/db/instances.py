@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from app.core.outcome import Outcome
-from app.db.database import Runner
+from app.db.database import Database, Runner
 
 MOST_COUNTED = 10_000
 
@@ -54,8 +54,8 @@ async def instances(db: Runner) -> list[Instance]:
     return [Instance(**row) for row in await db.fetch("instances.instances")]
 
 
-async def stats(db: Runner) -> Stats:
+async def stats(db: Database) -> Stats:
     """Count the jobs by what they are up to, and the latest executions by outcome."""
-    [row] = await db.fetch("instances.stats", most=MOST_COUNTED)
+    [row] = await db.fetch_filtered("instances.stats", most=MOST_COUNTED)
     outcomes = msgspec.json.decode(row["outcomes"], type=dict[Outcome, int])
     return Stats(**row | {"outcomes": outcomes})

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
 from app.core.job import NAME, JobState, PlannedJob, StoredJob, job_id
-from app.db.database import Runner
+from app.db.database import Database, Runner
 from app.errors import JobNotFound
 
 
@@ -67,10 +67,10 @@ async def find(db: Runner, reference: str) -> StoredJob:
 
 
 async def page(
-    db: Runner, wanted: JobFilter, *, before: UUID | None, limit: int
+    db: Database, wanted: JobFilter, *, before: UUID | None, limit: int
 ) -> list[StoredJob]:
     """List jobs, newest first, from the first one older than `before`."""
-    rows = await db.fetch(
+    rows = await db.fetch_filtered(
         "jobs.page",
         before=before,
         limit=limit,

@@ -1,5 +1,4 @@
 -- What people do with jobs. A job comes as one JSON object, read straight into its Struct.
--- The API asks for plans made for the values given: a filter that is null folds away.
 
 -- name: insert
 -- One job or ten thousand, all or none. planned: next_run is worked out, even if it is null; else
@@ -25,7 +24,13 @@ from json_to_recordset(:jobs::json) as w (
     paused boolean, planned boolean, next_run timestamptz)
 returning (
     select to_json(shown)
-    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+    from (
+        select j.*, j.paused_at is not null as paused,
+            -- tocsin.state of a job that is new; that of any job takes as long to plan as the rest
+            case when j.paused_at is not null then 'paused'
+                 when j.next_run is null and j.planned_at is not null then 'finished'
+                 else 'scheduled' end as state
+    ) as shown
 )::text as job;
 
 -- name: names_taken
@@ -40,7 +45,8 @@ from tocsin.jobs j
 where j.id = :job_id::uuid or j.name = :name::text;
 
 -- name: page
--- Newest first, which is the order of the primary key. The conditions on state repeat those of
+-- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
+-- that is null folds away. The conditions on state repeat those of
 -- jobs_leased and jobs_aside, so that these serve them; tocsin.state decides.
 select (
     select to_json(shown)
