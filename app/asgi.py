@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-from litestar import Litestar, Router, get
+from litestar import Litestar, Response, Router, get
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
+from litestar.routes import HTTPRoute
 
 from app.api.actions import pause_job, resume_job, run_job
 from app.api.batch import create_jobs
@@ -25,7 +26,7 @@ from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
 from app.api.openapi import openapi_config, openapi_json
-from app.api.problems import app_problem, http_problem, unexpected_problem
+from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
 from app.api.schedule import preview_schedule
 from app.config import Settings
 from app.db import Database
@@ -50,7 +51,6 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
         async with Database.connect(
             database_url,
             application_name=f"tocsin api {socket.gethostname()[:30]}:{os.getpid()}",
-            plan_cache_mode="force_custom_plan",
         ) as db:
             app.state.db = db
             app.state.clock = DatabaseClock(db)
@@ -99,9 +99,23 @@ def v1() -> Router:
             Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
             Router("/", route_handlers=[list_instances, get_stats], tags=["Instances"]),
         ],
-        before_request=check_request,
+        before_request=first,
         cache_control=CacheControlHeader(no_store=True),
     )
+
+
+def first(request: ApiRequest) -> Response[None] | None:
+    """Answer OPTIONS, for which Litestar forgets some methods, and check everything else."""
+    if request.method != "OPTIONS":
+        check_request(request)
+        return None
+    methods = {
+        method
+        for route in request.app.routes
+        if isinstance(route, HTTPRoute) and route.path_format == request.scope["path_template"]
+        for method in route.route_handler_map
+    }
+    return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(methods))})
 
 
 @get("/", include_in_schema=False)

@@ -16,6 +16,7 @@ from app.api.answers import JobList, JobPage
 from app.api.batch import JobBatch
 from app.api.body import JSON
 from app.api.docs import DocsPage, OpenAPIJson, docs_router
+from app.api.examples import BODIES
 from app.api.executions import ExecutionPage
 from app.api.health import Health
 from app.api.instances import InstanceList
@@ -26,6 +27,7 @@ from app.db.executions import Execution
 from app.db.instances import Stats
 from app.executors import KINDS, target_type
 
+ONE_OF = ("run_at", "cron", "every_seconds")
 REF = "#/components/schemas/{name}"
 ALWAYS = (406, 422, 500, 503)
 """Problems that any operation below /v1 may answer with."""
@@ -70,7 +72,10 @@ def description(app: Litestar) -> dict[str, Any]:
         responses |= {str(status): problem_response(status) for status in sorted(problems)}
         if body := handler.opt.get("body"):
             media_types = handler.opt.get("media_types", (JSON,))
-            content = {"schema": {"$ref": REF.format(name=body.__name__)}}
+            content = {
+                "schema": {"$ref": REF.format(name=body.__name__)},
+                "examples": {name: {"value": one} for name, one in BODIES[body.__name__].items()},
+            }
             operation["requestBody"] = {
                 "required": True,
                 "content": dict.fromkeys(media_types, content),
@@ -100,13 +105,33 @@ def schemas() -> dict[str, Any]:
     targets: dict[str, type[Struct]] = {kind: target_type(kind) for kind in KINDS}
     _, found = msgspec.json.schema_components([*SCHEMAS, *targets.values()], ref_template=REF)
     for document in (JobDocument, JobReplacement):
-        found[document.__name__]["oneOf"] = [
-            {
-                "properties": {
-                    "kind": {"const": kind},
-                    "target": {"$ref": REF.format(name=target.__name__)},
-                }
-            }
-            for kind, target in targets.items()
-        ]
+        found[document.__name__]["allOf"] = [{"oneOf": by_kind(targets)}, {"oneOf": by_schedule()}]
+    found[SchedulePreview.__name__]["oneOf"] = by_schedule()
     return found
+
+
+def by_kind(targets: dict[str, type[Struct]]) -> list[dict[str, Any]]:
+    """The kind decides on the target."""
+    return [
+        {
+            "title": kind,
+            "properties": {
+                "kind": {"const": kind},
+                "target": {"$ref": REF.format(name=target.__name__)},
+            },
+        }
+        for kind, target in targets.items()
+    ]
+
+
+def by_schedule() -> list[dict[str, Any]]:
+    """Exactly one of the schedules is given."""
+    null = {"type": "null"}
+    return [
+        {
+            "title": name,
+            "required": [name],
+            "properties": {other: {"not": null} if other == name else null for other in ONE_OF},
+        }
+        for name in ONE_OF
+    ]

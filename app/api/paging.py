@@ -29,7 +29,7 @@ def job_before(cursor: str | None) -> UUID | None:
     Raises:
         InvalidInput: it is no cursor of a list of jobs.
     """
-    return None if cursor is None else UUID(bytes=read(cursor, JOB, length=16))
+    return None if not cursor else UUID(bytes=read(cursor, JOB, length=16))
 
 
 def execution_before(cursor: str | None) -> int | None:
@@ -38,7 +38,7 @@ def execution_before(cursor: str | None) -> int | None:
     Raises:
         InvalidInput: it is no cursor of a list of executions.
     """
-    if cursor is None:
+    if not cursor:
         return None
     return int.from_bytes(read(cursor, EXECUTION, length=EXECUTION_BYTES), signed=True)
 

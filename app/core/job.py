@@ -42,7 +42,7 @@ class JobState(StrEnum):
     """`plan_error` says why it cannot be planned or executed."""
 
 
-Instant = Annotated[datetime, Meta(tz=True, examples=["2030-01-31T08:30:00Z"])]
+Instant = Annotated[datetime, Meta(tz=True)]
 Name = Annotated[
     str,
     Meta(

@@ -1,0 +1,47 @@
+"""Bodies to start from, as the description of the API shows them."""
+
+from typing import Any
+
+HTTP_TARGET = {
+    "url": "https://example.com/report",
+    "method": "POST",
+    "json": {"full": True},
+    "auth": {"type": "bearer", "token": "a-token"},
+}
+NIGHTLY = {
+    "name": "nightly-report",
+    "kind": "http",
+    "target": HTTP_TARGET,
+    "cron": "0 3 * * *",
+    "timezone": "Europe/Paris",
+    "tags": ["reports"],
+}
+ONCE = {
+    "kind": "amqp",
+    "target": {
+        "url": "amqp://broker.example.com/",
+        "exchange": "",
+        "routing_key": "mails",
+        "json": {"to": "ann"},
+    },
+    "run_at": "2030-01-31T08:30:00Z",
+}
+PING = {"kind": "http", "target": {"url": "https://example.com/ping"}, "every_seconds": 90}
+
+UNNAMED = {name: value for name, value in NIGHTLY.items() if name != "name"}
+
+BODIES: dict[str, dict[str, Any]] = {
+    "JobDocument": {"nightly": NIGHTLY, "once": ONCE, "interval": PING},
+    "JobReplacement": {"nightly": UNNAMED, "interval": PING},
+    "JobPatch": {
+        "later": {"cron": "0 4 * * *"},
+        "once": {"cron": None, "run_at": "2030-01-31T08:30:00Z"},
+        "header": {"target": {"headers": {"X-Team": "billing"}}, "metadata": {"ticket": None}},
+    },
+    "JobBatch": {"two": {"jobs": [ONCE, PING]}},
+    "SchedulePreview": {
+        "nightly": {"cron": "0 3 * * *", "timezone": "Europe/Paris", "count": 3},
+        "interval": {"every_seconds": 90},
+    },
+}
+"""By the name of the body's Struct, then by a name of their own."""
