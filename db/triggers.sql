@@ -242,6 +242,152 @@ create or replace trigger jobs_900_ring_update after update on tocsin.jobs
                         or old.paused_at is not null or old.plan_error is not null))))
     execute function tocsin.ring();
 
+-- The audit log: who changed what, by whatever means. What instances do is nobody's change, and has
+-- a history of its own in tocsin.executions.
+
+-- Nothing of a target is kept but what is named here, so no secret can be: of a url what comes
+-- before its path, and nothing at all if it has an @, as a password may end anywhere before it.
+create or replace function tocsin.audited_target(kind text, target jsonb)
+returns jsonb language sql immutable as $$
+    select coalesce(jsonb_object_agg(key, coalesce(
+        case when kind in ('http', 'amqp') and jsonb_typeof(value) = 'string' then case
+            when key = 'url' and value #>> '{}' !~ '@' then to_jsonb(substring(value #>> '{}'
+                from '^((?:https?|amqps?)://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?:[/?#].*)?$'))
+            when key = 'method' and value #>> '{}' ~ '^[A-Z]{1,10}$' then value
+            when key in ('exchange', 'routing_key') then value
+        end end,
+        to_jsonb('***'::text))), '{}')
+    from jsonb_each(target)
+$$;
+
+-- What a person decides about a job. A list, so that a new column is not kept without a thought.
+create or replace function tocsin.audited(job tocsin.jobs)
+returns jsonb language sql immutable as $$
+    select to_jsonb(kept) from (select
+        job.name, job.description, job.tags, job.metadata, job.kind,
+        tocsin.audited_target(job.kind, job.target) as target,
+        job.run_at, job.cron, job.timezone, job.every_seconds, job.dst_gap, job.dst_overlap,
+        job.starts_at, job.ends_at, job.max_runs, job.max_attempts, job.backoff_seconds,
+        job.backoff_max_seconds, job.timeout_seconds, job.misfire, job.misfire_grace_seconds,
+        job.max_catchup, job.paused_at, job.next_run) as kept
+$$;
+
+-- One narrow row for each new job, at a sixth of the INSERT's own cost: the job itself is what it
+-- was made as, until its first change says what was there before. Recurring jobs, of which there
+-- are few, and those made with the API, which costs more anyway, are written out.
+-- The triggers write with their owner's rights: who may change a job needs none to the log.
+create or replace function tocsin.audit_new_jobs()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+begin
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, after)
+    select 'create', 'job', job.id, job.name,
+        case when job.run_at is null or current_setting('tocsin.actor', true) <> ''
+            then tocsin.audited(job) end
+    from inserted as job;
+    return null;
+end $$;
+
+create or replace trigger jobs_800_audit_insert after insert on tocsin.jobs
+    referencing new table as inserted
+    for each statement execute function tocsin.audit_new_jobs();
+
+create or replace function tocsin.audit_changed_job()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    was jsonb := tocsin.audited(old);
+    is_now jsonb;
+    columns text[];
+    parts text[];
+begin
+    if tg_op = 'DELETE' then
+        insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
+        values ('delete', 'job', old.id, old.name, was);
+        return null;
+    end if;
+    is_now := tocsin.audited(new);
+    columns := array(
+        select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
+        where key <> 'target' and jsonb_each.value <> other.value order by key);
+    parts := array(
+        select 'target.' || key from jsonb_each(old.target) full join jsonb_each(new.target) as other using (key)
+        where jsonb_each.value is distinct from other.value order by key);
+    if columns || parts = '{}' then
+        return null;
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    select 'update', 'job', new.id, new.name, columns || parts,
+        jsonb_object_agg(key, jsonb_each.value), jsonb_object_agg(key, other.value)
+    from jsonb_each(was) join jsonb_each(is_now) as other using (key)
+    where key = any (columns) or (key = 'target' and parts <> '{}');
+    return null;
+end $$;
+
+-- Every edit changes updated_at; no claim, settlement or plan of an instance does.
+create or replace trigger jobs_800_audit_update after update on tocsin.jobs
+    for each row
+    when (new.updated_at is distinct from old.updated_at)
+    execute function tocsin.audit_changed_job();
+
+-- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays.
+create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
+    for each row
+    when (not (old.run_at is not null and old.next_run is null and old.locked_until is null
+               and coalesce(old.last_finished_at < clock_timestamp() - interval '1 day', false)))
+    execute function tocsin.audit_changed_job();
+
+-- Keys without their digests, and without their use.
+create or replace function tocsin.audit_key()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    was jsonb;
+    is_now jsonb;
+begin
+    if tg_op <> 'INSERT' then
+        was := jsonb_build_object('name', old.name, 'prefix', old.prefix, 'scopes', old.scopes,
+            'expires_at', old.expires_at, 'revoked_at', old.revoked_at);
+    end if;
+    if tg_op <> 'DELETE' then
+        is_now := jsonb_build_object('name', new.name, 'prefix', new.prefix, 'scopes', new.scopes,
+            'expires_at', new.expires_at, 'revoked_at', new.revoked_at);
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    values (
+        case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        'key', coalesce(new.id, old.id), coalesce(new.name, old.name),
+        case when tg_op = 'UPDATE' then array(
+            select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
+            where jsonb_each.value <> other.value
+            union all select 'hash' where new.hash <> old.hash order by 1) end,
+        was, is_now);
+    return null;
+end $$;
+
+create or replace trigger api_keys_800_audit after insert or delete on tocsin.api_keys
+    for each row execute function tocsin.audit_key();
+create or replace trigger api_keys_800_audit_update after update on tocsin.api_keys
+    for each row
+    when (row(new.name, new.prefix, new.hash, new.scopes, new.expires_at, new.revoked_at)
+          is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
+    execute function tocsin.audit_key();
+
+-- Others have no right to rewrite the log; this keeps its owner from doing so by mistake. Pruning
+-- deletes what is older than the shortest retention.
+create or replace function tocsin.refuse_rewriting()
+returns trigger language plpgsql as $$
+begin
+    raise exception using errcode = 'insufficient_privilege',
+        message = 'tocsin.audit_log is append-only', hint = 'tocsin.prune removes what is old.';
+end $$;
+
+create or replace trigger audit_log_append_only before update or truncate on tocsin.audit_log
+    for each statement execute function tocsin.refuse_rewriting();
+create or replace trigger audit_log_keep before delete on tocsin.audit_log
+    for each row when (old.at > clock_timestamp() - interval '1 day')
+    execute function tocsin.refuse_rewriting();
+
 -- How a job stands, in one word: select tocsin.state(j), j.* from tocsin.jobs j;
 create or replace function tocsin.state(job tocsin.jobs)
 returns text language sql stable as $$
@@ -360,8 +506,9 @@ begin
     return added;
 end $$;
 
--- Drops the days of executions that ended more than `retention_days` ago and, when it dropped
--- any, the one-off jobs that finished before. Gives up after 2 s rather than make writers queue.
+-- Drops the days of executions that ended more than `retention_days` ago, with the audit log of
+-- before, and when it dropped any the one-off jobs that finished before. Gives up after 2 s rather
+-- than make writers queue.
 create or replace function tocsin.prune(
     retention_days numeric, out partitions integer, out jobs bigint
 ) language plpgsql as $$
@@ -386,6 +533,7 @@ begin
     end loop;
     delete from tocsin.executions_default where finished_at < keep_from;
     get diagnostics dropped = row_count;
+    delete from tocsin.audit_log where at < least(keep_from, clock_timestamp() - interval '1 day');
     if partitions > 0 or dropped > 0 then
         delete from tocsin.jobs
         where run_at is not null and next_run is null and planned_at is not null

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from app.db.errors import translated
-from app.db.queries import query
+from app.db.queries import Query, query
 
 COMMAND_TIMEOUT_SECONDS = 15.0
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -23,10 +23,14 @@ class Runner(Protocol):
 
 
 class Database:
-    """A pool of connections; each statement takes one for its own time only."""
+    """A pool of connections; each statement takes one for its own time only.
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    `actor` is who the audit log is told of; empty: nobody but the database user.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, *, actor: str = "") -> None:
         self.pool = pool
+        self.actor = actor
 
     @classmethod
     @asynccontextmanager
@@ -55,6 +59,10 @@ class Database:
             except TimeoutError:
                 pool.terminate()  # a dead connection must not hold up the end
 
+    def acting_for(self, actor: str) -> "Database":
+        """The same pool, on behalf of somebody."""
+        return Database(self.pool, actor=actor)
+
     async def fetch(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
 
@@ -63,7 +71,7 @@ class Database:
         """
         statement = query(name)
         with translated():
-            rows = await self.pool.fetch(statement.sql, *statement.arguments(arguments))
+            rows = await self.pool.fetch(statement.sql, *self.values(statement, arguments))
         return [dict(row) for row in rows]
 
     async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
@@ -80,3 +88,9 @@ class Database:
                 statement = await connection.prepare(wanted.sql)
                 rows = await statement.fetch(*wanted.arguments(arguments))
         return [dict(row) for row in rows]
+
+    def values(self, statement: Query, arguments: dict[str, Any]) -> list[Any]:
+        """Put the arguments in order; a query that changes something is told who does it."""
+        if "actor" in statement.parameters:
+            arguments |= {"actor": self.actor}
+        return statement.arguments(arguments)

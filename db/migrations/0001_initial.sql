@@ -181,4 +181,48 @@ create index executions_troubled on tocsin.executions (id desc) where outcome <>
 
 -- Takes what no day's partition does, so that recording never fails; tocsin.add_partitions empties it.
 create table tocsin.executions_default partition of tocsin.executions default;
+
+-- Who may use the API. Of a key only its digest is kept: it is 256 random bits, so no salt is needed.
+create table tocsin.api_keys (
+    id uuid primary key default tocsin.uuid7(),
+    name text not null,
+    prefix text not null,  -- the part of the key that may be shown
+    hash bytea not null,
+    scopes text[] not null,
+    created_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz,
+    last_used_at timestamptz,  -- to the minute
+    revoked_at timestamptz,
+
+    constraint api_keys_name_shape check (name ~ '^[^/[:cntrl:]]{1,200}$'),
+    constraint api_keys_prefix_shape check (prefix ~ '^[0-9a-f]{12}$'),
+    constraint api_keys_hash_length check (length(hash) = 32),
+    constraint api_keys_scopes_known check (scopes <> '{}' and scopes <@ array['read', 'write', 'admin'])
+);
+create unique index api_keys_prefix on tocsin.api_keys (prefix);
+create unique index api_keys_name on tocsin.api_keys (name) where revoked_at is null;
+
+-- Who changed what, written by triggers only; secrets in targets are left out. See db/triggers.sql.
+create table tocsin.audit_log (
+    id bigint generated always as identity primary key,
+    at timestamptz not null default clock_timestamp(),
+    -- The API key, as the API says in this setting; else the database user.
+    actor text not null
+        default coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user),
+    db_user text not null default session_user,  -- who logged in, whatever the setting says
+    program text default nullif(current_setting('application_name', true), ''),
+    action text not null,
+    entity text not null,
+    entity_id uuid not null,
+    entity_name text,
+    changed text[],
+    before jsonb,
+    after jsonb,
+
+    constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
+    constraint audit_log_entity_known check (entity in ('job', 'key'))
+);
+revoke all on tocsin.audit_log from public;
+create index audit_log_entity on tocsin.audit_log (entity_id, id desc);
+create index audit_log_at on tocsin.audit_log using brin (at);  -- for pruning: costs writers nothing
 commit;

@@ -1,8 +1,11 @@
 -- What people do with jobs. A job comes as one JSON object, read straight into its Struct.
+-- acting: for whom the API acts, told to the triggers of the audit log by a setting that ends with
+-- the statement. Postgres leaves out what the statement does not join.
 
 -- name: insert
 -- One job or ten thousand, all or none. planned: next_run is worked out, even if it is null; else
 -- the triggers see to it.
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 insert into tocsin.jobs as j (
     id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
@@ -15,7 +18,7 @@ select id, name, description, tags, metadata, kind, target,
     misfire, misfire_grace_seconds, max_catchup,
     case when paused then clock_timestamp() end, next_run, next_run,
     case when planned then clock_timestamp() end
-from json_to_recordset(:jobs::json) as w (
+from acting, json_to_recordset(:jobs::json) as w (
     id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
     dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
@@ -79,6 +82,7 @@ limit :limit::bigint;
 -- Compare-and-set on updated_at, which every edit changes and no execution does. planned: the plan
 -- comes with it. Such an update changes planned_at, which the plan trigger takes for an instance's:
 -- so what that does is done here.
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 update tocsin.jobs j
 set name = w.name, description = w.description, tags = w.tags, metadata = w.metadata,
     kind = w.kind, target = w.target,
@@ -97,7 +101,7 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     plan_error = case when w.planned then null else j.plan_error end,
     planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
     updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond')
-from json_to_record(:job::json) as w (
+from acting, json_to_record(:job::json) as w (
     id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
     dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
@@ -111,10 +115,15 @@ returning (
 )::text as job;
 
 -- name: delete
-delete from tocsin.jobs
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
+delete from tocsin.jobs using acting
 where (id = :job_id::uuid or name = :name::text)
   and (:unchanged_since::timestamptz is null or updated_at = :unchanged_since::timestamptz)
 returning id;
 
 -- name: run_now
-select id from tocsin.run_now(:job_id::uuid, :occurrence::timestamptz);
+-- The case makes the function, inside which the triggers fire, wait for the setting.
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select run.id
+from acting, tocsin.run_now(
+    case when acting.actor is not null then :job_id::uuid end, :occurrence::timestamptz) as run;
