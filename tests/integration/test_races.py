@@ -13,7 +13,7 @@ import pytest
 
 from app.core.claim import Claim, Settlement
 from app.core.outcome import Outcome, Report
-from app.core.transition import invalid, settled
+from app.core.transition import invalid, released, settled
 from app.db import Database, claims, upkeep
 from app.db.claims import Plan
 from app.db.listener import Session, listening
@@ -315,6 +315,22 @@ async def test_run_now_twice_during_one_execution(
 
     row = await job_row(connection, job_id)
     assert (row["next_run"], row["runs"]) == (settlement.next_run, 2)
+
+
+async def test_run_now_while_a_claim_is_given_back_unexecuted(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    claim = await claimed(session)
+    await connection.execute("select tocsin.run_now($1)", job_id)
+
+    await claims.settle(db, [released(claim)])
+    extra = await claimed(session)
+    await claims.settle(db, [closed(extra)])
+    again = await claimed(session)
+
+    assert extra.scheduled_for > claim.scheduled_for
+    assert (again.scheduled_for, again.attempt) == (claim.scheduled_for, 1)
 
 
 async def test_replay_during_an_execution_then_the_execution_fails(
