@@ -1,5 +1,7 @@
 """Every test may use the fixtures of these modules."""
 
+from hypothesis import HealthCheck, settings
+
 pytest_plugins = [
     "tests.support.api",
     "tests.support.canary",
@@ -8,3 +10,11 @@ pytest_plugins = [
     "tests.support.rabbit",
     "tests.support.sink",
 ]
+
+# A busy machine is slow to make examples, which says nothing of what they show.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time: what a change breaks is what the change did.
+settings.register_profile("same", PATIENT, derandomize=True)
+# `make test ARGS=--hypothesis-profile=new` looks for examples that nobody has seen.
+settings.register_profile("new", PATIENT)
+settings.load_profile("same")
