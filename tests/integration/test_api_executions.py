@@ -217,7 +217,6 @@ def rows_read(plan: dict[str, Any]) -> int:
 
 
 async def explained(connection: asyncpg.Connection, **given: Any) -> dict[str, Any]:  # noqa: ANN401
-    await connection.execute("set plan_cache_mode = force_custom_plan")
     page = query("executions.page")
     text = await connection.fetchval(
         f"explain (analyze, format json) {page.sql}",

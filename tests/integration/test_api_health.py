@@ -9,8 +9,10 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
+from msgspec import json
 
 from app.db.listener import listening
+from tests.support.api import NIGHTLY
 from tests.support.builders import insert_job
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -202,10 +204,42 @@ async def test_a_target_is_described_by_its_kind(api: httpx.AsyncClient, name: s
 
     kinds = {
         one["properties"]["kind"]["const"]: one["properties"]["target"]["$ref"]
-        for one in schemas[name]["oneOf"]
+        for one in schemas[name]["allOf"][0]["oneOf"]
     }
     assert kinds == {
         "amqp": "#/components/schemas/AmqpTarget",
         "http": "#/components/schemas/HttpTarget",
     }
     assert schemas["HttpTarget"]["properties"]["url"]["type"] == "string"
+
+
+async def test_every_example_of_the_description_is_accepted(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+
+    tried = 0
+    for path, method, operation in operations(document):
+        body = operation.get("requestBody", {"content": {}})
+        for media_type, content in body["content"].items():
+            for example in content["examples"].values():
+                address = path.format(job="report")
+                await api.put("/v1/jobs/report", json=NIGHTLY)
+                answer = await api.request(
+                    method,
+                    address,
+                    content=json.encode(example["value"]),
+                    headers={"Content-Type": media_type},
+                )
+                await api.delete(f"/v1/jobs/{example['value'].get('name', 'none')}")
+                tried += 1
+                assert answer.status_code < 300, (address, answer.text)
+    assert tried >= 10
+
+
+async def test_an_answer_has_the_fields_of_its_description(api: httpx.AsyncClient) -> None:
+    schemas = (await api.get("/openapi.json")).json()["components"]["schemas"]
+
+    job = (await api.put("/v1/jobs/report", json=NIGHTLY)).json()
+    problem = (await api.get("/v1/jobs/none")).json()
+
+    assert job.keys() == set(schemas["Job"]["required"]) == schemas["Job"]["properties"].keys()
+    assert problem.keys() == set(schemas["Problem"]["required"])

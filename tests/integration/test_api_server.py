@@ -1,0 +1,76 @@
+"""The API as it is served: uvicorn on a loopback address."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import httpx
+import pytest
+import uvicorn
+
+from app.asgi import create_app
+from app.config import Settings
+from app.errors import InvalidSettings
+from tests.support.api import NIGHTLY
+from tests.support.waiting import until
+
+
+@pytest.fixture
+async def served(database_url: str) -> AsyncIterator[str]:
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(Settings(database_url=database_url)), port=0, log_config=None)
+    )
+    running = asyncio.create_task(server.serve(), name="server")
+
+    async def started() -> bool:
+        return server.started
+
+    await until(started, "the server has started")
+    host, port = server.servers[0].sockets[0].getsockname()
+    yield f"http://{host}:{port}"
+    server.should_exit = True
+    await running
+
+
+async def test_a_job_lives_its_life_over_a_real_connection(served: str) -> None:
+    async with httpx.AsyncClient(base_url=served) as api:
+        made = await api.put("/v1/jobs/report", json=NIGHTLY)
+        patched = await api.patch(
+            "/v1/jobs/report",
+            content=b'{"tags": ["a"]}',
+            headers={
+                "Content-Type": "application/merge-patch+json",
+                "If-Match": made.headers["ETag"],
+            },
+        )
+        run = await api.post(f"{made.headers['Location']}/run")
+        found = await api.get("/v1/jobs", params={"tag": "a"})
+        gone = await api.delete("/v1/jobs/report")
+
+    codes = [answer.status_code for answer in (made, patched, run, found, gone)]
+    assert codes == [201, 200, 202, 200, 204]
+    assert found.json()["items"][0]["name"] == "report"
+
+
+async def test_a_body_without_end_is_not_read_to_its_end(served: str) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 65_536
+
+    async with httpx.AsyncClient(base_url=served, timeout=20) as api:
+        with suppress(httpx.HTTPError):  # the connection may be closed while we still send
+            assert (await api.post("/v1/jobs", content=endless())).status_code == 413
+
+
+async def test_options_name_every_method_of_an_address(served: str) -> None:
+    async with httpx.AsyncClient(base_url=served) as api:
+        jobs = await api.options("/v1/jobs")
+        job = await api.options("/v1/jobs/report")
+
+    assert (jobs.status_code, jobs.headers["Allow"]) == (204, "GET, OPTIONS, POST")
+    assert job.headers["Allow"] == "DELETE, GET, OPTIONS, PATCH, PUT"
+
+
+def test_without_the_address_of_a_database_there_is_no_api() -> None:
+    with pytest.raises(InvalidSettings, match="TOCSIN_DATABASE_URL"):
+        create_app(Settings())

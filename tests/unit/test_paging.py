@@ -1,0 +1,82 @@
+"""Cursors and entity tags."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.api.etag import etag, matches
+from app.api.paging import (
+    execution_before,
+    execution_cursor,
+    job_before,
+    job_cursor,
+    listed,
+)
+from app.errors import InvalidInput
+
+ID = UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee")
+NOW = datetime(2026, 11, 24, 12, 0, 0, 123_456, tzinfo=UTC)
+
+
+def test_a_cursor_leads_back_to_where_the_page_ended() -> None:
+    assert job_before(job_cursor(ID)) == ID
+    assert execution_before(execution_cursor(2**63 - 1)) == 2**63 - 1
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_no_cursor_is_the_first_page(nothing: str | None) -> None:
+    assert job_before(nothing) is None
+    assert execution_before(nothing) is None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["x", "....", "ä", execution_cursor(5), job_cursor(ID)[:-1], f"{job_cursor(ID)}A", "=" * 30],
+)
+def test_what_is_no_cursor_of_the_list_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidInput, match="next_cursor"):
+        job_before(cursor)
+
+
+def test_a_cursor_of_jobs_is_none_of_executions() -> None:
+    with pytest.raises(InvalidInput, match="next_cursor"):
+        execution_before(job_cursor(ID))
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (None, None),
+        ([""], None),
+        (["a"], ["a"]),
+        (["a,b"], ["a", "b"]),
+        (["a", "b, c", ","], ["a", "b", "c"]),
+    ],
+)
+def test_several_values_are_repeated_or_have_commas(
+    values: list[str] | None, found: list[str] | None
+) -> None:
+    assert listed(values) == found
+
+
+def test_the_least_difference_of_time_is_another_tag() -> None:
+    assert etag(NOW) == etag(NOW)
+    assert etag(NOW) != etag(NOW + timedelta(microseconds=1))
+    assert etag(NOW)[0] == etag(NOW)[-1] == '"'
+
+
+@pytest.mark.parametrize(
+    ("if_match", "expected"),
+    [
+        (etag(NOW), True),
+        (f"W/{etag(NOW)}", True),
+        (f'"x", {etag(NOW)}', True),
+        ("*", True),
+        ('"x"', False),
+        ("", False),
+        (etag(NOW).strip('"'), False),
+    ],
+)
+def test_if_match_names_versions(if_match: str, expected: bool) -> None:  # noqa: FBT001
+    assert matches(if_match, NOW) == expected
