@@ -11,6 +11,7 @@ PASSING: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in mid-answer and lost its place
     asyncpg.PostgresConnectionError,  # class 08
     asyncpg.TransactionRollbackError,  # class 40: deadlock, serialization
     asyncpg.InsufficientResourcesError,  # class 53: disk full, too many connections

@@ -130,6 +130,15 @@ class Ledger:
         ]
 
 
+FAILED = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
 class Load:
     """Inserts jobs steadily, as a person would, and notes in the ledger what was committed."""
 
@@ -158,7 +167,7 @@ class Load:
                 if connection is None or connection.is_closed():
                     connection = await asyncpg.connect(self.database_url, timeout=5)
                 await self.one_off(connection, ahead_seconds=ahead_seconds)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except FAILED:
                 if connection is not None:
                     connection.terminate()
                 connection = None  # not committed as far as we know: not promised
