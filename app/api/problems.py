@@ -108,6 +108,9 @@ def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
         return app_problem(request, InvalidInput(*parameter_errors(request, error)))
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected_problem(request, error)
+    headers = {name.title(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        headers["Connection"] = "close"  # else the server would read the rest, and drop it
     phrase = HTTPStatus(error.status_code).phrase
     return answered(
         Problem(
@@ -117,7 +120,7 @@ def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
             detail=STATUS_DETAILS.get(error.status_code, error.detail),
             errors=[],
         ),
-        headers={name.title(): value for name, value in (error.headers or {}).items()},
+        headers=headers,
     )
 
 
