@@ -11,7 +11,7 @@ def etag(updated_at: datetime) -> str:
     """Tag the version of a job that people wrote; executions do not change it.
 
     In the form of a strong tag, as If-Match can use no other, although `next_run` and the like
-    may differ between two answers that carry it (docs/adr/0008-entity-tags.md).
+    may differ between two answers that carry it (docs/adr/0018-entity-tags.md).
     """
     return f'"{(updated_at - EPOCH) // timedelta(microseconds=1):x}"'
 

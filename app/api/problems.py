@@ -20,10 +20,14 @@ from app.errors import (
     FieldError,
     InvalidInput,
     JobNotFound,
+    KeyNameTaken,
+    KeyNotFound,
+    KeyRequired,
     MalformedInput,
     NamesTaken,
     NameTaken,
     SchemaOutdated,
+    ScopeMissing,
     StateConflict,
 )
 from app.telemetry import Observers
@@ -55,9 +59,13 @@ class Kind(Struct, frozen=True):
 
 KINDS: dict[type[AppError], Kind] = {
     MalformedInput: Kind(400, "malformed-input", "The body is not JSON"),
+    KeyRequired: Kind(401, "key-required", "An API key is needed"),
+    ScopeMissing: Kind(403, "scope-missing", "The API key does not allow this"),
     JobNotFound: Kind(404, "job-not-found", "There is no such job"),
     ExecutionNotFound: Kind(404, "execution-not-found", "There is no such execution"),
+    KeyNotFound: Kind(404, "key-not-found", "There is no such API key"),
     NameTaken: Kind(409, "name-taken", "The name belongs to another job"),
+    KeyNameTaken: Kind(409, "key-name-taken", "The name belongs to another API key"),
     StateConflict: Kind(409, "state-conflict", "The job is in a state that does not allow this"),
     EditConflict: Kind(412, "edit-conflict", "The job was edited meanwhile"),
     InvalidInput: Kind(422, "invalid-input", "The input breaks a rule"),
@@ -65,11 +73,21 @@ KINDS: dict[type[AppError], Kind] = {
     SchemaOutdated: Kind(503, "schema-outdated", "The database's schema does not fit"),
 }
 
-STATUS_DETAILS = {
+REFUSALS = {
+    404: Kind(404, "not-found", "Nothing is at this address"),
+    405: Kind(405, "method-not-allowed", "The address does not take this method"),
+    406: Kind(406, "not-acceptable", "The answer would not be acceptable"),
+    413: Kind(413, "body-too-large", "The body is too large"),
+    415: Kind(415, "unsupported-media-type", "The body is of a type that is not read"),
+}
+"""What Litestar refuses, or has us refuse, in words that no version of Python changes."""
+
+DETAILS = {
     404: "nothing is at this address; /docs lists what there is",
     405: "this address does not take this method; the header Allow says which it takes",
     413: "the body is too large: send less at a time",
 }
+"""Where Litestar's own words would not help."""
 
 
 def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
@@ -80,11 +98,11 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
     match error:
         case InvalidInput() | NamesTaken():
             errors = list(error.errors)
-        case NameTaken():
+        case NameTaken() | KeyNameTaken():
             errors = [FieldError(field="name", message=str(error))]
         case _:
             errors = []
-    headers: dict[str, str] = {}
+    headers = {"WWW-Authenticate": challenge} if (challenge := challenge_of(error)) else {}
     detail = str(error)
     if isinstance(error, DatabaseUnavailable):
         tell_fault(request, error)
@@ -111,13 +129,15 @@ def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         headers["Connection"] = "close"  # else the server would read the rest, and drop it
-    phrase = HTTPStatus(error.status_code).phrase
+    if error.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        headers["Retry-After"] = headers["Ratelimit-Reset"]
+    kind = REFUSALS.get(error.status_code) or Kind(error.status_code, "refused", "Refused")
     return answered(
         Problem(
-            type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
-            title=phrase,
-            status=error.status_code,
-            detail=STATUS_DETAILS.get(error.status_code, error.detail),
+            type=f"{TYPE_PREFIX}{kind.slug}",
+            title=kind.title,
+            status=kind.status,
+            detail=DETAILS.get(kind.status, error.detail),
             errors=[],
         ),
         headers=headers,
