@@ -37,6 +37,33 @@ class ExecutionNotFound(AppError):
     """No execution has this id."""
 
 
+class KeyNotFound(AppError):
+    """No API key has this prefix or name."""
+
+
+class KeyRequired(AppError):
+    """The request came without an API key that may be used.
+
+    `refused`: it had one, which may not.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+class ScopeMissing(AppError):
+    """The API key that came with the request does not allow this; `scope` would."""
+
+    def __init__(self, message: str, *, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class KeyNameTaken(AppError):
+    """Another API key in force already has this name."""
+
+
 class NameTaken(AppError):
     """Another job already has this name."""
 
@@ -49,12 +76,24 @@ class NamesTaken(NameTaken):
         self.errors = errors
 
 
+class SecretNotFound(AppError):
+    """No named secret has this name."""
+
+
+class SecretKeysMissing(AppError):
+    """There is no key to encrypt with; the message says how to make one."""
+
+
 class EditConflict(AppError):
     """The job was edited by somebody else since the client read it (`If-Match`)."""
 
 
 class StateConflict(AppError):
     """The job's state does not allow what was asked; the message says what to do first."""
+
+
+class Exposed(AppError):
+    """The API would serve other machines without asking for a key."""
 
 
 class InvalidSettings(AppError):

@@ -79,6 +79,7 @@ REFUSALS = {
     406: Kind(406, "not-acceptable", "The answer would not be acceptable"),
     413: Kind(413, "body-too-large", "The body is too large"),
     415: Kind(415, "unsupported-media-type", "The body is of a type that is not read"),
+    429: Kind(429, "too-many-requests", "There are too many requests"),
 }
 """What Litestar refuses, or has us refuse, in words that no version of Python changes."""
 
@@ -142,6 +143,19 @@ def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
         ),
         headers=headers,
     )
+
+
+def challenge_of(error: AppError) -> str | None:
+    """Say how to be let in (RFC 6750); None: that is not what is missing."""
+    match error:
+        case KeyRequired(refused=True):
+            return 'Bearer realm="tocsin", error="invalid_token"'
+        case KeyRequired():
+            return 'Bearer realm="tocsin"'
+        case ScopeMissing():
+            return f'Bearer realm="tocsin", error="insufficient_scope", scope="{error.scope}"'
+        case _:
+            return None
 
 
 def unexpected_problem(request: ApiRequest, error: Exception) -> Response[bytes]:
