@@ -9,13 +9,14 @@ select partitions, jobs from tocsin.prune(:retention_days::numeric);
 
 -- name: release_orphans
 -- Frees the leases that this instance holds by name only: claimed by a look whose answer was lost
--- with its connection. All leases in force are in this range of jobs_claimable.
+-- with its connection. All leases in force are in this range of jobs_claimable; the second more is
+-- for those that were claimed ahead of their instant.
 update tocsin.jobs
 set locked_until = null, locked_by = null,
     claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null,
     attempt = greatest(attempt - 1, 0)
 where next_run is not null and paused_at is null and plan_error is null
-  and greatest(next_run, locked_until) between now() and now() + :lease_seconds::float8 * interval '1 second'
+  and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
   and locked_by = :instance::text
   and execution_id <> all (:executing::bigint[])
 returning id as job_id;

@@ -159,6 +159,25 @@ async def test_two_looks_at_one_expired_lease(
     assert await outcomes(connection, job_id) == [(1, "lost")]
 
 
+async def test_claim_ahead_of_the_end_of_a_lease(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    await claimed(session, by="holder")
+
+    look = await claims.look(
+        session,
+        limit=10,
+        ahead_seconds=2 * LEASE_SECONDS,
+        lease_seconds=LEASE_SECONDS,
+        kinds=("http",),
+        instance="eager",
+    )
+
+    assert look.claims == []
+    assert (await job_row(connection, job_id))["locked_by"] == "holder"
+
+
 async def test_claim_while_somebody_takes_it_over_uncommitted(
     session: Session,
     db: Database,
