@@ -35,6 +35,18 @@ test: setup servers ## Run all tests
 test-unit: setup ## Run the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
 
+.PHONY: test-faults
+test-faults: setup servers ## Kill, cut and freeze whatever a scheduler depends on
+	$(BIN)/pytest tests/faults $(ARGS)
+
+.PHONY: soak
+soak: setup ## Break things at random for a long time (ARGS="--minutes 60 --seed 7")
+	$(BIN)/python -m tests.faults.soak $(ARGS)
+
+.PHONY: mutants
+mutants: setup ## Break the build on purpose and show that the tests notice
+	$(BIN)/python -m tests.faults.mutants $(ARGS)
+
 .PHONY: cov
 cov: setup servers ## Run all tests and show which lines none of them reached
 	$(BIN)/pytest --cov --cov-report=term --cov-report=html $(ARGS)
