@@ -373,6 +373,26 @@ create or replace trigger api_keys_800_audit_update after update on tocsin.api_k
           is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
     execute function tocsin.audit_key();
 
+-- Secrets by name only: not even what is encrypted is kept. To encrypt one anew changes nothing.
+create or replace function tocsin.audit_secret()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed)
+    values (
+        case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        'secret', coalesce(new.id, old.id), coalesce(new.name, old.name),
+        case when tg_op = 'UPDATE' then array['value'] end);
+    return null;
+end $$;
+
+create or replace trigger secrets_800_audit after insert or delete on tocsin.secrets
+    for each row execute function tocsin.audit_secret();
+create or replace trigger secrets_800_audit_update after update on tocsin.secrets
+    for each row
+    when (row(new.name, new.updated_at) is distinct from row(old.name, old.updated_at))
+    execute function tocsin.audit_secret();
+
 -- Others have no right to rewrite the log; this keeps its owner from doing so by mistake. Pruning
 -- deletes what is older than the shortest retention.
 create or replace function tocsin.refuse_rewriting()

@@ -220,9 +220,23 @@ create table tocsin.audit_log (
     after jsonb,
 
     constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
-    constraint audit_log_entity_known check (entity in ('job', 'key'))
+    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret'))
 );
 revoke all on tocsin.audit_log from public;
 create index audit_log_entity on tocsin.audit_log (entity_id, id desc);
 create index audit_log_at on tocsin.audit_log using brin (at);  -- for pruning: costs writers nothing
+
+-- Named secrets, which targets refer to as ${secret:NAME}. A value comes here encrypted with a key of
+-- TOCSIN_SECRET_KEYS, so not from psql: echo -n value | tocsin secrets set NAME
+create table tocsin.secrets (
+    id uuid primary key default tocsin.uuid7(),
+    name text collate "C" not null,
+    value text not null,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),  -- when the value was set
+
+    constraint secrets_name_shape check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'),
+    constraint secrets_value_encrypted check (value ~ '^encrypted\.v[0-9]+\.')
+);
+create unique index secrets_name on tocsin.secrets (name);
 commit;

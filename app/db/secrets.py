@@ -1,0 +1,99 @@
+"""Named secrets in Postgres, and targets to be encrypted anew. Nothing here is in clear."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.core.secret import Masked, Secret
+from app.db.database import Runner
+from app.errors import SecretNotFound
+
+JSON = msgspec.json.Encoder()
+
+
+class NamedSecret(Struct, frozen=True, kw_only=True):
+    """That there is a secret of this name; its value is for targets only."""
+
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    """When its value was set."""
+
+
+class StoredTarget(Masked, frozen=True, kw_only=True):
+    """The target of a job, as JSON text."""
+
+    id: UUID
+    kind: str
+    target: Secret
+    updated_at: datetime
+    plan_error: str | None
+
+
+class RewrittenTarget(Struct, frozen=True, kw_only=True):
+    """A target with other tokens; written only while `updated_at` is unchanged."""
+
+    id: UUID
+    updated_at: datetime
+    target: dict[str, Any]
+    healed: bool
+    """Its `plan_error` was that no key decrypts it, and there is one now."""
+
+
+async def put(db: Runner, name: str, token: str) -> tuple[NamedSecret, bool]:
+    """Set the value of a secret; tell whether it is a new one."""
+    [row] = await db.fetch("secrets.put", name=name, value=token)
+    is_new = row.pop("is_new")
+    return NamedSecret(**row), is_new
+
+
+async def page(db: Runner, *, after: str | None, limit: int) -> list[NamedSecret]:
+    """List secrets by name, from the first one after `after`."""
+    rows = await db.fetch("secrets.page", after=after, limit=limit)
+    return [NamedSecret(**row) for row in rows]
+
+
+async def delete(db: Runner, name: str) -> None:
+    """Delete a secret.
+
+    Raises:
+        SecretNotFound: there is none of that name.
+    """
+    if not await db.fetch("secrets.delete", name=name):
+        message = f"no secret is called {name!r}"
+        raise SecretNotFound(message)
+
+
+async def values(db: Runner, names: Collection[str] | None = None) -> dict[str, str]:
+    """Return the tokens of those of the secrets that there are; None: of all."""
+    if names is None:
+        rows = await db.fetch("secrets.all_values")
+    else:
+        rows = await db.fetch("secrets.values", names=list(names))
+    return {row["name"]: row["value"] for row in rows}
+
+
+async def replace_value(db: Runner, name: str, *, old: str, new: str) -> bool:
+    """Put another token in the place of one; False: somebody else did, or deleted it."""
+    return bool(await db.fetch("secrets.replace_value", name=name, old=old, new=new))
+
+
+async def targets(db: Runner, *, after: UUID | None, limit: int) -> list[StoredTarget]:
+    """Read targets in the order of the ids."""
+    rows = await db.fetch("secrets.targets", after=after, limit=limit)
+    return [StoredTarget(**row) for row in rows]
+
+
+async def targets_of(db: Runner, ids: Sequence[UUID]) -> list[StoredTarget]:
+    """Read the targets of these jobs, where they still exist."""
+    return [StoredTarget(**row) for row in await db.fetch("secrets.targets_of", ids=ids)]
+
+
+async def rewrite_targets(db: Runner, rewritten: Sequence[RewrittenTarget]) -> set[UUID]:
+    """Write targets that nobody edited since, and has locked; return whose they are."""
+    rows = await db.fetch("secrets.rewrite_targets", jobs=JSON.encode(rewritten).decode())
+    return {row["id"] for row in rows}
