@@ -2,21 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from msgspec import Struct
-
 from app.auth.tokens import Tokens
-from app.core.secret import Masked
+from app.core.secret import Masked, Unshown
 from app.errors import AppError, FieldError
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Unshown, frozen=True, kw_only=True):
     """What a server said to a `Form`."""
 
     status: int
     body: bytes
 
 
-class Form(Struct, frozen=True, kw_only=True):
+class Form(Unshown, frozen=True, kw_only=True):
     """A form to be posted to a server that hands out proofs."""
 
     url: str
@@ -30,7 +28,7 @@ Post = Callable[[Form], Awaitable[Answer]]
 """Posts a form within the rules for all that goes out; raises AuthFailed where that fails."""
 
 
-class Outgoing(Struct, frozen=True, kw_only=True):
+class Outgoing(Unshown, frozen=True, kw_only=True):
     """A request as it is about to be sent, for those who sign it."""
 
     method: str

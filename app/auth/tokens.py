@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from app.core.secret import Unshown
 from app.errors import AppError
 
 MOST_TOKENS = 1000
@@ -16,14 +16,14 @@ PAUSE_SECONDS = 5.0
 """Between attempts at renewing a token that can still be used."""
 
 
-class Granted(Struct, frozen=True, kw_only=True):
+class Granted(Unshown, frozen=True, kw_only=True):
     """An answer of a token server."""
 
     token: str
     lifetime_seconds: float
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class Held(Unshown, frozen=True, kw_only=True):
     """A token and its times, by the clock of the event loop."""
 
     token: str

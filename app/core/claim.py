@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from app.core.outcome import Outcome
 from app.core.schedule import Schedule
+from app.core.secret import Masked, Secret
 
 
 class Misfire(StrEnum):
@@ -36,13 +37,13 @@ class MisfirePolicy(Struct, frozen=True, kw_only=True):
     max_catchup: int
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class Claim(Masked, frozen=True, kw_only=True):
     """A job under a lease. `attempt` counts this one already."""
 
     job_id: UUID
     name: str | None
     kind: str
-    target: str
+    target: Secret
     """The JSON text as stored: decoded only where one bad row can harm no other."""
     schedule: Schedule
     max_runs: int | None

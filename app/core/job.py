@@ -13,6 +13,7 @@ from msgspec.structs import fields
 from app.core.claim import Misfire
 from app.core.outcome import Outcome
 from app.core.schedule import LONGEST_SECONDS, SHORTEST_SECONDS, DstGap, DstOverlap, Schedule
+from app.core.secret import SECRET, Masked
 from app.errors import FieldError
 
 SCHEDULE_FIELDS = Schedule.__struct_fields__
@@ -63,7 +64,7 @@ def seconds(low: float, high: float, what: str) -> Meta:
     return Meta(ge=low, le=high, description=f"Seconds. {what}")
 
 
-class JobDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job as a person writes it; the defaults are those of the table."""
 
     name: Name | None = None
@@ -79,6 +80,7 @@ class JobDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             description="The kind's instructions. A secret reads as ***; *** keeps the stored one.",
             examples=[{"url": "https://example.com/report"}],
         ),
+        SECRET,
     ]
 
     run_at: Annotated[Instant | None, Meta(description="Once, at this instant.")] = None
@@ -152,7 +154,7 @@ class PlannedJob(JobDocument, frozen=True, kw_only=True):
     next_run: datetime | None = None
 
 
-class StoredJob(Struct, frozen=True, kw_only=True):
+class StoredJob(Masked, frozen=True, kw_only=True):
     """A job as the database has it, secrets and all. Lenient: a person may have typed the row."""
 
     id: UUID
@@ -161,7 +163,7 @@ class StoredJob(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     metadata: dict[str, Any]
     kind: str
-    target: dict[str, Any]
+    target: Annotated[dict[str, Any], SECRET]
 
     run_at: datetime | None
     cron: str | None
@@ -204,6 +206,7 @@ KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)
 JobPatch = defstruct(
     "JobPatch",
     [(one.name, one.type | None | UnsetType, UNSET) for one in fields(JobDocument)],
+    bases=(Masked,),
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,

@@ -1,15 +1,19 @@
 """Hides the secrets inside targets from whoever reads them, and puts hidden ones back."""
 
+import json
 import re
-from typing import Any, cast
-from urllib.parse import unquote
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import quote, unquote
 
 from msgspec import Struct, to_builtins
 
+from app.core.references import is_reference
 from app.core.secret_places import (
     MASK,
     NAMED_SECRETS,
     NOTHING,
+    SECRET,
     URL_SECRET,
     Place,
     Secret,
@@ -17,15 +21,19 @@ from app.core.secret_places import (
     secret_fields,
     sounds_secret,
 )
+from app.core.url_parts import url_parts, with_password
 from app.errors import FieldError, InvalidInput
 
 __all__ = [
     "MASK",
     "NAMED_SECRETS",
+    "SECRET",
     "URL_SECRET",
     "Masked",
     "Secret",
+    "Unshown",
     "mask",
+    "secrets_in",
     "secrets_of",
     "sounds_secret",
     "unmask",
@@ -35,8 +43,8 @@ __all__ = [
 SHORTEST_HIDDEN = 4
 """Characters; taking anything shorter out of a text would shred it and hide nothing."""
 
-URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*:/*)?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
-PLAIN_AUTHORITY = re.compile(r"([^:@/?#]*|\[[^@/?#]*\])(:\d*)?([/?#].*)?", re.DOTALL)
+WORD = re.compile(r"[^\s;,=\"']{8,}")
+"""What may be repeated alone of a header such as `Bearer abc…` or `sid=abc…; path=/`."""
 
 
 class Masked(Struct, frozen=True, kw_only=True):
@@ -48,6 +56,13 @@ class Masked(Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return list(mask(type(self), to_builtins(self)).items())
+
+
+class Unshown(Struct):
+    """A Struct that holds secrets where no type can tell; printed, it shows nothing."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({MASK})"
 
 
 def mask(target_type: type[Struct] | None, target: dict[str, Any]) -> dict[str, Any]:
@@ -82,63 +97,78 @@ def unmask(
 
 def secrets_of(target: Struct) -> set[str]:
     """Every secret text inside the target, to be taken out of what others say about it."""
+    names = secret_fields(type(target))
+    fields = {name: value for name in names if (value := getattr(target, name))}
+    return secrets_in(type(target), to_builtins(fields))
+
+
+def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[str]:
+    """Every secret text inside the JSON of a target, which may be wrong in any way."""
     found: set[str] = set()
 
     def note(place: Place, value: object, _kept: object, _field: str) -> object:
-        found.update(passwords(value) if place is Place.IN_URL else texts(value))
+        match place, value:
+            case Place.IN_URL, str():
+                password = url_parts(value).password
+                found.update((password, unquote(password)))
+            case Place.NONE, _:
+                pass
+            case _:
+                for text in texts(value):
+                    found.update((text, *WORD.findall(text)))
         return value
 
-    names = secret_fields(type(target))
-    fields = {name: value for name in names if (value := getattr(target, name))}
-    replaced(type(target), to_builtins(fields), note)
-    return found
+    replaced(target_type, target, note)
+    return found - {""}
 
 
-def without(secrets: set[str], text: str) -> str:
-    """`text` with `***` for each of the secrets that is not too short to be one."""
+def without(secrets: Collection[str], text: str) -> str:
+    """`text` with `***` for each of the secrets that is not too short to be one.
+
+    Also where it is escaped as in JSON or in a URL, and where the end of the text cuts it off.
+    """
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_HIDDEN:
-            text = text.replace(secret, MASK)
+        if len(secret) < SHORTEST_HIDDEN:
+            continue
+        for form in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
+            text = text.replace(form, MASK)
+        text = without_beginning(secret, text)
+    return text
+
+
+def without_beginning(secret: str, text: str) -> str:
+    """`text` with `***` for the beginning of a secret that it ends with."""
+    start = text.find(secret[:SHORTEST_HIDDEN], max(0, len(text) - len(secret)))
+    while start >= 0:
+        if secret.startswith(text[start:]):
+            return text[:start] + MASK
+        start = text.find(secret[:SHORTEST_HIDDEN], start + 1)
     return text
 
 
 def hidden(place: Place, value: object) -> object:
-    """What is shown instead of `value`: `***`, or a URL with `user:***` for who and with what."""
-    if place is Place.WHOLE or not isinstance(value, str):
-        return MASK
-    if (span := userinfo(value)) is None:
-        return value
-    user, colon, _ = value[slice(*span)].partition(":")
-    return f"{value[: span[0]]}{user + colon if colon else ''}{MASK}{value[span[1] :]}"
+    """What is shown instead of `value`: `***`, or a URL with `user:***` for who and with what.
+
+    A reference is no secret: it shows by which name the secret is known.
+    """
+    match place, value:
+        case Place.NONE, _:
+            return value
+        case Place.IN_URL, str():
+            return with_password(value, lambda text: text if is_reference(text) else MASK)
+        case _:
+            return value if is_reference(value) else MASK
 
 
 def is_hidden(place: Place, value: object) -> bool:
     """Whether `value` is what `hidden` makes of a secret."""
-    in_url = place is Place.IN_URL and isinstance(value, str) and f"{MASK}@" in value
-    return value == MASK or (in_url and hidden(place, value) == value)
-
-
-def userinfo(url: str) -> tuple[int, int] | None:
-    """Where the user and password are in `url`, which need not be a valid one.
-
-    An `@` in the path of a web address belongs to the path; in the address of a broker it is taken
-    for the end of a password, which may not have been percent-encoded as it should.
-    """
-    parts = cast("re.Match[str]", URL.fullmatch(url))
-    scheme, rest = parts["scheme"] or "", parts["rest"]
-    if "@" not in rest:
-        return None
-    if not scheme.lower().startswith("amqp") and PLAIN_AUTHORITY.fullmatch(rest):
-        return None
-    return len(scheme), len(scheme) + rest.rindex("@")
-
-
-def passwords(url: object) -> set[str]:
-    """The password inside `url`, as written and as meant."""
-    if not isinstance(url, str) or (span := userinfo(url)) is None:
-        return set()
-    password = url[slice(*span)].partition(":")[2]
-    return {password, unquote(password)}
+    match place, value:
+        case Place.NONE, _:
+            return False
+        case Place.IN_URL, str():
+            return value == MASK or url_parts(value).password == MASK
+        case _:
+            return value == MASK
 
 
 def texts(value: object) -> set[str]:

@@ -16,8 +16,9 @@ from app.core.problems import joined
 
 MASK = "***"
 
-Secret = Annotated[str, Meta(extra={"secret": True})]
-"""A field that is a secret as a whole."""
+SECRET = Meta(extra={"secret": True})
+"""For a field that is a secret as a whole, of whatever type."""
+Secret = Annotated[str, SECRET]
 NAMED_SECRETS = Meta(extra={"secret": "by name"})
 """For headers: those whose names sound secret."""
 URL_SECRET = Meta(extra={"secret": "in url"})
@@ -42,6 +43,8 @@ class Place(Enum):
 
     WHOLE = "whole"
     IN_URL = "in url"
+    NONE = "none"
+    """The value of a header is no secret by its name, but may refer to one."""
 
 
 Replace = Callable[[Place, object, object, str], object]
@@ -55,7 +58,7 @@ def replaced(
     *,
     stored: object = NOTHING,
 ) -> dict[str, Any]:
-    """Copy the target; `replace` decides on every secret. Of an unknown type all is secret."""
+    """Copy the target; `replace` decides on every place. Of an unknown type all is secret."""
     fields = struct_fields(target_type) if target_type else {}
     return in_struct(fields, target, stored, "target", replace)
 
@@ -140,7 +143,7 @@ def is_tag(value: object) -> bool:
 def in_headers(
     headers: dict[str, Any], stored: object, path: str, replace: Replace
 ) -> dict[str, Any]:
-    """Replace the values whose names sound secret, in nested tables too."""
+    """Replace the values, in nested tables too; by its name each is a secret or none."""
     copy: dict[str, Any] = {}
     for name, value in headers.items():
         kept, field = inside(stored, name), joined(path, name)
@@ -152,7 +155,7 @@ def in_headers(
             as_table = {str(index): item for index, item in enumerate(value)}
             copy[name] = list(in_headers(as_table, kept, field, replace).values())
         else:
-            copy[name] = value
+            copy[name] = replace(Place.NONE, value, kept, field)
     return copy
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from msgspec import Struct
 from yarl import URL
 
+from app.core.secret import Unshown
 from app.core.urls import url_problem
 from app.errors import AppError
 
@@ -56,7 +56,7 @@ def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
     return min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Unshown, frozen=True, kw_only=True):
     """One HTTP request with all that is sent."""
 
     method: str
