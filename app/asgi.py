@@ -10,10 +10,14 @@ from litestar import Litestar, Response, Router, get
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 from litestar.response import Redirect
 from litestar.routes import HTTPRoute
+from litestar.types import Scope
 
+from app.api.access import KeyAuthentication, KeyRing, is_loopback, require_scope
 from app.api.actions import pause_job, resume_job, run_job
+from app.api.audit import list_changes
 from app.api.batch import create_jobs
 from app.api.body import check_request
 from app.api.executions import (
@@ -22,11 +26,14 @@ from app.api.executions import (
     list_executions_of_job,
     replay_execution,
 )
+from app.api.headers import secure
 from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
+from app.api.keys import create_key, get_key, list_keys, revoke_key
 from app.api.openapi import openapi_config, openapi_json
 from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
+from app.api.rates import rate_limit
 from app.api.schedule import preview_schedule
 from app.config import Settings
 from app.db import Database
@@ -54,12 +61,18 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
         ) as db:
             app.state.db = db
             app.state.clock = DatabaseClock(db)
+            app.state.key_ring = KeyRing(db)
             yield
 
     return Litestar(
-        route_handlers=[v1(), live, ready, openapi_json, to_docs],
+        route_handlers=[v1(settings), live, ready, openapi_json, to_docs],
         lifespan=[database],
-        state=State({"observers": observers or Observers(log_fact)}),
+        state=State(
+            {
+                "observers": observers or Observers(log_fact),
+                "open_to_loopback": is_loopback(settings.host),
+            }
+        ),
         dependencies={
             "db": Provide(provide_db, sync_to_thread=False),
             "clock": Provide(provide_clock, sync_to_thread=False),
@@ -70,14 +83,16 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             Exception: unexpected_problem,
         },
         request_max_body_size=MOST_BYTES,
+        before_send=[secure],
         openapi_config=openapi_config(product_version()),
         logging_config=None,  # telemetry decides on logs
         debug=False,
     )
 
 
-def v1() -> Router:
-    """What API keys will guard, all of it."""
+def v1(settings: Settings) -> Router:
+    """What API keys guard, all of it."""
+    limits = [rate_limit(settings.rate_limit)] if settings.rate_limit else []
     return Router(
         "/v1",
         route_handlers=[
@@ -98,7 +113,15 @@ def v1() -> Router:
             ),
             Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
             Router("/", route_handlers=[list_instances, get_stats], tags=["Instances"]),
+            Router(
+                "/keys",
+                route_handlers=[create_key, list_keys, get_key, revoke_key],
+                tags=["Access"],
+            ),
+            Router("/", route_handlers=[list_changes], tags=["Access"]),
         ],
+        middleware=[DefineMiddleware(KeyAuthentication), *limits],
+        guards=[require_scope],
         before_request=first,
         cache_control=CacheControlHeader(no_store=True),
     )
@@ -124,10 +147,11 @@ async def to_docs() -> Redirect:
     return Redirect("/docs")
 
 
-def provide_db(state: State) -> Database:
-    """The pool, for handlers that have a `db`."""
+def provide_db(state: State, scope: Scope) -> Database:
+    """The pool, for handlers that have a `db`, on behalf of whoever the request is from."""
     db: Database = state.db
-    return db
+    caller = scope.get("user")
+    return db.acting_for(caller.actor) if caller else db
 
 
 def provide_clock(state: State) -> DatabaseClock:

@@ -51,6 +51,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     grace_seconds: Annotated[float, between(0, 3600, "seconds")] = 30.0
     """How long executions may still take after a stop was asked for."""
 
+    rate_limit: Annotated[int, between(0, 60_000, "requests a minute")] = 0
+    """Requests a minute of each API key to one API process; 0: no limit."""
+
     retention_days: Annotated[int, between(1, 36_500, "days")] = 30
     """How long executions are kept."""
 

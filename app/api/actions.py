@@ -7,6 +7,7 @@ from app.api.answers import ETAG, answer
 from app.api.edits import edited
 from app.api.parameters import Clock, Db, Reference
 from app.core.job import Job, StoredJob, document_of
+from app.core.key import Scope
 from app.db import Database, jobs
 from app.db.clock import DatabaseClock
 from app.errors import JobNotFound, StateConflict
@@ -18,7 +19,7 @@ from app.errors import JobNotFound, StateConflict
     summary="Pause a job",
     status_code=200,
     response_headers=[ETAG],
-    opt={"problems": (404, 409)},
+    opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def pause_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
     """It keeps its plan but is not executed; an execution under way goes on. Idempotent."""
@@ -31,7 +32,7 @@ async def pause_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
     summary="Resume a job",
     status_code=200,
     response_headers=[ETAG],
-    opt={"problems": (404, 409)},
+    opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def resume_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
     """What it missed meanwhile is treated as its `misfire` says. Idempotent."""
@@ -44,7 +45,7 @@ async def resume_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
     summary="Run a job now",
     status_code=202,
     response_headers=[ETAG],
-    opt={"problems": (404, 409)},
+    opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def run_job(db: Db, job: Reference) -> Response[Job]:
     """An extra run, due at once; its schedule goes on as before.

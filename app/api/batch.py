@@ -15,6 +15,7 @@ from app.api.documents import new_job, shown
 from app.api.parameters import Clock, Db
 from app.api.problems import ApiRequest
 from app.core.job import JobDocument, PlannedJob, StoredJob
+from app.core.key import Scope
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
 
@@ -36,7 +37,7 @@ class JobBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     operation_id="createJobs",
     summary="Create up to 10,000 jobs, all or none",
     request_max_body_size=MOST_BYTES,
-    opt={"body": JobBatch, "problems": (400, 409, 413, 415, 422)},
+    opt={"scope": Scope.WRITE, "body": JobBatch, "problems": (400, 409, 413, 415, 422)},
 )
 async def create_jobs(request: ApiRequest, db: Db, clock: Clock) -> JobList:
     """In one transaction. Errors name the job by its index: `[3].target.url`.

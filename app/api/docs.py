@@ -10,6 +10,7 @@ from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.enums import OpenAPIMediaType
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 
+from app.api.headers import DOCS_POLICY
 from app.api.problems import ApiRequest
 
 PAGE = b"""<!doctype html>
@@ -38,10 +39,7 @@ START = b"""SwaggerUIBundle({
 });
 """
 
-POLICY = ResponseHeader(
-    name="Content-Security-Policy",
-    value="default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'",
-)
+POLICY = ResponseHeader(name="Content-Security-Policy", value=DOCS_POLICY)
 A_DAY = CacheControlHeader(max_age=86_400)
 JAVASCRIPT = "text/javascript; charset=utf-8"
 

@@ -26,6 +26,7 @@ ONCE = {
     },
     "run_at": "2030-01-31T08:30:00Z",
 }
+KEY = {"name": "deployment", "scopes": ["write"], "expires_in_seconds": 7_776_000}
 PING = {"kind": "http", "target": {"url": "https://example.com/ping"}, "every_seconds": 90}
 
 UNNAMED = {name: value for name, value in NIGHTLY.items() if name != "name"}
@@ -39,6 +40,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "header": {"target": {"headers": {"X-Team": "billing"}}, "metadata": {"ticket": None}},
     },
     "JobBatch": {"two": {"jobs": [ONCE, PING]}},
+    "KeyRequest": {"deployment": KEY},
     "SchedulePreview": {
         "nightly": {"cron": "0 3 * * *", "timezone": "Europe/Paris", "count": 3},
         "interval": {"every_seconds": 90},

@@ -12,6 +12,7 @@ from app.api.answers import ETAG, answer
 from app.api.paging import execution_before, execution_cursor, listed, sound
 from app.api.parameters import Cursor, Db, Limit, Reference
 from app.core.job import Job, job_id
+from app.core.key import Scope
 from app.core.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.executions import Execution, ExecutionFilter
@@ -42,7 +43,7 @@ class ExecutionPage(Struct, frozen=True, kw_only=True):
     "/jobs/{job:str}/executions",
     operation_id="listExecutionsOfJob",
     summary="List the executions of a job, newest first",
-    opt={"problems": (404, 422)},
+    opt={"scope": Scope.READ, "problems": (404, 422)},
 )
 async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of the query's
     *,
@@ -70,7 +71,7 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
     "/executions",
     operation_id="listExecutions",
     summary="List executions, newest first",
-    opt={"problems": (422,)},
+    opt={"scope": Scope.READ, "problems": (422,)},
 )
 async def list_executions(  # noqa: PLR0913 - one parameter for each of the query's
     *,
@@ -92,7 +93,7 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
     "/executions/{id:int}",
     operation_id="getExecution",
     summary="Read an execution",
-    opt={"problems": (404,)},
+    opt={"scope": Scope.READ, "problems": (404,)},
 )
 async def get_execution(db: Db, id: Id) -> Execution:
     """One that is under way is not on record yet."""
@@ -105,7 +106,7 @@ async def get_execution(db: Db, id: Id) -> Execution:
     summary="Run that occurrence again, now",
     status_code=202,
     response_headers=[ETAG],
-    opt={"problems": (404, 409)},
+    opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def replay_execution(db: Db, id: Id) -> Response[Job]:
     """With the same `scheduled_for` and idempotency key as then; the schedule goes on as before."""

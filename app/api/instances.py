@@ -4,6 +4,7 @@ from litestar import get
 from msgspec import Struct
 
 from app.api.parameters import Db
+from app.core.key import Scope
 from app.db import instances
 from app.db.instances import Instance, Stats
 
@@ -14,13 +15,23 @@ class InstanceList(Struct, frozen=True, kw_only=True):
     items: list[Instance]
 
 
-@get("/instances", operation_id="listInstances", summary="List the scheduler instances")
+@get(
+    "/instances",
+    operation_id="listInstances",
+    summary="List the scheduler instances",
+    opt={"scope": Scope.READ},
+)
 async def list_instances(db: Db) -> InstanceList:
     """Those that are connected to the database, and those that hold leases without being so."""
     return InstanceList(items=await instances.instances(db))
 
 
-@get("/stats", operation_id="getStats", summary="Count jobs and recent executions")
+@get(
+    "/stats",
+    operation_id="getStats",
+    summary="Count jobs and recent executions",
+    opt={"scope": Scope.READ},
+)
 async def get_stats(db: Db) -> Stats:
     """As cheap with ten million jobs as with ten."""
     return await instances.stats(db)

@@ -25,6 +25,7 @@ from app.core.job import (
     document_of,
     name_fault,
 )
+from app.core.key import Scope
 from app.core.patch import patched
 from app.db import Database, jobs
 from app.db.jobs import JobFilter
@@ -42,7 +43,7 @@ Tags = Annotated[
     operation_id="createJob",
     summary="Create a job",
     response_headers=[ETAG, LOCATION],
-    opt={"body": JobDocument, "problems": (400, 409, 413, 415, 422)},
+    opt={"scope": Scope.WRITE, "body": JobDocument, "problems": (400, 409, 413, 415, 422)},
 )
 async def create_job(request: ApiRequest, db: Db, clock: Clock) -> Response[Job]:
     """Give exactly one of `run_at`, `cron` (with `timezone`) and `every_seconds`."""
@@ -55,7 +56,12 @@ async def create_job(request: ApiRequest, db: Db, clock: Clock) -> Response[Job]
     operation_id="putJob",
     summary="Create or replace a job by name",
     response_headers=[ETAG],
-    opt={"body": JobReplacement, "also": (201,), "problems": (400, 409, 412, 413, 415, 422)},
+    opt={
+        "scope": Scope.WRITE,
+        "body": JobReplacement,
+        "also": (201,),
+        "problems": (400, 409, 412, 413, 415, 422),
+    },
 )
 async def put_job(
     request: ApiRequest,
@@ -93,7 +99,7 @@ async def put_job(
     "/",
     operation_id="listJobs",
     summary="List jobs, newest first",
-    opt={"problems": (422,)},
+    opt={"scope": Scope.READ, "problems": (422,)},
 )
 async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     *,
@@ -123,7 +129,7 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     operation_id="getJob",
     summary="Read a job",
     response_headers=[ETAG],
-    opt={"problems": (404,)},
+    opt={"scope": Scope.READ, "problems": (404,)},
 )
 async def get_job(db: Db, job: Reference) -> Response[Job]:
     """Secrets in its target read `***`."""
@@ -136,6 +142,7 @@ async def get_job(db: Db, job: Reference) -> Response[Job]:
     summary="Edit a job",
     response_headers=[ETAG],
     opt={
+        "scope": Scope.WRITE,
         "body": JobPatch,
         "media_types": (MERGE_PATCH, JSON),
         "problems": (400, 404, 409, 412, 413, 415, 422),
@@ -169,7 +176,7 @@ async def patch_job(
     "/{job:str}",
     operation_id="deleteJob",
     summary="Delete a job",
-    opt={"problems": (404, 412)},
+    opt={"scope": Scope.WRITE, "problems": (404, 412)},
 )
 async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
     """Its executions stay on record; one under way goes on to its end."""

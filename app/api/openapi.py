@@ -13,6 +13,7 @@ from litestar.routes import HTTPRoute
 from msgspec import Struct
 
 from app.api.answers import JobList, JobPage
+from app.api.audit import AuditPage
 from app.api.batch import JobBatch
 from app.api.body import JSON
 from app.api.docs import DocsPage, OpenAPIJson, docs_router
@@ -20,22 +21,31 @@ from app.api.examples import BODIES
 from app.api.executions import ExecutionPage
 from app.api.health import Health
 from app.api.instances import InstanceList
+from app.api.keys import KeyPage, KeyRequest, NewKey
 from app.api.problems import MEDIA_TYPE, ApiRequest, Problem
 from app.api.schedule import PreviewedSchedule, SchedulePreview
 from app.core.job import Job, JobDocument, JobPatch, JobReplacement, JobState
+from app.core.key import Scope
 from app.db.executions import Execution
 from app.db.instances import Stats
+from app.db.keys import ApiKey
 from app.executors import KINDS, target_type
 
 ONE_OF = ("run_at", "cron", "every_seconds")
 REF = "#/components/schemas/{name}"
-ALWAYS = (406, 422, 500, 503)
+ALWAYS = (401, 403, 406, 422, 429, 500, 503)
 """Problems that any operation below /v1 may answer with."""
+KEY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, made by `tocsin keys create` or POST /v1/keys. Until there is one, "
+    "programs on the same machine need none. Scopes: write includes read, admin both.",
+}
 
 SCHEMAS: tuple[Any, ...] = (
     *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState),
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule),
-    *(Health, Problem),
+    *(KeyRequest, NewKey, ApiKey, KeyPage, AuditPage, Health, Problem),
 )
 
 
@@ -62,6 +72,7 @@ def description(app: Litestar) -> dict[str, Any]:
     """Describe the API as OpenAPI 3.1."""
     document = app.openapi_schema.to_schema()
     document["components"]["schemas"] = schemas()
+    document["components"]["securitySchemes"] = {"key": KEY_SCHEME}
     for path, method, handler in described_handlers(app):
         operation = document["paths"][path][method]
         responses = operation["responses"]
@@ -70,6 +81,8 @@ def description(app: Litestar) -> dict[str, Any]:
         responses |= {str(status): success for status in handler.opt.get("also", ())}
         problems = {*handler.opt.get("problems", ()), *(ALWAYS if path.startswith("/v1") else ())}
         responses |= {str(status): problem_response(status) for status in sorted(problems)}
+        if path.startswith("/v1"):
+            operation["security"] = [{"key": [handler.opt.get("scope", Scope.ADMIN)]}]
         if body := handler.opt.get("body"):
             media_types = handler.opt.get("media_types", (JSON,))
             content = {

@@ -10,7 +10,9 @@ from app.errors import FieldError, InvalidInput
 
 JOB = b"j"
 EXECUTION = b"e"
-EXECUTION_BYTES = 8
+KEY = b"k"
+CHANGE = b"c"
+INT8_BYTES = 8
 
 
 def job_cursor(last: UUID) -> str:
@@ -20,7 +22,17 @@ def job_cursor(last: UUID) -> str:
 
 def execution_cursor(last: int) -> str:
     """Make the cursor of the page that follows this execution."""
-    return written(EXECUTION + last.to_bytes(EXECUTION_BYTES))
+    return written(EXECUTION + last.to_bytes(INT8_BYTES))
+
+
+def key_cursor(last: UUID) -> str:
+    """Make the cursor of the page that follows this API key."""
+    return written(KEY + last.bytes)
+
+
+def audit_cursor(last: int) -> str:
+    """Make the cursor of the page that follows this change."""
+    return written(CHANGE + last.to_bytes(INT8_BYTES))
 
 
 def job_before(cursor: str | None) -> UUID | None:
@@ -38,9 +50,31 @@ def execution_before(cursor: str | None) -> int | None:
     Raises:
         InvalidInput: it is no cursor of a list of executions.
     """
+    return int8(cursor, EXECUTION)
+
+
+def key_before(cursor: str | None) -> UUID | None:
+    """Read the API key that the page follows; None: it is the first page.
+
+    Raises:
+        InvalidInput: it is no cursor of a list of keys.
+    """
+    return None if not cursor else UUID(bytes=read(cursor, KEY, length=16))
+
+
+def audit_before(cursor: str | None) -> int | None:
+    """Read the change that the page follows; None: it is the first page.
+
+    Raises:
+        InvalidInput: it is no cursor of a list of changes.
+    """
+    return int8(cursor, CHANGE)
+
+
+def int8(cursor: str | None, list_of: bytes) -> int | None:
     if not cursor:
         return None
-    return int.from_bytes(read(cursor, EXECUTION, length=EXECUTION_BYTES), signed=True)
+    return int.from_bytes(read(cursor, list_of, length=INT8_BYTES), signed=True)
 
 
 def written(key: bytes) -> str:

@@ -12,6 +12,7 @@ from app.api.paging import sound
 from app.api.parameters import Clock
 from app.api.problems import ApiRequest
 from app.core.job import SCHEDULE_FIELDS, Instant
+from app.core.key import Scope
 from app.core.schedule import (
     DstGap,
     DstOverlap,
@@ -66,7 +67,7 @@ class PreviewedSchedule(Struct, frozen=True, kw_only=True):
     operation_id="previewSchedule",
     summary="Show the next runs of a schedule",
     status_code=200,
-    opt={"body": SchedulePreview, "problems": (400, 413, 415, 422)},
+    opt={"scope": Scope.READ, "body": SchedulePreview, "problems": (400, 413, 415, 422)},
 )
 async def preview_schedule(request: ApiRequest, clock: Clock) -> PreviewedSchedule:
     """And say in words when that is. Nothing is stored."""

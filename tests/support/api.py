@@ -28,7 +28,7 @@ async def serving(database_url: str, recorder: Recorder) -> AsyncIterator[httpx.
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
     async with (
         app.lifespan(),
-        httpx.AsyncClient(transport=transport, base_url="http://tocsin") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         yield client
 

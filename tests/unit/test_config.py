@@ -34,6 +34,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_LEASE_SECONDS", "3", "lease_seconds", 3.0),
         ("TOCSIN_LONGEST_SLEEP_SECONDS", "0.5", "longest_sleep_seconds", 0.5),
         ("TOCSIN_GRACE_SECONDS", "0", "grace_seconds", 0.0),
+        ("TOCSIN_RATE_LIMIT", "600", "rate_limit", 600),
         ("TOCSIN_RETENTION_DAYS", "365", "retention_days", 365),
         ("TOCSIN_SECRET_KEYS", "new, old,", "secret_keys", ("new", "old")),
         ("TOCSIN_ALLOW_PRIVATE_TARGETS", "True", "allow_private_targets", True),

@@ -1,0 +1,174 @@
+"""Who may do what: a key for every request or, while there is none, requests of this machine."""
+
+import asyncio
+from ipaddress import ip_address
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from msgspec import Struct
+
+from app.core.key import NO_DIGEST, Scope, granted, is_key, prefix_of
+from app.db import Database, keys
+from app.db.keys import ValidKey, ValidKeys
+from app.errors import DatabaseUnavailable, KeyRequired, ScopeMissing
+
+TRUSTED_SECONDS = 2.0
+"""How long what was read of the keys holds: so soon a new or revoked one counts everywhere."""
+TOUCH_SECONDS = 60.0
+
+Connection = ASGIConnection[Any, Any, Any, State]
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Whom a request is from."""
+
+    actor: str
+    """As the audit log has it."""
+    limited_as: str
+    """Whose requests are counted together."""
+    scopes: frozenset[Scope]
+
+
+class KeyRing:
+    """The keys as the database had them within the last `TRUSTED_SECONDS`."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.known = ValidKeys(any_key=True, by_prefix={})
+        self.read_at = float("-inf")
+        self.reading = asyncio.Lock()
+        self.touched_at: dict[UUID, float] = {}
+
+    def forget(self) -> None:
+        """Read the keys again: this process has changed them."""
+        self.read_at = float("-inf")
+
+    async def any_key(self) -> bool:
+        """Tell whether there is or was some key."""
+        return (await self.current()).any_key
+
+    async def find(self, given: str) -> ValidKey | None:
+        """Find the key, and note that it is in use; None: no key that may be used is this one."""
+        known = await self.current()
+        key = known.by_prefix.get(prefix_of(given) or "")
+        if not is_key(given, key.digest if key else NO_DIGEST) or key is None:
+            return None
+        now = monotonic()
+        if key.seconds_left is not None and now - self.read_at >= key.seconds_left:
+            return None
+        if now - self.touched_at.get(key.id, float("-inf")) > TOUCH_SECONDS:
+            self.touched_at[key.id] = now
+            await self.touch(key)
+        return key
+
+    async def current(self) -> ValidKeys:
+        """Return the keys.
+
+        Raises:
+            DatabaseUnavailable: they have to be read again and cannot.
+        """
+        if monotonic() - self.read_at <= TRUSTED_SECONDS:
+            return self.known
+        async with self.reading:
+            if monotonic() - self.read_at > TRUSTED_SECONDS:
+                asked_at = monotonic()
+                self.known = await keys.valid(self.db)
+                self.read_at = asked_at
+                valid = {key.id for key in self.known.by_prefix.values()}
+                self.touched_at = {id: at for id, at in self.touched_at.items() if id in valid}
+        return self.known
+
+    async def touch(self, key: ValidKey) -> None:
+        try:
+            await keys.touch(self.db, key.id)
+        except DatabaseUnavailable:
+            self.touched_at.pop(key.id, None)  # it is for people to read: no reason to refuse
+
+
+class KeyAuthentication(AbstractAuthenticationMiddleware):
+    """Lets in who has a key."""
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        """Say whom the request is from.
+
+        Raises:
+            KeyRequired: it has no key that may be used, and needs one.
+            DatabaseUnavailable: nobody can tell.
+        """
+        return AuthenticationResult(user=await caller_of(connection), auth=None)
+
+
+async def caller_of(connection: Connection) -> Caller:
+    """Say whom the request is from.
+
+    Raises:
+        KeyRequired: it has no key that may be used, and needs one.
+    """
+    ring: KeyRing = connection.app.state.key_ring
+    scheme, _, given = connection.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        key = await ring.find(given.strip())
+        if key is None:
+            message = "the API key is unknown, expired or revoked: `tocsin keys list` shows which"
+            raise KeyRequired(message, refused=True)
+        return Caller(
+            actor=f"key {key.prefix} ({key.name})",
+            limited_as=key.prefix,
+            scopes=granted(key.scopes),
+        )
+    if await ring.any_key():
+        message = "send an API key as Authorization: Bearer KEY; `tocsin keys create` makes one"
+        raise KeyRequired(message)
+    if not (connection.app.state.open_to_loopback and is_of_this_machine(connection)):
+        message = (
+            "there is no API key yet, so only programs on this machine are served, at its loopback "
+            "address: make a key with `tocsin keys create`"
+        )
+        raise KeyRequired(message)
+    return Caller(actor="loopback", limited_as="loopback", scopes=frozenset(Scope))
+
+
+def is_of_this_machine(connection: Connection) -> bool:
+    """Whether a request without a key comes from here, and not from a web page seen here.
+
+    A page of elsewhere can make its own name lead here (Host), or just send forms (Origin).
+    """
+    host = urlsplit(f"//{connection.headers.get('Host', '')}")
+    origin = connection.headers.get("Origin")
+    return (
+        connection.client is not None
+        and is_loopback(connection.client.host)
+        and is_loopback(host.hostname or "")
+        and origin in (None, f"{connection.scope['scheme']}://{host.netloc}")
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address is this machine's alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+async def require_scope(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Guard a handler by the scope that it declares, or by the highest if it declares none.
+
+    Only OPTIONS comes without a caller: what there is is no secret, /openapi.json tells anybody.
+
+    Raises:
+        ScopeMissing: the key does not have it.
+    """
+    needed: Scope = handler.opt.get("scope", Scope.ADMIN)
+    caller: Caller | None = connection.scope.get("user")
+    if caller is None and connection.scope.get("method") == "OPTIONS":
+        return
+    if caller is None or needed not in caller.scopes:
+        message = f"this needs an API key with the scope {needed}, which this one lacks"
+        raise ScopeMissing(message, scope=needed)

@@ -1,0 +1,115 @@
+"""API keys: make, list, revoke."""
+
+import secrets
+from typing import Annotated
+
+from litestar import Response, delete, get, post
+from litestar.datastructures import State
+from litestar.params import PathParameter
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+
+from app.api.answers import LOCATION
+from app.api.body import decoded
+from app.api.paging import key_before, key_cursor
+from app.api.parameters import Cursor, Db, Limit
+from app.api.problems import ApiRequest
+from app.core.job import LONGEST_NAME
+from app.core.key import RANDOM_BYTES, Scope, issued
+from app.db import keys
+from app.db.keys import ApiKey
+
+HUNDRED_YEARS = 3_155_760_000
+
+KeyReference = Annotated[str, PathParameter(description="The prefix or the name of a key.")]
+
+
+class KeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to make."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=LONGEST_NAME,
+            description="Whose it is. Unique among those in force.",
+            extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f]+$"},
+            examples=["deployment"],
+        ),
+    ]
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope))]
+    expires_in_seconds: (
+        Annotated[float, Meta(gt=0, le=HUNDRED_YEARS, description="Seconds from now.")] | None
+    ) = None
+
+
+class NewKey(ApiKey, frozen=True, kw_only=True):
+    """A key, with what nobody is told again."""
+
+    key: Annotated[str, Meta(description="Send it as Authorization: Bearer. Not shown again.")]
+
+
+class KeyPage(Struct, frozen=True, kw_only=True):
+    """Keys, newest first."""
+
+    items: list[ApiKey]
+    next_cursor: str | None
+
+
+@post(
+    "/",
+    operation_id="createKey",
+    summary="Make an API key",
+    response_headers=[LOCATION],
+    opt={"scope": Scope.ADMIN, "body": KeyRequest, "problems": (400, 409, 413, 415, 422)},
+)
+async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewKey]:
+    """From the first key on, every request needs one."""
+    given = await decoded(request, KeyRequest)
+    key = issued(secrets.token_bytes(RANDOM_BYTES))
+    stored = await keys.create(
+        db,
+        key,
+        name=given.name,
+        scopes=given.scopes,
+        expires_in_seconds=given.expires_in_seconds,
+    )
+    state.key_ring.forget()
+    return Response(
+        NewKey(**asdict(stored), key=key.key),
+        status_code=201,
+        headers={"Location": f"/v1/keys/{stored.prefix}"},
+    )
+
+
+@get(
+    "/", operation_id="listKeys", summary="List API keys, newest first", opt={"scope": Scope.ADMIN}
+)
+async def list_keys(db: Db, limit: Limit = 50, cursor: Cursor = None) -> KeyPage:
+    """Those that expired or were revoked as well."""
+    found = await keys.page(db, before=key_before(cursor), limit=limit + 1)
+    page = found[:limit]
+    return KeyPage(items=page, next_cursor=key_cursor(page[-1].id) if len(found) > limit else None)
+
+
+@get(
+    "/{key:str}",
+    operation_id="getKey",
+    summary="Read what is known of an API key",
+    opt={"scope": Scope.ADMIN, "problems": (404,)},
+)
+async def get_key(db: Db, key: KeyReference) -> ApiKey:
+    """By its prefix also when it is revoked."""
+    return await keys.find(db, key)
+
+
+@delete(
+    "/{key:str}",
+    operation_id="revokeKey",
+    summary="Revoke an API key",
+    opt={"scope": Scope.ADMIN, "problems": (404,)},
+)
+async def revoke_key(db: Db, key: KeyReference, state: State) -> None:
+    """No process accepts it any more within a few seconds. Idempotent, by its prefix."""
+    await keys.revoke(db, await keys.find(db, key))
+    state.key_ring.forget()

@@ -1,0 +1,49 @@
+"""The audit log, which the database's triggers write."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from app.db.database import Database
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """A change that somebody made."""
+
+    id: int
+    at: datetime
+    actor: Annotated[str, Meta(description="The API key, or the database user.")]
+    db_user: Annotated[str, Meta(description="Whom the database knows it by.")]
+    program: Annotated[str | None, Meta(description="Such as psql, or which API process.")]
+    action: Literal["create", "update", "delete"]
+    entity: Literal["job", "key"]
+    entity_id: UUID
+    entity_name: str | None
+    changed: Annotated[
+        list[str] | None, Meta(description="Of an update: columns, and parts of the target.")
+    ]
+    before: Annotated[
+        dict[str, Any] | None, Meta(description="What was changed or deleted; of a target a part.")
+    ]
+    after: Annotated[
+        dict[str, Any] | None,
+        Meta(description="What it became; null for a one-off job made in SQL: it says so itself."),
+    ]
+
+
+async def page(
+    db: Database, *, entity_id: UUID | None, before: int | None, limit: int
+) -> list[AuditEntry]:
+    """List changes, newest first, from the first one older than `before`."""
+    rows = await db.fetch_filtered("audit.page", entity_id=entity_id, before_id=before, limit=limit)
+    return [
+        AuditEntry(**row | {name: decoded(row[name]) for name in ("before", "after")})
+        for row in rows
+    ]
+
+
+def decoded(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else msgspec.json.decode(text, type=dict[str, Any])

@@ -1,0 +1,120 @@
+"""API keys in Postgres: a digest of each, never the key."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from app.core.key import IssuedKey, Scope
+from app.db.database import Runner
+from app.errors import KeyNotFound
+
+
+class ApiKey(Struct, frozen=True, kw_only=True):
+    """A key, apart from what would let anybody use it."""
+
+    id: UUID
+    name: str
+    prefix: Annotated[str, Meta(description="The part of the key that may be shown.")]
+    scopes: Annotated[list[Scope], Meta(description="Each includes those before it.")]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: Annotated[datetime | None, Meta(description="To the minute.")]
+    revoked_at: datetime | None
+
+
+class ValidKey(Struct, frozen=True, kw_only=True):
+    """A key that may be used."""
+
+    id: UUID
+    name: str
+    prefix: str
+    digest: bytes
+    scopes: Sequence[Scope]
+    seconds_left: float | None
+    """Until it expires, from when this was read; None: it does not."""
+
+
+class ValidKeys(Struct, frozen=True, kw_only=True):
+    """All keys that may be used."""
+
+    any_key: bool
+    """There is or was some key, so nobody is let in without."""
+    by_prefix: Mapping[str, ValidKey]
+
+
+async def valid(db: Runner) -> ValidKeys:
+    """Read the keys that may be used now."""
+    rows = await db.fetch("keys.valid")
+    keys = [
+        ValidKey(
+            id=row["id"],
+            name=row["name"],
+            prefix=row["prefix"],
+            digest=row["hash"],
+            scopes=[Scope(scope) for scope in row["scopes"]],
+            seconds_left=row["seconds_left"],
+        )
+        for row in rows
+        if row["id"] is not None
+    ]
+    return ValidKeys(any_key=rows[0]["any_key"], by_prefix={key.prefix: key for key in keys})
+
+
+async def create(
+    db: Runner,
+    key: IssuedKey,
+    *,
+    name: str,
+    scopes: Sequence[Scope],
+    expires_in_seconds: float | None,
+) -> ApiKey:
+    """Store what is kept of a new key.
+
+    Raises:
+        KeyNameTaken: another key that is not revoked has the name.
+    """
+    [row] = await db.fetch(
+        "keys.create",
+        name=name,
+        prefix=key.prefix,
+        hash=key.digest,
+        scopes=scopes,
+        expires_in_seconds=expires_in_seconds,
+    )
+    return api_key(row)
+
+
+async def page(db: Runner, *, before: UUID | None, limit: int) -> list[ApiKey]:
+    """List keys, newest first, from the first one older than `before`."""
+    return [api_key(row) for row in await db.fetch("keys.page", before=before, limit=limit)]
+
+
+async def find(db: Runner, reference: str) -> ApiKey:
+    """Find a key by its prefix or, if it is not revoked, by its name.
+
+    Raises:
+        KeyNotFound: there is none.
+    """
+    if "\0" not in reference:
+        for row in await db.fetch("keys.find", reference=reference):
+            return api_key(row)
+    message = f"no key has the prefix {reference!r}, nor is there one in force of that name"
+    raise KeyNotFound(message)
+
+
+async def revoke(db: Runner, key: ApiKey) -> None:
+    """Let nobody use the key any more; idempotent."""
+    await db.fetch("keys.revoke", key_id=key.id)
+
+
+async def touch(db: Runner, key_id: UUID) -> None:
+    """Note that the key is in use, unless that was noted within the last minute."""
+    await db.fetch("keys.touch", key_id=key_id)
+
+
+def api_key(row: dict[str, Any]) -> ApiKey:
+    """Read a key out of a row."""
+    return ApiKey(**row | {"scopes": [Scope(scope) for scope in row["scopes"]]})
