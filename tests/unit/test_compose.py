@@ -13,7 +13,8 @@ from app.cli.main import main
 from app.config import Settings
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+TEXT = (ROOT / "compose.yaml").read_text("utf-8")
+COMPOSE = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("migrate", "api", "scheduler")
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
@@ -47,13 +48,26 @@ def test_nothing_of_ours_starts_before_the_schema_is_there() -> None:
     assert "postgres" in SERVICES["migrate"]["depends_on"]
 
 
+def parsed(arguments: list[str]) -> click.Context:
+    """Parse a command line of ours, without running it."""
+    name, *rest = arguments
+    command = main.commands[name]
+    while isinstance(command, click.Group):
+        name, *rest = rest
+        command = command.commands[name]
+    return command.make_context(name, rest)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_is_one_of_ours_with_its_options(name: str) -> None:
-    command, *arguments = SERVICES[name]["command"]
+    assert parsed(SERVICES[name]["command"])
 
-    context = main.commands[command].make_context(command, arguments)
 
-    assert isinstance(context, click.Context)
+def test_the_commands_in_its_comment_are_ours_and_run_in_a_service_of_ours() -> None:
+    quoted = re.findall(r"^#   docker compose run --rm (\w+) (.*)$", TEXT, re.MULTILINE)
+
+    assert quoted
+    assert all(service in OURS and parsed(line.split()) for service, line in quoted)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -94,9 +108,8 @@ def test_images_of_others_are_of_one_major_version(name: str) -> None:
 
 def test_the_image_runs_one_of_our_commands_and_not_as_root() -> None:
     (arguments,) = re.findall(r"^CMD \[(.*)\]$", DOCKERFILE, re.MULTILINE)
-    command, *options = re.findall(r'"([^"]*)"', arguments)
 
-    assert main.commands[command].make_context(command, options)
+    assert parsed(re.findall(r'"([^"]*)"', arguments))
     assert re.search(r"^USER [1-9]\d*$", DOCKERFILE, re.MULTILINE)
 
 
