@@ -1,10 +1,10 @@
 """Who may do what: a key for every request or, while there is none, requests of this machine."""
 
 import asyncio
+import re
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from litestar.connection import ASGIConnection
@@ -21,6 +21,7 @@ from app.errors import DatabaseUnavailable, KeyRequired, ScopeMissing
 TRUSTED_SECONDS = 2.0
 """How long what was read of the keys holds: so soon a new or revoked one counts everywhere."""
 TOUCH_SECONDS = 60.0
+HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII)
 
 Connection = ASGIConnection[Any, Any, Any, State]
 
@@ -139,13 +140,14 @@ def is_of_this_machine(connection: Connection) -> bool:
 
     A page of elsewhere can make its own name lead here (Host), or just send forms (Origin).
     """
-    host = urlsplit(f"//{connection.headers.get('Host', '')}")
-    origin = connection.headers.get("Origin")
+    host = connection.headers.get("Host", "")
+    found = HOST.fullmatch(host)
     return (
         connection.client is not None
         and is_loopback(connection.client.host)
-        and is_loopback(host.hostname or "")
-        and origin in (None, f"{connection.scope['scheme']}://{host.netloc}")
+        and found is not None
+        and is_loopback(found["name"].strip("[]"))
+        and connection.headers.get("Origin") in (None, f"{connection.scope['scheme']}://{host}")
     )
 
 

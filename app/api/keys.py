@@ -14,12 +14,10 @@ from app.api.body import decoded
 from app.api.paging import key_before, key_cursor
 from app.api.parameters import Cursor, Db, Limit
 from app.api.problems import ApiRequest
-from app.core.job import LONGEST_NAME
+from app.core.job import HUNDRED_YEARS, LONGEST_NAME
 from app.core.key import RANDOM_BYTES, Scope, issued
 from app.db import keys
 from app.db.keys import ApiKey
-
-HUNDRED_YEARS = 3_155_760_000
 
 KeyReference = Annotated[str, PathParameter(description="The prefix or the name of a key.")]
 

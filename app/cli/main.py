@@ -11,6 +11,7 @@ import click
 import uvloop
 
 from app.cli import serve
+from app.cli.keys import keys
 from app.config import Settings
 from app.db import migrate
 from app.errors import AppError
@@ -88,6 +89,9 @@ def migrate_database() -> None:
         click.echo(f"applied schema version {', '.join(map(str, applied))}")
     else:
         click.echo("the schema is up to date; triggers were applied anew")
+
+
+main.add_command(keys)
 
 
 @main.command("version")

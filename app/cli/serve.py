@@ -12,11 +12,13 @@ import click
 import uvicorn
 from msgspec.structs import replace
 
+from app.api.access import is_loopback
 from app.asgi import create_app
 from app.config import Settings
-from app.db import migrate
+from app.core.facts import Access, Serving
+from app.db import Database, keys, migrate
 from app.devdb import embedded_postgres
-from app.errors import AppError
+from app.errors import AppError, DatabaseUnavailable, Exposed, SchemaOutdated
 from app.scheduler.instance import Instance
 from app.telemetry import Observers
 from app.telemetry.logs import log_fact
@@ -45,6 +47,7 @@ async def api(settings: Settings) -> None:
     with listening_socket(settings) as sock:
         server = api_server(settings)
         on_stop_signal(server.stop)
+        await announce(settings, sock)
         await server.serve(sockets=[sock])
 
 
@@ -68,6 +71,7 @@ async def dev(settings: Settings) -> None:
 async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> None:
     """Migrate, say where everything is, and serve until stopped."""
     await migrate.migrate(settings.required_database_url())
+    await announce(settings, sock)
     server = api_server(settings)
     instance = Instance(settings, Observers(log_fact))
 
@@ -81,6 +85,37 @@ async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> N
     async with asyncio.TaskGroup() as group:
         group.create_task(stopping_all(server.serve(sockets=[sock]), stop), name="api")
         group.create_task(stopping_all(instance.run(), stop), name="instance")
+
+
+async def announce(settings: Settings, sock: socket.socket) -> None:
+    """Say where the API is and whom it serves.
+
+    Raises:
+        Exposed: other machines could use it, as there is no key yet.
+    """
+    access = await access_to(settings)
+    if access is Access.OPEN and not is_loopback(settings.host):
+        message = (
+            f"the API would listen on {settings.host} for other machines, and no API key exists "
+            "that it could ask them for: make one with `tocsin keys create NAME --scope admin`, "
+            "or listen on 127.0.0.1"
+        )
+        raise Exposed(message)
+    host, port = sock.getsockname()[:2]
+    log_fact(
+        Serving(address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}", access=access)
+    )
+
+
+async def access_to(settings: Settings) -> Access:
+    """Say whom the API serves; while the database does not answer nobody is."""
+    url = settings.required_database_url()
+    try:
+        async with Database.connect(url, application_name="tocsin api") as db:
+            any_key = (await keys.valid(db)).any_key
+    except (DatabaseUnavailable, SchemaOutdated):
+        return Access.UNKNOWN
+    return Access.KEYS if any_key else Access.OPEN
 
 
 async def stopping_all(part: Coroutine[None, None, None], stop: Callable[[], None]) -> None:
@@ -98,6 +133,7 @@ def api_server(settings: Settings) -> Server:
             create_app(settings),
             log_config=None,
             access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=int(settings.grace_seconds),
         )
     )

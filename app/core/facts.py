@@ -1,6 +1,7 @@
 """What happens in an instance, as typed facts; telemetry turns them into lines and numbers."""
 
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from msgspec import Struct
@@ -90,6 +91,21 @@ class Pruned(Struct, frozen=True, kw_only=True):
     jobs_deleted: int
 
 
+class Access(StrEnum):
+    """Whose requests the API serves."""
+
+    KEYS = "with an API key"
+    OPEN = "without an API key, from this machine only"
+    UNKNOWN = "as the database says once it answers"
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """The API takes requests."""
+
+    address: str
+    access: Access
+
+
 class Faulted(Struct, frozen=True, kw_only=True):
     """Something failed that should not: a bug, or a fault of the database that will be retried."""
 
@@ -108,5 +124,6 @@ Fact = (
     | Draining
     | Stopped
     | Pruned
+    | Serving
     | Faulted
 )

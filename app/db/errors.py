@@ -5,7 +5,15 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from app.errors import DatabaseUnavailable, FieldError, InvalidInput, NameTaken, SchemaOutdated
+from app.errors import (
+    AppError,
+    DatabaseUnavailable,
+    FieldError,
+    InvalidInput,
+    KeyNameTaken,
+    NameTaken,
+    SchemaOutdated,
+)
 
 PASSING: tuple[type[BaseException], ...] = (
     OSError,
@@ -31,13 +39,19 @@ UNKNOWN_TO_THE_SCHEMA: tuple[type[BaseException], ...] = (
 )
 """What our own statements meet only in a database that was never, or not yet, migrated."""
 
+TAKEN: dict[str, tuple[type[AppError], str]] = {
+    "jobs_name": (NameTaken, "another job already has this name"),
+    "api_keys_name": (KeyNameTaken, "another key already has this name: revoke it first"),
+}
+"""What a unique index that people can run into stands for."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise our errors for asyncpg's.
 
     Raises:
-        NameTaken: the job's name belongs to another job.
+        NameTaken, KeyNameTaken: the name belongs to another job, or to another key.
         InvalidInput: a constraint or trigger refused a row; names the column and the remedy.
         SchemaOutdated: the database lacks what the statement needs.
         DatabaseUnavailable: one of `PASSING`.
@@ -45,10 +59,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except asyncpg.UniqueViolationError as error:
-        if error.constraint_name != "jobs_name":
+        taken = TAKEN.get(error.constraint_name or "")
+        if taken is None:
             raise
-        message = "another job already has this name"
-        raise NameTaken(message) from error
+        kind, message = taken
+        raise kind(message) from error
     except (asyncpg.CheckViolationError, asyncpg.NotNullViolationError) as error:
         raise InvalidInput(refused(error)) from error
     except UNKNOWN_TO_THE_SCHEMA as error:

@@ -9,6 +9,7 @@ import structlog
 from msgspec import json, structs
 
 from app.core.facts import (
+    Access,
     Connected,
     Disconnected,
     Draining,
@@ -18,6 +19,7 @@ from app.core.facts import (
     Looked,
     Planned,
     Pruned,
+    Serving,
     Settled,
     Started,
     Stopped,
@@ -96,9 +98,9 @@ def severity(fact: Fact) -> int:
             return logging.DEBUG
         case Faulted():
             return logging.ERROR
-        case Settled() | Disconnected() | LeaseLost():
+        case Settled() | Disconnected() | LeaseLost() | Serving(access=Access.OPEN):
             return logging.WARNING
-        case Connected() | Planned() | Draining() | Stopped() | Pruned():
+        case Connected() | Planned() | Draining() | Stopped() | Pruned() | Serving():
             return logging.INFO
         case _:
             assert_never(fact)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -21,16 +22,26 @@ HOURLY = {**JOB, "every_seconds": 3600}
 
 
 @asynccontextmanager
-async def serving(database_url: str, recorder: Recorder) -> AsyncIterator[httpx.AsyncClient]:
-    """Start the application on a database and give a client of it."""
-    app = create_app(Settings(database_url=database_url), Observers(recorder))
+async def serving(
+    database_url: str,
+    recorder: Recorder,
+    *,
+    client: str = "127.0.0.1",
+    **settings: Any,  # noqa: ANN401 - of whatever type the settings have
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Start the application on a database and give a client of it, seen at the address `client`."""
+    app = create_app(Settings(database_url=database_url, **settings), Observers(recorder))
     # Each of the two has types of its own for the same ASGI.
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(
+        app=app,  # type: ignore[arg-type]
+        raise_app_exceptions=False,
+        client=(client, 50_000),
+    )
     async with (
         app.lifespan(),
-        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
     ):
-        yield client
+        yield api
 
 
 @pytest.fixture

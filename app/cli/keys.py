@@ -1,0 +1,136 @@
+"""`tocsin keys`: who may use the API."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import click
+
+from app.config import Settings
+from app.core.duration import duration_seconds
+from app.core.job import HUNDRED_YEARS
+from app.core.key import RANDOM_BYTES, Scope, issued
+from app.db import Database
+from app.db import keys as stored
+from app.db.keys import ApiKey
+from app.errors import InvalidInput
+
+PAGE = 200
+
+T = TypeVar("T")
+
+
+class Duration(click.ParamType[float]):
+    """Days, hours, minutes and seconds, such as 90d or 12h."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        days, found, rest = str(value).rpartition("d")
+        try:
+            seconds = int(days) * 86_400.0 if found else 0.0
+            seconds += duration_seconds(rest, field="") if rest or not found else 0.0
+        except (InvalidInput, ValueError):
+            self.fail(f"{value!r} is no duration; write 90d, 12h or 1d12h", param, ctx)
+        if not 0 < seconds <= HUNDRED_YEARS:
+            self.fail(f"{value!r} is out of range; write up to 36500d", param, ctx)
+        return seconds
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys.
+
+    From the first key on, every request to the API needs one.
+    """
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What it allows: write includes read, admin both. May be repeated.",
+)
+@click.option("--expires-in", type=Duration(), help="Such as 90d or 12h; else it never expires.")
+def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
+    """Make a key called NAME and print it, once."""
+    key = issued(secrets.token_bytes(RANDOM_BYTES))
+    run(
+        lambda db: stored.create(
+            db,
+            key,
+            name=name,
+            scopes=[Scope(scope) for scope in scopes],
+            expires_in_seconds=expires_in,
+        )
+    )
+    click.echo(key.key)
+    click.echo("This is shown once. Send it as Authorization: Bearer KEY.", err=True)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List all keys, newest first, without what would let anybody use them."""
+    now = datetime.now(UTC)
+    for key in run(all_keys):
+        click.echo("  ".join((key.prefix, f"{','.join(key.scopes):<16}", *standing(key, now))))
+
+
+@keys.command()
+@click.argument("key")
+def revoke(key: str) -> None:
+    """Let nobody use the key of this prefix or name any more; within seconds everywhere."""
+
+    async def revoked(db: Database) -> ApiKey:
+        found = await stored.find(db, key)
+        await stored.revoke(db, found)
+        return found
+
+    click.echo(f"revoked {run(revoked).prefix}")
+
+
+def standing(key: ApiKey, now: datetime) -> tuple[str, str, str]:
+    """Say whose key it is, whether it may be used, and when it was."""
+    if key.revoked_at is not None:
+        state = f"revoked {shown(key.revoked_at)}"
+    elif key.expires_at is None:
+        state = "does not expire"
+    else:
+        state = f"{'expired' if key.expires_at <= now else 'expires'} {shown(key.expires_at)}"
+    used = f"used {shown(key.last_used_at)}" if key.last_used_at else "never used"
+    return f"{state:<26}", f"{used:<21}", key.name
+
+
+def shown(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M}"
+
+
+async def all_keys(db: Database) -> list[ApiKey]:
+    """List the keys, a page at a time."""
+    found = page = await stored.page(db, before=None, limit=PAGE)
+    while len(page) == PAGE:
+        page = await stored.page(db, before=page[-1].id, limit=PAGE)
+        found += page
+    return found
+
+
+def run(work: Callable[[Database], Awaitable[T]]) -> T:
+    """Do something with the database that the settings name."""
+    settings = Settings.from_environ(os.environ)
+
+    async def done() -> T:
+        url = settings.required_database_url()
+        async with Database.connect(url, application_name="tocsin keys") as db:
+            return await work(db)
+
+    return asyncio.run(done())

@@ -1,0 +1,293 @@
+"""Every call of the API refuses whoever may not make it, as its own description lists them."""
+
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from app.api import access
+from app.asgi import create_app
+from app.config import Settings
+from app.core.key import Scope, digest_of, granted, is_key, issued, prefix_of
+from tests.support.api import LATER, serving
+from tests.support.recorder import Recorder
+from tests.support.waiting import until
+
+DESCRIPTION = create_app(Settings(database_url="postgresql://nowhere/")).openapi_schema
+OPEN = {"/health/live", "/health/ready"}
+CALLS = [
+    (method.upper(), path)
+    for path, item in sorted((DESCRIPTION.paths or {}).items())
+    for method in ("get", "put", "post", "delete", "patch")
+    if path not in OPEN and getattr(item, method) is not None
+]
+ADMINISTRATION = ("/v1/keys", "/v1/audit")
+READING = {("POST", "/v1/schedule/preview")}
+FORBIDDEN_TO = [
+    pytest.param(method, path, scope, id=f"{method} {path} with {scope}")
+    for method, path in CALLS
+    for scope in Scope
+    if scope
+    not in (
+        {Scope.ADMIN}
+        if path.startswith(ADMINISTRATION)
+        else set(Scope)
+        if method == "GET" or (method, path) in READING
+        else {Scope.WRITE, Scope.ADMIN}
+    )
+]
+every_call = pytest.mark.parametrize(
+    ("method", "path"), [pytest.param(*call, id=" ".join(call)) for call in CALLS]
+)
+
+
+def filled(path: str) -> str:
+    """Fill in what may well be there."""
+    return path.format(job="report", id=1, key="000000000000", name="report")
+
+
+async def make(
+    api: httpx.AsyncClient, scope: Scope = Scope.ADMIN, **more: object
+) -> dict[str, Any]:
+    """Make a key, with the one that the client has, if any."""
+    body = {"name": f"of {scope}", "scopes": [scope]} | more
+    answer = await api.post("/v1/keys", json=body)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+@pytest.fixture
+async def admin(api: httpx.AsyncClient) -> httpx.AsyncClient:
+    """Give a client that has a key of scope admin, and so a database that has one."""
+    api.headers["Authorization"] = f"Bearer {(await make(api, name='root'))['key']}"
+    return api
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def refused(
+    api: httpx.AsyncClient, method: str, path: str, headers: dict[str, bytes | str] | None = None
+) -> str:
+    """Make a call that has to be refused for want of a key; return the challenge."""
+    answer = await api.request(method, filled(path), headers=headers)
+    assert answer.status_code == 401, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:tocsin:problem:key-required"
+    return answer.headers["WWW-Authenticate"]
+
+
+def test_there_are_calls_to_refuse() -> None:
+    assert len(CALLS) >= 22
+    assert all(path.startswith("/v1/") for _, path in CALLS)
+
+
+@every_call
+async def test_no_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
+    del admin.headers["Authorization"]
+
+    assert await refused(admin, method, path) == 'Bearer realm="tocsin"'
+
+
+@every_call
+async def test_a_wrong_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
+    right = admin.headers["Authorization"].removeprefix("Bearer ")
+    other_secret = right[:-1] + ("0" if right[-1] != "0" else "1")
+    other_prefix = issued(bytes(38)).key
+
+    for key in (other_secret, other_prefix, "tocsin", "", "é"):
+        headers = {"Authorization": f"Bearer {key}".encode("latin-1")}
+        challenge = await refused(admin, method, path, headers=headers)
+        assert challenge == 'Bearer realm="tocsin", error="invalid_token"'
+
+
+@every_call
+async def test_an_expired_key(
+    admin: httpx.AsyncClient, connection: asyncpg.Connection, method: str, path: str
+) -> None:
+    expired = await make(admin, expires_in_seconds=3600)
+    await connection.execute(
+        "update tocsin.api_keys set expires_at = now() where prefix = $1", expired["prefix"]
+    )
+
+    assert "invalid_token" in await refused(admin, method, path, headers=bearer(expired["key"]))
+
+
+@every_call
+async def test_a_revoked_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
+    revoked = await make(admin)
+    assert (await admin.get("/v1/jobs", headers=bearer(revoked["key"]))).status_code == 200
+    assert (await admin.delete(f"/v1/keys/{revoked['prefix']}")).status_code == 204
+
+    assert "invalid_token" in await refused(admin, method, path, headers=bearer(revoked["key"]))
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), FORBIDDEN_TO)
+async def test_a_wrong_scope(
+    admin: httpx.AsyncClient, method: str, path: str, scope: Scope
+) -> None:
+    key = await make(admin, scope)
+
+    answer = await admin.request(method, filled(path), headers=bearer(key["key"]))
+
+    assert answer.status_code == 403
+    assert answer.json()["type"] == "urn:tocsin:problem:scope-missing"
+    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+
+
+@every_call
+async def test_the_highest_scope(admin: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await admin.request(method, filled(path))
+
+    assert answer.status_code in {200, 201, 204, 400, 404, 422}
+
+
+async def test_every_call_says_which_scope_it_needs(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for method, path in CALLS:
+        operation = document["paths"][path][method.lower()]
+        [[scope]] = [one["key"] for one in operation["security"]]
+        assert scope in set(Scope)
+        assert {"401", "403", "429"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/openapi.json"]
+)
+async def test_what_is_no_secret_needs_no_key(admin: httpx.AsyncClient, path: str) -> None:
+    del admin.headers["Authorization"]
+
+    assert (await admin.get(path)).status_code == 200
+
+
+async def test_without_any_key_this_machine_is_served(api: httpx.AsyncClient) -> None:
+    assert (await api.post("/v1/jobs", json=LATER)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Host": "rebound.example"}, id="a name that was made to lead here"),
+        pytest.param({"Host": "rebound.example:80@localhost"}, id="a name in disguise"),
+        pytest.param({"Host": ""}, id="no name"),
+        pytest.param({"Host": "[::1"}, id="half an address"),
+        pytest.param({"Origin": "https://evil.example"}, id="a page of elsewhere"),
+        pytest.param({"Origin": "http://localhost:3000"}, id="a page of another program here"),
+        pytest.param({"Origin": "null"}, id="a page of nowhere"),
+    ],
+)
+async def test_without_any_key_no_web_page_is_served(
+    api: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    answer = await api.post("/v1/jobs", json=LATER, headers=headers)
+
+    assert answer.status_code == 401
+    assert "tocsin keys create" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080"])
+async def test_our_own_page_is_served_without_any_key(api: httpx.AsyncClient, host: str) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}"}
+
+    assert (await api.get("/v1/jobs", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [("127.0.0.1", "192.0.2.7"), ("0.0.0.0", "127.0.0.1")],  # noqa: S104 - that is the point
+)
+async def test_without_any_key_nobody_else_is_served(
+    database_url: str, faults: Recorder, host: str, client: str
+) -> None:
+    async with serving(database_url, faults, client=client, host=host) as api:
+        answer = await api.get("/v1/jobs")
+
+    assert answer.status_code == 401
+
+
+async def test_once_there_was_a_key_none_is_no_longer_enough(
+    admin: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("update tocsin.api_keys set revoked_at = now()")
+
+    async def locked() -> bool:
+        return (await admin.get("/v1/jobs")).status_code == 401
+
+    await until(locked, "the revoked key counts no more")
+    del admin.headers["Authorization"]
+    assert (await admin.get("/v1/jobs")).status_code == 401
+
+
+async def test_a_key_made_in_one_process_counts_in_another_within_seconds(
+    api: httpx.AsyncClient, database_url: str, faults: Recorder
+) -> None:
+    async with serving(database_url, faults) as other:
+        assert (await other.get("/v1/jobs")).status_code == 200
+        key = await make(api)
+
+        async def closed() -> bool:
+            return (await other.get("/v1/jobs")).status_code == 401
+
+        await until(closed, "the other process asks for a key")
+        assert (await other.get("/v1/jobs", headers=bearer(key["key"]))).status_code == 200
+
+
+def test_a_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = issued(bytes(range(38)))
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare_digest(given: bytes, kept: bytes) -> bool:
+        compared.append((given, kept))
+        return given == kept
+
+    monkeypatch.setattr("app.core.key.compare_digest", compare_digest)
+    assert is_key(key.key, key.digest)
+    assert not is_key(key.key + "0", key.digest)
+    assert [kept for _, kept in compared] == [key.digest] * 2
+
+
+async def test_an_unknown_prefix_is_compared_as_well(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[bytes] = []
+
+    def is_key(_given: str, digest: bytes) -> bool:
+        compared.append(digest)
+        return False
+
+    monkeypatch.setattr(access, "is_key", is_key)
+
+    await api.get("/v1/jobs", headers=bearer("tocsin_000000000000_" + "0" * 64))
+    await api.get("/v1/jobs", headers=bearer("nonsense"))
+
+    assert compared == [bytes(32)] * 2
+
+
+def test_a_key_is_256_random_bits_behind_a_prefix_that_may_be_shown() -> None:
+    random = bytes(range(38))
+
+    key = issued(random)
+
+    assert key.key == f"tocsin_{random[:6].hex()}_{random[6:].hex()}"
+    assert prefix_of(key.key) == key.prefix == random[:6].hex()
+    assert key.digest == digest_of(key.key)
+    assert key.key not in repr(key)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "included"),
+    [
+        ([Scope.READ], {Scope.READ}),
+        ([Scope.WRITE], {Scope.READ, Scope.WRITE}),
+        ([Scope.ADMIN], set(Scope)),
+        ([Scope.READ, Scope.ADMIN], set(Scope)),
+        ([], set()),
+    ],
+)
+def test_each_scope_includes_those_before_it(scopes: list[Scope], included: set[Scope]) -> None:
+    assert granted(scopes) == included
