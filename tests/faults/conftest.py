@@ -140,12 +140,22 @@ def through(proxy: Proxy, url: str) -> str:
 
 
 async def settled(connection: asyncpg.Connection) -> None:
-    """Pause the recurring jobs and wait until nothing is in progress any more."""
-    await connection.execute("update tocsin.jobs set paused_at = now() where cron is not null")
-    await until(
-        lambda: connection.fetchval(
-            """select not exists (select from tocsin.jobs
-               where locked_until > now() or (next_run < now() and paused_at is null))"""
-        ),
-        "everything was settled",
-    )
+    """Let the recurring jobs come to rest, each between two executions, and wait for the rest.
+
+    One whose holder died is paused only after another has taken it over: a paused job is not
+    claimed, and what became of the dead one's execution is recorded by whoever claims next.
+    """
+
+    async def all_rest() -> bool:
+        await connection.execute(
+            """update tocsin.jobs set paused_at = now()
+               where cron is not null and paused_at is null and execution_id is null"""
+        )
+        return bool(
+            await connection.fetchval(
+                """select not exists (select from tocsin.jobs where paused_at is null
+                   and (cron is not null or execution_id is not null or next_run < now()))"""
+            )
+        )
+
+    await until(all_rest, "everything was settled")

@@ -1,0 +1,209 @@
+"""Breaks the build on purpose and shows that tests notice: `python -m tests.faults.mutants`.
+
+Each mutant is one edit of a copy of the tree; the tests that guard the edited promise are run there
+and have to fail. They have to pass without the edit, too, which is checked first.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from msgspec import Struct
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 600
+
+
+class Mutant(Struct, frozen=True, kw_only=True):
+    """One way to break a promise."""
+
+    what: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+RACES = "tests/integration/test_races.py"
+PROTOCOL = "tests/properties/test_claim_protocol.py"
+FROZEN = (
+    "tests/faults/test_instances.py"
+    "::test_a_frozen_holder_can_neither_settle_nor_extend_nor_overwrite"
+)
+SLEEPER = "tests/integration/test_silence.py"
+
+MUTANTS = (
+    Mutant(
+        what="settlement does not check the fence",
+        file="db/queries/claims.sql",
+        before="""    select j.id, j.fence from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.fence = w.fence and j.locked_until is not null
+""",
+        after="""    select j.id, w.fence from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.locked_until is not null
+""",
+        tests=(RACES, FROZEN),
+    ),
+    Mutant(
+        what="extension does not check the fence",
+        file="db/queries/claims.sql",
+        before="""    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.fence = w.fence and j.locked_until is not null
+""",
+        after="""    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.locked_until is not null
+""",
+        tests=(RACES,),
+    ),
+    Mutant(
+        what="a batch matches settlements by job only",
+        file="db/queries/claims.sql",
+        before="from wanted w join held on held.id = w.job_id and held.fence = w.fence",
+        after="from wanted w join held on held.id = w.job_id",
+        tests=(RACES,),
+    ),
+    Mutant(
+        what="settlement overwrites next_run without comparing it",
+        file="db/queries/claims.sql",
+        before="set next_run = case when j.next_run = w.due_at then w.next_run else j.next_run end",
+        after="set next_run = w.next_run",
+        tests=(RACES,),
+    ),
+    Mutant(
+        what="a refusal is written over a correction",
+        file="db/queries/claims.sql",
+        before="case when j.updated_at = w.judged_at then w.plan_error end",
+        after="w.plan_error",
+        tests=(RACES,),
+    ),
+    Mutant(
+        what="planning does not compare the edit",
+        file="db/queries/claims.sql",
+        before="where j.updated_at = w.updated_at and j.planned_at is null",
+        after="where true",
+        tests=(RACES, "tests/integration/test_claims.py"),
+    ),
+    Mutant(
+        what="a claim ahead takes leases that still hold",
+        file="db/queries/claims.sql",
+        before="      and (locked_until is null or locked_until <= now())\n",
+        after="",
+        tests=(RACES,),
+    ),
+    Mutant(
+        what="the claim does not look at leases",
+        file="db/queries/claims.sql",
+        before=(
+            "greatest(next_run, locked_until) <= now() "
+            "+ :ahead_seconds::float8 * interval '1 second'\n"
+            "      and (locked_until is null or locked_until <= now())\n"
+        ),
+        after="next_run <= now() + :ahead_seconds::float8 * interval '1 second'\n",
+        tests=(PROTOCOL,),
+    ),
+    Mutant(
+        what="a lease that could not be extended is believed",
+        file="app/scheduler/leases.py",
+        before="if flight.claim.job_id in told.extended:",
+        after="if flight.claim.job_id not in told.lost:",
+        tests=(
+            "tests/faults/test_locks.py::test_an_execution_whose_lease_cannot_be_extended_is_cut_off_before_it_ends",
+        ),
+    ),
+    Mutant(
+        what="the bell is silenced after the claim",
+        file="app/scheduler/loop.py",
+        before="            sleep = await self.look(session)\n",
+        after="            sleep = await self.look(session)\n            self.doorbell.silence()\n",
+        tests=(SLEEPER,),
+    ),
+    Mutant(
+        what="nobody listens again after the session was lost",
+        file="app/db/listener.py",
+        before="            await connection.add_listener(CHANNEL, lambda *_: ring())\n",
+        after="",
+        tests=("tests/integration/test_listener.py",),
+    ),
+    Mutant(
+        what="a lost execution is not recorded",
+        file="db/queries/claims.sql",
+        before="    from due\n    where execution_id is not null\n",
+        after="    from due\n    where false\n",
+        tests=(RACES,),
+    ),
+    Mutant(
+        what="attempts that were lost are not counted out",
+        file="app/core/transition.py",
+        before="    if claim.attempt <= claim.retry.max_attempts:\n",
+        after="    if claim.attempt <= claim.retry.max_attempts + 1000:\n",
+        tests=(
+            "tests/faults/test_poison.py::test_a_job_that_kills_its_instance_every_time_is_given_up",
+        ),
+    ),
+    Mutant(
+        what="one host may take every slot",
+        file="app/scheduler/hosts.py",
+        before="return 0 < SHARE * free <= self.executing[host]",
+        after="return False",
+        tests=(
+            "tests/faults/test_overload.py::test_a_thousand_hanging_targets_starve_no_healthy_one",
+        ),
+    ),
+)
+
+
+def outcome(tree: Path, tests: tuple[str, ...]) -> bool:
+    """Run tests in a tree; tell whether all passed."""
+    ended = subprocess.run(  # noqa: S603 - our own arguments
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(tree), "PROTOCOL_EXAMPLES": "20"},
+        capture_output=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    return ended.returncode == 0
+
+
+def copied(to: Path) -> Path:
+    """Copy what the tests need."""
+    for name in ("app", "db", "tests", "pyproject.toml"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, to / name)
+    return to
+
+
+def is_caught(mutant: Mutant) -> bool:
+    """Apply the edit to a copy; tell whether the tests fail."""
+    with TemporaryDirectory(prefix="tocsin-mutant-") as directory:
+        tree = copied(Path(directory))
+        edited = tree / mutant.file
+        text = edited.read_text("utf-8")
+        assert text.count(mutant.before) == 1, f"{mutant.what}: the code has changed, adapt it"
+        edited.write_text(text.replace(mutant.before, mutant.after), "utf-8")
+        return not outcome(tree, mutant.tests)
+
+
+def main() -> None:
+    wanted = " ".join(sys.argv[1:])
+    chosen = [one for one in MUTANTS if wanted in one.what]
+    tests = tuple(dict.fromkeys(test for one in chosen for test in one.tests))
+    assert outcome(ROOT, tests), "the tests do not even pass without any mutant"
+    survived = []
+    for one in chosen:
+        caught = is_caught(one)
+        sys.stdout.write(f"| {one.what} | {'caught' if caught else '**survived**'} |\n")
+        sys.stdout.flush()
+        if not caught:
+            survived.append(one.what)
+    sys.exit(f"survived: {survived}" if survived else 0)
+
+
+if __name__ == "__main__":
+    main()
