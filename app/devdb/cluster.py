@@ -68,7 +68,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
         port = (self.home / "port").read_text("ascii")
         password = (self.home / "server" / "password").read_text("ascii")
         url = f"postgresql://tocsin:{password}@127.0.0.1:{port}/tocsin"
-        psql = "psql" if shutil.which("psql") else shlex.quote(str(self.bin / "psql"))
+        psql = "psql" if system_has_psql() else shlex.quote(str(self.bin / "psql"))
         return Server(url=url, psql=f"{psql} {url}", bin=self.bin, home=self.home)
 
     def check_version(self) -> None:
@@ -173,6 +173,15 @@ class Cluster(Struct, frozen=True, kw_only=True):
             logged = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
             lines = [*said.splitlines(), *logged.splitlines()[-LOG_LINES:]]
             raise DevDatabaseFailed("\n".join([f"{program} failed:", *lines])) from error
+
+
+def system_has_psql() -> bool:
+    """Whether `psql` runs; Debian's is a wrapper that may have nothing to wrap."""
+    try:
+        subprocess.run(["psql", "--version"], capture_output=True, check=True, timeout=10)  # noqa: S607 - the one that a person would run
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
 
 
 def free_port(preferred: int) -> int:

@@ -273,3 +273,19 @@ def test_root_copies_programs_that_postgres_cannot_reach(data_dir: Path, as_root
     assert library.stat().st_mode & 0o777 == 0o644
     assert places.open_to_postgres(copied)
     assert places.reachable_programs(programs) == copied
+
+
+@pytest.mark.parametrize(
+    "script", [None, "#!/bin/sh\nexit 1\n"], ids=["no psql", "a wrapper of nothing"]
+)
+def test_the_psql_line_has_our_own_psql_where_the_system_has_none(
+    shared: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+) -> None:
+    if script is not None:
+        tmp_path.joinpath("psql").write_text(script, "ascii")
+        tmp_path.joinpath("psql").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    line = Cluster(bin=shared.bin, home=shared.home).server().psql
+
+    assert line.startswith(f"{shared.bin}/psql postgresql://")

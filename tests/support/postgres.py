@@ -136,8 +136,12 @@ def sources() -> tuple[str, ...]:
     )
     if from_docker:
         return from_docker
-    installed = [str(major) for major in SUPPORTED if (SYSTEM_SERVERS / str(major)).exists()]
-    return ("embedded", *(f"system-{major}" for major in installed))
+    installed = [
+        f"system-{major}"
+        for major in SUPPORTED
+        if (SYSTEM_SERVERS / str(major) / "bin" / "postgres").exists()
+    ]
+    return ("embedded", *installed)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
