@@ -253,8 +253,8 @@ returns jsonb language sql immutable as $$
         case when kind in ('http', 'amqp') and jsonb_typeof(value) = 'string' then case
             when key = 'url' and value #>> '{}' !~ '@' then to_jsonb(substring(value #>> '{}'
                 from '^((?:https?|amqps?)://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?:[/?#].*)?$'))
-            when key = 'method' and value #>> '{}' ~ '^[A-Z]{1,10}$' then value
-            when key in ('exchange', 'routing_key') then value
+            when key = 'method' and value #>> '{}' in ('DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT')
+                then value
         end end,
         to_jsonb('***'::text))), '{}')
     from jsonb_each(target)

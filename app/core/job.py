@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field, json
 from msgspec.structs import fields
 
 from app.core.claim import Misfire
@@ -18,6 +18,9 @@ from app.errors import FieldError
 
 SCHEDULE_FIELDS = Schedule.__struct_fields__
 LONGEST_NAME = 200
+LONGEST_DESCRIPTION = 10_000
+MOST_METADATA_BYTES = 64 * 1024
+MOST_TARGET_BYTES = 256 * 1024
 MOST_TAGS = 100
 INT4_MAX = 2_147_483_647
 HUNDRED_YEARS = 3_155_760_000
@@ -68,7 +71,7 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A job as a person writes it; the defaults are those of the table."""
 
     name: Name | None = None
-    description: str | None = None
+    description: Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)] | None = None
     tags: Annotated[tuple[Tag, ...], Meta(max_length=MOST_TAGS)] = ()
     metadata: Annotated[dict[str, Any], Meta(description="Yours; Tocsin only keeps it.")] = field(
         default_factory=dict
@@ -139,6 +142,10 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
             if "," in tag:
                 message = "has a comma, which separates tags in filters: remove it"
                 yield FieldError(field=f"tags[{index}]", message=message)
+        for name, most in (("metadata", MOST_METADATA_BYTES), ("target", MOST_TARGET_BYTES)):
+            if (size := len(json.encode(getattr(self, name)))) > most:
+                message = f"has {size} bytes as JSON: {most} are the most"
+                yield FieldError(field=name, message=message)
 
     def schedule(self) -> Schedule:
         """When it runs."""
