@@ -92,7 +92,7 @@ db-dump: setup ## Print the schema as Postgres understands it
 constraints: setup ## Pin every dependency anew (ARGS=--upgrade: to its newest version)
 	$(PIP) install --quiet 'uv>=0.13,<0.14'
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-annotate --quiet \
+		--generate-hashes --no-emit-index-url --no-annotate --quiet --system-certs \
 		--custom-compile-command 'make constraints' --output-file constraints.txt $(ARGS)
 
 .PHONY: wheel
