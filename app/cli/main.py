@@ -10,7 +10,7 @@ from importlib.metadata import version
 import click
 import uvloop
 
-from app.cli import serve
+from app.cli import doctor, serve
 from app.cli.keys import keys
 from app.config import Settings
 from app.db import migrate
@@ -89,6 +89,12 @@ def migrate_database() -> None:
         click.echo(f"applied schema version {', '.join(map(str, applied))}")
     else:
         click.echo("the schema is up to date; triggers were applied anew")
+
+
+@main.command("doctor")
+def examine_database() -> None:
+    """Look at everything an operator would, and say what to do about it."""
+    asyncio.run(doctor.examine(Settings.from_environ(os.environ)))
 
 
 main.add_command(keys)

@@ -1,0 +1,32 @@
+"""`tocsin doctor`: looks at everything an operator would, and says what to do."""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+from msgspec import convert
+
+from app.config import Settings
+from app.core.health import Vitals, findings
+from app.db import Database, migrate
+
+
+async def examine(settings: Settings) -> None:
+    """Print what was found; exit with 1 if anything needs a remedy.
+
+    Raises:
+        DatabaseUnavailable: there is no connection; all else would be guessed.
+        SchemaOutdated: the schema is not the one this version needs.
+    """
+    url = settings.required_database_url()
+    async with Database.connect(url, application_name="tocsin doctor") as db:
+        await migrate.check(db)
+        [row] = await db.fetch("doctor.vitals")
+    troubled = False
+    for one in findings(convert(row, Vitals), host_now=datetime.now(UTC)):
+        troubled = troubled or bool(one.remedy)
+        click.echo(f"{'!!' if one.remedy else 'ok'}  {one.subject:<18} {one.found}")
+        if one.remedy:
+            click.echo(f"    {'':<18} {one.remedy}")
+    if troubled:
+        sys.exit(1)

@@ -1,0 +1,123 @@
+"""What the vital signs of a database mean, and what to do about it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from msgspec import Struct
+
+CLOCK_SECONDS = 2.0
+LATE_SECONDS = 60.0
+TRANSACTION_SECONDS = 300.0
+QUEUE_USAGE = 0.1
+RINGING_TRIGGERS = 2
+
+
+class Vitals(Struct, frozen=True, kw_only=True):
+    """The signs, as Postgres tells them; seconds are 0 where there is nothing of the kind."""
+
+    database_now: datetime
+    server_version: str
+    standby: bool
+    synchronous_commit: str
+    notification_queue_usage: float
+    """From 0 to 1; above a half the triggers stop notifying."""
+    instances: int
+    longest_transaction_seconds: float
+    overdue_seconds: float
+    stuck_lease_seconds: float
+    unplanned_seconds: float
+    missing_partitions: int
+    """Of today and the next two days."""
+    ringing_triggers: int
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that was looked at; `remedy` is empty where all is well."""
+
+    subject: str
+    found: str
+    remedy: str = ""
+
+
+def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
+    """Judge each sign; the host's clock is only compared, nothing depends on it."""
+    apart = (host_now - vitals.database_now).total_seconds()
+    yield finding(
+        "connection",
+        f"PostgreSQL {vitals.server_version}{', a standby' if vitals.standby else ''}",
+        "Point TOCSIN_DATABASE_URL at the primary." if vitals.standby else "",
+    )
+    yield finding(
+        "durability",
+        f"synchronous_commit is {vitals.synchronous_commit}",
+        "Set it to on: with off, a crash of Postgres may forget what was acknowledged."
+        if vitals.synchronous_commit == "off"
+        else "",
+    )
+    yield finding(
+        "clock",
+        f"this host is {apart:+.3f} s from the database",
+        "Jobs follow the database's clock; synchronise both (NTP) so that logs agree."
+        if abs(apart) > CLOCK_SECONDS
+        else "",
+    )
+    yield finding(
+        "instances",
+        f"{vitals.instances} connected",
+        "Start one: tocsin scheduler" if vitals.instances == 0 else "",
+    )
+    yield finding(
+        "due jobs",
+        f"the longest due is {vitals.overdue_seconds:.0f} s late",
+        "Start more instances or give them more slots (TOCSIN_CONCURRENCY); see also the locks."
+        if vitals.overdue_seconds > LATE_SECONDS
+        else "",
+    )
+    yield finding(
+        "leases",
+        f"the oldest expired one ended {vitals.stuck_lease_seconds:.0f} s ago",
+        "Its instance died and nobody takes over: start an instance that knows its kind, "
+        "and look for a transaction that has the row locked."
+        if vitals.stuck_lease_seconds > LATE_SECONDS
+        else "",
+    )
+    yield finding(
+        "planning",
+        f"the oldest unplanned job waits for {vitals.unplanned_seconds:.0f} s",
+        "Start an instance: crons typed in psql are planned by one."
+        if vitals.unplanned_seconds > LATE_SECONDS
+        else "",
+    )
+    yield finding(
+        "partitions",
+        f"{vitals.missing_partitions} of the next three days are missing",
+        "select tocsin.add_partitions(); an instance does so hourly."
+        if vitals.missing_partitions
+        else "",
+    )
+    yield finding(
+        "triggers",
+        f"{vitals.ringing_triggers} of {RINGING_TRIGGERS} ring",
+        "Apply db/triggers.sql again (tocsin migrate): without them jobs start late."
+        if vitals.ringing_triggers < RINGING_TRIGGERS
+        else "",
+    )
+    yield finding(
+        "notification queue",
+        f"{vitals.notification_queue_usage:.0%} full",
+        "A session that listens sits in an open transaction: find it in pg_stat_activity, end it."
+        if vitals.notification_queue_usage > QUEUE_USAGE
+        else "",
+    )
+    yield finding(
+        "transactions",
+        f"the longest is open for {vitals.longest_transaction_seconds:.0f} s",
+        "It keeps dead rows of tocsin.jobs from being vacuumed: find it in pg_stat_activity."
+        if vitals.longest_transaction_seconds > TRANSACTION_SECONDS
+        else "",
+    )
+
+
+def finding(subject: str, found: str, remedy: str) -> Finding:
+    """Put one finding together."""
+    return Finding(subject=subject, found=found, remedy=remedy)

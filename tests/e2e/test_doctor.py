@@ -1,0 +1,58 @@
+"""`tocsin doctor` on a real database, well and unwell."""
+
+import asyncio
+import os
+import sys
+
+import asyncpg
+
+from tests.support.builders import insert_job
+from tests.support.cluster import ROOT, Processes
+
+
+async def doctor(url: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "doctor"),
+        env=os.environ | {"TOCSIN_DATABASE_URL": url},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, printed.decode()
+
+
+async def test_the_doctor_finds_a_running_system_well(
+    processes: Processes, database_url: str
+) -> None:
+    await processes.instance()
+
+    code, printed = await doctor(database_url)
+
+    assert (code, printed.count("ok  ")) == (0, 11), printed
+
+
+async def test_the_doctor_names_what_is_wrong_and_the_remedy(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await insert_job(connection)
+    await connection.execute(
+        """update tocsin.jobs set locked_until = now() - interval '5 minutes', locked_by = 'gone',
+               next_run = now() - interval '10 minutes'"""
+    )
+    await connection.execute("alter table tocsin.jobs disable trigger jobs_900_ring_insert")
+
+    code, printed = await doctor(database_url)
+
+    assert code == 1
+    wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
+    assert wrong == ["instances", "due", "leases", "triggers"]
+    assert "tocsin scheduler" in printed
+
+
+async def test_the_doctor_says_plainly_that_nobody_answers() -> None:
+    code, printed = await doctor("postgresql://127.0.0.1:9/x")
+
+    assert code == 1
+    assert "Postgres is not available" in printed
