@@ -35,12 +35,14 @@ from app.api.openapi import openapi_config, openapi_json
 from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
 from app.api.rates import rate_limit
 from app.api.schedule import preview_schedule
+from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.config import Settings
 from app.db import Database
 from app.db.clock import DatabaseClock
 from app.errors import AppError
 from app.telemetry import Observers
 from app.telemetry.logs import log_fact
+from app.vault import SecretKeys
 
 MOST_BYTES = 1024 * 1024
 
@@ -71,11 +73,13 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             {
                 "observers": observers or Observers(log_fact),
                 "open_to_loopback": is_loopback(settings.host),
+                "secret_keys": SecretKeys(settings.secret_keys),
             }
         ),
         dependencies={
             "db": Provide(provide_db, sync_to_thread=False),
             "clock": Provide(provide_clock, sync_to_thread=False),
+            "secret_keys": Provide(provide_secret_keys, sync_to_thread=False),
         },
         exception_handlers={
             AppError: app_problem,
@@ -118,6 +122,11 @@ def v1(settings: Settings) -> Router:
                 route_handlers=[create_key, list_keys, get_key, revoke_key],
                 tags=["Access"],
             ),
+            Router(
+                "/secrets",
+                route_handlers=[put_secret, list_secrets, delete_secret],
+                tags=["Access"],
+            ),
             Router("/", route_handlers=[list_changes], tags=["Access"]),
         ],
         middleware=[DefineMiddleware(KeyAuthentication), *limits],
@@ -158,6 +167,12 @@ def provide_clock(state: State) -> DatabaseClock:
     """The database's clock, for handlers that have a `clock`."""
     clock: DatabaseClock = state.clock
     return clock
+
+
+def provide_secret_keys(state: State) -> SecretKeys:
+    """What secrets are encrypted with, for handlers that store some."""
+    keys: SecretKeys = state.secret_keys
+    return keys
 
 
 def product_version() -> str:

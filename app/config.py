@@ -15,10 +15,15 @@ PREFIX = "TOCSIN_"
 HIDDEN = "***"
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):.*(?=@)")
 DATABASE_URL = Meta(description="an address such as postgresql://user:password@host:5432/tocsin")
+KEYS = Meta(
+    description="keys separated by commas, each 32 random bytes in base64, as made by "
+    "head -c 32 /dev/urandom | base64"
+)
 HOSTS_AND_NETWORKS = Meta(description="hosts and networks such as *.example.com,10.1.0.0/16")
 
 
 PostgresUrl = Annotated[str, Meta(pattern=r"^postgres(ql)?://")]
+SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}=?$")]
 PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
 
 
@@ -57,8 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     retention_days: Annotated[int, between(1, 36_500, "days")] = 30
     """How long executions are kept."""
 
-    secret_keys: Annotated[tuple[str, ...], Meta(description="keys separated by commas")] = ()
-    """Encrypt the secrets inside targets; the first encrypts, each may decrypt. Never shown."""
+    secret_keys: Annotated[tuple[SecretKey, ...], KEYS] = ()
+    """Encrypt the secrets inside targets; the first encrypts, each decrypts. Never shown."""
 
     allow_private_targets: Annotated[bool, Meta(description="true or false")] = False
     """Whether targets may be on loopback, link-local and private addresses."""

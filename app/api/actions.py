@@ -5,12 +5,13 @@ from msgspec.structs import replace
 
 from app.api.answers import ETAG, answer
 from app.api.edits import edited
-from app.api.parameters import Clock, Db, Reference
+from app.api.parameters import Clock, Db, Keys, Reference
 from app.core.job import Job, StoredJob, document_of
 from app.core.key import Scope
 from app.db import Database, jobs
 from app.db.clock import DatabaseClock
 from app.errors import JobNotFound, StateConflict
+from app.vault import SecretKeys
 
 
 @post(
@@ -21,9 +22,9 @@ from app.errors import JobNotFound, StateConflict
     response_headers=[ETAG],
     opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
-async def pause_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
+async def pause_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> Response[Job]:
     """It keeps its plan but is not executed; an execution under way goes on. Idempotent."""
-    return answer(await paused(db, clock, job, paused=True))
+    return answer(await paused(db, clock, secret_keys, job, paused=True))
 
 
 @post(
@@ -34,9 +35,9 @@ async def pause_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
     response_headers=[ETAG],
     opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
-async def resume_job(db: Db, clock: Clock, job: Reference) -> Response[Job]:
+async def resume_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> Response[Job]:
     """What it missed meanwhile is treated as its `misfire` says. Idempotent."""
-    return answer(await paused(db, clock, job, paused=False))
+    return answer(await paused(db, clock, secret_keys, job, paused=False))
 
 
 @post(
@@ -56,11 +57,14 @@ async def run_job(db: Db, job: Reference) -> Response[Job]:
     return answer(await due_now(db, await jobs.find(db, job)), status=202)
 
 
-async def paused(db: Database, clock: DatabaseClock, reference: str, *, paused: bool) -> StoredJob:
+async def paused(
+    db: Database, clock: DatabaseClock, secret_keys: SecretKeys, reference: str, *, paused: bool
+) -> StoredJob:
     """Pause or resume a job that is not paused or running already."""
     return await edited(
         db,
         clock,
+        secret_keys,
         reference,
         lambda stored: replace(document_of(stored), paused=paused),
         if_match=None,

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from app.api.answers import JobList
 from app.api.body import decoded
-from app.api.documents import new_job, shown
-from app.api.parameters import Clock, Db
+from app.api.documents import encrypted, new_job, shown
+from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.core.job import JobDocument, PlannedJob, StoredJob
 from app.core.key import Scope
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
+from app.vault import SecretKeys
 
 MOST_JOBS = 10_000
 MOST_BYTES = 16 * 1024 * 1024
@@ -39,14 +40,14 @@ class JobBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request_max_body_size=MOST_BYTES,
     opt={"scope": Scope.WRITE, "body": JobBatch, "problems": (400, 409, 413, 415, 422)},
 )
-async def create_jobs(request: ApiRequest, db: Db, clock: Clock) -> JobList:
+async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> JobList:
     """In one transaction. Errors name the job by its index: `[3].target.url`.
 
     A bare array of jobs is accepted as well.
     """
     given = await batch(request)
     now = await clock.now()
-    planned = await asyncio.to_thread(new_jobs, given, now)
+    planned = await asyncio.to_thread(new_jobs, given, now, secret_keys)
     try:
         stored = await jobs.insert(db, planned)
     except NameTaken:
@@ -69,8 +70,10 @@ async def batch(request: ApiRequest) -> Sequence[JobDocument]:
     return given.jobs if isinstance(given, JobBatch) else given
 
 
-def new_jobs(documents: Sequence[JobDocument], now: datetime) -> list[PlannedJob]:
-    """Check and plan all the jobs; up to a second's work, so not for the event loop.
+def new_jobs(
+    documents: Sequence[JobDocument], now: datetime, secret_keys: SecretKeys
+) -> list[PlannedJob]:
+    """Check, plan and encrypt all the jobs; up to a second's work, so not for the event loop.
 
     Raises:
         InvalidInput: naming every field of every job that is wrong, up to `MOST_ERRORS`.
@@ -79,7 +82,7 @@ def new_jobs(documents: Sequence[JobDocument], now: datetime) -> list[PlannedJob
     planned = []
     for index, document in enumerate(documents):
         try:
-            planned.append(new_job(document, now=now))
+            planned.append(encrypted(new_job(document, now=now), secret_keys))
         except InvalidInput as refusal:
             errors += [at(index, one) for one in refusal.errors]
     if errors:

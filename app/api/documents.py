@@ -12,13 +12,27 @@ from app.core.job import SCHEDULE_FIELDS, Job, JobDocument, PlannedJob, StoredJo
 from app.core.schedule import Schedule, check, first_run, normalized
 from app.core.secret import mask, unmask
 from app.errors import FieldError, InvalidInput
-from app.executors import KINDS, decode_target, target_type
+from app.executors import KINDS, target_type
+from app.vault import SecretKeys, check_target, opened, sealed
 
 
 def shown(job: StoredJob) -> Job:
     """Hide the secrets of a job; of a kind that is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
     return Job(**asdict(job) | {"target": mask(type_, job.target)})
+
+
+def in_clear(job: StoredJob, keys: SecretKeys) -> StoredJob:
+    """Decrypt the secrets of a job, for comparing them with what a client wrote."""
+    if job.kind not in KINDS:
+        return job
+    target, _ = opened(target_type(job.kind), job.target, keys)
+    return replace(job, target=target)
+
+
+def encrypted(job: PlannedJob, keys: SecretKeys) -> PlannedJob:
+    """Encrypt the secrets of a job that is to be stored, where there are keys."""
+    return replace(job, target=sealed(target_type(job.kind), job.target, keys))
 
 
 def revealed(document: JobDocument, stored: StoredJob | None) -> JobDocument:
@@ -41,7 +55,7 @@ def new_job(document: JobDocument, *, now: datetime) -> PlannedJob:
     errors: list[FieldError] = list(document.problems())
     try:
         document = revealed(document, None)
-        decode_target(document.kind, document.target)
+        check_target(document.kind, document.target)
     except InvalidInput as refusal:
         errors += refusal.errors
     try:
@@ -79,7 +93,7 @@ def edited_job(document: JobDocument, stored: StoredJob, *, now: datetime) -> Pl
         try:
             document = revealed(document, stored)
             if differ(document, before, ("kind", "target")):
-                decode_target(document.kind, document.target)
+                check_target(document.kind, document.target)
         except InvalidInput as refusal:
             errors += refusal.errors
     if differ(document, before, SCHEDULE_FIELDS):

@@ -2,20 +2,29 @@
 
 from collections.abc import Callable
 
-from app.api.documents import edited_job
+from msgspec.structs import replace
+
+from app.api.documents import edited_job, encrypted, in_clear
 from app.api.etag import require_match
 from app.core.job import JobDocument, StoredJob
 from app.db import Database, jobs
 from app.db.clock import DatabaseClock
 from app.errors import StateConflict
+from app.vault import SecretKeys
 
 TRIES = 20
 
 Change = Callable[[StoredJob], JobDocument]
 
 
-async def edited(
-    db: Database, clock: DatabaseClock, reference: str, change: Change, *, if_match: str | None
+async def edited(  # noqa: PLR0913 - what an edit needs
+    db: Database,
+    clock: DatabaseClock,
+    secret_keys: SecretKeys,
+    reference: str,
+    change: Change,
+    *,
+    if_match: str | None,
 ) -> StoredJob:
     """Change a job and return it as it then is; a change that changes nothing writes nothing.
 
@@ -28,9 +37,14 @@ async def edited(
     for _ in range(TRIES):
         stored = await jobs.find(db, reference)
         require_match(if_match, stored)
-        job = edited_job(change(stored), stored, now=await clock.now())
+        clear = in_clear(stored, secret_keys)
+        job = edited_job(change(clear), clear, now=await clock.now())
         if job is None:
             return stored
+        if (job.kind, job.target) == (clear.kind, clear.target):
+            job = replace(job, target=stored.target)
+        else:
+            job = encrypted(job, secret_keys)
         written = await jobs.update(db, job, unchanged_since=stored.updated_at)
         if written is not None:
             return written

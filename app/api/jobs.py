@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from app.api.answers import ETAG, LOCATION, JobPage, answer
 from app.api.body import JSON, MERGE_PATCH, decoded
-from app.api.documents import new_job, shown
+from app.api.documents import encrypted, new_job, shown
 from app.api.edits import TRIES, edited
 from app.api.etag import require_match
 from app.api.paging import job_before, job_cursor, listed
-from app.api.parameters import Clock, Cursor, Db, IfMatch, Limit, Reference
+from app.api.parameters import Clock, Cursor, Db, IfMatch, Keys, Limit, Reference
 from app.api.problems import ApiRequest
 from app.core.job import (
     Job,
@@ -30,6 +30,7 @@ from app.core.patch import patched
 from app.db import Database, jobs
 from app.db.jobs import JobFilter
 from app.errors import EditConflict, FieldError, InvalidInput, JobNotFound, NameTaken, StateConflict
+from app.vault import SecretKeys
 
 Name = Annotated[str, PathParameter(description="The name of the job, there already or not.")]
 Tags = Annotated[
@@ -45,10 +46,10 @@ Tags = Annotated[
     response_headers=[ETAG, LOCATION],
     opt={"scope": Scope.WRITE, "body": JobDocument, "problems": (400, 409, 413, 415, 422)},
 )
-async def create_job(request: ApiRequest, db: Db, clock: Clock) -> Response[Job]:
+async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> Response[Job]:
     """Give exactly one of `run_at`, `cron` (with `timezone`) and `every_seconds`."""
     document = await decoded(request, JobDocument)
-    return await created(document, db, now=await clock.now())
+    return await created(document, db, secret_keys, now=await clock.now())
 
 
 @put(
@@ -63,10 +64,12 @@ async def create_job(request: ApiRequest, db: Db, clock: Clock) -> Response[Job]
         "problems": (400, 409, 412, 413, 415, 422),
     },
 )
-async def put_job(
+async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
+    *,
     request: ApiRequest,
     db: Db,
     clock: Clock,
+    secret_keys: Keys,
     job: Name,
     if_match: IfMatch = None,
 ) -> Response[Job]:
@@ -85,12 +88,14 @@ async def put_job(
     document = replace(document, name=job)
     for _ in range(TRIES):
         with suppress(JobNotFound):
-            return answer(await edited(db, clock, job, lambda _: document, if_match=if_match))
+            return answer(
+                await edited(db, clock, secret_keys, job, lambda _: document, if_match=if_match)
+            )
         if if_match is not None:
             message = f"no job has the name {job!r}, so If-Match cannot name its version"
             raise EditConflict(message)
         with suppress(NameTaken):  # somebody created it meanwhile: replace that one
-            return await created(document, db, now=await clock.now())
+            return await created(document, db, secret_keys, now=await clock.now())
     message = f"the job {job!r} is being created and deleted by others all the time: try again"
     raise StateConflict(message)
 
@@ -148,10 +153,12 @@ async def get_job(db: Db, job: Reference) -> Response[Job]:
         "problems": (400, 404, 409, 412, 413, 415, 422),
     },
 )
-async def patch_job(
+async def patch_job(  # noqa: PLR0913 - as put_job
+    *,
     request: ApiRequest,
     db: Db,
     clock: Clock,
+    secret_keys: Keys,
     job: Reference,
     if_match: IfMatch = None,
 ) -> Response[Job]:
@@ -165,6 +172,7 @@ async def patch_job(
         await edited(
             db,
             clock,
+            secret_keys,
             job,
             lambda stored: patched(document_of(stored), change),
             if_match=if_match,
@@ -191,7 +199,9 @@ async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
         raise EditConflict(message)
 
 
-async def created(document: JobDocument, db: Database, *, now: datetime) -> Response[Job]:
+async def created(
+    document: JobDocument, db: Database, secret_keys: SecretKeys, *, now: datetime
+) -> Response[Job]:
     """Insert one job and show it."""
-    [stored] = await jobs.insert(db, [new_job(document, now=now)])
+    [stored] = await jobs.insert(db, [encrypted(new_job(document, now=now), secret_keys)])
     return answer(stored, status=201)

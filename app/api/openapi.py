@@ -24,11 +24,13 @@ from app.api.instances import InstanceList
 from app.api.keys import KeyPage, KeyRequest, NewKey
 from app.api.problems import MEDIA_TYPE, ApiRequest, Problem
 from app.api.schedule import PreviewedSchedule, SchedulePreview
+from app.api.secrets import SecretPage, SecretValue
 from app.core.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.core.key import Scope
 from app.db.executions import Execution
 from app.db.instances import Stats
 from app.db.keys import ApiKey
+from app.db.secrets import NamedSecret
 from app.executors import KINDS, target_type
 
 ONE_OF = ("run_at", "cron", "every_seconds")
@@ -45,7 +47,18 @@ KEY_SCHEME = {
 SCHEMAS: tuple[Any, ...] = (
     *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState),
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule),
-    *(KeyRequest, NewKey, ApiKey, KeyPage, AuditPage, Health, Problem),
+    *(
+        KeyRequest,
+        NewKey,
+        ApiKey,
+        KeyPage,
+        AuditPage,
+        SecretValue,
+        SecretPage,
+        NamedSecret,
+        Health,
+        Problem,
+    ),
 )
 
 
@@ -81,6 +94,8 @@ def description(app: Litestar) -> dict[str, Any]:
         responses |= {str(status): success for status in handler.opt.get("also", ())}
         problems = {*handler.opt.get("problems", ()), *(ALWAYS if path.startswith("/v1") else ())}
         responses |= {str(status): problem_response(status) for status in sorted(problems)}
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = if_given(parameter["schema"])
         if path.startswith("/v1"):
             operation["security"] = [{"key": [handler.opt.get("scope", Scope.ADMIN)]}]
         if body := handler.opt.get("body"):
@@ -104,6 +119,14 @@ def described_handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandl
         for method, (handler, _) in route.route_handler_map.items():
             if handler.resolve_include_in_schema():
                 yield route.path_format, method.lower(), handler
+
+
+def if_given(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe a parameter that is there: one that is not is left out, and never null."""
+    kept = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
+    if len(kept) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name != "oneOf"} | kept[0]
 
 
 def problem_response(status: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ JOB = b"j"
 EXECUTION = b"e"
 KEY = b"k"
 CHANGE = b"c"
+SECRET = b"s"
 INT8_BYTES = 8
 
 
@@ -71,6 +72,20 @@ def audit_before(cursor: str | None) -> int | None:
     return int8(cursor, CHANGE)
 
 
+def secret_cursor(last: str) -> str:
+    """Make the cursor of the page that follows this secret."""
+    return written(SECRET + last.encode())
+
+
+def secret_after(cursor: str | None) -> str | None:
+    """Read the name of the secret that the page follows; None: it is the first page.
+
+    Raises:
+        InvalidInput: it is no cursor of a list of secrets.
+    """
+    return None if not cursor else read(cursor, SECRET).decode(errors="replace")
+
+
 def int8(cursor: str | None, list_of: bytes) -> int | None:
     if not cursor:
         return None
@@ -81,12 +96,13 @@ def written(key: bytes) -> str:
     return urlsafe_b64encode(key).rstrip(b"=").decode()
 
 
-def read(cursor: str, list_of: bytes, *, length: int) -> bytes:
+def read(cursor: str, list_of: bytes, *, length: int | None = None) -> bytes:
     try:
         key = urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
     except (binascii.Error, ValueError):
         key = b""
-    if key[:1] != list_of or len(key) != 1 + length or written(key) != cursor:
+    fits = length is None or len(key) == 1 + length
+    if key[:1] != list_of or not fits or written(key) != cursor:
         message = "is not a cursor of this list: use the next_cursor of a page, or leave it out"
         raise InvalidInput(FieldError(field="cursor", message=message))
     return key[1:]

@@ -7,9 +7,11 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from app.db import Database
 from app.db.clock import DatabaseClock
+from app.vault import SecretKeys
 
 Db = NamedDependency[Database]
 Clock = NamedDependency[DatabaseClock]
+Keys = NamedDependency[SecretKeys]
 
 Reference = Annotated[str, PathParameter(description="The id or the name of a job.")]
 IfMatch = Annotated[

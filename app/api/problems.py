@@ -1,6 +1,5 @@
 """Every error of the API as an RFC 9457 problem, made in this one place."""
 
-import traceback
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -10,7 +9,6 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
-from app.core.facts import Faulted
 from app.core.problems import remedy
 from app.errors import (
     AppError,
@@ -28,9 +26,12 @@ from app.errors import (
     NameTaken,
     SchemaOutdated,
     ScopeMissing,
+    SecretKeysMissing,
+    SecretNotFound,
     StateConflict,
 )
 from app.telemetry import Observers
+from app.telemetry.faults import faulted
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tocsin:problem:"
@@ -64,9 +65,11 @@ KINDS: dict[type[AppError], Kind] = {
     JobNotFound: Kind(404, "job-not-found", "There is no such job"),
     ExecutionNotFound: Kind(404, "execution-not-found", "There is no such execution"),
     KeyNotFound: Kind(404, "key-not-found", "There is no such API key"),
+    SecretNotFound: Kind(404, "secret-not-found", "There is no such secret"),
     NameTaken: Kind(409, "name-taken", "The name belongs to another job"),
     KeyNameTaken: Kind(409, "key-name-taken", "The name belongs to another API key"),
     StateConflict: Kind(409, "state-conflict", "The job is in a state that does not allow this"),
+    SecretKeysMissing: Kind(409, "secret-keys-missing", "There is no key to encrypt with"),
     EditConflict: Kind(412, "edit-conflict", "The job was edited meanwhile"),
     InvalidInput: Kind(422, "invalid-input", "The input breaks a rule"),
     DatabaseUnavailable: Kind(503, "database-unavailable", "Postgres is not available"),
@@ -182,17 +185,10 @@ def answered(problem: Problem, *, headers: dict[str, str] | None = None) -> Resp
 
 
 def tell_fault(request: ApiRequest, error: Exception) -> None:
-    """State where it failed, without the error's text: it may hold a job's secrets."""
-    root = error.__cause__ or error
-    frames = traceback.extract_tb(root.__traceback__)[-3:]
-    places = " < ".join(f"{one.name} ({one.filename}:{one.lineno})" for one in reversed(frames))
+    """State where it failed."""
     observers: Observers = request.app.state.observers
-    observers.tell(
-        Faulted(
-            where=f"{request.method} {request.scope.get('path_template', request.url.path)}",
-            error=f"{type(error).__name__} from {type(root).__name__} in {places}",
-        )
-    )
+    where = f"{request.method} {request.scope.get('path_template', request.url.path)}"
+    observers.tell(faulted(where, error))
 
 
 def parameter_errors(request: ApiRequest, error: ValidationException) -> list[FieldError]:

@@ -12,6 +12,7 @@ import uvloop
 
 from app.cli import doctor, serve
 from app.cli.keys import keys
+from app.cli.secrets import secrets
 from app.config import Settings
 from app.db import migrate
 from app.errors import AppError
@@ -98,6 +99,7 @@ def examine_database() -> None:
 
 
 main.add_command(keys)
+main.add_command(secrets)
 
 
 @main.command("version")

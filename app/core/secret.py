@@ -58,7 +58,7 @@ class Masked(Struct, frozen=True, kw_only=True):
         return list(mask(type(self), to_builtins(self)).items())
 
 
-class Unshown(Struct):
+class Unshown(Struct, frozen=True):
     """A Struct that holds secrets where no type can tell; printed, it shows nothing."""
 
     def __repr__(self) -> str:

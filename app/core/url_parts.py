@@ -8,7 +8,7 @@ from msgspec import Struct
 
 URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*:/*)?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 PLAIN_AUTHORITY = re.compile(r"([^:@/?#]*|\[[^@/?#]*\])(:\d*)?([/?#].*)?", re.DOTALL)
-USER = re.compile(r"(?:\$\{secret:[^${}]*\}|[^:])*:")
+USER = re.compile(r"(?:\$\{secret:[^${}]*\}|[^:])*+:")
 """A reference to a named secret has a colon of its own."""
 
 

@@ -5,16 +5,19 @@ and the API's schema follow.
 """
 
 import pkgutil
+from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from app.auth import AUTH_TYPES
 from app.core.egress import PUBLIC_ONLY, Egress
 from app.core.outcome import Report
 from app.core.problems import field_errors
+from app.core.secret import secrets_in, without
 from app.errors import FieldError, InvalidInput
 from app.executors.base import Context, Executor, Options, Target
 from app.executors.guard import Guard, Lookup, lookup
@@ -51,6 +54,13 @@ def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:
     """
     type_ = target_type(kind)
     try:
+        return checked(type_, target)
+    except InvalidInput as refusal:
+        raise InvalidInput(*without_secrets(refusal, type_, target)) from None
+
+
+def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
+    try:
         if isinstance(target, bytes):
             decoded = msgspec.json.decode(target, type=type_)
         else:
@@ -66,6 +76,17 @@ def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:
             *(FieldError(field=f"target.{p.field}", message=p.message) for p in problems)
         )
     return decoded
+
+
+def without_secrets(
+    refusal: InvalidInput, type_: type[Target], target: bytes | dict[str, Any]
+) -> list[FieldError]:
+    """The errors without any secret that they may quote."""
+    with suppress(ValueError, RecursionError):
+        readable = msgspec.json.decode(target) if isinstance(target, bytes) else target
+        secrets = secrets_in(type_, readable) if isinstance(readable, dict) else ()
+        return [replace(one, message=without(secrets, one.message)) for one in refusal.errors]
+    return list(refusal.errors)
 
 
 class Executors:

@@ -3,15 +3,15 @@
 import asyncio
 import random
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.core.claim import Claim, Settlement
-from app.core.facts import Faulted, Settled, Started
+from app.core.facts import Settled, Started
 from app.core.misfire import missed
 from app.core.outcome import Outcome, Report
 from app.core.transition import exhausted, invalid, put_off, released, settled
-from app.errors import InvalidInput
-from app.executors import Executors, decode_target
+from app.errors import DatabaseUnavailable, InvalidInput
+from app.executors import Executors
 from app.executors.base import Context, Target
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.hosts import host_of
@@ -19,6 +19,8 @@ from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
 from app.scheduler.slots import Slots
 from app.telemetry import Observers
+from app.telemetry.faults import faulted
+from app.vault import SecretUnusable, Targets
 
 
 class Execution:
@@ -29,6 +31,7 @@ class Execution:
         *,
         instance: str,
         executors: Executors,
+        targets: Targets,
         settler: Settler,
         slots: Slots,
         clock: DatabaseClock,
@@ -36,6 +39,7 @@ class Execution:
     ) -> None:
         self.instance = instance
         self.executors = executors
+        self.targets = targets
         self.settler = settler
         self.slots = slots
         self.clock = clock
@@ -57,9 +61,7 @@ class Execution:
             )
             closed = await self.settler.settle(settlement)
         except Exception as error:  # noqa: BLE001 - a bug; the lease ends and the job is taken over
-            self.observers.tell(
-                Faulted(where=f"job {claim.job_id}", error=f"{type(error).__name__}: {error}")
-            )
+            self.observers.tell(faulted(f"job {claim.job_id}", error))
         else:
             if closed:
                 self.observers.tell(settled_fact(claim, settlement))
@@ -85,10 +87,18 @@ class Execution:
     async def attempt(self, flight: InFlight) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""
         claim = flight.claim
+        started_at = self.clock.now()
         try:
-            target = decode_target(claim.kind, claim.target.encode())
+            ready = await self.targets.ready(claim.kind, claim.target)
         except InvalidInput as error:
             return invalid(claim, str(error))
+        except DatabaseUnavailable:
+            return released(claim)
+        except SecretUnusable as error:
+            report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
+            return self.judged(claim, report, started_at=started_at)
+        if flight.over:  # named secrets may have been waited for
+            return released(claim)
         started_at = self.clock.now()
         self.observers.tell(
             Started(
@@ -99,7 +109,11 @@ class Execution:
                 lag_seconds=(started_at - claim.next_run).total_seconds(),
             )
         )
-        report = await self.report(flight, target)
+        report = ready.redacted(await self.report(flight, ready.target))
+        return self.judged(claim, report, started_at=started_at)
+
+    def judged(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
+        """Decide what a report means for the job."""
         return settled(
             claim,
             report,
@@ -121,9 +135,7 @@ class Execution:
         except TimeoutError:
             return cut_off(flight.ending, claim)
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
-            self.observers.tell(
-                Faulted(where=f"executor {claim.kind}", error=f"{type(error).__name__}: {error}")
-            )
+            self.observers.tell(faulted(f"executor {claim.kind}", error))
             return Report(
                 outcome=Outcome.FAILED,
                 reason="internal",

@@ -26,6 +26,7 @@ from app.scheduler.settling import Settler
 from app.scheduler.slots import Slots
 from app.scheduler.upkeep import keep_up
 from app.telemetry import Observers
+from app.vault import SecretKeys, Targets
 
 SETTLE_SECONDS = 10.0
 """How long a stopping instance waits, after the grace, for Postgres to take the last results."""
@@ -42,6 +43,7 @@ class Instance:
     def __init__(self, settings: Settings, observers: Observers) -> None:
         self.settings = settings
         self.database_url = settings.required_database_url()
+        self.secret_keys = SecretKeys(settings.secret_keys)
         self.egress = Egress.from_settings(settings)
         self.observers = observers
         self.name = instance_name()
@@ -99,6 +101,7 @@ class Instance:
             execution = Execution(
                 instance=self.name,
                 executors=executors,
+                targets=Targets(db, self.secret_keys),
                 settler=settler,
                 slots=self.slots,
                 clock=self.clock,

@@ -8,6 +8,9 @@ from msgspec.structs import fields
 from app.config import Settings
 from app.errors import InvalidSettings
 
+NEW_KEY = "kJ3vX0y1u/9Qw+5Zt7r2s4a6d8f0g1h3j5l7n9p1b3c="
+OLD_KEY = "Zt7r2s4a6d8f0g1h3j5l7n9p1b3ckJ3vX0y1u_9Qw-5"
+
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
     settings = Settings.from_environ({})
@@ -36,7 +39,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_GRACE_SECONDS", "0", "grace_seconds", 0.0),
         ("TOCSIN_RATE_LIMIT", "600", "rate_limit", 600),
         ("TOCSIN_RETENTION_DAYS", "365", "retention_days", 365),
-        ("TOCSIN_SECRET_KEYS", "new, old,", "secret_keys", ("new", "old")),
+        ("TOCSIN_SECRET_KEYS", f"{NEW_KEY}, {OLD_KEY},", "secret_keys", (NEW_KEY, OLD_KEY)),
         ("TOCSIN_ALLOW_PRIVATE_TARGETS", "True", "allow_private_targets", True),
         ("TOCSIN_ALLOWED_TARGETS", "a.example, ::1", "allowed_targets", ("a.example", "::1")),
         ("TOCSIN_DENIED_TARGETS", "*", "denied_targets", ("*",)),
@@ -136,14 +139,22 @@ def test_a_bad_override_is_named_as_its_giver_calls_it() -> None:
 def test_secrets_are_not_shown() -> None:
     settings = Settings.from_environ(
         {
-            "TOCSIN_SECRET_KEYS": "hush",
+            "TOCSIN_SECRET_KEYS": NEW_KEY,
             "TOCSIN_DATABASE_URL": "postgresql://me:s3cret@db:5432/tocsin",
         }
     )
 
-    assert "hush" not in repr(settings)
+    assert NEW_KEY not in repr(settings)
     assert "s3cret" not in repr(settings)
     assert "postgresql://me:***@db:5432/tocsin" in repr(settings)
+
+
+@pytest.mark.parametrize("key", ["hush", NEW_KEY[:-2], f"{NEW_KEY}{OLD_KEY}", f"{NEW_KEY},hush"])
+def test_a_bad_secret_key_is_refused_unseen_with_how_to_make_one(key: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"head -c 32 /dev/urandom \| base64") as refused:
+        Settings.from_environ({"TOCSIN_SECRET_KEYS": key})
+
+    assert key not in str(refused.value)
 
 
 def test_a_refused_address_does_not_show_its_password() -> None:

@@ -1,0 +1,89 @@
+"""Named secrets: set, list by name, delete. Nobody is told a value."""
+
+from typing import Annotated
+
+from litestar import Response, delete, get, put
+from litestar.params import PathParameter
+from msgspec import Meta, Struct
+
+from app.api.body import decoded
+from app.api.paging import secret_after, secret_cursor
+from app.api.parameters import Cursor, Db, Keys, Limit
+from app.api.problems import ApiRequest
+from app.core.key import Scope
+from app.core.references import LONGEST_VALUE, name_fault
+from app.core.secret import SECRET, Masked
+from app.db import secrets
+from app.db.secrets import NamedSecret
+from app.errors import FieldError, InvalidInput
+
+SecretName = Annotated[str, PathParameter(description="The name of the secret.")]
+
+
+class SecretValue(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A secret to keep."""
+
+    value: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=LONGEST_VALUE,
+            description="Stored encrypted, and never told again.",
+        ),
+        SECRET,
+    ]
+
+
+class SecretPage(Struct, frozen=True, kw_only=True):
+    """Secrets, by name."""
+
+    items: list[NamedSecret]
+    next_cursor: str | None
+
+
+@put(
+    "/{name:str}",
+    operation_id="putSecret",
+    summary="Set a named secret",
+    opt={
+        "scope": Scope.ADMIN,
+        "body": SecretValue,
+        "also": (201,),
+        "problems": (400, 409, 413, 415, 422),
+    },
+)
+async def put_secret(
+    request: ApiRequest, db: Db, secret_keys: Keys, name: SecretName
+) -> Response[NamedSecret]:
+    """Targets refer to it as `${secret:NAME}`; they use a new value within five seconds."""
+    if fault := name_fault(name):
+        raise InvalidInput(FieldError(field="name", message=fault))
+    given = await decoded(request, SecretValue)
+    secret, is_new = await secrets.put(db, name, secret_keys.seal(given.value))
+    return Response(secret, status_code=201 if is_new else 200)
+
+
+@get(
+    "/",
+    operation_id="listSecrets",
+    summary="List the names of secrets",
+    opt={"scope": Scope.ADMIN, "problems": (422,)},
+)
+async def list_secrets(db: Db, limit: Limit = 50, cursor: Cursor = None) -> SecretPage:
+    """Names only."""
+    found = await secrets.page(db, after=secret_after(cursor), limit=limit + 1)
+    page = found[:limit]
+    return SecretPage(
+        items=page, next_cursor=secret_cursor(page[-1].name) if len(found) > limit else None
+    )
+
+
+@delete(
+    "/{name:str}",
+    operation_id="deleteSecret",
+    summary="Delete a named secret",
+    opt={"scope": Scope.ADMIN, "problems": (404,)},
+)
+async def delete_secret(db: Db, name: SecretName) -> None:
+    """Executions of targets that refer to it fail from then on, until it is set again."""
+    await secrets.delete(db, name)

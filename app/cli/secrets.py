@@ -1,0 +1,133 @@
+"""`tocsin secrets`: what targets refer to by name, and the keys that encrypt it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from app.config import Settings
+from app.core.references import LONGEST_VALUE, name_fault
+from app.db import Database
+from app.db import secrets as stored
+from app.db.secrets import NamedSecret
+from app.errors import SecretKeysMissing
+from app.vault import SecretKeys
+from app.vault.rotation import Rotated, rotate
+from app.vault.secret_keys import NO_KEYS
+
+PAGE = 200
+
+T = TypeVar("T")
+
+
+@click.group()
+def secrets() -> None:
+    """Set, list and delete the secrets that targets refer to as ${secret:NAME}.
+
+    They are stored encrypted with the first key of TOCSIN_SECRET_KEYS.
+    """
+
+
+@secrets.command("set")
+@click.argument("name")
+def set_secret(name: str) -> None:
+    """Set the secret NAME to what stdin has, or to what is typed where that is a terminal.
+
+    One newline at the end is left out. The value is no argument, as those can be seen by everybody
+    on a machine.
+    """
+    if fault := name_fault(name):
+        raise click.BadParameter(fault, param_hint="NAME")
+
+    async def put(db: Database, keys: SecretKeys) -> bool:
+        if not keys:
+            raise SecretKeysMissing(NO_KEYS)  # before anybody types anything
+        token = keys.seal(value_given(name))
+        _, is_new = await stored.put(db, name, token)
+        return is_new
+
+    click.echo(f"{'created' if run(put) else 'changed'} {name}")
+
+
+@secrets.command("list")
+def list_secrets() -> None:
+    """List the names, and when each value was set."""
+    for secret in run(lambda db, _: all_secrets(db)):
+        click.echo(f"{secret.updated_at:%Y-%m-%d %H:%M}  {secret.name}")
+
+
+@secrets.command()
+@click.argument("name")
+def delete(name: str) -> None:
+    """Delete the secret NAME; what refers to it fails until it is set again."""
+    run(lambda db, _: stored.delete(db, name))
+    click.echo(f"deleted {name}")
+
+
+@secrets.command("rotate")
+def rotate_keys() -> None:
+    """Encrypt everything with the first key, also what is in clear; safe to run at any time.
+
+    Only when it says that all is done may the other keys be removed.
+    """
+    rotated = run(rotate)
+    click.echo(
+        f"encrypted the secrets of {rotated.targets} targets and {rotated.secrets} named secrets "
+        "with the first key"
+    )
+    if left := not_done(rotated):
+        click.echo(f"tocsin: not all is done, keep the other keys: {'; '.join(left)}", err=True)
+        sys.exit(1)
+    click.echo("all is done: no other key is needed any more")
+
+
+def not_done(rotated: Rotated) -> list[str]:
+    """Say what a rotation left as it was, and what to do about it."""
+    left = {
+        f"{rotated.undecrypted} cannot be decrypted, add their key to TOCSIN_SECRET_KEYS or write "
+        "their secrets anew": rotated.undecrypted,
+        f"{rotated.unread} targets cannot be read or are of a kind that is not installed "
+        "here": rotated.unread,
+        f"{rotated.busy} are locked by others, run this again": rotated.busy,
+    }
+    return [text for text, count in left.items() if count]
+
+
+def value_given(name: str) -> str:
+    """Read the value.
+
+    Raises:
+        BadParameter: it is empty or too long.
+    """
+    if sys.stdin.isatty():
+        value = click.prompt(name, hide_input=True, confirmation_prompt=True)
+    else:
+        value = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    if not 1 <= len(value) <= LONGEST_VALUE:
+        message = f"has to have 1 to {LONGEST_VALUE} characters; write it to stdin"
+        raise click.BadParameter(message, param_hint="the value")
+    return str(value)
+
+
+async def all_secrets(db: Database) -> list[NamedSecret]:
+    """List the secrets, a page at a time."""
+    found = page = await stored.page(db, after=None, limit=PAGE)
+    while len(page) == PAGE:
+        page = await stored.page(db, after=page[-1].name, limit=PAGE)
+        found += page
+    return found
+
+
+def run(work: Callable[[Database, SecretKeys], Awaitable[T]]) -> T:
+    """Do something with the database and the keys that the settings name."""
+    settings = Settings.from_environ(os.environ)
+
+    async def done() -> T:
+        url = settings.required_database_url()
+        async with Database.connect(url, application_name="tocsin secrets") as db:
+            return await work(db, SecretKeys(settings.secret_keys))
+
+    return asyncio.run(done())

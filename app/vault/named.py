@@ -1,0 +1,80 @@
+"""Named secrets as targets use them: fetched together, kept for seconds."""
+
+import asyncio
+from collections.abc import Collection
+
+from app.core.secret import Unshown
+from app.db import secrets
+from app.db.database import Runner
+from app.errors import AppError
+from app.vault.secret_keys import SecretKeys, Unopened
+
+FRESH_SECONDS = 5.0
+"""How long a secret that was changed or deleted may still be used."""
+
+
+class SecretUnusable(AppError):
+    """A target refers to a secret that does not exist, or that no key decrypts; never its value."""
+
+
+class Known(Unshown, frozen=True, kw_only=True):
+    """A secret as it was read at `read_at`, loop time; no token: there is none of that name."""
+
+    token: str | None
+    read_at: float
+
+
+class NamedSecrets:
+    """The named secrets of one process. They are kept encrypted, and opened where they are used."""
+
+    def __init__(self, db: Runner, keys: SecretKeys) -> None:
+        self.db = db
+        self.keys = keys
+        self.known: dict[str, Known] = {}
+        self.wanted: set[str] = set()
+        self.reading = asyncio.Lock()
+
+    async def values(self, names: Collection[str]) -> dict[str, str]:
+        """The values of the secrets of these names.
+
+        Raises:
+            SecretUnusable: naming one that cannot be used.
+            DatabaseUnavailable: they could not be read.
+        """
+        if missing := self.not_fresh(names):
+            self.wanted |= missing
+            async with self.reading:
+                if missing := self.not_fresh(names):
+                    await self.read(missing | self.wanted)
+        return {name: self.value(name) for name in names}
+
+    def value(self, name: str) -> str:
+        token = self.known[name].token
+        if token is None:
+            message = f"no secret is called {name!r}: set it with `tocsin secrets set {name}`"
+            raise SecretUnusable(message)
+        try:
+            return str(self.keys.open(token))
+        except Unopened as error:
+            message = f"the secret {name!r} cannot be used: {error}"
+            raise SecretUnusable(message) from None
+
+    def not_fresh(self, names: Collection[str]) -> set[str]:
+        oldest = now() - FRESH_SECONDS
+        return {
+            name for name in names if name not in self.known or self.known[name].read_at < oldest
+        }
+
+    async def read(self, names: set[str]) -> None:
+        """Read all that is wanted with one query, and forget what is old."""
+        self.wanted = set()
+        read_at = now()
+        found = await secrets.values(self.db, names)
+        kept = self.known.keys() - self.not_fresh(self.known)
+        self.known = {name: self.known[name] for name in kept} | {
+            name: Known(token=found.get(name), read_at=read_at) for name in names
+        }
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()

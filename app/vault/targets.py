@@ -1,0 +1,134 @@
+"""Makes targets ready to be carried out, and checks those that are to be stored."""
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from app.core.outcome import Report
+from app.core.references import BEGINNING, NAME, names_in, with_values
+from app.core.secret import Unshown, without
+from app.core.secret_places import Place, replaced
+from app.core.url_parts import url_parts
+from app.db.database import Runner
+from app.errors import FieldError, InvalidInput
+from app.executors import decode_target, target_type
+from app.executors.base import Target
+from app.vault.named import NamedSecrets
+from app.vault.sealing import opened
+from app.vault.secret_keys import PREFIX, SecretKeys, is_token
+
+UNOPENED = (
+    "no key in TOCSIN_SECRET_KEYS decrypts it: add the one it was encrypted with, "
+    "or write the secret out"
+)
+STAND_IN = "x"
+"""Checked in the place of a secret that is known only by its name; fits into headers and URLs."""
+
+
+class ReadyTarget(Unshown, frozen=True, kw_only=True):
+    """A target with all its secrets in clear."""
+
+    target: Target
+    named: frozenset[str] = frozenset()
+    """The named secrets in it, which may stand where its type expects no secret."""
+
+    def redacted(self, report: Report) -> Report:
+        """The report without what the target may have repeated of the named secrets."""
+        if not self.named:
+            return report
+        return replace(
+            report,
+            response=report.response and without(self.named, report.response),
+            error=report.error and without(self.named, report.error),
+        )
+
+
+class Targets:
+    """Makes stored targets ready."""
+
+    def __init__(self, db: Runner, keys: SecretKeys) -> None:
+        self.keys = keys
+        self.named = NamedSecrets(db, keys)
+
+    async def ready(self, kind: str, stored: str) -> ReadyTarget:
+        """Decrypt what is encrypted in the JSON of a target, fill in named secrets, check it.
+
+        Raises:
+            InvalidInput: naming every field that is wrong.
+            SecretUnusable: naming a secret that does not exist, or cannot be decrypted.
+            DatabaseUnavailable: the secrets could not be read.
+        """
+        if PREFIX not in stored and BEGINNING not in stored:
+            return ReadyTarget(target=decode_target(kind, stored.encode()))
+        type_ = target_type(kind)
+        clear, unopened = opened(type_, read(kind, stored), self.keys)
+        if unopened:
+            raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
+        names = names_in(type_, clear)
+        values = await self.named.values(names) if names else {}
+        try:
+            target = decode_target(kind, with_values(type_, clear, values))
+        except InvalidInput as refusal:
+            raise InvalidInput(
+                *(
+                    replace(one, message=without(values.values(), one.message))
+                    for one in refusal.errors
+                )
+            ) from None
+        return ReadyTarget(target=target, named=frozenset(values.values()))
+
+
+def check_target(kind: str, target: dict[str, Any]) -> None:
+    """Check a target in clear that is to be stored; what references stand for can be anything.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
+    type_ = target_type(kind)
+    unopened: list[str] = []
+    referring: set[str] = set()
+
+    def look(place: Place, value: object, _stored: object, field: str) -> object:
+        if holds_token(place, value):
+            unopened.append(field)
+        if place is Place.WHOLE and isinstance(value, str) and BEGINNING in value:
+            referring.add(field)
+        return value
+
+    replaced(type_, target, look)
+    if unopened:
+        raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
+    names = names_in(type_, target)
+    if impossible := sorted(name for name in names if not NAME.fullmatch(name)):
+        message = f"refers to {impossible[0]!r}, which no secret can be called"
+        raise InvalidInput(FieldError(field="target", message=message))
+    try:
+        decode_target(kind, with_values(type_, target, dict.fromkeys(names, STAND_IN)))
+    except InvalidInput as refusal:
+        errors = [one for one in refusal.errors if one.field not in referring]
+        if errors:
+            raise InvalidInput(*errors) from None
+
+
+def holds_token(place: Place, value: object) -> bool:
+    """Whether an encrypted secret stands in a place."""
+    match place, value:
+        case Place.IN_URL, str():
+            return is_token(url_parts(value).password)
+        case _:
+            return place is Place.WHOLE and is_token(value)
+
+
+def read(kind: str, stored: str) -> dict[str, Any]:
+    """Read the JSON of a target.
+
+    Raises:
+        InvalidInput: Python cannot hold it.
+    """
+    try:
+        target: dict[str, Any] = msgspec.json.decode(stored)
+    except (ValueError, RecursionError):
+        decode_target(kind, stored.encode())  # says so
+        raise
+    return target

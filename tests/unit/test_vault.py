@@ -1,0 +1,297 @@
+"""Secrets at rest: what is encrypted, what opens it, and what it says when nothing does."""
+
+import json
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from app.core.references import filled_url, is_reference, names_in, with_values
+from app.core.secret import MASK, mask, without
+from app.core.secret_places import Place
+from app.core.url_parts import url_parts, with_password
+from app.errors import InvalidInput, SecretKeysMissing
+from app.executors import decode_target, target_type
+from app.vault import SecretKeys, check_target, opened, resealed, sealed
+from app.vault.secret_keys import PREFIX, Unopened, is_token
+from tests.unit.test_secret import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
+
+HTTP = target_type("http")
+AMQP = target_type("amqp")
+OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
+KEYS = SecretKeys([NEW, OLD])
+
+TARGETS = pytest.mark.parametrize(
+    ("type_", "target", "masked"),
+    [(HTTP, HTTP_TARGET, HTTP_MASKED), (AMQP, AMQP_TARGET, AMQP_MASKED)],
+    ids=["http", "amqp"],
+)
+
+
+@TARGETS
+def test_no_secret_of_a_sealed_target_is_in_clear(
+    type_: type[Struct], target: dict[str, Any], masked: dict[str, Any]
+) -> None:
+    text = str(sealed(type_, target, KEYS))
+
+    assert "sesame" not in text
+    assert "'k1'" not in text
+    assert PREFIX in text
+
+
+@TARGETS
+def test_a_sealed_target_opens_to_what_it_was_and_reads_as_before(
+    type_: type[Struct], target: dict[str, Any], masked: dict[str, Any]
+) -> None:
+    at_rest = sealed(type_, target, KEYS)
+
+    assert opened(type_, at_rest, KEYS) == (target, [])
+    assert mask(type_, at_rest) == masked
+
+
+def test_what_is_no_secret_is_at_rest_as_it_was() -> None:
+    at_rest = sealed(HTTP, HTTP_TARGET, KEYS)
+
+    assert at_rest["url"] == HTTP_TARGET["url"]
+    assert at_rest["headers"]["Accept"] == "text/plain"
+    assert at_rest["json"] == HTTP_TARGET["json"]
+
+
+def test_without_keys_everything_stays_as_it_is() -> None:
+    assert sealed(HTTP, HTTP_TARGET, SecretKeys()) == HTTP_TARGET
+
+
+def test_sealing_twice_encrypts_once() -> None:
+    once = sealed(AMQP, AMQP_TARGET, KEYS)
+
+    assert sealed(AMQP, once, KEYS) == once
+
+
+def test_a_url_keeps_its_shape_when_its_password_is_sealed() -> None:
+    at_rest = sealed(AMQP, AMQP_TARGET, KEYS)["url"]
+
+    assert at_rest.startswith(f"amqp://me:{PREFIX}")
+    assert at_rest.endswith("@broker:5672/%2F")
+    assert decode_target("amqp", {"url": at_rest, "routing_key": "q"})
+
+
+def test_a_url_with_a_token_for_a_user_is_sealed_too() -> None:
+    target = {"url": "amqp://sesame@broker/", "routing_key": "q"}
+
+    at_rest = sealed(AMQP, target, KEYS)
+
+    assert "sesame" not in at_rest["url"]
+    assert mask(AMQP, at_rest)["url"] == f"amqp://{MASK}@broker/"
+    assert opened(AMQP, at_rest, KEYS) == (target, [])
+
+
+def test_any_key_opens_and_the_first_one_seals() -> None:
+    old = SecretKeys([OLD]).seal("sesame")
+
+    assert KEYS.open(old) == "sesame"
+    assert not KEYS.is_current(old)
+    assert KEYS.is_current(KEYS.seal("sesame"))
+
+
+def test_a_key_may_be_written_as_base64_writes_it() -> None:
+    standard = NEW.translate(str.maketrans("-_", "+/"))
+
+    assert SecretKeys([standard.rstrip("=")]).open(KEYS.seal("sesame")) == "sesame"
+
+
+@pytest.mark.parametrize("keys", [SecretKeys(), SecretKeys([OTHER])], ids=["none", "another"])
+def test_what_no_key_opens_is_named_and_left(keys: SecretKeys) -> None:
+    at_rest = sealed(HTTP, HTTP_TARGET, KEYS)
+
+    target, unopened = opened(HTTP, at_rest, keys)
+
+    assert target == at_rest
+    assert unopened == [
+        "target.headers.X-Api-Key",
+        "target.headers.Cookie",
+        "target.auth.password",
+    ]
+
+
+def test_a_token_that_was_changed_does_not_open() -> None:
+    token = KEYS.seal("sesame")
+
+    with pytest.raises(Unopened, match="TOCSIN_SECRET_KEYS"):
+        KEYS.open(f"{token[:-5]}AAAA=")
+
+
+def test_sealing_without_a_key_says_how_to_make_one() -> None:
+    with pytest.raises(SecretKeysMissing, match=r"TOCSIN_SECRET_KEYS.*head -c 32 /dev/urandom"):
+        SecretKeys().seal("sesame")
+
+
+def test_keys_show_nothing_of_themselves() -> None:
+    assert repr(KEYS) == "SecretKeys(2)"
+
+
+def test_resealing_rewrites_clear_and_old_values_and_leaves_current_ones() -> None:
+    current = KEYS.seal("current")
+    target = {
+        "url": "https://example.com/",
+        "headers": {"X-Token": SecretKeys([OLD]).seal("old"), "X-Key": "clear", "Cookie": current},
+    }
+
+    rewritten, unopened = resealed(HTTP, target, KEYS)
+
+    assert unopened == []
+    assert rewritten["headers"]["Cookie"] == current
+    assert all(KEYS.is_current(value) for value in rewritten["headers"].values())
+    assert opened(HTTP, rewritten, SecretKeys([NEW]))[0]["headers"] == {
+        "X-Token": "old",
+        "X-Key": "clear",
+        "Cookie": "current",
+    }
+    assert resealed(HTTP, rewritten, KEYS) == (rewritten, [])
+
+
+SECRETS = st.text(min_size=1, max_size=20) | st.integers() | st.lists(st.text(max_size=5))
+
+
+@given(secret=SECRETS)
+def test_every_json_value_comes_back_as_it_was(secret: object) -> None:
+    target = {"url": "amqp://a/", "routing_key": "q", "headers": {"x-token": secret}}
+
+    assert opened(AMQP, sealed(AMQP, target, KEYS), KEYS) == (target, [])
+
+
+@given(
+    st.from_regex(
+        r"\A(https?|amqps?)?(://)?[a-z:@/?#%${}\[\].]{0,20}(\$\{secret:A\})?[a-z:@/?#]{0,9}\Z"
+    )
+)
+def test_the_parts_of_any_url_are_the_url(url: str) -> None:
+    assert str(url_parts(url)) == url
+    assert with_password(url, lambda password: password) == url
+
+
+REFERRING = {
+    "url": "https://example.com/hook/${secret:PATH}?key=${secret:QUERY}",
+    "headers": {"Authorization": "Bearer ${secret:TOKEN}", "X-Team": "a ${secret:TEAM} b"},
+    "auth": {"type": "basic", "username": "${secret:USER}", "password": "${secret:PASSWORD}"},
+    "body": "${secret:BODY}",
+}
+VALUES = {
+    "PATH": "T0/B0/x y",
+    "QUERY": "a&b=c",
+    "TOKEN": "t0ken",
+    "TEAM": "blue",
+    "PASSWORD": "p@ss",
+}
+
+
+def test_references_are_read_in_urls_headers_and_secret_places_and_nowhere_else() -> None:
+    assert names_in(HTTP, REFERRING) == set(VALUES)
+
+
+def test_values_stand_where_the_references_stood_and_are_encoded_in_urls() -> None:
+    target = with_values(HTTP, REFERRING, VALUES)
+
+    assert target["url"] == "https://example.com/hook/T0/B0/x%20y?key=a%26b%3Dc"
+    assert target["headers"] == {"Authorization": "Bearer t0ken", "X-Team": "a blue b"}
+    assert target["auth"]["password"] == "p@ss"
+    assert target["auth"]["username"] == "${secret:USER}"
+    assert target["body"] == "${secret:BODY}"
+
+
+@pytest.mark.parametrize(
+    ("url", "filled"),
+    [
+        ("amqp://me:${secret:A}@host/v", "amqp://me:a%2Fb%40c@host/v"),
+        ("amqp://${secret:A}:${secret:A}@host/v", "amqp://a%2Fb%40c:a%2Fb%40c@host/v"),
+        ("amqp://${secret:A}@host/v", "amqp://a%2Fb%40c@host/v"),
+        ("https://${secret:A}.example/", "https://${secret:A}.example/"),
+        ("https://example.com/${secret:A}", "https://example.com/a/b%40c"),
+        ("https://example.com?${secret:A}", "https://example.com?a/b%40c"),
+        ("${secret:A}", "${secret:A}"),
+    ],
+)
+def test_a_secret_is_filled_into_a_url_but_never_into_its_host(url: str, filled: str) -> None:
+    assert filled_url(url, {"A": "a/b@c"}.__getitem__) == filled
+
+
+def test_a_value_that_looks_like_a_reference_is_not_followed() -> None:
+    target = {"url": "http://a/", "headers": {"X": "${secret:A}"}}
+
+    assert with_values(HTTP, target, {"A": "${secret:B}"})["headers"] == {"X": "${secret:B}"}
+
+
+@pytest.mark.parametrize("text", ["${secret:A}", "Bearer ${secret:A}", "basic ${secret:a.b-c}"])
+def test_a_reference_alone_is_no_secret_and_is_shown_and_stored_as_it_is(text: str) -> None:
+    target = {"url": "https://example.com/", "headers": {"Authorization": text}}
+
+    assert is_reference(text)
+    assert mask(HTTP, target) == target
+    assert sealed(HTTP, target, KEYS) == target
+
+
+@pytest.mark.parametrize("text", ["hunter2 ${secret:A}", "${secret:A}hunter2", "Bearer hunter2"])
+def test_what_stands_beside_a_reference_is_hidden_and_sealed(text: str) -> None:
+    target = {"url": "https://example.com/", "headers": {"Authorization": text}}
+
+    assert not is_reference(text)
+    assert mask(HTTP, target)["headers"] == {"Authorization": MASK}
+    assert is_token(sealed(HTTP, target, KEYS)["headers"]["Authorization"])
+
+
+def test_a_broker_shows_which_secret_is_its_password() -> None:
+    target = {"url": "amqp://${secret:USER}:${secret:RABBIT}@host/", "routing_key": "q"}
+
+    assert mask(AMQP, target) == target
+    assert sealed(AMQP, target, KEYS) == target
+
+
+def test_a_target_with_references_is_checked_as_far_as_it_is_known() -> None:
+    signed = REFERRING | {"auth": {"type": "signature", "secret": "${secret:S}"}}
+    check_target("http", signed)
+
+    with pytest.raises(InvalidInput) as refusal:
+        check_target("http", signed | {"url": "ftp://example.com/${secret:PATH}"})
+    assert [error.field for error in refusal.value.errors] == ["target.url"]
+
+
+def test_a_reference_to_an_impossible_name_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'a b', which no secret can be called"):
+        check_target("http", {"url": "http://a/", "headers": {"X": "${secret:a b}"}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "field"),
+    [
+        ("http", {"url": "http://a/", "headers": {"X-Key": "TOKEN"}}, "target.headers.X-Key"),
+        ("amqp", {"url": "amqp://me:TOKEN@a/", "routing_key": "q"}, "target.url"),
+    ],
+)
+def test_nobody_may_write_a_token_that_somebody_else_may_have_got_from_a_backup(
+    kind: str, target: dict[str, Any], field: str
+) -> None:
+    token = KEYS.seal("sesame")
+    planted = json.loads(json.dumps(target).replace("TOKEN", token))
+
+    with pytest.raises(InvalidInput, match="TOCSIN_SECRET_KEYS") as refusal:
+        check_target(kind, planted)
+
+    assert [error.field for error in refusal.value.errors] == [field]
+
+
+def test_secrets_are_found_in_texts_in_every_usual_form() -> None:
+    secret = 'a"b\\c/d e'
+    text = 'plain a"b\\c/d e, JSON "a\\"b\\\\c/d e", URL a%22b%5Cc%2Fd%20e, cut off: a"b\\'
+
+    assert without({secret}, text) == f'plain {MASK}, JSON "{MASK}", URL {MASK}, cut off: {MASK}'
+
+
+def test_an_end_that_is_no_beginning_of_a_secret_stays() -> None:
+    assert without({"sesame"}, "open the same door: sesa, ses") == "open the same door: sesa, ses"
+
+
+def test_places_without_secrets_are_left_alone_by_masks() -> None:
+    assert mask(HTTP, {"headers": {"Accept": MASK}}) == {"headers": {"Accept": MASK}}
+    assert Place("none") is Place.NONE
