@@ -36,7 +36,8 @@ LATENESS = """
 select percentile_cont(0.5) within group (order by lag) * 1e3 as p50,
        percentile_cont(0.99) within group (order by lag) * 1e3 as p99
 from (select extract(epoch from started_at - scheduled_for) as lag from tocsin.executions
-      where finished_at > now() - $1::float8 * interval '1 second' and outcome = 'succeeded') as recent
+      where finished_at > now() - $1::float8 * interval '1 second'
+        and outcome = 'succeeded') as recent
 """
 
 

@@ -97,7 +97,7 @@ async def measure(options_: argparse.Namespace) -> None:
             quick=options_.quick,
         )
         print(results.table([{**one, "query": str(one["query"])[:60]} for one in top[:6]]))
-    labelled = [{**row, "who": f"{row['contestant']} × {row['instances']}"} for row in middle]
+    labelled = [{**row, "who": f"{row['contestant']} x {row['instances']}"} for row in middle]
     results.bars(
         "drain", labelled, label="who", values=["jobs/s"], axis="jobs/s", quick=options_.quick
     )

@@ -3,7 +3,8 @@
 SQL is driven by pgbench with prepared statements, at 1, 8 and 32 writers, with a listener connected
 as there is in use. Its variants are a table without our two triggers, ours with jobs of tomorrow,
 ours with jobs due now, and a plain NOTIFY on every insert instead of ours. All variants take turns
-within each round. The second half runs with a WAL flush of 1 ms (`commit_delay`), as on a cloud disk.
+within each round. The second half runs with a WAL flush of 1 ms (`commit_delay`), as on a cloud's
+disk.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
@@ -143,8 +145,14 @@ async def by_api(postgres: Postgres, jobs: int) -> list[Row]:
     return [single, batch]
 
 
-async def sending(session, url, body, numbers, writers):
-    """Send `body` for every number, by that many at a time; return the reciprocal of the seconds."""
+async def sending(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: object,
+    numbers: Iterable[int],
+    writers: int,
+) -> float:
+    """Send `body` for every number, so many at a time; return one by the seconds it took."""
     data = json.dumps(body).encode()
 
     async def send() -> None:

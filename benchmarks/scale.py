@@ -144,8 +144,8 @@ class Costs:
             ("executions.page", pooled, EXECUTIONS_PAGE),
         ):
             statement = query(name)
-            # EXPLAIN of a statement with parameters shows a plan made for their values; only that of
-            # an EXECUTE shows the one that the session's plan_cache_mode leads to.
+            # EXPLAIN of a statement with parameters shows a plan made for their values; only that
+            # of an EXECUTE shows the one that the session's plan_cache_mode leads to.
             values = ", ".join(map(literal, statement.arguments(arguments)))
             await connection.execute(f"prepare probe as {statement.sql}")
             lines = await connection.fetch(

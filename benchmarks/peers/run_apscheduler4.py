@@ -1,4 +1,4 @@
-"""APScheduler 4 (alpha): data store in Postgres through SQLAlchemy and asyncpg, its own NOTIFY broker."""
+"""APScheduler 4 (alpha): jobs in Postgres through SQLAlchemy and asyncpg, its own NOTIFY broker."""
 
 import common
 from apscheduler import AsyncScheduler

@@ -26,7 +26,7 @@ class Job(Struct, frozen=True):
 
 
 Insert = Callable[[int], Awaitable[float]]
-"""Enqueue an immediate job by its number; returns the instant just before, seconds since the epoch."""
+"""Enqueue an immediate job by its number; returns the instant just before, epoch seconds."""
 
 
 class Contestant(Protocol):

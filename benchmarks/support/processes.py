@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -108,7 +108,7 @@ def tocsin(
     concurrency: int = 100,
     log: Path | None = None,
     **settings: str,
-):
+) -> AbstractContextManager[Running]:
     """Run instances of the product as it is shipped."""
     environment = {
         "TOCSIN_DATABASE_URL": database_url,

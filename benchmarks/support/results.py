@@ -35,7 +35,7 @@ def shown(value: object) -> str:
     """Write a number with three significant digits and no noise."""
     match value:
         case None:
-            return "–"
+            return "-"
         case bool() | str():
             return str(value)
         case int():
