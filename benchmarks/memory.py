@@ -47,7 +47,7 @@ async def measure(url: str, executions: int) -> list[int]:
                 sink.url("/"),
                 executions // TENTHS,
             )
-            while await connection.fetchval(  # noqa: ASYNC110 - nobody tells
+            while await connection.fetchval(
                 "select exists (select from tocsin.jobs where next_run is not null)"
             ):
                 await asyncio.sleep(0.2)
