@@ -6,6 +6,7 @@ by name (`system-15`, say) for tests that run on one only.
 """
 
 import os
+import random
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,9 @@ from tests.support.psql import run_psql
 
 SQL = Path(__file__).parents[2] / "db"
 SCHEMA = (SQL / "schema.sql", SQL / "triggers.sql")
+PORTS = range(20_000, 32_000)
+"""Below those that outgoing connections take, so that it is still free after a restart."""
+
 ROOM_BYTES = 4 * 2**30
 SYSTEM_SERVERS = Path("/usr/lib/postgresql")
 SUPPORTED = range(14, 19)
@@ -96,7 +100,7 @@ def throwaway_cluster(programs: Path) -> Iterator[Cluster]:
     with throwaway_directory() as home:
         cluster = Cluster(bin=reachable_programs(programs), home=home)
         cluster.create(TEST_SETTINGS)
-        cluster.start(0)
+        cluster.start(random.choice(PORTS))
         try:
             yield cluster
         finally:
