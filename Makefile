@@ -24,7 +24,7 @@ $(VENV)/.complete: pyproject.toml constraints.txt scripts/make-venv
 	touch $@
 
 .PHONY: run
-run: setup ## Start everything: Postgres, API, dashboard and a scheduler instance
+run: setup ## Start everything: a Postgres, the API and a scheduler instance
 	$(BIN)/tocsin dev $(ARGS)
 
 .PHONY: test
