@@ -193,7 +193,7 @@ create table tocsin.api_keys (
     last_used_at timestamptz,  -- to the minute
     revoked_at timestamptz,
 
-    constraint api_keys_name_shape check (name ~ '^[^/[:cntrl:]]{1,200}$'),
+    constraint api_keys_name_shape check (name ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
     constraint api_keys_prefix_shape check (prefix ~ '^[0-9a-f]{12}$'),
     constraint api_keys_hash_length check (length(hash) = 32),
     constraint api_keys_scopes_known check (scopes <> '{}' and scopes <@ array['read', 'write', 'admin'])

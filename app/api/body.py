@@ -1,12 +1,13 @@
 """Reads what clients send: bodies, strictly, and what of a query must not be overlooked."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import msgspec
 from litestar.exceptions import HTTPException
 from litestar.params import QueryParameter
+from litestar.typing import FieldDefinition
 from msgspec import Struct
 from msgspec.structs import fields, replace
 
@@ -147,7 +148,7 @@ def nul_errors(value: object, path: str) -> Iterator[FieldError]:
 
 
 def check_request(request: ApiRequest) -> None:
-    """Refuse what the handlers would overlook: unknown parameters, and that no JSON is accepted.
+    """Refuse what the handlers would overlook, in the query and in what answer is accepted.
 
     Raises:
         InvalidInput: naming each parameter.
@@ -156,22 +157,35 @@ def check_request(request: ApiRequest) -> None:
     if not accepts_json(request):
         message = f"answers are {JSON}, which the header Accept does not allow"
         raise HTTPException(detail=message, status_code=406)
-    known = [
-        parameter.kwarg_definition.name or parameter.name
+    known = {
+        parameter.kwarg_definition.name or parameter.name: parameter
         for parameter in request.route_handler.parsed_fn_signature.parameters.values()
         if isinstance(parameter.kwarg_definition, QueryParameter)
-    ]
+    }
+    given = request.query_params
     errors = [
-        FieldError(field=name, message=unknown_parameter(name, known))
-        for name in request.query_params
-        if name not in known
-    ] + [
-        FieldError(field=name, message="has the character U+0000: remove it")
-        for name, value in request.query_params.multi_items()
-        if NUL in value
+        FieldError(field=name, message=fault)
+        for name in given
+        if (fault := parameter_fault(name, given.getall(name), known))
     ]
     if errors:
         raise InvalidInput(*errors)
+
+
+def parameter_fault(
+    name: str, values: list[str], known: Mapping[str, FieldDefinition]
+) -> str | None:
+    """Say why a parameter of the query cannot be used as it was given; None: it may be."""
+    if name not in known:
+        return unknown_parameter(name, list(known))
+    if any(NUL in value for value in values):
+        return "has the character U+0000: remove it"
+    types = {known[name].annotation, *(inner.annotation for inner in known[name].inner_types)}
+    if len(values) > 1 and list[str] not in types:
+        return "is given more than once"
+    if not types & {str, list[str]} and any(value.lower() == "null" for value in values):
+        return "cannot be null: leave it out"  # msgspec would take the word for it
+    return None
 
 
 def accepts_json(request: ApiRequest) -> bool:

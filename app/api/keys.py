@@ -31,7 +31,7 @@ class KeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             min_length=1,
             max_length=LONGEST_NAME,
             description="Whose it is. Unique among those in force.",
-            extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f]+$"},
+            extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
             examples=["deployment"],
         ),
     ]

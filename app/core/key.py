@@ -7,12 +7,14 @@ from hashlib import sha256
 from hmac import compare_digest
 
 from app.core.secret import Masked, Secret
+from app.errors import FieldError, InvalidInput
 
 PREFIX_BYTES = 6
 SECRET_BYTES = 32
 RANDOM_BYTES = PREFIX_BYTES + SECRET_BYTES
 
 KEY = re.compile(r"tocsin_(?P<prefix>[0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
+NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 NO_DIGEST = bytes(32)
 """Of no key: what an unknown one is compared with, so that it takes as long as a known one."""
 
@@ -57,6 +59,17 @@ def digest_of(key: str) -> bytes:
 def is_key(given: str, digest: bytes) -> bool:
     """Whether this is the key of that digest, in a time that tells nothing of how near it is."""
     return compare_digest(digest_of(given), digest)
+
+
+def check_name(name: str) -> None:
+    """Refuse what no key can be called.
+
+    Raises:
+        InvalidInput: saying why.
+    """
+    if not NAME.fullmatch(name):
+        message = "must have 1 to 200 characters, no slash and no control character"
+        raise InvalidInput(FieldError(field="name", message=message))
 
 
 def granted(scopes: Iterable[Scope]) -> frozenset[Scope]:

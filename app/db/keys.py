@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from app.core.key import IssuedKey, Scope
+from app.core.key import IssuedKey, Scope, check_name
 from app.db.database import Runner
 from app.errors import KeyNotFound
 
@@ -74,8 +74,10 @@ async def create(
     """Store what is kept of a new key.
 
     Raises:
-        KeyNameTaken: another key that is not revoked has the name.
+        InvalidInput: no key can have the name.
+        KeyNameTaken: another key that is not revoked has it.
     """
+    check_name(name)
     [row] = await db.fetch(
         "keys.create",
         name=name,

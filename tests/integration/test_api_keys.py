@@ -118,6 +118,7 @@ async def test_a_name_is_free_again_once_its_key_is_revoked(admin: httpx.AsyncCl
         ({"name": "x" * 201, "scopes": ["read"]}, "name"),
         ({"name": "a/b", "scopes": ["read"]}, "name"),
         ({"name": "a\n", "scopes": ["read"]}, "name"),
+        ({"name": "a\x90", "scopes": ["read"]}, "name"),
         ({"name": "x"}, "scopes"),
         ({"name": "x", "scopes": []}, "scopes"),
         ({"name": "x", "scopes": ["root"]}, "scopes[0]"),
@@ -131,7 +132,7 @@ async def test_what_no_key_can_be_is_refused_by_name(
     answer = await api.post("/v1/keys", json=body)
 
     assert answer.status_code == 422
-    assert field in fields(answer)[0] or "scopes" in fields(answer)[0]
+    assert fields(answer) == [field]
 
 
 @pytest.mark.parametrize("reference", ["none", "000000000000", "%00", "a%20b"])

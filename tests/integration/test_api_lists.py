@@ -240,3 +240,24 @@ async def test_pages_are_in_the_order_of_ids(
     ids = [job["id"] for job in (await api.get("/v1/jobs")).json()["items"]]
 
     assert all(one > other for one, other in pairwise(ids))
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("/v1/executions?from=null", "from"),
+        ("/v1/executions?to=NULL", "to"),
+        ("/v1/audit?entity_id=null", "entity_id"),
+        ("/v1/jobs?state=null", "state"),
+        ("/v1/jobs?name=a&name=b", "name"),
+        ("/v1/jobs?limit=1&limit=2", "limit"),
+    ],
+)
+async def test_no_filter_is_overlooked(api: httpx.AsyncClient, query: str, field: str) -> None:
+    answer = await api.get(query)
+
+    assert (answer.status_code, fields(answer)) == (422, [field])
+
+
+async def test_a_word_may_be_null_and_a_list_repeated(api: httpx.AsyncClient) -> None:
+    assert (await api.get("/v1/jobs?name=null&q=null&tag=a&tag=null")).status_code == 200
