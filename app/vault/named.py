@@ -45,7 +45,7 @@ class NamedSecrets:
             self.wanted |= missing
             async with self.reading:
                 if missing := self.not_fresh(names):
-                    await self.read(missing | self.wanted)
+                    await self.read(self.not_fresh(self.wanted | missing))
         return {name: self.value(name) for name in names}
 
     def value(self, name: str) -> str:

@@ -1,0 +1,206 @@
+"""Encrypted targets and named secrets, as instances carry them out."""
+
+import asyncio
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.core.facts import Settled
+from app.db import Database
+from app.vault import NamedSecrets, SecretKeys, SecretUnusable
+from app.vault.named import FRESH_SECONDS
+from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.instances import StartInstance
+from tests.support.sink import Sink, reply
+from tests.support.vault import KEY, KEYS, OLD_KEY, OTHER_KEY
+
+INSERT = "insert into tocsin.secrets (name, value) values ($1, $2)"
+
+
+async def named(connection: asyncpg.Connection, keys: SecretKeys = KEYS, **values: str) -> None:
+    for name, value in values.items():
+        await connection.execute(INSERT, name, keys.seal(value))
+
+
+@pytest.mark.parametrize("keys", [(KEY,), (OTHER_KEY, KEY)], ids=["its key", "its key second"])
+async def test_an_encrypted_secret_is_sent_in_clear(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, keys: tuple[str, ...]
+) -> None:
+    auth = {"type": "bearer", "token": KEYS.seal("sesame")}
+    await insert_job(connection, target={"url": sink.url(), "auth": auth})
+
+    async with instance(secret_keys=keys):
+        [request] = await sink.arrived()
+
+    assert request.headers["authorization"] == "Bearer sesame"
+
+
+async def test_a_row_typed_in_clear_works_where_there_are_keys(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    target = {"url": sink.url(), "headers": {"X-Api-Key": "sesame"}}
+    await insert_job(connection, target=target)
+
+    async with instance(secret_keys=(KEY,)):
+        [request] = await sink.arrived()
+
+    assert request.headers["x-api-key"] == "sesame"
+
+
+@pytest.mark.parametrize("keys", [(), (OTHER_KEY,)], ids=["no key", "another key"])
+async def test_what_no_key_decrypts_is_a_plan_error_that_names_the_setting(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, keys: tuple[str, ...]
+) -> None:
+    auth = {"type": "bearer", "token": KEYS.seal("sesame")}
+    job_id = await insert_job(connection, target={"url": sink.url(), "auth": auth})
+
+    async with instance(secret_keys=keys) as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+
+    row = await job_row(connection, job_id)
+    assert row["state"] == "invalid"
+    assert row["plan_error"].startswith("target.auth.token: no key in TOCSIN_SECRET_KEYS")
+    assert await execution_rows(connection, job_id) == []
+    assert sink.requests == []
+
+
+async def test_a_named_secret_is_filled_in_where_a_target_typed_in_psql_refers_to_it(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await named(connection, TOKEN="sesame", HOOK="T0/B0")
+    headers = {"Authorization": "Bearer ${secret:TOKEN}", "X-Plain": "${secret:TOKEN}"}
+    target = {"url": sink.url("/${secret:HOOK}"), "headers": headers, "body": "${secret:TOKEN}"}
+    await insert_job(connection, target=target)
+
+    async with instance(secret_keys=(KEY,)):
+        [request] = await sink.arrived()
+
+    assert request.path == "/T0/B0"
+    assert request.headers["authorization"] == "Bearer sesame"
+    assert request.headers["x-plain"] == "sesame"
+    assert request.body == b"${secret:TOKEN}"
+
+
+async def test_what_a_receiver_repeats_of_a_named_secret_is_not_recorded(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await named(connection, TOKEN="open-sesame")
+    url = sink.on("/", reply(500, b"you said open-sesame, and open%2Dsesame"))
+    target = {"url": url, "headers": {"X-Plain": "${secret:TOKEN}"}}
+    job_id = await insert_job(connection, target=target, max_attempts=1)
+
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+
+    [row] = await execution_rows(connection, job_id)
+    assert row["response"] == "you said ***, and open%2Dsesame"
+
+
+async def test_an_unknown_name_is_a_failed_execution_that_is_retried_when_it_is_set(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    target = {"url": sink.url(), "headers": {"X": "${secret:TOKEN}"}}
+    job_id = await insert_job(connection, target=target, backoff_seconds=FRESH_SECONDS + 0.5)
+
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+        await named(connection, TOKEN="sesame")
+        await facts.seen(Settled, job_id=job_id, outcome="succeeded", within=15)
+
+    first, second = await execution_rows(connection, job_id)
+    assert (first["outcome"], first["reason"]) == ("failed", "target")
+    assert first["error"] == ("no secret is called 'TOKEN': set it with `tocsin secrets set TOKEN`")
+    assert (second["outcome"], second["attempt"]) == ("succeeded", 2)
+    assert [request.headers["x"] for request in sink.requests] == ["sesame"]
+
+
+async def test_a_named_secret_that_no_key_decrypts_is_a_failed_execution(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await named(connection, SecretKeys([OLD_KEY]), TOKEN="sesame")
+    target = {"url": sink.url(), "headers": {"X": "${secret:TOKEN}"}}
+    job_id = await insert_job(connection, target=target)
+
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+
+    [row] = await execution_rows(connection, job_id)
+    assert (row["outcome"], row["reason"]) == ("failed", "target")
+    assert "'TOKEN'" in row["error"]
+    assert "TOCSIN_SECRET_KEYS" in row["error"]
+    assert sink.requests == []
+
+
+async def test_a_secret_that_makes_a_target_impossible_is_not_told_in_its_plan_error(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await named(connection, TOKEN="open\nsesame", PORT="open-sesame")
+    headers = {"X": "${secret:TOKEN}"}
+    broken = await insert_job(connection, target={"url": sink.url(), "headers": headers})
+    in_host = await insert_job(connection, target={"url": "http://${secret:PORT}.example/"})
+
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        await facts.seen(Settled, job_id=broken)
+        await facts.seen(Settled, job_id=in_host)
+
+    errors = [(await job_row(connection, id))["plan_error"] for id in (broken, in_host)]
+    assert errors[0].startswith("target.headers.X: must be visible ASCII")
+    assert errors[1].startswith("target.url: may have only the characters of RFC 3986")
+    assert "sesame" not in str(errors)
+    assert sink.requests == []
+
+
+async def test_a_hundred_executions_that_refer_to_secrets_read_them_a_few_times(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await connection.execute("create extension if not exists pg_stat_statements")
+    await named(connection, **{f"S{number}": "sesame" for number in range(100)})
+    jobs: list[UUID] = [
+        await insert_job(
+            connection,
+            target={"url": sink.url(), "headers": {"X": f"${{secret:S{number}}}"}},
+        )
+        for number in range(100)
+    ]
+
+    async with instance(secret_keys=(KEY,)):
+        await sink.arrived(len(jobs))
+
+    reads = await connection.fetchval(
+        """select sum(calls) from pg_stat_statements
+           where dbid = (select oid from pg_database where datname = current_database())
+             and query like '%from tocsin.secrets where name = any%'"""
+    )
+    assert 1 <= reads <= 10
+
+
+async def test_secrets_are_read_together_and_kept_for_seconds(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await named(connection, A="a", B="b")
+    async with Database.connect(database_url, application_name="test") as db:
+        read = Reads(db)
+        secrets = NamedSecrets(read, KEYS)
+        found = await asyncio.gather(*(secrets.values({name}) for name in "ABAB"))
+        with pytest.raises(SecretUnusable, match="'C'"):
+            await secrets.values({"A", "C"})
+        await connection.execute("delete from tocsin.secrets")
+        again = await secrets.values({"A", "B"})
+
+    assert found == [{"A": "a"}, {"B": "b"}, {"A": "a"}, {"B": "b"}]
+    assert again == {"A": "a", "B": "b"}
+    assert read.names == [["A"], ["B"], ["C"]]
+    assert "a" not in repr(secrets.known["A"])
+
+
+class Reads:
+    """Runs queries, and notes for which names."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.names: list[list[str]] = []
+
+    async def fetch(self, name: str, /, **arguments: list[str]) -> list[dict[str, object]]:
+        self.names.append(arguments["names"])
+        return await self.db.fetch(name, **arguments)
