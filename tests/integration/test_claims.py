@@ -22,6 +22,12 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
+def database_url(any_database: str) -> str:
+    """Run on every Postgres there is."""
+    return any_database
+
+
+@pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     async with Database.connect(database_url, application_name="test") as db:
         yield db

@@ -16,6 +16,12 @@ FAR = timedelta(days=2)
 
 
 @pytest.fixture
+def database_url(any_database: str) -> str:
+    """Run on every Postgres there is."""
+    return any_database
+
+
+@pytest.fixture
 async def bell(database_url: str) -> AsyncIterator["Bell"]:
     """Listen as an instance does."""
     connection = await asyncpg.connect(database_url)
