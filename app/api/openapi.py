@@ -123,7 +123,7 @@ def described_handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandl
 
 def if_given(schema: dict[str, Any]) -> dict[str, Any]:
     """Describe a parameter that is there: one that is not is left out, and never null."""
-    kept = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
+    kept: list[dict[str, Any]] = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
     if len(kept) != 1:
         return schema
     return {name: value for name, value in schema.items() if name != "oneOf"} | kept[0]
