@@ -131,6 +131,7 @@ def api_server(settings: Settings) -> Server:
     return Server(
         uvicorn.Config(
             create_app(settings),
+            http="h11",  # bounds the size of headers; the other parser does not
             log_config=None,
             access_log=False,
             server_header=False,

@@ -8,6 +8,7 @@ import pytest
 from app.api.batch import MOST_BYTES as MOST_BATCH_BYTES
 from app.asgi import MOST_BYTES
 from tests.support.api import JOB, LATER, fields, serving
+from tests.support.cluster import Process
 from tests.support.recorder import Recorder
 
 MANY = 100
@@ -38,6 +39,20 @@ async def test_a_body_that_does_not_say_its_size_has_one_as_well(api: httpx.Asyn
 
     assert (await api.post("/v1/jobs", content=parts(MOST_BYTES))).status_code == 201
     assert (await api.post("/v1/jobs", content=parts(MOST_BYTES + 1))).status_code == 413
+
+
+async def test_headers_have_a_size(database_url: str) -> None:
+    process = await Process.start("api", database_url=database_url, port=0)
+    await process.says("serving")
+    [line] = process.said("serving")
+    async with httpx.AsyncClient(base_url=f"http://{line['address']}") as api:
+        codes = [
+            (await api.get("/health/live", headers={"X-Long": "x" * size})).status_code
+            for size in (15_000, 1_000_000)
+        ]
+    await process.terminate()
+
+    assert codes == [200, 400]
 
 
 @pytest.mark.parametrize(
