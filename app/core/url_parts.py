@@ -6,7 +6,10 @@ from typing import cast
 
 from msgspec import Struct
 
-URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*:/*)?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+URL = re.compile(
+    r"(?P<scheme>(?:[^@/?#:]*:)?/+|[a-z][a-z0-9+.-]*:|)(?P<rest>.*)", re.IGNORECASE | re.DOTALL
+)
+"""Whatever stands before `//` is taken for a scheme: what follows may be a password even so."""
 PLAIN_AUTHORITY = re.compile(r"([^:@/?#]*|\[[^@/?#]*\])(:\d*)?([/?#].*)?", re.DOTALL)
 USER = re.compile(r"(?:\$\{secret:[^${}]*\}|[^:])*+:")
 """A reference to a named secret has a colon of its own."""
@@ -39,8 +42,8 @@ def url_parts(url: str) -> UrlParts:
     for the end of a password, which may not have been percent-encoded as it should.
     """
     found = cast("re.Match[str]", URL.fullmatch(url))
-    scheme, rest = found["scheme"] or "", found["rest"]
-    plain = not scheme.lower().startswith("amqp") and PLAIN_AUTHORITY.fullmatch(rest)
+    scheme, rest = found["scheme"], found["rest"]
+    plain = "amqp" not in scheme.lower() and PLAIN_AUTHORITY.fullmatch(rest)
     end = -1 if plain else rest.rfind("@")
     userinfo, rest = rest[: max(end, 0)], rest[max(end, 0) :]
     user = match[0] if (match := USER.match(userinfo)) else ""

@@ -9,7 +9,8 @@ FRAMES = 3
 
 def faulted(where: str, error: BaseException) -> Faulted:
     """State what failed and in which lines, without the error's text: it may hold a secret."""
-    root = error.__cause__ or error
+    cause = error.__cause__
+    root = cause if cause is not None and cause.__traceback__ is not None else error
     frames = traceback.extract_tb(root.__traceback__)[-FRAMES:]
     places = " < ".join(f"{one.name} ({one.filename}:{one.lineno})" for one in reversed(frames))
     return Faulted(
