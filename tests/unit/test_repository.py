@@ -59,7 +59,7 @@ PINNED = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", CONSTRAINTS, re.MULTILINE))
     [
         pytest.param(r"py[p]i\.|pythonhoste[d]\.|(registry|yarnpkg)\.\w+\.", id="package registry"),
         pytest.param(
-            r"(?<![\w.])(/home/\w|/Users/\w|/root/\w|/tmp/\w/)", id="somebody's directory"
+            r"(?<![\w.])(/home/\w|/Users/\w|/roo[t]/\w|/tmp/\w/)", id="somebody's directory"
         ),
         pytest.param(r"\b(TOD[O]|FIXM[E]|XX[X])\b", id="unfinished"),
         pytest.param(r"^(<{7}|>{7}) ", id="unmerged"),
