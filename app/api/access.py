@@ -21,6 +21,7 @@ from app.errors import DatabaseUnavailable, KeyRequired, ScopeMissing
 TRUSTED_SECONDS = 2.0
 """How long what was read of the keys holds: so soon a new or revoked one counts everywhere."""
 TOUCH_SECONDS = 60.0
+PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII)
 
 Connection = ASGIConnection[Any, Any, Any, State]
@@ -138,13 +139,15 @@ async def caller_of(connection: Connection) -> Caller:
 def is_of_this_machine(connection: Connection) -> bool:
     """Whether a request without a key comes from here, and not from a web page seen here.
 
-    A page of elsewhere can make its own name lead here (Host), or just send forms (Origin).
+    A page of elsewhere can make its own name lead here (Host), or just send forms (Origin). What
+    a proxy passes on comes from anywhere.
     """
     host = connection.headers.get("Host", "")
     found = HOST.fullmatch(host)
     return (
         connection.client is not None
         and is_loopback(connection.client.host)
+        and not any(name in connection.headers for name in PROXIED)
         and found is not None
         and is_loopback(found["name"].strip("[]"))
         and connection.headers.get("Origin") in (None, f"{connection.scope['scheme']}://{host}")
