@@ -91,7 +91,8 @@ def credentials(planted: Planted, token_url: str) -> list[dict[str, Any]]:
         {"auth": oauth2 | {"client_secret": planted.text(), "client_auth": "post"}},
         {"headers": {"Authorization": f"Bearer {planted.text()}", "X-Api-Key": planted.text()}},
         {"headers": {"Cookie": f"sid={planted.text()}; theme=dark", "X-Auth": planted.text()}},
-        {"headers": {"X-Plain": "${secret:NAMED}", "Authorization": "Token ${secret:NAMED}"}},
+        {"headers": {"X-Plain": "${secret:NAMED}"}},
+        {"headers": {"Authorization": "Token ${secret:NAMED}"}},
         {"auth": {"type": "basic", "username": "me", "password": "${secret:NAMED}"}},
         {"client_certificate": planted.certificate, "client_key": planted.key},
     ]
@@ -193,6 +194,7 @@ async def test_nothing_that_is_planted_shows_up_anywhere(
 ) -> None:
     planted = Planted()
     answers: list[str] = []
+    sink.default = echo
     api = await processes.start("api")
     scheduler = await processes.instance()
     async with await client_of(api) as client:
@@ -231,6 +233,8 @@ async def test_nothing_that_is_planted_shows_up_anywhere(
             await call("GET", f"/v1/jobs/{id}")
             await call("GET", f"/v1/jobs/{id}/executions")
 
+    written = "select string_agg(target::text, ' ') from tocsin.jobs where id = any($1)"
+    encrypted = await connection.fetchval(written, ids)
     rotated = await tocsin_secrets(database_url, "rotate")
     assert rotated.returncode == 0, rotated.stderr
     await scheduler.terminate()
@@ -241,6 +245,7 @@ async def test_nothing_that_is_planted_shows_up_anywhere(
         "answers": "\n".join(answers),
         "logs": logs,
         "commands": commands,
+        "targets written by the API": encrypted,
         "database": whole_dump(database_url),
     }
 

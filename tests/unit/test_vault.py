@@ -288,6 +288,13 @@ def test_secrets_are_found_in_texts_in_every_usual_form() -> None:
     assert without({secret}, text) == f'plain {MASK}, JSON "{MASK}", URL {MASK}, cut off: {MASK}'
 
 
+def test_a_refusal_quotes_no_secret_of_the_target() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        decode_target("http", {"url": "http://-sesame-/", "headers": {"X-Key": "-sesame-"}})
+
+    assert str(refusal.value) == f"target.url: has an impossible host name: {MASK}"
+
+
 def test_an_end_that_is_no_beginning_of_a_secret_stays() -> None:
     assert without({"sesame"}, "open the same door: sesa, ses") == "open the same door: sesa, ses"
 
