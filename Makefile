@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
+BENCH ?= bare lateness insert_to_fire storm drain idle scale enqueue prune churn
 
 .PHONY: help
 help: ## Show this list
@@ -46,6 +47,13 @@ soak: setup ## Break things at random for a long time (ARGS="--minutes 60 --seed
 .PHONY: mutants
 mutants: setup ## Break the build on purpose and show that the tests notice
 	$(BIN)/python -m tests.faults.mutants $(ARGS)
+
+.PHONY: bench
+bench: setup ## Measure beside the peers: hours; ARGS=--quick: minutes; BENCH="drain idle": those
+	$(PIP) install --quiet 'uv>=0.13,<0.14'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	$(BIN)/python -m benchmarks.peers.install
+	for one in $(BENCH); do $(BIN)/python -m benchmarks.$$one $(ARGS); done
 
 .PHONY: cov
 cov: setup servers ## Run all tests and show which lines none of them reached

@@ -31,7 +31,7 @@ async def drain(
     with contestant.working(copies=copies) as workers:
         await receiver.wait_for(1, seconds=60, check=workers.check)
         cpu_before = workers.cpu_seconds()  # without the start of Python or Node
-        arrivals = await receiver.wait_for(jobs, seconds=60 + jobs / 50, check=workers.check)
+        arrivals = await receiver.wait_for(jobs, seconds=30 + jobs / 500, check=workers.check)
         await settled(contestant)
         cpu = workers.cpu_seconds() - cpu_before
     numbers = {arrival.number for arrival in arrivals}
@@ -71,19 +71,26 @@ async def vacuumed(url: str) -> None:
 
 async def measure(options_: argparse.Namespace) -> None:
     """Measure all contestants, with the bare client before each."""
-    jobs = 3_000 if options_.quick else 50_000
-    rounds = 1 if options_.quick else 3
+    jobs = 3_000 if options_.quick else int(options_.jobs)
+    rounds = 1 if options_.quick else int(options_.rounds)
     rows: list[Row] = []
+    failed: list[str] = []
+    top: list[dict[str, object]] = []
     with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
         for _ in range(rounds):
             for contestant in chosen(options_.peers):
                 most = contestant.most_copies if isinstance(contestant, Peer) else 4
-                for copies in (one for one in (1, 2, 4) if one <= most):
+                for copies in (one for one in (1, 2, 4) if one <= min(most, options_.copies)):
                     receiver.reset()
                     ceiling = await bare.http(receiver, min(jobs, 20_000))
-                    row = await drain(contestant, postgres, receiver, jobs=jobs, copies=copies)
+                    try:
+                        row = await drain(contestant, postgres, receiver, jobs=jobs, copies=copies)
+                    except (TimeoutError, RuntimeError) as error:
+                        print(f"{contestant.name}: {error}", flush=True)
+                        failed.append(f"{contestant.name} ({copies}): {error}.")
+                        continue
                     ratio = float(str(row["jobs/s"])) / ceiling
-                    rows.append({**row, "of bare client": ratio})
+                    rows.append({**row, "bare client/s": ceiling, "of bare client": ratio})
                     print(results.table(rows[-1:]), flush=True)
                     if isinstance(contestant, Tocsin) and copies == 1:
                         top = await statements(contestant.url)
@@ -91,7 +98,7 @@ async def measure(options_: argparse.Namespace) -> None:
         results.write(
             "drain",
             title=f"Drain {jobs:,} due jobs",
-            notes=(__doc__ or "").strip(),
+            notes="\n".join([(__doc__ or "").strip(), *failed]),
             rows=middle,
             on=results.machine(await bare.server_version(postgres.url("postgres"))),
             quick=options_.quick,
@@ -116,4 +123,4 @@ def merged(rows: list[Row]) -> list[Row]:
 
 if __name__ == "__main__":
     bare.uvloop.install()
-    options.run(measure, about=__doc__)
+    options.run(measure, about=__doc__, jobs=50_000, rounds=3, copies=4)

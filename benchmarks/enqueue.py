@@ -186,7 +186,11 @@ async def ready(session: aiohttp.ClientSession, base: str, api: processes.Runnin
 
 async def measure(options_: argparse.Namespace) -> None:
     """Measure every way in."""
-    seconds, rounds, jobs = (1, 1, 300) if options_.quick else (5, 5, 20_000)
+    seconds, rounds, jobs = (
+        (1, 1, 300)
+        if options_.quick
+        else (int(options_.seconds), int(options_.rounds), int(options_.jobs))
+    )
     rows: list[Row] = []
     with Postgres.running(programs=options_.postgres) as postgres:
         try:
@@ -213,4 +217,4 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options.run(measure, about=__doc__)
+    options.run(measure, about=__doc__, seconds=5, rounds=5, jobs=20_000)

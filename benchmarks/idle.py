@@ -64,7 +64,11 @@ async def idle(
 
 async def measure(options_: argparse.Namespace) -> None:
     """Measure every contestant with 100,000 jobs, and the product with 5,000,000 too."""
-    jobs, many, seconds = (1_000, 100_000, 12.0) if options_.quick else (100_000, 5_000_000, 120.0)
+    jobs, many, seconds = (
+        (1_000, 100_000, 12.0)
+        if options_.quick
+        else (100_000, int(options_.many), options_.seconds)
+    )
     rows: list[Row] = []
     with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
         contestants = [(one, jobs) for one in chosen(options_.peers)]
@@ -96,4 +100,4 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options.run(measure, about=__doc__)
+    options.run(measure, about=__doc__, many=5_000_000, seconds=120)

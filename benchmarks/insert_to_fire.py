@@ -56,7 +56,7 @@ async def listening(contestant: Contestant) -> None:
 
 async def measure(options_: argparse.Namespace) -> None:
     """Measure the bare chain and every contestant."""
-    jobs = 50 if options_.quick else 300
+    jobs = 50 if options_.quick else int(options_.jobs)
     rows: list[Row] = []
 
     def add(name: str, waits: list[float], floor: float) -> None:
@@ -76,7 +76,12 @@ async def measure(options_: argparse.Namespace) -> None:
         floor = results.percentile(floor_waits, 50)
         add("bare chain", floor_waits, floor)
         for contestant in chosen(options_.peers):
-            waits = await insert_to_fire(contestant, postgres, receiver, jobs=jobs)
+            try:
+                waits = await insert_to_fire(contestant, postgres, receiver, jobs=jobs)
+            except (TimeoutError, RuntimeError) as error:
+                print(f"{contestant.name}: {error}", flush=True)
+                rows.append({"contestant": contestant.name})
+                continue
             add(contestant.name, waits, floor)
         on = results.machine(await bare.server_version(postgres.url("postgres")))
     results.write(
@@ -99,4 +104,4 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options.run(measure, about=__doc__)
+    options.run(measure, about=__doc__, jobs=300)

@@ -216,7 +216,7 @@ async def load(url: str, *, jobs: int, executions: int) -> None:
 
 async def measure(options_: argparse.Namespace) -> None:
     """Measure each size in a database of its own."""
-    sizes = (1_000, 20_000) if options_.quick else (1_000, 100_000, 10_000_000)
+    sizes = (1_000, 20_000) if options_.quick else (1_000, 100_000, int(options_.most))
     rows: list[Row] = []
     pages: dict[int, dict[str, int]] = {}
     with Postgres.running(programs=options_.postgres) as postgres:
@@ -253,4 +253,4 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options.run(measure, about=__doc__)
+    options.run(measure, about=__doc__, most=10_000_000)

@@ -28,7 +28,7 @@ async def storm(
         raise RuntimeError(f"{contestant.name} took too long to enqueue {jobs} jobs")
     with contestant.working() as workers:
         await asyncio.sleep(max(0.0, instant - time.time()))
-        arrivals = await receiver.wait_for(jobs, seconds=60 + jobs / 50, check=workers.check)
+        arrivals = await receiver.wait_for(jobs, seconds=30 + jobs / 500, check=workers.check)
     return {
         "contestant": contestant.name,
         "jobs": jobs,
@@ -40,7 +40,9 @@ async def storm(
 
 async def measure(options_: argparse.Namespace) -> None:
     """Measure all contestants, with the bare client before each."""
-    sizes = (2_000,) if options_.quick else (5_000, 50_000)
+    sizes = (
+        (2_000,) if options_.quick else (5_000, int(options_.jobs))[: 1 + (options_.jobs > 5_000)]
+    )
     rows: list[Row] = []
     with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
         for jobs in sizes:
@@ -78,4 +80,4 @@ async def measure(options_: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     bare.uvloop.install()
-    options.run(measure, about=__doc__)
+    options.run(measure, about=__doc__, jobs=50_000)

@@ -14,7 +14,6 @@ ENVIRONMENTS = {
         "apscheduler>=3.11,<4",
         "sqlalchemy>=2,<3",
     ],
-    "apscheduler4": ["apscheduler==4.0.0a6", "sniffio", "sqlalchemy[asyncio]>=2,<3"],
 }
 NODE = ["graphile-worker@^0.17", "pg-boss", "undici@^7"]
 

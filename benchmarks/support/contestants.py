@@ -1,5 +1,6 @@
 """Who is measured: the product and its peers, all driven in the same way."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import asyncpg
 from msgspec import Struct
 
 from benchmarks.support.postgres import Postgres
-from benchmarks.support.processes import LOGS, PEERS, ROOT, Running, running, tocsin
+from benchmarks.support.processes import LOGS, PEERS, ROOT, Running, read_line, running, tocsin
+
+ACTION_SECONDS = 120.0
 
 
 class Job(Struct, frozen=True):
@@ -138,12 +141,33 @@ class Peer:
         """See `Contestant`."""
         self.url = await postgres.fresh(self.name)
         self.base_url = base_url
-        subprocess.run(self.line("setup"), check=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+        await self.do("setup")
 
     async def enqueue(self, jobs: Sequence[Job]) -> None:
         """See `Contestant`."""
         lines = "\n".join(json.dumps([job.number, job.at]) for job in jobs)
-        subprocess.run(self.line("enqueue"), check=True, cwd=ROOT, input=lines, text=True)
+        await self.do("enqueue", lines)
+
+    async def do(self, action: str, given: str = "") -> None:
+        """Run one of the script's actions to its end.
+
+        Raises:
+            RuntimeError: it failed or took longer than `ACTION_SECONDS`.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *self.line(action), cwd=ROOT, stdin=subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(ACTION_SECONDS):
+                await process.communicate(given.encode())
+        except TimeoutError:
+            raise RuntimeError(f"{self.name}: {action} took too long") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise RuntimeError(f"{self.name}: {action} failed")
 
     def working(self, *, copies: int = 1) -> AbstractContextManager[Running]:
         """See `Contestant`."""
@@ -155,11 +179,11 @@ class Peer:
         """See `Contestant`."""
 
         async def through(process: subprocess.Popen[str], number: int) -> float:
-            assert process.stdin is not None
-            assert process.stdout is not None
+            if process.stdin is None:
+                raise RuntimeError(f"{process.args} was started without a pipe")
             process.stdin.write(f"{number}\n")
             process.stdin.flush()
-            return int(process.stdout.readline()) / 1e9
+            return int(read_line(process, seconds=10.0)) / 1e9
 
         if self.inserts_in_worker:
             yield lambda number: through(workers.processes[0], number)
@@ -172,7 +196,6 @@ def known_peers() -> dict[str, Peer]:
     """Every peer that can be measured, by name."""
     scripts = ROOT / "benchmarks" / "peers"
     python = PEERS / "py" / "bin" / "python"
-    python4 = PEERS / "apscheduler4" / "bin" / "python"
     peers = [
         Peer("procrastinate", [python, scripts / "run_procrastinate.py"], concurrency=100),
         Peer("pgqueuer", [python, scripts / "run_pgqueuer.py"], concurrency=100),
@@ -183,7 +206,6 @@ def known_peers() -> dict[str, Peer]:
             inserts_in_worker=True,
             most_copies=1,
         ),
-        Peer("apscheduler 4 alpha", [python4, scripts / "run_apscheduler4.py"], concurrency=100),
         Peer("graphile-worker", ["node", scripts / "node" / "graphile_worker.mjs"], concurrency=24),
         Peer("pg-boss", ["node", scripts / "node" / "pg_boss.mjs"], concurrency=100),
     ]

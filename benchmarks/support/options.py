@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import signal
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -23,4 +25,17 @@ def run(
     )
     for name, default in more.items():
         parser.add_argument(f"--{name}", type=float, default=default)
-    asyncio.run(measure(parser.parse_args()))
+    parser.add_argument("--minutes", type=float, default=60.0, help="give up after so long")
+    chosen = parser.parse_args()
+    # As SIGINT does, SIGTERM unwinds, so that every process is stopped and every directory removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    asyncio.run(bounded(measure(chosen), minutes=chosen.minutes))
+
+
+async def bounded(measuring: Coroutine[None, None, None], *, minutes: float) -> None:
+    """Measure, but no longer than that."""
+    try:
+        async with asyncio.timeout(minutes * 60):
+            await measuring
+    except TimeoutError:
+        sys.exit(f"not finished after {minutes:g} minutes")

@@ -1,16 +1,20 @@
 """Contestants as processes: start, ask for their CPU time and memory, stop."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
 
 import psutil
 
+READY_SECONDS = 30.0
+STOP_SECONDS = 5.0
 ROOT = Path(__file__).parents[2]
 PEERS = ROOT / "benchmarks" / ".peers"
 LOGS = Path(gettempdir()) / "tocsin-bench-logs"
@@ -67,35 +71,54 @@ def running(
     with log.open("w") as sink:
         try:
             for _ in range(copies):
-                processes.append(
-                    subprocess.Popen(
-                        [str(part) for part in command],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE if ready else sink,
-                        stderr=sink,
-                        text=True,
-                        cwd=ROOT,
-                        env={**os.environ, **(environment or {})},
-                    )
+                process = subprocess.Popen(
+                    [str(part) for part in command],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE if ready else sink,
+                    stderr=sink,
+                    text=True,
+                    cwd=ROOT,
+                    env={**os.environ, **(environment or {})},
+                    start_new_session=True,
                 )
+                processes.append(process)
             for process in processes if ready else ():
                 wait_for_line(process, str(ready), log)
             yield Running(processes)
         finally:
-            for process in processes:
-                process.send_signal(signal.SIGTERM)
-            for process in processes:
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            stop(processes)
+
+
+def stop(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Ask all to stop, and after `STOP_SECONDS` end what is left, children included."""
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # each leads a session of its own
+        process.wait()
+
+
+def read_line(process: subprocess.Popen[str], *, seconds: float) -> str:
+    """Return the next line of the process's output; only one line is ever under way.
+
+    Raises:
+        TimeoutError: it printed nothing in time.
+    """
+    if process.stdout is None:
+        raise RuntimeError(f"{process.args} was started without a pipe")
+    readable, _, _ = select.select([process.stdout], [], [], seconds)
+    if not readable:
+        raise TimeoutError(f"{process.args} said nothing for {seconds:g} s")
+    return process.stdout.readline()
 
 
 def wait_for_line(process: subprocess.Popen[str], wanted: str, log: Path) -> None:
     """Read the process's output until a line has `wanted` in it."""
-    assert process.stdout is not None
-    for line in process.stdout:
+    while line := read_line(process, seconds=READY_SECONDS):
         if wanted in line:
             return
     raise RuntimeError(f"{process.args} ended before it was ready; see {log}")

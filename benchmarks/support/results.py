@@ -17,6 +17,9 @@ from matplotlib.axes import Axes
 RESULTS = Path(__file__).parents[1] / "results"
 OURS, THEIRS = "#c2410c", "#94a3b8"
 
+LOAD_BEFORE = os.getloadavg()[0]
+"""What else kept the machine busy in the minute before; 0 on a quiet one."""
+
 Row = Mapping[str, object]
 
 
@@ -65,7 +68,7 @@ def machine(server_version: str) -> str:
     return (
         f"{os.cpu_count()} cores ({platform.processor() or platform.machine()}), "
         f"Python {platform.python_version()}, PostgreSQL {server_version}, "
-        f"{datetime.now(UTC):%Y-%m-%d}"
+        f"{datetime.now(UTC):%Y-%m-%d}, load average {LOAD_BEFORE:.1f} right before"
     )
 
 
