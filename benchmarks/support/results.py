@@ -72,6 +72,13 @@ def machine(server_version: str) -> str:
     )
 
 
+def directory(*, quick: bool) -> Path:
+    """Return where results go: those of a quick run never stand in for real ones."""
+    into = RESULTS / "quick" if quick else RESULTS
+    into.mkdir(parents=True, exist_ok=True)
+    return into
+
+
 def write(
     name: str,
     *,
@@ -81,18 +88,12 @@ def write(
     on: str,
     quick: bool,
 ) -> None:
-    """Write `results/<name>.md` and `.json`, and print the table.
-
-    A quick run goes to `results/quick/`, so that it never stands in for a real one.
-    """
-    directory = RESULTS / "quick" if quick else RESULTS
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write `results/<name>.md` and `.json`, and print the table."""
+    into = directory(quick=quick)
     text = table(rows)
     page = f"# {title}\n\n{notes}\n\n{text}\n\nMeasured on {on}.\n"
-    (directory / f"{name}.md").write_text(page, "utf-8")
-    (directory / f"{name}.json").write_text(
-        json.dumps([dict(row) for row in rows], indent=1) + "\n"
-    )
+    (into / f"{name}.md").write_text(page, "utf-8")
+    (into / f"{name}.json").write_text(json.dumps([dict(row) for row in rows], indent=1) + "\n")
     print(f"\n{title}\n\n{text}\n")
 
 
@@ -113,9 +114,7 @@ def bars(
     for plot, column in zip(plots[0], values, strict=True):
         draw(plot, rows, label=label, column=column, axis=axis, log=log)
     figure.tight_layout()
-    directory = RESULTS / "quick" if quick else RESULTS
-    directory.mkdir(parents=True, exist_ok=True)
-    figure.savefig(directory / f"{name}.png", dpi=120)
+    figure.savefig(directory(quick=quick) / f"{name}.png", dpi=120)
     plt.close(figure)
 
 
