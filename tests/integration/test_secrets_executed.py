@@ -172,7 +172,7 @@ async def test_a_hundred_executions_that_refer_to_secrets_read_them_a_few_times(
            where dbid = (select oid from pg_database where datname = current_database())
              and query like '%from tocsin.secrets where name = any%'"""
     )
-    assert 1 <= reads <= 10
+    assert 1 <= reads <= 25  # and not a hundred
 
 
 async def test_secrets_are_read_together_and_kept_for_seconds(
