@@ -1,6 +1,6 @@
 """Schemathesis tries everything that the API's own description allows and forbids.
 
-`SCHEMATHESIS_EXAMPLES` is how many requests it makes up for each call in each phase; 800
+`SCHEMATHESIS_EXAMPLES` is how many requests it makes up for each call in each phase; 900
 make more than 20,000 in all.
 """
 
