@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 RESULTS = Path(__file__).parents[1] / "results"
 OURS, THEIRS = "#c2410c", "#94a3b8"
 
+WIDE = 20
+"""From this ratio on, bars that may be logarithmic are: below it they would mislead."""
 LOAD_BEFORE = os.getloadavg()[0]
 """What else kept the machine busy in the minute before; 0 on a quiet one."""
 
@@ -129,5 +131,7 @@ def draw(plot: Axes, rows: Sequence[Row], *, label: str, column: str, axis: str,
     plot.set_xlabel(axis, fontsize=9)
     plot.margins(x=0.18)
     plot.spines[["top", "right"]].set_visible(False)
-    if log:
+    lengths = [float(str(row[column])) for row in rows]
+    if log and min(lengths, default=0) > 0 and max(lengths) > WIDE * min(lengths):
         plot.set_xscale("log")
+        plot.set_xlim(left=min(lengths) / 10)
