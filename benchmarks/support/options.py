@@ -27,15 +27,22 @@ def run(
         parser.add_argument(f"--{name}", type=float, default=default)
     parser.add_argument("--minutes", type=float, default=60.0, help="give up after so long")
     chosen = parser.parse_args()
-    # As SIGINT does, SIGTERM unwinds, so that every process is stopped and every directory removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     asyncio.run(bounded(measure(chosen), minutes=chosen.minutes))
 
 
 async def bounded(measuring: Coroutine[None, None, None], *, minutes: float) -> None:
-    """Measure, but no longer than that."""
+    """Measure, but no longer than that; at SIGTERM stop everything that runs, and end."""
+    task = asyncio.ensure_future(measuring)
+
+    def cancel_once() -> None:  # a second signal must not cut the clean-up short
+        if not task.cancelling():
+            task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, cancel_once)
     try:
         async with asyncio.timeout(minutes * 60):
-            await measuring
+            await task
     except TimeoutError:
         sys.exit(f"not finished after {minutes:g} minutes")
+    except asyncio.CancelledError:
+        sys.exit("terminated")
