@@ -250,8 +250,6 @@ class Attempt:
         """What others say, without the secrets of ours that they may repeat."""
         if not text:
             return ""
-        if not text:
-            return ""
         secrets = secrets_of(self.target)
         proof = self.proof.items()
         secrets |= {value.rpartition(" ")[2] for name, value in proof if sounds_secret(name)}

@@ -66,7 +66,9 @@ class Targets:
         if unopened:
             raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
         names = names_in(type_, clear)
-        values = await self.named.values(names) if names else {}
+        if not names:
+            return ReadyTarget(target=decode_target(kind, clear))
+        values = await self.named.values(names)
         try:
             target = decode_target(kind, with_values(type_, clear, values))
         except InvalidInput as refusal:
