@@ -150,6 +150,10 @@ begin
         if rescheduled or new.kind <> old.kind or new.target <> old.target then
             new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
         end if;
+        -- A schedule that was refused is no more right for an edit of something else: judge it again.
+        rescheduled := rescheduled
+            or (old.plan_error is not null and new.plan_error is null
+                and old.next_run is null and new.next_run is null and new.run_at is null);
     end if;
     perform tocsin.check_job(new);
     if new.timezone <> 'UTC' and (tg_op = 'INSERT' or new.timezone is distinct from old.timezone) then

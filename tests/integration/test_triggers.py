@@ -269,6 +269,22 @@ async def test_a_new_schedule_is_planned_and_clears_the_error(
     assert corrected["state"] == "scheduled"
 
 
+async def test_an_edit_of_the_target_does_not_make_a_refused_schedule_right(
+    connection: asyncpg.Connection,
+) -> None:
+    job_id = await insert_job(connection, cron="61 * * * *")
+    await connection.execute(
+        "update tocsin.jobs set plan_error = 'bad minute', planned_at = now() where id = $1", job_id
+    )
+
+    await connection.execute(
+        """update tocsin.jobs set target = '{"url": "http://127.0.0.1/"}' where id = $1""", job_id
+    )
+
+    job = await job_row(connection, job_id)
+    assert (job["planned_at"], job["plan_error"], job["state"]) == (None, None, "scheduled")
+
+
 async def test_moving_a_pending_retry_keeps_its_run(connection: asyncpg.Connection) -> None:
     job_id = await insert_job(connection)
     before = await job_row(connection, job_id)

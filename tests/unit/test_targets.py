@@ -19,6 +19,7 @@ from app.executors import KINDS, decode_target, target_type
 from app.executors.amqp import AmqpTarget
 from app.executors.base import Context
 from app.executors.http import HttpTarget
+from app.vault.targets import check_target
 
 HTTP: dict[str, Any] = {"url": "https://example.com/report"}
 TARGETS_PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
@@ -425,7 +426,7 @@ EXAMPLES = re.findall(r"```json\n(.*?)```", TARGETS_PAGE.read_text(), re.DOTALL)
 def test_the_examples_of_the_users_page_are_taken(text: str):
     example = json.loads(text)
 
-    decode_target(example["kind"], example["target"])
+    check_target(example["kind"], example["target"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
