@@ -4,7 +4,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 
 # Only what matches its hash gets into /wheels, and all that follows is installed from there.
 COPY constraints.txt ./
-RUN pip wheel --require-hashes --requirement constraints.txt --wheel-dir /wheels
+RUN pip wheel --require-hashes --no-deps --requirement constraints.txt --wheel-dir /wheels
 RUN pip install --no-index --find-links /wheels hatchling
 
 COPY pyproject.toml README.md LICENSE ./

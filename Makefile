@@ -20,7 +20,7 @@ setup: $(VENV)/.complete ## Make the virtual environment .venv with everything i
 
 $(VENV)/.complete: pyproject.toml constraints.txt scripts/make-venv
 	scripts/make-venv $(VENV)
-	$(PIP) install --quiet --require-hashes --requirement constraints.txt
+	$(PIP) install --quiet --require-hashes --no-deps --requirement constraints.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
