@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address
 
+from msgspec import Struct
 from yarl import URL
 
 LONGEST_URL = 2048
@@ -12,10 +14,49 @@ URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 """A last label that makes browsers and libc take the host for an IPv4 address."""
+PLAIN = re.compile(
+    r"(https?://[A-Za-z0-9._:\[\]-]+)((?:[/?][A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]*)?)", re.IGNORECASE
+)
+"""An origin, which is read once however many addresses have it, and what no reading of the origin
+can depend on."""
+MOST_ORIGINS = 4096
+
+
+class Address(Struct, frozen=True):
+    """Where a request goes: to whom, and what it asks for there."""
+
+    origin: URL
+    path: str
+    """And query, as written."""
+
+    @property
+    def url(self) -> URL:
+        return URL(f"{self.origin}{self.path}", encoded=True)
+
+
+def address(url: str | URL) -> Address:
+    """Read an address that `url_problem` has nothing against."""
+    if not isinstance(url, URL) and (plain := PLAIN.fullmatch(url)):
+        path = plain[2]
+        return Address(origin(plain[1]), path if path.startswith("/") else f"/{path}")
+    parsed = URL(url, encoded=True)
+    return Address(parsed.origin(), parsed.raw_path_qs)
+
+
+@lru_cache(maxsize=MOST_ORIGINS)
+def origin(url: str) -> URL:
+    return URL(url, encoded=True).origin()
 
 
 def url_problem(url: str) -> str | None:
     """Why a request cannot go to `url`, and what to write instead."""
+    if plain := PLAIN.fullmatch(url):
+        return origin_problem(plain[1])
+    return next(url_problems(url), None)
+
+
+@lru_cache(maxsize=MOST_ORIGINS)
+def origin_problem(url: str) -> str | None:
     return next(url_problems(url), None)
 
 

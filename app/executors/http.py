@@ -1,10 +1,8 @@
 """Carries out `http` jobs: one request per attempt, judged by the status of its answer."""
 
 import asyncio
-import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated, ClassVar
 from urllib.parse import quote
@@ -12,7 +10,6 @@ from urllib.parse import quote
 import aiohttp
 from msgspec import Meta, field
 from msgspec.structs import force_setattr
-from yarl import URL
 
 from app.auth import AnyAuth, AuthFailed, Outgoing
 from app.auth.tls import tls_context
@@ -20,18 +17,11 @@ from app.auth.tokens import Tokens
 from app.core.headers import header_problems
 from app.core.outcome import Outcome, Report
 from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
-from app.core.urls import LONGEST_URL, url_problem
+from app.core.urls import LONGEST_URL, address, url_problem
 from app.errors import FieldError
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
-from app.executors.http_client import (
-    LONGEST_RESPONSE,
-    first_bytes,
-    open_session,
-    posted,
-    reason_and_error,
-    sent,
-    user_agent,
-)
+from app.executors.http_client import LONGEST_RESPONSE, Client, Exchange, TlsChoice, user_agent
+from app.executors.http_failures import reason_and_error
 from app.executors.http_rules import (
     MOST_REDIRECTS,
     BadRedirect,
@@ -92,8 +82,8 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
                 if name.lower() in self.auth.header_names():
                     yield FieldError(field=f"headers.{name}", message="is set by auth: remove one")
 
-    def tls(self, *, ours: bool) -> ssl.SSLContext | bool:
-        """What aiohttp is to connect with; `ours`: our certificate may be shown."""
+    def tls(self, *, ours: bool) -> TlsChoice:
+        """What to connect with; `ours`: our certificate may be shown."""
         special = self.tls_settings(verify=self.verify_tls, ours=ours)
         return self.verify_tls if special is None else tls_context(special)
 
@@ -105,14 +95,14 @@ class HttpExecutor:
     target_type: ClassVar[type[Target]] = HttpTarget
 
     def __init__(self, options: Options) -> None:
-        self.session = open_session(options)
+        self.client = Client(options)
         self.tokens = Tokens()
 
     async def execute(self, target: HttpTarget, context: Context) -> Report:
         return await Attempt(self, target, context).report()
 
     async def close(self) -> None:
-        await self.session.close()
+        await self.client.close()
 
 
 EXECUTOR = HttpExecutor
@@ -122,7 +112,7 @@ class Attempt:
     """One attempt: what was sent so far and what came back."""
 
     def __init__(self, executor: HttpExecutor, target: HttpTarget, context: Context) -> None:
-        self.session = executor.session
+        self.client = executor.client
         self.tokens = executor.tokens
         self.target = target
         self.context = context
@@ -156,8 +146,9 @@ class Attempt:
         target, context = self.target, self.context
         body, content_type = target.content()
         headers = {
-            "User-Agent": user_agent(),
+            "Accept": "*/*",
             "Accept-Encoding": "identity",
+            "User-Agent": user_agent(),
             "Idempotency-Key": context.idempotency_key,
             **context.headers(),
         }
@@ -174,29 +165,29 @@ class Attempt:
                 body=body,
                 idempotency_key=context.idempotency_key,
                 tokens=self.tokens,
-                post=partial(posted, self.session),
+                post=self.client.posted,
             )
             self.proof = dict(await target.auth.headers(self.outgoing))
         return Request(
             method=target.method,
-            url=URL(target.url, encoded=True),
+            address=address(target.url),
             headers=overlaid(headers, self.proof),
             body=body,
         )
 
     async def answered(self, request: Request) -> Report:
         """Send the request, follow redirects where that is wanted, judge the last answer."""
-        home = request.url.origin()
+        home = request.address.origin
         for _ in range(MOST_REDIRECTS + 1):
             self.status = None
-            tls = self.target.tls(ours=request.url.origin() == home)
-            async with sent(self.session, request, tls=tls) as response:
-                self.status = response.status
-                body = await first_bytes(response)
-            location = response.headers.get("Location")
-            if location is None or not self.goes_on(response.status):
-                return self.judged(response, body)
-            request = redirected(request, response.status, location)
+            tls = self.target.tls(ours=request.address.origin == home)
+            async with self.client.sent(request, tls=tls) as exchange:
+                self.status = exchange.status
+                body = await exchange.first_bytes()
+            location = exchange.header("Location")
+            if location is None or not self.goes_on(exchange.status):
+                return self.judged(exchange, body)
+            request = redirected(request, exchange.status, location)
         raise BadRedirect(f"more than {MOST_REDIRECTS} redirects")
 
     def has_new_proof(self) -> bool:
@@ -213,13 +204,13 @@ class Attempt:
             return False
         return self.target.follow_redirects and status in REDIRECTS
 
-    def judged(self, response: aiohttp.ClientResponse, body: bytes) -> Report:
+    def judged(self, exchange: Exchange, body: bytes) -> Report:
         """Success or failure, by the status."""
-        status = response.status
+        status = exchange.status
         text = self.shown(body.decode(errors="replace"), longest=LONGEST_RESPONSE) or None
         if matches(status, self.target.success):
             return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
-        retry_after = response.headers.get("Retry-After")
+        retry_after = exchange.header("Retry-After")
         wanted = in_words(self.target.success)
         return Report(
             outcome=Outcome.FAILED,
@@ -262,5 +253,7 @@ VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 def overlaid(headers: dict[str, str], others: dict[str, str]) -> dict[str, str]:
     """`headers` with `others`, which win; names do not differ in case."""
+    if not others:
+        return headers
     theirs = {name.lower() for name in others}
     return {name: value for name, value in headers.items() if name.lower() not in theirs} | others

@@ -1,20 +1,34 @@
-"""The HTTP client that all `http` jobs share: no state between them, no sending unasked."""
+"""The HTTP client that all `http` jobs share: no state between them, no sending unasked.
 
+Connections, their pool, TLS and the parser of answers are aiohttp's; its session is left out. That
+repeats requests, follows redirects and keeps cookies, and costs five times what is left here (see
+docs/adr/0024).
+"""
+
+import asyncio
+import select
+import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from io import BytesIO
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlencode
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.streams import EmptyStreamReader, StreamReader
 from yarl import URL
 
 from app.auth.base import Answer, AuthFailed, Form
 from app.auth.tls import Tls, tls_context
+from app.core.urls import MOST_ORIGINS, address
 from app.executors.base import Options
-from app.executors.guard import AddressBlocked, GuardedResolver, forget
+from app.executors.guard import GuardedResolver, forget
+from app.executors.http_failures import NotHttp, reason_and_error
 from app.executors.http_rules import Request
 
 LONGEST_RESPONSE = 16_384
@@ -23,11 +37,14 @@ LONGEST_RESPONSE = 16_384
 KEEP_ALIVE_SECONDS = 3.0
 """Below the 5 s after which common servers close an idle connection, maybe upon our request."""
 
-LARGE_BODY = 1_000_000
-"""Bytes from which a body is written piece by piece, letting others have their turn."""
-
 NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 """One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
+
+SWITCHING_PROTOCOLS = 101
+FIRST_FINAL_STATUS = 200
+
+TlsChoice = ssl.SSLContext | bool
+"""What to connect with, or whether to verify who answers."""
 
 
 @cache
@@ -39,111 +56,166 @@ def user_agent() -> str:
         return "tocsin/0"
 
 
-def open_session(options: Options) -> aiohttp.ClientSession:
-    """Open the client; must be called in the event loop that uses it.
+class Client:
+    """Connections to everybody, each kept for a while for the next request to the same origin."""
 
-    Answers are not decompressed (a kilobyte may stand for a gigabyte), cookies are not kept (one
-    job's would go out with another's), and neither a proxy nor credentials come from the
-    environment.
-    """
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+    def __init__(self, options: Options) -> None:
+        """Open the client; must be called in the event loop that uses it."""
+        self.connector = aiohttp.TCPConnector(
             limit=0,
             limit_per_host=options.connections_per_host,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             resolver=GuardedResolver(options.guard),
             use_dns_cache=False,  # the guard tells its sockets what it resolved in the same task
             socket_factory=options.guard.make_socket,
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        read_bufsize=LONGEST_RESPONSE,
-        timeout=NO_TIMEOUTS,
-    )
-    # aiohttp sends GET, PUT, DELETE and others a second time where a kept connection broke, though
-    # the first may have been carried out; there is no public switch (docs/adr/0006).
-    session._retry_connection = False  # noqa: SLF001 - see above; a test notices if it stops working
-    return session
+        )
+        self.used: WeakSet[ResponseHandler] = WeakSet()
+        self.asking_for = lru_cache(maxsize=MOST_ORIGINS)(asking_for)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.connector.close()
+
+    def sent(self, request: Request, *, tls: TlsChoice) -> "Exchange":
+        """Send the request, once, upon entering what this returns."""
+        return Exchange(self, request, tls)
+
+    async def connection(self, origin: URL, tls: TlsChoice) -> Connection:
+        """Take a kept connection, or make one.
+
+        A kept one that the other side has closed meanwhile is not used: what is written to it might
+        as well have been read and acted on, so it would cost an attempt.
+        """
+        while True:
+            forget()
+            connection = await self.connector.connect(self.asking_for(origin, tls), [], NO_TIMEOUTS)
+            protocol = connection.protocol
+            if protocol is None or protocol not in self.used:
+                break
+            if not has_news(protocol):
+                return connection
+            connection.close()
+        if protocol is not None:
+            self.used.add(protocol)
+        return connection
+
+    async def posted(self, form: Form) -> Answer:
+        """Post a form, to one who hands out what requests prove themselves with.
+
+        Raises:
+            AuthFailed: there is no answer.
+        """
+        request = Request(
+            method="POST",
+            address=address(form.url),
+            headers={
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+                "User-Agent": user_agent(),
+                "Content-Type": "application/x-www-form-urlencoded",
+                **form.headers,
+            },
+            body=urlencode(form.fields).encode(),
+        )
+        try:
+            tls = True if form.ca is None else tls_context(Tls(ca=form.ca))
+            async with self.sent(request, tls=tls) as exchange:
+                return Answer(status=exchange.status, body=await exchange.first_bytes())
+        except (aiohttp.ClientError, OSError) as error:
+            reason, text = reason_and_error(error)
+            if reason == "blocked":
+                raise AuthFailed(text, retryable=False, reason=reason) from error
+            raise AuthFailed(f"no token: {text}", retryable=True) from error
 
 
-@asynccontextmanager
-async def sent(
-    session: aiohttp.ClientSession, request: Request, *, tls: ssl.SSLContext | bool
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send the request, once; the answer's head has arrived. `tls`: or whether to verify it."""
-    forget()
-    async with session.request(
-        request.method,
-        request.url,
-        headers=request.headers,
-        skip_auto_headers=("Content-Type", "User-Agent"),
-        data=BytesIO(request.body) if len(request.body) > LARGE_BODY else request.body or None,
-        allow_redirects=False,
-        ssl=tls,
-    ) as response:
-        yield response
+class Exchange:
+    """One request and its answer; inside its context the answer's head has arrived."""
+
+    connection: Connection
+    message: RawResponseMessage
+    content: StreamReader | EmptyStreamReader
+
+    def __init__(self, client: Client, request: Request, tls: TlsChoice) -> None:
+        self.client = client
+        self.request = request
+        self.tls = tls
+
+    @property
+    def status(self) -> int:
+        return self.message.code
+
+    def header(self, name: str) -> str | None:
+        """The value of a header of the answer, in whatever case its name is."""
+        return self.message.headers.get(name)
+
+    async def __aenter__(self) -> Self:
+        encoded = self.request.encoded()
+        self.connection = await self.client.connection(self.request.address.origin, self.tls)
+        try:
+            await self.exchange(encoded)
+        except BaseException:
+            self.connection.close()
+            raise
+        return self
+
+    async def exchange(self, encoded: bytes) -> None:
+        """Write the request and wait for the head of its answer."""
+        protocol = self.connection.protocol
+        if protocol is None or protocol.transport is None:
+            raise aiohttp.ClientConnectionError("closed before the request was sent")
+        protocol.set_response_params(
+            skip_payload=self.request.method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,  # a kilobyte may stand for a gigabyte
+            read_bufsize=LONGEST_RESPONSE,
+        )
+        protocol.transport.write(encoded)
+        try:
+            self.message, self.content = await protocol.read()
+            while is_interim(self.status):
+                self.message, self.content = await protocol.read()
+        except HttpProcessingError as error:
+            raise NotHttp(" ".join(error.message.split())) from error
+
+    async def first_bytes(self) -> bytes:
+        """Read what is kept of the body."""
+        content = self.content
+        if content.at_eof():
+            return b""
+        kept = await content.read(LONGEST_RESPONSE + 1)
+        while not content.at_eof() and len(kept) <= LONGEST_RESPONSE:
+            kept += await content.read(LONGEST_RESPONSE + 1 - len(kept))
+        return kept[:LONGEST_RESPONSE]
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        transport = self.connection.transport
+        if error is None and transport is not None and not transport.get_write_buffer_size():
+            self.connection.release()  # which closes it where there is more to come
+        else:
+            self.connection.close()
 
 
-async def posted(session: aiohttp.ClientSession, form: Form) -> Answer:
-    """Post a form, to one who hands out what requests prove themselves with.
-
-    Raises:
-        AuthFailed: there is no answer.
-    """
-    request = Request(
-        method="POST",
-        url=URL(form.url, encoded=True),
-        headers={
-            "User-Agent": user_agent(),
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/x-www-form-urlencoded",
-            **form.headers,
-        },
-        body=urlencode(form.fields).encode(),
-    )
-    try:
-        tls = True if form.ca is None else tls_context(Tls(ca=form.ca))
-        async with sent(session, request, tls=tls) as response:
-            return Answer(status=response.status, body=await first_bytes(response))
-    except (aiohttp.ClientError, OSError) as error:
-        reason, text = reason_and_error(error)
-        if reason == "blocked":
-            raise AuthFailed(text, retryable=False, reason=reason) from error
-        raise AuthFailed(f"no token: {text}", retryable=True) from error
+def is_interim(status: int) -> bool:
+    """Whether the answer proper is still to come (RFC 9110, 15.2)."""
+    return status < FIRST_FINAL_STATUS and status != SWITCHING_PROTOCOLS
 
 
-async def first_bytes(response: aiohttp.ClientResponse) -> bytes:
-    """Read what is kept of the body; a connection with more to come is closed upon leaving it."""
-    kept = bytearray()
-    while len(kept) <= LONGEST_RESPONSE:
-        piece = await response.content.read(LONGEST_RESPONSE + 1 - len(kept))
-        if not piece:
-            return bytes(kept)
-        kept += piece
-    return bytes(kept[:LONGEST_RESPONSE])
+def asking_for(origin: URL, tls: TlsChoice) -> aiohttp.ClientRequest:
+    """Say to the connector whom to connect to and how; nothing of it is sent."""
+    return aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop(), ssl=tls)
 
 
-def reason_and_error(error: aiohttp.ClientError | OSError) -> tuple[str, str]:
-    """Name what went wrong: in a stable word, and in a sentence without any of the URL's query."""
-    match error:
-        case aiohttp.ClientConnectorError(os_error=AddressBlocked() as refusal):
-            said = "blocked", str(refusal)
-        case aiohttp.ClientConnectorCertificateError():
-            said = "tls", f"{error.host} has no valid certificate: {error.certificate_error}"
-        case aiohttp.ClientSSLError():
-            said = "tls", f"no TLS with {error.host}:{error.port}: {error.os_error.strerror}"
-        case aiohttp.ClientConnectorDNSError():
-            said = "dns", f"the name {error.host} was not found: {error.os_error.strerror}"
-        case aiohttp.ClientConnectorError():
-            because = error.os_error.strerror or error.os_error
-            said = "connect", f"no connection to {error.host}:{error.port}: {because}"
-        case aiohttp.ClientResponseError():
-            said = "protocol", f"the answer is not HTTP: {' '.join(error.message.split())}"
-        case aiohttp.InvalidURL():
-            said = "target", "the URL cannot be used"
-        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
-            said = "closed", "the connection was closed before the answer was complete"
-        case _:
-            said = "protocol", f"the exchange failed: {type(error).__name__}"
-    return said
+def has_news(protocol: ResponseHandler) -> bool:
+    """Whether an idle connection was closed, or spoken on unasked, unnoticed by the event loop."""
+    transport = protocol.transport
+    sock: socket.socket | None = None if transport is None else transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))

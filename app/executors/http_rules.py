@@ -9,7 +9,7 @@ from http import HTTPStatus
 from yarl import URL
 
 from app.core.secret import Unshown
-from app.core.urls import url_problem
+from app.core.urls import Address, address, url_problem
 from app.errors import AppError
 
 MOST_REDIRECTS = 5
@@ -56,13 +56,33 @@ def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
     return min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 
 
+WITHOUT_LENGTH = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that say nothing about a body which they do not have."""
+
+
 class Request(Unshown, frozen=True, kw_only=True):
     """One HTTP request with all that is sent."""
 
     method: str
-    url: URL
+    address: Address
     headers: dict[str, str]
     body: bytes
+
+    def encoded(self) -> bytes:
+        """The request as it goes over the wire (RFC 9112).
+
+        Raises:
+            ValueError: a header would end early, or is not ASCII.
+        """
+        origin = self.address.origin.host_port_subcomponent
+        lines = [f"{self.method} {self.address.path} HTTP/1.1\r\nHost: {origin}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if self.body or self.method not in WITHOUT_LENGTH:
+            lines.append(f"Content-Length: {len(self.body)}")
+        head = "\r\n".join(lines)
+        if head.count("\n") != len(lines) or head.count("\r") != len(lines) or "\0" in head:
+            raise ValueError("a header has a line break in it")
+        return f"{head}\r\n\r\n".encode("ascii") + self.body
 
 
 class BadRedirect(AppError):
@@ -75,8 +95,9 @@ def redirected(request: Request, status: int, location: str) -> Request:
     Raises:
         BadRedirect: `location` is missing or cannot be followed.
     """
+    here = request.address
     try:
-        url = request.url.join(URL(location, encoded=True)).with_fragment(None)
+        url = here.url.join(URL(location, encoded=True)).with_fragment(None)
     except ValueError as error:
         raise BadRedirect(f"the redirect's location is no URL: {error}") from None
     if problem := url_problem(str(url)):
@@ -88,10 +109,10 @@ def redirected(request: Request, status: int, location: str) -> Request:
     if see_other or moved_post:
         method, body = "GET", b""
         dropped.add("content-type")
-    if url.origin() != request.url.origin():
+    if url.origin() != here.origin:
         dropped |= {name.lower() for name in request.headers if not is_harmless(name)}
     kept = {name: text for name, text in request.headers.items() if name.lower() not in dropped}
-    return Request(method=method, url=url, headers=kept, body=body)
+    return Request(method=method, address=address(url), headers=kept, body=body)
 
 
 def is_harmless(name: str) -> bool:

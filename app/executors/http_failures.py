@@ -1,0 +1,34 @@
+"""What can go wrong on the way to an HTTP answer, in stable words."""
+
+import aiohttp
+
+from app.executors.guard import AddressBlocked
+
+
+class NotHttp(aiohttp.ClientError):
+    """What came back is no HTTP answer."""
+
+
+def reason_and_error(error: aiohttp.ClientError | OSError) -> tuple[str, str]:
+    """Name what went wrong: in a stable word, and in a sentence without any of the URL's query."""
+    match error:
+        case aiohttp.ClientConnectorError(os_error=AddressBlocked() as refusal):
+            said = "blocked", str(refusal)
+        case aiohttp.ClientConnectorCertificateError():
+            said = "tls", f"{error.host} has no valid certificate: {error.certificate_error}"
+        case aiohttp.ClientSSLError():
+            said = "tls", f"no TLS with {error.host}:{error.port}: {error.os_error.strerror}"
+        case aiohttp.ClientConnectorDNSError():
+            said = "dns", f"the name {error.host} was not found: {error.os_error.strerror}"
+        case aiohttp.ClientConnectorError():
+            because = error.os_error.strerror or error.os_error
+            said = "connect", f"no connection to {error.host}:{error.port}: {because}"
+        case NotHttp():
+            said = "protocol", f"the answer is not HTTP: {error}"
+        case aiohttp.InvalidURL():
+            said = "target", "the URL cannot be used"
+        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
+            said = "closed", "the connection was closed before the answer was complete"
+        case _:
+            said = "protocol", f"the exchange failed: {type(error).__name__}"
+    return said
