@@ -40,7 +40,7 @@ async def page(
     """List changes, newest first, from the first one older than `before`."""
     rows = await db.fetch_filtered("audit.page", entity_id=entity_id, before_id=before, limit=limit)
     return [
-        AuditEntry(**row | {name: decoded(row[name]) for name in ("before", "after")})
+        AuditEntry(**{**row, **{name: decoded(row[name]) for name in ("before", "after")}})
         for row in rows
     ]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,7 +10,7 @@ from msgspec import Struct
 from app.core.claim import Claim, Execution, Misfire, MisfirePolicy, RetryPolicy, Settlement
 from app.core.outcome import Outcome
 from app.core.schedule import DstGap, DstOverlap, Schedule
-from app.db.database import Runner
+from app.db.database import Row, Runner
 
 JSON = msgspec.json.Encoder()
 
@@ -156,7 +155,7 @@ async def plan(db: Runner, plans: Sequence[Plan]) -> int:
     return len(await db.fetch("claims.plan", plans=JSON.encode(plans).decode()))
 
 
-def schedule(row: dict[str, Any]) -> Schedule:
+def schedule(row: Row) -> Schedule:
     """Read the schedule out of a row that has its columns."""
     return Schedule(
         run_at=row["run_at"],
@@ -170,7 +169,7 @@ def schedule(row: dict[str, Any]) -> Schedule:
     )
 
 
-def claim(row: dict[str, Any]) -> Claim:
+def claim(row: Row) -> Claim:
     """Read a claim out of a row of the look."""
     return Claim(
         job_id=row["job_id"],

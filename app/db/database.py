@@ -13,11 +13,14 @@ from app.db.queries import Query, query
 COMMAND_TIMEOUT_SECONDS = 15.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 
+Row = asyncpg.Record
+"""A row as it comes; what leaves this package is made of Structs."""
+
 
 class Runner(Protocol):
     """What runs a named query: the pool, or a session of its own."""
 
-    async def fetch(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows."""
         ...
 
@@ -63,7 +66,7 @@ class Database:
         """The same pool, on behalf of somebody."""
         return Database(self.pool, actor=actor)
 
-    async def fetch(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
 
         Raises:
@@ -71,10 +74,9 @@ class Database:
         """
         statement = query(name)
         with translated():
-            rows = await self.pool.fetch(statement.sql, *self.values(statement, arguments))
-        return [dict(row) for row in rows]
+            return await self.pool.fetch(statement.sql, *self.values(statement, arguments))
 
-    async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run a query with optional filters, planned anew for those that are given.
 
         `fetch` lets Postgres settle for one plan, whichever filters come later.
@@ -86,8 +88,7 @@ class Database:
         with translated():
             async with self.pool.acquire() as connection:
                 statement = await connection.prepare(wanted.sql)
-                rows = await statement.fetch(*wanted.arguments(arguments))
-        return [dict(row) for row in rows]
+                return await statement.fetch(*wanted.arguments(arguments))
 
     def values(self, statement: Query, arguments: dict[str, Any]) -> list[Any]:
         """Put the arguments in order; a query that changes something is told who does it."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from app.core.outcome import Outcome
-from app.db.database import Database, Runner
+from app.db.database import Database, Row, Runner
 from app.errors import ExecutionNotFound
 
 INT8_MAX = 2**63 - 1
@@ -83,6 +83,6 @@ async def known_job(db: Runner, job_id: UUID) -> bool:
     return bool(row["known"])
 
 
-def execution(row: dict[str, Any]) -> Execution:
+def execution(row: Row) -> Execution:
     """Read an execution out of a row."""
-    return Execution(**row | {"outcome": Outcome(row["outcome"])})
+    return Execution(**{**row, "outcome": Outcome(row["outcome"])})

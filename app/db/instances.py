@@ -58,4 +58,4 @@ async def stats(db: Database) -> Stats:
     """Count the jobs by what they are up to, and the latest executions by outcome."""
     [row] = await db.fetch_filtered("instances.stats", most=MOST_COUNTED)
     outcomes = msgspec.json.decode(row["outcomes"], type=dict[Outcome, int])
-    return Stats(**row | {"outcomes": outcomes})
+    return Stats(**{**row, "outcomes": outcomes})

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -10,7 +9,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
 from app.core.job import NAME, JobState, PlannedJob, StoredJob, job_id
-from app.db.database import Database, Runner
+from app.db.database import Database, Row, Runner
 from app.errors import JobNotFound
 
 
@@ -109,7 +108,7 @@ async def run_now(db: Runner, id: UUID, *, occurrence: datetime | None = None) -
     return bool(await db.fetch("jobs.run_now", job_id=id, occurrence=occurrence))
 
 
-def stored_jobs(rows: Iterable[dict[str, Any]]) -> list[StoredJob]:
+def stored_jobs(rows: Iterable[Row]) -> list[StoredJob]:
     """Read the jobs out of rows. One that Python cannot hold must not hide the others."""
     return [stored_job(row["job"]) for row in rows]
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from app.core.key import IssuedKey, Scope, check_name
-from app.db.database import Runner
+from app.db.database import Row, Runner
 from app.errors import KeyNotFound
 
 
@@ -117,6 +117,6 @@ async def touch(db: Runner, key_id: UUID) -> None:
     await db.fetch("keys.touch", key_id=key_id)
 
 
-def api_key(row: dict[str, Any]) -> ApiKey:
+def api_key(row: Row) -> ApiKey:
     """Read a key out of a row."""
-    return ApiKey(**row | {"scopes": [Scope(scope) for scope in row["scopes"]]})
+    return ApiKey(**{**row, "scopes": [Scope(scope) for scope in row["scopes"]]})

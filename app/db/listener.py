@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from app.db.database import CONNECT_TIMEOUT_SECONDS
+from app.db.database import CONNECT_TIMEOUT_SECONDS, Row
 from app.db.errors import translated
 from app.db.queries import query
 from app.errors import DatabaseUnavailable
@@ -26,7 +26,7 @@ class Session:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
 
-    async def fetch(self, name: str, /, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
 
         Raises:
@@ -34,8 +34,7 @@ class Session:
         """
         statement = query(name)
         with translated():
-            rows = await self.connection.fetch(statement.sql, *statement.arguments(arguments))
-        return [dict(row) for row in rows]
+            return await self.connection.fetch(statement.sql, *statement.arguments(arguments))
 
 
 @asynccontextmanager

@@ -47,8 +47,9 @@ class RewrittenTarget(Struct, frozen=True, kw_only=True):
 async def put(db: Runner, name: str, token: str) -> tuple[NamedSecret, bool]:
     """Set the value of a secret; tell whether it is a new one."""
     [row] = await db.fetch("secrets.put", name=name, value=token)
-    is_new = row.pop("is_new")
-    return NamedSecret(**row), is_new
+    columns = dict(row)
+    is_new = columns.pop("is_new")
+    return NamedSecret(**columns), is_new
 
 
 async def page(db: Runner, *, after: str | None, limit: int) -> list[NamedSecret]:
