@@ -12,6 +12,11 @@ from app.scheduler.inflight import InFlight
 RESERVE_SECONDS = 0.1
 """Claims for so long at the present pace are kept waiting, so that no slot idles during a look."""
 
+MOST_RESERVE = 4
+"""Times the slots: a reserve is lost time for others if the instance dies."""
+MOST_SETTLING = 10
+"""Times the slots: executions that wait for Postgres to take their results."""
+
 
 class Slots:
     """The claims in hand, each of them waiting for a slot, executing, or being settled.
@@ -27,6 +32,7 @@ class Slots:
         self.claims: dict[UUID, InFlight] = {}
         self.taken = 0
         self.waiting: deque[tuple[str, asyncio.Future[bool]]] = deque()
+        self.weeding: asyncio.TimerHandle | None = None
         self.hosts = Hosts()
         self.closed = False
         self.starved = False
@@ -54,14 +60,16 @@ class Slots:
         wanted = self.size + self.reserve - self.taken - len(self.waiting)
         if wanted < self.reserve / 2:
             return 0  # a look for a few is not worth its cost while the pace is high
-        return min(wanted, 2 * self.size - settling)
+        return min(wanted, MOST_SETTLING * self.size - settling)
 
     def reckon(self) -> None:
         """Set the reserve by the pace since the last time."""
         now = monotonic()
         elapsed = now - self.counted_at
         if elapsed >= RESERVE_SECONDS / 10:
-            self.reserve = min(int(self.given * RESERVE_SECONDS / elapsed), self.size)
+            self.reserve = min(
+                int(self.given * RESERVE_SECONDS / elapsed), MOST_RESERVE * self.size
+            )
             self.given, self.counted_at = 0, now
 
     async def take(self, host: str) -> bool:
@@ -71,14 +79,23 @@ class Slots:
         if self.admits(host):
             self.grant(host)
             return True
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
         self.waiting.append((host, turn))
-        while not turn.done():
-            await asyncio.wait({turn}, timeout=STUCK_SECONDS)
-            if not turn.done() and self.is_stuck(host):
-                self.waiting.remove((host, turn))
-                return False
-        return turn.result()
+        if self.weeding is None:
+            self.weeding = loop.call_later(STUCK_SECONDS, self.weed)
+        return await turn
+
+    def weed(self) -> None:
+        """Send those away who wait for a host that is stuck; look again while others wait."""
+        self.weeding = None
+        for waiting in tuple(self.waiting):
+            if self.is_stuck(waiting[0]):
+                self.waiting.remove(waiting)
+                waiting[1].set_result(False)
+        if self.waiting:
+            loop = asyncio.get_running_loop()
+            self.weeding = loop.call_later(STUCK_SECONDS, self.weed)
 
     def admits(self, host: str) -> bool:
         """Whether the host may have a slot now."""

@@ -1,11 +1,12 @@
 """Room for executions, and how many claims are worth having in hand."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
 from app.scheduler.inflight import InFlight
-from app.scheduler.slots import RESERVE_SECONDS, Slots
+from app.scheduler.slots import MOST_SETTLING, RESERVE_SECONDS, Slots
 from tests.support.claims import some_claim
 
 HOST = "127.0.0.1:9"
@@ -98,15 +99,15 @@ async def test_short_executions_are_claimed_a_little_ahead_and_long_ones_not(
 
 async def test_claims_that_wait_to_be_settled_bound_what_is_claimed(freed: Freed) -> None:
     slots = Slots(1, freed=freed)
-    first, second = flight(), flight()
-    second.claim = some_claim(job_id=first.claim.job_id.__class__(int=7))
-    slots.hold(first)
-    slots.hold(second)
+    flights = [flight() for _ in range(MOST_SETTLING)]
+    for number, one in enumerate(flights):
+        one.claim = some_claim(job_id=UUID(int=number))
+        slots.hold(one)
     full = slots.room()
-    slots.drop(first)
+    slots.drop(flights[0])
 
     assert (full, freed.times, slots.room()) == (0, 1, 1)
-    assert len(slots) == 1
+    assert len(slots) == MOST_SETTLING - 1
 
 
 async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(freed: Freed) -> None:
