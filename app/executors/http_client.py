@@ -11,10 +11,11 @@ import socket
 import ssl
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from time import monotonic
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -36,6 +37,9 @@ LONGEST_RESPONSE = 16_384
 
 KEEP_ALIVE_SECONDS = 3.0
 """Below the 5 s after which common servers close an idle connection, maybe upon our request."""
+
+BRIEFLY_SECONDS = 0.02
+"""Nobody closes a connection that has been idle for so short a time."""
 
 NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 """One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
@@ -69,7 +73,8 @@ class Client:
             use_dns_cache=False,  # the guard tells its sockets what it resolved in the same task
             socket_factory=options.guard.make_socket,
         )
-        self.used: WeakSet[ResponseHandler] = WeakSet()
+        self.used_at: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
+        """When each connection was given back, monotonic seconds; a new one never was."""
         self.asking_for = lru_cache(maxsize=MOST_ORIGINS)(asking_for)
 
     async def close(self) -> None:
@@ -90,14 +95,18 @@ class Client:
             forget()
             connection = await self.connector.connect(self.asking_for(origin, tls), [], NO_TIMEOUTS)
             protocol = connection.protocol
-            if protocol is None or protocol not in self.used:
-                break
+            idle_since = None if protocol is None else self.used_at.get(protocol)
+            if protocol is None or idle_since is None or monotonic() - idle_since < BRIEFLY_SECONDS:
+                return connection
             if not has_news(protocol):
                 return connection
             connection.close()
-        if protocol is not None:
-            self.used.add(protocol)
-        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep the connection for the next, unless there is more to come on it."""
+        if connection.protocol is not None:
+            self.used_at[connection.protocol] = monotonic()
+        connection.release()
 
     async def posted(self, form: Form) -> Answer:
         """Post a form, to one who hands out what requests prove themselves with.
@@ -195,7 +204,7 @@ class Exchange:
     ) -> None:
         transport = self.connection.transport
         if error is None and transport is not None and not transport.get_write_buffer_size():
-            self.connection.release()  # which closes it where there is more to come
+            self.client.give_back(self.connection)
         else:
             self.connection.close()
 

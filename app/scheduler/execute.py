@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-import secrets
 from datetime import datetime, timedelta
+from random import getrandbits
 
 from app.core.claim import Claim, Settlement
 from app.core.facts import Settled, Started
@@ -65,6 +65,8 @@ class Execution:
         else:
             if closed:
                 self.observers.tell(settled_fact(claim, settlement))
+        finally:
+            self.slots.drop(flight)
 
     async def attempt_in_slot(self, flight: InFlight) -> Settlement:
         """Make the attempt as soon as there is a slot; give the claim back if there is none."""
@@ -128,9 +130,7 @@ class Execution:
         claim = flight.claim
         try:
             async with asyncio.timeout(None) as scope:
-                flight.begin(
-                    scope, timeout_seconds=claim.timeout_seconds + 1.0
-                )  # the executor's own comes first
+                flight.begin(scope, timeout_seconds=claim.timeout_seconds)
                 return await self.executors.execute(claim.kind, target, context(claim))
         except TimeoutError:
             return cut_off(flight.ending, claim)
@@ -154,7 +154,8 @@ def context(claim: Claim) -> Context:
         scheduled_for=claim.scheduled_for,
         attempt=claim.attempt,
         timeout_seconds=claim.timeout_seconds,
-        traceparent=f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+        # Of either id, all zeros would mean none.
+        traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
     )
 
 

@@ -1,8 +1,8 @@
 """Sees to it that no host takes every slot, however many jobs for it are due and hang."""
 
+import re
 from collections import Counter
 from time import monotonic
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -21,18 +21,26 @@ PUT_OFFS_PER_SECOND = 100.0
 """What a stuck host's jobs may cost the database: with more of them they are put off longer."""
 
 
+HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\[\]])")
+"""Host and port are what its group finds (RFC 3986, appendix B)."""
+
+
 class Addressed(Struct):
     """As much of a target as says where it is."""
 
     url: str = ""
 
 
+ADDRESSED = msgspec.json.Decoder(Addressed)
+
+
 def host_of(target: str) -> str:
     """Name the host and port that a target, as stored, is for; empty where none can be told."""
     try:
-        return urlsplit(msgspec.json.decode(target, type=Addressed).url).netloc.rpartition("@")[2]
+        found = HOST.match(ADDRESSED.decode(target).url)
     except (ValueError, msgspec.DecodeError, RecursionError):
         return ""
+    return found[1] if found else ""
 
 
 class Hosts:

@@ -2,12 +2,15 @@
 
 import asyncio
 from enum import StrEnum
+from time import monotonic
 
 from app.core.claim import Claim
 
 MARGIN_SECONDS = 0.5
 """An execution is cut off so long before its lease ends: closing a connection takes a moment, and
 whoever takes over may do so in the very instant."""
+OVERTIME_SECONDS = 1.0
+"""An executor that has not kept its timeout after so much longer is not going to."""
 
 
 class Ending(StrEnum):
@@ -19,16 +22,18 @@ class Ending(StrEnum):
 
 
 class InFlight:
-    """One claim while it executes: its scope ends at the first of timeout, lease end and drain.
+    """One claim while it executes: its scope ends when the lease does, or upon a drain.
 
-    Cutting off is done by moving the deadline of an `asyncio.timeout`, so a cancellation of the
-    task itself always means that the process is being torn down.
+    The timeout is the executor's own to keep; one that does not is cut off a little later, by
+    whoever extends the leases. So an execution whose lease outlives its timeout needs no timer
+    here. Cutting off is done by moving the deadline of an `asyncio.timeout`, so a cancellation of
+    the task itself always means that the process is being torn down.
     """
 
     def __init__(self, claim: Claim, *, lease_ends: float) -> None:
         self.claim = claim
         self.lease_ends = lease_ends
-        """Loop time; whoever claims next may start then."""
+        """Loop time, which is monotonic; whoever claims next may start then."""
         self.times_out: float | None = None
         self.ending = Ending.TIMEOUT
         self.scope: asyncio.Timeout | None = None
@@ -40,14 +45,25 @@ class InFlight:
 
     @property
     def over(self) -> bool:
-        """Whether the lease has ended: the process was frozen, or Postgres answered too late."""
-        return asyncio.get_running_loop().time() >= self.cut_at
+        """Whether the lease has ended: the process was frozen, or Postgres answered too late.
+
+        Not by the loop's time, which stands still until the loop gets round to it.
+        """
+        return monotonic() >= self.cut_at
 
     def begin(self, scope: asyncio.Timeout, *, timeout_seconds: float) -> None:
         """Start the clock of an execution inside `scope`."""
         self.scope = scope
         self.times_out = asyncio.get_running_loop().time() + timeout_seconds
         self.reschedule()
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the executor should have kept its timeout by now, loop time."""
+        return (
+            self.scope is not None
+            and self.times_out is not None
+            and now >= self.times_out + OVERTIME_SECONDS
+        )
 
     def end(self) -> None:
         """Note that the executor has reported."""
@@ -59,7 +75,7 @@ class InFlight:
         self.reschedule()
 
     def reschedule(self) -> None:
-        """Put the deadline at the first of the two ends."""
+        """Cut off at the end of the lease, if that comes before the timeout."""
         if (
             self.scope is None
             or self.times_out is None
@@ -67,8 +83,11 @@ class InFlight:
             or self.scope.expired()
         ):
             return
-        self.ending = Ending.LEASE if self.cut_at < self.times_out else Ending.TIMEOUT
-        self.scope.reschedule(min(self.cut_at, self.times_out))
+        if self.cut_at < self.times_out + OVERTIME_SECONDS:
+            self.ending = Ending.LEASE
+            self.scope.reschedule(self.cut_at)
+        elif self.scope.when() is not None:
+            self.scope.reschedule(None)
 
     def cut(self, ending: Ending) -> None:
         """End the execution now."""

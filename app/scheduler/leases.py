@@ -18,7 +18,8 @@ async def extend_leases(
     """Extend, until cancelled, every lease that has passed a third of its time.
 
     Two thirds are left for tries; should all fail, `InFlight` cuts the execution off just before
-    the lease ends, so that nobody else can have started the job meanwhile.
+    the lease ends, so that nobody else can have started the job meanwhile. Executions whose
+    executor does not keep their timeout are cut off as well.
     """
     loop = asyncio.get_running_loop()
     interval = lease_seconds / 3
@@ -27,6 +28,9 @@ async def extend_leases(
         await asyncio.sleep(wait)
         wait = interval / 2
         asked_at = loop.time()
+        for flight in slots:
+            if flight.is_overdue(asked_at):
+                flight.cut(Ending.TIMEOUT)
         ageing = [
             flight
             for flight in slots

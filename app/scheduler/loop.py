@@ -120,7 +120,6 @@ class Loop:
     def start(self, flight: InFlight) -> None:
         """Carry the claim out as a task of its own."""
         self.slots.hold(flight)
-        task = self.executions.create_task(
+        self.executions.create_task(
             self.execution.carry_out(flight), name=f"execute {flight.claim.job_id}"
         )
-        task.add_done_callback(lambda _: self.slots.drop(flight))
