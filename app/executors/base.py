@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar
 from uuid import UUID
 
@@ -24,7 +25,7 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ()
 
 
-class Context(Struct, frozen=True, kw_only=True):
+class Context(Struct, frozen=True, kw_only=True, dict=True):
     """One attempt, as the executor needs to know it."""
 
     job_id: UUID
@@ -38,7 +39,7 @@ class Context(Struct, frozen=True, kw_only=True):
     traceparent: str
     """W3C Trace Context, for the target to continue."""
 
-    @property
+    @cached_property
     def run(self) -> str:
         """The run's `scheduled_for` in RFC 3339, UTC."""
         return self.scheduled_for.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -28,6 +28,8 @@ class BodyTarget(Target, frozen=True, kw_only=True):
     """Sent as the bytes it stands for."""
 
     def problems(self) -> Iterable[FieldError]:
+        if self.body is None and self.json is None and self.body_base64 is None:
+            return
         forms = ("body", "json", "body_base64")
         given = [name for name in forms if getattr(self, name) is not None]
         if len(given) > 1:

@@ -1,6 +1,7 @@
 """Carries out `http` jobs: one request per attempt, judged by the status of its answer."""
 
 import asyncio
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -74,7 +75,8 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
             yield FieldError(field="method", message=f"must be one of {', '.join(METHODS)}")
         if self.ca is not None and not self.verify_tls:
             yield FieldError(field="ca", message="is of no use without verify_tls: remove one")
-        yield from header_problems(self.headers, field="headers")
+        if self.headers:
+            yield from header_problems(self.headers, field="headers")
         if self.auth is not None:
             for problem in self.auth.problems():
                 yield FieldError(field=f"auth.{problem.field}", message=problem.message)
@@ -152,8 +154,8 @@ class Attempt:
             "Idempotency-Key": context.idempotency_key,
             **context.headers(),
         }
-        if context.job_name:
-            headers["Tocsin-Job-Name"] = quote(context.job_name, safe=VISIBLE)
+        if context.job_name and not VISIBLE.fullmatch(context.job_name):
+            headers["Tocsin-Job-Name"] = quote(context.job_name, safe=UNQUOTED)
         if content_type:
             headers["Content-Type"] = content_type
         headers = overlaid(headers, target.headers)
@@ -247,8 +249,9 @@ class Attempt:
         return as_text(without(secrets, text), longest=longest)
 
 
-VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+VISIBLE = re.compile(r"[ -$&-~]*")
 """What needs no percent-encoding in a header's value."""
+UNQUOTED = "".join(filter(VISIBLE.fullmatch, map(chr, range(0x80))))
 
 
 def overlaid(headers: dict[str, str], others: dict[str, str]) -> dict[str, str]:

@@ -30,6 +30,8 @@ class TlsTarget(BodyTarget, frozen=True, kw_only=True):
 
     def tls_settings(self, *, verify: bool = True, ours: bool = True) -> Tls | None:
         """What is special about the connection; None: nothing. `ours`: with our certificate."""
+        if self.client_certificate is None and self.client_key is None and self.ca is None:
+            return None
         tls = Tls(
             client_certificate=self.client_certificate if ours else None,
             client_key=self.client_key if ours else None,

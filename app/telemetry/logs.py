@@ -92,13 +92,14 @@ def severity(fact: Fact) -> int:
     Every execution is a row of `tocsin.executions` anyway.
     """
     match fact:
+        case Settled():
+            fine = fact.outcome is Outcome.SUCCEEDED or (fact.outcome, fact.error) == (None, None)
+            return logging.DEBUG if fine else logging.WARNING
         case Looked() | Started():
-            return logging.DEBUG
-        case Settled(outcome=Outcome.SUCCEEDED) | Settled(outcome=None, error=None):
             return logging.DEBUG
         case Faulted():
             return logging.ERROR
-        case Settled() | Disconnected() | LeaseLost() | Serving(access=Access.OPEN):
+        case Disconnected() | LeaseLost() | Serving(access=Access.OPEN):
             return logging.WARNING
         case Connected() | Planned() | Draining() | Stopped() | Pruned() | Serving():
             return logging.INFO
