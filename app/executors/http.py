@@ -98,6 +98,7 @@ class HttpExecutor:
 
     def __init__(self, options: Options) -> None:
         self.client = Client(options)
+        self.loop = asyncio.get_running_loop()
         self.tokens = Tokens()
 
     async def execute(self, target: HttpTarget, context: Context) -> Report:
@@ -115,6 +116,7 @@ class Attempt:
 
     def __init__(self, executor: HttpExecutor, target: HttpTarget, context: Context) -> None:
         self.client = executor.client
+        self.loop = executor.loop
         self.tokens = executor.tokens
         self.target = target
         self.context = context
@@ -125,7 +127,7 @@ class Attempt:
     async def report(self) -> Report:
         """Send the request and judge the answer, within the timeout."""
         try:
-            async with asyncio.timeout(self.context.timeout_seconds):
+            async with asyncio.timeout_at(self.loop.time() + self.context.timeout_seconds):
                 report = await self.answered(await self.request())
                 if self.has_new_proof():
                     report = await self.answered(await self.request())

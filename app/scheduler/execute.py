@@ -129,7 +129,7 @@ class Execution:
         """Execute until the executor reports, or one of the ends of `flight` cuts it off."""
         claim = flight.claim
         try:
-            async with asyncio.timeout(None) as scope:
+            async with asyncio.timeout_at(None) as scope:
                 flight.begin(scope, timeout_seconds=claim.timeout_seconds)
                 return await self.executors.execute(claim.kind, target, context(claim))
         except TimeoutError:

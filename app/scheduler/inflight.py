@@ -54,7 +54,7 @@ class InFlight:
     def begin(self, scope: asyncio.Timeout, *, timeout_seconds: float) -> None:
         """Start the clock of an execution inside `scope`."""
         self.scope = scope
-        self.times_out = asyncio.get_running_loop().time() + timeout_seconds
+        self.times_out = monotonic() + timeout_seconds
         self.reschedule()
 
     def is_overdue(self, now: float) -> bool:

@@ -46,6 +46,7 @@ class Settler:
         self.observers = observers
         self.waiting: Batch = []
         self.wanted = asyncio.Event()
+        self.loop = asyncio.get_running_loop()  # once: to ask for it costs a system call
         self.stopping = stopping
         """Once set, this instance looks no more: others are to hear of what comes due."""
 
@@ -54,7 +55,7 @@ class Settler:
 
         Waits through an outage of the database for as long as it takes.
         """
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = self.loop.create_future()
         self.submit(settlement, future)
         return await future
 
@@ -86,13 +87,12 @@ class Settler:
 
     async def finish(self, batch: Batch, closed: dict[tuple[UUID, int], Closed]) -> None:
         """Tell who waits; put off what is locked by others, keep what came too late."""
-        loop = asyncio.get_running_loop()
         done: Batch = []
         late: Batch = []
         for settlement, future in batch:
             result = closed[settlement.job_id, settlement.fence]
             if result.held:
-                loop.call_later(HELD_RETRY_SECONDS, self.submit, settlement, future)
+                self.loop.call_later(HELD_RETRY_SECONDS, self.submit, settlement, future)
             else:
                 (done if result.settled else late).append((settlement, future))
         due = [one.wakeup_seconds for one in closed.values() if one.wakeup_seconds is not None]

@@ -67,11 +67,12 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
 def log_fact(fact: Fact) -> None:
     """Write a fact as one line: its name in lower case, its fields as fields."""
     loudness = severity(fact)
-    if not LOGGER.is_enabled_for(loudness):
+    logger = LOGGER.bind()  # once made, it is kept
+    if not logger.is_enabled_for(loudness):
         return
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
     fields = {name: value for name, value in structs.asdict(fact).items() if value is not None}
-    LOGGER.log(loudness, event, **{name: plain(value) for name, value in fields.items()})
+    logger.log(loudness, event, **{name: plain(value) for name, value in fields.items()})
 
 
 def as_json(event: object, **_: object) -> str:
