@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar
 from uuid import UUID
 
@@ -25,24 +24,20 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ()
 
 
-class Context(Struct, frozen=True, kw_only=True, dict=True):
+class Context(Struct, frozen=True, kw_only=True):
     """One attempt, as the executor needs to know it."""
 
     job_id: UUID
     job_name: str | None
     execution_id: int
-    scheduled_for: datetime
+    run: str
+    """The instant it is scheduled for, as `named` writes it."""
     attempt: int
     """From 1, within the run."""
     timeout_seconds: float
     """Of the whole attempt, from resolving a name to the last byte kept of the answer."""
     traceparent: str
     """W3C Trace Context, for the target to continue."""
-
-    @cached_property
-    def run(self) -> str:
-        """The run's `scheduled_for` in RFC 3339, UTC."""
-        return self.scheduled_for.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
     @property
     def idempotency_key(self) -> str:
@@ -60,6 +55,11 @@ class Context(Struct, frozen=True, kw_only=True, dict=True):
             "Tocsin-Attempt": str(self.attempt),
             "traceparent": self.traceparent,
         }
+
+
+def named(scheduled_for: datetime) -> str:
+    """The name of a run: its instant in RFC 3339, UTC."""
+    return scheduled_for.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 class Options(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from app.core.outcome import Outcome, Report
 from app.core.transition import exhausted, invalid, put_off, released, settled
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
-from app.executors.base import Context, Target
+from app.executors.base import Context, Target, named
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.hosts import host_of
 from app.scheduler.inflight import Ending, InFlight
@@ -151,7 +151,7 @@ def context(claim: Claim) -> Context:
         job_id=claim.job_id,
         job_name=claim.name,
         execution_id=claim.execution_id,
-        scheduled_for=claim.scheduled_for,
+        run=named(claim.scheduled_for),
         attempt=claim.attempt,
         timeout_seconds=claim.timeout_seconds,
         # Of either id, all zeros would mean none.

@@ -1,6 +1,5 @@
 """Attempts as a scheduler would hand them to an executor."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from app.core.egress import EVERY_PORT, Egress
@@ -19,7 +18,7 @@ def attempt(*, within: float = 10.0, job_name: str | None = "nightly report") ->
         job_id=JOB,
         job_name=job_name,
         execution_id=42,
-        scheduled_for=datetime(2026, 11, 24, 3, tzinfo=UTC),
+        run=RUN,
         attempt=2,
         timeout_seconds=within,
         traceparent=TRACE,

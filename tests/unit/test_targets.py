@@ -17,7 +17,7 @@ from app.core.problems import field_errors
 from app.errors import FieldError, InvalidInput
 from app.executors import KINDS, decode_target, target_type
 from app.executors.amqp import AmqpTarget
-from app.executors.base import Context
+from app.executors.base import Context, named
 from app.executors.http import HttpTarget
 from app.vault.targets import check_target
 
@@ -358,7 +358,7 @@ def context(scheduled_for: datetime) -> Context:
         job_id=UUID("0193ab7e-0000-7000-8000-000000000001"),
         job_name=None,
         execution_id=1,
-        scheduled_for=scheduled_for,
+        run=named(scheduled_for),
         attempt=1,
         timeout_seconds=1,
         traceparent="",
