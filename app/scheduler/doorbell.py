@@ -11,7 +11,9 @@ class Doorbell:
 
     def __init__(self) -> None:
         self.rung = asyncio.Event()
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.Handle | None = None
+        self.rings_at = float("inf")
+        """Loop time. The timer cannot be asked: uvloop's for the very next turn does not know."""
 
     def ring(self) -> None:
         """Wake the loop, now or as soon as it would sleep."""
@@ -21,15 +23,16 @@ class Doorbell:
         """Ring later, for a job that comes due then; the earliest such ring is kept."""
         loop = asyncio.get_running_loop()
         at = loop.time() + max(seconds, 0.0)
-        if (
-            self.timer is not None
-            and not self.timer.cancelled()
-            and loop.time() < self.timer.when() <= at
-        ):
-            return
         if self.timer is not None:
+            if self.rings_at <= at:
+                return
             self.timer.cancel()
-        self.timer = loop.call_at(at, self.ring)
+        self.timer = loop.call_at(at, self.ring_now)
+        self.rings_at = at
+
+    def ring_now(self) -> None:
+        self.timer = None
+        self.ring()
 
     def silence(self) -> None:
         """Forget the rings so far, timed ones too: the look that follows sees what they meant."""
