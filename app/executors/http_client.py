@@ -9,6 +9,7 @@ import asyncio
 import select
 import socket
 import ssl
+from collections import Counter
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
@@ -40,6 +41,9 @@ KEEP_ALIVE_SECONDS = 3.0
 
 BRIEFLY_SECONDS = 0.02
 """Nobody closes a connection that has been idle for so short a time."""
+
+OPENED_IN_A_TURN = 4
+"""Connections; to open one takes longer than to send a request on it."""
 
 NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 """One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
@@ -75,6 +79,9 @@ class Client:
         )
         self.used_at: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
         """When each connection was given back, monotonic seconds; a new one never was."""
+        self.kept: Counter[tuple[URL, TlsChoice]] = Counter()
+        """About how many wait for the next request; some may have been closed since."""
+        self.turnstile = Turnstile(OPENED_IN_A_TURN)
         self.asking_for = lru_cache(maxsize=MOST_ORIGINS)(asking_for)
 
     async def close(self) -> None:
@@ -91,22 +98,29 @@ class Client:
         A kept one that the other side has closed meanwhile is not used: what is written to it might
         as well have been read and acted on, so it would cost an attempt.
         """
+        key = origin, tls
         while True:
+            while not self.kept[key] and not self.turnstile.lets_through():  # noqa: ASYNC110 - for a turn
+                await asyncio.sleep(0)
             forget()
             connection = await self.connector.connect(self.asking_for(origin, tls), [], NO_TIMEOUTS)
             protocol = connection.protocol
             idle_since = None if protocol is None else self.used_at.get(protocol)
-            if protocol is None or idle_since is None or monotonic() - idle_since < BRIEFLY_SECONDS:
+            if protocol is None or idle_since is None:
+                del self.kept[key]
                 return connection
-            if not has_news(protocol):
+            self.kept[key] -= 1
+            if monotonic() - idle_since < BRIEFLY_SECONDS or not has_news(protocol):
                 return connection
             connection.close()
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, exchange: "Exchange") -> None:
         """Keep the connection for the next, unless there is more to come on it."""
-        if connection.protocol is not None:
-            self.used_at[connection.protocol] = monotonic()
-        connection.release()
+        protocol = exchange.connection.protocol
+        if protocol is not None and not protocol.should_close:
+            self.used_at[protocol] = monotonic()
+            self.kept[exchange.request.address.origin, exchange.tls] += 1
+        exchange.connection.release()
 
     async def posted(self, form: Form) -> Answer:
         """Post a form, to one who hands out what requests prove themselves with.
@@ -135,6 +149,31 @@ class Client:
             if reason == "blocked":
                 raise AuthFailed(text, retryable=False, reason=reason) from error
             raise AuthFailed(f"no token: {text}", retryable=True) from error
+
+
+class Turnstile:
+    """Lets only a few through in each turn of the event loop.
+
+    Of a thousand jobs due at one instant the first could be answered before the last slot has begun
+    to connect. So few connections are opened in a turn, and whoever comes next finds one kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.passed = 0
+        self.loop = asyncio.get_running_loop()
+
+    def lets_through(self) -> bool:
+        """Whether one more may pass in this turn; it has passed then."""
+        if self.passed >= self.most:
+            return False
+        if not self.passed:
+            self.loop.call_soon(self.start_over)
+        self.passed += 1
+        return True
+
+    def start_over(self) -> None:
+        self.passed = 0
 
 
 class Exchange:
@@ -204,7 +243,7 @@ class Exchange:
     ) -> None:
         transport = self.connection.transport
         if error is None and transport is not None and not transport.get_write_buffer_size():
-            self.client.give_back(self.connection)
+            self.client.give_back(self)
         else:
             self.connection.close()
 

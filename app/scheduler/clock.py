@@ -1,6 +1,5 @@
 """The database's clock, read on this host: the only one that says what time it is."""
 
-import asyncio
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -37,9 +36,6 @@ class DatabaseClock:
         """Return the database's present time, at most a fraction of a round trip behind it."""
         return datetime.fromtimestamp(self.offset + monotonic(), UTC)
 
-    async def sleep_until(self, instant: datetime) -> None:
-        """Return at an instant of the database's clock, never before it; at once if it is past."""
-        at = instant.timestamp()
-        # Again, as a timer may be early by its resolution.
-        while (early := at - self.offset - monotonic()) > 0:  # noqa: ASYNC110 - time is the event
-            await asyncio.sleep(early)
+    def seconds_until(self, timestamp: float) -> float:
+        """Return how long it is until an instant of the database's clock, at least."""
+        return timestamp - self.offset - monotonic()

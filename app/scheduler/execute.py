@@ -1,23 +1,21 @@
-"""Carries out one claim: judge, execute under its deadlines, settle."""
+"""Carries out one claim: judge, execute under its deadlines, decide what came of it."""
 
 import asyncio
 import random
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import getrandbits
 
 from app.core.claim import Claim, Settlement
 from app.core.facts import Settled, Started
 from app.core.misfire import missed
 from app.core.outcome import Outcome, Report
-from app.core.transition import exhausted, invalid, put_off, released, settled
+from app.core.transition import exhausted, invalid, released, settled
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
 from app.executors.base import Context, Target, named
 from app.scheduler.clock import DatabaseClock
-from app.scheduler.hosts import host_of
 from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
-from app.scheduler.slots import Slots
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.vault import SecretUnusable, Targets
@@ -33,7 +31,6 @@ class Execution:
         executors: Executors,
         targets: Targets,
         settler: Settler,
-        slots: Slots,
         clock: DatabaseClock,
         observers: Observers,
     ) -> None:
@@ -41,50 +38,36 @@ class Execution:
         self.executors = executors
         self.targets = targets
         self.settler = settler
-        self.slots = slots
         self.clock = clock
         self.observers = observers
 
-    async def carry_out(self, flight: InFlight) -> None:
-        """Carry out a claim and settle it.
+    async def carried_out(self, flight: InFlight) -> Settlement | None:
+        """Carry out a claim that is due, and decide how it is to be settled.
 
         Never raises: an execution that fails by our own fault must not take its siblings along.
+        None: it did; the lease ends and the job is taken over.
         """
         claim = flight.claim
         try:
-            await self.clock.sleep_until(claim.next_run)
             now = self.clock.now()
-            settlement = (
-                exhausted(claim, now=now, instance=self.instance)
-                or missed(claim, now=now)
-                or await self.attempt_in_slot(flight)
-            )
+            settlement = exhausted(claim, now=now, instance=self.instance) or missed(claim, now=now)
+            if settlement is not None:
+                return settlement
+            # Checked here because a warm connection would be written to before any deadline.
+            return released(claim) if flight.over else await self.attempt(flight)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.observers.tell(faulted(f"job {claim.job_id}", error))
+            return None
+
+    async def close(self, claim: Claim, settlement: Settlement) -> None:
+        """Settle, and state what that did. Never raises, as above."""
+        try:
             closed = await self.settler.settle(settlement)
-        except Exception as error:  # noqa: BLE001 - a bug; the lease ends and the job is taken over
+        except Exception as error:  # noqa: BLE001 - see above
             self.observers.tell(faulted(f"job {claim.job_id}", error))
         else:
             if closed:
                 self.observers.tell(settled_fact(claim, settlement))
-        finally:
-            self.slots.drop(flight)
-
-    async def attempt_in_slot(self, flight: InFlight) -> Settlement:
-        """Make the attempt as soon as there is a slot; give the claim back if there is none."""
-        claim = flight.claim
-        host = host_of(claim.target)
-        if not await self.slots.take(host):
-            return released(claim) if self.slots.closed else self.put_off(claim, host)
-        try:
-            # Checked here because a warm connection would be written to before any deadline.
-            return released(claim) if flight.over else await self.attempt(flight)
-        finally:
-            self.slots.give(host)
-
-    def put_off(self, claim: Claim, host: str) -> Settlement:
-        """Make room for jobs of other hosts: this one hangs and has its share of the slots."""
-        jitter = random.random()  # noqa: S311 - spreads, guards nothing
-        seconds = self.slots.hosts.put_off_seconds(host, jitter=jitter)
-        return put_off(claim, until=self.clock.now() + timedelta(seconds=seconds))
 
     async def attempt(self, flight: InFlight) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""

@@ -5,6 +5,7 @@ from enum import StrEnum
 from time import monotonic
 
 from app.core.claim import Claim
+from app.scheduler.hosts import host_of
 
 MARGIN_SECONDS = 0.5
 """An execution is cut off so long before its lease ends: closing a connection takes a moment, and
@@ -32,6 +33,7 @@ class InFlight:
 
     def __init__(self, claim: Claim, *, lease_ends: float) -> None:
         self.claim = claim
+        self.host = host_of(claim.target)
         self.lease_ends = lease_ends
         """Loop time, which is monotonic; whoever claims next may start then."""
         self.times_out: float | None = None

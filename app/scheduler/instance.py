@@ -19,6 +19,7 @@ from app.executors import KINDS, Executors
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.execute import Execution
+from app.scheduler.hand import Hand
 from app.scheduler.inflight import Ending
 from app.scheduler.leases import extend_leases
 from app.scheduler.loop import AHEAD_SECONDS, Loop
@@ -48,8 +49,8 @@ class Instance:
         self.observers = observers
         self.name = instance_name()
         self.doorbell = Doorbell()
-        self.slots = Slots(settings.concurrency, freed=self.doorbell.ring)
         self.clock = DatabaseClock()
+        self.hand = Hand(Slots(settings.concurrency), self.clock, freed=self.doorbell.ring)
         self.stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -57,12 +58,12 @@ class Instance:
         if self.stopping.is_set():
             self.cut_executions()
         self.stopping.set()
-        self.slots.close()
+        self.hand.close()
         self.doorbell.ring()
 
     def cut_executions(self) -> None:
         """End what is still executing; it settles as cancelled and is due again at once."""
-        for flight in self.slots:
+        for flight in self.hand:
             flight.cut(Ending.DRAIN)
 
     async def run(self) -> None:
@@ -91,7 +92,7 @@ class Instance:
                 background(
                     settle=settler.write_batches(),
                     extend=extend_leases(
-                        db, self.slots, self.observers, lease_seconds=self.settings.lease_seconds
+                        db, self.hand, self.observers, lease_seconds=self.settings.lease_seconds
                     ),
                     keep_up=keep_up(
                         db, self.observers, retention_days=self.settings.retention_days
@@ -103,11 +104,11 @@ class Instance:
                 executors=executors,
                 targets=Targets(db, self.secret_keys),
                 settler=settler,
-                slots=self.slots,
                 clock=self.clock,
                 observers=self.observers,
             )
             async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as executions:
+                self.hand.open(execution, executions)
                 loop = Loop(
                     db=db,
                     instance=self.name,
@@ -115,10 +116,8 @@ class Instance:
                     lease_seconds=self.settings.lease_seconds,
                     longest_sleep_seconds=self.settings.longest_sleep_seconds,
                     doorbell=self.doorbell,
-                    slots=self.slots,
+                    hand=self.hand,
                     clock=self.clock,
-                    execution=execution,
-                    executions=executions,
                     observers=self.observers,
                 )
                 await self.look_through_outages(loop)
@@ -155,7 +154,7 @@ class Instance:
         await upkeep.release_orphans(
             session,
             instance=self.name,
-            executing=[flight.claim.execution_id for flight in self.slots],
+            executing=[flight.claim.execution_id for flight in self.hand],
             lease_seconds=self.settings.lease_seconds,
         )
         return session
@@ -164,7 +163,7 @@ class Instance:
         """Give executions the grace to end, then cut them off; never wait for ever."""
         grace = self.settings.grace_seconds
         self.observers.tell(
-            Draining(instance=self.name, executions=len(self.slots), grace_seconds=grace)
+            Draining(instance=self.name, executions=len(self.hand), grace_seconds=grace)
         )
         clock = asyncio.get_running_loop()
         clock.call_later(grace, self.cut_executions)

@@ -5,15 +5,15 @@ import asyncio
 from app.core.facts import Faulted
 from app.db import Database, claims
 from app.errors import DatabaseUnavailable
+from app.scheduler.hand import Hand
 from app.scheduler.inflight import Ending
-from app.scheduler.slots import Slots
 from app.telemetry import Observers
 
 RETRY_SECONDS = 1.0
 
 
 async def extend_leases(
-    db: Database, slots: Slots, observers: Observers, *, lease_seconds: float
+    db: Database, hand: Hand, observers: Observers, *, lease_seconds: float
 ) -> None:
     """Extend, until cancelled, every lease that has passed a third of its time.
 
@@ -28,13 +28,11 @@ async def extend_leases(
         await asyncio.sleep(wait)
         wait = interval / 2
         asked_at = loop.time()
-        for flight in slots:
+        for flight in hand:
             if flight.is_overdue(asked_at):
                 flight.cut(Ending.TIMEOUT)
         ageing = [
-            flight
-            for flight in slots
-            if flight.lease_ends - asked_at < lease_seconds - interval / 2
+            flight for flight in hand if flight.lease_ends - asked_at < lease_seconds - interval / 2
         ]
         if not ageing:
             continue

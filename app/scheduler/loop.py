@@ -11,10 +11,9 @@ from app.db.claims import Look
 from app.db.listener import Session
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
-from app.scheduler.execute import Execution
+from app.scheduler.hand import Hand
 from app.scheduler.inflight import InFlight
 from app.scheduler.planning import plan_unplanned
-from app.scheduler.slots import Slots
 from app.telemetry import Observers
 
 BATCH = 500
@@ -37,10 +36,8 @@ class Loop:
         lease_seconds: float,
         longest_sleep_seconds: float,
         doorbell: Doorbell,
-        slots: Slots,
+        hand: Hand,
         clock: DatabaseClock,
-        execution: Execution,
-        executions: asyncio.TaskGroup,
         observers: Observers,
     ) -> None:
         self.db = db
@@ -49,10 +46,8 @@ class Loop:
         self.lease_seconds = lease_seconds
         self.longest_sleep_seconds = longest_sleep_seconds
         self.doorbell = doorbell
-        self.slots = slots
+        self.hand = hand
         self.clock = clock
-        self.execution = execution
-        self.executions = executions
         self.observers = observers
         self.blocked_looks = 0
 
@@ -74,7 +69,7 @@ class Loop:
 
     async def look(self, session: Session) -> float:
         """Claim and start what is due; return for how many seconds to sleep."""
-        limit = min(self.slots.room(), BATCH)
+        limit = min(self.hand.room(), BATCH)
         if limit == 0:
             return self.longest_sleep_seconds  # a freed slot rings
         sent_at = monotonic()
@@ -88,8 +83,8 @@ class Loop:
             instance=self.instance,
         )
         self.clock.observe(look.begun_at, look.ended_at, sent_at=sent_at, received_at=monotonic())
-        for claim in look.claims:
-            self.start(InFlight(claim, lease_ends=asked_at + self.lease_seconds))
+        lease_ends = asked_at + self.lease_seconds
+        self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
         sleep = await self.sleep_after(look, full=len(look.claims) == limit)
         self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
         return sleep
@@ -115,11 +110,4 @@ class Loop:
             blocked_looks=self.blocked_looks,
             shortest=SHORTEST_SLEEP_SECONDS,
             longest=self.longest_sleep_seconds * random.uniform(1 - JITTER, 1),  # noqa: S311
-        )
-
-    def start(self, flight: InFlight) -> None:
-        """Carry the claim out as a task of its own."""
-        self.slots.hold(flight)
-        self.executions.create_task(
-            self.execution.carry_out(flight), name=f"execute {flight.claim.job_id}"
         )

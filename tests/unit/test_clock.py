@@ -1,6 +1,5 @@
 """The estimate of the database's clock is never ahead of it."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -45,13 +44,12 @@ def test_a_clock_that_was_set_back_is_followed_at_once() -> None:
     assert clock.now() - earlier < timedelta(seconds=0.1)
 
 
-async def test_sleeping_never_ends_before_the_instant() -> None:
+def test_an_instant_is_never_nearer_than_the_database_would_say() -> None:
     clock = DatabaseClock()
     now = monotonic()
-    clock.observe(NOON, NOON, sent_at=now, received_at=now)
-    instant = clock.now() + timedelta(seconds=0.03)
+    clock.observe(NOON, NOON, sent_at=now - 0.5, received_at=now)
 
-    async with asyncio.timeout(5):
-        await clock.sleep_until(instant)
-        assert clock.now() >= instant
-        await clock.sleep_until(NOON)
+    ahead = clock.seconds_until((NOON + timedelta(seconds=3)).timestamp())
+
+    assert 2.9 < ahead <= 3.0
+    assert clock.seconds_until(NOON.timestamp()) <= 0

@@ -1,0 +1,212 @@
+"""The claims in hand: which of them start, and when."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from datetime import timedelta
+from heapq import heappop, heappush
+from itertools import chain
+from uuid import UUID
+
+from app.core.claim import Settlement
+from app.core.transition import put_off, released
+from app.scheduler.clock import DatabaseClock
+from app.scheduler.execute import Execution
+from app.scheduler.hosts import STUCK_SECONDS
+from app.scheduler.inflight import InFlight
+from app.scheduler.slots import Slots
+
+STARTED_IN_A_TURN = 8
+"""Executions started in one turn of the event loop: the first of many should be on its way before
+the last one has begun."""
+
+
+class Hand:
+    """Each claim sleeps until its instant, waits for a slot, executes and is settled.
+
+    Only what executes or is being settled has a task of its own.
+    """
+
+    def __init__(self, slots: Slots, clock: DatabaseClock, *, freed: Callable[[], None]) -> None:
+        self.slots = slots
+        self.clock = clock
+        self.freed = freed
+        """Called when it is worth claiming again after there was no room."""
+        self.claims: dict[UUID, InFlight] = {}
+        self.sleeping: list[tuple[float, int, InFlight]] = []
+        """A heap, by instant and execution: no two claims are of one execution."""
+        self.ready: deque[InFlight] = deque()
+        self.parked: dict[str, deque[InFlight]] = {}
+        """Ready too, by their host, which is at its share of the slots."""
+        self.closed = False
+        self.starved = False
+        self.timer: asyncio.Handle | None = None
+        self.rings_at = float("inf")
+        """Loop time."""
+        self.turning = False
+        self.loop: asyncio.AbstractEventLoop
+        self.execution: Execution
+        self.tasks: asyncio.TaskGroup
+
+    def open(self, execution: Execution, tasks: asyncio.TaskGroup) -> None:
+        """Say how claims are carried out, and in whose tasks; before the first one is taken."""
+        self.loop = asyncio.get_running_loop()
+        self.execution = execution
+        self.tasks = tasks
+
+    def __iter__(self) -> Iterator[InFlight]:
+        return iter(tuple(self.claims.values()))
+
+    def __len__(self) -> int:
+        return len(self.claims)
+
+    def room(self) -> int:
+        """Return how many jobs to claim now; when 0, `freed` is called once there is room."""
+        self.slots.reckon()
+        wanted = self.wanted
+        self.starved = wanted <= 0
+        return max(wanted, 0)
+
+    @property
+    def waiting(self) -> int:
+        """How many have not started."""
+        return len(self.sleeping) + len(self.ready) + sum(map(len, self.parked.values()))
+
+    @property
+    def wanted(self) -> int:
+        waiting = self.waiting
+        settling = len(self.claims) - self.slots.taken - waiting
+        return self.slots.wanted(waiting=waiting, settling=settling)
+
+    def take(self, flights: Iterable[InFlight]) -> None:
+        """Take claims; each is started as soon as it is due and there is a slot for its host."""
+        for flight in flights:
+            claim = flight.claim
+            self.claims[claim.job_id] = flight
+            heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, flight))
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Start what is due and has a slot, a few at a time; come back for the rest."""
+        if self.closed:
+            self.give_all_back()
+            return
+        while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
+            self.ready.append(heappop(self.sleeping)[2])
+        for _ in range(STARTED_IN_A_TURN):
+            flight = self.next_admitted()
+            if flight is None:
+                self.come_back()
+                return
+            self.slots.grant(flight.host)
+            self.start(self.carry_out(flight), flight)
+        if not self.turning:
+            self.turning = True
+            self.loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        self.turning = False
+        self.dispatch()
+
+    def come_back(self) -> None:
+        """Dispatch again when the next claim is due, or when a host may have got stuck."""
+        seconds = STUCK_SECONDS if self.ready or self.parked else float("inf")
+        if self.sleeping:
+            seconds = min(seconds, self.clock.seconds_until(self.sleeping[0][0]))
+        at = self.loop.time() + seconds
+        if at < self.rings_at:
+            if self.timer is not None:
+                self.timer.cancel()
+            self.timer = self.loop.call_at(at, self.ring)
+            self.rings_at = at
+
+    def ring(self) -> None:
+        self.rings_at = float("inf")
+        self.dispatch()
+
+    def next_admitted(self) -> InFlight | None:
+        """Take the one that waits longest among those whose host may have a slot.
+
+        Those whose host is at its share are parked, so that each is passed over once; where the
+        host is stuck they are put off.
+        """
+        if self.slots.free <= 0:
+            return None
+        for host, flights in tuple(self.parked.items()):
+            if self.slots.admits(host):
+                flight = flights.popleft()
+                if not flights:
+                    del self.parked[host]
+                return flight
+            if self.slots.is_stuck(host):
+                del self.parked[host]
+                self.put_off(*flights)
+        while self.ready:
+            flight = self.ready.popleft()
+            if flight.host in self.parked:
+                self.parked[flight.host].append(flight)
+            elif self.slots.admits(flight.host):
+                return flight
+            elif self.slots.is_stuck(flight.host):
+                self.put_off(flight)
+            else:
+                self.parked[flight.host] = deque((flight,))
+        return None
+
+    async def carry_out(self, flight: InFlight) -> None:
+        """Execute in the slot that was granted, give it to the next, and settle."""
+        try:
+            settlement = await self.execution.carried_out(flight)
+            self.slots.give(flight.host)
+            if self.ready or self.parked:
+                self.dispatch()
+            self.offer()
+            if settlement is not None:
+                await self.execution.close(flight.claim, settlement)
+        finally:
+            self.drop(flight)
+
+    def put_off(self, *flights: InFlight) -> None:
+        """Make room for jobs of other hosts: these hang and have their share of the slots."""
+        for flight in flights:
+            jitter = random.random()  # noqa: S311 - spreads, guards nothing
+            seconds = self.slots.hosts.put_off_seconds(flight.host, jitter=jitter)
+            until = self.clock.now() + timedelta(seconds=seconds)
+            self.start(self.hand_back(flight, put_off(flight.claim, until=until)), flight)
+
+    async def hand_back(self, flight: InFlight, settlement: Settlement) -> None:
+        """Settle a claim that was not carried out."""
+        try:
+            await self.execution.close(flight.claim, settlement)
+        finally:
+            self.drop(flight)
+
+    def close(self) -> None:
+        """Start no more: what has not started is given back."""
+        self.closed = True
+        if self.waiting:
+            self.give_all_back()
+
+    def give_all_back(self) -> None:
+        asleep = [flight for _, _, flight in self.sleeping]
+        for flight in (*asleep, *self.ready, *chain.from_iterable(self.parked.values())):
+            self.start(self.hand_back(flight, released(flight.claim)), flight)
+        self.sleeping.clear()
+        self.ready.clear()
+        self.parked.clear()
+
+    def start(self, task: Coroutine[None, None, None], flight: InFlight) -> None:
+        self.tasks.create_task(task, name=f"execute {flight.claim.job_id}")
+
+    def offer(self) -> None:
+        """Ask for claims again, if they were refused for want of room and there is some."""
+        if self.starved and self.wanted > 0:
+            self.starved = False
+            self.freed()
+
+    def drop(self, flight: InFlight) -> None:
+        """Note that a claim is settled; by then the job may be in hand anew."""
+        if self.claims.get(flight.claim.job_id) is flight:
+            del self.claims[flight.claim.job_id]
+        self.offer()

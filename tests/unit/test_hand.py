@@ -1,0 +1,230 @@
+"""Which of the claims in hand start, and when."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sized
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from time import monotonic
+from uuid import UUID
+
+import pytest
+
+from app.core.claim import Claim, Settlement
+from app.core.transition import released
+from app.scheduler.clock import DatabaseClock
+from app.scheduler.execute import Execution
+from app.scheduler.hand import Hand
+from app.scheduler.inflight import InFlight
+from app.scheduler.slots import Slots
+from tests.support.claims import some_claim
+from tests.support.waiting import until
+
+SOON_SECONDS = 0.05
+LONG_SECONDS = 5.0
+
+
+class Executing(Execution):
+    """Notes what is carried out, each until it is told to end, and what is settled."""
+
+    def __init__(self) -> None:
+        self.started: list[UUID] = []
+        self.settled: list[Settlement] = []
+        self.ends: dict[UUID, asyncio.Event] = {}
+
+    async def carried_out(self, flight: InFlight) -> Settlement | None:
+        self.started.append(flight.claim.job_id)
+        await self.ends.setdefault(flight.claim.job_id, asyncio.Event()).wait()
+        return released(flight.claim)
+
+    async def close(self, claim: Claim, settlement: Settlement) -> None:
+        del claim
+        self.settled.append(settlement)
+
+    def end(self, *flights: InFlight) -> None:
+        for flight in flights:
+            self.ends.setdefault(flight.claim.job_id, asyncio.Event()).set()
+
+
+class Freed:
+    """Counts how often room was offered."""
+
+    times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+@pytest.fixture
+def clock() -> DatabaseClock:
+    clock = DatabaseClock()
+    now = monotonic()
+    clock.observe(datetime.now(UTC), datetime.now(UTC), sent_at=now, received_at=now)
+    return clock
+
+
+@pytest.fixture
+def executing() -> Executing:
+    return Executing()
+
+
+@pytest.fixture
+def freed() -> Freed:
+    return Freed()
+
+
+@pytest.fixture
+async def hand(clock: DatabaseClock, executing: Executing, freed: Freed) -> AsyncIterator[Hand]:
+    """Ten slots."""
+    hand = Hand(Slots(10), clock, freed=freed)
+    async with asyncio.TaskGroup() as tasks:
+        hand.open(executing, tasks)
+        yield hand
+        hand.close()
+        executing.end(*hand)
+
+
+def flights(
+    clock: DatabaseClock, count: int, *, first: int = 1, host: str = "", due_in: float = 0.0
+) -> list[InFlight]:
+    """Claims by number; without a `host` each has one of its own."""
+    at = clock.now() + timedelta(seconds=due_in)
+    return [
+        InFlight(
+            some_claim(
+                job_id=UUID(int=number),
+                execution_id=number,
+                next_run=at,
+                target=f'{{"url": "http://{host or number}/"}}',
+            ),
+            lease_ends=1e9,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+async def reached(things: Sized, count: int) -> bool:
+    return len(things) >= count
+
+
+async def turns() -> None:
+    """Let the event loop come round often enough for all that is due."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_due_starts_up_to_the_number_of_slots(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.take(flights(clock, 12))
+    await turns()
+
+    assert executing.started == [UUID(int=number) for number in range(1, 11)]
+    assert hand.waiting == 2
+
+
+async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    claims = flights(clock, 12)
+    hand.take(claims)
+    await turns()
+
+    executing.end(claims[4])
+    await turns()
+
+    assert executing.started[10:] == [UUID(int=11)]
+    assert [one.job_id for one in executing.settled] == [UUID(int=5)]
+    assert len(hand) == 11
+
+
+async def test_a_claim_that_is_not_due_starts_at_its_instant(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    later, sooner = flights(clock, 2, due_in=SOON_SECONDS)
+    hand.take([later])
+    hand.take([sooner, *flights(clock, 1, first=3)])
+    await turns()
+    early = list(executing.started)
+
+    await until(partial(reached, executing.started, 3), "both sleepers started")
+
+    assert early == [UUID(int=3)]
+    assert clock.now() >= later.claim.next_run
+
+
+async def test_room_is_offered_only_after_it_was_refused(
+    hand: Hand, executing: Executing, clock: DatabaseClock, freed: Freed
+) -> None:
+    claims = flights(clock, 10)
+    hand.take(claims)
+    await turns()
+    executing.end(claims[0])
+    await turns()
+    unasked = freed.times
+    hand.take(flights(clock, 1, first=11))
+    refused = hand.room()
+    executing.end(claims[1])
+    await turns()
+
+    assert (unasked, refused) == (0, 0)
+    assert freed.times == 1
+
+
+async def test_a_host_at_its_share_does_not_hold_up_the_others(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.take([*flights(clock, 20, host="greedy"), *flights(clock, 1, first=21)])
+    await turns()
+
+    assert executing.started == [*(UUID(int=number) for number in range(1, 10)), UUID(int=21)]
+
+
+async def test_those_parked_for_their_host_start_in_their_order(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    claims = flights(clock, 12, host="greedy")
+    hand.take(claims)
+    await turns()
+    for flight in claims[:3]:
+        executing.end(flight)
+        await turns()
+
+    assert executing.started == [UUID(int=number) for number in range(1, 13)]
+
+
+async def test_jobs_of_a_host_that_is_stuck_are_put_off(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.take(flights(clock, 12, host="stuck"))
+    await until(partial(reached, executing.settled, 3), "three were put off")
+
+    put_off = {one.job_id: one.next_run for one in executing.settled}
+    assert put_off.keys() == {UUID(int=number) for number in (10, 11, 12)}
+    assert all(at is not None and at > clock.now() for at in put_off.values())
+    assert len(hand) == 9
+
+
+async def test_closing_gives_back_whatever_has_not_started(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.take([*flights(clock, 11), *flights(clock, 1, first=12, due_in=LONG_SECONDS)])
+    await turns()
+
+    hand.close()
+    hand.take(flights(clock, 1, first=13))
+    await turns()
+
+    assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in (11, 12, 13)}
+    assert len(hand) == 10
+
+
+async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(
+    hand: Hand, clock: DatabaseClock
+) -> None:
+    [old] = flights(clock, 1, due_in=LONG_SECONDS)
+    [new] = flights(clock, 1, due_in=LONG_SECONDS)
+    hand.claims[old.claim.job_id] = new
+
+    hand.drop(old)
+
+    assert list(hand) == [new]
