@@ -110,7 +110,7 @@ class Client:
                 del self.kept[key]
                 return connection
             self.kept[key] -= 1
-            if monotonic() - idle_since < BRIEFLY_SECONDS or not has_news(protocol):
+            if not has_news(protocol, idle_seconds=monotonic() - idle_since):
                 return connection
             connection.close()
 
@@ -258,12 +258,16 @@ def asking_for(origin: URL, tls: TlsChoice) -> aiohttp.ClientRequest:
     return aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop(), ssl=tls)
 
 
-def has_news(protocol: ResponseHandler) -> bool:
-    """Whether an idle connection was closed, or spoken on unasked, unnoticed by the event loop."""
+def has_news(protocol: ResponseHandler, *, idle_seconds: float) -> bool:
+    """Whether an idle connection was closed or spoken on unasked, maybe unnoticed by the loop."""
+    if protocol.should_close:
+        return True
     transport = protocol.transport
     sock: socket.socket | None = None if transport is None else transport.get_extra_info("socket")
     if sock is None or sock.fileno() < 0:
         return True
+    if idle_seconds < BRIEFLY_SECONDS:
+        return False
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
     return bool(poll.poll(0))

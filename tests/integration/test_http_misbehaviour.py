@@ -11,7 +11,7 @@ import pytest
 
 from app.core.outcome import Outcome, Report
 from app.executors import Executors, decode_target
-from app.executors.http_client import LONGEST_RESPONSE
+from app.executors.http_client import BRIEFLY_SECONDS, LONGEST_RESPONSE
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import (
     DRIP_SECONDS,
@@ -68,6 +68,42 @@ async def test_a_request_is_sent_once_though_the_kept_connection_breaks(
     assert second.reason == "closed"
     assert second.retryable
     assert [request.connection for request in sink.requests] == [1, 1]
+
+
+async def test_a_connection_that_its_server_has_closed_costs_no_attempt(
+    executors: Executors, send: Send, sink: Sink
+):
+    """Though our event loop has not come round to noticing it."""
+    await send(url=sink.url())
+    [kept] = executors.opened["http"].client.used_at.keys()
+    kept.transport.pause_reading()
+    sink.wires[0].transport.close()
+    await asyncio.sleep(2 * BRIEFLY_SECONDS)
+
+    second = await send(url=sink.url())
+
+    assert second.outcome is Outcome.SUCCEEDED
+    assert [request.connection for request in sink.requests] == [1, 2]
+
+
+@pytest.mark.parametrize("pause", [0.0, 2 * BRIEFLY_SECONDS], ids=["at once", "later"])
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
+    executors: Executors, send: Send, sink: Sink, pause: float
+):
+    async def twice(wire: Wire, _: Received) -> None:
+        await wire.write(reply(200, b"mine"))
+        await asyncio.sleep(pause)
+        await wire.write(reply(200, b"somebody else's"))
+
+    sink.on("/", twice, reply(200, b"mine too"))
+
+    first = await send(url=sink.url())
+    await asyncio.sleep(2 * pause + BRIEFLY_SECONDS)
+    second = await send(url=sink.url())
+
+    assert (first.response, second.response) == ("mine", "mine too")
+    assert [request.connection for request in sink.requests] == [1, 2]
+    assert len(executors.opened["http"].client.connector._conns) == 1
 
 
 @pytest.mark.parametrize(
