@@ -246,6 +246,26 @@ create or replace trigger jobs_900_ring_update after update on tocsin.jobs
                         or old.paused_at is not null or old.plan_error is not null))))
     execute function tocsin.ring();
 
+-- Tells whoever holds a claim that its job was edited or deleted since. A claim is held for a moment
+-- before it starts; one that has not started is given back then, and claimed anew as the job is now.
+-- No claim, extension or settlement comes here: they leave updated_at alone.
+create or replace function tocsin.recall()
+returns trigger language plpgsql as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_recalls', old.id::text);
+    end if;
+    return null;
+end $$;
+
+create or replace trigger jobs_910_recall_update after update on tocsin.jobs
+    for each row
+    when (old.locked_until is not null and new.updated_at is distinct from old.updated_at)
+    execute function tocsin.recall();
+create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
+    for each row when (old.locked_until is not null)
+    execute function tocsin.recall();
+
 -- The audit log: who changed what, by whatever means. What instances do is nobody's change, and has
 -- a history of its own in tocsin.executions.
 

@@ -14,6 +14,8 @@ from app.db.queries import query
 from app.errors import DatabaseUnavailable
 
 CHANNEL = "tocsin_jobs"
+RECALLS = "tocsin_recalls"
+"""Its payload is the id of a job that somebody edited or deleted while a claim of it was held."""
 LOOK_TIMEOUT_SECONDS = 5.0
 """A session that died without a word is noticed at the next look, after so long."""
 # A peer that vanished without a word is found after about 10 + 3 x 3 s of silence.
@@ -39,11 +41,16 @@ class Session:
 
 @asynccontextmanager
 async def listening(
-    url: str, *, ring: Callable[[], None], application_name: str
+    url: str,
+    *,
+    ring: Callable[[], None],
+    recall: Callable[[str], None] = lambda _: None,
+    application_name: str,
 ) -> AsyncIterator[Session]:
     """Open a session that calls `ring` on every notification and when the connection is lost.
 
-    LISTEN has taken effect when this returns, so a look made afterwards misses nothing.
+    `recall` is called with the text of every notification of the other channel. LISTEN has taken
+    effect when this returns, so a look made afterwards misses nothing.
 
     Raises:
         DatabaseUnavailable: nobody answers at `url`, or LISTEN failed.
@@ -71,6 +78,7 @@ async def listening(
             keep_alive(connection)
             connection.add_termination_listener(lambda _: ring())
             await connection.add_listener(CHANNEL, lambda *_: ring())
+            await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))
         yield Session(connection)
     except DatabaseUnavailable:
         connection.terminate()  # nobody there to take leave of

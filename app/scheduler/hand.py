@@ -5,7 +5,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import timedelta
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import chain
 from uuid import UUID
 
@@ -39,6 +39,8 @@ class Hand:
         self.ready: deque[InFlight] = deque()
         self.parked: dict[str, deque[InFlight]] = {}
         """Ready too, by their host, which is at its share of the slots."""
+        self.recalls: set[UUID] = set()
+        """Of jobs that are not in hand, since the last claims were taken."""
         self.closed = False
         self.starved = False
         self.timer: asyncio.Handle | None = None
@@ -85,7 +87,26 @@ class Hand:
             claim = flight.claim
             self.claims[claim.job_id] = flight
             heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, flight))
+        recalls, self.recalls = self.recalls, set()
+        for job_id in recalls & self.claims.keys():
+            self.recall(job_id)
         self.dispatch()
+
+    def recall(self, job_id: UUID) -> None:
+        """Give a claim back that has not started: somebody has edited or deleted its job.
+
+        One that is still on its way here is given back when it arrives.
+        """
+        flight = self.claims.get(job_id)
+        if flight is None:
+            self.recalls.add(job_id)
+        elif not flight.started:
+            self.sleeping = [one for one in self.sleeping if one[2] is not flight]
+            heapify(self.sleeping)
+            for flights in (self.ready, *self.parked.values()):
+                if flight in flights:
+                    flights.remove(flight)
+            self.give_back(flight)
 
     def dispatch(self) -> None:
         """Start what is due and has a slot, a few at a time; come back for the rest."""
@@ -100,6 +121,7 @@ class Hand:
                 self.come_back()
                 return
             self.slots.grant(flight.host)
+            flight.started = True
             self.start(self.carry_out(flight), flight)
         if not self.turning:
             self.turning = True
@@ -134,12 +156,11 @@ class Hand:
         if self.slots.free <= 0:
             return None
         for host, flights in tuple(self.parked.items()):
-            if self.slots.admits(host):
-                flight = flights.popleft()
-                if not flights:
-                    del self.parked[host]
-                return flight
-            if self.slots.is_stuck(host):
+            if not flights:
+                del self.parked[host]
+            elif self.slots.admits(host):
+                return flights.popleft()
+            elif self.slots.is_stuck(host):
                 del self.parked[host]
                 self.put_off(*flights)
         while self.ready:
@@ -173,10 +194,14 @@ class Hand:
             jitter = random.random()  # noqa: S311 - spreads, guards nothing
             seconds = self.slots.hosts.put_off_seconds(flight.host, jitter=jitter)
             until = self.clock.now() + timedelta(seconds=seconds)
-            self.start(self.hand_back(flight, put_off(flight.claim, until=until)), flight)
+            self.give_back(flight, put_off(flight.claim, until=until))
 
-    async def hand_back(self, flight: InFlight, settlement: Settlement) -> None:
-        """Settle a claim that was not carried out."""
+    def give_back(self, flight: InFlight, settlement: Settlement | None = None) -> None:
+        """Settle a claim that will not start here, by default to be claimed again at once."""
+        flight.started = True  # no other end of it is left
+        self.start(self.settle(flight, settlement or released(flight.claim)), flight)
+
+    async def settle(self, flight: InFlight, settlement: Settlement) -> None:
         try:
             await self.execution.close(flight.claim, settlement)
         finally:
@@ -191,7 +216,7 @@ class Hand:
     def give_all_back(self) -> None:
         asleep = [flight for _, _, flight in self.sleeping]
         for flight in (*asleep, *self.ready, *chain.from_iterable(self.parked.values())):
-            self.start(self.hand_back(flight, released(flight.claim)), flight)
+            self.give_back(flight)
         self.sleeping.clear()
         self.ready.clear()
         self.parked.clear()

@@ -36,6 +36,7 @@ class InFlight:
         self.host = host_of(claim.target)
         self.lease_ends = lease_ends
         """Loop time, which is monotonic; whoever claims next may start then."""
+        self.started = False
         self.times_out: float | None = None
         self.ending = Ending.TIMEOUT
         self.scope: asyncio.Timeout | None = None

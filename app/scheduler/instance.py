@@ -5,7 +5,8 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from uuid import UUID
 
 import stamina
 
@@ -147,6 +148,7 @@ class Instance:
             listening(
                 self.database_url,
                 ring=self.doorbell.ring,
+                recall=self.recall,
                 application_name=f"tocsin scheduler {self.name}",
             )
         )
@@ -158,6 +160,11 @@ class Instance:
             lease_seconds=self.settings.lease_seconds,
         )
         return session
+
+    def recall(self, job_id: str) -> None:
+        """Give back the claim of a job that was edited or deleted, unless it has started."""
+        with suppress(ValueError):  # anybody may notify
+            self.hand.recall(UUID(job_id))
 
     def drain(self, limit: asyncio.Timeout) -> None:
         """Give executions the grace to end, then cut them off; never wait for ever."""

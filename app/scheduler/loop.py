@@ -17,9 +17,9 @@ from app.scheduler.planning import plan_unplanned
 from app.telemetry import Observers
 
 BATCH = 500
-AHEAD_SECONDS = 0.02
-"""Claim so long before the instant, so that the start need not wait for Postgres. An edit in these
-milliseconds counts as one made during the execution."""
+AHEAD_SECONDS = 0.1
+"""Claim so long before the instant, so that the start need not wait for Postgres. A job that is
+edited or deleted in between is given back."""
 SHORTEST_SLEEP_SECONDS = 0.02
 JITTER = 0.1
 

@@ -204,6 +204,40 @@ async def test_jobs_of_a_host_that_is_stuck_are_put_off(
     assert len(hand) == 9
 
 
+async def test_a_claim_whose_job_was_edited_is_given_back_unless_it_has_started(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    waiting = flights(clock, 12, host="greedy")
+    asleep = flights(clock, 2, first=21, due_in=LONG_SECONDS)
+    hand.take([*waiting, *asleep])
+    await turns()
+
+    for flight in (waiting[0], waiting[10], asleep[0]):
+        hand.recall(flight.claim.job_id)
+    await turns()
+
+    assert {one.job_id for one in executing.settled} == {UUID(int=11), UUID(int=21)}
+    assert hand.waiting == 3
+    for flight in waiting:
+        executing.end(flight)
+    await turns()
+    assert UUID(int=11) not in executing.started
+    assert UUID(int=12) in executing.started
+
+
+async def test_a_claim_on_its_way_here_is_given_back_when_it_arrives(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.recall(UUID(int=2))
+    hand.take(flights(clock, 3))
+    await turns()
+    hand.take(flights(clock, 1, first=2))
+    await turns()
+
+    assert executing.started == [UUID(int=1), UUID(int=3), UUID(int=2)]
+    assert [one.job_id for one in executing.settled] == [UUID(int=2)]
+
+
 async def test_closing_gives_back_whatever_has_not_started(
     hand: Hand, executing: Executing, clock: DatabaseClock
 ) -> None:
