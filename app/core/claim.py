@@ -65,7 +65,7 @@ class Claim(Masked, frozen=True, kw_only=True):
     runs: int
 
 
-class Execution(Struct, frozen=True, kw_only=True):
+class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt as carried out, or the runs that a `missed` row stands for."""
 
     id: int | None = None
@@ -86,7 +86,7 @@ class Execution(Struct, frozen=True, kw_only=True):
     missed_until: datetime | None = None
 
 
-class Settlement(Struct, frozen=True, kw_only=True):
+class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a claim is closed: the job's new plan and summary, and what to record.
 
     Applied only under `fence`; the plan only while the job's `next_run` is still `due_at`.
@@ -95,17 +95,17 @@ class Settlement(Struct, frozen=True, kw_only=True):
     job_id: UUID
     fence: int
     due_at: datetime
-    next_run: datetime | None
+    next_run: datetime | None = None
     scheduled_for: datetime | None
     attempt: int
-    resume_at: datetime | None
-    following: datetime | None
+    resume_at: datetime | None = None
+    following: datetime | None = None
     """The run the schedule has next; taken up after a run now that came meanwhile."""
     plan_error: str | None = None
     judged_at: datetime
     """The edit that `plan_error` is about; a later one is not refused for it."""
-    last_outcome: Outcome | None
-    last_finished_at: datetime | None
+    last_outcome: Outcome | None = None
+    last_finished_at: datetime | None = None
     consecutive_failures: int
     runs: int
     executions: list[Execution]
