@@ -7,24 +7,17 @@ each tenth. What grows with the number of executions is a leak; the first tenth 
 import asyncio
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import asyncpg
 
 from app.devdb.places import embedded_programs
-from tests.support.cluster import Process, Processes
+from tests.support.cluster import Processes
 from tests.support.postgres import SCHEMA, throwaway_cluster
 from tests.support.psql import run_psql
 from tests.support.sink import Sink
 
 EXECUTIONS = 200_000
 TENTHS = 10
-
-
-def resident_kb(process: Process) -> int:
-    """Resident memory of a process."""
-    status = Path(f"/proc/{process.process.pid}/status").read_text("ascii")
-    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 async def measure(url: str, executions: int) -> list[int]:
@@ -51,7 +44,7 @@ async def measure(url: str, executions: int) -> list[int]:
                 "select exists (select from tocsin.jobs where next_run is not null)"
             ):
                 await asyncio.sleep(0.2)
-            sizes.append(resident_kb(instance))
+            sizes.append(instance.resident_kb())
             print(
                 f"{len(sizes) * executions // TENTHS:>9,} executions: {sizes[-1]:,} kB", flush=True
             )

@@ -1,28 +1,24 @@
-"""The commands of `tocsin`."""
+"""The commands of `tocsin`.
+
+What only some of them need is imported by those: an instance carries no web framework in memory.
+"""
 
 import asyncio
-import gc
 import os
 import sys
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import click
-import uvloop
 
-from app.cli import doctor, serve
+from app.cli import doctor
 from app.cli.keys import keys
+from app.cli.running import run
 from app.cli.secrets import secrets
 from app.config import Settings
 from app.db import migrate
 from app.errors import AppError
-from app.telemetry.logs import configure
-
-LOOKUPS = 64
-"""How many names a process looks up at once."""
-GARBAGE = 20_000
-"""Objects made since the last collection of garbage, less those that ended, that start another."""
+from app.telemetry import Observers
+from app.telemetry.logs import configure, log_fact
 
 
 class Commands(click.Group):
@@ -37,19 +33,6 @@ class Commands(click.Group):
             sys.exit(1)
 
 
-def run(serving: Coroutine[None, None, None]) -> None:
-    """Run until it ends, on uvloop: it halves what each of many small requests costs."""
-    # What was imported stays; without this every full collection of garbage walks through it, and
-    # thousands of executions a second make one due several times a second.
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        # Names are looked up in threads; a few that hang must not hold up the others.
-        lookups = ThreadPoolExecutor(max_workers=LOOKUPS, thread_name_prefix="lookup")
-        runner.get_loop().set_default_executor(lookups)
-        runner.run(serving)
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Tocsin calls other services at exact times, from jobs kept in Postgres.
@@ -62,6 +45,8 @@ def main() -> None:
 @click.option("--port", type=int, help="Port of the API; TOCSIN_PORT or 8080 by default.")
 def dev(port: int | None) -> None:
     """Run everything on this machine: an embedded Postgres, the API and one instance."""
+    from app.cli import serve
+
     # On one's own machine the receivers are on loopback as a rule.
     environ = {"TOCSIN_ALLOW_PRIVATE_TARGETS": "true", **os.environ}
     settings = Settings.from_environ(environ, port=port)
@@ -74,6 +59,8 @@ def dev(port: int | None) -> None:
 @click.option("--port", type=int, help="Port to listen on; TOCSIN_PORT or 8080 by default.")
 def api(host: str | None, port: int | None) -> None:
     """Serve the REST API."""
+    from app.cli import serve
+
     settings = Settings.from_environ(os.environ, host=host, port=port)
     configure(level=settings.log_level, log_format=settings.log_format)
     run(serve.api(settings))
@@ -81,11 +68,26 @@ def api(host: str | None, port: int | None) -> None:
 
 @main.command()
 @click.option("--concurrency", type=int, help="Slots; TOCSIN_CONCURRENCY or 100 by default.")
-def scheduler(concurrency: int | None) -> None:
-    """Run one scheduler instance; start as many as you like, on any machines."""
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    help="Instances to run, each a process with slots of its own: one per core uses all.",
+)
+@click.option("--supervised", is_flag=True, hidden=True, help="Stop as soon as stdin ends.")
+def scheduler(concurrency: int | None, processes: int, supervised: bool) -> None:
+    """Run scheduler instances: one, or more with --processes; any number, on any machines."""
     settings = Settings.from_environ(os.environ, concurrency=concurrency)
     configure(level=settings.log_level, log_format=settings.log_format)
-    run(serve.scheduler(settings))
+    if processes > 1:
+        from app.cli.processes import Processes
+
+        settings.required_database_url()
+        asyncio.run(Processes(settings, Observers(log_fact)).run(processes))
+    else:
+        from app.cli.instance import instance
+
+        run(instance(settings, supervised=supervised))
 
 
 @main.command("migrate")

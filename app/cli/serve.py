@@ -1,9 +1,8 @@
-"""Runs the API, an instance, or both with an embedded Postgres, until told to stop."""
+"""Runs the API, by itself or with an instance and an embedded Postgres, until told to stop."""
 
 import asyncio
 import errno
 import shlex
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 
 from app.api.access import is_loopback
 from app.asgi import create_app
+from app.cli.running import on_stop_signal
 from app.config import Settings
 from app.core.facts import Access, Serving
 from app.db import Database, keys, migrate
@@ -49,13 +49,6 @@ async def api(settings: Settings) -> None:
         on_stop_signal(server.stop)
         await announce(settings, sock)
         await server.serve(sockets=[sock])
-
-
-async def scheduler(settings: Settings) -> None:
-    """Run one instance until SIGTERM or SIGINT; a second one cuts executions off."""
-    instance = Instance(settings, Observers(log_fact))
-    on_stop_signal(instance.stop)
-    await instance.run()
 
 
 async def dev(settings: Settings) -> None:
@@ -138,13 +131,6 @@ def api_server(settings: Settings) -> Server:
             timeout_graceful_shutdown=int(settings.grace_seconds),
         )
     )
-
-
-def on_stop_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` on every SIGTERM and SIGINT."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
 
 
 @contextmanager

@@ -106,6 +106,17 @@ class Serving(Struct, frozen=True, kw_only=True):
     access: Access
 
 
+class ProcessEnded(Struct, frozen=True, kw_only=True):
+    """An instance that nobody told to stop has ended; another takes its place.
+
+    `code` is its exit code, or minus the signal that killed it.
+    """
+
+    pid: int
+    code: int
+    restart_seconds: float
+
+
 class Faulted(Struct, frozen=True, kw_only=True):
     """Something failed that should not: a bug, or a fault of the database that will be retried."""
 
@@ -125,5 +136,6 @@ Fact = (
     | Stopped
     | Pruned
     | Serving
+    | ProcessEnded
     | Faulted
 )

@@ -18,6 +18,7 @@ from app.core.facts import (
     LeaseLost,
     Looked,
     Planned,
+    ProcessEnded,
     Pruned,
     Serving,
     Settled,
@@ -100,7 +101,9 @@ def severity(fact: Fact) -> int:
             return logging.DEBUG
         case Faulted():
             return logging.ERROR
-        case Disconnected() | LeaseLost() | Serving(access=Access.OPEN):
+        case Serving(access=Access.OPEN):
+            return logging.WARNING
+        case Disconnected() | LeaseLost() | ProcessEnded():
             return logging.WARNING
         case Connected() | Planned() | Draining() | Stopped() | Pruned() | Serving():
             return logging.INFO

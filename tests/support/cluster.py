@@ -90,6 +90,11 @@ class Process:
         """The end of what it said."""
         return "\n".join([*(str(line) for line in self.lines[-15:]), *self.text[-30:]])
 
+    def resident_kb(self) -> int:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
+        return int(status.partition("VmRSS:")[2].split()[0])
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

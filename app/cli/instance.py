@@ -1,0 +1,41 @@
+"""Runs one instance, by itself or as one of several under a parent."""
+
+import asyncio
+import os
+import sys
+
+from structlog.contextvars import bind_contextvars
+
+from app.cli.running import on_stop_signal
+from app.config import Settings
+from app.scheduler.instance import Instance
+from app.telemetry import Observers
+from app.telemetry.logs import log_fact
+
+
+async def instance(settings: Settings, *, supervised: bool) -> None:
+    """Run one instance until SIGTERM or SIGINT; a second one cuts executions off.
+
+    With `supervised`, stdin is a pipe from the parent, and its end stops the instance too.
+    """
+    one = Instance(settings, Observers(log_fact))
+    bind_contextvars(instance=one.name)
+    on_stop_signal(one.stop)
+    if supervised:
+        stop_without_parent(one)
+    await one.run()
+
+
+def stop_without_parent(one: Instance) -> None:
+    """Drain when the parent is gone, whatever ended it."""
+    loop = asyncio.get_running_loop()
+    stdin = sys.stdin.fileno()
+
+    def readable() -> None:
+        if os.read(stdin, 1):
+            return
+        loop.remove_reader(stdin)
+        if not one.stopping.is_set():  # to stop again would cut the executions off
+            one.stop()
+
+    loop.add_reader(stdin, readable)
