@@ -50,7 +50,8 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        # A line is one write: processes that share a pipe then keep out of each other's lines.
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)

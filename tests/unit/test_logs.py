@@ -1,0 +1,35 @@
+"""Lines of the log."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TWO_FACTS = """
+from app.core.facts import Stopped
+from app.telemetry.logs import configure, log_fact
+configure(level="info", log_format={log_format!r})
+log_fact(Stopped(instance="host:1:abcd"))
+log_fact(Stopped(instance="host:2:abcd"))
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_line_is_one_write_so_that_processes_can_share_a_pipe(log_format: str) -> None:
+    # On such a socket each write is a packet of its own.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        script = TWO_FACTS.format(log_format=log_format)
+        subprocess.run(
+            [sys.executable, "-c", script], stderr=theirs, cwd=ROOT, check=True, timeout=30
+        )
+        ours.setblocking(False)
+        first, second = ours.recv(65_536), ours.recv(65_536)
+        with pytest.raises(BlockingIOError):
+            ours.recv(65_536)
+
+    assert (b"host:1:abcd" in first, first[-1:]) == (True, b"\n")
+    assert (b"host:2:abcd" in second, second[-1:]) == (True, b"\n")
