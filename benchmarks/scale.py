@@ -169,6 +169,7 @@ LOOK: dict[str, Any] = {
     "lease_seconds": 60.0,
     "kinds": KINDS,
     "instance": "bench:1:0000",
+    "since": None,
 }
 
 

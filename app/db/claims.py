@@ -79,10 +79,12 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     lease_seconds: float,
     kinds: Sequence[str],
     instance: str,
+    since: datetime | None = None,
 ) -> Look:
     """Claim up to `limit` jobs of these kinds, and learn when to look again.
 
     Jobs that come due within `ahead_seconds` are claimed already; their lease counts from then.
+    Those that could be claimed before `since` are left alone.
     """
     rows = await session.fetch(
         "claims.look",
@@ -91,6 +93,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         lease_seconds=lease_seconds,
         kinds=kinds,
         instance=instance,
+        since=since,
     )
     return Look(
         claims=[claim(row) for row in rows if row["job_id"] is not None],

@@ -11,6 +11,7 @@ from app.db.claims import Look
 from app.db.listener import Session
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
+from app.scheduler.floor import Floor
 from app.scheduler.hand import Hand
 from app.scheduler.inflight import InFlight
 from app.scheduler.planning import plan_unplanned
@@ -50,6 +51,7 @@ class Loop:
         self.clock = clock
         self.observers = observers
         self.blocked_looks = 0
+        self.floor = Floor(most_seconds=longest_sleep_seconds)
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
         """Look and sleep by turns until `stopping` is set.
@@ -58,6 +60,7 @@ class Loop:
             DatabaseUnavailable: the session is lost; nothing that is executing is touched by that.
         """
         connected = False
+        self.floor.forget()  # what happened meanwhile is not known
         while not stopping.is_set():
             self.doorbell.silence()  # before the claim: a job committed meanwhile must still ring
             sleep = await self.look(session)
@@ -74,6 +77,7 @@ class Loop:
             return self.longest_sleep_seconds  # a freed slot rings
         sent_at = monotonic()
         asked_at = asyncio.get_running_loop().time()
+        since = self.floor.since(asked_at)
         look = await claims.look(
             session,
             limit=limit,
@@ -81,11 +85,14 @@ class Loop:
             lease_seconds=self.lease_seconds,
             kinds=self.kinds,
             instance=self.instance,
+            since=since,
         )
         self.clock.observe(look.begun_at, look.ended_at, sent_at=sent_at, received_at=monotonic())
         lease_ends = asked_at + self.lease_seconds
         self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
-        sleep = await self.sleep_after(look, full=len(look.claims) == limit)
+        full = len(look.claims) == limit
+        self.floor.looked(look, at=asked_at, whole=since is None, full=full)
+        sleep = min(await self.sleep_after(look, full=full), self.floor.patience(asked_at))
         self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
         return sleep
 

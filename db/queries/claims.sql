@@ -6,10 +6,13 @@
 -- was left because somebody else has its row locked. Each is a probe of jobs_claimable. What comes
 -- due within :ahead_seconds is claimed already, to be started at its instant.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
+-- since: where to begin; null: at the left end. See app/scheduler/floor.py. It never lies ahead of
+-- the clock, which may have been set back.
 with due as materialized (
     select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
+      and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
       and greatest(next_run, locked_until) <= now() + :ahead_seconds::float8 * interval '1 second'
       and (locked_until is null or locked_until <= now())
       and kind = any(:kinds::text[])
@@ -52,6 +55,7 @@ with due as materialized (
     (select count(*) from claimed) < :limit::bigint and exists (
         select from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
+          and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
           and greatest(next_run, locked_until) <= now()
           and kind = any(:kinds::text[])
           and not (id = any (array(select id from claimed)))

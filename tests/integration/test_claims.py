@@ -39,16 +39,23 @@ async def session(database_url: str) -> AsyncIterator[Session]:
         yield session
 
 
-async def look(
-    session: Session, *, limit: int = 10, kinds: tuple[str, ...] = ("http",), instance: str = "me"
+async def look(  # noqa: PLR0913 - as many as the look has
+    session: Session,
+    *,
+    limit: int = 10,
+    kinds: tuple[str, ...] = ("http",),
+    instance: str = "me",
+    ahead_seconds: float = 0.0,
+    since: datetime | None = None,
 ) -> Look:
     return await claims.look(
         session,
         limit=limit,
-        ahead_seconds=0.0,
+        ahead_seconds=ahead_seconds,
         lease_seconds=LEASE_SECONDS,
         kinds=kinds,
         instance=instance,
+        since=since,
     )
 
 
@@ -102,6 +109,32 @@ async def test_due_jobs_are_claimed_oldest_first_and_no_more_than_asked(
     claimed = (await look(session, limit=2)).claims
 
     assert {claim.job_id for claim in claimed} == {late, later}
+
+
+async def test_a_look_from_a_floor_leaves_alone_what_lies_below(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    now = await connection.fetchval("select now()")
+    below = await insert_job(connection, run_at=now - MINUTE)
+    above = await insert_job(connection, run_at=now - MINUTE / 4)
+
+    found = await look(session, since=now - MINUTE / 2)
+    rest = await look(session)
+
+    assert [claim.job_id for claim in found.claims] == [above]
+    assert not found.blocked
+    assert [claim.job_id for claim in rest.claims] == [below]
+
+
+async def test_a_floor_that_lies_ahead_of_a_clock_that_was_set_back_hides_nothing(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    now = await connection.fetchval("select now()")
+    job_id = await insert_job(connection, run_at=now + MINUTE)
+
+    found = await look(session, ahead_seconds=90.0, since=now + 60 * MINUTE)
+
+    assert [claim.job_id for claim in found.claims] == [job_id]
 
 
 @pytest.mark.parametrize(

@@ -250,3 +250,35 @@ async def test_five_hundred_jobs_due_at_once_are_each_executed_exactly_once(
     assert await connection.fetchval(left) == 0
     recorded = "select count(*) from tocsin.executions where outcome = 'succeeded'"
     assert await connection.fetchval(recorded) == 500
+
+
+async def test_a_job_moved_far_into_the_past_by_hand_starts_at_once(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    now = await connection.fetchval("select now()")
+    job_id = await insert_job(
+        connection, target={"url": sink.url("/")}, run_at=now + timedelta(days=1)
+    )
+    async with instance() as (_, facts):
+        await connection.execute(
+            "update tocsin.jobs set next_run = now() - interval '1 year' where id = $1", job_id
+        )
+        await facts.seen(Started, within=1.0)
+
+
+async def test_what_lies_below_the_floor_is_found_even_where_looks_at_everything_are_rare(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.scheduler.floor.PACE", 1e9)
+    now = await connection.fetchval("select now()")
+    job_id = await insert_job(
+        connection, target={"url": sink.url("/")}, run_at=now + timedelta(days=1)
+    )
+    async with instance(longest_sleep_seconds=1.0) as (_, facts):
+        await connection.execute(
+            "update tocsin.jobs set next_run = now() - interval '1 year' where id = $1", job_id
+        )
+        await facts.seen(Started, within=2.0)

@@ -23,10 +23,10 @@ def test_a_line_is_one_write_so_that_processes_can_share_a_pipe(log_format: str)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         script = TWO_FACTS.format(log_format=log_format)
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - our own interpreter
             [sys.executable, "-c", script], stderr=theirs, cwd=ROOT, check=True, timeout=30
         )
-        ours.setblocking(False)
+        ours.settimeout(0)
         first, second = ours.recv(65_536), ours.recv(65_536)
         with pytest.raises(BlockingIOError):
             ours.recv(65_536)
