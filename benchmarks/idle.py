@@ -8,10 +8,8 @@ import argparse
 import asyncio
 import time
 
-import asyncpg
-
 from benchmarks import bare
-from benchmarks.support import options, results
+from benchmarks.support import load, options, results
 from benchmarks.support.contestants import Contestant, Job, Tocsin, chosen
 from benchmarks.support.postgres import Postgres, reset_statements, statements
 from benchmarks.support.receiver import Receiver
@@ -19,11 +17,6 @@ from benchmarks.support.results import Row
 
 FAR_SECONDS = 86_400
 SETTLING_SECONDS = 5.0
-BULK = """
-insert into tocsin.jobs (kind, target, run_at)
-select 'http', jsonb_build_object('url', $1 || n), now() + interval '1 day' + n * interval '1 ms'
-from generate_series(1, $2) n
-"""
 
 
 async def idle(
@@ -32,12 +25,7 @@ async def idle(
     """Load far-future jobs and watch an instance sleep."""
     await contestant.prepare(postgres, receiver.base_url)
     if isinstance(contestant, Tocsin):
-        connection = await asyncpg.connect(contestant.url)
-        await connection.execute("set statement_timeout = 0")
-        for _ in range(max(1, jobs // 100_000)):
-            await connection.execute(BULK, receiver.base_url, min(jobs, 100_000), timeout=600)
-        await connection.execute("vacuum analyze", timeout=600)
-        await connection.close()
+        await load.jobs(contestant.url, jobs, base_url=receiver.base_url)
     else:
         far = time.time() + FAR_SECONDS
         await contestant.enqueue([Job(number, far + number / 1e3) for number in range(jobs)])
@@ -63,16 +51,17 @@ async def idle(
 
 
 async def measure(options_: argparse.Namespace) -> None:
-    """Measure every contestant with 100,000 jobs, and the product with 5,000,000 too."""
+    """Measure every contestant with `jobs`, and the product with `many` too."""
     jobs, many, seconds = (
         (1_000, 100_000, 12.0)
         if options_.quick
-        else (100_000, int(options_.many), options_.seconds)
+        else (int(options_.jobs), int(options_.many), options_.seconds)
     )
     rows: list[Row] = []
     with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
         contestants = [(one, jobs) for one in chosen(options_.peers)]
-        contestants.append((Tocsin(), many))
+        if many:
+            contestants.append((Tocsin(), many))
         for contestant, count in contestants:
             rows.append(await idle(contestant, postgres, receiver, jobs=count, seconds=seconds))
             print(results.table(rows[-1:]), flush=True)
@@ -100,4 +89,4 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options.run(measure, about=__doc__, many=5_000_000, seconds=120)
+    options.run(measure, about=__doc__, jobs=100_000, many=5_000_000, seconds=120)

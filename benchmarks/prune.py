@@ -10,8 +10,7 @@ import time
 import asyncpg
 
 from benchmarks import bare
-from benchmarks.scale import load
-from benchmarks.support import options, results
+from benchmarks.support import load, options, results
 from benchmarks.support.postgres import Postgres
 from benchmarks.support.results import Row
 
@@ -39,11 +38,12 @@ async def longest_wait(url: str, done: asyncio.Event) -> float:
 
 async def measure(options_: argparse.Namespace) -> None:
     """Drop first, then delete about as much of what is left."""
-    executions = 100_000 if options_.quick else 10_000_000
+    executions = 100_000 if options_.quick else int(options_.executions)
     rows: list[Row] = []
     with Postgres.running(programs=options_.postgres) as postgres:
         url = await postgres.fresh("prune", tocsin=True)
-        await load(url, jobs=1_000, executions=executions)
+        await load.jobs(url, 1_000)
+        await load.executions(url, executions)
         connection = await asyncpg.connect(url)
         for way, statement in WAYS.items():
             before = await connection.fetchval(
@@ -80,4 +80,4 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    options.run(measure, about=__doc__)
+    options.run(measure, about=__doc__, executions=10_000_000)

@@ -2,18 +2,19 @@
 
 Jobs lie far ahead and the executions are spread over the days that are kept. A claim and a settle
 move a batch of 100 due jobs; a look finds nothing; a list is the first page. The numbers are
-medians. The plans are kept in `results/plans`, and a sequential scan of a large table, or a
-statement that touches more than 1.5 times the pages it does in the small one, fails the run.
+medians. The plans are kept in `results/plans`. The run fails where one of them reads a whole table
+or takes another index than the one made for it, and where a statement touches more than 1.5 times
+the pages, or takes more than 1.5 times as long, as in the smallest tables. `--most 1e5` leaves out
+the largest.
 """
 
 import argparse
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
-
-import asyncpg
 
 from app.core.claim import Claim
 from app.core.outcome import Outcome, Report
@@ -23,33 +24,19 @@ from app.db.listener import Session, listening
 from app.db.queries import query
 from app.executors import KINDS
 from benchmarks import bare
-from benchmarks.support import options, results
+from benchmarks.support import load, options, results
 from benchmarks.support.postgres import Postgres
 from benchmarks.support.results import Row
 
 BATCH = 100
-CHUNK = 500_000
-JOBS = """
-insert into tocsin.jobs (kind, target, run_at, tags)
-select 'http', jsonb_build_object('url', 'http://127.0.0.1:9/' || n),
-       now() + interval '1 day' + random() * interval '300 days',
-       case when n % 1000 = 0 then array['rare'] else '{}' end
-from generate_series(1, $1::bigint) n
-"""
-PARTITION = """
-create table if not exists tocsin.executions_{day:%Y%m%d} partition of tocsin.executions
-for values from ('{day:%Y-%m-%d} 00:00Z') to ('{next:%Y-%m-%d} 00:00Z')
-"""
-EXECUTIONS = """
-insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, started_at,
-                               finished_at, instance, status_code)
-select j.id, n, 'http', moment, 1, case when n % 100 = 0 then 'failed' else 'succeeded' end,
-       moment, moment, 'bench:1:0000', 200
-from (select array_agg(id) as ids from (select id from tocsin.jobs limit 10000) as sample) as known,
-     generate_series(1, $1::bigint) n,
-     lateral (select known.ids[1 + n % array_length(known.ids, 1)] as id) as j,
-     lateral (select now() - (n % 29) * interval '1 day' as moment) as day
-"""
+WARMING_ROUNDS = 5
+FLAT = 1.5
+"""What is flat takes at most so many times as long in the largest tables as in the smallest."""
+STATEMENTS = ("look", "claim", "settle", "insert", "list jobs", "list executions")
+INDEXES = {
+    "claims.look": {"jobs_claimable", "jobs_pkey", "jobs_unplanned"},
+    "jobs.page": {"jobs_pkey"},
+}
 
 
 class Costs:
@@ -61,6 +48,7 @@ class Costs:
         self.name = name
         self.quick = quick
         self.held: list[Claim] = []
+        self.times: dict[str, list[float]] = {}
 
     async def look(self) -> None:
         """Find nothing due."""
@@ -109,30 +97,31 @@ class Costs:
 
     async def list_jobs(self) -> None:
         """Read the first page of jobs."""
-        await self.db.fetch("jobs.page", **PAGE)
+        await self.db.fetch_filtered("jobs.page", **PAGE)
 
     async def list_executions(self) -> None:
         """Read the first page of executions."""
-        await self.db.fetch("executions.page", **EXECUTIONS_PAGE)
+        await self.db.fetch_filtered("executions.page", **EXECUTIONS_PAGE)
 
-    async def medians(self, rounds: int) -> dict[str, float]:
+    async def timed(self, name: str, call: Callable[[], Awaitable[None]]) -> None:
+        """Measure one call."""
+        started = time.perf_counter()
+        await call()
+        self.times.setdefault(name, []).append((time.perf_counter() - started) * 1e3)
+
+    async def round(self) -> None:
+        """Measure each statement once."""
+        await self.timed("look", self.look)
+        await self.make_due()
+        await self.timed("claim", self.claim)
+        await self.timed("settle", self.settle)
+        await self.timed("insert", self.insert)
+        await self.timed("list jobs", self.list_jobs)
+        await self.timed("list executions", self.list_executions)
+
+    def medians(self) -> dict[str, object]:
         """Milliseconds of each statement."""
-        times: dict[str, list[float]] = {}
-
-        async def timed(name: str, call: Callable[[], Awaitable[None]]) -> None:
-            started = time.perf_counter()
-            await call()
-            times.setdefault(name, []).append((time.perf_counter() - started) * 1e3)
-
-        for _ in range(rounds):
-            await timed("look", self.look)
-            await self.make_due()
-            await timed("claim", self.claim)
-            await timed("settle", self.settle)
-            await timed("insert", self.insert)
-            await timed("list jobs", self.list_jobs)
-            await timed("list executions", self.list_executions)
-        return {name: results.median(values) for name, values in times.items()}
+        return {f"{name} ms": results.median(values) for name, values in self.times.items()}
 
     async def pages(self) -> dict[str, int]:
         """Explain the statements, keep the plans, and return how many pages each touches."""
@@ -156,8 +145,7 @@ class Costs:
             await connection.execute("deallocate probe")
             plan = "\n".join(line[0] for line in lines)
             keep_plan(f"{name}-{self.name}", plan, quick=self.quick)
-            if re.search(r"Seq Scan on (jobs|executions_\d)", plan):
-                raise AssertionError(f"{name} reads a whole table at {self.name}:\n{plan}")
+            check_plan(name, plan, of=self.name)
             found[name] = pages_of(plan)
         await self.db.pool.release(pooled)
         return found
@@ -201,6 +189,13 @@ def literal(value: object) -> str:
             return repr(value)
 
 
+def check_plan(name: str, plan: str, *, of: str) -> None:
+    """Fail where a plan reads a whole table or uses other indexes than those made for it."""
+    used = set(re.findall(r"Index (?:Only )?Scan (?:Backward )?using (\w+)", plan))
+    if re.search(r"Seq Scan on (jobs|executions_\d)", plan) or used != INDEXES.get(name, used):
+        raise AssertionError(f"{name} is not planned as it should be at {of}:\n{plan}")
+
+
 def keep_plan(name: str, plan: str, *, quick: bool) -> None:
     """Write a plan, without what differs from run to run."""
     directory = results.directory(quick=quick) / "plans"
@@ -208,43 +203,35 @@ def keep_plan(name: str, plan: str, *, quick: bool) -> None:
     (directory / f"{name}.txt").write_text(plan + "\n", "utf-8")
 
 
-async def load(url: str, *, jobs: int, executions: int) -> None:
-    """Fill the tables."""
-    connection = await asyncpg.connect(url)
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    for ago in range(1, 30):
-        day = today - timedelta(days=ago)
-        await connection.execute(PARTITION.format(day=day, next=day + timedelta(days=1)))
-    for statement, count in ((JOBS, jobs), (EXECUTIONS, executions)):
-        for done in range(0, count, CHUNK):
-            await connection.execute(statement, min(CHUNK, count - done), timeout=600)
-    await connection.execute("vacuum analyze", timeout=1800)
-    await connection.close()
-
-
 async def measure(options_: argparse.Namespace) -> None:
-    """Measure each size in a database of its own."""
-    sizes = (1_000, 20_000) if options_.quick else (1_000, 100_000, int(options_.most))
-    rows: list[Row] = []
-    pages: dict[int, dict[str, int]] = {}
-    with Postgres.running(programs=options_.postgres) as postgres:
+    """Measure each size in a database of its own, in turns: what else goes on meets them all."""
+    most = 20_000 if options_.quick else int(options_.most)
+    sizes = sorted({1_000, min(100_000, most), most})
+    rounds = 15 if options_.quick else 100
+    rows: list[dict[str, object]] = []
+    async with AsyncExitStack() as stack:
+        postgres = stack.enter_context(Postgres.running(programs=options_.postgres))
+        measured = []
         for jobs in sizes:
             url = await postgres.fresh(f"scale {jobs}", tocsin=True)
-            executions = jobs if jobs == sizes[-1] else min(jobs, 100_000)
-            await load(url, jobs=jobs, executions=executions)
-            async with (
-                Database.connect(url, application_name="bench") as db,
-                listening(url, ring=lambda: None, application_name="bench") as session,
-            ):
-                costs = Costs(db, session, f"{jobs}", quick=options_.quick)
-                await costs.medians(5)
-                medians = await costs.medians(15 if options_.quick else 100)
-                pages[jobs] = await costs.pages()
-            rows.append(
-                {"jobs": jobs, "executions": executions}
-                | {f"{name} ms": value for name, value in medians.items()}
+            executions = jobs if jobs == most else min(jobs, 100_000)
+            started = time.monotonic()
+            await load.jobs(url, jobs)
+            await load.executions(url, executions)
+            print(f"{jobs:,} jobs loaded in {time.monotonic() - started:.0f} s", flush=True)
+            rows.append({"jobs": jobs, "executions": executions})
+            db = await stack.enter_async_context(Database.connect(url, application_name="bench"))
+            session = await stack.enter_async_context(
+                listening(url, ring=lambda: None, application_name="bench")
             )
-            print(results.table(rows[-1:]), flush=True)
+            measured.append(Costs(db, session, f"{jobs}", quick=options_.quick))
+        for number in range(rounds + WARMING_ROUNDS):
+            for costs in measured:
+                await costs.round()
+                if number < WARMING_ROUNDS:
+                    costs.times.clear()
+        rows = [row | costs.medians() for row, costs in zip(rows, measured, strict=True)]
+        pages = [await costs.pages() for costs in measured]
         on = results.machine(await bare.server_version(postgres.url("postgres")))
     results.write(
         "scale",
@@ -254,7 +241,8 @@ async def measure(options_: argparse.Namespace) -> None:
         on=on,
         quick=options_.quick,
     )
-    check_pages(pages[sizes[0]], pages[sizes[-1]])
+    check_pages(pages[0], pages[-1])
+    check_times(rows[0], rows[-1])
 
 
 def check_pages(small: dict[str, int], large: dict[str, int]) -> None:
@@ -265,6 +253,17 @@ def check_pages(small: dict[str, int], large: dict[str, int]) -> None:
     grown = [name for name in small if large[name] > small[name] * 1.5 + 10]
     if grown:
         raise AssertionError(f"{', '.join(grown)} touches more pages in the larger table")
+
+
+def check_times(small: Row, large: Row) -> None:
+    """Fail where a statement takes longer in the larger tables."""
+    ratios = {
+        name: float(str(large[f"{name} ms"])) / float(str(small[f"{name} ms"]))
+        for name in STATEMENTS
+    }
+    print("\n".join(f"{name}: {ratio:.2f} times as long" for name, ratio in ratios.items()))
+    if grown := [name for name, ratio in ratios.items() if ratio > FLAT]:
+        raise AssertionError(f"{', '.join(grown)} takes more than {FLAT} times as long")
 
 
 if __name__ == "__main__":
