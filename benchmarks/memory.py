@@ -1,72 +1,82 @@
-"""Does an instance's memory stay flat? `python -m benchmarks.memory [executions]`.
+"""Whether the memory of an instance stays flat.
 
-One instance carries out jobs whose receiver answers at once; its resident memory is read after
-each tenth. What grows with the number of executions is a leak; the first tenth is warming up.
+One instance carries out due jobs; its resident memory is read before the first, idle, and after
+each tenth. The first tenth warms it up; the run fails where the rest adds more than a tenth to it.
 """
 
+import argparse
 import asyncio
-import sys
-from contextlib import AsyncExitStack
+import time
 
 import asyncpg
 
-from app.devdb.places import embedded_programs
-from tests.support.cluster import Processes
-from tests.support.postgres import SCHEMA, throwaway_cluster
-from tests.support.psql import run_psql
-from tests.support.sink import Sink
+from benchmarks import bare
+from benchmarks.support import options, results
+from benchmarks.support.contestants import Tocsin
+from benchmarks.support.postgres import Postgres
+from benchmarks.support.processes import Running
+from benchmarks.support.receiver import Receiver
+from benchmarks.support.results import Row
 
-EXECUTIONS = 200_000
 TENTHS = 10
+IDLE_SECONDS = 5.0
+DUE = """
+insert into tocsin.jobs (kind, target, run_at)
+select 'http', jsonb_build_object('url', $1 || n), now() from generate_series(1, $2::bigint) n
+"""
 
 
-async def measure(url: str, executions: int) -> list[int]:
-    """Return the resident memory, kB, after each tenth of the executions."""
-    sizes = []
-    async with AsyncExitStack() as stack:
-        sink = await stack.enter_async_context(Sink().listening())
-        sink.requests = Forgetful()
-        processes = Processes(
-            database_url=url, concurrency=200, allow_private_targets="true", log_level="warning"
-        )
-        await stack.enter_async_context(processes.running())
-        instance = await processes.start("scheduler")
-        connection = await asyncpg.connect(url)
-        for _ in range(TENTHS):
-            await connection.execute(
-                """insert into tocsin.jobs (kind, target, run_at)
-                   select 'http', jsonb_build_object('url', $1::text), now()
-                   from generate_series(1, $2)""",
-                sink.url("/"),
-                executions // TENTHS,
-            )
-            while await connection.fetchval(
-                "select exists (select from tocsin.jobs where next_run is not null)"
-            ):
-                await asyncio.sleep(0.2)
-            sizes.append(instance.resident_kb())
-            print(
-                f"{len(sizes) * executions // TENTHS:>9,} executions: {sizes[-1]:,} kB", flush=True
-            )
+async def tenth(
+    connection: asyncpg.Connection, workers: Running, receiver: Receiver, *, jobs: int
+) -> float:
+    """Have some jobs carried out; return how many a second."""
+    receiver.reset()
+    started = time.monotonic()
+    await connection.execute(DUE, receiver.base_url, jobs, timeout=600)
+    while await connection.fetchval(
+        "select exists (select from tocsin.jobs where next_run is not null)"
+    ):
+        workers.check()
+        await asyncio.sleep(0.2)
+    await connection.execute("delete from tocsin.jobs", timeout=600)
+    return jobs / (time.monotonic() - started)
+
+
+async def measure(options_: argparse.Namespace) -> None:
+    """Read the memory while it works."""
+    executions = 20_000 if options_.quick else int(options_.executions)
+    rows: list[Row] = []
+    with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
+        contestant = Tocsin()
+        await contestant.prepare(postgres, receiver.base_url)
+        connection = await asyncpg.connect(contestant.url)
+        with contestant.working() as workers:
+            await asyncio.sleep(IDLE_SECONDS)
+            rows.append({"executions": 0, "RSS MB": workers.rss_megabytes()})
+            for number in range(1, TENTHS + 1):
+                rate = await tenth(connection, workers, receiver, jobs=executions // TENTHS)
+                rows.append(
+                    {
+                        "executions": executions // TENTHS * number,
+                        "RSS MB": workers.rss_megabytes(),
+                        "jobs/s": rate,
+                    }
+                )
+                print(results.table(rows[-1:]), flush=True)
         await connection.close()
-    return sizes
-
-
-class Forgetful(list):  # type: ignore[type-arg]
-    """Keeps nothing: the receiver's own memory is not the question."""
-
-    def append(self, _: object) -> None:
-        """Forget it."""
-
-
-def main() -> None:
-    """Measure and tell."""
-    executions = int(sys.argv[1]) if len(sys.argv) > 1 else EXECUTIONS
-    with throwaway_cluster(embedded_programs()) as cluster:
-        run_psql(cluster.server().url, files=SCHEMA)
-        sizes = asyncio.run(measure(cluster.server().url, executions))
-    print(f"growth after the first tenth: {sizes[-1] - sizes[0]:,} kB")
+        on = results.machine(await bare.server_version(postgres.url("postgres")))
+    results.write(
+        "memory",
+        title=f"Memory over {executions:,} executions",
+        notes=(__doc__ or "").strip(),
+        rows=rows,
+        on=on,
+        quick=options_.quick,
+    )
+    warm, last = float(str(rows[1]["RSS MB"])), float(str(rows[-1]["RSS MB"]))
+    if last > warm * 1.1:
+        raise AssertionError(f"memory grew from {warm:.1f} to {last:.1f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    options.run(measure, about=__doc__, executions=1_000_000)

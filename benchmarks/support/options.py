@@ -12,6 +12,7 @@ def run(
     measure: Callable[[argparse.Namespace], Coroutine[None, None, None]],
     *,
     about: str | None,
+    minutes: float = 60.0,
     **more: float,
 ) -> None:
     """Parse the command line and measure; `more` are numbers to choose, with their defaults."""
@@ -25,7 +26,7 @@ def run(
     )
     for name, default in more.items():
         parser.add_argument(f"--{name}", type=float, default=default)
-    parser.add_argument("--minutes", type=float, default=60.0, help="give up after so long")
+    parser.add_argument("--minutes", type=float, default=minutes, help="give up after so long")
     chosen = parser.parse_args()
     asyncio.run(bounded(measure(chosen), minutes=chosen.minutes))
 
