@@ -1,8 +1,10 @@
 """`tocsin scheduler --processes N`: a parent and its instances are stopped, killed, refused."""
 
+import asyncio
 import os
 import signal
 import time
+from uuid import UUID
 
 import pytest
 
@@ -26,6 +28,17 @@ def pids(parent: Process) -> list[int]:
     return [int(line["instance"].split(":")[-2]) for line in parent.said("connected")]
 
 
+async def one_each(case: Case) -> list[UUID]:
+    """Give each of the instances, which have one slot each, something long to do."""
+    case.sink.on("/long", *[case.ledger.receiver(30.0)] * COUNT)
+    jobs = []
+    for number in range(COUNT):
+        jobs.append(await insert_job(case.connection, target={"url": case.sink.url("/long")}))
+        await case.sink.arrived(number + 1)
+        await asyncio.sleep(0.5)  # just after a start an instance expects more of them to be short
+    return jobs
+
+
 async def gone(*processes: int, within: float) -> None:
     """Wait until none of these processes lives."""
 
@@ -37,12 +50,7 @@ async def gone(*processes: int, within: float) -> None:
 
 async def test_each_process_is_an_instance_and_all_share_the_work(case: Case) -> None:
     parent = await several(case, concurrency=1)
-    case.sink.on("/long", *[case.ledger.receiver(30.0)] * COUNT)
-    jobs = [
-        await insert_job(case.connection, target={"url": case.sink.url("/long")})
-        for _ in range(COUNT)
-    ]
-    await case.sink.arrived(COUNT)
+    jobs = await one_each(case)
 
     holders = {(await job_row(case.connection, job_id))["locked_by"] for job_id in jobs}
 
@@ -72,12 +80,7 @@ async def test_a_signal_to_the_parent_drains_all(case: Case, number: signal.Sign
 
 async def test_a_second_signal_to_the_parent_cuts_the_grace_of_all_short(case: Case) -> None:
     parent = await several(case, grace_seconds=60, concurrency=1)
-    case.sink.on("/long", *[case.ledger.receiver(30.0)] * COUNT)
-    jobs = [
-        await insert_job(case.connection, target={"url": case.sink.url("/long")})
-        for _ in range(COUNT)
-    ]
-    await case.sink.arrived(COUNT)
+    jobs = await one_each(case)
 
     parent.send(signal.SIGTERM)
     await parent.says("draining", count=COUNT)
