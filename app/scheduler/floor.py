@@ -7,7 +7,9 @@ from app.db.claims import Look
 MARGIN = timedelta(seconds=2)
 """What becomes claimable at an instant so shortly before the floor is looked for all the same."""
 PACE = 50.0
-"""Looks at everything take at most one part in so many of the time."""
+"""Looks at everything take at most one part in so many of the time,"""
+MOST_REST_SECONDS = 10.0
+"""but there is one at least so often: one that was slow for another reason must not hide a job."""
 
 
 class Floor:
@@ -21,9 +23,9 @@ class Floor:
     always while those are quick.
     """
 
-    def __init__(self, *, most_seconds: float) -> None:
-        self.most_seconds = most_seconds
-        """At least so often a look begins at the left end."""
+    def __init__(self, *, longest_sleep_seconds: float) -> None:
+        self.longest_sleep_seconds = longest_sleep_seconds
+        self.most_rest_seconds = min(MOST_REST_SECONDS, longest_sleep_seconds)
         self.empty_until: datetime | None = None
         self.whole_at = 0.0
         """When the last look at everything was asked for, seconds of the loop's clock,"""
@@ -47,7 +49,7 @@ class Floor:
         if whole:
             took = (look.ended_at - look.begun_at).total_seconds()
             self.whole_at = at
-            self.rest_seconds = min(took * PACE, self.most_seconds)
+            self.rest_seconds = min(took * PACE, self.most_rest_seconds)
             self.empty_until = None
         self.below = not whole
         if look.blocked:
@@ -59,5 +61,5 @@ class Floor:
     def patience(self, now: float) -> float:
         """Return for how many seconds what lies below the floor may wait."""
         if not self.below:
-            return self.most_seconds
+            return self.longest_sleep_seconds
         return max(0.0, self.whole_at + self.rest_seconds - now)

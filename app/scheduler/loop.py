@@ -51,7 +51,7 @@ class Loop:
         self.clock = clock
         self.observers = observers
         self.blocked_looks = 0
-        self.floor = Floor(most_seconds=longest_sleep_seconds)
+        self.floor = Floor(longest_sleep_seconds=longest_sleep_seconds)
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
         """Look and sleep by turns until `stopping` is set.
