@@ -150,6 +150,28 @@ async def test_a_bad_row_is_refused_with_its_column_and_a_remedy(
     assert refused.value.message.startswith(field)
 
 
+async def test_what_would_break_readers_is_refused_without_triggers_too(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute("alter table tocsin.jobs disable trigger user")
+    for columns, field, remedy in REFUSED:
+        if field in ("cron", "timezone"):
+            continue  # instances judge these, with a plan_error
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await insert_job(connection, **columns)
+        assert refused.value.column_name == field
+        assert remedy in refused.value.hint
+
+
+async def test_an_edit_that_breaks_a_row_is_refused(connection: asyncpg.Connection) -> None:
+    job_id = await insert_job(connection)
+
+    with pytest.raises(asyncpg.CheckViolationError, match="timeout_seconds"):
+        await connection.execute(
+            "update tocsin.jobs set timeout_seconds = 0, locked_until = now() where id = $1", job_id
+        )
+
+
 @pytest.mark.parametrize(
     ("schedule", "hint"),
     [("null", "exactly one of run_at"), ("'infinity'", "2000 to 2200"), ("'-infinity'", "2000")],
