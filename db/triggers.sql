@@ -123,10 +123,17 @@ create or replace trigger jobs_100_plan_update before update on tocsin.jobs
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
 -- notification makes its COMMIT take an instance-wide lock, so only rows that need one ring:
 -- due within 60 s (every instance looks at least every 30 s), or yet to be planned.
+-- None either while an instance looks often by itself, as it promises under a storm; a promise that
+-- is longer than any comes from before the clock was set back.
 -- A full queue must not fail the writer's COMMIT; a look that comes late is better.
 create or replace function tocsin.ring()
-returns trigger language plpgsql as $$
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    if exists (select from tocsin.doorbell
+               where awake_until > clock_timestamp()
+                 and awake_until < clock_timestamp() + interval '5 seconds') then
+        return null;
+    end if;
     if pg_notification_queue_usage() < 0.5 then
         perform pg_notify('tocsin_jobs', '');
     end if;

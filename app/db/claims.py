@@ -25,6 +25,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """Some job is due, but somebody else has its row locked."""
     unplanned: bool
     """Some job typed by hand has yet to be planned."""
+    awake_seconds: float | None
+    """For so long somebody promises to look often; below zero: did; None: nobody ever."""
     begun_at: datetime
     """The database's clock when it began on the look,"""
     ended_at: datetime
@@ -100,6 +102,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         wakeup_seconds=rows[0]["wakeup_seconds"],
         blocked=rows[0]["blocked"],
         unplanned=rows[0]["unplanned"],
+        awake_seconds=rows[0]["awake_seconds"],
         begun_at=rows[0]["begun_at"],
         ended_at=rows[0]["ended_at"],
     )

@@ -14,6 +14,13 @@ class Doorbell:
         self.timer: asyncio.Handle | None = None
         self.rings_at = float("inf")
         """Loop time. The timer cannot be asked: uvloop's for the very next turn does not know."""
+        self.heard = 0
+        """How many notifications came."""
+
+    def hear(self) -> None:
+        """Ring for a notification."""
+        self.heard += 1
+        self.ring()
 
     def ring(self) -> None:
         """Wake the loop, now or as soon as it would sleep."""

@@ -122,6 +122,7 @@ class Instance:
                     observers=self.observers,
                 )
                 await self.look_through_outages(loop)
+                loop.publishing.end()
                 self.drain(limit)
         self.observers.tell(Stopped(instance=self.name))
 
@@ -147,7 +148,7 @@ class Instance:
         session = await stack.enter_async_context(
             listening(
                 self.database_url,
-                ring=self.doorbell.ring,
+                ring=self.doorbell.hear,
                 recall=self.recall,
                 application_name=f"tocsin scheduler {self.name}",
             )

@@ -15,6 +15,7 @@ from app.scheduler.floor import Floor
 from app.scheduler.hand import Hand
 from app.scheduler.inflight import InFlight
 from app.scheduler.planning import plan_unplanned
+from app.scheduler.publishing import Publishing
 from app.telemetry import Observers
 
 BATCH = 500
@@ -52,6 +53,7 @@ class Loop:
         self.observers = observers
         self.blocked_looks = 0
         self.floor = Floor(longest_sleep_seconds=longest_sleep_seconds)
+        self.publishing = Publishing(db, doorbell, observers, tasks=hand.tasks)
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
         """Look and sleep by turns until `stopping` is set.
@@ -74,7 +76,7 @@ class Loop:
         """Claim and start what is due; return for how many seconds to sleep."""
         limit = min(self.hand.room(), BATCH)
         if limit == 0:
-            return self.longest_sleep_seconds  # a freed slot rings
+            return self.publishing.bounded(self.longest_sleep_seconds)  # a freed slot rings
         sent_at = monotonic()
         asked_at = asyncio.get_running_loop().time()
         since = self.floor.since(asked_at)
@@ -92,7 +94,9 @@ class Loop:
         self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
         full = len(look.claims) == limit
         self.floor.looked(look, at=asked_at, whole=since is None, full=full)
-        sleep = min(await self.sleep_after(look, full=full), self.floor.patience(asked_at))
+        sleep = await self.sleep_after(look, full=full)
+        self.publishing.looked(claimed=len(look.claims), awake_seconds=look.awake_seconds)
+        sleep = self.publishing.bounded(min(sleep, self.floor.patience(asked_at)))
         self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
         return sleep
 

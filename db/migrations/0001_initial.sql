@@ -244,6 +244,13 @@ create index jobs_aside on tocsin.jobs (id)
 create unique index jobs_name on tocsin.jobs (name) where name is not null;
 create index jobs_tags on tocsin.jobs using gin (tags) where tags <> '{}';
 
+-- The promise of an instance to look often, which lets writers notify nobody: see tocsin.ring.
+-- Unlogged: after a crash it is empty, so everybody is notified.
+create unlogged table tocsin.doorbell (
+    one boolean primary key default true check (one),
+    awake_until timestamptz not null
+);
+
 -- One row per attempt as carried out, and one per run that was missed. It outlives its job.
 create sequence tocsin.executions_id_seq as bigint cache 1;
 

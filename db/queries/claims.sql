@@ -3,7 +3,8 @@
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
 -- batch is full, learn how many seconds it is until the next job comes due, and whether a due one
--- was left because somebody else has its row locked. Each is a probe of jobs_claimable. What comes
+-- was left because somebody else has its row locked. Each is a probe of jobs_claimable. Also
+-- until when somebody promised to look often. What comes
 -- due within :ahead_seconds is claimed already, to be started at its instant.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/floor.py. It never lies ahead of
@@ -60,9 +61,10 @@ with due as materialized (
           and kind = any(:kinds::text[])
           and not (id = any (array(select id from claimed)))
     ) as blocked,
-    exists (select from tocsin.jobs where planned_at is null and plan_error is null) as unplanned
+    exists (select from tocsin.jobs where planned_at is null and plan_error is null) as unplanned,
+    (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
 )
-select sleep.wakeup_seconds, sleep.blocked, sleep.unplanned, now() as begun_at, clock_timestamp() as ended_at,
+select sleep.wakeup_seconds, sleep.blocked, sleep.unplanned, sleep.awake_seconds, now() as begun_at, clock_timestamp() as ended_at,
     claimed.id as job_id, claimed.name, claimed.kind, claimed.target::text as target,
     claimed.run_at, claimed.cron, claimed.timezone, claimed.every_seconds::float8 as every_seconds,
     claimed.dst_gap, claimed.dst_overlap, claimed.starts_at, claimed.ends_at, claimed.max_runs,

@@ -121,6 +121,20 @@ MUTANTS = (
         tests=(SLEEPER,),
     ),
     Mutant(
+        what="nobody looks after the promise of another",
+        file="app/core/storm.py",
+        before="        return others_awake_seconds + GRACE_SECONDS\n",
+        after='        return float("inf")\n',
+        tests=("tests/integration/test_doorbell.py", "tests/faults/test_doorbell.py"),
+    ),
+    Mutant(
+        what="a storm is silenced without telling the others",
+        file="db/queries/doorbell.sql",
+        before="where not exists (select from in_force)",
+        after="where false",
+        tests=("tests/integration/test_doorbell.py",),
+    ),
+    Mutant(
         what="nobody listens again after the session was lost",
         file="app/db/listener.py",
         before="            await connection.add_listener(CHANNEL, lambda *_: ring())\n",
