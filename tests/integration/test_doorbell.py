@@ -160,7 +160,7 @@ async def test_who_stops_takes_the_promise_back(
         while not await connection.fetchval(in_force):
             await storm(connection, url=sink.url("/"), seconds=0.3)
         assert facts.of(Settled)
-    heard.clear()
+    await rung(heard)
 
     assert not await connection.fetchval(in_force)
     await insert_job(connection)
