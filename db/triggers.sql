@@ -23,6 +23,16 @@ declare
     rescheduled boolean := tg_op = 'INSERT';
     elapsed numeric;
 begin
+    if tg_op = 'INSERT' then
+        new.creation := nextval('tocsin.audit_log_id_seq');
+        new.created_at := moment;
+        new.updated_at := moment;
+        new.created_by := coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user);
+        new.created_as := session_user;
+        new.created_with := nullif(current_setting('application_name', true), '');
+    else
+        new.creation := null;  -- its entry is written with that of this change
+    end if;
     new.timezone := coalesce(new.timezone, 'UTC');
     if new.cron ~ '^\s*(CRON_)?TZ=' then
         new.timezone := substring(new.cron from '^\s*(?:CRON_)?TZ=(\S+)');
@@ -208,25 +218,31 @@ returns jsonb language sql immutable as $$
         job.max_catchup, job.paused_at, job.next_run) as kept
 $$;
 
--- One narrow row for each new job, at a sixth of the INSERT's own cost: the job itself is what it
--- was made as, until its first change says what was there before. Recurring jobs, of which there
--- are few, and those made with the API, which costs more anyway, are written out.
+-- A creation costs writers no row: it is kept with the job, which is what it was made as until its
+-- first change; that, or its end, writes the entry. The list of changes shows both alike.
+-- An edit sets creation to null, and since it changes updated_at, that writes the entry.
 -- The triggers write with their owner's rights: who may change a job needs none to the log.
-create or replace function tocsin.audit_new_jobs()
-returns trigger language plpgsql security definer
-set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+create or replace function tocsin.created_image(job tocsin.jobs)
+returns jsonb language sql immutable as $$
+    select tocsin.audited(job) - 'next_run'  -- that moves with every run
+$$;
+
+create or replace function tocsin.refuse_another_creation()
+returns trigger language plpgsql as $$
 begin
-    insert into tocsin.audit_log (action, entity, entity_id, entity_name, after)
-    select 'create', 'job', job.id, job.name,
-        case when job.run_at is null or current_setting('tocsin.actor', true) <> ''
-            then tocsin.audited(job) end
-    from inserted as job;
-    return null;
+    perform tocsin.refuse('created_by', 'and what belongs to it are written once',
+        'Leave creation and created_at to created_with as they are.');
 end $$;
 
-create or replace trigger jobs_800_audit_insert after insert on tocsin.jobs
-    referencing new table as inserted
-    for each statement execute function tocsin.audit_new_jobs();
+create or replace trigger jobs_050_keep_creation
+    before update of creation, created_at, created_by, created_as, created_with on tocsin.jobs
+    for each row
+    when (row(new.creation, new.created_at, new.created_by, new.created_as, new.created_with)
+          is distinct from row(
+              case when new.creation is not null or new.updated_at is not distinct from old.updated_at
+                  then old.creation end,
+              old.created_at, old.created_by, old.created_as, old.created_with))
+    execute function tocsin.refuse_another_creation();
 
 create or replace function tocsin.audit_changed_job()
 returns trigger language plpgsql security definer
@@ -237,7 +253,18 @@ declare
     columns text[];
     parts text[];
 begin
+    if old.creation is not null and (tg_op = 'DELETE' or new.creation is null) then
+        insert into tocsin.audit_log (
+            id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
+        overriding system value
+        values (old.creation, old.created_at, old.created_by, old.created_as, old.created_with,
+            'create', 'job', old.id, old.name, tocsin.created_image(old));
+    end if;
     if tg_op = 'DELETE' then
+        if old.run_at is not null and old.next_run is null and old.locked_until is null
+            and old.last_finished_at < clock_timestamp() - interval '1 day' then
+            return null;  -- tidying
+        end if;
         insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
         values ('delete', 'job', old.id, old.name, was);
         return null;
@@ -266,11 +293,14 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
     when (new.updated_at is distinct from old.updated_at)
     execute function tocsin.audit_changed_job();
 
--- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays.
+-- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays. Its
+-- creation is written for as long as the executions of that day are kept.
 create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
     for each row
     when (not (old.run_at is not null and old.next_run is null and old.locked_until is null
-               and coalesce(old.last_finished_at < clock_timestamp() - interval '1 day', false)))
+               and coalesce(old.last_finished_at < clock_timestamp() - interval '1 day', false))
+          or (old.creation is not null and to_regclass('tocsin.executions_'
+              || to_char(old.created_at at time zone 'UTC', 'YYYYMMDD')) is not null))
     execute function tocsin.audit_changed_job();
 
 -- Keys without their digests, and without their use.

@@ -30,7 +30,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     ]
     after: Annotated[
         dict[str, Any] | None,
-        Meta(description="What it became; null for a one-off job made in SQL: it says so itself."),
+        Meta(description="What it became; of a created job all but `next_run`."),
     ]
 
 

@@ -73,7 +73,14 @@ create table tocsin.jobs (
     runs bigint not null default 0,
 
     created_at timestamptz not null default clock_timestamp(),
-    updated_at timestamptz not null default clock_timestamp()
+    updated_at timestamptz not null default clock_timestamp(),
+
+    -- The job's first entry in the audit log: its number until it is written there, at the first
+    -- change; the actor, the database user and the program. Triggers fill it in and keep it.
+    creation bigint,
+    created_by text,
+    created_as text,
+    created_with text
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -241,6 +248,9 @@ create index jobs_aside on tocsin.jobs (id)
         or (attempt > 0 and locked_until is null)
         or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'));
 
+-- Creations that are not in the audit log yet, in its order.
+create index jobs_creation on tocsin.jobs (creation) where creation is not null;
+
 create unique index jobs_name on tocsin.jobs (name) where name is not null;
 create index jobs_tags on tocsin.jobs using gin (tags) where tags <> '{}';
 
@@ -312,6 +322,7 @@ create unique index api_keys_prefix on tocsin.api_keys (prefix);
 create unique index api_keys_name on tocsin.api_keys (name) where revoked_at is null;
 
 -- Who changed what, written by triggers only; secrets in targets are left out. See db/triggers.sql.
+-- Creations of jobs come here at the first change: until then they are in tocsin.jobs.
 create table tocsin.audit_log (
     id bigint generated always as identity primary key,
     at timestamptz not null default clock_timestamp(),
@@ -332,6 +343,7 @@ create table tocsin.audit_log (
     constraint audit_log_entity_known check (entity in ('job', 'key', 'secret'))
 );
 revoke all on tocsin.audit_log from public;
+grant usage on sequence tocsin.audit_log_id_seq to public;  -- who creates a job draws its number
 create index audit_log_entity on tocsin.audit_log (entity_id, id desc);
 create index audit_log_at on tocsin.audit_log using brin (at);  -- for pruning: costs writers nothing
 

@@ -1,11 +1,28 @@
 -- Who changed what.
 
 -- name: page
--- Newest first is the order of the ids.
-select id, at, actor, db_user, program, action, entity, entity_id, entity_name, changed,
-    before::text as before, after::text as after
-from tocsin.audit_log
-where (:before_id::bigint is null or id < :before_id::bigint)
-  and (:entity_id::uuid is null or entity_id = :entity_id::uuid)
+-- Newest first is the order of the ids. The creation of a job that nobody changed since is with the
+-- job itself.
+with written as (
+    select id, at, actor, db_user, program, action, entity, entity_id, entity_name, changed,
+        before::text as before, after::text as after
+    from tocsin.audit_log
+    where (:before_id::bigint is null or id < :before_id::bigint)
+      and (:entity_id::uuid is null or entity_id = :entity_id::uuid)
+    order by id desc
+    limit :limit::bigint
+), unwritten as (
+    select j.* from tocsin.jobs j
+    where j.creation is not null
+      and (:before_id::bigint is null or j.creation < :before_id::bigint)
+      and (:entity_id::uuid is null or j.id = :entity_id::uuid)
+    order by j.creation desc
+    limit :limit::bigint
+)
+select * from written
+union all
+select creation, created_at, created_by, created_as, created_with, 'create', 'job', id, name, null,
+    null, tocsin.created_image(unwritten::tocsin.jobs)::text
+from unwritten
 order by id desc
 limit :limit::bigint;

@@ -100,7 +100,8 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     resume_at = case when w.planned then null else j.resume_at end,
     plan_error = case when w.planned then null else j.plan_error end,
     planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
-    updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond')
+    updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond'),
+    creation = null  -- for the audit log
 from acting, json_to_record(:job::json) as w (
     id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,

@@ -144,16 +144,61 @@ async def test_the_actor_does_not_outlive_the_statement(
     assert {row["actor"] for row in settings} <= {None, ""}
 
 
-async def test_a_one_off_made_in_sql_costs_a_narrow_row(
+async def test_a_creation_is_in_the_list_and_costs_a_row_only_when_the_job_changes(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
-    await insert_job(connection, name="once")
+    once = await insert_job(connection, name="once")
     await api.post("/v1/jobs", json=LATER | {"name": "twice"})
+    rows = await connection.fetchval("select count(*) from tocsin.audit_log")
+    before = await changes(api)
 
-    by_sql, by_api = await changes(api)
+    await connection.execute("update tocsin.jobs set description = 'x' where id = $1", once)
+    after = await changes(api)
+    await connection.execute("delete from tocsin.jobs")
+    ended = await changes(api)
 
-    assert (by_sql["action"], by_sql["after"]) == ("create", None)
-    assert by_api["after"]["run_at"] == "2100-01-01T00:00:00+00:00"
+    assert rows == 0
+    assert [(one["entity_name"], one["action"]) for one in before] == [
+        ("once", "create"),
+        ("twice", "create"),
+    ]
+    assert before[1]["after"]["run_at"] == "2100-01-01T00:00:00+00:00"
+    assert after[:2] == ended[:2] == before
+    assert [one["action"] for one in ended] == ["create", "create", "update", "delete", "delete"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "created_by = 'somebody else'",
+        "created_as = null",
+        "created_at = now() - interval '40 days'",
+        "creation = null",
+        "created_with = 'x', locked_until = now(), planned_at = now()",
+    ],
+)
+async def test_who_created_a_job_is_not_rewritten(psql: Psql, change: str) -> None:
+    psql("select tocsin.http_job('x', 'http://h/')")
+
+    with pytest.raises(PsqlFailed, match="written once"):
+        psql(f"update tocsin.jobs set {change}")
+
+
+async def test_who_creates_a_job_cannot_say_it_was_somebody_else(
+    api: httpx.AsyncClient, psql: Psql
+) -> None:
+    psql(
+        """insert into tocsin.jobs
+               (kind, target, run_at, creation, created_at, created_by, created_as, created_with)
+           values ('http', '{"url": "http://h/"}', now(), 99, '2001-01-01', 'x', 'x', 'x')"""
+    )
+
+    [one] = await changes(api)
+
+    user = psql("select session_user")
+    assert (one["actor"], one["db_user"], one["program"]) == (f"user {user}", user, "psql")
+    assert one["id"] != 99
+    assert one["at"] > "2020"
 
 
 @pytest.mark.parametrize("kind", TARGETS)
@@ -255,7 +300,7 @@ REWRITING = [
 
 @pytest.mark.parametrize("statement", REWRITING)
 async def test_not_even_its_owner_rewrites_the_log_by_mistake(psql: Psql, statement: str) -> None:
-    psql("select tocsin.http_job('x', 'http://h/')")
+    psql("select tocsin.http_job('x', 'http://h/'); update tocsin.jobs set description = 'x'")
 
     with pytest.raises(PsqlFailed, match="append-only"):
         psql(statement)
@@ -294,6 +339,7 @@ async def test_the_log_is_pruned_with_the_history(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
     await insert_job(connection, name="old")
+    await connection.execute("delete from tocsin.jobs")
     await connection.execute("alter table tocsin.audit_log disable trigger user")
     await connection.execute("update tocsin.audit_log set at = now() - interval '40 days'")
     await connection.execute("alter table tocsin.audit_log enable trigger user")
