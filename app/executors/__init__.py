@@ -30,6 +30,11 @@ EXECUTORS: dict[str, type[Executor[Any]]] = {
     module.EXECUTOR.kind: module.EXECUTOR for module in MODULES if hasattr(module, "EXECUTOR")
 }
 
+DECODERS = {
+    executor.target_type: msgspec.json.Decoder(executor.target_type)
+    for executor in EXECUTORS.values()
+}
+
 KINDS = tuple(sorted(EXECUTORS))
 """Every kind that can be carried out here."""
 
@@ -62,7 +67,7 @@ def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:
 def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
     try:
         if isinstance(target, bytes):
-            decoded = msgspec.json.decode(target, type=type_)
+            decoded = DECODERS[type_].decode(target)
         else:
             decoded = msgspec.convert(target, type_)
     except msgspec.ValidationError as error:
@@ -90,7 +95,10 @@ def without_secrets(
 
 
 class Executors:
-    """The executors of one process; each is opened when its kind is first met."""
+    """The executors of one process, open inside its context.
+
+    All are opened at once: what the first job of a kind had to wait for would make it late.
+    """
 
     def __init__(
         self,
@@ -105,6 +113,8 @@ class Executors:
         self.opened: dict[str, Executor[Any]] = {}
 
     async def __aenter__(self) -> Self:
+        for kind, executor in EXECUTORS.items():
+            self.opened[kind] = executor(self.options)
         return self
 
     async def __aexit__(
@@ -119,6 +129,4 @@ class Executors:
 
     async def execute(self, kind: str, target: Target, context: Context) -> Report:
         """Carry out one attempt; `target` is what `decode_target` made for this kind."""
-        if kind not in self.opened:
-            self.opened[kind] = EXECUTORS[kind](self.options)
         return await self.opened[kind].execute(target, context)

@@ -42,7 +42,7 @@ KEEP_ALIVE_SECONDS = 3.0
 BRIEFLY_SECONDS = 0.02
 """Nobody closes a connection that has been idle for so short a time."""
 
-OPENED_IN_A_TURN = 4
+OPENED_IN_A_TURN = 1
 """Connections; to open one takes longer than to send a request on it."""
 
 NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
@@ -82,6 +82,10 @@ class Client:
         self.kept: Counter[tuple[URL, TlsChoice]] = Counter()
         """About how many wait for the next request; some may have been closed since."""
         self.turnstile = Turnstile(OPENED_IN_A_TURN)
+        # What would make the first request some milliseconds late: the version is read from the
+        # package's metadata, and a socket imports this codec when it is first connected.
+        user_agent()
+        "".encode("idna")
         self.asking_for = lru_cache(maxsize=MOST_ORIGINS)(asking_for)
 
     async def close(self) -> None:

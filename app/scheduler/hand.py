@@ -17,7 +17,7 @@ from app.scheduler.hosts import STUCK_SECONDS
 from app.scheduler.inflight import InFlight
 from app.scheduler.slots import Slots
 
-STARTED_IN_A_TURN = 8
+STARTED_IN_A_TURN = 4
 """Executions started in one turn of the event loop: the first of many should be on its way before
 the last one has begun."""
 
