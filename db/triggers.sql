@@ -20,7 +20,7 @@ create or replace function tocsin.plan_job()
 returns trigger language plpgsql as $$
 declare
     moment constant timestamptz := clock_timestamp();
-    rescheduled boolean := tg_op = 'INSERT';
+    rescheduled boolean;
     elapsed numeric;
 begin
     if tg_op = 'INSERT' then
@@ -30,6 +30,17 @@ begin
         new.created_by := coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user);
         new.created_as := session_user;
         new.created_with := nullif(current_setting('application_name', true), '');
+        -- The common case is done with few expressions: each is set up anew in every transaction.
+        -- It needs no arithmetic, so it may be judged after this, by jobs_sound.
+        if new.run_at is not null and new.cron is null and new.next_run is null
+            and new.planned_at is null and new.timezone = 'UTC'
+            and not new.target @? '$.**{100}' and not new.metadata @? '$.**{100}' then
+            new.next_run := new.run_at;
+            new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
+            new.planned_at := moment;
+            return new;
+        end if;
+        rescheduled := true;
     else
         new.creation := null;  -- its entry is written with that of this change
     end if;
@@ -66,11 +77,7 @@ begin
             or (old.plan_error is not null and new.plan_error is null
                 and old.next_run is null and new.next_run is null and new.run_at is null);
     end if;
-    -- Before the arithmetic below. A plain one-off needs none, and jobs_sound finds its faults.
-    if tg_op = 'UPDATE' or new.run_at is null or new.cron is not null
-        or new.target @? '$.**{100}' or new.metadata @? '$.**{100}' then
-        perform tocsin.check_job(new);
-    end if;
+    perform tocsin.check_job(new);
     if new.timezone <> 'UTC' and (tg_op = 'INSERT' or new.timezone is distinct from old.timezone) then
         perform tocsin.check_timezone(new.timezone);
     end if;
@@ -139,6 +146,10 @@ create or replace trigger jobs_100_plan_update before update on tocsin.jobs
 create or replace function tocsin.ring()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    if new.paused_at is not null or new.plan_error is not null
+        or (new.next_run is null and new.planned_at is not null) then
+        return null;
+    end if;
     if exists (select from tocsin.doorbell
                where awake_until > clock_timestamp()
                  and awake_until < clock_timestamp() + interval '5 seconds') then
@@ -152,8 +163,8 @@ end $$;
 
 create or replace trigger jobs_900_ring_insert after insert on tocsin.jobs
     for each row
-    when (new.paused_at is null and new.plan_error is null
-          and (new.planned_at is null or new.next_run < clock_timestamp() + interval '60 seconds'))
+    -- As short as can be: Postgres reads and plans it anew for every statement.
+    when (coalesce(new.next_run, '-infinity') < clock_timestamp() + interval '60 seconds')
     execute function tocsin.ring();
 
 -- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
