@@ -36,6 +36,7 @@ from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_p
 from app.api.rates import rate_limit
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
+from app.api.session import get_session, sign_in, sign_out
 from app.config import Settings
 from app.db import Database
 from app.db.clock import DatabaseClock
@@ -67,7 +68,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             yield
 
     return Litestar(
-        route_handlers=[v1(settings), live, ready, openapi_json, to_docs],
+        route_handlers=[v1(settings), session(), live, ready, openapi_json, to_docs],
         lifespan=[database],
         state=State(
             {
@@ -131,6 +132,17 @@ def v1(settings: Settings) -> Router:
         ],
         middleware=[DefineMiddleware(KeyAuthentication), *limits],
         guards=[require_scope],
+        before_request=first,
+        cache_control=CacheControlHeader(no_store=True),
+    )
+
+
+def session() -> Router:
+    """What browsers sign in and out with."""
+    return Router(
+        "/session",
+        route_handlers=[sign_in, get_session, sign_out],
+        tags=["Access"],
         before_request=first,
         cache_control=CacheControlHeader(no_store=True),
     )

@@ -60,6 +60,10 @@ class ScopeMissing(AppError):
         self.scope = scope
 
 
+class CrossOrigin(AppError):
+    """A browser sent its session along with what no page of ours asked for."""
+
+
 class KeyNameTaken(AppError):
     """Another API key in force already has this name."""
 

@@ -320,6 +320,17 @@ create table tocsin.api_keys (
 create unique index api_keys_prefix on tocsin.api_keys (prefix);
 create unique index api_keys_name on tocsin.api_keys (name) where revoked_at is null;
 
+-- Sessions of browsers, each made with a key. Of what the cookie holds only a digest is kept.
+create table tocsin.sessions (
+    digest bytea primary key,
+    key_id uuid not null references tocsin.api_keys on delete cascade,
+    created_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz not null,
+
+    constraint sessions_digest_length check (length(digest) = 32)
+);
+create index sessions_key on tocsin.sessions (key_id);
+
 -- Who changed what, written by triggers only; secrets in targets are left out. See db/triggers.sql.
 -- Creations of jobs come here at the first change: until then they are in tocsin.jobs.
 create table tocsin.audit_log (

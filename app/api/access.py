@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import datetime
 from ipaddress import ip_address
 from time import monotonic
 from typing import Any
@@ -14,14 +15,16 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from msgspec import Struct
 
 from app.core.key import NO_DIGEST, Scope, granted, is_key, prefix_of
-from app.db import Database, keys
+from app.core.session import cookie_name, digest_of, is_from_own_page, is_token
+from app.db import Database, keys, sessions
 from app.db.keys import ValidKey, ValidKeys
-from app.errors import DatabaseUnavailable, KeyRequired, ScopeMissing
+from app.errors import CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissing
 
 TRUSTED_SECONDS = 2.0
 """How long what was read of the keys holds: so soon a new or revoked one counts everywhere."""
 TOUCH_SECONDS = 60.0
 PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII)
 
 Connection = ASGIConnection[Any, Any, Any, State]
@@ -35,6 +38,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     limited_as: str
     """Whose requests are counted together."""
     scopes: frozenset[Scope]
+    session_ends: datetime | None = None
+    """Of a browser that signed in; None: the request came with a key, or needed none."""
 
 
 class KeyRing:
@@ -61,6 +66,15 @@ class KeyRing:
         key = known.by_prefix.get(prefix_of(given) or "")
         if not is_key(given, key.digest if key else NO_DIGEST) or key is None:
             return None
+        return await self.used(key)
+
+    async def of_session(self, prefix: str) -> ValidKey | None:
+        """Return the key that a session was made with, as `find` does."""
+        key = (await self.current()).by_prefix.get(prefix)
+        return None if key is None else await self.used(key)
+
+    async def used(self, key: ValidKey) -> ValidKey | None:
+        """Note that the key is in use; None: it expired since the keys were read."""
         now = monotonic()
         if key.seconds_left is not None and now - self.read_at >= key.seconds_left:
             return None
@@ -111,22 +125,49 @@ async def caller_of(connection: Connection) -> Caller:
 
     Raises:
         KeyRequired: it has no key that may be used, and needs one.
+        CrossOrigin: it has the cookie of a browser, and a page of elsewhere made it.
     """
     ring: KeyRing = connection.app.state.key_ring
     scheme, _, given = connection.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        key = await ring.find(given.strip())
-        if key is None:
-            message = "the API key is unknown, expired or revoked: `tocsin keys list` shows which"
-            raise KeyRequired(message, refused=True)
-        return Caller(
-            actor=f"key {key.prefix} ({key.name})",
-            limited_as=key.prefix,
-            scopes=granted(key.scopes),
-        )
-    if await ring.any_key():
-        message = "send an API key as Authorization: Bearer KEY; `tocsin keys create` makes one"
-        raise KeyRequired(message)
+        return caller_with(await key_given(ring, given.strip()))
+    if not await ring.any_key():
+        return caller_of_this_machine(connection)
+    if token := session_token(connection):
+        return await caller_in_session(connection, ring, token)
+    message = "send an API key as Authorization: Bearer KEY; `tocsin keys create` makes one"
+    raise KeyRequired(message)
+
+
+async def key_given(ring: KeyRing, given: str) -> ValidKey:
+    """Find the key that somebody gave.
+
+    Raises:
+        KeyRequired: it may not be used.
+    """
+    key = await ring.find(given)
+    if key is None:
+        message = "the API key is unknown, expired or revoked: `tocsin keys list` shows which"
+        raise KeyRequired(message, refused=True)
+    return key
+
+
+def caller_with(key: ValidKey, *, session_ends: datetime | None = None) -> Caller:
+    """Say who has this key."""
+    return Caller(
+        actor=f"key {key.prefix} ({key.name})",
+        limited_as=key.prefix,
+        scopes=granted(key.scopes),
+        session_ends=session_ends,
+    )
+
+
+def caller_of_this_machine(connection: Connection) -> Caller:
+    """Serve programs of this machine while there is no key.
+
+    Raises:
+        KeyRequired: it comes from elsewhere, or may.
+    """
     if not (connection.app.state.open_to_loopback and is_of_this_machine(connection)):
         message = (
             "there is no API key yet, so only programs on this machine are served, at its loopback "
@@ -134,6 +175,34 @@ async def caller_of(connection: Connection) -> Caller:
         )
         raise KeyRequired(message)
     return Caller(actor="loopback", limited_as="loopback", scopes=frozenset(Scope))
+
+
+def session_token(connection: Connection) -> str | None:
+    """Return what the session's cookie holds, if there is one and it may be ours."""
+    given = connection.cookies.get(cookie_name(connection.scope["scheme"]), "")
+    return given if is_token(given) else None
+
+
+async def caller_in_session(connection: Connection, ring: KeyRing, token: str) -> Caller:
+    """Say who is signed in.
+
+    Raises:
+        KeyRequired: the session is over, or its key may not be used any more.
+        CrossOrigin: it would change something, and a page of elsewhere asks for it.
+    """
+    session = await sessions.find(ring.db, digest_of(token))
+    key = await ring.of_session(session.prefix) if session else None
+    if session is None or key is None:
+        message = "the session is over: sign in again with an API key (POST /session)"
+        raise KeyRequired(message, refused=True)
+    method = connection.scope.get("method")
+    if method not in SAFE and not is_from_own_page(
+        connection.headers, scheme=connection.scope["scheme"]
+    ):
+        raise CrossOrigin(
+            "with a session only pages of Tocsin may change something: send an API key"
+        )
+    return caller_with(key, session_ends=session.expires_at)
 
 
 def is_of_this_machine(connection: Connection) -> bool:

@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "JobBatch": {"two": {"jobs": [ONCE, PING]}},
     "KeyRequest": {"deployment": KEY},
     "SecretValue": {"token": {"value": "correct horse battery staple"}},
+    "SignIn": {"key": {"key": f"tocsin_{'0' * 12}_{'0' * 64}"}},
     "SchedulePreview": {
         "nightly": {"cron": "0 3 * * *", "timezone": "Europe/Paris", "count": 3},
         "interval": {"every_seconds": 90},

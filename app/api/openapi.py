@@ -25,8 +25,10 @@ from app.api.keys import KeyPage, KeyRequest, NewKey
 from app.api.problems import MEDIA_TYPE, ApiRequest, Problem
 from app.api.schedule import PreviewedSchedule, SchedulePreview
 from app.api.secrets import SecretPage, SecretValue
+from app.api.session import SessionState, SignIn
 from app.core.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.core.key import Scope
+from app.core.session import COOKIE, COOKIE_OVER_TLS
 from app.db.executions import Execution
 from app.db.instances import Stats
 from app.db.keys import ApiKey
@@ -43,6 +45,13 @@ KEY_SCHEME = {
     "description": "An API key, made by `tocsin keys create` or POST /v1/keys. Until there is one, "
     "programs on the same machine need none. Scopes: write includes read, admin both.",
 }
+SESSION_SCHEME = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": COOKIE_OVER_TLS,
+    "description": "For browsers: POST /session sets it. Without TLS it is called "
+    f"`{COOKIE}`. What changes something has to come from a page of the same origin.",
+}
 
 SCHEMAS: tuple[Any, ...] = (
     *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState),
@@ -56,6 +65,8 @@ SCHEMAS: tuple[Any, ...] = (
         SecretValue,
         SecretPage,
         NamedSecret,
+        SignIn,
+        SessionState,
         Health,
         Problem,
     ),
@@ -85,7 +96,7 @@ def description(app: Litestar) -> dict[str, Any]:
     """Describe the API as OpenAPI 3.1."""
     document = app.openapi_schema.to_schema()
     document["components"]["schemas"] = schemas()
-    document["components"]["securitySchemes"] = {"key": KEY_SCHEME}
+    document["components"]["securitySchemes"] = {"key": KEY_SCHEME, "session": SESSION_SCHEME}
     for path, method, handler in described_handlers(app):
         operation = document["paths"][path][method]
         responses = operation["responses"]
@@ -96,8 +107,9 @@ def description(app: Litestar) -> dict[str, Any]:
         responses |= {str(status): problem_response(status) for status in sorted(problems)}
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = if_given(parameter["schema"])
-        if path.startswith("/v1"):
-            operation["security"] = [{"key": [handler.opt.get("scope", Scope.ADMIN)]}]
+        if path.startswith("/v1") or "scope" in handler.opt:
+            scopes = [handler.opt.get("scope", Scope.ADMIN)]
+            operation["security"] = [{"key": scopes}, {"session": scopes}]
         if body := handler.opt.get("body"):
             media_types = handler.opt.get("media_types", (JSON,))
             content = {

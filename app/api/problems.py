@@ -12,6 +12,7 @@ from msgspec import Struct
 from app.core.problems import remedy
 from app.errors import (
     AppError,
+    CrossOrigin,
     DatabaseUnavailable,
     EditConflict,
     ExecutionNotFound,
@@ -62,6 +63,7 @@ KINDS: dict[type[AppError], Kind] = {
     MalformedInput: Kind(400, "malformed-input", "The body is not JSON"),
     KeyRequired: Kind(401, "key-required", "An API key is needed"),
     ScopeMissing: Kind(403, "scope-missing", "The API key does not allow this"),
+    CrossOrigin: Kind(403, "cross-origin", "A page of elsewhere asked for this"),
     JobNotFound: Kind(404, "job-not-found", "There is no such job"),
     ExecutionNotFound: Kind(404, "execution-not-found", "There is no such execution"),
     KeyNotFound: Kind(404, "key-not-found", "There is no such API key"),

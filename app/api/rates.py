@@ -1,5 +1,6 @@
 """How many requests a key may make in a minute."""
 
+from ipaddress import ip_address, ip_network
 from time import time
 from typing import Any
 
@@ -10,6 +11,8 @@ from litestar.stores.base import Store
 from litestar.types import ASGIApp
 
 MINUTE_SECONDS = 60
+MOST_COUNTED = 10_000
+"""Callers that are counted at a time."""
 
 Counts = dict[str, tuple[int, int]]
 """By whose they are: requests in this minute, and when the next begins."""
@@ -23,6 +26,24 @@ def rate_limit(requests_a_minute: int) -> DefineMiddleware:
         check_throttle_handler=has_caller,
     )
     return DefineMiddleware(CountingRateLimit, config=config, counts={})
+
+
+def limit_by_address(requests_a_minute: int) -> DefineMiddleware:
+    """Limit the requests to one handler from each address, to this process; no key is needed."""
+    config = RateLimitConfig(
+        rate_limit=("minute", requests_a_minute), identifier_for_request=address_of
+    )
+    return DefineMiddleware(CountingRateLimit, config=config, counts={})
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Say which host or, as a host has as many as it likes of those, which /64 of IPv6 it is."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(ip_network((int(address) >> 64 << 64, 64))) if address.version == 6 else host  # noqa: PLR2004 - IPv6
 
 
 def limited_as(request: Request[Any, Any, Any]) -> str:
@@ -57,5 +78,15 @@ class CountingRateLimit(RateLimitMiddleware):
 
     async def set_cached_history(self, key: str, cache_object: CacheObject, store: Store) -> None:  # noqa: ARG002 - Litestar's interface
         """Count one more."""
+        if len(self.counts) >= MOST_COUNTED:
+            self.forget()
         cache_object.history.append(0)
         self.counts[key] = (len(cache_object.history), cache_object.reset)
+
+    def forget(self) -> None:
+        """Drop the counts of minutes that are over or, if none is, all: memory has an end."""
+        now = int(time())
+        kept = {key: count for key, count in self.counts.items() if count[1] > now}
+        self.counts.clear()
+        if len(kept) < MOST_COUNTED:
+            self.counts.update(kept)

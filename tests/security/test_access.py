@@ -1,10 +1,14 @@
-"""Every call of the API refuses whoever may not make it, as its own description lists them."""
+"""Every call of the API refuses whoever may not make it, as its own description lists them.
+
+A new address that is not guarded, or that nobody decided on, fails here.
+"""
 
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+from litestar.routes import HTTPRoute
 
 from app.api import access
 from app.asgi import create_app
@@ -14,16 +18,25 @@ from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
 from tests.support.waiting import until
 
-DESCRIPTION = create_app(Settings(database_url="postgresql://nowhere/")).openapi_schema
-OPEN = {"/health/live", "/health/ready"}
+APP = create_app(Settings(database_url="postgresql://nowhere/"))
+DESCRIPTION = APP.openapi_schema
+OPEN = {
+    *(("GET", "/health/live"), ("GET", "/health/ready"), ("POST", "/session")),
+    *(("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/docs/openapi.json")),
+    *(
+        ("GET", f"/docs/{name}")
+        for name in ("start.js", "swagger-ui.js", "swagger-ui.css", "{path}")
+    ),
+}
+"""What anybody may call; whatever else there is has to refuse."""
 CALLS = [
-    (method.upper(), path)
+    call
     for path, item in sorted((DESCRIPTION.paths or {}).items())
     for method in ("get", "put", "post", "delete", "patch")
-    if path not in OPEN and getattr(item, method) is not None
+    if (call := (method.upper(), path)) not in OPEN and getattr(item, method) is not None
 ]
 ADMINISTRATION = ("/v1/keys", "/v1/audit", "/v1/secrets")
-READING = {("POST", "/v1/schedule/preview")}
+READING = {("POST", "/v1/schedule/preview"), ("DELETE", "/session")}
 ALLOWED_TO = {
     (method, path): {Scope.ADMIN}
     if path.startswith(ADMINISTRATION)
@@ -61,6 +74,25 @@ async def make(
     return made
 
 
+async def sign_in(api: httpx.AsyncClient, key: str) -> str:
+    """Begin a session with a key; return what the cookie holds, and leave the client without."""
+    answer = await api.post("/session", json={"key": key})
+    assert answer.status_code == 200, answer.text
+    held = answer.cookies["tocsin_session"]
+    api.cookies.clear()
+    return held
+
+
+def browser(held: str, **headers: str) -> dict[str, str]:
+    """Send what a browser sends for a page of ours that has a session."""
+    return {
+        "Authorization": "",
+        "Cookie": f"tocsin_session={held}",
+        "Origin": "http://localhost",
+        "Sec-Fetch-Site": "same-origin",
+    } | {name.replace("_", "-"): value for name, value in headers.items()}
+
+
 @pytest.fixture
 async def admin(api: httpx.AsyncClient) -> httpx.AsyncClient:
     """Give a client that has a key of scope admin, and so a database that has one."""
@@ -83,9 +115,17 @@ async def refused(
     return answer.headers["WWW-Authenticate"]
 
 
-def test_there_are_calls_to_refuse() -> None:
-    assert len(CALLS) >= 22
-    assert all(path.startswith("/v1/") for _, path in CALLS)
+def test_every_address_is_one_that_refuses_or_is_known_to_be_open() -> None:
+    served = {
+        (method, route.path_format)
+        for route in APP.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.route_handler_map
+    }
+
+    assert {call for call in served if call[0] != "OPTIONS"} == {*CALLS, *OPEN}
+    assert len(CALLS) >= 27
+    assert not any(path.startswith("/v1/") for _, path in OPEN)
 
 
 @every_call
@@ -128,6 +168,69 @@ async def test_a_revoked_key(admin: httpx.AsyncClient, method: str, path: str) -
     assert "invalid_token" in await refused(admin, method, path, headers=bearer(revoked["key"]))
 
 
+@every_call
+async def test_a_session_that_is_none_or_over(
+    admin: httpx.AsyncClient, connection: asyncpg.Connection, method: str, path: str
+) -> None:
+    key = await make(admin)
+    over, out, expired, revoked = [await sign_in(admin, key["key"]) for _ in range(4)]
+    await connection.execute(
+        "update tocsin.sessions set expires_at = now() where digest = $1", digest_of(over)
+    )
+    assert (await admin.delete("/session", headers=browser(out))).status_code == 204
+    await connection.execute(
+        "update tocsin.api_keys set expires_at = now() where prefix = $1", key["prefix"]
+    )
+    admin._transport.app.state.key_ring.forget()  # type: ignore[attr-defined]
+
+    for held in (over, out, expired, "0" * 64):
+        challenge = await refused(admin, method, path, headers=browser(held))
+        assert challenge == 'Bearer realm="tocsin", error="invalid_token"'
+    for held in ("", "0" * 63, key["key"]):
+        assert await refused(admin, method, path, headers=browser(held)) == 'Bearer realm="tocsin"'
+
+    await connection.execute("update tocsin.api_keys set expires_at = null")
+    admin._transport.app.state.key_ring.forget()  # type: ignore[attr-defined]
+    assert (await admin.get("/v1/jobs", headers=browser(revoked))).status_code == 200
+    assert (await admin.delete(f"/v1/keys/{key['prefix']}")).status_code == 204
+    assert "invalid_token" in await refused(admin, method, path, headers=browser(revoked))
+
+
+@every_scope
+async def test_a_session_does_what_the_scope_of_its_key_allows_and_no_more(
+    admin: httpx.AsyncClient, method: str, path: str, scope: Scope
+) -> None:
+    held = await sign_in(admin, (await make(admin, scope))["key"])
+
+    answer = await admin.request(method, filled(path), headers=browser(held))
+
+    allowed = scope in ALLOWED_TO[method, path]
+    assert answer.status_code in ({200, 201, 204, 400, 404, 422} if allowed else {403})
+    assert ("scope-missing" in answer.text) is not allowed
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [pytest.param(*call, id=" ".join(call)) for call in CALLS if call[0] != "GET"],
+)
+async def test_a_session_changes_nothing_for_a_page_of_elsewhere(
+    admin: httpx.AsyncClient, method: str, path: str
+) -> None:
+    held = await sign_in(admin, (await make(admin))["key"])
+
+    for elsewhere in (
+        {"Sec_Fetch_Site": "cross-site", "Origin": "https://evil.example"},
+        {"Sec_Fetch_Site": "same-site", "Origin": "http://localhost:3000"},
+        {"Sec_Fetch_Site": "none", "Origin": "http://localhost"},
+        {"Sec_Fetch_Site": "", "Origin": "http://localhost:3000"},
+        {"Sec_Fetch_Site": "", "Origin": "null"},
+        {"Sec_Fetch_Site": "", "Origin": ""},
+    ):
+        answer = await admin.request(method, filled(path), headers=browser(held, **elsewhere))
+        assert answer.status_code == 403, elsewhere
+        assert answer.json()["type"] == "urn:tocsin:problem:cross-origin"
+
+
 @every_scope
 async def test_a_key_does_what_its_scope_allows_and_no_more(
     admin: httpx.AsyncClient, method: str, path: str, scope: Scope
@@ -148,9 +251,11 @@ async def test_every_call_says_which_scope_it_needs(api: httpx.AsyncClient) -> N
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     for method, path in CALLS:
         operation = document["paths"][path][method.lower()]
-        [[scope]] = [one["key"] for one in operation["security"]]
+        key, session = operation["security"]
+        [scope] = key["key"]
         assert scope in set(Scope)
-        assert {"401", "403", "429"} <= operation["responses"].keys()
+        assert session == {"session": [scope]}
+        assert {"401", "403"} <= operation["responses"].keys()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""Sessions of browsers: sign in with an API key, see who one is, sign out."""
+
+import secrets
+from datetime import datetime
+from typing import Annotated
+
+from litestar import Response, delete, get, post
+from litestar.datastructures import Cookie, ResponseHeader, State
+from litestar.middleware import DefineMiddleware
+from msgspec import Meta, Struct
+
+from app.api.access import (
+    Caller,
+    KeyAuthentication,
+    caller_with,
+    key_given,
+    require_scope,
+    session_token,
+)
+from app.api.body import decoded
+from app.api.parameters import Db
+from app.api.problems import ApiRequest
+from app.api.rates import limit_by_address
+from app.core.key import Scope
+from app.core.secret import SECRET, Masked
+from app.core.session import (
+    RANDOM_BYTES,
+    SESSION_SECONDS,
+    cookie_name,
+    digest_of,
+    is_from_own_page,
+    is_from_page,
+    issued,
+)
+from app.db import sessions
+from app.errors import CrossOrigin, KeyRequired
+
+LONGEST_KEY = 200
+SIGN_INS_A_MINUTE = 30
+"""From one address to one process: far more than people need, and far less than guessing does."""
+
+SET_COOKIE = ResponseHeader(
+    name="Set-Cookie",
+    description="HttpOnly and SameSite=Strict; over TLS also Secure, with a name of its own.",
+    documentation_only=True,
+)
+
+
+class SignIn(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to sign in with."""
+
+    key: Annotated[str, Meta(max_length=LONGEST_KEY, description="An API key."), SECRET]
+
+
+class SessionState(Struct, frozen=True, kw_only=True):
+    """Who is signed in."""
+
+    actor: Annotated[str, Meta(description="As the audit log names it.")]
+    scopes: Annotated[list[Scope], Meta(description="What may be done.")]
+    expires_at: Annotated[
+        datetime | None, Meta(description="Null: no session, but a key, or no need of one.")
+    ]
+
+
+@post(
+    "/",
+    operation_id="signIn",
+    summary="Begin a session of this browser",
+    status_code=200,
+    response_headers=[SET_COOKIE],
+    middleware=[limit_by_address(SIGN_INS_A_MINUTE)],
+    opt={"body": SignIn, "problems": (400, 401, 403, 406, 413, 415, 422, 429, 500, 503)},
+)
+async def sign_in(request: ApiRequest, db: Db, state: State) -> Response[SessionState]:
+    """The cookie takes the key's place; it holds nothing of the key, and ends with it."""
+    headers, scheme = request.headers, request.scope["scheme"]
+    if is_from_page(headers) and not is_from_own_page(headers, scheme=scheme):
+        raise CrossOrigin("only pages of Tocsin may sign a browser in")
+    given = await decoded(request, SignIn)
+    key = await key_given(state.key_ring, given.key)
+    session = issued(secrets.token_bytes(RANDOM_BYTES))
+    expires_at = await sessions.create(db, session.digest, key_id=key.id)
+    if expires_at is None:
+        raise KeyRequired("the API key has just been revoked", refused=True)
+    cookie = session_cookie(scheme, session.token, max_age=SESSION_SECONDS)
+    caller = caller_with(key, session_ends=expires_at)
+    return Response(state_of(caller), status_code=200, cookies=[cookie])
+
+
+@get(
+    "/",
+    operation_id="getSession",
+    summary="Who is signed in?",
+    middleware=[DefineMiddleware(KeyAuthentication)],
+    guards=[require_scope],
+    opt={"scope": Scope.READ, "problems": (401, 403, 406, 422, 500, 503)},
+)
+async def get_session(request: ApiRequest) -> SessionState:
+    """By a session's cookie, by a key, or as this machine while there is no key."""
+    return state_of(request.scope["user"])
+
+
+@delete(
+    "/",
+    operation_id="signOut",
+    summary="End the session of this browser",
+    middleware=[DefineMiddleware(KeyAuthentication)],
+    guards=[require_scope],
+    opt={"scope": Scope.READ, "problems": (401, 403, 406, 422, 500, 503)},
+)
+async def sign_out(request: ApiRequest, db: Db) -> Response[None]:
+    """On all processes at once. Without a session it does nothing."""
+    if token := session_token(request):
+        await sessions.delete(db, digest_of(token))
+    cookie = session_cookie(request.scope["scheme"], "", max_age=0)
+    return Response(None, status_code=204, cookies=[cookie])
+
+
+def session_cookie(scheme: str, value: str, *, max_age: int) -> Cookie:
+    """Make the cookie: for this host only, for no script, and for no page of elsewhere."""
+    return Cookie(
+        key=cookie_name(scheme),
+        value=value,
+        path="/",
+        max_age=max_age,
+        httponly=True,
+        samesite="strict",
+        secure=scheme == "https",
+    )
+
+
+def state_of(caller: Caller) -> SessionState:
+    """Say who it is."""
+    return SessionState(
+        actor=caller.actor,
+        scopes=[scope for scope in Scope if scope in caller.scopes],
+        expires_at=caller.session_ends,
+    )
