@@ -363,10 +363,12 @@ create table tocsin.secrets (
     id uuid primary key default tocsin.uuid7(),
     name text collate "C" not null,
     value text not null,
+    hosts text[] not null default '{}',  -- where it may be sent, such as *.example.com; none: anywhere
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),  -- when the value was set
 
     constraint secrets_name_shape check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'),
+    constraint secrets_hosts_range check (cardinality(hosts) <= 100 and array_position(hosts, null) is null),
     constraint secrets_value_encrypted check (value ~ '^encrypted\.v[0-9]+\.')
 );
 create unique index secrets_name on tocsin.secrets (name);

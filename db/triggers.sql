@@ -350,16 +350,21 @@ create or replace trigger api_keys_800_audit_update after update on tocsin.api_k
           is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
     execute function tocsin.audit_key();
 
--- Secrets by name only: not even what is encrypted is kept. To encrypt one anew changes nothing.
+-- Secrets by name and hosts only: not even what is encrypted is kept. To encrypt one anew changes
+-- nothing.
 create or replace function tocsin.audit_secret()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 begin
-    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed)
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
     values (
         case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
         'secret', coalesce(new.id, old.id), coalesce(new.name, old.name),
-        case when tg_op = 'UPDATE' then array['value'] end);
+        case when tg_op = 'UPDATE' then array_remove(array[
+            case when new.hosts <> old.hosts then 'hosts' end,
+            case when new.updated_at <> old.updated_at then 'value' end], null) end,
+        case when tg_op <> 'INSERT' then jsonb_build_object('hosts', old.hosts) end,
+        case when tg_op <> 'DELETE' then jsonb_build_object('hosts', new.hosts) end);
     return null;
 end $$;
 
@@ -367,7 +372,8 @@ create or replace trigger secrets_800_audit after insert or delete on tocsin.sec
     for each row execute function tocsin.audit_secret();
 create or replace trigger secrets_800_audit_update after update on tocsin.secrets
     for each row
-    when (row(new.name, new.updated_at) is distinct from row(old.name, old.updated_at))
+    when (row(new.name, new.hosts, new.updated_at)
+          is distinct from row(old.name, old.hosts, old.updated_at))
     execute function tocsin.audit_secret();
 
 -- Others have no right to rewrite the log; this keeps its owner from doing so by mistake. Pruning

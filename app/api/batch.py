@@ -18,7 +18,7 @@ from app.core.job import JobDocument, PlannedJob, StoredJob
 from app.core.key import Scope
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
-from app.vault import SecretKeys
+from app.vault import Referring, SecretKeys, check_bindings, referring
 
 MOST_JOBS = 10_000
 MOST_BYTES = 16 * 1024 * 1024
@@ -48,6 +48,7 @@ async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Ke
     given = await batch(request)
     now = await clock.now()
     planned = await asyncio.to_thread(new_jobs, given, now, secret_keys)
+    await check_bindings(db, await asyncio.to_thread(referring_each, given))
     try:
         stored = await jobs.insert(db, planned)
     except NameTaken:
@@ -88,6 +89,11 @@ def new_jobs(
     if errors:
         raise InvalidInput(*errors[:MOST_ERRORS])
     return planned
+
+
+def referring_each(documents: Sequence[JobDocument]) -> list[Referring]:
+    """Look at what each target refers to: in clear, as it was sent."""
+    return [referring(one.kind, one.target) for one in documents]
 
 
 def duplicates(documents: Sequence[JobDocument]) -> list[FieldError]:

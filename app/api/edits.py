@@ -10,7 +10,7 @@ from app.core.job import JobDocument, StoredJob
 from app.db import Database, jobs
 from app.db.clock import DatabaseClock
 from app.errors import StateConflict
-from app.vault import SecretKeys
+from app.vault import SecretKeys, check_bindings, referring
 
 TRIES = 20
 
@@ -44,6 +44,7 @@ async def edited(  # noqa: PLR0913 - what an edit needs
         if (job.kind, job.target) == (clear.kind, clear.target):
             job = replace(job, target=stored.target)
         else:
+            await check_bindings(db, [referring(job.kind, job.target)])
             job = encrypted(job, secret_keys)
         written = await jobs.update(db, job, unchanged_since=stored.updated_at)
         if written is not None:

@@ -41,7 +41,9 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "JobBatch": {"two": {"jobs": [ONCE, PING]}},
     "KeyRequest": {"deployment": KEY},
-    "SecretValue": {"token": {"value": "correct horse battery staple"}},
+    "SecretValue": {
+        "token": {"value": "correct horse battery staple", "hosts": ["api.example.com"]},
+    },
     "SignIn": {"key": {"key": f"tocsin_{'0' * 12}_{'0' * 64}"}},
     "SchedulePreview": {
         "nightly": {"cron": "0 3 * * *", "timezone": "Europe/Paris", "count": 3},

@@ -30,7 +30,7 @@ from app.core.patch import patched
 from app.db import Database, jobs
 from app.db.jobs import JobFilter
 from app.errors import EditConflict, FieldError, InvalidInput, JobNotFound, NameTaken, StateConflict
-from app.vault import SecretKeys
+from app.vault import SecretKeys, check_bindings, referring
 
 Name = Annotated[str, PathParameter(description="The name of the job, there already or not.")]
 Tags = Annotated[
@@ -203,5 +203,7 @@ async def created(
     document: JobDocument, db: Database, secret_keys: SecretKeys, *, now: datetime
 ) -> Response[Job]:
     """Insert one job and show it."""
-    [stored] = await jobs.insert(db, [encrypted(new_job(document, now=now), secret_keys)])
+    job = new_job(document, now=now)
+    await check_bindings(db, [referring(job.kind, job.target)])
+    [stored] = await jobs.insert(db, [encrypted(job, secret_keys)])
     return answer(stored, status=201)

@@ -4,12 +4,13 @@ from typing import Annotated
 
 from litestar import Response, delete, get, put
 from litestar.params import PathParameter
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.api.body import decoded
 from app.api.paging import secret_after, secret_cursor
 from app.api.parameters import Cursor, Db, Keys, Limit
 from app.api.problems import ApiRequest
+from app.core.binding import LONGEST_HOST, MOST_HOSTS, host_fault
 from app.core.key import Scope
 from app.core.references import LONGEST_VALUE, name_fault
 from app.core.secret import SECRET, Masked
@@ -32,6 +33,17 @@ class SecretValue(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ),
         SECRET,
     ]
+    hosts: (
+        Annotated[
+            list[Annotated[str, Meta(max_length=LONGEST_HOST)]],
+            Meta(
+                max_length=MOST_HOSTS,
+                description="Where it may be sent, such as api.example.com and *.example.com. "
+                "None: anywhere. Left out: as before, and a new secret may be sent anywhere.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class SecretPage(Struct, frozen=True, kw_only=True):
@@ -55,11 +67,18 @@ class SecretPage(Struct, frozen=True, kw_only=True):
 async def put_secret(
     request: ApiRequest, db: Db, secret_keys: Keys, name: SecretName
 ) -> Response[NamedSecret]:
-    """Targets refer to it as `${secret:NAME}`; they use a new value within five seconds."""
+    """Targets refer to it as `${secret:NAME}`; they use a new value within five seconds.
+
+    A job that would send it to a host that it is not bound to is refused, and fails if it exists.
+    """
     if fault := name_fault(name):
         raise InvalidInput(FieldError(field="name", message=fault))
     given = await decoded(request, SecretValue)
-    secret, is_new = await secrets.put(db, name, secret_keys.seal(given.value))
+    hosts = None if given.hosts is UNSET else given.hosts
+    faults = [(index, host_fault(host)) for index, host in enumerate(hosts or ())]
+    if errors := [FieldError(field=f"hosts[{at}]", message=why) for at, why in faults if why]:
+        raise InvalidInput(*errors)
+    secret, is_new = await secrets.put(db, name, secret_keys.seal(given.value), hosts=hosts)
     return Response(secret, status_code=201 if is_new else 200)
 
 

@@ -7,8 +7,10 @@ import click
 from msgspec import convert
 
 from app.config import Settings
-from app.core.health import Vitals, findings
+from app.core.health import Vitals, findings, key_finding
 from app.db import Database, migrate
+from app.vault import SecretKeys
+from app.vault.fitness import of_named, of_targets
 
 
 async def examine(settings: Settings) -> None:
@@ -22,8 +24,13 @@ async def examine(settings: Settings) -> None:
     async with Database.connect(url, application_name="tocsin doctor") as db:
         await migrate.check(db)
         [row] = await db.fetch("doctor.vitals")
+        keys = SecretKeys(settings.secret_keys)
+        named, targets = await of_named(db, keys), await of_targets(db, keys)
     troubled = False
-    for one in findings(convert(row, Vitals), host_now=datetime.now(UTC)):
+    for one in (
+        *findings(convert(row, Vitals), host_now=datetime.now(UTC)),
+        key_finding(named.looked_at + targets.looked_at, named.unopened + targets.unopened),
+    ):
         troubled = troubled or bool(one.remedy)
         click.echo(f"{'!!' if one.remedy else 'ok'}  {one.subject:<18} {one.found}")
         if one.remedy:

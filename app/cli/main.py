@@ -6,6 +6,7 @@ What only some of them need is imported by those: an instance carries no web fra
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import click
@@ -31,6 +32,21 @@ class Commands(click.Group):
         except AppError as error:
             click.echo(f"tocsin: {error}", err=True)
             sys.exit(1)
+        except ExceptionGroup as group:  # of a task group: as a rule of one
+            if group.split(AppError)[1] is not None:
+                raise
+            for message in sorted({str(one) for one in leaves(group)}):
+                click.echo(f"tocsin: {message}", err=True)
+            sys.exit(1)
+
+
+def leaves(error: Exception) -> Iterator[Exception]:
+    """List the errors inside a group, or the one that is none."""
+    if isinstance(error, ExceptionGroup):
+        for one in error.exceptions:
+            yield from leaves(one)
+    else:
+        yield error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

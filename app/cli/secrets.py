@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 
 from app.config import Settings
+from app.core.binding import host_fault
 from app.core.references import LONGEST_VALUE, name_fault
 from app.db import Database
 from app.db import secrets as stored
@@ -33,20 +34,31 @@ def secrets() -> None:
 
 @secrets.command("set")
 @click.argument("name")
-def set_secret(name: str) -> None:
+@click.option("--host", "hosts", multiple=True, help="Send it to this host only; may be repeated.")
+@click.option("--any-host", is_flag=True, help="Send it to any host; so it is unless bound.")
+def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
     """Set the secret NAME to what stdin has, or to what is typed where that is a terminal.
+
+    A host is api.example.com, *.example.com for all below, or an address. Without any of them
+    a secret that is there keeps those that it has.
 
     One newline at the end is left out. The value is no argument, as those can be seen by everybody
     on a machine.
     """
     if fault := name_fault(name):
         raise click.BadParameter(fault, param_hint="NAME")
+    if any_host and hosts:
+        raise click.UsageError("give either --host or --any-host")
+    for host in hosts:
+        if fault := host_fault(host):
+            raise click.BadParameter(fault, param_hint="--host")
+    bound_to = list(hosts) if hosts or any_host else None
 
     async def put(db: Database, keys: SecretKeys) -> bool:
         if not keys:
             raise SecretKeysMissing(NO_KEYS)  # before anybody types anything
         token = keys.seal(value_given(name))
-        _, is_new = await stored.put(db, name, token)
+        _, is_new = await stored.put(db, name, token, hosts=bound_to)
         return is_new
 
     click.echo(f"{'created' if run(put) else 'changed'} {name}")
@@ -54,9 +66,10 @@ def set_secret(name: str) -> None:
 
 @secrets.command("list")
 def list_secrets() -> None:
-    """List the names, and when each value was set."""
+    """List the names, when each value was set, and the hosts that it may be sent to."""
     for secret in run(lambda db, _: all_secrets(db)):
-        click.echo(f"{secret.updated_at:%Y-%m-%d %H:%M}  {secret.name}")
+        hosts = " ".join(secret.hosts) or "any host"
+        click.echo(f"{secret.updated_at:%Y-%m-%d %H:%M}  {secret.name}  {hosts}")
 
 
 @secrets.command()

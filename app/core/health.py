@@ -118,6 +118,18 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
     )
 
 
+def key_finding(looked_at: int, unopened: int) -> Finding:
+    """Judge how many of the newest secrets the keys of this process open."""
+    return finding(
+        "secret keys",
+        f"open {looked_at - unopened} of {looked_at} encrypted secrets",
+        "Give every process, and the doctor, the keys that they were encrypted with "
+        "(TOCSIN_SECRET_KEYS), or write those secrets anew; until then their jobs fail."
+        if unopened
+        else "",
+    )
+
+
 def finding(subject: str, found: str, remedy: str) -> Finding:
     """Put one finding together."""
     return Finding(subject=subject, found=found, remedy=remedy)

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from app.core.secret import Masked, Secret
 from app.db.database import Runner
@@ -19,6 +19,7 @@ class NamedSecret(Struct, frozen=True, kw_only=True):
     """That there is a secret of this name; its value is for targets only."""
 
     name: str
+    hosts: Annotated[list[str], Meta(description="Where it may be sent; none: anywhere.")]
     created_at: datetime
     updated_at: datetime
     """When its value was set."""
@@ -31,7 +32,6 @@ class StoredTarget(Masked, frozen=True, kw_only=True):
     kind: str
     target: Secret
     updated_at: datetime
-    plan_error: str | None
 
 
 class RewrittenTarget(Struct, frozen=True, kw_only=True):
@@ -40,13 +40,20 @@ class RewrittenTarget(Struct, frozen=True, kw_only=True):
     id: UUID
     updated_at: datetime
     target: dict[str, Any]
-    healed: bool
-    """Its `plan_error` was that no key decrypts it, and there is one now."""
 
 
-async def put(db: Runner, name: str, token: str) -> tuple[NamedSecret, bool]:
-    """Set the value of a secret; tell whether it is a new one."""
-    [row] = await db.fetch("secrets.put", name=name, value=token)
+class StoredSecret(Masked, frozen=True, kw_only=True):
+    """A secret, encrypted, and the hosts that it is bound to."""
+
+    token: Secret
+    hosts: list[str]
+
+
+async def put(
+    db: Runner, name: str, token: str, *, hosts: Sequence[str] | None
+) -> tuple[NamedSecret, bool]:
+    """Set the value of a secret, and its hosts unless None; tell whether it is a new one."""
+    [row] = await db.fetch("secrets.put", name=name, value=token, hosts=hosts)
     columns = dict(row)
     is_new = columns.pop("is_new")
     return NamedSecret(**columns), is_new
@@ -69,13 +76,23 @@ async def delete(db: Runner, name: str) -> None:
         raise SecretNotFound(message)
 
 
-async def values(db: Runner, names: Collection[str] | None = None) -> dict[str, str]:
-    """Return the tokens of those of the secrets that there are; None: of all."""
+async def values(db: Runner, names: Collection[str] | None = None) -> dict[str, StoredSecret]:
+    """Return those of the secrets that there are; None: all."""
     if names is None:
         rows = await db.fetch("secrets.all_values")
     else:
         rows = await db.fetch("secrets.values", names=list(names))
-    return {row["name"]: row["value"] for row in rows}
+    return {row["name"]: StoredSecret(token=row["value"], hosts=row["hosts"]) for row in rows}
+
+
+async def newest(db: Runner, *, limit: int) -> list[str]:
+    """Return the tokens of the newest secrets."""
+    return [row["value"] for row in await db.fetch("secrets.newest", limit=limit)]
+
+
+async def newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:
+    """Read the targets of the newest jobs."""
+    return [StoredTarget(**row) for row in await db.fetch("secrets.newest_targets", limit=limit)]
 
 
 async def replace_value(db: Runner, name: str, *, old: str, new: str) -> bool:

@@ -28,7 +28,7 @@ from app.scheduler.settling import Settler
 from app.scheduler.slots import Slots
 from app.scheduler.upkeep import keep_up
 from app.telemetry import Observers
-from app.vault import SecretKeys, Targets
+from app.vault import SecretKeys, Targets, check_keys
 
 SETTLE_SECONDS = 10.0
 """How long a stopping instance waits, after the grace, for Postgres to take the last results."""
@@ -46,6 +46,7 @@ class Instance:
         self.settings = settings
         self.database_url = settings.required_database_url()
         self.secret_keys = SecretKeys(settings.secret_keys)
+        self.keys_checked = False
         self.egress = Egress.from_settings(settings)
         self.observers = observers
         self.name = instance_name()
@@ -75,6 +76,7 @@ class Instance:
 
         Raises:
             SchemaOutdated: the database needs another version than this one.
+            WrongSecretKeys: this process has not the keys of the secrets in the database.
             TimeoutError: stopped, but Postgres did not take the last results in time.
         """
         async with AsyncExitStack() as stack:
@@ -154,6 +156,9 @@ class Instance:
             )
         )
         await migrate.check(session)
+        if not self.keys_checked:
+            await check_keys(session, self.secret_keys)
+            self.keys_checked = True
         await upkeep.release_orphans(
             session,
             instance=self.name,

@@ -1,5 +1,7 @@
 """Secrets at rest: encrypted where they are stored, in clear where a target is carried out."""
 
+from app.vault.bindings import Referring, check_bindings, referring
+from app.vault.fitness import check_keys
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import opened, resealed, sealed
 from app.vault.secret_keys import SecretKeys
@@ -8,11 +10,15 @@ from app.vault.targets import ReadyTarget, Targets, check_target
 __all__ = [
     "NamedSecrets",
     "ReadyTarget",
+    "Referring",
     "SecretKeys",
     "SecretUnusable",
     "Targets",
+    "check_bindings",
+    "check_keys",
     "check_target",
     "opened",
+    "referring",
     "resealed",
     "sealed",
 ]

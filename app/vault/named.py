@@ -6,7 +6,9 @@ from collections.abc import Collection
 from app.core.secret import Unshown
 from app.db import secrets
 from app.db.database import Runner
+from app.db.secrets import StoredSecret
 from app.errors import AppError
+from app.vault.bindings import fault
 from app.vault.secret_keys import SecretKeys, Unopened
 
 FRESH_SECONDS = 5.0
@@ -18,9 +20,9 @@ class SecretUnusable(AppError):
 
 
 class Known(Unshown, frozen=True, kw_only=True):
-    """A secret as it was read at `read_at`, loop time; no token: there is none of that name."""
+    """A secret as it was read at `read_at`, loop time; None: there is none of that name."""
 
-    token: str | None
+    secret: StoredSecret | None
     read_at: float
 
 
@@ -48,16 +50,26 @@ class NamedSecrets:
                     await self.read(self.not_fresh(self.wanted | missing))
         return {name: self.value(name) for name in names}
 
+    def check_hosts(self, names: Collection[str], hosts: Collection[str]) -> None:
+        """Make sure that the secrets, whose values were just asked for, may be sent to the hosts.
+
+        Raises:
+            SecretUnusable: naming one that may not.
+        """
+        for name in sorted(names):
+            secret = self.known[name].secret
+            if secret and (message := fault(name, secret.hosts, hosts)):
+                raise SecretUnusable(message)
+
     def value(self, name: str) -> str:
-        token = self.known[name].token
-        if token is None:
+        secret = self.known[name].secret
+        if secret is None:
             message = f"no secret is called {name!r}: set it with `tocsin secrets set {name}`"
             raise SecretUnusable(message)
         try:
-            return str(self.keys.open(token))
+            return str(self.keys.open(secret.token))
         except Unopened as error:
-            message = f"the secret {name!r} cannot be used: {error}"
-            raise SecretUnusable(message) from None
+            raise SecretUnusable(f"the secret {name!r} cannot be used: {error}") from None
 
     def not_fresh(self, names: Collection[str]) -> set[str]:
         oldest = now() - FRESH_SECONDS
@@ -72,7 +84,7 @@ class NamedSecrets:
         found = await secrets.values(self.db, names)
         kept = self.known.keys() - self.not_fresh(self.known)
         self.known = {name: self.known[name] for name in kept} | {
-            name: Known(token=found.get(name), read_at=read_at) for name in names
+            name: Known(secret=found.get(name), read_at=read_at) for name in names
         }
 
 

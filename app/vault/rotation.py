@@ -14,7 +14,6 @@ from app.errors import InvalidInput, SecretKeysMissing
 from app.executors import target_type
 from app.vault.sealing import resealed
 from app.vault.secret_keys import NO_KEYS, SecretKeys, Unopened
-from app.vault.targets import UNOPENED
 
 BATCH = 500
 TRIES = 10
@@ -53,7 +52,8 @@ async def rotate(db: Runner, keys: SecretKeys) -> Rotated:
 
 
 async def rotate_secrets(db: Runner, keys: SecretKeys, rotated: Rotated) -> None:
-    for name, token in (await secrets.values(db)).items():
+    for name, secret in (await secrets.values(db)).items():
+        token = secret.token
         if keys.is_current(token):
             continue
         try:
@@ -94,7 +94,6 @@ def rewritten(
         rotated.unread += not again
         return None
     rotated.undecrypted += bool(unopened) and not again
-    healed = not unopened and UNOPENED in (stored.plan_error or "")
-    if new == target and not healed:
+    if new == target:
         return None
-    return RewrittenTarget(id=stored.id, updated_at=stored.updated_at, target=new, healed=healed)
+    return RewrittenTarget(id=stored.id, updated_at=stored.updated_at, target=new)

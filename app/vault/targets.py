@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from app.core.binding import hosts_of
 from app.core.outcome import Report
 from app.core.references import BEGINNING, NAME, names_in, with_values
 from app.core.secret import Unshown, without
@@ -14,7 +15,8 @@ from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
 from app.executors import decode_target, target_type
 from app.executors.base import Target
-from app.vault.named import NamedSecrets
+from app.vault.bindings import STAND_IN
+from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import opened
 from app.vault.secret_keys import PREFIX, SecretKeys, is_token
 
@@ -22,8 +24,6 @@ UNOPENED = (
     "no key in TOCSIN_SECRET_KEYS decrypts it: add the one it was encrypted with, "
     "or write the secret out"
 )
-STAND_IN = "x"
-"""Checked in the place of a secret that is known only by its name; fits into headers and URLs."""
 
 
 class ReadyTarget(Unshown, frozen=True, kw_only=True):
@@ -56,21 +56,24 @@ class Targets:
 
         Raises:
             InvalidInput: naming every field that is wrong.
-            SecretUnusable: naming a secret that does not exist, or cannot be decrypted.
+            SecretUnusable: naming a secret that does not exist, may not be sent there, or that no
+                key of this process decrypts.
             DatabaseUnavailable: the secrets could not be read.
         """
         if PREFIX not in stored and BEGINNING not in stored:
             return ReadyTarget(target=decode_target(kind, stored.encode()))
         type_ = target_type(kind)
         clear, unopened = opened(type_, read(kind, stored), self.keys)
-        if unopened:
-            raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
+        if unopened:  # no fault of the job: another instance may have the key
+            raise SecretUnusable(f"{unopened[0]}: {UNOPENED}")
         names = names_in(type_, clear)
         if not names:
             return ReadyTarget(target=decode_target(kind, clear))
         values = await self.named.values(names)
+        filled = with_values(type_, clear, values)
+        self.named.check_hosts(names, hosts_of(filled))
         try:
-            target = decode_target(kind, with_values(type_, clear, values))
+            target = decode_target(kind, filled)
         except InvalidInput as refusal:
             raise InvalidInput(
                 *(

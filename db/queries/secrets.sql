@@ -2,15 +2,16 @@
 
 -- name: put
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
-insert into tocsin.secrets as s (name, value)
-select :name::text, :value::text from acting
+insert into tocsin.secrets as s (name, value, hosts)
+select :name::text, :value::text, coalesce(:hosts::text[], '{}') from acting
 on conflict (name) do update
 set value = excluded.value,
+    hosts = coalesce(:hosts::text[], s.hosts),
     updated_at = greatest(clock_timestamp(), s.updated_at + interval '1 microsecond')
-returning name, created_at, updated_at, xmax = 0 as is_new;
+returning name, hosts, created_at, updated_at, xmax = 0 as is_new;
 
 -- name: page
-select name, created_at, updated_at
+select name, hosts, created_at, updated_at
 from tocsin.secrets
 where :after::text is null or name > :after::text
 order by name
@@ -22,10 +23,19 @@ delete from tocsin.secrets s using acting where s.name = :name::text
 returning s.name;
 
 -- name: values
-select name, value from tocsin.secrets where name = any(:names::text[]);
+select name, value, hosts from tocsin.secrets where name = any(:names::text[]);
 
 -- name: all_values
-select name, value from tocsin.secrets order by name;
+select name, value, hosts from tocsin.secrets order by name;
+
+-- name: newest
+select value from tocsin.secrets order by id desc limit :limit::bigint;
+
+-- name: newest_targets
+select id, kind, target::text as target, updated_at
+from tocsin.jobs
+order by id desc
+limit :limit::bigint;
 
 -- name: replace_value
 -- Compare-and-set: a value that was set meanwhile is encrypted with the first key already.
@@ -34,25 +44,24 @@ where name = :name::text and value = :old::text
 returning name;
 
 -- name: targets
-select id, kind, target::text as target, updated_at, plan_error
+select id, kind, target::text as target, updated_at
 from tocsin.jobs
 where :after::uuid is null or id > :after::uuid
 order by id
 limit :limit::bigint;
 
 -- name: targets_of
-select id, kind, target::text as target, updated_at, plan_error
+select id, kind, target::text as target, updated_at
 from tocsin.jobs
 where id = any(:ids::uuid[]);
 
 -- name: rewrite_targets
 -- Compare-and-set on updated_at, which changes so that an edit under way starts over. No edit of a
 -- person: planned_at moves, which the plan trigger takes for an instance's write, so that no plan and
--- no plan_error changes but the one of a job that could not be decrypted and now can: that one rings.
--- A row that somebody has locked is left for another try.
+-- no plan_error changes, and nobody is woken. A row that somebody has locked is left for another try.
 with wanted as (
     select * from json_to_recordset(:jobs::json) as w (
-        id uuid, updated_at timestamptz, target jsonb, healed boolean)
+        id uuid, updated_at timestamptz, target jsonb)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.id
     where j.updated_at = w.updated_at
@@ -60,7 +69,6 @@ with wanted as (
 )
 update tocsin.jobs j
 set target = w.target,
-    plan_error = case when w.healed then null else j.plan_error end,
     planned_at = j.planned_at + interval '1 microsecond',
     updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond')
 from wanted w join free on free.id = w.id

@@ -8,12 +8,13 @@ import asyncpg
 
 from tests.support.builders import insert_job
 from tests.support.cluster import ROOT, Processes
+from tests.support.vault import KEY, KEYS, OTHER_KEY
 
 
-async def doctor(url: str) -> tuple[int, str]:
+async def doctor(url: str, **variables: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app", "doctor"),
-        env=os.environ | {"TOCSIN_DATABASE_URL": url},
+        env=os.environ | {"TOCSIN_DATABASE_URL": url} | variables,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -30,7 +31,7 @@ async def test_the_doctor_finds_a_running_system_well(
 
     code, printed = await doctor(database_url)
 
-    assert (code, printed.count("ok  ")) == (0, 11), printed
+    assert (code, printed.count("ok  ")) == (0, 12), printed
 
 
 async def test_the_doctor_names_what_is_wrong_and_the_remedy(
@@ -49,6 +50,24 @@ async def test_the_doctor_names_what_is_wrong_and_the_remedy(
     wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
     assert wrong == ["instances", "due", "leases", "triggers"]
     assert "tocsin scheduler" in printed
+
+
+async def test_the_doctor_tells_that_its_keys_open_nothing(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    target = {"url": "http://h/", "auth": {"type": "bearer", "token": KEYS.seal("sesame")}}
+    await insert_job(connection, target=target)
+    await insert_job(connection)
+    await connection.execute(
+        "insert into tocsin.secrets (name, value) values ('A', $1)", KEYS.seal("sesame")
+    )
+
+    well, unwell = [await doctor(database_url, TOCSIN_SECRET_KEYS=key) for key in (KEY, OTHER_KEY)]
+
+    assert "secret keys        open 2 of 2 encrypted secrets" in well[1]
+    assert "!!  secret keys        open 0 of 2 encrypted secrets" in unwell[1]
+    assert "TOCSIN_SECRET_KEYS" in unwell[1]
+    assert unwell[0] == 1
 
 
 async def test_the_doctor_says_plainly_that_nobody_answers() -> None:

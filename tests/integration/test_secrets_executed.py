@@ -1,6 +1,8 @@
 """Encrypted targets and named secrets, as instances carry them out."""
 
 import asyncio
+import os
+import sys
 from uuid import UUID
 
 import asyncpg
@@ -11,6 +13,7 @@ from app.db import Database
 from app.vault import NamedSecrets, SecretKeys, SecretUnusable
 from app.vault.named import FRESH_SECONDS
 from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.cluster import ROOT
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, reply
 from tests.support.vault import KEY, KEYS, OLD_KEY, OTHER_KEY
@@ -49,20 +52,46 @@ async def test_a_row_typed_in_clear_works_where_there_are_keys(
 
 
 @pytest.mark.parametrize("keys", [(), (OTHER_KEY,)], ids=["no key", "another key"])
-async def test_what_no_key_decrypts_is_a_plan_error_that_names_the_setting(
+async def test_what_no_key_of_an_instance_decrypts_fails_there_and_another_may_do_it(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, keys: tuple[str, ...]
 ) -> None:
     auth = {"type": "bearer", "token": KEYS.seal("sesame")}
-    job_id = await insert_job(connection, target={"url": sink.url(), "auth": auth})
+    job_id = await insert_job(
+        connection, target={"url": sink.url(), "auth": auth}, backoff_seconds=0.5
+    )
 
     async with instance(secret_keys=keys) as (_, facts):
         await facts.seen(Settled, job_id=job_id)
-
     row = await job_row(connection, job_id)
-    assert row["state"] == "invalid"
-    assert row["plan_error"].startswith("target.auth.token: no key in TOCSIN_SECRET_KEYS")
-    assert await execution_rows(connection, job_id) == []
-    assert sink.requests == []
+    async with instance(secret_keys=(KEY,)):
+        [request] = await sink.arrived()
+
+    assert (row["state"], row["plan_error"]) == ("retrying", None)
+    first = (await execution_rows(connection, job_id))[0]
+    assert (first["outcome"], first["reason"]) == ("failed", "target")
+    assert first["error"].startswith("target.auth.token: no key in TOCSIN_SECRET_KEYS")
+    assert request.headers["authorization"] == "Bearer sesame"
+
+
+@pytest.mark.parametrize("keys", ["", OTHER_KEY], ids=["no key", "another key"])
+async def test_an_instance_whose_keys_open_no_named_secret_does_not_start(
+    database_url: str, connection: asyncpg.Connection, keys: str
+) -> None:
+    await named(connection, TOKEN="sesame", OTHER="sesame")
+    job_id = await insert_job(connection)
+
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "scheduler"),
+        env=os.environ | {"TOCSIN_DATABASE_URL": database_url, "TOCSIN_SECRET_KEYS": keys},
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(started.communicate(), 30)
+
+    assert started.returncode == 1
+    assert said.decode().startswith("tocsin: TOCSIN_SECRET_KEYS ")
+    assert said.decode().count("\n") == 1
+    assert (await job_row(connection, job_id))["fence"] == 0
 
 
 async def test_a_named_secret_is_filled_in_where_a_target_typed_in_psql_refers_to_it(
@@ -101,7 +130,7 @@ async def test_an_unknown_name_is_a_failed_execution_that_is_retried_when_it_is_
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
     target = {"url": sink.url(), "headers": {"X": "${secret:TOKEN}"}}
-    job_id = await insert_job(connection, target=target, backoff_seconds=FRESH_SECONDS + 0.5)
+    job_id = await insert_job(connection, target=target, backoff_seconds=1.4 * FRESH_SECONDS)
 
     async with instance(secret_keys=(KEY,)) as (_, facts):
         await facts.seen(Settled, job_id=job_id)
@@ -119,6 +148,7 @@ async def test_a_named_secret_that_no_key_decrypts_is_a_failed_execution(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
     await named(connection, SecretKeys([OLD_KEY]), TOKEN="sesame")
+    await named(connection, OTHER="sesame")
     target = {"url": sink.url(), "headers": {"X": "${secret:TOKEN}"}}
     job_id = await insert_job(connection, target=target)
 

@@ -1,0 +1,63 @@
+"""Keeps named secrets from hosts that they are not bound to, and says so when a job is written."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from app.core.binding import hosts_of, strangers
+from app.core.references import names_in, with_values
+from app.db import secrets
+from app.db.database import Runner
+from app.errors import FieldError, InvalidInput
+from app.executors import target_type
+
+STAND_IN = "x"
+"""Stands for a secret that is known only by its name; fits into headers and URLs."""
+
+
+class Referring(Struct, frozen=True, kw_only=True):
+    """What a target refers to, and which hosts it is for."""
+
+    names: frozenset[str]
+    hosts: frozenset[str]
+
+
+def fault(name: str, bound_to: Collection[str], hosts: Collection[str]) -> str | None:
+    """Say why the secret may not be sent to these hosts; None: it may."""
+    if bound_to and not hosts:
+        return f"the secret {name!r} is bound to hosts, and the target names none"
+    if wrong := strangers(bound_to, hosts):
+        return (
+            f"the secret {name!r} may not be sent to {wrong[0] or 'an address without a host'}: "
+            "`tocsin secrets list` shows the hosts that it is bound to"
+        )
+    return None
+
+
+def referring(kind: str, target: dict[str, Any]) -> Referring:
+    """Look at a valid target in clear."""
+    type_ = target_type(kind)
+    names = names_in(type_, target)
+    filled = with_values(type_, target, dict.fromkeys(names, STAND_IN)) if names else {}
+    return Referring(names=frozenset(names), hosts=frozenset(hosts_of(filled)))
+
+
+async def check_bindings(db: Runner, targets: Sequence[Referring]) -> None:
+    """Refuse targets that would send a named secret to a host that it is not bound to.
+
+    Raises:
+        InvalidInput: naming the target by its index where there are several.
+    """
+    names = frozenset[str]().union(*(one.names for one in targets))
+    if not names:
+        return
+    known = await secrets.values(db, names)
+    errors = [
+        FieldError(field="target" if len(targets) == 1 else f"[{index}].target", message=message)
+        for index, one in enumerate(targets)
+        for name in sorted(one.names & known.keys())
+        if (message := fault(name, known[name].hosts, one.hosts))
+    ]
+    if errors:
+        raise InvalidInput(*errors[:100])

@@ -1,0 +1,70 @@
+"""Whether the keys of this process fit what is encrypted in the database."""
+
+import msgspec
+from msgspec import Struct
+
+from app.db import secrets
+from app.db.database import Runner
+from app.errors import AppError, InvalidInput
+from app.executors import target_type
+from app.vault.sealing import opened
+from app.vault.secret_keys import PREFIX, SecretKeys, Unopened
+
+MOST = 100
+"""Secrets and jobs, the newest, that are looked at."""
+
+
+class WrongSecretKeys(AppError):
+    """The keys open nothing of what is encrypted; the message says what to do."""
+
+
+class Fitness(Struct, frozen=True, kw_only=True):
+    """How many of the newest secrets were looked at, and how many no key opens."""
+
+    looked_at: int
+    unopened: int
+
+
+async def of_named(db: Runner, keys: SecretKeys) -> Fitness:
+    """Look at named secrets."""
+    tokens = await secrets.newest(db, limit=MOST)
+    return Fitness(looked_at=len(tokens), unopened=sum(not opens(keys, token) for token in tokens))
+
+
+async def of_targets(db: Runner, keys: SecretKeys) -> Fitness:
+    """Look at the newest targets, those that have something encrypted."""
+    found = [one for one in await secrets.newest_targets(db, limit=MOST) if PREFIX in one.target]
+    unopened = 0
+    for one in found:
+        try:
+            _, left = opened(target_type(one.kind), msgspec.json.decode(one.target), keys)
+        except (InvalidInput, ValueError, RecursionError):
+            continue  # what else is wrong with it is told elsewhere
+        unopened += bool(left)
+    return Fitness(looked_at=len(found), unopened=unopened)
+
+
+async def check_keys(db: Runner, keys: SecretKeys) -> None:
+    """Refuse to work with keys that open none of the named secrets: they are another's keys.
+
+    Of targets no more than one by one is judged, as who may insert a row could insert any token.
+
+    Raises:
+        WrongSecretKeys: saying what to do.
+    """
+    named = await of_named(db, keys)
+    if named.looked_at and named.unopened == named.looked_at:
+        message = (
+            f"TOCSIN_SECRET_KEYS {'opens none' if keys else 'is not set, and opens none'} of the "
+            "named secrets in this database: give every process the same keys; if they are lost, "
+            "delete the secrets (`tocsin secrets delete NAME`) or set them anew"
+        )
+        raise WrongSecretKeys(message)
+
+
+def opens(keys: SecretKeys, token: str) -> bool:
+    try:
+        keys.open(token)
+    except Unopened:
+        return False
+    return True
