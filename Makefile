@@ -40,6 +40,16 @@ test-unit: setup ## Run the tests that need no server
 test-faults: setup servers ## Kill, cut and freeze whatever a scheduler depends on
 	$(BIN)/pytest tests/faults $(ARGS)
 
+.PHONY: schemathesis
+schemathesis: setup ## Try 20,000 requests on the API, in minutes (ARGS="--timeout 7200")
+	SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-900} $(BIN)/pytest -s tests/security/test_schemathesis.py $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## Fuzz what reads text of strangers (ARGS="--seconds 600 cron http_url")
+	$(PIP) install --quiet 'uv>=0.13,<0.14'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: soak
 soak: setup ## Break things at random for a long time (ARGS="--minutes 60 --seed 7")
 	$(BIN)/python -m tests.faults.soak $(ARGS)
@@ -102,6 +112,12 @@ constraints: setup ## Pin every dependency anew (ARGS=--upgrade: to its newest v
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --quiet --system-certs \
 		--custom-compile-command 'make constraints' --output-file constraints.txt $(ARGS)
+
+.PHONY: audit
+audit: setup ## Ask the index for known vulnerabilities of what is pinned; fails if it cannot say
+	$(PIP) install --quiet 'uv>=0.13,<0.14'
+	$(BIN)/uv tool run --quiet --system-certs --from 'pip-audit>=2.10,<3' pip-audit --strict --progress-spinner off \
+		--disable-pip --require-hashes --requirement constraints.txt $(ARGS)
 
 .PHONY: wheel
 wheel: setup ## Build the wheel into dist

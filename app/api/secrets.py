@@ -10,7 +10,8 @@ from app.api.body import decoded
 from app.api.paging import secret_after, secret_cursor
 from app.api.parameters import Cursor, Db, Keys, Limit
 from app.api.problems import ApiRequest
-from app.core.binding import LONGEST_HOST, MOST_HOSTS, host_fault
+from app.core.binding import MOST_HOSTS, host_fault
+from app.core.egress import LONGEST_HOST
 from app.core.key import Scope
 from app.core.references import LONGEST_VALUE, name_fault
 from app.core.secret import SECRET, Masked

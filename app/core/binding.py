@@ -4,20 +4,19 @@ from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from yarl import URL
-
-from app.core.egress import NAME, Listed, normalized
+from app.core.egress import LONGEST_HOST, NAME, Listed, normalized
+from app.core.urls import parsed_url
 
 MOST_HOSTS = 100
-LONGEST_HOST = 255
 
 
 def host_fault(host: str) -> str | None:
     """Say why a secret cannot be bound to this; None: it can."""
-    if NAME.fullmatch(normalized(host)) or is_address(host):
+    if len(host) <= LONGEST_HOST and (NAME.fullmatch(normalized(host)) or is_address(host)):
         return None
     return (
-        f"{host!r} is no host: write api.example.com, *.example.com or an address, without a port"
+        f"{host[:LONGEST_HOST]!r} is no host: write api.example.com, *.example.com or an address, "
+        "without a port"
     )
 
 
@@ -68,6 +67,6 @@ def addresses_in(part: object) -> Iterator[object]:
 
 def host_in(url: object) -> str:
     try:
-        return normalized(URL(str(url), encoded=True).raw_host or "")
+        return normalized(parsed_url(str(url)).raw_host or "")
     except ValueError:
         return ""

@@ -68,7 +68,7 @@ def url_problems(url: str) -> Iterator[str]:
     if "#" in url:
         yield "has a fragment, which is never sent: remove it"
     try:
-        parsed = URL(url, encoded=True)
+        parsed = parsed_url(url)
         host, port = parsed.raw_host or "", parsed.port
     except ValueError as error:
         yield f"is no URL: {error}"
@@ -79,6 +79,18 @@ def url_problems(url: str) -> Iterator[str]:
         yield "needs a host, and a port from 1 to 65535 where one is given"
     if ":" not in host:
         yield from name_problems(host)
+
+
+def parsed_url(url: str) -> URL:
+    """Take an address as it is written.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return URL(url, encoded=True)
+    except IndexError:  # yarl, of `http://[v1.a]@`: nothing between a user and the path
+        raise ValueError("it has no host") from None
 
 
 def name_problems(host: str) -> Iterator[str]:

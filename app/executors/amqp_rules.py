@@ -32,7 +32,7 @@ def url_problems(url: str) -> Iterator[str]:
     try:
         parsed = URL(url)
         host, port = parsed.host, parsed.port
-    except ValueError:
+    except (ValueError, IndexError):  # the latter is yarl's, of `amqp://[v1.a]@`
         yield "is no URL: percent-encode what is special in the user and password"
         return
     if not host or port == 0:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from yarl import URL
 
 from app.core.secret import Unshown
-from app.core.urls import Address, address, url_problem
+from app.core.urls import Address, address, parsed_url, url_problem
 from app.errors import AppError
 
 MOST_REDIRECTS = 5
@@ -49,7 +49,7 @@ def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
         return min(float(delay[1]), LONGEST_RETRY_AFTER)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year that no integer of C holds
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
@@ -97,7 +97,7 @@ def redirected(request: Request, status: int, location: str) -> Request:
     """
     here = request.address
     try:
-        url = here.url.join(URL(location, encoded=True)).with_fragment(None)
+        url = here.url.join(parsed_url(location)).with_fragment(None)
     except ValueError as error:
         raise BadRedirect(f"the redirect's location is no URL: {error}") from None
     if problem := url_problem(str(url)):

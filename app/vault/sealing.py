@@ -53,7 +53,7 @@ def changed(type_: type[Struct], target: dict[str, Any], change: Callable[[Any],
             match place, value:
                 case Place.NONE, _:
                     return value
-                case Place.IN_URL, str():
+                case Place.IN_URL, str() if not is_token(value):  # it is where it was no text
                     return with_password(value, change)
                 case _:
                     return change(value)

@@ -50,7 +50,7 @@ def declared(requirements: list[str]) -> dict[str, SpecifierSet]:
 RUNTIME = declared(PROJECT["project"]["dependencies"])
 OPTIONAL = declared(PROJECT["project"]["optional-dependencies"]["embedded"])
 GROUPS = PROJECT["dependency-groups"]
-PINNED_GROUPS = [group for name, group in GROUPS.items() if name != "bench"]
+PINNED_GROUPS = [group for name, group in GROUPS.items() if name not in {"bench", "fuzz"}]
 TOOLS = declared([one for group in PINNED_GROUPS for one in group if isinstance(one, str)])
 PINNED = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", CONSTRAINTS, re.MULTILINE))
 
