@@ -102,6 +102,8 @@ def description(app: Litestar) -> dict[str, Any]:
         responses = operation["responses"]
         responses.pop("400", None)
         success = responses[str(handler.status_code)]
+        if handler.status_code == HTTPStatus.NO_CONTENT:
+            success.pop("content", None)
         responses |= {str(status): success for status in handler.opt.get("also", ())}
         problems = {*handler.opt.get("problems", ()), *(ALWAYS if path.startswith("/v1") else ())}
         responses |= {str(status): problem_response(status) for status in sorted(problems)}

@@ -19,7 +19,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     db_user: Annotated[str, Meta(description="Whom the database knows it by.")]
     program: Annotated[str | None, Meta(description="Such as psql, or which API process.")]
     action: Literal["create", "update", "delete"]
-    entity: Literal["job", "key"]
+    entity: Literal["job", "key", "secret"]
     entity_id: UUID
     entity_name: str | None
     changed: Annotated[

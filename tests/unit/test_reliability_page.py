@@ -1,20 +1,17 @@
 """The page on reliability names tests that exist."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.pages import DEFINED, ROOT, named_tests
+
 PAGE = ROOT / "docs" / "reliability.md"
 
 
 def test_every_test_it_names_exists() -> None:
-    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(test_\w+)`", PAGE.read_text("utf-8")))
-
-    missing = {name for name in named if not re.search(rf"def {name}\(", sources)}
+    named = named_tests(PAGE.read_text("utf-8"))
 
     assert len(named) > 50
-    assert missing == set()
+    assert named - DEFINED == set()
 
 
 def test_every_file_it_names_exists() -> None:
