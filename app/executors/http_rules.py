@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from yarl import URL
-
 from app.core.secret import Unshown
 from app.core.urls import Address, address, parsed_url, url_problem
 from app.errors import AppError

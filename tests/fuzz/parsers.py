@@ -95,7 +95,11 @@ def as_object(text: str) -> dict[str, Any]:
 
 
 def http_url(text: str) -> None:
-    list(urls.url_problems(text[:2048]))
+    problems = list(urls.url_problems(text[:2048]))
+    assert (urls.url_problem(text[:2048]) is None) is (not problems)
+    if not problems and len(text) <= urls.LONGEST_URL:  # the short way and the long one agree
+        assert urls.address(text).url.host == urls.parsed_url(text).host
+        assert urls.address(text).url.raw_path_qs == urls.parsed_url(text).raw_path_qs
     url_parts.with_password(text, str.upper)
     target("http", {"url": text})
 
