@@ -52,7 +52,8 @@ async def test_the_audit_log_names_the_key_that_the_session_was_made_with(
     api: httpx.AsyncClient, key: str, connection: asyncpg.Connection
 ) -> None:
     await api.post("/session", json={"key": key})
-    await api.post("/v1/jobs", json=LATER, headers=OURS)
+    job = await api.post("/v1/jobs", json=LATER, headers=OURS)
+    await api.post(f"{job.headers['Location']}/pause", headers=OURS)
 
     actor = await connection.fetchval(
         "select actor from tocsin.audit_log where entity = 'job' order by id desc limit 1"
