@@ -14,6 +14,33 @@ exception when invalid_parameter_value then
         'Write an IANA name such as UTC, Europe/Paris or America/New_York.');
 end $$;
 
+-- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
+-- notification makes its COMMIT take an instance-wide lock, so only rows that need one come here:
+-- due within 60 s (every instance looks at least every 30 s), or yet to be planned. None is sent
+-- while an instance looks often by itself, as it promises under a storm; a promise that is longer
+-- than any comes from before the clock was set back.
+-- A full queue must not fail the writer's COMMIT; a look that comes late is better.
+create or replace function tocsin.wake()
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if exists (select from tocsin.doorbell
+               where awake_until > clock_timestamp()
+                 and awake_until < clock_timestamp() + interval '5 seconds') then
+        return false;
+    end if;
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_jobs', '');
+    end if;
+    return true;
+end $$;
+
+create or replace function tocsin.ring()
+returns trigger language plpgsql as $$
+begin
+    perform tocsin.wake();
+    return null;
+end $$;
+
 -- Fills in the plan of a row that a person wrote. What only cron arithmetic can answer is left
 -- unplanned (planned_at null) for an instance. Writes of instances never come here: see the WHEN.
 create or replace function tocsin.plan_job()
@@ -22,6 +49,7 @@ declare
     moment constant timestamptz := clock_timestamp();
     rescheduled boolean;
     elapsed numeric;
+    woke boolean;
 begin
     if tg_op = 'INSERT' then
         new.creation := nextval('tocsin.audit_log_id_seq');
@@ -38,6 +66,10 @@ begin
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
+            if new.run_at < moment + interval '60 seconds'
+                and new.paused_at is null and new.plan_error is null then
+                woke := tocsin.wake();  -- an assignment, as PERFORM is a query
+            end if;
             return new;
         end if;
         rescheduled := true;
@@ -123,6 +155,11 @@ begin
             new.attempt := 0;
         end if;
     end if;
+    -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
+    if tg_op = 'INSERT' and new.paused_at is null and new.plan_error is null
+        and (new.planned_at is null or new.next_run < moment + interval '60 seconds') then
+        woke := tocsin.wake();
+    end if;
     return new;
 end $$;
 
@@ -136,36 +173,6 @@ create or replace trigger jobs_100_plan_update before update on tocsin.jobs
     when (new.locked_until is not distinct from old.locked_until
           and new.planned_at is not distinct from old.planned_at)
     execute function tocsin.plan_job();
-
--- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
--- notification makes its COMMIT take an instance-wide lock, so only rows that need one ring:
--- due within 60 s (every instance looks at least every 30 s), or yet to be planned.
--- None either while an instance looks often by itself, as it promises under a storm; a promise that
--- is longer than any comes from before the clock was set back.
--- A full queue must not fail the writer's COMMIT; a look that comes late is better.
-create or replace function tocsin.ring()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    if new.paused_at is not null or new.plan_error is not null
-        or (new.next_run is null and new.planned_at is not null) then
-        return null;
-    end if;
-    if exists (select from tocsin.doorbell
-               where awake_until > clock_timestamp()
-                 and awake_until < clock_timestamp() + interval '5 seconds') then
-        return null;
-    end if;
-    if pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('tocsin_jobs', '');
-    end if;
-    return null;
-end $$;
-
-create or replace trigger jobs_900_ring_insert after insert on tocsin.jobs
-    for each row
-    -- As short as can be: Postgres reads and plans it anew for every statement.
-    when (coalesce(new.next_run, '-infinity') < clock_timestamp() + interval '60 seconds')
-    execute function tocsin.ring();
 
 -- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
 -- next run and looks in time; should that instance die, the others find it at their next look.

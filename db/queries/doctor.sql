@@ -27,4 +27,4 @@ select
          || to_char((now() at time zone 'UTC')::date + ahead, 'YYYYMMDD')) is null) as missing_partitions,
     (select count(*) from pg_trigger
      where tgrelid = 'tocsin.jobs'::regclass and tgenabled in ('O', 'A')
-       and tgname like 'jobs\_%\_ring\_%') as ringing_triggers;
+       and tgname in ('jobs_100_plan_insert', 'jobs_900_ring_update')) as ringing_triggers;
