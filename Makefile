@@ -38,7 +38,11 @@ test-unit: setup ## Run the tests that need no server
 
 .PHONY: test-faults
 test-faults: setup servers ## Kill, cut and freeze whatever a scheduler depends on
-	$(BIN)/pytest tests/faults $(ARGS)
+	$(BIN)/pytest tests/faults --numprocesses 2 --dist loadgroup $(ARGS)
+
+.PHONY: fault-runs
+fault-runs: setup servers ## Do that again and again with other seeds (ARGS="--runs 10")
+	$(BIN)/python -m tests.faults.runs --numprocesses 2 --dist loadgroup $(ARGS)
 
 .PHONY: schemathesis
 schemathesis: setup ## Try 20,000 requests on the API, in minutes (ARGS="--timeout 7200")

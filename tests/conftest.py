@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = [
     "tests.support.api",
     "tests.support.canary",
+    "tests.support.chance",
     "tests.support.instances",
     "tests.support.postgres",
     "tests.support.rabbit",

@@ -1,16 +1,20 @@
 """What the fault tests share: processes, proxies, the ledger, and the table at the end."""
 
+import asyncio
+import math
 import os
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from msgspec import convert, to_builtins
 
 from tests.support.checker import Findings, Row, check, table
-from tests.support.cluster import Processes
+from tests.support.cluster import Process, Processes
 from tests.support.ledger import Ledger, Load
 from tests.support.proxy import Proxy
 from tests.support.sink import Sink
@@ -25,7 +29,7 @@ SETTINGS = {
     "allow_private_targets": "true",
     "log_level": "debug",
 }
-ROWS: list[Row] = []
+EVIDENCE = "promises under faults"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,10 +41,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not ROWS:
+    reports = [
+        report
+        for how in ("passed", "failed")
+        for report in terminalreporter.stats.get(how, [])
+        if isinstance(report, pytest.TestReport)
+    ]
+    rows = [
+        convert(value, Row)
+        for report in sorted(reports, key=lambda report: report.location)
+        for name, value in report.user_properties
+        if name == EVIDENCE and report.when == "call"
+    ]
+    if not rows:
         return
-    text = table(ROWS)
-    terminalreporter.section("promises under faults")
+    text = table(rows)
+    terminalreporter.section(EVIDENCE)
     terminalreporter.write_line(text)
     if path := os.environ.get("FAULTS_TABLE"):
         Path(path).write_text(text + "\n", "utf-8")
@@ -58,17 +74,36 @@ class Case:
         processes: Processes,
         proxy: Proxy,
         sink: Sink,
+        chance: random.Random,
+        report: Callable[[Row], None],
     ) -> None:
         self.name = name
+        self.report = report
+        """Takes the row for the table."""
         self.database_url = database_url
         """Not through the proxy."""
         self.connection = connection
         self.processes = processes
         self.proxy = proxy
         self.sink = sink
+        self.chance = chance
+        """Whatever is left to chance comes from here, so that its seed brings it back."""
         self.ledger = Ledger()
-        sink.on("/work", self.ledger.receiver(0.1))
-        self.load = Load(self.ledger, database_url=database_url, target_url=sink.url("/work"))
+        sink.on("/work", self.ledger.receiver(lambda: chance.uniform(0, 0.2)))
+        self.load = Load(
+            self.ledger,
+            database_url=database_url,
+            target_url=sink.url("/work"),
+            chance=chance,
+        )
+
+    async def moment(self, seconds: float) -> None:
+        """Let some time pass, of `seconds` on average: what comes next comes at any moment."""
+        await asyncio.sleep(self.chance.uniform(0.5, 1.5) * seconds)
+
+    def one_of(self, running: list[Process]) -> Process:
+        """Take one of the processes, whichever, out of the list."""
+        return running.pop(self.chance.randrange(len(running)))
 
     async def verdict(self, *, within: float = 20.0) -> Findings:
         """Wait until all that was promised is delivered, check everything, add to the table."""
@@ -84,15 +119,22 @@ class Case:
             faults=len(self.ledger.faults),
             findings=findings,
             recoveries=self.ledger.recoveries(),
+            within=min((one.within for one in self.ledger.faults), default=math.inf),
         )
-        ROWS.append(row)
+        self.report(row)
         findings.assert_clean()
+        assert not (late := self.ledger.late()), f"recovered too late: {late}"
         return findings
 
 
 @asynccontextmanager
 async def standing(
-    request: pytest.FixtureRequest, database_url: str, sink: Sink, *, through_proxy: bool
+    request: pytest.FixtureRequest,
+    database_url: str,
+    sink: Sink,
+    chance: random.Random,
+    *,
+    through_proxy: bool,
 ) -> AsyncIterator[Case]:
     address = urlsplit(database_url)
     proxy = Proxy(str(address.hostname), address.port or 5432)
@@ -110,24 +152,26 @@ async def standing(
             processes=processes,
             proxy=proxy,
             sink=sink,
+            chance=chance,
+            report=lambda row: request.node.user_properties.append((EVIDENCE, to_builtins(row))),
         )
 
 
 @pytest.fixture
 async def case(
-    request: pytest.FixtureRequest, database_url: str, sink: Sink
+    request: pytest.FixtureRequest, database_url: str, sink: Sink, chance: random.Random
 ) -> AsyncIterator[Case]:
     """A cluster whose processes speak to Postgres directly."""
-    async with standing(request, database_url, sink, through_proxy=False) as case:
+    async with standing(request, database_url, sink, chance, through_proxy=False) as case:
         yield case
 
 
 @pytest.fixture
 async def proxied(
-    request: pytest.FixtureRequest, database_url: str, sink: Sink
+    request: pytest.FixtureRequest, database_url: str, sink: Sink, chance: random.Random
 ) -> AsyncIterator[Case]:
     """A cluster whose processes speak to Postgres through the proxy."""
-    async with standing(request, database_url, sink, through_proxy=True) as case:
+    async with standing(request, database_url, sink, chance, through_proxy=True) as case:
         yield case
 
 

@@ -19,8 +19,8 @@ import asyncpg
 
 from app.devdb.cluster import Cluster
 from app.devdb.places import embedded_programs
-from tests.faults.conftest import LEASE_SECONDS, ROWS, SETTINGS, Case, through
-from tests.support.checker import table
+from tests.faults.conftest import LEASE_SECONDS, SETTINGS, Case, through
+from tests.support.checker import Row, table
 from tests.support.cluster import Process, Processes, kill_postgres
 from tests.support.postgres import SCHEMA, throwaway_cluster
 from tests.support.proxy import Cut, Proxy
@@ -130,6 +130,8 @@ def resident_kb(process: Process) -> int:
 async def soak(*, minutes: float, seed: int, cluster: Cluster) -> bool:
     """Run it; tell whether all promises were kept."""
     url = cluster.server().url
+    chance = random.Random(seed)
+    rows: list[Row] = []
     async with AsyncExitStack() as stack:
         sink = await stack.enter_async_context(Sink().listening())
         port = int((cluster.home / "port").read_text("ascii"))
@@ -144,10 +146,12 @@ async def soak(*, minutes: float, seed: int, cluster: Cluster) -> bool:
             processes=processes,
             proxy=proxy,
             sink=sink,
+            chance=chance,
+            report=rows.append,
         )
         await case.load.crons(connection, 10)
         await connection.close()
-        run = Soak(case, cluster, random.Random(seed))
+        run = Soak(case, cluster, chance)
         run.instances = [await processes.instance() for _ in range(INSTANCES)]
         async with case.load.running(per_second=30):
             await run.run(minutes * 60)
@@ -157,7 +161,7 @@ async def soak(*, minutes: float, seed: int, cluster: Cluster) -> bool:
             say(f"BROKEN: {error}")
             return False
         finally:
-            say(table(ROWS))
+            say(table(rows))
             sizes = [resident_kb(one) for one in run.instances]
             say(f"resident memory of the instances at the end, kB: {sizes}")
     return True

@@ -79,7 +79,7 @@ async def test_the_api_stops_in_the_middle_of_requests(case: Case, api: Api, how
         for _ in range(4):
             group.create_task(api.create_steadily(stopping), name="client")
         for _ in range(3):
-            await asyncio.sleep(1.0)
+            await case.moment(0.7)
             with case.ledger.fault(f"{how} of the API"):
                 await getattr(process, how)()
             process = await api.start()

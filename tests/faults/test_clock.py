@@ -23,11 +23,11 @@ async def test_clocks_of_hosts_may_be_wrong_by_hours(
     await case.load.crons(case.connection, 5)
     with case.ledger.fault(f"clocks wrong by {hours[0]} and {hours[1]} h"):
         async with case.load.running(per_second=20):
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(3.0)
 
     findings = await case.verdict()
 
-    assert findings.promised > 50
+    assert findings.promised > 30
     assert (findings.explained, findings.recorded) == (0, 0)
     lags = await case.connection.fetch(
         "select started_at - scheduled_for as lag, outcome from tocsin.executions"

@@ -8,23 +8,27 @@ from tests.faults.conftest import LEASE_SECONDS, Case
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.waiting import until
 
-ROUNDS = 4
+ROUNDS = 3
+TAKEN_OVER_SECONDS = LEASE_SECONDS + 1.0
+"""The longest until what a dead instance was executing is executed by another."""
 
 
 async def test_an_instance_is_killed_again_and_again(case: Case) -> None:
-    victim = await case.processes.instance()
-    await case.processes.instance()
+    running = await case.processes.instances(2)
     await case.load.crons(case.connection, 5)
     async with case.load.running(per_second=20):
         for _ in range(ROUNDS):
-            await asyncio.sleep(1.0)
-            with case.ledger.fault("kill -9 of an instance"):
+            await case.moment(1.0)
+            victim = case.one_of(running)
+            with case.ledger.fault(
+                "kill -9 of an instance", within=TAKEN_OVER_SECONDS, orphans=True
+            ):
                 await victim.kill()
-            victim = await case.processes.instance()
+            running.append(await case.processes.instance())
 
     findings = await case.verdict()
 
-    assert findings.promised > 100
+    assert findings.promised > 50
 
 
 async def test_what_a_killed_instance_was_executing_is_taken_over_when_its_lease_ends(
@@ -41,7 +45,7 @@ async def test_what_a_killed_instance_was_executing_is_taken_over_when_its_lease
     await other.says("settled", outcome="succeeded")
 
     again = case.ledger.deliveries[1]
-    assert again.arrived - killed_at < LEASE_SECONDS + 1.0
+    assert again.arrived - killed_at < TAKEN_OVER_SECONDS
     assert (again.attempt, again.key) == (2, case.ledger.deliveries[0].key)
     rows = await execution_rows(case.connection, job_id)
     assert [row["outcome"] for row in rows] == ["lost", "succeeded"]
@@ -49,13 +53,13 @@ async def test_what_a_killed_instance_was_executing_is_taken_over_when_its_lease
 
 
 async def test_all_instances_are_killed_and_nothing_is_forgotten(case: Case) -> None:
-    first, second = await case.processes.instance(), await case.processes.instance()
+    running = await case.processes.instances(2)
     await case.load.crons(case.connection, 5)
     async with case.load.running(per_second=20):
-        await asyncio.sleep(1.5)
-        with case.ledger.fault("kill -9 of all instances"):
-            await asyncio.gather(first.kill(), second.kill())
-            await asyncio.sleep(2.0)
+        await case.moment(1.0)
+        with case.ledger.fault("kill -9 of all instances", within=TAKEN_OVER_SECONDS):
+            await asyncio.gather(*(one.kill() for one in running))
+            await case.moment(1.5)
         await case.processes.instance()
 
     await case.verdict()
@@ -66,7 +70,7 @@ async def test_a_frozen_holder_can_neither_settle_nor_extend_nor_overwrite(case:
     case.sink.on(
         "/slow",
         case.ledger.receiver(1.0),
-        case.ledger.receiver(LEASE_SECONDS * 2),
+        case.ledger.receiver(LEASE_SECONDS),
         case.ledger.receiver(),
     )
     job_id = await insert_job(
@@ -98,35 +102,34 @@ async def test_a_frozen_holder_can_neither_settle_nor_extend_nor_overwrite(case:
 async def test_an_instance_that_freezes_again_and_again_explains_every_duplicate(
     case: Case,
 ) -> None:
-    frozen = await case.processes.instance()
-    await case.processes.instance()
+    running = await case.processes.instances(2)
     await case.load.crons(case.connection, 5)
     async with case.load.running(per_second=20):
-        for _ in range(2):
-            await asyncio.sleep(0.7)
+        for frozen in case.chance.sample(running, k=2):
+            await case.moment(0.5)
             with case.ledger.fault("SIGSTOP for longer than a lease"):
                 frozen.freeze()
-                await asyncio.sleep(LEASE_SECONDS + 1.0)
+                await asyncio.sleep(LEASE_SECONDS + case.chance.uniform(0.1, 1.0))
                 frozen.thaw()
 
     await case.verdict()
 
 
 async def test_a_rolling_deploy_hands_everything_over(case: Case) -> None:
-    running = [await case.processes.instance(), await case.processes.instance()]
+    running = await case.processes.instances(2)
     await case.load.crons(case.connection, 5)
     codes = []
     async with case.load.running(per_second=20):
         for _ in range(3):
-            with case.ledger.fault("SIGTERM of an instance"):
-                codes.append(await running.pop(0).terminate())
+            await case.moment(0.3)
+            with case.ledger.fault("SIGTERM of an instance", within=1.0):
+                codes.append(await case.one_of(running).terminate())
             running.append(await case.processes.instance())
 
     findings = await case.verdict()
 
     assert codes == [0, 0, 0]
     assert (findings.explained, findings.recorded) == (0, 0)
-    assert max(case.ledger.recoveries()) < 1.0
 
 
 async def test_what_a_stopped_instance_gives_back_starts_elsewhere_at_once(case: Case) -> None:

@@ -15,6 +15,10 @@ from tests.support.sink import Sink
 
 LONGEST_SLEEP_SECONDS = float(str(SETTINGS["longest_sleep_seconds"]))
 LISTENER = "tocsin scheduler"
+HEARD_SECONDS = 2.0
+"""The longest until a session that was cut is replaced and work goes on."""
+SILENT_SECONDS = LONGEST_SLEEP_SECONDS + LOOK_TIMEOUT_SECONDS + 1.0
+"""The longest where nothing tells of its end: until the next look gets no answer."""
 
 
 async def arrival(sink: Sink, count: int, *, within: float) -> float:
@@ -30,8 +34,8 @@ async def test_the_listener_is_terminated_again_and_again(case: Case) -> None:
     await case.processes.instance(longest_sleep_seconds=30)
     async with case.load.running(per_second=20, ahead_seconds=0.0):
         for _ in range(6):
-            await asyncio.sleep(0.5)
-            with case.ledger.fault("pg_terminate_backend of the listener"):
+            await case.moment(0.5)
+            with case.ledger.fault("pg_terminate_backend of the listener", within=HEARD_SECONDS):
                 await case.connection.execute(
                     """select pg_terminate_backend(pid) from pg_stat_activity
                        where application_name like $1 and datname = current_database()""",
@@ -42,7 +46,6 @@ async def test_the_listener_is_terminated_again_and_again(case: Case) -> None:
     findings = await case.verdict()
 
     assert (findings.explained, findings.recorded) == (0, 0)
-    assert max(case.ledger.recoveries()) < 2.0
 
 
 async def test_a_listener_that_died_without_a_word_costs_one_look_that_times_out(
@@ -50,16 +53,15 @@ async def test_a_listener_that_died_without_a_word_costs_one_look_that_times_out
 ) -> None:
     instance = await proxied.processes.instance()
     proxied.sink.on("/due", proxied.ledger.receiver())
-    bound = LONGEST_SLEEP_SECONDS + LOOK_TIMEOUT_SECONDS + 1.0
 
-    with proxied.ledger.fault("the listener's packets are dropped"):
+    with proxied.ledger.fault("the listener's packets are dropped", within=SILENT_SECONDS):
         for link in proxied.proxy.named(LISTENER):
             link.half_open()
         committed = time.monotonic()
         await insert_job(proxied.connection, target={"url": proxied.sink.url("/due")})
-    arrived = await arrival(proxied.sink, 1, within=bound + 5)
+    arrived = await arrival(proxied.sink, 1, within=SILENT_SECONDS + 5)
 
-    assert arrived - committed < bound
+    assert arrived - committed < SILENT_SECONDS
     assert len(instance.said("connected")) == 2
     await proxied.verdict()
 

@@ -29,7 +29,7 @@ async def test_a_transaction_that_holds_due_jobs_delays_no_other(
         with case.ledger.fault("row locks on due jobs"):
             async with person.transaction():
                 await person.execute("select from tocsin.jobs for update")
-                await asyncio.sleep(4.0)
+                await case.moment(3.0)
                 while_held = {one.key for one in case.ledger.deliveries}
                 others = case.ledger.runs - held.keys()
             released = time.monotonic()
@@ -37,7 +37,7 @@ async def test_a_transaction_that_holds_due_jobs_delays_no_other(
     await case.verdict()
 
     assert while_held.isdisjoint(held)
-    assert len(while_held & others) > 50
+    assert len(while_held & others) > 15
     assert max(one.arrived for one in case.ledger.deliveries if one.key in held) - released < 1.5
     lateness = await case.connection.fetchval(
         """select max(extract(epoch from started_at - scheduled_for)) from tocsin.executions
@@ -50,8 +50,7 @@ async def test_a_transaction_that_holds_due_jobs_delays_no_other(
 async def test_an_execution_whose_lease_cannot_be_extended_is_cut_off_before_it_ends(
     case: Case, person: asyncpg.Connection
 ) -> None:
-    await case.processes.instance()
-    await case.processes.instance()
+    await case.processes.instances(2)
     case.sink.on("/long", case.ledger.receiver(30.0), case.ledger.receiver())
     job_id = await insert_job(case.connection, target={"url": case.sink.url("/long")})
     await case.sink.arrived(1)
@@ -92,20 +91,17 @@ async def test_a_job_inserted_in_a_long_transaction_starts_when_it_is_committed(
 async def test_a_lock_on_the_whole_table_is_waited_out(
     case: Case, person: asyncpg.Connection
 ) -> None:
-    await case.processes.instance()
-    await case.processes.instance()
+    await case.processes.instances(2)
     await case.load.crons(case.connection, 5)
     async with case.load.running(per_second=20):
-        await asyncio.sleep(0.5)
-        with case.ledger.fault("ACCESS EXCLUSIVE for longer than a lease"):
+        await case.moment(0.5)
+        with case.ledger.fault("ACCESS EXCLUSIVE for longer than a lease", within=2.0):
             async with person.transaction():
                 await person.execute("lock table tocsin.jobs in access exclusive mode")
                 await asyncio.sleep(LEASE_SECONDS + 1.0)
         await asyncio.sleep(1.0)
 
     await case.verdict()
-
-    assert max(case.ledger.recoveries()) < 2.0
 
 
 async def test_a_lock_timeout_of_the_role_only_makes_it_try_again(
@@ -117,7 +113,7 @@ async def test_a_lock_timeout_of_the_role_only_makes_it_try_again(
     await case.processes.instance()
     async with case.load.running(per_second=20):
         for _ in range(2):
-            await asyncio.sleep(0.5)
+            await case.moment(0.5)
             with case.ledger.fault("lock_timeout and statement_timeout"):
                 async with person.transaction():
                     await person.execute("lock table tocsin.executions in access exclusive mode")

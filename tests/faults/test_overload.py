@@ -27,14 +27,14 @@ async def test_a_thousand_hanging_targets_starve_no_healthy_one(case: Case) -> N
     case.sink.on("/hangs", hang)
     with case.ledger.fault("a thousand hanging targets"):
         await case.connection.execute(HANGING, case.sink.url("/hangs", host="127.0.0.2"))
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.0)
         async with case.load.running(per_second=50):
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(3.0)
 
     await case.ledger.until_delivered(case.ledger.runs, within=5.0)
 
     delivered = {one.key for one in case.ledger.deliveries}
-    assert len(case.ledger.runs) > 100
+    assert len(case.ledger.runs) > 50
     assert case.ledger.runs <= delivered
     assert statistics.quantiles(await lags(case), n=100)[98] < 0.5
     assert instance.said("faulted") == []

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
-import pytest
 
 from tests.faults.conftest import Case
 from tests.support.builders import execution_rows, insert_job, job_row
@@ -83,15 +82,13 @@ async def insert_odd(connection: asyncpg.Connection, row: dict[str, str]) -> boo
     return True
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_odd_rows_typed_by_hand_harm_no_other(case: Case, seed: int) -> None:
-    chance = random.Random(seed)
-    first, second = await case.processes.instance(), await case.processes.instance()
+async def test_odd_rows_typed_by_hand_harm_no_other(case: Case) -> None:
+    first, second = await case.processes.instances(2)
     taken = 0
     async with case.load.running(per_second=20):
         with case.ledger.fault("odd rows"):
-            for _ in range(400):
-                taken += await insert_odd(case.connection, odd_row(chance))
+            for _ in range(600):
+                taken += await insert_odd(case.connection, odd_row(case.chance))
             await asyncio.sleep(2.0)
 
     await case.ledger.until_delivered(case.ledger.runs, within=10)

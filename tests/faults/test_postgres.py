@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.devdb.cluster import Cluster
-from tests.faults.conftest import Case
+from tests.faults.conftest import LEASE_SECONDS, Case
 from tests.support.builders import execution_rows, insert_job
 from tests.support.cluster import kill_postgres
 from tests.support.proxy import Cut
@@ -45,7 +45,7 @@ async def restarted(cluster: Cluster) -> None:
 
 async def away(cluster: Cluster) -> None:
     kill_postgres(cluster)
-    await asyncio.sleep(5.0)
+    await asyncio.sleep(LEASE_SECONDS + 1.0)
     await asyncio.to_thread(cluster.start, 0)
 
 
@@ -53,39 +53,34 @@ async def away(cluster: Cluster) -> None:
 async def test_postgres_is(
     case: Case, happens: Callable[[Cluster], Awaitable[None]], own_postgres: Cluster
 ) -> None:
-    await case.processes.instance()
-    await case.processes.instance()
+    await case.processes.instances(2)
     async with ordering(case.database_url) as connection:
         await case.load.crons(connection, 5)
     async with case.load.running(per_second=20):
         for _ in range(2):
-            await asyncio.sleep(1.0)
-            with case.ledger.fault(f"Postgres {happens.__name__}"):
+            await case.moment(1.0)
+            with case.ledger.fault(f"Postgres {happens.__name__}", within=RESUMED_SECONDS):
                 await happens(own_postgres)
-        await asyncio.sleep(RESUMED_SECONDS)
+        await asyncio.sleep(1.0)
 
     findings = await case.verdict()
 
-    assert findings.promised > 50
-    assert max(case.ledger.recoveries()) < RESUMED_SECONDS
+    assert findings.promised > 30
 
 
 async def test_every_connection_is_terminated_again_and_again(case: Case) -> None:
-    await case.processes.instance()
-    await case.processes.instance()
+    await case.processes.instances(2)
     async with ordering(case.database_url) as connection:
         await case.load.crons(connection, 5)
         async with case.load.running(per_second=20):
             for _ in range(5):
-                await asyncio.sleep(0.7)
-                with case.ledger.fault("pg_terminate_backend of every connection"):
+                await case.moment(0.7)
+                with case.ledger.fault("pg_terminate_backend of every connection", within=2.0):
                     await connection.execute(
                         f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS}"
                     )
 
     await case.verdict()
-
-    assert max(case.ledger.recoveries()) < 2.0
 
 
 async def test_no_connection_is_left_for_instances(case: Case, own_postgres: Cluster) -> None:
@@ -94,8 +89,8 @@ async def test_no_connection_is_left_for_instances(case: Case, own_postgres: Clu
     await restarted(own_postgres)
     await case.processes.instance()
     async with AsyncExitStack() as stack, case.load.running(per_second=10):
-        await asyncio.sleep(1.0)
-        with case.ledger.fault("max_connections used up"):
+        await case.moment(0.7)
+        with case.ledger.fault("max_connections used up", within=RESUMED_SECONDS):
             greedy = await hoard(stack, case.database_url)
             await greedy[0].execute(
                 f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS}"
@@ -104,11 +99,9 @@ async def test_no_connection_is_left_for_instances(case: Case, own_postgres: Clu
             await asyncio.sleep(2.0)
             for one in greedy:
                 await one.close()
-        await asyncio.sleep(RESUMED_SECONDS)
+        await asyncio.sleep(1.0)
 
     await case.verdict()
-
-    assert max(case.ledger.recoveries()) < RESUMED_SECONDS
 
 
 async def hoard(stack: AsyncExitStack, database_url: str) -> list[asyncpg.Connection]:
@@ -133,7 +126,7 @@ async def test_the_connection_is_cut_at_the_very_moment_of(
         await proxied.load.crons(connection, 3)
     async with proxied.load.running(per_second=15):
         for _ in range(4):
-            await asyncio.sleep(0.3)
+            await proxied.moment(0.3)
             with proxied.ledger.fault(f"cut {when} {statement}"):
                 trap = proxied.proxy.cut_at(statement, when)
                 async with asyncio.timeout(10):
@@ -168,19 +161,17 @@ async def test_a_result_that_postgres_could_not_take_at_once_is_kept_until_it_ca
 async def test_a_standby_is_left_alone_until_it_is_promoted(case: Case) -> None:
     await case.processes.instance()
     async with ordering(case.database_url) as connection, case.load.running(per_second=10):
-        await asyncio.sleep(0.5)
-        with case.ledger.fault("read-only for a while"):
+        await case.moment(0.5)
+        with case.ledger.fault("read-only for a while", within=RESUMED_SECONDS):
             await connection.execute("alter system set default_transaction_read_only = on")
             await connection.execute("select pg_reload_conf()")
             await asyncio.sleep(2.0)
             await connection.execute("set default_transaction_read_only = off")
             await connection.execute("alter system reset default_transaction_read_only")
             await connection.execute("select pg_reload_conf()")
-        await asyncio.sleep(RESUMED_SECONDS)
+        await asyncio.sleep(1.0)
 
     await case.verdict()
-
-    assert max(case.ledger.recoveries()) < RESUMED_SECONDS
 
 
 async def test_an_outage_makes_neither_a_storm_of_connections_nor_of_log_lines(
@@ -191,7 +182,7 @@ async def test_an_outage_makes_neither_a_storm_of_connections_nor_of_log_lines(
 
     proxied.proxy.refusing = True
     proxied.proxy.cut_all()
-    await asyncio.sleep(6.0)
+    await asyncio.sleep(5.0)
 
     assert proxied.proxy.accepted - before < 30
     assert len(instance.lines) - lines < 40
@@ -201,7 +192,7 @@ async def test_a_schema_change_under_load_stops_nobody(case: Case) -> None:
     await case.processes.instance()
     async with ordering(case.database_url) as connection, case.load.running(per_second=15):
         for number in range(3):
-            await asyncio.sleep(0.5)
+            await case.moment(0.5)
             with case.ledger.fault("ALTER TABLE under load"):
                 await connection.execute(f"alter table tocsin.jobs add column later_{number} text")
                 await connection.execute("reindex index tocsin.jobs_claimable")

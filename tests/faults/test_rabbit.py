@@ -17,6 +17,9 @@ from tests.support.proxy import Proxy
 from tests.support.rabbit import Broker
 from tests.support.waiting import until
 
+# Where several processes share the tests, one broker is enough.
+pytestmark = pytest.mark.xdist_group("broker")
+
 
 @pytest.fixture
 async def rabbit_proxy(broker: Broker) -> AsyncIterator[Proxy]:
@@ -53,7 +56,7 @@ async def publish_steadily(case: Case, target: dict[str, str], stopping: asyncio
             "select scheduled_for from tocsin.jobs where id = $1", job_id
         )
         case.ledger.runs.add(key_of(job_id, due))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(case.chance.uniform(0, 0.1))
 
 
 async def drained(case: Case, url: str, name: str) -> None:
@@ -66,7 +69,7 @@ async def drained(case: Case, url: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", ["cut", "half_open", "refuse", "stall", "stop_app", "memory_alarm"]
+    "fault", ["cut", "half_open", "refuse", "stall", "stop_app", "kill", "memory_alarm"]
 )
 async def test_the_broker(case: Case, broker: Broker, rabbit_proxy: Proxy, fault: str) -> None:
     await case.processes.instance()
@@ -75,22 +78,23 @@ async def test_the_broker(case: Case, broker: Broker, rabbit_proxy: Proxy, fault
         target = {"url": through(rabbit_proxy, broker.url), "routing_key": name}
         async with case.load.running(per_second=20), asyncio.TaskGroup() as group:
             group.create_task(publish_steadily(case, target, stopping), name="publish")
-            await asyncio.sleep(1.0)
+            await case.moment(0.7)
             with case.ledger.fault(f"RabbitMQ: {fault}"):
                 await breaking(fault, broker, rabbit_proxy)
-            await asyncio.sleep(2.0)
+            await case.moment(1.0)
             stopping.set()
         await published(case)
         await drained(case, broker.url, name)
 
         findings = await case.verdict()
 
-    assert findings.promised > 40
-    lags = await case.connection.fetchval(
-        """select max(extract(epoch from started_at - scheduled_for))
+    assert findings.promised > 20
+    late = await case.connection.fetchval(
+        """select percentile_cont(0.99) within group
+                  (order by extract(epoch from started_at - scheduled_for))
            from tocsin.executions where kind = 'http'"""
     )
-    assert lags < 0.5
+    assert late < 0.5
 
 
 async def breaking(fault: str, broker: Broker, proxy: Proxy) -> None:
@@ -114,6 +118,10 @@ async def breaking(fault: str, broker: Broker, proxy: Proxy) -> None:
         case "stop_app":
             await broker.control("stop_app")
             await broker.control("start_app")
+            await broker.listens()
+        case "kill":
+            await asyncio.to_thread(broker.kill)
+            await asyncio.to_thread(broker.start)
             await broker.listens()
         case "memory_alarm":
             await broker.control("set_vm_memory_high_watermark", "0.00001")

@@ -84,7 +84,7 @@ async def test_bad_targets_beside_good_ones_delay_nobody(case: Case) -> None:
                         max_attempts=2,
                         backoff_seconds=0.2,
                     )
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(2.5)
 
     await case.verdict()
 

@@ -180,31 +180,46 @@ class Row(Struct, frozen=True, kw_only=True):
     faults: int
     findings: Findings
     recoveries: list[float]
+    within: float = math.inf
+    """The longest that recovery may take by what was promised for these faults, in seconds."""
 
     def cells(self) -> list[str]:
-        found = self.findings
-        seconds = [one for one in self.recoveries if math.isfinite(one)]  # else nothing was due
-        return [
-            self.case,
-            str(self.faults),
-            str(found.promised),
-            str(len(found.lost)),
-            str(len(found.overlapping)),
-            f"{found.explained} + {found.recorded}",
-            str(len(found.unexplained)),
-            f"{statistics.median(seconds):.1f}" if seconds else "",
-            f"{max(seconds):.1f}" if seconds else "",
-        ]
+        bound = f"{self.within:g}" if math.isfinite(self.within) else ""
+        return [self.case, *sums([self]), bound]
 
 
+def sums(rows: Sequence[Row]) -> list[str]:
+    """Add up what several rows found, as cells of the table."""
+    found = [row.findings for row in rows]
+    recoveries = [seconds for row in rows for seconds in row.recoveries]
+    seconds = [one for one in recoveries if math.isfinite(one)]  # else nothing was due
+    return [
+        str(sum(row.faults for row in rows)),
+        str(sum(one.promised for one in found)),
+        str(sum(len(one.lost) for one in found)),
+        str(sum(len(one.overlapping) for one in found)),
+        f"{sum(one.explained for one in found)} + {sum(one.recorded for one in found)}",
+        str(sum(len(one.unexplained) for one in found)),
+        f"{statistics.median(seconds):.1f}" if seconds else "",
+        f"{max(seconds):.1f}" if seconds else "",
+    ]
+
+
+ALL = "all"
 HEAD = [
     *("case", "faults", "runs promised", "lost", "overlapping"),
     *("again after lost lease + unknown outcome", "again without reason"),
-    *("recovery p50, s", "max, s"),
+    *("recovery p50, s", "max, s", "promised, s"),
 ]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [HEAD, ["---"] + ["---:"] * (len(HEAD) - 1), *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    """Return the rows and their sums, which come last, as a Markdown table."""
+    cells = [row.cells() for row in rows]
+    lines = [HEAD, ["---"] + ["---:"] * (len(HEAD) - 1), *cells, [ALL, *sums(rows), ""]]
+    return "\n".join(line(cells) for cells in lines)
+
+
+def line(cells: Sequence[str]) -> str:
+    """Return one line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"

@@ -31,14 +31,14 @@ class Process:
         self.reading = asyncio.create_task(self.read(), name="read log")
 
     @classmethod
-    async def start(cls, *arguments: str, **settings: object) -> Self:
-        """Run `python -m app ARGUMENTS`; `settings` become TOCSIN_ variables."""
+    async def start(cls, *arguments: str, tree: Path = ROOT, **settings: object) -> Self:
+        """Run `python -m app ARGUMENTS` of a tree; `settings` become TOCSIN_ variables."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
         variables = {f"TOCSIN_{name.upper()}": str(value) for name, value in settings.items()}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app", *arguments),
             env=ours | {"TOCSIN_LOG_FORMAT": "json"} | variables,
-            cwd=ROOT,
+            cwd=tree,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -139,21 +139,25 @@ class Processes:
             for one in self.started:
                 await one.kill()
 
-    async def instance(self, **settings: object) -> Process:
+    async def instance(self, *, tree: Path = ROOT, **settings: object) -> Process:
         """Start an instance and wait until it listens and has looked."""
-        process = await self.start("scheduler", **settings)
+        process = await self.start("scheduler", tree=tree, **settings)
         await process.says("connected")
         return process
 
-    async def start(self, *arguments: str, **settings: object) -> Process:
-        process = await Process.start(*arguments, **(self.settings | settings))
+    async def instances(self, count: int) -> list[Process]:
+        """Start several at once."""
+        return list(await asyncio.gather(*(self.instance() for _ in range(count))))
+
+    async def start(self, *arguments: str, tree: Path = ROOT, **settings: object) -> Process:
+        process = await Process.start(*arguments, tree=tree, **(self.settings | settings))
         self.started.append(process)
         return process
 
-    async def restarted(self, process: Process, **settings: object) -> Process:
+    async def restarted(self, process: Process) -> Process:
         """Kill an instance and start another in its place."""
         await process.kill()
-        return await self.instance(**settings)
+        return await self.instance()
 
 
 def kill_postgres(cluster: Cluster) -> None:

@@ -1,8 +1,10 @@
 """What was promised, what receivers saw, what was done to the cluster: evidence for the checker."""
 
 import asyncio
+import math
+import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from uuid import UUID
@@ -26,6 +28,11 @@ class Delivery(Struct, kw_only=True):
     status: int | None = None
     """What the receiver answered; None: the connection was closed before."""
 
+    def cut_off_by(self, fault: "Fault") -> bool:
+        """Whether it was in progress when the fault began and was never answered."""
+        ended = math.inf if self.ended is None else self.ended
+        return self.status is None and self.arrived < fault.began <= ended
+
 
 class Fault(Struct, kw_only=True):
     """One fault: when it began and when its cause was gone."""
@@ -33,6 +40,10 @@ class Fault(Struct, kw_only=True):
     what: str
     began: float
     healed: float
+    within: float = math.inf
+    """The longest that recovery may take, in seconds."""
+    orphans: bool = False
+    """Recovery is that of the runs whose executions it cut off, not of any work at all."""
 
 
 def key_of(job_id: UUID, scheduled_for: datetime) -> str:
@@ -52,13 +63,15 @@ class Ledger:
         self.faults: list[Fault] = []
         self.news = asyncio.Condition()
 
-    def receiver(self, seconds: float = 0.0, *, status: int = 200) -> Behaviour:
+    def receiver(
+        self, seconds: float | Callable[[], float] = 0.0, *, status: int = 200
+    ) -> Behaviour:
         """Behave so towards requests: note the arrival, take a while, answer, note the end."""
 
         async def behave(wire: Wire, request: Received) -> None:
             delivery = self.arrived(request)
             try:
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(seconds() if callable(seconds) else seconds)
                 wire.transport.write(reply(status))
                 delivery.status = status
             finally:
@@ -115,18 +128,44 @@ class Ledger:
             return
 
     @contextmanager
-    def fault(self, what: str) -> Iterator[None]:
+    def fault(
+        self, what: str, *, within: float = math.inf, orphans: bool = False
+    ) -> Iterator[None]:
         """Note a fault that lasts as long as the block."""
         began = time.monotonic()
         yield
-        self.faults.append(Fault(what=what, began=began, healed=time.monotonic()))
+        self.faults.append(
+            Fault(what=what, began=began, healed=time.monotonic(), within=within, orphans=orphans)
+        )
 
     def recoveries(self) -> list[float]:
-        """Return, for each fault, how long after its cause was gone the next attempt arrived."""
-        arrivals = sorted(one.arrived for one in self.deliveries)
+        """Return, for each fault, the seconds from the end of its cause to recovery.
+
+        That is the arrival of the next attempt of anything or, for an instance that died, of the
+        last of the runs that it was executing.
+        """
+        return [self.recovery(fault) for fault in self.faults]
+
+    def recovery(self, fault: Fault) -> float:
+        cut_off = [one for one in self.deliveries if fault.orphans and one.cut_off_by(fault)]
+        again = [self.next_arrival(fault.began, key=one.key) for one in cut_off]
+        return max(again or [self.next_arrival(fault.healed)]) - fault.healed
+
+    def next_arrival(self, since: float, *, key: str | None = None) -> float:
+        """When the first attempt, of one run or of any, arrived since; infinity: none has."""
+        arrivals = (
+            one.arrived
+            for one in self.deliveries
+            if one.arrived >= since and key in (None, one.key)
+        )
+        return min(arrivals, default=math.inf)
+
+    def late(self) -> list[str]:
+        """Name the faults from which recovery took longer than promised."""
         return [
-            next((at for at in arrivals if at >= fault.healed), float("inf")) - fault.healed
-            for fault in self.faults
+            f"{fault.what}: {took:.2f} s, promised {fault.within:g} s"
+            for fault, took in zip(self.faults, self.recoveries(), strict=True)
+            if took > fault.within
         ]
 
 
@@ -142,8 +181,11 @@ FAILED = (
 class Load:
     """Inserts jobs steadily, as a person would, and notes in the ledger what was committed."""
 
-    def __init__(self, ledger: Ledger, *, database_url: str, target_url: str) -> None:
+    def __init__(
+        self, ledger: Ledger, *, database_url: str, target_url: str, chance: random.Random
+    ) -> None:
         self.ledger = ledger
+        self.chance = chance
         self.database_url = database_url
         self.target_url = target_url
         self.stopping = False
@@ -152,7 +194,7 @@ class Load:
     async def running(
         self, *, per_second: float, ahead_seconds: float = 0.3
     ) -> AsyncIterator[None]:
-        """Insert one-offs due in `ahead_seconds`, until the block ends."""
+        """Insert one-offs due in `ahead_seconds` on average, until the block ends."""
         task = asyncio.create_task(self.insert(per_second, ahead_seconds), name="load")
         try:
             yield
@@ -166,12 +208,13 @@ class Load:
             try:
                 if connection is None or connection.is_closed():
                     connection = await asyncpg.connect(self.database_url, timeout=5)
-                await self.one_off(connection, ahead_seconds=ahead_seconds)
+                ahead = self.chance.uniform(0, 2 * ahead_seconds)
+                await self.one_off(connection, ahead_seconds=ahead)
             except FAILED:
                 if connection is not None:
                     connection.terminate()
                 connection = None  # not committed as far as we know: not promised
-            await asyncio.sleep(1 / per_second)
+            await asyncio.sleep(self.chance.uniform(0, 2 / per_second))
         if connection is not None and not connection.is_closed():
             await connection.close()
 

@@ -8,6 +8,7 @@ by name (`system-15`, say) for tests that run on one only.
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -207,9 +208,33 @@ def psql(database_url: str) -> Callable[[str], str]:
     return lambda script: run_psql(database_url, script)
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[Cluster]:
-    """Give a server that the test may stop, start and kill; its database `tocsin` is ready."""
-    with throwaway_cluster(embedded_programs()) as cluster:
-        run_psql(cluster.server().url, files=SCHEMA)
+@pytest.fixture(scope="session")
+def stopped_postgres() -> Iterator[Cluster]:
+    """Make a server whose database `tocsin` is ready and that is not running: to be copied."""
+    with throwaway_directory() as home:
+        cluster = Cluster(bin=reachable_programs(embedded_programs()), home=home)
+        cluster.create(TEST_SETTINGS)
+        cluster.start(random.choice(PORTS))
+        try:
+            run_psql(cluster.server().url, files=SCHEMA)
+        finally:
+            cluster.stop()
         yield cluster
+
+
+@pytest.fixture
+def own_postgres(stopped_postgres: Cluster) -> Iterator[Cluster]:
+    """Give a server that the test may stop, start and kill; its database `tocsin` is ready."""
+    with throwaway_directory() as home:
+        copy_of_server(stopped_postgres, home)
+        cluster = Cluster(bin=stopped_postgres.bin, home=home)
+        cluster.start(random.choice(PORTS))
+        try:
+            yield cluster
+        finally:
+            cluster.stop("immediate")
+
+
+def copy_of_server(cluster: Cluster, home: Path) -> None:
+    """Copy a stopped server with its owners and modes, which Postgres insists on."""
+    subprocess.run(["cp", "-a", cluster.home / "server", home], check=True)  # noqa: S603, S607

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -49,6 +49,10 @@ class Broker(Struct, frozen=True, kw_only=True):
 
     url: str
     order: Callable[[list[str]], str]
+    kill: Callable[[], None]
+    """Kill it at once (SIGKILL)."""
+    start: Callable[[], None]
+    """Start it again after that, with the data it had."""
 
     async def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl`."""
@@ -86,7 +90,8 @@ def broker() -> Iterator[Broker]:
 
 @contextmanager
 def in_docker() -> Iterator[Broker]:
-    container = DockerContainer(IMAGE).with_exposed_ports(5672)
+    [port] = free_ports(1)  # of our choice: a restarted container would get another
+    container = DockerContainer(IMAGE).with_bind_ports(5672, port)
 
     def order(arguments: list[str]) -> str:
         ended = container.exec(arguments)
@@ -94,10 +99,10 @@ def in_docker() -> Iterator[Broker]:
         return str(ended.output.decode())
 
     with container:
-        host = container.get_container_host_ip()
-        url = f"amqp://guest:guest@{host}:{container.get_exposed_port(5672)}/"
+        url = f"amqp://guest:guest@{container.get_container_host_ip()}:{port}/"
         wait_for_amqp(url)
-        yield Broker(url=url, order=order)
+        wrapped = container.get_wrapped_container()
+        yield Broker(url=url, order=order, kill=wrapped.kill, start=wrapped.start)
 
 
 @contextmanager
@@ -134,13 +139,18 @@ def on_this_machine(home: str) -> Iterator[Broker]:
 
     url = f"amqp://guest:guest@127.0.0.1:{port}/"
     mapper = ["epmd", "-port", str(mapper_port), "-address", "127.0.0.1"]
-    with (
-        Path(home, "out").open("w") as out,
-        running(mapper, environment, out.fileno()),
-        running([str(PROGRAMS / "rabbitmq-server")], environment, out.fileno()) as node,
-    ):
-        wait_for_amqp(url, node=node, log=Path(home, "out"))
-        yield Broker(url=url, order=order)
+    with ExitStack() as stack:
+        out = stack.enter_context(Path(home, "out").open("w"))
+        stack.enter_context(running(mapper, environment, out.fileno()))
+        nodes = stack.enter_context(ExitStack())
+
+        def start() -> None:
+            server = running([str(PROGRAMS / "rabbitmq-server")], environment, out.fileno())
+            node = nodes.enter_context(server)
+            wait_for_amqp(url, node=node, log=Path(home, "out"))
+
+        start()
+        yield Broker(url=url, order=order, kill=nodes.close, start=start)
 
 
 @contextmanager

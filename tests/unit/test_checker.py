@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.checker import Findings, Recorded, judge, runs_between
-from tests.support.ledger import Delivery, key_of
+from tests.support.checker import Findings, Recorded, Row, judge, runs_between, table
+from tests.support.ledger import Delivery, Fault, Ledger, key_of
 
 JOB = UUID(int=7)
 DUE = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -103,3 +103,26 @@ def test_the_oracle_names_every_second() -> None:
     instants = list(runs_between("* * * * * *", DUE, DUE + timedelta(seconds=3)))
 
     assert instants == [DUE + timedelta(seconds=1), DUE + timedelta(seconds=2)]
+
+
+def test_what_a_dead_instance_was_executing_is_recovered_when_it_is_attempted_again() -> None:
+    ledger = Ledger()
+    ledger.deliveries = [delivery(1, 0.0, 1.0, None), delivery(2, 3.5, 4.0)]
+    other = Delivery(key="other", execution_id=3, attempt=1, arrived=1.2, ended=1.3, status=200)
+    ledger.deliveries.append(other)
+    ledger.faults = [
+        Fault(what="kill -9", began=0.9, healed=1.0, within=2.0, orphans=True),
+        Fault(what="a cut", began=0.9, healed=1.0, within=2.0),
+    ]
+
+    assert ledger.recoveries() == pytest.approx([2.5, 0.2])
+    assert ledger.late() == ["kill -9: 2.50 s, promised 2 s"]
+
+
+def test_the_table_ends_with_its_sums() -> None:
+    found = judge([KEY], [delivery(1, 0.0, 1.0)], [recorded(1, "succeeded")])
+    row = Row(case="one", faults=2, findings=found, recoveries=[1.0, float("inf")])
+
+    lines = table([row, row]).splitlines()
+
+    assert lines[-1] == "| all | 4 | 2 | 0 | 0 | 0 + 0 | 0 | 1.0 | 1.0 |  |"

@@ -1,0 +1,71 @@
+"""A real PgBouncer in front of a Postgres, from the package `pgbouncer`."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+from tests.support.postgres import throwaway_directory
+from tests.support.rabbit import free_ports
+
+START_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def pooled(database_url: str, *, mode: str, ignored: tuple[str, ...]) -> AsyncIterator[str]:
+    """Serve the database through a pooler; give the URL that leads through it.
+
+    `ignored` are parameters of a new session that are dropped rather than refused.
+    """
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
+    assert program, "these tests need PgBouncer: install the package pgbouncer"
+    [port] = free_ports(1)
+    behind = urlsplit(database_url)
+    name = behind.path.removeprefix("/")
+    address = f"host={behind.hostname} port={behind.port} dbname={name}"
+    account = f"user={behind.username} password={behind.password}"
+    with throwaway_directory() as home:
+        configuration = home / "pgbouncer.ini"
+        configuration.write_text(
+            f"""
+[databases]
+{name} = {address} {account}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = {mode}
+ignore_startup_parameters = {",".join(ignored)}
+""",
+            "utf-8",
+        )
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []
+        process = await asyncio.create_subprocess_exec(
+            *(program, *user, os.fspath(configuration)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            await listens(port)
+            yield behind._replace(netloc=f"any:any@127.0.0.1:{port}").geturl()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def listens(port: int) -> None:
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            assert time.monotonic() < until, "PgBouncer did not start"
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
