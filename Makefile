@@ -38,11 +38,11 @@ test-unit: setup ## Run the tests that need no server
 
 .PHONY: test-faults
 test-faults: setup servers ## Kill, cut and freeze whatever a scheduler depends on
-	$(BIN)/pytest tests/faults --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest tests/faults --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: fault-runs
 fault-runs: setup servers ## Do that again and again with other seeds (ARGS="--runs 10")
-	$(BIN)/python -m tests.faults.runs --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m tests.faults.runs --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: schemathesis
 schemathesis: setup ## Try 20,000 requests on the API, in minutes (ARGS="--timeout 7200")
@@ -104,7 +104,7 @@ ci: check test ## Do what CI does
 
 .PHONY: servers
 servers: setup ## Install the servers that the tests need and this machine lacks
-	scripts/install-rabbitmq $(BIN)/python
+	scripts/install-servers $(BIN)/python
 
 .PHONY: db-dump
 db-dump: setup ## Print the schema as Postgres understands it

@@ -110,3 +110,7 @@ class DatabaseUnavailable(AppError):
 
 class SchemaOutdated(AppError):
     """The database's schema is not the one this version needs; the message says what to run."""
+
+
+class PoolerInTheWay(AppError):
+    """What answers at the database's address is a pooler that does not keep sessions apart."""

@@ -25,6 +25,7 @@ from app.errors import (
     MalformedInput,
     NamesTaken,
     NameTaken,
+    PoolerInTheWay,
     SchemaOutdated,
     ScopeMissing,
     SecretKeysMissing,
@@ -75,6 +76,7 @@ KINDS: dict[type[AppError], Kind] = {
     EditConflict: Kind(412, "edit-conflict", "The job was edited meanwhile"),
     InvalidInput: Kind(422, "invalid-input", "The input breaks a rule"),
     DatabaseUnavailable: Kind(503, "database-unavailable", "Postgres is not available"),
+    PoolerInTheWay: Kind(503, "pooler-in-the-way", "The database is behind a pooler"),
     SchemaOutdated: Kind(503, "schema-outdated", "The database's schema does not fit"),
 }
 

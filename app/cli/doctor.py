@@ -9,6 +9,7 @@ from msgspec import convert
 from app.config import Settings
 from app.core.health import Vitals, findings, key_finding
 from app.db import Database, migrate
+from app.db.pooler import refuse_shared_sessions
 from app.vault import SecretKeys
 from app.vault.fitness import of_named, of_targets
 
@@ -19,8 +20,10 @@ async def examine(settings: Settings) -> None:
     Raises:
         DatabaseUnavailable: there is no connection; all else would be guessed.
         SchemaOutdated: the schema is not the one this version needs.
+        PoolerInTheWay: that is not Postgres itself, and what is there does not do instead.
     """
     url = settings.required_database_url()
+    await refuse_shared_sessions(url)
     async with Database.connect(url, application_name="tocsin doctor") as db:
         await migrate.check(db)
         [row] = await db.fetch("doctor.vitals")

@@ -17,6 +17,7 @@ from app.cli.running import on_stop_signal
 from app.config import Settings
 from app.core.facts import Access, Serving
 from app.db import Database, keys, migrate
+from app.db.pooler import refuse_shared_sessions
 from app.devdb import embedded_postgres
 from app.errors import AppError, DatabaseUnavailable, Exposed, SchemaOutdated
 from app.scheduler.instance import Instance
@@ -104,6 +105,7 @@ async def access_to(settings: Settings) -> Access:
     """Say whom the API serves; while the database does not answer nobody is."""
     url = settings.required_database_url()
     try:
+        await refuse_shared_sessions(url)
         async with Database.connect(url, application_name="tocsin api") as db:
             any_key = (await keys.valid(db)).any_key
     except (DatabaseUnavailable, SchemaOutdated):

@@ -1,8 +1,10 @@
 """The connection pool, through which everything but the look speaks to Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any, Protocol
 
 import asyncpg
@@ -12,6 +14,11 @@ from app.db.queries import Query, query
 
 COMMAND_TIMEOUT_SECONDS = 15.0
 CONNECT_TIMEOUT_SECONDS = 5.0
+GIVE_BACK_SECONDS = 1.0
+"""How long a connection whose statement was given up may take to become usable again."""
+
+# A peer that vanished without a word is found after about 10 + 3 x 3 s of silence.
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
 
 Row = asyncpg.Record
 """A row as it comes; what leaves this package is made of Structs."""
@@ -25,22 +32,54 @@ class Runner(Protocol):
         ...
 
 
+class Patience:
+    """How long an answer is waited for: briefly at first, and longer where answers take longer.
+
+    A connection that is half-open never tells of it, so that only time does. Where a statement is
+    called again when it was given up, a short wait finds such a connection soon; as it doubles up
+    to the usual one, a database that is merely slow still gets to answer.
+    """
+
+    def __init__(self, shortest: float) -> None:
+        self.shortest = shortest
+        self.seconds = shortest
+
+    def lost(self, waited: float) -> None:
+        """No answer came in so many seconds."""
+        self.seconds = min(max(self.seconds, 2 * waited), COMMAND_TIMEOUT_SECONDS)
+
+    def answered(self, *, within: float) -> None:
+        """An answer took so many seconds."""
+        self.seconds = min(max(self.shortest, 2 * within), COMMAND_TIMEOUT_SECONDS)
+
+
 class Database:
     """A pool of connections; each statement takes one for its own time only.
 
     `actor` is who the audit log is told of; empty: nobody but the database user.
     """
 
-    def __init__(self, pool: asyncpg.Pool, *, actor: str = "") -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, *, actor: str = "", patience: Patience | None = None
+    ) -> None:
         self.pool = pool
         self.actor = actor
+        self.patience = patience or Patience(COMMAND_TIMEOUT_SECONDS)
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, url: str, *, application_name: str, max_connections: int = 10
+        cls,
+        url: str,
+        *,
+        application_name: str,
+        max_connections: int = 10,
+        patience_seconds: float = COMMAND_TIMEOUT_SECONDS,
     ) -> AsyncIterator["Database"]:
-        """Open the pool, connecting only when first asked, and close it at the end."""
+        """Open the pool, connecting only when first asked, and close it at the end.
+
+        `patience_seconds` is for those who call again what was given up: see `Patience`.
+        """
         pool = await asyncpg.create_pool(
             url,
             min_size=0,
@@ -48,6 +87,7 @@ class Database:
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             reset=nothing_to_reset,
+            init=kept_alive,
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
@@ -55,7 +95,7 @@ class Database:
             },
         )
         try:
-            yield cls(pool)
+            yield cls(pool, patience=Patience(patience_seconds))
         finally:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
@@ -65,7 +105,7 @@ class Database:
 
     def acting_for(self, actor: str) -> "Database":
         """The same pool, on behalf of somebody."""
-        return Database(self.pool, actor=actor)
+        return Database(self.pool, actor=actor, patience=self.patience)
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
@@ -75,7 +115,28 @@ class Database:
         """
         statement = query(name)
         with translated():
-            return await self.pool.fetch(statement.sql, *self.values(statement, arguments))
+            return await self.answer(statement.sql, self.values(statement, arguments))
+
+    async def answer(self, sql: str, values: Sequence[Any]) -> list[Row]:
+        """Run a statement on a connection of the pool for as long as patience lasts."""
+        connection = await self.pool.acquire()
+        patience = self.patience.seconds
+        try:
+            began = monotonic()
+            rows: list[Row] = await connection.fetch(sql, *values, timeout=patience)
+            self.patience.answered(within=monotonic() - began)
+        except TimeoutError:
+            self.patience.lost(patience)
+            # What has gone silent on one connection may have on all: let each be opened anew.
+            await self.pool.expire_connections()
+            with suppress(OSError, TimeoutError, asyncpg.InterfaceError):
+                await self.pool.release(connection, timeout=GIVE_BACK_SECONDS)
+            raise
+        except BaseException:
+            await self.pool.release(connection)
+            raise
+        await self.pool.release(connection)
+        return rows
 
     async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run a query with optional filters, planned anew for those that are given.
@@ -103,3 +164,21 @@ async def nothing_to_reset(_connection: asyncpg.Connection) -> None:
 
     asyncpg would ask Postgres to reset it after each of them, which costs a round trip.
     """
+
+
+def keep_alive(connection: asyncpg.Connection) -> None:
+    """Let the kernel find a half-open connection while nothing is asked of it, where it can."""
+    # asyncpg offers no other way to its socket; a test watches that this attribute stays.
+    transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - private
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        if hasattr(socket, option):  # macOS lacks some
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+async def kept_alive(connection: asyncpg.Connection) -> None:
+    """Do so for a new connection of a pool."""
+    keep_alive(connection)

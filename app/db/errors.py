@@ -12,6 +12,7 @@ from app.errors import (
     InvalidInput,
     KeyNameTaken,
     NameTaken,
+    PoolerInTheWay,
     SchemaOutdated,
 )
 
@@ -39,6 +40,21 @@ UNKNOWN_TO_THE_SCHEMA: tuple[type[BaseException], ...] = (
 )
 """What our own statements meet only in a database that was never, or not yet, migrated."""
 
+MIXED_SESSIONS: tuple[type[BaseException], ...] = (
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
+)
+"""What a session meets only where others share it: a statement that is not its own, or is gone."""
+
+UNSUPPORTED = "unsupported startup parameter"
+"""What a pooler says, and never Postgres, to settings of a session that it will not pass on."""
+
+POOLER = (
+    "TOCSIN_DATABASE_URL leads through a pooler that does not keep a session for its client, such "
+    "as PgBouncer in transaction mode: notifications are lost there. Give Tocsin an address of "
+    "Postgres itself; it needs eleven connections for each instance"
+)
+
 TAKEN: dict[str, tuple[type[AppError], str]] = {
     "jobs_name": (NameTaken, "another job already has this name"),
     "api_keys_name": (KeyNameTaken, "another key already has this name: revoke it first"),
@@ -54,6 +70,7 @@ def translated() -> Iterator[None]:
         NameTaken, KeyNameTaken: the name belongs to another job, or to another key.
         InvalidInput: a constraint or trigger refused a row; names the column and the remedy.
         SchemaOutdated: the database lacks what the statement needs.
+        PoolerInTheWay: this is no session of Postgres's.
         DatabaseUnavailable: one of `PASSING`.
     """
     try:
@@ -69,7 +86,11 @@ def translated() -> Iterator[None]:
     except UNKNOWN_TO_THE_SCHEMA as error:
         message = "the database's schema is not the one this version needs: run `tocsin migrate`"
         raise SchemaOutdated(message) from error
+    except MIXED_SESSIONS as error:
+        raise PoolerInTheWay(POOLER) from error
     except PASSING as error:
+        if UNSUPPORTED in str(error):
+            raise PoolerInTheWay(f"{POOLER} ({error})") from error
         message = f"Postgres is not available: {str(error) or type(error).__name__}"
         raise DatabaseUnavailable(message) from error
 

@@ -1,25 +1,23 @@
 """A connection of its own that listens for notifications and carries the looks."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-from app.db.database import CONNECT_TIMEOUT_SECONDS, Row
+from app.db.database import CONNECT_TIMEOUT_SECONDS, Row, keep_alive
 from app.db.errors import translated
+from app.db.pooler import is_pooled, prove_that_we_hear
 from app.db.queries import query
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, PoolerInTheWay
 
 CHANNEL = "tocsin_jobs"
 RECALLS = "tocsin_recalls"
 """Its payload is the id of a job that somebody edited or deleted while a claim of it was held."""
 LOOK_TIMEOUT_SECONDS = 5.0
 """A session that died without a word is noticed at the next look, after so long."""
-# A peer that vanished without a word is found after about 10 + 3 x 3 s of silence.
-KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
 
 
 class Session:
@@ -54,7 +52,14 @@ async def listening(
 
     Raises:
         DatabaseUnavailable: nobody answers at `url`, or LISTEN failed.
+        PoolerInTheWay: something between us and Postgres swallows notifications.
     """
+    arrived = asyncio.Event()
+
+    def told(*_: object) -> None:
+        arrived.set()
+        ring()
+
     with translated():
         connection = await asyncpg.connect(
             url,
@@ -77,10 +82,12 @@ async def listening(
         with translated():
             keep_alive(connection)
             connection.add_termination_listener(lambda _: ring())
-            await connection.add_listener(CHANNEL, lambda *_: ring())
+            await connection.add_listener(CHANNEL, told)
             await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))
+            if await is_pooled(connection):
+                await prove_that_we_hear(url, CHANNEL, arrived)
         yield Session(connection)
-    except DatabaseUnavailable:
+    except (DatabaseUnavailable, PoolerInTheWay):
         connection.terminate()  # nobody there to take leave of
         raise
     finally:
@@ -91,16 +98,3 @@ async def listening(
         except asyncio.CancelledError:
             connection.terminate()
             raise
-
-
-def keep_alive(connection: asyncpg.Connection) -> None:
-    """Let the kernel find a half-open connection between two looks, where it can."""
-    # asyncpg offers no other way to its socket; a test watches that this attribute stays.
-    transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - private
-    sock: socket.socket | None = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in KEEPALIVE.items():
-        if hasattr(socket, option):  # macOS lacks some
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

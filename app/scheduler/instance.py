@@ -33,6 +33,9 @@ from app.vault import SecretKeys, Targets, check_keys
 SETTLE_SECONDS = 10.0
 """How long a stopping instance waits, after the grace, for Postgres to take the last results."""
 
+PATIENCE_SECONDS = 3.0
+"""How long a settlement or an extension waits for its answer at first; both are tried again."""
+
 
 def instance_name() -> str:
     """Return `host:pid:xxxx`; the random part tells a restarted process from the one before."""
@@ -81,7 +84,11 @@ class Instance:
         """
         async with AsyncExitStack() as stack:
             db = await stack.enter_async_context(
-                Database.connect(self.database_url, application_name=f"tocsin settle {self.name}")
+                Database.connect(
+                    self.database_url,
+                    application_name=f"tocsin settle {self.name}",
+                    patience_seconds=PATIENCE_SECONDS,
+                )
             )
             executors = await stack.enter_async_context(Executors(egress=self.egress))
             settler = Settler(

@@ -17,9 +17,6 @@ from tests.support.proxy import Proxy
 from tests.support.rabbit import Broker
 from tests.support.waiting import until
 
-# Where several processes share the tests, one broker is enough.
-pytestmark = pytest.mark.xdist_group("broker")
-
 
 @pytest.fixture
 async def rabbit_proxy(broker: Broker) -> AsyncIterator[Proxy]:

@@ -40,4 +40,4 @@ def pytest_runtest_makereport(
 @pytest.fixture
 def chance(request: pytest.FixtureRequest) -> random.Random:
     """Give this test's source of random choices."""
-    return random.Random(f"{seed()} {request.node.nodeid}")
+    return random.Random(f"{seed()} {request.node.name}")
