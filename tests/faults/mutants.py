@@ -2,9 +2,13 @@
 
 Each mutant is one edit of a copy of the tree; the tests that guard the edited promise are run there
 and have to fail. They have to pass without the edit, too, which is checked first.
+
+A mutant whose text is not found exactly once is an error, here and in `tests/unit/test_mutants.py`:
+whoever changes the code adapts it.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,8 +27,20 @@ class Mutant(Struct, frozen=True, kw_only=True):
     what: str
     file: str
     before: str
+    """What is to be found in the file exactly once; how it is broken into lines does not matter."""
     after: str
     tests: tuple[str, ...]
+
+    def edit(self, text: str) -> str:
+        """Return the file's text with the edit made.
+
+        Raises:
+            AssertionError: the code has changed.
+        """
+        pattern = r"\s+".join(map(re.escape, self.before.split()))
+        edited, count = re.subn(pattern, lambda _: self.after, text)
+        assert count == 1, f"{self.what}: found {count} times in {self.file}: {self.before!r}"
+        return edited
 
 
 RACES = "tests/integration/test_races.py"
@@ -39,23 +55,27 @@ MUTANTS = (
     Mutant(
         what="settlement does not check the fence",
         file="db/queries/claims.sql",
-        before="""    select j.id, j.fence from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.fence = w.fence and j.locked_until is not null
-""",
-        after="""    select j.id, w.fence from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.locked_until is not null
-""",
+        before=(
+            "select j.id, j.fence from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "where j.fence = w.fence and j.locked_until is not null"
+        ),
+        after=(
+            "select j.id, w.fence from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "where j.locked_until is not null"
+        ),
         tests=(RACES, FROZEN),
     ),
     Mutant(
         what="extension does not check the fence",
         file="db/queries/claims.sql",
-        before="""    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.fence = w.fence and j.locked_until is not null
-""",
-        after="""    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.locked_until is not null
-""",
+        before=(
+            "select j.id from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "where j.fence = w.fence and j.locked_until is not null"
+        ),
+        after=(
+            "select j.id from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "where j.locked_until is not null"
+        ),
         tests=(RACES,),
     ),
     Mutant(
@@ -89,7 +109,7 @@ MUTANTS = (
     Mutant(
         what="a claim ahead takes leases that still hold",
         file="db/queries/claims.sql",
-        before="      and (locked_until is null or locked_until <= now())\n",
+        before="and (locked_until is null or locked_until <= now())",
         after="",
         tests=(RACES,),
     ),
@@ -98,10 +118,10 @@ MUTANTS = (
         file="db/queries/claims.sql",
         before=(
             "greatest(next_run, locked_until) <= now() "
-            "+ :ahead_seconds::float8 * interval '1 second'\n"
-            "      and (locked_until is null or locked_until <= now())\n"
+            "+ :ahead_seconds::float8 * interval '1 second' "
+            "and (locked_until is null or locked_until <= now())"
         ),
-        after="next_run <= now() + :ahead_seconds::float8 * interval '1 second'\n",
+        after="next_run <= now() + :ahead_seconds::float8 * interval '1 second'",
         tests=(PROTOCOL,),
     ),
     Mutant(
@@ -116,8 +136,8 @@ MUTANTS = (
     Mutant(
         what="the bell is silenced after the claim",
         file="app/scheduler/loop.py",
-        before="            sleep = await self.look(session)\n",
-        after="            sleep = await self.look(session)\n            self.doorbell.silence()\n",
+        before="sleep = await self.look(session)",
+        after="sleep = await self.look(session); self.doorbell.silence()",
         tests=(SLEEPER,),
     ),
     Mutant(
@@ -137,22 +157,36 @@ MUTANTS = (
     Mutant(
         what="nobody listens again after the session was lost",
         file="app/db/listener.py",
-        before="            await connection.add_listener(CHANNEL, lambda *_: ring())\n",
-        after="",
+        before="await connection.add_listener(CHANNEL, told)",
+        after="told",
         tests=("tests/integration/test_listener.py",),
+    ),
+    Mutant(
+        what="an answer that does not come is waited for as long as in the API",
+        file="app/scheduler/instance.py",
+        before="patience_seconds=PATIENCE_SECONDS,",
+        after="",
+        tests=("tests/faults/test_half_open.py",),
+    ),
+    Mutant(
+        what="a pooler that swallows notifications is believed",
+        file="app/db/listener.py",
+        before="await prove_that_we_hear(url, CHANNEL, arrived)",
+        after="pass",
+        tests=("tests/faults/test_pooler.py",),
     ),
     Mutant(
         what="a lost execution is not recorded",
         file="db/queries/claims.sql",
-        before="    from due\n    where execution_id is not null\n",
-        after="    from due\n    where false\n",
+        before="from due where execution_id is not null",
+        after="from due where false",
         tests=(RACES,),
     ),
     Mutant(
         what="attempts that were lost are not counted out",
         file="app/core/transition.py",
-        before="    if claim.attempt <= claim.retry.max_attempts:\n",
-        after="    if claim.attempt <= claim.retry.max_attempts + 1000:\n",
+        before="if claim.attempt <= claim.retry.max_attempts:",
+        after="if claim.attempt <= claim.retry.max_attempts + 1000:",
         tests=(
             "tests/faults/test_poison.py::test_a_job_that_kills_its_instance_every_time_is_given_up",
         ),
@@ -198,9 +232,7 @@ def is_caught(mutant: Mutant) -> bool:
     with TemporaryDirectory(prefix="tocsin-mutant-") as directory:
         tree = copied(Path(directory))
         edited = tree / mutant.file
-        text = edited.read_text("utf-8")
-        assert text.count(mutant.before) == 1, f"{mutant.what}: the code has changed, adapt it"
-        edited.write_text(text.replace(mutant.before, mutant.after), "utf-8")
+        edited.write_text(mutant.edit(edited.read_text("utf-8")), "utf-8")
         return not outcome(tree, mutant.tests)
 
 
