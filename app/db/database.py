@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
 from app.db.errors import translated
 from app.db.queries import Query, query
 
 COMMAND_TIMEOUT_SECONDS = 15.0
-CONNECT_TIMEOUT_SECONDS = 5.0
 GIVE_BACK_SECONDS = 1.0
 """How long a connection whose statement was given up may take to become usable again."""
 
@@ -80,13 +80,14 @@ class Database:
 
         `patience_seconds` is for those who call again what was given up: see `Patience`.
         """
-        pool = await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(  # type: ignore[call-overload] # `connect` passes options on
             url,
             min_size=0,
             max_size=max_connections,
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             reset=nothing_to_reset,
+            connect=connect,
             init=kept_alive,
             server_settings={
                 "application_name": application_name,

@@ -7,7 +7,8 @@ from typing import Any
 
 import asyncpg
 
-from app.db.database import CONNECT_TIMEOUT_SECONDS, Row, keep_alive
+from app.db.connecting import connect
+from app.db.database import Row, keep_alive
 from app.db.errors import translated
 from app.db.pooler import is_pooled, prove_that_we_hear
 from app.db.queries import query
@@ -61,9 +62,8 @@ async def listening(
         ring()
 
     with translated():
-        connection = await asyncpg.connect(
+        connection = await connect(
             url,
-            timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=LOOK_TIMEOUT_SECONDS,
             server_settings={
                 "application_name": application_name,

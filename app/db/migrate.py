@@ -7,7 +7,8 @@ from importlib.resources.abc import Traversable
 
 import asyncpg
 
-from app.db.database import CONNECT_TIMEOUT_SECONDS, Runner
+from app.db.connecting import connect
+from app.db.database import Runner
 from app.db.errors import translated
 from app.errors import SchemaOutdated
 
@@ -34,7 +35,7 @@ async def migrate(url: str) -> Sequence[int]:
         DatabaseUnavailable: nobody answers at `url`.
     """
     with translated():
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
+        connection = await connect(url)
         try:
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock(hashtext('tocsin.migrate'))")

@@ -8,7 +8,7 @@ import asyncio
 
 import asyncpg
 
-from app.db.database import CONNECT_TIMEOUT_SECONDS
+from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
 from app.db.errors import POOLER, translated
 from app.errors import PoolerInTheWay
 
@@ -35,7 +35,7 @@ async def prove_that_we_hear(url: str, channel: str, heard: asyncio.Event) -> No
     Raises:
         PoolerInTheWay: it did not arrive.
     """
-    elsewhere = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
+    elsewhere = await connect(url)
     try:
         heard.clear()
         await elsewhere.execute(f"notify {channel}", timeout=CONNECT_TIMEOUT_SECONDS)
@@ -55,12 +55,12 @@ async def refuse_shared_sessions(url: str) -> None:
         DatabaseUnavailable: nobody answers at `url`.
     """
     with translated():
-        one = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
+        one = await connect(url)
         try:
             if not await is_pooled(one):
                 return
             pid = await process_behind(one)
-            other = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
+            other = await connect(url)
             try:
                 if await process_behind(other) == pid:
                     raise PoolerInTheWay(POOLER)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import aiohttp
+import asyncpg
 import pytest
 
-from tests.faults.conftest import Case
+from tests.faults.conftest import LEASE_SECONDS, Case
 from tests.support.cluster import Process
 from tests.support.ledger import key_of
 from tests.support.rabbit import free_ports
@@ -121,3 +122,27 @@ async def test_while_postgres_is_away_the_api_says_so_and_then_serves_again(prox
                 await asyncio.sleep(0.05)
 
     assert (refused, not_ready, alive, served) == (503, 503, 200, 201)
+
+
+async def test_requests_that_take_every_connection_of_the_api_cost_no_lease(
+    case: Case, api: Api
+) -> None:
+    await case.load.crons(case.connection, 5)
+    await case.processes.instance()
+    await api.start()
+    person = await asyncpg.connect(case.database_url)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        with case.ledger.fault("200 requests at once that wait for a lock"):
+            async with person.transaction():
+                await person.execute("lock table tocsin.audit_log in access exclusive mode")
+                requests = [asyncio.create_task(api.create(session)) for _ in range(200)]
+                await asyncio.sleep(LEASE_SECONDS + 1.0)
+                waiting = sum(not one.done() for one in requests)
+        answers = await asyncio.gather(*requests)
+    await person.close()
+
+    findings = await case.verdict()
+
+    assert waiting == 200
+    assert set(answers) <= {201, 503}
+    assert (findings.explained, findings.recorded) == (0, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from app.devdb.cluster import Cluster
 from app.devdb.places import give_to_postgres
-from tests.faults.conftest import Case
+from tests.faults.conftest import Case, through
 from tests.support.cluster import kill_postgres
 from tests.support.postgres import PORTS, throwaway_directory
 from tests.support.waiting import until
@@ -46,19 +46,21 @@ def standby(own_postgres: Cluster) -> Iterator[Cluster]:
             cluster.stop("immediate")
 
 
-def url_of_both(primary: Cluster, standby: Cluster) -> str:
+def url_of_both(primary: str, standby: Cluster) -> str:
     """Whichever of the two may be written to, as operators give it."""
-    address = urlsplit(primary.server().url)
-    other = urlsplit(standby.server().url)
+    address, other = urlsplit(primary), urlsplit(standby.server().url)
     both = f"{address.netloc},{other.hostname}:{other.port}"
     return address._replace(netloc=both, query="target_session_attrs=read-write").geturl()
 
 
+@pytest.mark.parametrize("how", ["dies", "vanishes without a word"])
 async def test_everybody_follows_to_the_promoted_standby_and_nothing_is_lost(
-    case: Case, own_postgres: Cluster, standby: Cluster
+    proxied: Case, own_postgres: Cluster, standby: Cluster, how: str
 ) -> None:
-    both = url_of_both(own_postgres, standby)
-    case.processes.settings["database_url"] = case.load.database_url = both
+    case = proxied
+    both = url_of_both(through(case.proxy, case.database_url), standby)
+    case.processes.settings["database_url"] = both
+    case.load.database_url = url_of_both(case.database_url, standby)
     await case.connection.execute("alter system set synchronous_standby_names = 'standby'")
     await case.connection.execute("select pg_reload_conf()")
     in_step = "select bool_or(sync_state = 'sync') from pg_stat_replication"
@@ -68,20 +70,21 @@ async def test_everybody_follows_to_the_promoted_standby_and_nothing_is_lost(
 
     async with case.load.running(per_second=20):
         await case.moment(1.0)
-        with case.ledger.fault(
-            "the primary dies, the standby is promoted", within=FOLLOWED_SECONDS
-        ):
+        with case.ledger.fault(f"the primary {how}", within=FOLLOWED_SECONDS):
+            if how != "dies":
+                case.proxy.swallowing = True
+                case.proxy.half_open_all()
             kill_postgres(own_postgres)
             await case.moment(0.5)
             await asyncio.to_thread(standby.control, "promote")
         case.database_url = standby.server().url
         await case.moment(1.5)
 
-    findings = await case.verdict()
-
-    assert findings.promised > 30
     for one in running:
         await one.says("connected", count=2)  # it listens again: on the new primary
+    findings = await case.verdict(within=30)
+
+    assert findings.promised > 30
     promoted = await asyncpg.connect(case.database_url)
     listening = await promoted.fetchval(
         "select count(*) from pg_stat_activity where application_name like 'tocsin scheduler%'"

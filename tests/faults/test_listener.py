@@ -9,11 +9,10 @@ import pytest
 
 from app.db.listener import LOOK_TIMEOUT_SECONDS
 from app.devdb.cluster import Cluster
-from tests.faults.conftest import SETTINGS, Case
+from tests.faults.conftest import LONGEST_SLEEP_SECONDS, Case
 from tests.support.builders import insert_job
 from tests.support.sink import Sink
 
-LONGEST_SLEEP_SECONDS = float(str(SETTINGS["longest_sleep_seconds"]))
 LISTENER = "tocsin scheduler"
 HEARD_SECONDS = 2.0
 """The longest until a session that was cut is replaced and work goes on."""

@@ -1,6 +1,7 @@
 """RabbitMQ is cut off, silent, restarted, short of memory: no message is lost, HTTP goes on."""
 
 import asyncio
+import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from tests.faults.conftest import Case, through
+from tests.faults.conftest import LONGEST_SLEEP_SECONDS, Case, through
 from tests.support.builders import execution_rows, insert_job
 from tests.support.ledger import key_of
 from tests.support.proxy import Proxy
@@ -86,12 +87,13 @@ async def test_the_broker(case: Case, broker: Broker, rabbit_proxy: Proxy, fault
         findings = await case.verdict()
 
     assert findings.promised > 20
-    late = await case.connection.fetchval(
-        """select percentile_cont(0.99) within group
-                  (order by extract(epoch from started_at - scheduled_for))
+    lags = await case.connection.fetch(
+        """select extract(epoch from started_at - scheduled_for)::float8 as lag
            from tocsin.executions where kind = 'http'"""
     )
-    assert late < 0.5
+    late = [row["lag"] for row in lags]
+    assert statistics.quantiles(late, n=10)[-1] < 0.5
+    assert max(late) < LONGEST_SLEEP_SECONDS + 1.0
 
 
 async def breaking(fault: str, broker: Broker, proxy: Proxy) -> None:

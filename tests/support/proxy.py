@@ -187,13 +187,13 @@ class Proxy:
         try:
             if self.refusing:
                 raise ConnectionRefusedError
+            if self.swallowing:
+                await asyncio.Event().wait()
             server = await asyncio.open_connection(self.host, self.port_behind)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         link = Link(self, (reader, writer), server)
-        if self.swallowing:
-            link.half_open()
         self.links.append(link)
         try:
             await link.carry()

@@ -27,3 +27,10 @@ def test_every_hazard_has_a_row_with_a_test_or_an_answer() -> None:
 
     assert [int(number) for number, _ in rows] == list(range(1, 55))
     assert all(re.search(r"`[\w/.]+`|answered", text.rpartition("|")[2] + text) for _, text in rows)
+
+
+def test_every_kind_of_fault_has_a_row_with_a_test_or_a_measurement() -> None:
+    rows = re.findall(r"^\| F(\d+) \|(.*)\|$", PAGE.read_text("utf-8"), re.MULTILINE)
+
+    assert [int(number) for number, _ in rows] == list(range(1, 23))
+    assert all(re.search(r"`[\w/.]+`", text.rpartition("|")[2]) for _, text in rows)
