@@ -1,7 +1,7 @@
 """The whole fault suite again and again, each time with another seed: `make fault-runs`.
 
 Stops at the first run that fails. Each run adds a line to a file: `docs/reliability-runs.md`
-unless another is named.
+unless another is named. The table of the last one is left where `FAULTS_TABLE` says.
 """
 
 import argparse
@@ -28,7 +28,8 @@ the sums of [the table](reliability.md#how-it-is-checked) over all cases.
 def run(seed: int, pytest_arguments: list[str]) -> tuple[bool, str, list[str]]:
     """Run the suite; return whether all passed, pytest's closing line and the sums."""
     with TemporaryDirectory(prefix="tocsin-runs-") as directory:
-        table = Path(directory, "table.md")
+        table = Path(os.environ.get("FAULTS_TABLE") or f"{directory}/table.md")
+        table.unlink(missing_ok=True)
         ended = subprocess.run(  # noqa: S603 - our own arguments
             [sys.executable, "-m", "pytest", "tests/faults", *pytest_arguments],
             cwd=ROOT,

@@ -1,0 +1,58 @@
+"""The pool: the kernel watches its connections, and one without an answer is given up in time."""
+
+import socket
+import time
+
+import pytest
+
+from app.db import Database
+from app.db.connecting import connect
+from app.db.database import KEEPALIVE
+from app.errors import DatabaseUnavailable
+from tests.support.postgres import url_of
+
+
+async def test_the_kernel_watches_the_connections_of_the_pool(database_url: str) -> None:
+    async with (
+        Database.connect(database_url, application_name="test") as db,
+        db.pool.acquire() as connection,
+    ):
+        sock: socket.socket = connection._con._transport.get_extra_info("socket")
+
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        for option, value in KEEPALIVE.items():
+            assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) == value
+
+
+async def test_a_statement_without_an_answer_is_given_up_and_the_next_one_is_answered(
+    database_url: str,
+) -> None:
+    person = await connect(database_url)
+    async with Database.connect(database_url, application_name="test", patience_seconds=0.5) as db:
+        async with person.transaction():
+            await person.execute("lock table tocsin.schema_migrations in access exclusive mode")
+            began = time.monotonic()
+            with pytest.raises(DatabaseUnavailable):
+                await db.fetch("upkeep.schema_versions")
+            took = time.monotonic() - began
+            left_behind = await person.fetchval(
+                """select count(*) from pg_stat_activity
+                   where wait_event_type = 'Lock' and datname = current_database()"""
+            )
+
+        assert await db.fetch("upkeep.schema_versions")
+    await person.close()
+
+    assert 0.4 < took < 2.5
+    assert left_behind == 0, "the statement was cancelled, not left waiting"
+
+
+async def test_the_second_host_is_used_where_nobody_answers_at_the_first(database_url: str) -> None:
+    credentials, _, host = url_of(database_url, "").rstrip("/").rpartition("@")
+    database = database_url.rpartition("/")[2]
+
+    connection = await connect(f"{credentials}@127.0.0.1:9,{host}/{database}")
+    try:
+        assert await connection.fetchval("select current_database()") == database
+    finally:
+        await connection.close()
