@@ -175,6 +175,9 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("PUT", "/v1/secrets/{name}"),
         ("DELETE", "/v1/secrets/{name}"),
         ("GET", "/v1/audit"),
+        ("POST", "/session"),
+        ("GET", "/session"),
+        ("DELETE", "/session"),
         ("GET", "/v1/executions"),
         ("GET", "/v1/executions/{id}"),
         ("POST", "/v1/executions/{id}/replay"),
@@ -195,7 +198,7 @@ async def test_every_operation_says_what_it_does_takes_and_answers(api: httpx.As
         for parameter in operation.get("parameters", []):
             assert parameter["description"], (path, parameter["name"])
         codes = set(operation["responses"])
-        assert codes >= ({"406", "422", "500", "503"} if path.startswith("/v1") else {"200"})
+        assert codes >= ({"200"} if path.startswith("/health") else {"406", "422", "500", "503"})
         for status, response in operation["responses"].items():
             assert (int(status) < 400) or set(response["content"]) == {"application/problem+json"}
 
@@ -232,10 +235,9 @@ async def try_every_example(api: httpx.AsyncClient) -> None:
     document = (await api.get("/openapi.json")).json()
 
     tried = 0
-    # Keys last: from the first one on, calls need one.
-    for path, method, operation in sorted(
-        operations(document), key=lambda one: one[0] == "/v1/keys"
-    ):
+    # Keys last: from the first one on, calls need one. Nobody can sign in with that of the example.
+    called = [one for one in operations(document) if one[0] != "/session"]
+    for path, method, operation in sorted(called, key=lambda one: one[0] == "/v1/keys"):
         body = operation.get("requestBody", {"content": {}})
         for media_type, content in body["content"].items():
             for example in content["examples"].values():
