@@ -124,7 +124,9 @@ class Case:
         )
         self.report(row)
         findings.assert_clean()
-        assert not (late := self.ledger.late()), f"recovered too late: {late}"
+        if late := self.ledger.late():
+            said = "\n\n".join(one.tail() for one in self.processes.started)
+            raise AssertionError(f"recovered too late: {late}\n{said}")
         return findings
 
 

@@ -17,6 +17,7 @@ from app.devdb.cluster import Cluster
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+TROUBLES = {"connected", "disconnected", "faulted", "lease_lost"}
 
 
 class Process:
@@ -87,8 +88,9 @@ class Process:
             raise AssertionError(f"no {what} within {within:g} s: {self.tail()}") from None
 
     def tail(self) -> str:
-        """The end of what it said."""
-        return "\n".join([*(str(line) for line in self.lines[-15:]), *self.text[-30:]])
+        """The end of what it said, and all that it said of the database."""
+        troubles = [one for one in self.lines if one["event"] in TROUBLES]
+        return "\n".join([*map(str, troubles), *map(str, self.lines[-15:]), *self.text[-30:]])
 
     def resident_kb(self) -> int:
         """Its resident memory."""
