@@ -28,8 +28,7 @@ the sums of [the table](reliability.md#how-it-is-checked) over all cases.
 def run(seed: int, pytest_arguments: list[str]) -> tuple[bool, str, list[str]]:
     """Run the suite; return whether all passed, pytest's closing line and the sums."""
     with TemporaryDirectory(prefix="tocsin-runs-") as directory:
-        table = Path(os.environ.get("FAULTS_TABLE") or f"{directory}/table.md")
-        table.unlink(missing_ok=True)
+        table = Path(directory, "table.md")
         ended = subprocess.run(  # noqa: S603 - our own arguments
             [sys.executable, "-m", "pytest", "tests/faults", *pytest_arguments],
             cwd=ROOT,
@@ -38,7 +37,10 @@ def run(seed: int, pytest_arguments: list[str]) -> tuple[bool, str, list[str]]:
             text=True,
             check=False,
         )
-        lines = table.read_text("utf-8").splitlines() if table.exists() else []
+        text = table.read_text("utf-8") if table.exists() else ""
+    if kept := os.environ.get("FAULTS_TABLE"):
+        Path(kept).write_text(text, "utf-8")
+    lines = text.splitlines()
     sums = next((one for one in lines if one.startswith(f"| {ALL} |")), "")
     cells = [cell.strip() for cell in sums.strip("|").split("|")][1 : 1 + len(SHOWN)]
     if ended.returncode:
