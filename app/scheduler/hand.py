@@ -20,6 +20,8 @@ from app.scheduler.slots import Slots
 STARTED_IN_A_TURN = 4
 """Executions started in one turn of the event loop: the first of many should be on its way before
 the last one has begun."""
+TIMER_SECONDS = 0.001
+"""How exact the event loop's timers are."""
 
 
 class Hand:
@@ -135,7 +137,9 @@ class Hand:
         """Dispatch again when the next claim is due, or when a host may have got stuck."""
         seconds = STUCK_SECONDS if self.ready or self.parked else float("inf")
         if self.sleeping:
-            seconds = min(seconds, self.clock.seconds_until(self.sleeping[0][0]))
+            # The rest is spent turning: a timer may be late by as much, and then has to wake a CPU.
+            early = self.clock.seconds_until(self.sleeping[0][0]) - TIMER_SECONDS
+            seconds = min(seconds, max(early, 0.0))
         at = self.loop.time() + seconds
         if at < self.rings_at:
             if self.timer is not None:
