@@ -113,7 +113,7 @@ class Client:
             if protocol is None or idle_since is None:
                 del self.kept[key]
                 return connection
-            self.kept[key] -= 1
+            self.kept[key] = max(self.kept[key] - 1, 0)
             if not has_news(protocol, idle_seconds=monotonic() - idle_since):
                 return connection
             connection.close()
@@ -123,6 +123,8 @@ class Client:
         protocol = exchange.connection.protocol
         if protocol is not None and not protocol.should_close:
             self.used_at[protocol] = monotonic()
+            if len(self.kept) > MOST_ORIGINS:
+                self.kept.clear()  # a guess may be forgotten; hosts called once must not add up
             self.kept[exchange.request.address.origin, exchange.tls] += 1
         exchange.connection.release()
 

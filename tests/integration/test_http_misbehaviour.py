@@ -86,6 +86,18 @@ async def test_a_connection_that_its_server_has_closed_costs_no_attempt(
     assert [request.connection for request in sink.requests] == [1, 2]
 
 
+async def test_what_is_noted_of_hosts_does_not_add_up(
+    executors: Executors, send: Send, sink: Sink, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("app.executors.http_client.MOST_ORIGINS", 1)
+
+    for host in ("127.0.0.1", "127.0.0.2", "localhost", "127.0.0.1"):
+        await send(url=sink.url(host=host))
+
+    assert len(executors.opened["http"].client.kept) <= 2
+    assert len(sink.requests) == 4
+
+
 @pytest.mark.parametrize("pause", [0.0, 2 * BRIEFLY_SECONDS], ids=["at once", "later"])
 async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
     executors: Executors, send: Send, sink: Sink, pause: float
