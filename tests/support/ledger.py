@@ -142,14 +142,20 @@ class Ledger:
         """Return, for each fault, the seconds from the end of its cause to recovery.
 
         That is the arrival of the next attempt of anything or, for an instance that died, of the
-        last of the runs that it was executing.
+        last of the runs that it was executing. Where another fault struck while there was still
+        time to recover, there is no recovering from the first before the other is over as well.
         """
         return [self.recovery(fault) for fault in self.faults]
 
     def recovery(self, fault: Fault) -> float:
         cut_off = [one for one in self.deliveries if fault.orphans and one.cut_off_by(fault)]
-        again = [self.next_arrival(fault.began, key=one.key) for one in cut_off]
-        return max(again or [self.next_arrival(fault.healed)]) - fault.healed
+        if cut_off:
+            return max(self.next_arrival(fault.began, key=one.key) for one in cut_off) - fault.healed
+        healed = fault.healed
+        for later in self.faults:
+            if healed < later.began < min(healed + fault.within, self.next_arrival(healed)):
+                healed = later.healed
+        return self.next_arrival(healed) - healed
 
     def next_arrival(self, since: float, *, key: str | None = None) -> float:
         """When the first attempt, of one run or of any, arrived since; infinity: none has."""
