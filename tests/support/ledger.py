@@ -150,7 +150,9 @@ class Ledger:
     def recovery(self, fault: Fault) -> float:
         cut_off = [one for one in self.deliveries if fault.orphans and one.cut_off_by(fault)]
         if cut_off:
-            return max(self.next_arrival(fault.began, key=one.key) for one in cut_off) - fault.healed
+            return (
+                max(self.next_arrival(fault.began, key=one.key) for one in cut_off) - fault.healed
+            )
         healed = fault.healed
         for later in self.faults:
             if healed < later.began < min(healed + fault.within, self.next_arrival(healed)):
