@@ -150,10 +150,20 @@ async def test_a_bad_row_is_refused_with_its_column_and_a_remedy(
     assert refused.value.message.startswith(field)
 
 
-async def test_what_would_break_readers_is_refused_without_triggers_too(
-    connection: asyncpg.Connection,
+@pytest.mark.parametrize("by", ["a restore", "a database without db/triggers.sql"])
+async def test_a_bad_row_is_refused_past_the_other_triggers_too(
+    connection: asyncpg.Connection, by: str
 ) -> None:
-    await connection.execute("alter table tocsin.jobs disable trigger user")
+    if by == "a restore":
+        await connection.execute("set session_replication_role = replica")
+    else:
+        await connection.execute(
+            """do $$ declare other name; begin
+                   for other in select tgname from pg_trigger
+                       where tgrelid = 'tocsin.jobs'::regclass and tgname <> 'jobs_200_sound'
+                   loop execute format('drop trigger %I on tocsin.jobs', other); end loop;
+               end $$"""
+        )
     for columns, field, remedy in REFUSED:
         if field in ("cron", "timezone"):
             continue  # instances judge these, with a plan_error
@@ -161,6 +171,54 @@ async def test_what_would_break_readers_is_refused_without_triggers_too(
             await insert_job(connection, **columns)
         assert refused.value.column_name == field
         assert remedy in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"run_at": datetime(2201, 1, 1, tzinfo=UTC)},
+        {"run_at": datetime(2030, 1, 1, tzinfo=UTC), "every_seconds": 5},
+        {"misfire": "panic"},
+        {"dst_gap": "panic"},
+        {"dst_overlap": "panic"},
+    ],
+    ids="-".join,
+)
+async def test_what_would_break_every_instance_is_refused_without_any_trigger(
+    connection: asyncpg.Connection, columns: dict[str, Any]
+) -> None:
+    await connection.execute("alter table tocsin.jobs disable trigger user")
+
+    with pytest.raises(asyncpg.CheckViolationError, match="jobs_readable"):
+        await insert_job(connection, **columns)
+
+
+@pytest.mark.parametrize(
+    "column", ["next_run", "scheduled_for", "resume_at", "locked_until", "claimed_at"]
+)
+async def test_no_instant_of_an_instance_can_be_endless(
+    connection: asyncpg.Connection, column: str
+) -> None:
+    job_id = await insert_job(connection)
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute(
+            f"""update tocsin.jobs set {column} = 'infinity', planned_at = now()
+                where id = $1""",  # past the trigger that plans an edit
+            job_id,
+        )
+
+
+async def test_whatever_a_person_writes_is_judged(connection: asyncpg.Connection) -> None:
+    unjudged = await connection.fetch(
+        """select attname from pg_attribute, pg_trigger
+           where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and tgname = 'jobs_200_sound'
+             and attnum <= (select attnum from pg_attribute
+                 where attrelid = 'tocsin.jobs'::regclass and attname = 'paused_at')
+             and attnum <> all (tgattr::smallint[])"""
+    )
+
+    assert unjudged == []
 
 
 async def test_an_edit_that_breaks_a_row_is_refused(connection: asyncpg.Connection) -> None:
