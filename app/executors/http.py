@@ -19,6 +19,7 @@ from app.core.headers import header_problems
 from app.core.outcome import Outcome, Report
 from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
 from app.core.urls import LONGEST_URL, address, url_problem
+from app.deadline import Deadline
 from app.errors import FieldError
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
 from app.executors.http_client import LONGEST_RESPONSE, Client, Exchange, TlsChoice, user_agent
@@ -127,7 +128,7 @@ class Attempt:
     async def report(self) -> Report:
         """Send the request and judge the answer, within the timeout."""
         try:
-            async with asyncio.timeout_at(self.loop.time() + self.context.timeout_seconds):
+            with Deadline(self.loop, self.loop.time() + self.context.timeout_seconds):
                 report = await self.answered(await self.request())
                 if self.has_new_proof():
                     report = await self.answered(await self.request())

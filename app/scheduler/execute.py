@@ -10,6 +10,7 @@ from app.core.facts import Settled, Started
 from app.core.misfire import missed
 from app.core.outcome import Outcome, Report
 from app.core.transition import exhausted, invalid, released, settled
+from app.deadline import Deadline
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
 from app.executors.base import Context, Target, named
@@ -34,6 +35,7 @@ class Execution:
         clock: DatabaseClock,
         observers: Observers,
     ) -> None:
+        self.loop = asyncio.get_running_loop()
         self.instance = instance
         self.executors = executors
         self.targets = targets
@@ -72,7 +74,6 @@ class Execution:
     async def attempt(self, flight: InFlight) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""
         claim = flight.claim
-        started_at = self.clock.now()
         try:
             ready = await self.targets.ready(claim.kind, claim.target)
         except InvalidInput as error:
@@ -81,7 +82,7 @@ class Execution:
             return released(claim)
         except SecretUnusable as error:
             report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
-            return self.judged(claim, report, started_at=started_at)
+            return self.judged(claim, report, started_at=self.clock.now())
         if flight.over:  # named secrets may have been waited for
             return released(claim)
         started_at = self.clock.now()
@@ -112,7 +113,7 @@ class Execution:
         """Execute until the executor reports, or one of the ends of `flight` cuts it off."""
         claim = flight.claim
         try:
-            async with asyncio.timeout_at(None) as scope:
+            with Deadline(self.loop) as scope:
                 flight.begin(scope, timeout_seconds=claim.timeout_seconds)
                 return await self.executors.execute(claim.kind, target, context(claim))
         except TimeoutError:

@@ -1,10 +1,10 @@
 """The claims that this instance is executing."""
 
-import asyncio
 from enum import StrEnum
 from time import monotonic
 
 from app.core.claim import Claim
+from app.deadline import Deadline
 from app.scheduler.hosts import host_of
 
 MARGIN_SECONDS = 0.5
@@ -27,8 +27,8 @@ class InFlight:
 
     The timeout is the executor's own to keep; one that does not is cut off a little later, by
     whoever extends the leases. So an execution whose lease outlives its timeout needs no timer
-    here. Cutting off is done by moving the deadline of an `asyncio.timeout`, so a cancellation of
-    the task itself always means that the process is being torn down.
+    here. Cutting off is done by moving a deadline, so a cancellation of the task itself always
+    means that the process is being torn down.
     """
 
     def __init__(self, claim: Claim, *, lease_ends: float) -> None:
@@ -39,7 +39,7 @@ class InFlight:
         self.started = False
         self.times_out: float | None = None
         self.ending = Ending.TIMEOUT
-        self.scope: asyncio.Timeout | None = None
+        self.scope: Deadline | None = None
 
     @property
     def cut_at(self) -> float:
@@ -54,7 +54,7 @@ class InFlight:
         """
         return monotonic() >= self.cut_at
 
-    def begin(self, scope: asyncio.Timeout, *, timeout_seconds: float) -> None:
+    def begin(self, scope: Deadline, *, timeout_seconds: float) -> None:
         """Start the clock of an execution inside `scope`."""
         self.scope = scope
         self.times_out = monotonic() + timeout_seconds
@@ -83,17 +83,17 @@ class InFlight:
             self.scope is None
             or self.times_out is None
             or self.ending is Ending.DRAIN
-            or self.scope.expired()
+            or self.scope.passed
         ):
             return
         if self.cut_at < self.times_out + OVERTIME_SECONDS:
             self.ending = Ending.LEASE
-            self.scope.reschedule(self.cut_at)
-        elif self.scope.when() is not None:
-            self.scope.reschedule(None)
+            self.scope.move(self.cut_at)
+        elif self.scope.at is not None:
+            self.scope.move(None)
 
     def cut(self, ending: Ending) -> None:
         """End the execution now."""
-        if self.scope is not None and not self.scope.expired():
+        if self.scope is not None and not self.scope.passed:
             self.ending = ending
-            self.scope.reschedule(asyncio.get_running_loop().time())
+            self.scope.move(self.scope.loop.time())
