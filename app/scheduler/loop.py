@@ -19,7 +19,7 @@ from app.scheduler.publishing import Publishing
 from app.telemetry import Observers
 
 BATCH = 500
-AHEAD_SECONDS = 0.1
+AHEAD_SECONDS = 0.25
 """Claim so long before the instant, so that the start need not wait for Postgres. A job that is
 edited or deleted in between is given back."""
 SHORTEST_SLEEP_SECONDS = 0.02
