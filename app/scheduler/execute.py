@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import datetime
 from random import getrandbits
 
@@ -61,15 +62,15 @@ class Execution:
             self.observers.tell(faulted(f"job {claim.job_id}", error))
             return None
 
-    async def close(self, claim: Claim, settlement: Settlement) -> None:
-        """Settle, and state what that did. Never raises, as above."""
-        try:
-            closed = await self.settler.settle(settlement)
-        except Exception as error:  # noqa: BLE001 - see above
-            self.observers.tell(faulted(f"job {claim.job_id}", error))
-        else:
+    def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
+        """Settle, state what that did, and call `then`."""
+
+        def done(*, closed: bool) -> None:
             if closed:
                 self.observers.tell(settled_fact(claim, settlement))
+            then()
+
+        self.settler.settle(settlement, done)
 
     async def attempt(self, flight: InFlight) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""

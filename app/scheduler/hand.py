@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import chain
 from uuid import UUID
@@ -27,7 +28,7 @@ TIMER_SECONDS = 0.001
 class Hand:
     """Each claim sleeps until its instant, waits for a slot, executes and is settled.
 
-    Only what executes or is being settled has a task of its own.
+    Only what executes has a task of its own.
     """
 
     def __init__(self, slots: Slots, clock: DatabaseClock, *, freed: Callable[[], None]) -> None:
@@ -49,6 +50,7 @@ class Hand:
         self.rings_at = float("inf")
         """Loop time."""
         self.turning = False
+        self.emptied = asyncio.Event()
         self.loop: asyncio.AbstractEventLoop
         self.execution: Execution
         self.tasks: asyncio.TaskGroup
@@ -124,7 +126,7 @@ class Hand:
                 return
             self.slots.grant(flight.host)
             flight.started = True
-            self.start(self.carry_out(flight), flight)
+            self.tasks.create_task(self.carry_out(flight), name=f"execute {flight.claim.job_id}")
         if not self.turning:
             self.turning = True
             self.loop.call_soon(self.turn)
@@ -180,17 +182,16 @@ class Hand:
         return None
 
     async def carry_out(self, flight: InFlight) -> None:
-        """Execute in the slot that was granted, give it to the next, and settle."""
-        try:
-            settlement = await self.execution.carried_out(flight)
-            self.slots.give(flight.host)
-            if self.ready or self.parked:
-                self.dispatch()
-            self.offer()
-            if settlement is not None:
-                await self.execution.close(flight.claim, settlement)
-        finally:
+        """Execute in the slot that was granted, give it to the next, and have it settled."""
+        settlement = await self.execution.carried_out(flight)
+        self.slots.give(flight.host)
+        if self.ready or self.parked:
+            self.dispatch()
+        self.offer()
+        if settlement is None:
             self.drop(flight)
+        else:
+            self.settle(flight, settlement)
 
     def put_off(self, *flights: InFlight) -> None:
         """Make room for jobs of other hosts: these hang and have their share of the slots."""
@@ -203,13 +204,10 @@ class Hand:
     def give_back(self, flight: InFlight, settlement: Settlement | None = None) -> None:
         """Settle a claim that will not start here, by default to be claimed again at once."""
         flight.started = True  # no other end of it is left
-        self.start(self.settle(flight, settlement or released(flight.claim)), flight)
+        self.settle(flight, settlement or released(flight.claim))
 
-    async def settle(self, flight: InFlight, settlement: Settlement) -> None:
-        try:
-            await self.execution.close(flight.claim, settlement)
-        finally:
-            self.drop(flight)
+    def settle(self, flight: InFlight, settlement: Settlement) -> None:
+        self.execution.close(flight.claim, settlement, then=partial(self.drop, flight))
 
     def close(self) -> None:
         """Start no more: what has not started is given back."""
@@ -225,9 +223,6 @@ class Hand:
         self.ready.clear()
         self.parked.clear()
 
-    def start(self, task: Coroutine[None, None, None], flight: InFlight) -> None:
-        self.tasks.create_task(task, name=f"execute {flight.claim.job_id}")
-
     def offer(self) -> None:
         """Ask for claims again, if they were refused for want of room and there is some."""
         if self.starved and self.wanted > 0:
@@ -238,4 +233,12 @@ class Hand:
         """Note that a claim is settled; by then the job may be in hand anew."""
         if self.claims.get(flight.claim.job_id) is flight:
             del self.claims[flight.claim.job_id]
+            if not self.claims:
+                self.emptied.set()
         self.offer()
+
+    async def until_empty(self) -> None:
+        """Wait until every claim is settled."""
+        while self.claims:
+            self.emptied.clear()
+            await self.emptied.wait()

@@ -133,6 +133,7 @@ class Instance:
                 await self.look_through_outages(loop)
                 loop.publishing.end()
                 self.drain(limit)
+                await self.hand.until_empty()
         self.observers.tell(Stopped(instance=self.name))
 
     async def look_through_outages(self, loop: Loop) -> None:

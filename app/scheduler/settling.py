@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 import stamina
@@ -24,7 +25,13 @@ patiently = stamina.AsyncRetryingCaller(
 """Calls again for as long as the database is away."""
 
 
-Batch = list[tuple[Settlement, asyncio.Future[bool]]]
+class Done(Protocol):
+    """Is told once whether a claim was closed, or turned out to be lost."""
+
+    def __call__(self, *, closed: bool) -> None: ...
+
+
+Batch = list[tuple[Settlement, Done]]
 
 
 class Settler:
@@ -50,18 +57,12 @@ class Settler:
         self.stopping = stopping
         """Once set, this instance looks no more: others are to hear of what comes due."""
 
-    async def settle(self, settlement: Settlement) -> bool:
-        """Return when the claim is closed, or, with False, when it turned out to be lost.
+    def settle(self, settlement: Settlement, done: Done) -> None:
+        """Put a settlement into the next batch.
 
-        Waits through an outage of the database for as long as it takes.
+        It waits there through an outage of the database for as long as it takes.
         """
-        future: asyncio.Future[bool] = self.loop.create_future()
-        self.submit(settlement, future)
-        return await future
-
-    def submit(self, settlement: Settlement, future: asyncio.Future[bool]) -> None:
-        """Put a settlement into the next batch."""
-        self.waiting.append((settlement, future))
+        self.waiting.append((settlement, done))
         self.wanted.set()
 
     async def write_batches(self) -> None:
@@ -87,21 +88,22 @@ class Settler:
 
     async def finish(self, batch: Batch, closed: dict[tuple[UUID, int], Closed]) -> None:
         """Tell who waits; put off what is locked by others, keep what came too late."""
-        done: Batch = []
+        settled: list[Done] = []
         late: Batch = []
-        for settlement, future in batch:
+        for settlement, done in batch:
             result = closed[settlement.job_id, settlement.fence]
-            if result.held:
-                self.loop.call_later(HELD_RETRY_SECONDS, self.submit, settlement, future)
+            if result.settled:
+                settled.append(done)
+            elif result.held:
+                self.loop.call_later(HELD_RETRY_SECONDS, self.settle, settlement, done)
             else:
-                (done if result.settled else late).append((settlement, future))
+                late.append((settlement, done))
         due = [one.wakeup_seconds for one in closed.values() if one.wakeup_seconds is not None]
         if late:
             due.append(0.0)  # nobody told us when these jobs are due again: look
-        await self.announce(due)  # first: a stopping instance ends with its last execution
-        for _, future in done:
-            if not future.cancelled():
-                future.set_result(True)
+        await self.announce(due)  # first: a stopping instance ends with its last settlement
+        for done in settled:
+            done(closed=True)
         if late:
             await self.keep_evidence(late)
 
@@ -123,13 +125,13 @@ class Settler:
             for one in batch:
                 await self.write([one])
             return
-        [(settlement, future)] = batch
+        [(settlement, done)] = batch
         self.observers.tell(Faulted(where="settle", error=f"{type(error).__name__}: {error}"))
         bare = without_texts(settlement)
         if bare != settlement:
-            self.submit(bare, future)
-        elif not future.cancelled():
-            future.set_result(False)  # a bug; its lease ends and it is recorded as lost
+            self.settle(bare, done)
+        else:
+            done(closed=False)  # a bug; its lease ends and it is recorded as lost
 
     async def keep_evidence(self, late: Batch) -> None:
         """Record what came of executions whose lease was lost, and tell who waits.
@@ -148,9 +150,8 @@ class Settler:
         for execution_id in lost:
             job_id = executions[execution_id].job_id
             self.observers.tell(LeaseLost(job_id=job_id, execution_id=execution_id))
-        for settlement, future in late:
-            if not future.cancelled():
-                future.set_result(lost.isdisjoint({one.id for one in settlement.executions}))
+        for settlement, done in late:
+            done(closed=lost.isdisjoint({one.id for one in settlement.executions}))
 
 
 def without_texts(settlement: Settlement) -> Settlement:

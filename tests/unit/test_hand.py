@@ -1,7 +1,7 @@
 """Which of the claims in hand start, and when."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sized
+from collections.abc import AsyncIterator, Callable, Sized
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -36,9 +36,10 @@ class Executing(Execution):
         await self.ends.setdefault(flight.claim.job_id, asyncio.Event()).wait()
         return released(flight.claim)
 
-    async def close(self, claim: Claim, settlement: Settlement) -> None:
+    def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
         del claim
         self.settled.append(settlement)
+        asyncio.get_running_loop().call_soon(then)
 
     def end(self, *flights: InFlight) -> None:
         for flight in flights:
@@ -81,6 +82,7 @@ async def hand(clock: DatabaseClock, executing: Executing, freed: Freed) -> Asyn
         yield hand
         hand.close()
         executing.end(*hand)
+        await hand.until_empty()
 
 
 def flights(
@@ -262,3 +264,4 @@ async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(
     hand.drop(old)
 
     assert list(hand) == [new]
+    hand.drop(new)
