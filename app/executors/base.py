@@ -59,7 +59,9 @@ class Context(Struct, frozen=True, kw_only=True):
 
 def named(scheduled_for: datetime) -> str:
     """The name of a run: its instant in RFC 3339, UTC."""
-    return scheduled_for.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if scheduled_for.tzinfo is not UTC:
+        scheduled_for = scheduled_for.astimezone(UTC)
+    return f"{scheduled_for.isoformat()[: -len('+00:00')]}Z"
 
 
 class Options(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The rules of HTTP targets: which answers are good, where a redirect goes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -22,9 +22,9 @@ HARMLESS = frozenset(
 """Headers that may follow a redirect to another origin, beside the `Tocsin-` ones."""
 
 
-def matches(status: int, rules: Iterable[int | str]) -> bool:
+def matches(status: int, rules: Collection[int | str]) -> bool:
     """Whether the status code is one of the rules: `204`, or a class such as `2xx`."""
-    return any(rule in (status, f"{status // 100}xx") for rule in rules)
+    return f"{status // 100}xx" in rules or status in rules
 
 
 def in_words(rules: Iterable[int | str]) -> str:
