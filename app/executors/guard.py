@@ -9,12 +9,15 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import lru_cache
 
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from app.core.egress import Egress
 from app.errors import AppError
+
+MOST_VERDICTS = 4096
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) → its IP addresses; raises OSError where there are none."""
@@ -52,6 +55,8 @@ class Guard:
     def __init__(self, egress: Egress, *, lookup: Lookup = lookup) -> None:
         self.egress = egress
         self.lookup = lookup
+        # Of literals only, so it never goes stale; to read an address takes longer than to connect.
+        self.verdict = lru_cache(maxsize=MOST_VERDICTS)(egress.verdict)
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """Every address of `host`, which may be an address itself; to be connected to as they are.
@@ -66,7 +71,7 @@ class Guard:
         found = await self.lookup(host, port)
         for address in found:
             named = None if address == host else host
-            if refusal := self.egress.verdict(address, port=port, host=named):
+            if refusal := self.verdict(address, port=port, host=named):
                 raise AddressBlocked(refusal)
         judged.set(frozenset((address, port) for address in found))
         return found
@@ -79,7 +84,7 @@ class Guard:
         """
         family, type_, protocol, _, (address, port, *_) = info
         here = str(address), int(port)
-        if here not in judged.get() and (refusal := self.egress.verdict(here[0], port=here[1])):
+        if here not in judged.get() and (refusal := self.verdict(here[0], port=here[1])):
             raise AddressBlocked(refusal)
         return socket.socket(family=family, type=type_, proto=protocol)
 
