@@ -4,6 +4,7 @@ A new kind is a file with a `Target` and an `Executor`; validation, masking, wha
 and the API's schema follow.
 """
 
+import asyncio
 import pkgutil
 from contextlib import suppress
 from importlib import import_module
@@ -34,6 +35,9 @@ DECODERS = {
     executor.target_type: msgspec.json.Decoder(executor.target_type)
     for executor in EXECUTORS.values()
 }
+
+PREPARE_SECONDS = 0.25
+"""The longest that an attempt is prepared."""
 
 KINDS = tuple(sorted(EXECUTORS))
 """Every kind that can be carried out here."""
@@ -126,6 +130,11 @@ class Executors:
         while self.opened:
             _, executor = self.opened.popitem()
             await executor.close()
+
+    async def prepare(self, kind: str, target: Target, context: Context) -> None:
+        """Prepare an attempt that comes in a moment."""
+        async with asyncio.timeout(PREPARE_SECONDS):
+            await self.opened[kind].prepare(target, context)
 
     async def execute(self, kind: str, target: Target, context: Context) -> Report:
         """Carry out one attempt; `target` is what `decode_target` made for this kind."""

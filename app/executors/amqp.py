@@ -78,6 +78,12 @@ class AmqpExecutor:
     async def execute(self, target: AmqpTarget, context: Context) -> Report:
         return await Publication(self.pool, target, context).report()
 
+    async def prepare(self, target: AmqpTarget, context: Context) -> None:
+        """See to it that a channel is open."""
+        del context
+        async with self.pool.link(target.broker()) as link, link.channel():
+            pass
+
     async def close(self) -> None:
         await self.pool.close()
 

@@ -90,6 +90,13 @@ class Executor(Protocol[TargetT_contra]):
         """
         ...
 
+    async def prepare(self, target: TargetT_contra, context: Context) -> None:
+        """Do a moment ahead what nobody takes for the attempt, such as to open a connection.
+
+        It may raise, and may be cut off: the attempt then finds out for itself.
+        """
+        ...
+
     async def close(self) -> None:
         """Close what was opened; no attempt is under way."""
         ...

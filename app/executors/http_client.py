@@ -118,15 +118,19 @@ class Client:
                 return connection
             connection.close()
 
-    def give_back(self, exchange: "Exchange") -> None:
+    async def open(self, origin: URL, *, tls: TlsChoice) -> None:
+        """See to it that a connection is kept for the next request."""
+        self.give_back(await self.connection(origin, tls), origin, tls)
+
+    def give_back(self, connection: Connection, origin: URL, tls: TlsChoice) -> None:
         """Keep the connection for the next, unless there is more to come on it."""
-        protocol = exchange.connection.protocol
+        protocol = connection.protocol
         if protocol is not None and not protocol.should_close:
             self.used_at[protocol] = monotonic()
             if len(self.kept) > MOST_ORIGINS:
                 self.kept.clear()  # a guess may be forgotten; hosts called once must not add up
-            self.kept[exchange.request.address.origin, exchange.tls] += 1
-        exchange.connection.release()
+            self.kept[origin, tls] += 1
+        connection.release()
 
     async def posted(self, form: Form) -> Answer:
         """Post a form, to one who hands out what requests prove themselves with.
@@ -249,7 +253,7 @@ class Exchange:
     ) -> None:
         transport = self.connection.transport
         if error is None and transport is not None and not transport.get_write_buffer_size():
-            self.client.give_back(self)
+            self.client.give_back(self.connection, self.request.address.origin, self.tls)
         else:
             self.connection.close()
 

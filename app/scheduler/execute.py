@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from random import getrandbits
 
@@ -61,6 +62,15 @@ class Execution:
         except Exception as error:  # noqa: BLE001 - see above
             self.observers.tell(faulted(f"job {claim.job_id}", error))
             return None
+
+    async def prepare(self, claim: Claim) -> None:
+        """Do ahead of its instant what can be done of an execution without anybody's notice.
+
+        Never raises: what is wrong the execution finds out, at its time.
+        """
+        with suppress(Exception):
+            ready = await self.targets.ready(claim.kind, claim.target)
+            await self.executors.prepare(claim.kind, ready.target, context(claim))
 
     def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
         """Settle, state what that did, and call `then`."""

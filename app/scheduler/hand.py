@@ -23,6 +23,9 @@ STARTED_IN_A_TURN = 4
 the last one has begun."""
 TIMER_SECONDS = 0.001
 """How exact the event loop's timers are."""
+PREPARED_SECONDS = (0.1, 0.003)
+"""How long before its instant the next claim is prepared. Code that has rested for seconds takes
+ten milliseconds and more to wake up, and a part of that again after a tenth of a second."""
 
 
 class Hand:
@@ -51,6 +54,8 @@ class Hand:
         """Loop time."""
         self.turning = False
         self.emptied = asyncio.Event()
+        self.started_at = 0.0
+        """When the latest execution was, loop time."""
         self.loop: asyncio.AbstractEventLoop
         self.execution: Execution
         self.tasks: asyncio.TaskGroup
@@ -119,6 +124,8 @@ class Hand:
             return
         while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
             self.ready.append(heappop(self.sleeping)[2])
+        if self.sleeping and not self.ready:
+            self.prepare(self.sleeping[0][2])
         for _ in range(STARTED_IN_A_TURN):
             flight = self.next_admitted()
             if flight is None:
@@ -126,10 +133,22 @@ class Hand:
                 return
             self.slots.grant(flight.host)
             flight.started = True
+            self.started_at = self.loop.time()
             self.tasks.create_task(self.carry_out(flight), name=f"execute {flight.claim.job_id}")
         if not self.turning:
             self.turning = True
             self.loop.call_soon(self.turn)
+
+    def prepare(self, flight: InFlight) -> None:
+        """Prepare the next claim in time, unless executions keep everything awake."""
+        if flight.prepared == len(PREPARED_SECONDS):
+            return
+        seconds = self.clock.seconds_until(flight.claim.next_run.timestamp())
+        if seconds > PREPARED_SECONDS[flight.prepared]:
+            return
+        flight.prepared += 1
+        if self.loop.time() - self.started_at > PREPARED_SECONDS[-1]:
+            self.tasks.create_task(self.execution.prepare(flight.claim), name="prepare")
 
     def turn(self) -> None:
         self.turning = False
@@ -140,7 +159,9 @@ class Hand:
         seconds = STUCK_SECONDS if self.ready or self.parked else float("inf")
         if self.sleeping:
             # The rest is spent turning: a timer may be late by as much, and then has to wake a CPU.
-            early = self.clock.seconds_until(self.sleeping[0][0]) - TIMER_SECONDS
+            at, _, flight = self.sleeping[0]
+            ahead = (*PREPARED_SECONDS, TIMER_SECONDS)[flight.prepared]
+            early = self.clock.seconds_until(at) - ahead
             seconds = min(seconds, max(early, 0.0))
         at = self.loop.time() + seconds
         if at < self.rings_at:

@@ -37,6 +37,8 @@ class InFlight:
         self.lease_ends = lease_ends
         """Loop time, which is monotonic; whoever claims next may start then."""
         self.started = False
+        self.prepared = 0
+        """How often it was prepared."""
         self.times_out: float | None = None
         self.ending = Ending.TIMEOUT
         self.scope: Deadline | None = None

@@ -31,6 +31,9 @@ class Pigeon:
     async def execute(self, target: PigeonTarget, context: Context) -> Report:
         return Report(outcome=Outcome.SUCCEEDED, response=f"flew to {target.loft}")
 
+    async def prepare(self, target: PigeonTarget, context: Context) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

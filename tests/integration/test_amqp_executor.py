@@ -538,3 +538,19 @@ async def relay(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
         yield f"amqp://{address.username}:{address.password}@127.0.0.1:{port}/", frozen
         for writer in writers:
             writer.transport.abort()
+
+
+async def test_what_is_prepared_has_a_channel(
+    executors: Executors, publish: Publish, queue: AbstractQueue, amqp_url: str
+):
+    target = decode_target("amqp", {"url": amqp_url, "exchange": "", "routing_key": queue.name})
+    for _ in range(2):
+        await executors.prepare("amqp", target, attempt())
+    [link] = links(executors).values()
+    prepared = list(link.idle)
+
+    await publish(exchange="", routing_key=queue.name, body="x")
+
+    assert len(prepared) == 1
+    assert link.idle == prepared
+    assert await bodies(queue) == [b"x"]

@@ -353,3 +353,28 @@ async def test_a_redirect_without_a_location_is_judged_by_its_status(send: Send,
     report = await send(url=url, follow_redirects=True)
 
     assert report.error == "the target answered 302 Found; success is 2xx"
+
+
+async def test_what_is_prepared_has_a_connection_and_has_sent_nothing(
+    executors: Executors, send: Send, sink: Sink
+):
+    target = decode_target("http", {"url": sink.url()})
+    await executors.prepare("http", target, attempt())
+    await executors.prepare("http", target, attempt())
+    await sink.until(lambda: len(sink.wires) == 1)
+    sent = list(sink.requests)
+
+    report = await send(url=sink.url())
+
+    assert sent == []
+    assert report.outcome is Outcome.SUCCEEDED
+    assert [request.connection for request in sink.requests] == [1]
+
+
+async def test_nothing_is_prepared_where_nothing_may_be_sent(sink: Sink):
+    target = decode_target("http", {"url": sink.url()})
+    async with Executors() as executors:
+        with pytest.raises(OSError, match="Cannot connect"):
+            await executors.prepare("http", target, attempt())
+
+    assert sink.wires == []

@@ -13,7 +13,7 @@ from app.core.claim import Claim, Settlement
 from app.core.transition import released
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.execute import Execution
-from app.scheduler.hand import Hand
+from app.scheduler.hand import PREPARED_SECONDS, Hand
 from app.scheduler.inflight import InFlight
 from app.scheduler.slots import Slots
 from tests.support.claims import some_claim
@@ -27,9 +27,14 @@ class Executing(Execution):
     """Notes what is carried out, each until it is told to end, and what is settled."""
 
     def __init__(self) -> None:
+        self.prepared: list[UUID] = []
         self.started: list[UUID] = []
         self.settled: list[Settlement] = []
         self.ends: dict[UUID, asyncio.Event] = {}
+
+    async def prepare(self, claim: Claim) -> None:
+        assert claim.job_id not in self.started
+        self.prepared.append(claim.job_id)
 
     async def carried_out(self, flight: InFlight) -> Settlement | None:
         self.started.append(flight.claim.job_id)
@@ -152,6 +157,28 @@ async def test_a_claim_that_is_not_due_starts_at_its_instant(
 
     assert early == [UUID(int=3)]
     assert clock.now() >= later.claim.next_run
+
+
+async def test_the_next_claim_is_prepared_ahead_of_its_instant(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.take(flights(clock, 3, due_in=PREPARED_SECONDS[0] + SOON_SECONDS))
+    await turns()
+    early = list(executing.prepared)
+    await until(partial(reached, executing.started, 3), "all have started")
+
+    assert early == []
+    assert executing.prepared == [UUID(int=1)] * len(PREPARED_SECONDS)
+
+
+async def test_nothing_is_prepared_while_executions_keep_everything_awake(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.started_at = hand.loop.time() + LONG_SECONDS
+    hand.take(flights(clock, 1, due_in=SOON_SECONDS))
+    await until(partial(reached, executing.started, 1), "it has started")
+
+    assert executing.prepared == []
 
 
 async def test_room_is_offered_only_after_it_was_refused(
