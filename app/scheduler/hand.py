@@ -23,6 +23,8 @@ STARTED_IN_A_TURN = 4
 the last one has begun."""
 TIMER_SECONDS = 0.001
 """How exact the event loop's timers are."""
+SURPLUS_SECONDS = 0.2
+"""After so long without room for another look, more claims wait than are of use."""
 PREPARED_SECONDS = (0.1, 0.003)
 """How long before its instant the next claim is prepared. Code that has rested for seconds takes
 ten milliseconds and more to wake up, and a part of that again after a tenth of a second."""
@@ -88,7 +90,8 @@ class Hand:
     def wanted(self) -> int:
         waiting = self.waiting
         settling = len(self.claims) - self.slots.taken - waiting
-        return self.slots.wanted(waiting=waiting, settling=settling)
+        early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
+        return self.slots.wanted(waiting=waiting, settling=settling, early=early)
 
     def take(self, flights: Iterable[InFlight]) -> None:
         """Take claims; each is started as soon as it is due and there is a slot for its host."""
@@ -173,6 +176,18 @@ class Hand:
     def ring(self) -> None:
         self.rings_at = float("inf")
         self.dispatch()
+        self.give_back_surplus()
+
+    def give_back_surplus(self) -> None:
+        """Let others have what would wait here for long, as executions take longer than thought."""
+        if self.slots.counted_seconds < SURPLUS_SECONDS:
+            return  # looks go on, or it is too early to tell
+        self.slots.reckon()
+        surplus = len(self.ready) + sum(map(len, self.parked.values())) - self.slots.reserve
+        for flights in (*self.parked.values(), self.ready):
+            while surplus > 0 and flights:
+                self.give_back(flights.pop())
+                surplus -= 1
 
     def next_admitted(self) -> InFlight | None:
         """Take the one that waits longest among those whose host may have a slot.

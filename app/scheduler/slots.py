@@ -25,7 +25,7 @@ class Slots:
         self.hosts = Hosts()
         self.reserve = 0
         self.given = 0
-        self.counted_at = monotonic()
+        self.given_at = self.counted_at = monotonic()
 
     @property
     def free(self) -> int:
@@ -40,14 +40,22 @@ class Slots:
         return self.hosts.is_stuck(host, free=self.free)
 
     def grant(self, host: str) -> None:
+        if not self.taken and monotonic() - self.given_at > RESERVE_SECONDS:
+            self.given, self.counted_at = 0, monotonic()  # a rest says nothing about the pace
         self.taken += 1
         self.hosts.begin(host)
 
     def give(self, host: str) -> None:
         """Take a slot back."""
         self.given += 1
+        self.given_at = monotonic()
         self.taken -= 1
         self.hosts.end(host)
+
+    @property
+    def counted_seconds(self) -> float:
+        """For how long the pace has been counted."""
+        return monotonic() - self.counted_at
 
     def reckon(self) -> None:
         """Set the reserve by the pace since the last time."""
@@ -58,9 +66,14 @@ class Slots:
             self.reserve = min(at_this_pace, MOST_RESERVE * self.size)
             self.given, self.counted_at = 0, now
 
-    def wanted(self, *, waiting: int, settling: int) -> int:
-        """How many more claims are worth having; none or less while too many are being settled."""
-        wanted = self.free + self.reserve - waiting
+    def wanted(self, *, waiting: int, settling: int, early: bool) -> int:
+        """How many more claims are worth having; none or less while too many are being settled.
+
+        `early`: all that wait have yet to come due, so nobody could start them sooner, and what
+        is claimed next comes due later still.
+        """
+        reserve = MOST_RESERVE * self.size if early else self.reserve
+        wanted = self.free + reserve - waiting
         if wanted < self.reserve / 2:
             return 0  # a look for a few is not worth its cost while the pace is high
         return min(wanted, MOST_SETTLING * self.size - settling)

@@ -15,7 +15,7 @@ from app.scheduler.clock import DatabaseClock
 from app.scheduler.execute import Execution
 from app.scheduler.hand import PREPARED_SECONDS, Hand
 from app.scheduler.inflight import InFlight
-from app.scheduler.slots import Slots
+from app.scheduler.slots import MOST_RESERVE, Slots
 from tests.support.claims import some_claim
 from tests.support.waiting import until
 
@@ -179,6 +179,27 @@ async def test_nothing_is_prepared_while_executions_keep_everything_awake(
     await until(partial(reached, executing.started, 1), "it has started")
 
     assert executing.prepared == []
+
+
+async def test_more_is_claimed_of_what_nobody_could_start_yet(
+    hand: Hand, clock: DatabaseClock
+) -> None:
+    hand.take(flights(clock, 10, due_in=LONG_SECONDS))
+    asleep = hand.room()
+    hand.take(flights(clock, 1, first=11))
+
+    assert asleep == 10 * MOST_RESERVE
+    assert hand.room() == 0
+
+
+async def test_what_waits_for_long_executions_is_given_back_for_others(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    hand.take(flights(clock, 30, due_in=SOON_SECONDS))
+    await until(partial(reached, executing.settled, 20), "all that has no slot is given back")
+
+    assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in range(11, 31)}
+    assert all(one.next_run == one.due_at for one in executing.settled)
 
 
 async def test_room_is_offered_only_after_it_was_refused(

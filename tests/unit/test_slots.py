@@ -15,9 +15,9 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def wanted(slots: Slots, *, waiting: int = 0, settling: int = 0) -> int:
+def wanted(slots: Slots, *, waiting: int = 0, settling: int = 0, early: bool = False) -> int:
     slots.reckon()
-    return slots.wanted(waiting=waiting, settling=settling)
+    return slots.wanted(waiting=waiting, settling=settling, early=early)
 
 
 def test_there_is_room_for_as_many_as_there_are_slots() -> None:
@@ -45,6 +45,22 @@ def test_short_executions_are_claimed_a_little_ahead_and_long_ones_not(now: list
     now[0] += 10.0
 
     assert (busy, wanted(slots)) == (5, 0)
+
+
+def test_the_pace_is_counted_from_the_first_execution_after_a_rest(now: list[float]) -> None:
+    slots = Slots(10)
+    now[0] += 100.0
+    for number in range(10):
+        slots.grant(str(number))
+    now[0] += RESERVE_SECONDS
+    for number in range(5):
+        slots.give(str(number))
+
+    assert wanted(slots) == 5 + 5
+
+
+def test_what_nobody_could_start_yet_is_claimed_up_to_the_largest_reserve() -> None:
+    assert wanted(Slots(2), waiting=2, early=True) == 2 * MOST_RESERVE
 
 
 def test_the_reserve_is_bounded_however_high_the_pace(now: list[float]) -> None:
