@@ -28,6 +28,8 @@ SURPLUS_SECONDS = 0.2
 PREPARED_SECONDS = (0.1, 0.003)
 """How long before its instant the next claim is prepared. Code that has rested for seconds takes
 ten milliseconds and more to wake up, and a part of that again after a tenth of a second."""
+AWAKE_SECONDS = 0.02
+"""So soon after an execution there is nothing to wake; to turn before each of many costs a CPU."""
 
 
 class Hand:
@@ -142,6 +144,10 @@ class Hand:
             self.turning = True
             self.loop.call_soon(self.turn)
 
+    @property
+    def is_awake(self) -> bool:
+        return self.loop.time() - self.started_at < AWAKE_SECONDS
+
     def prepare(self, flight: InFlight) -> None:
         """Prepare the next claim in time, unless executions keep everything awake."""
         if flight.prepared == len(PREPARED_SECONDS):
@@ -150,7 +156,7 @@ class Hand:
         if seconds > PREPARED_SECONDS[flight.prepared]:
             return
         flight.prepared += 1
-        if self.loop.time() - self.started_at > PREPARED_SECONDS[-1]:
+        if not self.is_awake:
             self.tasks.create_task(self.execution.prepare(flight.claim), name="prepare")
 
     def turn(self) -> None:
@@ -162,10 +168,10 @@ class Hand:
         seconds = STUCK_SECONDS if self.ready or self.parked else float("inf")
         if self.sleeping:
             # The rest is spent turning: a timer may be late by as much, and then has to wake a CPU.
-            at, _, flight = self.sleeping[0]
-            ahead = (*PREPARED_SECONDS, TIMER_SECONDS)[flight.prepared]
-            early = self.clock.seconds_until(at) - ahead
-            seconds = min(seconds, max(early, 0.0))
+            due, _, flight = self.sleeping[0]
+            turning = 0.0 if self.is_awake else TIMER_SECONDS
+            early = (*PREPARED_SECONDS, turning)[flight.prepared]
+            seconds = min(seconds, max(self.clock.seconds_until(due) - early, 0.0))
         at = self.loop.time() + seconds
         if at < self.rings_at:
             if self.timer is not None:
