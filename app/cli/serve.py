@@ -23,6 +23,7 @@ from app.errors import AppError, DatabaseUnavailable, Exposed, SchemaOutdated
 from app.scheduler.instance import Instance
 from app.telemetry import Observers
 from app.telemetry.logs import log_fact
+from app.vault import SecretKeys, check_keys
 
 
 class PortTaken(AppError):
@@ -102,11 +103,16 @@ async def announce(settings: Settings, sock: socket.socket) -> None:
 
 
 async def access_to(settings: Settings) -> Access:
-    """Say whom the API serves; while the database does not answer nobody is."""
+    """Say whom the API serves; while the database does not answer nobody is.
+
+    Raises:
+        WrongSecretKeys: what this API encrypts no other process could read.
+    """
     url = settings.required_database_url()
     try:
         await refuse_shared_sessions(url)
         async with Database.connect(url, application_name="tocsin api") as db:
+            await check_keys(db, SecretKeys(settings.secret_keys))
             any_key = (await keys.valid(db)).any_key
     except (DatabaseUnavailable, SchemaOutdated):
         return Access.UNKNOWN

@@ -73,16 +73,18 @@ async def test_what_no_key_of_an_instance_decrypts_fails_there_and_another_may_d
     assert request.headers["authorization"] == "Bearer sesame"
 
 
+@pytest.mark.parametrize("command", ["scheduler", "api"])
 @pytest.mark.parametrize("keys", ["", OTHER_KEY], ids=["no key", "another key"])
-async def test_an_instance_whose_keys_open_no_named_secret_does_not_start(
-    database_url: str, connection: asyncpg.Connection, keys: str
+async def test_a_process_whose_keys_open_no_named_secret_does_not_start(
+    database_url: str, connection: asyncpg.Connection, keys: str, command: str
 ) -> None:
     await named(connection, TOKEN="sesame", OTHER="sesame")
     job_id = await insert_job(connection)
 
     started = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", "scheduler"),
-        env=os.environ | {"TOCSIN_DATABASE_URL": database_url, "TOCSIN_SECRET_KEYS": keys},
+        *(sys.executable, "-m", "app", command),
+        env=os.environ
+        | {"TOCSIN_DATABASE_URL": database_url, "TOCSIN_SECRET_KEYS": keys, "TOCSIN_PORT": "0"},
         cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
     )
