@@ -83,17 +83,30 @@ class Hand:
         self.starved = wanted <= 0
         return max(wanted, 0)
 
+    def room_at_once(self) -> int:
+        """Return how many that are due could start now: what sleeps needs no slot yet."""
+        return max(self.slots.wanted_at_once(due=self.due, settling=self.settling), 0)
+
+    @property
+    def due(self) -> int:
+        """How many wait for a slot."""
+        return len(self.ready) + sum(map(len, self.parked.values()))
+
     @property
     def waiting(self) -> int:
         """How many have not started."""
-        return len(self.sleeping) + len(self.ready) + sum(map(len, self.parked.values()))
+        return len(self.sleeping) + self.due
+
+    @property
+    def settling(self) -> int:
+        """How many are being settled."""
+        return len(self.claims) - self.slots.taken - self.waiting
 
     @property
     def wanted(self) -> int:
         waiting = self.waiting
-        settling = len(self.claims) - self.slots.taken - waiting
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
-        return self.slots.wanted(waiting=waiting, settling=settling, early=early)
+        return self.slots.wanted(waiting=waiting, settling=self.settling, early=early)
 
     def take(self, flights: Iterable[InFlight]) -> None:
         """Take claims; each is started as soon as it is due and there is a slot for its host."""
@@ -189,7 +202,7 @@ class Hand:
         if self.slots.counted_seconds < SURPLUS_SECONDS:
             return  # looks go on, or it is too early to tell
         self.slots.reckon()
-        surplus = len(self.ready) + sum(map(len, self.parked.values())) - self.slots.reserve
+        surplus = self.due - self.slots.reserve
         for flights in (*self.parked.values(), self.ready):
             while surplus > 0 and flights:
                 self.give_back(flights.pop())

@@ -74,7 +74,9 @@ class Loop:
 
     async def look(self, session: Session) -> float:
         """Claim and start what is due; return for how many seconds to sleep."""
-        limit = min(self.hand.room(), BATCH)
+        limit, ahead_seconds = min(self.hand.room(), BATCH), AHEAD_SECONDS
+        if limit == 0:  # what is held for later must not hold up what is due
+            limit, ahead_seconds = self.hand.room_at_once(), 0.0
         if limit == 0:
             return self.publishing.bounded(self.longest_sleep_seconds)  # a freed slot rings
         sent_at = monotonic()
@@ -83,7 +85,7 @@ class Loop:
         look = await claims.look(
             session,
             limit=limit,
-            ahead_seconds=AHEAD_SECONDS,
+            ahead_seconds=ahead_seconds,
             lease_seconds=self.lease_seconds,
             kinds=self.kinds,
             instance=self.instance,

@@ -77,3 +77,7 @@ class Slots:
         if wanted < self.reserve / 2:
             return 0  # a look for a few is not worth its cost while the pace is high
         return min(wanted, MOST_SETTLING * self.size - settling)
+
+    def wanted_at_once(self, *, due: int, settling: int) -> int:
+        """How many claims could start at once; none or less while too many are being settled."""
+        return min(self.free - due, MOST_SETTLING * self.size - settling)

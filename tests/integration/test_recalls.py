@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Settled
+from app.scheduler.slots import MOST_RESERVE
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
@@ -87,3 +88,16 @@ async def test_what_others_notify_does_no_harm(
         await facts.seen(Settled, job_id=job_id, outcome="succeeded")
 
     assert len(sink.requests) == 1
+
+
+async def test_what_is_held_for_later_does_not_hold_up_what_is_due(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    async with instance(concurrency=1) as (_, facts):
+        later = [await claimed_job(connection, sink) for _ in range(1 + MOST_RESERVE)]
+        job_id = await insert_job(connection, target={"url": sink.url("/now")})
+        await facts.seen(Settled, job_id=job_id, outcome="succeeded")
+        waiting = [await is_claimed(connection, one) for one in later]
+
+    assert [request.path for request in sink.requests[:1]] == ["/now"]
+    assert all(waiting)

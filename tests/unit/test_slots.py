@@ -78,6 +78,8 @@ def test_claims_that_wait_to_be_settled_bound_what_is_claimed() -> None:
 
     assert wanted(slots, settling=MOST_SETTLING) <= 0
     assert wanted(slots, settling=MOST_SETTLING - 1) == 1
+    assert slots.wanted_at_once(due=0, settling=MOST_SETTLING) <= 0
+    assert slots.wanted_at_once(due=0, settling=MOST_SETTLING - 1) == 1
 
 
 def test_no_host_gets_every_slot() -> None:
