@@ -7,6 +7,7 @@
 
 import argparse
 import asyncio
+import random
 import time
 
 import aiohttp
@@ -20,6 +21,8 @@ from benchmarks.support.receiver import Receiver
 
 CONCURRENCY = 100
 BATCH = 500
+PAUSE_SECONDS = (0.05, 0.15)
+"""Between two jobs of the chain: what has rested for longer takes longer to wake up."""
 
 
 async def http(receiver: Receiver, requests: int, *, concurrency: int = CONCURRENCY) -> float:
@@ -98,7 +101,7 @@ async def chain(url: str, receiver: Receiver, jobs: int) -> list[float]:
             for _ in range(jobs):
                 starts.append(time.time())
                 await insert.fetch()
-                await asyncio.sleep(0.03)
+                await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
             await working
     await writer.close()
     await worker.close()

@@ -1,7 +1,7 @@
 """From the INSERT of an immediate job to its request, on a sleeping system, one job at a time.
 
 The clock starts right before the INSERT is sent and stops when the request arrives. The bare chain
-(INSERT, NOTIFY, claim, POST in one small script) runs in the same minute.
+(INSERT, NOTIFY, claim, POST in one small script) runs in the same minute, with the same pauses.
 """
 
 import argparse
@@ -33,7 +33,7 @@ async def insert_to_fire(
                     starts[number] = await insert(number)
                 else:
                     await insert(jobs - number)
-                await asyncio.sleep(random.uniform(0.05, 0.15))
+                await asyncio.sleep(random.uniform(*bare.PAUSE_SECONDS))
                 await receiver.wait_for(number + 4, seconds=20, check=workers.check)
     arrived = {arrival.number: arrival.at for arrival in receiver.arrivals()}
     return [arrived[number] - start for number, start in starts.items()]
