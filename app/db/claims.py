@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.core.claim import Claim, Execution, Misfire, MisfirePolicy, RetryPolicy, Settlement
 from app.core.outcome import Outcome
@@ -127,7 +128,7 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
     executions = [execution for one in settlements for execution in one.executions]
     rows = await db.fetch(
         "claims.settle",
-        settlements=JSON.encode(settlements).decode(),
+        settlements=JSON.encode([replace(one, executions=[]) for one in settlements]).decode(),
         executions=JSON.encode(executions).decode(),
     )
     return [Closed(**row) for row in rows]
