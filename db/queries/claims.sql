@@ -32,7 +32,16 @@ with due as materialized (
         execution_id = nextval('tocsin.executions_id_seq')
     from due
     where j.id = due.id
-    returning j.*
+    returning j.id as job_id, j.name, j.kind, j.target::text as target,
+        j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
+        j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
+        j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
+        j.backoff_max_seconds::float8 as backoff_max_seconds,
+        j.timeout_seconds::float8 as timeout_seconds,
+        j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup,
+        j.next_run, j.scheduled_for, j.resume_at, j.attempt, j.fence,
+        j.execution_id, j.claimed_at, j.updated_at,
+        j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs
 ), lost as (
     insert into tocsin.executions (
         id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
@@ -43,38 +52,29 @@ with due as materialized (
     from due
     where execution_id is not null
 ), sleep as (
-    select case when (select count(*) from claimed) < :limit::bigint then (
+    select case when many < :limit::bigint then (
         select extract(epoch from greatest(next_run, locked_until) - now())::float8
         from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
           and greatest(next_run, locked_until) > now()
           and kind = any(:kinds::text[])
-          and not (id = any (array(select id from claimed)))
+          and not (id = any (ids))
         order by greatest(next_run, locked_until)
         limit 1
     ) end as wakeup_seconds,
-    (select count(*) from claimed) < :limit::bigint and exists (
+    many < :limit::bigint and exists (
         select from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
           and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
           and greatest(next_run, locked_until) <= now()
           and kind = any(:kinds::text[])
-          and not (id = any (array(select id from claimed)))
+          and not (id = any (ids))
     ) as blocked,
     exists (select from tocsin.jobs where planned_at is null and plan_error is null) as unplanned,
     (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
+    from (select count(*) as many, coalesce(array_agg(job_id), '{}') as ids from claimed) as taken
 )
-select sleep.wakeup_seconds, sleep.blocked, sleep.unplanned, sleep.awake_seconds, now() as begun_at, clock_timestamp() as ended_at,
-    claimed.id as job_id, claimed.name, claimed.kind, claimed.target::text as target,
-    claimed.run_at, claimed.cron, claimed.timezone, claimed.every_seconds::float8 as every_seconds,
-    claimed.dst_gap, claimed.dst_overlap, claimed.starts_at, claimed.ends_at, claimed.max_runs,
-    claimed.max_attempts, claimed.backoff_seconds::float8 as backoff_seconds,
-    claimed.backoff_max_seconds::float8 as backoff_max_seconds,
-    claimed.timeout_seconds::float8 as timeout_seconds,
-    claimed.misfire, claimed.misfire_grace_seconds::float8 as misfire_grace_seconds, claimed.max_catchup,
-    claimed.next_run, claimed.scheduled_for, claimed.resume_at, claimed.attempt, claimed.fence,
-    claimed.execution_id, claimed.claimed_at, claimed.updated_at,
-    claimed.last_outcome, claimed.last_finished_at, claimed.consecutive_failures, claimed.runs
+select sleep.*, now() as begun_at, clock_timestamp() as ended_at, claimed.*
 from sleep left join claimed on true;
 
 -- name: extend
