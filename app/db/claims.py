@@ -15,6 +15,12 @@ from app.db.database import Row, Runner
 
 JSON = msgspec.json.Encoder()
 
+# A word that got past all triggers stands for the default: it must not break the look at all jobs.
+DST_GAPS = {one.value: one for one in DstGap}
+DST_OVERLAPS = {one.value: one for one in DstOverlap}
+MISFIRES = {one.value: one for one in Misfire}
+OUTCOMES = {one.value: one for one in Outcome}
+
 
 class Look(Struct, frozen=True, kw_only=True):
     """What one look found."""
@@ -169,8 +175,8 @@ def schedule(row: Row) -> Schedule:
         cron=row["cron"],
         timezone=row["timezone"],
         every_seconds=row["every_seconds"],
-        dst_gap=DstGap(row["dst_gap"]),
-        dst_overlap=DstOverlap(row["dst_overlap"]),
+        dst_gap=DST_GAPS.get(row["dst_gap"], DstGap.RUN_AFTER),
+        dst_overlap=DST_OVERLAPS.get(row["dst_overlap"], DstOverlap.FIRST),
         starts_at=row["starts_at"],
         ends_at=row["ends_at"],
     )
@@ -191,7 +197,7 @@ def claim(row: Row) -> Claim:
             backoff_max_seconds=row["backoff_max_seconds"],
         ),
         late=MisfirePolicy(
-            misfire=Misfire(row["misfire"]),
+            misfire=MISFIRES.get(row["misfire"], Misfire.RUN_ONCE),
             grace_seconds=row["misfire_grace_seconds"],
             max_catchup=row["max_catchup"],
         ),
@@ -204,7 +210,7 @@ def claim(row: Row) -> Claim:
         execution_id=row["execution_id"],
         claimed_at=row["claimed_at"],
         updated_at=row["updated_at"],
-        last_outcome=row["last_outcome"] and Outcome(row["last_outcome"]),
+        last_outcome=OUTCOMES.get(row["last_outcome"]),
         last_finished_at=row["last_finished_at"],
         consecutive_failures=row["consecutive_failures"],
         runs=row["runs"],

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -95,6 +96,50 @@ async def test_a_target_that_cannot_be_read_harms_no_other_job(
     assert row["state"] == "invalid"
     assert "target.metod" in row["plan_error"]
     assert await execution_rows(connection, bad) == []
+
+
+UNSOUND: list[dict[str, Any]] = [
+    {"misfire": "panic"},
+    {"dst_gap": "panic", "dst_overlap": "panic"},
+    {"last_outcome": "panic"},
+    {"every_seconds": -1},
+    {"every_seconds": Decimal("NaN"), "run_at": None},
+    {"cron": "panic", "run_at": None},
+    {"run_at": None},
+    {"attempt": -3},
+    {"max_attempts": -1},
+    {"backoff_seconds": Decimal("NaN")},
+    {"timeout_seconds": Decimal("NaN")},
+    {"timeout_seconds": -1},
+    {"misfire_grace_seconds": Decimal("NaN")},
+    {"max_catchup": -1},
+    {"max_runs": -1},
+    {"kind": "HTTP!"},
+    {"target": []},
+    {"metadata": [1]},
+    {"name": ""},
+]
+
+
+@pytest.mark.parametrize("columns", UNSOUND, ids="-".join)
+async def test_a_row_that_got_past_every_trigger_harms_no_other_job(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    sink: Sink,
+    columns: dict[str, Any],
+) -> None:
+    await connection.execute("alter table tocsin.jobs disable trigger user")
+    now = datetime.now(UTC)
+    planned = {"run_at": now, "next_run": now, "scheduled_for": now, "planned_at": now}
+    await insert_job(connection, **({"target": {"url": sink.url("/bad")}} | planned | columns))
+    await connection.execute("alter table tocsin.jobs enable trigger user")
+    async with instance() as (one, facts):
+        good = await insert(connection, sink, "/good")
+        await facts.seen(Settled, job_id=good, outcome="succeeded")
+        again = await insert(connection, sink, "/good")
+        await facts.seen(Settled, job_id=again, outcome="succeeded")
+
+    assert one.stopping.is_set()
 
 
 async def test_a_failure_is_retried_until_it_succeeds(
