@@ -96,7 +96,7 @@ begin
         column = column_name, message = column_name || ' ' || message, hint = hint;
 end $$;
 
--- The words for what tocsin.is_sound refuses, and what is judged of a row that a person writes.
+-- The words for what tocsin.refuse_unsound refuses, and what is judged of a row that a person writes.
 create function tocsin.check_job(job tocsin.jobs)
 returns void language plpgsql immutable as $$
 begin
@@ -187,55 +187,45 @@ begin
     end if;
 end $$;
 
--- What holds for every row. Of the whole row in one function, because Postgres reads and plans the
--- text of conditions anew for every statement: as twenty constraints they took four fifths of the
--- time of an INSERT.
-create function tocsin.is_sound(job tocsin.jobs)
-returns boolean language plpgsql immutable parallel safe as $$
-begin
-    -- One expression, which is planned once. What is null is not judged.
-    if (num_nonnulls(job.run_at, job.cron, job.every_seconds) = 1
-        -- 'infinity' and years that Python cannot hold would break every reader of the row.
-        and least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
-                job.resume_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
-                job.last_finished_at, job.created_at, job.updated_at) >= '2000-01-01 00:00Z'
-        and greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
-                job.resume_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
-                job.last_finished_at, job.created_at, job.updated_at) <= '2200-01-01 00:00Z'
-        and job.name ~ '^[^/[:cntrl:]]{1,200}$'
-        and job.kind ~ '^[a-z][a-z0-9_]{0,62}$'
-        and (job.tags = '{}' or (array_ndims(job.tags) = 1 and array_position(job.tags, null) is null))
-        and jsonb_typeof(job.target) = 'object'
-        and (job.kind not in ('http', 'amqp') or job.target ? 'url')
-        and jsonb_typeof(job.metadata) = 'object'
-        and job.every_seconds between 0.1 and 3155760000
-        and job.starts_at < job.ends_at
-        and job.max_runs >= 1
-        and job.max_attempts between 1 and 1000
-        and job.backoff_seconds between 0 and 31557600
-        and job.backoff_max_seconds between 0 and 31557600
-        and job.timeout_seconds between 0.1 and 86400
-        and job.misfire in ('run_once', 'skip', 'run_all')
-        and job.misfire_grace_seconds between 0 and 3155760000
-        and job.max_catchup between 0 and 10000
-        and job.dst_gap in ('run_after', 'skip')
-        and job.dst_overlap in ('first', 'last', 'both')
-        and job.attempt >= 0) is not false then
-        return true;
-    end if;
-    perform tocsin.check_job(job);
-    return false;
-end $$;
-
+-- What holds for every row. In one function, because Postgres reads and plans the text of conditions
+-- anew for every statement: as twenty constraints they took four fifths of the time of an INSERT.
 create function tocsin.refuse_unsound()
 returns trigger language plpgsql as $$
 begin
-    if not tocsin.is_sound(new) then
-        raise exception using
-            errcode = 'check_violation', schema = 'tocsin', table = 'jobs', constraint = 'jobs_sound',
-            message = 'the job is not sound', hint = 'See tocsin.is_sound for what holds for every job.';
+    -- One expression, which is planned once. What is null is not judged.
+    if (num_nonnulls(new.run_at, new.cron, new.every_seconds) = 1
+        -- 'infinity' and years that Python cannot hold would break every reader of the row.
+        and least(new.run_at, new.starts_at, new.ends_at, new.next_run, new.scheduled_for,
+                new.resume_at, new.paused_at, new.locked_until, new.claimed_at, new.claimed_for,
+                new.last_finished_at, new.created_at, new.updated_at) >= '2000-01-01 00:00Z'
+        and greatest(new.run_at, new.starts_at, new.ends_at, new.next_run, new.scheduled_for,
+                new.resume_at, new.paused_at, new.locked_until, new.claimed_at, new.claimed_for,
+                new.last_finished_at, new.created_at, new.updated_at) <= '2200-01-01 00:00Z'
+        and new.name ~ '^[^/[:cntrl:]]{1,200}$'
+        and new.kind ~ '^[a-z][a-z0-9_]{0,62}$'
+        and (new.tags = '{}' or (array_ndims(new.tags) = 1 and array_position(new.tags, null) is null))
+        and jsonb_typeof(new.target) = 'object'
+        and (new.kind not in ('http', 'amqp') or new.target ? 'url')
+        and jsonb_typeof(new.metadata) = 'object'
+        and new.every_seconds between 0.1 and 3155760000
+        and new.starts_at < new.ends_at
+        and new.max_runs >= 1
+        and new.max_attempts between 1 and 1000
+        and new.backoff_seconds between 0 and 31557600
+        and new.backoff_max_seconds between 0 and 31557600
+        and new.timeout_seconds between 0.1 and 86400
+        and new.misfire in ('run_once', 'skip', 'run_all')
+        and new.misfire_grace_seconds between 0 and 3155760000
+        and new.max_catchup between 0 and 10000
+        and new.dst_gap in ('run_after', 'skip')
+        and new.dst_overlap in ('first', 'last', 'both')
+        and new.attempt >= 0) is not false then
+        return new;
     end if;
-    return new;
+    perform tocsin.check_job(new);
+    raise exception using
+        errcode = 'check_violation', schema = 'tocsin', table = 'jobs', constraint = 'jobs_sound',
+        message = 'the job is not sound', hint = 'See tocsin.refuse_unsound for what holds for every job.';
 end $$;
 
 -- Only what a person writes is judged: no claim, extension or settlement writes one of these columns,
