@@ -94,6 +94,8 @@ class Loop:
         self.clock.observe(look.begun_at, look.ended_at, sent_at=sent_at, received_at=monotonic())
         lease_ends = asked_at + self.lease_seconds
         self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
+        if look.claims:
+            await asyncio.sleep(0)  # let them start before all that is left to do here
         full = len(look.claims) == limit
         self.floor.looked(look, at=asked_at, whole=since is None, full=full)
         sleep = await self.sleep_after(look, full=full)
