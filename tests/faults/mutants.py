@@ -239,6 +239,8 @@ def is_caught(mutant: Mutant) -> bool:
 def main() -> None:
     wanted = " ".join(sys.argv[1:])
     chosen = [one for one in MUTANTS if wanted in one.what]
+    if not chosen:
+        sys.exit("no mutant is called so; there are:\n" + "\n".join(one.what for one in MUTANTS))
     tests = tuple(dict.fromkeys(test for one in chosen for test in one.tests))
     assert outcome(ROOT, tests), "the tests do not even pass without any mutant"
     survived = []
