@@ -65,6 +65,7 @@ create table tocsin.jobs (
     claimed_for timestamptz,
     claimed_attempt integer,
     execution_id bigint,
+    judged boolean not null default false,  -- set by the first claim: the row was found sound before
 
     last_outcome text,
     last_finished_at timestamptz,
@@ -95,7 +96,7 @@ begin
         column = column_name, message = column_name || ' ' || message, hint = hint;
 end $$;
 
--- The words for what tocsin.refuse_unsound refuses, and what is judged of a row that a person writes.
+-- The words for what tocsin.is_sound refuses, and what is judged of a row that a person writes.
 create function tocsin.check_job(job tocsin.jobs)
 returns void language plpgsql immutable as $$
 begin
@@ -188,48 +189,60 @@ end $$;
 
 -- What holds for every row. In one function, because Postgres reads and plans the text of conditions
 -- anew for every statement: as twenty constraints they took four fifths of the time of an INSERT.
+create function tocsin.is_sound(job tocsin.jobs)
+returns boolean language plpgsql immutable parallel safe as $$
+begin
+    -- One expression, which is planned once. What is null is not judged.
+    if (num_nonnulls(job.run_at, job.cron, job.every_seconds) = 1
+        -- 'infinity' and years that Python cannot hold would break every reader of the row.
+        and least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
+                job.resume_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+                job.last_finished_at, job.created_at, job.updated_at) >= '2000-01-01 00:00Z'
+        and greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
+                job.resume_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+                job.last_finished_at, job.created_at, job.updated_at) <= '2200-01-01 00:00Z'
+        and job.name ~ '^[^/[:cntrl:]]{1,200}$'
+        and job.kind ~ '^[a-z][a-z0-9_]{0,62}$'
+        and (job.tags = '{}' or (array_ndims(job.tags) = 1 and array_position(job.tags, null) is null))
+        and jsonb_typeof(job.target) = 'object'
+        and (job.kind not in ('http', 'amqp') or job.target ? 'url')
+        and jsonb_typeof(job.metadata) = 'object'
+        and job.every_seconds between 0.1 and 3155760000
+        and job.starts_at < job.ends_at
+        and job.max_runs >= 1
+        and job.max_attempts between 1 and 1000
+        and job.backoff_seconds between 0 and 31557600
+        and job.backoff_max_seconds between 0 and 31557600
+        and job.timeout_seconds between 0.1 and 86400
+        and job.misfire in ('run_once', 'skip', 'run_all')
+        and job.misfire_grace_seconds between 0 and 3155760000
+        and job.max_catchup between 0 and 10000
+        and job.dst_gap in ('run_after', 'skip')
+        and job.dst_overlap in ('first', 'last', 'both')
+        and job.attempt >= 0) is not false then
+        return true;
+    end if;
+    perform tocsin.check_job(job);
+    return false;
+end $$;
+
+-- Judged when it is inserted, with triggers or without, and as long as nobody has claimed it.
+alter table tocsin.jobs add constraint jobs_sound check (judged or tocsin.is_sound(jobs));
+
+-- And whenever a person changes it. Claims, extensions and settlements write none of these columns,
+-- so they pay for no judgement. Fired for replicated rows as well.
 create function tocsin.refuse_unsound()
 returns trigger language plpgsql as $$
 begin
-    -- One expression, which is planned once. What is null is not judged.
-    if (num_nonnulls(new.run_at, new.cron, new.every_seconds) = 1
-        -- 'infinity' and years that Python cannot hold would break every reader of the row.
-        and least(new.run_at, new.starts_at, new.ends_at, new.next_run, new.scheduled_for,
-                new.resume_at, new.paused_at, new.locked_until, new.claimed_at, new.claimed_for,
-                new.last_finished_at, new.created_at, new.updated_at) >= '2000-01-01 00:00Z'
-        and greatest(new.run_at, new.starts_at, new.ends_at, new.next_run, new.scheduled_for,
-                new.resume_at, new.paused_at, new.locked_until, new.claimed_at, new.claimed_for,
-                new.last_finished_at, new.created_at, new.updated_at) <= '2200-01-01 00:00Z'
-        and new.name ~ '^[^/[:cntrl:]]{1,200}$'
-        and new.kind ~ '^[a-z][a-z0-9_]{0,62}$'
-        and (new.tags = '{}' or (array_ndims(new.tags) = 1 and array_position(new.tags, null) is null))
-        and jsonb_typeof(new.target) = 'object'
-        and (new.kind not in ('http', 'amqp') or new.target ? 'url')
-        and jsonb_typeof(new.metadata) = 'object'
-        and new.every_seconds between 0.1 and 3155760000
-        and new.starts_at < new.ends_at
-        and new.max_runs >= 1
-        and new.max_attempts between 1 and 1000
-        and new.backoff_seconds between 0 and 31557600
-        and new.backoff_max_seconds between 0 and 31557600
-        and new.timeout_seconds between 0.1 and 86400
-        and new.misfire in ('run_once', 'skip', 'run_all')
-        and new.misfire_grace_seconds between 0 and 3155760000
-        and new.max_catchup between 0 and 10000
-        and new.dst_gap in ('run_after', 'skip')
-        and new.dst_overlap in ('first', 'last', 'both')
-        and new.attempt >= 0) is not false then
-        return new;
+    if not tocsin.is_sound(new) then
+        raise exception using
+            errcode = 'check_violation', schema = 'tocsin', table = 'jobs', constraint = 'jobs_sound',
+            message = 'the job is not sound', hint = 'See tocsin.is_sound for what holds for every job.';
     end if;
-    perform tocsin.check_job(new);
-    raise exception using
-        errcode = 'check_violation', schema = 'tocsin', table = 'jobs', constraint = 'jobs_sound',
-        message = 'the job is not sound', hint = 'See tocsin.refuse_unsound for what holds for every job.';
+    return new;
 end $$;
 
--- Only what a person writes is judged: no claim, extension or settlement writes one of these columns,
--- so none pays for it. Part of the schema, and fired for restored and replicated rows as well.
-create trigger jobs_200_sound before insert or update of
+create trigger jobs_200_sound before update of
     id, name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
     backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at,
@@ -237,9 +250,9 @@ create trigger jobs_200_sound before insert or update of
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 
--- The instants that instances write are not judged above, and one of them out of range would break
--- not its own job but every look. Short, as its text is read anew for every statement.
-alter table tocsin.jobs add constraint jobs_readable check (
+-- The instants that instances write are judged each time: one of them out of range would break not
+-- its own job but every look. Short, as its text is read anew for every statement.
+alter table tocsin.jobs add constraint jobs_within_range check (
     least(next_run, scheduled_for, resume_at, locked_until, last_finished_at) >= '2000-01-01 00:00Z'
     and greatest(next_run, scheduled_for, resume_at, locked_until, last_finished_at) <= '2200-01-01 00:00Z'
 );

@@ -59,7 +59,7 @@ begin
         new.created_as := session_user;
         new.created_with := nullif(current_setting('application_name', true), '');
         -- The common case is done with few expressions: each is set up anew in every transaction.
-        -- It needs no arithmetic, so it may be judged after this, by jobs_200_sound.
+        -- It needs no arithmetic, so it may be judged after this, by jobs_sound.
         if new.run_at is not null and new.cron is null and new.next_run is null
             and new.planned_at is null and new.timezone = 'UTC'
             and not new.target @? '$.**{100}' and not new.metadata @? '$.**{100}' then

@@ -15,7 +15,7 @@ from app.db.database import Row, Runner
 
 JSON = msgspec.json.Encoder()
 
-# A word that got past all triggers stands for the default: it must not break the look at all jobs.
+# A word that nobody judged stands for the default: it must not break the look at all jobs.
 DST_GAPS = {one.value: one for one in DstGap}
 DST_OVERLAPS = {one.value: one for one in DstOverlap}
 MISFIRES = {one.value: one for one in Misfire}

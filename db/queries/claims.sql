@@ -29,7 +29,8 @@ with due as materialized (
         claimed_at = now(),
         claimed_for = j.scheduled_for,
         claimed_attempt = j.attempt + 1,
-        execution_id = nextval('tocsin.executions_id_seq')
+        execution_id = nextval('tocsin.executions_id_seq'),
+        judged = true  -- when it was written; a claim changes nothing of that
     from due
     where j.id = due.id
     returning j.id as job_id, j.name, j.kind, j.target::text as target,

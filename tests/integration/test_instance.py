@@ -122,7 +122,7 @@ UNSOUND: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("columns", UNSOUND, ids="-".join)
-async def test_a_row_that_got_past_every_trigger_harms_no_other_job(
+async def test_a_row_that_got_past_every_judgement_harms_no_other_job(
     instance: StartInstance,
     connection: asyncpg.Connection,
     sink: Sink,
@@ -131,7 +131,8 @@ async def test_a_row_that_got_past_every_trigger_harms_no_other_job(
     await connection.execute("alter table tocsin.jobs disable trigger user")
     now = datetime.now(UTC)
     planned = {"run_at": now, "next_run": now, "scheduled_for": now, "planned_at": now}
-    await insert_job(connection, **({"target": {"url": sink.url("/bad")}} | planned | columns))
+    bad = {"target": {"url": sink.url("/bad")}, "judged": True} | planned | columns
+    await insert_job(connection, **bad)
     await connection.execute("alter table tocsin.jobs enable trigger user")
     async with instance() as (one, facts):
         good = await insert(connection, sink, "/good")
