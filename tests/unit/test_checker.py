@@ -119,26 +119,20 @@ def test_what_a_dead_instance_was_executing_is_recovered_when_it_is_attempted_ag
     assert ledger.late() == ["kill -9: 2.50 s, promised 2 s"]
 
 
-def test_a_fault_that_strikes_before_recovery_puts_it_off() -> None:
+@pytest.mark.parametrize(
+    ("again", "recoveries"),
+    [(3.0, [1.0, 1.0]), (5.5, [6.0, 1.0])],
+    ids=["puts recovery off while there is time for it", "is no excuse later"],
+)
+def test_a_fault_that_strikes_before_recovery(again: float, recoveries: list[float]) -> None:
     ledger = Ledger()
     ledger.deliveries = [delivery(1, 0.0, 0.1), delivery(2, 8.0, 8.1)]
     ledger.faults = [
         Fault(what="away", began=1.0, healed=2.0, within=3.0),
-        Fault(what="away", began=3.0, healed=7.0, within=3.0),
+        Fault(what="away", began=again, healed=7.0, within=3.0),
     ]
 
-    assert ledger.recoveries() == pytest.approx([1.0, 1.0])
-
-
-def test_a_fault_that_strikes_after_the_time_for_recovery_is_no_excuse() -> None:
-    ledger = Ledger()
-    ledger.deliveries = [delivery(1, 0.0, 0.1), delivery(2, 8.0, 8.1)]
-    ledger.faults = [
-        Fault(what="away", began=1.0, healed=2.0, within=3.0),
-        Fault(what="away", began=5.5, healed=7.0, within=3.0),
-    ]
-
-    assert ledger.recoveries() == pytest.approx([6.0, 1.0])
+    assert ledger.recoveries() == pytest.approx(recoveries)
 
 
 def test_the_table_ends_with_its_sums() -> None:
