@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Deadline:
-    """Does what `asyncio.timeout_at` does, at a quarter of its cost.
+    """Does what `asyncio.timeout_at` does, at less cost.
 
     That asks thrice which loop is running, a system call each before Python 3.12. Here the loop is
     given, so it enters a plain `with`.
