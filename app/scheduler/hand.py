@@ -143,7 +143,7 @@ class Hand:
         while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
             self.ready.append(heappop(self.sleeping)[2])
         if self.sleeping and not self.ready:
-            self.prepare(self.sleeping[0][2])
+            self.prepare()
         for _ in range(STARTED_IN_A_TURN):
             flight = self.next_admitted()
             if flight is None:
@@ -161,12 +161,12 @@ class Hand:
     def is_awake(self) -> bool:
         return self.loop.time() - self.started_at < AWAKE_SECONDS
 
-    def prepare(self, flight: InFlight) -> None:
+    def prepare(self) -> None:
         """Prepare the next claim in time, unless executions keep everything awake."""
+        due, _, flight = self.sleeping[0]
         if flight.prepared == len(PREPARED_SECONDS):
             return
-        seconds = self.clock.seconds_until(flight.claim.next_run.timestamp())
-        if seconds > PREPARED_SECONDS[flight.prepared]:
+        if self.clock.seconds_until(due) > PREPARED_SECONDS[flight.prepared]:
             return
         flight.prepared += 1
         if not self.is_awake:
