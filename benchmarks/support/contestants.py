@@ -208,6 +208,7 @@ def known_peers() -> dict[str, Peer]:
         ),
         Peer("graphile-worker", ["node", scripts / "node" / "graphile_worker.mjs"], concurrency=24),
         Peer("pg-boss", ["node", scripts / "node" / "pg_boss.mjs"], concurrency=100),
+        Peer("river", [PEERS / "go" / "river"], concurrency=100),
     ]
     return {peer.name: peer for peer in peers}
 
