@@ -1,9 +1,12 @@
 -- Functions and triggers; safe to apply again at any time, and applied after every migration.
 -- Without the triggers nothing is lost: rows need next_run filled in by hand and start later.
+-- Nothing here looks a name up in a schema that others may write to: each function has a search path
+-- of its own, or a body that is bound when it is created.
+set search_path = pg_catalog, pg_temp;
 
 -- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree.
 create or replace function tocsin.check_timezone(timezone text)
-returns void language plpgsql as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if timezone !~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$' then
         raise invalid_parameter_value;
@@ -35,7 +38,7 @@ begin
 end $$;
 
 create or replace function tocsin.ring()
-returns trigger language plpgsql as $$
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform tocsin.wake();
     return null;
@@ -44,7 +47,7 @@ end $$;
 -- Fills in the plan of a row that a person wrote. What only cron arithmetic can answer is left
 -- unplanned (planned_at null) for an instance. Writes of instances never come here: see the WHEN.
 create or replace function tocsin.plan_job()
-returns trigger language plpgsql as $$
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     moment constant timestamptz := clock_timestamp();
     rescheduled boolean;
@@ -190,7 +193,7 @@ create or replace trigger jobs_900_ring_update after update on tocsin.jobs
 -- before it starts; one that has not started is given back then, and claimed anew as the job is now.
 -- No claim, extension or settlement comes here: they leave updated_at alone.
 create or replace function tocsin.recall()
-returns trigger language plpgsql as $$
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if pg_notification_queue_usage() < 0.5 then
         perform pg_notify('tocsin_recalls', old.id::text);
@@ -212,41 +215,44 @@ create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
 -- Nothing of a target is kept but what is named here, so no secret can be: of a url what comes
 -- before its path, and nothing at all if it has an @, as a password may end anywhere before it.
 create or replace function tocsin.audited_target(kind text, target jsonb)
-returns jsonb language sql immutable as $$
-    select coalesce(jsonb_object_agg(key, coalesce(
-        case when kind in ('http', 'amqp') and jsonb_typeof(value) = 'string' then case
-            when key = 'url' and value #>> '{}' !~ '@' then to_jsonb(substring(value #>> '{}'
-                from '^((?:https?|amqps?)://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?:[/?#].*)?$'))
-            when key = 'method' and value #>> '{}' in ('DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT')
-                then value
-        end end,
-        to_jsonb('***'::text))), '{}')
-    from jsonb_each(target)
-$$;
+returns jsonb language sql immutable
+    return (
+        select coalesce(jsonb_object_agg(key, coalesce(
+            case when kind in ('http', 'amqp') and jsonb_typeof(value) = 'string' then case
+                when key = 'url' and value #>> '{}' !~ '@' then to_jsonb(substring(value #>> '{}'
+                    from '^((?:https?|amqps?)://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?:[/?#].*)?$'))
+                when key = 'method' and value #>> '{}' in ('DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT')
+                    then value
+            end end,
+            to_jsonb('***'::text))), '{}')
+        from jsonb_each(target)
+    );
 
 -- What a person decides about a job. A list, so that a new column is not kept without a thought.
 create or replace function tocsin.audited(job tocsin.jobs)
-returns jsonb language sql immutable as $$
-    select to_jsonb(kept) from (select
-        job.name, job.description, job.tags, job.metadata, job.kind,
-        tocsin.audited_target(job.kind, job.target) as target,
-        job.run_at, job.cron, job.timezone, job.every_seconds, job.dst_gap, job.dst_overlap,
-        job.starts_at, job.ends_at, job.max_runs, job.max_attempts, job.backoff_seconds,
-        job.backoff_max_seconds, job.timeout_seconds, job.misfire, job.misfire_grace_seconds,
-        job.max_catchup, job.paused_at, job.next_run) as kept
-$$;
+returns jsonb language sql immutable
+    return (
+        select to_jsonb(kept) from (select
+            job.name, job.description, job.tags, job.metadata, job.kind,
+            tocsin.audited_target(job.kind, job.target) as target,
+            job.run_at, job.cron, job.timezone, job.every_seconds, job.dst_gap, job.dst_overlap,
+            job.starts_at, job.ends_at, job.max_runs, job.max_attempts, job.backoff_seconds,
+            job.backoff_max_seconds, job.timeout_seconds, job.misfire, job.misfire_grace_seconds,
+            job.max_catchup, job.paused_at, job.next_run) as kept
+    );
 
 -- A creation costs writers no row: it is kept with the job, which is what it was made as until its
 -- first change; that, or its end, writes the entry. The list of changes shows both alike.
 -- An edit sets creation to null, and since it changes updated_at, that writes the entry.
 -- The triggers write with their owner's rights: who may change a job needs none to the log.
 create or replace function tocsin.created_image(job tocsin.jobs)
-returns jsonb language sql immutable as $$
-    select tocsin.audited(job) - 'next_run'  -- that moves with every run
-$$;
+returns jsonb language sql immutable
+    return (
+        select tocsin.audited(job) - 'next_run'  -- that moves with every run
+    );
 
 create or replace function tocsin.refuse_another_creation()
-returns trigger language plpgsql as $$
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform tocsin.refuse('created_by', 'and what belongs to it are written once',
         'Leave creation and created_at to created_with as they are.');
@@ -386,7 +392,7 @@ create or replace trigger secrets_800_audit_update after update on tocsin.secret
 -- Others have no right to rewrite the log; this keeps its owner from doing so by mistake. Pruning
 -- deletes what is older than the shortest retention.
 create or replace function tocsin.refuse_rewriting()
-returns trigger language plpgsql as $$
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception using errcode = 'insufficient_privilege',
         message = 'tocsin.audit_log is append-only', hint = 'tocsin.prune removes what is old.';
@@ -400,8 +406,8 @@ create or replace trigger audit_log_keep before delete on tocsin.audit_log
 
 -- How a job stands, in one word: select tocsin.state(j), j.* from tocsin.jobs j;
 create or replace function tocsin.state(job tocsin.jobs)
-returns text language sql stable as $$
-    select case
+returns text language sql stable
+    return case
         when job.plan_error is not null then 'invalid'
         when job.locked_until > now() then 'executing'
         when job.paused_at is not null then 'paused'
@@ -410,14 +416,13 @@ returns text language sql stable as $$
                 then 'failed' else 'finished' end
         when job.attempt > 0 then 'retrying'
         else 'scheduled'
-    end
-$$;
+    end;
 
 -- Makes a run due now: an extra one, or `occurrence` again with its identity. A recurring job's
 -- planned run is kept in resume_at for afterwards; while the job executes its settlement fills that
 -- in. A run that is being retried just comes now. No row: a retry is pending, so nothing is replayed.
 create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz default null)
-returns setof tocsin.jobs language sql as $$
+returns setof tocsin.jobs language sql set search_path = pg_catalog, pg_temp as $$
     update tocsin.jobs j
     set next_run = moment,
         scheduled_for = coalesce(
@@ -439,7 +444,7 @@ $$;
 -- Shorthands for psql; the body is sent as JSON. A name that exists is updated; without a schedule the job is due at once.
 create or replace function tocsin.put_job(
     name text, kind text, target jsonb, run_at timestamptz, cron text, timezone text, every_seconds numeric
-) returns uuid language sql as $$
+) returns uuid language sql set search_path = pg_catalog, pg_temp as $$
     insert into tocsin.jobs as j (name, kind, target, run_at, cron, timezone, every_seconds)
     values (
         put_job.name, put_job.kind, put_job.target,
@@ -456,7 +461,7 @@ create or replace function tocsin.http_job(
     name text, url text, method text default 'POST', body jsonb default null,
     headers jsonb default null, run_at timestamptz default null, cron text default null,
     timezone text default 'UTC', every_seconds numeric default null
-) returns uuid language sql as $$
+) returns uuid language sql set search_path = pg_catalog, pg_temp as $$
     select tocsin.put_job(
         name, 'http',
         jsonb_strip_nulls(jsonb_build_object('url', url, 'method', method, 'headers', headers))
@@ -468,7 +473,7 @@ create or replace function tocsin.amqp_job(
     name text, url text, exchange text, routing_key text, body jsonb default null,
     headers jsonb default null, run_at timestamptz default null, cron text default null,
     timezone text default 'UTC', every_seconds numeric default null
-) returns uuid language sql as $$
+) returns uuid language sql set search_path = pg_catalog, pg_temp as $$
     select tocsin.put_job(
         name, 'amqp',
         jsonb_strip_nulls(jsonb_build_object(
@@ -480,7 +485,7 @@ $$;
 -- Makes sure that each day from today to `days` ahead (UTC) has its partition, taking over what the
 -- default partition caught. Attaching locks out nobody who writes; returns how many were added.
 create or replace function tocsin.add_partitions(days integer default 7)
-returns integer language plpgsql as $$
+returns integer language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     today constant date := (clock_timestamp() at time zone 'UTC')::date;
     added integer := 0;
@@ -521,7 +526,7 @@ end $$;
 -- than make writers queue.
 create or replace function tocsin.prune(
     retention_days numeric, out partitions integer, out jobs bigint
-) language plpgsql as $$
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     keep_from constant timestamptz := clock_timestamp() - retention_days * interval '1 day';
     partition text;

@@ -8,6 +8,9 @@ import asyncpg
 from app.db.errors import PASSING
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+SEARCH_PATH = "set search_path = pg_catalog, pg_temp"
+"""Names without a schema are Postgres's own, whatever others put into `public`. Said after the
+connection is made, as poolers pass on few settings that come with the request for it."""
 
 
 def one_by_one(url: str) -> list[str]:
@@ -29,7 +32,18 @@ async def connect(url: str, **options: Any) -> asyncpg.Connection:  # noqa: ANN4
     options |= {"timeout": CONNECT_TIMEOUT_SECONDS / (len(before) + 1)}
     for one in before:
         try:
-            return await asyncpg.connect(one, **options)
+            return await opened(one, options)
         except PASSING:
             continue
-    return await asyncpg.connect(last, **options)
+    return await opened(last, options)
+
+
+async def opened(url: str, options: dict[str, Any]) -> asyncpg.Connection:
+    """Connect to one host and set the search path."""
+    connection: asyncpg.Connection = await asyncpg.connect(url, **options)
+    try:
+        await connection.execute(SEARCH_PATH, timeout=options["timeout"])
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection

@@ -3,6 +3,8 @@ begin;
 -- A fresh database:  psql -v ON_ERROR_STOP=1 -1 -f db/schema.sql -f db/triggers.sql
 -- An existing one:   tocsin migrate  (or each newer file of db/migrations, then db/triggers.sql)
 
+set search_path = pg_catalog, pg_temp;  -- so that no name means what others put into public
+
 create schema tocsin;
 
 create table tocsin.schema_migrations (
@@ -14,10 +16,9 @@ insert into tocsin.schema_migrations (version) values (1);
 
 -- Time-ordered ids: newest first is a walk along the primary key, and inserts touch its last pages.
 -- RFC 9562, version 7, with the fraction of the millisecond in the 12 bits that may order further.
-create function tocsin.uuid7() returns uuid language sql volatile parallel safe as $$
-    select (overlay(lpad(to_hex(floor(extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0')
-        placing '7' from 13 for 0) || substr(gen_random_uuid()::text, 20))::uuid
-$$;
+create function tocsin.uuid7() returns uuid language sql volatile parallel safe
+    return (overlay(lpad(to_hex(floor(extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0')
+        placing '7' from 13 for 0) || substr(gen_random_uuid()::text, 20))::uuid;
 
 -- What to do (kind, target), when (one of run_at, cron, every_seconds), and how it stands.
 -- A person writes the columns down to paused_at; the rest is kept by triggers and instances.
@@ -90,7 +91,7 @@ create table tocsin.jobs (
 );
 
 create function tocsin.refuse(column_name text, message text, hint text)
-returns void language plpgsql as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception using
         errcode = 'check_violation', schema = 'tocsin', table = 'jobs',
@@ -99,7 +100,7 @@ end $$;
 
 -- The words for what tocsin.is_sound refuses, and what is judged of a row that a person writes.
 create function tocsin.check_job(job tocsin.jobs)
-returns void language plpgsql immutable as $$
+returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
     if num_nonnulls(job.run_at, job.cron, job.every_seconds) = 0 then
         perform tocsin.refuse('run_at', 'or another schedule is missing',
@@ -191,7 +192,7 @@ end $$;
 -- What holds for every row. In one function, because Postgres reads and plans the text of conditions
 -- anew for every statement: as twenty constraints they took four fifths of the time of an INSERT.
 create function tocsin.is_sound(job tocsin.jobs)
-returns boolean language plpgsql immutable parallel safe as $$
+returns boolean language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
     -- One expression, which is planned once. What is null is not judged.
     if (num_nonnulls(job.run_at, job.cron, job.every_seconds) = 1
@@ -233,7 +234,7 @@ alter table tocsin.jobs add constraint jobs_sound check (judged or tocsin.is_sou
 -- And whenever a person changes it. Claims, extensions and settlements write none of these columns,
 -- so they pay for no judgement. Fired for replicated rows as well.
 create function tocsin.refuse_unsound()
-returns trigger language plpgsql as $$
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if not tocsin.is_sound(new) then
         raise exception using
