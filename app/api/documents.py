@@ -26,13 +26,13 @@ def in_clear(job: StoredJob, keys: SecretKeys) -> StoredJob:
     """Decrypt the secrets of a job, for comparing them with what a client wrote."""
     if job.kind not in KINDS:
         return job
-    target, _ = opened(target_type(job.kind), job.target, keys)
+    target, _ = opened(target_type(job.kind), job.target, keys, job_id=job.id)
     return replace(job, target=target)
 
 
 def encrypted(job: PlannedJob, keys: SecretKeys) -> PlannedJob:
     """Encrypt the secrets of a job that is to be stored, where there are keys."""
-    return replace(job, target=sealed(target_type(job.kind), job.target, keys))
+    return replace(job, target=sealed(target_type(job.kind), job.target, keys, job_id=job.id))
 
 
 def revealed(document: JobDocument, stored: StoredJob | None) -> JobDocument:

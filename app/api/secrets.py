@@ -18,6 +18,7 @@ from app.core.secret import SECRET, Masked
 from app.db import secrets
 from app.db.secrets import NamedSecret
 from app.errors import FieldError, InvalidInput
+from app.vault import of_secret
 
 SecretName = Annotated[str, PathParameter(description="The name of the secret.")]
 
@@ -79,7 +80,8 @@ async def put_secret(
     faults = [(index, host_fault(host)) for index, host in enumerate(hosts or ())]
     if errors := [FieldError(field=f"hosts[{at}]", message=why) for at, why in faults if why]:
         raise InvalidInput(*errors)
-    secret, is_new = await secrets.put(db, name, secret_keys.seal(given.value), hosts=hosts)
+    token = secret_keys.seal(given.value, of_secret(name))
+    secret, is_new = await secrets.put(db, name, token, hosts=hosts)
     return Response(secret, status_code=201 if is_new else 200)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import click
@@ -15,7 +16,7 @@ from app.db import Database
 from app.db import secrets as stored
 from app.db.secrets import NamedSecret
 from app.errors import SecretKeysMissing
-from app.vault import SecretKeys
+from app.vault import SecretKeys, of_secret
 from app.vault.rotation import Rotated, rotate
 from app.vault.secret_keys import NO_KEYS
 
@@ -57,7 +58,7 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
     async def put(db: Database, keys: SecretKeys) -> bool:
         if not keys:
             raise SecretKeysMissing(NO_KEYS)  # before anybody types anything
-        token = keys.seal(value_given(name))
+        token = keys.seal(value_given(name), of_secret(name))
         _, is_new = await stored.put(db, name, token, hosts=bound_to)
         return is_new
 
@@ -81,12 +82,18 @@ def delete(name: str) -> None:
 
 
 @secrets.command("rotate")
-def rotate_keys() -> None:
+@click.option(
+    "--unbound",
+    is_flag=True,
+    help="Also what development versions encrypted (encrypted.v1), which is good for any job: bind "
+    "it to the job that has it. Once, while nobody else can write jobs.",
+)
+def rotate_keys(unbound: bool) -> None:
     """Encrypt everything with the first key, also what is in clear; safe to run at any time.
 
     Only when it says that all is done may the other keys be removed.
     """
-    rotated = run(rotate)
+    rotated = run(partial(rotate, unbound=unbound))
     click.echo(
         f"encrypted the secrets of {rotated.targets} targets and {rotated.secrets} named secrets "
         "with the first key"
@@ -100,8 +107,8 @@ def rotate_keys() -> None:
 def not_done(rotated: Rotated) -> list[str]:
     """Say what a rotation left as it was, and what to do about it."""
     left = {
-        f"{rotated.undecrypted} cannot be decrypted, add their key to TOCSIN_SECRET_KEYS or write "
-        "their secrets anew": rotated.undecrypted,
+        f"{rotated.undecrypted} cannot be decrypted, add their key to TOCSIN_SECRET_KEYS or, where "
+        "they are copies of others, write their secrets anew": rotated.undecrypted,
         f"{rotated.unread} targets cannot be read or are of a kind that is not installed "
         "here": rotated.unread,
         f"{rotated.busy} are locked by others, run this again": rotated.busy,

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from app.core.secret import Masked, Secret
-from app.db.database import Runner
+from app.db.database import Row, Runner
 from app.errors import SecretNotFound
 
 JSON = msgspec.json.Encoder()
@@ -82,12 +82,16 @@ async def values(db: Runner, names: Collection[str] | None = None) -> dict[str, 
         rows = await db.fetch("secrets.all_values")
     else:
         rows = await db.fetch("secrets.values", names=list(names))
+    return stored_by_name(rows)
+
+
+def stored_by_name(rows: Sequence[Row]) -> dict[str, StoredSecret]:
     return {row["name"]: StoredSecret(token=row["value"], hosts=row["hosts"]) for row in rows}
 
 
-async def newest(db: Runner, *, limit: int) -> list[str]:
-    """Return the tokens of the newest secrets."""
-    return [row["value"] for row in await db.fetch("secrets.newest", limit=limit)]
+async def newest(db: Runner, *, limit: int) -> dict[str, StoredSecret]:
+    """Return the newest secrets by name."""
+    return stored_by_name(await db.fetch("secrets.newest", limit=limit))
 
 
 async def newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:

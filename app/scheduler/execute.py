@@ -69,7 +69,7 @@ class Execution:
         Never raises: what is wrong the execution finds out, at its time.
         """
         with suppress(Exception):
-            ready = await self.targets.ready(claim.kind, claim.target)
+            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
             await self.executors.prepare(claim.kind, ready.target, context(claim))
 
     def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
@@ -86,7 +86,7 @@ class Execution:
         """Hand the claim to its executor and decide what its report means."""
         claim = flight.claim
         try:
-            ready = await self.targets.ready(claim.kind, claim.target)
+            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
         except InvalidInput as error:
             return invalid(claim, str(error))
         except DatabaseUnavailable:

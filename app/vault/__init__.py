@@ -4,7 +4,7 @@ from app.vault.bindings import Referring, check_bindings, referring
 from app.vault.fitness import check_keys
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import opened, resealed, sealed
-from app.vault.secret_keys import SecretKeys
+from app.vault.secret_keys import SecretKeys, of_job, of_secret
 from app.vault.targets import ReadyTarget, Targets, check_target
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "check_bindings",
     "check_keys",
     "check_target",
+    "of_job",
+    "of_secret",
     "opened",
     "referring",
     "resealed",

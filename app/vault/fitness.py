@@ -8,7 +8,7 @@ from app.db.database import Runner
 from app.errors import AppError, InvalidInput
 from app.executors import target_type
 from app.vault.sealing import opened
-from app.vault.secret_keys import PREFIX, SecretKeys, Unopened
+from app.vault.secret_keys import PREFIX, SecretKeys, Unopened, of_secret
 
 MOST = 100
 """Secrets and jobs, the newest, that are looked at."""
@@ -27,8 +27,9 @@ class Fitness(Struct, frozen=True, kw_only=True):
 
 async def of_named(db: Runner, keys: SecretKeys) -> Fitness:
     """Look at named secrets."""
-    tokens = await secrets.newest(db, limit=MOST)
-    return Fitness(looked_at=len(tokens), unopened=sum(not opens(keys, token) for token in tokens))
+    found = await secrets.newest(db, limit=MOST)
+    unopened = sum(not opens(keys, name, secret.token) for name, secret in found.items())
+    return Fitness(looked_at=len(found), unopened=unopened)
 
 
 async def of_targets(db: Runner, keys: SecretKeys) -> Fitness:
@@ -37,7 +38,8 @@ async def of_targets(db: Runner, keys: SecretKeys) -> Fitness:
     unopened = 0
     for one in found:
         try:
-            _, left = opened(target_type(one.kind), msgspec.json.decode(one.target), keys)
+            target = msgspec.json.decode(one.target)
+            _, left = opened(target_type(one.kind), target, keys, job_id=one.id)
         except (InvalidInput, ValueError, RecursionError):
             continue  # what else is wrong with it is told elsewhere
         unopened += bool(left)
@@ -62,9 +64,9 @@ async def check_keys(db: Runner, keys: SecretKeys) -> None:
         raise WrongSecretKeys(message)
 
 
-def opens(keys: SecretKeys, token: str) -> bool:
+def opens(keys: SecretKeys, name: str, token: str) -> bool:
     try:
-        keys.open(token)
+        keys.open(token, of_secret(name))
     except Unopened:
         return False
     return True

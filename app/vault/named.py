@@ -9,7 +9,7 @@ from app.db.database import Runner
 from app.db.secrets import StoredSecret
 from app.errors import AppError
 from app.vault.bindings import fault
-from app.vault.secret_keys import SecretKeys, Unopened
+from app.vault.secret_keys import SecretKeys, Unopened, of_secret
 
 FRESH_SECONDS = 5.0
 """How long a secret that was changed or deleted may still be used."""
@@ -67,7 +67,7 @@ class NamedSecrets:
             message = f"no secret is called {name!r}: set it with `tocsin secrets set {name}`"
             raise SecretUnusable(message)
         try:
-            return str(self.keys.open(secret.token))
+            return str(self.keys.open(secret.token, of_secret(name)))
         except Unopened as error:
             raise SecretUnusable(f"the secret {name!r} cannot be used: {error}") from None
 

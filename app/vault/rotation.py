@@ -12,8 +12,8 @@ from app.db.database import Runner
 from app.db.secrets import RewrittenTarget, StoredTarget
 from app.errors import InvalidInput, SecretKeysMissing
 from app.executors import target_type
-from app.vault.sealing import resealed
-from app.vault.secret_keys import NO_KEYS, SecretKeys, Unopened
+from app.vault.sealing import reseal, resealed
+from app.vault.secret_keys import NO_KEYS, SecretKeys, Unopened, of_secret
 
 BATCH = 500
 TRIES = 10
@@ -27,15 +27,18 @@ class Rotated(Struct, kw_only=True):
     targets: int = 0
     secrets: int = 0
     undecrypted: int = 0
-    """Targets and secrets that no key decrypts."""
+    """Targets and secrets that do not open: no key decrypts them, or they are from elsewhere."""
     unread: int = 0
     """Targets of kinds that are not known here, or that cannot be read."""
     busy: int = 0
     """Targets that somebody's transaction has locked for seconds."""
 
 
-async def rotate(db: Runner, keys: SecretKeys) -> Rotated:
+async def rotate(db: Runner, keys: SecretKeys, *, unbound: bool = False) -> Rotated:
     """Go over all jobs and named secrets; safe to run at any time, and again.
+
+    `unbound`: what development versions encrypted is bound to where it is now, whoever put it
+    there; so not without being asked to.
 
     Raises:
         SecretKeysMissing: there is no key.
@@ -43,34 +46,42 @@ async def rotate(db: Runner, keys: SecretKeys) -> Rotated:
     if not keys:
         raise SecretKeysMissing(NO_KEYS)
     rotated = Rotated()
-    await rotate_secrets(db, keys, rotated)
+    await rotate_secrets(db, keys, rotated, unbound=unbound)
     last: UUID | None = None
     while page := await secrets.targets(db, after=last, limit=BATCH):
         last = page[-1].id
-        await rotate_targets(db, keys, page, rotated)
+        await rotate_targets(db, keys, page, rotated, unbound=unbound)
     return rotated
 
 
-async def rotate_secrets(db: Runner, keys: SecretKeys, rotated: Rotated) -> None:
+async def rotate_secrets(db: Runner, keys: SecretKeys, rotated: Rotated, *, unbound: bool) -> None:
     for name, secret in (await secrets.values(db)).items():
         token = secret.token
-        if keys.is_current(token):
-            continue
         try:
-            new = keys.seal(keys.open(token))
+            new = reseal(token, keys, of_secret(name), unbound=unbound)
         except Unopened:
             rotated.undecrypted += 1
         else:
-            rotated.secrets += await secrets.replace_value(db, name, old=token, new=new)
+            if new != token:
+                rotated.secrets += await secrets.replace_value(db, name, old=token, new=new)
 
 
 async def rotate_targets(
-    db: Runner, keys: SecretKeys, page: Sequence[StoredTarget], rotated: Rotated
+    db: Runner,
+    keys: SecretKeys,
+    page: Sequence[StoredTarget],
+    rotated: Rotated,
+    *,
+    unbound: bool,
 ) -> None:
     """Rewrite one page; what was edited or locked meanwhile is read and tried again."""
     for again in range(TRIES):
         # What could not be done is counted when it is first seen.
-        wanted = [one for stored in page if (one := rewritten(stored, keys, rotated, again=again))]
+        wanted = [
+            one
+            for stored in page
+            if (one := rewritten(stored, keys, rotated, again=again, unbound=unbound))
+        ]
         if not wanted:
             return
         written = await secrets.rewrite_targets(db, wanted)
@@ -84,12 +95,13 @@ async def rotate_targets(
 
 
 def rewritten(
-    stored: StoredTarget, keys: SecretKeys, rotated: Rotated, *, again: int
+    stored: StoredTarget, keys: SecretKeys, rotated: Rotated, *, again: int, unbound: bool
 ) -> RewrittenTarget | None:
     """Encrypt the secrets of one target with the first key; None: there is nothing to write."""
     try:
         target = msgspec.json.decode(stored.target)
-        new, unopened = resealed(target_type(stored.kind), target, keys)
+        type_ = target_type(stored.kind)
+        new, unopened = resealed(type_, target, keys, job_id=stored.id, unbound=unbound)
     except (InvalidInput, ValueError, RecursionError):
         rotated.unread += not again
         return None

@@ -2,51 +2,85 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from msgspec import Struct
 
 from app.core.references import is_reference
 from app.core.secret_places import Place, replaced
 from app.core.url_parts import with_password
-from app.vault.secret_keys import SecretKeys, Unopened, is_token
+from app.errors import FieldError
+from app.vault.secret_keys import UNBOUND, SecretKeys, Unopened, is_token, of_job
 
-Opened = tuple[dict[str, Any], list[str]]
-"""A target, and the fields whose secret no key opens: these have been left as they are."""
+Opened = tuple[dict[str, Any], list[FieldError]]
+"""A target, and the fields whose secret does not open: these have been left as they are."""
 
 
-def sealed(type_: type[Struct], target: dict[str, Any], keys: SecretKeys) -> dict[str, Any]:
-    """Encrypt every secret that is in clear; without keys, none."""
+def sealed(
+    type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
+) -> dict[str, Any]:
+    """Encrypt every secret that is in clear, for this job; without keys, none."""
     if not keys:
         return target
-    return changed(type_, target, lambda value: seal(value, keys))[0]
+    return changed(type_, target, lambda value, field: seal(value, keys, of_job(job_id, field)))[0]
 
 
-def opened(type_: type[Struct], target: dict[str, Any], keys: SecretKeys) -> Opened:
-    """Decrypt every secret that is encrypted."""
-    return changed(type_, target, lambda value: keys.open(value) if is_token(value) else value)
+def opened(
+    type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
+) -> Opened:
+    """Decrypt every secret that is encrypted, if it was for this job."""
+
+    def change(value: object, field: str) -> object:
+        return keys.open(str(value), of_job(job_id, field)) if is_token(value) else value
+
+    return changed(type_, target, change)
 
 
-def resealed(type_: type[Struct], target: dict[str, Any], keys: SecretKeys) -> Opened:
-    """Encrypt with the first key every secret that is not; the others stay the same tokens."""
-    return changed(type_, target, lambda value: reseal(value, keys))
+def resealed(
+    type_: type[Struct],
+    target: dict[str, Any],
+    keys: SecretKeys,
+    *,
+    job_id: UUID,
+    unbound: bool = False,
+) -> Opened:
+    """Encrypt with the first key every secret that is not; the others stay the same tokens.
+
+    `unbound`: those of development versions as well, which then are this job's.
+    """
+
+    def change(value: object, field: str) -> object:
+        context = of_job(job_id, field)
+        if not is_token(value):
+            return seal(value, keys, context)
+        return reseal(str(value), keys, context, unbound=unbound)
+
+    return changed(type_, target, change)
 
 
-def seal(value: object, keys: SecretKeys) -> object:
+def seal(value: object, keys: SecretKeys, context: str) -> object:
     if value in (None, "") or is_token(value) or is_reference(value):
         return value
-    return keys.seal(value)
+    return keys.seal(value, context)
 
 
-def reseal(value: object, keys: SecretKeys) -> object:
-    if not is_token(value):
-        return seal(value, keys)
-    token = str(value)
-    return token if keys.is_current(token) else keys.seal(keys.open(token))
+def reseal(token: str, keys: SecretKeys, context: str, *, unbound: bool) -> str:
+    """Encrypt a token anew unless that is how it is.
+
+    Raises:
+        Unopened: it does not open.
+    """
+    if unbound and token.startswith(UNBOUND):
+        return keys.seal(keys.open_unbound(token), context)
+    value = keys.open(token, context)
+    return token if keys.is_current(token) else keys.seal(value, context)
 
 
-def changed(type_: type[Struct], target: dict[str, Any], change: Callable[[Any], Any]) -> Opened:
-    """Change every secret; `change` may raise Unopened."""
-    unopened: list[str] = []
+def changed(
+    type_: type[Struct], target: dict[str, Any], change: Callable[[Any, str], Any]
+) -> Opened:
+    """Change every secret, by its value and field; `change` may raise Unopened."""
+    unopened: list[FieldError] = []
 
     def change_one(place: Place, value: object, _stored: object, field: str) -> object:
         try:
@@ -54,11 +88,11 @@ def changed(type_: type[Struct], target: dict[str, Any], change: Callable[[Any],
                 case Place.NONE, _:
                     return value
                 case Place.IN_URL, str() if not is_token(value):  # it is where it was no text
-                    return with_password(value, change)
+                    return with_password(value, lambda password: change(password, field))
                 case _:
-                    return change(value)
-        except Unopened:
-            unopened.append(field)
+                    return change(value, field)
+        except Unopened as error:
+            unopened.append(FieldError(field=field, message=str(error)))
             return value
 
     return replaced(type_, target, change_one), unopened

@@ -1,6 +1,7 @@
 """Makes targets ready to be carried out, and checks those that are to be stored."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
@@ -21,8 +22,8 @@ from app.vault.sealing import opened
 from app.vault.secret_keys import PREFIX, SecretKeys, is_token
 
 UNOPENED = (
-    "no key in TOCSIN_SECRET_KEYS decrypts it: add the one it was encrypted with, "
-    "or write the secret out"
+    "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
+    "another job or place, write the secret out"
 )
 
 
@@ -51,21 +52,21 @@ class Targets:
         self.keys = keys
         self.named = NamedSecrets(db, keys)
 
-    async def ready(self, kind: str, stored: str) -> ReadyTarget:
-        """Decrypt what is encrypted in the JSON of a target, fill in named secrets, check it.
+    async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
+        """Decrypt what is encrypted in the JSON of a job's target, fill in named secrets, check it.
 
         Raises:
             InvalidInput: naming every field that is wrong.
-            SecretUnusable: naming a secret that does not exist, may not be sent there, or that no
-                key of this process decrypts.
+            SecretUnusable: naming a secret that does not exist, may not be sent there, or does not
+                open: no key of this process decrypts it, or it was encrypted for another job.
             DatabaseUnavailable: the secrets could not be read.
         """
         if PREFIX not in stored and BEGINNING not in stored:
             return ReadyTarget(target=decode_target(kind, stored.encode()))
         type_ = target_type(kind)
-        clear, unopened = opened(type_, read(kind, stored), self.keys)
+        clear, unopened = opened(type_, read(kind, stored), self.keys, job_id=job_id)
         if unopened:  # no fault of the job: another instance may have the key
-            raise SecretUnusable(f"{unopened[0]}: {UNOPENED}")
+            raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
         names = names_in(type_, clear)
         if not names:
             return ReadyTarget(target=decode_target(kind, clear))

@@ -29,7 +29,7 @@ select name, value, hosts from tocsin.secrets where name = any(:names::text[]);
 select name, value, hosts from tocsin.secrets order by name;
 
 -- name: newest
-select value from tocsin.secrets order by id desc limit :limit::bigint;
+select name, value, hosts from tocsin.secrets order by id desc limit :limit::bigint;
 
 -- name: newest_targets
 select id, kind, target::text as target, updated_at

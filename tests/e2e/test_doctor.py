@@ -3,9 +3,11 @@
 import asyncio
 import os
 import sys
+from uuid import UUID
 
 import asyncpg
 
+from app.vault import of_job, of_secret
 from tests.support.builders import insert_job
 from tests.support.cluster import ROOT, Processes
 from tests.support.vault import KEY, KEYS, OTHER_KEY
@@ -55,11 +57,14 @@ async def test_the_doctor_names_what_is_wrong_and_the_remedy(
 async def test_the_doctor_tells_that_its_keys_open_nothing(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    target = {"url": "http://h/", "auth": {"type": "bearer", "token": KEYS.seal("sesame")}}
-    await insert_job(connection, target=target)
+    job_id = UUID(int=7)
+    token = KEYS.seal("sesame", of_job(job_id, "target.auth.token"))
+    target = {"url": "http://h/", "auth": {"type": "bearer", "token": token}}
+    await insert_job(connection, id=job_id, target=target)
     await insert_job(connection)
     await connection.execute(
-        "insert into tocsin.secrets (name, value) values ('A', $1)", KEYS.seal("sesame")
+        "insert into tocsin.secrets (name, value) values ('A', $1)",
+        KEYS.seal("sesame", of_secret("A")),
     )
 
     well, unwell = [await doctor(database_url, TOCSIN_SECRET_KEYS=key) for key in (KEY, OTHER_KEY)]

@@ -29,6 +29,7 @@ TARGET_SECONDS = 0.5
 NOW = datetime(2026, 3, 28, 23, 59, 59, 999_999, tzinfo=UTC)
 JOB = UUID(int=7)
 KEYS = SecretKeys(["A" * 43])
+JOB = UUID(int=1)
 CURSORS = (
     *(paging.job_before, paging.execution_before, paging.key_before),
     *(paging.audit_before, paging.secret_after),
@@ -70,9 +71,10 @@ def target(kind: str, value: dict[str, Any]) -> None:
     type_ = target_type(kind)
     shown = msgspec.json.encode(mask(type_, value)).decode()
     secrets_in(type_, value)
-    at_rest = sealed(type_, value, KEYS)
-    resealed(type_, at_rest, KEYS)
-    assert opened(type_, at_rest, KEYS)[0] == opened(type_, value, KEYS)[0]
+    at_rest = sealed(type_, value, KEYS, job_id=JOB)
+    resealed(type_, at_rest, KEYS, job_id=JOB)
+    clear = opened(type_, value, KEYS, job_id=JOB)[0]
+    assert opened(type_, at_rest, KEYS, job_id=JOB)[0] == clear
     hosts_of(value)
     without({"sesame"}, shown)
     unmask(type_, value, value)

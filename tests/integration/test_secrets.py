@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from msgspec import json
 
 from app.db import Database
-from app.vault import SecretKeys
+from app.vault import SecretKeys, of_job, of_secret
 from app.vault.rotation import Rotated, rotate
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import insert_job, job_row
@@ -58,7 +60,7 @@ async def test_what_is_created_is_encrypted_and_reads_as_stars(
     assert "encrypted" not in created.text
     assert read.json()["target"] == MASKED
     assert "sesame" not in await at_rest(connection)
-    assert (await at_rest(connection)).count("encrypted.v1.") == 2
+    assert (await at_rest(connection)).count("encrypted.v2.") == 2
 
 
 async def test_saying_the_same_again_in_clear_changes_nothing(
@@ -96,8 +98,10 @@ async def test_an_edit_of_the_target_keeps_the_secrets_behind_the_stars(
 
     assert edited.json()["target"] == MASKED | {"method": "PUT"}
     stored = json.decode(await at_rest(connection))
-    assert KEYS.open(stored["auth"]["password"]) == "sesame"
-    assert KEYS.open(stored["headers"]["X-Api-Key"]) == "sesame"
+    job_id = UUID(edited.json()["id"])
+    password, key = stored["auth"]["password"], stored["headers"]["X-Api-Key"]
+    assert KEYS.open(password, of_job(job_id, "target.auth.password")) == "sesame"
+    assert KEYS.open(key, of_job(job_id, "target.headers.X-Api-Key")) == "sesame"
 
 
 async def test_a_target_that_cannot_be_decrypted_can_be_read_and_paused_but_not_edited(
@@ -152,7 +156,7 @@ async def test_a_named_secret_is_set_listed_and_deleted_and_never_told(
     assert [secret["name"] for secret in page.json()["items"]] == ["ANOTHER"]
     assert [secret["name"] for secret in rest.json()["items"]] == ["TOKEN"]
     assert rest.json()["next_cursor"] is None
-    assert KEYS.open(token) == "open sesame"
+    assert KEYS.open(token, of_secret("TOKEN")) == "open sesame"
     assert (gone.status_code, gone_already.status_code) == (204, 404)
     answers = (created, changed, page, rest, gone_already)
     assert "sesame" not in "".join(answer.text for answer in answers)
@@ -224,7 +228,7 @@ async def test_secrets_are_set_listed_and_deleted_on_the_command_line(
     deleted_again = await tocsin_secrets(database_url, "delete", "TOKEN")
 
     assert created.stdout == "created TOKEN\n"
-    assert KEYS.open(token) == "ses\name"
+    assert KEYS.open(token, of_secret("TOKEN")) == "ses\name"
     assert listed.stdout.split()[2:] == ["TOKEN", "any", "host"]
     assert deleted.stdout == "deleted TOKEN\n"
     assert deleted_again.returncode == 1
@@ -257,13 +261,16 @@ async def test_a_rotation_encrypts_everything_with_the_first_key(
 ) -> None:
     old = SecretKeys([OLD_KEY])
     clear = await insert_job(connection, target=TARGET)
-    encrypted = await insert_job(
-        connection, target=TARGET | {"auth": BASIC | {"password": old.seal("sesame")}}
+    encrypted = UUID(int=7)
+    password = old.seal("sesame", of_job(encrypted, "target.auth.password"))
+    await insert_job(
+        connection, id=encrypted, target=TARGET | {"auth": BASIC | {"password": password}}
     )
     amqp = {"url": "amqp://me:sesame@broker/", "routing_key": "q"}
     broker = await insert_job(connection, kind="amqp", target=amqp)
     await connection.execute(
-        "insert into tocsin.secrets (name, value) values ('A', $1)", old.seal("sesame")
+        "insert into tocsin.secrets (name, value) values ('A', $1)",
+        old.seal("sesame", of_secret("A")),
     )
 
     first = await tocsin_secrets(database_url, "rotate", keys=f"{KEY},{OLD_KEY}")
@@ -276,16 +283,17 @@ async def test_a_rotation_encrypts_everything_with_the_first_key(
     ]
     assert second.stdout.startswith("encrypted the secrets of 0 targets and 0 named")
     assert "sesame" not in str(targets)
-    for target in targets[:2]:
-        assert KEYS.open(json.decode(target)["auth"]["password"]) == "sesame"
+    for id, target in zip((clear, encrypted), targets, strict=False):
+        token = json.decode(target)["auth"]["password"]
+        assert KEYS.open(token, of_job(id, "target.auth.password")) == "sesame"
     value = await connection.fetchval("select value from tocsin.secrets")
-    assert KEYS.open(value) == "sesame"
+    assert KEYS.open(value, of_secret("A")) == "sesame"
 
 
 async def test_a_rotation_says_what_it_could_not_decrypt(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    token = SecretKeys([OLD_KEY]).seal("sesame")
+    token = SecretKeys([OLD_KEY]).seal("sesame", "")
     await insert_job(connection, target={"url": URL, "headers": {"X-Key": token}})
     await insert_job(connection, kind="smoke_signal", target={"url": URL})
 
@@ -294,6 +302,40 @@ async def test_a_rotation_says_what_it_could_not_decrypt(
     assert done.returncode == 1
     assert "keep the other keys: 1 cannot be decrypted" in done.stderr
     assert "1 targets cannot be read or are of a kind that is not installed" in done.stderr
+
+
+async def test_a_rotation_binds_what_development_versions_encrypted_only_when_it_is_asked_to(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    token = "encrypted.v1." + Fernet(KEY).encrypt(b'"sesame"').decode()
+    job_id = await insert_job(connection, target={"url": URL, "headers": {"X-Key": token}})
+    await connection.execute("insert into tocsin.secrets (name, value) values ('A', $1)", token)
+
+    unasked = await tocsin_secrets(database_url, "rotate")
+    asked = await tocsin_secrets(database_url, "rotate", "--unbound")
+
+    assert unasked.returncode == 1
+    assert "2 cannot be decrypted" in unasked.stderr
+    assert asked.stdout.startswith("encrypted the secrets of 1 targets and 1 named secrets")
+    target = json.decode((await job_row(connection, job_id))["target"])
+    bound = target["headers"]["X-Key"]
+    assert KEYS.open(bound, of_job(job_id, "target.headers.X-Key")) == "sesame"
+    named = await connection.fetchval("select value from tocsin.secrets")
+    assert KEYS.open(named, of_secret("A")) == "sesame"
+
+
+async def test_a_renamed_job_keeps_its_secrets(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+        await api.put(ADDRESS, json=JOB)
+        renamed = await api.patch(ADDRESS, json={"name": "renamed"})
+        edited = await api.patch("/v1/jobs/renamed", json={"target": {"method": "PUT"}})
+
+    assert (renamed.status_code, edited.status_code) == (200, 200)
+    token = json.decode(await at_rest(connection))["auth"]["password"]
+    context = of_job(UUID(edited.json()["id"]), "target.auth.password")
+    assert KEYS.open(token, context) == "sesame"
 
 
 PLAN = """select next_run, scheduled_for, attempt, resume_at, plan_error, locked_until, fence, runs,
@@ -339,7 +381,8 @@ async def test_a_rotation_wins_no_race_against_an_edit(
     assert (await rotation) == Rotated(targets=1)
     target = json.decode((await job_row(connection, job_id))["target"])
     assert target.keys() == {"url", "headers"}
-    assert KEYS.open(target["headers"]["X-Key"]) == "edited"
+    token = target["headers"]["X-Key"]
+    assert KEYS.open(token, of_job(job_id, "target.headers.X-Key")) == "edited"
 
 
 async def test_a_rotation_reports_rows_that_stay_locked(

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.facts import Settled
 from app.db import Database
-from app.vault import NamedSecrets, SecretKeys, SecretUnusable
+from app.vault import NamedSecrets, SecretKeys, SecretUnusable, of_job, of_secret
 from app.vault.named import FRESH_SECONDS
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.cluster import ROOT
@@ -18,20 +18,21 @@ from tests.support.instances import StartInstance
 from tests.support.sink import Sink, reply
 from tests.support.vault import KEY, KEYS, OLD_KEY, OTHER_KEY
 
+JOB = UUID(int=7)
 INSERT = "insert into tocsin.secrets (name, value) values ($1, $2)"
 
 
 async def named(connection: asyncpg.Connection, keys: SecretKeys = KEYS, **values: str) -> None:
     for name, value in values.items():
-        await connection.execute(INSERT, name, keys.seal(value))
+        await connection.execute(INSERT, name, keys.seal(value, of_secret(name)))
 
 
 @pytest.mark.parametrize("keys", [(KEY,), (OTHER_KEY, KEY)], ids=["its key", "its key second"])
 async def test_an_encrypted_secret_is_sent_in_clear(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, keys: tuple[str, ...]
 ) -> None:
-    auth = {"type": "bearer", "token": KEYS.seal("sesame")}
-    await insert_job(connection, target={"url": sink.url(), "auth": auth})
+    auth = {"type": "bearer", "token": KEYS.seal("sesame", of_job(JOB, "target.auth.token"))}
+    await insert_job(connection, id=JOB, target={"url": sink.url(), "auth": auth})
 
     async with instance(secret_keys=keys):
         [request] = await sink.arrived()
@@ -55,9 +56,9 @@ async def test_a_row_typed_in_clear_works_where_there_are_keys(
 async def test_what_no_key_of_an_instance_decrypts_fails_there_and_another_may_do_it(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, keys: tuple[str, ...]
 ) -> None:
-    auth = {"type": "bearer", "token": KEYS.seal("sesame")}
+    auth = {"type": "bearer", "token": KEYS.seal("sesame", of_job(JOB, "target.auth.token"))}
     job_id = await insert_job(
-        connection, target={"url": sink.url(), "auth": auth}, backoff_seconds=0.5
+        connection, id=JOB, target={"url": sink.url(), "auth": auth}, backoff_seconds=0.5
     )
 
     async with instance(secret_keys=keys) as (_, facts):
@@ -236,3 +237,50 @@ class Reads:
     async def fetch(self, name: str, /, **arguments: list[str]) -> list[dict[str, object]]:
         self.names.append(arguments["names"])
         return await self.db.fetch(name, **arguments)
+
+
+COPY = """insert into tocsin.jobs (name, kind, target, run_at)
+          select 'copy', kind, target, run_at from tocsin.jobs"""
+
+
+async def test_a_secret_does_not_go_with_a_job_that_is_copied_in_sql(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    auth = {"type": "bearer", "token": KEYS.seal("sesame", of_job(JOB, "target.auth.token"))}
+    await insert_job(connection, id=JOB, target={"url": sink.url(), "auth": auth})
+    await connection.execute(COPY)
+    copy = await connection.fetchval("select id from tocsin.jobs where name = 'copy'")
+
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        await facts.seen(Settled, job_id=JOB)
+        await facts.seen(Settled, job_id=copy)
+
+    [original] = await execution_rows(connection, JOB)
+    first = (await execution_rows(connection, copy))[0]
+    assert (len(sink.requests), original["outcome"]) == (1, "succeeded")
+    assert (first["outcome"], first["reason"]) == ("failed", "target")
+    assert first["error"].startswith("target.auth.token: it was encrypted for another job")
+    assert (await job_row(connection, copy))["plan_error"] is None
+
+
+async def test_the_token_of_a_named_secret_opens_in_no_job_and_under_no_other_name(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await named(connection, TOKEN="sesame")
+    token = await connection.fetchval("select value from tocsin.secrets")
+    await connection.execute(INSERT, "OTHER", token)
+    targets = [
+        {"url": sink.url(), "headers": {"X-Key": token}},
+        {"url": sink.url(), "headers": {"X-Key": "${secret:OTHER}"}},
+    ]
+    jobs = [await insert_job(connection, target=target, max_attempts=1) for target in targets]
+
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        for job_id in jobs:
+            await facts.seen(Settled, job_id=job_id)
+
+    for job_id in jobs:
+        [row] = await execution_rows(connection, job_id)
+        assert (row["outcome"], row["reason"]) == ("failed", "target")
+        assert "it was encrypted for another job, field or name" in row["error"]
+    assert sink.requests == []

@@ -7,6 +7,7 @@ from msgspec import json
 
 from app.core.binding import host_fault, hosts_of, strangers
 from app.core.facts import Settled
+from app.vault import of_secret
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import execution_rows, insert_job
 from tests.support.instances import StartInstance
@@ -22,7 +23,7 @@ ELSEWHERE = {"url": "https://evil.example/x", "headers": HEADERS}
 async def bind(connection: asyncpg.Connection, *hosts: str) -> None:
     await connection.execute(
         "insert into tocsin.secrets (name, value, hosts) values ('TOKEN', $1, $2)",
-        KEYS.seal("open-sesame"),
+        KEYS.seal("open-sesame", of_secret("TOKEN")),
         list(hosts),
     )
 
@@ -178,7 +179,7 @@ async def test_a_reference_that_is_stored_hidden_is_checked_when_it_is_kept(
         )
 
     stored = json.decode(await connection.fetchval("select target::text from tocsin.jobs"))
-    assert stored["headers"]["X-Key"].startswith("encrypted.v1.")
+    assert stored["headers"]["X-Key"].startswith("encrypted.v2.")
     assert (moved.status_code, fields(moved)) == (422, ["target"])
 
 

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
@@ -16,13 +17,15 @@ from app.core.url_parts import url_parts, with_password
 from app.errors import InvalidInput, SecretKeysMissing
 from app.executors import decode_target, target_type
 from app.vault import SecretKeys, check_target, opened, resealed, sealed
-from app.vault.secret_keys import PREFIX, Unopened, is_token
+from app.vault.secret_keys import PREFIX, Unopened, is_token, of_job, of_secret
 from tests.unit.test_secret import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
 
 HTTP = target_type("http")
 AMQP = target_type("amqp")
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 KEYS = SecretKeys([NEW, OLD])
+JOB, ANOTHER_JOB = UUID(int=1), UUID(int=2)
+HERE = of_secret("TOKEN")
 
 TARGETS = pytest.mark.parametrize(
     ("type_", "target", "masked"),
@@ -35,7 +38,7 @@ TARGETS = pytest.mark.parametrize(
 def test_no_secret_of_a_sealed_target_is_in_clear(
     type_: type[Struct], target: dict[str, Any], masked: dict[str, Any]
 ) -> None:
-    text = str(sealed(type_, target, KEYS))
+    text = str(sealed(type_, target, KEYS, job_id=JOB))
 
     assert "sesame" not in text
     assert "'k1'" not in text
@@ -46,14 +49,14 @@ def test_no_secret_of_a_sealed_target_is_in_clear(
 def test_a_sealed_target_opens_to_what_it_was_and_reads_as_before(
     type_: type[Struct], target: dict[str, Any], masked: dict[str, Any]
 ) -> None:
-    at_rest = sealed(type_, target, KEYS)
+    at_rest = sealed(type_, target, KEYS, job_id=JOB)
 
-    assert opened(type_, at_rest, KEYS) == (target, [])
+    assert opened(type_, at_rest, KEYS, job_id=JOB) == (target, [])
     assert mask(type_, at_rest) == masked
 
 
 def test_what_is_no_secret_is_at_rest_as_it_was() -> None:
-    at_rest = sealed(HTTP, HTTP_TARGET, KEYS)
+    at_rest = sealed(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
 
     assert at_rest["url"] == HTTP_TARGET["url"]
     assert at_rest["headers"]["Accept"] == "text/plain"
@@ -61,17 +64,17 @@ def test_what_is_no_secret_is_at_rest_as_it_was() -> None:
 
 
 def test_without_keys_everything_stays_as_it_is() -> None:
-    assert sealed(HTTP, HTTP_TARGET, SecretKeys()) == HTTP_TARGET
+    assert sealed(HTTP, HTTP_TARGET, SecretKeys(), job_id=JOB) == HTTP_TARGET
 
 
 def test_sealing_twice_encrypts_once() -> None:
-    once = sealed(AMQP, AMQP_TARGET, KEYS)
+    once = sealed(AMQP, AMQP_TARGET, KEYS, job_id=JOB)
 
-    assert sealed(AMQP, once, KEYS) == once
+    assert sealed(AMQP, once, KEYS, job_id=JOB) == once
 
 
 def test_a_url_keeps_its_shape_when_its_password_is_sealed() -> None:
-    at_rest = sealed(AMQP, AMQP_TARGET, KEYS)["url"]
+    at_rest = sealed(AMQP, AMQP_TARGET, KEYS, job_id=JOB)["url"]
 
     assert at_rest.startswith(f"amqp://me:{PREFIX}")
     assert at_rest.endswith("@broker:5672/%2F")
@@ -81,35 +84,35 @@ def test_a_url_keeps_its_shape_when_its_password_is_sealed() -> None:
 def test_a_url_with_a_token_for_a_user_is_sealed_too() -> None:
     target = {"url": "amqp://sesame@broker/", "routing_key": "q"}
 
-    at_rest = sealed(AMQP, target, KEYS)
+    at_rest = sealed(AMQP, target, KEYS, job_id=JOB)
 
     assert "sesame" not in at_rest["url"]
     assert mask(AMQP, at_rest)["url"] == f"amqp://{MASK}@broker/"
-    assert opened(AMQP, at_rest, KEYS) == (target, [])
+    assert opened(AMQP, at_rest, KEYS, job_id=JOB) == (target, [])
 
 
 def test_any_key_opens_and_the_first_one_seals() -> None:
-    old = SecretKeys([OLD]).seal("sesame")
+    old = SecretKeys([OLD]).seal("sesame", HERE)
 
-    assert KEYS.open(old) == "sesame"
+    assert KEYS.open(old, HERE) == "sesame"
     assert not KEYS.is_current(old)
-    assert KEYS.is_current(KEYS.seal("sesame"))
+    assert KEYS.is_current(KEYS.seal("sesame", HERE))
 
 
 def test_a_key_may_be_written_as_base64_writes_it() -> None:
     standard = NEW.translate(str.maketrans("-_", "+/"))
 
-    assert SecretKeys([standard.rstrip("=")]).open(KEYS.seal("sesame")) == "sesame"
+    assert SecretKeys([standard.rstrip("=")]).open(KEYS.seal("sesame", HERE), HERE) == "sesame"
 
 
 @pytest.mark.parametrize("keys", [SecretKeys(), SecretKeys([OTHER])], ids=["none", "another"])
 def test_what_no_key_opens_is_named_and_left(keys: SecretKeys) -> None:
-    at_rest = sealed(HTTP, HTTP_TARGET, KEYS)
+    at_rest = sealed(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
 
-    target, unopened = opened(HTTP, at_rest, keys)
+    target, unopened = opened(HTTP, at_rest, keys, job_id=JOB)
 
     assert target == at_rest
-    assert unopened == [
+    assert [one.field for one in unopened] == [
         "target.headers.X-Api-Key",
         "target.headers.Cookie",
         "target.auth.password",
@@ -117,15 +120,70 @@ def test_what_no_key_opens_is_named_and_left(keys: SecretKeys) -> None:
 
 
 def test_a_token_that_was_changed_does_not_open() -> None:
-    token = KEYS.seal("sesame")
+    token = KEYS.seal("sesame", HERE)
 
-    with pytest.raises(Unopened, match="TOCSIN_SECRET_KEYS"):
-        KEYS.open(f"{token[:-5]}AAAA=")
+    with pytest.raises(Unopened, match="another job, field or name, or changed"):
+        KEYS.open(f"{token[:-5]}AAAA=", HERE)
+
+
+@pytest.mark.parametrize(
+    ("made", "pasted"),
+    [
+        (of_secret("TOKEN"), of_secret("token")),
+        (of_secret("TOKEN"), of_job(JOB, "target.auth.token")),
+        (of_job(JOB, "target.auth.token"), of_secret("TOKEN")),
+        (of_job(JOB, "target.auth.token"), of_job(ANOTHER_JOB, "target.auth.token")),
+        (of_job(JOB, "target.auth.token"), of_job(JOB, "target.auth.client_secret")),
+        (of_job(JOB, "target.url"), of_job(JOB, "target.headers.X-Key")),
+        (of_job(JOB, "target.headers.X-Key"), of_job(JOB, "target.headers.X-Other-Key")),
+    ],
+)
+@pytest.mark.parametrize("key", [NEW, OLD], ids=["first key", "second key"])
+def test_a_token_opens_only_where_it_was_made(made: str, pasted: str, key: str) -> None:
+    token = SecretKeys([key]).seal("sesame", made)
+
+    with pytest.raises(Unopened, match="encrypted for another job, field or name"):
+        KEYS.open(token, pasted)
+    assert KEYS.open(token, made) == "sesame"
+
+
+def test_a_header_written_in_another_case_is_the_same_place() -> None:
+    token = KEYS.seal("sesame", of_job(JOB, "target.headers.X-Key"))
+
+    assert KEYS.open(token, of_job(JOB, "target.headers.x-key")) == "sesame"
+
+
+def test_a_field_that_came_from_another_job_is_named_and_left_and_the_others_open() -> None:
+    theirs = sealed(HTTP, HTTP_TARGET, KEYS, job_id=ANOTHER_JOB)
+    ours = sealed(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
+    mixed = ours | {"auth": theirs["auth"]}
+
+    target, unopened = opened(HTTP, mixed, KEYS, job_id=JOB)
+
+    assert target == HTTP_TARGET | {"auth": theirs["auth"]}
+    assert [one.field for one in unopened] == ["target.auth.password"]
+
+
+UNBOUND = "encrypted.v1." + Fernet(NEW).encrypt(b'"sesame"').decode()
+
+
+def test_what_development_versions_encrypted_opens_nowhere_until_it_is_bound() -> None:
+    target = {"url": "https://example.com/", "headers": {"X-Key": UNBOUND}}
+
+    with pytest.raises(Unopened, match="tocsin secrets rotate --unbound"):
+        KEYS.open(UNBOUND, HERE)
+    unasked, unopened = resealed(HTTP, target, KEYS, job_id=JOB)
+    bound, left = resealed(HTTP, target, KEYS, job_id=JOB, unbound=True)
+
+    assert unasked == target
+    assert [one.field for one in unopened] == ["target.headers.X-Key"]
+    assert left == []
+    assert opened(HTTP, bound, KEYS, job_id=JOB)[0]["headers"] == {"X-Key": "sesame"}
 
 
 def test_sealing_without_a_key_says_how_to_make_one() -> None:
     with pytest.raises(SecretKeysMissing, match=r"TOCSIN_SECRET_KEYS.*head -c 32 /dev/urandom"):
-        SecretKeys().seal("sesame")
+        SecretKeys().seal("sesame", HERE)
 
 
 def test_keys_show_nothing_of_themselves() -> None:
@@ -133,23 +191,24 @@ def test_keys_show_nothing_of_themselves() -> None:
 
 
 def test_resealing_rewrites_clear_and_old_values_and_leaves_current_ones() -> None:
-    current = KEYS.seal("current")
+    old = SecretKeys([OLD]).seal("old", of_job(JOB, "target.headers.X-Token"))
+    current = KEYS.seal("current", of_job(JOB, "target.headers.Cookie"))
     target = {
         "url": "https://example.com/",
-        "headers": {"X-Token": SecretKeys([OLD]).seal("old"), "X-Key": "clear", "Cookie": current},
+        "headers": {"X-Token": old, "X-Key": "clear", "Cookie": current},
     }
 
-    rewritten, unopened = resealed(HTTP, target, KEYS)
+    rewritten, unopened = resealed(HTTP, target, KEYS, job_id=JOB)
 
     assert unopened == []
     assert rewritten["headers"]["Cookie"] == current
     assert all(KEYS.is_current(value) for value in rewritten["headers"].values())
-    assert opened(HTTP, rewritten, SecretKeys([NEW]))[0]["headers"] == {
+    assert opened(HTTP, rewritten, SecretKeys([NEW]), job_id=JOB)[0]["headers"] == {
         "X-Token": "old",
         "X-Key": "clear",
         "Cookie": "current",
     }
-    assert resealed(HTTP, rewritten, KEYS) == (rewritten, [])
+    assert resealed(HTTP, rewritten, KEYS, job_id=JOB) == (rewritten, [])
 
 
 SECRETS = st.text(min_size=1, max_size=20) | st.integers() | st.lists(st.text(max_size=5))
@@ -159,7 +218,7 @@ SECRETS = st.text(min_size=1, max_size=20) | st.integers() | st.lists(st.text(ma
 def test_every_json_value_comes_back_as_it_was(secret: object) -> None:
     target = {"url": "amqp://a/", "routing_key": "q", "headers": {"x-token": secret}}
 
-    assert opened(AMQP, sealed(AMQP, target, KEYS), KEYS) == (target, [])
+    assert opened(AMQP, sealed(AMQP, target, KEYS, job_id=JOB), KEYS, job_id=JOB) == (target, [])
 
 
 @given(
@@ -229,7 +288,7 @@ def test_a_reference_alone_is_no_secret_and_is_shown_and_stored_as_it_is(text: s
 
     assert is_reference(text)
     assert mask(HTTP, target) == target
-    assert sealed(HTTP, target, KEYS) == target
+    assert sealed(HTTP, target, KEYS, job_id=JOB) == target
 
 
 @pytest.mark.parametrize("text", ["hunter2 ${secret:A}", "${secret:A}hunter2", "Bearer hunter2"])
@@ -238,14 +297,14 @@ def test_what_stands_beside_a_reference_is_hidden_and_sealed(text: str) -> None:
 
     assert not is_reference(text)
     assert mask(HTTP, target)["headers"] == {"Authorization": MASK}
-    assert is_token(sealed(HTTP, target, KEYS)["headers"]["Authorization"])
+    assert is_token(sealed(HTTP, target, KEYS, job_id=JOB)["headers"]["Authorization"])
 
 
 def test_a_broker_shows_which_secret_is_its_password() -> None:
     target = {"url": "amqp://${secret:USER}:${secret:RABBIT}@host/", "routing_key": "q"}
 
     assert mask(AMQP, target) == target
-    assert sealed(AMQP, target, KEYS) == target
+    assert sealed(AMQP, target, KEYS, job_id=JOB) == target
 
 
 def test_a_target_with_references_is_checked_as_far_as_it_is_known() -> None:
@@ -272,7 +331,7 @@ def test_a_reference_to_an_impossible_name_is_refused() -> None:
 def test_nobody_may_write_a_token_that_somebody_else_may_have_got_from_a_backup(
     kind: str, target: dict[str, Any], field: str
 ) -> None:
-    token = KEYS.seal("sesame")
+    token = KEYS.seal("sesame", HERE)
     planted = json.loads(json.dumps(target).replace("TOKEN", token))
 
     with pytest.raises(InvalidInput, match="TOCSIN_SECRET_KEYS") as refusal:
