@@ -78,7 +78,7 @@ async def preview_schedule(request: ApiRequest, clock: Clock) -> PreviewedSchedu
     check(schedule, job_id=id, now=now)
     zone = zone_named(schedule.timezone)
     return PreviewedSchedule(
-        description=describe(schedule),
+        description=describe(schedule, job_id=id),
         runs=[
             PreviewedRun(at=run, local=run.astimezone(zone))
             for run in next_runs(schedule, id, now=now, count=given.count)

@@ -225,7 +225,7 @@ def assembled(
         days=numbers(DAY, days),
         last_day="l" in days,
         months=numbers(MONTH, months),
-        weekdays=frozenset() if nth else numbers(WEEKDAY, weekdays),
+        weekdays=frozenset() if nth else frozenset(day % 7 for day in numbers(WEEKDAY, weekdays)),
         nth_weekdays=frozenset(
             (int(weekday), LAST if str(n) == "l" else n) for weekday in nth for n in nth[weekday]
         ),

@@ -1,27 +1,25 @@
 """A schedule in words, for people who look at a job or try out a cron."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
+from uuid import UUID
 
-# It has types inside, but not the marker that lets mypy see them.
-from cron_descriptor import ExpressionDescriptor, Options  # type: ignore[import-untyped]
-
-from app.core.crontext import DAY, FIELDS, PLAIN, USES_HASH, WEEKDAY, Field, faults_of, split
+from app.core.crontext import USES_HASH, parse
+from app.core.cronwords import cron_in_words
 from app.core.schedule import Schedule
 from app.errors import InvalidInput
 
 UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def describe(schedule: Schedule) -> str:
+def describe(schedule: Schedule, *, job_id: UUID) -> str:
     """Say in one English sentence when a job runs; never fails.
 
-    A cron that cannot be put into words, such as one with `H`, is shown as it is written.
+    `job_id` chooses the values of `H`. A cron outside the dialect is shown as it is written.
     """
     if schedule.run_at is not None:
         return f"Once, at {moment(schedule.run_at)}"
     if schedule.cron is not None:
-        words = f"{cron_words(schedule.cron)}, in {schedule.timezone}"
+        words = f"{cron_words(schedule.cron, job_id)}, in {schedule.timezone}"
     elif schedule.every_seconds is not None:
         words = interval_words(schedule.every_seconds)
     else:
@@ -45,46 +43,15 @@ def interval_words(seconds: float) -> str:
 
 def moment(instant: datetime) -> str:
     """Word an instant, without seconds where they are zero."""
-    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}".removesuffix(":00") + " UTC"
+    utc = instant.astimezone(UTC).replace(tzinfo=None)
+    detail = "minutes" if utc.second == utc.microsecond == 0 else "auto"
+    return f"{utc.isoformat(' ', detail)} UTC"
 
 
-@lru_cache(maxsize=1024)
-def cron_words(text: str) -> str:
-    """Word a cron, or return it as written; the package opens a file every time."""
-    as_written = f"Cron {text}"
+def cron_words(text: str, job_id: UUID) -> str:
+    """Word a cron with the values that `H` has for a job, or return it as written."""
     try:
-        texts = split(text)
+        words = cron_in_words(parse(text, job_id=job_id))
     except InvalidInput:
-        return as_written
-    fields = list(zip(FIELDS, texts, strict=True))
-    if not all(has_words(field, part) for field, part in fields):
-        return as_written
-    options = Options(use_24hour_time_format=True, locale_code="en_US")
-    try:
-        # All seven fields: of six it would guess whether the first or the last is missing.
-        expression = " ".join(described(field, part) for field, part in fields)
-        return str(ExpressionDescriptor(expression, options).get_description())
-    except Exception:  # noqa: BLE001 - a job must be shown even if nobody can describe it
-        return as_written
-
-
-def has_words(field: Field, text: str) -> bool:
-    """Tell whether the package describes a field as we understand it."""
-    if faults_of(field, text) or USES_HASH.search(text):
-        return False
-    if "," in text and not all(is_plain(item) for item in text.split(",")):
-        return False  # it leaves some of the items out, or shows their letters
-    return not (field is WEEKDAY and "/" in text)  # it says weeks, where we mean days of the week
-
-
-def is_plain(item: str) -> bool:
-    """Tell whether an item is a value or a range, perhaps with a step."""
-    shape = PLAIN.fullmatch(item)
-    return shape is not None and shape["low"] not in {None, "l"}
-
-
-def described(field: Field, text: str) -> str:
-    """Write a field as the package reads it."""
-    if field is WEEKDAY and text.startswith("l"):
-        return text.removeprefix("l") + "L"
-    return "*" if field in (DAY, WEEKDAY) and text == "?" else text.upper()
+        return f"Cron {text}"
+    return f"{words} (H differs from job to job)" if USES_HASH.search(text) else words

@@ -41,7 +41,7 @@ Parser = Callable[[str], object]
 def schedule(**given: Any) -> None:  # noqa: ANN401 - of whatever type a schedule has
     one = normalized(Schedule(**given))
     check(one, job_id=JOB, now=NOW)
-    describe(one)
+    describe(one, job_id=JOB)
     run = first_run(one, job_id=JOB, now=NOW)
     for _ in range(3):
         run = run_after(one, run, job_id=JOB) if run else None

@@ -31,6 +31,17 @@ async def test_five_runs_are_shown_unless_said_otherwise(api: httpx.AsyncClient)
     assert shown["description"] == "Every 5 minutes, in UTC"
 
 
+async def test_the_words_say_the_values_that_h_has_for_the_job(api: httpx.AsyncClient) -> None:
+    job_id = "018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42"
+
+    shown = await preview(api, cron="H H 1 * MON", job_id=job_id)
+
+    (at, *_) = [datetime.fromisoformat(run["at"]) for run in shown["runs"]]
+    assert shown["description"] == (
+        f"At {at:%H:%M}, on day 1 of the month, or on Monday (H differs from job to job), in UTC"
+    )
+
+
 async def test_runs_are_shown_in_utc_and_as_the_zone_has_them(api: httpx.AsyncClient) -> None:
     shown = await preview(
         api,

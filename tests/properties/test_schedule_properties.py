@@ -487,7 +487,7 @@ almost_crons = st.lists(almost_fields, min_size=5, max_size=7).map(" ".join)
 def test_any_text_is_either_refused_or_can_be_planned_and_described(text: str):
     schedule = Schedule(cron=text)
 
-    describe(schedule)
+    describe(schedule, job_id=JOB)
     refused = fields_refused(schedule)
     assert refused == {"cron"} or (
         refused == set() and first_run(schedule, job_id=JOB, now=END) is not None
