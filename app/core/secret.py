@@ -1,13 +1,12 @@
 """Hides the secrets inside targets from whoever reads them, and puts hidden ones back."""
 
-import json
 import re
-from collections.abc import Collection
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from msgspec import Struct, to_builtins
 
+from app.core.masking import without
 from app.core.references import is_reference
 from app.core.secret_places import (
     MASK,
@@ -33,6 +32,7 @@ __all__ = [
     "Secret",
     "Unshown",
     "mask",
+    "pieces",
     "secrets_in",
     "secrets_of",
     "sounds_secret",
@@ -40,11 +40,10 @@ __all__ = [
     "without",
 ]
 
-SHORTEST_HIDDEN = 4
-"""Characters; taking anything shorter out of a text would shred it and hide nothing."""
-
 WORD = re.compile(r"[^\s;,=\"']{8,}")
 """What may be repeated alone of a header such as `Bearer abc…` or `sid=abc…; path=/`."""
+SEGMENT = re.compile(r"[^/]{8,}")
+"""And of what stands in a path, such as `T0/B0/abc…`."""
 
 
 class Masked(Struct, frozen=True, kw_only=True):
@@ -115,35 +114,17 @@ def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[
                 pass
             case _:
                 for text in texts(value):
-                    found.update((text, *WORD.findall(text)))
+                    found.update(pieces(text))
         return value
 
     replaced(target_type, target, note)
     return found - {""}
 
 
-def without(secrets: Collection[str], text: str) -> str:
-    """`text` with `***` for each of the secrets that is not too short to be one.
-
-    Also where it is escaped as in JSON or in a URL, and where the end of the text cuts it off.
-    """
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) < SHORTEST_HIDDEN:
-            continue
-        for form in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
-            text = text.replace(form, MASK)
-        text = without_beginning(secret, text)
-    return text
-
-
-def without_beginning(secret: str, text: str) -> str:
-    """`text` with `***` for the beginning of a secret that it ends with."""
-    start = text.find(secret[:SHORTEST_HIDDEN], max(0, len(text) - len(secret)))
-    while start >= 0:
-        if secret.startswith(text[start:]):
-            return text[:start] + MASK
-        start = text.find(secret[:SHORTEST_HIDDEN], start + 1)
-    return text
+def pieces(secret: str) -> set[str]:
+    """A secret, and what may be repeated alone of it."""
+    words = WORD.findall(secret)
+    return {secret, *words, *(part for word in words for part in SEGMENT.findall(word))}
 
 
 def hidden(place: Place, value: object) -> object:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from app.core.binding import hosts_of
 from app.core.outcome import Report
 from app.core.references import BEGINNING, NAME, names_in, with_values
-from app.core.secret import Unshown, without
+from app.core.secret import Unshown, pieces, without
 from app.core.secret_places import Place, replaced
 from app.core.url_parts import url_parts
 from app.db.database import Runner
@@ -32,7 +32,7 @@ class ReadyTarget(Unshown, frozen=True, kw_only=True):
 
     target: Target
     named: frozenset[str] = frozenset()
-    """The named secrets in it, which may stand where its type expects no secret."""
+    """The named secrets in it and their parts, which may stand where its type expects none."""
 
     def redacted(self, report: Report) -> Report:
         """The report without what the target may have repeated of the named secrets."""
@@ -82,7 +82,7 @@ class Targets:
                     for one in refusal.errors
                 )
             ) from None
-        return ReadyTarget(target=target, named=frozenset(values.values()))
+        return ReadyTarget(target=target, named=frozenset().union(*map(pieces, values.values())))
 
 
 def check_target(kind: str, target: dict[str, Any]) -> None:

@@ -117,8 +117,11 @@ async def test_a_named_secret_is_filled_in_where_a_target_typed_in_psql_refers_t
 async def test_what_a_receiver_repeats_of_a_named_secret_is_not_recorded(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
-    await named(connection, TOKEN="open-sesame")
-    url = sink.on("/", reply(500, b"you said open-sesame, and open%2Dsesame"))
+    await named(connection, TOKEN="open-sesame", HOOK="T0/B+/hook-sesame é")
+    said = b"you said open-sesame, open%2Dsesame, b3Blbi1zZXNhbWU= on "
+    said += b"%2FT0%2fB%2B%2fhook%2Dsesame+%C3%A9"
+    url = sink.on("/T0/B%2B/hook-sesame%20%C3%A9", reply(500, said + b", %252FT0, hook-sesame"))
+    url = url.replace("T0/B%2B/hook-sesame%20%C3%A9", "${secret:HOOK}")
     target = {"url": url, "headers": {"X-Plain": "${secret:TOKEN}"}}
     job_id = await insert_job(connection, target=target, max_attempts=1)
 
@@ -126,7 +129,7 @@ async def test_what_a_receiver_repeats_of_a_named_secret_is_not_recorded(
         await facts.seen(Settled, job_id=job_id)
 
     [row] = await execution_rows(connection, job_id)
-    assert row["response"] == "you said ***, and open%2Dsesame"
+    assert row["response"] == "you said ***, ***, *** on %2F***, %252FT0, ***"
 
 
 async def test_an_unknown_name_is_a_failed_execution_that_is_retried_when_it_is_set(
