@@ -19,12 +19,14 @@ KEYS = Meta(
     description="keys separated by commas, each 32 random bytes in base64, as made by "
     "head -c 32 /dev/urandom | base64"
 )
+LISTS = ("secret_keys", "allowed_targets", "denied_targets", "allowed_ports", "name_servers")
 HOSTS_AND_NETWORKS = Meta(description="hosts and networks such as *.example.com,10.1.0.0/16")
 
 
 PostgresUrl = Annotated[str, Meta(pattern=r"^postgres(ql)?://")]
 SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}=?$")]
 PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
+NameServer = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:\[\]]+$")]
 
 
 def between(low: float, high: float, what: str) -> Meta:
@@ -78,6 +80,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         tuple[PortRange, ...], Meta(description="ports such as 443,8000-8999")
     ] = ()
     """Ports of targets; by default 80, 443 and from 1024, or any where targets may be private."""
+
+    name_servers: Annotated[
+        tuple[NameServer, ...], Meta(description="addresses such as 10.0.0.2,[2001:db8::2]:5353")
+    ] = ()
+    """Who is asked for the addresses of names; by default whom the system asks."""
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -176,7 +183,7 @@ def given_by(environ: Mapping[str, str]) -> dict[str, Given]:
 def normalized(field: str, value: object) -> object:
     """What people write in more than one way, written in one."""
     match field, value:
-        case "secret_keys" | "allowed_targets" | "denied_targets" | "allowed_ports", str(items):
+        case _, str(items) if field in LISTS:
             return [item.strip() for item in items.split(",") if item.strip()]
         case "log_level", str(level):
             return level.lower()

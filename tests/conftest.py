@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.support.canary",
     "tests.support.chance",
     "tests.support.instances",
+    "tests.support.nameserver",
     "tests.support.postgres",
     "tests.support.rabbit",
     "tests.support.sink",

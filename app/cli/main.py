@@ -67,7 +67,7 @@ def dev(port: int | None) -> None:
     environ = {"TOCSIN_ALLOW_PRIVATE_TARGETS": "true", **os.environ}
     settings = Settings.from_environ(environ, port=port)
     configure(level=settings.log_level, log_format=settings.log_format)
-    run(serve.dev(settings))
+    run(serve.dev(settings), settings)
 
 
 @main.command()
@@ -79,7 +79,7 @@ def api(host: str | None, port: int | None) -> None:
 
     settings = Settings.from_environ(os.environ, host=host, port=port)
     configure(level=settings.log_level, log_format=settings.log_format)
-    run(serve.api(settings))
+    run(serve.api(settings), settings)
 
 
 @main.command()
@@ -103,7 +103,7 @@ def scheduler(concurrency: int | None, processes: int, supervised: bool) -> None
     else:
         from app.cli.instance import instance
 
-        run(instance(settings, supervised=supervised))
+        run(instance(settings, supervised=supervised), settings)
 
 
 @main.command("migrate")

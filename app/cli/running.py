@@ -4,26 +4,23 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 
-import uvloop
+from app.config import Settings
+from app.names import Resolver
+from app.names.loop import Loop
 
-LOOKUPS = 64
-"""How many names a process looks up at once."""
 GARBAGE = 20_000
 """Objects made since the last collection of garbage, less those that ended, that start another."""
 
 
-def run(serving: Coroutine[None, None, None]) -> None:
+def run(serving: Coroutine[None, None, None], settings: Settings) -> None:
     """Run until it ends, on uvloop: it halves what each of many small requests costs."""
     # What was imported stays; without this every full collection of garbage walks through it, and
     # thousands of executions a second make one due several times a second.
     gc.freeze()
     gc.set_threshold(GARBAGE)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        # Names are looked up in threads; a few that hang must not hold up the others.
-        lookups = ThreadPoolExecutor(max_workers=LOOKUPS, thread_name_prefix="lookup")
-        runner.get_loop().set_default_executor(lookups)
+    loop = Loop(Resolver(settings.name_servers))
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(serving)
 
 

@@ -21,7 +21,8 @@ from app.core.problems import field_errors
 from app.core.secret import secrets_in, without
 from app.errors import FieldError, InvalidInput
 from app.executors.base import Context, Executor, Options, Target
-from app.executors.guard import Guard, Lookup, lookup
+from app.executors.guard import Guard, Lookup
+from app.names import Resolver
 
 __all__ = ["KINDS", "Executors", "decode_target", "target_type"]
 
@@ -108,11 +109,14 @@ class Executors:
         self,
         *,
         egress: Egress = PUBLIC_ONLY,
-        lookup: Lookup = lookup,
+        resolver: Resolver | None = None,
+        lookup: Lookup | None = None,
         connections_per_host: int = 0,
     ) -> None:
+        self.resolver = resolver or Resolver()
         self.options = Options(
-            connections_per_host=connections_per_host, guard=Guard(egress, lookup=lookup)
+            connections_per_host=connections_per_host,
+            guard=Guard(egress, lookup=lookup or self.resolver.lookup),
         )
         self.opened: dict[str, Executor[Any]] = {}
 
@@ -130,6 +134,7 @@ class Executors:
         while self.opened:
             _, executor = self.opened.popitem()
             await executor.close()
+        await self.resolver.close()
 
     async def prepare(self, kind: str, target: Target, context: Context) -> None:
         """Prepare an attempt that comes in a moment."""

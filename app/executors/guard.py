@@ -5,7 +5,6 @@ connected to is one of those addresses, never the name. So neither a literal nor
 name that changes its mind between the check and the use of it gets around the rules.
 """
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -39,20 +38,10 @@ class AddressBlocked(AppError, OSError):
     """A target may not be there. An `OSError`, so that clients take it for a failed connection."""
 
 
-async def lookup(host: str, port: int) -> list[str]:
-    """Ask the system's resolver, which knows `/etc/hosts` and all ways to write an address."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise socket.gaierror(socket.EAI_NONAME, "it is no name") from error
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
 class Guard:
     """Resolves names and judges addresses; shared by all executors of a process."""
 
-    def __init__(self, egress: Egress, *, lookup: Lookup = lookup) -> None:
+    def __init__(self, egress: Egress, *, lookup: Lookup) -> None:
         self.egress = egress
         self.lookup = lookup
         # Of literals only, so it never goes stale; to read an address takes longer than to connect.

@@ -17,6 +17,7 @@ from app.db import Database, migrate, upkeep
 from app.db.listener import Session, listening
 from app.errors import DatabaseUnavailable
 from app.executors import KINDS, Executors
+from app.names import Resolver
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.execute import Execution
@@ -51,6 +52,7 @@ class Instance:
         self.secret_keys = SecretKeys(settings.secret_keys)
         self.keys_checked = False
         self.egress = Egress.from_settings(settings)
+        self.resolver = Resolver(settings.name_servers)
         self.observers = observers
         self.name = instance_name()
         self.doorbell = Doorbell()
@@ -90,7 +92,9 @@ class Instance:
                     patience_seconds=PATIENCE_SECONDS,
                 )
             )
-            executors = await stack.enter_async_context(Executors(egress=self.egress))
+            executors = await stack.enter_async_context(
+                Executors(egress=self.egress, resolver=self.resolver)
+            )
             settler = Settler(
                 db,
                 self.doorbell,

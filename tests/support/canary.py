@@ -1,11 +1,10 @@
 """A server on all addresses of this machine, which nobody may reach, and a lying name server."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
-
-from app.executors.guard import lookup
 
 ANYWHERE = ["0.0.0.0", "::"]  # noqa: S104 - whatever way leads to this machine must be noticed
 
@@ -36,6 +35,16 @@ async def canary() -> AsyncIterator[Canary]:
     finally:
         first.close()
         second.close()
+
+
+async def lookup(host: str, port: int) -> list[str]:
+    """Ask the system's resolver, which knows all ways to write an address."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, "it is no name") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Names:

@@ -44,6 +44,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_ALLOWED_TARGETS", "a.example, ::1", "allowed_targets", ("a.example", "::1")),
         ("TOCSIN_DENIED_TARGETS", "*", "denied_targets", ("*",)),
         ("TOCSIN_ALLOWED_PORTS", "443,8000-8999", "allowed_ports", ("443", "8000-8999")),
+        ("TOCSIN_NAME_SERVERS", "::1,10.0.0.2:53", "name_servers", ("::1", "10.0.0.2:53")),
         ("TOCSIN_LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("TOCSIN_LOG_FORMAT", "json", "log_format", "json"),
         ("TOCSIN_DATA_DIR", "/srv/tocsin", "data_dir", Path("/srv/tocsin")),
