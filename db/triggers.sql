@@ -52,6 +52,7 @@ declare
     moment constant timestamptz := clock_timestamp();
     rescheduled boolean;
     elapsed numeric;
+    planned timestamptz;
     woke boolean;
 begin
     if tg_op = 'INSERT' then
@@ -118,43 +119,50 @@ begin
     end if;
 
     if tg_op = 'UPDATE' and new.next_run is distinct from old.next_run then
-        -- Moved by hand. A pending retry stays the same run; anything else is a new one.
+        -- Moved by hand. A run that was asked for and a pending retry stay the same run; anything
+        -- else is a new one, after which the plan goes on.
         new.planned_at := moment;
-        if old.attempt = 0 or old.locked_until > moment or new.next_run is null then
+        if (old.attempt = 0 and not old.extra) or old.locked_until > moment or new.next_run is null then
             if new.scheduled_for is not distinct from old.scheduled_for then
                 new.scheduled_for := new.next_run;
             end if;
             new.attempt := 0;
+            new.resume_at := null;
+            new.extra := false;
         end if;
     elsif rescheduled and (tg_op = 'UPDATE' or new.planned_at is null) then
-        if tg_op = 'UPDATE' then
-            new.next_run := null;
-            new.resume_at := null;
+        if tg_op = 'INSERT' then
+            planned := new.next_run;  -- given by whoever inserts the row
         end if;
         new.planned_at := moment;
-        if new.next_run is not null then
-            null;  -- given by whoever inserts the row
+        if planned is not null then
+            null;
         elsif new.run_at is not null then
-            new.next_run := new.run_at;
+            planned := new.run_at;
         elsif new.runs >= new.max_runs then
             null;  -- it has had them all
         elsif new.every_seconds is not null then
             if new.starts_at > moment then
-                new.next_run := new.starts_at;
+                planned := new.starts_at;
             else
                 elapsed := extract(epoch from moment - coalesce(new.starts_at, moment));
-                new.next_run := coalesce(new.starts_at, moment)
+                planned := coalesce(new.starts_at, moment)
                     + (floor(elapsed / new.every_seconds) + 1) * new.every_seconds * interval '1 second';
             end if;
-            if new.next_run > new.ends_at then
-                new.next_run := null;
+            if planned > new.ends_at then
+                planned := null;
             end if;
         else
             new.planned_at := null;
         end if;
-        new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
-        if tg_op = 'UPDATE' then
-            new.scheduled_for := new.next_run;
+        if tg_op = 'INSERT' then
+            new.next_run := planned;
+            new.scheduled_for := coalesce(new.scheduled_for, planned);
+        elsif new.extra then
+            new.resume_at := planned;  -- what was asked for goes first
+        else
+            new.next_run := planned;
+            new.scheduled_for := planned;
             new.attempt := 0;
         end if;
     end if;
@@ -238,7 +246,7 @@ returns jsonb language sql immutable
             job.run_at, job.cron, job.timezone, job.every_seconds, job.dst_gap, job.dst_overlap,
             job.starts_at, job.ends_at, job.max_runs, job.max_attempts, job.backoff_seconds,
             job.backoff_max_seconds, job.timeout_seconds, job.misfire, job.misfire_grace_seconds,
-            job.max_catchup, job.paused_at, job.next_run) as kept
+            job.max_catchup, job.paused_at, job.next_run, job.pending_runs) as kept
     );
 
 -- A creation costs writers no row: it is kept with the job, which is what it was made as until its
@@ -248,7 +256,7 @@ returns jsonb language sql immutable
 create or replace function tocsin.created_image(job tocsin.jobs)
 returns jsonb language sql immutable
     return (
-        select tocsin.audited(job) - 'next_run'  -- that moves with every run
+        select tocsin.audited(job) - '{next_run,pending_runs}'::text[]  -- these move with every run
     );
 
 create or replace function tocsin.refuse_another_creation()
@@ -418,28 +426,91 @@ returns text language sql stable
         else 'scheduled'
     end;
 
--- Makes a run due now: an extra one, or `occurrence` again with its identity. A recurring job's
--- planned run is kept in resume_at for afterwards; while the job executes its settlement fills that
--- in. A run that is being retried just comes now. No row: a retry is pending, so nothing is replayed.
+-- Asks for a run beside the plan: a new one, due now, or `occurrence` again with its identity. Each call
+-- is a run of its own, and they are carried out one after the other, before the planned run goes on. A
+-- one-off that waits for its instant runs now instead, and a run that waits for its retry is retried
+-- now. No row: there is no such job, or a retry is pending, which a replay must not displace.
 create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz default null)
-returns setof tocsin.jobs language sql set search_path = pg_catalog, pg_temp as $$
-    update tocsin.jobs j
-    set next_run = moment,
-        scheduled_for = coalesce(
-            occurrence,
-            case when j.attempt > 0 and j.locked_until is null then j.scheduled_for end,
-            moment),
-        attempt = case when occurrence is null and j.locked_until is null then j.attempt else 0 end,
-        resume_at = case
-            when j.run_at is not null and (occurrence is null or j.locked_until is not null) then null
-            when j.locked_until is not null then coalesce(j.resume_at, moment)
-            when j.attempt > 0 then j.resume_at
-            else coalesce(j.resume_at, j.next_run) end
-    from clock_timestamp() as moment
-    where j.id = run_now.job_id
-      and (occurrence is null or j.attempt = 0 or j.locked_until is not null)
-    returning j.*
-$$;
+returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    moment timestamptz;
+begin
+    select * into job from tocsin.jobs j where j.id = run_now.job_id for no key update;
+    if job.id is null or (occurrence is not null and job.attempt > 0 and job.locked_until is null) then
+        return;
+    end if;
+    moment := clock_timestamp();
+    if job.attempt > 0 and job.locked_until is null and job.next_run > moment then
+        return query update tocsin.jobs j set next_run = moment where j.id = job.id returning j.*;
+        return;
+    end if;
+    -- No two runs of a job have the same identity, whatever the resolution of the clock.
+    while occurrence is null and (moment = job.scheduled_for or exists (
+        select from tocsin.pending_runs w where w.job_id = job.id and w.scheduled_for = moment)) loop
+        moment := moment + interval '1 microsecond';
+    end loop;
+    insert into tocsin.pending_runs (job_id, scheduled_for, request)
+    values (job.id, coalesce(occurrence, moment), case when occurrence is null then 'run_now' else 'replay' end);
+    return query update tocsin.jobs j
+        set pending_runs = j.pending_runs + 1,
+            next_run = case
+                when occurrence is null and j.run_at > moment and j.next_run > moment
+                    and j.locked_until is null and not j.extra then null
+                else j.next_run end
+        where j.id = job.id returning j.*;
+end $$;
+
+-- Lets the first run that was asked for take the place of the planned one, which waits in resume_at.
+-- Comes after the plan is worked out, and with whatever leaves next_run to the plan: a settlement, an
+-- edit, a request itself. A claim counts its attempt, so without any the run has not begun, even
+-- while a lease holds: it was planned or moved during that one's execution.
+create or replace function tocsin.take_pending_run()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    taken tocsin.pending_runs;
+begin
+    delete from tocsin.pending_runs
+    where id = (select id from tocsin.pending_runs where job_id = new.id order by id limit 1)
+    returning * into taken;
+    if taken.id is null then
+        new.pending_runs := 0;  -- somebody deleted them
+        return new;
+    end if;
+    new.resume_at := new.next_run;
+    new.next_run := clock_timestamp();
+    new.scheduled_for := taken.scheduled_for;
+    new.extra := true;
+    new.pending_runs := new.pending_runs - 1;
+    return new;
+end $$;
+
+create or replace trigger jobs_150_take_pending_run before update on tocsin.jobs
+    for each row
+    when (new.pending_runs > 0 and new.attempt = 0 and not new.extra)
+    execute function tocsin.take_pending_run();
+
+-- What was asked for and not started is on record when its job is deleted.
+create or replace function tocsin.drop_pending_runs()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    with dropped as (
+        delete from tocsin.pending_runs where job_id = old.id returning scheduled_for
+    )
+    insert into tocsin.executions (
+        job_id, fence, kind, scheduled_for, outcome, reason, missed_runs, missed_until, error)
+    select old.id, old.fence, old.kind, scheduled_for, 'missed', 'deleted', 1, scheduled_for,
+        'the job was deleted before this run was started'
+    from (
+        select old.scheduled_for where old.extra and old.attempt = 0 and old.next_run is not null
+        union all select scheduled_for from dropped
+    ) as waiting;
+    return null;
+end $$;
+
+create or replace trigger jobs_850_drop_pending_runs after delete on tocsin.jobs
+    for each row when (old.pending_runs > 0 or (old.extra and old.attempt = 0))
+    execute function tocsin.drop_pending_runs();
 
 -- Shorthands for psql; the body is sent as JSON. A name that exists is updated; without a schedule the job is due at once.
 create or replace function tocsin.put_job(

@@ -51,8 +51,8 @@ async def resume_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) ->
 async def run_job(db: Db, job: Reference) -> Response[Job]:
     """An extra run, due at once; its schedule goes on as before.
 
-    A run that waits for its retry is retried at once instead; a job that executes runs again
-    right after.
+    A run that waits for its retry is retried at once instead. While a run is under way this one
+    waits until that is over, with its retries; `pending_runs` counts those that wait.
     """
     return answer(await due_now(db, await jobs.find(db, job)), status=202)
 

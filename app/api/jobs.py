@@ -187,7 +187,10 @@ async def patch_job(  # noqa: PLR0913 - as put_job
     opt={"scope": Scope.WRITE, "problems": (404, 412)},
 )
 async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
-    """Its executions stay on record; one under way goes on to its end."""
+    """Its executions stay on record; one under way goes on to its end.
+
+    Runs that were asked for and have not started are recorded as `missed`, reason `deleted`.
+    """
     unchanged_since = None
     if if_match is not None:
         stored = await jobs.find(db, job)

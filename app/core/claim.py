@@ -53,6 +53,9 @@ class Claim(Masked, frozen=True, kw_only=True):
     next_run: datetime
     scheduled_for: datetime
     resume_at: datetime | None
+    """The planned run that goes on after an extra one."""
+    extra: bool
+    """The run was asked for beside the plan, by a run now or a replay."""
     attempt: int
     fence: int
     execution_id: int
@@ -98,9 +101,11 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_run: datetime | None = None
     scheduled_for: datetime | None
     attempt: int
-    resume_at: datetime | None = None
-    following: datetime | None = None
-    """The run the schedule has next; taken up after a run now that came meanwhile."""
+    extra: bool
+    """Whether `next_run` still stands for a run that was asked for beside the plan.
+
+    False after such a run: the plan goes on as the row then has it.
+    """
     plan_error: str | None = None
     judged_at: datetime
     """The edit that `plan_error` is about; a later one is not refused for it."""

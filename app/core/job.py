@@ -193,6 +193,8 @@ class StoredJob(Masked, frozen=True, kw_only=True):
 
     state: JobState
     next_run: datetime | None
+    pending_runs: int = 0
+    """Runs that were asked for and wait for the present one to be over."""
     plan_error: str | None
     last_outcome: Outcome | None
     last_finished_at: datetime | None

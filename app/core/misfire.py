@@ -27,7 +27,7 @@ def missed(claim: Claim, *, now: datetime) -> Settlement | None:
     if grace is None and claim.schedule.run_at is None:
         grace = RECURRING_GRACE_SECONDS
     planned_first = claim.attempt == 1 and claim.next_run == claim.scheduled_for
-    if grace is None or not planned_first or claim.resume_at is not None:
+    if grace is None or not planned_first or claim.extra:
         return None
     too_late = now - timedelta(seconds=grace, microseconds=1)
     if claim.scheduled_for > too_late:
@@ -87,7 +87,6 @@ def dropped(claim: Claim, *, until: datetime, now: datetime) -> Settlement:
         next_run=following,
         scheduled_for=following,
         attempt=0,
-        following=following,
         last_outcome=Outcome.MISSED,
         last_finished_at=claim.last_finished_at or now,
         executions=missed_executions(claim, until=until, now=now),

@@ -100,8 +100,7 @@ def released(claim: Claim) -> Settlement:
         next_run=claim.next_run,
         scheduled_for=claim.scheduled_for,
         attempt=claim.attempt - 1,
-        resume_at=claim.resume_at,
-        following=claim.resume_at or claim.scheduled_for,
+        extra=claim.extra,
         judged_at=claim.updated_at,
         last_outcome=claim.last_outcome,
         last_finished_at=claim.last_finished_at,
@@ -122,7 +121,6 @@ def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
         released(claim),
         next_run=at,
         attempt=claim.attempt,
-        following=scheduled_next(claim, after=claim.scheduled_for),
         last_outcome=execution.outcome,
         last_finished_at=execution.finished_at,
         executions=[execution],
@@ -130,16 +128,15 @@ def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
 
 
 def ended(claim: Claim, execution: Execution) -> Settlement:
-    """Close the run; a run now or a replay hands over to the planned run that it put off."""
-    following = claim.resume_at or scheduled_next(claim, after=claim.scheduled_for)
+    """Close the run; a run now or a replay hands over to the planned run, if there is one."""
+    following = claim.resume_at if claim.extra else scheduled_next(claim, after=claim.scheduled_for)
     succeeded = execution.outcome is Outcome.SUCCEEDED
     return replace(
         released(claim),
         next_run=following,
         scheduled_for=following or claim.scheduled_for,
         attempt=0,
-        resume_at=None,
-        following=following,
+        extra=False,
         last_outcome=execution.outcome,
         last_finished_at=execution.finished_at,
         consecutive_failures=0 if succeeded else claim.consecutive_failures + 1,

@@ -205,6 +205,7 @@ def claim(row: Row) -> Claim:
         next_run=row["next_run"],
         scheduled_for=row["scheduled_for"],
         resume_at=row["resume_at"],
+        extra=row["extra"],
         attempt=row["attempt"],
         fence=row["fence"],
         execution_id=row["execution_id"],

@@ -54,7 +54,7 @@ create table tocsin.jobs (
     next_run timestamptz,
     scheduled_for timestamptz,
     attempt integer not null default 0,
-    resume_at timestamptz,  -- the planned run that a run now or a replay put off
+    resume_at timestamptz,  -- the planned run, while next_run is an extra one
     planned_at timestamptz,
     plan_error text,
 
@@ -68,6 +68,11 @@ create table tocsin.jobs (
     claimed_attempt integer,
     execution_id bigint,
     judged boolean not null default false,  -- set by the first claim: the row was found sound before
+
+    -- Runs that somebody asked for beside the plan: whether next_run is one, and how many wait for it
+    -- in tocsin.pending_runs.
+    extra boolean not null default false,
+    pending_runs integer not null default 0,
 
     last_outcome text,
     last_finished_at timestamptz,
@@ -282,6 +287,24 @@ create index jobs_creation on tocsin.jobs (creation) where creation is not null;
 
 create unique index jobs_name on tocsin.jobs (name) where name is not null;
 create index jobs_tags on tocsin.jobs using gin (tags) where tags <> '{}';
+
+-- Runs that were asked for, by a run now or a replay, in the order in which they are carried out.
+-- The first comes into its job's next_run as soon as that is free: see tocsin.take_pending_run.
+-- Without a foreign key, which every deletion of a job would pay for.
+create table tocsin.pending_runs (
+    id bigint generated always as identity primary key,
+    job_id uuid not null,
+    scheduled_for timestamptz not null,  -- its identity
+    request text not null,
+    asked_at timestamptz not null default clock_timestamp(),
+    asked_by text not null
+        default coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user),
+
+    constraint pending_runs_request_known check (request in ('run_now', 'replay')),
+    constraint pending_runs_within_range check (
+        scheduled_for between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
+);
+create index pending_runs_job on tocsin.pending_runs (job_id, id);
 
 -- The promise of an instance to look often, which lets writers notify nobody: see tocsin.ring.
 -- Unlogged: after a crash it is empty, so everybody is notified.

@@ -40,7 +40,7 @@ with due as materialized (
         j.backoff_max_seconds::float8 as backoff_max_seconds,
         j.timeout_seconds::float8 as timeout_seconds,
         j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup,
-        j.next_run, j.scheduled_for, j.resume_at, j.attempt, j.fence,
+        j.next_run, j.scheduled_for, j.resume_at, j.extra, j.attempt, j.fence,
         j.execution_id, j.claimed_at, j.updated_at,
         j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs
 ), lost as (
@@ -103,28 +103,32 @@ from wanted w left join extended e on e.id = w.job_id;
 -- name: settle
 -- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
 -- executions. Compare-and-set twice over: only under the fence of the claim, and next_run only if
--- nobody moved it meanwhile (a run now leaves resume_at for us to fill in); plan_error only if
--- nobody edited the job meanwhile. One batch may hold a late settlement and the current one of the
--- same job. A job whose row somebody has locked is left alone and reported as still held, to be
+-- nobody moved it meanwhile; plan_error only if nobody edited the job meanwhile. When an extra run is
+-- over, the plan goes on as the row has it, as it may have been edited. One batch may hold a late
+-- settlement and the current one of the same job. A job whose row somebody has locked is left alone and reported as still held, to be
 -- settled again.
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
         job_id uuid, fence bigint, due_at timestamptz, next_run timestamptz, scheduled_for timestamptz,
-        attempt integer, resume_at timestamptz, following timestamptz,
+        attempt integer, extra boolean,
         plan_error text, judged_at timestamptz,
         last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint)
 ), held as materialized (
-    select j.id, j.fence from tocsin.jobs j join wanted w on j.id = w.job_id
+    select j.id, j.fence, j.next_run is distinct from w.due_at as moved,
+        j.next_run = w.due_at and j.extra and not w.extra as resumed
+    from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.fence = w.fence and j.locked_until is not null
     for no key update of j skip locked
 ), settled as (
     update tocsin.jobs j
-    set next_run = case when j.next_run = w.due_at then w.next_run else j.next_run end,
-        scheduled_for = case when j.next_run = w.due_at then w.scheduled_for else j.scheduled_for end,
-        attempt = case when j.next_run = w.due_at then w.attempt else j.attempt end,
-        resume_at = case
-            when j.next_run = w.due_at then w.resume_at
-            when j.resume_at is not null then w.following end,
+    set next_run = case when moved then j.next_run when resumed then j.resume_at else w.next_run end,
+        scheduled_for = case
+            when moved then j.scheduled_for
+            when resumed then coalesce(j.resume_at, j.scheduled_for)
+            else w.scheduled_for end,
+        attempt = case when moved then j.attempt else w.attempt end,
+        extra = case when moved then j.extra else w.extra end,
+        resume_at = case when not resumed then j.resume_at end,
         plan_error = coalesce(case when j.updated_at = w.judged_at then w.plan_error end, j.plan_error),
         last_outcome = w.last_outcome,
         last_finished_at = w.last_finished_at,
@@ -204,6 +208,7 @@ limit 100;
 
 -- name: plan
 -- Compare-and-set on updated_at: an edit since the row was read wins and is planned in its turn.
+-- While next_run is an extra run, the plan waits in resume_at.
 with wanted as (
     select * from json_to_recordset(:plans::json) as w (
         job_id uuid, updated_at timestamptz, cron text, timezone text, every_seconds numeric,
@@ -214,7 +219,11 @@ with wanted as (
     for no key update of j skip locked
 )
 update tocsin.jobs j
-set next_run = w.next_run, scheduled_for = w.next_run, attempt = 0, planned_at = clock_timestamp(),
+set next_run = case when j.extra then j.next_run else w.next_run end,
+    scheduled_for = case when j.extra then j.scheduled_for else w.next_run end,
+    attempt = case when j.extra then j.attempt else 0 end,
+    resume_at = case when j.extra then w.next_run end,
+    planned_at = clock_timestamp(),
     plan_error = w.plan_error, cron = w.cron, timezone = w.timezone, every_seconds = w.every_seconds
 from wanted w join free on free.id = w.job_id
 where j.id = w.job_id

@@ -44,6 +44,7 @@ class Mutant(Struct, frozen=True, kw_only=True):
 
 
 RACES = "tests/integration/test_races.py"
+PENDING_RUNS = "tests/integration/test_pending_runs.py"
 PROTOCOL = "tests/properties/test_claim_protocol.py"
 FROZEN = (
     "tests/faults/test_instances.py"
@@ -56,11 +57,15 @@ MUTANTS = (
         what="settlement does not check the fence",
         file="db/queries/claims.sql",
         before=(
-            "select j.id, j.fence from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "select j.id, j.fence, j.next_run is distinct from w.due_at as moved, "
+            "j.next_run = w.due_at and j.extra and not w.extra as resumed "
+            "from tocsin.jobs j join wanted w on j.id = w.job_id "
             "where j.fence = w.fence and j.locked_until is not null"
         ),
         after=(
-            "select j.id, w.fence from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "select j.id, w.fence, j.next_run is distinct from w.due_at as moved, "
+            "j.next_run = w.due_at and j.extra and not w.extra as resumed "
+            "from tocsin.jobs j join wanted w on j.id = w.job_id "
             "where j.locked_until is not null"
         ),
         tests=(RACES, FROZEN),
@@ -88,9 +93,26 @@ MUTANTS = (
     Mutant(
         what="settlement overwrites next_run without comparing it",
         file="db/queries/claims.sql",
-        before="set next_run = case when j.next_run = w.due_at then w.next_run else j.next_run end",
-        after="set next_run = w.next_run",
+        before=(
+            "set next_run = case when moved then j.next_run when resumed then j.resume_at "
+            "else w.next_run end"
+        ),
+        after="set next_run = case when resumed then j.resume_at else w.next_run end",
         tests=(RACES,),
+    ),
+    Mutant(
+        what="a run that was asked for hands over to the plan that its claim saw",
+        file="db/queries/claims.sql",
+        before="when resumed then j.resume_at else w.next_run end",
+        after="else w.next_run end",
+        tests=(PENDING_RUNS,),
+    ),
+    Mutant(
+        what="a request takes the place of the one before it",
+        file="db/triggers.sql",
+        before="and new.attempt = 0 and not new.extra)",
+        after="and new.attempt = 0)",
+        tests=(PENDING_RUNS,),
     ),
     Mutant(
         what="a refusal is written over a correction",

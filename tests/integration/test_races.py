@@ -283,16 +283,13 @@ async def waits_for_lock(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval(waiting))
 
 
-@pytest.mark.parametrize("change", ["run_now", "cron", "next_run"])
+@pytest.mark.parametrize("change", ["cron", "next_run"])
 async def test_edit_then_the_holder_dies(
     session: Session, connection: asyncpg.Connection, change: str
 ) -> None:
     job_id = await recurring(connection)
     dead = await claimed(session, by="dead")
-    if change == "run_now":
-        await connection.execute("select tocsin.run_now($1)", job_id)
-    else:
-        await connection.execute(EDITS[change])
+    await connection.execute(EDITS[change])
     await connection.execute(
         "update tocsin.jobs set next_run = now(), planned_at = now(), plan_error = null"
     )
@@ -304,6 +301,26 @@ async def test_edit_then_the_holder_dies(
     assert (lost["id"], lost["outcome"]) == (dead.execution_id, "lost")
     assert (lost["scheduled_for"], lost["attempt"]) == (dead.scheduled_for, 1)
     assert taken.attempt == 1, "what the edit planned is another run"
+
+
+async def test_run_now_then_the_holder_dies(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await recurring(connection)
+    dead = await claimed(session, by="dead")
+    await connection.execute("select tocsin.run_now($1)", job_id)
+    await expire(connection)
+
+    taken = await claimed(session, by="other")
+    await claims.settle(db, [closed(taken)])
+    extra = await claimed(session, by="other")
+
+    [lost, _] = await execution_rows(connection, job_id)
+    assert (lost["id"], lost["outcome"]) == (dead.execution_id, "lost")
+    assert (lost["scheduled_for"], lost["attempt"]) == (dead.scheduled_for, 1)
+    assert (taken.scheduled_for, taken.attempt) == (dead.scheduled_for, 2)
+    assert extra.attempt == 1, "what was asked for is another run"
+    assert extra.scheduled_for > dead.scheduled_for
 
 
 async def test_correction_commits_before_the_refusal_of_what_it_corrected(
@@ -331,9 +348,12 @@ async def test_run_now_twice_during_one_execution(
     await claims.settle(db, [settlement])
     extra = await claimed(session)
     await claims.settle(db, [closed(extra)])
+    another = await claimed(session)
+    await claims.settle(db, [closed(another)])
 
     row = await job_row(connection, job_id)
-    assert (row["next_run"], row["runs"]) == (settlement.next_run, 2)
+    assert (row["next_run"], row["runs"]) == (settlement.next_run, 3)
+    assert settlement.executions[0].scheduled_for < extra.scheduled_for < another.scheduled_for
 
 
 async def test_run_now_while_a_claim_is_given_back_unexecuted(
@@ -361,12 +381,16 @@ async def test_replay_during_an_execution_then_the_execution_fails(
     await connection.execute("select tocsin.run_now($1, $2)", job_id, occurrence)
 
     await claims.settle(db, [settlement])
+    await connection.execute("select tocsin.run_now($1)", job_id)  # its retry comes now
+    retry = await claimed(session)
+    await claims.settle(db, [closed(retry)])
     replay = await claimed(session)
     await claims.settle(db, [closed(replay)])
 
+    assert (retry.scheduled_for, retry.attempt) == (settlement.scheduled_for, 2)
     assert (replay.scheduled_for, replay.attempt) == (occurrence, 1)
     row = await job_row(connection, job_id)
-    assert row["next_run"] == settlement.following
+    assert row["next_run"] == retry.scheduled_for + HOUR
 
 
 async def test_pause_commits_between_claim_and_a_failing_settle(

@@ -10,6 +10,7 @@ Many more examples than usual: PROTOCOL_EXAMPLES=2000.
 
 import asyncio
 import os
+from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,10 @@ INSTANCES = ("one", "two", "three")
 LEASE_SECONDS = 60.0
 OUTCOMES = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED)
 MOST_JOBS = 3
+OCCURRENCES = (
+    datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    datetime(2026, 1, 3, 3, 4, 5, tzinfo=UTC),
+)
 NUMBER = st.integers(min_value=0, max_value=99)
 T = TypeVar("T")
 
@@ -64,6 +69,7 @@ class Protocol(RuleBasedStateMachine):
         self.holds: list[Hold] = []
         self.jobs: list[UUID] = []
         self.deleted: set[UUID] = set()
+        self.asked: dict[UUID, Counter[datetime]] = defaultdict(Counter)
         self.expired: set[UUID] = set()
         self.run(self.open(url))
 
@@ -87,6 +93,7 @@ class Protocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.run(self.check_records())
+            self.carry_out_what_is_left()
         finally:
             self.run(self.stack.aclose())
             self.runner.close()
@@ -248,13 +255,52 @@ class Protocol(RuleBasedStateMachine):
                    cron = '*/5 * * * *' where id = $1""",
                 """update tocsin.jobs set run_at = null, cron = null,
                    every_seconds = 7200 where id = $1""",
-                "select tocsin.run_now($1)",
-                "select tocsin.run_now($1, '2026-01-02 03:04:05Z')",
             ]
         ),
     )
     def edit(self, number: int, edit: str) -> None:
-        self.run(self.person.execute(edit, self.job(number)))
+        job_id = self.job(number)
+        if job_id not in self.deleted and "next_run =" in edit:
+            self.forget_what_is_moved(self.run(self.row(job_id)), edit)
+        self.run(self.person.execute(edit, job_id))
+
+    def forget_what_is_moved(self, row: dict[str, Any], edit: str) -> None:
+        """A person who takes the next run away, or moves it while it executes, gives up on it."""
+        if row["extra"] and (row["locked_until"] or "null" in edit):
+            self.asked[row["id"]][row["scheduled_for"]] -= 1
+
+    @precondition(lambda self: self.jobs)
+    @rule(number=NUMBER, occurrence=st.sampled_from([None, *OCCURRENCES]))
+    def ask(self, number: int, occurrence: datetime | None) -> None:
+        """Run now, or a replay; which identity it got is in the row, or waits in another."""
+        job_id = self.job(number)
+        before = None if job_id in self.deleted else self.run(self.row(job_id))
+
+        rows = self.run(
+            self.person.fetch("select * from tocsin.run_now($1, $2)", job_id, occurrence)
+        )
+
+        if before is None or (occurrence and before["attempt"] and not before["locked_until"]):
+            assert rows == []
+            return
+        [row] = rows
+        if row["attempt"] and row["pending_runs"] == before["pending_runs"]:
+            assert row["next_run"] < before["next_run"], "the retry comes now"
+            return
+        if row["pending_runs"] == before["pending_runs"]:
+            assert row["extra"]
+            identity = row["scheduled_for"]
+        else:
+            identity = self.run(
+                self.person.fetchval(
+                    """select scheduled_for from tocsin.pending_runs where job_id = $1
+                       order by id desc limit 1""",
+                    job_id,
+                )
+            )
+        assert occurrence in {None, identity}
+        assert occurrence is not None or identity not in self.asked[job_id]
+        self.asked[job_id][identity] += 1
 
     @precondition(lambda self: len(self.jobs) > len(self.deleted))
     @rule(number=NUMBER)
@@ -263,16 +309,59 @@ class Protocol(RuleBasedStateMachine):
         self.run(self.person.execute("delete from tocsin.jobs where id = $1", job_id))
         self.deleted.add(job_id)
 
+    # What must come of what was asked for.
+
+    def carry_out_what_is_left(self) -> None:
+        """Whatever was done to them, all runs that were acknowledged are carried out."""
+        self.run(
+            self.person.execute(
+                """update tocsin.jobs set paused_at = null;
+                   update tocsin.jobs
+                   set next_run = case when next_run > now() then now() else next_run end,
+                       planned_at = clock_timestamp(),
+                       locked_until = least(locked_until, now() - interval '1 ms')
+                   where extra or pending_runs > 0"""
+            )
+        )
+        for _ in range(200):
+            found = self.run(
+                claims.look(
+                    self.sessions["one"],
+                    limit=100,
+                    ahead_seconds=0.0,
+                    lease_seconds=LEASE_SECONDS,
+                    kinds=("http",),
+                    instance="one",
+                )
+            ).claims
+            self.run(claims.settle(self.db, [closed(one, Outcome.SUCCEEDED) for one in found]))
+            if not found:
+                break
+        else:
+            pytest.fail("there is no end of it")
+        rows = self.run(
+            self.person.fetch(
+                """select job_id, scheduled_for, count(*) filter (where attempt is not null) as many
+                   from tocsin.executions group by 1, 2"""
+            )
+        )
+        carried_out = {(row["job_id"], row["scheduled_for"]): row["many"] for row in rows}
+        for job_id in set(self.jobs) - self.deleted:
+            for identity, times in self.asked[job_id].items():
+                assert carried_out.get((job_id, identity), 0) >= times, "acknowledged and lost"
+        [left] = self.run(
+            self.person.fetch(
+                """select coalesce(sum(pending_runs), 0) as counted,
+                       (select count(*) from tocsin.pending_runs) as rows from tocsin.jobs"""
+            )
+        )
+        assert tuple(left) == (0, 0)
+
     # What must hold at all times.
 
     @invariant()
     def the_lease_in_the_row_is_the_present_one(self) -> None:
-        rows = self.run(
-            self.person.fetch(
-                """select id, fence, locked_by, execution_id, next_run, scheduled_for, attempt
-                   from tocsin.jobs"""
-            )
-        )
+        rows = self.run(self.person.fetch("select * from tocsin.jobs"))
         assert {row["id"] for row in rows} == set(self.jobs) - self.deleted
         for row in rows:
             hold = self.present(row["id"])
@@ -281,6 +370,8 @@ class Protocol(RuleBasedStateMachine):
             assert hold is None or hold.claim.fence == row["fence"]
             assert row["next_run"] is None or row["scheduled_for"] is not None
             assert row["attempt"] >= 0
+            assert row["resume_at"] is None or row["extra"]
+            assert row["pending_runs"] == 0 or row["attempt"] > 0 or row["extra"]
 
     async def check_records(self) -> None:
         """Every claim that ended has exactly one row that says so, under its run's identity."""
@@ -289,6 +380,7 @@ class Protocol(RuleBasedStateMachine):
         recorded = {
             row["id"]: (row["outcome"], row["fence"], row["scheduled_for"], row["attempt"])
             for row in rows
+            if row["reason"] != "deleted"  # what was asked for and never claimed
         }
         assert recorded == {
             hold.claim.execution_id: (

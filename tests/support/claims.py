@@ -29,6 +29,7 @@ def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
         next_run=DUE,
         scheduled_for=DUE,
         resume_at=None,
+        extra=False,
         attempt=1,
         fence=7,
         execution_id=70,

@@ -111,7 +111,8 @@ def test_a_retry_a_replay_and_a_run_now_are_never_too_late() -> None:
 
     assert missed(some_claim(attempt=2), now=TEN_LATE) is None
     assert missed(some_claim(scheduled_for=old), now=TEN_LATE) is None
-    assert missed(some_claim(resume_at=DUE), now=TEN_LATE) is None
+    assert missed(some_claim(extra=True, resume_at=DUE), now=TEN_LATE) is None
+    assert missed(some_claim(extra=True), now=TEN_LATE) is None
 
 
 def test_a_one_off_has_no_limit_unless_given_one() -> None:

@@ -54,7 +54,7 @@ def test_a_failure_is_retried_after_the_backoff_as_the_same_run(outcome: Outcome
     assert (settlement.scheduled_for, settlement.attempt) == (DUE, 2)
     assert (settlement.runs, settlement.consecutive_failures) == (0, 0)
     assert settlement.last_outcome is outcome
-    assert settlement.following == NEXT_MINUTE
+    assert settlement.extra is False
 
 
 def test_retry_after_is_honoured_when_it_is_longer_than_the_backoff() -> None:
@@ -108,18 +108,26 @@ def test_the_last_of_max_runs_finishes_the_job() -> None:
 def test_a_run_now_hands_over_to_the_run_it_put_off() -> None:
     resume_at = DUE + timedelta(hours=5)
 
-    settlement = closed(some_claim(resume_at=resume_at), Outcome.SUCCEEDED)
+    settlement = closed(some_claim(extra=True, resume_at=resume_at), Outcome.SUCCEEDED)
 
     assert settlement.next_run == settlement.scheduled_for == resume_at
-    assert settlement.resume_at is None
+    assert settlement.extra is False
+
+
+def test_a_replay_beside_no_plan_leads_to_no_other_run() -> None:
+    settlement = closed(some_claim(extra=True, resume_at=None), Outcome.SUCCEEDED)
+
+    assert (settlement.next_run, settlement.scheduled_for) == (None, DUE)
+    assert settlement.extra is False
 
 
 def test_a_retry_of_a_run_now_still_remembers_the_run_it_put_off() -> None:
     resume_at = DUE + timedelta(hours=5)
 
-    settlement = closed(some_claim(resume_at=resume_at), Outcome.FAILED)
+    settlement = closed(some_claim(extra=True, resume_at=resume_at), Outcome.FAILED)
 
-    assert settlement.resume_at == resume_at
+    assert (settlement.extra, settlement.scheduled_for) == (True, DUE)
+    assert settlement.next_run not in (resume_at, None)
 
 
 def test_attempts_lost_one_after_the_other_are_given_up() -> None:
