@@ -108,6 +108,14 @@ class DatabaseUnavailable(AppError):
     """Postgres cannot be reached, or gave up on a statement; trying again may help."""
 
 
+class LockedByOthers(DatabaseUnavailable):
+    """Somebody else holds a lock for longer than was to be waited for."""
+
+
+class UpkeepRefused(AppError):
+    """Postgres refused a step of the upkeep, in its own words."""
+
+
 class SchemaOutdated(AppError):
     """The database's schema is not the one this version needs; the message says what to run."""
 

@@ -352,6 +352,16 @@ create index executions_troubled on tocsin.executions (id desc) where outcome <>
 -- Takes what no day's partition does, so that recording never fails; tocsin.add_partitions empties it.
 create table tocsin.executions_default partition of tocsin.executions default;
 
+-- How housekeeping stands: when each of its steps last came to its end, and what kept it from that
+-- since. One row per step; see app/scheduler/upkeep.py.
+create table tocsin.upkeep (
+    step text primary key,
+    done_at timestamptz,
+    refused bigint not null default 0,  -- rows that refused to go, the last time
+    failed_at timestamptz,
+    error text
+);
+
 -- Who may use the API. Of a key only its digest is kept: it is 256 random bits, so no salt is needed.
 create table tocsin.api_keys (
     id uuid primary key default tocsin.uuid7(),

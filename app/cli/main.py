@@ -117,6 +117,22 @@ def migrate_database() -> None:
         click.echo("the schema is up to date; triggers were applied anew")
 
 
+@main.command("prune")
+def prune_database() -> None:
+    """Do the upkeep now, as instances do hourly: in steps that keep nobody waiting."""
+    from app.scheduler.upkeep import keep_up_once
+
+    settings = Settings.from_environ(os.environ)
+    configure(level=settings.log_level, log_format=settings.log_format)
+    url, observers = settings.required_database_url(), Observers(log_fact)
+    upkeep = keep_up_once(url, observers, instance="prune", retention_days=settings.retention_days)
+    if not asyncio.run(upkeep):
+        click.echo(
+            "tocsin: not all of it could be done: see above, or an instance is at it", err=True
+        )
+        sys.exit(1)
+
+
 @main.command("doctor")
 def examine_database() -> None:
     """Look at everything an operator would, and say what to do about it."""

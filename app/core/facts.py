@@ -91,6 +91,13 @@ class Pruned(Struct, frozen=True, kw_only=True):
     jobs_deleted: int
 
 
+class UpkeepFailed(Struct, frozen=True, kw_only=True):
+    """A step of the upkeep did not come to its end, or left rows; it is tried again later."""
+
+    step: str
+    error: str
+
+
 class Access(StrEnum):
     """Whose requests the API serves."""
 
@@ -135,6 +142,7 @@ Fact = (
     | Draining
     | Stopped
     | Pruned
+    | UpkeepFailed
     | Serving
     | ProcessEnded
     | Faulted

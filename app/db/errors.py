@@ -11,6 +11,7 @@ from app.errors import (
     FieldError,
     InvalidInput,
     KeyNameTaken,
+    LockedByOthers,
     NameTaken,
     PoolerInTheWay,
     SchemaOutdated,
@@ -71,7 +72,7 @@ def translated() -> Iterator[None]:
         InvalidInput: a constraint or trigger refused a row; names the column and the remedy.
         SchemaOutdated: the database lacks what the statement needs.
         PoolerInTheWay: this is no session of Postgres's.
-        DatabaseUnavailable: one of `PASSING`.
+        LockedByOthers, DatabaseUnavailable: one of `PASSING`.
     """
     try:
         yield
@@ -88,6 +89,8 @@ def translated() -> Iterator[None]:
         raise SchemaOutdated(message) from error
     except MIXED_SESSIONS as error:
         raise PoolerInTheWay(POOLER) from error
+    except asyncpg.LockNotAvailableError as error:
+        raise LockedByOthers(f"Postgres is not available: {error}") from error
     except PASSING as error:
         if UNSUPPORTED in str(error):
             raise PoolerInTheWay(f"{POOLER} ({error})") from error

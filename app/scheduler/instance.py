@@ -109,7 +109,10 @@ class Instance:
                         db, self.hand, self.observers, lease_seconds=self.settings.lease_seconds
                     ),
                     keep_up=keep_up(
-                        db, self.observers, retention_days=self.settings.retention_days
+                        self.database_url,
+                        self.observers,
+                        instance=self.name,
+                        retention_days=self.settings.retention_days,
                     ),
                 )
             )

@@ -1,33 +1,208 @@
-"""Makes partitions of executions ahead of time and drops old ones."""
+"""Makes partitions of executions ahead of time and deletes what is older than the retention.
+
+No error of it ends an instance, and no step of it makes a job late: each is a short transaction on
+a connection of its own, which waits for locks for milliseconds only.
+"""
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
 
-from app.core.facts import Faulted, Pruned
-from app.db import Database, upkeep
-from app.errors import DatabaseUnavailable
+from app.core.facts import Pruned, UpkeepFailed
+from app.db import upkeep
+from app.db.upkeep import Housekeeping
+from app.errors import AppError, LockedByOthers
+from app.scheduler.pruning import NONE_LEFT, Left, prune_log, prune_pages
 from app.telemetry import Observers
 
 INTERVAL_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
+"""The wait after a pass that failed somewhere; doubled each time, up to the interval."""
+
+DAYS_AHEAD = 7
+"""So that no trouble shorter than that puts rows into the default partition."""
+MOST_DEFAULT_BYTES = 16 * 2**20
+"""How much of the default partition may be scanned while those wait whose day has no other."""
+
+LOCK_TRIES = 5
+LOCK_PAUSE_SECONDS = 0.5
 
 
-async def keep_up(db: Database, observers: Observers, *, retention_days: float) -> None:
-    """Do the upkeep at once and then about every hour, until cancelled.
-
-    Every instance does so; the statements wait for each other and find nothing left to do.
-    """
+async def keep_up(url: str, observers: Observers, *, instance: str, retention_days: float) -> None:
+    """Do the upkeep at once and then about every hour, until cancelled."""
+    retry = RETRY_SECONDS
     while True:
-        wait = INTERVAL_SECONDS
-        try:
-            added = await upkeep.add_partitions(db)
-            dropped, deleted = await upkeep.prune(db, retention_days=retention_days)
-        except DatabaseUnavailable as error:
-            observers.tell(Faulted(where="upkeep", error=str(error)))
-            wait = RETRY_SECONDS
+        if await keep_up_once(url, observers, instance=instance, retention_days=retention_days):
+            wait, retry = INTERVAL_SECONDS, RETRY_SECONDS
         else:
-            if added or dropped or deleted:
-                observers.tell(
-                    Pruned(partitions_added=added, partitions_dropped=dropped, jobs_deleted=deleted)
-                )
+            wait, retry = retry, min(2 * retry, INTERVAL_SECONDS)
         await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - keeps instances apart
+
+
+async def keep_up_once(
+    url: str, observers: Observers, *, instance: str, retention_days: float
+) -> bool:
+    """Do all of it; tell whether every step came to its end.
+
+    Of several instances at once one does it, and the others leave it alone.
+    """
+    try:
+        name = f"tocsin upkeep {instance}"
+        async with upkeep.housekeeping(url, application_name=name) as session:
+            if session is None:
+                return False
+            keep_from = await upkeep.keep_from(session, retention_days=retention_days)
+            return await Pass(session, observers, keep_from=keep_from).run()
+    except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
+        observers.tell(UpkeepFailed(step="session", error=said(error)))
+        return False
+
+
+class Pass:
+    """One pass through all steps; what fails in one keeps none of the others from its turn."""
+
+    def __init__(self, session: Housekeeping, observers: Observers, *, keep_from: datetime) -> None:
+        self.session = session
+        self.observers = observers
+        self.keep_from = keep_from
+        """What ended before is pruned."""
+        self.failures = 0
+        self.added = 0
+        self.dropped = 0
+        self.jobs = 0
+
+    async def run(self) -> bool:
+        """Take all steps; tell whether every one came to its end.
+
+        Raises:
+            AppError: the session was lost.
+        """
+        try:
+            await self.step("add_partitions", self.add_partitions)
+            await self.step("drop_partitions", self.drop_partitions)
+            await self.step("default_partition", self.prune_default)
+            await self.step("audit_log", self.prune_audit_log)
+            await self.step("jobs", self.prune_jobs)
+        finally:
+            if self.added or self.dropped or self.jobs:
+                self.observers.tell(
+                    Pruned(
+                        partitions_added=self.added,
+                        partitions_dropped=self.dropped,
+                        jobs_deleted=self.jobs,
+                    )
+                )
+        return self.failures == 0
+
+    async def step(self, name: str, work: Callable[[], Awaitable[Left]]) -> None:
+        """Take one step, tell what went wrong, and write both down for the doctor."""
+        try:
+            left = await work()
+        except Exception as error:
+            if self.session.is_lost:
+                raise
+            await self.fail(name, said(error))
+            return
+        if left.rows:
+            told = f"{left.rows} rows refuse to go: {left.reason}"
+            self.observers.tell(UpkeepFailed(step=name, error=told))
+        await self.write_down(upkeep.done(self.session, name, refused=left.rows))
+
+    async def fail(self, name: str, error: str) -> None:
+        """Tell that a step did not come to its end."""
+        self.failures += 1
+        self.observers.tell(UpkeepFailed(step=name, error=error))
+        await self.write_down(upkeep.failed(self.session, name, error=error))
+
+    async def write_down(self, writing: Awaitable[None]) -> None:
+        """Keep what the doctor is to find; without it the upkeep goes on."""
+        try:
+            await writing
+        except AppError as error:
+            if self.session.is_lost:
+                raise
+            self.failures += 1
+            self.observers.tell(UpkeepFailed(step="write_down", error=said(error)))
+
+    async def add_partitions(self) -> Left:
+        """Make those of the coming week."""
+        return await self.each(partial(self.add_partition, days) for days in range(DAYS_AHEAD + 1))
+
+    async def add_partition(self, days_ahead: int) -> None:
+        """Make that of one day."""
+        self.added += await upkeep.add_partition(
+            self.session, days_ahead=days_ahead, most_bytes=MOST_DEFAULT_BYTES
+        )
+
+    async def drop_partitions(self) -> Left:
+        """Drop those whose day is over for long enough."""
+        expired = await upkeep.expired_partitions(self.session, keep_from=self.keep_from)
+        return await self.each(partial(self.drop_partition, one) for one in expired)
+
+    async def drop_partition(self, partition: str) -> None:
+        """Drop one of them."""
+        self.dropped += await upkeep.drop_partition(
+            self.session, partition, keep_from=self.keep_from
+        )
+
+    async def each(self, works: Iterable[Callable[[], Awaitable[None]]]) -> Left:
+        """Do each, whatever became of the others.
+
+        Raises:
+            AppError: what the first of those that failed said.
+        """
+        first: AppError | None = None
+        for work in works:
+            try:
+                await between_others(work)
+            except AppError as error:
+                if self.session.is_lost:
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
+        return NONE_LEFT
+
+    async def prune_default(self) -> Left:
+        """Delete what no day's partition took and is over."""
+        _, left = await prune_pages(
+            self.session, "prune_default", of="tocsin.executions_default", before=self.keep_from
+        )
+        return left
+
+    async def prune_audit_log(self) -> Left:
+        """Delete the entries of before."""
+        await prune_log(self.session, before=self.keep_from)
+        return NONE_LEFT
+
+    async def prune_jobs(self) -> Left:
+        """Delete one-off jobs that finished before."""
+        pages = await upkeep.pages(self.session, "tocsin.jobs")
+        expired = await upkeep.jobs_expired(self.session, pages=pages, keep_from=self.keep_from)
+        if not expired and not self.dropped:
+            return NONE_LEFT
+        self.jobs, left = await prune_pages(
+            self.session, "prune_jobs", of="tocsin.jobs", before=self.keep_from
+        )
+        return left
+
+
+async def between_others(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it in a moment at which nobody holds what it has to lock.
+
+    Raises:
+        LockedByOthers: there was none; nobody was kept waiting for longer than milliseconds.
+    """
+    for _ in range(LOCK_TRIES - 1):
+        with suppress(LockedByOthers):
+            return await work()
+        await asyncio.sleep(LOCK_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - by chance
+    return await work()
+
+
+def said(error: Exception) -> str:
+    """What an error says, or at least which it is."""
+    return str(error) if isinstance(error, AppError) else f"{type(error).__name__}: {error}"

@@ -24,6 +24,7 @@ from app.core.facts import (
     Settled,
     Started,
     Stopped,
+    UpkeepFailed,
 )
 from app.core.outcome import Outcome
 
@@ -104,7 +105,7 @@ def severity(fact: Fact) -> int:
             return logging.ERROR
         case Serving(access=Access.OPEN):
             return logging.WARNING
-        case Disconnected() | LeaseLost() | ProcessEnded():
+        case Disconnected() | LeaseLost() | ProcessEnded() | UpkeepFailed():
             return logging.WARNING
         case Connected() | Planned() | Draining() | Stopped() | Pruned() | Serving():
             return logging.INFO

@@ -1,11 +1,61 @@
 -- What keeps the database in shape; each is safe to run at any time and by any number at once.
 
--- name: add_partitions
--- A week ahead, so that no outage shorter than that puts rows into the default partition.
-select tocsin.add_partitions(7) as partitions;
+-- name: begin
+-- Housekeeping waits for no lock longer than this, as others would queue behind it; one session of
+-- all instances does it at a time.
+select set_config('lock_timeout', '50ms', false), set_config('statement_timeout', '5s', false),
+    pg_try_advisory_lock(hashtext('tocsin.upkeep')) as leads;
 
--- name: prune
-select partitions, jobs from tocsin.prune(:retention_days::numeric);
+-- name: keep_from
+select clock_timestamp() - :retention_days::numeric * interval '1 day' as keep_from;
+
+-- name: add_partition
+select tocsin.add_partition(
+    (clock_timestamp() at time zone 'UTC')::date + :days_ahead::integer, :most_bytes::bigint) as added;
+
+-- name: expired_partitions
+select partition from tocsin.partitions()
+where ends_at <= :keep_from::timestamptz and partition ~ '^executions_[0-9]{8}$'
+order by ends_at;
+
+-- name: drop_partition
+select tocsin.drop_partition(:partition::text, :keep_from::timestamptz) as dropped;
+
+-- name: pages
+select pg_relation_size(:relation::text::regclass) / current_setting('block_size')::bigint as pages;
+
+-- name: prune_default
+select tocsin.prune_default(:first_page::bigint, :pages::bigint, :keep_from::timestamptz) as deleted,
+    0::bigint as refused, null::text as refusal;
+
+-- name: jobs_expired
+-- Whether the table is worth a walk: a day after the last one, or when some of its pages hold what
+-- has expired since; what refused to go is not a reason to walk again.
+select not exists (
+        select from tocsin.upkeep
+        where step = 'jobs' and done_at between clock_timestamp() - interval '1 day' and clock_timestamp())
+    or (select refused = 0 from tocsin.upkeep where step = 'jobs')
+    and exists (
+        select from tocsin.jobs tablesample system (least(100, 100e3 / greatest(:pages::float8, 1)))
+        where run_at is not null and next_run is null and planned_at is not null
+          and plan_error is null and last_finished_at < :keep_from::timestamptz) as expired;
+
+-- name: prune_jobs
+select jobs as deleted, refused, refusal
+from tocsin.prune_jobs(:first_page::bigint, :pages::bigint, :keep_from::timestamptz);
+
+-- name: prune_audit_log
+select entries as deleted, last_id
+from tocsin.prune_audit_log(:after_id::bigint, :most::bigint, :keep_from::timestamptz);
+
+-- name: done
+insert into tocsin.upkeep as u (step, done_at, refused) values (:step::text, clock_timestamp(), :refused::bigint)
+on conflict (step) do update
+set done_at = excluded.done_at, refused = excluded.refused, failed_at = null, error = null;
+
+-- name: failed
+insert into tocsin.upkeep as u (step, failed_at, error) values (:step::text, clock_timestamp(), :error::text)
+on conflict (step) do update set failed_at = excluded.failed_at, error = excluded.error;
 
 -- name: release_orphans
 -- Frees the leases that this instance holds by name only: claimed by a look whose answer was lost

@@ -1,0 +1,86 @@
+"""Deletes what is old, a little at a time, with pauses as long as the work."""
+
+import asyncio
+from datetime import datetime
+from time import monotonic
+
+from msgspec import Struct
+
+from app.db import upkeep
+from app.db.upkeep import Housekeeping
+from app.errors import AppError
+
+STEP_SECONDS = 0.05
+"""How long one step is to take: fewer pages are asked for next, or more."""
+MOST_PAGES = 512
+MOST_ENTRIES = 1000
+SHORTEST_PAUSE_SECONDS = 0.01
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """Rows that were to go and did not, and what the last of them said."""
+
+    rows: int
+    reason: str = ""
+
+
+NONE_LEFT = Left(rows=0)
+
+
+async def prune_pages(
+    session: Housekeeping, name: str, *, of: str, before: datetime
+) -> tuple[int, Left]:
+    """Walk once through the pages of a table; return how many rows were deleted, and what stays.
+
+    What refuses to go is passed over: its page is gone through row by row, and then the walk goes
+    on behind it. A page that takes too long even alone is passed over whole, as one row.
+
+    Raises:
+        AppError: the session was lost.
+    """
+    deleted, refused, reason = 0, 0, ""
+    total = await upkeep.pages(session, of)
+    first, pages = 0, 1
+    while first < total:
+        began = monotonic()
+        try:
+            step = await upkeep.prune_pages(
+                session, name, first_page=first, pages=pages, keep_from=before
+            )
+        except AppError as error:
+            if session.is_lost:
+                raise
+            if pages == 1:
+                refused, reason = refused + 1, str(error)
+                first += 1
+            pages = 1
+        else:
+            deleted += step.rows
+            refused += step.refused
+            reason = step.refusal or reason
+            first += pages
+            pages = following(pages, took=monotonic() - began)
+        await asyncio.sleep(max(monotonic() - began, SHORTEST_PAUSE_SECONDS))
+    return deleted, Left(rows=refused, reason=reason)
+
+
+def following(pages: int, *, took: float) -> int:
+    """How many pages the next step gets after one that took so many seconds."""
+    if took > STEP_SECONDS:
+        return max(pages // 2, 1)
+    return min(pages * 2, MOST_PAGES) if took < STEP_SECONDS / 2 else pages
+
+
+async def prune_log(session: Housekeeping, *, before: datetime) -> None:
+    """Delete the entries of the audit log of before, from its oldest on.
+
+    Raises:
+        AppError: Postgres refused, or the session was lost.
+    """
+    last: int | None = 0
+    while last is not None:
+        began = monotonic()
+        last = await upkeep.prune_audit_log(
+            session, after_id=last, most=MOST_ENTRIES, keep_from=before
+        )
+        await asyncio.sleep(max(monotonic() - began, SHORTEST_PAUSE_SECONDS))
