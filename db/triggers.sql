@@ -105,7 +105,7 @@ begin
             or (new.cron is not null
                 and row(new.timezone, new.dst_gap, new.dst_overlap)
                     is distinct from row(old.timezone, old.dst_gap, old.dst_overlap));
-        if rescheduled or new.kind <> old.kind or new.target <> old.target then
+        if rescheduled or new.kind <> old.kind or row(new.target)::record *<> row(old.target)::record then
             new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
         end if;
         -- A schedule that was refused is no more right for an edit of something else: judge it again.
@@ -304,10 +304,10 @@ begin
     is_now := tocsin.audited(new);
     columns := array(
         select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
-        where key <> 'target' and jsonb_each.value <> other.value order by key);
+        where key <> 'target' and row(jsonb_each.value)::record *<> row(other.value)::record order by key);
     parts := array(
         select 'target.' || key from jsonb_each(old.target) full join jsonb_each(new.target) as other using (key)
-        where jsonb_each.value is distinct from other.value order by key);
+        where row(jsonb_each.value)::record *<> row(other.value)::record order by key);
     if columns || parts = '{}' then
         return null;
     end if;

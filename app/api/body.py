@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import fields, replace
 
 from app.api.problems import ApiRequest
+from app.core.exact import number
 from app.core.job import KEPT_FIELDS
 from app.core.problems import field_errors, joined
 from app.errors import FieldError, InvalidInput, MalformedInput
@@ -40,7 +42,7 @@ async def decoded(
     try:
         if body.count(b"[") + body.count(b"{") > MOST_NESTED:
             check_depth(msgspec.json.decode(body))
-        value = msgspec.json.decode(body, type=type_)
+        value: T = decoder(type_).decode(body)  # type: ignore[arg-type] # mypy takes types for unhashable
         if b"\\u0000" in body and (errors := list(nul_errors(msgspec.json.decode(body), ""))):
             raise InvalidInput(*errors)
     except msgspec.ValidationError as error:
@@ -51,6 +53,12 @@ async def decoded(
     except RecursionError:
         raise MalformedInput(TOO_DEEP) from None
     return value
+
+
+@cache
+def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
+    """Make what reads this type once; numbers that no float holds stay as they were sent."""
+    return msgspec.json.Decoder(type_, float_hook=number)
 
 
 def check_json(body: bytes) -> None:

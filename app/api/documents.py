@@ -7,8 +7,17 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
+from app.core.exact import same
 from app.core.identity import RANDOM_BITS, uuid7
-from app.core.job import SCHEDULE_FIELDS, Job, JobDocument, PlannedJob, StoredJob, document_of
+from app.core.job import (
+    DOCUMENT_FIELDS,
+    SCHEDULE_FIELDS,
+    Job,
+    JobDocument,
+    PlannedJob,
+    StoredJob,
+    document_of,
+)
 from app.core.schedule import Schedule, check, first_run, normalized
 from app.core.secret import mask, unmask
 from app.errors import FieldError, InvalidInput
@@ -103,7 +112,7 @@ def edited_job(document: JobDocument, stored: StoredJob, *, now: datetime) -> Pl
             errors += refusal.errors
     if errors:
         raise InvalidInput(*errors)
-    if document == before:
+    if not differ(document, before, DOCUMENT_FIELDS):
         return None
     planned = needs_cron_plan(document, stored)
     had_them_all = document.max_runs is not None and stored.runs >= document.max_runs
@@ -137,4 +146,5 @@ def with_schedule(document: JobDocument, *, job_id: UUID, now: datetime) -> JobD
 
 
 def differ(one: Struct, other: Struct, names: tuple[str, ...]) -> bool:
-    return any(getattr(one, name) != getattr(other, name) for name in names)
+    """Whether any of the fields would be stored differently."""
+    return not all(same(getattr(one, name), getattr(other, name)) for name in names)

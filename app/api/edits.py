@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from app.api.documents import edited_job, encrypted, in_clear
 from app.api.etag import require_match
+from app.core.exact import same
 from app.core.job import JobDocument, StoredJob
 from app.db import Database, jobs
 from app.db.clock import DatabaseClock
@@ -41,7 +42,7 @@ async def edited(  # noqa: PLR0913 - what an edit needs
         job = edited_job(change(clear), clear, now=await clock.now())
         if job is None:
             return stored
-        if (job.kind, job.target) == (clear.kind, clear.target):
+        if job.kind == clear.kind and same(job.target, clear.target):
             job = replace(job, target=stored.target)
         else:
             await check_bindings(db, [referring(job.kind, job.target)])

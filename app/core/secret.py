@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct, to_builtins
 
+from app.core.exact import as_text
 from app.core.masking import without
 from app.core.references import is_reference
 from app.core.secret_places import (
@@ -54,7 +55,7 @@ class Masked(Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}({shown})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        return list(mask(type(self), to_builtins(self)).items())
+        return list(mask(type(self), to_builtins(self, enc_hook=as_text)).items())
 
 
 class Unshown(Struct, frozen=True):
@@ -98,7 +99,7 @@ def secrets_of(target: Struct) -> set[str]:
     """Every secret text inside the target, to be taken out of what others say about it."""
     names = secret_fields(type(target))
     fields = {name: value for name in names if (value := getattr(target, name))}
-    return secrets_in(type(target), to_builtins(fields))
+    return secrets_in(type(target), to_builtins(fields, enc_hook=as_text))
 
 
 def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[str]:

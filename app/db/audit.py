@@ -7,7 +7,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
+from app.core.exact import number
 from app.db.database import Database
+
+DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=number)
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -46,4 +49,4 @@ async def page(
 
 
 def decoded(text: str | None) -> dict[str, Any] | None:
-    return None if text is None else msgspec.json.decode(text, type=dict[str, Any])
+    return None if text is None else DECODER.decode(text)

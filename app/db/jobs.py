@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
+from app.core.exact import number
 from app.core.job import NAME, JobState, PlannedJob, StoredJob, job_id
 from app.db.database import Database, Row, Runner
 from app.errors import JobNotFound
@@ -20,7 +21,7 @@ class LegibleJob(StoredJob, frozen=True, kw_only=True):
     metadata: Raw  # type: ignore[assignment]
 
 
-DECODER = msgspec.json.Decoder(StoredJob)
+DECODER = msgspec.json.Decoder(StoredJob, float_hook=number)
 LENIENT_DECODER = msgspec.json.Decoder(LegibleJob)
 ENCODER = msgspec.json.Encoder()
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from app.auth import AUTH_TYPES
 from app.core.egress import PUBLIC_ONLY, Egress
+from app.core.exact import number
 from app.core.outcome import Report
 from app.core.problems import field_errors
 from app.core.secret import secrets_in, without
@@ -33,7 +34,7 @@ EXECUTORS: dict[str, type[Executor[Any]]] = {
 }
 
 DECODERS = {
-    executor.target_type: msgspec.json.Decoder(executor.target_type)
+    executor.target_type: msgspec.json.Decoder(executor.target_type, float_hook=number)
     for executor in EXECUTORS.values()
 }
 

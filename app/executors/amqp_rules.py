@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 from yarl import URL
 
 from app.core.headers import LONGEST_HEADERS, OURS
@@ -75,7 +76,7 @@ def table_problems(value: object, name: str, depth: int) -> Iterator[str]:
                 yield from table_problems(item, name, depth + 1)
         case int() if value not in INTEGERS:
             yield f"{name} is an integer of more than 64 bits: write a string"
-        case float() if not is_single(value):
+        case Raw() | float() if isinstance(value, Raw) or not is_single(value):
             yield f"{name} would be rounded, numbers are sent in 32 bits: write a string or integer"
         case _:
             pass

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 
+from app.core.exact import DECODER
 from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import RewrittenTarget, StoredTarget
@@ -99,7 +99,7 @@ def rewritten(
 ) -> RewrittenTarget | None:
     """Encrypt the secrets of one target with the first key; None: there is nothing to write."""
     try:
-        target = msgspec.json.decode(stored.target)
+        target = DECODER.decode(stored.target)
         type_ = target_type(stored.kind)
         new, unopened = resealed(type_, target, keys, job_id=stored.id, unbound=unbound)
     except (InvalidInput, ValueError, RecursionError):

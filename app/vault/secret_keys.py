@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from app.core.exact import DECODER
 from app.errors import AppError, SecretKeysMissing
 
 PREFIX = "encrypted.v"
@@ -121,9 +122,7 @@ class SecretKeys:
         if match is None or key is None:
             raise Unopened(UNKNOWN_KEY)
         try:
-            opened: object = msgspec.json.decode(
-                key.fernet(context).decrypt(match["sealed"].encode())
-            )
+            opened: object = DECODER.decode(key.fernet(context).decrypt(match["sealed"].encode()))
         except InvalidToken:
             raise Unopened(MISPLACED) from None
         return opened
@@ -136,7 +135,7 @@ class SecretKeys:
         """
         for key in self.each:
             with suppress(InvalidToken):
-                opened: object = msgspec.json.decode(
+                opened: object = DECODER.decode(
                     key.unbound.decrypt(token.removeprefix(UNBOUND).encode())
                 )
                 return opened

@@ -3,10 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
 from app.core.binding import hosts_of
+from app.core.exact import DECODER
 from app.core.outcome import Report
 from app.core.references import BEGINNING, NAME, names_in, with_values
 from app.core.secret import Unshown, pieces, without
@@ -133,7 +133,7 @@ def read(kind: str, stored: str) -> dict[str, Any]:
         InvalidInput: Python cannot hold it.
     """
     try:
-        target: dict[str, Any] = msgspec.json.decode(stored)
+        target: dict[str, Any] = DECODER.decode(stored)
     except (ValueError, RecursionError):
         decode_target(kind, stored.encode())  # says so
         raise
