@@ -62,6 +62,19 @@ class Settled(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class PutAside(Struct, frozen=True, kw_only=True):
+    """A job at which a statement about many failed; the others went on.
+
+    `written`: its `plan_error` says so; else Postgres refused that as well, and this instance
+    leaves the job alone for a minute.
+    """
+
+    job_id: UUID
+    where: str
+    written: bool
+    error: str
+
+
 class LeaseLost(Struct, frozen=True, kw_only=True):
     """Another instance may have taken the job over; our result is kept as evidence only."""
 
@@ -138,6 +151,7 @@ Fact = (
     | Planned
     | Started
     | Settled
+    | PutAside
     | LeaseLost
     | Draining
     | Stopped

@@ -26,6 +26,8 @@ INT4_MAX = 2_147_483_647
 HUNDRED_YEARS = 3_155_760_000
 ONE_YEAR = 31_557_600
 ONE_DAY = 86_400
+SHORTEST_WAIT_SECONDS = 0.000001
+"""The least difference of two instants; much smaller numbers Postgres cannot make doubles of."""
 
 NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -142,6 +144,10 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
             if "," in tag:
                 message = "has a comma, which separates tags in filters: remove it"
                 yield FieldError(field=f"tags[{index}]", message=message)
+        for name in ("backoff_seconds", "backoff_max_seconds", "misfire_grace_seconds"):
+            if 0 < (getattr(self, name) or 0) < SHORTEST_WAIT_SECONDS:
+                message = f"is too small: write 0 or at least {SHORTEST_WAIT_SECONDS:f}"
+                yield FieldError(field=name, message=message)
         for name, most in (("metadata", MOST_METADATA_BYTES), ("target", MOST_TARGET_BYTES)):
             if (size := len(json.encode(getattr(self, name)))) > most:
                 message = f"has {size} bytes as JSON: {most} are the most"

@@ -10,6 +10,9 @@ from app.core.outcome import Outcome, Report
 from app.core.retry import backoff_seconds
 from app.core.schedule import run_after
 
+INT4_MAX = 2_147_483_647
+"""What the column holds; a job that fails ten times a second gets there in seven years."""
+
 
 def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
     claim: Claim,
@@ -139,7 +142,7 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
         extra=False,
         last_outcome=execution.outcome,
         last_finished_at=execution.finished_at,
-        consecutive_failures=0 if succeeded else claim.consecutive_failures + 1,
+        consecutive_failures=0 if succeeded else min(claim.consecutive_failures + 1, INT4_MAX),
         runs=claim.runs + 1,
         executions=[execution],
     )

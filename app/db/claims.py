@@ -60,6 +60,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     plan_error: str | None
 
 
+class Unworkable(Struct, frozen=True, kw_only=True):
+    """A job that nothing can be done with until somebody corrects it."""
+
+    job_id: UUID
+    fence: int | None = None
+    """Of the claim under which that was found; None: of none."""
+    problem: str
+
+
 class Extended(Struct, frozen=True, kw_only=True):
     """What became of some leases; those in neither set have their row locked by somebody."""
 
@@ -89,11 +98,14 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     kinds: Sequence[str],
     instance: str,
     since: datetime | None = None,
+    aside: Sequence[UUID] = (),
+    only: Sequence[UUID] | None = None,
 ) -> Look:
     """Claim up to `limit` jobs of these kinds, and learn when to look again.
 
     Jobs that come due within `ahead_seconds` are claimed already; their lease counts from then.
-    Those that could be claimed before `since` are left alone.
+    Those that could be claimed before `since`, those in `aside` and, where `only` is given, all
+    others than these are left alone.
     """
     rows = await session.fetch(
         "claims.look",
@@ -103,6 +115,8 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         kinds=kinds,
         instance=instance,
         since=since,
+        aside=aside,
+        only=only,
     )
     return Look(
         claims=[claim(row) for row in rows if row["job_id"] is not None],
@@ -113,6 +127,38 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         begun_at=rows[0]["begun_at"],
         ended_at=rows[0]["ended_at"],
     )
+
+
+async def due(  # noqa: PLR0913 - as many as a look that finds them has
+    db: Runner,
+    *,
+    limit: int,
+    ahead_seconds: float,
+    kinds: Sequence[str],
+    since: datetime | None,
+    aside: Sequence[UUID],
+) -> list[UUID]:
+    """Return the ids of what a look with these arguments means to claim, in its order."""
+    rows = await db.fetch(
+        "claims.due",
+        limit=limit,
+        ahead_seconds=ahead_seconds,
+        kinds=kinds,
+        since=since,
+        aside=aside,
+    )
+    return [row["id"] for row in rows]
+
+
+async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
+    """Give the jobs a `plan_error` and end their claims; return those that took it."""
+    rows = await db.fetch(
+        "claims.put_aside",
+        job_ids=[one.job_id for one in jobs],
+        fences=[one.fence for one in jobs],
+        problems=[one.problem for one in jobs],
+    )
+    return {row["id"] for row in rows}
 
 
 async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
@@ -154,13 +200,20 @@ async def ring(db: Runner) -> None:
     await db.fetch("claims.ring")
 
 
-async def unplanned(db: Runner) -> list[Unplanned]:
+async def unplanned(
+    db: Runner, *, aside: Sequence[UUID] = (), only: Sequence[UUID] | None = None
+) -> list[Unplanned]:
     """Return up to 100 jobs that have yet to be planned, longest waiting first."""
-    rows = await db.fetch("claims.unplanned")
+    rows = await db.fetch("claims.unplanned", aside=aside, only=only)
     return [
         Unplanned(job_id=row["job_id"], updated_at=row["updated_at"], schedule=schedule(row))
         for row in rows
     ]
+
+
+async def unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]:
+    """Return the ids of those that `unplanned` reads."""
+    return [row["id"] for row in await db.fetch("claims.unplanned_ids", aside=aside)]
 
 
 async def plan(db: Runner, plans: Sequence[Plan]) -> int:

@@ -1,5 +1,6 @@
 """Translates what asyncpg raises into our own errors, at the one edge that meets it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +41,9 @@ UNKNOWN_TO_THE_SCHEMA: tuple[type[BaseException], ...] = (
     asyncpg.InvalidSchemaNameError,
 )
 """What our own statements meet only in a database that was never, or not yet, migrated."""
+
+OTHERS_FUNCTION = re.compile(r"\bfunction (?!tocsin\.)")
+"""What the context of an error has where a function that is not ours raised it."""
 
 MIXED_SESSIONS: tuple[type[BaseException], ...] = (
     asyncpg.DuplicatePreparedStatementError,
@@ -85,6 +89,8 @@ def translated() -> Iterator[None]:
     except (asyncpg.CheckViolationError, asyncpg.NotNullViolationError) as error:
         raise InvalidInput(refused(error)) from error
     except UNKNOWN_TO_THE_SCHEMA as error:
+        if raised_by_others(error):
+            raise
         message = "the database's schema is not the one this version needs: run `tocsin migrate`"
         raise SchemaOutdated(message) from error
     except MIXED_SESSIONS as error:
@@ -96,6 +102,12 @@ def translated() -> Iterator[None]:
             raise PoolerInTheWay(f"{POOLER} ({error})") from error
         message = f"Postgres is not available: {str(error) or type(error).__name__}"
         raise DatabaseUnavailable(message) from error
+
+
+def raised_by_others(error: BaseException) -> bool:
+    """Whether a function that is not ours raised the error, such as a user's trigger."""
+    context = error.context if isinstance(error, asyncpg.PostgresError) else None
+    return OTHERS_FUNCTION.search(context or "") is not None
 
 
 def refused(error: asyncpg.PostgresError) -> FieldError:

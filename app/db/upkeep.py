@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
@@ -148,14 +149,44 @@ async def failed(session: Runner, step: str, *, error: str) -> None:
     await session.fetch("upkeep.failed", step=step, error=error)
 
 
-async def release_orphans(
-    db: Runner, *, instance: str, executing: Sequence[int], lease_seconds: float
+async def release_orphans(  # noqa: PLR0913 - as many as the query has
+    db: Runner,
+    *,
+    instance: str,
+    executing: Sequence[int],
+    lease_seconds: float,
+    aside: Sequence[UUID] = (),
+    only: Sequence[UUID] | None = None,
 ) -> int:
-    """Free the leases in this instance's name that it does not know of; return how many."""
+    """Free the leases in this instance's name that it does not know of; return how many.
+
+    Those of the jobs in `aside` and, where `only` is given, of all others than these stay.
+    """
     rows = await db.fetch(
         "upkeep.release_orphans",
         instance=instance,
         executing=executing,
         lease_seconds=lease_seconds,
+        aside=aside,
+        only=only,
     )
     return len(rows)
+
+
+async def orphans(
+    db: Runner,
+    *,
+    instance: str,
+    executing: Sequence[int],
+    lease_seconds: float,
+    aside: Sequence[UUID],
+) -> list[UUID]:
+    """Return the ids of the jobs whose leases `release_orphans` frees."""
+    rows = await db.fetch(
+        "upkeep.orphans",
+        instance=instance,
+        executing=executing,
+        lease_seconds=lease_seconds,
+        aside=aside,
+    )
+    return [row["id"] for row in rows]

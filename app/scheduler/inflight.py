@@ -1,5 +1,6 @@
 """The claims that this instance is executing."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from time import monotonic
 
@@ -99,3 +100,8 @@ class InFlight:
         if self.scope is not None and not self.scope.passed:
             self.ending = ending
             self.scope.move(self.scope.loop.time())
+
+
+def execution_ids(flights: Iterable[InFlight]) -> list[int]:
+    """Name the executions of these claims."""
+    return [flight.claim.execution_id for flight in flights]

@@ -13,7 +13,7 @@ import stamina
 from app.config import Settings
 from app.core.egress import Egress
 from app.core.facts import Disconnected, Draining, Stopped
-from app.db import Database, migrate, upkeep
+from app.db import Database, migrate
 from app.db.listener import Session, listening
 from app.errors import DatabaseUnavailable
 from app.executors import KINDS, Executors
@@ -22,7 +22,8 @@ from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.execute import Execution
 from app.scheduler.hand import Hand
-from app.scheduler.inflight import Ending
+from app.scheduler.inflight import Ending, execution_ids
+from app.scheduler.isolation import Isolation
 from app.scheduler.leases import extend_leases
 from app.scheduler.loop import AHEAD_SECONDS, Loop
 from app.scheduler.settling import Settler
@@ -59,6 +60,7 @@ class Instance:
         self.clock = DatabaseClock()
         self.hand = Hand(Slots(settings.concurrency), self.clock, freed=self.doorbell.ring)
         self.stopping = asyncio.Event()
+        self.isolation: Isolation
 
     def stop(self) -> None:
         """Claim no more and let executions end; asked again, cut them off at once."""
@@ -126,6 +128,12 @@ class Instance:
             )
             async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as executions:
                 self.hand.open(execution, executions)
+                self.isolation = Isolation(
+                    db,
+                    self.observers,
+                    instance=self.name,
+                    lease_seconds=self.settings.lease_seconds,
+                )
                 loop = Loop(
                     db=db,
                     instance=self.name,
@@ -135,6 +143,7 @@ class Instance:
                     doorbell=self.doorbell,
                     hand=self.hand,
                     clock=self.clock,
+                    isolation=self.isolation,
                     observers=self.observers,
                 )
                 await self.look_through_outages(loop)
@@ -174,12 +183,7 @@ class Instance:
         if not self.keys_checked:
             await check_keys(session, self.secret_keys)
             self.keys_checked = True
-        await upkeep.release_orphans(
-            session,
-            instance=self.name,
-            executing=[flight.claim.execution_id for flight in self.hand],
-            lease_seconds=self.settings.lease_seconds,
-        )
+        await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
         return session
 
     def recall(self, job_id: str) -> None:

@@ -1,10 +1,14 @@
 """Extends the leases of claims in flight; a lease that cannot be extended ends its execution."""
 
 import asyncio
+from functools import partial
+from uuid import UUID
 
+from app.core.claim import Claim
 from app.core.facts import Faulted
 from app.db import Database, claims
-from app.errors import DatabaseUnavailable
+from app.db.claims import Extended
+from app.db.isolating import by_halves, reason
 from app.scheduler.hand import Hand
 from app.scheduler.inflight import Ending
 from app.telemetry import Observers
@@ -37,15 +41,26 @@ async def extend_leases(
         if not ageing:
             continue
         try:
-            told = await claims.extend(
-                db, [flight.claim for flight in ageing], lease_seconds=lease_seconds
+            answers = await by_halves(
+                partial(claims.extend, db, lease_seconds=lease_seconds),
+                [flight.claim for flight in ageing],
+                refused=lambda claim, error: observers.tell(refusal(claim, error)),
             )
-        except DatabaseUnavailable as error:
-            observers.tell(Faulted(where="extend", error=str(error)))
+        except Exception as error:  # noqa: BLE001 - leases end by themselves if it lasts
+            observers.tell(Faulted(where="extend", error=reason(error)))
             wait = min(RETRY_SECONDS, interval / 2)
             continue
+        told = Extended(
+            extended=set[UUID]().union(*(one.extended for one in answers)),
+            lost=set[UUID]().union(*(one.lost for one in answers)),
+        )
         for flight in ageing:
             if flight.claim.job_id in told.extended:
                 flight.extend(lease_ends=asked_at + lease_seconds)
             elif flight.claim.job_id in told.lost:
                 flight.cut(Ending.LEASE)
+
+
+def refusal(claim: Claim, error: Exception) -> Faulted:
+    """State that the lease of one job cannot be extended; `InFlight` cuts it off when it ends."""
+    return Faulted(where=f"extend the lease of job {claim.job_id}", error=reason(error))

@@ -2,18 +2,26 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from time import monotonic
+from typing import Any
+from uuid import UUID
 
-from app.core.facts import Connected, Looked
+from app.core.facts import Connected, Faulted, Looked
 from app.core.wakeup import sleep_seconds
 from app.db import Database, claims
 from app.db.claims import Look
+from app.db.database import Runner
+from app.db.isolating import is_about_a_row, reason
 from app.db.listener import Session
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.floor import Floor
 from app.scheduler.hand import Hand
-from app.scheduler.inflight import InFlight
+from app.scheduler.inflight import InFlight, execution_ids
+from app.scheduler.isolation import Isolation
 from app.scheduler.planning import plan_unplanned
 from app.scheduler.publishing import Publishing
 from app.telemetry import Observers
@@ -24,6 +32,8 @@ AHEAD_SECONDS = 0.25
 edited or deleted in between is given back."""
 SHORTEST_SLEEP_SECONDS = 0.02
 JITTER = 0.1
+LOST_LOOK_SECONDS = 1.0
+"""Until the next look after one that failed although nothing was due."""
 
 
 class Loop:
@@ -40,6 +50,7 @@ class Loop:
         doorbell: Doorbell,
         hand: Hand,
         clock: DatabaseClock,
+        isolation: Isolation,
         observers: Observers,
     ) -> None:
         self.db = db
@@ -50,6 +61,7 @@ class Loop:
         self.doorbell = doorbell
         self.hand = hand
         self.clock = clock
+        self.isolation = isolation
         self.observers = observers
         self.blocked_looks = 0
         self.floor = Floor(longest_sleep_seconds=longest_sleep_seconds)
@@ -82,18 +94,19 @@ class Loop:
         sent_at = monotonic()
         asked_at = asyncio.get_running_loop().time()
         since = self.floor.since(asked_at)
-        look = await claims.look(
-            session,
-            limit=limit,
-            ahead_seconds=ahead_seconds,
-            lease_seconds=self.lease_seconds,
-            kinds=self.kinds,
-            instance=self.instance,
-            since=since,
-        )
+        aside = self.isolation.aside()
+        try:
+            look = await self.claimed(
+                session, limit=limit, ahead_seconds=ahead_seconds, since=since, aside=aside
+            )
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            return await self.look_past(
+                session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
+            )
         self.clock.observe(look.begun_at, look.ended_at, sent_at=sent_at, received_at=monotonic())
-        lease_ends = asked_at + self.lease_seconds
-        self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
+        self.take(look, asked_at=asked_at)
         if look.claims:
             await asyncio.sleep(0)  # let them start before all that is left to do here
         full = len(look.claims) == limit
@@ -104,13 +117,71 @@ class Loop:
         self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
         return sleep
 
+    async def claimed(self, db: Runner, **arguments: Any) -> Look:  # noqa: ANN401
+        """Make one look."""
+        return await claims.look(
+            db,
+            lease_seconds=self.lease_seconds,
+            kinds=self.kinds,
+            instance=self.instance,
+            **arguments,
+        )
+
+    def take(self, look: Look, *, asked_at: float) -> None:
+        """Take in hand what a look claimed that was asked for at that time of the loop."""
+        lease_ends = asked_at + self.lease_seconds
+        self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
+
+    async def look_past(
+        self,
+        session: Session,
+        error: Exception,
+        *,
+        limit: int,
+        ahead_seconds: float,
+        since: datetime | None,
+    ) -> float:
+        """Have the jobs at which a look failed claimed one by one, beside the loop.
+
+        Return for how many seconds to sleep before the next look, which leaves them out.
+        """
+        await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
+        ids = await claims.due(
+            session,
+            limit=limit,
+            ahead_seconds=ahead_seconds,
+            kinds=self.kinds,
+            since=since,
+            aside=self.isolation.aside(),
+        )
+        if not ids:
+            self.observers.tell(Faulted(where="look", error=reason(error)))
+            return LOST_LOOK_SECONDS
+        self.isolation.suspects.update(ids)
+        self.hand.tasks.create_task(self.isolate(ids, ahead_seconds=ahead_seconds), name="isolate")
+        return 0.0
+
+    async def isolate(self, ids: Sequence[UUID], *, ahead_seconds: float) -> None:
+        """Claim those of the jobs that can be; then look for them all again."""
+
+        async def claim(half: Sequence[UUID]) -> None:
+            asked_at = asyncio.get_running_loop().time()
+            look = await self.claimed(
+                self.db, limit=len(half), ahead_seconds=ahead_seconds, only=half
+            )
+            self.take(look, asked_at=asked_at)
+
+        await self.isolation.claim(ids, claim, executing=partial(execution_ids, self.hand))
+        self.floor.forget()
+        self.doorbell.ring()
+
     async def sleep_after(self, look: Look, *, full: bool) -> float:
         """Decide how long to sleep, planning first what was typed by hand."""
         if full:
             return 0.0  # more may be due
         blocked = look.blocked
         if look.unplanned:
-            if await plan_unplanned(self.db, self.observers, now=self.clock.now()):
+            if await plan_unplanned(self.isolation, now=self.clock.now()):
                 return 0.0  # there may be more to plan, and what was planned may be due
             blocked = True
         if look.claims or not blocked:

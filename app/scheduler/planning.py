@@ -1,26 +1,34 @@
 """Plans the jobs whose cron a person typed into Postgres."""
 
 from datetime import datetime
+from functools import partial
 
 from app.core.facts import Planned
 from app.core.schedule import check, first_run, normalized
-from app.db import Database, claims
-from app.db.claims import Plan, Unplanned
+from app.db import claims
+from app.db.claims import Plan, Unplanned, Unworkable
+from app.db.isolating import by_halves
 from app.errors import InvalidInput
-from app.telemetry import Observers
+from app.scheduler.isolation import Isolation, unworkable
 
 
-async def plan_unplanned(db: Database, observers: Observers, *, now: datetime) -> int:
+async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
     """Plan up to 100 such jobs and return how many were; 0: somebody has their rows locked.
 
-    Any number of instances may do so at once: they reach the same plans, and an edit since wins.
+    Any number of instances may do so at once: they reach the same plans, and an edit since wins. A
+    job whose plan cannot be written is put aside, and the others are planned.
     """
-    found = await claims.unplanned(db)
-    plans = [planned(job, now=now) for job in found]
-    written = await claims.plan(db, plans)
+    plans = [planned(job, now=now) for job in await isolation.unplanned()]
+    unwritable: list[Unworkable] = []
+
+    def refused(plan: Plan, error: Exception) -> None:
+        unwritable.append(unworkable(plan.job_id, error, what="planned"))
+
+    written = sum(await by_halves(partial(claims.plan, isolation.db), plans, refused=refused))
+    await isolation.put_aside(unwritable)
     if written:
-        refused = sum(plan.plan_error is not None for plan in plans)
-        observers.tell(Planned(jobs=written, refused=refused))
+        invalid = sum(plan.plan_error is not None for plan in plans)
+        isolation.observers.tell(Planned(jobs=written, refused=invalid))
     return written
 
 

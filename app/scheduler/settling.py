@@ -8,16 +8,19 @@ from uuid import UUID
 import stamina
 from msgspec.structs import replace
 
-from app.core.claim import Settlement
+from app.core.claim import Execution, Settlement
 from app.core.facts import Faulted, LeaseLost
 from app.db import Database, claims
 from app.db.claims import Closed
+from app.db.isolating import by_halves, is_about_a_row, reason
 from app.errors import DatabaseUnavailable
 from app.scheduler.doorbell import Doorbell
+from app.scheduler.isolation import put_aside, unworkable
 from app.telemetry import Observers
 
 BATCH = 500
 HELD_RETRY_SECONDS = 0.2
+REFUSED_RETRY_SECONDS = 1.0
 
 patiently = stamina.AsyncRetryingCaller(
     attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
@@ -120,18 +123,32 @@ class Settler:
             self.observers.tell(Faulted(where="ring", error=str(error)))
 
     async def isolate(self, batch: Batch, error: Exception) -> None:
-        """Write a refused batch one by one; one that is refused alone goes without its texts."""
-        if len(batch) > 1:
-            for one in batch:
-                await self.write([one])
+        """Write a refused batch by halves; one that is refused alone goes without its texts.
+
+        A job whose settlement is refused all the same is put aside; what came of it stays on
+        record. What no row is to blame for is tried again.
+        """
+        if not is_about_a_row(error):
+            self.observers.tell(Faulted(where="settle", error=reason(error)))
+            for settlement, done in batch:
+                self.loop.call_later(REFUSED_RETRY_SECONDS, self.settle, settlement, done)
+            return
+        if (middle := len(batch) // 2) > 0:
+            await self.write(batch[:middle])
+            await self.write(batch[middle:])
             return
         [(settlement, done)] = batch
-        self.observers.tell(Faulted(where="settle", error=f"{type(error).__name__}: {error}"))
+        self.observers.tell(Faulted(where="settle", error=reason(error)))
         bare = without_texts(settlement)
         if bare != settlement:
             self.settle(bare, done)
-        else:
-            done(closed=False)  # a bug; its lease ends and it is recorded as lost
+            return
+        job = unworkable(settlement.job_id, error, what="settled", fence=settlement.fence)
+        try:
+            await put_aside(self.db, self.observers, [job], where="settle")
+        except Exception as outage:  # noqa: BLE001 - its lease ends, and a look meets it
+            self.observers.tell(Faulted(where="settle", error=reason(outage)))
+        await self.keep_evidence(batch)
 
     async def keep_evidence(self, late: Batch) -> None:
         """Record what came of executions whose lease was lost, and tell who waits.
@@ -141,11 +158,19 @@ class Settler:
         executions = {
             one.id: one for settlement, _ in late for one in settlement.executions if one.id
         }
+
+        def refused(_: Execution, error: Exception) -> None:
+            self.observers.tell(Faulted(where="record_late", error=reason(error)))
+
         try:
-            lost = await patiently(claims.record_late, self.db, list(executions.values()))
+            parts = await by_halves(
+                lambda some: patiently(claims.record_late, self.db, some),
+                list(executions.values()),
+                refused=refused,
+            )
+            lost = set[int]().union(*parts)
         except Exception as error:  # noqa: BLE001 - evidence only; the lost row stands without
-            problem = f"{type(error).__name__}: {error}"
-            self.observers.tell(Faulted(where="record_late", error=problem))
+            self.observers.tell(Faulted(where="record_late", error=reason(error)))
             lost = set(executions)
         for execution_id in lost:
             job_id = executions[execution_id].job_id

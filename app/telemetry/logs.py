@@ -20,6 +20,7 @@ from app.core.facts import (
     Planned,
     ProcessEnded,
     Pruned,
+    PutAside,
     Serving,
     Settled,
     Started,
@@ -101,7 +102,7 @@ def severity(fact: Fact) -> int:
             return logging.DEBUG if fine else logging.WARNING
         case Looked() | Started():
             return logging.DEBUG
-        case Faulted():
+        case Faulted() | PutAside():
             return logging.ERROR
         case Serving(access=Access.OPEN):
             return logging.WARNING

@@ -103,6 +103,27 @@ begin
         column = column_name, message = column_name || ' ' || message, hint = hint;
 end $$;
 
+-- Whether a document has at most so many bytes as Postgres writes it out, which may be a thousand times
+-- what is stored: 1e131071 takes 10 bytes there. So the numbers are written one by one, up to the limit,
+-- before the whole is. What is stored is never more than 16 times as long as its text.
+create function tocsin.fits(document jsonb, most integer)
+returns boolean language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    number jsonb;
+    total bigint := 0;
+begin
+    if pg_column_size(document || '{}') > 16::bigint * most then
+        return false;
+    end if;
+    for number in select jsonb_path_query(document, 'strict $.** ? (@.type() == "number")') loop
+        total := total + octet_length(number::text);
+        if total > most then
+            return false;
+        end if;
+    end loop;
+    return octet_length(document::text) <= most;
+end $$;
+
 -- The words for what tocsin.is_sound refuses, and what is judged of a row that a person writes.
 create function tocsin.check_job(job tocsin.jobs)
 returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
@@ -123,10 +144,16 @@ begin
         perform tocsin.refuse('kind', format('%L is not the name of an executor', job.kind),
             'Write http, amqp or the name of another installed executor.');
     end if;
+    if length(job.description) > 10000 then
+        perform tocsin.refuse('description', 'is too long', 'Use at most 10000 characters.');
+    end if;
     if array_ndims(job.tags) > 1 then
         perform tocsin.refuse('tags', 'must be a list of texts, not of lists', 'For example: {billing,nightly}');
     elsif array_position(job.tags, null) is not null then
         perform tocsin.refuse('tags', 'has a null among them', 'For example: {billing,nightly}');
+    elsif cardinality(job.tags) > 100 or array_to_string(job.tags, E'\n') ~ '[^\n]{201}'
+        or octet_length(array_to_string(job.tags, '')) > 80000 then
+        perform tocsin.refuse('tags', 'are too many or too long', 'Use at most 100 tags of 200 characters.');
     end if;
     if jsonb_typeof(job.target) <> 'object' then
         perform tocsin.refuse('target', 'must be a JSON object',
@@ -137,6 +164,14 @@ begin
                 when 'http' then 'For example: {"url": "https://example.com/hook"}'
                 else 'For example: {"url": "amqp://host/", "exchange": "", "routing_key": "queue"}'
             end);
+    end if;
+    if not tocsin.fits(job.target, 262144) then
+        perform tocsin.refuse('target', 'has more than 262144 bytes as text',
+            'Make it smaller; numbers count as they are written out: 1e308 has 309 digits.');
+    end if;
+    if not tocsin.fits(job.metadata, 65536) then
+        perform tocsin.refuse('metadata', 'has more than 65536 bytes as text',
+            'Make it smaller; numbers count as they are written out: 1e308 has 309 digits.');
     end if;
     if job.target @? '$.**{100}' or job.metadata @? '$.**{100}' then
         perform tocsin.refuse(case when job.target @? '$.**{100}' then 'target' else 'metadata' end,
@@ -149,12 +184,19 @@ begin
         perform tocsin.refuse('cron', format('%L has neither 5, 6 nor 7 fields', left(job.cron, 140)),
             'Write minute hour day month weekday, for example ''0 3 * * *''; six fields start with seconds, seven end with the year; or an alias such as @daily.');
     end if;
+    if length(job.timezone) > 100 then
+        perform tocsin.refuse('timezone', 'is too long', 'Write an IANA name such as UTC or Europe/Paris.');
+    end if;
     if job.every_seconds not between 0.1 and 3155760000 then
         perform tocsin.refuse('every_seconds', format('%s is out of range', job.every_seconds),
             'Write seconds from 0.1 to 3155760000 (100 years), for example 90.');
     end if;
-    if least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.paused_at) < '2000-01-01 00:00Z'
-        or greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.paused_at) > '2200-01-01 00:00Z' then
+    if least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for, job.resume_at,
+            job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+            job.last_finished_at, job.created_at, job.updated_at) < '2000-01-01 00:00Z'
+        or greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for, job.resume_at,
+            job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+            job.last_finished_at, job.created_at, job.updated_at) > '2200-01-01 00:00Z' then
         perform tocsin.refuse(
             case when job.run_at is not null then 'run_at' else 'next_run' end,
             'or another instant is out of range', 'Write instants from the year 2000 to 2200; infinity is none.');
@@ -183,8 +225,51 @@ begin
     if job.misfire_grace_seconds not between 0 and 3155760000 then
         perform tocsin.refuse('misfire_grace_seconds', 'must be from 0 to 3155760000', 'Leave it null for the default.');
     end if;
+    if least(nullif(job.backoff_seconds, 0), nullif(job.backoff_max_seconds, 0),
+            nullif(job.misfire_grace_seconds, 0)) < 0.000001
+        or greatest(scale(job.every_seconds), scale(job.backoff_seconds), scale(job.backoff_max_seconds),
+            scale(job.timeout_seconds), scale(job.misfire_grace_seconds)) > 100 then
+        perform tocsin.refuse(
+            case when scale(job.every_seconds) > 100 then 'every_seconds'
+                when scale(job.timeout_seconds) > 100 then 'timeout_seconds'
+                when scale(job.backoff_seconds) > 100 or nullif(job.backoff_seconds, 0) < 0.000001
+                    then 'backoff_seconds'
+                when scale(job.backoff_max_seconds) > 100 or nullif(job.backoff_max_seconds, 0) < 0.000001
+                    then 'backoff_max_seconds'
+                else 'misfire_grace_seconds' end,
+            'is too small or too exact', 'Write 0 or at least 0.000001, with at most 100 decimal places.');
+    end if;
     if job.max_catchup not between 0 and 10000 then
         perform tocsin.refuse('max_catchup', 'must be from 0 to 10000', 'It limits how many missed runs misfire run_all makes up for.');
+    end if;
+    if job.attempt not between 0 and 1000000 or job.claimed_attempt not between 0 and 1000000 then
+        perform tocsin.refuse(
+            case when job.attempt between 0 and 1000000 then 'claimed_attempt' else 'attempt' end,
+            'is out of range', 'Leave it to the instances; 0 begins the run anew.');
+    end if;
+    if least(job.fence, job.runs, job.execution_id, job.consecutive_failures, job.pending_runs) < 0
+        or greatest(job.fence, job.runs, job.execution_id) > 4611686018427387903 then
+        perform tocsin.refuse(
+            case when job.fence not between 0 and 4611686018427387903 then 'fence'
+                when job.runs not between 0 and 4611686018427387903 then 'runs'
+                when job.consecutive_failures < 0 then 'consecutive_failures'
+                when job.pending_runs < 0 then 'pending_runs'
+                else 'execution_id' end,
+            'is out of range', 'Leave it to the instances, which count it.');
+    end if;
+    if num_nonnulls(job.execution_id, job.claimed_at, job.claimed_for, job.claimed_attempt) not in (0, 4) then
+        perform tocsin.refuse('execution_id', 'and claimed_at to claimed_attempt are not null together',
+            'Set none of them: instances do. To free a lease set locked_until to null.');
+    end if;
+    if job.last_outcome not in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed') then
+        perform tocsin.refuse('last_outcome', format('%L is unknown', left(job.last_outcome, 100)),
+            'Leave it to the instances.');
+    end if;
+    if greatest(length(job.locked_by), length(job.created_by), length(job.created_as),
+            length(job.created_with)) > 500 or length(job.plan_error) > 10000 then
+        perform tocsin.refuse(case when length(job.plan_error) > 10000 then 'plan_error'
+            when length(job.locked_by) > 500 then 'locked_by' else 'created_by' end,
+            'is too long', 'Leave it to the instances.');
     end if;
     if job.dst_gap not in ('run_after', 'skip') then
         perform tocsin.refuse('dst_gap', format('%L is unknown', job.dst_gap), 'Write run_after or skip.');
@@ -203,17 +288,26 @@ begin
     if (num_nonnulls(job.run_at, job.cron, job.every_seconds) = 1
         -- 'infinity' and years that Python cannot hold would break every reader of the row.
         and least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
-                job.resume_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+                job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
                 job.last_finished_at, job.created_at, job.updated_at) >= '2000-01-01 00:00Z'
         and greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
-                job.resume_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+                job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
                 job.last_finished_at, job.created_at, job.updated_at) <= '2200-01-01 00:00Z'
         and job.name ~ '^[^/[:cntrl:]]{1,200}$'
         and job.kind ~ '^[a-z][a-z0-9_]{0,62}$'
-        and (job.tags = '{}' or (array_ndims(job.tags) = 1 and array_position(job.tags, null) is null))
+        and length(job.description) <= 10000
+        and (job.tags = '{}' or (array_ndims(job.tags) = 1 and array_position(job.tags, null) is null
+            and cardinality(job.tags) <= 100 and array_to_string(job.tags, E'\n') !~ '[^\n]{201}'
+            and octet_length(array_to_string(job.tags, '')) <= 80000))
         and jsonb_typeof(job.target) = 'object'
         and (job.kind not in ('http', 'amqp') or job.target ? 'url')
         and jsonb_typeof(job.metadata) = 'object'
+        -- What is stored in so few bytes may be written out right away.
+        and case when pg_column_size(job.target) < 1000 then octet_length(job.target::text) <= 262144
+            else tocsin.fits(job.target, 262144) end
+        and case when pg_column_size(job.metadata) < 1000 then octet_length(job.metadata::text) <= 65536
+            else tocsin.fits(job.metadata, 65536) end
+        and length(job.cron) <= 128 and length(job.timezone) <= 100
         and job.every_seconds between 0.1 and 3155760000
         and job.starts_at < job.ends_at
         and job.max_runs >= 1
@@ -226,7 +320,21 @@ begin
         and job.max_catchup between 0 and 10000
         and job.dst_gap in ('run_after', 'skip')
         and job.dst_overlap in ('first', 'last', 'both')
-        and job.attempt >= 0) is not false then
+        -- A numeric may be too small, and have too many digits, for a double.
+        and (job.backoff_seconds = 0 or job.backoff_seconds >= 0.000001)
+        and (job.backoff_max_seconds = 0 or job.backoff_max_seconds >= 0.000001)
+        and (job.misfire_grace_seconds = 0 or job.misfire_grace_seconds >= 0.000001)
+        and greatest(scale(job.every_seconds), scale(job.backoff_seconds), scale(job.backoff_max_seconds),
+                scale(job.timeout_seconds), scale(job.misfire_grace_seconds)) <= 100
+        -- What counts can count on.
+        and job.attempt between 0 and 1000000 and job.claimed_attempt between 0 and 1000000
+        and least(job.fence, job.runs, job.execution_id, job.consecutive_failures, job.pending_runs) >= 0
+        and greatest(job.fence, job.runs, job.execution_id) <= 4611686018427387903
+        and num_nonnulls(job.execution_id, job.claimed_at, job.claimed_for, job.claimed_attempt) in (0, 4)
+        and job.last_outcome in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed')
+        and greatest(length(job.locked_by), length(job.created_by), length(job.created_as),
+                length(job.created_with)) <= 500
+        and length(job.plan_error) <= 10000) is not false then
         return true;
     end if;
     perform tocsin.check_job(job);

@@ -9,6 +9,7 @@
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/floor.py. It never lies ahead of
 -- the clock, which may have been set back.
+-- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
 with due as materialized (
     select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
     from tocsin.jobs
@@ -17,6 +18,8 @@ with due as materialized (
       and greatest(next_run, locked_until) <= now() + :ahead_seconds::float8 * interval '1 second'
       and (locked_until is null or locked_until <= now())
       and kind = any(:kinds::text[])
+      and not (id = any(:aside::uuid[]))
+      and (:only::uuid[] is null or id = any(:only::uuid[]))
     order by greatest(next_run, locked_until)
     limit :limit::bigint
     for no key update skip locked
@@ -27,7 +30,7 @@ with due as materialized (
         fence = j.fence + 1,
         attempt = j.attempt + 1,
         claimed_at = now(),
-        claimed_for = j.scheduled_for,
+        claimed_for = coalesce(j.scheduled_for, j.next_run),
         claimed_attempt = j.attempt + 1,
         execution_id = nextval('tocsin.executions_id_seq'),
         judged = true  -- when it was written; a claim changes nothing of that
@@ -40,7 +43,7 @@ with due as materialized (
         j.backoff_max_seconds::float8 as backoff_max_seconds,
         j.timeout_seconds::float8 as timeout_seconds,
         j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup,
-        j.next_run, j.scheduled_for, j.resume_at, j.extra, j.attempt, j.fence,
+        j.next_run, j.claimed_for as scheduled_for, j.resume_at, j.extra, j.attempt, j.fence,
         j.execution_id, j.claimed_at, j.updated_at,
         j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs
 ), lost as (
@@ -71,12 +74,46 @@ with due as materialized (
           and kind = any(:kinds::text[])
           and not (id = any (ids))
     ) as blocked,
-    exists (select from tocsin.jobs where planned_at is null and plan_error is null) as unplanned,
+    exists (
+        select from tocsin.jobs
+        where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
+    ) as unplanned,
     (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
-    from (select count(*) as many, coalesce(array_agg(job_id), '{}') as ids from claimed) as taken
+    from (
+        select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids from claimed
+    ) as taken
 )
 select sleep.*, now() as begun_at, clock_timestamp() as ended_at, claimed.*
 from sleep left join claimed on true;
+
+-- name: due
+-- What a look finds due, the same and in the same order, but nothing of it that could not be read.
+select id
+from tocsin.jobs
+where next_run is not null and paused_at is null and plan_error is null
+  and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
+  and greatest(next_run, locked_until) <= now() + :ahead_seconds::float8 * interval '1 second'
+  and coalesce(locked_until, '-infinity') <= now()
+  and kind = any(:kinds::text[])
+  and not (id = any(:aside::uuid[]))
+order by greatest(next_run, locked_until)
+limit :limit::bigint;
+
+-- name: put_aside
+-- Takes jobs that nothing can be done with out of the looks until somebody corrects them, and ends
+-- the claim that one of them was met under. fence: of that claim; null: it was met under none, and
+-- is left alone if somebody has claimed it since. planned_at moves, so that no trigger takes this
+-- for a person's edit, and judges the row.
+update tocsin.jobs j
+set plan_error = w.problem, planned_at = clock_timestamp(), judged = true,
+    attempt = least(greatest(j.attempt, 0), 1000000), fence = least(j.fence, 4611686018427387903),
+    locked_until = null, locked_by = null,
+    claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
+from unnest(:job_ids::uuid[], :fences::bigint[], :problems::text[]) as w (job_id, fence, problem)
+where j.id = w.job_id
+  and case when w.fence is null then j.locked_until is null or j.locked_until <= now()
+           else j.fence = w.fence end
+returning j.id;
 
 -- name: extend
 -- Moves the leases of executions in flight forward and tells of each whether it did. A row that
@@ -203,6 +240,14 @@ select id as job_id, updated_at, run_at, cron, timezone, every_seconds::float8 a
     dst_gap, dst_overlap, starts_at, ends_at
 from tocsin.jobs
 where planned_at is null and plan_error is null
+  and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]))
+order by updated_at
+limit 100;
+
+-- name: unplanned_ids
+select id
+from tocsin.jobs
+where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
 order by updated_at
 limit 100;
 

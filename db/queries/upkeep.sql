@@ -60,7 +60,7 @@ on conflict (step) do update set failed_at = excluded.failed_at, error = exclude
 -- name: release_orphans
 -- Frees the leases that this instance holds by name only: claimed by a look whose answer was lost
 -- with its connection. All leases in force are in this range of jobs_claimable; the second more is
--- for those that were claimed ahead of their instant.
+-- for those that were claimed ahead of their instant. aside, only: as those of the look.
 update tocsin.jobs
 set locked_until = null, locked_by = null,
     claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null,
@@ -69,7 +69,17 @@ where next_run is not null and paused_at is null and plan_error is null
   and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
   and locked_by = :instance::text
   and execution_id <> all (:executing::bigint[])
+  and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]))
 returning id as job_id;
+
+-- name: orphans
+select id
+from tocsin.jobs
+where next_run is not null and paused_at is null and plan_error is null
+  and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
+  and locked_by = :instance::text
+  and execution_id <> all (:executing::bigint[])
+  and not (id = any(:aside::uuid[]));
 
 -- name: schema_exists
 select to_regclass('tocsin.schema_migrations') is not null as schema_exists;

@@ -106,6 +106,69 @@ async def test_odd_rows_typed_by_hand_harm_no_other(case: Case) -> None:
     assert overdue == []
 
 
+CORRUPTIONS = (
+    "backoff_seconds = 1e-400",
+    "timeout_seconds = 1e400",
+    "attempt = 2147483647",
+    "fence = 9223372036854775807",
+    "execution_id = 7",
+    "starts_at = '4000-01-01 BC'",
+    "ends_at = '200000-01-01'",
+    "updated_at = '200000-01-01'",
+)
+
+
+async def corrupt(connection: asyncpg.Connection, jobs: list[UUID], changes: list[str]) -> None:
+    """Write what no constraint lets in, as a superuser can, to paused jobs, and resume them."""
+    async with connection.transaction():
+        await connection.execute(
+            """alter table tocsin.jobs drop constraint if exists jobs_sound,
+                   drop constraint if exists jobs_within_range, disable trigger all"""
+        )
+        for job_id, change in zip(jobs, changes, strict=True):
+            await connection.execute(f"update tocsin.jobs set {change} where id = '{job_id}'")
+        await connection.execute("update tocsin.jobs set paused_at = null where id = any($1)", jobs)
+        await connection.execute("alter table tocsin.jobs enable trigger all")
+
+
+async def test_rows_that_no_statement_can_work_with_harm_no_other(case: Case) -> None:
+    first, second = await case.processes.instances(2)
+    guilty: list[UUID] = []
+    await case.connection.execute(
+        """create function public.mine() returns trigger language plpgsql as
+           $$ begin if new.description = 'refused' and new.plan_error is null
+              then raise exception 'not this one'; end if; return new; end $$;
+           create trigger mine before update of locked_until on tocsin.jobs
+           for each row execute function public.mine()"""
+    )
+    async with case.load.running(per_second=20):
+        for _ in range(3):
+            now = datetime.now(UTC)
+            jobs = [
+                await insert_job(case.connection, run_at=now, paused_at=now) for _ in CORRUPTIONS
+            ]
+            with case.ledger.fault("rows that no statement can work with", within=1.0):
+                await corrupt(case.connection, jobs, list(CORRUPTIONS))
+                guilty += jobs
+                guilty += [await insert_job(case.connection, description="refused", run_at=now)]
+                await case.moment(1.0)
+
+    async def all_aside() -> bool:
+        return bool(
+            await case.connection.fetchval(
+                """select bool_and(plan_error like 'cannot be claimed: %') from tocsin.jobs
+                   where id = any($1)""",
+                guilty,
+            )
+        )
+
+    await until(all_aside, "all of them have a plan_error")
+    await case.connection.execute("delete from tocsin.jobs where id = any($1)", guilty)
+    await case.verdict()
+    assert len(first.said("connected")) == len(second.said("connected")) == 1
+    assert first.text == second.text == []
+
+
 async def test_a_job_that_kills_its_instance_every_time_is_given_up(case: Case) -> None:
     fatal = case.sink.on("/fatal", case.ledger.receiver(30.0))
     instance = await case.processes.instance()

@@ -14,6 +14,8 @@ LITERALS = {
     "lease_seconds": 60.0,
     "kinds": "'{http}'",
     "instance": "'me'",
+    "aside": "'{}'",
+    "only": "null",
 }
 SINCES = ["null", "now() - interval '2 seconds'"]
 

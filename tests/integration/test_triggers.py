@@ -1,6 +1,7 @@
 """What a person may write in psql: defaults, plans, refusals, and what wakes the instances."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -438,3 +439,75 @@ async def test_pruning_drops_old_days_and_long_finished_one_offs(
     assert (pruned["partitions"], pruned["jobs"]) == (1, 1)
     assert await connection.fetchval("select to_regclass('tocsin.executions_20200101')") is None
     assert await connection.fetchval("select array_agg(id) from tocsin.jobs") == [recurring]
+
+
+OUT_OF_RANGE: list[tuple[str, str]] = [
+    ("backoff_seconds = 1e-400", "backoff_seconds"),
+    ("backoff_seconds = 1e-7", "backoff_seconds"),
+    ("backoff_max_seconds = 1e-400", "backoff_max_seconds"),
+    ("backoff_seconds = 'NaN'", "backoff_seconds"),
+    ("timeout_seconds = 'Infinity'", "timeout_seconds"),
+    ("misfire_grace_seconds = 1e-310", "misfire_grace_seconds"),
+    ("every_seconds = round(90, 101), run_at = null", "every_seconds"),
+    ("timeout_seconds = round(1, 400)", "timeout_seconds"),
+    ("attempt = 2147483647", "attempt"),
+    ("attempt = -1", "attempt"),
+    ("fence = 9223372036854775807", "fence"),
+    ("fence = -1", "fence"),
+    ("runs = 9223372036854775807", "runs"),
+    ("consecutive_failures = -1", "consecutive_failures"),
+    ("execution_id = 7", "execution_id"),
+    ("claimed_at = now()", "execution_id"),
+    (
+        "execution_id = -7, claimed_at = now(), claimed_for = now(), claimed_attempt = 1",
+        "execution_id",
+    ),
+    (
+        "execution_id = 7, claimed_at = now(), claimed_for = now(), claimed_attempt = -1",
+        "claimed_attempt",
+    ),
+    ("last_outcome = 'splendid'", "last_outcome"),
+    ("description = repeat('x', 10001)", "description"),
+    ("tags = array_fill('x'::text, array[101])", "tags"),
+    ("tags = array[repeat('x', 201)]", "tags"),
+    ("tags = array[repeat(E'x\\n', 50000)]", "tags"),
+    ("cron = repeat('x', 129), run_at = null", "cron"),
+    ("locked_by = repeat('x', 501)", "locked_by"),
+    ("plan_error = repeat('x', 10001)", "plan_error"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), OUT_OF_RANGE, ids=[change[:50] for change, _ in OUT_OF_RANGE]
+)
+async def test_no_column_takes_what_an_instance_could_not_work_with(
+    connection: asyncpg.Connection, change: str, field: str
+) -> None:
+    job_id = await insert_job(connection)
+
+    with pytest.raises(asyncpg.CheckViolationError) as by_edit:
+        await connection.execute(f"update tocsin.jobs set {change} where id = $1", job_id)
+    row = {"kind": "'http'", "target": '\'{"url": "x"}\'', "run_at": "now()"} | parts(change)
+    await connection.execute("set session_replication_role = replica")
+    with pytest.raises(asyncpg.CheckViolationError) as by_copy:
+        await connection.execute(
+            f"insert into tocsin.jobs ({', '.join(row)}) values ({', '.join(row.values())})"
+        )
+
+    for refused in (by_edit.value, by_copy.value):
+        assert refused.column_name == field
+        assert refused.hint
+        assert refused.message.startswith(field)
+
+
+def parts(change: str) -> dict[str, str]:
+    """Read the columns and the expressions of `a = 1, b = 2`."""
+    return dict(part.split(" = ", 1) for part in re.split(r", (?=[a-z_]+ = )", change))
+
+
+async def test_nobody_can_say_that_a_job_was_judged(connection: asyncpg.Connection) -> None:
+    job_id = await insert_job(connection, judged=True)
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await insert_job(connection, judged=True, timeout_seconds=0)
+    assert not (await job_row(connection, job_id))["judged"]

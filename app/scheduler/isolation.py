@@ -1,0 +1,178 @@
+"""Finds the jobs at which a look fails and puts them aside, so that all others go on in time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from uuid import UUID
+
+from app.core.facts import Faulted, PutAside
+from app.db import Database, claims, upkeep
+from app.db.claims import Unplanned, Unworkable
+from app.db.database import Runner
+from app.db.isolating import by_halves, is_about_a_row, is_certain, reason
+from app.telemetry import Observers
+
+REMEDY = "correct the job, then set plan_error to null"
+REST_SECONDS = 60.0
+"""A job of which not even the `plan_error` can be written is left alone for so long."""
+MANY = 10
+"""Where so many jobs fail together, and none does not, a trigger is at fault and not the jobs."""
+MOST_RESTING = 1000
+"""Of more than these at once the first are tried again earlier."""
+
+
+async def put_aside(
+    db: Runner, observers: Observers, jobs: Sequence[Unworkable], *, where: str
+) -> set[UUID]:
+    """Give jobs a `plan_error`, and tell; return those of which it cannot be written either."""
+    failed: dict[UUID, str] = {}
+
+    def refused(job: Unworkable, error: Exception) -> None:
+        failed[job.job_id] = f"{job.problem}; and plan_error cannot be set: {reason(error)}"
+
+    await by_halves(partial(claims.put_aside, db), jobs, refused=refused)
+    for job in jobs:
+        problem = failed.get(job.job_id)
+        observers.tell(
+            PutAside(
+                job_id=job.job_id,
+                where=where,
+                written=problem is None,
+                error=problem or job.problem,
+            )
+        )
+    return set(failed)
+
+
+def unworkable(
+    job_id: UUID, error: Exception, *, what: str, fence: int | None = None
+) -> Unworkable:
+    """State that a job cannot be claimed, planned or settled, why, and what to do."""
+    problem = f"cannot be {what}: {reason(error)}: {REMEDY}"
+    return Unworkable(job_id=job_id, fence=fence, problem=problem)
+
+
+class Isolation:
+    """The jobs that one instance leaves out of its looks for the moment.
+
+    Those at which a look may have failed are claimed beside the loop, by halves, while the loop
+    looks past them. One that cannot be claimed even alone gets a `plan_error`.
+    """
+
+    def __init__(
+        self, db: Database, observers: Observers, *, instance: str, lease_seconds: float
+    ) -> None:
+        self.db = db
+        self.observers = observers
+        self.instance = instance
+        self.lease_seconds = lease_seconds
+        self.suspects: set[UUID] = set()
+        self.resting: dict[UUID, float] = {}
+        """Until when, loop time."""
+
+    def aside(self) -> list[UUID]:
+        """Return the jobs that looks are to leave alone."""
+        if self.resting:
+            now = asyncio.get_running_loop().time()
+            self.resting = {id: until for id, until in self.resting.items() if until > now}
+        return [*self.suspects, *self.resting] if self.suspects or self.resting else []
+
+    async def release_orphans(
+        self, db: Runner, *, executing: Sequence[int], only: Sequence[UUID] | None = None
+    ) -> None:
+        """Free the leases in our name that nothing is known of; one that cannot be freed ends.
+
+        Raises:
+            Exception: what `is_about_a_row` denies.
+        """
+        release = partial(
+            upkeep.release_orphans,
+            db,
+            instance=self.instance,
+            executing=executing,
+            lease_seconds=self.lease_seconds,
+        )
+        try:
+            await release(aside=[] if only else [*self.suspects], only=only)
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            self.observers.tell(Faulted(where="release", error=reason(error)))
+            ids = only or await upkeep.orphans(
+                db,
+                instance=self.instance,
+                executing=executing,
+                lease_seconds=self.lease_seconds,
+                aside=[*self.suspects],
+            )
+            await by_halves(lambda half: release(only=half), ids, refused=lambda _, __: None)
+
+    async def claim(
+        self,
+        ids: Sequence[UUID],
+        claim: Callable[[Sequence[UUID]], Awaitable[None]],
+        *,
+        executing: Callable[[], Sequence[int]],
+    ) -> None:
+        """Claim those of the suspects that can be, and put the others aside.
+
+        Never raises: what fails is told, and the jobs are looked for again.
+        """
+        failed: dict[UUID, Exception] = {}
+
+        async def attempt(half: Sequence[UUID]) -> None:
+            try:
+                await claim(half)
+            except Exception as error:
+                if not is_about_a_row(error):
+                    raise
+                # Claimed all the same, where only the answer could not be read.
+                await self.release_orphans(self.db, executing=executing(), only=half)
+                raise
+
+        try:
+            await by_halves(attempt, ids, refused=failed.__setitem__)
+            if len(ids) == len(failed) >= MANY and not any(map(is_certain, failed.values())):
+                problem = f"nothing can be claimed: {reason(failed[ids[0]])}"
+                self.observers.tell(Faulted(where="look", error=problem))
+                self.rest(failed)
+                return
+            await self.put_aside(
+                [unworkable(id, error, what="claimed") for id, error in failed.items()]
+            )
+        except Exception as error:  # noqa: BLE001 - see above
+            self.observers.tell(Faulted(where="isolate", error=reason(error)))
+        finally:
+            self.suspects.difference_update(ids)
+
+    async def put_aside(self, jobs: Sequence[Unworkable]) -> None:
+        """Give jobs a `plan_error`; let those rest that do not take it."""
+        self.rest(await put_aside(self.db, self.observers, jobs, where="claim"))
+
+    def rest(self, ids: Iterable[UUID]) -> None:
+        """Leave jobs alone for a while."""
+        until = asyncio.get_running_loop().time() + REST_SECONDS
+        self.resting |= dict.fromkeys(ids, until)
+        while len(self.resting) > MOST_RESTING:
+            del self.resting[next(iter(self.resting))]
+
+    async def unplanned(self) -> list[Unplanned]:
+        """Read the jobs that have yet to be planned; put those aside that cannot be read.
+
+        Raises:
+            Exception: what `is_about_a_row` denies.
+        """
+        aside = self.aside()
+        try:
+            return await claims.unplanned(self.db, aside=aside)
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            found: list[Unworkable] = []
+            parts = await by_halves(
+                lambda half: claims.unplanned(self.db, only=half),
+                await claims.unplanned_ids(self.db, aside=aside),
+                refused=lambda id, error: found.append(unworkable(id, error, what="planned")),
+            )
+            await self.put_aside(found)
+            return [one for part in parts for one in part]
