@@ -38,6 +38,7 @@ from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
 from app.config import Settings
+from app.core.zones import use_rules
 from app.db import Database
 from app.db.clock import DatabaseClock
 from app.errors import AppError
@@ -55,6 +56,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
         InvalidSettings: no database address was given.
     """
     database_url = settings.required_database_url()
+    use_rules(settings.tzdata)
 
     @asynccontextmanager
     async def database(app: Litestar) -> AsyncIterator[None]:

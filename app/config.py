@@ -86,6 +86,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = ()
     """Who is asked for the addresses of names; by default whom the system asks."""
 
+    tzdata: Annotated[
+        str,
+        Meta(
+            pattern=r"^(auto|system|package|/.*)$",
+            description="auto, system, package or the path of a directory of time zones",
+        ),
+    ] = "auto"
+    """Whose time zone rules to go by; `auto`: the newest of the system's and the package's."""
+
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="debug, info, warning or error"),

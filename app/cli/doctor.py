@@ -1,17 +1,23 @@
 """`tocsin doctor`: looks at everything an operator would, and says what to do."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 from msgspec import convert
 
 from app.config import Settings
-from app.core.health import Vitals, findings, key_finding
-from app.db import Database, migrate
+from app.core.health import Finding, Vitals, findings, key_finding
+from app.core.rules import Rules, present
+from app.core.zonehealth import rules_findings
+from app.core.zones import offset_at, use_rules
+from app.db import Database, migrate, zones
 from app.db.pooler import refuse_shared_sessions
 from app.vault import SecretKeys
 from app.vault.fitness import of_named, of_targets
+
+MONTH = timedelta(days=30)
+PROBED_MONTHS = 25
 
 
 async def examine(settings: Settings) -> None:
@@ -28,15 +34,36 @@ async def examine(settings: Settings) -> None:
         await migrate.check(db)
         [row] = await db.fetch("doctor.vitals")
         keys = SecretKeys(settings.secret_keys)
+        zone_rules = await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
         named, targets = await of_named(db, keys), await of_targets(db, keys)
     troubled = False
     for one in (
         *findings(convert(row, Vitals), host_now=datetime.now(UTC)),
+        *zone_rules,
         key_finding(named.looked_at + targets.looked_at, named.unopened + targets.unopened),
     ):
-        troubled = troubled or bool(one.remedy)
-        click.echo(f"{'!!' if one.remedy else 'ok'}  {one.subject:<18} {one.found}")
+        troubled = troubled or bool(one.remedy and one.grave)
+        mark = "!!" if one.grave else "! "
+        click.echo(f"{mark if one.remedy else 'ok'}  {one.subject:<18} {one.found}")
         if one.remedy:
             click.echo(f"    {'':<18} {one.remedy}")
     if troubled:
         sys.exit(1)
+
+
+async def examine_zones(db: Database, mine: Rules, *, now: datetime) -> list[Finding]:
+    """Compare time zone rules: of this machine, of the instances, and Postgres' own.
+
+    Postgres does not say which it has, so its offsets are compared, month by month.
+    """
+    instants = [now + MONTH * months for months in range(PROBED_MONTHS)]
+    theirs = await zones.offsets(db, mine.names, instants)
+    differing = {
+        name
+        for (name, at), seconds in theirs.items()
+        if (zone := mine.zone(name)) and offset_at(zone, at).total_seconds() != seconds
+    }
+    found = rules_findings(
+        mine, present=present(), instances=await zones.used(db), differing=differing
+    )
+    return list(found)

@@ -16,6 +16,7 @@ from app.cli.keys import keys
 from app.cli.running import run
 from app.cli.secrets import secrets
 from app.config import Settings
+from app.core.zones import use_rules
 from app.db import migrate
 from app.errors import AppError
 from app.telemetry import Observers
@@ -99,6 +100,7 @@ def scheduler(concurrency: int | None, processes: int, supervised: bool) -> None
         from app.cli.processes import Processes
 
         settings.required_database_url()
+        use_rules(settings.tzdata)
         asyncio.run(Processes(settings, Observers(log_fact)).run(processes))
     else:
         from app.cli.instance import instance

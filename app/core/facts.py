@@ -119,6 +119,13 @@ class Access(StrEnum):
     UNKNOWN = "as the database says once it answers"
 
 
+class Replanned(Struct, frozen=True, kw_only=True):
+    """Newer time zone rules put planned runs elsewhere."""
+
+    jobs: int
+    rules: str
+
+
 class Serving(Struct, frozen=True, kw_only=True):
     """The API takes requests."""
 
@@ -157,6 +164,7 @@ Fact = (
     | Stopped
     | Pruned
     | UpkeepFailed
+    | Replanned
     | Serving
     | ProcessEnded
     | Faulted

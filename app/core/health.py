@@ -37,6 +37,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     subject: str
     found: str
     remedy: str = ""
+    grave: bool = True
+    """A remedy is needed; false: it is advice."""
 
 
 def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from app.core.cron import Cron
+from app.core.rules import Rules
 from app.core.zones import Stretch, stretch_at
 
 TICK = timedelta(microseconds=1)
@@ -67,12 +68,14 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
     timezone: str
     gap: DstGap
     overlap: DstOverlap
+    rules: Rules | None = None
+    """What the zone goes by; None: the rules in use."""
 
     def first(self, start: datetime, stop: datetime) -> datetime | None:
         """Find the earliest in [start, stop)."""
         stop = min(stop, datetime(self.cron.years[-1] + 1, 1, 2, tzinfo=UTC))
         while start < stop:
-            stretch = stretch_at(self.timezone, start)
+            stretch = self.stretch_at(start)
             if start <= stretch.start and self.lands(stretch):
                 return stretch.start
             wall = self.cron.first_wall(*self.walls(stretch, start, stop))
@@ -84,7 +87,7 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
     def last(self, start: datetime, stop: datetime) -> datetime | None:
         """Find the latest in [start, stop)."""
         while start < stop:
-            stretch = stretch_at(self.timezone, stop - TICK)
+            stretch = self.stretch_at(stop - TICK)
             wall = self.cron.last_wall(*self.walls(stretch, start, stop))
             if wall is not None:
                 return stretch.instant(wall)
@@ -97,7 +100,7 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
         """Count those in [start, stop), up to `limit`."""
         count = 0
         while start < stop and count < limit:
-            stretch = stretch_at(self.timezone, start)
+            stretch = self.stretch_at(start)
             count += self.cron.count_walls(*self.walls(stretch, start, stop))
             if start <= stretch.start and self.lands(stretch):
                 landing = stretch.wall(stretch.start)
@@ -105,6 +108,10 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
                 count += self.cron.first_wall(landing, landing + TICK) is None
             start = stretch.end
         return min(count, limit)
+
+    def stretch_at(self, instant: datetime) -> Stretch:
+        """Find the stretch of the zone that holds `instant`."""
+        return stretch_at(self.timezone, instant, self.rules)
 
     def walls(self, stretch: Stretch, start: datetime, stop: datetime) -> tuple[datetime, datetime]:
         """Bound the wall times whose matches within [start, stop) count in this stretch."""

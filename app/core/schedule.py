@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from app.core.crontext import parse
 from app.core.duration import duration_seconds
 from app.core.occurrence import TICK, DstGap, DstOverlap, Interval, ZonedCron
+from app.core.rules import Rules
 from app.core.zones import zone_named
 from app.errors import FieldError, InvalidInput
 
@@ -174,13 +175,16 @@ def recurrence_of(schedule: Schedule, job_id: UUID, *, anchor: datetime) -> Inte
     )
 
 
-def cron_in_zone(schedule: Schedule, cron: str, job_id: UUID) -> ZonedCron:
+def cron_in_zone(
+    schedule: Schedule, cron: str, job_id: UUID, *, rules: Rules | None = None
+) -> ZonedCron:
     """Read the cron of a schedule together with what decides its instants."""
     return ZonedCron(
         cron=parse(cron, job_id=job_id),
         timezone=schedule.timezone,
         gap=schedule.dst_gap,
         overlap=schedule.dst_overlap,
+        rules=rules,
     )
 
 

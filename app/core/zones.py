@@ -4,21 +4,18 @@ Two kinds of datetime meet in these modules: an *instant* is aware and in UTC, a
 naive and what a clock on the wall of some zone shows. Only a `Stretch` turns one into the other.
 """
 
-import re
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from operator import attrgetter
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from app.core.rules import AUTO, Rules, chosen
 from app.errors import FieldError, InvalidInput
 
-ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
-FOREIGN_NAMES = ("posix/", "right/", "posixrules", "localtime")
-"""Files that some systems keep beside the zones, and that other machines do not have."""
 SAMPLING = timedelta(days=3)
 """No zone changes its offset twice within this: the nearest two changes are almost 7 days apart."""
 SECOND = timedelta(seconds=1)
@@ -66,34 +63,58 @@ class Stretch(Struct, frozen=True, kw_only=True):
         return (wall - self.offset).replace(tzinfo=UTC)
 
 
-def zone_named(timezone: str) -> ZoneInfo:
+class InUse:
+    """The time zone rules that this process goes by: one set for all, as for its locale."""
+
+    rules: Rules | None = None
+
+
+def use_rules(setting: str) -> Rules:
+    """Go by the rules that `TOCSIN_TZDATA` asks for; called once, at the start of a process.
+
+    Raises:
+        InvalidSettings: they are not on this machine.
+    """
+    InUse.rules = chosen(setting)
+    return InUse.rules
+
+
+def rules_in_use() -> Rules:
+    """Return the rules that this process goes by: the newest, unless it was told otherwise."""
+    return InUse.rules or use_rules(AUTO)
+
+
+def zone_named(timezone: str, rules: Rules | None = None) -> ZoneInfo:
     """Find an IANA zone.
 
     Raises:
         InvalidInput: there is none of this name; close matches are suggested.
     """
-    # The name becomes a path below the zone directories: nothing else may reach the file system.
-    if ZONE_NAME.fullmatch(timezone) and not timezone.startswith(FOREIGN_NAMES):
-        try:
-            return ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            pass  # OSError: the name of a directory, such as Europe
-    raise InvalidInput(FieldError(field="timezone", message=unknown_zone(timezone)))
+    rules = rules or rules_in_use()
+    zone = rules.zone(timezone)
+    if zone is None:
+        raise InvalidInput(FieldError(field="timezone", message=unknown_zone(timezone, rules)))
+    return zone
 
 
-def unknown_zone(timezone: str) -> str:
+def unknown_zone(timezone: str, rules: Rules) -> str:
     """Word the refusal of a zone, with what may have been meant."""
-    known = {name.lower(): name for name in sorted(available_timezones())}
+    known = {name.lower(): name for name in rules.names}
     close = get_close_matches(timezone.lower()[:64], known, n=3)
     meant = f"did you mean {' or '.join(known[name] for name in close)}?" if close else ""
     remedy = meant or "write an IANA name such as Europe/Paris, America/New_York or UTC"
     return f"{timezone[:64]!r} is no time zone; {remedy}"
 
 
-@lru_cache(maxsize=4096)
-def changes(timezone: str, year: int) -> tuple[Change, ...]:
+def changes(timezone: str, year: int, rules: Rules | None = None) -> tuple[Change, ...]:
     """List the changes of offset in one year of UTC; zoneinfo has them but does not show them."""
-    zone = zone_named(timezone)
+    return changes_by(rules or rules_in_use(), timezone, year)
+
+
+@lru_cache(maxsize=4096)
+def changes_by(rules: Rules, timezone: str, year: int) -> tuple[Change, ...]:
+    """List the changes of offset that these rules have in one year of UTC."""
+    zone = zone_named(timezone, rules)
     end = datetime(year + 1, 1, 1, tzinfo=UTC) - SECOND
     low = datetime(year, 1, 1, tzinfo=UTC) - SECOND  # a change at midnight belongs to the new year
     before = offset_at(zone, low)
@@ -120,13 +141,15 @@ def moment_of_change(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
     return low + same * SECOND
 
 
-def stretch_at(timezone: str, instant: datetime) -> Stretch:
+def stretch_at(timezone: str, instant: datetime, rules: Rules | None = None) -> Stretch:
     """Find the stretch that holds `instant`.
 
     One that goes on for years is cut, at a moment with no change for a month to either side.
     """
     year = instant.year
-    near = [change for y in (year - 1, year, year + 1) for change in changes(timezone, y)]
+    rules = rules or rules_in_use()
+    years = (year - 1, year, year + 1)
+    near = [change for y in years for change in changes_by(rules, timezone, y)]
     following = bisect_right(near, instant, key=attrgetter("at"))
     last = near[following - 1] if following > 0 else None
     coming = near[following] if following < len(near) else None
@@ -135,7 +158,7 @@ def stretch_at(timezone: str, instant: datetime) -> Stretch:
     elif coming is not None:
         offset = coming.before
     else:
-        offset = offset_at(zone_named(timezone), instant)
+        offset = offset_at(zone_named(timezone, rules), instant)
     return Stretch(
         start=last.at if last else datetime(year - 1, 2, 1, tzinfo=UTC),
         end=coming.at if coming else datetime(year + 1, 12, 1, tzinfo=UTC),

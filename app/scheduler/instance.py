@@ -13,6 +13,7 @@ import stamina
 from app.config import Settings
 from app.core.egress import Egress
 from app.core.facts import Disconnected, Draining, Stopped
+from app.core.zones import use_rules
 from app.db import Database, migrate
 from app.db.listener import Session, listening
 from app.errors import DatabaseUnavailable
@@ -29,6 +30,7 @@ from app.scheduler.loop import AHEAD_SECONDS, Loop
 from app.scheduler.settling import Settler
 from app.scheduler.slots import Slots
 from app.scheduler.upkeep import keep_up
+from app.scheduler.zones import keep_zones
 from app.telemetry import Observers
 from app.vault import SecretKeys, Targets, check_keys
 
@@ -51,6 +53,7 @@ class Instance:
         self.settings = settings
         self.database_url = settings.required_database_url()
         self.secret_keys = SecretKeys(settings.secret_keys)
+        use_rules(settings.tzdata)
         self.keys_checked = False
         self.egress = Egress.from_settings(settings)
         self.resolver = Resolver(settings.name_servers)
@@ -116,6 +119,7 @@ class Instance:
                         instance=self.name,
                         retention_days=self.settings.retention_days,
                     ),
+                    keep_zones=keep_zones(db, self.observers, instance=self.name),
                 )
             )
             execution = Execution(

@@ -21,6 +21,7 @@ from app.core.facts import (
     ProcessEnded,
     Pruned,
     PutAside,
+    Replanned,
     Serving,
     Settled,
     Started,
@@ -108,7 +109,7 @@ def severity(fact: Fact) -> int:
             return logging.WARNING
         case Disconnected() | LeaseLost() | ProcessEnded() | UpkeepFailed():
             return logging.WARNING
-        case Connected() | Planned() | Draining() | Stopped() | Pruned() | Serving():
+        case Connected() | Planned() | Draining() | Stopped() | Pruned() | Replanned() | Serving():
             return logging.INFO
         case _:
             assert_never(fact)

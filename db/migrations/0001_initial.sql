@@ -471,6 +471,23 @@ create table tocsin.upkeep (
     error text
 );
 
+-- The time zone rules that runs were planned by, to tell what a newer release of them moves. An
+-- instance that has the newest walks over the jobs once, and again while others have older ones.
+create table tocsin.zone_rules (
+    version text collate "C" primary key,  -- of the IANA database, such as 2026f; empty: not known
+    zones bytea not null,                  -- all of its files, packed
+    walking_until timestamptz,             -- somebody is at it
+    walked_at timestamptz                  -- null: plans by older rules may be left
+);
+
+-- What each instance goes by, as it says hourly.
+create table tocsin.instance_rules (
+    name text primary key,
+    version text collate "C" not null,
+    source text not null,
+    told_at timestamptz not null default clock_timestamp()
+);
+
 -- Who may use the API. Of a key only its digest is kept: it is 256 random bits, so no salt is needed.
 create table tocsin.api_keys (
     id uuid primary key default tocsin.uuid7(),

@@ -3,14 +3,18 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 
+from app.core.rules import present
 from app.vault import of_job, of_secret
 from tests.support.builders import insert_job
 from tests.support.cluster import ROOT, Processes
 from tests.support.vault import KEY, KEYS, OTHER_KEY
+from tests.support.waiting import until
+from tests.support.zones import zone_tree
 
 
 async def doctor(url: str, **variables: str) -> tuple[int, str]:
@@ -33,7 +37,30 @@ async def test_the_doctor_finds_a_running_system_well(
 
     code, printed = await doctor(database_url)
 
-    assert (code, printed.count("ok  ")) == (0, 12), printed
+    judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
+    assert (code, judged.count("ok  ")) == (0, 13), printed
+
+
+async def test_the_doctor_says_whose_time_zone_rules_are_older(
+    processes: Processes, database_url: str, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    tree = zone_tree(tmp_path, "2099a", {"Europe/Paris": "Etc/GMT+3"})
+    await processes.instance()
+    await until(
+        lambda: connection.fetchval("select count(*) from tocsin.instance_rules"), "it has said"
+    )
+
+    same = await doctor(database_url)
+    other = await doctor(database_url, TOCSIN_TZDATA=str(tree))
+
+    [used] = await connection.fetch("select name, version from tocsin.instance_rules")
+    assert used["version"] == max(present().values())
+    assert f"instances: {used['name']} {used['version']}" in same[1]
+    assert all(f"{source} {version}" in same[1] for source, version in present().items())
+    assert "!!  zone rules" in other[1]
+    assert "TOCSIN_TZDATA" in other[1]
+    assert "! " + "  zones of Postgres  differ from these for " in other[1]
+    assert other[0] == 1
 
 
 async def test_the_doctor_names_what_is_wrong_and_the_remedy(

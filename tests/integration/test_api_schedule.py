@@ -31,6 +31,24 @@ async def test_five_runs_are_shown_unless_said_otherwise(api: httpx.AsyncClient)
     assert shown["description"] == "Every 5 minutes, in UTC"
 
 
+@pytest.mark.parametrize(
+    ("timezone", "at"),
+    [
+        ("America/Vancouver", "2026-12-15T10:00:00Z"),
+        ("America/Edmonton", "2026-12-15T09:00:00Z"),
+        ("Africa/Casablanca", "2026-12-15T03:00:00Z"),
+    ],
+)
+async def test_the_newest_rules_count_whatever_the_system_has(
+    api: httpx.AsyncClient, timezone: str, at: str
+) -> None:
+    when = {"from": "2026-12-14T20:00:00Z"}
+
+    shown = await preview(api, cron="0 3 15 * *", timezone=timezone, count=1, **when)
+
+    assert shown["runs"][0]["at"] == at
+
+
 async def test_the_words_say_the_values_that_h_has_for_the_job(api: httpx.AsyncClient) -> None:
     job_id = "018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42"
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import islice, takewhile
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from hypothesis import HealthCheck, assume, given, settings
@@ -29,6 +29,7 @@ from app.core.schedule import (
     run_after,
 )
 from app.core.words import describe
+from app.core.zones import rules_in_use, zone_named
 from app.errors import InvalidInput
 
 JOB = UUID("018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42")
@@ -66,7 +67,7 @@ AWKWARD_ZONES = [
     "Pacific/Kwajalein",  # lost a day in 1993
     "UTC",
 ]
-EVERY_ZONE = sorted(available_timezones() - {"localtime"})
+EVERY_ZONE = rules_in_use().names
 
 SEARCH = settings(
     deadline=None,
@@ -241,7 +242,7 @@ def offset(zone: ZoneInfo, instant: datetime) -> timedelta | None:
 @cache
 def changes(timezone: str) -> list[datetime]:
     """List the hours in which clocks are changed; one hour of 1990 where they never are."""
-    zone = ZoneInfo(timezone)
+    zone = zone_named(timezone)
     days = [BEGIN + n * DAY for n in range((END - BEGIN).days)]
     changed = [day for day in days if offset(zone, day) != offset(zone, day + DAY)]
     hours = [day + n * HOUR for day in changed for n in range(24)]
@@ -268,7 +269,7 @@ def calm(draw: st.DrawFn) -> Window:
 
 def watched(cron: Cron, window: Window, gap: DstGap, overlap: DstOverlap) -> list[datetime]:
     """Say when a cron runs, by watching a clock."""
-    zone = ZoneInfo(window.timezone)
+    zone = zone_named(window.timezone)
     runs = set()
     instant = window.start
     while instant < window.stop:
@@ -438,7 +439,7 @@ def test_the_29th_of_february_comes_in_every_leap_year(minute: int, hour: int, t
 
     runs = walked(schedule, datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 
-    zone = ZoneInfo(timezone)
+    zone = zone_named(timezone)
     assert [wall_of(run, zone) for run in runs] == [
         datetime.fromisoformat(f"{year}-02-29 {hour:02}:{minute:02}")
         for year in range(2000, 2200, 4)

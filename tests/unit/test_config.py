@@ -24,6 +24,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert settings.secret_keys == ()
     assert settings.allow_private_targets is False
     assert (settings.log_level, settings.log_format) == ("info", "auto")
+    assert settings.tzdata == "auto"
     assert settings.data_dir == Path(".tocsin")
 
 
@@ -45,6 +46,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_DENIED_TARGETS", "*", "denied_targets", ("*",)),
         ("TOCSIN_ALLOWED_PORTS", "443,8000-8999", "allowed_ports", ("443", "8000-8999")),
         ("TOCSIN_NAME_SERVERS", "::1,10.0.0.2:53", "name_servers", ("::1", "10.0.0.2:53")),
+        ("TOCSIN_TZDATA", "system", "tzdata", "system"),
         ("TOCSIN_LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("TOCSIN_LOG_FORMAT", "json", "log_format", "json"),
         ("TOCSIN_DATA_DIR", "/srv/tocsin", "data_dir", Path("/srv/tocsin")),
@@ -81,6 +83,7 @@ def test_the_table_above_has_every_setting() -> None:
         ("TOCSIN_GRACE_SECONDS", "inf", "seconds from 0 to 3600"),
         ("TOCSIN_RETENTION_DAYS", "0", "days from 1 to 36500"),
         ("TOCSIN_ALLOW_PRIVATE_TARGETS", "maybe", "true or false"),
+        ("TOCSIN_TZDATA", "newest", "auto, system, package or the path"),
         ("TOCSIN_LOG_LEVEL", "loud", "debug, info, warning or error"),
         ("TOCSIN_LOG_FORMAT", "xml", "auto, text or json"),
         ("TOCSIN_DATABASE_URL", "mysql://h/d", "an address such as postgresql://"),

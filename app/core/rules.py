@@ -1,0 +1,171 @@
+"""Time zone rules: which there are on this machine, which of them are newest, and what they say.
+
+A zone is a file (RFC 9636) of the IANA database, in a directory of the system and in the package
+`tzdata`. A release is named by its year and a letter, such as 2026f.
+"""
+
+import lzma
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, cached_property
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from app.errors import InvalidSettings
+
+AUTO, SYSTEM, PACKAGE = "auto", "system", "package"
+ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
+FOREIGN_NAMES = ("posix/", "right/", "posixrules", "localtime")
+"""Files that some systems keep beside the zones, and that other machines do not have."""
+VERSION = re.compile(r"\d{4}[a-z]{1,2}", re.ASCII)
+VERSION_FILES = ("tzdata.zi", "+VERSION", "version")
+"""Where a system says its version, in the first line."""
+UNKNOWN = ""
+"""The version of rules that do not say it; older than any."""
+
+
+class Rules:
+    """The rules of one release; `read` gives a zone's file, None where there is none.
+
+    Compared by identity, so that what is worked out from them can be cached.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        version: str,
+        read: Callable[[str], bytes | None],
+        names: Callable[[], Iterable[str]],
+    ) -> None:
+        self.source = source
+        self.version = version
+        self.read = read
+        self.list_names = names
+        self.zone = cache(self.load)
+
+    def __str__(self) -> str:
+        return f"{self.version or 'of unknown version'} ({self.source})"
+
+    def load(self, name: str) -> ZoneInfo | None:
+        """Read one zone; None: there is none of this name."""
+        # The name becomes a path below a directory: nothing else may reach the file system.
+        if not ZONE_NAME.fullmatch(name) or name.startswith(FOREIGN_NAMES):
+            return None
+        try:
+            content = self.read(name)
+            return ZoneInfo.from_file(BytesIO(content), key=name) if content else None
+        except (ValueError, OSError):  # no zone's file, or a name that is too long for one
+            return None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The zones that there are, sorted."""
+        return sorted({name for name in self.list_names() if self.zone(name) is not None})
+
+    def archived(self) -> bytes:
+        """Pack all zones, so that a later release can be compared with this one."""
+        contents = {name: self.read(name) for name in self.names}
+        return lzma.compress(msgspec.msgpack.encode(contents))
+
+
+def from_archive(version: str, archive: bytes) -> Rules:
+    """Read what `Rules.archived` packed."""
+    contents = msgspec.msgpack.decode(lzma.decompress(archive), type=dict[str, bytes])
+    return Rules(source="archive", version=version, read=contents.get, names=lambda: contents)
+
+
+def from_directories(source: str, version: str, *directories: Path) -> Rules:
+    """Read zones from the first of these directories that has them."""
+
+    def read(name: str) -> bytes | None:
+        for directory in directories:
+            path = directory / name
+            if path.is_file():
+                return path.read_bytes()
+        return None
+
+    def names() -> Iterator[str]:
+        for directory in directories:
+            for path in directory.rglob("*"):
+                name = path.relative_to(directory).as_posix()
+                if ZONE_NAME.fullmatch(name) and path.is_file():
+                    yield name
+
+    return Rules(source=source, version=version, read=read, names=names)
+
+
+@cache
+def chosen(setting: str) -> Rules:
+    """Return the rules that a setting asks for: `auto`, `system`, `package`, or a directory.
+
+    `auto` takes the newest. Rules that do not say their version cannot be shown to be newer, so
+    they are taken only where there are no others. A zone that these lack, as legacy names are
+    packaged apart on some systems, comes from the others.
+
+    Raises:
+        InvalidSettings: there are no such rules on this machine.
+    """
+    if setting.startswith("/"):
+        systems = [Path(setting)] if Path(setting).is_dir() else []
+    else:
+        systems = [path for path in map(Path, zoneinfo.TZPATH) if path.is_dir()]
+    system = max(systems, key=version_in, default=None)
+    package = package_directory()
+    prefer_package = package is not None and (
+        setting == PACKAGE
+        or system is None
+        or (setting == AUTO and version_in(system) <= version_in(package))
+    )
+    if (setting == PACKAGE and package is None) or (
+        setting not in (AUTO, PACKAGE) and system is None
+    ):
+        message = (
+            f"TOCSIN_TZDATA is {setting}, and there are no such time zone rules here; "
+            "auto takes what there is"
+        )
+        raise InvalidSettings(message)
+    if package is not None and prefer_package:
+        return from_directories(PACKAGE, version_in(package), package, *systems)
+    if system is None:
+        message = "there are no time zone rules: install tzdata, the system's or the Python package"
+        raise InvalidSettings(message)
+    source = setting if setting.startswith("/") else SYSTEM
+    others = [path for path in (*systems, package) if path not in {None, system}]
+    return from_directories(source, version_in(system), system, *filter(None, others))
+
+
+def present() -> dict[str, str]:
+    """Tell the version of what there is on this machine, by its source."""
+    directories = {SYSTEM: max(map(Path, zoneinfo.TZPATH), key=version_in, default=None)}
+    directories[PACKAGE] = package_directory()
+    return {
+        source: version_in(path) for source, path in directories.items() if path and path.is_dir()
+    }
+
+
+def package_directory() -> Path | None:
+    """Find the zones of the Python package."""
+    try:
+        found = Path(str(resources.files("tzdata") / "zoneinfo"))
+    except ModuleNotFoundError:
+        return None
+    return found if found.is_dir() else None
+
+
+def version_in(directory: Path) -> str:
+    """Read the version of the rules in a directory; empty where no file there tells it."""
+    for name in VERSION_FILES:
+        try:
+            with (directory / name).open("rb") as file:
+                found = VERSION.search(file.readline(100).decode("ascii", "replace"))
+        except OSError:
+            continue
+        if found:
+            return found[0]
+    return UNKNOWN
