@@ -23,6 +23,7 @@ from app.core.secret import secrets_in, without
 from app.errors import FieldError, InvalidInput
 from app.executors.base import Context, Executor, Options, Target
 from app.executors.guard import Guard, Lookup
+from app.executors.names import Names
 from app.names import Resolver
 
 __all__ = ["KINDS", "Executors", "decode_target", "target_type"]
@@ -119,6 +120,7 @@ class Executors:
             connections_per_host=connections_per_host,
             guard=Guard(egress, lookup=lookup or self.resolver.lookup),
         )
+        self.names = Names(self.options.guard, self.resolver)
         self.opened: dict[str, Executor[Any]] = {}
 
     async def __aenter__(self) -> Self:

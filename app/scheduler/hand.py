@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 from heapq import heapify, heappop, heappush
-from itertools import chain
 from uuid import UUID
 
 from app.core.claim import Settlement
@@ -16,6 +14,8 @@ from app.scheduler.clock import DatabaseClock
 from app.scheduler.execute import Execution
 from app.scheduler.hosts import STUCK_SECONDS
 from app.scheduler.inflight import InFlight
+from app.scheduler.naming import Names, Naming
+from app.scheduler.ready import Ready
 from app.scheduler.slots import Slots
 
 STARTED_IN_A_TURN = 4
@@ -46,9 +46,7 @@ class Hand:
         self.claims: dict[UUID, InFlight] = {}
         self.sleeping: list[tuple[float, int, InFlight]] = []
         """A heap, by instant and execution: no two claims are of one execution."""
-        self.ready: deque[InFlight] = deque()
-        self.parked: dict[str, deque[InFlight]] = {}
-        """Ready too, by their host, which is at its share of the slots."""
+        self.ready = Ready(slots, put_off=self.put_off)
         self.recalls: set[UUID] = set()
         """Of jobs that are not in hand, since the last claims were taken."""
         self.closed = False
@@ -64,11 +62,18 @@ class Hand:
         self.execution: Execution
         self.tasks: asyncio.TaskGroup
 
-    def open(self, execution: Execution, tasks: asyncio.TaskGroup) -> None:
-        """Say how claims are carried out, and in whose tasks; before the first one is taken."""
+    def open(
+        self, execution: Execution, tasks: asyncio.TaskGroup, *, names: Names | None = None
+    ) -> None:
+        """Say how claims are carried out, and in whose tasks; before the first one is taken.
+
+        With `names`, those of a claim are known before it has a slot.
+        """
         self.loop = asyncio.get_running_loop()
         self.execution = execution
         self.tasks = tasks
+        if names is not None:
+            self.ready.naming = Naming(names, tasks, named=self.named)
 
     def __iter__(self) -> Iterator[InFlight]:
         return iter(tuple(self.claims.values()))
@@ -90,12 +95,12 @@ class Hand:
     @property
     def due(self) -> int:
         """How many wait for a slot."""
-        return len(self.ready) + sum(map(len, self.parked.values()))
+        return len(self.ready)
 
     @property
     def waiting(self) -> int:
         """How many have not started."""
-        return len(self.sleeping) + self.due
+        return len(self.sleeping) + self.due + self.ready.unnamed
 
     @property
     def settling(self) -> int:
@@ -104,7 +109,7 @@ class Hand:
 
     @property
     def wanted(self) -> int:
-        waiting = self.waiting
+        waiting = len(self.sleeping) + self.due  # what waits for a name takes no slot
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
         return self.slots.wanted(waiting=waiting, settling=self.settling, early=early)
 
@@ -114,6 +119,8 @@ class Hand:
             claim = flight.claim
             self.claims[claim.job_id] = flight
             heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, flight))
+            if self.ready.naming is not None:
+                self.ready.naming.expect(flight)
         recalls, self.recalls = self.recalls, set()
         for job_id in recalls & self.claims.keys():
             self.recall(job_id)
@@ -130,9 +137,7 @@ class Hand:
         elif not flight.started:
             self.sleeping = [one for one in self.sleeping if one[2] is not flight]
             heapify(self.sleeping)
-            for flights in (self.ready, *self.parked.values()):
-                if flight in flights:
-                    flights.remove(flight)
+            self.ready.remove(flight)
             self.give_back(flight)
 
     def dispatch(self) -> None:
@@ -141,15 +146,15 @@ class Hand:
             self.give_all_back()
             return
         while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
-            self.ready.append(heappop(self.sleeping)[2])
+            self.ready.flights.append(heappop(self.sleeping)[2])
         if self.sleeping and not self.ready:
             self.prepare()
         for _ in range(STARTED_IN_A_TURN):
-            flight = self.next_admitted()
+            flight = self.ready.next(jitter=random.random)
             if flight is None:
                 self.come_back()
                 return
-            self.slots.grant(flight.host)
+            self.slots.grant(flight.host, flight.places)
             flight.started = True
             self.started_at = self.loop.time()
             self.tasks.create_task(self.carry_out(flight), name=f"execute {flight.claim.job_id}")
@@ -172,13 +177,18 @@ class Hand:
         if not self.is_awake:
             self.tasks.create_task(self.execution.prepare(flight.claim), name="prepare")
 
+    def named(self, flights: Iterable[InFlight]) -> None:
+        """Start what has waited for a name; what has not found one fails by itself."""
+        self.ready.named(flights)
+        self.dispatch()
+
     def turn(self) -> None:
         self.turning = False
         self.dispatch()
 
     def come_back(self) -> None:
         """Dispatch again when the next claim is due, or when a host may have got stuck."""
-        seconds = STUCK_SECONDS if self.ready or self.parked else float("inf")
+        seconds = STUCK_SECONDS if self.ready else float("inf")
         if self.sleeping:
             # The rest is spent turning: a timer may be late by as much, and then has to wake a CPU.
             due, _, flight = self.sleeping[0]
@@ -202,45 +212,14 @@ class Hand:
         if self.slots.counted_seconds < SURPLUS_SECONDS:
             return  # looks go on, or it is too early to tell
         self.slots.reckon()
-        surplus = self.due - self.slots.reserve
-        for flights in (*self.parked.values(), self.ready):
-            while surplus > 0 and flights:
-                self.give_back(flights.pop())
-                surplus -= 1
-
-    def next_admitted(self) -> InFlight | None:
-        """Take the one that waits longest among those whose host may have a slot.
-
-        Those whose host is at its share are parked, so that each is passed over once; where the
-        host is stuck they are put off.
-        """
-        if self.slots.free <= 0:
-            return None
-        for host, flights in tuple(self.parked.items()):
-            if not flights:
-                del self.parked[host]
-            elif self.slots.admits(host):
-                return flights.popleft()
-            elif self.slots.is_stuck(host):
-                del self.parked[host]
-                self.put_off(*flights)
-        while self.ready:
-            flight = self.ready.popleft()
-            if flight.host in self.parked:
-                self.parked[flight.host].append(flight)
-            elif self.slots.admits(flight.host):
-                return flight
-            elif self.slots.is_stuck(flight.host):
-                self.put_off(flight)
-            else:
-                self.parked[flight.host] = deque((flight,))
-        return None
+        for flight in self.ready.surplus(self.slots.reserve):
+            self.give_back(flight)
 
     async def carry_out(self, flight: InFlight) -> None:
         """Execute in the slot that was granted, give it to the next, and have it settled."""
         settlement = await self.execution.carried_out(flight)
-        self.slots.give(flight.host)
-        if self.ready or self.parked:
+        self.slots.give(flight.host, flight.places)
+        if self.ready:
             self.dispatch()
         self.offer()
         if settlement is None:
@@ -248,13 +227,10 @@ class Hand:
         else:
             self.settle(flight, settlement)
 
-    def put_off(self, *flights: InFlight) -> None:
-        """Make room for jobs of other hosts: these hang and have their share of the slots."""
-        for flight in flights:
-            jitter = random.random()  # noqa: S311 - spreads, guards nothing
-            seconds = self.slots.hosts.put_off_seconds(flight.host, jitter=jitter)
-            until = self.clock.now() + timedelta(seconds=seconds)
-            self.give_back(flight, put_off(flight.claim, until=until))
+    def put_off(self, flight: InFlight, seconds: float) -> None:
+        """Make room for others: this one could not start before long."""
+        until = self.clock.now() + timedelta(seconds=seconds)
+        self.give_back(flight, put_off(flight.claim, until=until))
 
     def give_back(self, flight: InFlight, settlement: Settlement | None = None) -> None:
         """Settle a claim that will not start here, by default to be claimed again at once."""
@@ -267,16 +243,13 @@ class Hand:
     def close(self) -> None:
         """Start no more: what has not started is given back."""
         self.closed = True
-        if self.waiting:
-            self.give_all_back()
+        self.give_all_back()
 
     def give_all_back(self) -> None:
         asleep = [flight for _, _, flight in self.sleeping]
-        for flight in (*asleep, *self.ready, *chain.from_iterable(self.parked.values())):
+        for flight in (*asleep, *self.ready.cleared()):
             self.give_back(flight)
         self.sleeping.clear()
-        self.ready.clear()
-        self.parked.clear()
 
     def offer(self) -> None:
         """Ask for claims again, if they were refused for want of room and there is some."""

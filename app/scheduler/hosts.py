@@ -2,10 +2,14 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
 from time import monotonic
 
 import msgspec
 from msgspec import Struct
+from yarl import URL
 
 SHARE = 9
 """A host may execute up to so many times what is free: one host gets nine tenths of the slots, two
@@ -31,7 +35,18 @@ class Addressed(Struct):
     url: str = ""
 
 
+class Authenticated(Struct):
+    """As much of a target as says who hands its tokens out."""
+
+    class Auth(Struct):
+        token_url: str = ""
+
+    auth: Auth
+
+
 ADDRESSED = msgspec.json.Decoder(Addressed)
+AUTHENTICATED = msgspec.json.Decoder(Authenticated)
+MOST_NAMES = 4096
 
 
 def host_of(target: str) -> str:
@@ -43,10 +58,30 @@ def host_of(target: str) -> str:
     return found[1] if found else ""
 
 
+def names_of(host: str, target: str) -> tuple[str, ...]:
+    """List the names, or addresses, that an execution connects to: its host's, its tokens'."""
+    names = [name_of(host)]
+    if "token_url" in target:
+        with suppress(ValueError, msgspec.DecodeError, RecursionError):
+            found = HOST.match(AUTHENTICATED.decode(target).auth.token_url)
+            names.append(name_of(found[1] if found else ""))
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+@lru_cache(maxsize=MOST_NAMES)
+def name_of(host: str) -> str:
+    """The name without its port, as it is looked up; empty where it cannot be one."""
+    with suppress(ValueError):
+        return URL(f"//{host}").raw_host or ""
+    return ""
+
+
 class Hosts:
     """Counts, by host, what is executing, when something last ended, and what was put off since."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, share: int = SHARE, clock: Callable[[], float] = monotonic) -> None:
+        self.share = share
+        self.clock = clock
         self.executing: Counter[str] = Counter()
         self.moved_at: dict[str, float] = {}
         self.put_off: Counter[str] = Counter()
@@ -54,7 +89,7 @@ class Hosts:
     def begin(self, host: str) -> None:
         """Count an execution; a host that had none is given time anew."""
         if not self.executing[host]:
-            self.moved_at[host] = monotonic()
+            self.moved_at[host] = self.clock()
         self.executing[host] += 1
 
     def end(self, host: str) -> None:
@@ -62,23 +97,28 @@ class Hosts:
         self.executing[host] -= 1
         self.put_off.pop(host, None)
         if self.executing[host]:
-            self.moved_at[host] = monotonic()
+            self.moved_at[host] = self.clock()
         else:
             del self.executing[host], self.moved_at[host]
 
     def is_full(self, host: str, *, free: int) -> bool:
         """Whether the host has its share of the slots, given how many are free."""
-        return 0 < SHARE * free <= self.executing[host]
+        return 0 < self.share * free <= self.executing[host]
 
     def is_stuck(self, host: str, *, free: int) -> bool:
         """Whether the host has its share and ends nothing, so that waiting for it is no use."""
         if not self.is_full(host, free=free):
             return False
-        return monotonic() - self.moved_at[host] >= STUCK_SECONDS
+        return self.clock() - self.moved_at[host] >= STUCK_SECONDS
 
     def put_off_seconds(self, host: str, *, jitter: float) -> float:
         """Return when a job of a stuck host is worth claiming again; `jitter` in [0, 1)."""
         self.put_off[host] += 1
-        seconds = self.put_off[host] / PUT_OFFS_PER_SECOND
-        seconds = min(max(seconds, SHORTEST_PUT_OFF_SECONDS), LONGEST_PUT_OFF_SECONDS)
-        return seconds * (0.5 + jitter)
+        return put_off_seconds(self.put_off[host], jitter=jitter)
+
+
+def put_off_seconds(times: int, *, jitter: float) -> float:
+    """Return for how long to put a job off, the `times`-th of its kind; `jitter` in [0, 1)."""
+    seconds = times / PUT_OFFS_PER_SECOND
+    seconds = min(max(seconds, SHORTEST_PUT_OFF_SECONDS), LONGEST_PUT_OFF_SECONDS)
+    return seconds * (0.5 + jitter)

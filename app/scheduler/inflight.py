@@ -6,7 +6,7 @@ from time import monotonic
 
 from app.core.claim import Claim
 from app.deadline import Deadline
-from app.scheduler.hosts import host_of
+from app.scheduler.hosts import host_of, names_of
 
 MARGIN_SECONDS = 0.5
 """An execution is cut off so long before its lease ends: closing a connection takes a moment, and
@@ -35,6 +35,12 @@ class InFlight:
     def __init__(self, claim: Claim, *, lease_ends: float) -> None:
         self.claim = claim
         self.host = host_of(claim.target)
+        self.names = names_of(self.host, claim.target)
+        """What it connects to, without ports."""
+        self.names_waited_for = 0
+        """How many of them, in their order."""
+        self.places: tuple[str, ...] = ()
+        """The addresses of its names, as far as they are known."""
         self.lease_ends = lease_ends
         """Loop time, which is monotonic; whoever claims next may start then."""
         self.started = False

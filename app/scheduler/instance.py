@@ -131,7 +131,7 @@ class Instance:
                 observers=self.observers,
             )
             async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as executions:
-                self.hand.open(execution, executions)
+                self.hand.open(execution, executions, names=executors.names)
                 self.isolation = Isolation(
                     db,
                     self.observers,

@@ -216,7 +216,7 @@ MUTANTS = (
     Mutant(
         what="one host may take every slot",
         file="app/scheduler/hosts.py",
-        before="return 0 < SHARE * free <= self.executing[host]",
+        before="return 0 < self.share * free <= self.executing[host]",
         after="return False",
         tests=(
             "tests/faults/test_overload.py::test_a_thousand_hanging_targets_starve_no_healthy_one",

@@ -13,10 +13,13 @@ from app.core.claim import Claim, Settlement
 from app.core.transition import released
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.execute import Execution
-from app.scheduler.hand import PREPARED_SECONDS, Hand
+from app.scheduler.hand import PREPARED_SECONDS, SURPLUS_SECONDS, Hand
+from app.scheduler.hosts import STUCK_SECONDS
 from app.scheduler.inflight import InFlight
+from app.scheduler.naming import MOST_FOR_A_NAME
 from app.scheduler.slots import MOST_RESERVE, Slots
 from tests.support.claims import some_claim
+from tests.support.ticks import Ticks
 from tests.support.waiting import until
 
 SOON_SECONDS = 0.05
@@ -51,6 +54,18 @@ class Executing(Execution):
             self.ends.setdefault(flight.claim.job_id, asyncio.Event()).set()
 
 
+class Still(DatabaseClock):
+    """Stands still, so many seconds before an instant."""
+
+    def __init__(self, instant: float) -> None:
+        super().__init__()
+        self.instant = instant
+        self.seconds = LONG_SECONDS
+
+    def seconds_until(self, timestamp: float) -> float:
+        return timestamp - self.instant + self.seconds
+
+
 class Freed:
     """Counts how often room was offered."""
 
@@ -78,12 +93,47 @@ def freed() -> Freed:
     return Freed()
 
 
+class Naming:
+    """Names that are known when a test says so."""
+
+    def __init__(self) -> None:
+        self.unknown: dict[str, asyncio.Event] = {}
+        self.crowded: set[str] = set()
+        self.asked: list[str] = []
+
+    def is_settled(self, name: str) -> bool:
+        return name not in self.unknown
+
+    def is_crowded(self, name: str) -> bool:
+        return name in self.crowded
+
+    async def settle(self, name: str) -> None:
+        self.asked.append(name)
+        await self.unknown[name].wait()
+
+    def place(self, name: str) -> str:
+        return "192.0.2.1" if name.startswith("wild") else ""
+
+
 @pytest.fixture
-async def hand(clock: DatabaseClock, executing: Executing, freed: Freed) -> AsyncIterator[Hand]:
+def naming() -> Naming:
+    return Naming()
+
+
+@pytest.fixture
+def ticks() -> Ticks:
+    """The clock of the slots."""
+    return Ticks()
+
+
+@pytest.fixture
+async def hand(
+    clock: DatabaseClock, executing: Executing, freed: Freed, naming: Naming, ticks: Ticks
+) -> AsyncIterator[Hand]:
     """Ten slots."""
-    hand = Hand(Slots(10), clock, freed=freed)
+    hand = Hand(Slots(10, clock=ticks), clock, freed=freed)
     async with asyncio.TaskGroup() as tasks:
-        hand.open(executing, tasks)
+        hand.open(executing, tasks, names=naming)
         yield hand
         hand.close()
         executing.end(*hand)
@@ -162,13 +212,21 @@ async def test_a_claim_that_is_not_due_starts_at_its_instant(
 async def test_the_next_claim_is_prepared_ahead_of_its_instant(
     hand: Hand, executing: Executing, clock: DatabaseClock
 ) -> None:
-    hand.take(flights(clock, 3, due_in=PREPARED_SECONDS[0] + SOON_SECONDS))
+    three = flights(clock, 3, due_in=LONG_SECONDS)
+    hand.clock = still = Still(three[0].claim.next_run.timestamp())
+    hand.take(three)
+    prepared = []
+    for seconds in (LONG_SECONDS, *PREPARED_SECONDS):
+        still.seconds = seconds
+        hand.dispatch()
+        await turns()
+        prepared.append(list(executing.prepared))
+    still.seconds = 0.0
+    hand.dispatch()
     await turns()
-    early = list(executing.prepared)
-    await until(partial(reached, executing.started, 3), "all have started")
 
-    assert early == []
-    assert executing.prepared == [UUID(int=1)] * len(PREPARED_SECONDS)
+    assert prepared == [[UUID(int=1)] * times for times in range(len(PREPARED_SECONDS) + 1)]
+    assert executing.started == [UUID(int=number) for number in (1, 2, 3)]
 
 
 async def test_nothing_is_prepared_while_executions_keep_everything_awake(
@@ -193,11 +251,15 @@ async def test_more_is_claimed_of_what_nobody_could_start_yet(
 
 
 async def test_what_waits_for_long_executions_is_given_back_for_others(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Hand, executing: Executing, clock: DatabaseClock, ticks: Ticks
 ) -> None:
     hand.take(flights(clock, 30, due_in=SOON_SECONDS))
+    await until(partial(reached, executing.started, 10), "all slots are taken")
+    early = len(executing.settled)
+    ticks.now += SURPLUS_SECONDS
     await until(partial(reached, executing.settled, 20), "all that has no slot is given back")
 
+    assert early == 0
     assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in range(11, 31)}
     assert all(one.next_run == one.due_at for one in executing.settled)
 
@@ -243,9 +305,11 @@ async def test_those_parked_for_their_host_start_in_their_order(
 
 
 async def test_jobs_of_a_host_that_is_stuck_are_put_off(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Hand, executing: Executing, clock: DatabaseClock, ticks: Ticks
 ) -> None:
     hand.take(flights(clock, 12, host="stuck"))
+    await turns()
+    ticks.now += STUCK_SECONDS
     await until(partial(reached, executing.settled, 3), "three were put off")
 
     put_off = {one.job_id: one.next_run for one in executing.settled}
@@ -313,3 +377,133 @@ async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(
 
     assert list(hand) == [new]
     hand.drop(new)
+
+
+async def test_a_name_that_is_looked_up_takes_no_slot(
+    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+) -> None:
+    naming.unknown = {f"silent{n}": asyncio.Event() for n in range(20)}
+    hand.take(
+        [
+            flight
+            for number in range(20)
+            for flight in flights(clock, 1, first=101 + number, host=f"silent{number}")
+        ]
+    )
+    hand.take(flights(clock, 10))
+    await turns()
+    others = list(executing.started)
+    asked = list(naming.asked)
+    executing.end(*hand)
+    for name, event in naming.unknown.items():
+        naming.asked.append(name)
+        event.set()
+    naming.unknown = {}
+    await turns()
+
+    assert others == [UUID(int=number) for number in range(1, 11)]
+    assert asked == [f"silent{number}" for number in range(20)]
+    assert {*executing.started[10:]} == {UUID(int=number) for number in range(101, 121)}
+
+
+async def test_a_claim_waits_for_a_name_once_whatever_comes_of_it(
+    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+) -> None:
+    naming.unknown["never"] = asyncio.Event()
+    hand.take(flights(clock, 1, host="never"))
+    await turns()
+    waiting = len(executing.started)
+    naming.unknown["never"].set()
+    await turns()
+
+    assert (waiting, executing.started) == (0, [UUID(int=1)])
+
+
+async def test_what_waits_for_names_does_not_keep_others_from_being_claimed(
+    hand: Hand, clock: DatabaseClock, naming: Naming
+) -> None:
+    naming.unknown["silent"] = asyncio.Event()
+    hand.take(flights(clock, 20, host="silent"))
+    await turns()
+
+    assert (hand.room(), hand.waiting, hand.settling) == (10, 20, 0)
+    naming.unknown["silent"].set()
+
+
+async def test_more_of_one_silent_name_than_may_wait_come_later(
+    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+) -> None:
+    naming.unknown["silent"] = asyncio.Event()
+    hand.take(flights(clock, MOST_FOR_A_NAME + 5, host="silent"))
+    await turns()
+
+    assert hand.waiting == MOST_FOR_A_NAME
+    assert len(executing.settled) == 5
+    assert all(one.next_run is not None and one.next_run > clock.now() for one in executing.settled)
+    naming.unknown["silent"].set()
+
+
+async def test_a_name_of_a_crowd_comes_later(
+    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+) -> None:
+    naming.unknown["silent"] = asyncio.Event()
+    naming.crowded.add("silent")
+    hand.take(flights(clock, 1, host="silent"))
+    await turns()
+
+    assert [one.job_id for one in executing.settled] == [UUID(int=1)]
+    assert naming.asked == []
+    assert not hand.waiting
+
+
+async def test_a_name_is_looked_up_while_its_claim_still_sleeps(
+    hand: Hand, clock: DatabaseClock, naming: Naming
+) -> None:
+    naming.unknown["name"] = asyncio.Event()
+    hand.take(flights(clock, 1, host="name", due_in=LONG_SECONDS))
+    await turns()
+
+    assert naming.asked == ["name"]
+    naming.unknown["name"].set()
+
+
+async def test_a_deleted_job_waits_for_no_name(
+    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+) -> None:
+    naming.unknown["silent"] = asyncio.Event()
+    hand.take(flights(clock, 2, host="silent"))
+    await turns()
+    hand.recall(UUID(int=1))
+    naming.unknown["silent"].set()
+    await turns()
+
+    assert [one.job_id for one in executing.settled] == [UUID(int=1)]
+    assert executing.started == [UUID(int=2)]
+
+
+async def test_closing_waits_for_no_name(
+    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+) -> None:
+    """The fixture would hang if the lookup went on."""
+    naming.unknown["silent"] = asyncio.Event()
+    hand.take(flights(clock, 3, host="silent"))
+    await turns()
+    hand.close()
+    await turns()
+
+    assert len(executing.settled) == 3
+    assert not hand.waiting
+
+
+async def test_names_of_one_address_share_what_it_gets(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    wild = [
+        flight
+        for number in range(1, 21)
+        for flight in flights(clock, 1, first=number, host=f"wild{number}")
+    ]
+    hand.take([*wild, *flights(clock, 1, first=21)])
+    await turns()
+
+    assert executing.started == [*(UUID(int=number) for number in range(1, 10)), UUID(int=21)]

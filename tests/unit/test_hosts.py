@@ -2,8 +2,15 @@
 
 import pytest
 
-from app.scheduler import hosts
-from app.scheduler.hosts import LONGEST_PUT_OFF_SECONDS, STUCK_SECONDS, Hosts, host_of
+from app.scheduler.hosts import (
+    LONGEST_PUT_OFF_SECONDS,
+    STUCK_SECONDS,
+    Hosts,
+    host_of,
+    name_of,
+    names_of,
+)
+from tests.support.ticks import Ticks
 
 
 @pytest.mark.parametrize(
@@ -21,6 +28,39 @@ from app.scheduler.hosts import LONGEST_PUT_OFF_SECONDS, STUCK_SECONDS, Hosts, h
 )
 def test_the_host_of_a_target(target: str, host: str) -> None:
     assert host_of(target) == host
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("Example.com:8443", "example.com"),
+        ("[::1]:5672", "::1"),
+        ("192.0.2.1:9", "192.0.2.1"),
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("a:99999", ""),
+        ("", ""),
+    ],
+)
+def test_the_name_of_a_host_is_the_one_that_is_looked_up(host: str, name: str) -> None:
+    assert name_of(host) == name
+
+
+@pytest.mark.parametrize(
+    ("auth", "names"),
+    [
+        (
+            '{"type": "oauth2", "token_url": "https://id.example/token"}',
+            ("a.example", "id.example"),
+        ),
+        ('{"type": "oauth2", "token_url": "https://a.example/token"}', ("a.example",)),
+        ('{"token_url": 7}', ("a.example",)),
+        ('["token_url"]', ("a.example",)),
+    ],
+)
+def test_an_execution_connects_to_its_host_and_to_the_one_of_its_tokens(
+    auth: str, names: tuple[str, ...]
+) -> None:
+    assert names_of("a.example", f'{{"url": "http://a.example/", "auth": {auth}}}') == names
 
 
 def granted(names: list[str], *, slots: int) -> dict[str, int]:
@@ -51,14 +91,13 @@ def test_greedy_hosts_leave_room(names: list[str], slots: int, shares: list[int]
     assert sorted(granted(names, slots=slots).values(), reverse=True) == shares
 
 
-def test_a_full_host_is_stuck_only_while_it_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(hosts, "monotonic", lambda: now[0])
-    shares = Hosts()
+def test_a_full_host_is_stuck_only_while_it_ends_nothing() -> None:
+    ticks = Ticks()
+    shares = Hosts(clock=ticks)
     for _ in range(90):
         shares.begin("a")
     at_first = shares.is_stuck("a", free=10)
-    now[0] = STUCK_SECONDS
+    ticks.now += STUCK_SECONDS
     later = shares.is_stuck("a", free=10)
     shares.end("a")
     shares.begin("a")

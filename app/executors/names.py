@@ -1,0 +1,52 @@
+"""What a scheduler has to know of names before it executes anything."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from app.executors.guard import Guard
+from app.names import NameFailed, Resolver, is_address
+
+SUBNET_BITS = 64
+"""Who has one IPv6 address has a network of them (RFC 6177)."""
+
+
+class Names:
+    """Looks names of targets up ahead of their executions, within the rules for all that goes out.
+
+    What is learned is kept by the resolver, which the executions ask again.
+    """
+
+    def __init__(self, guard: Guard, resolver: Resolver) -> None:
+        self.guard = guard
+        self.resolver = resolver
+
+    def is_settled(self, name: str) -> bool:
+        """Whether an execution would not have to wait for the name, for better or worse."""
+        return (
+            self.resolver.settled(name) is not None
+            or is_address(name)
+            or self.guard.egress.host_verdict(name) is not None
+        )
+
+    def is_crowded(self, name: str) -> bool:
+        """Whether so many names like it are waited for that it had better come later."""
+        return self.resolver.crowded(name)
+
+    async def settle(self, name: str) -> None:
+        """Wait until the name has an address, or until it is known that it has none."""
+        with suppress(NameFailed):
+            await self.resolver.addresses(name)
+
+    def place(self, name: str) -> str:
+        """Name the address behind a name: equal for names of one server; empty: not known."""
+        addresses: Sequence[str] = (name,) if is_address(name) else self.resolver.latest(name)
+        return network_of(min(addresses)) if addresses else ""
+
+
+def network_of(address: str) -> str:
+    """The address, or the network that whoever has it has as well."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        return str(ip_network((ip, SUBNET_BITS), strict=False))
+    return str(ip)

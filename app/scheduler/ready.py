@@ -1,0 +1,104 @@
+"""The claims that are due and wait for a slot, and which of them is next."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from app.scheduler.inflight import InFlight
+from app.scheduler.naming import Naming
+from app.scheduler.slots import Slots
+
+
+class Ready:
+    """Those whose host is at its share are parked, so that each is passed over once."""
+
+    def __init__(self, slots: Slots, *, put_off: Callable[[InFlight, float], None]) -> None:
+        self.slots = slots
+        self.put_off = put_off
+        """Gives a claim back, to be claimed again in so many seconds."""
+        self.naming: Naming | None = None
+        self.flights: deque[InFlight] = deque()
+        self.parked: dict[str, deque[InFlight]] = {}
+        """By their host."""
+
+    def __len__(self) -> int:
+        return len(self.flights) + sum(map(len, self.parked.values()))
+
+    def __iter__(self) -> Iterator[InFlight]:
+        return chain(self.flights, *self.parked.values())
+
+    @property
+    def unnamed(self) -> int:
+        """How many wait for a name."""
+        return self.naming.count if self.naming else 0
+
+    def named(self, flights: Iterable[InFlight]) -> None:
+        """Take back those that have waited for a name; they are the first again."""
+        self.flights.extendleft(reversed(tuple(flights)))
+
+    def remove(self, flight: InFlight) -> None:
+        """Let the claim wait no longer."""
+        for flights in (self.flights, *self.parked.values()):
+            if flight in flights:
+                flights.remove(flight)
+        if self.naming:
+            self.naming.remove(flight)
+
+    def cleared(self) -> list[InFlight]:
+        """Have nothing wait any more; return what did."""
+        flights = [*self, *(self.naming or ())]
+        self.flights.clear()
+        self.parked.clear()
+        if self.naming:
+            self.naming.close()
+        return flights
+
+    def surplus(self, most: int) -> Iterator[InFlight]:
+        """Let go of those on top of `most`, the latest first."""
+        for flights in (*self.parked.values(), self.flights):
+            while len(self) > most and flights:
+                yield flights.pop()
+
+    def next(self, *, jitter: Callable[[], float]) -> InFlight | None:
+        """Take the one that waits longest among those whose host may have a slot.
+
+        Where the host is stuck they are put off. `jitter` gives numbers in [0, 1).
+        """
+        return self.next_parked(jitter) or self.next_of_all(jitter)
+
+    def next_parked(self, jitter: Callable[[], float]) -> InFlight | None:
+        for host, flights in tuple(self.parked.items()) if self.slots.free > 0 else ():
+            if not flights:
+                del self.parked[host]
+            elif self.slots.admits(host, flights[0].places):
+                return flights.popleft()
+            elif self.slots.is_stuck(host, flights[0].places):
+                del self.parked[host]
+                for flight in flights:
+                    self.put_off_stuck(flight, jitter())
+        return None
+
+    def next_of_all(self, jitter: Callable[[], float]) -> InFlight | None:
+        while self.flights and self.slots.free > 0:
+            flight = self.flights.popleft()
+            if flight.host in self.parked:
+                self.parked[flight.host].append(flight)
+            elif self.waits_for_name(flight, jitter):
+                continue
+            elif self.slots.admits(flight.host, flight.places):
+                return flight
+            elif self.slots.is_stuck(flight.host, flight.places):
+                self.put_off_stuck(flight, jitter())
+            else:
+                self.parked[flight.host] = deque((flight,))
+        return None
+
+    def waits_for_name(self, flight: InFlight, jitter: Callable[[], float]) -> bool:
+        """Whether the claim cannot start yet; it waits then, or is put off where too many do."""
+        held = self.naming.holds(flight) if self.naming else False
+        if held is None and self.naming:
+            self.put_off(flight, self.naming.put_off_seconds(jitter=jitter()))
+        return held is not False
+
+    def put_off_stuck(self, flight: InFlight, jitter: float) -> None:
+        self.put_off(flight, self.slots.put_off_seconds(flight.host, flight.places, jitter=jitter))
