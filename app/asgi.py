@@ -38,6 +38,7 @@ from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
 from app.config import Settings
+from app.core.egress import Egress
 from app.core.zones import use_rules
 from app.db import Database
 from app.db.clock import DatabaseClock
@@ -53,8 +54,9 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
     """Make the ASGI application; it starts and answers whether or not Postgres does.
 
     Raises:
-        InvalidSettings: no database address was given.
+        InvalidSettings: no database address was given, or a list of targets cannot be read.
     """
+    Egress.from_settings(settings)  # what would stop the instances stops the API as well
     database_url = settings.required_database_url()
     use_rules(settings.tzdata)
 

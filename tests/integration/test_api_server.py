@@ -7,6 +7,7 @@ from contextlib import suppress
 import httpx
 import pytest
 import uvicorn
+from msgspec.structs import replace
 
 from app.asgi import create_app
 from app.config import Settings
@@ -69,6 +70,24 @@ async def test_options_name_every_method_of_an_address(served: str) -> None:
 
     assert (jobs.status_code, jobs.headers["Allow"]) == (204, "GET, OPTIONS, POST")
     assert job.headers["Allow"] == "DELETE, GET, OPTIONS, PATCH, PUT"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("allowed_targets", ("10.0.0.0/99",)),
+        ("denied_targets", ("no host",)),
+        ("allowed_ports", ("70000",)),
+        ("allowed_ports", ("9-1",)),
+    ],
+)
+def test_lists_of_targets_that_would_stop_an_instance_stop_the_api(
+    setting: str, value: tuple[str, ...]
+) -> None:
+    settings = replace(Settings(database_url="postgresql://h/d"), **{setting: value})
+
+    with pytest.raises(InvalidSettings, match=f"TOCSIN_{setting.upper()}"):
+        create_app(settings)
 
 
 def test_without_the_address_of_a_database_there_is_no_api() -> None:
