@@ -9,11 +9,21 @@ from typing import Annotated, Literal, Self
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import FieldInfo, fields
 
+from app.dsn import HIDDEN, completed, masked, parse
 from app.errors import InvalidSettings
 
 PREFIX = "TOCSIN_"
-HIDDEN = "***"
-PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):.*(?=@)")
+LINKED = re.compile(
+    r"TOCSIN_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|ENV_.+"
+    r"|PORT_[0-9_]+(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR)(_START|_END)?|_START|_END)?)"
+)
+LINKED_VALUES = {
+    "PORT": re.compile(r"(tcp|udp|sctp)://.*"),
+    "NAME": re.compile(r"/[^/]+/[^/]+"),
+}
+"""What Kubernetes gives every container for each Service whose name begins with `tocsin`, and
+Docker for each linked container; of the latter two names, which settings may have, the value tells.
+"""
 DATABASE_URL = Meta(description="an address such as postgresql://user:password@host:5432/tocsin")
 KEYS = Meta(
     description="keys separated by commas, each 32 random bytes in base64, as made by "
@@ -23,7 +33,7 @@ LISTS = ("secret_keys", "allowed_targets", "denied_targets", "allowed_ports", "n
 HOSTS_AND_NETWORKS = Meta(description="hosts and networks such as *.example.com,10.1.0.0/16")
 
 
-PostgresUrl = Annotated[str, Meta(pattern=r"^postgres(ql)?://")]
+PostgresAddress = Annotated[str, Meta(pattern=r"^(postgres(ql)?://|\s*[a-z_]+\s*=)")]
 SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}=?$")]
 PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
 NameServer = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:\[\]]+$")]
@@ -37,8 +47,8 @@ def between(low: float, high: float, what: str) -> Meta:
 class Settings(Struct, frozen=True, kw_only=True):
     """What can be set: `TOCSIN_` and a field's name in capitals is its environment variable."""
 
-    database_url: Annotated[PostgresUrl | None, DATABASE_URL] = None
-    """Where Postgres is; `tocsin dev` brings its own where none is given."""
+    database_url: Annotated[PostgresAddress | None, DATABASE_URL] = None
+    """Where Postgres is, as a URL or in libpq's pairs of key and value; see `app.dsn`."""
 
     host: Annotated[str, Meta(min_length=1, description="a host name or an address")] = "127.0.0.1"
     """The address the API listens on."""
@@ -113,6 +123,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def from_environ(cls, environ: Mapping[str, str], **overrides: object) -> Self:
         """Read the variables that start with `TOCSIN_`; an empty one counts as not given.
 
+        What the address of the database leaves open comes from libpq's own variables.
+
         `overrides` are by field and win over the environment; None counts as not given.
 
         Raises:
@@ -128,6 +140,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         if problems:
             raise InvalidSettings("\n".join(problems))
         values = {field: one.value for field, one in given.items()}
+        given_address = values.get("database_url")
+        if address := completed(str(given_address) if given_address else None, environ):
+            parse(address)
+            values["database_url"] = address
         return convert(values, cls, strict=False, dec_hook=from_text)
 
     def required_database_url(self) -> str:
@@ -138,7 +154,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         """
         if self.database_url is None:
             raise InvalidSettings(
-                f"{PREFIX}DATABASE_URL is not set; it takes {DATABASE_URL.description}. "
+                f"{PREFIX}DATABASE_URL is not set, nor is PGHOST or PGSERVICE; it takes "
+                f"{DATABASE_URL.description}. "
                 "`tocsin dev` needs none: it starts a Postgres of its own"
             )
         return self.database_url
@@ -168,7 +185,25 @@ class Given(Struct, frozen=True, kw_only=True):
             allowed = kind.__metadata__[0].description
             shown = shown_value(self.field, self.value)
             return f"{self.label} cannot be {shown!r}; it takes {allowed}"
+        if self.field == "database_url":
+            return address_problem(str(self.value))
         return None
+
+
+def address_problem(address: str) -> str | None:
+    try:
+        parse(address)
+    except InvalidSettings as error:
+        return str(error)
+    return None
+
+
+def is_linked(name: str, value: str) -> bool:
+    """Whether Kubernetes or Docker made a variable, because something there is called `tocsin`."""
+    if LINKED.fullmatch(name):
+        return True
+    of_name = LINKED_VALUES.get(name.rpartition("_")[-1])
+    return of_name is not None and of_name.fullmatch(value) is not None
 
 
 def nearest(field: str, known: Sequence[str]) -> str:
@@ -181,7 +216,7 @@ def given_by(environ: Mapping[str, str]) -> dict[str, Given]:
     variables = {
         name.removeprefix(PREFIX).lower(): (name, value)
         for name, value in environ.items()
-        if name.startswith(PREFIX) and value
+        if name.startswith(PREFIX) and value and not is_linked(name, value)
     }
     return {
         field: Given(field=field, label=name, value=normalized(field, value))
@@ -211,6 +246,6 @@ def shown_value(field: str, value: object) -> object:
         case "secret_keys":
             return HIDDEN if value else ()
         case "database_url" if isinstance(value, str):
-            return PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}", value)
+            return masked(value)
         case _:
             return value

@@ -116,7 +116,18 @@ class UpkeepRefused(AppError):
     """Postgres refused a step of the upkeep, in its own words."""
 
 
-class SchemaOutdated(AppError):
+class DatabaseRefused(DatabaseUnavailable):
+    """Postgres does not let us do our work until somebody changes something; the message says what.
+
+    At the start that is the end of a process; one that runs goes on trying, as in an outage.
+    """
+
+
+class RightMissing(DatabaseRefused):
+    """The role that Tocsin connects as may not do something; the message says what."""
+
+
+class SchemaOutdated(DatabaseRefused):
     """The database's schema is not the one this version needs; the message says what to run."""
 
 

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
+from app.core.facts import Faulted
 from app.core.problems import remedy
 from app.errors import (
     AppError,
@@ -112,8 +113,10 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
             errors = []
     headers = {"WWW-Authenticate": challenge} if (challenge := challenge_of(error)) else {}
     detail = str(error)
-    if isinstance(error, DatabaseUnavailable):
-        tell_fault(request, error)
+    if isinstance(error, DatabaseUnavailable) and not isinstance(error, SchemaOutdated):
+        observers: Observers = request.app.state.observers
+        # Not where it was, but what is wrong: our sentence has no secret, and says what to do.
+        observers.tell(Faulted(where=where(request), error=str(error)))
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         detail = "Postgres cannot be reached, or gave up on a statement: try again"
     return answered(
@@ -191,8 +194,12 @@ def answered(problem: Problem, *, headers: dict[str, str] | None = None) -> Resp
 def tell_fault(request: ApiRequest, error: Exception) -> None:
     """State where it failed."""
     observers: Observers = request.app.state.observers
-    where = f"{request.method} {request.scope.get('path_template', request.url.path)}"
-    observers.tell(faulted(where, error))
+    observers.tell(faulted(where(request), error))
+
+
+def where(request: ApiRequest) -> str:
+    """Name the address of the API that was asked."""
+    return f"{request.method} {request.scope.get('path_template', request.url.path)}"
 
 
 def parameter_errors(request: ApiRequest, error: ValidationException) -> list[FieldError]:

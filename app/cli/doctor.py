@@ -7,12 +7,13 @@ import click
 from msgspec import convert
 
 from app.config import Settings
-from app.core.health import Finding, Vitals, findings, key_finding
+from app.core.health import Finding, Vitals, findings, key_finding, transport_findings
 from app.core.rules import Rules, present
 from app.core.zonehealth import rules_findings
 from app.core.zones import offset_at, use_rules
 from app.db import Database, migrate, zones
 from app.db.pooler import refuse_shared_sessions
+from app.dsn import parse
 from app.vault import SecretKeys
 from app.vault.fitness import of_named, of_targets
 
@@ -38,6 +39,7 @@ async def examine(settings: Settings) -> None:
         named, targets = await of_named(db, keys), await of_targets(db, keys)
     troubled = False
     for one in (
+        *transport_findings(parse(url)),
         *findings(convert(row, Vitals), host_now=datetime.now(UTC)),
         *zone_rules,
         key_finding(named.looked_at + targets.looked_at, named.unopened + targets.unopened),

@@ -16,8 +16,11 @@ from app.cli.keys import keys
 from app.cli.running import run
 from app.cli.secrets import secrets
 from app.config import Settings
+from app.core.facts import Ignored
 from app.core.zones import use_rules
 from app.db import migrate
+from app.db.errors import said_by_postgres
+from app.dsn import IGNORED, parse
 from app.errors import AppError
 from app.telemetry import Observers
 from app.telemetry.logs import configure, log_fact
@@ -30,15 +33,24 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except AppError as error:
-            click.echo(f"tocsin: {error}", err=True)
-            sys.exit(1)
-        except ExceptionGroup as group:  # of a task group: as a rule of one
-            if group.split(AppError)[1] is not None:
+        except Exception as error:
+            messages = {sentence(one) for one in leaves(error)}  # of a task group: as a rule of one
+            if None in messages:
                 raise
-            for message in sorted({str(one) for one in leaves(group)}):
+            for message in sorted(filter(None, messages)):
                 click.echo(f"tocsin: {message}", err=True)
             sys.exit(1)
+
+
+def sentence(error: Exception) -> str | None:
+    """Say what is wrong where that is not Tocsin's fault; None: it may be."""
+    match error:
+        case AppError():
+            return str(error)
+        case OSError(strerror=str(reason), filename=str(name)):
+            return f"{name}: {reason}"
+        case _:
+            return said_by_postgres(error)
 
 
 def leaves(error: Exception) -> Iterator[Exception]:
@@ -58,6 +70,14 @@ def main() -> None:
     """
 
 
+def begin_log(settings: Settings) -> None:
+    """Set logging up, and say in it what was set in vain."""
+    configure(level=settings.log_level, log_format=settings.log_format)
+    if settings.database_url:
+        for name in parse(settings.database_url).ignored:
+            log_fact(Ignored(setting=f"{name} of the database's address", because=IGNORED[name]))
+
+
 @main.command()
 @click.option("--port", type=int, help="Port of the API; TOCSIN_PORT or 8080 by default.")
 def dev(port: int | None) -> None:
@@ -66,8 +86,10 @@ def dev(port: int | None) -> None:
 
     # On one's own machine the receivers are on loopback as a rule.
     environ = {"TOCSIN_ALLOW_PRIVATE_TARGETS": "true", **os.environ}
+    if not environ.get("TOCSIN_DATABASE_URL"):  # then it brings its own, whatever psql would open
+        environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
     settings = Settings.from_environ(environ, port=port)
-    configure(level=settings.log_level, log_format=settings.log_format)
+    begin_log(settings)
     run(serve.dev(settings), settings)
 
 
@@ -79,7 +101,7 @@ def api(host: str | None, port: int | None) -> None:
     from app.cli import serve
 
     settings = Settings.from_environ(os.environ, host=host, port=port)
-    configure(level=settings.log_level, log_format=settings.log_format)
+    begin_log(settings)
     run(serve.api(settings), settings)
 
 
@@ -95,7 +117,7 @@ def api(host: str | None, port: int | None) -> None:
 def scheduler(concurrency: int | None, processes: int, supervised: bool) -> None:
     """Run scheduler instances: one, or more with --processes; any number, on any machines."""
     settings = Settings.from_environ(os.environ, concurrency=concurrency)
-    configure(level=settings.log_level, log_format=settings.log_format)
+    begin_log(settings)
     if processes > 1:
         from app.cli.processes import Processes
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import shlex
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from app.core.facts import Access, Serving
 from app.db import Database, keys, migrate
 from app.db.pooler import refuse_shared_sessions
 from app.devdb import embedded_postgres
-from app.errors import AppError, DatabaseUnavailable, Exposed, SchemaOutdated
+from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, Exposed
 from app.scheduler.instance import Instance
 from app.telemetry import Observers
 from app.telemetry.logs import log_fact
@@ -57,7 +56,7 @@ async def dev(settings: Settings) -> None:
     """Run the API and one instance; without a database URL, on an embedded Postgres."""
     with listening_socket(settings) as sock:
         if settings.database_url is not None:
-            await serve_both(settings, sock, psql=f"psql {shlex.quote(settings.database_url)}")
+            await serve_both(settings, sock, psql='psql "$TOCSIN_DATABASE_URL"')
             return
         async with embedded_postgres(settings.data_dir) as postgres:
             await serve_both(replace(settings, database_url=postgres.url), sock, psql=postgres.psql)
@@ -106,15 +105,20 @@ async def access_to(settings: Settings) -> Access:
     """Say whom the API serves; while the database does not answer nobody is.
 
     Raises:
+        DatabaseRefused: it does not let us in, or its schema does not fit; as an instance, the API
+            does not start then.
         WrongSecretKeys: what this API encrypts no other process could read.
     """
     url = settings.required_database_url()
     try:
         await refuse_shared_sessions(url)
         async with Database.connect(url, application_name="tocsin api") as db:
+            await migrate.check(db)
             await check_keys(db, SecretKeys(settings.secret_keys))
             any_key = (await keys.valid(db)).any_key
-    except (DatabaseUnavailable, SchemaOutdated):
+    except DatabaseRefused:
+        raise
+    except DatabaseUnavailable:
         return Access.UNKNOWN
     return Access.KEYS if any_key else Access.OPEN
 

@@ -133,6 +133,13 @@ class Serving(Struct, frozen=True, kw_only=True):
     access: Access
 
 
+class Ignored(Struct, frozen=True, kw_only=True):
+    """Some of what was set has no effect."""
+
+    setting: str
+    because: str
+
+
 class ProcessEnded(Struct, frozen=True, kw_only=True):
     """An instance that nobody told to stop has ended; another takes its place.
 
@@ -166,6 +173,7 @@ Fact = (
     | UpkeepFailed
     | Replanned
     | Serving
+    | Ignored
     | ProcessEnded
     | Faulted
 )

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from ipaddress import ip_address
 
 from msgspec import Struct
+
+from app.dsn import Address
 
 CLOCK_SECONDS = 2.0
 LATE_SECONDS = 60.0
 TRANSACTION_SECONDS = 300.0
 QUEUE_USAGE = 0.1
 RINGING_TRIGGERS = 2
+UNPROVEN = ("allow", "prefer", "require")
+"""Modes of TLS in which nobody has to prove that they are the database."""
 
 
 class Vitals(Struct, frozen=True, kw_only=True):
@@ -118,6 +123,33 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
         if vitals.longest_transaction_seconds > TRANSACTION_SECONDS
         else "",
     )
+
+
+def transport_findings(address: Address) -> Iterator[Finding]:
+    """Warn of a way to the database on which anybody may answer for it.
+
+    A host of this machine is trusted, and so is a network for which `sslmode` was set to disable.
+    """
+    sslmode = address.parameters.get("sslmode", "prefer")
+    away = [str(host) for host in address.hosts if not is_here(host.name)]
+    if away and sslmode in UNPROVEN:
+        yield Finding(
+            subject="transport",
+            found=f"sslmode is {sslmode}: whoever answers as {away[0]} is sent the password",
+            remedy="Write sslmode=verify-full, and sslrootcert with the authority that signed the "
+            "certificate of Postgres or with system, in TOCSIN_DATABASE_URL.",
+            grave=False,
+        )
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine, as far as its name tells."""
+    if host in ("", "localhost") or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def key_finding(looked_at: int, unopened: int) -> Finding:

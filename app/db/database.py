@@ -1,7 +1,6 @@
 """The connection pool, through which everything but the look speaks to Postgres."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -16,9 +15,6 @@ from app.db.queries import Query, query
 COMMAND_TIMEOUT_SECONDS = 15.0
 GIVE_BACK_SECONDS = 1.0
 """How long a connection whose statement was given up may take to become usable again."""
-
-# A peer that vanished without a word is found after about 10 + 3 x 3 s of silence.
-KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
 
 Row = asyncpg.Record
 """A row as it comes; what leaves this package is made of Structs."""
@@ -88,7 +84,6 @@ class Database:
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             reset=nothing_to_reset,
             connect=connect,
-            init=kept_alive,
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
@@ -165,21 +160,3 @@ async def nothing_to_reset(_connection: asyncpg.Connection) -> None:
 
     asyncpg would ask Postgres to reset it after each of them, which costs a round trip.
     """
-
-
-def keep_alive(connection: asyncpg.Connection) -> None:
-    """Let the kernel find a half-open connection while nothing is asked of it, where it can."""
-    # asyncpg offers no other way to its socket; a test watches that this attribute stays.
-    transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - private
-    sock: socket.socket | None = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in KEEPALIVE.items():
-        if hasattr(socket, option):  # macOS lacks some
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-async def kept_alive(connection: asyncpg.Connection) -> None:
-    """Do so for a new connection of a pool."""
-    keep_alive(connection)

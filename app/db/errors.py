@@ -8,6 +8,7 @@ import asyncpg
 
 from app.errors import (
     AppError,
+    DatabaseRefused,
     DatabaseUnavailable,
     FieldError,
     InvalidInput,
@@ -15,6 +16,7 @@ from app.errors import (
     LockedByOthers,
     NameTaken,
     PoolerInTheWay,
+    RightMissing,
     SchemaOutdated,
 )
 
@@ -42,6 +44,11 @@ UNKNOWN_TO_THE_SCHEMA: tuple[type[BaseException], ...] = (
 )
 """What our own statements meet only in a database that was never, or not yet, migrated."""
 
+LACKING: tuple[type[BaseException], ...] = (
+    *UNKNOWN_TO_THE_SCHEMA,
+    asyncpg.InsufficientPrivilegeError,
+)
+
 OTHERS_FUNCTION = re.compile(r"\bfunction (?!tocsin\.)")
 """What the context of an error has where a function that is not ours raised it."""
 
@@ -51,14 +58,14 @@ MIXED_SESSIONS: tuple[type[BaseException], ...] = (
 )
 """What a session meets only where others share it: a statement that is not its own, or is gone."""
 
-UNSUPPORTED = "unsupported startup parameter"
-"""What a pooler says, and never Postgres, to settings of a session that it will not pass on."""
-
 POOLER = (
     "TOCSIN_DATABASE_URL leads through a pooler that does not keep a session for its client, such "
     "as PgBouncer in transaction mode: notifications are lost there. Give Tocsin an address of "
     "Postgres itself; it needs eleven connections for each instance"
 )
+
+LONGEST_SAID = 300
+"""Characters of a server's own words."""
 
 TAKEN: dict[str, tuple[type[AppError], str]] = {
     "jobs_name": (NameTaken, "another job already has this name"),
@@ -75,6 +82,7 @@ def translated() -> Iterator[None]:
         NameTaken, KeyNameTaken: the name belongs to another job, or to another key.
         InvalidInput: a constraint or trigger refused a row; names the column and the remedy.
         SchemaOutdated: the database lacks what the statement needs.
+        RightMissing: our role may not do what the statement does.
         PoolerInTheWay: this is no session of Postgres's.
         LockedByOthers, DatabaseUnavailable: one of `PASSING`.
     """
@@ -88,26 +96,47 @@ def translated() -> Iterator[None]:
         raise kind(message) from error
     except (asyncpg.CheckViolationError, asyncpg.NotNullViolationError) as error:
         raise InvalidInput(refused(error)) from error
-    except UNKNOWN_TO_THE_SCHEMA as error:
+    except LACKING as error:
         if raised_by_others(error):
             raise
-        message = "the database's schema is not the one this version needs: run `tocsin migrate`"
-        raise SchemaOutdated(message) from error
+        raise refusal(error) from error
     except MIXED_SESSIONS as error:
         raise PoolerInTheWay(POOLER) from error
     except asyncpg.LockNotAvailableError as error:
         raise LockedByOthers(f"Postgres is not available: {error}") from error
     except PASSING as error:
-        if UNSUPPORTED in str(error):
-            raise PoolerInTheWay(f"{POOLER} ({error})") from error
-        message = f"Postgres is not available: {str(error) or type(error).__name__}"
+        message = f"Postgres is not available: {in_one_line(error)}"
         raise DatabaseUnavailable(message) from error
+
+
+def said_by_postgres(error: Exception) -> str | None:
+    """Return in one sentence what Postgres refused and nobody translated; None: that was not it."""
+    if isinstance(error, asyncpg.PostgresError):
+        return f"Postgres refused a statement: {in_one_line(error)}"
+    return None
+
+
+def refusal(error: BaseException) -> DatabaseRefused:
+    """Say what a database lacks for our statements, whatever is in their rows."""
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return RightMissing(
+            f"Tocsin's role lacks a right, which has to be granted: {in_one_line(error)}"
+        )
+    return SchemaOutdated(
+        "the database's schema is not the one this version needs: run `tocsin migrate`"
+    )
 
 
 def raised_by_others(error: BaseException) -> bool:
     """Whether a function that is not ours raised the error, such as a user's trigger."""
     context = error.context if isinstance(error, asyncpg.PostgresError) else None
     return OTHERS_FUNCTION.search(context or "") is not None
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what an error says, in one line of some length; asyncpg adds more."""
+    said = getattr(error, "message", None) or str(error)
+    return " ".join(said.split())[:LONGEST_SAID].rstrip(".") or type(error).__name__
 
 
 def refused(error: asyncpg.PostgresError) -> FieldError:

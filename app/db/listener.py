@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from app.db.connecting import connect
-from app.db.database import Row, keep_alive
+from app.db.database import Row
 from app.db.errors import translated
 from app.db.pooler import is_pooled, prove_that_we_hear
 from app.db.queries import query
@@ -80,7 +80,6 @@ async def listening(
         )
     try:
         with translated():
-            keep_alive(connection)
             connection.add_termination_listener(lambda _: ring())
             await connection.add_listener(CHANNEL, told)
             await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))

@@ -10,10 +10,10 @@ import asyncpg
 from msgspec import Struct
 
 from app.db.connecting import connect
-from app.db.database import Row, Runner, keep_alive
+from app.db.database import Row, Runner
 from app.db.errors import translated
 from app.db.queries import query
-from app.errors import UpkeepRefused
+from app.errors import RightMissing, UpkeepRefused
 
 ANSWER_SECONDS = 10.0
 """More than the statement time-out of the session: only a silent server takes as long."""
@@ -44,6 +44,8 @@ class Housekeeping:
         try:
             with translated():
                 return await self.connection.fetch(statement.sql, *statement.arguments(arguments))
+        except RightMissing as error:
+            raise UpkeepRefused(str(error)) from error
         except asyncpg.PostgresError as error:
             raise UpkeepRefused(error.args[0] if error.args else type(error).__name__) from error
 
@@ -67,8 +69,6 @@ async def housekeeping(url: str, *, application_name: str) -> AsyncIterator[Hous
             server_settings={"application_name": application_name, "jit": "off"},
         )
     try:
-        with translated():
-            keep_alive(connection)
         session = Housekeeping(connection)
         [row] = await session.fetch("upkeep.begin")
         yield session if row["leads"] else None

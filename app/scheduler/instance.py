@@ -16,7 +16,7 @@ from app.core.facts import Disconnected, Draining, Stopped
 from app.core.zones import use_rules
 from app.db import Database, migrate
 from app.db.listener import Session, listening
-from app.errors import DatabaseUnavailable
+from app.errors import AppError, DatabaseRefused, DatabaseUnavailable
 from app.executors import KINDS, Executors
 from app.names import Resolver
 from app.scheduler.clock import DatabaseClock
@@ -37,6 +37,9 @@ from app.vault import SecretKeys, Targets, check_keys
 SETTLE_SECONDS = 10.0
 """How long a stopping instance waits, after the grace, for Postgres to take the last results."""
 
+REFUSED_SECONDS = 1.0
+"""How long a running instance waits after it was let in and found that it cannot look."""
+
 PATIENCE_SECONDS = 3.0
 """How long a settlement or an extension waits for its answer at first; both are tried again."""
 
@@ -44,6 +47,10 @@ PATIENCE_SECONDS = 3.0
 def instance_name() -> str:
     """Return `host:pid:xxxx`; the random part tells a restarted process from the one before."""
     return f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(2)}"
+
+
+class ResultsNotTaken(AppError):
+    """A stopped instance ended before Postgres had taken its last results."""
 
 
 class Instance:
@@ -54,7 +61,8 @@ class Instance:
         self.database_url = settings.required_database_url()
         self.secret_keys = SecretKeys(settings.secret_keys)
         use_rules(settings.tzdata)
-        self.keys_checked = False
+        self.begun = False
+        """Whether it has ever got as far as a first look; from then on no database ends it."""
         self.egress = Egress.from_settings(settings)
         self.resolver = Resolver(settings.name_servers)
         self.observers = observers
@@ -85,10 +93,24 @@ class Instance:
         the pool closes last.
 
         Raises:
-            SchemaOutdated: the database needs another version than this one.
+            DatabaseRefused: at the start the database does not let it in, or its schema does not
+                fit; met later, that is an outage.
+            PoolerInTheWay: that is not Postgres itself, and what is there does not do instead.
             WrongSecretKeys: this process has not the keys of the secrets in the database.
-            TimeoutError: stopped, but Postgres did not take the last results in time.
+            ResultsNotTaken: stopped, but Postgres did not take the last results in time.
         """
+        try:
+            await self.serve()
+        except* TimeoutError as error:
+            message = (
+                "stopped before Postgres had taken the last results: other instances start those "
+                "jobs again once their leases have ended"
+            )
+            raise ResultsNotTaken(message) from error
+        self.observers.tell(Stopped(instance=self.name))
+
+    async def serve(self) -> None:
+        """Do all of it, each part inside what it needs."""
         async with AsyncExitStack() as stack:
             db = await stack.enter_async_context(
                 Database.connect(
@@ -154,7 +176,6 @@ class Instance:
                 loop.publishing.end()
                 self.drain(limit)
                 await self.hand.until_empty()
-        self.observers.tell(Stopped(instance=self.name))
 
     async def look_through_outages(self, loop: Loop) -> None:
         """Keep a session open and look on it; open another whenever it is lost."""
@@ -167,10 +188,19 @@ class Instance:
                     session = await patiently(self.worth_retrying, self.open_session, stack)
                     await loop.look_until(self.stopping, session)
             except DatabaseUnavailable as error:
+                refused = isinstance(error, DatabaseRefused)
+                if refused and not self.begun:
+                    raise
                 self.observers.tell(Disconnected(instance=self.name, error=str(error)))
+                if refused:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(REFUSED_SECONDS):
+                            await self.stopping.wait()
 
     def worth_retrying(self, error: Exception) -> bool:
         """Tell whether to go on trying to connect."""
+        if isinstance(error, DatabaseRefused) and not self.begun:
+            return False
         return isinstance(error, DatabaseUnavailable) and not self.stopping.is_set()
 
     async def open_session(self, stack: AsyncExitStack) -> Session:
@@ -184,9 +214,9 @@ class Instance:
             )
         )
         await migrate.check(session)
-        if not self.keys_checked:
+        if not self.begun:
             await check_keys(session, self.secret_keys)
-            self.keys_checked = True
+            self.begun = True
         await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
         return session
 

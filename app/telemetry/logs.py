@@ -15,6 +15,7 @@ from app.core.facts import (
     Draining,
     Fact,
     Faulted,
+    Ignored,
     LeaseLost,
     Looked,
     Planned,
@@ -107,7 +108,7 @@ def severity(fact: Fact) -> int:
             return logging.ERROR
         case Serving(access=Access.OPEN):
             return logging.WARNING
-        case Disconnected() | LeaseLost() | ProcessEnded() | UpkeepFailed():
+        case Disconnected() | LeaseLost() | ProcessEnded() | UpkeepFailed() | Ignored():
             return logging.WARNING
         case Connected() | Planned() | Draining() | Stopped() | Pruned() | Replanned() | Serving():
             return logging.INFO

@@ -7,7 +7,7 @@ import pytest
 
 from app.db import Database
 from app.db.connecting import connect
-from app.db.database import KEEPALIVE
+from app.db.keepalive import KEEPALIVE
 from app.errors import DatabaseUnavailable
 from tests.support.postgres import url_of
 

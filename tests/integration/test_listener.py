@@ -7,7 +7,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from app.db.database import KEEPALIVE
+from app.db.keepalive import KEEPALIVE
 from app.db.listener import listening
 from app.errors import DatabaseUnavailable
 from tests.support.builders import insert_job

@@ -15,10 +15,13 @@ START_SECONDS = 10.0
 
 
 @asynccontextmanager
-async def pooled(database_url: str, *, mode: str, ignored: tuple[str, ...]) -> AsyncIterator[str]:
+async def pooled(
+    database_url: str, *, mode: str, ignored: tuple[str, ...], auth: str = "any"
+) -> AsyncIterator[str]:
     """Serve the database through a pooler; give the URL that leads through it.
 
-    `ignored` are parameters of a new session that are dropped rather than refused.
+    `ignored` are parameters of a new session that are dropped rather than refused. With `auth`
+    other than `any`, the user `any` has to give the password `any`.
     """
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
     assert program, "these tests need PgBouncer: install the package pgbouncer"
@@ -28,6 +31,7 @@ async def pooled(database_url: str, *, mode: str, ignored: tuple[str, ...]) -> A
     address = f"host={behind.hostname} port={behind.port} dbname={name}"
     account = f"user={behind.username} password={behind.password}"
     with throwaway_directory() as home:
+        (home / "users").write_text('"any" "any"\n', "utf-8")
         configuration = home / "pgbouncer.ini"
         configuration.write_text(
             f"""
@@ -37,7 +41,8 @@ async def pooled(database_url: str, *, mode: str, ignored: tuple[str, ...]) -> A
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
-auth_type = any
+auth_type = {auth}
+auth_file = {home}/users
 pool_mode = {mode}
 ignore_startup_parameters = {",".join(ignored)}
 """,

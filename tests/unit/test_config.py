@@ -172,3 +172,55 @@ def test_a_refused_address_does_not_show_its_password() -> None:
 def test_a_command_that_needs_postgres_says_which_variable_is_missing() -> None:
     with pytest.raises(InvalidSettings, match=r"TOCSIN_DATABASE_URL is not set.*postgresql://"):
         Settings.from_environ({}).required_database_url()
+
+
+LINKS = {
+    # A Service called `tocsin` with the ports http and 9090, and one called `tocsin-api`.
+    "TOCSIN_SERVICE_HOST": "10.96.12.7",
+    "TOCSIN_SERVICE_PORT": "8080",
+    "TOCSIN_SERVICE_PORT_HTTP": "8080",
+    "TOCSIN_SERVICE_PORT_METRICS_V2": "9090",
+    "TOCSIN_PORT": "tcp://10.96.12.7:8080",
+    "TOCSIN_PORT_8080_TCP": "tcp://10.96.12.7:8080",
+    "TOCSIN_PORT_8080_TCP_PROTO": "tcp",
+    "TOCSIN_PORT_8080_TCP_PORT": "8080",
+    "TOCSIN_PORT_8080_TCP_ADDR": "10.96.12.7",
+    "TOCSIN_PORT_53_UDP": "udp://[fd00::7]:53",
+    "TOCSIN_PORT_132_SCTP_ADDR": "fd00::7",
+    "TOCSIN_API_SERVICE_HOST": "10.96.12.8",
+    "TOCSIN_API_PORT": "tcp://10.96.12.8:80",
+    "TOCSIN_API_PORT_80_TCP_ADDR": "10.96.12.8",
+    "TOCSIN_HOST_SERVICE_PORT": "80",
+    # A container linked as `tocsin`, and one of compose's first version.
+    "TOCSIN_NAME": "/web/tocsin",
+    "TOCSIN_ENV_POSTGRES_PASSWORD": "s3cret",
+    "TOCSIN_ENV_LANG": "C.UTF-8",
+    "TOCSIN_DB_1_NAME": "/web/tocsin_db_1",
+    "TOCSIN_DB_1_ENV_PGDATA": "/var/lib/postgresql/data",
+    "TOCSIN_PORT_8000_8010_TCP_PORT_START": "8000",
+    "TOCSIN_PORT_8000_8010_TCP_END": "tcp://172.17.0.5:8010",
+}
+
+
+@pytest.mark.parametrize("variable", LINKS)
+def test_what_kubernetes_and_docker_say_of_a_service_of_our_name_is_ignored(variable: str) -> None:
+    assert Settings.from_environ({variable: LINKS[variable]}) == Settings()
+
+
+def test_all_that_they_say_is_ignored_beside_settings() -> None:
+    assert Settings.from_environ(LINKS | {"TOCSIN_HOST": "::1"}) == Settings(host="::1")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("TOCSIN_PORT", "http://h:80", "a number from 0 to 65535"),
+        ("TOCSIN_PROT", "8080", r"did you mean TOCSIN_PORT\?"),
+        ("TOCSIN_NAME", "mine", "TOCSIN_NAME is not a setting"),
+        ("TOCSIN_SERVICE_HOSTS", "10.96.12.7", "TOCSIN_SERVICE_HOSTS is not a setting"),
+        ("TOCSIN_API_PORT", "8080", r"did you mean TOCSIN_PORT\?"),
+    ],
+)
+def test_what_only_looks_like_it_is_refused_as_ever(variable: str, value: str, says: str) -> None:
+    with pytest.raises(InvalidSettings, match=says):
+        Settings.from_environ({variable: value})

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.core.health import Vitals, findings
+from app.core.health import Vitals, findings, transport_findings
+from app.dsn import parse
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 WELL = Vitals(
@@ -50,3 +51,28 @@ def test_each_bad_sign_has_a_remedy(sign: dict[str, Any], subject: str, remedy: 
 
     assert [one.subject for one in troubled] == [subject]
     assert remedy in troubled[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("address", "warns"),
+    [
+        ("postgresql://u:p@db/d", True),
+        ("postgresql://u:p@db/d?sslmode=require", True),
+        ("postgresql://u:p@192.0.2.1,localhost/d?sslmode=allow", True),
+        ("host=/run/postgresql,db user=u", True),
+        ("postgresql://u:p@db/d?sslmode=verify-full", False),
+        ("postgresql://u:p@db/d?sslrootcert=system", False),
+        ("postgresql://u:p@db/d?sslmode=verify-ca", False),
+        ("postgresql://u:p@db/d?sslmode=disable", False),
+        ("postgresql://u:p@localhost/d", False),
+        ("postgresql://u:p@127.0.0.2,[::1]/d", False),
+        ("postgresql:///d?host=/run/postgresql", False),
+        ("postgresql://", False),
+    ],
+)
+def test_a_database_that_need_not_prove_who_it_is_is_warned_of(address: str, warns: bool) -> None:  # noqa: FBT001 - a case of the table
+    found = list(transport_findings(parse(address)))
+
+    assert [one.subject for one in found] == ["transport"] * warns
+    assert not any(one.grave for one in found)
+    assert all("verify-full" in one.remedy and "p@" not in one.found for one in found)

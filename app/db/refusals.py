@@ -1,0 +1,166 @@
+"""Says in one sentence, with its remedy, why there is no connection to the database."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from app.db.errors import PASSING, in_one_line
+from app.dsn import Address, Host
+from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, PoolerInTheWay
+
+UNSUPPORTED = "unsupported startup parameter"
+"""What a pooler says, and never Postgres, to settings of a session that it will not pass on."""
+NO_TLS = "rejected SSL upgrade"
+"""asyncpg's words for a server that does not speak TLS."""
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+WHERE = "in TOCSIN_DATABASE_URL"
+
+OURS: tuple[type[BaseException], ...] = (*PASSING, asyncpg.PostgresError, ValueError, RuntimeError)
+"""What asyncpg raises for what a server, a network or a file did."""
+
+
+@contextmanager
+def saying_why(address: Address, host: Host) -> Iterator[None]:
+    """Raise our errors for what asyncpg raises while it connects.
+
+    Raises:
+        DatabaseRefused: somebody has to change something; trying again alone does not help.
+        DatabaseUnavailable: trying again may help.
+        PoolerInTheWay: a pooler refuses what a session needs.
+    """
+    try:
+        yield
+    except OURS as error:
+        raise reason(error, address, host) from error
+
+
+def reason(error: BaseException, address: Address, host: Host) -> AppError:
+    """Say what an error means."""
+    said = address.shown(in_one_line(error))
+    if not isinstance(error, asyncpg.PostgresError):
+        return no_session(error, said, address, host)
+    if is_pooler_refusing(error):
+        return PoolerInTheWay(
+            f"what answers at {host} is a pooler and refuses what a session needs ({said}): let it "
+            f"ignore that parameter (ignore_startup_parameters), or leave it out {WHERE}"
+        )
+    if isinstance(error, IT_MAY_THINK_BETTER):
+        remedy = next((text for kind, text in HELP if isinstance(error, kind)), "")
+        return DatabaseUnavailable(f"Postgres is not available: {said}{remedy}")
+    remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), LAST_REMEDY)
+    names = {"user": address.user or "of this user", "database": address.database or "this one"}
+    return DatabaseRefused(
+        f"Postgres at {host} refused the connection: {said}. {remedy.format(**names)}"
+    )
+
+
+IT_MAY_THINK_BETTER: tuple[type[BaseException], ...] = (
+    *PASSING,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+)
+"""What Postgres says that changes by itself, or that is done for a moment on purpose."""
+
+HELP: tuple[tuple[type[BaseException], str], ...] = (
+    (
+        asyncpg.TooManyConnectionsError,
+        ". Raise max_connections or the role's limit: an instance needs twelve, an API ten",
+    ),
+    (
+        asyncpg.ObjectNotInPrerequisiteStateError,
+        ". ALTER DATABASE ... ALLOW_CONNECTIONS true lets everybody in again",
+    ),
+)
+REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
+    (
+        asyncpg.InvalidPasswordError,
+        f"Correct the user or the password {WHERE}, in PGPASSWORD or in the password file",
+    ),
+    (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        "The role {user} needs LOGIN, and a line in pg_hba.conf; some ask for sslmode=verify-full",
+    ),
+    (asyncpg.InvalidCatalogNameError, f"Create the database, or correct its name {WHERE}"),
+    (
+        asyncpg.InsufficientPrivilegeError,
+        "Its owner may say: GRANT CONNECT ON DATABASE {database} TO {user}",
+    ),
+)
+LAST_REMEDY = f"Look at the options {WHERE}, and at the log of Postgres"
+
+
+def no_session(error: BaseException, said: str, address: Address, host: Host) -> AppError:
+    """Say what happened before Postgres itself said anything."""
+    sslmode = address.parameters.get("sslmode", "prefer")
+    match error:
+        case ssl.SSLCertVerificationError():
+            return DatabaseRefused(
+                f"the certificate of Postgres at {host} is not trusted: {error.verify_message}. "
+                f"Give its authority as sslrootcert, and the host by the name it has, {WHERE}"
+            )
+        case ConnectionError() if NO_TLS in said:
+            return DatabaseRefused(
+                f"Postgres at {host} does not speak TLS, and sslmode={sslmode} {WHERE} asks for "
+                "it. Switch it on there (ssl = on), or write sslmode=prefer"
+            )
+        case asyncpg.ClientConfigurationError() | ValueError():
+            message = f"there is no connecting to {host} as TOCSIN_DATABASE_URL has it: {said}"
+            return DatabaseRefused(message)
+        case socket.gaierror():
+            said = f"the name {host.name} was not found ({error.strerror})"
+        case TimeoutError():
+            said = f"no answer from {host} in time"
+        case ssl.SSLError():
+            said = f"no TLS with {host}: {error.reason or said}"
+        case FileNotFoundError() | ConnectionRefusedError():
+            said = f"nothing listens at {host} ({said})"
+        case asyncpg.TargetServerAttributeNotMatched():
+            said = f"{host} is not what target_session_attrs {WHERE} asks for"
+        case _:
+            pass
+    return DatabaseUnavailable(f"Postgres is not available: {said}")
+
+
+def is_pooler_refusing(error: asyncpg.PostgresError) -> bool:
+    """Whether a pooler refused a setting that came with the start of a session."""
+    return UNSUPPORTED in str(error)
+
+
+def check_files(address: Address) -> None:
+    """Make sure that the files of keys and certificates can be used, of which asyncpg says little.
+
+    Raises:
+        DatabaseRefused: one is not there, or holds something else.
+    """
+    named = {
+        name: Path(address.parameters[name])
+        for name in FILES
+        if name in address.parameters and address.parameters[name] != "system"
+    }
+    for name, path in named.items():
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            message = f"{name} {WHERE} names {path}, which cannot be read: {error.strerror}"
+            raise DatabaseRefused(message) from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name in ("sslrootcert", "sslcrl"):
+        try:
+            if name in named:
+                context.load_verify_locations(named[name])
+        except ssl.SSLError as error:
+            message = f"{name} {WHERE} names {named[name]}, which has no certificates in PEM"
+            raise DatabaseRefused(message) from error
+    try:
+        if "sslcert" in named:
+            password = address.parameters.get("sslpassword", "")
+            context.load_cert_chain(named["sslcert"], named.get("sslkey"), password)
+    except (ssl.SSLError, ValueError) as error:
+        message = (
+            f"sslcert and sslkey {WHERE} name no certificate with its key in PEM, or sslpassword "
+            "does not open the key"
+        )
+        raise DatabaseRefused(message) from error

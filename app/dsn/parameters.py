@@ -1,0 +1,108 @@
+"""The parameters of a connection that libpq knows, and what becomes of each here.
+
+Names, values and environment variables are those of PostgreSQL 18, "Database Connection Control
+Functions" and "Environment Variables" of its chapter on libpq.
+"""
+
+import re
+from difflib import get_close_matches
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+NUMBER = re.compile(r"\s*-?[0-9]{1,9}\s*", re.ASCII)
+
+PLACES = ("host", "hostaddr", "port", "dbname", "user", "password")
+SERVICE = ("service", "servicefile")
+WORDS: dict[str, tuple[str, ...]] = {
+    "sslmode": SSL_MODES,
+    "target_session_attrs": SESSION_ATTRS,
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": TLS_VERSIONS,
+    "ssl_max_protocol_version": TLS_VERSIONS,
+    "load_balance_hosts": ("disable", "random"),
+    "gsslib": ("gssapi", "sspi"),
+}
+"""Parameters that take one of a few words."""
+NUMBERS = (
+    *("connect_timeout", "tcp_user_timeout", "keepalives"),
+    *("keepalives_idle", "keepalives_interval", "keepalives_count"),
+)
+"""Parameters that take a whole number; as in libpq, none below zero means anything."""
+TEXTS = (
+    *("passfile", "options", "krbsrvname"),
+    *("sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl"),
+)
+HONOURED = frozenset({*PLACES, *SERVICE, *WORDS, *NUMBERS, *TEXTS})
+
+IGNORED: dict[str, str] = {
+    "application_name": "Tocsin gives each of its connections a name of its own",
+    "fallback_application_name": "Tocsin gives each of its connections a name of its own",
+    "client_encoding": "it is UTF-8",
+} | dict.fromkeys(
+    (
+        *("channel_binding", "gssencmode", "gssdelegation", "requirepeer", "require_auth"),
+        *("requiressl", "sslcompression", "sslsni", "sslcrldir", "sslcertmode", "sslkeylogfile"),
+        *("replication", "min_protocol_version", "max_protocol_version"),
+        *("scram_client_key", "scram_server_key", "authtype", "tty"),
+        *("oauth_issuer", "oauth_client_id", "oauth_client_secret", "oauth_scope"),
+    ),
+    "the client does not have it",
+)
+"""What libpq knows and has no effect here, and why."""
+
+ALIASES = {"database": "dbname"}
+
+VARIABLES = {
+    "PGHOST": "host",
+    "PGHOSTADDR": "hostaddr",
+    "PGPORT": "port",
+    "PGDATABASE": "dbname",
+    "PGUSER": "user",
+    "PGPASSWORD": "password",
+    "PGPASSFILE": "passfile",
+    "PGSERVICE": "service",
+    "PGSERVICEFILE": "servicefile",
+    "PGOPTIONS": "options",
+    "PGSSLMODE": "sslmode",
+    "PGSSLNEGOTIATION": "sslnegotiation",
+    "PGSSLCERT": "sslcert",
+    "PGSSLKEY": "sslkey",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLCRL": "sslcrl",
+    "PGSSLMINPROTOCOLVERSION": "ssl_min_protocol_version",
+    "PGSSLMAXPROTOCOLVERSION": "ssl_max_protocol_version",
+    "PGKRBSRVNAME": "krbsrvname",
+    "PGGSSLIB": "gsslib",
+    "PGCONNECT_TIMEOUT": "connect_timeout",
+    "PGTARGETSESSIONATTRS": "target_session_attrs",
+    "PGLOADBALANCEHOSTS": "load_balance_hosts",
+}
+"""The variables that are honoured."""
+
+
+def unknown(name: str, *, quotable: bool) -> str:
+    """Say that there is no such parameter, and which is nearest.
+
+    A name that is not `quotable` may be a piece of a password: it is shown only where it is nearly
+    that of a parameter.
+    """
+    known = sorted({*HONOURED, *IGNORED})
+    if close := get_close_matches(name.lower(), known, n=1):
+        return f"has a parameter {name}, which libpq does not know; did you mean {close[0]}?"
+    shown = f"a parameter {name}" if quotable else "a parameter"
+    return (
+        f"has {shown} that libpq does not know; settings of the server are written "
+        "options=-c%20name=value"
+    )
+
+
+def problem_of(name: str, value: str) -> str | None:
+    """Why a parameter cannot have this value; never quotes it."""
+    if name in WORDS:
+        *before, last = WORDS[name]
+        return None if value in WORDS[name] else f"{name} takes {', '.join(before)} or {last}"
+    if name in NUMBERS and not NUMBER.fullmatch(value):
+        return f"{name} takes a whole number"
+    return None
