@@ -29,7 +29,14 @@ KEYS = Meta(
     description="keys separated by commas, each 32 random bytes in base64, as made by "
     "head -c 32 /dev/urandom | base64"
 )
-LISTS = ("secret_keys", "allowed_targets", "denied_targets", "allowed_ports", "name_servers")
+LISTS = (
+    "secret_keys",
+    "allowed_targets",
+    "denied_targets",
+    "allowed_ports",
+    "trusted_proxies",
+    "name_servers",
+)
 HOSTS_AND_NETWORKS = Meta(description="hosts and networks such as *.example.com,10.1.0.0/16")
 
 
@@ -70,6 +77,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     rate_limit: Annotated[int, between(0, 60_000, "requests a minute")] = 0
     """Requests a minute of each API key to one API process; 0: no limit."""
+
+    connections_per_client: Annotated[int, between(0, 10_000, "a number")] = 100
+    """Connections of one client to one API process at once, trusted proxies aside; 0: no limit."""
+
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(description="addresses and networks such as 10.1.2.3,10.2.0.0/16")
+    ] = ()
+    """Proxies before the API that are believed in X-Forwarded-For and -Proto; by default none."""
 
     retention_days: Annotated[int, between(1, 36_500, "days")] = 30
     """How long executions are kept."""

@@ -15,6 +15,7 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from msgspec import Struct
 
 from app.core.key import NO_DIGEST, Scope, granted, is_key, prefix_of
+from app.core.proxies import speaks_of_a_proxy
 from app.core.session import cookie_name, digest_of, is_from_own_page, is_token
 from app.db import Database, keys, sessions
 from app.db.keys import ValidKey, ValidKeys
@@ -23,7 +24,6 @@ from app.errors import CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissi
 TRUSTED_SECONDS = 2.0
 """How long what was read of the keys holds: so soon a new or revoked one counts everywhere."""
 TOUCH_SECONDS = 60.0
-PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII)
 
@@ -216,7 +216,7 @@ def is_of_this_machine(connection: Connection) -> bool:
     return (
         connection.client is not None
         and is_loopback(connection.client.host)
-        and not any(name in connection.headers for name in PROXIED)
+        and not speaks_of_a_proxy(connection.headers.keys())
         and found is not None
         and is_loopback(found["name"].strip("[]"))
         and connection.headers.get("Origin") in (None, f"{connection.scope['scheme']}://{host}")

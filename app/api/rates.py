@@ -1,6 +1,5 @@
 """How many requests a key may make in a minute."""
 
-from ipaddress import ip_address, ip_network
 from time import time
 from typing import Any
 
@@ -10,9 +9,12 @@ from litestar.middleware.rate_limit import CacheObject, RateLimitConfig, RateLim
 from litestar.stores.base import Store
 from litestar.types import ASGIApp
 
+from app.core.clients import client_of
+
 MINUTE_SECONDS = 60
 MOST_COUNTED = 10_000
-"""Callers that are counted at a time."""
+"""Callers that are counted at a time, each for itself."""
+OTHERS = "others"
 
 Counts = dict[str, tuple[int, int]]
 """By whose they are: requests in this minute, and when the next begins."""
@@ -37,13 +39,8 @@ def limit_by_address(requests_a_minute: int) -> DefineMiddleware:
 
 
 def address_of(request: Request[Any, Any, Any]) -> str:
-    """Say which host or, as a host has as many as it likes of those, which /64 of IPv6 it is."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    return str(ip_network((int(address) >> 64 << 64, 64))) if address.version == 6 else host  # noqa: PLR2004 - IPv6
+    """Say which client it is from, as far as addresses can tell."""
+    return client_of(request.client.host if request.client else "")
 
 
 def limited_as(request: Request[Any, Any, Any]) -> str:
@@ -70,7 +67,7 @@ class CountingRateLimit(RateLimitMiddleware):
 
     async def retrieve_cached_history(self, key: str, store: Store) -> CacheObject:  # noqa: ARG002 - Litestar's interface
         """Return as many requests as there were in this minute."""
-        count, reset = self.counts.get(key, (0, 0))
+        count, reset = self.counts.get(self.counted_as(key), (0, 0))
         now = int(time())
         if reset <= now:
             count, reset = 0, now + MINUTE_SECONDS
@@ -78,15 +75,17 @@ class CountingRateLimit(RateLimitMiddleware):
 
     async def set_cached_history(self, key: str, cache_object: CacheObject, store: Store) -> None:  # noqa: ARG002 - Litestar's interface
         """Count one more."""
-        if len(self.counts) >= MOST_COUNTED:
-            self.forget()
         cache_object.history.append(0)
-        self.counts[key] = (len(cache_object.history), cache_object.reset)
+        self.counts[self.counted_as(key)] = (len(cache_object.history), cache_object.reset)
 
-    def forget(self) -> None:
-        """Drop the counts of minutes that are over or, if none is, all: memory has an end."""
+    def counted_as(self, key: str) -> str:
+        """Say under what a caller is counted: memory has an end, so of too many the rest share one.
+
+        To drop counts instead would let whoever has many addresses begin anew.
+        """
+        if key in self.counts or len(self.counts) < MOST_COUNTED:
+            return key
         now = int(time())
-        kept = {key: count for key, count in self.counts.items() if count[1] > now}
-        self.counts.clear()
-        if len(kept) < MOST_COUNTED:
-            self.counts.update(kept)
+        for other in [other for other, count in self.counts.items() if count[1] <= now]:
+            del self.counts[other]
+        return key if len(self.counts) < MOST_COUNTED else OTHERS

@@ -11,6 +11,8 @@ import uvicorn
 from msgspec.structs import replace
 
 from app.api.access import is_loopback
+from app.api.connections import Connections, bounded_http, most_connections
+from app.api.proxies import behind, trusted_proxies
 from app.asgi import create_app
 from app.cli.running import on_stop_signal
 from app.config import Settings
@@ -132,11 +134,21 @@ async def stopping_all(part: Coroutine[None, None, None], stop: Callable[[], Non
 
 
 def api_server(settings: Settings) -> Server:
-    """Make the ASGI server; what it logs goes through our own logging."""
+    """Make the ASGI server; what it logs goes through our own logging.
+
+    Raises:
+        InvalidSettings: what is said of proxies cannot be read.
+    """
+    proxies = trusted_proxies(settings)
+    connections = Connections(
+        of_a_client=settings.connections_per_client, in_all=most_connections(), proxies=proxies
+    )
     return Server(
         uvicorn.Config(
-            create_app(settings),
-            http="h11",  # bounds the size of headers; the other parser does not
+            behind(create_app(settings), proxies),
+            http=bounded_http(connections),  # h11: bounds the size of headers, the others do not
+            ws="none",
+            proxy_headers=False,  # it would believe anybody on this machine; see `behind`
             log_config=None,
             access_log=False,
             server_header=False,

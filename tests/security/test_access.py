@@ -284,6 +284,10 @@ async def test_without_any_key_this_machine_is_served(api: httpx.AsyncClient) ->
         pytest.param({"X-Forwarded-For": "192.0.2.7"}, id="a proxy"),
         pytest.param({"Forwarded": "for=192.0.2.7"}, id="a modern proxy"),
         pytest.param({"Via": "1.1 proxy"}, id="a polite proxy"),
+        pytest.param({"X-Forwarded-Proto": "https"}, id="a proxy with TLS"),
+        pytest.param({"CF-Connecting-IP": "192.0.2.7"}, id="a network of proxies"),
+        pytest.param({"True-Client-IP": "192.0.2.7"}, id="another network of proxies"),
+        pytest.param({"x_real_ip": "192.0.2.7"}, id="a proxy with underscores"),
     ],
 )
 async def test_without_any_key_no_web_page_and_no_proxy_is_served(

@@ -4,7 +4,11 @@ import asyncpg
 import httpx
 import pytest
 
+from app.api import rates
 from app.api.headers import HEADERS
+from app.api.proxies import behind, trusted_proxies
+from app.asgi import create_app
+from app.config import Settings
 from app.core.session import SESSION_SECONDS, digest_of, is_from_own_page, issued
 from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
@@ -163,6 +167,46 @@ async def test_guessing_is_slowed_down_before_the_key_is_looked_at(
     assert (
         await api.get("/v1/jobs", headers={"Authorization": f"Bearer {key}"})
     ).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("proxies", "expected"), [((), [401] * 30 + [429] * 3), (("127.0.0.1",), [401] * 33)]
+)
+async def test_no_header_makes_another_client_of_one(
+    database_url: str, proxies: tuple[str, ...], expected: list[int]
+) -> None:
+    settings = Settings(database_url=database_url, trusted_proxies=proxies)
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app=behind(app, trusted_proxies(settings)))  # type: ignore[arg-type] # the same ASGI
+    async with (
+        app.lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as api,
+    ):
+        codes = [
+            (
+                await api.post(
+                    "/session",
+                    json={"key": "x"},
+                    headers={"X-Forwarded-For": f"198.51.100.{number}", "X-Real-IP": f"{number}"},
+                )
+            ).status_code
+            for number in range(33)
+        ]
+
+    assert codes == expected
+
+
+async def test_callers_beyond_those_that_are_counted_share_one_count(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "MOST_COUNTED", 3)
+    transport = api._transport
+    codes = []
+    for number in range(36):
+        transport.client = (f"198.51.100.{number}", 1)  # type: ignore[attr-defined] # of httpx
+        codes.append((await api.post("/session", json={"key": "x"})).status_code)
+
+    assert codes == [401] * 33 + [429] * 3
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])

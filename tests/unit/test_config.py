@@ -39,6 +39,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_LONGEST_SLEEP_SECONDS", "0.5", "longest_sleep_seconds", 0.5),
         ("TOCSIN_GRACE_SECONDS", "0", "grace_seconds", 0.0),
         ("TOCSIN_RATE_LIMIT", "600", "rate_limit", 600),
+        ("TOCSIN_CONNECTIONS_PER_CLIENT", "0", "connections_per_client", 0),
+        ("TOCSIN_TRUSTED_PROXIES", "::1, 10.0.0.0/8", "trusted_proxies", ("::1", "10.0.0.0/8")),
         ("TOCSIN_RETENTION_DAYS", "365", "retention_days", 365),
         ("TOCSIN_SECRET_KEYS", f"{NEW_KEY}, {OLD_KEY},", "secret_keys", (NEW_KEY, OLD_KEY)),
         ("TOCSIN_ALLOW_PRIVATE_TARGETS", "True", "allow_private_targets", True),

@@ -1,0 +1,214 @@
+"""How the API reads requests: uvicorn's HTTP/1.1, with an end to its patience and its room.
+
+Uvicorn closes a connection that is idle after an answer. One that never sends a whole request, or
+never takes its answer, is kept for ever there, and some hundreds of those use up all descriptors
+(docs/adr/0055).
+"""
+
+import asyncio
+import resource
+from collections import Counter
+from time import monotonic
+from typing import ClassVar
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from app.core.clients import client_of
+from app.core.proxies import Proxies
+
+HEAD_SECONDS = 10.0
+"""For the headers of a request, from its first byte or from the opening of the connection."""
+BODY_SECONDS = 20.0
+"""For a body, beside what it takes at the slowest rate."""
+SLOWEST_BYTES_A_SECOND = 16_384
+DRAIN_SECONDS = 2.0
+"""For a body that is half sent when the server is told to stop."""
+ANSWER_SECONDS = 30.0
+"""How long no byte of an answer is taken before the connection is cut."""
+SWEEP_SECONDS = 0.5
+
+SHARE_OF_DESCRIPTORS = 0.5
+"""Of what the process may open, for connections of clients; the rest is for Postgres and files."""
+MOST_CONNECTIONS = 10_000
+"""Of all clients, however many descriptors there are."""
+
+TIMED_OUT = (
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 34\r\n\r\n"
+    b"The request was not sent in time.\r\n"[:-1]
+)
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b"X-Content-Type-Options: nosniff\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 58\r\n\r\nThis client has as many connections as it may have at once"
+)
+
+
+def most_connections() -> int:
+    """How many connections this process takes at once."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(min(int(soft * SHARE_OF_DESCRIPTORS), MOST_CONNECTIONS), 1)
+
+
+class Connections:
+    """Every connection of one server, and whose it is.
+
+    Beyond what one client, or all together, may have, the one that has waited longest for a request
+    makes room: of that client, or of the one with the most. One that carries out a request never.
+    """
+
+    def __init__(self, *, of_a_client: int, in_all: int, proxies: Proxies) -> None:
+        self.of_a_client = of_a_client
+        self.in_all = in_all
+        self.proxies = proxies
+        self.open: dict[BoundedHttp, str] = {}
+        """By whose they are, the oldest first."""
+        self.counts: Counter[str] = Counter()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def admit(self, connection: "BoundedHttp", host: str) -> bool:
+        """Count a connection; False: there is no room for it."""
+        client = client_of(host)
+        if not self.proxies.trusts(host) and self.counts[client] >= self.of_a_client > 0:
+            if not self.make_room(client):
+                return False
+        elif len(self.open) >= self.in_all and not any(
+            self.make_room(other) for other, _ in self.counts.most_common()
+        ):
+            return False
+        self.open[connection] = client
+        self.counts[client] += 1
+        if self.timer is None:
+            self.watch()
+        return True
+
+    def make_room(self, client: str) -> bool:
+        """Close the connection of a client that has waited longest for a request; False: none."""
+        waiting = [one for one, whose in self.open.items() if whose == client and one.is_waiting]
+        if not waiting:
+            return False
+        longest = min(waiting, key=lambda one: one.since)
+        longest.give_up()
+        self.forget(longest)
+        return True
+
+    def forget(self, connection: "BoundedHttp") -> None:
+        """Count a connection no more."""
+        client = self.open.pop(connection, None)
+        if client is not None:
+            self.counts[client] -= 1
+            if not self.counts[client]:
+                del self.counts[client]
+
+    def watch(self) -> None:
+        self.timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self.sweep)
+
+    def sweep(self) -> None:
+        """End what takes too long."""
+        self.timer = None
+        now = monotonic()
+        for connection in tuple(self.open):
+            connection.look(now)
+        if self.open:
+            self.watch()
+
+
+class BoundedHttp(H11Protocol):
+    """One connection."""
+
+    all: ClassVar[Connections]
+
+    since = 0.0
+    """When the present request, or the wait for it, began; monotonic seconds."""
+    received = 0
+    """Bytes since then."""
+    taken_at = 0.0
+    """When the client last took a part of an answer."""
+    untaken = 0
+    """Bytes of it that are left."""
+    draining = False
+    refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self.begin()
+        self.taken_at = self.since
+        if not self.all.admit(self, self.client[0] if self.client else ""):
+            self.refused = True
+            transport.write(FULL)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.all.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        if self.conn.their_state is h11.IDLE and not self.received:
+            self.since = monotonic()
+        before = self.conn.their_state, self.cycle
+        super().data_received(data)
+        if (self.conn.their_state, self.cycle) == before:
+            self.received += len(data)
+        else:
+            self.begin()
+
+    def on_response_complete(self) -> None:
+        self.begin()
+        super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """Let what is in hand be answered, and briefly wait for what is half sent."""
+        self.draining = True
+        super().shutdown()
+
+    def begin(self) -> None:
+        """Begin to wait for a request, or for its body."""
+        self.since = monotonic()
+        self.received = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client has yet to send something, and nobody here holds it up."""
+        if self.transport.is_closing() or self.flow.read_paused:
+            return False
+        return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+
+    def look(self, now: float) -> None:
+        """End the connection if its client takes too long."""
+        untaken = self.transport.get_write_buffer_size()
+        if not untaken or untaken < self.untaken:
+            self.taken_at = now
+        self.untaken = untaken
+        if now - self.taken_at > ANSWER_SECONDS:
+            self.transport.abort()
+        elif self.flow.read_paused:
+            self.since, self.received = now, 0
+        elif self.is_waiting and now - self.since > self.allowed_seconds:
+            self.give_up()
+
+    @property
+    def allowed_seconds(self) -> float:
+        """How long what is waited for may take."""
+        if self.conn.their_state is h11.IDLE:
+            return HEAD_SECONDS
+        if self.draining:
+            return DRAIN_SECONDS
+        return BODY_SECONDS + self.received / SLOWEST_BYTES_A_SECOND
+
+    def give_up(self) -> None:
+        """Close the connection, with a word where a request was begun and not yet answered."""
+        self._unset_keepalive_if_required()
+        begun = self.received or self.conn.their_state is h11.SEND_BODY
+        if begun and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(TIMED_OUT)
+        self.transport.close()
+
+
+def bounded_http(connections: Connections) -> type[BoundedHttp]:
+    """Make the protocol of a server, which counts its connections."""
+    return type("ServedHttp", (BoundedHttp,), {"all": connections})
