@@ -40,7 +40,8 @@ class SecretValue(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
             list[Annotated[str, Meta(max_length=LONGEST_HOST)]],
             Meta(
                 max_length=MOST_HOSTS,
-                description="Where it may be sent, such as api.example.com and *.example.com. "
+                description="Where it may be sent, such as api.example.com, *.example.com and "
+                "https://api.example.com:8443. "
                 "None: anywhere. Left out: as before, and a new secret may be sent anywhere.",
             ),
         ]

@@ -40,8 +40,9 @@ def secrets() -> None:
 def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
     """Set the secret NAME to what stdin has, or to what is typed where that is a terminal.
 
-    A host is api.example.com, *.example.com for all below, or an address. Without any of them
-    a secret that is there keeps those that it has.
+    A host is api.example.com, *.example.com for all below, an address, or one of these with scheme
+    and port, https://api.example.com:8443. Without any of them a secret that
+    is there keeps those that it has.
 
     One newline at the end is left out. The value is no argument, as those can be seen by everybody
     on a machine.

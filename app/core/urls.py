@@ -81,6 +81,16 @@ def url_problems(url: str) -> Iterator[str]:
         yield from name_problems(host)
 
 
+def host_of(url: URL) -> str:
+    """The host as it is judged, bound and connected to: as it is written, so `xn--` stays `xn--`.
+
+    To decode a name and encode it again can lead to another one: there are two ways (IDNA 2003 and
+    2008). Of an address of IPv6 the zone is decoded.
+    """
+    host = url.raw_host or ""
+    return host.replace("%25", "%") if ":" in host else host
+
+
 def parsed_url(url: str) -> URL:
     """Take an address as it is written.
 

@@ -11,6 +11,7 @@ from yarl import URL
 
 from app.auth.tls import Tls, tls_context
 from app.core.secret import URL_SECRET, Masked
+from app.core.urls import host_of
 from app.executors.amqp_failures import PublishFailed, refusal_of
 from app.executors.guard import AddressBlocked, Guard
 
@@ -61,7 +62,7 @@ class GuardedTransport(TransportFactory):
         url: URL,
         **kwargs: Any,  # noqa: ANN401 - the client's own signature
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        host, port = url.host or "", url.port or 0
+        host, port = host_of(url), url.port or 0
         try:
             addresses = await self.guard.addresses(host, port)
         except AddressBlocked as refusal:

@@ -9,6 +9,7 @@ from msgspec import Raw
 from yarl import URL
 
 from app.core.headers import LONGEST_HEADERS, OURS
+from app.core.urls import host_of, name_problems
 
 LONGEST_NAME = 255
 """Bytes of a short string."""
@@ -32,12 +33,14 @@ def url_problems(url: str) -> Iterator[str]:
         yield "may have no query: TLS and heartbeats need no options (in a password write %3F, %23)"
     try:
         parsed = URL(url)
-        host, port = parsed.host, parsed.port
+        host, port = host_of(parsed), parsed.port
     except (ValueError, IndexError):  # the latter is yarl's, of `amqp://[v1.a]@`
         yield "is no URL: percent-encode what is special in the user and password"
         return
     if not host or port == 0:
         yield "needs a host, and a port from 1 to 65535 where one is given"
+    elif ":" not in host:
+        yield from name_problems(host)
     if "/" in parsed.raw_path.removeprefix("/"):
         yield "has more than one path segment: a / in the virtual host is written %2F"
 

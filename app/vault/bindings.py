@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from app.core.binding import hosts_of, strangers
+from app.core.binding import Place, places_of, strangers
 from app.core.references import names_in, with_values
 from app.db import secrets
 from app.db.database import Runner
@@ -20,19 +20,26 @@ class Referring(Struct, frozen=True, kw_only=True):
     """What a target refers to, and which hosts it is for."""
 
     names: frozenset[str]
-    hosts: frozenset[str]
+    places: frozenset[Place]
 
 
-def fault(name: str, bound_to: Collection[str], hosts: Collection[str]) -> str | None:
-    """Say why the secret may not be sent to these hosts; None: it may."""
-    if bound_to and not hosts:
+def fault(name: str, bound_to: Collection[str], places: Collection[Place]) -> str | None:
+    """Say why the secret may not be sent to these places; None: it may."""
+    if bound_to and not places:
         return f"the secret {name!r} is bound to hosts, and the target names none"
-    if wrong := strangers(bound_to, hosts):
+    if wrong := strangers(bound_to, places):
         return (
-            f"the secret {name!r} may not be sent to {wrong[0] or 'an address without a host'}: "
+            f"the secret {name!r} may not be sent to {said(wrong[0], bound_to)}: "
             "`tocsin secrets list` shows the hosts that it is bound to"
         )
     return None
+
+
+def said(place: Place, bound_to: Collection[str]) -> str:
+    """Name a place, by as much of it as counts."""
+    if not place.host:
+        return "an address without a host"
+    return str(place) if any("://" in one for one in bound_to) else place.host
 
 
 def referring(kind: str, target: dict[str, Any]) -> Referring:
@@ -40,7 +47,7 @@ def referring(kind: str, target: dict[str, Any]) -> Referring:
     type_ = target_type(kind)
     names = names_in(type_, target)
     filled = with_values(type_, target, dict.fromkeys(names, STAND_IN)) if names else {}
-    return Referring(names=frozenset(names), hosts=frozenset(hosts_of(filled)))
+    return Referring(names=frozenset(names), places=frozenset(places_of(filled)))
 
 
 async def check_bindings(db: Runner, targets: Sequence[Referring]) -> None:
@@ -57,7 +64,7 @@ async def check_bindings(db: Runner, targets: Sequence[Referring]) -> None:
         FieldError(field="target" if len(targets) == 1 else f"[{index}].target", message=message)
         for index, one in enumerate(targets)
         for name in sorted(one.names & known.keys())
-        if (message := fault(name, known[name].hosts, one.hosts))
+        if (message := fault(name, known[name].hosts, one.places))
     ]
     if errors:
         raise InvalidInput(*errors[:100])

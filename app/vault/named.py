@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection
 
+from app.core.binding import Place
 from app.core.secret import Unshown
 from app.db import secrets
 from app.db.database import Runner
@@ -50,15 +51,15 @@ class NamedSecrets:
                     await self.read(self.not_fresh(self.wanted | missing))
         return {name: self.value(name) for name in names}
 
-    def check_hosts(self, names: Collection[str], hosts: Collection[str]) -> None:
-        """Make sure that the secrets, whose values were just asked for, may be sent to the hosts.
+    def check_places(self, names: Collection[str], places: Collection[Place]) -> None:
+        """Make sure that the secrets, whose values were just asked for, may be sent there.
 
         Raises:
             SecretUnusable: naming one that may not.
         """
         for name in sorted(names):
             secret = self.known[name].secret
-            if secret and (message := fault(name, secret.hosts, hosts)):
+            if secret and (message := fault(name, secret.hosts, places)):
                 raise SecretUnusable(message)
 
     def value(self, name: str) -> str:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.core.binding import hosts_of
+from app.core.binding import places_of
 from app.core.exact import DECODER
 from app.core.outcome import Report
 from app.core.references import BEGINNING, NAME, names_in, with_values
@@ -72,7 +72,7 @@ class Targets:
             return ReadyTarget(target=decode_target(kind, clear))
         values = await self.named.values(names)
         filled = with_values(type_, clear, values)
-        self.named.check_hosts(names, hosts_of(filled))
+        self.named.check_places(names, places_of(filled))
         try:
             target = decode_target(kind, filled)
         except InvalidInput as refusal:

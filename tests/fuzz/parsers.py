@@ -12,7 +12,7 @@ import msgspec
 
 from app.api import paging
 from app.core import headers, key, session, url_parts, urls
-from app.core.binding import host_fault, hosts_of, strangers
+from app.core.binding import Place, host_fault, places_of, strangers
 from app.core.egress import Listed
 from app.core.job import JobDocument, JobPatch
 from app.core.schedule import Schedule, check, first_run, normalized, run_after
@@ -75,7 +75,7 @@ def target(kind: str, value: dict[str, Any]) -> None:
     resealed(type_, at_rest, KEYS, job_id=JOB)
     clear = opened(type_, value, KEYS, job_id=JOB)[0]
     assert opened(type_, at_rest, KEYS, job_id=JOB)[0] == clear
-    hosts_of(value)
+    places_of(value)
     without({"sesame"}, shown)
     unmask(type_, value, value)
     check_target(kind, value)
@@ -140,7 +140,7 @@ def cursor(text: str) -> None:
 
 def host(text: str) -> None:
     host_fault(text)
-    strangers([text, "*.example.com"], [text, "a.example.com"])
+    strangers([text, "*.example.com"], [Place(text), Place("a.example.com", "https", 443)])
     try:
         Listed.of([text])
     except ValueError as refusal:

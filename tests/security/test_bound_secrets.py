@@ -5,7 +5,7 @@ import httpx
 import pytest
 from msgspec import json
 
-from app.core.binding import host_fault, hosts_of, strangers
+from app.core.binding import host_fault, place_in, places_of, strangers
 from app.core.facts import Settled
 from app.vault import of_secret
 from tests.support.api import LATER, fields, serving
@@ -39,10 +39,16 @@ async def bind(connection: asyncpg.Connection, *hosts: str) -> None:
         (["192.0.2.7"], "192.0.2.7"),
         (["2001:DB8::1"], "2001:db8::1"),
         (["localhost"], "localhost"),
+        (["api.example.com"], "http://api.example.com:8080"),
+        (["https://api.example.com"], "https://API.example.com.:443"),
+        (["https://api.example.com:8443"], "https://api.example.com:8443"),
+        (["HTTPS://*.example.com:8443"], "https://a.example.com:8443"),
+        (["amqps://[2001:db8::1]"], "amqps://[2001:DB8::1]:5671"),
+        (["https://a.example", "b.example"], "http://b.example"),
     ],
 )
 def test_a_secret_goes_where_it_is_bound_to(bound_to: list[str], host: str) -> None:
-    assert strangers(bound_to, [host]) == []
+    assert strangers(bound_to, [place_in(host)]) == []
 
 
 @pytest.mark.parametrize(
@@ -58,13 +64,37 @@ def test_a_secret_goes_where_it_is_bound_to(bound_to: list[str], host: str) -> N
         (["api.example.com:443"], "api.example.com"),
         (["nonsense or worse"], "api.example.com"),
         (["api.example.com"], ""),
+        (["https://api.example.com"], "http://api.example.com"),
+        (["https://api.example.com"], "https://api.example.com:8443"),
+        (["https://api.example.com:8443"], "https://api.example.com"),
+        (["https://api.example.com:443"], "http://api.example.com:443"),
+        (["amqps://mq.example"], "amqp://mq.example"),
+        (["https://api.example.com/"], "https://api.example.com"),
     ],
 )
 def test_a_secret_goes_nowhere_else(bound_to: list[str], host: str) -> None:
-    assert strangers(bound_to, [host]) == [host]
+    assert strangers(bound_to, [place_in(host)]) == [place_in(host)]
 
 
-@pytest.mark.parametrize("host", ["", "*", "a b", "http://a", "a:443", "10.0.0.0/8", "é.example"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "*",
+        "a b",
+        "http://a/",
+        "http://a/b",
+        "http://a:0x",
+        "ftp://a",
+        "http://u@a",
+        "http://",
+        "https://*",
+        "a:443",
+        "10.0.0.0/8",
+        "é.example",
+        "http://é.example",
+    ],
+)
 def test_what_is_no_host_cannot_be_bound_to(host: str) -> None:
     assert host_fault(host) is not None
 
@@ -72,15 +102,15 @@ def test_what_is_no_host_cannot_be_bound_to(host: str) -> None:
 @pytest.mark.parametrize(
     ("target", "hosts"),
     [
-        ({"url": "https://API.example.com.:8443/x"}, {"api.example.com"}),
-        ({"url": "amqp://me:pass@word@broker/v"}, {"broker"}),
-        ({"url": "http://[2001:db8::1]/"}, {"2001:db8::1"}),
-        ({"url": "http://a/", "json": {"url": "http://b/"}, "body": "http://c/"}, {"a"}),
+        ({"url": "https://API.example.com.:8443/x"}, {"https://api.example.com:8443"}),
+        ({"url": "amqp://me:pass@word@broker/v"}, {"amqp://broker:5672"}),
+        ({"url": "http://[2001:db8::1]/"}, {"http://[2001:db8::1]:80"}),
+        ({"url": "http://a/", "json": {"url": "http://b/"}, "body": "http://c/"}, {"http://a:80"}),
         (
             {"url": "http://a/", "auth": {"type": "oauth2", "token_url": "http://b/"}},
-            {"a", "b"},
+            {"http://a:80", "http://b:80"},
         ),
-        ({"url": "http://a/", "callback_url": "http://c/"}, {"a", "c"}),
+        ({"url": "http://a/", "callback_url": "http://c/"}, {"http://a:80", "http://c:80"}),
         ({"url": "http://[", "auth": 7}, {""}),
         ({"url": None}, {""}),
         ({"queue": "x"}, set()),
@@ -89,7 +119,7 @@ def test_what_is_no_host_cannot_be_bound_to(host: str) -> None:
 def test_the_hosts_of_a_target_are_all_that_it_calls(
     target: dict[str, object], hosts: set[str]
 ) -> None:
-    assert hosts_of(target) == hosts
+    assert {str(place) for place in places_of(target)} == hosts
 
 
 @pytest.mark.parametrize("kind", ["http", "amqp"])
@@ -223,3 +253,20 @@ async def test_hosts_are_set_kept_listed_and_taken_back_on_the_command_line(
     assert said == [bound, bound, ["TOKEN", "any", "host"]]
     assert "is no host" in wrong.stderr
     assert "either --host or --any-host" in both.stderr
+
+
+async def test_a_secret_bound_to_scheme_and_port_goes_to_no_other_port_of_its_host(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await bind(connection, f"http://127.0.0.1:{sink.port}")
+    job_id = await insert_job(connection, target={"url": sink.url(), "headers": HEADERS})
+    elsewhere = {"url": f"http://127.0.0.1:{sink.port + 1}/", "headers": HEADERS}
+    other_id = await insert_job(connection, target=elsewhere, max_attempts=1)
+
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+        await facts.seen(Settled, job_id=other_id)
+
+    [row] = await execution_rows(connection, other_id)
+    assert len(sink.requests) == 1
+    assert f"may not be sent to http://127.0.0.1:{sink.port + 1}" in row["error"]

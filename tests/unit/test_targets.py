@@ -11,9 +11,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from app.core.headers import header_problems
 from app.core.problems import field_errors
+from app.core.urls import host_of
 from app.errors import FieldError, InvalidInput
 from app.executors import KINDS, decode_target, target_type
 from app.executors.amqp import AmqpTarget
@@ -303,6 +305,12 @@ def test_what_cannot_authenticate_is_refused(auth: dict[str, str], field: str):
         ({"body": "x", "body_base64": "eA=="}, "target.body_base64"),
         ({"url": "http://broker/"}, "target.url"),
         ({"url": "amqp:///"}, "target.url"),
+        ({"url": "amqp://127.1/"}, "target.url"),
+        ({"url": "amqp://0x7f.0.0.1/"}, "target.url"),
+        ({"url": "amqp://2130706433/"}, "target.url"),
+        ({"url": "amqp://br%6Fker/"}, "target.url"),
+        ({"url": "amqp://broker../"}, "target.url"),
+        ({"url": "amqp://-broker-/"}, "target.url"),
         ({"url": "amqp://broker:0/"}, "target.url"),
         ({"url": "amqp://broker:x/"}, "target.url"),
         ({"url": "amqp://broker/a/b"}, "target.url"),
@@ -435,3 +443,16 @@ def test_the_users_page_names_every_field(kind: str):
 
     for field in msgspec.structs.fields(target_type(kind)):
         assert f"`{field.encode_name}`" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("amqp://xn--n3h.example/", "xn--n3h.example"),
+        ("amqp://XN--strae-oqa.example/", "xn--strae-oqa.example"),
+        ("https://xn--strae-oqa.example/", "xn--strae-oqa.example"),
+        ("amqp://[fe80::1%25eth0]/", "fe80::1%eth0"),
+    ],
+)
+def test_a_host_is_judged_and_connected_to_as_it_is_written(url: str, host: str) -> None:
+    assert host_of(URL(url)) == host
