@@ -4,7 +4,12 @@
 
 set search_path = pg_catalog, pg_temp;  -- so that no name means what others put into public
 
-create schema tocsin;
+-- One that was made beforehand, by somebody with the right to, is used.
+do $$ begin
+    if to_regnamespace('tocsin') is null then
+        create schema tocsin;
+    end if;
+end $$;
 
 create table tocsin.schema_migrations (
     version integer primary key,
@@ -12,6 +17,16 @@ create table tocsin.schema_migrations (
     applied_at timestamptz not null default now()
 );
 insert into tocsin.schema_migrations (version) values (1);
+
+-- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
+-- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
+create table tocsin.schema_functions (
+    one boolean primary key default true check (one),
+    source text not null,
+    catalog text not null,
+    release text not null,  -- of Tocsin; an older one replaces nothing
+    applied_at timestamptz not null default now()
+);
 
 -- Time-ordered ids: newest first is a walk along the primary key, and inserts touch its last pages.
 -- RFC 9562, version 7, with the fraction of the millisecond in the 12 bits that may order further.

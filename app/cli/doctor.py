@@ -1,19 +1,30 @@
 """`tocsin doctor`: looks at everything an operator would, and says what to do."""
 
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import click
 from msgspec import convert
 
 from app.config import Settings
-from app.core.health import Finding, Vitals, findings, key_finding, transport_findings
+from app.core.health import (
+    Finding,
+    Vitals,
+    findings,
+    key_finding,
+    rights_finding,
+    sequences_finding,
+    transport_findings,
+    upkeep_finding,
+)
 from app.core.rules import Rules, present
 from app.core.zonehealth import rules_findings
 from app.core.zones import offset_at, use_rules
-from app.db import Database, migrate, zones
+from app.db import Database, migrate, rights, zones
 from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
+from app.errors import RightMissing
 from app.vault import SecretKeys
 from app.vault.fitness import of_named, of_targets
 
@@ -32,18 +43,22 @@ async def examine(settings: Settings) -> None:
     url = settings.required_database_url()
     await refuse_shared_sessions(url)
     async with Database.connect(url, application_name="tocsin doctor") as db:
-        await migrate.check(db)
-        [row] = await db.fetch("doctor.vitals")
-        keys = SecretKeys(settings.secret_keys)
-        zone_rules = await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
-        named, targets = await of_named(db, keys), await of_targets(db, keys)
+        found = [*transport_findings(parse(url)), await examine_rights(db)]
+        with suppress(RightMissing):  # which ones has been found just now
+            await migrate.check(db)
+            [row] = await db.fetch("doctor.vitals", retention_days=settings.retention_days)
+            found[:0] = findings(convert(row, Vitals), host_now=datetime.now(UTC))
+            found += await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
+            keys = SecretKeys(settings.secret_keys)
+            named, targets = await of_named(db, keys), await of_targets(db, keys)
+            looked_at = named.looked_at + targets.looked_at
+            found.append(key_finding(looked_at, named.unopened + targets.unopened))
+            rows = await db.fetch("doctor.upkeep")
+            found.append(upkeep_finding([row["trouble"] for row in rows]))
+            rows = await db.fetch("doctor.sequences")
+            found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
     troubled = False
-    for one in (
-        *transport_findings(parse(url)),
-        *findings(convert(row, Vitals), host_now=datetime.now(UTC)),
-        *zone_rules,
-        key_finding(named.looked_at + targets.looked_at, named.unopened + targets.unopened),
-    ):
+    for one in found:
         troubled = troubled or bool(one.remedy and one.grave)
         mark = "!!" if one.grave else "! "
         click.echo(f"{mark if one.remedy else 'ok'}  {one.subject:<18} {one.found}")
@@ -69,3 +84,9 @@ async def examine_zones(db: Database, mine: Rules, *, now: datetime) -> list[Fin
         mine, present=present(), instances=await zones.used(db), differing=differing
     )
     return list(found)
+
+
+async def examine_rights(db: Database) -> Finding:
+    """Find what our role may not do."""
+    lacking = await rights.lacking(db)
+    return rights_finding(**{one: rights.named(lacking, one) for one in rights.Purpose})

@@ -138,7 +138,7 @@ def migrate_database() -> None:
     if applied:
         click.echo(f"applied schema version {', '.join(map(str, applied))}")
     else:
-        click.echo("the schema is up to date; triggers were applied anew")
+        click.echo("the schema is up to date, and so are its functions and triggers")
 
 
 @main.command("prune")

@@ -1,6 +1,6 @@
 """What the vital signs of a database mean, and what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from ipaddress import ip_address
 
@@ -33,6 +33,12 @@ class Vitals(Struct, frozen=True, kw_only=True):
     unplanned_seconds: float
     missing_partitions: int
     """Of today and the next two days."""
+    default_rows: int
+    """Executions, about, that no day's partition took."""
+    expired_days: int
+    """Partitions that should have been dropped two days ago."""
+    prepared_transactions: list[str]
+    """Those that nobody has ended for five minutes."""
     ringing_triggers: int
 
 
@@ -103,6 +109,23 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
         else "",
     )
     yield finding(
+        "history",
+        f"{vitals.expired_days} days are past the retention, {vitals.default_rows} executions "
+        "are in no day's partition",
+        "See upkeep; a session that reads tocsin.executions for long puts the drop off "
+        "(pg_stat_activity), and select tocsin.add_partitions() sorts the others in."
+        if vitals.expired_days or vitals.default_rows
+        else "",
+    )
+    yield finding(
+        "prepared",
+        f"{len(vitals.prepared_transactions)} transactions are prepared and not ended"
+        + "".join(f"; {one}" for one in vitals.prepared_transactions),
+        "They hold their locks for ever: end each with commit prepared or rollback prepared."
+        if vitals.prepared_transactions
+        else "",
+    )
+    yield finding(
         "triggers",
         f"{vitals.ringing_triggers} of {RINGING_TRIGGERS} ring",
         "Apply db/triggers.sql again (tocsin migrate): without them jobs start late."
@@ -160,6 +183,43 @@ def key_finding(looked_at: int, unopened: int) -> Finding:
         "Give every process, and the doctor, the keys that they were encrypted with "
         "(TOCSIN_SECRET_KEYS), or write those secrets anew; until then their jobs fail."
         if unopened
+        else "",
+    )
+
+
+def upkeep_finding(troubles: Sequence[str]) -> Finding:
+    """Judge what kept the upkeep from its end, a line for each step."""
+    return finding(
+        "upkeep",
+        "; ".join(troubles) or "does all its steps",
+        "It is tried again hourly, or now: tocsin prune. Take out of its way what it names."
+        if troubles
+        else "",
+    )
+
+
+def sequences_finding(behind: Sequence[tuple[str, int]]) -> Finding:
+    """Judge the sequences that would give numbers again, each with the highest number in use."""
+    fixes = "; ".join(f"select setval('tocsin.{name}', {most})" for name, most in behind)
+    return finding(
+        "sequences",
+        f"{', '.join(name for name, _ in behind)} behind its table" if behind else "ahead of all",
+        f"Numbers would be given twice, as after a logical move: {fixes};" if behind else "",
+    )
+
+
+def rights_finding(*, instance: str, upkeep: str, api: str, sight: str) -> Finding:
+    """Judge what the doctor's role lacks for each purpose, named one by one; empty: nothing."""
+    can = [
+        what for what, lacks in (("run instances", instance), ("serve the API", api)) if not lacks
+    ]
+    blind = f"; not see other roles' sessions ({sight})" if sight else ""
+    lacks = upkeep if not instance else "" if not api else instance
+    return finding(
+        "rights",
+        f"this role can {' and '.join(can) or 'do neither'}{blind}",
+        f"It lacks {lacks}: let the owner of the tables grant that (docs/security.md)."
+        if lacks
         else "",
     )
 

@@ -102,11 +102,10 @@ def translated() -> Iterator[None]:
         raise refusal(error) from error
     except MIXED_SESSIONS as error:
         raise PoolerInTheWay(POOLER) from error
-    except asyncpg.LockNotAvailableError as error:
-        raise LockedByOthers(f"Postgres is not available: {error}") from error
     except PASSING as error:
         message = f"Postgres is not available: {in_one_line(error)}"
-        raise DatabaseUnavailable(message) from error
+        locked = isinstance(error, asyncpg.LockNotAvailableError)
+        raise (LockedByOthers if locked else DatabaseUnavailable)(message) from error
 
 
 def said_by_postgres(error: Exception) -> str | None:

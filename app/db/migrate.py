@@ -1,18 +1,30 @@
 """Brings a database to the schema that this version needs; plain psql does exactly the same."""
 
+import asyncio
+import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from time import monotonic
+from typing import Any
 
 import asyncpg
 
 from app.db.connecting import connect
-from app.db.database import Runner
+from app.db.database import Row, Runner
 from app.db.errors import translated
-from app.errors import SchemaOutdated
+from app.db.queries import query
+from app.errors import LockedByOthers, RightMissing, SchemaOutdated
 
 MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
+
+PATIENCE_SECONDS = 20.0
+"""How long it is tried again while somebody holds a lock that is needed."""
+PAUSE_SECONDS = 1.0
 
 
 def migrations() -> dict[int, Traversable]:
@@ -25,40 +37,168 @@ def migrations() -> dict[int, Traversable]:
     return dict(sorted(found, key=lambda one: one[0]))
 
 
-async def migrate(url: str) -> Sequence[int]:
-    """Apply what is missing and return the versions applied; triggers are always applied anew.
+async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Sequence[int]:
+    """Apply what is missing and return the versions applied.
 
-    A fresh database gets `schema.sql`, which is the sum of the migrations. Each file is one
-    transaction; of two that run at once the second waits and finds nothing left to do.
+    A fresh database gets `schema.sql`, which is the sum of the migrations; `triggers.sql` is
+    applied where the functions and triggers are not those of this version. All of it is one
+    transaction, which waits for each lock for a tenth of a second: where one is not to be had, all
+    is undone and tried again, so that nobody queues behind it. With nothing to do no lock is taken.
 
     Raises:
+        SchemaOutdated: the schema or its functions are of a newer Tocsin, or not of Tocsin at all.
+        LockedByOthers: a lock was not to be had in `patience_seconds`; names the holder.
+        RightMissing: the role may not do it.
         DatabaseUnavailable: nobody answers at `url`.
     """
+    until = monotonic() + patience_seconds
     with translated():
         connection = await connect(url)
         try:
-            async with connection.transaction():
-                await connection.execute("select pg_advisory_xact_lock(hashtext('tocsin.migrate'))")
-                applied = await missing(connection)
-                fresh = applied == list(migrations())
-                for path in (
-                    [files("db") / "schema.sql"]
-                    if fresh
-                    else [migrations()[version] for version in applied]
-                ):
-                    await connection.execute(without_transaction(path.read_text("utf-8")))
-                await connection.execute((files("db") / "triggers.sql").read_text("utf-8"))
+            with explained():
+                if not await anything_to_do(connection):
+                    return []
+                while True:
+                    try:
+                        return await apply(connection)
+                    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+                        if monotonic() > until:
+                            raise LockedByOthers(await gave_up(connection)) from error
+                    await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
         finally:
             await connection.close()
+
+
+async def anything_to_do(connection: asyncpg.Connection) -> bool:
+    """Tell whether a migration is missing, or functions and triggers are not those of this version.
+
+    Raises:
+        SchemaOutdated: the database is of a newer Tocsin.
+    """
+    if await missing(connection):
+        return True
+    [row] = await ask(connection, "migrate.functions_exist")
+    rows = await ask(connection, "migrate.functions") if row["functions_exist"] else []
+    if not rows:
+        return True
+    [applied] = rows
+    ours = version("tocsin")
+    if numbers(applied["release"]) > numbers(ours):
+        message = (
+            f"the functions in the database are of Tocsin {applied['release']}, this is {ours}: "
+            "nothing was changed; migrate with the newest Tocsin that uses this database"
+        )
+        raise SchemaOutdated(message)
+    [found] = await ask(connection, "migrate.catalog")
+    return (applied["source"], applied["catalog"]) != (triggers_digest(), found["catalog"])
+
+
+async def apply(connection: asyncpg.Connection) -> Sequence[int]:
+    """Apply all of it, or nothing."""
+    async with connection.transaction():
+        await ask(connection, "migrate.lock")
+        if not await anything_to_do(connection):  # another has done it meanwhile
+            return []
+        await ask(connection, "migrate.wait_briefly")
+        applied = await missing(connection)
+        fresh = applied == list(migrations())
+        for path in (
+            [files("db") / "schema.sql"] if fresh else [migrations()[number] for number in applied]
+        ):
+            await connection.execute(without_transaction(path.read_text("utf-8")))
+        await connection.execute(triggers())
+        [found] = await ask(connection, "migrate.catalog")
+        await ask(
+            connection,
+            "migrate.functions_applied",
+            source=triggers_digest(),
+            catalog=found["catalog"],
+            release=version("tocsin"),
+        )
     return applied
 
 
 async def missing(connection: asyncpg.Connection) -> list[int]:
-    """Return the versions that the database does not have yet."""
-    if await connection.fetchval("select to_regclass('tocsin.schema_migrations')") is None:
+    """Return the versions that the database does not have yet.
+
+    Raises:
+        SchemaOutdated: it has one that this version does not know.
+    """
+    if not (await ask(connection, "upkeep.schema_exists"))[0]["schema_exists"]:
         return list(migrations())
-    rows = await connection.fetch("select version from tocsin.schema_migrations")
-    return sorted(set(migrations()) - {row["version"] for row in rows})
+    rows = await ask(connection, "upkeep.schema_versions")
+    found, known = {row["version"] for row in rows}, set(migrations())
+    if newer := found - known:
+        message = (
+            f"the database has schema version {max(newer)}, and this Tocsin knows {max(known)}: "
+            "nothing was changed; migrate with the newest Tocsin that uses this database"
+        )
+        raise SchemaOutdated(message)
+    return sorted(known - found)
+
+
+async def ask(connection: asyncpg.Connection, name: str, **arguments: Any) -> list[Row]:  # noqa: ANN401
+    """Run the query called `group.name` and return its rows."""
+    statement = query(name)
+    rows: list[Row] = await connection.fetch(statement.sql, *statement.arguments(arguments))
+    return rows
+
+
+async def gave_up(connection: asyncpg.Connection) -> str:
+    """Say who is in the way."""
+    holders = "; ".join(
+        f"process {row['pid']} ({row['application_name'] or 'nameless'}, role {row['usename']}) "
+        f"holds {', '.join(row['tables'])} for {row['seconds'] or 0:.0f} s"
+        for row in await ask(connection, "migrate.holders")
+    )
+    return (
+        "tables that have to be changed are in use, so nothing was changed, and nobody was kept "
+        f"waiting: {holders or 'by whom is not to be seen'}. Run `tocsin migrate` again when that "
+        "has ended, or end it with pg_terminate_backend"
+    )
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say what a refusal means here.
+
+    Raises:
+        RightMissing: the role may not create what is needed.
+        SchemaOutdated: what is to be created is there, and not ours.
+    """
+    try:
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        message = (
+            f"{error}: migrate as a role that owns the schema tocsin, or may create it in the "
+            "database; nothing was changed"
+        )
+        raise RightMissing(message) from error
+    except (
+        asyncpg.DuplicateTableError,
+        asyncpg.DuplicateFunctionError,
+        asyncpg.DuplicateObjectError,
+    ) as error:
+        message = (
+            f"{error}, although schema tocsin is not one of Tocsin's making: empty it, or use "
+            "another database; nothing was changed"
+        )
+        raise SchemaOutdated(message) from error
+
+
+def numbers(release: str) -> list[int]:
+    """Order releases such as 0.10.1 by their numbers."""
+    return [int(number) for number in re.findall(r"\d+", release)]
+
+
+def triggers() -> str:
+    """Return the script of functions and triggers."""
+    return (files("db") / "triggers.sql").read_text("utf-8")
+
+
+def triggers_digest() -> str:
+    """Tell this version of that script from others."""
+    return sha256(triggers().encode()).hexdigest()
 
 
 def without_transaction(script: str) -> str:

@@ -12,9 +12,9 @@ import stamina
 
 from app.config import Settings
 from app.core.egress import Egress
-from app.core.facts import Disconnected, Draining, Stopped
+from app.core.facts import Disconnected, Draining, Stopped, UpkeepFailed
 from app.core.zones import use_rules
-from app.db import Database, migrate
+from app.db import Database, migrate, rights
 from app.db.listener import Session, listening
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable
 from app.executors import KINDS, Executors
@@ -213,10 +213,13 @@ class Instance:
                 application_name=f"tocsin scheduler {self.name}",
             )
         )
+        lacking = await rights.check(session)
         await migrate.check(session)
         if not self.begun:
             await check_keys(session, self.secret_keys)
             self.begun = True
+            if lacking:
+                self.observers.tell(UpkeepFailed(step="rights", error=lacking))
         await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
         return session
 

@@ -23,8 +23,39 @@ select
     (select coalesce(extract(epoch from now() - min(updated_at)), 0)::float8 from tocsin.jobs
      where planned_at is null and plan_error is null) as unplanned_seconds,
     (select count(*) from generate_series(0, 2) as ahead
-     where to_regclass('tocsin.executions_'
-         || to_char((now() at time zone 'UTC')::date + ahead, 'YYYYMMDD')) is null) as missing_partitions,
+     where not exists (
+         select from tocsin.partitions()
+         where starts_at <= now() + ahead * interval '1 day' and ends_at > now() + ahead * interval '1 day'))
+        as missing_partitions,
+    (select coalesce(sum(pg_stat_get_live_tuples(format('tocsin.%I', partition)::regclass)), 0)::bigint
+     from tocsin.partitions() where is_default) as default_rows,
+    (select count(*) from tocsin.partitions()
+     where ends_at < now() - (:retention_days::numeric + 2) * interval '1 day') as expired_days,
+    array(
+        select format('%L since %s', gid, to_char(prepared at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'))
+        from pg_prepared_xacts
+        where database = current_database() and prepared < now() - interval '5 minutes'
+        order by prepared) as prepared_transactions,
     (select count(*) from pg_trigger
      where tgrelid = 'tocsin.jobs'::regclass and tgenabled in ('O', 'A')
        and tgname in ('jobs_100_plan_insert', 'jobs_900_ring_update')) as ringing_triggers;
+
+-- name: upkeep
+-- What kept steps of the upkeep from their end, and what refused to go.
+select step || ': ' || coalesce(error, format('%s rows refuse to go', refused)) as trouble
+from tocsin.upkeep
+where error is not null or refused > 0
+order by step;
+
+-- name: sequences
+-- Sequences that are behind the numbers they gave, as after a move by logical replication.
+select name, last, most
+from (values
+    ('executions_id_seq', pg_sequence_last_value('tocsin.executions_id_seq'), greatest(
+        (select max(id) from tocsin.executions),
+        (select max(execution_id) from tocsin.jobs where locked_until is not null))),
+    ('audit_log_id_seq', pg_sequence_last_value('tocsin.audit_log_id_seq'), greatest(
+        (select max(id) from tocsin.audit_log),
+        (select max(creation) from tocsin.jobs where creation is not null)))
+) as sequences (name, last, most)
+where coalesce(last, 0) < most;

@@ -82,7 +82,10 @@ where next_run is not null and paused_at is null and plan_error is null
   and not (id = any(:aside::uuid[]));
 
 -- name: schema_exists
-select to_regclass('tocsin.schema_migrations') is not null as schema_exists;
+-- From the catalogue, which needs no right to the schema.
+select exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'tocsin' and c.relname = 'schema_migrations') as schema_exists;
 
 -- name: schema_versions
 select version, breaking from tocsin.schema_migrations order by version;

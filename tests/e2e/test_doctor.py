@@ -12,6 +12,7 @@ from app.core.rules import present
 from app.vault import of_job, of_secret
 from tests.support.builders import insert_job
 from tests.support.cluster import ROOT, Processes
+from tests.support.roles import role
 from tests.support.vault import KEY, KEYS, OTHER_KEY
 from tests.support.waiting import until
 from tests.support.zones import zone_tree
@@ -38,7 +39,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 13), printed
+    assert (code, judged.count("ok  ")) == (0, 18), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -107,3 +108,48 @@ async def test_the_doctor_says_plainly_that_nobody_answers() -> None:
 
     assert code == 1
     assert "Postgres is not available" in printed
+
+
+async def test_the_doctor_finds_what_a_move_left_behind_and_says_the_statement(
+    processes: Processes, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await processes.instance()
+    await connection.execute(
+        """insert into tocsin.executions (id, job_id, kind, scheduled_for, attempt, outcome)
+           values (5000, gen_random_uuid(), 'http', now(), 1, 'succeeded')"""
+    )
+
+    code, printed = await doctor(database_url)
+
+    fix = "select setval('tocsin.executions_id_seq', 5000);"
+    assert (code, fix in printed) == (1, True), printed
+    await connection.execute(fix)
+    assert (await doctor(database_url))[0] == 0
+
+
+async def test_the_doctor_tells_what_the_upkeep_could_not_do(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        """insert into tocsin.upkeep (step, failed_at, error)
+           values ('drop_partitions', now(), 'view january depends on it')"""
+    )
+
+    code, printed = await doctor(database_url)
+
+    assert code == 1
+    assert "!!  upkeep             drop_partitions: view january depends on it" in printed
+
+
+async def test_the_doctor_names_each_right_that_its_role_lacks(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    grants = "grant usage on schema tocsin to {role}; grant select on tocsin.jobs to {role}"
+    async with role(connection, database_url, grants) as url:
+        code, printed = await doctor(url)
+
+    assert code == 1
+    assert "!!  rights" in printed
+    for right in ("UPDATE on tocsin.jobs", "USAGE on sequence tocsin.executions_id_seq"):
+        assert right in printed
+    assert "SELECT on tocsin.jobs" not in printed

@@ -12,9 +12,11 @@ import pytest
 
 from app.db import Database, migrate
 from app.devdb.places import embedded_programs
-from app.errors import SchemaOutdated
+from app.errors import LockedByOthers, RightMissing, SchemaOutdated
+from tests.support.builders import insert_job
 from tests.support.postgres import PostgresServer, url_of
 from tests.support.psql import run_psql
+from tests.support.roles import role
 
 DB = Path(__file__).parents[2] / "db"
 EmptyDatabase = Callable[[str], str]
@@ -112,3 +114,137 @@ async def test_triggers_can_be_applied_again_at_any_time(database_url: str) -> N
     run_psql(database_url, files=(DB / "triggers.sql",))
 
     assert dumped(database_url) == before
+
+
+async def test_with_nothing_to_do_no_lock_is_waited_for(empty_database: EmptyDatabase) -> None:
+    url = empty_database("nothing_to_do")
+    await migrate.migrate(url)
+    connection = await asyncpg.connect(url)
+
+    async with connection.transaction():
+        await connection.execute(
+            """lock table tocsin.jobs, tocsin.executions, tocsin.api_keys, tocsin.audit_log,
+               tocsin.secrets in access exclusive mode"""
+        )
+        applied = await migrate.migrate(url, patience_seconds=0)
+
+    await connection.close()
+    assert list(applied) == []
+
+
+async def test_what_was_changed_by_hand_is_put_right(empty_database: EmptyDatabase) -> None:
+    url = empty_database("by_hand")
+    await migrate.migrate(url)
+    whole = dumped(url)
+    run_psql(
+        url,
+        """drop trigger jobs_900_ring_update on tocsin.jobs;
+           create or replace function tocsin.state(job tocsin.jobs) returns text language sql
+           stable as $$ select 'mine' $$""",
+    )
+
+    await migrate.migrate(url)
+
+    assert dumped(url) == whole
+
+
+async def test_beside_an_open_writer_it_gives_up_and_names_who_is_in_the_way(
+    empty_database: EmptyDatabase,
+) -> None:
+    url = empty_database("beside_a_writer")
+    await migrate.migrate(url)
+    run_psql(url, "drop trigger jobs_900_ring_update on tocsin.jobs")
+    before = dumped(url)
+    writer = await asyncpg.connect(url, server_settings={"application_name": "somebody's shell"})
+
+    async with writer.transaction():
+        await insert_job(writer)
+        pid = writer.get_server_pid()
+        with pytest.raises(LockedByOthers, match=rf"process {pid} \(somebody's shell") as refused:
+            await migrate.migrate(url, patience_seconds=0)
+        unchanged = dumped(url) == before
+    await migrate.migrate(url, patience_seconds=0)
+
+    await writer.close()
+    assert "jobs" in str(refused.value)
+    assert unchanged
+    assert dumped(url) != before
+
+
+@pytest.mark.parametrize("breaking", ["false", "true"])
+async def test_an_older_tocsin_leaves_a_newer_schema_and_its_functions_alone(
+    empty_database: EmptyDatabase, breaking: str
+) -> None:
+    url = empty_database("newer_schema")
+    await migrate.migrate(url)
+    run_psql(
+        url,
+        f"""insert into tocsin.schema_migrations values (8000, {breaking});
+            create or replace function tocsin.state(job tocsin.jobs) returns text language sql
+            stable as $$ select 'newer' $$""",
+    )
+    newer = dumped(url)
+
+    with pytest.raises(SchemaOutdated, match="schema version 8000"):
+        await migrate.migrate(url)
+
+    assert dumped(url) == newer
+
+
+async def test_an_older_release_leaves_the_functions_of_a_newer_one_alone(
+    empty_database: EmptyDatabase,
+) -> None:
+    url = empty_database("newer_release")
+    await migrate.migrate(url)
+    run_psql(
+        url,
+        """update tocsin.schema_functions set release = '90.10.0';
+           create or replace function tocsin.state(job tocsin.jobs) returns text language sql
+           stable as $$ select 'newer' $$""",
+    )
+    newer = dumped(url)
+
+    with pytest.raises(SchemaOutdated, match=r"of Tocsin 90\.10\.0"):
+        await migrate.migrate(url)
+
+    assert dumped(url) == newer
+
+
+async def test_a_schema_made_beforehand_is_used_by_a_role_that_may_make_none(
+    empty_database: EmptyDatabase,
+) -> None:
+    url = empty_database("made_beforehand")
+    connection = await asyncpg.connect(url)
+    async with role(connection, url, "create schema tocsin authorization {role}") as owner:
+        applied = await migrate.migrate(owner)
+
+        assert list(applied) == list(migrate.migrations())
+        assert list(await migrate.migrate(owner)) == []
+    await connection.close()
+
+
+async def test_a_role_that_may_make_no_schema_is_told_so(empty_database: EmptyDatabase) -> None:
+    url = empty_database("no_right")
+    connection = await asyncpg.connect(url)
+    async with role(connection, url, "select 1") as stranger:
+        with pytest.raises(RightMissing, match="a role that owns the schema tocsin"):
+            await migrate.migrate(stranger)
+    await connection.close()
+
+
+async def test_a_schema_of_somebody_elses_is_not_touched(empty_database: EmptyDatabase) -> None:
+    url = empty_database("not_ours")
+    run_psql(url, "create schema tocsin; create table tocsin.jobs (note text)")
+    before = dumped(url)
+
+    with pytest.raises(SchemaOutdated, match="not one of Tocsin's making"):
+        await migrate.migrate(url)
+
+    assert dumped(url) == before
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"), [("0.9.9", "0.10.0"), ("1.2", "1.2.1"), ("0.1.0", "1.0.0rc1")]
+)
+def test_releases_are_ordered_by_their_numbers(older: str, newer: str) -> None:
+    assert migrate.numbers(older) < migrate.numbers(newer)

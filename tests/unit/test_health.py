@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app.core.health import Vitals, findings, transport_findings
+from app.core.health import (
+    Vitals,
+    findings,
+    rights_finding,
+    sequences_finding,
+    transport_findings,
+    upkeep_finding,
+)
 from app.dsn import parse
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -22,6 +29,9 @@ WELL = Vitals(
     stuck_lease_seconds=0.0,
     unplanned_seconds=0.0,
     missing_partitions=0,
+    default_rows=0,
+    expired_days=0,
+    prepared_transactions=[],
     ringing_triggers=2,
 )
 
@@ -41,6 +51,9 @@ def test_a_healthy_database_needs_no_remedy() -> None:
         ({"stuck_lease_seconds": 90.0}, "leases", "kind"),
         ({"unplanned_seconds": 90.0}, "planning", "Start an instance"),
         ({"missing_partitions": 1}, "partitions", "add_partitions"),
+        ({"default_rows": 1}, "history", "add_partitions"),
+        ({"expired_days": 3}, "history", "pg_stat_activity"),
+        ({"prepared_transactions": ["'x' since then"]}, "prepared", "rollback prepared"),
         ({"ringing_triggers": 1}, "triggers", "triggers.sql"),
         ({"notification_queue_usage": 0.6}, "notification queue", "pg_stat_activity"),
         ({"longest_transaction_seconds": 4000.0}, "transactions", "vacuumed"),
@@ -76,3 +89,38 @@ def test_a_database_that_need_not_prove_who_it_is_is_warned_of(address: str, war
     assert [one.subject for one in found] == ["transport"] * warns
     assert not any(one.grave for one in found)
     assert all("verify-full" in one.remedy and "p@" not in one.found for one in found)
+
+
+def test_sequences_that_are_behind_come_with_the_statement_that_moves_them() -> None:
+    found = sequences_finding([("executions_id_seq", 7000)])
+
+    assert "select setval('tocsin.executions_id_seq', 7000);" in found.remedy
+    assert sequences_finding([]).remedy == ""
+
+
+def test_what_keeps_the_upkeep_from_its_end_is_said() -> None:
+    found = upkeep_finding(["jobs: 3 rows refuse to go"])
+
+    assert (found.found, bool(found.remedy)) == ("jobs: 3 rows refuse to go", True)
+    assert upkeep_finding([]).remedy == ""
+
+
+@pytest.mark.parametrize(
+    ("lacks", "found", "remedy"),
+    [
+        ({}, "this role can run instances and serve the API", ""),
+        ({"upkeep": "DELETE on tocsin.jobs"}, "run instances", "DELETE on tocsin.jobs"),
+        ({"instance": "SELECT on x", "upkeep": "y"}, "can serve the API", ""),
+        ({"instance": "SELECT on x", "api": "z"}, "do neither", "SELECT on x"),
+        ({"sight": "membership in r"}, "not see other roles' sessions", ""),
+    ],
+)
+def test_rights_are_judged_by_what_they_are_for(
+    lacks: dict[str, str], found: str, remedy: str
+) -> None:
+    lacking = dict.fromkeys(("instance", "upkeep", "api", "sight"), "") | lacks
+
+    finding = rights_finding(**lacking)
+
+    assert found in finding.found
+    assert (remedy in finding.remedy, bool(finding.remedy)) == (True, bool(remedy))

@@ -1,0 +1,54 @@
+-- What `tocsin migrate` asks and writes down. Nothing here waits for a lock on what others use.
+
+-- name: lock
+-- Of two that run at once the second waits here, where it is in nobody's way; from then on it waits
+-- for locks only as long as writers may be made to wait behind it.
+select pg_advisory_xact_lock(hashtext('tocsin.migrate'));
+
+-- name: wait_briefly
+select set_config('lock_timeout', '100ms', true);
+
+-- name: functions
+select source, catalog, release from tocsin.schema_functions;
+
+-- name: functions_exist
+select exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'tocsin' and c.relname = 'schema_functions') as functions_exist;
+
+-- name: catalog
+-- What functions and triggers there are in truth, whoever made them. From the columns of the
+-- catalogue: to write a trigger out as SQL, Postgres locks its table.
+select md5(string_agg(definition, ' ' order by definition)) as catalog
+from (
+    select concat_ws(' ', p.proname, p.proargtypes::text, p.prorettype::text, p.prosrc, p.proconfig::text,
+        p.prosecdef::text, p.provolatile::text, p.proisstrict::text, p.proargdefaults::text) as definition
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'tocsin'
+    union all
+    select concat_ws(' ', t.tgname, t.tgrelid::text, t.tgfoid::text, t.tgtype::text, t.tgenabled::text,
+        t.tgattr::text, t.tgqual::text)
+    from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'tocsin' and not t.tgisinternal
+) as definitions;
+
+-- name: functions_applied
+insert into tocsin.schema_functions as f (source, catalog, release)
+values (:source::text, :catalog::text, :release::text)
+on conflict (one) do update
+set source = excluded.source, catalog = excluded.catalog, release = excluded.release,
+    applied_at = excluded.applied_at;
+
+-- name: holders
+-- Whose transactions hold locks on our tables, the longest first.
+select a.pid, a.usename, a.application_name,
+    extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds,
+    array_agg(distinct c.relname order by c.relname) as tables
+from pg_locks l
+join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+join pg_stat_activity a on a.pid = l.pid
+where n.nspname = 'tocsin' and c.relkind in ('r', 'p') and l.granted and l.pid <> pg_backend_pid()
+  and l.database = (select oid from pg_database where datname = current_database())
+group by a.pid, a.usename, a.application_name, a.xact_start
+order by seconds desc nulls last
+limit 3;
