@@ -287,21 +287,12 @@ declare
     columns text[];
     parts text[];
 begin
-    if old.creation is not null and (tg_op = 'DELETE' or new.creation is null) then
+    if old.creation is not null and new.creation is null then
         insert into tocsin.audit_log (
             id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
         overriding system value
         values (old.creation, old.created_at, old.created_by, old.created_as, old.created_with,
             'create', 'job', old.id, old.name, tocsin.created_image(old));
-    end if;
-    if tg_op = 'DELETE' then
-        if old.run_at is not null and old.next_run is null and old.locked_until is null
-            and old.last_finished_at < clock_timestamp() - interval '1 day' then
-            return null;  -- tidying
-        end if;
-        insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
-        values ('delete', 'job', old.id, old.name, was);
-        return null;
     end if;
     is_now := tocsin.audited(new);
     columns := array(
@@ -328,14 +319,36 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
     execute function tocsin.audit_changed_job();
 
 -- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays. Its
--- creation is written for as long as the executions of that day are kept.
+-- creation is written for as long as the executions of that day are kept. Once for all that a
+-- statement deletes, which may be thousands.
+create or replace function tocsin.is_tidied(job tocsin.jobs)
+returns boolean language sql stable
+    return job.run_at is not null and job.next_run is null and job.locked_until is null
+        and coalesce(job.last_finished_at < clock_timestamp() - interval '1 day', false);
+
+create or replace function tocsin.audit_deleted_jobs()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+begin
+    insert into tocsin.audit_log (
+        id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
+    overriding system value
+    select creation, created_at, created_by, created_as, created_with,
+        'create', 'job', id, name, tocsin.created_image(row(deleted.*)::tocsin.jobs)
+    from deleted
+    where creation is not null
+      and (not tocsin.is_tidied(row(deleted.*)::tocsin.jobs)
+          or to_regclass('tocsin.executions_' || to_char(created_at at time zone 'UTC', 'YYYYMMDD')) is not null);
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
+    select 'delete', 'job', id, name, tocsin.audited(row(deleted.*)::tocsin.jobs)
+    from deleted
+    where not tocsin.is_tidied(row(deleted.*)::tocsin.jobs);
+    return null;
+end $$;
+
 create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
-    for each row
-    when (not (old.run_at is not null and old.next_run is null and old.locked_until is null
-               and coalesce(old.last_finished_at < clock_timestamp() - interval '1 day', false))
-          or (old.creation is not null and to_regclass('tocsin.executions_'
-              || to_char(old.created_at at time zone 'UTC', 'YYYYMMDD')) is not null))
-    execute function tocsin.audit_changed_job();
+    referencing old table as deleted
+    for each statement execute function tocsin.audit_deleted_jobs();
 
 -- Keys without their digests, and without their use.
 create or replace function tocsin.audit_key()

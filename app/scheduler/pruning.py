@@ -1,4 +1,4 @@
-"""Deletes what is old, a little at a time, with pauses as long as the work."""
+"""Deletes what is old, a little at a time, with pauses half as long as the work."""
 
 import asyncio
 from datetime import datetime
@@ -14,6 +14,8 @@ STEP_SECONDS = 0.05
 """How long one step is to take: fewer pages are asked for next, or more."""
 MOST_PAGES = 512
 MOST_ENTRIES = 1000
+PAUSE = 0.5
+"""How long a pause is, in the time that the step before it took."""
 SHORTEST_PAUSE_SECONDS = 0.01
 
 
@@ -60,7 +62,7 @@ async def prune_pages(
             reason = step.refusal or reason
             first += pages
             pages = following(pages, took=monotonic() - began)
-        await asyncio.sleep(max(monotonic() - began, SHORTEST_PAUSE_SECONDS))
+        await asyncio.sleep(max(PAUSE * (monotonic() - began), SHORTEST_PAUSE_SECONDS))
     return deleted, Left(rows=refused, reason=reason)
 
 
@@ -83,4 +85,4 @@ async def prune_log(session: Housekeeping, *, before: datetime) -> None:
         last = await upkeep.prune_audit_log(
             session, after_id=last, most=MOST_ENTRIES, keep_from=before
         )
-        await asyncio.sleep(max(monotonic() - began, SHORTEST_PAUSE_SECONDS))
+        await asyncio.sleep(max(PAUSE * (monotonic() - began), SHORTEST_PAUSE_SECONDS))

@@ -21,7 +21,7 @@ select exists (
 -- catalogue: to write a trigger out as SQL, Postgres locks its table.
 select md5(string_agg(definition, ' ' order by definition)) as catalog
 from (
-    select concat_ws(' ', p.proname, p.proargtypes::text, p.prorettype::text, p.prosrc, p.proconfig::text,
+    select concat_ws(' ', p.proname, p.proargtypes::text, p.prorettype::text, p.prosrc, p.prosqlbody::text, p.proconfig::text,
         p.prosecdef::text, p.provolatile::text, p.proisstrict::text, p.proargdefaults::text) as definition
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where n.nspname = 'tocsin'
