@@ -1,6 +1,6 @@
 """What every executor has in common: targets, the context of an attempt, options."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import ClassVar, Protocol, TypeVar
 from uuid import UUID
@@ -24,6 +24,10 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ()
 
 
+def unnoted(seconds: float) -> None:
+    """Forget what was waited."""
+
+
 class Context(Struct, frozen=True, kw_only=True):
     """One attempt, as the executor needs to know it."""
 
@@ -38,6 +42,9 @@ class Context(Struct, frozen=True, kw_only=True):
     """Of the whole attempt, from resolving a name to the last byte kept of the answer."""
     traceparent: str
     """W3C Trace Context, for the target to continue."""
+    waited: Callable[[float], None] = unnoted
+    """To be called with the seconds that passed before the request could be sent, if any did: for
+    a name, a connection, a token. History counts the attempt from there."""
 
     @property
     def idempotency_key(self) -> str:

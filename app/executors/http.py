@@ -1,12 +1,10 @@
 """Carries out `http` jobs: one request per attempt, judged by the status of its answer."""
 
 import asyncio
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, ClassVar
-from urllib.parse import quote
 
 import aiohttp
 from msgspec import Meta, field
@@ -22,17 +20,21 @@ from app.core.urls import LONGEST_URL, address, url_problem
 from app.deadline import Deadline
 from app.errors import FieldError
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
-from app.executors.http_client import LONGEST_RESPONSE, Client, Exchange, TlsChoice, user_agent
+from app.executors.http_answer import LONGEST_RESPONSE, HttpAnswer
+from app.executors.http_client import Client, user_agent
 from app.executors.http_failures import reason_and_error
+from app.executors.http_protocol import TlsChoice
 from app.executors.http_rules import (
     MOST_REDIRECTS,
     BadRedirect,
     Request,
     in_words,
     matches,
+    overlaid,
     redirected,
     retry_after_seconds,
     status_line,
+    visible,
 )
 from app.executors.tls_target import TlsTarget
 
@@ -111,8 +113,7 @@ class HttpExecutor:
         Not what proves itself by a token: to fetch one is a request.
         """
         if target.auth is None:
-            request = await Attempt(self, target, context).request()
-            request.encoded()
+            Attempt(self, target, context).request().encoded()
         await self.client.open(address(target.url).origin, tls=target.tls(ours=True))
 
     async def close(self) -> None:
@@ -133,15 +134,20 @@ class Attempt:
         self.context = context
         self.outgoing: Outgoing | None = None
         self.proof: dict[str, str] = {}
-        self.status: int | None = None
+        self.answer = HttpAnswer()
+        self.asked_at: float | None = None
+        """When the first request was written, loop time."""
 
     async def report(self) -> Report:
         """Send the request and judge the answer, within the timeout."""
+        begun_at = self.loop.time()
         try:
-            with Deadline(self.loop, self.loop.time() + self.context.timeout_seconds):
-                report = await self.answered(await self.request())
+            with Deadline(self.loop, begun_at + self.context.timeout_seconds):
+                if self.target.auth is None:
+                    return await self.answered(self.request())
+                report = await self.answered(await self.proven_request())
                 if self.has_new_proof():
-                    report = await self.answered(await self.request())
+                    report = await self.answered(await self.proven_request())
                 return report
         except TimeoutError:
             waited_for = "no answer" if self.status is None else "the answer was not complete"
@@ -155,9 +161,44 @@ class Attempt:
         except (aiohttp.ClientError, OSError) as error:
             reason, text = reason_and_error(error)
             return self.failed(reason, text, retryable=self.retries(reason))
+        finally:
+            if self.asked_at is not None and self.asked_at > begun_at:
+                self.context.waited(self.asked_at - begun_at)
 
-    async def request(self) -> Request:
-        """Build the request, asking for what authenticates it where the target wants that."""
+    @property
+    def status(self) -> int | None:
+        """Of the latest answer whose head is complete."""
+        return self.answer.status
+
+    def request(self) -> Request:
+        """Build the request, with the proof that was asked for."""
+        body, headers = self.content()
+        return Request(
+            method=self.target.method,
+            address=address(self.target.url),
+            headers=overlaid(headers, self.proof),
+            body=body,
+        )
+
+    async def proven_request(self) -> Request:
+        """Build the request after asking for what authenticates it."""
+        target = self.target
+        if target.auth is not None:
+            body, headers = self.content()
+            self.outgoing = Outgoing(
+                method=target.method,
+                url=target.url,
+                headers=headers,
+                body=body,
+                idempotency_key=self.context.idempotency_key,
+                tokens=self.tokens,
+                post=self.client.posted,
+            )
+            self.proof = dict(await target.auth.headers(self.outgoing))
+        return self.request()
+
+    def content(self) -> tuple[bytes, dict[str, str]]:
+        """The body and all headers but those that authenticate."""
         target, context = self.target, self.context
         body, content_type = target.content()
         headers = {
@@ -167,42 +208,28 @@ class Attempt:
             "Idempotency-Key": context.idempotency_key,
             **context.headers(),
         }
-        if context.job_name and not VISIBLE.fullmatch(context.job_name):
-            headers["Tocsin-Job-Name"] = quote(context.job_name, safe=UNQUOTED)
+        if context.job_name:
+            headers["Tocsin-Job-Name"] = visible(context.job_name)
         if content_type:
             headers["Content-Type"] = content_type
-        headers = overlaid(headers, target.headers)
-        if target.auth is not None:
-            self.outgoing = Outgoing(
-                method=target.method,
-                url=target.url,
-                headers=headers,
-                body=body,
-                idempotency_key=context.idempotency_key,
-                tokens=self.tokens,
-                post=self.client.posted,
-            )
-            self.proof = dict(await target.auth.headers(self.outgoing))
-        return Request(
-            method=target.method,
-            address=address(target.url),
-            headers=overlaid(headers, self.proof),
-            body=body,
-        )
+        return body, overlaid(headers, target.headers)
 
     async def answered(self, request: Request) -> Report:
         """Send the request, follow redirects where that is wanted, judge the last answer."""
         home = request.address.origin
         for _ in range(MOST_REDIRECTS + 1):
-            self.status = None
+            self.answer = answer = HttpAnswer()
             tls = self.target.tls(ours=request.address.origin == home)
-            async with self.client.sent(request, tls=tls) as exchange:
-                self.status = exchange.status
-                body = await exchange.first_bytes()
-            location = exchange.header("Location")
-            if location is None or not self.goes_on(exchange.status):
-                return self.judged(exchange, body)
-            request = redirected(request, exchange.status, location)
+            try:
+                await self.client.send(request, answer, tls=tls)
+            finally:
+                if self.asked_at is None:
+                    self.asked_at = answer.asked_at
+            status = answer.final_status
+            locations = answer.values("Location")
+            if not locations or not self.goes_on(status):
+                return self.judged(status)
+            request = redirected(request, status, locations[0])
         raise BadRedirect(f"more than {MOST_REDIRECTS} redirects")
 
     def has_new_proof(self) -> bool:
@@ -219,13 +246,12 @@ class Attempt:
             return False
         return self.target.follow_redirects and status in REDIRECTS
 
-    def judged(self, exchange: Exchange, body: bytes) -> Report:
+    def judged(self, status: int) -> Report:
         """Success or failure, by the status."""
-        status = exchange.status
-        text = self.shown(body.decode(errors="replace"), longest=LONGEST_RESPONSE) or None
+        body = self.answer.body.decode(errors="replace")
+        text = self.shown(body, longest=LONGEST_RESPONSE) or None
         if matches(status, self.target.success):
             return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
-        retry_after = exchange.header("Retry-After")
         wanted = in_words(self.target.success)
         return Report(
             outcome=Outcome.FAILED,
@@ -234,7 +260,9 @@ class Attempt:
             status_code=status,
             response=text,
             retryable=self.retries(status),
-            retry_after_seconds=retry_after_seconds(retry_after, now=datetime.now(UTC)),
+            retry_after_seconds=retry_after_seconds(
+                self.answer.values("Retry-After"), now=datetime.now(UTC)
+            ),
         )
 
     def failed(self, reason: str, error: str, *, retryable: bool) -> Report:
@@ -260,16 +288,3 @@ class Attempt:
         proof = self.proof.items()
         secrets |= {value.rpartition(" ")[2] for name, value in proof if sounds_secret(name)}
         return as_text(without(secrets, text), longest=longest)
-
-
-VISIBLE = re.compile(r"[ -$&-~]*")
-"""What needs no percent-encoding in a header's value."""
-UNQUOTED = "".join(filter(VISIBLE.fullmatch, map(chr, range(0x80))))
-
-
-def overlaid(headers: dict[str, str], others: dict[str, str]) -> dict[str, str]:
-    """`headers` with `others`, which win; names do not differ in case."""
-    if not others:
-        return headers
-    theirs = {name.lower() for name in others}
-    return {name: value for name, value in headers.items() if name.lower() not in theirs} | others

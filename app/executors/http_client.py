@@ -1,58 +1,46 @@
 """The HTTP client that all `http` jobs share: no state between them, no sending unasked.
 
-Connections, their pool, TLS and the parser of answers are aiohttp's; its session is left out. That
-repeats requests, follows redirects and keeps cookies, and costs five times what is left here (see
-docs/adr/0024).
+Connections are made by aiohttp's connector: names through the guard, the race of addresses, TLS. On
+them speaks a protocol of our own, and they are kept here (docs/adr/0024, docs/adr/0038).
 """
 
 import asyncio
-import select
-import socket
-import ssl
-from collections import Counter
-from functools import cache, lru_cache
+from collections.abc import Awaitable
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from time import monotonic
-from types import TracebackType
-from typing import Self
+from typing import cast
 from urllib.parse import urlencode
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage
-from aiohttp.streams import EmptyStreamReader, StreamReader
 from yarl import URL
 
 from app.auth.base import Answer, AuthFailed, Form
 from app.auth.tls import Tls, tls_context
 from app.core.urls import MOST_ORIGINS, address
 from app.executors.base import Options
-from app.executors.guard import GuardedResolver, forget
-from app.executors.http_failures import NotHttp, reason_and_error
+from app.executors.guard import GuardedResolver
+from app.executors.guard import forget as forget_judged
+from app.executors.http_answer import HttpAnswer
+from app.executors.http_failures import reason_and_error
+from app.executors.http_protocol import HttpProtocol, Key, TlsChoice
 from app.executors.http_rules import Request
-
-LONGEST_RESPONSE = 16_384
-"""Bytes of an answer's body that are read; upon more the connection is closed."""
 
 KEEP_ALIVE_SECONDS = 3.0
 """Below the 5 s after which common servers close an idle connection, maybe upon our request."""
 
+MOST_KEPT = 512
+"""Connections that wait for another request; beyond it the one that waits longest is closed."""
+
 BRIEFLY_SECONDS = 0.02
-"""Nobody closes a connection that has been idle for so short a time."""
+"""How long the other side may take to hear that a connection is closed."""
 
 OPENED_IN_A_TURN = 1
 """Connections; to open one takes longer than to send a request on it."""
 
 NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 """One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
-
-SWITCHING_PROTOCOLS = 101
-FIRST_FINAL_STATUS = 200
-
-TlsChoice = ssl.SSLContext | bool
-"""What to connect with, or whether to verify who answers."""
 
 
 @cache
@@ -64,23 +52,36 @@ def user_agent() -> str:
         return "tocsin/0"
 
 
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's connector, with our protocol on each connection."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(
+            limit=0,
+            resolver=GuardedResolver(options.guard),
+            use_dns_cache=False,  # the guard tells its sockets what it resolved in the same task
+            socket_factory=options.guard.make_socket,
+        )
+        # Not public, so what is made with it is checked; no other way leads to a protocol.
+        factory = partial(HttpProtocol, loop=asyncio.get_running_loop())
+        self._factory = cast("partial[ResponseHandler]", factory)
+
+
 class Client:
     """Connections to everybody, each kept for a while for the next request to the same origin."""
 
     def __init__(self, options: Options) -> None:
         """Open the client; must be called in the event loop that uses it."""
-        self.connector = aiohttp.TCPConnector(
-            limit=0,
-            limit_per_host=options.connections_per_host,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            resolver=GuardedResolver(options.guard),
-            use_dns_cache=False,  # the guard tells its sockets what it resolved in the same task
-            socket_factory=options.guard.make_socket,
-        )
-        self.used_at: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
-        """When each connection was given back, monotonic seconds; a new one never was."""
-        self.kept: Counter[tuple[URL, TlsChoice]] = Counter()
-        """About how many wait for the next request; some may have been closed since."""
+        self.loop = asyncio.get_running_loop()
+        self.connector = Connector(options)
+        self.kept: dict[Key, dict[HttpProtocol, None]] = {}
+        """Connections that wait for the next request; the one used last is last."""
+        self.used_at: dict[HttpProtocol, float] = {}
+        """When each of them was given back, loop time; the one that has waited longest is first."""
+        self.upkeep: asyncio.Handle | None = None
+        self.connections_per_host = options.connections_per_host
+        self.rooms: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
+        """Of origins that are called, where the connections to one are limited."""
         self.turnstile = Turnstile(OPENED_IN_A_TURN)
         # What would make the first request some milliseconds late: the version is read from the
         # package's metadata, and a socket imports this codec when it is first connected.
@@ -90,47 +91,110 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self.upkeep is not None:
+            self.upkeep.cancel()
         await self.connector.close()
 
-    def sent(self, request: Request, *, tls: TlsChoice) -> "Exchange":
-        """Send the request, once, upon entering what this returns."""
-        return Exchange(self, request, tls)
+    def send(self, request: Request, answer: HttpAnswer, *, tls: TlsChoice) -> Awaitable[None]:
+        """Send the request, once; `answer` fills meanwhile, and is complete afterwards."""
+        key = request.address.origin, tls
+        if self.connections_per_host:
+            return self.exchange_inside(key, request, answer)
+        return self.exchange(key, request, answer)
 
-    async def connection(self, origin: URL, tls: TlsChoice) -> Connection:
-        """Take a kept connection, or make one.
+    async def exchange(self, key: Key, request: Request, answer: HttpAnswer) -> None:
+        encoded = request.encoded()
+        protocol = self.taken(key)
+        if protocol is None:
+            protocol = await self.connection(key)
+        try:
+            await protocol.ask(encoded, answer, to_head=request.method == "HEAD")
+        except BaseException:
+            protocol.drop()
+            raise
+        self.give_back(protocol)
 
-        A kept one that the other side has closed meanwhile is not used: what is written to it might
-        as well have been read and acted on, so it would cost an attempt.
+    async def exchange_inside(self, key: Key, request: Request, answer: HttpAnswer) -> None:
+        """Exchange with few others at a time: whoever finds no connection kept makes one."""
+        room = self.rooms.setdefault(key, asyncio.Semaphore(self.connections_per_host))
+        async with room:
+            await self.exchange(key, request, answer)
+
+    def taken(self, key: Key) -> HttpProtocol | None:
+        """Take a kept connection that its other side has left alone.
+
+        What is written to one that is closed might as well have been read and acted on, so it would
+        cost an attempt; and what was said on one unasked would be taken for the answer.
         """
-        key = origin, tls
-        while True:
-            while not self.kept[key] and not self.turnstile.lets_through():  # noqa: ASYNC110 - for a turn
-                await asyncio.sleep(0)
-            forget()
-            connection = await self.connector.connect(self.asking_for(origin, tls), [], NO_TIMEOUTS)
-            protocol = connection.protocol
-            idle_since = None if protocol is None else self.used_at.get(protocol)
-            if protocol is None or idle_since is None:
-                del self.kept[key]
-                return connection
-            self.kept[key] = max(self.kept[key] - 1, 0)
-            if not has_news(protocol, idle_seconds=monotonic() - idle_since):
-                return connection
+        while kept := self.kept.get(key):
+            protocol = next(reversed(kept))
+            used_at = self.used_at[protocol]
+            self.forget(protocol)
+            if self.loop.time() - used_at <= KEEP_ALIVE_SECONDS and not protocol.has_news():
+                return protocol
+            protocol.drop()
+        return None
+
+    async def connection(self, key: Key) -> HttpProtocol:
+        """Take a connection that is kept or given back by now, or make one."""
+        while (protocol := self.taken(key)) is None and not self.turnstile.lets_through():  # noqa: ASYNC110 - for a turn
+            await asyncio.sleep(0)
+        if protocol is not None:
+            return protocol
+        forget_judged()
+        connection = await self.connector.connect(self.asking_for(*key), [], NO_TIMEOUTS)
+        made = connection.protocol
+        if not isinstance(made, HttpProtocol):
             connection.close()
+            raise TypeError("aiohttp's connector makes its protocols in another way now")
+        made.connection = connection
+        made.key = key
+        made.when_lost = self.forget
+        return made
 
     async def open(self, origin: URL, *, tls: TlsChoice) -> None:
         """See to it that a connection is kept for the next request."""
-        self.give_back(await self.connection(origin, tls), origin, tls)
+        key = origin, tls
+        self.give_back(await self.connection(key))
 
-    def give_back(self, connection: Connection, origin: URL, tls: TlsChoice) -> None:
-        """Keep the connection for the next, unless there is more to come on it."""
-        protocol = connection.protocol
-        if protocol is not None and not protocol.should_close:
-            self.used_at[protocol] = monotonic()
-            if len(self.kept) > MOST_ORIGINS:
-                self.kept.clear()  # a guess may be forgotten; hosts called once must not add up
-            self.kept[origin, tls] += 1
-        connection.release()
+    def give_back(self, protocol: HttpProtocol) -> None:
+        """Keep the connection for the next request, if it can take one."""
+        if not protocol.is_reusable:
+            protocol.drop()
+            return
+        self.used_at[protocol] = self.loop.time()
+        self.kept.setdefault(protocol.key, {})[protocol] = None
+        if len(self.used_at) > MOST_KEPT:
+            self.close_oldest()
+        if self.upkeep is None:
+            self.upkeep = self.loop.call_later(KEEP_ALIVE_SECONDS, self.keep_up)
+
+    def forget(self, protocol: HttpProtocol) -> None:
+        """Keep it no more."""
+        if self.used_at.pop(protocol, None) is None:
+            return
+        kept = self.kept[protocol.key]
+        del kept[protocol]
+        if not kept:
+            del self.kept[protocol.key]
+
+    def close_oldest(self) -> None:
+        """Close the connection that has waited longest, with a goodbye where TLS wants one."""
+        protocol = next(iter(self.used_at))
+        self.forget(protocol)
+        if protocol.transport is not None:
+            protocol.transport.close()
+            self.loop.call_later(BRIEFLY_SECONDS, protocol.drop)  # whatever the other side says
+
+    def keep_up(self) -> None:
+        """Close what nobody has used for long."""
+        self.upkeep = None
+        while self.used_at:
+            left = next(iter(self.used_at.values())) + KEEP_ALIVE_SECONDS - self.loop.time()
+            if left > 0:
+                self.upkeep = self.loop.call_later(left, self.keep_up)
+                return
+            self.close_oldest()
 
     async def posted(self, form: Form) -> Answer:
         """Post a form, to one who hands out what requests prove themselves with.
@@ -152,13 +216,14 @@ class Client:
         )
         try:
             tls = True if form.ca is None else tls_context(Tls(ca=form.ca))
-            async with self.sent(request, tls=tls) as exchange:
-                return Answer(status=exchange.status, body=await exchange.first_bytes())
+            answer = HttpAnswer()
+            await self.send(request, answer, tls=tls)
         except (aiohttp.ClientError, OSError) as error:
             reason, text = reason_and_error(error)
             if reason == "blocked":
                 raise AuthFailed(text, retryable=False, reason=reason) from error
             raise AuthFailed(f"no token: {text}", retryable=True) from error
+        return Answer(status=answer.final_status, body=bytes(answer.body))
 
 
 class Turnstile:
@@ -186,98 +251,6 @@ class Turnstile:
         self.passed = 0
 
 
-class Exchange:
-    """One request and its answer; inside its context the answer's head has arrived."""
-
-    connection: Connection
-    message: RawResponseMessage
-    content: StreamReader | EmptyStreamReader
-
-    def __init__(self, client: Client, request: Request, tls: TlsChoice) -> None:
-        self.client = client
-        self.request = request
-        self.tls = tls
-
-    @property
-    def status(self) -> int:
-        return self.message.code
-
-    def header(self, name: str) -> str | None:
-        """The value of a header of the answer, in whatever case its name is."""
-        return self.message.headers.get(name)
-
-    async def __aenter__(self) -> Self:
-        encoded = self.request.encoded()
-        self.connection = await self.client.connection(self.request.address.origin, self.tls)
-        try:
-            await self.exchange(encoded)
-        except BaseException:
-            self.connection.close()
-            raise
-        return self
-
-    async def exchange(self, encoded: bytes) -> None:
-        """Write the request and wait for the head of its answer."""
-        protocol = self.connection.protocol
-        if protocol is None or protocol.transport is None:
-            raise aiohttp.ClientConnectionError("closed before the request was sent")
-        protocol.set_response_params(
-            skip_payload=self.request.method == "HEAD",
-            read_until_eof=True,
-            auto_decompress=False,  # a kilobyte may stand for a gigabyte
-            read_bufsize=LONGEST_RESPONSE,
-        )
-        protocol.transport.write(encoded)
-        try:
-            self.message, self.content = await protocol.read()
-            while is_interim(self.status):
-                self.message, self.content = await protocol.read()
-        except HttpProcessingError as error:
-            raise NotHttp(" ".join(error.message.split())) from error
-
-    async def first_bytes(self) -> bytes:
-        """Read what is kept of the body."""
-        content = self.content
-        if content.at_eof():
-            return b""
-        kept = await content.read(LONGEST_RESPONSE + 1)
-        while not content.at_eof() and len(kept) <= LONGEST_RESPONSE:
-            kept += await content.read(LONGEST_RESPONSE + 1 - len(kept))
-        return kept[:LONGEST_RESPONSE]
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        transport = self.connection.transport
-        if error is None and transport is not None and not transport.get_write_buffer_size():
-            self.client.give_back(self.connection, self.request.address.origin, self.tls)
-        else:
-            self.connection.close()
-
-
-def is_interim(status: int) -> bool:
-    """Whether the answer proper is still to come (RFC 9110, 15.2)."""
-    return status < FIRST_FINAL_STATUS and status != SWITCHING_PROTOCOLS
-
-
 def asking_for(origin: URL, tls: TlsChoice) -> aiohttp.ClientRequest:
     """Say to the connector whom to connect to and how; nothing of it is sent."""
     return aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop(), ssl=tls)
-
-
-def has_news(protocol: ResponseHandler, *, idle_seconds: float) -> bool:
-    """Whether an idle connection was closed or spoken on unasked, maybe unnoticed by the loop."""
-    if protocol.should_close:
-        return True
-    transport = protocol.transport
-    sock: socket.socket | None = None if transport is None else transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
-        return True
-    if idle_seconds < BRIEFLY_SECONDS:
-        return False
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-    return bool(poll.poll(0))

@@ -9,6 +9,10 @@ class NotHttp(aiohttp.ClientError):
     """What came back is no HTTP answer."""
 
 
+class Closed(ConnectionError):
+    """The connection was closed before the answer was complete."""
+
+
 def reason_and_error(error: aiohttp.ClientError | OSError) -> tuple[str, str]:
     """Name what went wrong: in a stable word, and in a sentence without any of the URL's query."""
     match error:

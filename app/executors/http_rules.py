@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import MAXYEAR, UTC, datetime
+from email.utils import parsedate_tz
 from http import HTTPStatus
+from urllib.parse import quote
 
 from app.core.secret import Unshown
 from app.core.urls import Address, address, parsed_url, url_problem
@@ -14,7 +15,7 @@ MOST_REDIRECTS = 5
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a target that asks for more is asked again after this."""
 
-DELAY_SECONDS = re.compile(r"\s*(\d{1,9})\s*")
+DELAY_SECONDS = re.compile(r"\s*[0-9]+(\.[0-9]*)?\s*")
 
 HARMLESS = frozenset(
     {"accept", "accept-encoding", "content-type", "idempotency-key", "traceparent", "user-agent"}
@@ -23,8 +24,11 @@ HARMLESS = frozenset(
 
 
 def matches(status: int, rules: Collection[int | str]) -> bool:
-    """Whether the status code is one of the rules: `204`, or a class such as `2xx`."""
-    return f"{status // 100}xx" in rules or status in rules
+    """Whether the status code is one of the rules: `204`, or a class such as `2xx`.
+
+    A code of no class counts as an error of the server (RFC 9110, section 15).
+    """
+    return f"{min(status // 100, 5)}xx" in rules or status in rules
 
 
 def in_words(rules: Iterable[int | str]) -> str:
@@ -39,19 +43,32 @@ def status_line(status: int) -> str:
         return str(status)
 
 
-def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
-    """What a Retry-After header asks for, from now, at most a day; None if it says nothing."""
-    if value is None:
+def retry_after_seconds(values: Iterable[str], *, now: datetime) -> float | None:
+    """The longest wait, from now, that Retry-After lines ask for; None where none says anything.
+
+    At most `LONGEST_RETRY_AFTER`.
+    """
+    waits = [wait for value in values if (wait := asked_seconds(value, now=now)) is not None]
+    return max(waits, default=None)
+
+
+def asked_seconds(value: str, *, now: datetime) -> float | None:
+    """What one value says: seconds, maybe in fractions or a list, or a date in any form of HTTP."""
+    numbers = value.split(",")
+    if all(map(DELAY_SECONDS.fullmatch, numbers)):
+        return min(max(map(float, numbers)), LONGEST_RETRY_AFTER)
+    parts = parsedate_tz(value)
+    if parts is None:
         return None
-    if delay := DELAY_SECONDS.fullmatch(value):
-        return min(float(delay[1]), LONGEST_RETRY_AFTER)
+    year, month, day, hour, minute, second = parts[:6]
+    if year > MAXYEAR:
+        return LONGEST_RETRY_AFTER
     try:
-        until = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):  # a year that no integer of C holds
+        until = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
         return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+    seconds = (until - now).total_seconds() - (parts[9] or 0)
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 
 WITHOUT_LENGTH = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -96,9 +113,10 @@ def redirected(request: Request, status: int, location: str) -> Request:
     here = request.address
     try:
         url = here.url.join(parsed_url(location)).with_fragment(None)
+        text = str(url)  # a port is read no sooner
     except ValueError as error:
         raise BadRedirect(f"the redirect's location is no URL: {error}") from None
-    if problem := url_problem(str(url)):
+    if problem := url_problem(text):
         raise BadRedirect(f"the redirect's location {problem}")
     dropped = set()
     method, body = request.method, request.body
@@ -119,3 +137,21 @@ def is_harmless(name: str) -> bool:
     A list of the harmless, not of the secret: who can tell what `X-Tenant` or `X-Auth` opens?
     """
     return name.lower() in HARMLESS or name.lower().startswith("tocsin-")
+
+
+VISIBLE = re.compile(r"[ -$&-~]*")
+"""What needs no percent-encoding in a header's value."""
+UNQUOTED = "".join(filter(VISIBLE.fullmatch, map(chr, range(0x80))))
+
+
+def visible(text: str) -> str:
+    """`text` as a header's value can carry it."""
+    return text if VISIBLE.fullmatch(text) else quote(text, safe=UNQUOTED)
+
+
+def overlaid(headers: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """`headers` with `others`, which win; names do not differ in case."""
+    if not others:
+        return headers
+    theirs = {name.lower() for name in others}
+    return {name: value for name, value in headers.items() if name.lower() not in theirs} | others

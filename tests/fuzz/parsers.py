@@ -20,6 +20,8 @@ from app.core.secret import mask, secrets_in, unmask, without
 from app.core.words import describe
 from app.errors import InvalidInput
 from app.executors import decode_target, target_type
+from app.executors.http_answer import LONGEST_RESPONSE, AnswerReader, HttpAnswer
+from app.executors.http_failures import Closed, NotHttp
 from app.executors.http_rules import retry_after_seconds
 from app.vault import SecretKeys, check_target, opened, referring, resealed, sealed
 
@@ -124,8 +126,30 @@ def reference(text: str) -> None:
     target("http", {"url": url, "auth": {"type": "bearer", "token": text}, "headers": {"X": text}})
 
 
+def http_answer(text: str) -> None:
+    """Read an answer whole and in two pieces: it may be refused, but not twice differently."""
+    data = text.encode("latin-1", errors="replace")
+    half = len(data) // 2
+    assert answer_of(data) == answer_of(data[:half], data[half:])
+
+
+def answer_of(*pieces: bytes) -> tuple[object, ...]:
+    reader, answer = AnswerReader(), HttpAnswer()
+    reader.begin(answer, to_head=False)
+    try:
+        for piece in pieces:
+            if piece and not reader.is_complete:
+                reader.feed(piece)
+        if not reader.is_complete:
+            reader.feed_eof()
+    except (Closed, NotHttp) as refusal:
+        return (type(refusal),)
+    assert len(answer.body) <= LONGEST_RESPONSE
+    return answer.final_status, answer.fields, bytes(answer.body)
+
+
 def retry_after(text: str) -> None:
-    retry_after_seconds(text, now=NOW)
+    retry_after_seconds([text], now=NOW)
 
 
 def cursor(text: str) -> None:
@@ -167,7 +191,7 @@ PARSERS: dict[str, Parser] = {
     one.__name__: one
     for one in (
         *(cron, cron_in_berlin, zone, duration, http_target, amqp_target, http_url, amqp_url),
-        *(header, reference, retry_after, cursor, host, api_key, document),
+        *(header, reference, http_answer, retry_after, cursor, host, api_key, document),
     )
 }
 
@@ -209,6 +233,12 @@ SEEDS: dict[str, tuple[str, ...]] = {
         "Authorization:Bearer ${secret:A}",
     ),
     "reference": ("${secret:A}", "a${secret:A.b-c}d", "${secret:${secret:A}}", "${secret:" * 100),
+    "http_answer": (
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: /\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a\r\nx\r\n0\r\nA: b\r\n\r\n",
+        "HTTP/1.0 204\nContent-Length: 9, 9\n\n",
+    ),
     "retry_after": ("120", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "9" * 5000, "1.5"),
     "cursor": (
         *(paging.job_cursor(JOB), paging.execution_cursor(7), paging.key_cursor(JOB)),

@@ -11,7 +11,7 @@ import pytest
 
 from app.core.outcome import Outcome, Report
 from app.executors import Executors, decode_target
-from app.executors.http_client import BRIEFLY_SECONDS, LONGEST_RESPONSE
+from app.executors.http_answer import LONGEST_RESPONSE
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import (
     DRIP_SECONDS,
@@ -30,6 +30,7 @@ from tests.support.sink import (
 )
 
 SHORT_SECONDS = 0.3
+BRIEFLY_SECONDS = 0.02
 PATIENCE_SECONDS = 5.0
 BOMB_BYTES = 50_000_000
 
@@ -89,12 +90,13 @@ async def test_a_connection_that_its_server_has_closed_costs_no_attempt(
 async def test_what_is_noted_of_hosts_does_not_add_up(
     executors: Executors, send: Send, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("app.executors.http_client.MOST_ORIGINS", 1)
+    monkeypatch.setattr("app.executors.http_client.MOST_KEPT", 1)
 
     for host in ("127.0.0.1", "127.0.0.2", "localhost", "127.0.0.1"):
         await send(url=sink.url(host=host))
 
     assert len(executors.opened["http"].client.kept) <= 2
+    assert len(executors.opened["http"].client.used_at) == 1
     assert len(sink.requests) == 4
 
 
@@ -115,7 +117,7 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
 
     assert (first.response, second.response) == ("mine", "mine too")
     assert [request.connection for request in sink.requests] == [1, 2]
-    assert len(executors.opened["http"].client.connector._conns) == 1
+    assert len(executors.opened["http"].client.kept) == 1
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
         (cut(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), "closed", 200),
         (cut(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "protocol", None),
         (cut(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "protocol", None),
-        (cut(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000 + b"\r\n\r\n"), "protocol", None),
+        (cut(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000 + b"\r\n\r\n"), "protocol", None),
         (cut(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 10_000 + b"\r\n"), "protocol", None),
         (
             cut(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),

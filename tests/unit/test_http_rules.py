@@ -1,10 +1,15 @@
 """What goes over the wire, and how an address is read."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 from yarl import URL
 
 from app.core.urls import address
-from app.executors.http_rules import Request
+from app.executors.http_rules import LONGEST_RETRY_AFTER, Request, retry_after_seconds
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def request(**changes: object) -> Request:
@@ -77,3 +82,52 @@ def test_an_address_is_an_origin_and_what_is_asked_for_there(
     assert (str(read.origin), read.path) == (origin, path)
     assert read.origin == URL(url, encoded=True).origin()
     assert read.path == URL(url, encoded=True).raw_path_qs
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        (["0"], 0.0),
+        (["120"], 120.0),
+        ([" 7 "], 7.0),
+        (["1.5"], 1.5),
+        (["0" * 20 + "7"], 7.0),
+        (["86400"], LONGEST_RETRY_AFTER),
+        (["86401"], LONGEST_RETRY_AFTER),
+        (["9" * 9], LONGEST_RETRY_AFTER),
+        (["9" * 10], LONGEST_RETRY_AFTER),
+        (["9" * 5_000], LONGEST_RETRY_AFTER),
+        (["Sat, 28 Nov 2026 00:05:00 GMT"], 300.0),
+        (["Saturday, 28-Nov-26 00:05:00 GMT"], 300.0),
+        (["Sat Nov 28 00:05:00 2026"], 300.0),
+        (["Sat, 28 Nov 2026 00:05:60 GMT"], 359.0),
+        (["Fri, 31 Dec 9999 23:59:59 GMT"], LONGEST_RETRY_AFTER),
+        (["Fri, 31 Dec 9999 23:59:59 -2300"], LONGEST_RETRY_AFTER),
+        (["Sat, 01 Jan 10000 00:00:00 GMT"], LONGEST_RETRY_AFTER),
+        (["Sun, 06 Nov 1994 08:49:37 GMT"], 0.0),
+        (["30", "120"], 120.0),
+        (["30, 120"], 120.0),
+        (["soon", "30"], 30.0),
+        (["30", "Sat, 28 Nov 2026 00:05:00 GMT"], 300.0),
+        ([], None),
+        ([""], None),
+        (["soon"], None),
+        (["-5"], None),
+        (["+5"], None),
+        (["5s"], None),
+        (["1e3"], None),
+        (["\u0663"], None),
+        (["Sat, 31 Feb 2026 00:00:00 GMT"], None),
+    ],
+)
+def test_a_wish_to_be_left_alone_is_heard_for_at_most_a_day(
+    values: list[str], seconds: float | None
+) -> None:
+    assert retry_after_seconds(values, now=NOW) == seconds
+
+
+@pytest.mark.parametrize("days", [1, 2, 365, 300_000])
+def test_a_date_far_ahead_is_a_day_ahead(days: int) -> None:
+    asked = [format_datetime(NOW + timedelta(days=days), usegmt=True)]
+
+    assert retry_after_seconds(asked, now=NOW) == LONGEST_RETRY_AFTER

@@ -1,0 +1,34 @@
+"""What a head means whose Content-Length the parser does not take (RFC 9112, section 6.3)."""
+
+import re
+
+HEAD_END = re.compile(rb"\r?\n\r?\n")
+LENGTH_LINE = re.compile(rb"(?im)^content-length:([^\r\n]*)\r?\n")
+LONGEST_LENGTH = 18
+"""Digits that the parser takes; nobody reads as much as longer numbers say."""
+
+
+def with_one_length(head: bytes, *, bodiless: bool) -> bytes | None:
+    """The head with one Content-Length where several agree; None where there is no reading.
+
+    `bodiless`: where there is no body, no length counts and none is kept.
+    """
+    length = b""
+    if not bodiless:
+        number = agreed(LENGTH_LINE.findall(head))
+        if number is None:
+            return None
+        length = b"Content-Length: %s\r\n" % number
+    return b"%s\r\n%s\r\n" % (LENGTH_LINE.sub(b"", head).rstrip(b"\r\n"), length)
+
+
+def agreed(values: list[bytes]) -> bytes | None:
+    """The one number that all values say, some of them as lists; as large as the parser takes."""
+    said = [one.strip(b" \t") for value in values for one in value.split(b",")]
+    if not all(map(bytes.isdigit, said)):
+        return None
+    numbers = {one.lstrip(b"0") or b"0" for one in said}
+    if len(numbers) != 1:
+        return None
+    number = numbers.pop()
+    return number if len(number) <= LONGEST_LENGTH else b"9" * LONGEST_LENGTH

@@ -1,0 +1,155 @@
+"""One HTTP connection: a request and its answer at a time, and whether another may follow."""
+
+import asyncio
+import select
+import ssl
+from collections.abc import Callable
+
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from yarl import URL
+
+from app.executors.http_answer import AnswerReader, HttpAnswer
+from app.executors.http_failures import Closed, NotHttp
+
+LONGEST_EARLY = 65_536
+"""Bytes that a server may say on a new connection before it was asked."""
+
+TlsChoice = ssl.SSLContext | bool
+"""What to connect with, or whether to verify who answers."""
+
+Key = tuple[URL, TlsChoice]
+"""Whom a connection is to, and how it was made."""
+
+NEWS = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+class HttpProtocol(ResponseHandler):
+    """A connection as aiohttp's connector makes it, but read by an `AnswerReader`.
+
+    An answer counts from the moment when it is complete: whatever comes after it, be it more bytes
+    or a reset, costs the connection and nothing else. A connection that is not good for another
+    request is dropped at once, so that its other side is listened to no more.
+    """
+
+    key: Key
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.loop = loop
+        self.reader = AnswerReader()
+        self.waiting: asyncio.Future[None] | None = None
+        """Of the exchange under way."""
+        self.is_asked = False
+        """Whether a request was ever written."""
+        self.early = b""
+        """Received before that: some servers refuse whoever connects, without listening."""
+        self.is_reusable = True
+        self.connection: Connection | None = None
+        """What the connector knows it as."""
+        self.when_lost: Callable[[HttpProtocol], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.poll = select.poll()
+        self.poll.register(transport.get_extra_info("socket").fileno(), NEWS)
+
+    def ask(self, encoded: bytes, answer: HttpAnswer, *, to_head: bool) -> asyncio.Future[None]:
+        """Write a request; the future ends when its answer is complete in `answer`.
+
+        It ends with `NotHttp` or `Closed` where that will not be. Whoever stops waiting for it must
+        `drop` the connection.
+
+        Raises:
+            Closed: it is closed already; nothing was sent.
+        """
+        if self.transport is None:
+            raise Closed
+        self.reader.begin(answer, to_head=to_head)
+        answer.asked_at = self.loop.time()
+        self.is_asked = True
+        self.waiting = waiting = self.loop.create_future()
+        self.transport.write(encoded)
+        if self.early:
+            early, self.early = self.early, b""
+            self.data_received(early)
+        return waiting
+
+    def has_news(self) -> bool:
+        """Whether the other side has closed it or said something, maybe unnoticed by the loop."""
+        if self.early or self.transport is None or self.transport.is_closing():
+            return True
+        return bool(self.poll.poll(0))
+
+    def drop(self) -> None:
+        """Close the connection without a goodbye."""
+        self.is_reusable = False
+        if self.transport is not None:
+            self.transport.abort()
+
+    # What the event loop calls.
+
+    def data_received(self, data: bytes) -> None:
+        if self.waiting is None:
+            self.hear_unasked(data)
+            return
+        try:
+            self.reader.feed(data)
+        except NotHttp as error:
+            self.end(error)
+        else:
+            if self.reader.is_complete:
+                self.end()
+
+    def hear_unasked(self, data: bytes) -> None:
+        """Keep how a new connection begins; from an old one nothing may become an answer."""
+        self.is_reusable = False
+        if self.is_asked or len(self.early) + len(data) > LONGEST_EARLY:
+            self.drop()
+        else:
+            self.early += data
+
+    def eof_received(self) -> None:
+        self.hear_end()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.hear_end()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+        when_lost, self.when_lost = self.when_lost, None
+        if when_lost is not None:
+            when_lost(self)
+
+    def hear_end(self) -> None:
+        """Nothing more will come."""
+        self.is_reusable = False
+        if self.waiting is None:
+            return
+        try:
+            self.reader.feed_eof()
+        except Closed as error:
+            self.end(error)
+        else:
+            self.end()
+
+    def end(self, error: Exception | None = None) -> None:
+        """Tell who waits, and drop the connection unless both sides are done with each other."""
+        reader, transport = self.reader, self.transport
+        self.is_reusable = (
+            error is None
+            and reader.lasts
+            and reader.is_clean
+            and transport is not None
+            and not transport.get_write_buffer_size()
+        )
+        if not self.is_reusable:
+            self.drop()
+        waiting, self.waiting = self.waiting, None
+        if waiting is None or waiting.done():
+            return
+        if error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(error)
