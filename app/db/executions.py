@@ -25,7 +25,9 @@ class Execution(Struct, frozen=True, kw_only=True):
     attempt: Annotated[int | None, Meta(description="From 1; null where a run was missed.")]
     outcome: Outcome
     reason: Annotated[str | None, Meta(description="A stable word, such as status or dns.")]
-    started_at: datetime | None
+    started_at: Annotated[
+        datetime | None, Meta(description="When the request went out, or the attempt began.")
+    ]
     finished_at: datetime
     instance: str | None
     status_code: int | None

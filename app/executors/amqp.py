@@ -107,6 +107,8 @@ class Publication:
         self.target = target
         self.context = context
         self.stage = Stage.CONNECTION
+        self.loop = asyncio.get_running_loop()
+        self.begun_at = self.loop.time()
 
     async def report(self) -> Report:
         """Publish within the timeout and say what came of it."""
@@ -137,6 +139,7 @@ class Publication:
                 exchange = channel.default_exchange
                 if self.target.exchange:
                     exchange = await channel.get_exchange(self.target.exchange, ensure=False)
+                self.context.waited(self.loop.time() - self.begun_at)
                 confirmed = await exchange.publish(
                     message, self.target.routing_key, mandatory=self.target.mandatory
                 )

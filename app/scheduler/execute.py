@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import getrandbits
 
 from app.core.claim import Claim, Settlement
@@ -15,7 +15,7 @@ from app.core.transition import exhausted, invalid, released, settled
 from app.deadline import Deadline
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
-from app.executors.base import Context, Target, named
+from app.executors.base import Context, Target, named, unnoted
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
@@ -107,6 +107,8 @@ class Execution:
             )
         )
         report = ready.redacted(await self.report(flight, ready.target))
+        if flight.waited_seconds:  # started is what its target takes notice of
+            started_at += timedelta(seconds=flight.waited_seconds)
         return self.judged(claim, report, started_at=started_at)
 
     def judged(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
@@ -126,7 +128,9 @@ class Execution:
         try:
             with Deadline(self.loop) as scope:
                 flight.begin(scope, timeout_seconds=claim.timeout_seconds)
-                return await self.executors.execute(claim.kind, target, context(claim))
+                return await self.executors.execute(
+                    claim.kind, target, context(claim, waited=flight.waited)
+                )
         except TimeoutError:
             return cut_off(flight.ending, claim)
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
@@ -140,7 +144,7 @@ class Execution:
             flight.end()
 
 
-def context(claim: Claim) -> Context:
+def context(claim: Claim, *, waited: Callable[[float], None] = unnoted) -> Context:
     """Tell the executor which attempt this is; each gets a trace of its own (W3C Trace Context)."""
     return Context(
         job_id=claim.job_id,
@@ -151,6 +155,7 @@ def context(claim: Claim) -> Context:
         timeout_seconds=claim.timeout_seconds,
         # Of either id, all zeros would mean none.
         traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
+        waited=waited,
     )
 
 

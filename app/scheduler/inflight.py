@@ -46,6 +46,8 @@ class InFlight:
         self.started = False
         self.prepared = 0
         """How often it was prepared."""
+        self.waited_seconds = 0.0
+        """Between its start and its request."""
         self.times_out: float | None = None
         self.ending = Ending.TIMEOUT
         self.scope: Deadline | None = None
@@ -68,6 +70,10 @@ class InFlight:
         self.scope = scope
         self.times_out = monotonic() + timeout_seconds
         self.reschedule()
+
+    def waited(self, seconds: float) -> None:
+        """Note what had to be waited for before the request could be sent."""
+        self.waited_seconds += seconds
 
     def is_overdue(self, now: float) -> bool:
         """Whether the executor should have kept its timeout by now, loop time."""

@@ -13,11 +13,13 @@ import pytest
 
 from app.core.facts import Looked, Planned, Settled, Started
 from app.core.outcome import Outcome
+from app.executors.guard import Guard
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, hang, late, reply
 
 SOON = timedelta(seconds=0.4)
+SLOW_SECONDS = 0.7
 
 
 async def insert(
@@ -185,6 +187,54 @@ async def test_a_target_that_hangs_is_timed_out(
 
     [row] = await execution_rows(connection, job_id)
     assert (row["outcome"], row["reason"]) == ("timed_out", "timeout")
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "timed_out"])
+async def test_history_counts_what_was_waited_for_a_connection_as_lateness(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: str,
+) -> None:
+    """A job whose name is slow to be found is late, and its target no slower than it is."""
+    resolve = Guard.addresses
+
+    async def slowly(guard: Guard, host: str, port: int) -> list[str]:
+        await asyncio.sleep(SLOW_SECONDS)
+        return await resolve(guard, host, port)
+
+    monkeypatch.setattr(Guard, "addresses", slowly)
+    if outcome == "timed_out":
+        sink.on("/x", hang)
+    async with instance() as (_, facts):
+        target = {"url": sink.url("/x", host="localhost")}
+        job_id = await insert_job(
+            connection, target=target, timeout_seconds=SLOW_SECONDS + 0.3, max_attempts=1
+        )
+        [told] = await facts.seen(Settled, job_id=job_id, outcome=outcome, within=20.0)
+
+    [row] = await execution_rows(connection, job_id)
+    [request] = sink.requests
+    sent_at = datetime.fromtimestamp(request.wall, UTC)
+    assert row["started_at"] - row["scheduled_for"] >= timedelta(seconds=SLOW_SECONDS)
+    assert abs(row["started_at"] - sent_at) < timedelta(seconds=SLOW_SECONDS / 2)
+    assert row["started_at"] <= row["finished_at"]
+    assert told.lag_seconds is not None
+    assert told.lag_seconds >= SLOW_SECONDS
+
+
+async def test_what_was_never_sent_is_counted_from_the_start_of_its_attempt(
+    instance: StartInstance, connection: asyncpg.Connection
+) -> None:
+    async with instance() as (_, facts):
+        target = {"url": "http://127.0.0.1:1/"}
+        job_id = await insert_job(connection, target=target, max_attempts=1)
+        await facts.seen(Settled, job_id=job_id, outcome="failed")
+
+    [row] = await execution_rows(connection, job_id)
+    assert row["reason"] == "connect"
+    assert row["scheduled_for"] <= row["started_at"] <= row["finished_at"]
 
 
 async def test_more_due_jobs_than_slots_are_all_executed(
