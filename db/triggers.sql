@@ -235,15 +235,27 @@ returns jsonb language sql immutable
                     then value
             end end,
             to_jsonb('***'::text))), '{}')
-        from jsonb_each(target)
+        from (select left(key, 200) as key, value from jsonb_each(target) limit 100) as kept
     );
+
+-- Of what is long the log keeps the beginning or the length, and a hash that tells of a change.
+create or replace function tocsin.audited_text(value text)
+returns text language sql immutable
+    return case when length(value) > 1000
+        then left(value, 1000) || format('… (%s characters, md5 %s)', length(value), md5(value)) else value end;
+
+create or replace function tocsin.audited_metadata(value jsonb)
+returns jsonb language sql immutable
+    return case when pg_column_size(value) < 100 or octet_length(value::text) <= 8192 then value
+        else to_jsonb(format('… (%s bytes, md5 %s)', octet_length(value::text), md5(value::text))) end;
 
 -- What a person decides about a job. A list, so that a new column is not kept without a thought.
 create or replace function tocsin.audited(job tocsin.jobs)
 returns jsonb language sql immutable
     return (
         select to_jsonb(kept) from (select
-            job.name, job.description, job.tags, job.metadata, job.kind,
+            job.name, tocsin.audited_text(job.description) as description, job.tags,
+            tocsin.audited_metadata(job.metadata) as metadata, job.kind,
             tocsin.audited_target(job.kind, job.target) as target,
             job.run_at, job.cron, job.timezone, job.every_seconds, job.dst_gap, job.dst_overlap,
             job.starts_at, job.ends_at, job.max_runs, job.max_attempts, job.backoff_seconds,
@@ -299,13 +311,13 @@ begin
         select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
         where key <> 'target' and row(jsonb_each.value)::record *<> row(other.value)::record order by key);
     parts := array(
-        select 'target.' || key from jsonb_each(old.target) full join jsonb_each(new.target) as other using (key)
+        select 'target.' || left(key, 200) from jsonb_each(old.target) full join jsonb_each(new.target) as other using (key)
         where row(jsonb_each.value)::record *<> row(other.value)::record order by key);
     if columns || parts = '{}' then
         return null;
     end if;
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
-    select 'update', 'job', new.id, new.name, columns || parts,
+    select 'update', 'job', new.id, new.name, (columns || parts)[1:100],
         jsonb_object_agg(key, jsonb_each.value), jsonb_object_agg(key, other.value)
     from jsonb_each(was) join jsonb_each(is_now) as other using (key)
     where key = any (columns) or (key = 'target' and parts <> '{}');

@@ -36,8 +36,7 @@ async def list_changes(
     ] = None,
 ) -> AuditPage:
     """Of jobs and keys, over the API and in SQL. Of a target only what cannot be secret."""
-    found = await audit.page(db, entity_id=entity_id, before=audit_before(cursor), limit=limit + 1)
-    page = found[:limit]
+    page = await audit.page(db, entity_id=entity_id, before=audit_before(cursor), limit=limit)
     return AuditPage(
-        items=page, next_cursor=audit_cursor(page[-1].id) if len(found) > limit else None
+        items=page.items, next_cursor=audit_cursor(page.items[-1].id) if page.more else None
     )

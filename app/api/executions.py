@@ -127,11 +127,10 @@ async def listing(
     db: Database, wanted: ExecutionFilter, *, cursor: str | None, limit: int
 ) -> ExecutionPage:
     """Get one page."""
-    found = await executions.page(db, wanted, before=execution_before(cursor), limit=limit + 1)
-    page = found[:limit]
+    page = await executions.page(db, wanted, before=execution_before(cursor), limit=limit)
     return ExecutionPage(
-        items=page,
-        next_cursor=execution_cursor(page[-1].id) if len(found) > limit else None,
+        items=page.items,
+        next_cursor=execution_cursor(page.items[-1].id) if page.more else None,
     )
 
 

@@ -121,11 +121,10 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
 ) -> JobPage:
     """Jobs created while you page through do not move the pages: they come before the first."""
     wanted = JobFilter(tags=listed(tags), kind=kind, state=stands, name_prefix=name, text=q)
-    found = await jobs.page(db, wanted, before=job_before(cursor), limit=limit + 1)
-    page = found[:limit]
+    page = await jobs.page(db, wanted, before=job_before(cursor), limit=limit)
     return JobPage(
         items=[shown(job) for job in page],
-        next_cursor=job_cursor(page[-1].id) if len(found) > limit else None,
+        next_cursor=job_cursor(page.items[-1].id) if page.more else None,
     )
 
 

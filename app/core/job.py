@@ -7,13 +7,14 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field, json
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from msgspec.structs import fields
 
 from app.core.claim import Misfire
 from app.core.outcome import Outcome
 from app.core.schedule import LONGEST_SECONDS, SHORTEST_SECONDS, DstGap, DstOverlap, Schedule
 from app.core.secret import SECRET, Masked
+from app.core.sizes import exceeds
 from app.errors import FieldError
 
 SCHEDULE_FIELDS = Schedule.__struct_fields__
@@ -149,8 +150,11 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 message = f"is too small: write 0 or at least {SHORTEST_WAIT_SECONDS:f}"
                 yield FieldError(field=name, message=message)
         for name, most in (("metadata", MOST_METADATA_BYTES), ("target", MOST_TARGET_BYTES)):
-            if (size := len(json.encode(getattr(self, name)))) > most:
-                message = f"has {size} bytes as JSON: {most} are the most"
+            if exceeds(getattr(self, name), most):
+                message = (
+                    f"has more than {most} bytes as Postgres writes it out, 1e308 with 309 digits: "
+                    "make it smaller"
+                )
                 yield FieldError(field=name, message=message)
 
     def schedule(self) -> Schedule:

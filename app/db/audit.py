@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from app.core.exact import number
-from app.db.database import Database
+from app.db.database import Database, Page
 
 DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=number)
 
@@ -39,13 +39,14 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
 
 async def page(
     db: Database, *, entity_id: UUID | None, before: int | None, limit: int
-) -> list[AuditEntry]:
+) -> Page[AuditEntry]:
     """List changes, newest first, from the first one older than `before`."""
-    rows = await db.fetch_filtered("audit.page", entity_id=entity_id, before_id=before, limit=limit)
-    return [
+    found = await db.fetch_page("audit.page", entity_id=entity_id, before_id=before, limit=limit)
+    items = [
         AuditEntry(**{**row, **{name: decoded(row[name]) for name in ("before", "after")}})
-        for row in rows
+        for row in found.rows
     ]
+    return Page(items=items, more=found.more)
 
 
 def decoded(text: str | None) -> dict[str, Any] | None:

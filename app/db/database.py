@@ -1,12 +1,13 @@
 """The connection pool, through which everything but the look speaks to Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
+from msgspec import Struct
 
 from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
 from app.db.errors import translated
@@ -16,6 +17,12 @@ COMMAND_TIMEOUT_SECONDS = 15.0
 GIVE_BACK_SECONDS = 1.0
 """How long a connection whose statement was given up may take to become usable again."""
 
+MOST_PAGE_BYTES = 4 * 1024 * 1024
+"""A page ends with the row that goes beyond; the longest job has a twelfth of it."""
+READ_AT_ONCE = 51
+"""Rows of a page that Postgres makes at a time."""
+
+ItemT = TypeVar("ItemT")
 Row = asyncpg.Record
 """A row as it comes; what leaves this package is made of Structs."""
 
@@ -26,6 +33,25 @@ class Runner(Protocol):
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows."""
         ...
+
+
+class Rows(Struct, frozen=True, kw_only=True):
+    """The rows of a page."""
+
+    rows: list[Row]
+    more: bool
+    """Others come after them."""
+
+
+class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
+    """A part of a list."""
+
+    items: list[ItemT]
+    more: bool
+    """Others come after them."""
+
+    def __iter__(self) -> Iterator[ItemT]:
+        return iter(self.items)
 
 
 class Patience:
@@ -147,6 +173,28 @@ class Database:
             async with self.pool.acquire() as connection:
                 statement = await connection.prepare(wanted.sql)
                 return await statement.fetch(*wanted.arguments(arguments))
+
+    async def fetch_page(self, name: str, /, *, limit: int, **arguments: Any) -> "Rows":  # noqa: ANN401
+        """Run such a query, up to `limit` rows or `MOST_PAGE_BYTES` of text in them.
+
+        Postgres makes rows only as they are read, some at a time.
+
+        Raises:
+            AppError: see `app.db.errors.translated`.
+        """
+        wanted = query(name)
+        values = wanted.arguments(arguments | {"limit": limit + 1})
+        rows: list[Row] = []
+        size = 0
+        with translated():
+            async with self.pool.acquire() as connection, connection.transaction(readonly=True):
+                statement = await connection.prepare(wanted.sql)
+                async for row in statement.cursor(*values, prefetch=READ_AT_ONCE):
+                    if len(rows) == limit or size > MOST_PAGE_BYTES:
+                        return Rows(rows=rows, more=True)
+                    rows.append(row)
+                    size += sum(len(value) for value in row.values() if isinstance(value, str))
+        return Rows(rows=rows, more=False)
 
     def values(self, statement: Query, arguments: dict[str, Any]) -> list[Any]:
         """Put the arguments in order; a query that changes something is told who does it."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from app.core.outcome import Outcome
-from app.db.database import Database, Row, Runner
+from app.db.database import Database, Page, Row, Runner
 from app.errors import ExecutionNotFound
 
 INT8_MAX = 2**63 - 1
@@ -52,9 +52,9 @@ class ExecutionFilter(Struct, frozen=True, kw_only=True):
 
 async def page(
     db: Database, wanted: ExecutionFilter, *, before: int | None, limit: int
-) -> list[Execution]:
+) -> Page[Execution]:
     """List executions, newest first, from the first one older than `before`."""
-    rows = await db.fetch_filtered(
+    found = await db.fetch_page(
         "executions.page",
         before=before,
         limit=limit,
@@ -63,7 +63,7 @@ async def page(
         since=wanted.since,
         until=wanted.until,
     )
-    return [execution(row) for row in rows]
+    return Page(items=[execution(row) for row in found.rows], more=found.more)
 
 
 async def find(db: Runner, execution_id: int) -> Execution:

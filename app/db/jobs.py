@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from app.core.exact import number
 from app.core.job import NAME, JobState, PlannedJob, StoredJob, job_id
-from app.db.database import Database, Row, Runner
+from app.db.database import Database, Page, Row, Runner
 from app.errors import JobNotFound
 
 
@@ -68,9 +68,9 @@ async def find(db: Runner, reference: str) -> StoredJob:
 
 async def page(
     db: Database, wanted: JobFilter, *, before: UUID | None, limit: int
-) -> list[StoredJob]:
+) -> Page[StoredJob]:
     """List jobs, newest first, from the first one older than `before`."""
-    rows = await db.fetch_filtered(
+    found = await db.fetch_page(
         "jobs.page",
         before=before,
         limit=limit,
@@ -80,7 +80,7 @@ async def page(
         name_pattern=None if wanted.name_prefix is None else f"{literal(wanted.name_prefix)}%",
         text_pattern=None if wanted.text is None else f"%{literal(wanted.text)}%",
     )
-    return stored_jobs(rows)
+    return Page(items=stored_jobs(found.rows), more=found.more)
 
 
 async def update(db: Runner, job: PlannedJob, *, unchanged_since: datetime) -> StoredJob | None:

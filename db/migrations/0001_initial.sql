@@ -130,7 +130,8 @@ begin
     if pg_column_size(document || '{}') > 16::bigint * most then
         return false;
     end if;
-    for number in select jsonb_path_query(document, 'strict $.** ? (@.type() == "number")') loop
+    for number in select value from jsonb_array_elements(
+        jsonb_path_query_array(document, 'strict $.** ? (@.type() == "number")')) loop
         total := total + octet_length(number::text);
         if total > most then
             return false;

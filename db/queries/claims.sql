@@ -9,9 +9,12 @@
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/floor.py. It never lies ahead of
 -- the clock, which may have been set back.
+-- Of jobs whose target may be large at most 16 are claimed, so that a look answers in milliseconds; the
+-- next one comes soon.
 -- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
 with due as materialized (
-    select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
+    select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
+        pg_column_size(target) > 2000 or pg_column_compression(target) is not null as large
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
       and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
@@ -23,6 +26,11 @@ with due as materialized (
     order by greatest(next_run, locked_until)
     limit :limit::bigint
     for no key update skip locked
+), taken as materialized (
+    select due.* from (
+        select *, count(*) filter (where large) over (rows unbounded preceding) as large_ones from due
+    ) as due
+    where large_ones <= 16
 ), claimed as (
     update tocsin.jobs j
     set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
@@ -34,8 +42,8 @@ with due as materialized (
         claimed_attempt = j.attempt + 1,
         execution_id = nextval('tocsin.executions_id_seq'),
         judged = true  -- when it was written; a claim changes nothing of that
-    from due
-    where j.id = due.id
+    from taken
+    where j.id = taken.id
     returning j.id as job_id, j.name, j.kind, j.target::text as target,
         j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
         j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
@@ -53,7 +61,7 @@ with due as materialized (
         'lost', 'lease', claimed_at, now(), locked_by,
         format('instance %s did not settle before its lease ended at %s', locked_by,
                to_char(locked_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-    from due
+    from taken
     where execution_id is not null
 ), sleep as (
     select case when many < :limit::bigint then (
@@ -81,7 +89,7 @@ with due as materialized (
     (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
     from (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids from claimed
-    ) as taken
+    ) as counted
 )
 select sleep.*, now() as begun_at, clock_timestamp() as ended_at, claimed.*
 from sleep left join claimed on true;

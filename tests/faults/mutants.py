@@ -200,8 +200,8 @@ MUTANTS = (
     Mutant(
         what="a lost execution is not recorded",
         file="db/queries/claims.sql",
-        before="from due where execution_id is not null",
-        after="from due where false",
+        before="from taken where execution_id is not null",
+        after="from taken where false",
         tests=(RACES,),
     ),
     Mutant(
