@@ -7,16 +7,15 @@ from enum import Enum
 from typing import Annotated, Any, ClassVar, assert_never
 
 from aio_pika import DeliveryMode, Message
-from aio_pika.exceptions import AMQPError
 from aiormq import spec
 from msgspec import Meta, field
 
 from app.core.outcome import Outcome, Report
 from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, without
 from app.errors import FieldError
-from app.executors.amqp_connect import Broker
-from app.executors.amqp_failures import PublishFailed, failure_of
-from app.executors.amqp_pool import Pool
+from app.executors.amqp_connect import Broker, fault_of
+from app.executors.amqp_failures import PublishFailed, failure_of, is_of_broker
+from app.executors.amqp_pool import Link, Pool
 from app.executors.amqp_rules import headers_problem, name_problem, url_problem
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
 from app.executors.tls_target import TlsTarget
@@ -109,6 +108,7 @@ class Publication:
         self.stage = Stage.CONNECTION
         self.loop = asyncio.get_running_loop()
         self.begun_at = self.loop.time()
+        self.link: Link | None = None
 
     async def report(self) -> Report:
         """Publish within the timeout and say what came of it."""
@@ -124,7 +124,9 @@ class Publication:
             return self.failed(PublishFailed("closed", "the connection was lost"))
         except PublishFailed as failure:
             return self.failed(failure)
-        except (AMQPError, OSError, RuntimeError) as error:
+        except Exception as error:
+            if not is_of_broker(error):
+                raise
             return self.failed(failure_of(error))
         return Report(outcome=Outcome.SUCCEEDED)
 
@@ -132,6 +134,7 @@ class Publication:
         """Publish the message; returns when the broker has taken responsibility for it."""
         message = self.message()
         async with self.pool.link(self.target.broker()) as link:
+            self.link = link
             self.stage = Stage.ALARM
             await link.ready()
             self.stage = Stage.CONFIRMATION
@@ -181,6 +184,8 @@ class Publication:
                 assert_never(self.stage)
 
     def failed(self, failure: PublishFailed) -> Report:
+        if self.link is not None:  # for what the broker did is told, not how the client took it
+            failure = fault_of(self.link.connection) or failure
         text = without(secrets_of(self.target), str(failure))
         return Report(
             outcome=Outcome.FAILED,

@@ -5,14 +5,14 @@ import ssl
 from typing import Annotated, Any
 
 import aio_pika
-from aio_pika.exceptions import AMQPError
 from aiormq.connection import TransportFactory
 from yarl import URL
 
 from app.auth.tls import Tls, tls_context
 from app.core.secret import URL_SECRET, Masked
 from app.core.urls import host_of
-from app.executors.amqp_failures import PublishFailed, refusal_of
+from app.executors.amqp_failures import PublishFailed, is_of_broker, refusal_of
+from app.executors.amqp_frames import Credit, Frames, Writer
 from app.executors.guard import AddressBlocked, Guard
 
 HEARTBEAT_SECONDS = 10
@@ -40,15 +40,22 @@ async def connected(broker: Broker, *, guard: Guard) -> aio_pika.Connection:
         ssl_context=tls_context(broker.tls) if broker.tls else None,
         client_properties={"connection_name": "tocsin", "product": "tocsin"},
     )
-    connection.kwargs["transport_factory"] = GuardedTransport(guard)
+    transport = GuardedTransport(guard)
+    connection.kwargs["transport_factory"] = transport
     try:
         await connection.connect()
     except BaseException as error:
         await connection.close()  # or it would start a task of its own when it is collected
-        if isinstance(error, AMQPError | OSError | RuntimeError):
-            raise refusal_of(error) from error
-        raise
+        if isinstance(error, PublishFailed) or not is_of_broker(error):
+            raise
+        raise transport.fault or refusal_of(error) from error
     return connection
+
+
+def fault_of(connection: aio_pika.Connection) -> PublishFailed | None:
+    """What the broker did for which its connection was given up; None: nothing of the kind."""
+    transport = connection.kwargs.get("transport_factory")
+    return transport.fault if isinstance(transport, GuardedTransport) else None
 
 
 class GuardedTransport(TransportFactory):
@@ -56,12 +63,20 @@ class GuardedTransport(TransportFactory):
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
+        self.frames: Frames | None = None
+
+    @property
+    def fault(self) -> PublishFailed | None:
+        """What the broker did for which the connection is given up."""
+        fault = self.frames and self.frames.fault
+        return PublishFailed("protocol", str(fault)) if fault else None
 
     async def create(
         self,
         url: URL,
         **kwargs: Any,  # noqa: ANN401 - the client's own signature
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    ) -> tuple[Any, Any]:
+        """Return streams that judge what comes, of which the client sees no more than that."""
         host, port = host_of(url), url.port or 0
         try:
             addresses = await self.guard.addresses(host, port)
@@ -73,7 +88,10 @@ class GuardedTransport(TransportFactory):
         tls = None
         if url.scheme == "amqps":
             tls = await kwargs["ssl_context_provider"].get_context()
-        return await first_open(addresses, host=host, port=port, tls=tls)
+        reader, writer = await first_open(addresses, host=host, port=port, tls=tls)
+        credit = Credit()
+        self.frames = Frames(reader, credit)
+        return self.frames, Writer(writer, credit)
 
 
 async def first_open(

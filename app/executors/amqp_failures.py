@@ -1,5 +1,8 @@
 """What can go wrong with a publish, in stable words."""
 
+import asyncio
+from traceback import walk_tb
+
 from aiormq import exceptions as amqp
 from aiormq import spec
 
@@ -16,10 +19,24 @@ class PublishFailed(AppError):
 
 
 ClientError = amqp.AMQPError | OSError | RuntimeError
-"""What the client raises where the broker or the way to it is to blame."""
+"""What the client raises where the broker or the way to it is to blame, as a rule."""
+CLIENT = ("aio_pika", "aiormq", "pamqp")
 
 
-def failure_of(error: ClientError) -> PublishFailed:
+def is_of_broker(error: BaseException) -> bool:
+    """Whether the broker or the way to it is to blame: whatever the client raises by itself is.
+
+    What it raises for answers that it does not expect may be anything, a KeyError for one.
+    """
+    if not isinstance(error, Exception):
+        return False
+    if isinstance(error, ClientError):
+        return True
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].partition(".")[0] in CLIENT
+
+
+def failure_of(error: Exception) -> PublishFailed:
     """Say what the client's error means for one message."""
     match error:
         case amqp.DeliveryError(frame=spec.Basic.Return()):
@@ -33,10 +50,10 @@ def failure_of(error: ClientError) -> PublishFailed:
         case amqp.ChannelPreconditionFailed():
             return PublishFailed("target", said_by_broker(error), retryable=False)
         case _:
-            return PublishFailed("closed", "the connection was lost before the confirmation")
+            return lost(error, "the connection was lost before the confirmation")
 
 
-def refusal_of(error: ClientError) -> PublishFailed:
+def refusal_of(error: BaseException) -> PublishFailed:
     """Say why the broker did not open a connection that TCP and TLS had opened."""
     match error:
         case amqp.AuthenticationError() | amqp.ProbableAuthenticationError():
@@ -48,7 +65,15 @@ def refusal_of(error: ClientError) -> PublishFailed:
         case amqp.ProtocolSyntaxError() | amqp.IncompatibleProtocolError():
             return PublishFailed("protocol", "what answers there does not speak AMQP 0-9-1")
         case _:
-            return PublishFailed("closed", "the connection was closed before it was open")
+            return lost(error, "the connection was closed before it was open")
+
+
+def lost(error: BaseException, message: str) -> PublishFailed:
+    """Say that the connection is gone, or that the client could not make sense of what came."""
+    makes_sense = isinstance(error, ClientError | asyncio.InvalidStateError)
+    if makes_sense and not isinstance(error, RecursionError):
+        return PublishFailed("closed", message)
+    return PublishFailed("protocol", "the broker sent what makes no sense in AMQP 0-9-1")
 
 
 def said_by_broker(error: Exception) -> str:
