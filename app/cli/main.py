@@ -23,7 +23,20 @@ from app.db.errors import said_by_postgres
 from app.dsn import IGNORED, parse
 from app.errors import AppError
 from app.telemetry import Observers
+from app.telemetry.lines import lines_to
 from app.telemetry.logs import configure, log_fact
+
+
+def keep_standard_streams() -> None:
+    """Open what was closed of stdin, stdout and stderr on nothing.
+
+    Else a socket gets the number, and somebody's output goes into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 class Commands(click.Group):
@@ -31,6 +44,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
+        keep_standard_streams()
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -38,7 +52,8 @@ class Commands(click.Group):
             if None in messages:
                 raise
             for message in sorted(filter(None, messages)):
-                click.echo(f"tocsin: {message}", err=True)
+                # Not by way of click: a reader that is stuck must not hold up the end.
+                lines_to(sys.stderr).write(f"tocsin: {message}\n")
             sys.exit(1)
 
 

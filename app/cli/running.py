@@ -25,7 +25,21 @@ def run(serving: Coroutine[None, None, None], settings: Settings) -> None:
 
 
 def on_stop_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` on every SIGTERM and SIGINT."""
+    """Call `stop` on every SIGTERM and SIGINT, and once on SIGHUP: a terminal is gone.
+
+    A terminal that closes, and some supervisors, send it along with SIGTERM; neither is then the
+    second request that cuts executions off. Under `nohup` it stays ignored.
+    """
     loop = asyncio.get_running_loop()
+    asked = list[signal.Signals]()
+
+    def asked_by(number: signal.Signals) -> None:
+        is_echo = number == signal.SIGHUP or asked == [signal.SIGHUP]
+        asked.append(number)
+        if len(asked) == 1 or not is_echo:
+            stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, asked_by, number)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, asked_by, signal.SIGHUP)

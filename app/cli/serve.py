@@ -3,10 +3,10 @@
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
-import click
 import uvicorn
 from msgspec.structs import replace
 
@@ -23,6 +23,7 @@ from app.devdb import embedded_postgres
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, Exposed
 from app.scheduler.instance import Instance
 from app.telemetry import Observers
+from app.telemetry.lines import lines_to
 from app.telemetry.logs import log_fact
 from app.vault import SecretKeys, check_keys
 
@@ -77,7 +78,7 @@ async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> N
 
     on_stop_signal(stop)
     host, port = sock.getsockname()[:2]
-    click.echo(welcome(url=f"http://{host}:{port}", psql=psql))
+    lines_to(sys.stdout).write(welcome(url=f"http://{host}:{port}", psql=psql) + "\n")
     async with asyncio.TaskGroup() as group:
         group.create_task(stopping_all(server.serve(sockets=[sock]), stop), name="api")
         group.create_task(stopping_all(instance.run(), stop), name="instance")

@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from typing import TextIO, assert_never
+from typing import TextIO, assert_never, cast
 
 import structlog
 from msgspec import json, structs
@@ -30,14 +30,20 @@ from app.core.facts import (
     UpkeepFailed,
 )
 from app.core.outcome import Outcome
+from app.telemetry.lines import Lines, lines_to
 
 LOGGER: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 SPOKEN_FOR = ("aio_pika", "aiormq")
 """Libraries whose failures are outcomes of ours; their own lines would only repeat them."""
 
 
-def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> None:
-    """Set up structlog, and let the libraries' own loggers speak through it."""
+def configure(*, level: str, log_format: str, stream: TextIO | Lines | None = None) -> None:
+    """Set up structlog, and let the libraries' own loggers speak through it.
+
+    Without a stream, lines go to stderr, and nobody waits for who reads them there.
+    """
+    if stream is None:
+        stream = lines_to(sys.stderr, on_lost=say_lost)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -55,7 +61,7 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         # A line is one write: processes that share a pipe then keep out of each other's lines.
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stream)),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -68,6 +74,11 @@ def configure(*, level: str, log_format: str, stream: TextIO = sys.stderr) -> No
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
     for library in SPOKEN_FOR:
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def say_lost(count: int) -> None:
+    """Say how many lines nobody will read."""
+    LOGGER.warning("log_lines_lost", lines=count, because="their reader did not take them in time")
 
 
 def log_fact(fact: Fact) -> None:
