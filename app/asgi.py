@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-from litestar import Litestar, Response, Router, get
+from litestar import HttpMethod, Litestar, Response, Router, get
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.response import Redirect
 from litestar.routes import HTTPRoute
-from litestar.types import Scope
+from litestar.types import Message, Receive, Scope, Send
 
 from app.api.access import KeyAuthentication, KeyRing, is_loopback, require_scope
 from app.api.actions import pause_job, resume_job, run_job
@@ -50,6 +50,23 @@ from app.vault import SecretKeys
 MOST_BYTES = 1024 * 1024
 
 
+class Application(Litestar):
+    """Litestar, but answering HEAD wherever GET is answered (RFC 9110, 9.3.2)."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        scope["method"] = HttpMethod.GET
+        await super().__call__(scope, receive, send_head)
+
+
 def create_app(settings: Settings, observers: Observers | None = None) -> Litestar:
     """Make the ASGI application; it starts and answers whether or not Postgres does.
 
@@ -71,7 +88,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             app.state.key_ring = KeyRing(db)
             yield
 
-    return Litestar(
+    return Application(
         route_handlers=[v1(settings), session(), live, ready, openapi_json, to_docs],
         lifespan=[database],
         state=State(
