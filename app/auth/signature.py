@@ -41,12 +41,12 @@ class SignatureAuth(Auth, frozen=True, kw_only=True, tag="signature"):
             message = "only text is signed: the body is not UTF-8, send it as base64 in JSON"
             raise AuthFailed(message, retryable=False) from None
         secrets = filter(None, (self.secret, self.previous_secret))
+        id = request.idempotency_key.replace(".", "_")  # what is signed is split at dots
         return {
-            # A fraction of a second in it ends in Z, so no part of it can be taken for a timestamp.
-            "webhook-id": request.idempotency_key,
+            "webhook-id": id,
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": " ".join(
-                Webhook(secret).sign(request.idempotency_key, now, body) for secret in secrets
+                Webhook(secret).sign(id, now, body) for secret in secrets
             ),
         }
 

@@ -14,6 +14,8 @@ URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 """A last label that makes browsers and libc take the host for an IPv4 address."""
+AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<text>[^/?#]*)")
+PORT = re.compile(r"[0-9]{0,5}", re.ASCII)
 PLAIN = re.compile(
     r"(https?://[A-Za-z0-9._:\[\]-]+)((?:[/?][A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]*)?)", re.IGNORECASE
 )
@@ -65,6 +67,9 @@ def url_problems(url: str) -> Iterator[str]:
         yield "must start with http:// or https://"
     if not URL_TEXT.fullmatch(url):
         yield "may have only the characters of RFC 3986: percent-encode all others (IDN as xn--)"
+    authority = AUTHORITY.match(url)
+    if authority and (fault := authority_fault(authority["text"])):
+        yield fault
     if "#" in url:
         yield "has a fragment, which is never sent: remove it"
     try:
@@ -89,6 +94,17 @@ def host_of(url: URL) -> str:
     """
     host = url.raw_host or ""
     return host.replace("%25", "%") if ":" in host else host
+
+
+def authority_fault(text: str) -> str | None:
+    """Say what of user, host and port programs read in different ways."""
+    user, at, place = text.rpartition("@")
+    if at and not user:
+        return "has an empty user: remove the @"
+    port = place.rpartition("]")[2].partition(":")
+    if port[1] and not PORT.fullmatch(port[2]):
+        return "needs a host, and a port from 1 to 65535 where one is given, in digits only"
+    return None
 
 
 def parsed_url(url: str) -> URL:

@@ -4,6 +4,7 @@ Two kinds of datetime meet in these modules: an *instant* is aware and in UTC, a
 naive and what a clock on the wall of some zone shows. Only a `Stretch` turns one into the other.
 """
 
+import re
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -16,6 +17,31 @@ from msgspec import Struct
 from app.core.rules import AUTO, Rules, chosen
 from app.errors import FieldError, InvalidInput
 
+OFFSET = re.compile(
+    r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d{1,2})(?::?00)?", re.ASCII | re.IGNORECASE
+)
+MOST_HOURS = 12
+ABBREVIATIONS = {
+    "LOCALTIME": "each machine has its own: write a place such as Europe/Paris, or UTC",
+    "PST": "did you mean America/Los_Angeles?",
+    "PDT": "did you mean America/Los_Angeles?",
+    "PT": "did you mean America/Los_Angeles?",
+    "MDT": "did you mean America/Denver?",
+    "MT": "did you mean America/Denver?",
+    "CT": "did you mean America/Chicago?",
+    "CDT": "did you mean America/Chicago?",
+    "EDT": "did you mean America/New_York?",
+    "ET": "did you mean America/New_York?",
+    "CST": "did you mean America/Chicago or Asia/Shanghai?",
+    "IST": "did you mean Asia/Kolkata, Europe/Dublin or Asia/Jerusalem?",
+    "BST": "did you mean Europe/London?",
+    "CEST": "did you mean Europe/Paris or Europe/Berlin?",
+    "EEST": "did you mean Europe/Athens or Europe/Helsinki?",
+    "JST": "did you mean Asia/Tokyo?",
+    "AEST": "did you mean Australia/Sydney or Australia/Brisbane?",
+    "Z": "did you mean UTC?",
+}
+"""What people write who mean the clocks of a place; names that look alike would be others."""
 SAMPLING = timedelta(days=3)
 """No zone changes its offset twice within this: the nearest two changes are almost 7 days apart."""
 SECOND = timedelta(seconds=1)
@@ -99,11 +125,24 @@ def zone_named(timezone: str, rules: Rules | None = None) -> ZoneInfo:
 
 def unknown_zone(timezone: str, rules: Rules) -> str:
     """Word the refusal of a zone, with what may have been meant."""
-    known = {name.lower(): name for name in rules.names}
-    close = get_close_matches(timezone.lower()[:64], known, n=3)
-    meant = f"did you mean {' or '.join(known[name] for name in close)}?" if close else ""
+    if fixed := OFFSET.fullmatch(timezone):
+        return f"{timezone!r} is no time zone; {fixed_offset(fixed['sign'], int(fixed['hours']))}"
+    meant = ABBREVIATIONS.get(timezone.upper(), "")
+    if not meant:
+        known = {name.lower(): name for name in rules.names if name != "localtime"}
+        close = get_close_matches(timezone.lower()[:64], known, n=3)
+        meant = f"did you mean {' or '.join(known[name] for name in close)}?" if close else ""
     remedy = meant or "write an IANA name such as Europe/Paris, America/New_York or UTC"
     return f"{timezone[:64]!r} is no time zone; {remedy}"
+
+
+def fixed_offset(sign: str, hours: int) -> str:
+    """Name the zone of a fixed offset: its sign is that of POSIX, so what is east reads -."""
+    place = "write a place, such as Europe/Helsinki, whose clocks change with its laws"
+    if hours > MOST_HOURS:
+        return place
+    name = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}" if hours else "UTC"
+    return f"{place}, or {name} for this offset all the year"
 
 
 def changes(timezone: str, year: int, rules: Rules | None = None) -> tuple[Change, ...]:

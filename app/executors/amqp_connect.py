@@ -36,7 +36,7 @@ async def connected(broker: Broker, *, guard: Guard) -> aio_pika.Connection:
         PublishFailed: nobody answers, or not as an AMQP broker that lets us in.
     """
     connection = aio_pika.Connection(
-        URL(broker.url).update_query(heartbeat=HEARTBEAT_SECONDS),
+        URL(broker.url, encoded=True).update_query(heartbeat=HEARTBEAT_SECONDS),
         ssl_context=tls_context(broker.tls) if broker.tls else None,
         client_properties={"connection_name": "tocsin", "product": "tocsin"},
     )

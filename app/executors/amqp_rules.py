@@ -1,5 +1,6 @@
 """The rules of AMQP targets: which addresses, names and headers a message can have."""
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +10,14 @@ from msgspec import Raw
 from yarl import URL
 
 from app.core.headers import LONGEST_HEADERS, OURS
-from app.core.urls import host_of, name_problems
+from app.core.urls import AUTHORITY, authority_fault, host_of, name_problems
 
 LONGEST_NAME = 255
 """Bytes of a short string."""
 LONGEST_HEADER_NAME = 128
 """Bytes; the client cuts longer ones off without a word."""
 DEEPEST_TABLE = 16
+ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 INTEGERS = range(-(2**63), 2**63)
 
 
@@ -31,8 +33,11 @@ def url_problems(url: str) -> Iterator[str]:
         yield "may have visible ASCII only: percent-encode all else, in the password too"
     if "?" in url or "#" in url:
         yield "may have no query: TLS and heartbeats need no options (in a password write %3F, %23)"
+    authority = AUTHORITY.match(url)
+    if authority and (fault := authority_fault(authority["text"])):
+        yield fault
     try:
-        parsed = URL(url)
+        parsed = URL(url, encoded=True)
         host, port = host_of(parsed), parsed.port
     except (ValueError, IndexError):  # the latter is yarl's, of `amqp://[v1.a]@`
         yield "is no URL: percent-encode what is special in the user and password"
@@ -41,6 +46,10 @@ def url_problems(url: str) -> Iterator[str]:
         yield "needs a host, and a port from 1 to 65535 where one is given"
     elif ":" not in host:
         yield from name_problems(host)
+    if ESCAPE.search(parsed.raw_path):
+        yield "has a % in the virtual host that is no escape: write %25"
+    if "%252f" in parsed.raw_path.lower():
+        yield "has %252F in the virtual host, which the client takes for a /: write %2F for a /"
     if "/" in parsed.raw_path.removeprefix("/"):
         yield "has more than one path segment: a / in the virtual host is written %2F"
 
