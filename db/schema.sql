@@ -155,6 +155,10 @@ begin
         perform tocsin.refuse('name', 'is empty, too long or has a slash or control character',
             'Use 1 to 200 characters without "/".');
     end if;
+    if job.name = 'batch' or job.name ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then
+        perform tocsin.refuse('name', format('%L is an address of the API or looks like an id', job.name),
+            'Choose another name.');
+    end if;
     if job.kind !~ '^[a-z][a-z0-9_]{0,62}$' then
         perform tocsin.refuse('kind', format('%L is not the name of an executor', job.kind),
             'Write http, amqp or the name of another installed executor.');
@@ -166,9 +170,13 @@ begin
         perform tocsin.refuse('tags', 'must be a list of texts, not of lists', 'For example: {billing,nightly}');
     elsif array_position(job.tags, null) is not null then
         perform tocsin.refuse('tags', 'has a null among them', 'For example: {billing,nightly}');
-    elsif cardinality(job.tags) > 100 or array_to_string(job.tags, E'\n') ~ '[^\n]{201}'
+    elsif cardinality(job.tags) > 100 or array_to_string(job.tags, chr(10)) ~ ('[^' || chr(10) || ']{201}')
         or octet_length(array_to_string(job.tags, '')) > 80000 then
         perform tocsin.refuse('tags', 'are too many or too long', 'Use at most 100 tags of 200 characters.');
+    end if;
+    if array_to_string(job.tags, '') ~ ',' or array_position(job.tags, '') is not null then
+        perform tocsin.refuse('tags', 'has a tag that is empty or has a comma, which separates tags in filters',
+            'For example: {billing,nightly}');
     end if;
     if jsonb_typeof(job.target) <> 'object' then
         perform tocsin.refuse('target', 'must be a JSON object',
@@ -195,16 +203,16 @@ begin
     if jsonb_typeof(job.metadata) <> 'object' then
         perform tocsin.refuse('metadata', 'must be a JSON object', 'For example: {"team": "billing"}');
     end if;
-    if job.cron is not null and (length(job.cron) > 128 or job.cron !~* '^\s*(@[a-z]+|(\S+\s+){4,6}\S+)\s*$') then
+    if job.cron is not null and (length(job.cron) > 128 or job.cron !~* '^[[:space:]]*(@[a-z]+|([^[:space:]]+[[:space:]]+){4,6}[^[:space:]]+)[[:space:]]*$') then
         perform tocsin.refuse('cron', format('%L has neither 5, 6 nor 7 fields', left(job.cron, 140)),
             'Write minute hour day month weekday, for example ''0 3 * * *''; six fields start with seconds, seven end with the year; or an alias such as @daily.');
     end if;
     if length(job.timezone) > 100 then
         perform tocsin.refuse('timezone', 'is too long', 'Write an IANA name such as UTC or Europe/Paris.');
     end if;
-    if job.every_seconds not between 0.1 and 3155760000 then
+    if job.every_seconds not between 0.1 and 157680000 then
         perform tocsin.refuse('every_seconds', format('%s is out of range', job.every_seconds),
-            'Write seconds from 0.1 to 3155760000 (100 years), for example 90.');
+            'Write seconds from 0.1 to 157680000 (five years), for example 90.');
     end if;
     if least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for, job.resume_at,
             job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
@@ -309,10 +317,13 @@ begin
                 job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
                 job.last_finished_at, job.created_at, job.updated_at) <= '2200-01-01 00:00Z'
         and job.name ~ '^[^/[:cntrl:]]{1,200}$'
+        and job.name <> 'batch'
+        and job.name !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
         and job.kind ~ '^[a-z][a-z0-9_]{0,62}$'
         and length(job.description) <= 10000
         and (job.tags = '{}' or (array_ndims(job.tags) = 1 and array_position(job.tags, null) is null
-            and cardinality(job.tags) <= 100 and array_to_string(job.tags, E'\n') !~ '[^\n]{201}'
+            and array_position(job.tags, '') is null and array_to_string(job.tags, '') !~ ','
+            and cardinality(job.tags) <= 100 and array_to_string(job.tags, chr(10)) !~ ('[^' || chr(10) || ']{201}')
             and octet_length(array_to_string(job.tags, '')) <= 80000))
         and jsonb_typeof(job.target) = 'object'
         and (job.kind not in ('http', 'amqp') or job.target ? 'url')
@@ -572,6 +583,6 @@ create table tocsin.secrets (
 
     constraint secrets_name_shape check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'),
     constraint secrets_hosts_range check (cardinality(hosts) <= 100 and array_position(hosts, null) is null),
-    constraint secrets_value_encrypted check (value ~ '^encrypted\.v[0-9]+\.')
+    constraint secrets_value_encrypted check (value ~ '^encrypted[.]v[0-9]+[.]')
 );
 create unique index secrets_name on tocsin.secrets (name);

@@ -11,6 +11,12 @@ begin
     if timezone !~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$' then
         raise invalid_parameter_value;
     end if;
+    -- Postgres also takes POSIX' UTC+2, whose sign is the other way round, and abbreviations.
+    if timezone ~ '^[A-Za-z]+[+-]?[0-9]' and timezone !~ '^[A-Z]{3}[0-9][A-Z]{3}$|^GMT[+-]?0$'
+        or exists (select from pg_timezone_abbrevs as a where a.abbrev = timezone
+            and a.abbrev not in ('UTC', 'GMT', 'UCT', 'EST', 'MST', 'HST', 'CET', 'EET', 'MET', 'WET')) then
+        raise invalid_parameter_value;
+    end if;
     perform now() at time zone timezone;
 exception when invalid_parameter_value then
     perform tocsin.refuse('timezone', format('%L is not known', timezone),
@@ -53,6 +59,8 @@ declare
     rescheduled boolean;
     elapsed numeric;
     planned timestamptz;
+    zone text;
+    duration text;
     woke boolean;
 begin
     if tg_op = 'INSERT' then
@@ -83,17 +91,28 @@ begin
         new.creation := null;  -- its entry is written with that of this change
     end if;
     new.timezone := coalesce(new.timezone, 'UTC');
-    if new.cron ~ '^\s*(CRON_)?TZ=' then
-        new.timezone := substring(new.cron from '^\s*(?:CRON_)?TZ=(\S+)');
-        new.cron := regexp_replace(new.cron, '^\s*(CRON_)?TZ=\S+\s+', '');
+    if new.cron ~ '^[[:space:]]*(CRON_)?TZ=' then
+        zone := substring(new.cron from 'TZ=([^[:space:]]*)');
+        new.cron := regexp_replace(new.cron, '^[[:space:]]*(CRON_)?TZ=[^[:space:]]*[[:space:]]*', '');
+        if new.timezone not in ('UTC', zone) or new.cron ~ '^(CRON_)?TZ=' then
+            perform tocsin.refuse('timezone', format('is %L, and the cron names another zone, %L', new.timezone, zone),
+                'Write one of them.');
+        end if;
+        new.timezone := zone;
     end if;
-    if new.cron ~ '^\s*@every\s' and new.every_seconds is null then
-        begin
-            new.every_seconds := extract(epoch from substring(new.cron from '@every\s+(.*)')::interval);
-            new.cron := null;
-        exception when invalid_datetime_format or datetime_field_overflow then
-            perform tocsin.refuse('cron', format('%L has no duration', new.cron), 'For example: @every 1h30m');
-        end;
+    -- The durations of Go: a month, a day or a bare number would be a guess.
+    if new.cron ~* '^[[:space:]]*@every' and new.every_seconds is null then
+        duration := regexp_replace(new.cron, '^[[:space:]]*@every[[:space:]]*|[[:space:]]+$', '', 'gi');
+        if duration !~ '^(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|ms|s|m|h))+$' then
+            perform tocsin.refuse('cron', format('%L is no duration', left(new.cron, 140)),
+                'Write hours, minutes and seconds, for example @every 1h30m or @every 90s.');
+        end if;
+        select trim_scale(round(sum(part[1]::numeric * case part[2]
+                when 'h' then 3600 when 'm' then 60 when 's' then 1
+                when 'ms' then 1e-3 when 'us' then 1e-6 else 1e-9 end), 6))
+            into new.every_seconds
+            from regexp_matches(duration, '([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|ms|s|m|h)', 'g') as part;
+        new.cron := null;
     end if;
 
     if tg_op = 'UPDATE' then
@@ -135,6 +154,9 @@ begin
     elsif rescheduled and (tg_op = 'UPDATE' or new.planned_at is null) then
         if tg_op = 'INSERT' then
             planned := new.next_run;  -- given by whoever inserts the row
+            if new.run_at is null and planned is null and new.ends_at <= moment then
+                perform tocsin.refuse('ends_at', 'has passed: the job would never run', 'Write a later instant.');
+            end if;
         end if;
         new.planned_at := moment;
         if planned is not null then
@@ -230,7 +252,7 @@ returns jsonb language sql immutable
         select coalesce(jsonb_object_agg(key, coalesce(
             case when kind in ('http', 'amqp') and jsonb_typeof(value) = 'string' then case
                 when key = 'url' and value #>> '{}' !~ '@' then to_jsonb(substring(value #>> '{}'
-                    from '^((?:https?|amqps?)://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?:[/?#].*)?$'))
+                    from '^((?:https?|amqps?)://(?:[A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])(?::[0-9]{1,5})?)(?:[/?#].*)?$'))
                 when key = 'method' and value #>> '{}' in ('DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT')
                     then value
             end end,

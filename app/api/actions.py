@@ -52,7 +52,7 @@ async def run_job(db: Db, job: Reference) -> Response[Job]:
     """An extra run, due at once; its schedule goes on as before.
 
     A run that waits for its retry is retried at once instead. While a run is under way this one
-    waits until that is over, with its retries; `pending_runs` counts those that wait.
+    waits until that is over, with its retries.
     """
     return answer(await due_now(db, await jobs.find(db, job)), status=202)
 

@@ -14,7 +14,7 @@ from msgspec.structs import fields, replace
 
 from app.api.problems import ApiRequest
 from app.core.exact import number
-from app.core.job import KEPT_FIELDS
+from app.core.job import CHOICES, KEPT_FIELDS
 from app.core.problems import field_errors, joined
 from app.errors import FieldError, InvalidInput, MalformedInput
 
@@ -43,11 +43,13 @@ async def decoded(
         if body.count(b"[") + body.count(b"{") > MOST_NESTED:
             check_depth(msgspec.json.decode(body))
         value: T = decoder(type_).decode(body)  # type: ignore[arg-type] # mypy takes types for unhashable
-        if b"\\u0000" in body and (errors := list(nul_errors(msgspec.json.decode(body), ""))):
-            raise InvalidInput(*errors)
+        if b"\\u0000" in body and (nuls := list(nul_errors(msgspec.json.decode(body), ""))):
+            raise InvalidInput(*nuls)
     except msgspec.ValidationError as error:
         check_json(body)  # msgspec stops at the first error, before what is no JSON
-        raise InvalidInput(*with_hints(field_errors(error, prefix=""), type_)) from None
+        raise InvalidInput(
+            *with_hints(field_errors(error, prefix="", choices=CHOICES), type_)
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_json(error) from None
     except RecursionError:

@@ -71,6 +71,9 @@ def new_job(document: JobDocument, *, now: datetime) -> PlannedJob:
         document = with_schedule(document, job_id=id, now=now)
     except InvalidInput as refusal:
         errors += refusal.errors
+    if document.run_at is None and document.ends_at is not None and document.ends_at <= now:
+        message = "has passed: the job would never run; write a later instant"
+        errors.append(FieldError(field="ends_at", message=message))
     if errors:
         raise InvalidInput(*errors)
     if document.paused is UNSET:

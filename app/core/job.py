@@ -203,8 +203,6 @@ class StoredJob(Masked, frozen=True, kw_only=True):
 
     state: JobState
     next_run: datetime | None
-    pending_runs: int = 0
-    """Runs that were asked for and wait for the present one to be over."""
     plan_error: str | None
     last_outcome: Outcome | None
     last_finished_at: datetime | None
@@ -221,6 +219,13 @@ class Job(StoredJob, frozen=True, kw_only=True):
 DOCUMENT_FIELDS = JobDocument.__struct_fields__
 KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)
 """What a job has that nobody can write."""
+
+CHOICES = {
+    "misfire": tuple(Misfire),
+    "dst_gap": tuple(DstGap),
+    "dst_overlap": tuple(DstOverlap),
+}
+"""The fields that take one of a few words."""
 
 JobPatch = defstruct(
     "JobPatch",

@@ -14,6 +14,15 @@ MISTYPED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
 CONSTRAINED = re.compile(r"Expected `(?P<expected>[^`]*)` (?P<constraint>.*)", re.DOTALL)
 NOT_A_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
 
+INSTANT = '"2030-01-31T08:30:00Z"'
+EXAMPLES = {
+    **dict.fromkeys(("run_at", "starts_at", "ends_at", "from", "to"), INSTANT),
+    "success": '[200, "2xx"]: status codes from 100 to 599, or classes of them',
+    "retry_on": '[429, "5xx", "connect"]: status codes, classes of them, or reasons',
+    "tags": '["billing", "nightly"]',
+    "headers": '{"X-Team": "billing"}',
+}
+
 WORDS = {
     "str": "a string",
     "int": "an integer",
@@ -50,9 +59,21 @@ def field_errors(
         return [FieldError(field=name, message="unknown field: correct its spelling or remove it")]
     return [
         FieldError(
-            field=joined(prefix, path), message=remedy(message, allowed=(choices or {}).get(path))
+            field=joined(prefix, path),
+            message=remedy(message, allowed=allowed(path, choices)) + example(path),
         )
     ]
+
+
+def allowed(path: str, choices: Mapping[str, Sequence[str]] | None) -> Sequence[str] | None:
+    """Find the allowed values of a field by its path, or by its name in a list of objects."""
+    return (choices or {}).get(path) or (choices or {}).get(path.rpartition(".")[2])
+
+
+def example(path: str) -> str:
+    """Show how a field is written that is often written in another way."""
+    name = re.sub(r"\[.*?\]", "", path).rpartition(".")[2]
+    return f"; for example {EXAMPLES[name]}" if name in EXAMPLES else ""
 
 
 def remedy(message: str, *, allowed: Sequence[str] | None) -> str:

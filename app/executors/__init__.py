@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from app.auth import AUTH_TYPES
 from app.core.egress import PUBLIC_ONLY, Egress
-from app.core.exact import number
+from app.core.exact import DECODER, number
 from app.core.outcome import Report
 from app.core.problems import field_errors
 from app.core.secret import secrets_in, without
@@ -79,7 +79,8 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
             decoded = msgspec.convert(target, type_)
     except msgspec.ValidationError as error:
         choices = {"auth.type": tuple(AUTH_TYPES)}
-        raise InvalidInput(*field_errors(error, prefix="target", choices=choices)) from None
+        errors = field_errors(error, prefix="target", choices=choices)
+        raise InvalidInput(*(with_header(one, target) for one in errors)) from None
     except (ValueError, RecursionError) as error:
         message = f"must be JSON that can be read: {error}"
         raise InvalidInput(FieldError(field="target", message=message)) from None
@@ -88,6 +89,16 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
             *(FieldError(field=f"target.{p.field}", message=p.message) for p in problems)
         )
     return decoded
+
+
+def with_header(error: FieldError, target: bytes | dict[str, Any]) -> FieldError:
+    """Name the header whose value is no text, which msgspec leaves out."""
+    readable = DECODER.decode(target) if isinstance(target, bytes) else target
+    headers = readable.get("headers") if isinstance(readable, dict) else None
+    if error.field != "target.headers" or not isinstance(headers, dict):
+        return error
+    wrong = [name for name, value in headers.items() if not isinstance(value, str)]
+    return replace(error, message=f"{error.message}: {wrong[0][:100]}") if wrong else error
 
 
 def without_secrets(

@@ -7,14 +7,14 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support.api import JOB, LATER
+from tests.support.api import LATER
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
 
 LONG = "0.10000000000000000000000001"
 PAIRS = [(0, False), (1, True), (1, 1.0), (False, 0), (2.0, 2), ("1", 1), ([0], [False]), (0, "0")]
-HTTP = JOB["target"]["url"]
+HTTP = "http://127.0.0.1:9/nothing-listens-here"
 AMQP = "amqp://127.0.0.1/"
 
 
@@ -126,7 +126,7 @@ async def test_no_digit_of_a_row_typed_in_psql_is_lost(
 async def test_a_number_that_no_program_can_hold_is_refused(
     api: httpx.AsyncClient, number: str, place: str
 ) -> None:
-    job = LATER | {"metadata": {}, place: LATER["target"] | {"json": {"n": "NUMBER"}}}
+    job = LATER | {"metadata": {}, place: {"url": HTTP} | {"json": {"n": "NUMBER"}}}
     body = json.dumps(job).replace('"NUMBER"', number)
 
     answer = await api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})

@@ -1,0 +1,201 @@
+"""One rule for both doors: what the API refuses psql refuses too, and for the same field.
+
+A row typed in psql is judged by the database at once, or by an instance, as a cron is.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from app.db import Database, claims
+from app.scheduler.planning import planned
+from tests.support.api import JOB, fields
+from tests.support.builders import insert_job, job_row
+
+ID = "01a20b8a-bff9-74d9-850d-71f7929b30ee"
+HOURLY: dict[str, Any] = {"every_seconds": 3600}
+TARGET: dict[str, Any] = {"url": "http://127.0.0.1:9/nothing-listens-here"}
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    *(
+        ({"cron": f"@every {text}"}, "cron")
+        for text in (
+            "1d",
+            "1w",
+            "90",
+            "P1D",
+            "PT1H",
+            "1M",
+            "1H",
+            "1 day",
+            "01:30:00",
+            "never",
+            "-1h",
+        )
+    ),
+    ({"cron": "@every"}, "cron"),
+    ({"cron": "@EVERY 1d"}, "cron"),
+    ({"cron": "@every 2000000h"}, "every_seconds"),
+    ({"cron": "@every 1ms"}, "every_seconds"),
+    ({"cron": "TZ=Europe/Paris 0 3 * * *", "timezone": "Asia/Tokyo"}, "timezone"),
+    ({"cron": "CRON_TZ=Europe/Paris 0 3 * * *", "timezone": "Asia/Tokyo"}, "timezone"),
+    ({"cron": "TZ=Europe/Paris TZ=Europe/Paris 0 3 * * *"}, "timezone"),
+    ({"cron": "0 3 * * *", "timezone": "GMT+2"}, "timezone"),
+    ({"cron": "0 3 * * *", "timezone": "UTC+2"}, "timezone"),
+    ({"cron": "0 3 * * *", "timezone": "PST"}, "timezone"),
+    ({"cron": "0 3 * * *", "timezone": "CEST"}, "timezone"),
+    ({"cron": "0 3 * * *", "timezone": "localtime"}, "timezone"),
+    ({"cron": "0 3 * * *", "timezone": "Europe/Pariss"}, "timezone"),
+    ({"cron": "61 * * * *"}, "cron"),
+    ({"cron": "0 0 31 2 *"}, "cron"),
+    ({"cron": "@fortnightly"}, "cron"),
+    ({"cron": "* * *"}, "cron"),
+    ({"every_seconds": 6 * 365 * 86_400}, "every_seconds"),
+    ({"every_seconds": 0.05}, "every_seconds"),
+    (HOURLY | {"name": "batch"}, "name"),
+    (HOURLY | {"name": ID}, "name"),
+    (HOURLY | {"name": ID.upper()}, "name"),
+    (HOURLY | {"name": "a/b"}, "name"),
+    (HOURLY | {"name": ""}, "name"),
+    (HOURLY | {"tags": ["a,b"]}, "tags"),
+    (HOURLY | {"tags": [","]}, "tags"),
+    (HOURLY | {"tags": ["a", ""]}, "tags"),
+    (HOURLY | {"ends_at": "2020-01-01T00:00:00Z"}, "ends_at"),
+    (HOURLY | {"max_runs": 0}, "max_runs"),
+    (HOURLY | {"misfire": "never"}, "misfire"),
+]
+ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"cron": "@every 1h30m"}, {"every_seconds": 5400.0, "cron": None}),
+    ({"cron": "@EVERY 90s"}, {"every_seconds": 90.0, "cron": None}),
+    ({"cron": " @every  1.5h "}, {"every_seconds": 5400.0, "cron": None}),
+    ({"cron": "@every 500ms"}, {"every_seconds": 0.5, "cron": None}),
+    ({"cron": "@every 1m0.5s"}, {"every_seconds": 60.5, "cron": None}),
+    ({"cron": "TZ=Europe/Paris 0 3 * * *"}, {"timezone": "Europe/Paris", "cron": "0 3 * * *"}),
+    (
+        {"cron": "CRON_TZ=Europe/Paris 0 3 * * *", "timezone": "Europe/Paris"},
+        {"timezone": "Europe/Paris", "cron": "0 3 * * *"},
+    ),
+    ({"cron": "0 3 * * *", "timezone": "EST"}, {"timezone": "EST"}),
+    ({"cron": "0 3 * * *", "timezone": "EST5EDT"}, {"timezone": "EST5EDT"}),
+    ({"cron": "0 3 * * *", "timezone": "Etc/GMT-2"}, {"timezone": "Etc/GMT-2"}),
+    ({"every_seconds": 5 * 365 * 86_400}, {"every_seconds": 157_680_000.0}),
+    (HOURLY | {"name": "batches", "tags": ["a b", "c"]}, {"name": "batches"}),
+]
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.connect(database_url, application_name="test") as db:
+        yield db
+
+
+async def typed(connection: asyncpg.Connection, db: Database, columns: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Insert a row in psql, let an instance plan it, and return it."""
+    given = {
+        name: datetime.fromisoformat(value) if name == "ends_at" else value
+        for name, value in columns.items()
+    }
+    job_id = await insert_job(connection, **given)
+    for job in await claims.unplanned(db):
+        await claims.plan(db, [planned(job, now=datetime.now(UTC))])
+    return await job_row(connection, job_id)
+
+
+@pytest.mark.parametrize(("columns", "field"), REFUSED)
+async def test_what_one_door_refuses_the_other_refuses_for_the_same_field(
+    api: httpx.AsyncClient,
+    connection: asyncpg.Connection,
+    db: Database,
+    columns: dict[str, Any],
+    field: str,
+) -> None:
+    answer = await api.post("/v1/jobs", json=JOB | columns)
+    try:
+        row = await typed(connection, db, columns)
+    except asyncpg.CheckViolationError as refusal:
+        named, hint = refusal.column_name, refusal.hint
+    else:
+        assert row["state"] == "invalid"
+        named, _, hint = row["plan_error"].partition(":")
+
+    assert answer.status_code == 422
+    assert {one.partition("[")[0] for one in fields(answer)} == {field}
+    assert (named, bool(hint)) == (field, True)
+
+
+@pytest.mark.parametrize(("columns", "kept"), ACCEPTED)
+async def test_what_one_door_takes_the_other_takes_for_the_same_job(
+    api: httpx.AsyncClient,
+    connection: asyncpg.Connection,
+    db: Database,
+    columns: dict[str, Any],
+    kept: dict[str, Any],
+) -> None:
+    row = await typed(connection, db, {name: v for name, v in columns.items() if name != "name"})
+
+    answer = await api.post("/v1/jobs", json=JOB | columns)
+
+    assert answer.status_code == 201, answer.text
+    other = (await api.get(f"/v1/jobs/{row['id']}")).json()
+    for name, value in kept.items():
+        assert answer.json()[name] == value
+        assert name == "name" or other[name] == value
+    assert other["plan_error"] is None
+
+
+async def test_no_function_depends_on_how_a_session_reads_backslashes(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute("set standard_conforming_strings = off")
+
+    job_id = await insert_job(connection, cron="CRON_TZ=Europe/Paris 0 3 * * *")
+    every = await insert_job(connection, cron="@every 1h30m")
+
+    assert (await job_row(connection, job_id))["timezone"] == "Europe/Paris"
+    assert (await job_row(connection, every))["every_seconds"] == 5400
+    bodies = await connection.fetch(
+        """select proname from pg_proc
+           where pronamespace = 'tocsin'::regnamespace and strpos(prosrc, chr(92)) > 0"""
+    )
+    assert bodies == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"misfire": "never"}, "misfire", "write one of run_once, skip, run_all"),
+        ({"dst_gap": "never"}, "dst_gap", "write one of run_after, skip"),
+        ({"run_at": "tomorrow", "every_seconds": None}, "run_at", "2030-01-31T08:30:00Z"),
+        ({"target": TARGET | {"success": ["ok"]}}, "target.success", '[200, "2xx"]'),
+        (
+            {"target": TARGET | {"headers": {"a": "b", "X-N": 1}}},
+            "target.headers",
+            "X-N",
+        ),
+    ],
+)
+async def test_a_refusal_names_what_may_be_written(
+    api: httpx.AsyncClient, change: dict[str, Any], field: str, words: str
+) -> None:
+    answer = await api.post("/v1/jobs", json=JOB | HOURLY | change)
+
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"].startswith(field)
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/report", "/health/live", "/openapi.json"])
+async def test_head_is_answered_wherever_get_is(api: httpx.AsyncClient, path: str) -> None:
+    await api.put("/v1/jobs/report", json=JOB | HOURLY)
+
+    get, head = await api.get(path), await api.head(path)
+
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers.get("ETag") == get.headers.get("ETag")
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert (await api.head("/v1/jobs/nothing")).status_code == 404
