@@ -33,7 +33,6 @@ ABBREVIATIONS = {
     "EDT": "did you mean America/New_York?",
     "ET": "did you mean America/New_York?",
     "CST": "did you mean America/Chicago or Asia/Shanghai?",
-    "IST": "did you mean Asia/Kolkata, Europe/Dublin or Asia/Jerusalem?",
     "BST": "did you mean Europe/London?",
     "CEST": "did you mean Europe/Paris or Europe/Berlin?",
     "EEST": "did you mean Europe/Athens or Europe/Helsinki?",

@@ -46,11 +46,16 @@ def url_problems(url: str) -> Iterator[str]:
         yield "needs a host, and a port from 1 to 65535 where one is given"
     elif ":" not in host:
         yield from name_problems(host)
-    if ESCAPE.search(parsed.raw_path):
+    yield from vhost_problems(parsed.raw_path)
+
+
+def vhost_problems(path: str) -> Iterator[str]:
+    """What of a virtual host, as it is written, has more than one reading."""
+    if ESCAPE.search(path):
         yield "has a % in the virtual host that is no escape: write %25"
-    if "%252f" in parsed.raw_path.lower():
+    if "%252f" in path.lower():
         yield "has %252F in the virtual host, which the client takes for a /: write %2F for a /"
-    if "/" in parsed.raw_path.removeprefix("/"):
+    if "/" in path.removeprefix("/"):
         yield "has more than one path segment: a / in the virtual host is written %2F"
 
 
