@@ -497,6 +497,14 @@ create table tocsin.upkeep (
     error text
 );
 
+-- How far history may be pruned: what the clock showed at the last pass of housekeeping, and how much
+-- of that is trusted. A clock that jumped ahead must not end what is kept; see upkeep.keep_from.
+create table tocsin.trusted_clock (
+    one boolean primary key default true check (one),
+    trusted timestamptz not null,
+    shown timestamptz not null
+);
+
 -- The time zone rules that runs were planned by, to tell what a newer release of them moves. An
 -- instance that has the newest walks over the jobs once, and again while others have older ones.
 create table tocsin.zone_rules (

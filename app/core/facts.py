@@ -119,6 +119,12 @@ class Access(StrEnum):
     UNKNOWN = "as the database says once it answers"
 
 
+class ClockSetBack(Struct, frozen=True, kw_only=True):
+    """The database's clock was ahead and was set back; so many plans were made in its future."""
+
+    jobs: int
+
+
 class Replanned(Struct, frozen=True, kw_only=True):
     """Newer time zone rules put planned runs elsewhere."""
 
@@ -172,6 +178,7 @@ Fact = (
     | Pruned
     | UpkeepFailed
     | Replanned
+    | ClockSetBack
     | Serving
     | Ignored
     | ProcessEnded

@@ -10,6 +10,8 @@ from app.dsn import Address
 
 CLOCK_SECONDS = 2.0
 LATE_SECONDS = 60.0
+UNTRUSTED_SECONDS = 2 * 86_400.0
+"""After an outage that was shorter than two days the clock is trusted at once."""
 TRANSACTION_SECONDS = 300.0
 QUEUE_USAGE = 0.1
 RINGING_TRIGGERS = 2
@@ -39,6 +41,10 @@ class Vitals(Struct, frozen=True, kw_only=True):
     """Partitions that should have been dropped two days ago."""
     prepared_transactions: list[str]
     """Those that nobody has ended for five minutes."""
+    untrusted_seconds: float
+    """How far the clock is ahead of what housekeeping trusts; hours where none ran lately."""
+    newest_ahead_seconds: float
+    """How far the newest execution lies in the future."""
     ringing_triggers: int
 
 
@@ -72,6 +78,14 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
         f"this host is {apart:+.3f} s from the database",
         "Jobs follow the database's clock; synchronise both (NTP) so that logs agree."
         if abs(apart) > CLOCK_SECONDS
+        else "",
+    )
+    yield finding(
+        "clock steps",
+        steps_found(vitals),
+        "Set the clock of the database's host right (NTP); history is pruned again by and by. "
+        "Look for jobs whose next_run is in the wrong time, and move them."
+        if stepped(vitals)
         else "",
     )
     yield finding(
@@ -173,6 +187,25 @@ def is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def stepped(vitals: Vitals) -> bool:
+    """Tell whether the database's clock was set by so much that it shows."""
+    return (
+        vitals.untrusted_seconds > UNTRUSTED_SECONDS or vitals.newest_ahead_seconds > CLOCK_SECONDS
+    )
+
+
+def steps_found(vitals: Vitals) -> str:
+    """Say how the database's clock was set."""
+    if vitals.untrusted_seconds > UNTRUSTED_SECONDS:
+        return (
+            f"the database's clock is {vitals.untrusted_seconds / 86_400:.1f} days ahead of what "
+            "was seen before"
+        )
+    if vitals.newest_ahead_seconds > CLOCK_SECONDS:
+        return f"the newest execution is {vitals.newest_ahead_seconds:.0f} s in the future"
+    return "none"
 
 
 def key_finding(looked_at: int, unopened: int) -> Finding:

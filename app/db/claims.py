@@ -34,6 +34,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """Some job typed by hand has yet to be planned."""
     awake_seconds: float | None
     """For so long somebody promises to look often; below zero: did; None: nobody ever."""
+    looked_until: datetime | None = None
+    """What was due by then was looked for; None: by `begun_at`."""
     begun_at: datetime
     """The database's clock when it began on the look,"""
     ended_at: datetime
@@ -98,6 +100,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     kinds: Sequence[str],
     instance: str,
     since: datetime | None = None,
+    believed: datetime | None = None,
     aside: Sequence[UUID] = (),
     only: Sequence[UUID] | None = None,
 ) -> Look:
@@ -105,7 +108,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
 
     Jobs that come due within `ahead_seconds` are claimed already; their lease counts from then.
     Those that could be claimed before `since`, those in `aside` and, where `only` is given, all
-    others than these are left alone.
+    others than these are left alone. A clock that is ahead of `believed` makes nothing more due.
     """
     rows = await session.fetch(
         "claims.look",
@@ -115,6 +118,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         kinds=kinds,
         instance=instance,
         since=since,
+        believed=believed,
         aside=aside,
         only=only,
     )
@@ -124,6 +128,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         blocked=rows[0]["blocked"],
         unplanned=rows[0]["unplanned"],
         awake_seconds=rows[0]["awake_seconds"],
+        looked_until=rows[0]["looked_until"],
         begun_at=rows[0]["begun_at"],
         ended_at=rows[0]["ended_at"],
     )
@@ -137,6 +142,7 @@ async def due(  # noqa: PLR0913 - as many as a look that finds them has
     kinds: Sequence[str],
     since: datetime | None,
     aside: Sequence[UUID],
+    believed: datetime | None = None,
 ) -> list[UUID]:
     """Return the ids of what a look with these arguments means to claim, in its order."""
     rows = await db.fetch(
@@ -145,6 +151,7 @@ async def due(  # noqa: PLR0913 - as many as a look that finds them has
         ahead_seconds=ahead_seconds,
         kinds=kinds,
         since=since,
+        believed=believed,
         aside=aside,
     )
     return [row["id"] for row in rows]

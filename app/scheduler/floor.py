@@ -55,7 +55,9 @@ class Floor:
         if look.blocked:
             return  # one that lies anywhere was passed over
         # They are claimed in the order of the index, so none is left before the last of a batch.
-        until = max(one.next_run for one in look.claims) if full else look.begun_at
+        until = (
+            max(one.next_run for one in look.claims) if full else look.looked_until or look.begun_at
+        )
         self.empty_until = max(until, self.empty_until or until)
 
     def patience(self, now: float) -> float:

@@ -29,6 +29,7 @@ from app.scheduler.leases import extend_leases
 from app.scheduler.loop import AHEAD_SECONDS, Loop
 from app.scheduler.settling import Settler
 from app.scheduler.slots import Slots
+from app.scheduler.steps import mend_steps
 from app.scheduler.upkeep import keep_up
 from app.scheduler.zones import keep_zones
 from app.telemetry import Observers
@@ -68,7 +69,10 @@ class Instance:
         self.observers = observers
         self.name = instance_name()
         self.doorbell = Doorbell()
-        self.clock = DatabaseClock()
+        # Meanwhile each lease is extended, and each instance has looked.
+        hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
+        self.set_back = asyncio.Event()
+        self.clock = DatabaseClock(hold_seconds=hold_seconds, set_back=self.set_back.set)
         self.hand = Hand(Slots(settings.concurrency), self.clock, freed=self.doorbell.ring)
         self.stopping = asyncio.Event()
         self.isolation: Isolation
@@ -142,6 +146,12 @@ class Instance:
                         retention_days=self.settings.retention_days,
                     ),
                     keep_zones=keep_zones(db, self.observers, instance=self.name),
+                    mend_steps=mend_steps(
+                        db,
+                        self.observers,
+                        self.set_back,
+                        lease_seconds=self.settings.lease_seconds,
+                    ),
                 )
             )
             execution = Execution(

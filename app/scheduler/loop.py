@@ -124,6 +124,7 @@ class Loop:
             lease_seconds=self.lease_seconds,
             kinds=self.kinds,
             instance=self.instance,
+            believed=self.clock.believed(),
             **arguments,
         )
 

@@ -10,6 +10,7 @@ from msgspec import json, structs
 
 from app.core.facts import (
     Access,
+    ClockSetBack,
     Connected,
     Disconnected,
     Draining,
@@ -119,7 +120,14 @@ def severity(fact: Fact) -> int:
             return logging.ERROR
         case Serving(access=Access.OPEN):
             return logging.WARNING
-        case Disconnected() | LeaseLost() | ProcessEnded() | UpkeepFailed() | Ignored():
+        case (
+            ClockSetBack()
+            | Disconnected()
+            | LeaseLost()
+            | ProcessEnded()
+            | UpkeepFailed()
+            | Ignored()
+        ):
             return logging.WARNING
         case Connected() | Planned() | Draining() | Stopped() | Pruned() | Replanned() | Serving():
             return logging.INFO

@@ -11,15 +11,18 @@
 -- the clock, which may have been set back.
 -- Of jobs whose target may be large at most 16 are claimed, so that a look answers in milliseconds; the
 -- next one comes soon.
+-- believed: where the clock should be at most, as whoever looks counts on from earlier answers; null:
+-- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
+-- app/scheduler/clock.py.
 -- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
 with due as materialized (
     select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
         pg_column_size(target) > 2000 or pg_column_compression(target) is not null as large
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
-      and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
-      and greatest(next_run, locked_until) <= now() + :ahead_seconds::float8 * interval '1 second'
-      and (locked_until is null or locked_until <= now())
+      and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+      and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
+      and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))
       and kind = any(:kinds::text[])
       and not (id = any(:aside::uuid[]))
       and (:only::uuid[] is null or id = any(:only::uuid[]))
@@ -65,10 +68,10 @@ with due as materialized (
     where execution_id is not null
 ), sleep as (
     select case when many < :limit::bigint then (
-        select extract(epoch from greatest(next_run, locked_until) - now())::float8
+        select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
         from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
-          and greatest(next_run, locked_until) > now()
+          and greatest(next_run, locked_until) > least(now(), :believed::timestamptz)
           and kind = any(:kinds::text[])
           and not (id = any (ids))
         order by greatest(next_run, locked_until)
@@ -77,8 +80,8 @@ with due as materialized (
     many < :limit::bigint and exists (
         select from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
-          and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
-          and greatest(next_run, locked_until) <= now()
+          and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+          and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz)
           and kind = any(:kinds::text[])
           and not (id = any (ids))
     ) as blocked,
@@ -91,7 +94,7 @@ with due as materialized (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids from claimed
     ) as counted
 )
-select sleep.*, now() as begun_at, clock_timestamp() as ended_at, claimed.*
+select sleep.*, now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at, claimed.*
 from sleep left join claimed on true;
 
 -- name: due
@@ -99,9 +102,9 @@ from sleep left join claimed on true;
 select id
 from tocsin.jobs
 where next_run is not null and paused_at is null and plan_error is null
-  and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), now())
-  and greatest(next_run, locked_until) <= now() + :ahead_seconds::float8 * interval '1 second'
-  and coalesce(locked_until, '-infinity') <= now()
+  and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+  and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
+  and coalesce(locked_until, '-infinity') <= least(now(), :believed::timestamptz)
   and kind = any(:kinds::text[])
   and not (id = any(:aside::uuid[]))
 order by greatest(next_run, locked_until)

@@ -36,6 +36,10 @@ select
         from pg_prepared_xacts
         where database = current_database() and prepared < now() - interval '5 minutes'
         order by prepared) as prepared_transactions,
+    coalesce((select extract(epoch from clock_timestamp() - trusted)::float8
+              from tocsin.trusted_clock), 0)::float8 as untrusted_seconds,
+    coalesce((select extract(epoch from finished_at - clock_timestamp())::float8
+              from tocsin.executions order by id desc limit 1), 0)::float8 as newest_ahead_seconds,
     (select count(*) from pg_trigger
      where tgrelid = 'tocsin.jobs'::regclass and tgenabled in ('O', 'A')
        and tgname in ('jobs_100_plan_insert', 'jobs_900_ring_update')) as ringing_triggers;

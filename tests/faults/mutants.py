@@ -131,17 +131,24 @@ MUTANTS = (
     Mutant(
         what="a claim ahead takes leases that still hold",
         file="db/queries/claims.sql",
-        before="and (locked_until is null or locked_until <= now())",
+        before="and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))",
         after="",
         tests=(RACES,),
+    ),
+    Mutant(
+        what="a clock that jumped ahead is believed at once",
+        file="app/scheduler/clock.py",
+        before="if received_at - self.ahead_since < self.hold_seconds:",
+        after="if received_at < self.ahead_since:",
+        tests=("tests/unit/test_clock.py",),
     ),
     Mutant(
         what="the claim does not look at leases",
         file="db/queries/claims.sql",
         before=(
-            "greatest(next_run, locked_until) <= now() "
+            "greatest(next_run, locked_until) <= least(now(), :believed::timestamptz) "
             "+ :ahead_seconds::float8 * interval '1 second' "
-            "and (locked_until is null or locked_until <= now())"
+            "and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))"
         ),
         after="next_run <= now() + :ahead_seconds::float8 * interval '1 second'",
         tests=(PROTOCOL,),

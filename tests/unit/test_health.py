@@ -33,6 +33,8 @@ WELL = Vitals(
     expired_days=0,
     prepared_transactions=[],
     ringing_triggers=2,
+    untrusted_seconds=3600.0,
+    newest_ahead_seconds=-5.0,
 )
 
 
@@ -46,6 +48,8 @@ def test_a_healthy_database_needs_no_remedy() -> None:
         ({"standby": True}, "connection", "primary"),
         ({"synchronous_commit": "off"}, "durability", "Set it to on"),
         ({"database_now": NOW - timedelta(hours=1)}, "clock", "NTP"),
+        ({"untrusted_seconds": 60 * 86_400.0}, "clock steps", "NTP"),
+        ({"newest_ahead_seconds": 300.0}, "clock steps", "next_run"),
         ({"instances": 0}, "instances", "tocsin scheduler"),
         ({"overdue_seconds": 90.0}, "due jobs", "TOCSIN_CONCURRENCY"),
         ({"stuck_lease_seconds": 90.0}, "leases", "kind"),

@@ -1,0 +1,54 @@
+-- What a clock of the database that was ahead, and was set back, has left behind.
+
+-- name: future
+-- Whether there are results from the future: nobody who is here now saw the clock being set back.
+select coalesce((select finished_at > clock_timestamp() + interval '1 second'
+                 from tocsin.executions order by id desc limit 1), false) as future;
+
+-- name: shorten_leases
+-- No lease is longer than an hour: one that is was taken by a clock that was ahead. Whoever holds it
+-- extends it within a third of its time; else it ends.
+update tocsin.jobs
+set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
+where locked_until > clock_timestamp() + interval '2 hours'
+returning id;
+
+-- name: step
+-- The next jobs in the order of their ids, with those among them whose plan was made in the future.
+with walked as materialized (
+    select id, run_at, cron, timezone, every_seconds::float8 as every_seconds,
+        dst_gap, dst_overlap, starts_at, ends_at, next_run, attempt, last_finished_at,
+        greatest(last_finished_at, planned_at) > now() + interval '1 second'
+            and next_run > now() and next_run is not distinct from coalesce(scheduled_for, next_run)
+            and attempt = 0 and not extra and resume_at is null and locked_until is null
+            and plan_error is null and run_at is null as recurs,
+        last_finished_at > now() + interval '1 second' and attempt > 0
+            and next_run > now() and locked_until is null and plan_error is null as retried
+    from tocsin.jobs
+    where id > :after::uuid
+    order by id
+    limit :many::bigint
+)
+select final.id as last_id, clock_timestamp() as now, walked.*
+from (select id from walked order by id desc limit 1) as final
+left join walked on walked.recurs or walked.retried;
+
+-- name: move
+-- Compare-and-set on the plan. What was written down as the future becomes the present, so that the
+-- next walk finds nothing.
+with wanted as (
+    select * from json_to_recordset(:moves::json) as w (
+        job_id uuid, next_run timestamptz, moved_to timestamptz, same_run boolean)
+), free as materialized (
+    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.next_run = w.next_run and j.locked_until is null
+    for no key update of j skip locked
+)
+update tocsin.jobs j
+set next_run = w.moved_to,
+    scheduled_for = case when w.same_run then j.scheduled_for else w.moved_to end,
+    planned_at = clock_timestamp(),
+    last_finished_at = least(j.last_finished_at, clock_timestamp())
+from wanted w join free on free.id = w.job_id
+where j.id = w.job_id
+returning j.id;

@@ -1,0 +1,222 @@
+"""The clock of the database jumps ahead and back while instances run."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from app.core.facts import ClockSetBack
+from app.db import Database, upkeep
+from tests.support.builders import insert_job
+from tests.support.faketime import Clock, postgres_with_clock
+from tests.support.instances import StartInstance
+from tests.support.postgres import PostgresServer, throwaway_directory
+from tests.support.sink import Behaviour, Received, Sink, Wire, reply
+from tests.support.waiting import until
+
+MINUTE, DAY = 60.0, 86_400.0
+QUICK = {"lease_seconds": 3.0, "longest_sleep_seconds": 1.0}
+HOLD_SECONDS = 3.0
+"""The larger of the lease and twice the longest sleep."""
+
+
+@pytest.fixture(scope="module")
+def stepping() -> Iterator[tuple[PostgresServer, Clock]]:
+    with throwaway_directory() as directory, postgres_with_clock(directory) as server:
+        yield server
+
+
+@pytest.fixture
+def clock(stepping: tuple[PostgresServer, Clock]) -> Iterator[Clock]:
+    _, clock = stepping
+    yield clock
+    clock.set(0)
+
+
+@pytest.fixture
+def database_url(stepping: tuple[PostgresServer, Clock]) -> Iterator[str]:
+    with stepping[0].database() as url:
+        yield url
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def outcomes(connection: asyncpg.Connection) -> list[str]:
+    return [
+        row["outcome"] for row in await connection.fetch("select outcome from tocsin.executions")
+    ]
+
+
+def held(release: asyncio.Event) -> Behaviour:
+    async def behave(wire: Wire, _: Received) -> None:
+        await release.wait()
+        await wire.write(reply())
+
+    return behave
+
+
+def times_called(sink: Sink, path: str) -> int:
+    return sum(one.path == path for one in sink.requests)
+
+
+async def calls(sink: Sink, path: str, count: int) -> None:
+    async def called() -> bool:
+        return times_called(sink, path) >= count
+
+    await until(called, f"{count} calls of {path}", within=30.0)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seconds", [5 * MINUTE, 60 * DAY])
+async def test_a_clock_that_jumps_ahead_and_back_has_nothing_delivered_twice_or_too_soon(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    clock: Clock,
+    sink: Sink,
+    seconds: float,
+) -> None:
+    release = asyncio.Event()
+    sink.on("/slow", held(release))
+    async with instance(**QUICK), instance(**QUICK):
+        await insert_job(connection, target={"url": sink.url("/slow")})
+        await insert_job(connection, target={"url": sink.url("/beat")}, every_seconds=1)
+        tomorrow = await connection.fetchval("select now() + interval '4 minutes'")
+        await insert_job(connection, target={"url": sink.url("/later")}, run_at=tomorrow)
+        await calls(sink, "/slow", 1)
+        await calls(sink, "/beat", 1)
+
+        clock.set(seconds)
+        await asyncio.sleep(HOLD_SECONDS - 1.0)
+        clock.set(0)
+        await calls(sink, "/beat", times_called(sink, "/beat") + 3)
+        await asyncio.sleep(2 * HOLD_SECONDS)
+        release.set()
+        await until(
+            lambda: connection.fetchval(
+                "select count(*) = 1 from tocsin.executions where scheduled_for is not null"
+                " and job_id in (select id from tocsin.jobs where target->>'url' like '%/slow')"
+            ),
+            "it is settled",
+        )
+
+    assert (times_called(sink, "/slow"), times_called(sink, "/later")) == (1, 0)
+    assert set(await outcomes(connection)) == {"succeeded"}
+
+
+@pytest.mark.timeout(120)
+async def test_a_clock_that_stays_ahead_is_followed_and_nothing_is_delivered_twice(
+    instance: StartInstance, connection: asyncpg.Connection, clock: Clock, sink: Sink
+) -> None:
+    release = asyncio.Event()
+    sink.on("/slow", held(release))
+    async with instance(**QUICK), instance(**QUICK):
+        await insert_job(connection, target={"url": sink.url("/slow")})
+        soon = await connection.fetchval("select now() + interval '4 minutes'")
+        await insert_job(connection, target={"url": sink.url("/later")}, run_at=soon)
+        await calls(sink, "/slow", 1)
+
+        clock.set(5 * MINUTE)
+        await calls(sink, "/later", 1)
+        await asyncio.sleep(HOLD_SECONDS)
+        release.set()
+
+    assert times_called(sink, "/slow") == 1
+    assert set(await outcomes(connection)) == {"succeeded"}
+
+
+@pytest.mark.timeout(120)
+async def test_recurring_jobs_and_retries_go_on_after_a_clock_that_was_ahead_is_set_back(
+    instance: StartInstance, connection: asyncpg.Connection, clock: Clock, sink: Sink
+) -> None:
+    sink.on("/fails", *[reply(503)] * 2)
+    clock.set(60 * DAY)
+    async with instance(**QUICK) as (_, facts):
+        await insert_job(connection, target={"url": sink.url("/beat")}, every_seconds=1)
+        await insert_job(connection, target={"url": sink.url("/cron")}, cron="* * * * * *")
+        await insert_job(connection, target={"url": sink.url("/fails")}, backoff_seconds=3)
+        daily = await insert_job(connection, target={"url": sink.url("/daily")}, cron="0 3 * * *")
+        for path in ("/beat", "/cron", "/fails"):
+            await calls(sink, path, 1)
+
+        clock.set(0)
+        await facts.seen(ClockSetBack, within=30.0)
+        await calls(sink, "/beat", times_called(sink, "/beat") + 3)
+        await calls(sink, "/cron", times_called(sink, "/cron") + 3)
+        await calls(sink, "/fails", 2)
+
+    planned = await connection.fetchval(
+        "select next_run - now() from tocsin.jobs where id = $1", daily
+    )
+    assert timedelta() < planned <= timedelta(days=1)
+
+
+@pytest.mark.timeout(120)
+async def test_an_instance_that_starts_after_the_clock_was_set_back_puts_plans_right(
+    instance: StartInstance, connection: asyncpg.Connection, clock: Clock, sink: Sink
+) -> None:
+    clock.set(60 * DAY)
+    async with instance(**QUICK):
+        await insert_job(connection, target={"url": sink.url("/beat")}, every_seconds=1)
+        await calls(sink, "/beat", 1)
+    dead = await insert_job(
+        connection,
+        target={"url": sink.url("/held")},
+        next_run=await in_60_days(connection),
+        every_seconds=3600,
+    )
+    await connection.execute(
+        """update tocsin.jobs set locked_by = 'dead', locked_until = now() + interval '3 s',
+               fence = 1, attempt = 1, execution_id = nextval('tocsin.executions_id_seq'),
+               claimed_at = now(), claimed_for = next_run, claimed_attempt = 1,
+               next_run = now() - interval '60 days', scheduled_for = now() - interval '60 days'
+           where id = $1""",
+        dead,
+    )
+
+    clock.set(0)
+    async with instance(**QUICK) as (_, facts):
+        await facts.seen(ClockSetBack, within=30.0)
+        await calls(sink, "/beat", times_called(sink, "/beat") + 2)
+        await calls(sink, "/held", 1)
+
+
+async def in_60_days(connection: asyncpg.Connection) -> object:
+    return await connection.fetchval("select now() + interval '60 days'")
+
+
+async def test_a_clock_that_is_ahead_costs_no_history(
+    database_url: str, connection: asyncpg.Connection, clock: Clock
+) -> None:
+    async with housekeeper(database_url) as session:
+        usual = await upkeep.keep_from(session, retention_days=30)
+        clock.set(60 * DAY)
+        passes = [await upkeep.keep_from(session, retention_days=30) for _ in range(20)]
+        clock.set(0)
+        again = await upkeep.keep_from(session, retention_days=30)
+
+    assert all(one - usual < timedelta(days=2.1) for one in passes)
+    assert abs(again - usual) < timedelta(minutes=1)
+
+
+async def test_the_first_pass_trusts_a_clock_as_far_as_days_are_ready(
+    database_url: str, clock: Clock
+) -> None:
+    clock.set(60 * DAY)
+
+    async with housekeeper(database_url) as session:
+        kept = await upkeep.keep_from(session, retention_days=30)
+        now = (await session.fetch("instances.clock"))[0]["now"]
+
+    assert now - kept > timedelta(days=80)
+
+
+def housekeeper(url: str) -> AbstractAsyncContextManager[Database]:
+    return Database.connect(url, application_name="test")

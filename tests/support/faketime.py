@@ -1,0 +1,44 @@
+"""A Postgres whose clock a test sets while it runs, by libfaketime."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+from app.devdb import cluster
+from app.devdb.places import embedded_programs
+from tests.support.postgres import PostgresServer, throwaway_cluster, with_template
+
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+class Clock:
+    """The clock of that server; its monotonic one goes on as it does."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.set(0)
+
+    def set(self, ahead_seconds: float) -> None:
+        """Set it to so many seconds ahead of the right time."""
+        self.file.write_text(f"{ahead_seconds:+f}\n", "ascii")
+        self.file.chmod(0o644)  # where we are root, Postgres runs as another user
+
+
+@contextmanager
+def postgres_with_clock(directory: Path) -> Iterator[tuple[PostgresServer, Clock]]:
+    """Start such a server; `directory` is one that everybody may enter."""
+    assert LIBRARY is not None, "libfaketime is missing: make servers"
+    clock = Clock(directory / "clock")
+    environment = {
+        "LD_PRELOAD": str(LIBRARY),
+        "FAKETIME_TIMESTAMP_FILE": str(clock.file),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with (
+        patch.dict(cluster.ENVIRONMENT, environment),
+        throwaway_cluster(embedded_programs()) as one,
+        with_template("with-clock", one.server().url) as server,
+    ):
+        yield server, clock
