@@ -31,7 +31,7 @@ def exceeds(document: Any, most: int) -> bool:  # noqa: ANN401 - any JSON
             left -= 2 * max(len(one), 1)
             waiting.extend(one)
         elif isinstance(one, float):
-            left -= len(format(Decimal(repr(one)), "f"))
+            left -= len(format(Decimal(repr(one + 0.0)), "f"))  # it knows no -0.0
         else:
             left -= len(ENCODER.encode(one))
     return left < 0

@@ -11,7 +11,7 @@ import pytest
 from app.core.facts import Faulted, PutAside, Settled
 from app.db import Database
 from app.db.isolating import by_halves
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, RightMissing
 from tests.support.builders import execution_rows, insert_job
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, late, reply
@@ -306,5 +306,5 @@ async def test_a_right_that_we_lack_is_nobody_s_fault(
         async def run(_: object) -> None:
             await db.fetch("claims.unplanned_ids", aside=[])
 
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        with pytest.raises(RightMissing):
             await by_halves(run, range(100), refused=lambda *_: pytest.fail("blamed"))
