@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Coroutine
 
 from app.config import Settings
+from app.descriptors import raise_limit
 from app.names import Resolver
 from app.names.loop import Loop
 
@@ -17,6 +18,7 @@ def run(serving: Coroutine[None, None, None], settings: Settings) -> None:
     """Run until it ends, on uvloop: it halves what each of many small requests costs."""
     # What was imported stays; without this every full collection of garbage walks through it, and
     # thousands of executions a second make one due several times a second.
+    raise_limit()
     gc.freeze()
     gc.set_threshold(GARBAGE)
     loop = Loop(Resolver(settings.name_servers))

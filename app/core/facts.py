@@ -157,6 +157,15 @@ class ProcessEnded(Struct, frozen=True, kw_only=True):
     restart_seconds: float
 
 
+class DescriptorsExhausted(Struct, frozen=True, kw_only=True):
+    """Executions were put off, without an attempt, as no file could be opened.
+
+    `limit` is how many this process may have open.
+    """
+
+    limit: int
+
+
 class Faulted(Struct, frozen=True, kw_only=True):
     """Something failed that should not: a bug, or a fault of the database that will be retried."""
 
@@ -182,5 +191,6 @@ Fact = (
     | Serving
     | Ignored
     | ProcessEnded
+    | DescriptorsExhausted
     | Faulted
 )

@@ -11,6 +11,7 @@ from yarl import URL
 from app.auth.tls import Tls, tls_context
 from app.core.secret import URL_SECRET, Masked
 from app.core.urls import host_of
+from app.descriptors import OutOfDescriptors, is_shortage
 from app.executors.amqp_failures import PublishFailed, is_of_broker, refusal_of
 from app.executors.amqp_frames import Credit, Frames, Writer
 from app.executors.guard import AddressBlocked, Guard
@@ -83,6 +84,8 @@ class GuardedTransport(TransportFactory):
         except AddressBlocked as refusal:
             raise PublishFailed("blocked", str(refusal), retryable=False) from None
         except OSError as error:
+            if is_shortage(error):
+                raise OutOfDescriptors("no file descriptor is left for a lookup") from error
             message = f"the name {host} was not found: {error.strerror}"
             raise PublishFailed("dns", message) from error
         tls = None
@@ -113,6 +116,8 @@ async def first_open(
             raise PublishFailed("tls", message) from error
         except OSError as error:
             because = error
+    if is_shortage(because):
+        raise OutOfDescriptors("no file descriptor is left for a connection") from because
     because = because or OSError("it has no address")
     text = because.strerror or because
     raise PublishFailed("connect", f"no connection to {host}:{port}: {text}") from because

@@ -18,6 +18,7 @@ from app.core.outcome import Outcome, Report
 from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
 from app.core.urls import LONGEST_URL, address, url_problem
 from app.deadline import Deadline
+from app.descriptors import OutOfDescriptors
 from app.errors import FieldError
 from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
 from app.executors.http_answer import LONGEST_RESPONSE, HttpAnswer
@@ -160,6 +161,10 @@ class Attempt:
             return self.failed("redirect", str(error), retryable=False)
         except (aiohttp.ClientError, OSError) as error:
             reason, text = reason_and_error(error)
+            if reason == "descriptors":
+                if self.asked_at is None:
+                    raise OutOfDescriptors(text) from error
+                reason = "connect"
             return self.failed(reason, text, retryable=self.retries(reason))
         finally:
             if self.asked_at is not None and self.asked_at > begun_at:

@@ -19,6 +19,7 @@ from yarl import URL
 from app.auth.base import Answer, AuthFailed, Form
 from app.auth.tls import Tls, tls_context
 from app.core.urls import MOST_ORIGINS, address
+from app.descriptors import OutOfDescriptors, limit
 from app.executors.base import Options
 from app.executors.guard import GuardedResolver
 from app.executors.guard import forget as forget_judged
@@ -32,6 +33,8 @@ KEEP_ALIVE_SECONDS = 3.0
 
 MOST_KEPT = 512
 """Connections that wait for another request; beyond it the one that waits longest is closed."""
+KEPT_PART = 4
+"""Of the file descriptors: at most a quarter."""
 
 BRIEFLY_SECONDS = 0.02
 """How long the other side may take to hear that a connection is closed."""
@@ -78,6 +81,7 @@ class Client:
         """Connections that wait for the next request; the one used last is last."""
         self.used_at: dict[HttpProtocol, float] = {}
         """When each of them was given back, loop time; the one that has waited longest is first."""
+        self.room_to_keep = limit() // KEPT_PART
         self.upkeep: asyncio.Handle | None = None
         self.connections_per_host = options.connections_per_host
         self.rooms: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
@@ -164,7 +168,7 @@ class Client:
             return
         self.used_at[protocol] = self.loop.time()
         self.kept.setdefault(protocol.key, {})[protocol] = None
-        if len(self.used_at) > MOST_KEPT:
+        if len(self.used_at) > min(MOST_KEPT, self.room_to_keep):
             self.close_oldest()
         if self.upkeep is None:
             self.upkeep = self.loop.call_later(KEEP_ALIVE_SECONDS, self.keep_up)
@@ -220,6 +224,8 @@ class Client:
             await self.send(request, answer, tls=tls)
         except (aiohttp.ClientError, OSError) as error:
             reason, text = reason_and_error(error)
+            if reason == "descriptors":
+                raise OutOfDescriptors(text) from error
             if reason == "blocked":
                 raise AuthFailed(text, retryable=False, reason=reason) from error
             raise AuthFailed(f"no token: {text}", retryable=True) from error

@@ -2,6 +2,7 @@
 
 import aiohttp
 
+from app.descriptors import is_shortage
 from app.executors.guard import AddressBlocked
 
 
@@ -16,6 +17,8 @@ class Closed(ConnectionError):
 def reason_and_error(error: aiohttp.ClientError | OSError) -> tuple[str, str]:
     """Name what went wrong: in a stable word, and in a sentence without any of the URL's query."""
     match error:
+        case _ if is_shortage(getattr(error, "os_error", error)):
+            said = "descriptors", "no file descriptor is left for a connection"
         case aiohttp.ClientConnectorError(os_error=AddressBlocked() as refusal):
             said = "blocked", str(refusal)
         case aiohttp.ClientConnectorCertificateError():

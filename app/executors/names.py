@@ -5,7 +5,7 @@ from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from app.executors.guard import Guard
-from app.names import NameFailed, Resolver, is_address
+from app.names import Resolver, is_address
 
 SUBNET_BITS = 64
 """Who has one IPv6 address has a network of them (RFC 6177)."""
@@ -35,7 +35,7 @@ class Names:
 
     async def settle(self, name: str) -> None:
         """Wait until the name has an address, or until it is known that it has none."""
-        with suppress(NameFailed):
+        with suppress(Exception):  # the execution finds out for itself
             await self.resolver.addresses(name)
 
     def place(self, name: str) -> str:

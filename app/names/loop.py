@@ -10,7 +10,8 @@ from typing import Any
 
 import uvloop
 
-from app.names.resolver import NameFailed, Resolver, is_address
+from app.names.forms import is_address
+from app.names.resolver import NameFailed, Resolver
 
 Connect = Callable[..., Awaitable[tuple[Any, Any]]]
 

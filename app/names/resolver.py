@@ -6,20 +6,17 @@ zone, a time limit for those who wait, and failures that are remembered.
 """
 
 import asyncio
-import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from ipaddress import ip_address
 from time import monotonic
 
 import aiodns
 import pycares
 from msgspec import Struct
 
-from app.config import PREFIX
-from app.errors import InvalidSettings
+from app.descriptors import shortage
+from app.names.forms import checked, is_address, zone_of
 
 LOOKUP_SECONDS = 6.0
 """How long anybody waits for a name."""
@@ -47,8 +44,6 @@ RENEWED_AFTER = 500
 """Questions, after which the client is made anew: what it caches by itself has no bound."""
 
 LONGEST_NAME = 255
-SERVER = re.compile(r"(\[(?P<bracketed>[^\]]*)\]|(?P<plain>[^:\[]*))(:(?P<port>[0-9]{1,5}))?")
-HIGHEST_PORT = 65_535
 NOT_FOUND = {pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME}
 NO_ANSWER = {pycares.errno.ARES_ETIMEOUT, pycares.errno.ARES_ECANCELLED}
 
@@ -149,7 +144,10 @@ class Resolver:
             self.note_failure(name, silence())
         except aiodns.error.DNSError:
             pass  # was noted when it came
-        return self.known[name].told()
+        known = self.known.get(name)
+        if known is None:
+            raise silence()
+        return known.told()
 
     def settled(self, host: str) -> Known | None:
         """What is known of a name and needs no question, be it addresses or a failure."""
@@ -175,8 +173,15 @@ class Resolver:
         return full or self.of_zone[zone_of(name)] >= MOST_OF_A_ZONE
 
     def ask(self, name: str) -> asyncio.Future[pycares.AddrInfoResult]:
-        """Begin to ask for a name."""
-        question = self.client().getaddrinfo(name, type=socket.SOCK_STREAM)
+        """Begin to ask for a name.
+
+        Raises:
+            NameFailed: nothing can be asked at all, as for want of a file descriptor.
+        """
+        try:
+            question = self.client().getaddrinfo(name, type=socket.SOCK_STREAM)
+        except (pycares.AresError, OSError) as error:
+            raise failure_of(error) from error
         zone = "" if self.latest(name) else zone_of(name)
         self.questions[name] = question
         self.of_zone[zone] += 1
@@ -246,33 +251,6 @@ class Resolver:
             del self.known[next(iter(self.known))]
 
 
-def is_address(host: str) -> bool:
-    """Whether the text is an IP address rather than a name."""
-    if not host[:1].isdigit() and ":" not in host:
-        return False  # as most are: to raise and catch an error takes longer
-    with suppress(ValueError):
-        ip_address(host)
-        return True
-    return False
-
-
-def checked(server: str) -> str:
-    found = SERVER.fullmatch(server)
-    address = (found["bracketed"] or found["plain"]) if found else server
-    port = int((found and found["port"]) or 53)
-    if not is_address(address) or not 0 < port <= HIGHEST_PORT:
-        raise InvalidSettings(
-            f"{PREFIX}NAME_SERVERS: {server!r} is no address of a name server: write it as "
-            "10.0.0.2, 10.0.0.2:53 or [2001:db8::2]:53"
-        )
-    return server
-
-
-def zone_of(name: str) -> str:
-    """The last two labels: whoever has a domain has as many names below it as they like."""
-    return ".".join(name.rstrip(".").rsplit(".", 2)[-2:])
-
-
 def text_of(address: bytes | str) -> str:
     return address.decode() if isinstance(address, bytes) else address
 
@@ -288,4 +266,6 @@ def failure_of(error: BaseException | None) -> NameFailed:
         return NameFailed(socket.EAI_NONAME, "it does not exist, or has no address")
     if code in NO_ANSWER:
         return silence()
+    if (refusal := shortage()) is not None:
+        return NameFailed(refusal.errno, refusal.strerror)
     return NameFailed(socket.EAI_FAIL, pycares.errno.strerror(code))

@@ -13,12 +13,14 @@ from app.core.misfire import missed
 from app.core.outcome import Outcome, Report
 from app.core.transition import exhausted, invalid, released, settled
 from app.deadline import Deadline
+from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
 from app.executors.base import Context, Target, named, unnoted
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
+from app.scheduler.shortage import Shortage
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.vault import SecretUnusable, Targets
@@ -44,6 +46,7 @@ class Execution:
         self.settler = settler
         self.clock = clock
         self.observers = observers
+        self.shortage = Shortage(observers)
 
     async def carried_out(self, flight: InFlight) -> Settlement | None:
         """Carry out a claim that is due, and decide how it is to be settled.
@@ -59,6 +62,12 @@ class Execution:
                 return settlement
             # Checked here because a warm connection would be written to before any deadline.
             return released(claim) if flight.over else await self.attempt(flight)
+        except (OutOfDescriptors, OSError) as error:
+            if not isinstance(error, OutOfDescriptors) and not is_shortage(error):
+                self.observers.tell(faulted(f"job {claim.job_id}", error))
+                return None
+            jitter = random.random()  # noqa: S311 - spreads, guards nothing
+            return self.shortage.put_off(claim, now=self.clock.now(), jitter=jitter)
         except Exception as error:  # noqa: BLE001 - see above
             self.observers.tell(faulted(f"job {claim.job_id}", error))
             return None
@@ -133,6 +142,8 @@ class Execution:
                 )
         except TimeoutError:
             return cut_off(flight.ending, claim)
+        except OutOfDescriptors:
+            raise
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
             self.observers.tell(faulted(f"executor {claim.kind}", error))
             return Report(

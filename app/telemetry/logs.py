@@ -12,6 +12,7 @@ from app.core.facts import (
     Access,
     ClockSetBack,
     Connected,
+    DescriptorsExhausted,
     Disconnected,
     Draining,
     Fact,
@@ -118,7 +119,7 @@ def severity(fact: Fact) -> int:
             return logging.DEBUG
         case Faulted() | PutAside():
             return logging.ERROR
-        case Serving(access=Access.OPEN):
+        case Serving(access=Access.OPEN) | DescriptorsExhausted():
             return logging.WARNING
         case (
             ClockSetBack()
