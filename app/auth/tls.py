@@ -8,11 +8,17 @@ from contextlib import contextmanager
 from functools import lru_cache
 from tempfile import TemporaryFile
 
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509 import load_pem_x509_certificate
+
 from app.core.secret import Masked, Secret
 from app.errors import FieldError
 
 LONGEST_PEM = 32_768
 """Characters."""
+MOST_KEY_BITS = 4096
+"""Of a key of ours; to sign with one of 16,384 bits takes the event loop most of a second."""
 MOST_CONTEXTS = 256
 """Kept for use again: to make one takes milliseconds, and connections are shared within one."""
 
@@ -82,6 +88,7 @@ def load(context: ssl.SSLContext, certificate: str, key: str) -> None:
         raise BadPem("client_key", "is encrypted: it has to be stored without a passphrase")
 
     trusting_only(certificate, "client_certificate")
+    check_size(certificate)
     with as_file(certificate) as certificate_file, as_file(key) as key_file:
         try:
             context.load_cert_chain(certificate_file, key_file, password=no_passphrase)
@@ -89,6 +96,18 @@ def load(context: ssl.SSLContext, certificate: str, key: str) -> None:
             mismatch = error.reason == "KEY_VALUES_MISMATCH"
             message = "is not the key of the certificate" if mismatch else "must be a key in PEM"
             raise BadPem("client_key", message) from None
+
+
+def check_size(certificate: str) -> None:
+    """Refuse a key that each handshake would compute with for long, which nothing else can do then.
+
+    Raises:
+        BadPem: the key of the certificate is larger than what is in use.
+    """
+    key = load_pem_x509_certificate(certificate.encode()).public_key()
+    if isinstance(key, RSAPublicKey | DSAPublicKey) and key.key_size > MOST_KEY_BITS:
+        message = f"has a key of {key.key_size} bits: at most {MOST_KEY_BITS}, or a curve, will do"
+        raise BadPem("client_certificate", message)
 
 
 @contextmanager

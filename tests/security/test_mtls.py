@@ -4,13 +4,16 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from app.auth.tls import Tls, tls_context
+from app.auth.tls import Tls, tls_context, tls_problems
 from app.core.outcome import Outcome, Report
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
@@ -239,6 +242,31 @@ def test_texts_that_openssl_cannot_use_are_refused_by_their_field(
     assert error.field == f"target.{wrong}"
     assert said in error.message
     assert "sesame" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("bits", [4096, 4104])
+def test_a_key_that_takes_long_to_sign_with_is_refused(bits: int):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "large")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    tls = Tls(
+        client_certificate=certificate.public_bytes(pem).decode(),
+        client_key=key.private_bytes(pem, *form).decode(),
+    )
+
+    fields = [(one.field, one.message) for one in tls_problems(tls)]
+
+    refused = "has a key of 4104 bits: at most 4096, or a curve, will do"
+    assert fields == ([] if bits == 4096 else [("client_certificate", refused)])
 
 
 def test_an_authority_is_of_no_use_where_nothing_is_verified():
