@@ -16,17 +16,41 @@ CONNECTION = re.compile(
     r"connection|content-length|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*"
 )
 OURS = re.compile(r"idempotency-key|traceparent|tocsin-.*")
+REPLACEABLE = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
+"""Set by Tocsin unless the target sets them."""
+MARK = re.compile(r"[^0-9a-z-]")
+
+
+def name_as_read(name: str) -> str:
+    """The name as servers with CGI variables tell it from others: in lower case, `-` for any mark.
+
+    RFC 3875 4.1.18 makes `HTTP_CONTENT_LENGTH` of both `Content-Length` and `Content_Length`; some
+    servers make it of `Content.Length` too.
+    """
+    return MARK.sub("-", name.lower())
 
 
 def name_problem(name: str) -> str | None:
     """Why a header of this name cannot be sent."""
     if not TOKEN.fullmatch(name):
         return "is no header name: use letters, digits and hyphens"
-    if CONNECTION.fullmatch(name.lower()):
-        return "belongs to the connection and is set for you: remove it"
-    if OURS.fullmatch(name.lower()):
-        return "is set by Tocsin on every request: remove it"
+    read = name_as_read(name)
+    mistaken = "" if read == name.lower() else f"is read as {read} by many servers, which "
+    if CONNECTION.fullmatch(read):
+        return f"{mistaken}belongs to the connection and is set for you: remove it"
+    if OURS.fullmatch(read):
+        return f"{mistaken}is set by Tocsin on every request: remove it"
+    if mistaken and read in REPLACEABLE:
+        return f"{mistaken}is sent as well: write {read.title()}"
     return None
+
+
+def dropping_hint(names: Iterable[str]) -> str:
+    """What to say of a refused request whose headers the receiver may never have seen."""
+    for name in names:
+        if "_" in name:
+            return f"; the header {name} may not have arrived: nginx and others drop names with _"
+    return ""
 
 
 def value_problem(value: str) -> str | None:
@@ -41,11 +65,11 @@ def header_problems(headers: Mapping[str, str], *, field: str) -> Iterable[Field
     seen: set[str] = set()
     for name, value in headers.items():
         problem = name_problem(name) or value_problem(value)
-        if problem is None and name.lower() in seen:
-            problem = "is given twice: header names do not differ in case"
+        if problem is None and name_as_read(name) in seen:
+            problem = "is given twice: header names do not differ in case, nor - from _ for many"
         if problem:
             yield FieldError(field=f"{field}.{name}", message=problem)
-        seen.add(name.lower())
+        seen.add(name_as_read(name))
     if len(headers) > MOST_HEADERS:
         yield FieldError(field=field, message=f"may have at most {MOST_HEADERS} entries")
     if sum(len(name) + len(value) for name, value in headers.items()) > LONGEST_HEADERS:

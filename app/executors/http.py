@@ -13,7 +13,7 @@ from msgspec.structs import force_setattr
 from app.auth import AnyAuth, AuthFailed, Outgoing
 from app.auth.tls import tls_context
 from app.auth.tokens import Tokens
-from app.core.headers import header_problems
+from app.core.headers import dropping_hint, header_problems, name_as_read
 from app.core.outcome import Outcome, Report
 from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
 from app.core.urls import LONGEST_URL, address, url_problem
@@ -40,6 +40,7 @@ from app.executors.http_rules import (
 from app.executors.tls_target import TlsTarget
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+REFUSED = range(400, 500)
 REDIRECTS = (301, 302, 303, 307, 308)
 
 Status = Annotated[int, Meta(ge=100, le=599)]
@@ -84,8 +85,9 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
         if self.auth is not None:
             for problem in self.auth.problems():
                 yield FieldError(field=f"auth.{problem.field}", message=problem.message)
+            theirs = set(map(name_as_read, self.auth.header_names()))
             for name in sorted(self.headers):
-                if name.lower() in self.auth.header_names():
+                if name_as_read(name) in theirs:
                     yield FieldError(field=f"headers.{name}", message="is set by auth: remove one")
 
     def tls(self, *, ours: bool) -> TlsChoice:
@@ -258,10 +260,11 @@ class Attempt:
         if matches(status, self.target.success):
             return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
         wanted = in_words(self.target.success)
+        hint = dropping_hint([*self.target.headers, *self.proof]) if status in REFUSED else ""
         return Report(
             outcome=Outcome.FAILED,
             reason="redirect" if status // 100 == 3 else "status",  # noqa: PLR2004 - the class 3xx
-            error=f"the target answered {status_line(status)}; success is {wanted}",
+            error=f"the target answered {status_line(status)}; success is {wanted}{hint}",
             status_code=status,
             response=text,
             retryable=self.retries(status),

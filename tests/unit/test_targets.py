@@ -230,6 +230,17 @@ def test_a_url_with_a_password_is_refused_with_the_remedy_and_without_the_passwo
                 *("Idempotency-Key", "traceparent", "Tocsin-Job-Id", "tocsin-anything"),
             )
         ),
+        *(
+            ({name: "x"}, f"target.headers.{name}")
+            for name in (
+                *("Content_Length", "TRANSFER_ENCODING", "Keep_Alive", "proxy_authorization"),
+                *("Idempotency_Key", "Tocsin_Job_Id", "tocsin_anything", "Tocsin-Job_Id"),
+                *("Content_Type", "user_agent", "Accept_Encoding"),
+                *("Content.Length", "Transfer~Encoding", "Tocsin.Attempt", "Content^Type"),
+            )
+        ),
+        ({"X-Team": "1", "X_Team": "2"}, "target.headers.X_Team"),
+        ({"X_Team": "1", "x.team": "2"}, "target.headers.x.team"),
         ({f"X-{n}": "x" for n in range(101)}, "target.headers"),
         ({"X": "x" * 16_384}, "target.headers"),
     ],
@@ -252,6 +263,34 @@ def test_headers_that_pass_cannot_add_lines_or_break_the_framing(headers: dict[s
         assert name.lower() not in {"host", "content-length", "transfer-encoding", "connection"}
 
 
+@pytest.mark.parametrize("name", ["api_key", "X_API_KEY", "X-Api_Key", "accept_language"])
+def test_a_name_with_an_underscore_that_stands_for_no_header_of_ours_is_accepted(name: str):
+    decode_target("http", HTTP | {"headers": {name: "x"}})
+    decode_target("http", HTTP | {"auth": {"type": "header", "name": name, "value": "x"}})
+
+
+def test_a_name_that_many_servers_read_as_another_is_refused_with_the_remedy():
+    [(_, ours)] = refused("http", HTTP | {"headers": {"Content_Length": "0"}})
+    [(_, default)] = refused("http", HTTP | {"headers": {"content_type": "text/csv"}})
+
+    assert ours == (
+        "is read as content-length by many servers, which belongs to the connection and is set "
+        "for you: remove it"
+    )
+    assert default == (
+        "is read as content-type by many servers, which is sent as well: write Content-Type"
+    )
+
+
+@pytest.mark.parametrize("name", ["X-Api_Key", "x.api.key"])
+def test_a_header_that_many_servers_take_for_the_one_of_auth_may_not_be_beside_it(name: str):
+    auth = {"type": "header", "name": "X_Api-Key", "value": "y"}
+
+    refusals = refused("http", HTTP | {"headers": {name: "x"}, "auth": auth})
+
+    assert refusals == [(f"target.headers.{name}", "is set by auth: remove one")]
+
+
 def test_a_header_that_auth_sets_may_not_be_set_beside_it():
     target = HTTP | {
         "headers": {"authorization": "Basic x"},
@@ -270,6 +309,7 @@ def test_a_header_that_auth_sets_may_not_be_set_beside_it():
         ({"type": "bearer", "token": "a b"}, "target.auth.token"),
         ({"type": "bearer", "token": "a\n"}, "target.auth.token"),
         ({"type": "header", "name": "Host", "value": "x"}, "target.auth.name"),
+        ({"type": "header", "name": "Tocsin_Key", "value": "x"}, "target.auth.name"),
         ({"type": "header", "name": "X-Key", "value": "a\r\nb"}, "target.auth.value"),
     ],
 )
