@@ -18,6 +18,7 @@ CONNECTION = re.compile(
 OURS = re.compile(r"idempotency-key|traceparent|tocsin-.*")
 REPLACEABLE = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
 """Set by Tocsin unless the target sets them."""
+REFUSED = range(400, 500)
 MARK = re.compile(r"[^0-9a-z-]")
 
 
@@ -45,10 +46,10 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def dropping_hint(names: Iterable[str]) -> str:
+def dropping_hint(status: int, names: Iterable[str]) -> str:
     """What to say of a refused request whose headers the receiver may never have seen."""
     for name in names:
-        if "_" in name:
+        if "_" in name and status in REFUSED:
             return f"; the header {name} may not have arrived: nginx and others drop names with _"
     return ""
 

@@ -111,6 +111,19 @@ def without(secrets: Collection[str], text: str) -> str:
     return hidden({secret[:longest].encode(errors="replace") for secret in wanted}, data)
 
 
+def holds(secrets: Collection[str], text: str) -> bool:
+    """Whether one of the secrets is in a text, or in the beginning of a long one, escaped.
+
+    Those too short to be told from other text are not looked for.
+    """
+    wanted = [secret for secret in secrets if len(secret) >= SHORTEST_HIDDEN]
+    if any(secret in text for secret in wanted):
+        return True
+    longest = MOST_WORK // max(len(wanted), 1) - 1
+    ended = f"{text[:longest]}\0"  # its end is none that cuts a secret off
+    return without(wanted, ended) != ended
+
+
 def hidden(wanted: Collection[bytes], data: bytes) -> str:
     """`data` with `***` for each of the secrets."""
     spans: list[Span] = []

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from msgspec import Struct, to_builtins
 
 from app.core.exact import as_text
-from app.core.masking import without
+from app.core.masking import holds, without
 from app.core.references import is_reference
 from app.core.secret_places import (
     MASK,
@@ -32,6 +32,7 @@ __all__ = [
     "Masked",
     "Secret",
     "Unshown",
+    "holds",
     "mask",
     "pieces",
     "secrets_in",

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.outcome import Outcome, Report
-from app.core.secret import Masked
+from app.core.secret import Masked, Unshown
 from app.errors import FieldError
 from app.executors.guard import Guard
 
@@ -28,7 +28,7 @@ def unnoted(seconds: float) -> None:
     """Forget what was waited."""
 
 
-class Context(Struct, frozen=True, kw_only=True):
+class Context(Unshown, frozen=True, kw_only=True):
     """One attempt, as the executor needs to know it."""
 
     job_id: UUID
@@ -45,6 +45,8 @@ class Context(Struct, frozen=True, kw_only=True):
     waited: Callable[[float], None] = unnoted
     """To be called with the seconds that passed before the request could be sent, if any did: for
     a name, a connection, a token. History counts the attempt from there."""
+    secrets: frozenset[str] = frozenset()
+    """The named secrets that were filled into the target, wherever they stand."""
 
     @property
     def idempotency_key(self) -> str:

@@ -40,7 +40,6 @@ from app.executors.http_rules import (
 from app.executors.tls_target import TlsTarget
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-REFUSED = range(400, 500)
 REDIRECTS = (301, 302, 303, 307, 308)
 
 Status = Annotated[int, Meta(ge=100, le=599)]
@@ -236,7 +235,7 @@ class Attempt:
             locations = answer.values("Location")
             if not locations or not self.goes_on(status):
                 return self.judged(status)
-            request = redirected(request, status, locations[0])
+            request = redirected(request, status, locations[0], secrets=self.secrets())
         raise BadRedirect(f"more than {MOST_REDIRECTS} redirects")
 
     def has_new_proof(self) -> bool:
@@ -260,7 +259,7 @@ class Attempt:
         if matches(status, self.target.success):
             return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
         wanted = in_words(self.target.success)
-        hint = dropping_hint([*self.target.headers, *self.proof]) if status in REFUSED else ""
+        hint = dropping_hint(status, [*self.target.headers, *self.proof])
         return Report(
             outcome=Outcome.FAILED,
             reason="redirect" if status // 100 == 3 else "status",  # noqa: PLR2004 - the class 3xx
@@ -292,7 +291,10 @@ class Attempt:
         """What others say, without the secrets of ours that they may repeat."""
         if not text:
             return ""
-        secrets = secrets_of(self.target)
+        return as_text(without(self.secrets(), text), longest=longest)
+
+    def secrets(self) -> set[str]:
+        """What is secret by its place in the target or by name, and what proves the request."""
         proof = self.proof.items()
-        secrets |= {value.rpartition(" ")[2] for name, value in proof if sounds_secret(name)}
-        return as_text(without(secrets, text), longest=longest)
+        proofs = {value.rpartition(" ")[2] for name, value in proof if sounds_secret(name)}
+        return secrets_of(self.target) | self.context.secrets | proofs

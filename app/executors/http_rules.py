@@ -7,7 +7,8 @@ from email.utils import parsedate_tz
 from http import HTTPStatus
 from urllib.parse import quote
 
-from app.core.secret import Unshown
+from app.core.headers import OURS, REPLACEABLE
+from app.core.secret import Unshown, holds
 from app.core.urls import Address, address, parsed_url, url_problem
 from app.errors import AppError
 
@@ -16,11 +17,6 @@ LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a target that asks for more is asked again after this."""
 
 DELAY_SECONDS = re.compile(r"\s*[0-9]+(\.[0-9]*)?\s*")
-
-HARMLESS = frozenset(
-    {"accept", "accept-encoding", "content-type", "idempotency-key", "traceparent", "user-agent"}
-)
-"""Headers that may follow a redirect to another origin, beside the `Tocsin-` ones."""
 
 
 def matches(status: int, rules: Collection[int | str]) -> bool:
@@ -104,11 +100,19 @@ class BadRedirect(AppError):
     """There is no going where the target points to."""
 
 
-def redirected(request: Request, status: int, location: str) -> Request:
-    """The request that follows a redirect, made as browsers do; secrets stay with their origin.
+ABROAD = (
+    "the redirect would take a secret to another scheme, host or port: write the address it leads "
+    "to as url, if that is trusted"
+)
+
+
+def redirected(
+    request: Request, status: int, location: str, *, secrets: Collection[str] = ()
+) -> Request:
+    """The request that follows a redirect, made as browsers do; `secrets` stay with their origin.
 
     Raises:
-        BadRedirect: `location` is missing or cannot be followed.
+        BadRedirect: `location` is missing, cannot be followed, or would take a secret along.
     """
     here = request.address
     try:
@@ -126,17 +130,26 @@ def redirected(request: Request, status: int, location: str) -> Request:
         method, body = "GET", b""
         dropped.add("content-type")
     if url.origin() != here.origin:
-        dropped |= {name.lower() for name in request.headers if not is_harmless(name)}
+        if holds(secrets, location) or holds(secrets, body.decode(errors="replace")):
+            raise BadRedirect(ABROAD)
+        dropped |= {
+            name.lower()
+            for name, text in request.headers.items()
+            if not may_leave(name, text, secrets)
+        }
     kept = {name: text for name, text in request.headers.items() if name.lower() not in dropped}
     return Request(method=method, address=address(url), headers=kept, body=body)
 
 
-def is_harmless(name: str) -> bool:
-    """Whether any host may see a header of this name.
+def may_leave(name: str, text: str, secrets: Collection[str]) -> bool:
+    """Whether any host may see a header.
 
-    A list of the harmless, not of the secret: who can tell what `X-Tenant` or `X-Auth` opens?
+    Those of ours, and those known as harmless unless a secret is in them. A list of the harmless,
+    not of the secret: who can tell what `X-Tenant` or `X-Auth` opens?
     """
-    return name.lower() in HARMLESS or name.lower().startswith("tocsin-")
+    if OURS.fullmatch(name.lower()):
+        return True
+    return name.lower() in REPLACEABLE and not any(secret in text for secret in secrets)
 
 
 VISIBLE = re.compile(r"[ -$&-~]*")

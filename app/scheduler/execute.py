@@ -16,14 +16,14 @@ from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
-from app.executors.base import Context, Target, named, unnoted
+from app.executors.base import Context, named, unnoted
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
 from app.scheduler.shortage import Shortage
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
-from app.vault import SecretUnusable, Targets
+from app.vault import ReadyTarget, SecretUnusable, Targets
 
 
 class Execution:
@@ -115,7 +115,7 @@ class Execution:
                 lag_seconds=(started_at - claim.next_run).total_seconds(),
             )
         )
-        report = ready.redacted(await self.report(flight, ready.target))
+        report = ready.redacted(await self.report(flight, ready))
         if flight.waited_seconds:  # started is what its target takes notice of
             started_at += timedelta(seconds=flight.waited_seconds)
         return self.judged(claim, report, started_at=started_at)
@@ -131,15 +131,14 @@ class Execution:
             jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
 
-    async def report(self, flight: InFlight, target: Target) -> Report:
+    async def report(self, flight: InFlight, ready: ReadyTarget) -> Report:
         """Execute until the executor reports, or one of the ends of `flight` cuts it off."""
         claim = flight.claim
         try:
             with Deadline(self.loop) as scope:
                 flight.begin(scope, timeout_seconds=claim.timeout_seconds)
-                return await self.executors.execute(
-                    claim.kind, target, context(claim, waited=flight.waited)
-                )
+                attempt = context(claim, secrets=ready.named, waited=flight.waited)
+                return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:
             return cut_off(flight.ending, claim)
         except OutOfDescriptors:
@@ -155,7 +154,12 @@ class Execution:
             flight.end()
 
 
-def context(claim: Claim, *, waited: Callable[[float], None] = unnoted) -> Context:
+def context(
+    claim: Claim,
+    *,
+    secrets: frozenset[str] = frozenset(),
+    waited: Callable[[float], None] = unnoted,
+) -> Context:
     """Tell the executor which attempt this is; each gets a trace of its own (W3C Trace Context)."""
     return Context(
         job_id=claim.job_id,
@@ -167,6 +171,7 @@ def context(claim: Claim, *, waited: Callable[[float], None] = unnoted) -> Conte
         # Of either id, all zeros would mean none.
         traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
         waited=waited,
+        secrets=secrets,
     )
 
 

@@ -82,7 +82,8 @@ class Targets:
                     for one in refusal.errors
                 )
             ) from None
-        return ReadyTarget(target=target, named=frozenset().union(*map(pieces, values.values())))
+        named = frozenset().union(*map(pieces, values.values())) - {""}
+        return ReadyTarget(target=target, named=named)
 
 
 def check_target(kind: str, target: dict[str, Any]) -> None:

@@ -323,6 +323,105 @@ async def test_nothing_that_opens_doors_follows_a_redirect_to_another_host(send:
         assert request.headers["idempotency-key"] == f"{JOB}:{RUN}"
 
 
+@pytest.mark.parametrize("name", ["Accept", "Accept-Encoding", "Content-Type", "User-Agent"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param({"auth": {"type": "bearer", "token": "open-sesame"}}, id="of auth"),
+        pytest.param({"headers": {"X-Api-Key": "open-sesame"}}, id="of a header"),
+    ],
+)
+async def test_no_harmless_header_takes_a_secret_to_another_host(
+    send: Send, sink: Sink, name: str, secret: dict[str, Any]
+):
+    sink.on("/start", reply(307, headers={"Location": sink.url("/there", host="127.0.0.2")}))
+    target = {"url": sink.url("/start"), "body": "body", "follow_redirects": True} | secret
+    target["headers"] = target.get("headers", {}) | {name: "text/x-open-sesame"}
+
+    report = await send(**target)
+
+    assert report.outcome is Outcome.SUCCEEDED
+    first, there = sink.requests
+    assert first.headers[name.lower()] == "text/x-open-sesame"
+    assert not [text for text in there.headers.values() if "open-sesame" in text]
+    assert there.headers["idempotency-key"] == f"{JOB}:{RUN}"
+
+
+@pytest.mark.parametrize("name", ["Accept", "User-Agent", "Content-Type"])
+async def test_what_proves_a_request_goes_to_no_other_host_whatever_its_header(
+    send: Send, sink: Sink, name: str
+):
+    sink.on("/start", reply(307, headers={"Location": sink.url("/there", host="127.0.0.2")}))
+
+    await send(
+        url=sink.url("/start"),
+        auth={"type": "header", "name": name, "value": "sesame"},
+        follow_redirects=True,
+    )
+
+    first, there = sink.requests
+    assert first.headers[name.lower()] == "sesame"
+    assert name.lower() not in there.headers
+
+
+@pytest.mark.parametrize(
+    "location", ["/there?key=open-sesame!", "/there/%6fpen-sesame%21", "/b3Blbi1zZXNhbWUh"]
+)
+async def test_no_location_takes_a_secret_to_another_host(send: Send, sink: Sink, location: str):
+    sink.on("/start", reply(307, headers={"Location": sink.url(location, host="127.0.0.2")}))
+
+    report = await send(
+        url=sink.url("/start"),
+        auth={"type": "bearer", "token": "open-sesame!"},
+        follow_redirects=True,
+    )
+
+    assert report.reason == "redirect"
+    assert "would take a secret to another" in str(report.error)
+    assert not report.retryable
+    assert len(sink.requests) == 1
+
+
+async def test_no_body_takes_a_secret_to_another_host_and_to_the_same_one_it_goes(
+    send: Send, sink: Sink
+):
+    target: dict[str, Any] = {
+        "json": {"key": "open-sesame", "text": "x" * 1_500_000},
+        "headers": {"X-Api-Key": "open-sesame"},
+        "follow_redirects": True,
+    }
+    sink.on("/near", reply(307, headers={"Location": "/there?key=open-sesame"}))
+    sink.on("/far", reply(308, headers={"Location": sink.url("/there", host="127.0.0.2")}))
+
+    near = await send(url=sink.url("/near"), **target)
+    far = await send(url=sink.url("/far"), **target)
+
+    assert near.outcome is Outcome.SUCCEEDED
+    assert far.reason == "redirect"
+    assert [request.path for request in sink.requests] == [
+        "/near",
+        "/there?key=open-sesame",
+        "/far",
+    ]
+
+
+async def test_a_refused_request_with_an_underscore_in_a_header_says_where_that_may_be_lost(
+    send: Send, sink: Sink
+):
+    sink.on("/refused", reply(401))
+    sink.on("/failed", reply(500))
+    key = {"headers": {"X-Team": "night", "api_key": "sesame"}}
+
+    refused = await send(url=sink.url("/refused"), **key)
+    failed = await send(url=sink.url("/failed"), **key)
+    clean = await send(url=sink.url("/refused"), headers={"X-Api-Key": "sesame"})
+
+    hint = "; the header api_key may not have arrived: nginx and others drop names with _"
+    assert str(refused.error).endswith(hint)
+    assert not str(failed.error).endswith(hint)
+    assert clean.error == "the target answered 401 Unauthorized; success is 2xx"
+
+
 async def test_a_loop_of_redirects_ends_after_five(send: Send, sink: Sink):
     url = sink.on("/round", reply(302, headers={"Location": "/round"}))
 

@@ -287,3 +287,22 @@ async def test_the_token_of_a_named_secret_opens_in_no_job_and_under_no_other_na
         assert (row["outcome"], row["reason"]) == ("failed", "target")
         assert "it was encrypted for another job, field or name" in row["error"]
     assert sink.requests == []
+
+
+@pytest.mark.parametrize("value", ["open-sesame", "pin"])
+@pytest.mark.parametrize("name", ["Accept", "User-Agent", "Content-Type"])
+async def test_a_named_secret_in_a_harmless_header_goes_to_no_other_host(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, name: str, value: str
+) -> None:
+    await named(connection, NAMED=value)
+    sink.on("/start", reply(307, headers={"Location": sink.url("/there", host="127.0.0.2")}))
+    headers = {name: "text/${secret:NAMED}", "X-Team": "night"}
+    target = {"url": sink.url("/start"), "headers": headers, "follow_redirects": True}
+    await insert_job(connection, target=target)
+
+    async with instance(secret_keys=(KEY,)):
+        first, there = await sink.arrived(2)
+
+    assert first.headers[name.lower()] == f"text/{value}"
+    assert name.lower() not in there.headers
+    assert "idempotency-key" in there.headers

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.masking import without
+from app.core.masking import holds, without
 from app.core.secret_places import MASK
 
 SECRET = 'p@ss/w+rd "q"\\ <é😀> %41&amp;'
@@ -166,3 +166,15 @@ def test_of_a_long_answer_to_a_target_with_very_many_secrets_the_end_is_left_out
     hidden = without(secrets, f"{TOKEN}7 {'x' * 16_000}")
 
     assert hidden == f"{MASK} {'x' * (1_000_000 // 1000 - len(TOKEN) - 2)}"
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+def test_a_secret_is_found_in_a_text_however_it_is_escaped(encode: Callable[[str], str]) -> None:
+    assert holds([SECRET, TOKEN], f"before {encode(TOKEN)} after")
+    assert not holds([SECRET], f"before {encode(TOKEN)} after")
+
+
+def test_the_beginning_of_a_secret_is_none_and_a_long_text_is_read_to_its_end() -> None:
+    assert not holds([TOKEN], f"https://example.com/{TOKEN[:8]}")
+    assert not holds(["abc"], "abc")
+    assert holds([TOKEN, *(f"other secret {n}" for n in range(100))], "x" * 1_000_000 + TOKEN)
