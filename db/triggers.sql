@@ -50,6 +50,24 @@ begin
     return null;
 end $$;
 
+-- Those of the jobs, from the first on, whose targets have at most so many bytes together as text; at
+-- least one. Stops there: what is stored in few bytes may be long.
+create or replace function tocsin.affordable(ids uuid[], most bigint)
+returns uuid[] language plpgsql stable strict set search_path = pg_catalog, pg_temp as $$
+declare
+    total bigint := 0;
+    size bigint;
+begin
+    for place in 1..cardinality(ids) loop
+        select octet_length(target::text) into size from tocsin.jobs where id = ids[place];
+        total := total + coalesce(size, 0);
+        if total > most then
+            return ids[:greatest(place - 1, 1)];
+        end if;
+    end loop;
+    return ids;
+end $$;
+
 -- Fills in the plan of a row that a person wrote. What only cron arithmetic can answer is left
 -- unplanned (planned_at null) for an instance. Writes of instances never come here: see the WHEN.
 create or replace function tocsin.plan_job()

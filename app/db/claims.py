@@ -27,9 +27,11 @@ class Look(Struct, frozen=True, kw_only=True):
 
     claims: list[Claim]
     wakeup_seconds: float | None
-    """Until the next job comes due; None: none is planned, or the batch was full."""
+    """Until the next job comes due; None: none is planned, or more may be due than was claimed."""
     blocked: bool
     """Some job is due, but somebody else has its row locked."""
+    left_from: datetime | None = None
+    """Since when the first of the jobs is due that were left because their targets are large."""
     unplanned: bool
     """Some job typed by hand has yet to be planned."""
     awake_seconds: float | None
@@ -126,6 +128,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         claims=[claim(row) for row in rows if row["job_id"] is not None],
         wakeup_seconds=rows[0]["wakeup_seconds"],
         blocked=rows[0]["blocked"],
+        left_from=rows[0]["left_from"],
         unplanned=rows[0]["unplanned"],
         awake_seconds=rows[0]["awake_seconds"],
         looked_until=rows[0]["looked_until"],

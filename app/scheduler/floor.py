@@ -58,6 +58,8 @@ class Floor:
         until = (
             max(one.next_run for one in look.claims) if full else look.looked_until or look.begun_at
         )
+        if look.left_from is not None:
+            until = min(until, look.left_from)
         self.empty_until = max(until, self.empty_until or until)
 
     def patience(self, now: float) -> float:

@@ -109,7 +109,8 @@ class Loop:
         self.take(look, asked_at=asked_at)
         if look.claims:
             await asyncio.sleep(0)  # let them start before all that is left to do here
-        full = len(look.claims) == limit
+        # What was left for its size is due as well, unless nothing at all can be claimed.
+        full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
         self.floor.looked(look, at=asked_at, whole=since is None, full=full)
         sleep = await self.sleep_after(look, full=full)
         self.publishing.looked(claimed=len(look.claims), awake_seconds=look.awake_seconds)
@@ -180,7 +181,7 @@ class Loop:
         """Decide how long to sleep, planning first what was typed by hand."""
         if full:
             return 0.0  # more may be due
-        blocked = look.blocked
+        blocked = look.blocked or look.left_from is not None
         if look.unplanned:
             if await plan_unplanned(self.isolation, now=self.clock.now()):
                 return 0.0  # there may be more to plan, and what was planned may be due

@@ -9,14 +9,15 @@
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/floor.py. It never lies ahead of
 -- the clock, which may have been set back.
--- Of jobs whose target may be large at most 16 are claimed, so that a look answers in milliseconds; the
--- next one comes soon.
+-- Of jobs whose target may be large as many are claimed as have a megabyte together, and at least one, so
+-- that a look answers in milliseconds. left_from: since when the first of the others is due; null: none is.
 -- believed: where the clock should be at most, as whoever looks counts on from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/scheduler/clock.py.
 -- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
 with due as materialized (
     select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
+        greatest(next_run, locked_until) as due_at,
         pg_column_size(target) > 2000 or pg_column_compression(target) is not null as large
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
@@ -29,11 +30,13 @@ with due as materialized (
     order by greatest(next_run, locked_until)
     limit :limit::bigint
     for no key update skip locked
+), affordable as materialized (
+    select tocsin.affordable(
+        array_agg(id order by due_at) filter (where large), 1048576) as ids
+    from due
 ), taken as materialized (
-    select due.* from (
-        select *, count(*) filter (where large) over (rows unbounded preceding) as large_ones from due
-    ) as due
-    where large_ones <= 16
+    select due.* from due cross join affordable
+    where not large or id = any(ids)
 ), claimed as (
     update tocsin.jobs j
     set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
@@ -67,7 +70,7 @@ with due as materialized (
     from taken
     where execution_id is not null
 ), sleep as (
-    select case when many < :limit::bigint then (
+    select case when many < :limit::bigint and left_from is null then (
         select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
         from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
@@ -77,7 +80,8 @@ with due as materialized (
         order by greatest(next_run, locked_until)
         limit 1
     ) end as wakeup_seconds,
-    many < :limit::bigint and exists (
+    left_from,
+    many < :limit::bigint and left_from is null and exists (
         select from tocsin.jobs
         where next_run is not null and paused_at is null and plan_error is null
           and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
@@ -92,7 +96,9 @@ with due as materialized (
     (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
     from (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids from claimed
-    ) as counted
+    ) as counted, (
+        select min(due_at) as left_from from due cross join affordable where large and not (id = any(ids))
+    ) as rest
 )
 select sleep.*, now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at, claimed.*
 from sleep left join claimed on true;

@@ -1,7 +1,8 @@
 """Sizes are judged as Postgres writes documents out, before that costs anything, at every door."""
 
+import random
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import httpx
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
+from app.core.facts import Looked
 from app.core.job import MOST_METADATA_BYTES, MOST_TARGET_BYTES
 from app.core.sizes import exceeds
 from app.db import claims
@@ -148,10 +150,79 @@ async def test_a_look_claims_a_few_large_targets_at_a_time_and_all_small_ones(
                 break
             found.append([len(claim.target) > 2000 for claim in look.claims])
             left = 140 - sum(map(len, found))
-            assert look.blocked == (left > 0), "what is left is looked for again soon"
+            assert (look.left_from is not None) == (left > 0), "what is left is looked for at once"
+            assert not look.blocked
 
-    assert [len(large) for large in found] == [116, 16, 8]
-    assert [sum(large) for large in found] == [16, 16, 8]
+    assert [len(large) for large in found] == [104] + [4] * 9
+    assert [sum(large) for large in found] == [4] * 10
+
+
+def body_of(length: int, *, compressed: bool) -> str:
+    """Return text that Postgres stores in a few bytes or in about as many."""
+    return "x" * length if compressed else random.Random(1).randbytes(length // 2).hex()
+
+
+@pytest.mark.parametrize("compressed", [True, False], ids=["short when stored", "long"])
+async def test_a_backlog_of_bodies_of_a_few_kilobytes_is_looked_for_without_a_rest(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink, *, compressed: bool
+) -> None:
+    due = datetime.now(UTC)
+    target = {"url": sink.url("/"), "method": "POST"}
+    bodies = {"body": body_of(4000, compressed=compressed)}
+    async with instance(longest_sleep_seconds=5, concurrency=1000) as (_, facts):
+        async with connection.transaction():
+            for place in range(500):
+                await insert_job(
+                    connection, target=target | bodies, run_at=due - timedelta(seconds=60 + place)
+                )
+            for _ in range(50):
+                await insert_job(connection, target=target, run_at=due)
+
+        async def all_claimed() -> bool:
+            return sum(look.claimed for look in facts.of(Looked)) >= 550
+
+        await until(all_claimed, "all were claimed", within=30.0)
+
+    looks = [look for look in facts.of(Looked) if look.claimed]
+    assert len(looks) < 10
+    assert [look.sleep_seconds for look in looks[:-1]] == [0.0] * (len(looks) - 1)
+
+
+async def test_what_is_stored_in_few_bytes_counts_as_it_is_read(
+    connection: asyncpg.Connection,
+) -> None:
+    for _ in range(20):
+        await insert_job(connection, target=LARGE)
+    stored = await connection.fetchval("select sum(pg_column_size(target)) from tocsin.jobs")
+    ids = await connection.fetchval("select array_agg(id) from tocsin.jobs")
+
+    affordable = await connection.fetch(
+        """select cardinality(tocsin.affordable($1, most)) as jobs
+           from unnest('{1,600000,1048576,100000000}'::int[]) as most""",
+        ids,
+    )
+
+    assert stored < 100_000
+    assert [row["jobs"] for row in affordable] == [1, 2, 4, 20]
+
+
+async def test_an_instance_that_can_claim_none_of_what_it_left_does_not_look_all_the_time(
+    connection: asyncpg.Connection, instance: StartInstance
+) -> None:
+    for _ in range(8):
+        await insert_job(connection, target=LARGE)
+    await connection.execute(
+        """create function public.mine() returns trigger language plpgsql as
+           $$ begin if new.locked_until is not null then return null; end if; return new; end $$;
+           create trigger mine before update on tocsin.jobs
+           for each row execute function public.mine()"""
+    )
+
+    async with instance(longest_sleep_seconds=5) as (_, facts):
+        await facts.seen(Looked, claimed=0)
+        looks = facts.of(Looked)
+
+    assert all(look.sleep_seconds > 0 for look in looks)
 
 
 async def test_a_bystander_of_a_hundred_large_targets_runs_in_time(

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from app.db.claims import Look
 from app.scheduler.floor import MARGIN, PACE, Floor
 from tests.support.claims import DUE, some_claim
@@ -100,3 +102,10 @@ def test_a_new_session_begins_at_the_left_end() -> None:
     floor.forget()
 
     assert floor.since(100.1) is None
+
+
+def test_what_was_left_for_its_size_lies_above_the_floor() -> None:
+    left = replace(a_look(claimed=3), left_from=DUE + SECOND)
+    floor = floor_after(left, full=True)
+
+    assert floor.since(100.2) == DUE + SECOND - MARGIN
