@@ -34,6 +34,16 @@ create function tocsin.uuid7() returns uuid language sql volatile parallel safe
     return (overlay(lpad(to_hex(floor(extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0')
         placing '7' from 13 for 0) || substr(gen_random_uuid()::text, 20))::uuid;
 
+-- Who acts, for the audit log: the API key, as the API says in a setting. Anybody can set that, so it
+-- is believed only of a role that could write the log itself; of others it stands there as a claim.
+create function tocsin.actor() returns text language sql stable
+    return case
+        when coalesce(current_setting('tocsin.actor', true), '') = '' then 'user ' || session_user
+        when has_table_privilege(session_user, 'tocsin.audit_log', 'insert')
+            then current_setting('tocsin.actor', true)
+        else 'user ' || session_user || ', claiming to be ' || left(current_setting('tocsin.actor', true), 200)
+    end;
+
 -- What to do (kind, target), when (one of run_at, cron, every_seconds), and how it stands.
 -- A person writes the columns down to paused_at; the rest is kept by triggers and instances.
 create table tocsin.jobs (
@@ -432,7 +442,7 @@ create table tocsin.pending_runs (
     request text not null,
     asked_at timestamptz not null default clock_timestamp(),
     asked_by text not null
-        default coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user),
+        default tocsin.actor(),
 
     constraint pending_runs_request_known check (request in ('run_now', 'replay')),
     constraint pending_runs_within_range check (
@@ -558,9 +568,7 @@ create index sessions_key on tocsin.sessions (key_id);
 create table tocsin.audit_log (
     id bigint generated always as identity primary key,
     at timestamptz not null default clock_timestamp(),
-    -- The API key, as the API says in this setting; else the database user.
-    actor text not null
-        default coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user),
+    actor text not null default tocsin.actor(),
     db_user text not null default session_user,  -- who logged in, whatever the setting says
     program text default nullif(current_setting('application_name', true), ''),
     action text not null,

@@ -86,8 +86,7 @@ begin
         new.creation := nextval('tocsin.audit_log_id_seq');
         new.created_at := moment;
         new.updated_at := moment;
-        new.created_by := left(
-            coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200);
+        new.created_by := left(tocsin.actor(), 200);
         new.created_as := session_user;
         new.created_with := nullif(current_setting('application_name', true), '');
         -- The common case is done with few expressions: each is set up anew in every transaction.

@@ -24,7 +24,7 @@ with needed (purpose, privileges, kind, name) as (values
     ('api', 'select, insert, update, delete', 'table', 'jobs'),
     ('api', 'select, insert', 'table', 'pending_runs'),
     ('api', 'select', 'table', 'executions'),
-    ('api', 'select', 'table', 'audit_log'),
+    ('api', 'select, insert', 'table', 'audit_log'),
     ('api', 'select, insert, update', 'table', 'api_keys'),
     ('api', 'select, insert, delete', 'table', 'sessions'),
     ('api', 'select, insert, update, delete', 'table', 'secrets'),

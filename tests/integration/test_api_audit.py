@@ -361,3 +361,32 @@ async def test_the_log_has_pages(api: httpx.AsyncClient) -> None:
     assert [one["entity_name"] for one in second["items"]] == ["job 0"]
     assert second["next_cursor"] is None
     assert (await api.get("/v1/jobs", params={"cursor": first["next_cursor"]})).status_code == 422
+
+
+async def test_who_sets_the_actor_without_a_right_to_the_log_is_known_as_claiming_it(
+    database_url: str, connection: asyncpg.Connection, api: httpx.AsyncClient
+) -> None:
+    writer, trusted = (f"{name}_{abs(hash(database_url))}" for name in ("writer", "trusted"))
+    rights = "grant usage on schema tocsin to {0}; grant all on tocsin.jobs to {0};"
+    for role in (writer, trusted):
+        run_psql(database_url, f"create role {role}; {rights.format(role)}")
+    run_psql(database_url, f"grant insert on tocsin.audit_log to {trusted}")
+    acting = "set session authorization {}; set tocsin.actor = 'key 1f0c (root)'; {}"
+    try:
+        for role in (writer, trusted):
+            for statement in (
+                f"select tocsin.http_job('{role}', 'http://h/')",
+                f"update tocsin.jobs set description = 'x' where name = '{role}'",
+            ):
+                run_psql(database_url, acting.format(role, statement))
+        found = [(one["entity_name"], one["action"], one["actor"]) for one in await changes(api)]
+    finally:
+        for role in (writer, trusted):
+            run_psql(database_url, f"drop owned by {role}; drop role {role}")
+
+    claim = f"user {writer}, claiming to be key 1f0c (root)"
+    assert sorted(found) == sorted(
+        (role, action, actor)
+        for role, actor in ((writer, claim), (trusted, "key 1f0c (root)"))
+        for action in ("create", "update")
+    )
