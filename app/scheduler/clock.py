@@ -28,8 +28,13 @@ class DatabaseClock:
     """
 
     def __init__(
-        self, *, hold_seconds: float = HOLD_SECONDS, set_back: Callable[[], None] = lambda: None
+        self,
+        *,
+        hold_seconds: float = HOLD_SECONDS,
+        set_back: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        self.clock = clock
         self.hold_seconds = hold_seconds
         self.set_back = set_back
         """Called when the clock came back from where it was ahead, believed or not."""
@@ -71,13 +76,13 @@ class DatabaseClock:
         """Return where the database's clock is at most, with a margin; None: nothing is known."""
         if self.upper == float("inf"):
             return None
-        drift = DRIFT * (monotonic() - self.observed_at)
-        return datetime.fromtimestamp(self.upper + monotonic() + drift + STEP_SECONDS, UTC)
+        drift = DRIFT * (self.clock() - self.observed_at)
+        return datetime.fromtimestamp(self.upper + self.clock() + drift + STEP_SECONDS, UTC)
 
     def now(self) -> datetime:
         """Return the database's present time, at most a fraction of a round trip behind it."""
-        return datetime.fromtimestamp(self.offset + monotonic(), UTC)
+        return datetime.fromtimestamp(self.offset + self.clock(), UTC)
 
     def seconds_until(self, timestamp: float) -> float:
         """Return how long it is until an instant of the database's clock, at least."""
-        return timestamp - self.offset - monotonic()
+        return timestamp - self.offset - self.clock()

@@ -17,6 +17,7 @@ from app.scheduler.inflight import InFlight
 from app.scheduler.naming import Names, Naming
 from app.scheduler.ready import Ready
 from app.scheduler.slots import Slots
+from app.scheduler.timers import Timer, Timers
 
 STARTED_IN_A_TURN = 4
 """Executions started in one turn of the event loop: the first of many should be on its way before
@@ -38,9 +39,18 @@ class Hand:
     Only what executes has a task of its own.
     """
 
-    def __init__(self, slots: Slots, clock: DatabaseClock, *, freed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        slots: Slots,
+        clock: DatabaseClock,
+        *,
+        freed: Callable[[], None],
+        timers: Timers | None = None,
+    ) -> None:
+        """`timers`: those of the event loop by default."""
         self.slots = slots
         self.clock = clock
+        self.given_timers = timers
         self.freed = freed
         """Called when it is worth claiming again after there was no room."""
         self.claims: dict[UUID, InFlight] = {}
@@ -51,14 +61,15 @@ class Hand:
         """Of jobs that are not in hand, since the last claims were taken."""
         self.closed = False
         self.starved = False
-        self.timer: asyncio.Handle | None = None
+        self.timer: Timer | None = None
         self.rings_at = float("inf")
-        """Loop time."""
+        """By the timers."""
         self.turning = False
         self.emptied = asyncio.Event()
         self.started_at = 0.0
-        """When the latest execution was, loop time."""
+        """When the latest execution was, by the timers."""
         self.loop: asyncio.AbstractEventLoop
+        self.timers: Timers
         self.execution: Execution
         self.tasks: asyncio.TaskGroup
 
@@ -70,6 +81,7 @@ class Hand:
         With `names`, those of a claim are known before it has a slot.
         """
         self.loop = asyncio.get_running_loop()
+        self.timers = self.given_timers or self.loop
         self.execution = execution
         self.tasks = tasks
         if names is not None:
@@ -156,7 +168,7 @@ class Hand:
                 return
             self.slots.grant(flight.host, flight.places)
             flight.started = True
-            self.started_at = self.loop.time()
+            self.started_at = self.timers.time()
             self.tasks.create_task(self.carry_out(flight), name=f"execute {flight.claim.job_id}")
         if not self.turning:
             self.turning = True
@@ -164,7 +176,7 @@ class Hand:
 
     @property
     def is_awake(self) -> bool:
-        return self.loop.time() - self.started_at < AWAKE_SECONDS
+        return self.timers.time() - self.started_at < AWAKE_SECONDS
 
     def prepare(self) -> None:
         """Prepare the next claim in time, unless executions keep everything awake."""
@@ -195,11 +207,11 @@ class Hand:
             turning = 0.0 if self.is_awake else TIMER_SECONDS
             early = (*PREPARED_SECONDS, turning)[flight.prepared]
             seconds = min(seconds, max(self.clock.seconds_until(due) - early, 0.0))
-        at = self.loop.time() + seconds
+        at = self.timers.time() + seconds
         if at < self.rings_at:
             if self.timer is not None:
                 self.timer.cancel()
-            self.timer = self.loop.call_at(at, self.ring)
+            self.timer = self.timers.call_at(at, self.ring)
             self.rings_at = at
 
     def ring(self) -> None:

@@ -1,4 +1,12 @@
-"""A clock that stands still until it is set."""
+"""A clock that stands still until it is set, and timers by it."""
+
+import asyncio
+from collections.abc import Callable
+
+TURNS = 20
+"""Turns of the event loop that are enough for all that is due."""
+CALL_SECONDS = 1e-5
+"""What each callback takes: whoever turns until an instant gets there."""
 
 
 class Ticks:
@@ -9,3 +17,49 @@ class Ticks:
 
     def __call__(self) -> float:
         return self.now
+
+
+class ManualTimer:
+    """A callback, until it is called or cancelled."""
+
+    def __init__(self, when: float, callback: Callable[[], object]) -> None:
+        self.when = when
+        self.callback = callback
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class ManualTimers:
+    """Timers by a clock that a test moves on: what is due is called as the time is reached."""
+
+    def __init__(self, ticks: Ticks) -> None:
+        self.ticks = ticks
+        self.planned: list[ManualTimer] = []
+
+    def time(self) -> float:
+        return self.ticks.now
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> ManualTimer:
+        timer = ManualTimer(when, callback)
+        self.planned.append(timer)
+        return timer
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and all happen on the way that is planned for it or follows from it."""
+        end = self.ticks.now + seconds
+        while due := [one for one in self.planned if not one.is_cancelled and one.when <= end]:
+            timer = min(due, key=lambda one: one.when)
+            self.planned.remove(timer)
+            self.ticks.now = max(self.ticks.now + CALL_SECONDS, timer.when)
+            timer.callback()
+            await turns()
+        self.ticks.now = max(self.ticks.now, end)
+        await turns()
+
+
+async def turns() -> None:
+    """Let the event loop come round often enough for all that is due."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)

@@ -1,18 +1,19 @@
 """The estimate of the database's clock is never ahead of it."""
 
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 
 import pytest
 
 from app.scheduler.clock import DatabaseClock
+from tests.support.ticks import Ticks
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 def test_an_answer_is_at_least_as_old_as_its_receipt() -> None:
-    clock = DatabaseClock()
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(clock=ticks)
+    now = ticks.now
 
     clock.observe(NOON, NOON, sent_at=now - 0.5, received_at=now)
 
@@ -20,8 +21,9 @@ def test_an_answer_is_at_least_as_old_as_its_receipt() -> None:
 
 
 def test_the_tightest_of_recent_answers_is_kept() -> None:
-    clock = DatabaseClock()
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(clock=ticks)
+    now = ticks.now
     quick, slow = NOON + timedelta(seconds=9.999), NOON + timedelta(seconds=9.5)
 
     clock.observe(NOON, NOON, sent_at=now - 0.001, received_at=now)
@@ -34,8 +36,9 @@ def test_the_tightest_of_recent_answers_is_kept() -> None:
 
 
 def test_a_clock_that_was_set_back_is_followed_at_once() -> None:
-    clock = DatabaseClock()
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(clock=ticks)
+    now = ticks.now
     earlier = NOON - timedelta(hours=1)
 
     clock.observe(NOON, NOON, sent_at=now, received_at=now)
@@ -45,8 +48,9 @@ def test_a_clock_that_was_set_back_is_followed_at_once() -> None:
 
 
 def test_an_instant_is_never_nearer_than_the_database_would_say() -> None:
-    clock = DatabaseClock()
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(clock=ticks)
+    now = ticks.now
     clock.observe(NOON, NOON, sent_at=now - 0.5, received_at=now)
 
     ahead = clock.seconds_until((NOON + timedelta(seconds=3)).timestamp())
@@ -60,8 +64,9 @@ def answered(clock: DatabaseClock, shown: datetime, *, at: float) -> None:
 
 
 def test_a_clock_that_jumped_ahead_is_believed_only_when_it_has_stayed_there() -> None:
-    clock = DatabaseClock(hold_seconds=60.0)
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(hold_seconds=60.0, clock=ticks)
+    now = ticks.now
     ahead = NOON + timedelta(days=60)
 
     answered(clock, NOON, at=now)
@@ -77,8 +82,9 @@ def test_a_clock_that_jumped_ahead_is_believed_only_when_it_has_stayed_there() -
 
 
 def test_a_clock_that_came_back_in_time_was_never_believed() -> None:
-    clock = DatabaseClock(hold_seconds=60.0)
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(hold_seconds=60.0, clock=ticks)
+    now = ticks.now
 
     for seconds in range(0, 300, 20):
         wrong = timedelta(days=60) if seconds % 60 == 40 else timedelta()
@@ -88,8 +94,9 @@ def test_a_clock_that_came_back_in_time_was_never_believed() -> None:
 
 
 def test_a_clock_that_goes_fast_is_followed_without_a_hold() -> None:
-    clock = DatabaseClock()
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(clock=ticks)
+    now = ticks.now
 
     for seconds in range(0, 20_000, 30):
         answered(clock, NOON + timedelta(seconds=seconds * 1.0005), at=now + seconds)
@@ -99,8 +106,9 @@ def test_a_clock_that_goes_fast_is_followed_without_a_hold() -> None:
 
 
 def test_an_answer_that_took_long_makes_the_next_one_no_step() -> None:
-    clock = DatabaseClock()
-    now = monotonic()
+    ticks = Ticks()
+    clock = DatabaseClock(clock=ticks)
+    now = ticks.now
 
     clock.observe(NOON, NOON, sent_at=now - 5, received_at=now)
     answered(clock, NOON + timedelta(seconds=5), at=now)

@@ -1,10 +1,8 @@
 """Which of the claims in hand start, and when."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sized
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from time import monotonic
 from uuid import UUID
 
 import pytest
@@ -19,11 +17,12 @@ from app.scheduler.inflight import InFlight
 from app.scheduler.naming import MOST_FOR_A_NAME
 from app.scheduler.slots import MOST_RESERVE, Slots
 from tests.support.claims import some_claim
-from tests.support.ticks import Ticks
-from tests.support.waiting import until
+from tests.support.ticks import ManualTimers, Ticks, turns
 
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SOON_SECONDS = 0.05
 LONG_SECONDS = 5.0
+MOMENT_SECONDS = 0.0002
 
 
 class Executing(Execution):
@@ -54,18 +53,6 @@ class Executing(Execution):
             self.ends.setdefault(flight.claim.job_id, asyncio.Event()).set()
 
 
-class Still(DatabaseClock):
-    """Stands still, so many seconds before an instant."""
-
-    def __init__(self, instant: float) -> None:
-        super().__init__()
-        self.instant = instant
-        self.seconds = LONG_SECONDS
-
-    def seconds_until(self, timestamp: float) -> float:
-        return timestamp - self.instant + self.seconds
-
-
 class Freed:
     """Counts how often room was offered."""
 
@@ -76,10 +63,20 @@ class Freed:
 
 
 @pytest.fixture
-def clock() -> DatabaseClock:
-    clock = DatabaseClock()
-    now = monotonic()
-    clock.observe(datetime.now(UTC), datetime.now(UTC), sent_at=now, received_at=now)
+def ticks() -> Ticks:
+    """The clock of everything here."""
+    return Ticks()
+
+
+@pytest.fixture
+def timers(ticks: Ticks) -> ManualTimers:
+    return ManualTimers(ticks)
+
+
+@pytest.fixture
+def clock(ticks: Ticks) -> DatabaseClock:
+    clock = DatabaseClock(clock=ticks)
+    clock.observe(NOON, NOON, sent_at=ticks.now, received_at=ticks.now)
     return clock
 
 
@@ -121,17 +118,17 @@ def naming() -> Naming:
 
 
 @pytest.fixture
-def ticks() -> Ticks:
-    """The clock of the slots."""
-    return Ticks()
-
-
-@pytest.fixture
-async def hand(
-    clock: DatabaseClock, executing: Executing, freed: Freed, naming: Naming, ticks: Ticks
+async def hand(  # noqa: PLR0913 - what it is put together of
+    *,
+    clock: DatabaseClock,
+    executing: Executing,
+    freed: Freed,
+    naming: Naming,
+    ticks: Ticks,
+    timers: ManualTimers,
 ) -> AsyncIterator[Hand]:
     """Ten slots."""
-    hand = Hand(Slots(10, clock=ticks), clock, freed=freed)
+    hand = Hand(Slots(10, clock=ticks), clock, freed=freed, timers=timers)
     async with asyncio.TaskGroup() as tasks:
         hand.open(executing, tasks, names=naming)
         yield hand
@@ -157,16 +154,6 @@ def flights(
         )
         for number in range(first, first + count)
     ]
-
-
-async def reached(things: Sized, count: int) -> bool:
-    return len(things) >= count
-
-
-async def turns() -> None:
-    """Let the event loop come round often enough for all that is due."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_what_is_due_starts_up_to_the_number_of_slots(
@@ -195,7 +182,7 @@ async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
 
 
 async def test_a_claim_that_is_not_due_starts_at_its_instant(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     later, sooner = flights(clock, 2, due_in=SOON_SECONDS)
     hand.take([later])
@@ -203,39 +190,39 @@ async def test_a_claim_that_is_not_due_starts_at_its_instant(
     await turns()
     early = list(executing.started)
 
-    await until(partial(reached, executing.started, 3), "both sleepers started")
+    await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
 
     assert early == [UUID(int=3)]
+    assert executing.started == [UUID(int=number) for number in (3, 1, 2)]
     assert clock.now() >= later.claim.next_run
 
 
 async def test_the_next_claim_is_prepared_ahead_of_its_instant(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    three = flights(clock, 3, due_in=LONG_SECONDS)
-    hand.clock = still = Still(three[0].claim.next_run.timestamp())
-    hand.take(three)
+    hand.take(flights(clock, 3, due_in=LONG_SECONDS))
     prepared = []
-    for seconds in (LONG_SECONDS, *PREPARED_SECONDS):
-        still.seconds = seconds
-        hand.dispatch()
-        await turns()
+    early: list[UUID] = []
+    for seconds in (*PREPARED_SECONDS, 0.0):
+        await timers.advance(LONG_SECONDS - seconds - MOMENT_SECONDS - timers.time())
         prepared.append(list(executing.prepared))
-    still.seconds = 0.0
-    hand.dispatch()
-    await turns()
+        early = list(executing.started)
+        await timers.advance(2 * MOMENT_SECONDS)
+        prepared.append(list(executing.prepared))
 
-    assert prepared == [[UUID(int=1)] * times for times in range(len(PREPARED_SECONDS) + 1)]
+    assert prepared == [[UUID(int=1)] * times for times in (0, 1, 1, 2, 2, 2)]
+    assert early == []
     assert executing.started == [UUID(int=number) for number in (1, 2, 3)]
 
 
 async def test_nothing_is_prepared_while_executions_keep_everything_awake(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    hand.started_at = hand.loop.time() + LONG_SECONDS
+    hand.started_at = timers.time() + LONG_SECONDS
     hand.take(flights(clock, 1, due_in=SOON_SECONDS))
-    await until(partial(reached, executing.started, 1), "it has started")
+    await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
 
+    assert executing.started == [UUID(int=1)]
     assert executing.prepared == []
 
 
@@ -251,15 +238,14 @@ async def test_more_is_claimed_of_what_nobody_could_start_yet(
 
 
 async def test_what_waits_for_long_executions_is_given_back_for_others(
-    hand: Hand, executing: Executing, clock: DatabaseClock, ticks: Ticks
+    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     hand.take(flights(clock, 30, due_in=SOON_SECONDS))
-    await until(partial(reached, executing.started, 10), "all slots are taken")
-    early = len(executing.settled)
-    ticks.now += SURPLUS_SECONDS
-    await until(partial(reached, executing.settled, 20), "all that has no slot is given back")
+    await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
+    taken, early = len(executing.started), len(executing.settled)
+    await timers.advance(SURPLUS_SECONDS + STUCK_SECONDS)
 
-    assert early == 0
+    assert (taken, early) == (10, 0)
     assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in range(11, 31)}
     assert all(one.next_run == one.due_at for one in executing.settled)
 
@@ -305,12 +291,14 @@ async def test_those_parked_for_their_host_start_in_their_order(
 
 
 async def test_jobs_of_a_host_that_is_stuck_are_put_off(
-    hand: Hand, executing: Executing, clock: DatabaseClock, ticks: Ticks
+    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     hand.take(flights(clock, 12, host="stuck"))
     await turns()
-    ticks.now += STUCK_SECONDS
-    await until(partial(reached, executing.settled, 3), "three were put off")
+    early = len(executing.settled)
+    await timers.advance(STUCK_SECONDS)
+
+    assert early == 0
 
     put_off = {one.job_id: one.next_run for one in executing.settled}
     assert put_off.keys() == {UUID(int=number) for number in (10, 11, 12)}
