@@ -3,6 +3,7 @@
 -- Nothing here looks a name up in a schema that others may write to: each function has a search path
 -- of its own, or a body that is bound when it is created.
 set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
 
 -- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree.
 create or replace function tocsin.check_timezone(timezone text)
@@ -120,6 +121,9 @@ begin
     -- The durations of Go: a month, a day or a bare number would be a guess.
     if new.cron ~* '^[[:space:]]*@every' and new.every_seconds is null then
         duration := regexp_replace(new.cron, '^[[:space:]]*@every[[:space:]]*|[[:space:]]+$', '', 'gi');
+        if getdatabaseencoding() = 'UTF8' then  -- the micro sign and the Greek letter
+            duration := translate(duration, chr(181) || chr(956), 'uu');
+        end if;
         if duration !~ '^(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|ms|s|m|h))+$' then
             perform tocsin.refuse('cron', format('%L is no duration', left(new.cron, 140)),
                 'Write hours, minutes and seconds, for example @every 1h30m or @every 90s.');
@@ -192,6 +196,10 @@ begin
             end if;
             if planned > new.ends_at then
                 planned := null;
+                if tg_op = 'INSERT' then
+                    perform tocsin.refuse('ends_at', 'leaves no time for a run: the job would never run',
+                        'Write a later instant; the first run comes at starts_at or, without it, after one interval.');
+                end if;
             end if;
         else
             new.planned_at := null;

@@ -18,7 +18,7 @@ from app.core.job import (
     StoredJob,
     document_of,
 )
-from app.core.schedule import Schedule, check, first_run, normalized
+from app.core.schedule import Schedule, check, check_runs, first_run, normalized
 from app.core.secret import mask, unmask
 from app.errors import FieldError, InvalidInput
 from app.executors import KINDS, target_type
@@ -69,11 +69,9 @@ def new_job(document: JobDocument, *, now: datetime) -> PlannedJob:
         errors += refusal.errors
     try:
         document = with_schedule(document, job_id=id, now=now)
+        check_runs(document.schedule(), job_id=id, now=now)
     except InvalidInput as refusal:
         errors += refusal.errors
-    if document.run_at is None and document.ends_at is not None and document.ends_at <= now:
-        message = "has passed: the job would never run; write a later instant"
-        errors.append(FieldError(field="ends_at", message=message))
     if errors:
         raise InvalidInput(*errors)
     if document.paused is UNSET:

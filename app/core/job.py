@@ -30,7 +30,7 @@ ONE_DAY = 86_400
 SHORTEST_WAIT_SECONDS = 0.000001
 """The least difference of two instants; much smaller numbers Postgres cannot make doubles of."""
 
-NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
+NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 RESERVED_NAME = "batch"
 
@@ -56,7 +56,7 @@ Name = Annotated[
         min_length=1,
         max_length=LONGEST_NAME,
         description='Unique; what PUT and people address the job by. Not "batch", no "/".',
-        extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f]+$"},
+        extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
         examples=["nightly-report"],
     ),
 ]

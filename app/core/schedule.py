@@ -24,6 +24,7 @@ __all__ = [
     "DstOverlap",
     "Schedule",
     "check",
+    "check_runs",
     "count_runs",
     "first_run",
     "latest_run",
@@ -99,6 +100,21 @@ def check(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
             errors.append(FieldError(field="cron", message=message))
     if errors:
         raise InvalidInput(*errors)
+
+
+def check_runs(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
+    """Refuse the schedule of a new job whose window holds no run.
+
+    Raises:
+        InvalidInput: for `ends_at`.
+    """
+    if schedule.ends_at is None or first_run(schedule, job_id=job_id, now=now) is not None:
+        return
+    if schedule.ends_at <= now:
+        message = "has passed: the job would never run; write a later instant"
+    else:
+        message = "leaves no time for a run: the job would never run; write a later instant"
+    raise InvalidInput(FieldError(field="ends_at", message=message))
 
 
 def first_run(schedule: Schedule, *, job_id: UUID, now: datetime) -> datetime | None:

@@ -50,6 +50,8 @@ class Unplanned(Struct, frozen=True, kw_only=True):
     job_id: UUID
     updated_at: datetime
     schedule: Schedule
+    is_new: bool = False
+    """Nobody has edited it since it was written, and it has not run."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -216,7 +218,12 @@ async def unplanned(
     """Return up to 100 jobs that have yet to be planned, longest waiting first."""
     rows = await db.fetch("claims.unplanned", aside=aside, only=only)
     return [
-        Unplanned(job_id=row["job_id"], updated_at=row["updated_at"], schedule=schedule(row))
+        Unplanned(
+            job_id=row["job_id"],
+            updated_at=row["updated_at"],
+            schedule=schedule(row),
+            is_new=row["is_new"],
+        )
         for row in rows
     ]
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 
 from app.core.facts import Planned
-from app.core.schedule import check, first_run, normalized
+from app.core.schedule import check, check_runs, first_run, normalized
 from app.db import claims
 from app.db.claims import Plan, Unplanned, Unworkable
 from app.db.isolating import by_halves
@@ -37,6 +37,8 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
     try:
         schedule = normalized(job.schedule)
         check(schedule, job_id=job.job_id, now=now)
+        if job.is_new:
+            check_runs(schedule, job_id=job.job_id, now=now)
         next_run = first_run(schedule, job_id=job.job_id, now=now)
         plan_error = None
     except InvalidInput as error:

@@ -4,6 +4,7 @@ begin;
 -- An existing one:   tocsin migrate  (or each newer file of db/migrations, then db/triggers.sql)
 
 set search_path = pg_catalog, pg_temp;  -- so that no name means what others put into public
+set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
 
 -- One that was made beforehand, by somebody with the right to, is used.
 do $$ begin
@@ -162,7 +163,7 @@ begin
             'is a second schedule',
             'Give exactly one of run_at, cron (with timezone), every_seconds.');
     end if;
-    if job.name !~ '^[^/[:cntrl:]]{1,200}$' then
+    if job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
         perform tocsin.refuse('name', 'is empty, too long or has a slash or control character',
             'Use 1 to 200 characters without "/".');
     end if;
@@ -327,7 +328,7 @@ begin
         and greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
                 job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
                 job.last_finished_at, job.created_at, job.updated_at) <= '2200-01-01 00:00Z'
-        and job.name ~ '^[^/[:cntrl:]]{1,200}$'
+        and job.name ~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$')
         and job.name <> 'batch'
         and job.name !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
         and job.kind ~ '^[a-z][a-z0-9_]{0,62}$'

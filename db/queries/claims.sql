@@ -254,7 +254,7 @@ select pg_notify('tocsin_jobs', '');
 -- name: unplanned
 -- Rows whose cron a person typed; which instance plans them does not matter, see plan.
 select id as job_id, updated_at, run_at, cron, timezone, every_seconds::float8 as every_seconds,
-    dst_gap, dst_overlap, starts_at, ends_at
+    dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
 from tocsin.jobs
 where planned_at is null and plan_error is null
   and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]))

@@ -46,6 +46,21 @@ def dumped(url: str) -> str:
     return re.sub(r"^(--|\\(un)?restrict).*\n", "", dump, flags=re.MULTILINE)
 
 
+async def test_the_schema_is_the_same_where_backslashes_escape(
+    empty_database: EmptyDatabase,
+) -> None:
+    usual, escaping = empty_database("usual_strings"), empty_database("escaping_strings")
+    setting = "alter database escaping_strings {} standard_conforming_strings"
+    run_psql(escaping, f"{setting.format('set')} = off")
+
+    for url in (usual, escaping):
+        run_psql(url, files=(DB / "schema.sql", DB / "triggers.sql"))
+
+    assert run_psql(escaping, "show standard_conforming_strings") == "off"
+    run_psql(escaping, setting.format("reset"))  # pg_dump writes strings as the database reads them
+    assert dumped(escaping) == dumped(usual)
+
+
 async def test_schema_sql_is_the_sum_of_the_migrations(empty_database: EmptyDatabase) -> None:
     whole = empty_database("whole_schema")
     run_psql(whole, files=(DB / "schema.sql", DB / "triggers.sql"))

@@ -4,7 +4,7 @@ A row typed in psql is judged by the database at once, or by an instance, as a c
 """
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -19,6 +19,16 @@ from tests.support.builders import insert_job, job_row
 ID = "01a20b8a-bff9-74d9-850d-71f7929b30ee"
 HOURLY: dict[str, Any] = {"every_seconds": 3600}
 TARGET: dict[str, Any] = {"url": "http://127.0.0.1:9/nothing-listens-here"}
+
+
+def window(*, minutes: float, starts_in: float | None = None) -> dict[str, str]:
+    """Bounds so many minutes from now."""
+    now = datetime.now(UTC)
+    ends = {"ends_at": (now + timedelta(minutes=minutes)).isoformat()}
+    if starts_in is None:
+        return ends
+    return ends | {"starts_at": (now + timedelta(minutes=starts_in)).isoformat()}
+
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     *(
@@ -61,10 +71,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (HOURLY | {"name": ID.upper()}, "name"),
     (HOURLY | {"name": "a/b"}, "name"),
     (HOURLY | {"name": ""}, "name"),
+    *((HOURLY | {"name": f"a{chr(code)}b"}, "name") for code in (0x01, 0x7F, 0x80, 0x85, 0x9F)),
     (HOURLY | {"tags": ["a,b"]}, "tags"),
     (HOURLY | {"tags": [","]}, "tags"),
     (HOURLY | {"tags": ["a", ""]}, "tags"),
     (HOURLY | {"ends_at": "2020-01-01T00:00:00Z"}, "ends_at"),
+    (HOURLY | window(minutes=59), "ends_at"),
+    ({"cron": "@every 2h"} | window(minutes=90), "ends_at"),
+    (HOURLY | window(starts_in=-30, minutes=29), "ends_at"),
+    ({"cron": "0 0 29 2 *"} | window(minutes=1), "ends_at"),
+    ({"cron": "0 3 1 1 *", "timezone": "Asia/Tokyo"} | window(starts_in=1, minutes=2), "ends_at"),
     (HOURLY | {"max_runs": 0}, "max_runs"),
     (HOURLY | {"misfire": "never"}, "misfire"),
 ]
@@ -73,6 +89,8 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"cron": "@EVERY 90s"}, {"every_seconds": 90.0, "cron": None}),
     ({"cron": " @every  1.5h "}, {"every_seconds": 5400.0, "cron": None}),
     ({"cron": "@every 500ms"}, {"every_seconds": 0.5, "cron": None}),
+    ({"cron": "@every 500000\N{MICRO SIGN}s"}, {"every_seconds": 0.5, "cron": None}),
+    ({"cron": "@every 1s500000\N{GREEK SMALL LETTER MU}s"}, {"every_seconds": 1.5, "cron": None}),
     ({"cron": "@every 1m0.5s"}, {"every_seconds": 60.5, "cron": None}),
     ({"cron": "TZ=Europe/Paris 0 3 * * *"}, {"timezone": "Europe/Paris", "cron": "0 3 * * *"}),
     (
@@ -82,7 +100,11 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"cron": "0 3 * * *", "timezone": "EST"}, {"timezone": "EST"}),
     ({"cron": "0 3 * * *", "timezone": "EST5EDT"}, {"timezone": "EST5EDT"}),
     ({"cron": "0 3 * * *", "timezone": "Etc/GMT-2"}, {"timezone": "Etc/GMT-2"}),
+    (HOURLY | window(minutes=90), {"every_seconds": 3600.0}),
+    (HOURLY | window(starts_in=40, minutes=50), {"every_seconds": 3600.0}),
+    ({"cron": "* * * * *"} | window(minutes=60), {"cron": "* * * * *"}),
     ({"every_seconds": 5 * 365 * 86_400}, {"every_seconds": 157_680_000.0}),
+    (HOURLY | {"name": "b\xa0\u2028"}, {"name": "b\xa0\u2028"}),
     (HOURLY | {"name": "batches", "tags": ["a b", "c"]}, {"name": "batches"}),
 ]
 
@@ -96,7 +118,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 async def typed(connection: asyncpg.Connection, db: Database, columns: dict[str, Any]) -> Any:  # noqa: ANN401
     """Insert a row in psql, let an instance plan it, and return it."""
     given = {
-        name: datetime.fromisoformat(value) if name == "ends_at" else value
+        name: datetime.fromisoformat(value) if name in ("starts_at", "ends_at") else value
         for name, value in columns.items()
     }
     job_id = await insert_job(connection, **given)
