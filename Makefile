@@ -94,7 +94,7 @@ layers: setup ## Check that every layer imports only downwards
 
 .PHONY: compose
 compose: ## Check compose.yaml, where this machine has Docker Compose
-	if docker compose version >/dev/null 2>&1; then docker compose config --quiet; fi
+	if docker compose version >/dev/null 2>&1; then docker compose config --quiet --no-interpolate; fi
 
 .PHONY: check
 check: lint types layers compose ## Check everything that can be checked without running it

@@ -1,6 +1,7 @@
 """`compose.yaml` and the Dockerfile agree with the code; no engine is needed to see it."""
 
 import re
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,21 @@ OURS = ("migrate", "api", "scheduler")
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 
-def with_defaults(text: str) -> str:
-    """Fill in the variables as Compose does in an empty environment."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+DEFAULTED = re.compile(r"\$\{(\w+):-([^}]*)\}")
+REQUIRED = re.compile(r"\$\{(\w+):\?run scripts/make-env\}")
+
+
+def made(directory: Path) -> dict[str, str]:
+    """Return what the script that the file asks for writes."""
+    file = directory / "env"
+    subprocess.run([ROOT / "scripts" / "make-env", file], check=True)  # noqa: S603 - our own
+    return dict(line.split("=", 1) for line in file.read_text("utf-8").splitlines())
+
+
+def filled(text: str, given: dict[str, str]) -> str:
+    """Fill in the variables as Compose does where `given` is all that is set."""
+    text = REQUIRED.sub(lambda match: given[match[1]], text)
+    return DEFAULTED.sub(lambda match: given.get(match[1], match[2]), text)
 
 
 def test_there_is_all_that_a_deployment_needs() -> None:
@@ -71,15 +84,56 @@ def test_the_commands_in_its_comment_are_ours_and_run_in_a_service_of_ours() -> 
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_variable_is_a_setting(name: str) -> None:
+def test_every_variable_is_a_setting(name: str, tmp_path: Path) -> None:
+    given = made(tmp_path)
     environment = {
-        variable: with_defaults(str(value))
+        variable: filled(str(value), given)
         for variable, value in SERVICES[name]["environment"].items()
     }
 
     settings = Settings.from_environ(environment)
 
-    assert settings.database_url == "postgresql://tocsin:tocsin@postgres:5432/tocsin"
+    password = given["POSTGRES_PASSWORD"]
+    wanted = f"postgresql://tocsin:{password}@postgres:5432/tocsin?sslmode=disable"
+    assert settings.database_url == wanted
+    assert settings.secret_keys == (given["TOCSIN_SECRET_KEYS"],)
+    assert not settings.allow_private_targets
+    assert settings.allowed_targets == ("rabbitmq",)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_password_and_no_key_has_a_default(name: str) -> None:
+    environment: dict[str, str] = SERVICES[name].get("environment", {})
+    secret = {
+        variable: re.sub(r"^\w+://\w+:(.*)@.*$", r"\1", value)
+        for variable, value in environment.items()
+        if re.search("PASS|KEY|URL", variable)
+    }
+
+    assert secret or name not in {"postgres", "rabbitmq", *OURS}
+    assert all(REQUIRED.fullmatch(value) for value in secret.values())
+
+
+def test_each_deployment_has_passwords_and_a_key_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one, other = made(tmp_path), made(tmp_path / "other")
+
+    assert one.keys() == other.keys() == set(REQUIRED.findall(TEXT))
+    assert len({*one.values(), *other.values()}) == 2 * len(one)
+    assert all(len(value) >= 44 for value in one.values())
+    assert (tmp_path / "env").stat().st_mode & 0o077 == 0
+
+
+def test_what_was_made_once_is_never_written_over(tmp_path: Path) -> None:
+    kept = made(tmp_path)
+
+    with pytest.raises(subprocess.CalledProcessError):
+        made(tmp_path)
+
+    assert (
+        dict(line.split("=", 1) for line in (tmp_path / "env").read_text("utf-8").splitlines())
+        == kept
+    )
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -103,7 +157,21 @@ def test_data_outlive_their_container(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["postgres", "rabbitmq"])
 def test_images_of_others_are_of_one_major_version(name: str) -> None:
-    assert re.fullmatch(r"\w+:\d+", SERVICES[name]["image"])
+    variable = f"{name.upper()}_IMAGE"
+    image = SERVICES[name]["image"]
+
+    assert re.fullmatch(r"\w+:\d+", filled(image, {}))
+    digest = f"{name}@sha256:{'0' * 64}"
+    assert filled(image, {variable: digest}) == digest
+
+
+def test_all_that_ours_is_built_from_can_be_pinned() -> None:
+    argument = SERVICES["api"]["build"]["args"]["PYTHON_IMAGE"]
+    [default] = re.findall(r"^ARG PYTHON_IMAGE=(.*)$", DOCKERFILE, re.MULTILINE)
+
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
+    assert filled(argument, {}) == default
+    assert filled(argument, {"PYTHON_IMAGE": "x"}) == "x"
 
 
 def test_the_image_runs_one_of_our_commands_and_not_as_root() -> None:
