@@ -44,7 +44,7 @@ def test_parameters_are_numbered_in_the_order_of_their_first_use() -> None:
 
 def test_arguments_must_be_those_of_the_query() -> None:
     with pytest.raises(TypeError, match="retention_days"):
-        query("upkeep.prune").arguments({"retention": 1})
+        query("upkeep.prune_audit_log").arguments({"retention": 1})
 
 
 async def filled(connection: asyncpg.Connection) -> None:
