@@ -76,8 +76,13 @@ async def housekeeping(url: str, *, application_name: str) -> AsyncIterator[Hous
         connection.terminate()  # which ends its locks
 
 
+async def follow_clock(session: Runner) -> None:
+    """Let the clock that history is pruned by follow the database's."""
+    await session.fetch("upkeep.follow_clock")
+
+
 async def keep_from(session: Runner, *, retention_days: float) -> datetime:
-    """Tell from when on what has ended is kept."""
+    """Return the instant before which history is pruned; the clock was followed once at least."""
     [row] = await session.fetch("upkeep.keep_from", retention_days=retention_days)
     instant: datetime = row["keep_from"]
     return instant

@@ -54,8 +54,7 @@ async def keep_up_once(
         async with upkeep.housekeeping(url, application_name=name) as session:
             if session is None:
                 return False
-            keep_from = await upkeep.keep_from(session, retention_days=retention_days)
-            return await Pass(session, observers, keep_from=keep_from).run()
+            return await Pass(session, observers, retention_days=retention_days).run()
     except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
         observers.tell(UpkeepFailed(step="session", error=said(error)))
         return False
@@ -64,11 +63,12 @@ async def keep_up_once(
 class Pass:
     """One pass through all steps; what fails in one keeps none of the others from its turn."""
 
-    def __init__(self, session: Housekeeping, observers: Observers, *, keep_from: datetime) -> None:
+    def __init__(
+        self, session: Housekeeping, observers: Observers, *, retention_days: float
+    ) -> None:
         self.session = session
         self.observers = observers
-        self.keep_from = keep_from
-        """What ended before is pruned."""
+        self.retention_days = retention_days
         self.failures = 0
         self.added = 0
         self.dropped = 0
@@ -82,6 +82,7 @@ class Pass:
         """
         try:
             await self.step("add_partitions", self.add_partitions)
+            await self.step("follow_clock", self.follow_clock)
             await self.step("drop_partitions", self.drop_partitions)
             await self.step("default_partition", self.prune_default)
             await self.step("audit_log", self.prune_audit_log)
@@ -137,16 +138,26 @@ class Pass:
             self.session, days_ahead=days_ahead, most_bytes=MOST_DEFAULT_BYTES
         )
 
+    async def follow_clock(self) -> Left:
+        """Let the clock that history is pruned by follow the database's."""
+        await upkeep.follow_clock(self.session)
+        return NONE_LEFT
+
+    async def keep_from(self) -> datetime:
+        """Return the instant before which history is pruned."""
+        return await upkeep.keep_from(self.session, retention_days=self.retention_days)
+
     async def drop_partitions(self) -> Left:
         """Drop those whose day is over for long enough."""
-        expired = await upkeep.expired_partitions(self.session, keep_from=self.keep_from)
-        return await self.each(partial(self.drop_partition, one) for one in expired)
-
-    async def drop_partition(self, partition: str) -> None:
-        """Drop one of them."""
-        self.dropped += await upkeep.drop_partition(
-            self.session, partition, keep_from=self.keep_from
+        keep_from = await self.keep_from()
+        expired = await upkeep.expired_partitions(self.session, keep_from=keep_from)
+        return await self.each(
+            partial(self.drop_partition, one, keep_from=keep_from) for one in expired
         )
+
+    async def drop_partition(self, partition: str, *, keep_from: datetime) -> None:
+        """Drop one of them."""
+        self.dropped += await upkeep.drop_partition(self.session, partition, keep_from=keep_from)
 
     async def each(self, works: Iterable[Callable[[], Awaitable[None]]]) -> Left:
         """Do each, whatever became of the others.
@@ -169,23 +180,27 @@ class Pass:
     async def prune_default(self) -> Left:
         """Delete what no day's partition took and is over."""
         _, left = await prune_pages(
-            self.session, "prune_default", of="tocsin.executions_default", before=self.keep_from
+            self.session,
+            "prune_default",
+            of="tocsin.executions_default",
+            before=await self.keep_from(),
         )
         return left
 
     async def prune_audit_log(self) -> Left:
         """Delete the entries of before."""
-        await prune_log(self.session, before=self.keep_from)
+        await prune_log(self.session, before=await self.keep_from())
         return NONE_LEFT
 
     async def prune_jobs(self) -> Left:
         """Delete one-off jobs that finished before."""
+        keep_from = await self.keep_from()
         pages = await upkeep.pages(self.session, "tocsin.jobs")
-        expired = await upkeep.jobs_expired(self.session, pages=pages, keep_from=self.keep_from)
+        expired = await upkeep.jobs_expired(self.session, pages=pages, keep_from=keep_from)
         if not expired and not self.dropped:
             return NONE_LEFT
         self.jobs, left = await prune_pages(
-            self.session, "prune_jobs", of="tocsin.jobs", before=self.keep_from
+            self.session, "prune_jobs", of="tocsin.jobs", before=keep_from
         )
         return left
 

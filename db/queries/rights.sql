@@ -12,6 +12,7 @@ with needed (purpose, privileges, kind, name) as (values
     ('instance', 'usage', 'sequence', 'executions_id_seq'),
     ('upkeep', 'delete', 'table', 'jobs'),
     ('upkeep', 'select, insert, update', 'table', 'upkeep'),
+    ('upkeep', 'select, insert, update', 'table', 'trusted_clock'),
     ('upkeep', 'select, insert, update, delete', 'table', 'instance_rules'),
     ('upkeep', 'select, insert, update, delete', 'table', 'zone_rules'),
     ('upkeep', 'execute', 'function', 'add_partition'),

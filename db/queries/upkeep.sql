@@ -6,20 +6,19 @@
 select set_config('lock_timeout', '50ms', false), set_config('statement_timeout', '5s', false),
     pg_try_advisory_lock(hashtext('tocsin.upkeep')) as leads;
 
+-- name: follow_clock
+-- Moves the clock that history is pruned by. It follows the database's by two days at a time, and 48
+-- times as fast as that goes on, so a clock that is 60 days ahead costs no history for the 30 hours in
+-- which somebody may see it. At first it reaches to the end of the newest day that was made ready.
+insert into tocsin.trusted_clock as c (trusted, shown)
+select least(clock_timestamp(), max(ends_at)), clock_timestamp() from tocsin.partitions()
+on conflict (one) do update
+set shown = excluded.shown,
+    trusted = least(excluded.shown, c.trusted
+        + least(interval '2 days', 48 * greatest(excluded.shown - c.shown, interval '0')));
+
 -- name: keep_from
--- By a clock that is trusted: it follows the database's by two days at a time, and 48 times as fast as
--- that goes on, so a clock that is 60 days ahead costs no history for the 30 hours in which somebody
--- may see it. At first it reaches to the end of the newest day that was made ready.
-with followed as (
-    insert into tocsin.trusted_clock as c (trusted, shown)
-    select least(clock_timestamp(), max(ends_at)), clock_timestamp() from tocsin.partitions()
-    on conflict (one) do update
-    set shown = excluded.shown,
-        trusted = least(excluded.shown, c.trusted
-            + least(interval '2 days', 48 * greatest(excluded.shown - c.shown, interval '0')))
-    returning trusted
-)
-select trusted - :retention_days::numeric * interval '1 day' as keep_from from followed;
+select trusted - :retention_days::numeric * interval '1 day' as keep_from from tocsin.trusted_clock;
 
 -- name: add_partition
 select tocsin.add_partition(

@@ -423,10 +423,9 @@ async def test_an_edit_waits_for_somebody_elses_transaction_and_keeps_both(
 async def test_what_the_patch_does_not_touch_may_be_what_only_psql_allows(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
-    job_id = await insert_job(
-        connection, name="batch", tags=["a,b"], run_at=datetime(2100, 1, 1, tzinfo=UTC)
-    )
+    target = {"url": "ftp://example.com/"}
+    job_id = await insert_job(connection, target=target, run_at=datetime(2100, 1, 1, tzinfo=UTC))
 
     job = await patched(api, job_id, {"description": "new"})
 
-    assert (job["name"], job["tags"], job["description"]) == ("batch", ["a,b"], "new")
+    assert (job["target"], job["description"]) == (target, "new")

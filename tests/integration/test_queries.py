@@ -16,6 +16,7 @@ LITERALS = {
     "instance": "'me'",
     "aside": "'{}'",
     "only": "null",
+    "believed": "null",
 }
 SINCES = ["null", "now() - interval '2 seconds'"]
 
@@ -43,7 +44,7 @@ def test_parameters_are_numbered_in_the_order_of_their_first_use() -> None:
 
 
 def test_arguments_must_be_those_of_the_query() -> None:
-    with pytest.raises(TypeError, match="retention_days"):
+    with pytest.raises(TypeError, match="keep_from"):
         query("upkeep.prune_audit_log").arguments({"retention": 1})
 
 
