@@ -12,6 +12,7 @@ from itertools import islice, takewhile
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import pytest
 from croniter import croniter
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -329,9 +330,13 @@ def walked(schedule: Schedule, start: datetime, stop: datetime) -> list[datetime
 
 # The properties
 
+MANY_STEPS_SECONDS = 300
+"""The oracle steps through days and more; half a minute on a quiet machine."""
+
 gaps, overlaps = st.sampled_from(DstGap), st.sampled_from(DstOverlap)
 
 
+@pytest.mark.timeout(MANY_STEPS_SECONDS)
 @given(crons(), turns(AWKWARD_ZONES, around=30 * HOUR), gaps, overlaps)
 @settings(SEARCH, max_examples=400)
 def test_runs_around_a_change_of_clocks_are_the_oracles(
@@ -342,6 +347,7 @@ def test_runs_around_a_change_of_clocks_are_the_oracles(
     assert walked(schedule, window.start, window.stop) == watched(cron, window, gap, overlap)
 
 
+@pytest.mark.timeout(MANY_STEPS_SECONDS)
 @given(crons(seconds=True), turns(AWKWARD_ZONES, around=HOUR), gaps, overlaps)
 @SEARCH
 def test_runs_to_the_second_around_a_change_are_the_oracles(

@@ -19,7 +19,7 @@ from tests.support.vault import KEY
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "15"))
 SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
-SECONDS = EXAMPLES * 4.0 + 120
+SECONDS = EXAMPLES * 8.0 + 400
 PHASES = ("Examples", "Coverage", "Fuzzing", "Stateful")
 
 
