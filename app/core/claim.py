@@ -92,11 +92,13 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a claim is closed: the job's new plan and summary, and what to record.
 
-    Applied only under `fence`; the plan only while the job's `next_run` is still `due_at`.
+    Applied only under `fence`, of the claim at `claimed_at`; the plan only while the job's
+    `next_run` is still `due_at`.
     """
 
     job_id: UUID
     fence: int
+    claimed_at: datetime
     due_at: datetime
     next_run: datetime | None = None
     scheduled_for: datetime | None

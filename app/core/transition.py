@@ -99,6 +99,7 @@ def released(claim: Claim) -> Settlement:
     return Settlement(
         job_id=claim.job_id,
         fence=claim.fence,
+        claimed_at=claim.claimed_at,
         due_at=claim.next_run,
         next_run=claim.next_run,
         scheduled_for=claim.scheduled_for,

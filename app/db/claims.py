@@ -80,7 +80,7 @@ class Extended(Struct, frozen=True, kw_only=True):
 
     extended: set[UUID]
     lost: set[UUID]
-    """Another fence, or no such job."""
+    """Another claim, or no such job."""
 
 
 class Closed(Struct, frozen=True, kw_only=True):
@@ -179,6 +179,7 @@ async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> 
         "claims.extend",
         job_ids=[one.job_id for one in held],
         fences=[one.fence for one in held],
+        claimed_ats=[one.claimed_at for one in held],
         lease_seconds=lease_seconds,
     )
     return Extended(
@@ -188,7 +189,7 @@ async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> 
 
 
 async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
-    """Close many claims in one statement; each takes effect only if its fence still holds."""
+    """Close many claims in one statement; each takes effect only if its claim still holds."""
     executions = [execution for one in settlements for execution in one.executions]
     rows = await db.fetch(
         "claims.settle",

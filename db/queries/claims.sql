@@ -135,12 +135,13 @@ returning j.id;
 -- name: extend
 -- Moves the leases of executions in flight forward and tells of each whether it did. A row that
 -- somebody has locked is neither extended nor lost and is tried again; one whose fence has moved
--- on, or that is gone, is no longer ours.
+-- on, that was claimed at another instant, or that is gone, is no longer ours.
 with wanted as (
-    select * from unnest(:job_ids::uuid[], :fences::bigint[]) as w (job_id, fence)
+    select * from unnest(:job_ids::uuid[], :fences::bigint[], :claimed_ats::timestamptz[])
+        as w (job_id, fence, claimed_at)
 ), held as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.fence = w.fence and j.locked_until is not null
+    where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
     for no key update of j skip locked
 ), extended as (
     update tocsin.jobs j
@@ -151,27 +152,28 @@ with wanted as (
 select w.job_id, e.id is not null as extended,
     e.id is null and not exists (
         select from tocsin.jobs j
-        where j.id = w.job_id and j.fence = w.fence and j.locked_until is not null) as lost
+        where j.id = w.job_id and j.fence = w.fence and j.claimed_at = w.claimed_at
+          and j.locked_until is not null) as lost
 from wanted w left join extended e on e.id = w.job_id;
 
 -- name: settle
 -- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
--- executions. Compare-and-set twice over: only under the fence of the claim, and next_run only if
--- nobody moved it meanwhile; plan_error only if nobody edited the job meanwhile. When an extra run is
+-- executions. Compare-and-set twice over: only under the fence and the instant of the claim, as a
+-- restored snapshot gives fences a second time, and next_run only if nobody moved it meanwhile; plan_error only if nobody edited the job meanwhile. When an extra run is
 -- over, the plan goes on as the row has it, as it may have been edited. One batch may hold a late
 -- settlement and the current one of the same job. A job whose row somebody has locked is left alone and reported as still held, to be
 -- settled again.
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
-        job_id uuid, fence bigint, due_at timestamptz, next_run timestamptz, scheduled_for timestamptz,
+        job_id uuid, fence bigint, claimed_at timestamptz, due_at timestamptz, next_run timestamptz, scheduled_for timestamptz,
         attempt integer, extra boolean,
         plan_error text, judged_at timestamptz,
         last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint)
 ), held as materialized (
-    select j.id, j.fence, j.next_run is distinct from w.due_at as moved,
+    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.due_at as moved,
         j.next_run = w.due_at and j.extra and not w.extra as resumed
     from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.fence = w.fence and j.locked_until is not null
+    where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
     for no key update of j skip locked
 ), settled as (
     update tocsin.jobs j
@@ -190,7 +192,8 @@ with wanted as materialized (
         runs = w.runs,
         locked_until = null, locked_by = null,
         claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
-    from wanted w join held on held.id = w.job_id and held.fence = w.fence
+    from wanted w join held
+        on held.id = w.job_id and held.fence = w.fence and held.claimed_at = w.claimed_at
     where j.id = w.job_id
     returning j.id, j.fence,
         case when j.paused_at is null and j.plan_error is null
@@ -211,14 +214,17 @@ with wanted as materialized (
 select w.job_id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
     settled.id is null and exists (
         select from tocsin.jobs j
-        where j.id = w.job_id and j.fence = w.fence and j.locked_until is not null) as held
+        where j.id = w.job_id and j.fence = w.fence and j.claimed_at = w.claimed_at
+          and j.locked_until is not null) as held
 from wanted w left join settled on settled.id = w.job_id and settled.fence = w.fence;
 
 -- name: record_late
 -- What came of executions that could not be settled, kept as evidence: on the lost row that
 -- whoever took over wrote, or on a row of its own where there is none (the job was deleted, its
 -- lease was taken away by hand). An execution that is recorded already stays as it is: it was
--- settled, and only the answer got lost. Returns those that did lose their lease.
+-- settled, and only the answer got lost. After a snapshot was restored its number may belong to
+-- another by now, or be given to one later: then it gets a new one. Returns those that did lose their
+-- lease.
 with late as (
     select * from json_to_recordset(:executions::json) as e (
         id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
@@ -229,23 +235,36 @@ with late as (
     set status_code = late.status_code, response = late.response,
         error = concat_ws('; ', x.error, format('it %s later', late.outcome), late.error)
     from late
-    where x.id = late.id and x.outcome = 'lost' and x.status_code is null and x.response is null
+    where x.id = late.id and x.job_id = late.job_id and coalesce(x.instance = late.instance, true)
+      and x.outcome = 'lost' and x.status_code is null and x.response is null
     returning x.id
+), unknown as materialized (
+    select late.*,
+        not exists (select from tocsin.jobs j where j.id = late.job_id) as gone,
+        late.id > coalesce(pg_sequence_last_value('tocsin.executions_id_seq'), 0)
+            or exists (select from tocsin.executions x where x.id = late.id)
+            or exists (
+                select from tocsin.jobs j where j.locked_until is not null and j.execution_id = late.id) as taken
+    from late
+    where late.id is not null
+      and not exists (
+          select from tocsin.executions x
+          where x.job_id = late.job_id and x.fence = late.fence
+            and coalesce(x.instance = late.instance, true)
+            and ((x.id = late.id and (x.outcome = 'lost' or coalesce(x.started_at <= late.started_at, true)))
+                or x.started_at = late.started_at))
 ), kept as (
     insert into tocsin.executions (
         id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
         instance, status_code, response, error)
-    select late.id, late.job_id, late.fence, late.kind, late.scheduled_for, late.attempt,
-        case when gone then late.outcome else 'lost' end,
-        case when gone then late.reason else 'lease' end,
-        late.started_at, late.finished_at, late.instance, late.status_code, late.response, late.error
-    from late,
-        lateral (select not exists (select from tocsin.jobs j where j.id = late.job_id) as gone) as job
-    where late.id is not null
-      and not exists (select from tocsin.executions x where x.id = late.id)
-    returning id, outcome
+    select case when taken then nextval('tocsin.executions_id_seq') else id end,
+        job_id, fence, kind, scheduled_for, attempt,
+        case when gone then outcome else 'lost' end,
+        case when gone then reason else 'lease' end,
+        started_at, finished_at, instance, status_code, response, error
+    from unknown
 )
-select id from evidence union all select id from kept where outcome = 'lost';
+select id from evidence union all select id from unknown where not gone;
 
 -- name: ring
 -- Tells the other instances to look; what ours plans it looks at itself, except when it stops.

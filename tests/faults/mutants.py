@@ -57,13 +57,13 @@ MUTANTS = (
         what="settlement does not check the fence",
         file="db/queries/claims.sql",
         before=(
-            "select j.id, j.fence, j.next_run is distinct from w.due_at as moved, "
+            "select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.due_at as moved, "
             "j.next_run = w.due_at and j.extra and not w.extra as resumed "
             "from tocsin.jobs j join wanted w on j.id = w.job_id "
-            "where j.fence = w.fence and j.locked_until is not null"
+            "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"
         ),
         after=(
-            "select j.id, w.fence, j.next_run is distinct from w.due_at as moved, "
+            "select j.id, w.fence, w.claimed_at, j.next_run is distinct from w.due_at as moved, "
             "j.next_run = w.due_at and j.extra and not w.extra as resumed "
             "from tocsin.jobs j join wanted w on j.id = w.job_id "
             "where j.locked_until is not null"
@@ -75,7 +75,7 @@ MUTANTS = (
         file="db/queries/claims.sql",
         before=(
             "select j.id from tocsin.jobs j join wanted w on j.id = w.job_id "
-            "where j.fence = w.fence and j.locked_until is not null"
+            "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"
         ),
         after=(
             "select j.id from tocsin.jobs j join wanted w on j.id = w.job_id "
@@ -86,7 +86,10 @@ MUTANTS = (
     Mutant(
         what="a batch matches settlements by job only",
         file="db/queries/claims.sql",
-        before="from wanted w join held on held.id = w.job_id and held.fence = w.fence",
+        before=(
+            "from wanted w join held "
+            "on held.id = w.job_id and held.fence = w.fence and held.claimed_at = w.claimed_at"
+        ),
         after="from wanted w join held on held.id = w.job_id",
         tests=(RACES,),
     ),

@@ -1,0 +1,167 @@
+"""A snapshot is restored under a live instance, whose claims then close none made since."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from app.core.claim import Claim, Settlement
+from app.core.facts import LeaseLost, Settled
+from app.core.outcome import Outcome, Report
+from app.core.transition import settled
+from app.db import Database, claims
+from app.db.listener import Session, listening
+from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.instances import StartInstance
+from tests.support.sink import Sink, late, reply
+
+LEASE_SECONDS = 60.0
+SNAPSHOT = """
+create table public.jobs_then as select * from tocsin.jobs;
+create table public.executions_then as select * from tocsin.executions;
+create table public.last as select last_value, is_called from tocsin.executions_id_seq
+"""
+RESTORED = """
+begin;
+set local session_replication_role = replica;
+delete from tocsin.jobs;
+delete from tocsin.executions;
+insert into tocsin.jobs select * from public.jobs_then;
+insert into tocsin.executions select * from public.executions_then;
+select setval('tocsin.executions_id_seq', last_value, is_called) from public.last;
+commit
+"""
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.connect(database_url, application_name="test") as db:
+        yield db
+
+
+@pytest.fixture
+async def session(database_url: str) -> AsyncIterator[Session]:
+    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+        yield session
+
+
+async def claimed(session: Session, *, by: str) -> Claim:
+    look = await claims.look(
+        session,
+        limit=10,
+        ahead_seconds=0.0,
+        lease_seconds=LEASE_SECONDS,
+        kinds=("http",),
+        instance=by,
+    )
+    [claim] = look.claims
+    return claim
+
+
+def closed(claim: Claim, *, by: str) -> Settlement:
+    now = datetime.now(UTC)
+    return settled(
+        claim,
+        Report(outcome=Outcome.SUCCEEDED, status_code=200, response=f"of {by}"),
+        started_at=now,
+        finished_at=now,
+        instance=by,
+        jitter=0.5,
+    )
+
+
+async def claimed_twice(
+    session: Session, connection: asyncpg.Connection, *, by: tuple[str, str]
+) -> tuple[UUID, Claim, Claim]:
+    """Claim a job, take it back to what it was, and claim it again under the same numbers."""
+    job_id = await insert_job(connection)
+    await connection.execute(SNAPSHOT)
+    before = await claimed(session, by=by[0])
+    await connection.execute(RESTORED)
+    since = await claimed(session, by=by[1])
+    assert (before.fence, before.execution_id) == (since.fence, since.execution_id)
+    return job_id, before, since
+
+
+@pytest.mark.parametrize("by", [("one", "two"), ("one", "one")], ids=["another", "the same"])
+async def test_a_claim_of_before_neither_extends_nor_settles_the_one_made_since(
+    session: Session, db: Database, connection: asyncpg.Connection, by: tuple[str, str]
+) -> None:
+    job_id, before, since = await claimed_twice(session, connection, by=by)
+    held = await job_row(connection, job_id)
+
+    extension = await claims.extend(db, [before], lease_seconds=600.0)
+    late = closed(before, by=by[0])
+    [result] = await claims.settle(db, [late])
+    kept = await claims.record_late(db, late.executions)
+    again = await claims.record_late(db, late.executions)
+
+    assert (extension.lost, result.settled, result.held) == ({job_id}, False, False)
+    assert await job_row(connection, job_id) == held
+    assert kept == {before.execution_id}
+    assert again == set()
+
+    [result] = await claims.settle(db, [closed(since, by=by[1])])
+    assert result.settled
+    rows = await execution_rows(connection, job_id)
+    assert sorted((row["outcome"], row["instance"], row["response"]) for row in rows) == [
+        ("lost", by[0], f"of {by[0]}"),
+        ("succeeded", by[1], f"of {by[1]}"),
+    ]
+    assert len({row["id"] for row in rows}) == 2
+    assert since.execution_id in {row["id"] for row in rows if row["outcome"] == "succeeded"}
+
+
+async def test_both_in_one_batch_close_only_the_one_that_holds(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id, before, since = await claimed_twice(session, connection, by=("one", "one"))
+    wrong = closed(before, by="one")
+    right = closed(since, by="one")
+
+    await claims.settle(db, [wrong, right])
+
+    row = await job_row(connection, job_id)
+    assert (row["locked_until"], row["runs"]) == (None, 1)
+    assert row["last_finished_at"] == right.last_finished_at
+    assert len(await execution_rows(connection, job_id)) == 2
+
+
+async def test_what_came_of_a_claim_of_before_is_kept_though_its_number_is_anothers_now(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id, before, _ = await claimed_twice(session, connection, by=("one", "two"))
+    await connection.execute("update tocsin.jobs set locked_until = null")
+    late = closed(before, by="one")
+
+    await claims.settle(db, [late])
+    await claims.record_late(db, late.executions)
+
+    rows = await execution_rows(connection, job_id)
+    assert sorted((row["outcome"], row["instance"], row["response"]) for row in rows) == [
+        ("lost", "one", "of one"),
+        ("lost", "two", None),
+    ]
+    assert len({row["id"] for row in rows}) == 2
+
+
+async def test_an_instance_that_lives_through_a_restore_runs_again_what_was_taken_back(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    url = sink.on("/slow", late(3.0, reply(200)), reply(200))
+    job_id = await insert_job(connection, target={"url": url})
+    await connection.execute(SNAPSHOT)
+    async with instance() as (_, facts):
+        await sink.arrived()
+        await connection.execute(RESTORED)
+        await connection.execute("select pg_notify('tocsin_jobs', '')")
+        await facts.seen(Settled, job_id=job_id, outcome="succeeded", within=30)
+        await facts.seen(LeaseLost, job_id=job_id, within=30)
+
+    assert len(sink.requests) == 2
+    assert len({request.headers["idempotency-key"] for request in sink.requests}) == 1
+    rows = await execution_rows(connection, job_id)
+    assert sorted(row["outcome"] for row in rows) == ["lost", "succeeded"]
+    assert (await job_row(connection, job_id))["runs"] == 1
