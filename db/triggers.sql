@@ -107,6 +107,18 @@ begin
         rescheduled := true;
     else
         new.creation := null;  -- its entry is written with that of this change
+        -- Whoever changes by hand what a lease is held under takes it away: see tocsin.free_lease.
+        if num_nonnulls(old.locked_until, old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) = 5
+            and row(new.locked_by is null, new.fence,
+                    new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt)
+                is distinct from row(old.locked_by is null, old.fence,
+                    old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) then
+            new.locked_until := null;
+            new.execution_id := old.execution_id;
+            new.claimed_at := old.claimed_at;
+            new.claimed_for := old.claimed_for;
+            new.claimed_attempt := old.claimed_attempt;
+        end if;
     end if;
     new.timezone := coalesce(new.timezone, 'UTC');
     if new.cron ~ '^[[:space:]]*(CRON_)?TZ=' then
@@ -233,6 +245,60 @@ create or replace trigger jobs_100_plan_update before update on tocsin.jobs
     when (new.locked_until is not distinct from old.locked_until
           and new.planned_at is not distinct from old.planned_at)
     execute function tocsin.plan_job();
+
+-- And an edit that frees the lease in the same statement: no instance writes these columns together
+-- with a lease, so they are not asked.
+create or replace trigger jobs_110_plan_freed before update of
+    name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
+    dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
+    backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at
+    on tocsin.jobs for each row
+    when (new.locked_until is distinct from old.locked_until
+          and new.planned_at is not distinct from old.planned_at)
+    execute function tocsin.plan_job();
+
+-- Completes what a person began by setting locked_until to null, or part of what the lease is held
+-- under: nothing of it is left, its execution is recorded as lost, and whoever holds it is told. The
+-- run is due again; that attempt of it counts.
+create or replace function tocsin.free_lease()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+    woke boolean;
+begin
+    if old.execution_id is null then
+        perform tocsin.refuse('execution_id', 'and claimed_at to claimed_attempt are set without a claim',
+            'Leave them to the instances. To free a lease set locked_until to null.');
+    end if;
+    insert into tocsin.executions (
+        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
+    values (old.execution_id, old.id, old.fence, old.kind,
+        coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
+        coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
+        'lost', 'lease', old.claimed_at, moment, old.locked_by,
+        format('%s took its lease away from instance %s',
+            left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200),
+            old.locked_by));
+    new.locked_until := null;
+    new.locked_by := null;
+    new.claimed_at := null;
+    new.claimed_for := null;
+    new.claimed_attempt := null;
+    new.execution_id := null;
+    new.fence := greatest(new.fence, old.fence);
+    new.updated_at := greatest(new.updated_at, moment, old.updated_at + interval '1 microsecond');
+    if new.next_run < moment + interval '60 seconds' and new.paused_at is null and new.plan_error is null then
+        woke := tocsin.wake();
+    end if;
+    return new;
+end $$;
+
+-- False for whatever an instance writes: a claim sets all of these columns, a settlement none.
+create or replace trigger jobs_120_free_lease before update on tocsin.jobs
+    for each row
+    when ((new.locked_until is null and new.execution_id is not null)
+          or num_nonnulls(new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt) not in (0, 4))
+    execute function tocsin.free_lease();
 
 -- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
 -- next run and looks in time; should that instance die, the others find it at their next look.

@@ -13,7 +13,7 @@ from app.core.transition import put_off, released
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.execute import Execution
 from app.scheduler.hosts import STUCK_SECONDS
-from app.scheduler.inflight import InFlight
+from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.naming import Names, Naming
 from app.scheduler.ready import Ready
 from app.scheduler.slots import Slots
@@ -59,6 +59,8 @@ class Hand:
         self.ready = Ready(slots, put_off=self.put_off)
         self.recalls: set[UUID] = set()
         """Of jobs that are not in hand, since the last claims were taken."""
+        self.doubts = asyncio.Event()
+        """Set when the lease of one that has started is to be looked at."""
         self.closed = False
         self.starved = False
         self.timer: Timer | None = None
@@ -129,6 +131,8 @@ class Hand:
         """Take claims; each is started as soon as it is due and there is a slot for its host."""
         for flight in flights:
             claim = flight.claim
+            if (earlier := self.claims.get(claim.job_id)) is not None:
+                earlier.cut(Ending.LEASE)  # somebody took it away, or it ended unnoticed
             self.claims[claim.job_id] = flight
             heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, flight))
             if self.ready.naming is not None:
@@ -141,7 +145,8 @@ class Hand:
     def recall(self, job_id: UUID) -> None:
         """Give a claim back that has not started: somebody has edited or deleted its job.
 
-        One that is still on its way here is given back when it arrives.
+        One that is still on its way here is given back when it arrives; of one that has started,
+        the lease may have been taken away.
         """
         flight = self.claims.get(job_id)
         if flight is None:
@@ -151,6 +156,9 @@ class Hand:
             heapify(self.sleeping)
             self.ready.remove(flight)
             self.give_back(flight)
+        else:
+            flight.doubted = True
+            self.doubts.set()
 
     def dispatch(self) -> None:
         """Start what is due and has a slot, a few at a time; come back for the rest."""

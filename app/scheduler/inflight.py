@@ -44,6 +44,8 @@ class InFlight:
         self.lease_ends = lease_ends
         """Loop time, which is monotonic; whoever claims next may start then."""
         self.started = False
+        self.doubted = False
+        """Whether somebody edited the job or took its lease away since it was last extended."""
         self.prepared = 0
         """How often it was prepared."""
         self.waited_seconds = 0.0

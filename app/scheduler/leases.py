@@ -1,6 +1,7 @@
 """Extends the leases of claims in flight; a lease that cannot be extended ends its execution."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from app.scheduler.inflight import Ending
 from app.telemetry import Observers
 
 RETRY_SECONDS = 1.0
+DOUBT_SECONDS = 0.1
+"""The wait after somebody edited a job that is executing."""
 
 
 async def extend_leases(
@@ -22,22 +25,30 @@ async def extend_leases(
     """Extend, until cancelled, every lease that has passed a third of its time.
 
     Two thirds are left for tries; should all fail, `InFlight` cuts the execution off just before
-    the lease ends, so that nobody else can have started the job meanwhile. Executions whose
-    executor does not keep their timeout are cut off as well.
+    the lease ends, so that nobody else can have started the job meanwhile. One that somebody may
+    have taken away is extended soon. Executions whose executor does not keep their timeout are
+    cut off as well.
     """
     loop = asyncio.get_running_loop()
     interval = lease_seconds / 3
     wait = interval / 2
     while True:
-        await asyncio.sleep(wait)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hand.doubts.wait(), wait)
+            await asyncio.sleep(min(DOUBT_SECONDS, wait))  # many at once are asked about at once
+        hand.doubts.clear()
         wait = interval / 2
         asked_at = loop.time()
         for flight in hand:
             if flight.is_overdue(asked_at):
                 flight.cut(Ending.TIMEOUT)
         ageing = [
-            flight for flight in hand if flight.lease_ends - asked_at < lease_seconds - interval / 2
+            flight
+            for flight in hand
+            if flight.doubted or flight.lease_ends - asked_at < lease_seconds - interval / 2
         ]
+        for flight in ageing:
+            flight.doubted = False
         if not ageing:
             continue
         try:

@@ -13,6 +13,7 @@ from app.vault import of_job, of_secret
 from tests.support.builders import insert_job
 from tests.support.cluster import ROOT, Processes
 from tests.support.roles import role
+from tests.support.sink import Sink
 from tests.support.vault import KEY, KEYS, OTHER_KEY
 from tests.support.waiting import until
 from tests.support.zones import zone_tree
@@ -80,6 +81,28 @@ async def test_the_doctor_names_what_is_wrong_and_the_remedy(
     wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
     assert wrong == ["instances", "due", "leases", "triggers"]
     assert "tocsin scheduler" in printed
+
+
+async def test_a_lease_freed_by_hand_leaves_nothing_for_the_doctor(
+    processes: Processes, database_url: str, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await insert_job(connection, target={"url": sink.url("/")})
+    await connection.execute(
+        """update tocsin.jobs set locked_until = now() + interval '1 hour', locked_by = 'gone',
+               attempt = 1, fence = 1, execution_id = nextval('tocsin.executions_id_seq'),
+               claimed_at = now(), claimed_for = scheduled_for, claimed_attempt = 1"""
+    )
+    await processes.instance()
+
+    await connection.execute("update tocsin.jobs set locked_until = null")
+
+    async def ended() -> bool:
+        rows = await connection.fetch("select outcome from tocsin.executions order by id")
+        return [row["outcome"] for row in rows] == ["lost", "succeeded"]
+
+    await until(ended, "the job has run again", within=30)
+    code, printed = await doctor(database_url)
+    assert code == 0, printed
 
 
 async def test_the_doctor_tells_that_its_keys_open_nothing(

@@ -9,11 +9,12 @@ import pytest
 
 from app.core.claim import Claim, Settlement
 from app.core.transition import released
+from app.deadline import Deadline
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.execute import Execution
 from app.scheduler.hand import PREPARED_SECONDS, SURPLUS_SECONDS, Hand
 from app.scheduler.hosts import STUCK_SECONDS
-from app.scheduler.inflight import InFlight
+from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.naming import MOST_FOR_A_NAME
 from app.scheduler.slots import MOST_RESERVE, Slots
 from tests.support.claims import some_claim
@@ -338,6 +339,39 @@ async def test_a_claim_on_its_way_here_is_given_back_when_it_arrives(
 
     assert executing.started == [UUID(int=1), UUID(int=3), UUID(int=2)]
     assert [one.job_id for one in executing.settled] == [UUID(int=2)]
+
+
+async def test_an_edit_of_what_has_started_puts_its_lease_in_doubt(
+    hand: Hand, executing: Executing, clock: DatabaseClock
+) -> None:
+    [flight] = flights(clock, 1)
+    hand.take([flight])
+    await turns()
+
+    hand.recall(flight.claim.job_id)
+
+    assert executing.settled == []
+    assert flight.doubted
+    assert hand.doubts.is_set()
+
+
+async def test_a_claim_of_a_job_in_hand_cuts_off_what_executes_under_an_earlier_one(
+    hand: Hand, clock: DatabaseClock
+) -> None:
+    [earlier], [later] = flights(clock, 1), flights(clock, 1)
+    hand.take([earlier])
+    await turns()
+
+    async def execute() -> None:
+        with Deadline(asyncio.get_running_loop()) as scope:
+            earlier.begin(scope, timeout_seconds=LONG_SECONDS)
+            hand.take([later])
+            await asyncio.sleep(LONG_SECONDS)
+
+    with pytest.raises(TimeoutError):
+        await execute()
+    assert earlier.ending is Ending.LEASE
+    assert list(hand) == [later]
 
 
 async def test_closing_gives_back_whatever_has_not_started(
