@@ -149,7 +149,7 @@ def is_hidden(place: Place, value: object) -> bool:
         case Place.NONE, _:
             return False
         case Place.IN_URL, str():
-            return value == MASK or url_parts(value).password == MASK
+            return MASK in value and (value == MASK or url_parts(value).password == MASK)
         case _:
             return value == MASK
 

@@ -66,71 +66,94 @@ def replaced(
     return in_struct(fields, target, stored, "target", replace)
 
 
+class Form(Struct, frozen=True, kw_only=True):
+    """How secrets sit in the values of a type, read once."""
+
+    is_nullable: bool
+    is_whole: bool
+    is_url: bool
+    is_headers: bool
+    structs: tuple[mi.StructType, ...]
+
+
+Fields = dict[str, Form | None]
+"""The fields of a Struct by their names; None: no secret can be in it."""
+
+
 @cache
-def struct_fields(target_type: type[Struct]) -> dict[str, mi.Type]:
-    return fields_of(cast("mi.StructType", mi.type_info(target_type)))
+def struct_fields(target_type: type[Struct]) -> Fields:
+    node = cast("mi.StructType", mi.type_info(target_type))
+    return {
+        field.encode_name: form_of(field.type) if holds_secrets(field.type) else None
+        for field in node.fields
+    }
+
+
+UNEXPECTED = Form(is_nullable=False, is_whole=True, is_url=False, is_headers=False, structs=())
+"""Of a field that a Struct does not have."""
+
+
+def form_of(node: mi.Type) -> Form:
+    members = node.types if isinstance(node, mi.UnionType) else (node,)
+    extras = [member.extra for member in members if isinstance(member, mi.Metadata)]
+    marks = [extra.get("secret") for extra in extras if extra]
+    return Form(
+        is_nullable=any(isinstance(member, mi.NoneType) for member in members),
+        is_whole=True in marks,
+        is_url="in url" in marks,
+        is_headers="by name" in marks,
+        structs=tuple(member for member in members if isinstance(member, mi.StructType)),
+    )
 
 
 @cache
 def secret_fields(target_type: type[Struct]) -> tuple[str, ...]:
     """Name the fields that may hold a secret."""
-    return tuple(name for name, node in struct_fields(target_type).items() if holds_secrets(node))
-
-
-def fields_of(node: mi.StructType) -> dict[str, mi.Type]:
-    return {field.encode_name: field.type for field in node.fields}
+    return tuple(name for name, form in struct_fields(target_type).items() if form is not None)
 
 
 def in_struct(
-    fields: dict[str, mi.Type], value: dict[str, Any], stored: object, path: str, replace: Replace
+    fields: Fields, value: dict[str, Any], stored: object, path: str, replace: Replace
 ) -> dict[str, Any]:
     copy = {}
     for name, item in value.items():
-        kept, field = inside(stored, name), joined(path, name)
-        if name in fields:
-            copy[name] = in_type(fields[name], item, kept, field, replace)
+        form = fields.get(name, UNEXPECTED)
+        if form is None:
+            copy[name] = item
         else:
-            copy[name] = replace(Place.WHOLE, item, kept, field)
+            copy[name] = in_type(form, item, inside(stored, name), joined(path, name), replace)
     return copy
 
 
-def in_type(node: mi.Type, value: object, stored: object, path: str, replace: Replace) -> object:
-    """Replace the secrets in a value that should be of the type `node`."""
-    members = node.types if isinstance(node, mi.UnionType) else (node,)
-    if not any(map(holds_secrets, members)) or (
-        value is None and any(isinstance(member, mi.NoneType) for member in members)
-    ):
+def in_type(form: Form, value: object, stored: object, path: str, replace: Replace) -> object:
+    """Replace the secrets in a value that should be of the type with this form."""
+    if value is None and form.is_nullable:
         return value
-    for member in members:
-        match member, value:
-            case mi.Metadata(extra={"secret": True}), _:
-                return replace(Place.WHOLE, value, stored, path)
-            case mi.Metadata(extra={"secret": "in url"}), str():
-                return replace(Place.IN_URL, value, stored, path)
-            case mi.Metadata(extra={"secret": "by name"}), dict():
-                return in_headers(value, stored, path, replace)
-            case _:
-                pass
+    if form.is_whole:
+        return replace(Place.WHOLE, value, stored, path)
+    if form.is_url and isinstance(value, str):
+        return replace(Place.IN_URL, value, stored, path)
+    if form.is_headers and isinstance(value, dict):
+        return in_headers(value, stored, path, replace)
     if isinstance(value, dict):
-        return in_tagged(members, value, stored, path, replace)
+        return in_tagged(form.structs, value, stored, path, replace)
     return replace(Place.WHOLE, value, stored, path)
 
 
 def in_tagged(
-    members: Iterable[mi.Type],
+    structs: Iterable[mi.StructType],
     value: dict[str, Any],
     stored: object,
     path: str,
     replace: Replace,
 ) -> dict[str, Any]:
     """Choose the Struct by its tag; what is stored under another tag is no match for it."""
-    structs = [member for member in members if isinstance(member, mi.StructType)]
     tags = {struct.tag_field for struct in structs if struct.tag_field}
     tag = {name: value[name] for name in tags if is_tag(value.get(name))}
-    fields: dict[str, mi.Type] = {}
+    fields: Fields = {}
     for struct in structs:
         if struct.tag_field is None or tag.get(struct.tag_field) == struct.tag:
-            fields = fields_of(struct)
+            fields = struct_fields(struct.cls)
     if any(inside(stored, name) != written for name, written in tag.items()):
         stored = NOTHING
     rest = {name: item for name, item in value.items() if name not in tag}

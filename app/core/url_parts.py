@@ -54,6 +54,8 @@ def url_parts(url: str) -> UrlParts:
 
 def with_password(url: str, change: Callable[[str], str]) -> str:
     """The address with another password, if it has one."""
+    if "@" not in url:
+        return url
     parts = url_parts(url)
     if not parts.host.startswith("@"):
         return url

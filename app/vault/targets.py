@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from app.core.binding import places_of
 from app.core.exact import DECODER
 from app.core.outcome import Report
-from app.core.references import BEGINNING, NAME, names_in, with_values
+from app.core.references import BEGINNING, NAME, filled, names_in, with_values
 from app.core.secret import Unshown, pieces, without
 from app.core.secret_places import Place, replaced
 from app.core.url_parts import url_parts
@@ -95,23 +95,27 @@ def check_target(kind: str, target: dict[str, Any]) -> None:
     type_ = target_type(kind)
     unopened: list[str] = []
     referring: set[str] = set()
+    names: set[str] = set()
+
+    def note(name: str) -> str:
+        names.add(name)
+        return STAND_IN
 
     def look(place: Place, value: object, _stored: object, field: str) -> object:
         if holds_token(place, value):
             unopened.append(field)
         if place is Place.WHOLE and isinstance(value, str) and BEGINNING in value:
             referring.add(field)
-        return value
+        return filled(place, value, note)
 
-    replaced(type_, target, look)
+    in_clear = replaced(type_, target, look)
     if unopened:
         raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
-    names = names_in(type_, target)
     if impossible := sorted(name for name in names if not NAME.fullmatch(name)):
         message = f"refers to {impossible[0]!r}, which no secret can be called"
         raise InvalidInput(FieldError(field="target", message=message))
     try:
-        decode_target(kind, with_values(type_, target, dict.fromkeys(names, STAND_IN)))
+        decode_target(kind, in_clear)
     except InvalidInput as refusal:
         errors = [one for one in refusal.errors if one.field not in referring]
         if errors:
@@ -122,7 +126,7 @@ def holds_token(place: Place, value: object) -> bool:
     """Whether an encrypted secret stands in a place."""
     match place, value:
         case Place.IN_URL, str():
-            return is_token(url_parts(value).password)
+            return PREFIX in value and is_token(url_parts(value).password)
         case _:
             return place is Place.WHOLE and is_token(value)
 
