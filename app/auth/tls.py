@@ -1,17 +1,20 @@
 """TLS with a certificate or with authorities of one's own, given as PEM texts."""
 
 import os
+import re
 import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from tempfile import TemporaryFile
 
 from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_pem_x509_certificate
 
+from app.auth.tls_groups import limit_groups
 from app.core.secret import Masked, Secret
 from app.errors import FieldError
 
@@ -21,6 +24,12 @@ MOST_KEY_BITS = 4096
 """Of a key of ours; to sign with one of 16,384 bits takes the event loop most of a second."""
 MOST_CONTEXTS = 256
 """Kept for use again: to make one takes milliseconds, and connections are shared within one."""
+MOST_CHECKED = 1024
+"""Settings that are known to be sound."""
+
+HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+"""How OpenSSL finds a certificate by the hash of its subject (`openssl rehash`)."""
+CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 class Tls(Masked, frozen=True, kw_only=True):
@@ -43,14 +52,38 @@ class BadPem(ValueError):
 def tls_problems(tls: Tls) -> Iterator[FieldError]:
     """What is wrong with the texts, by the fields of the target."""
     try:
-        tls_context(tls)
+        check(tls)
     except BadPem as error:
         yield FieldError(field=error.field, message=str(error))
 
 
-@lru_cache(maxsize=MOST_CONTEXTS)
+@lru_cache(maxsize=MOST_CHECKED)
+def check(tls: Tls) -> None:
+    """Have OpenSSL read the texts, without the authorities of the system, which take it long.
+
+    Raises:
+        BadPem: naming the field.
+    """
+    check_fields(tls)
+    load_ours(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca is None else trusting(tls), tls)
+
+
 def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Make a context; equal ones are the same, so that their connections can be used again.
+    """Make a context, which takes milliseconds, or a tenth of a second: see `Contexts`.
+
+    Raises:
+        BadPem: naming the field.
+    """
+    limit_groups()
+    check_fields(tls)
+    context = trusting(tls)
+    load_ours(context, tls)
+    context.set_ciphers(ciphers())
+    return context
+
+
+def check_fields(tls: Tls) -> None:
+    """Check that each text is where it belongs.
 
     Raises:
         BadPem: naming the field.
@@ -61,14 +94,55 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     if (tls.client_certificate is None) is not (tls.client_key is None):
         missing = "client_key" if tls.client_key is None else "client_certificate"
         raise BadPem(missing, "is required: certificate and key go together")
-    context = trusting(tls)
+
+
+def load_ours(context: ssl.SSLContext, tls: Tls) -> None:
+    """Load our certificate and its key, if there are any.
+
+    Raises:
+        BadPem: naming the field.
+    """
     if tls.client_certificate is not None and tls.client_key is not None:
         load(context, tls.client_certificate, tls.client_key)
-    return context
+
+
+@lru_cache(maxsize=1)
+def ciphers() -> str:
+    """List OpenSSL's own choice without those whose group the server makes up (`DHE`).
+
+    A group of 8,192 bits takes the event loop a third of a second for each handshake. What TLS 1.3
+    uses is not listed, and is not to be chosen.
+    """
+    known = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).get_ciphers()
+    return ":".join(one["name"] for one in known if one["kea"] not in {"kx-dhe", "kx-any"})
+
+
+@lru_cache(maxsize=1)
+def directory_of_authorities() -> str | None:
+    """Name the system's directory of authorities, if all that the system trusts is in there.
+
+    OpenSSL then reads the one that a server's certificate names, once it names it. To read all of
+    the file takes a tenth of a second and a megabyte for each context.
+    """
+    paths = ssl.get_default_verify_paths()
+    if not paths.capath or not paths.cafile:
+        return None
+    hashed = (path for path in Path(paths.capath).iterdir() if HASHED.fullmatch(path.name))
+    try:
+        found = {one for path in hashed for one in CERTIFICATE.findall(path.read_bytes())}
+        wanted = set(CERTIFICATE.findall(Path(paths.cafile).read_bytes()))
+    except OSError:
+        return None
+    return paths.capath if wanted <= found else None
+
+
+def trusting_all() -> ssl.SSLContext:
+    """Trust the authorities of the system."""
+    return ssl.create_default_context(capath=directory_of_authorities())
 
 
 def trusting(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context() if tls.ca is None else trusting_only(tls.ca, "ca")
+    context = trusting_all() if tls.ca is None else trusting_only(tls.ca, "ca")
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

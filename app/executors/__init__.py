@@ -148,6 +148,7 @@ class Executors:
         while self.opened:
             _, executor = self.opened.popitem()
             await executor.close()
+        self.options.contexts.close()
         await self.resolver.close()
 
     async def prepare(self, kind: str, target: Target, context: Context) -> None:

@@ -72,7 +72,7 @@ class AmqpExecutor:
     target_type: ClassVar[type[Target]] = AmqpTarget
 
     def __init__(self, options: Options) -> None:
-        self.pool = Pool(guard=options.guard)
+        self.pool = Pool(guard=options.guard, contexts=options.contexts)
 
     async def execute(self, target: AmqpTarget, context: Context) -> Report:
         return await Publication(self.pool, target, context).report()

@@ -8,7 +8,8 @@ import aio_pika
 from aiormq.connection import TransportFactory
 from yarl import URL
 
-from app.auth.tls import Tls, tls_context
+from app.auth.tls import Tls
+from app.auth.tls_contexts import Contexts
 from app.core.secret import URL_SECRET, Masked
 from app.core.urls import host_of
 from app.descriptors import OutOfDescriptors, is_shortage
@@ -27,7 +28,7 @@ class Broker(Masked, frozen=True, kw_only=True):
     tls: Tls | None = None
 
 
-async def connected(broker: Broker, *, guard: Guard) -> aio_pika.Connection:
+async def connected(broker: Broker, *, guard: Guard, contexts: Contexts) -> aio_pika.Connection:
     """Open a connection that stays closed once it is lost.
 
     Not aio-pika's robust one: while that restores itself a publish hangs, and what it restores
@@ -36,9 +37,11 @@ async def connected(broker: Broker, *, guard: Guard) -> aio_pika.Connection:
     Raises:
         PublishFailed: nobody answers, or not as an AMQP broker that lets us in.
     """
+    url = URL(broker.url, encoded=True)
+    is_secure = url.scheme == "amqps"
     connection = aio_pika.Connection(
-        URL(broker.url, encoded=True).update_query(heartbeat=HEARTBEAT_SECONDS),
-        ssl_context=tls_context(broker.tls) if broker.tls else None,
+        url.update_query(heartbeat=HEARTBEAT_SECONDS),
+        ssl_context=await contexts.context(broker.tls or Tls()) if is_secure else None,
         client_properties={"connection_name": "tocsin", "product": "tocsin"},
     )
     transport = GuardedTransport(guard)

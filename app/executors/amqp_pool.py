@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from aio_pika import Connection
 from aio_pika.abc import AbstractChannel
 
+from app.auth.tls_contexts import Contexts
 from app.executors.amqp_connect import Broker, connected
 from app.executors.amqp_failures import PublishFailed
 from app.executors.guard import Guard
@@ -108,8 +109,9 @@ class Dial:
 class Pool:
     """Every connection of one process. `close` it when no publish is under way."""
 
-    def __init__(self, *, guard: Guard) -> None:
+    def __init__(self, *, guard: Guard, contexts: Contexts | None = None) -> None:
         self.guard = guard
+        self.contexts = contexts or Contexts()
         self.links: dict[Broker, Link] = {}
         """The one used last is last."""
         self.dials: dict[Broker, Dial] = {}
@@ -158,7 +160,7 @@ class Pool:
                 if dial.failure and dial.failures > failures:
                     raise dial.failure
                 try:
-                    connection = await connected(broker, guard=self.guard)
+                    connection = await connected(broker, guard=self.guard, contexts=self.contexts)
                 except PublishFailed as failure:
                     dial.failures += 1
                     dial.failure = failure

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import ClassVar, Protocol, TypeVar
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from app.auth.tls_contexts import Contexts
 from app.core.outcome import Outcome, Report
 from app.core.secret import Masked, Unshown
 from app.errors import FieldError
@@ -79,6 +80,7 @@ class Options(Struct, frozen=True, kw_only=True):
     connections_per_host: int = 0
     """At most so many HTTP connections to one scheme, host and port; 0: no limit but the slots."""
     guard: Guard
+    contexts: Contexts = field(default_factory=Contexts)
 
 
 TargetT_contra = TypeVar("TargetT_contra", bound=Target, contravariant=True)

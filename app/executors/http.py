@@ -11,7 +11,6 @@ from msgspec import Meta, field
 from msgspec.structs import force_setattr
 
 from app.auth import AnyAuth, AuthFailed, Outgoing
-from app.auth.tls import tls_context
 from app.auth.tokens import Tokens
 from app.core.headers import dropping_hint, header_problems, name_as_read
 from app.core.outcome import Outcome, Report
@@ -91,8 +90,7 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
 
     def tls(self, *, ours: bool) -> TlsChoice:
         """What to connect with; `ours`: our certificate may be shown."""
-        special = self.tls_settings(verify=self.verify_tls, ours=ours)
-        return self.verify_tls if special is None else tls_context(special)
+        return self.tls_settings(verify=self.verify_tls, ours=ours) or self.verify_tls
 
 
 class HttpExecutor:
@@ -226,6 +224,8 @@ class Attempt:
         for _ in range(MOST_REDIRECTS + 1):
             self.answer = answer = HttpAnswer()
             tls = self.target.tls(ours=request.address.origin == home)
+            if self.asked_at is not None:
+                await self.client.make_ready(tls)
             try:
                 await self.client.send(request, answer, tls=tls)
             finally:

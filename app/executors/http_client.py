@@ -5,6 +5,7 @@ them speaks a protocol of our own, and they are kept here (docs/adr/0024, docs/a
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable
 from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -87,6 +88,8 @@ class Client:
         self.rooms: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
         """Of origins that are called, where the connections to one are limited."""
         self.turnstile = Turnstile(OPENED_IN_A_TURN)
+        self.contexts = options.contexts
+        self.plain = {verify: plain_context(verify=verify) for verify in (True, False)}
         # What would make the first request some milliseconds late: the version is read from the
         # package's metadata, and a socket imports this codec when it is first connected.
         user_agent()
@@ -145,8 +148,10 @@ class Client:
             await asyncio.sleep(0)
         if protocol is not None:
             return protocol
+        origin, tls = key
+        context = self.plain[tls] if isinstance(tls, bool) else await self.contexts.context(tls)
         forget_judged()
-        connection = await self.connector.connect(self.asking_for(*key), [], NO_TIMEOUTS)
+        connection = await self.connector.connect(self.asking_for(origin, context), [], NO_TIMEOUTS)
         made = connection.protocol
         if not isinstance(made, HttpProtocol):
             connection.close()
@@ -155,6 +160,11 @@ class Client:
         made.key = key
         made.when_lost = self.forget
         return made
+
+    async def make_ready(self, tls: TlsChoice) -> None:
+        """Make the context that a later request needs, however long it takes to be its turn."""
+        if not isinstance(tls, bool):
+            await self.contexts.context(tls, patient=True)
 
     async def open(self, origin: URL, *, tls: TlsChoice) -> None:
         """See to it that a connection is kept for the next request."""
@@ -219,7 +229,7 @@ class Client:
             body=urlencode(form.fields).encode(),
         )
         try:
-            tls = True if form.ca is None else tls_context(Tls(ca=form.ca))
+            tls = True if form.ca is None else Tls(ca=form.ca)
             answer = HttpAnswer()
             await self.send(request, answer, tls=tls)
         except (aiohttp.ClientError, OSError) as error:
@@ -257,6 +267,13 @@ class Turnstile:
         self.passed = 0
 
 
-def asking_for(origin: URL, tls: TlsChoice) -> aiohttp.ClientRequest:
+def plain_context(*, verify: bool) -> ssl.SSLContext:
+    """Make a context for servers about whose TLS nothing is special."""
+    context = tls_context(Tls(verify=verify))
+    context.set_alpn_protocols(("http/1.1",))
+    return context
+
+
+def asking_for(origin: URL, tls: ssl.SSLContext) -> aiohttp.ClientRequest:
     """Say to the connector whom to connect to and how; nothing of it is sent."""
     return aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop(), ssl=tls)

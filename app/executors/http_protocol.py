@@ -2,21 +2,21 @@
 
 import asyncio
 import select
-import ssl
 from collections.abc import Callable
 
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
+from app.auth.tls import Tls
 from app.executors.http_answer import AnswerReader, HttpAnswer
 from app.executors.http_failures import Closed, NotHttp
 
 LONGEST_EARLY = 65_536
 """Bytes that a server may say on a new connection before it was asked."""
 
-TlsChoice = ssl.SSLContext | bool
-"""What to connect with, or whether to verify who answers."""
+TlsChoice = Tls | bool
+"""What is special about the connection, or whether to verify who answers."""
 
 Key = tuple[URL, TlsChoice]
 """Whom a connection is to, and how it was made."""

@@ -7,17 +7,19 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from random import getrandbits
 
+from app.auth.tls_contexts import ContextsCrowded
 from app.core.claim import Claim, Settlement
 from app.core.facts import Settled, Started
 from app.core.misfire import missed
 from app.core.outcome import Outcome, Report
-from app.core.transition import exhausted, invalid, released, settled
+from app.core.transition import exhausted, invalid, put_off, released, settled
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
 from app.executors.base import Context, named, unnoted
 from app.scheduler.clock import DatabaseClock
+from app.scheduler.hosts import put_off_seconds
 from app.scheduler.inflight import Ending, InFlight
 from app.scheduler.settling import Settler
 from app.scheduler.shortage import Shortage
@@ -62,6 +64,9 @@ class Execution:
                 return settlement
             # Checked here because a warm connection would be written to before any deadline.
             return released(claim) if flight.over else await self.attempt(flight)
+        except ContextsCrowded as crowded:
+            seconds = put_off_seconds(crowded.times, jitter=random.random())  # noqa: S311 - spreads
+            return put_off(claim, until=self.clock.now() + timedelta(seconds=seconds))
         except (OutOfDescriptors, OSError) as error:
             if not isinstance(error, OutOfDescriptors) and not is_shortage(error):
                 self.observers.tell(faulted(f"job {claim.job_id}", error))
@@ -141,7 +146,7 @@ class Execution:
                 return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:
             return cut_off(flight.ending, claim)
-        except OutOfDescriptors:
+        except (OutOfDescriptors, ContextsCrowded):
             raise
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
             self.observers.tell(faulted(f"executor {claim.kind}", error))

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.auth.tls import Tls, tls_context, tls_problems
+from app.auth.tls_contexts import Contexts
 from app.core.outcome import Outcome, Report
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
@@ -292,6 +293,10 @@ def test_the_key_is_nowhere_on_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_equal_settings_share_a_context_so_that_connections_are_used_again():
-    assert tls_context(Tls(**MINE)) is tls_context(Tls(**MINE))
-    assert tls_context(Tls(**MINE)) is not tls_context(Tls(**MINE, ca=CA))
+async def test_equal_settings_share_a_context_so_that_connections_are_used_again():
+    contexts = Contexts()
+
+    one, same, other = [await contexts.context(Tls(**MINE, ca=ca)) for ca in (None, None, CA)]
+
+    assert one is same
+    assert one is not other

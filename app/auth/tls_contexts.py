@@ -1,0 +1,68 @@
+"""Contexts for TLS, made outside of the event loop, a few at a time."""
+
+import asyncio
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+
+from app.auth.tls import MOST_CONTEXTS, Tls, tls_context
+from app.errors import AppError
+
+MOST_WAITING = 8
+"""Contexts that are being made or wait for it; executions wait for them in their slots."""
+
+
+class ContextsCrowded(AppError):
+    """Too many contexts are being made already; nothing was sent."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__("too many certificates are being loaded")
+        self.times = times
+        """How many were refused since there was room."""
+
+
+class Contexts:
+    """The contexts of one event loop; the ones used last are kept."""
+
+    def __init__(self) -> None:
+        self.made: dict[Tls, ssl.SSLContext] = {}
+        """The one used last is last."""
+        self.making: dict[Tls, asyncio.Future[ssl.SSLContext]] = {}
+        self.refused = 0
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="tls")
+
+    async def context(self, tls: Tls, *, patient: bool = False) -> ssl.SSLContext:
+        """Make a context, or take the one that is there; `patient`: behind any number of others.
+
+        Raises:
+            ContextsCrowded: come again later.
+            BadPem: naming the field.
+        """
+        context = self.made.pop(tls, None)
+        if context is None:
+            context = await asyncio.shield(self.making.get(tls) or self.begin(tls, patient=patient))
+            self.made.pop(tls, None)
+        self.made[tls] = context
+        while len(self.made) > MOST_CONTEXTS:
+            del self.made[next(iter(self.made))]
+        return context
+
+    def begin(self, tls: Tls, *, patient: bool) -> asyncio.Future[ssl.SSLContext]:
+        if len(self.making) >= MOST_WAITING and not patient:
+            self.refused += 1
+            raise ContextsCrowded(self.refused)
+        loop = asyncio.get_running_loop()
+        making = self.making[tls] = loop.run_in_executor(self.thread, tls_context, tls)
+
+        def done(made: asyncio.Future[ssl.SSLContext]) -> None:
+            del self.making[tls]
+            if not self.making:
+                self.refused = 0
+            if not made.cancelled():
+                made.exception()  # nobody may be waiting any more
+
+        making.add_done_callback(done)
+        return making
+
+    def close(self) -> None:
+        """Make no more."""
+        self.thread.shutdown(wait=False, cancel_futures=True)
