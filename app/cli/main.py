@@ -20,6 +20,7 @@ from app.core.facts import Ignored
 from app.core.zones import use_rules
 from app.db import migrate
 from app.db.errors import said_by_postgres
+from app.descriptors import is_shortage, limit
 from app.dsn import IGNORED, parse
 from app.errors import AppError
 from app.telemetry import Observers
@@ -51,15 +52,26 @@ class Commands(click.Group):
             messages = {sentence(one) for one in leaves(error)}  # of a task group: as a rule of one
             if None in messages:
                 raise
+            if any(map(is_shortage, leaves(error))):
+                sys.unraisablehook = ignore  # an event loop that is half made complains of itself
             for message in sorted(filter(None, messages)):
                 # Not by way of click: a reader that is stuck must not hold up the end.
                 lines_to(sys.stderr).write(f"tocsin: {message}\n")
             sys.exit(1)
 
 
+def ignore(unraisable: object) -> None:
+    """Say nothing of an error in a finalizer."""
+
+
 def sentence(error: Exception) -> str | None:
     """Say what is wrong where that is not Tocsin's fault; None: it may be."""
     match error:
+        case _ if is_shortage(error):
+            return (
+                f"no file descriptor is left: this process may have {limit()} files open; "
+                "raise the limit (`ulimit -n`, LimitNOFILE)"
+            )
         case AppError():
             return str(error)
         case OSError(strerror=str(reason), filename=str(name)):
