@@ -6,16 +6,17 @@ from datetime import datetime
 from typing import Annotated
 
 from litestar import post
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from app.api.answers import JobList
-from app.api.body import decoded
+from app.api.body import MOST_NESTED, check_json, read, received
 from app.api.documents import encrypted, new_job, shown
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
-from app.core.job import JobDocument, PlannedJob, StoredJob
+from app.core.job import MOST_METADATA_BYTES, MOST_TARGET_BYTES, JobDocument, PlannedJob, StoredJob
 from app.core.key import Scope
+from app.core.sizes import exceeds, numbers_exceed
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
 from app.vault import Referring, SecretKeys, check_bindings, referring
@@ -31,6 +32,31 @@ class JobBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Jobs to create together."""
 
     jobs: Documents
+
+
+PartList = Annotated[list[Raw], Meta(max_length=MOST_JOBS)]
+
+
+class Parts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same, each job as it was sent."""
+
+    jobs: PartList
+
+
+class WithoutTarget(JobDocument, frozen=True, kw_only=True):
+    """A job of which the target is not read."""
+
+    target: Raw  # type: ignore[assignment] # which is how it differs
+
+
+class WithoutMetadata(JobDocument, frozen=True, kw_only=True):
+    """A job of which the metadata are not read."""
+
+    metadata: Raw = Raw(b"{}")  # type: ignore[assignment] # which is how it differs
+
+
+class Outline(WithoutTarget, WithoutMetadata, frozen=True, kw_only=True):
+    """A job of which neither is."""
 
 
 @post(
@@ -62,13 +88,56 @@ async def batch(request: ApiRequest) -> Sequence[JobDocument]:
     Raises:
         MalformedInput, InvalidInput, HTTPException: as `decoded` does.
     """
+    return await asyncio.to_thread(documents, await received(request))
+
+
+def documents(body: bytes) -> list[JobDocument]:
+    """Read the jobs one by one: reading all at once would let no other thread run meanwhile.
+
+    Raises:
+        MalformedInput: it is not JSON, or too deep.
+        InvalidInput: it is, but no list of jobs; names the first field that is wrong.
+    """
     try:
-        given = await decoded(request, JobBatch | Documents)  # type: ignore[arg-type] # a union
+        given = read(body, Parts | PartList, levels=len(body))  # type: ignore[arg-type] # a union
     except InvalidInput as refusal:
         raise InvalidInput(
             *(replace(one, field=one.field.removeprefix("jobs")) for one in refusal.errors)
         ) from None
-    return given.jobs if isinstance(given, JobBatch) else given
+    parts, outside = (given.jobs, 2) if isinstance(given, Parts) else (given, 1)
+    read_ones = []
+    for index, part in enumerate(parts):
+        try:
+            read_ones.append(read_job(bytes(part), levels=MOST_NESTED - outside))
+        except InvalidInput as refusal:
+            for rest in parts[index:]:
+                check_json(bytes(rest))
+            raise InvalidInput(*(at(index, one) for one in refusal.errors)) from None
+    return read_ones
+
+
+def read_job(part: bytes, *, levels: int) -> JobDocument:
+    """Read one job; of one that is too large, only what is needed to say so.
+
+    Raises:
+        MalformedInput, InvalidInput: as `read` does.
+    """
+    if numbers_exceed(part, MOST_METADATA_BYTES):
+        outline = read(part, Outline, levels=levels)
+        large_target = exceeds(outline.target, MOST_TARGET_BYTES)
+        large_metadata = exceeds(outline.metadata, MOST_METADATA_BYTES)
+        if large_target and large_metadata:
+            return partly(outline)
+        if large_target:
+            return partly(read(part, WithoutTarget, levels=levels))
+        if large_metadata:
+            return partly(read(part, WithoutMetadata, levels=levels))
+    return read(part, JobDocument, levels=levels)
+
+
+def partly(outline: JobDocument) -> JobDocument:
+    """Hand on what was read, for the refusal of what was not."""
+    return JobDocument(**{one: getattr(outline, one) for one in JobDocument.__struct_fields__})
 
 
 def new_jobs(

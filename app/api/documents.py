@@ -62,11 +62,12 @@ def new_job(document: JobDocument, *, now: datetime) -> PlannedJob:
     """
     id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
     errors: list[FieldError] = list(document.problems())
-    try:
-        document = revealed(document, None)
-        check_target(document.kind, document.target)
-    except InvalidInput as refusal:
-        errors += refusal.errors
+    if not any(one.field == "target" for one in errors):  # what is too large is not looked into
+        try:
+            document = revealed(document, None)
+            check_target(document.kind, document.target)
+        except InvalidInput as refusal:
+            errors += refusal.errors
     try:
         document = with_schedule(document, job_id=id, now=now)
         check_runs(document.schedule(), job_id=id, now=now)
@@ -99,7 +100,8 @@ def edited_job(document: JobDocument, stored: StoredJob, *, now: datetime) -> Pl
         for one in document.problems()
         if (name := one.field.partition("[")[0]) and differ(document, before, (name,))
     ]
-    if differ(document, before, ("kind", "target")):
+    too_large = any(one.field == "target" for one in errors)
+    if not too_large and differ(document, before, ("kind", "target")):
         try:
             document = revealed(document, stored)
             if differ(document, before, ("kind", "target")):

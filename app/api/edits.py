@@ -1,13 +1,15 @@
 """Edits that win: read, change, write only if nobody else wrote in between, else once more."""
 
+import asyncio
 from collections.abc import Callable
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from app.api.documents import edited_job, encrypted, in_clear
 from app.api.etag import require_match
 from app.core.exact import same
-from app.core.job import JobDocument, StoredJob
+from app.core.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
 from app.db.clock import DatabaseClock
 from app.errors import StateConflict
@@ -16,6 +18,15 @@ from app.vault import SecretKeys, check_bindings, referring
 TRIES = 20
 
 Change = Callable[[StoredJob], JobDocument]
+
+
+def changed(stored: StoredJob, change: Change, now: datetime) -> PlannedJob | None:
+    """Apply a change; None: it changes nothing.
+
+    Raises:
+        InvalidInput: the change leads to a job that cannot be.
+    """
+    return edited_job(change(stored), stored, now=now)
 
 
 async def edited(  # noqa: PLR0913 - what an edit needs
@@ -39,7 +50,9 @@ async def edited(  # noqa: PLR0913 - what an edit needs
         stored = await jobs.find(db, reference)
         require_match(if_match, stored)
         clear = in_clear(stored, secret_keys)
-        job = edited_job(change(clear), clear, now=await clock.now())
+        # In a thread, as a target may have ten thousands of values.
+        now = await clock.now()
+        job = await asyncio.to_thread(changed, clear, change, now)
         if job is None:
             return stored
         if job.kind == clear.kind and same(job.target, clear.target):

@@ -1,7 +1,7 @@
 """Jobs: create, replace, list, read, edit, delete."""
 
 from contextlib import suppress
-from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from litestar import Response, delete, get, patch, post, put
@@ -9,7 +9,7 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec.structs import replace
 
 from app.api.answers import ETAG, LOCATION, JobPage, answer
-from app.api.body import JSON, MERGE_PATCH, decoded
+from app.api.body import JSON, MERGE_PATCH, by_length, decoded
 from app.api.documents import encrypted, new_job, shown
 from app.api.edits import TRIES, edited
 from app.api.etag import require_match
@@ -22,6 +22,7 @@ from app.core.job import (
     JobPatch,
     JobReplacement,
     JobState,
+    PlannedJob,
     document_of,
     name_fault,
 )
@@ -49,7 +50,8 @@ Tags = Annotated[
 async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> Response[Job]:
     """Give exactly one of `run_at`, `cron` (with `timezone`) and `every_seconds`."""
     document = await decoded(request, JobDocument)
-    return await created(document, db, secret_keys, now=await clock.now())
+    job = await by_length(request, partial(new_job, now=await clock.now()), document)
+    return await created(job, db, secret_keys)
 
 
 @put(
@@ -95,7 +97,8 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
             message = f"no job has the name {job!r}, so If-Match cannot name its version"
             raise EditConflict(message)
         with suppress(NameTaken):  # somebody created it meanwhile: replace that one
-            return await created(document, db, secret_keys, now=await clock.now())
+            new = await by_length(request, partial(new_job, now=await clock.now()), document)
+            return await created(new, db, secret_keys)
     message = f"the job {job!r} is being created and deleted by others all the time: try again"
     raise StateConflict(message)
 
@@ -201,11 +204,8 @@ async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
         raise EditConflict(message)
 
 
-async def created(
-    document: JobDocument, db: Database, secret_keys: SecretKeys, *, now: datetime
-) -> Response[Job]:
+async def created(job: PlannedJob, db: Database, secret_keys: SecretKeys) -> Response[Job]:
     """Insert one job and show it."""
-    job = new_job(document, now=now)
     await check_bindings(db, [referring(job.kind, job.target)])
     [stored] = await jobs.insert(db, [encrypted(job, secret_keys)])
     return answer(stored, status=201)

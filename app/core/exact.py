@@ -7,6 +7,10 @@ import msgspec
 from msgspec import Raw
 
 INFINITE = float("inf")
+EXACT_DIGITS = 15
+"""A float holds any so many digits, and writes them back as they were: C's `DBL_DIG`."""
+SMALLEST_EXACT = 1e-300
+"""Below, some digits before the end of their range, floats have fewer."""
 
 
 def number(text: str) -> float | Raw:
@@ -18,6 +22,11 @@ def number(text: str) -> float | Raw:
         ValueError: it is beyond what a float can hold, or would become zero.
     """
     value = float(text)
+    # Nearly all of them, at a fifth of the price: a body may have a hundred thousand.
+    if len(text) <= EXACT_DIGITS and SMALLEST_EXACT < abs(value) < INFINITE:
+        return value
+    if value == 0 and not text.strip("-0."):
+        return value
     if value in (INFINITE, -INFINITE) or (value == 0 and Decimal(text) != 0):
         message = "the number is out of range: write it as a string"
         raise ValueError(message)

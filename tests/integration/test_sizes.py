@@ -1,19 +1,24 @@
 """Sizes are judged as Postgres writes documents out, before that costs anything, at every door."""
 
 import random
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import asyncpg
 import httpx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from msgspec import json
+from msgspec import Raw, json
 
+from app.api import batch as batch_reader
+from app.api import body as body_reader
+from app.core.exact import number
 from app.core.facts import Looked
 from app.core.job import MOST_METADATA_BYTES, MOST_TARGET_BYTES
-from app.core.sizes import exceeds
+from app.core.sizes import LONGEST_GROWTH, exceeds, numbers_exceed
 from app.db import claims
 from app.db.database import MOST_PAGE_BYTES
 from app.db.listener import listening
@@ -124,6 +129,109 @@ async def test_a_batch_of_jobs_that_grow_is_refused_with_each_of_them(
     assert first["field"] == "[0].target"
     assert "more than 262144 bytes as Postgres writes it out" in first["message"]
     assert len(others) == 49
+
+
+HEAVY = {
+    "powers": ["1e308"] * 43_000,
+    "powers beside many lists": ["[]"] * 200 + ["1e308"] * 42_000,
+    "small powers": ["1e-300"] * 36_000,
+}
+
+
+@pytest.mark.parametrize("values", HEAVY.values(), ids=HEAVY)
+@pytest.mark.parametrize("column", ["target", "metadata"])
+async def test_a_batch_of_numbers_that_take_long_to_read_is_refused_soon(
+    api: httpx.AsyncClient, column: str, values: list[str]
+) -> None:
+    rest = {"target": '{"url": "http://h/"}', "metadata": "{}"}
+    rest |= {column: '{"url": "http://h/", "json": [' + ",".join(values) + "]}"}
+    job = '{"kind": "http", "every_seconds": 60, "target": %(target)s, "metadata": %(metadata)s}'
+    began = time.monotonic()
+
+    answer = await api.post(
+        "/v1/jobs/batch",
+        content="[" + ",".join([job % rest] * 50) + "]",
+        headers={"content-type": "application/json"},
+        timeout=60,
+    )
+
+    errors = answer.json()["errors"]
+    assert (answer.status_code, len(errors)) == (422, 50)
+    assert {one["field"] for one in errors} == {f"[{index}].{column}" for index in range(50)}
+    assert all("bytes as Postgres writes it out" in one["message"] for one in errors)
+    assert time.monotonic() - began < 4 * QUICK_SECONDS
+
+
+LONG = {
+    "powers": "1e308," * 160_000 + "1",
+    "ordinary numbers": "1.5," * 240_000 + "1",
+    "zeros": "0e308," * 160_000 + "1",
+    "texts": '"a",' * 240_000 + "1",
+    "objects": "{}," * 300_000 + "1",
+    "brackets": "[" * 99 + "]" * 99 + ",1e308" * 160_000,
+    "what is no JSON at its end": "1e308," * 160_000 + "?",
+}
+
+
+@pytest.mark.parametrize("values", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("door", ["post", "put", "patch", "batch"])
+async def test_no_body_holds_up_other_requests(
+    api: httpx.AsyncClient, door: str, values: str
+) -> None:
+    """By what runs on the event loop, which the test shares with the API."""
+    job = '{"kind": "http", "every_seconds": 60, "target": {"url": "http://h/", "json": [%s]}}'
+    await api.put("/v1/jobs/one", content=job % "1")
+    method, path, body = {
+        "post": ("POST", "/v1/jobs", job),
+        "put": ("PUT", "/v1/jobs/one", job),
+        "patch": ("PATCH", "/v1/jobs/one", '{"target": {"json": [%s]}}'),
+        "batch": ("POST", "/v1/jobs/batch", "[" + job + "]"),
+    }[door]
+    on_the_loop = []
+    loop = threading.get_ident()
+    real = body_reader.read
+
+    def noted(body: bytes, *args: object, **options: object) -> object:
+        if threading.get_ident() == loop:
+            on_the_loop.append(len(body))
+        return real(body, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(body_reader, "read", noted)
+        patch.setattr(batch_reader, "read", noted)
+        answer = await api.request(method, path, content=body % values, timeout=60)
+
+    assert answer.status_code in {400, 422}
+    assert all(length <= body_reader.MOST_AT_ONCE_BYTES for length in on_the_loop)
+
+
+@given(value=st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-10, 10, places=20))
+@example(value=5e-324)
+@example(value=-0.0)
+def test_numbers_are_read_alike_on_the_quick_way(value: object) -> None:
+    text = str(value)
+    read = number(text)
+
+    assert Decimal(bytes(read).decode() if isinstance(read, Raw) else repr(read)) == Decimal(text)
+
+
+@given(document=JSON_VALUES)
+def test_what_the_numbers_of_a_text_take_is_never_too_much(document: object) -> None:
+    text = json.encode(document)
+    longest = len(json.encode(document)) * LONGEST_GROWTH
+
+    assert not numbers_exceed(text, longest)
+    for most in (0, 10, 100, 1000):
+        assert exceeds(document, most) or not numbers_exceed(text, most)
+
+
+@pytest.mark.parametrize(
+    "hostile", ['"' + '\\"' * 300_000, "1" * 600_000, "1e" * 300_000, '"' * 600_000]
+)
+def test_the_numbers_of_any_text_are_counted_in_one_pass(hostile: str) -> None:
+    began = time.monotonic()
+    numbers_exceed(hostile.encode(), 10**9)
+    assert time.monotonic() - began < QUICK_SECONDS
 
 
 async def test_a_look_claims_a_few_large_targets_at_a_time_and_all_small_ones(
