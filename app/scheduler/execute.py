@@ -21,6 +21,7 @@ from app.executors.base import Context, named, unnoted
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.hosts import put_off_seconds
 from app.scheduler.inflight import Ending, InFlight
+from app.scheduler.isolation import REMEDY
 from app.scheduler.settling import Settler
 from app.scheduler.shortage import Shortage
 from app.telemetry import Observers
@@ -50,11 +51,11 @@ class Execution:
         self.observers = observers
         self.shortage = Shortage(observers)
 
-    async def carried_out(self, flight: InFlight) -> Settlement | None:
+    async def carried_out(self, flight: InFlight) -> Settlement:
         """Carry out a claim that is due, and decide how it is to be settled.
 
         Never raises: an execution that fails by our own fault must not take its siblings along.
-        None: it did; the lease ends and the job is taken over.
+        The job says that it did.
         """
         claim = flight.claim
         try:
@@ -69,13 +70,28 @@ class Execution:
             return put_off(claim, until=self.clock.now() + timedelta(seconds=seconds))
         except (OutOfDescriptors, OSError) as error:
             if not isinstance(error, OutOfDescriptors) and not is_shortage(error):
-                self.observers.tell(faulted(f"job {claim.job_id}", error))
-                return None
+                return self.failed(claim, error)
             jitter = random.random()  # noqa: S311 - spreads, guards nothing
             return self.shortage.put_off(claim, now=self.clock.now(), jitter=jitter)
         except Exception as error:  # noqa: BLE001 - see above
-            self.observers.tell(faulted(f"job {claim.job_id}", error))
-            return None
+            return self.failed(claim, error)
+
+    def failed(self, claim: Claim, error: Exception) -> Settlement:
+        """Settle an execution that failed by our own fault.
+
+        Where not even that can be worked out, the job is put aside until somebody corrects it:
+        left to its lease, it would be lost again and again.
+        """
+        self.observers.tell(faulted(f"job {claim.job_id}", error))
+        # Nothing of the error itself, which may repeat a secret of the target.
+        said = f"Tocsin failed: {type(error).__name__}; its log says where"
+        try:
+            report = Report(outcome=Outcome.FAILED, reason="internal", error=said)
+            return self.judged(claim, report, started_at=self.clock.now())
+        except Exception as again:  # noqa: BLE001 - see above
+            self.observers.tell(faulted(f"job {claim.job_id}", again))
+            problem = f"cannot be carried out: {type(again).__name__}: {REMEDY}"
+            return invalid(claim, problem)
 
     async def prepare(self, claim: Claim) -> None:
         """Do ahead of its instant what can be done of an execution without anybody's notice.

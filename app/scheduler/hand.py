@@ -242,10 +242,7 @@ class Hand:
         if self.ready:
             self.dispatch()
         self.offer()
-        if settlement is None:
-            self.drop(flight)
-        else:
-            self.settle(flight, settlement)
+        self.settle(flight, settlement)
 
     def put_off(self, flight: InFlight, seconds: float) -> None:
         """Make room for others: this one could not start before long."""

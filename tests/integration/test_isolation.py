@@ -8,10 +8,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from app.core.claim import Claim
 from app.core.facts import Faulted, PutAside, Settled
 from app.db import Database
 from app.db.isolating import by_halves
 from app.errors import DatabaseUnavailable, RightMissing
+from app.scheduler import execute
 from tests.support.builders import execution_rows, insert_job
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, late, reply
@@ -84,6 +86,10 @@ async def with_bystanders(
     guilty = jobs.pop(BYSTANDERS // 2)
     await odd(guilty)  # type: ignore[misc] # an awaitable
     return guilty, jobs
+
+
+async def no_change(_: UUID) -> None:
+    """Leave the job as it is."""
 
 
 async def resume(connection: asyncpg.Connection) -> datetime:
@@ -265,6 +271,55 @@ async def test_a_lease_that_cannot_be_extended_or_freed_ends_no_instance(
         [settled, *_] = await facts.seen(Settled, job_id=good, within=10.0)
 
     assert settled.outcome == "succeeded"
+
+
+def failing_for(job_id: UUID, real: Callable[..., object]) -> Callable[..., object]:
+    """Have a function of ours fail for the claims of one job."""
+
+    def function(claim: Claim, *arguments: object, **options: object) -> object:
+        if claim.job_id == job_id:
+            raise LookupError(claim.target)
+        return real(claim, *arguments, **options)
+
+    return function
+
+
+async def test_a_job_that_our_own_code_fails_at_ends_as_failed_and_says_so(
+    connection: asyncpg.Connection,
+    instance: StartInstance,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guilty, others = await with_bystanders(connection, sink, no_change)
+    monkeypatch.setattr(execute, "missed", failing_for(guilty, execute.missed))
+
+    async with instance(longest_sleep_seconds=5) as (_, facts):
+        resumed_at = await resume(connection)
+        await all_settled(connection, others, resumed_at=resumed_at)
+        await facts.seen(Settled, job_id=guilty)
+
+    [execution] = await execution_rows(connection, guilty)
+    assert (execution["outcome"], execution["reason"]) == ("failed", "internal")
+    assert execution["error"] == "Tocsin failed: LookupError; its log says where"
+
+
+async def test_a_job_whose_end_cannot_be_worked_out_is_put_aside(
+    connection: asyncpg.Connection,
+    instance: StartInstance,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guilty, others = await with_bystanders(connection, sink, no_change)
+    monkeypatch.setattr(execute, "settled", failing_for(guilty, execute.settled))
+
+    async with instance(longest_sleep_seconds=5) as (_, facts):
+        resumed_at = await resume(connection)
+        await all_settled(connection, others, resumed_at=resumed_at)
+        await facts.seen(Settled, job_id=guilty)
+
+    row = await standing(connection, guilty)
+    assert row["plan_error"].startswith("cannot be carried out: LookupError: ")
+    assert (row["state"], row["locked_until"]) == ("invalid", None)
 
 
 async def test_halves_find_each_of_the_guilty_and_spare_the_others() -> None:
