@@ -552,12 +552,22 @@ create or replace trigger audit_log_keep before delete on tocsin.audit_log
     for each row when (old.at > clock_timestamp() - interval '1 day')
     execute function tocsin.refuse_rewriting();
 
+-- Whether an instance that ran in the last day can run jobs of a kind; the two that come with Tocsin every
+-- one can.
+create or replace function tocsin.has_kind(kind text)
+returns boolean language sql stable
+    return has_kind.kind in ('http', 'amqp') or exists (
+        select from tocsin.kinds k
+        where k.kind = has_kind.kind and k.told_at > now() - interval '1 day');
+
 -- How a job stands, in one word: select tocsin.state(j), j.* from tocsin.jobs j;
 create or replace function tocsin.state(job tocsin.jobs)
 returns text language sql stable
     return case
         when job.plan_error is not null then 'invalid'
         when job.locked_until > now() then 'executing'
+        when job.kind not in ('http', 'amqp') and (job.next_run is not null or job.planned_at is null)
+            and not tocsin.has_kind(job.kind) then 'invalid'
         when job.paused_at is not null then 'paused'
         when job.next_run is null and job.planned_at is not null then
             case when job.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')

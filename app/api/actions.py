@@ -4,6 +4,7 @@ from litestar import Response, post
 from msgspec.structs import replace
 
 from app.api.answers import ETAG, answer
+from app.api.documents import told_error
 from app.api.edits import edited
 from app.api.parameters import Clock, Db, Keys, Reference
 from app.core.job import Job, StoredJob, document_of
@@ -91,8 +92,8 @@ def check_runnable(job: StoredJob) -> None:
     Raises:
         StateConflict: it is paused or invalid.
     """
-    if job.plan_error is not None:
-        message = f"the job cannot be executed until it is corrected: {job.plan_error}"
+    if problem := told_error(job):
+        message = f"the job cannot be executed until it is corrected: {problem}"
         raise StateConflict(message)
     if job.paused:
         message = "the job is paused: resume it first (POST /v1/jobs/{id or name}/resume)"

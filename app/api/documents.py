@@ -14,6 +14,7 @@ from app.core.job import (
     SCHEDULE_FIELDS,
     Job,
     JobDocument,
+    JobState,
     PlannedJob,
     StoredJob,
     document_of,
@@ -21,14 +22,22 @@ from app.core.job import (
 from app.core.schedule import Schedule, check, check_runs, first_run, normalized
 from app.core.secret import mask, unmask
 from app.errors import FieldError, InvalidInput
-from app.executors import KINDS, target_type
+from app.executors import KINDS, nobodys_kind, target_type
 from app.vault import SecretKeys, check_target, opened, sealed
 
 
 def shown(job: StoredJob) -> Job:
     """Hide the secrets of a job; of a kind that is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
-    return Job(**asdict(job) | {"target": mask(type_, job.target)})
+    hidden = {"target": mask(type_, job.target), "plan_error": told_error(job)}
+    return Job(**asdict(job) | hidden)
+
+
+def told_error(job: StoredJob) -> str | None:
+    """Say why a job is invalid: as stored, or that no instance has its kind, which may pass."""
+    if job.plan_error is None and job.state is JobState.INVALID:
+        return nobodys_kind(job.kind)
+    return job.plan_error
 
 
 def in_clear(job: StoredJob, keys: SecretKeys) -> StoredJob:

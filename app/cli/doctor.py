@@ -13,6 +13,7 @@ from app.core.health import (
     Vitals,
     findings,
     key_finding,
+    kinds_finding,
     rights_finding,
     sequences_finding,
     transport_findings,
@@ -21,7 +22,7 @@ from app.core.health import (
 from app.core.rules import Rules, present
 from app.core.zonehealth import rules_findings
 from app.core.zones import offset_at, use_rules
-from app.db import Database, migrate, rights, zones
+from app.db import Database, kinds, migrate, rights, zones
 from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
 from app.errors import RightMissing
@@ -55,6 +56,7 @@ async def examine(settings: Settings) -> None:
             found.append(key_finding(looked_at, named.unopened + targets.unopened))
             rows = await db.fetch("doctor.upkeep")
             found.append(upkeep_finding([row["trouble"] for row in rows]))
+            found.append(kinds_finding(await kinds.nobodys(db)))
             rows = await db.fetch("doctor.sequences")
             found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
     troubled = False

@@ -48,6 +48,16 @@ class Vitals(Struct, frozen=True, kw_only=True):
     ringing_triggers: int
 
 
+class NobodysJobs(Struct, frozen=True, kw_only=True):
+    """Jobs of one kind that no instance can run."""
+
+    kind: str
+    jobs: int
+    """Of many the first thousand are counted."""
+    newest: list[str]
+    """The names of a few, or ids."""
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """One thing that was looked at; `remedy` is empty where all is well."""
 
@@ -228,6 +238,16 @@ def upkeep_finding(troubles: Sequence[str]) -> Finding:
         "It is tried again hourly, or now: tocsin prune. Take out of its way what it names."
         if troubles
         else "",
+    )
+
+
+def kinds_finding(nobodys: Sequence[NobodysJobs]) -> Finding:
+    """Judge the jobs that no instance can run."""
+    told = "; ".join(f"{one.jobs} of kind {one.kind} ({', '.join(one.newest)})" for one in nobodys)
+    return finding(
+        "kinds",
+        f"no instance runs {told}" if nobodys else "an instance runs each",
+        "Correct the kind of these jobs, or start an instance that has it." if nobodys else "",
     )
 
 

@@ -7,6 +7,7 @@ and the API's schema follow.
 import asyncio
 import pkgutil
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +27,7 @@ from app.executors.guard import Guard, Lookup
 from app.executors.names import Names
 from app.names import Resolver
 
-__all__ = ["KINDS", "Executors", "decode_target", "target_type"]
+__all__ = ["KINDS", "Executors", "decode_target", "nobodys_kind", "target_type"]
 
 MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
 
@@ -53,9 +54,24 @@ def target_type(kind: str) -> type[Target]:
         InvalidInput: there is no such kind.
     """
     if kind not in EXECUTORS:
-        message = f"{kind!r} is not known: write one of {', '.join(KINDS)}"
+        message = f"{kind!r} is not known: {nearest_kind(kind)}"
         raise InvalidInput(FieldError(field="kind", message=message))
     return EXECUTORS[kind].target_type
+
+
+def nearest_kind(kind: str) -> str:
+    """Say what may be meant by a kind that is not known."""
+    near = get_close_matches(kind.strip().lower(), KINDS, n=1, cutoff=0.7)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}write one of {', '.join(KINDS)}"
+
+
+def nobodys_kind(kind: str) -> str:
+    """Word the `plan_error` of a job that no instance can run."""
+    remedy = (
+        "start one" if kind in KINDS else f"{nearest_kind(kind)}, or start an instance that does"
+    )
+    return f"kind: no instance runs {kind!r}: {remedy}"
 
 
 def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:

@@ -25,6 +25,7 @@ from app.scheduler.execute import Execution
 from app.scheduler.hand import Hand
 from app.scheduler.inflight import Ending, execution_ids
 from app.scheduler.isolation import Isolation
+from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import extend_leases
 from app.scheduler.loop import AHEAD_SECONDS, Loop
 from app.scheduler.settling import Settler
@@ -145,6 +146,7 @@ class Instance:
                         instance=self.name,
                         retention_days=self.settings.retention_days,
                     ),
+                    keep_kinds=keep_kinds(db, self.observers, KINDS),
                     keep_zones=keep_zones(db, self.observers, instance=self.name),
                     mend_steps=mend_steps(
                         db,

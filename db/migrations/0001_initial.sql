@@ -428,6 +428,9 @@ create index jobs_aside on tocsin.jobs (id)
         or (attempt > 0 and locked_until is null)
         or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'));
 
+-- Jobs of other kinds than every instance has, some of which perhaps no instance has.
+create index jobs_other_kinds on tocsin.jobs (kind, id) where kind not in ('http', 'amqp');
+
 -- Creations that are not in the audit log yet, in its order.
 create index jobs_creation on tocsin.jobs (creation) where creation is not null;
 
@@ -533,6 +536,13 @@ create table tocsin.instance_rules (
     source text not null,
     told_at timestamptz not null default clock_timestamp()
 );
+
+-- Which kinds of jobs some instance can run, as each says at its start and hourly. See tocsin.has_kind.
+create table tocsin.kinds (
+    kind text collate "C" primary key,
+    told_at timestamptz not null default clock_timestamp()
+);
+grant select on tocsin.kinds to public;  -- who may see how a job stands
 
 -- Who may use the API. Of a key only its digest is kept: it is 256 random bits, so no salt is needed.
 create table tocsin.api_keys (

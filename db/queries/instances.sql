@@ -46,7 +46,12 @@ with due as (
     select count(*) filter (where state = 'retrying') as retrying,
         count(*) filter (where state = 'paused') as paused,
         count(*) filter (where state = 'failed') as failed,
-        count(*) filter (where state = 'invalid') as invalid
+        count(*) filter (where state = 'invalid')
+            + (select count(*) from (
+                select from tocsin.jobs j
+                where kind not in ('http', 'amqp') and plan_error is null and paused_at is null
+                  and attempt = 0 and tocsin.state(j) = 'invalid'
+                limit :most::bigint) as nobodys) as invalid
     from (
         select tocsin.state(j) as state from tocsin.jobs j
         where plan_error is not null or paused_at is not null

@@ -50,7 +50,7 @@ where j.id = :job_id::uuid or j.name = :name::text;
 -- name: page
 -- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
 -- that is null folds away. The conditions on state repeat those of
--- jobs_leased and jobs_aside, so that these serve them; tocsin.state decides.
+-- jobs_leased, jobs_aside and jobs_other_kinds, so that these serve them; tocsin.state decides.
 select (
     select to_json(shown)
     from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
@@ -65,7 +65,7 @@ where (:before::uuid is null or j.id < :before::uuid)
        or j.description ilike :text_pattern::text)
   and case :state::text
         when 'executing' then j.locked_until is not null
-        when 'invalid' then j.plan_error is not null
+        when 'invalid' then j.plan_error is not null or j.kind not in ('http', 'amqp')
         when 'paused' then j.paused_at is not null
         when 'retrying' then j.attempt > 0
             and (j.locked_until is null or j.locked_until <= now())

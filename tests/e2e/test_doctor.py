@@ -40,7 +40,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 19), printed
+    assert (code, judged.count("ok  ")) == (0, 20), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -103,6 +103,22 @@ async def test_a_lease_freed_by_hand_leaves_nothing_for_the_doctor(
     await until(ended, "the job has run again", within=30)
     code, printed = await doctor(database_url)
     assert code == 0, printed
+
+
+async def test_the_doctor_names_jobs_that_no_instance_can_run(
+    processes: Processes, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await processes.instance()
+    far = await connection.fetchval("select now() + interval '1 year'")
+    await insert_job(connection, name="nightly", kind="htpt", run_at=far)
+    await insert_job(connection, kind="pigeon", run_at=far, paused_at=far)
+
+    code, printed = await doctor(database_url)
+
+    assert code == 1
+    assert "!!  kinds              no instance runs 1 of kind htpt (nightly); 1 of" in printed
+    await connection.execute("insert into tocsin.kinds values ('htpt'), ('pigeon')")
+    assert (await doctor(database_url))[0] == 0
 
 
 async def test_the_doctor_tells_that_its_keys_open_nothing(

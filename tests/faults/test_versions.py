@@ -60,6 +60,7 @@ async def test_an_older_instance_leaves_a_kind_that_only_a_newer_one_knows(
     await insert_job(case.connection, target={"url": case.sink.url("/due")})
     await older.says("settled", outcome="succeeded")
     left = await job_row(case.connection, pigeon)
+    assert left["state"] == "invalid"
     looks = len(older.said("looked"))
 
     instance = await case.processes.instance(tree=newer)

@@ -221,3 +221,56 @@ async def test_head_is_answered_wherever_get_is(api: httpx.AsyncClient, path: st
     assert head.headers.get("ETag") == get.headers.get("ETag")
     assert head.headers["Content-Type"] == get.headers["Content-Type"]
     assert (await api.head("/v1/jobs/nothing")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"run_at": datetime(2100, 1, 1, tzinfo=UTC)},
+        {"cron": "0 3 * * *"},
+        {"every_seconds": 60},
+        {"run_at": datetime(2100, 1, 1, tzinfo=UTC), "paused_at": datetime.now(UTC)},
+    ],
+    ids=["due", "far", "cron", "interval", "paused"],
+)
+async def test_a_kind_that_no_instance_has_makes_a_job_invalid_until_one_has_it(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, columns: dict[str, Any]
+) -> None:
+    job_id = await insert_job(connection, kind="htpt", **columns)
+
+    seen = (await api.get(f"/v1/jobs/{job_id}")).json()
+    listed = (await api.get("/v1/jobs", params={"state": "invalid"})).json()["items"]
+    counted = (await api.get("/v1/stats")).json()["invalid"]
+    run = await api.post(f"/v1/jobs/{job_id}/run")
+    door = await api.post("/v1/jobs", json=JOB | {"kind": "htpt"} | HOURLY)
+    await connection.execute("insert into tocsin.kinds values ('htpt')")
+    known = (await api.get(f"/v1/jobs/{job_id}")).json()
+    listed_known = (await api.get("/v1/jobs", params={"state": "invalid"})).json()["items"]
+
+    assert seen["state"] == "invalid"
+    assert "did you mean http?" in seen["plan_error"]
+    assert ([one["id"] for one in listed], counted) == ([str(job_id)], 1)
+    assert (run.status_code, "htpt" in run.json()["detail"]) == (409, True)
+    assert (door.status_code, fields(door)) == (422, ["kind"])
+    assert "did you mean http?" in door.json()["errors"][0]["message"]
+    assert (known["plan_error"], listed_known) == (None, [])
+    assert known["state"] == ("paused" if "paused_at" in columns else "scheduled")
+    assert (await job_row(connection, job_id))["plan_error"] is None
+
+
+async def test_a_kind_counts_for_a_day_after_an_instance_had_it(
+    connection: asyncpg.Connection,
+) -> None:
+    job_id = await insert_job(connection, kind="pigeon")
+    states = []
+
+    for hours in (23, 25):
+        await connection.execute(
+            """insert into tocsin.kinds values ('pigeon', now() - $1 * interval '1 hour')
+               on conflict (kind) do update set told_at = excluded.told_at""",
+            hours,
+        )
+        states.append((await job_row(connection, job_id))["state"])
+
+    assert states == ["scheduled", "invalid"]
