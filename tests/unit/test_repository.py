@@ -39,7 +39,10 @@ FILES = {str(file.relative_to(ROOT)): file for file in files(ROOT)}
 TEXTS = {name: file.read_text("utf-8") for name, file in FILES.items()}
 MODULES = {name: file for name, file in FILES.items() if file.suffix == ".py"}
 PAGES = {name: file for name, file in FILES.items() if file.suffix == ".md"}
-DECISIONS = {name: file for name, file in PAGES.items() if name.startswith("docs/adr/")}
+INDEX = "docs/adr/README.md"
+DECISIONS = {
+    name: file for name, file in PAGES.items() if name.startswith("docs/adr/") and name != INDEX
+}
 
 
 def declared(requirements: list[str]) -> dict[str, SpecifierSet]:
@@ -206,6 +209,16 @@ def test_every_decision_has_a_number_of_its_own() -> None:
 
     assert all(number.isdecimal() for number in numbers)
     assert len(numbers) == len(set(numbers))
+
+
+def test_the_index_lists_every_decision_by_its_title() -> None:
+    titles = {
+        Path(name).name: TEXTS[name].partition("\n")[0].removeprefix("# ") for name in DECISIONS
+    }
+
+    listed = re.findall(r"^\| (\d{4}) \| \[(.+)\]\((.+)\) \|$", TEXTS[INDEX], re.MULTILINE)
+
+    assert listed == [(file[:4], title, file) for file, title in titles.items()]
 
 
 @pytest.mark.parametrize("name", DECISIONS)
