@@ -131,5 +131,12 @@ class SchemaOutdated(DatabaseRefused):
     """The database's schema is not the one this version needs; the message says what to run."""
 
 
+class SchemaTooNew(SchemaOutdated):
+    """The database has a breaking migration that this version does not know.
+
+    Waiting does not mend that, so a running process ends too.
+    """
+
+
 class PoolerInTheWay(AppError):
     """What answers at the database's address is a pooler that does not keep sessions apart."""

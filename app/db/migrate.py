@@ -18,7 +18,7 @@ from app.db.connecting import connect
 from app.db.database import Row, Runner
 from app.db.errors import translated
 from app.db.queries import query
-from app.errors import LockedByOthers, RightMissing, SchemaOutdated
+from app.errors import LockedByOthers, RightMissing, SchemaOutdated, SchemaTooNew
 
 MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -210,7 +210,8 @@ async def check(db: Runner) -> None:
     """Make sure that this version can work on the database.
 
     Raises:
-        SchemaOutdated: it lacks a migration, or has a breaking one that this version does not know.
+        SchemaOutdated: it lacks a migration.
+        SchemaTooNew: it has a breaking migration that this version does not know.
         DatabaseUnavailable: it does not answer.
     """
     exists = (await db.fetch("upkeep.schema_exists"))[0]["schema_exists"]
@@ -222,4 +223,4 @@ async def check(db: Runner) -> None:
     newer = {row["version"] for row in versions if row["breaking"]} - known
     if newer:
         message = f"the database has schema version {max(newer)}: it needs a newer Tocsin than this"
-        raise SchemaOutdated(message)
+        raise SchemaTooNew(message)

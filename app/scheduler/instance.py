@@ -16,7 +16,7 @@ from app.core.facts import Disconnected, Draining, Stopped, UpkeepFailed
 from app.core.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.listener import Session, listening
-from app.errors import AppError, DatabaseRefused, DatabaseUnavailable
+from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.executors import KINDS, Executors
 from app.names import Resolver
 from app.scheduler.clock import DatabaseClock
@@ -63,7 +63,8 @@ class Instance:
         self.database_url = settings.required_database_url()
         self.secret_keys = SecretKeys(settings.secret_keys)
         use_rules(settings.tzdata)
-        self.begun = False
+        self.admitted = asyncio.Event()
+        """Set once the database has let this instance in."""
         """Whether it has ever got as far as a first look; from then on no database ends it."""
         self.egress = Egress.from_settings(settings)
         self.resolver = Resolver(settings.name_servers)
@@ -140,20 +141,7 @@ class Instance:
                     extend=extend_leases(
                         db, self.hand, self.observers, lease_seconds=self.settings.lease_seconds
                     ),
-                    keep_up=keep_up(
-                        self.database_url,
-                        self.observers,
-                        instance=self.name,
-                        retention_days=self.settings.retention_days,
-                    ),
-                    keep_kinds=keep_kinds(db, self.observers, KINDS),
-                    keep_zones=keep_zones(db, self.observers, instance=self.name),
-                    mend_steps=mend_steps(
-                        db,
-                        self.observers,
-                        self.set_back,
-                        lease_seconds=self.settings.lease_seconds,
-                    ),
+                    keep_house=self.keep_house(db),
                 )
             )
             execution = Execution(
@@ -189,6 +177,26 @@ class Instance:
                 self.drain(limit)
                 await self.hand.until_empty()
 
+    async def keep_house(self, db: Database) -> None:
+        """Do what no job waits for, once the database has let this instance in."""
+        await self.admitted.wait()
+        tasks = {
+            "keep_up": keep_up(
+                self.database_url,
+                self.observers,
+                instance=self.name,
+                retention_days=self.settings.retention_days,
+            ),
+            "keep_kinds": keep_kinds(db, self.observers, KINDS),
+            "keep_zones": keep_zones(db, self.observers, instance=self.name),
+            "mend_steps": mend_steps(
+                db, self.observers, self.set_back, lease_seconds=self.settings.lease_seconds
+            ),
+        }
+        async with asyncio.TaskGroup() as group:
+            for name, task in tasks.items():
+                group.create_task(endless(name, task), name=name)
+
     async def look_through_outages(self, loop: Loop) -> None:
         """Keep a session open and look on it; open another whenever it is lost."""
         patiently = stamina.AsyncRetryingCaller(
@@ -200,20 +208,25 @@ class Instance:
                     session = await patiently(self.worth_retrying, self.open_session, stack)
                     await loop.look_until(self.stopping, session)
             except DatabaseUnavailable as error:
-                refused = isinstance(error, DatabaseRefused)
-                if refused and not self.begun:
+                if self.must_end(error):
                     raise
                 self.observers.tell(Disconnected(instance=self.name, error=str(error)))
-                if refused:
+                if isinstance(error, DatabaseRefused):
                     with suppress(TimeoutError):
                         async with asyncio.timeout(REFUSED_SECONDS):
                             await self.stopping.wait()
 
     def worth_retrying(self, error: Exception) -> bool:
         """Tell whether to go on trying to connect."""
-        if isinstance(error, DatabaseRefused) and not self.begun:
+        if self.must_end(error):
             return False
         return isinstance(error, DatabaseUnavailable) and not self.stopping.is_set()
+
+    def must_end(self, error: Exception) -> bool:
+        """Tell whether an error that the database gave to a new session ends this instance."""
+        if self.admitted.is_set():
+            return isinstance(error, SchemaTooNew)
+        return isinstance(error, DatabaseRefused)
 
     async def open_session(self, stack: AsyncExitStack) -> Session:
         """Listen, check the schema, and free what a look whose answer was lost may have claimed."""
@@ -227,9 +240,9 @@ class Instance:
         )
         lacking = await rights.check(session)
         await migrate.check(session)
-        if not self.begun:
+        if not self.admitted.is_set():
             await check_keys(session, self.secret_keys)
-            self.begun = True
+            self.admitted.set()
             if lacking:
                 self.observers.tell(UpkeepFailed(step="rights", error=lacking))
         await self.isolation.release_orphans(session, executing=execution_ids(self.hand))

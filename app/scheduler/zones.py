@@ -14,6 +14,7 @@ from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
 INTERVAL_SECONDS = 3600.0
+RETRY_SECONDS = 60.0
 STEP_JOBS = 2000
 STEP_REST_SECONDS = 0.05
 
@@ -24,14 +25,16 @@ async def keep_zones(db: Database, observers: Observers, *, instance: str) -> No
     Where they are the newest, the jobs are replanned that were planned by older ones.
     """
     while True:
+        wait = INTERVAL_SECONDS
         try:
             moved = await replan(db, instance, rules_in_use())
         except Exception as error:  # noqa: BLE001 - jobs run without this, perhaps an hour off
             observers.tell(faulted("zones", error))
+            wait = RETRY_SECONDS
         else:
             if moved:
                 observers.tell(Replanned(jobs=moved, rules=str(rules_in_use())))
-        await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+        await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spread
 
 
 async def replan(db: Database, instance: str, rules: Rules) -> int:

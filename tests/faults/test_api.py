@@ -132,7 +132,7 @@ async def test_requests_that_take_every_connection_of_the_api_cost_no_lease(
     later = datetime.now(UTC) + timedelta(hours=1)
     await insert_job(case.connection, name="later", run_at=later)
     await case.processes.instance()
-    await api.start()
+    await api.start(connections_per_client=300)
     person = await asyncpg.connect(case.database_url)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
