@@ -106,12 +106,13 @@ async def test_a_cron_job_is_planned_in_its_zone_before_it_is_answered(
     )
 
 
-async def test_a_cron_that_ends_before_it_begins_is_finished(api: httpx.AsyncClient) -> None:
+async def test_a_cron_that_ends_before_it_begins_is_refused(api: httpx.AsyncClient) -> None:
     window = {"starts_at": "2100-01-01T04:00:00Z", "ends_at": "2100-01-01T05:00:00Z"}
 
-    job = (await api.post("/v1/jobs", json=JOB | {"cron": "0 3 * * *"} | window)).json()
+    answer = await api.post("/v1/jobs", json=JOB | {"cron": "0 3 * * *"} | window)
 
-    assert (job["state"], job["next_run"]) == ("finished", None)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "ends_at"
 
 
 async def test_an_interval_counts_from_now(api: httpx.AsyncClient) -> None:
