@@ -64,8 +64,7 @@ class Instance:
         self.secret_keys = SecretKeys(settings.secret_keys)
         use_rules(settings.tzdata)
         self.admitted = asyncio.Event()
-        """Set once the database has let this instance in."""
-        """Whether it has ever got as far as a first look; from then on no database ends it."""
+        """Set once the database has let this instance in; from then on a refusal is an outage."""
         self.egress = Egress.from_settings(settings)
         self.resolver = Resolver(settings.name_servers)
         self.observers = observers
