@@ -44,6 +44,26 @@ begin
     return true;
 end $$;
 
+-- Wakes the instances to check targets whose execution is far ahead. Those who write many need not
+-- notify for each: while one of the last two seconds has yet to be checked, its writer has notified,
+-- and whoever checks it looks again and again for some seconds. See app/scheduler/checking.py.
+create or replace function tocsin.wake_to_check(kind text)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+begin
+    if exists (select from tocsin.jobs j
+               where j.unchecked and j.planned_at is not null and j.plan_error is null
+                 and j.kind = wake_to_check.kind
+                 and j.updated_at > moment - interval '2 seconds' and j.updated_at <= moment) then
+        return false;
+    end if;
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_targets', '');
+    end if;
+    return true;
+end $$;
+
 create or replace function tocsin.ring()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -76,6 +96,8 @@ returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     moment constant timestamptz := clock_timestamp();
     rescheduled boolean;
+    retargeted boolean := false;
+    is_soon boolean;
     elapsed numeric;
     planned timestamptz;
     zone text;
@@ -101,6 +123,10 @@ begin
             if new.run_at < moment + interval '60 seconds'
                 and new.paused_at is null and new.plan_error is null then
                 woke := tocsin.wake();  -- an assignment, as PERFORM is a query
+                new.unchecked := nullif(new.unchecked, true);  -- its execution will
+            elsif new.unchecked is distinct from false then  -- else the API has checked the target
+                new.unchecked := true;
+                woke := tocsin.wake_to_check(new.kind);
             end if;
             return new;
         end if;
@@ -159,7 +185,8 @@ begin
             or (new.cron is not null
                 and row(new.timezone, new.dst_gap, new.dst_overlap)
                     is distinct from row(old.timezone, old.dst_gap, old.dst_overlap));
-        if rescheduled or new.kind <> old.kind or row(new.target)::record *<> row(old.target)::record then
+        retargeted := new.kind <> old.kind or row(new.target)::record *<> row(old.target)::record;
+        if rescheduled or retargeted then
             new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
         end if;
         -- A schedule that was refused is no more right for an edit of something else: judge it again.
@@ -228,9 +255,24 @@ begin
         end if;
     end if;
     -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
-    if tg_op = 'INSERT' and new.paused_at is null and new.plan_error is null
-        and (new.planned_at is null or new.next_run < moment + interval '60 seconds') then
+    is_soon := new.paused_at is null and new.plan_error is null
+        and (new.planned_at is null or new.next_run < moment + interval '60 seconds');
+    if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
+    end if;
+    -- A target that its execution will not check soon: a new or another one, one that was refused, and
+    -- one whose execution was put off. Who changes the mark as well, as the API does, has checked it.
+    if tg_op = 'INSERT' then
+        new.unchecked := case when new.unchecked is false then false
+            when is_soon and new.run_at is not null then null
+            else true end;
+    elsif new.unchecked is not distinct from old.unchecked
+        and (retargeted or (new.plan_error is null and old.plan_error is not null)
+            or (new.unchecked is null and not coalesce(is_soon, false))) then
+        new.unchecked := true;
+    end if;
+    if new.unchecked and new.planned_at is not null and new.plan_error is null then
+        woke := tocsin.wake_to_check(new.kind);
     end if;
     return new;
 end $$;

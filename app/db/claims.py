@@ -34,6 +34,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """Since when the first of the jobs is due that were left because their targets are large."""
     unplanned: bool
     """Some job typed by hand has yet to be planned."""
+    unchecked: bool = False
+    """Some target typed by hand has yet to be checked."""
     awake_seconds: float | None
     """For so long somebody promises to look often; below zero: did; None: nobody ever."""
     looked_until: datetime | None = None
@@ -132,6 +134,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         blocked=rows[0]["blocked"],
         left_from=rows[0]["left_from"],
         unplanned=rows[0]["unplanned"],
+        unchecked=rows[0]["unchecked"],
         awake_seconds=rows[0]["awake_seconds"],
         looked_until=rows[0]["looked_until"],
         begun_at=rows[0]["begun_at"],

@@ -17,6 +17,8 @@ from app.errors import DatabaseUnavailable, PoolerInTheWay
 CHANNEL = "tocsin_jobs"
 RECALLS = "tocsin_recalls"
 """Its payload is the id of a job that somebody edited or deleted while a claim of it was held."""
+TARGETS = "tocsin_targets"
+"""Somebody wrote in SQL a target that is carried out in some time, and has to be checked now."""
 LOOK_TIMEOUT_SECONDS = 5.0
 """A session that died without a word is noticed at the next look, after so long."""
 
@@ -44,12 +46,13 @@ async def listening(
     *,
     ring: Callable[[], None],
     recall: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
     application_name: str,
 ) -> AsyncIterator[Session]:
     """Open a session that calls `ring` on every notification and when the connection is lost.
 
-    `recall` is called with the text of every notification of the other channel. LISTEN has taken
-    effect when this returns, so a look made afterwards misses nothing.
+    `recall` is called with the text of every notification of a second channel, `check` on every one
+    of a third. LISTEN has taken effect when this returns, so a look made afterwards misses nothing.
 
     Raises:
         DatabaseUnavailable: nobody answers at `url`, or LISTEN failed.
@@ -83,6 +86,7 @@ async def listening(
             connection.add_termination_listener(lambda _: ring())
             await connection.add_listener(CHANNEL, told)
             await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))
+            await connection.add_listener(TARGETS, lambda *_: check())
             if await is_pooled(connection):
                 await prove_that_we_hear(url, CHANNEL, arrived)
         yield Session(connection)

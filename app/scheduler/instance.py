@@ -19,6 +19,7 @@ from app.db.listener import Session, listening
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.executors import KINDS, Executors
 from app.names import Resolver
+from app.scheduler.checking import keep_checking
 from app.scheduler.clock import DatabaseClock
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.execute import Execution
@@ -70,6 +71,7 @@ class Instance:
         self.observers = observers
         self.name = instance_name()
         self.doorbell = Doorbell()
+        self.targets_written = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
@@ -169,6 +171,7 @@ class Instance:
                     hand=self.hand,
                     clock=self.clock,
                     isolation=self.isolation,
+                    check_targets=self.targets_written.set,
                     observers=self.observers,
                 )
                 await self.look_through_outages(loop)
@@ -185,6 +188,9 @@ class Instance:
                 self.observers,
                 instance=self.name,
                 retention_days=self.settings.retention_days,
+            ),
+            "keep_checking": keep_checking(
+                self.isolation, self.secret_keys, KINDS, self.targets_written
             ),
             "keep_kinds": keep_kinds(db, self.observers, KINDS),
             "keep_zones": keep_zones(db, self.observers, instance=self.name),
@@ -234,6 +240,7 @@ class Instance:
                 self.database_url,
                 ring=self.doorbell.hear,
                 recall=self.recall,
+                check=self.targets_written.set,
                 application_name=f"tocsin scheduler {self.name}",
             )
         )

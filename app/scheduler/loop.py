@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -51,6 +51,7 @@ class Loop:
         hand: Hand,
         clock: DatabaseClock,
         isolation: Isolation,
+        check_targets: Callable[[], None],
         observers: Observers,
     ) -> None:
         self.db = db
@@ -62,6 +63,7 @@ class Loop:
         self.hand = hand
         self.clock = clock
         self.isolation = isolation
+        self.check_targets = check_targets
         self.observers = observers
         self.blocked_looks = 0
         self.floor = Floor(longest_sleep_seconds=longest_sleep_seconds)
@@ -179,6 +181,8 @@ class Loop:
 
     async def sleep_after(self, look: Look, *, full: bool) -> float:
         """Decide how long to sleep, planning first what was typed by hand."""
+        if look.unchecked:
+            self.check_targets()  # beside the loop: nothing that is due waits for it
         if full:
             return 0.0  # more may be due
         blocked = look.blocked or look.left_from is not None

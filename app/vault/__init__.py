@@ -5,7 +5,7 @@ from app.vault.fitness import check_keys
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import opened, resealed, sealed
 from app.vault.secret_keys import SecretKeys, of_job, of_secret
-from app.vault.targets import ReadyTarget, Targets, check_target
+from app.vault.targets import ReadyTarget, Targets, check_stored, check_target
 
 __all__ = [
     "NamedSecrets",
@@ -16,6 +16,7 @@ __all__ = [
     "Targets",
     "check_bindings",
     "check_keys",
+    "check_stored",
     "check_target",
     "of_job",
     "of_secret",

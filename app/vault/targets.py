@@ -86,6 +86,20 @@ class Targets:
         return ReadyTarget(target=target, named=named)
 
 
+def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:
+    """Check the JSON of a job's target before its execution; secrets may be set until then.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
+    if PREFIX not in stored and BEGINNING not in stored:
+        decode_target(kind, stored.encode())
+        return
+    clear, unopened = opened(target_type(kind), read(kind, stored), keys, job_id=job_id)
+    if not unopened:  # else no fault of the job: another instance may have the key
+        check_target(kind, clear)
+
+
 def check_target(kind: str, target: dict[str, Any]) -> None:
     """Check a target in clear that is to be stored; what references stand for can be anything.
 

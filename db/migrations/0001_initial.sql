@@ -94,6 +94,7 @@ create table tocsin.jobs (
     claimed_attempt integer,
     execution_id bigint,
     judged boolean not null default false,  -- set by the first claim: the row was found sound before
+    unchecked boolean default true,  -- an instance has yet to check the target; null: its run does, soon
 
     -- Runs that somebody asked for beside the plan: whether next_run is one, and how many wait for it
     -- in tocsin.pending_runs.
@@ -427,6 +428,10 @@ create index jobs_aside on tocsin.jobs (id)
     where plan_error is not null or paused_at is not null
         or (attempt > 0 and locked_until is null)
         or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'));
+
+-- Targets that an instance has yet to check: nearly always empty.
+create index jobs_unchecked on tocsin.jobs (kind, updated_at)
+    where unchecked and planned_at is not null and plan_error is null;
 
 -- Jobs of other kinds than every instance has, some of which perhaps no instance has.
 create index jobs_other_kinds on tocsin.jobs (kind, id) where kind not in ('http', 'amqp');

@@ -93,6 +93,11 @@ with due as materialized (
         select from tocsin.jobs
         where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
     ) as unplanned,
+    exists (
+        select from tocsin.jobs
+        where unchecked and planned_at is not null and plan_error is null
+          and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
+    ) as unchecked,
     (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
     from (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids from claimed

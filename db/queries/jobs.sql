@@ -11,13 +11,13 @@ insert into tocsin.jobs as j (
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
     misfire, misfire_grace_seconds, max_catchup,
-    paused_at, next_run, scheduled_for, planned_at)
+    paused_at, next_run, scheduled_for, planned_at, unchecked)
 select id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
     misfire, misfire_grace_seconds, max_catchup,
     case when paused then clock_timestamp() end, next_run, next_run,
-    case when planned then clock_timestamp() end
+    case when planned then clock_timestamp() end, false
 from acting, json_to_recordset(:jobs::json) as w (
     id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
@@ -101,7 +101,8 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     plan_error = case when w.planned then null else j.plan_error end,
     planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
     updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond'),
-    creation = null  -- for the audit log
+    creation = null,  -- for the audit log
+    unchecked = case when j.unchecked is false then null else false end  -- any change says: it was checked
 from acting, json_to_record(:job::json) as w (
     id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,

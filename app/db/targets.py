@@ -1,0 +1,41 @@
+"""Targets that were written in SQL, to be checked by an instance before their run."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.core.secret import Masked, Secret
+from app.db.database import Runner
+
+JSON = msgspec.json.Encoder()
+
+
+class Unchecked(Masked, frozen=True, kw_only=True):
+    """A target, as JSON text, and the version of its job."""
+
+    job_id: UUID
+    kind: str
+    target: Secret
+    updated_at: datetime
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What is wrong with a target; written only while `updated_at` is unchanged."""
+
+    job_id: UUID
+    updated_at: datetime
+    problem: str | None
+
+
+async def unchecked(db: Runner, *, kinds: Sequence[str], aside: Sequence[UUID]) -> list[Unchecked]:
+    """Return up to 200 targets of these kinds that have yet to be checked."""
+    rows = await db.fetch("targets.unchecked", kinds=kinds, aside=aside)
+    return [Unchecked(**row) for row in rows]
+
+
+async def checked(db: Runner, verdicts: Sequence[Verdict]) -> int:
+    """Write verdicts on jobs that nobody edited since, has locked or executes; return how many."""
+    return len(await db.fetch("targets.checked", verdicts=JSON.encode(verdicts).decode()))

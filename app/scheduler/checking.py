@@ -1,0 +1,79 @@
+"""Checks the targets that people wrote in SQL long before their run, which would find out late."""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+
+from app.core.facts import Planned
+from app.db import targets
+from app.db.claims import Unworkable
+from app.db.isolating import by_halves
+from app.db.targets import Unchecked, Verdict
+from app.errors import InvalidInput
+from app.scheduler.isolation import Isolation, unworkable
+from app.telemetry.faults import faulted
+from app.vault import SecretKeys, check_stored
+
+REST_SECONDS = 0.05
+"""Before each step, so that many targets at once leave Postgres to others."""
+LONGEST_PROBLEM = 10_000
+"""Characters that a plan_error may have."""
+AGAIN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""How long after a step that found targets to look for more: a writer that saw them unchecked
+notifies nobody, and may COMMIT later."""
+
+
+async def keep_checking(
+    isolation: Isolation, keys: SecretKeys, kinds: Sequence[str], written: asyncio.Event
+) -> None:
+    """Check targets whenever some were written, until cancelled; what fails is tried again."""
+    again: Iterator[float] = iter(())
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(next(again, None)):
+                await written.wait()
+        await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread
+        written.clear()
+        try:
+            if await check_targets(isolation, keys, kinds):
+                again = iter(AGAIN_SECONDS)
+        except Exception as error:  # noqa: BLE001 - jobs run without this, and find out themselves
+            isolation.observers.tell(faulted("targets", error))
+
+
+async def check_targets(isolation: Isolation, keys: SecretKeys, kinds: Sequence[str]) -> int:
+    """Check up to 200 targets and return of how many the verdict was written.
+
+    Any number of instances may do so at once: they reach the same verdicts, and an edit since wins.
+    """
+    found = await targets.unchecked(isolation.db, kinds=kinds, aside=isolation.aside())
+    if not found:
+        return 0
+    verdicts = await asyncio.to_thread(lambda: [judged(one, keys) for one in found])
+    unwritable: list[Unworkable] = []
+
+    def refused(verdict: Verdict, error: Exception) -> None:
+        unwritable.append(unworkable(verdict.job_id, error, what="checked"))
+
+    written = sum(
+        await by_halves(partial(targets.checked, isolation.db), verdicts, refused=refused)
+    )
+    await isolation.put_aside(unwritable)
+    invalid = sum(one.problem is not None for one in verdicts)
+    if invalid:
+        isolation.observers.tell(Planned(jobs=written, refused=invalid))
+    return written
+
+
+def judged(one: Unchecked, keys: SecretKeys) -> Verdict:
+    """Judge one target as its execution would; what is no fault of the target is left to that."""
+    problem = None
+    try:
+        check_stored(one.job_id, one.kind, one.target, keys)
+    except InvalidInput as error:
+        problem = str(error)[:LONGEST_PROBLEM]
+    except Exception:  # noqa: BLE001, S110 - a bug; its execution will tell
+        pass
+    return Verdict(job_id=one.job_id, updated_at=one.updated_at, problem=problem)

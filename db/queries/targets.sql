@@ -1,0 +1,38 @@
+-- Targets that were written in SQL and are not carried out soon: checked by an instance.
+
+-- name: unchecked
+-- A cron comes once it is planned. Rows that somebody has locked come later. Of targets that may be
+-- large at most 16, as in a look.
+with found as materialized (
+    select id,
+        pg_column_size(target) > 2000 or pg_column_compression(target) is not null as large
+    from tocsin.jobs
+    where unchecked and planned_at is not null and plan_error is null
+      and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
+    limit 200
+    for no key update skip locked
+), counted as (
+    select id, count(*) filter (where large) over (rows unbounded preceding) as large_ones from found
+)
+select j.id as job_id, j.kind, j.target::text as target, j.updated_at
+from counted join tocsin.jobs j using (id)
+where large_ones <= 16;
+
+-- name: checked
+-- Compare-and-set on updated_at: what was edited since is checked in its turn. planned_at moves, so
+-- that no trigger takes this for a person's edit. A job under a lease gets no plan_error, which would
+-- hide it from whoever has to record a lost execution: its execution tells, or the next check.
+with wanted as (
+    select * from json_to_recordset(:verdicts::json) as w (
+        job_id uuid, updated_at timestamptz, problem text)
+), free as materialized (
+    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.updated_at = w.updated_at and j.unchecked and j.plan_error is null
+      and j.planned_at is not null and (w.problem is null or j.locked_until is null)
+    for no key update of j skip locked
+)
+update tocsin.jobs j
+set unchecked = false, plan_error = w.problem, planned_at = clock_timestamp()
+from wanted w join free on free.id = w.job_id
+where j.id = w.job_id
+returning j.id;
