@@ -34,13 +34,13 @@ from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, 
 from app.api.keys import create_key, get_key, list_keys, revoke_key
 from app.api.openapi import openapi_config, openapi_json
 from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
-from app.api.rates import rate_limit
+from app.api.rate_limit import rate_limit
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
 from app.config import Settings
-from app.core.egress import Egress
-from app.core.zones import use_rules
+from app.core.net.egress import Egress
+from app.core.schedule.zones import use_rules
 from app.db import Database
 from app.db.clock import DatabaseClock
 from app.errors import AppError

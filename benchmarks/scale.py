@@ -16,9 +16,9 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from app.core.claim import Claim
-from app.core.outcome import Outcome, Report
-from app.core.transition import settled
+from app.core.runs.claim import Claim
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.listener import Session, listening
 from app.db.queries import query

@@ -14,9 +14,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from msgspec import Struct
 
-from app.core.key import NO_DIGEST, Scope, granted, is_key, prefix_of
-from app.core.proxies import speaks_of_a_proxy
-from app.core.session import cookie_name, digest_of, is_from_own_page, is_token
+from app.core.access.api_key import NO_DIGEST, Scope, granted, is_key, prefix_of
+from app.core.access.session import cookie_name, digest_of, is_from_own_page, is_token
+from app.core.net.proxies import speaks_of_a_proxy
 from app.db import Database, keys, sessions
 from app.db.keys import ValidKey, ValidKeys
 from app.errors import CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissing

@@ -3,12 +3,12 @@
 from litestar import Response, post
 from msgspec.structs import replace
 
-from app.api.answers import ETAG, answer
-from app.api.documents import told_error
-from app.api.edits import edited
+from app.api.job_input import told_error
+from app.api.optimistic_edit import edited
 from app.api.parameters import Clock, Db, Keys, Reference
-from app.core.job import Job, StoredJob, document_of
-from app.core.key import Scope
+from app.api.responses import ETAG, answer
+from app.core.access.api_key import Scope
+from app.core.jobs.job import Job, StoredJob, document_of
 from app.db import Database, jobs
 from app.db.clock import DatabaseClock
 from app.errors import JobNotFound, StateConflict

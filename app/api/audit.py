@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from app.api.paging import audit_before, audit_cursor
 from app.api.parameters import Cursor, Db, Limit
-from app.core.key import Scope
+from app.core.access.api_key import Scope
 from app.db import audit
 from app.db.audit import AuditEntry
 

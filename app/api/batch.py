@@ -9,14 +9,20 @@ from litestar import post
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
-from app.api.answers import JobList
 from app.api.body import MOST_NESTED, check_json, read, received
-from app.api.documents import encrypted, new_job, shown
+from app.api.job_input import encrypted, new_job, shown
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
-from app.core.job import MOST_METADATA_BYTES, MOST_TARGET_BYTES, JobDocument, PlannedJob, StoredJob
-from app.core.key import Scope
-from app.core.sizes import exceeds, numbers_exceed
+from app.api.responses import JobList
+from app.core.access.api_key import Scope
+from app.core.jobs.job import (
+    MOST_METADATA_BYTES,
+    MOST_TARGET_BYTES,
+    JobDocument,
+    PlannedJob,
+    StoredJob,
+)
+from app.core.jobs.json_size import exceeds, numbers_exceed
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
 from app.vault import Referring, SecretKeys, check_bindings, referring

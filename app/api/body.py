@@ -14,9 +14,9 @@ from msgspec import Struct
 from msgspec.structs import fields, replace
 
 from app.api.problems import ApiRequest
-from app.core.exact import number
-from app.core.job import CHOICES, KEPT_FIELDS
-from app.core.problems import field_errors, joined
+from app.core.field_errors import field_errors, joined
+from app.core.jobs.exact_json import number
+from app.core.jobs.job import CHOICES, KEPT_FIELDS
 from app.errors import FieldError, InvalidInput, MalformedInput
 
 JSON = "application/json"

@@ -14,8 +14,8 @@ from typing import ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from app.core.clients import client_of
-from app.core.proxies import Proxies
+from app.core.net.clients import client_of
+from app.core.net.proxies import Proxies
 
 HEAD_SECONDS = 10.0
 """For the headers of a request, from its first byte or from the opening of the connection."""

@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from app.core.identity import EPOCH
-from app.core.job import StoredJob
+from app.core.jobs.identity import EPOCH
+from app.core.jobs.job import StoredJob
 from app.errors import EditConflict
 
 

@@ -8,12 +8,12 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
 from app.api.actions import check_runnable
-from app.api.answers import ETAG, answer
 from app.api.paging import execution_before, execution_cursor, listed, sound
 from app.api.parameters import Cursor, Db, Limit, Reference
-from app.core.job import Job, job_id
-from app.core.key import Scope
-from app.core.outcome import Outcome
+from app.api.responses import ETAG, answer
+from app.core.access.api_key import Scope
+from app.core.jobs.job import Job, job_id
+from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.executions import Execution, ExecutionFilter
 from app.errors import FieldError, InvalidInput, JobNotFound, StateConflict

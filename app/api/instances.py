@@ -4,7 +4,7 @@ from litestar import get
 from msgspec import Struct
 
 from app.api.parameters import Db
-from app.core.key import Scope
+from app.core.access.api_key import Scope
 from app.db import instances
 from app.db.instances import Instance, Stats
 

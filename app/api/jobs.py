@@ -8,15 +8,16 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.params import PathParameter, QueryParameter
 from msgspec.structs import replace
 
-from app.api.answers import ETAG, LOCATION, JobPage, answer
 from app.api.body import JSON, MERGE_PATCH, by_length, decoded
-from app.api.documents import encrypted, new_job, shown
-from app.api.edits import TRIES, edited
 from app.api.etag import require_match
+from app.api.job_input import encrypted, new_job, shown
+from app.api.optimistic_edit import TRIES, edited
 from app.api.paging import job_before, job_cursor, listed
 from app.api.parameters import Clock, Cursor, Db, IfMatch, Keys, Limit, Reference
 from app.api.problems import ApiRequest
-from app.core.job import (
+from app.api.responses import ETAG, LOCATION, JobPage, answer
+from app.core.access.api_key import Scope
+from app.core.jobs.job import (
     Job,
     JobDocument,
     JobPatch,
@@ -26,8 +27,7 @@ from app.core.job import (
     document_of,
     name_fault,
 )
-from app.core.key import Scope
-from app.core.patch import patched
+from app.core.jobs.patch import patched
 from app.db import Database, jobs
 from app.db.jobs import JobFilter
 from app.errors import EditConflict, FieldError, InvalidInput, JobNotFound, NameTaken, StateConflict

@@ -9,13 +9,13 @@ from litestar.params import PathParameter
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from app.api.answers import LOCATION
 from app.api.body import decoded
 from app.api.paging import key_before, key_cursor
 from app.api.parameters import Cursor, Db, Limit
 from app.api.problems import ApiRequest
-from app.core.job import HUNDRED_YEARS, LONGEST_NAME
-from app.core.key import RANDOM_BYTES, Scope, issued
+from app.api.responses import LOCATION
+from app.core.access.api_key import RANDOM_BYTES, Scope, issued
+from app.core.jobs.job import HUNDRED_YEARS, LONGEST_NAME
 from app.db import keys
 from app.db.keys import ApiKey
 

@@ -12,7 +12,6 @@ from litestar.openapi import OpenAPIConfig
 from litestar.routes import HTTPRoute
 from msgspec import Struct
 
-from app.api.answers import JobList, JobPage
 from app.api.audit import AuditPage
 from app.api.batch import JobBatch
 from app.api.body import JSON
@@ -23,12 +22,13 @@ from app.api.health import Health
 from app.api.instances import InstanceList
 from app.api.keys import KeyPage, KeyRequest, NewKey
 from app.api.problems import MEDIA_TYPE, ApiRequest, Problem
+from app.api.responses import JobList, JobPage
 from app.api.schedule import PreviewedSchedule, SchedulePreview
 from app.api.secrets import SecretPage, SecretValue
 from app.api.session import SessionState, SignIn
-from app.core.job import Job, JobDocument, JobPatch, JobReplacement, JobState
-from app.core.key import Scope
-from app.core.session import COOKIE, COOKIE_OVER_TLS
+from app.core.access.api_key import Scope
+from app.core.access.session import COOKIE, COOKIE_OVER_TLS
+from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.db.executions import Execution
 from app.db.instances import Stats
 from app.db.keys import ApiKey

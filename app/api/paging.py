@@ -5,7 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from uuid import UUID
 
-from app.core.schedule import instant_fault
+from app.core.schedule.schedule import instant_fault
 from app.errors import FieldError, InvalidInput
 
 JOB = b"j"

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
 from app.core.facts import Faulted
-from app.core.problems import remedy
+from app.core.field_errors import remedy
 from app.errors import (
     AppError,
     CrossOrigin,

@@ -3,8 +3,8 @@
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from app.config import PREFIX, Settings
-from app.core.clients import LOOPBACK, client_of
-from app.core.proxies import SCHEMES, Proxies
+from app.core.net.clients import LOOPBACK, client_of
+from app.core.net.proxies import SCHEMES, Proxies
 from app.errors import InvalidSettings
 
 

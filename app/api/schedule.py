@@ -11,9 +11,9 @@ from app.api.body import decoded
 from app.api.paging import sound
 from app.api.parameters import Clock
 from app.api.problems import ApiRequest
-from app.core.job import SCHEDULE_FIELDS, Instant
-from app.core.key import Scope
-from app.core.schedule import (
+from app.core.access.api_key import Scope
+from app.core.jobs.job import SCHEDULE_FIELDS, Instant
+from app.core.schedule.schedule import (
     DstGap,
     DstOverlap,
     Schedule,
@@ -22,8 +22,8 @@ from app.core.schedule import (
     normalized,
     run_after,
 )
-from app.core.words import describe
-from app.core.zones import zone_named
+from app.core.schedule.words import describe
+from app.core.schedule.zones import zone_named
 
 NO_JOB = UUID(int=0)
 

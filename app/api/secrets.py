@@ -10,11 +10,11 @@ from app.api.body import decoded
 from app.api.paging import secret_after, secret_cursor
 from app.api.parameters import Cursor, Db, Keys, Limit
 from app.api.problems import ApiRequest
-from app.core.binding import MOST_HOSTS, host_fault
-from app.core.egress import LONGEST_HOST
-from app.core.key import Scope
-from app.core.references import LONGEST_VALUE, name_fault
-from app.core.secret import SECRET, Masked
+from app.core.access.api_key import Scope
+from app.core.net.egress import LONGEST_HOST
+from app.core.secrets.bindings import MOST_HOSTS, host_fault
+from app.core.secrets.masking import SECRET, Masked
+from app.core.secrets.references import LONGEST_VALUE, name_fault
 from app.db import secrets
 from app.db.secrets import NamedSecret
 from app.errors import FieldError, InvalidInput

@@ -20,10 +20,9 @@ from app.api.access import (
 from app.api.body import decoded
 from app.api.parameters import Db
 from app.api.problems import ApiRequest
-from app.api.rates import limit_by_address
-from app.core.key import Scope
-from app.core.secret import SECRET, Masked
-from app.core.session import (
+from app.api.rate_limit import limit_by_address
+from app.core.access.api_key import Scope
+from app.core.access.session import (
     RANDOM_BYTES,
     SESSION_SECONDS,
     cookie_name,
@@ -32,6 +31,7 @@ from app.core.session import (
     is_from_page,
     issued,
 )
+from app.core.secrets.masking import SECRET, Masked
 from app.db import sessions
 from app.errors import CrossOrigin, KeyRequired
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from app.auth.tokens import Tokens
-from app.core.secret import Masked, Unshown
+from app.core.secrets.masking import Masked, Unshown
 from app.errors import AppError, FieldError
 
 

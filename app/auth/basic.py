@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 
 from app.auth.base import Auth, Outgoing
-from app.core.secret import Secret
+from app.core.secrets.masking import Secret
 from app.errors import FieldError
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from app.auth.base import Auth, Outgoing
-from app.core.headers import value_problem
-from app.core.secret import Secret
+from app.core.net.headers import value_problem
+from app.core.secrets.masking import Secret
 from app.errors import FieldError
 
 

@@ -17,9 +17,9 @@ from msgspec import Meta, Struct
 from app.auth.base import Answer, Auth, AuthFailed, Form, Outgoing
 from app.auth.tls import LONGEST_PEM, Tls, tls_problems
 from app.auth.tokens import Granted
-from app.core.headers import value_problem
-from app.core.secret import Secret
-from app.core.urls import LONGEST_URL, url_problem
+from app.core.net.headers import value_problem
+from app.core.net.urls import LONGEST_URL, url_problem
+from app.core.secrets.masking import Secret
 from app.errors import FieldError
 
 TOKEN_SECONDS = 10.0

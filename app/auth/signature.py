@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from standardwebhooks import Webhook
 
 from app.auth.base import Auth, AuthFailed, Outgoing
-from app.core.secret import Secret
+from app.core.secrets.masking import Secret
 from app.errors import FieldError
 
 PREFIX = "whsec_"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_pem_x509_certificate
 
 from app.auth.tls_groups import limit_groups
-from app.core.secret import Masked, Secret
+from app.core.secrets.masking import Masked, Secret
 from app.errors import FieldError
 
 LONGEST_PEM = 32_768

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Hashable
 
 from msgspec.structs import replace
 
-from app.core.secret import Unshown
+from app.core.secrets.masking import Unshown
 from app.errors import AppError
 
 MOST_TOKENS = 1000

@@ -19,15 +19,15 @@ from app.core.health import (
     transport_findings,
     upkeep_finding,
 )
-from app.core.rules import Rules, present
-from app.core.zonehealth import rules_findings
-from app.core.zones import offset_at, use_rules
+from app.core.schedule.zone_rules import Rules, present
+from app.core.schedule.zones import offset_at, use_rules
+from app.core.zone_health import rules_findings
 from app.db import Database, kinds, migrate, rights, zones
 from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
 from app.errors import RightMissing
 from app.vault import SecretKeys
-from app.vault.fitness import of_named, of_targets
+from app.vault.key_check import of_named, of_targets
 
 MONTH = timedelta(days=30)
 PROBED_MONTHS = 25

@@ -10,9 +10,9 @@ from typing import TypeVar
 import click
 
 from app.config import Settings
-from app.core.duration import duration_seconds
-from app.core.job import HUNDRED_YEARS
-from app.core.key import RANDOM_BYTES, Scope, issued
+from app.core.access.api_key import RANDOM_BYTES, Scope, issued
+from app.core.jobs.job import HUNDRED_YEARS
+from app.core.schedule.duration import duration_seconds
 from app.db import Database
 from app.db import keys as stored
 from app.db.keys import ApiKey

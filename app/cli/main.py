@@ -17,7 +17,7 @@ from app.cli.running import run
 from app.cli.secrets import secrets
 from app.config import Settings
 from app.core.facts import Ignored
-from app.core.zones import use_rules
+from app.core.schedule.zones import use_rules
 from app.db import migrate
 from app.db.errors import said_by_postgres
 from app.descriptors import is_shortage, limit

@@ -10,8 +10,8 @@ from typing import TypeVar
 import click
 
 from app.config import Settings
-from app.core.binding import host_fault
-from app.core.references import LONGEST_VALUE, name_fault
+from app.core.secrets.bindings import host_fault
+from app.core.secrets.references import LONGEST_VALUE, name_fault
 from app.db import Database
 from app.db import secrets as stored
 from app.db.secrets import NamedSecret

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from app.core.outcome import Outcome
+from app.core.runs.outcome import Outcome
 
 
 class Connected(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from app.core.exact import number
+from app.core.jobs.exact_json import number
 from app.db.database import Database, Page
 
 DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=number)

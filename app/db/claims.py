@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.core.claim import Claim, Execution, Misfire, MisfirePolicy, RetryPolicy, Settlement
-from app.core.outcome import Outcome
-from app.core.schedule import DstGap, DstOverlap, Schedule
+from app.core.runs.claim import Claim, Execution, Misfire, MisfirePolicy, RetryPolicy, Settlement
+from app.core.runs.outcome import Outcome
+from app.core.schedule.schedule import DstGap, DstOverlap, Schedule
 from app.db.database import Row, Runner
 
 JSON = msgspec.json.Encoder()

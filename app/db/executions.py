@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from app.core.outcome import Outcome
+from app.core.runs.outcome import Outcome
 from app.db.database import Database, Page, Row, Runner
 from app.errors import ExecutionNotFound
 

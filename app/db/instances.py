@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from app.core.outcome import Outcome
+from app.core.runs.outcome import Outcome
 from app.db.database import Database, Runner
 
 MOST_COUNTED = 10_000

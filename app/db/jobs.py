@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
-from app.core.exact import number
-from app.core.job import NAME, JobState, PlannedJob, StoredJob, job_id
+from app.core.jobs.exact_json import number
+from app.core.jobs.job import NAME, JobState, PlannedJob, StoredJob, job_id
 from app.db.database import Database, Page, Row, Runner
 from app.errors import JobNotFound
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from app.core.key import IssuedKey, Scope, check_name
+from app.core.access.api_key import IssuedKey, Scope, check_name
 from app.db.database import Row, Runner
 from app.errors import KeyNotFound
 

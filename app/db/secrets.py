@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from app.core.secret import Masked, Secret
+from app.core.secrets.masking import Masked, Secret
 from app.db.database import Row, Runner
 from app.errors import SecretNotFound
 

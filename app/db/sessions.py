@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from app.core.session import SESSION_SECONDS
+from app.core.access.session import SESSION_SECONDS
 from app.db.database import Runner
 
 MOST_OF_A_KEY = 100

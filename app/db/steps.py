@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
-from app.core.schedule import Schedule
+from app.core.schedule.schedule import Schedule
 from app.db.claims import schedule
 from app.db.database import Runner
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from app.core.secret import Masked, Secret
+from app.core.secrets.masking import Masked, Secret
 from app.db.database import Runner
 
 JSON = msgspec.json.Encoder()

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
-from app.core.replan import Planned
-from app.core.rules import Rules, from_archive
-from app.core.zonehealth import UsedRules
+from app.core.schedule.replan import Planned
+from app.core.schedule.zone_rules import Rules, from_archive
+from app.core.zone_health import UsedRules
 from app.db.claims import schedule
 from app.db.database import Runner
 

@@ -16,11 +16,11 @@ import msgspec
 from msgspec.structs import replace
 
 from app.auth import AUTH_TYPES
-from app.core.egress import PUBLIC_ONLY, Egress
-from app.core.exact import DECODER, number
-from app.core.outcome import Report
-from app.core.problems import field_errors
-from app.core.secret import secrets_in, without
+from app.core.field_errors import field_errors
+from app.core.jobs.exact_json import DECODER, number
+from app.core.net.egress import PUBLIC_ONLY, Egress
+from app.core.runs.outcome import Report
+from app.core.secrets.masking import secrets_in, without
 from app.errors import FieldError, InvalidInput
 from app.executors.base import Context, Executor, Options, Target
 from app.executors.guard import Guard, Lookup

@@ -10,8 +10,8 @@ from aio_pika import DeliveryMode, Message
 from aiormq import spec
 from msgspec import Meta, field
 
-from app.core.outcome import Outcome, Report
-from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, without
+from app.core.runs.outcome import Outcome, Report
+from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, secrets_of, without
 from app.errors import FieldError
 from app.executors.amqp_connect import Broker, fault_of
 from app.executors.amqp_failures import PublishFailed, failure_of, is_of_broker

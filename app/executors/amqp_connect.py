@@ -10,8 +10,8 @@ from yarl import URL
 
 from app.auth.tls import Tls
 from app.auth.tls_contexts import Contexts
-from app.core.secret import URL_SECRET, Masked
-from app.core.urls import host_of
+from app.core.net.urls import host_of
+from app.core.secrets.masking import URL_SECRET, Masked
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.executors.amqp_failures import PublishFailed, is_of_broker, refusal_of
 from app.executors.amqp_frames import Credit, Frames, Writer

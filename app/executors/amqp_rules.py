@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Raw
 from yarl import URL
 
-from app.core.headers import LONGEST_HEADERS, OURS
-from app.core.urls import AUTHORITY, authority_fault, host_of, name_problems
+from app.core.net.headers import LONGEST_HEADERS, OURS
+from app.core.net.urls import AUTHORITY, authority_fault, host_of, name_problems
 
 LONGEST_NAME = 255
 """Bytes of a short string."""

@@ -8,8 +8,8 @@ from uuid import UUID
 from msgspec import Struct, field
 
 from app.auth.tls_contexts import Contexts
-from app.core.outcome import Outcome, Report
-from app.core.secret import Masked, Unshown
+from app.core.runs.outcome import Outcome, Report
+from app.core.secrets.masking import Masked, Unshown
 from app.errors import FieldError
 from app.executors.guard import Guard
 

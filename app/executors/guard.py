@@ -13,7 +13,7 @@ from functools import lru_cache
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from app.core.egress import Egress
+from app.core.net.egress import Egress
 from app.errors import AppError
 
 MOST_VERDICTS = 4096

@@ -12,10 +12,10 @@ from msgspec.structs import force_setattr
 
 from app.auth import AnyAuth, AuthFailed, Outgoing
 from app.auth.tokens import Tokens
-from app.core.headers import dropping_hint, header_problems, name_as_read
-from app.core.outcome import Outcome, Report
-from app.core.secret import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
-from app.core.urls import LONGEST_URL, address, url_problem
+from app.core.net.headers import dropping_hint, header_problems, name_as_read
+from app.core.net.urls import LONGEST_URL, address, url_problem
+from app.core.runs.outcome import Outcome, Report
+from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import FieldError

@@ -19,7 +19,7 @@ from yarl import URL
 
 from app.auth.base import Answer, AuthFailed, Form
 from app.auth.tls import Tls, tls_context
-from app.core.urls import MOST_ORIGINS, address
+from app.core.net.urls import MOST_ORIGINS, address
 from app.descriptors import OutOfDescriptors, limit
 from app.executors.base import Options
 from app.executors.guard import GuardedResolver

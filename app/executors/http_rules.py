@@ -7,9 +7,9 @@ from email.utils import parsedate_tz
 from http import HTTPStatus
 from urllib.parse import quote
 
-from app.core.headers import OURS, REPLACEABLE
-from app.core.secret import Unshown, holds
-from app.core.urls import Address, address, parsed_url, url_problem
+from app.core.net.headers import OURS, REPLACEABLE
+from app.core.net.urls import Address, address, parsed_url, url_problem
+from app.core.secrets.masking import Unshown, holds
 from app.errors import AppError
 
 MOST_REDIRECTS = 5

@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from app.auth.tls import LONGEST_PEM, Tls, tls_problems
-from app.core.secret import Secret
+from app.core.secrets.masking import Secret
 from app.errors import FieldError
 from app.executors.body import BodyTarget
 

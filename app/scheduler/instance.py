@@ -11,9 +11,9 @@ from uuid import UUID
 import stamina
 
 from app.config import Settings
-from app.core.egress import Egress
 from app.core.facts import Disconnected, Draining, Stopped, UpkeepFailed
-from app.core.zones import use_rules
+from app.core.net.egress import Egress
+from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.listener import Session, listening
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
@@ -21,15 +21,15 @@ from app.executors import KINDS, Executors
 from app.names import Resolver
 from app.scheduler.checking import keep_checking
 from app.scheduler.clock import DatabaseClock
+from app.scheduler.dispatcher import Hand
 from app.scheduler.doorbell import Doorbell
-from app.scheduler.execute import Execution
-from app.scheduler.hand import Hand
-from app.scheduler.inflight import Ending, execution_ids
+from app.scheduler.held_claim import Ending, execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import extend_leases
-from app.scheduler.loop import AHEAD_SECONDS, Loop
-from app.scheduler.settling import Settler
+from app.scheduler.poller import AHEAD_SECONDS, Loop
+from app.scheduler.runner import Execution
+from app.scheduler.settler import Settler
 from app.scheduler.slots import Slots
 from app.scheduler.steps import mend_steps
 from app.scheduler.upkeep import keep_up

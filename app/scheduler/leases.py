@@ -5,13 +5,13 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from app.core.claim import Claim
 from app.core.facts import Faulted
+from app.core.runs.claim import Claim
 from app.db import Database, claims
 from app.db.claims import Extended
 from app.db.isolating import by_halves, reason
-from app.scheduler.hand import Hand
-from app.scheduler.inflight import Ending
+from app.scheduler.dispatcher import Hand
+from app.scheduler.held_claim import Ending
 from app.telemetry import Observers
 
 RETRY_SECONDS = 1.0

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Protocol
 
+from app.scheduler.held_claim import InFlight
 from app.scheduler.hosts import put_off_seconds
-from app.scheduler.inflight import InFlight
 
 MOST_WAITING = 1000
 """Claims that wait for names."""

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from time import monotonic
 
 from app.core.facts import Faulted
-from app.core.storm import (
+from app.core.runs.suppression import (
     PACE_SECONDS,
     PROMISE_SECONDS,
     longest_sleep_seconds,

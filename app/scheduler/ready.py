@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from app.scheduler.inflight import InFlight
+from app.scheduler.held_claim import InFlight
 from app.scheduler.naming import Naming
 from app.scheduler.slots import Slots
 

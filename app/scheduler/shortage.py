@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
-from app.core.claim import Claim, Settlement
 from app.core.facts import DescriptorsExhausted
-from app.core.transition import put_off
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.transition import put_off
 from app.descriptors import limit
 from app.scheduler.hosts import put_off_seconds
 from app.telemetry import Observers

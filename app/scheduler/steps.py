@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.core.facts import ClockSetBack
-from app.core.schedule import first_run
+from app.core.schedule.schedule import first_run
 from app.db import Database, steps
 from app.db.steps import Move, Plan, Step
 from app.telemetry import Observers

@@ -5,9 +5,9 @@ import random
 from uuid import UUID
 
 from app.core.facts import Replanned
-from app.core.replan import replanned
-from app.core.rules import Rules
-from app.core.zones import rules_in_use
+from app.core.schedule.replan import replanned
+from app.core.schedule.zone_rules import Rules
+from app.core.schedule.zones import rules_in_use
 from app.db import Database, zones
 from app.db.zones import Move, Step
 from app.telemetry import Observers

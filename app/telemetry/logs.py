@@ -31,7 +31,7 @@ from app.core.facts import (
     Stopped,
     UpkeepFailed,
 )
-from app.core.outcome import Outcome
+from app.core.runs.outcome import Outcome
 from app.telemetry.lines import Lines, lines_to
 
 LOGGER: structlog.typing.FilteringBoundLogger = structlog.get_logger()

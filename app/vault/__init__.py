@@ -1,7 +1,7 @@
 """Secrets at rest: encrypted where they are stored, in clear where a target is carried out."""
 
 from app.vault.bindings import Referring, check_bindings, referring
-from app.vault.fitness import check_keys
+from app.vault.key_check import check_keys
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import opened, resealed, sealed
 from app.vault.secret_keys import SecretKeys, of_job, of_secret

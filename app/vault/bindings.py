@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from app.core.binding import Place, places_of, strangers
-from app.core.references import names_in, with_values
+from app.core.secrets.bindings import Place, places_of, strangers
+from app.core.secrets.references import names_in, with_values
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput

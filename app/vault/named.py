@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Collection
 
-from app.core.binding import Place
-from app.core.secret import Unshown
+from app.core.secrets.bindings import Place
+from app.core.secrets.masking import Unshown
 from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import StoredSecret

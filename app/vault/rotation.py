@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from app.core.exact import DECODER
+from app.core.jobs.exact_json import DECODER
 from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import RewrittenTarget, StoredTarget

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from app.core.references import is_reference
-from app.core.secret_places import Place, replaced
-from app.core.url_parts import with_password
+from app.core.net.url_parts import with_password
+from app.core.secrets.places import Place, replaced
+from app.core.secrets.references import is_reference
 from app.errors import FieldError
 from app.vault.secret_keys import UNBOUND, SecretKeys, Unopened, is_token, of_job
 

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from app.core.exact import DECODER
+from app.core.jobs.exact_json import DECODER
 from app.errors import AppError, SecretKeysMissing
 
 PREFIX = "encrypted.v"

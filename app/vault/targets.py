@@ -5,13 +5,13 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.core.binding import places_of
-from app.core.exact import DECODER
-from app.core.outcome import Report
-from app.core.references import BEGINNING, NAME, filled, names_in, with_values
-from app.core.secret import Unshown, pieces, without
-from app.core.secret_places import Place, replaced
-from app.core.url_parts import url_parts
+from app.core.jobs.exact_json import DECODER
+from app.core.net.url_parts import url_parts
+from app.core.runs.outcome import Report
+from app.core.secrets.bindings import places_of
+from app.core.secrets.masking import Unshown, pieces, without
+from app.core.secrets.places import Place, replaced
+from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
 from app.executors import decode_target, target_type

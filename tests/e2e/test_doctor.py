@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.core.rules import present
+from app.core.schedule.zone_rules import present
 from app.vault import of_job, of_secret
 from tests.support.builders import insert_job
 from tests.support.cluster import ROOT, Processes

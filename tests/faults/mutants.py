@@ -167,14 +167,14 @@ MUTANTS = (
     ),
     Mutant(
         what="the bell is silenced after the claim",
-        file="app/scheduler/loop.py",
+        file="app/scheduler/poller.py",
         before="sleep = await self.look(session)",
         after="sleep = await self.look(session); self.doorbell.silence()",
         tests=(SLEEPER,),
     ),
     Mutant(
         what="nobody looks after the promise of another",
-        file="app/core/storm.py",
+        file="app/core/runs/suppression.py",
         before="        return others_awake_seconds + GRACE_SECONDS\n",
         after='        return float("inf")\n',
         tests=("tests/integration/test_doorbell.py", "tests/faults/test_doorbell.py"),
@@ -216,7 +216,7 @@ MUTANTS = (
     ),
     Mutant(
         what="attempts that were lost are not counted out",
-        file="app/core/transition.py",
+        file="app/core/runs/transition.py",
         before="if claim.attempt <= claim.retry.max_attempts:",
         after="if claim.attempt <= claim.retry.max_attempts + 1000:",
         tests=(

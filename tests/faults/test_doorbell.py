@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 import pytest
 
-from app.core.storm import GRACE_SECONDS, PROMISE_SECONDS
+from app.core.runs.suppression import GRACE_SECONDS, PROMISE_SECONDS
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job
 

@@ -13,7 +13,7 @@ from tests.support.waiting import until
 PIGEON = """
 from typing import ClassVar
 
-from app.core.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome, Report
 from app.executors.base import Context, Options, Target
 
 

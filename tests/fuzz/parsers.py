@@ -11,13 +11,15 @@ from uuid import UUID
 import msgspec
 
 from app.api import paging
-from app.core import headers, key, session, url_parts, urls
-from app.core.binding import Place, host_fault, places_of, strangers
-from app.core.egress import Listed
-from app.core.job import JobDocument, JobPatch
-from app.core.schedule import Schedule, check, first_run, normalized, run_after
-from app.core.secret import mask, secrets_in, unmask, without
-from app.core.words import describe
+from app.core.access import api_key as key
+from app.core.access import session
+from app.core.jobs.job import JobDocument, JobPatch
+from app.core.net import headers, url_parts, urls
+from app.core.net.egress import Listed
+from app.core.schedule.schedule import Schedule, check, first_run, normalized, run_after
+from app.core.schedule.words import describe
+from app.core.secrets.bindings import Place, host_fault, places_of, strangers
+from app.core.secrets.masking import mask, secrets_in, unmask, without
 from app.errors import InvalidInput
 from app.executors import decode_target, target_type
 from app.executors.http_answer import LONGEST_RESPONSE, AnswerReader, HttpAnswer

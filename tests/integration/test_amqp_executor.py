@@ -15,7 +15,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from app.core.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, amqp_connect, amqp_pool, decode_target
 from app.executors.amqp import AmqpExecutor
 from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt

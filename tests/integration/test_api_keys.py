@@ -11,7 +11,7 @@ import httpx
 import pytest
 from msgspec import json
 
-from app.core.key import digest_of
+from app.core.access.api_key import digest_of
 from tests.support.api import fields
 from tests.support.cluster import ROOT, Process
 from tests.support.waiting import until

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from app.core.claim import Claim, Settlement
-from app.core.outcome import Outcome, Report
-from app.core.transition import invalid, released, settled
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import invalid, released, settled
 from app.db import Database, claims, upkeep
 from app.db.claims import Look, Plan
 from app.db.listener import Session, listening

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Looked, Settled
-from app.core.storm import GRACE_SECONDS, PROMISE_SECONDS
+from app.core.runs.suppression import GRACE_SECONDS, PROMISE_SECONDS
 from app.db import Database, doorbell
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance

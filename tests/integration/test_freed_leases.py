@@ -8,10 +8,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from app.core.claim import Claim, Settlement
 from app.core.facts import LeaseLost, Settled
-from app.core.outcome import Outcome, Report
-from app.core.transition import settled
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.listener import Session, listening
 from tests.support.builders import execution_rows, insert_job, job_row

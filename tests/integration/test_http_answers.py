@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from app.core.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, decode_target
 from app.executors.http_answer import LONGEST_RESPONSE, MOST_INTERIM
 from tests.support.attempts import NEARBY, attempt

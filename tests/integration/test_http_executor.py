@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.auth.base import Auth, AuthFailed, Outgoing
-from app.core.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, decode_target
 from app.executors.http import HttpTarget
 from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt

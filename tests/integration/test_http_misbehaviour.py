@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, decode_target
 from app.executors.http_answer import LONGEST_RESPONSE
 from tests.support.attempts import NEARBY, attempt

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Looked, Planned, Settled, Started
-from app.core.outcome import Outcome
+from app.core.runs.outcome import Outcome
 from app.executors.guard import Guard
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
@@ -368,7 +368,7 @@ async def test_what_lies_below_the_floor_is_found_even_where_looks_at_everything
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.scheduler.floor.PACE", 1e9)
+    monkeypatch.setattr("app.scheduler.scan_start.PACE", 1e9)
     now = await connection.fetchval("select now()")
     job_id = await insert_job(
         connection, target={"url": sink.url("/")}, run_at=now + timedelta(days=1)

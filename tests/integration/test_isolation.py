@@ -8,12 +8,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from app.core.claim import Claim
 from app.core.facts import Faulted, PutAside, Settled
+from app.core.runs.claim import Claim
 from app.db import Database
 from app.db.isolating import by_halves
 from app.errors import DatabaseUnavailable, RightMissing
-from app.scheduler import execute
+from app.scheduler import runner
 from tests.support.builders import execution_rows, insert_job
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, late, reply
@@ -291,7 +291,7 @@ async def test_a_job_that_our_own_code_fails_at_ends_as_failed_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     guilty, others = await with_bystanders(connection, sink, no_change)
-    monkeypatch.setattr(execute, "missed", failing_for(guilty, execute.missed))
+    monkeypatch.setattr(runner, "missed", failing_for(guilty, runner.missed))
 
     async with instance(longest_sleep_seconds=5) as (_, facts):
         resumed_at = await resume(connection)
@@ -310,7 +310,7 @@ async def test_a_job_whose_end_cannot_be_worked_out_is_put_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     guilty, others = await with_bystanders(connection, sink, no_change)
-    monkeypatch.setattr(execute, "settled", failing_for(guilty, execute.settled))
+    monkeypatch.setattr(runner, "settled", failing_for(guilty, runner.settled))
 
     async with instance(longest_sleep_seconds=5) as (_, facts):
         resumed_at = await resume(connection)

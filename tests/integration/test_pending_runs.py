@@ -10,12 +10,12 @@ import asyncpg
 import httpx
 import pytest
 
-from app.core.claim import Claim, Settlement
-from app.core.outcome import Outcome, Report
-from app.core.transition import settled
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.listener import Session, listening
-from app.scheduler.planning import planned
+from app.scheduler.planner import planned
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, late, reply

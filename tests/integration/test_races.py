@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from app.core.claim import Claim, Settlement
-from app.core.outcome import Outcome, Report
-from app.core.transition import invalid, released, settled
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import invalid, released, settled
 from app.db import Database, claims, upkeep
 from app.db.claims import Plan
 from app.db.listener import Session, listening

@@ -20,7 +20,7 @@ AHEAD_SECONDS = 1.0
 @pytest.fixture(autouse=True)
 def _far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Claim long enough before the instant for all that the tests do in between."""
-    monkeypatch.setattr("app.scheduler.loop.AHEAD_SECONDS", AHEAD_SECONDS)
+    monkeypatch.setattr("app.scheduler.poller.AHEAD_SECONDS", AHEAD_SECONDS)
 
 
 async def is_claimed(connection: asyncpg.Connection, job_id: UUID) -> bool:
@@ -96,7 +96,7 @@ async def test_what_is_held_for_later_does_not_hold_up_what_is_due(
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.scheduler.loop.AHEAD_SECONDS", 4 * AHEAD_SECONDS)
+    monkeypatch.setattr("app.scheduler.poller.AHEAD_SECONDS", 4 * AHEAD_SECONDS)
     async with instance(concurrency=1) as (_, facts):
         run_at = datetime.now(UTC) + timedelta(seconds=3 * AHEAD_SECONDS)
         target = {"url": sink.url("/later")}

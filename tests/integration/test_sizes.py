@@ -15,10 +15,10 @@ from msgspec import Raw, json
 
 from app.api import batch as batch_reader
 from app.api import body as body_reader
-from app.core.exact import number
 from app.core.facts import Looked
-from app.core.job import MOST_METADATA_BYTES, MOST_TARGET_BYTES
-from app.core.sizes import LONGEST_GROWTH, exceeds, numbers_exceed
+from app.core.jobs.exact_json import number
+from app.core.jobs.job import MOST_METADATA_BYTES, MOST_TARGET_BYTES
+from app.core.jobs.json_size import LONGEST_GROWTH, exceeds, numbers_exceed
 from app.db import claims
 from app.db.database import MOST_PAGE_BYTES
 from app.db.listener import listening
@@ -279,7 +279,7 @@ async def test_a_backlog_of_bodies_of_a_few_kilobytes_is_looked_for_without_a_re
     *,
     compressed: bool,
 ) -> None:
-    monkeypatch.setattr("app.scheduler.floor.PACE", 0.0)  # every look sees what is long due
+    monkeypatch.setattr("app.scheduler.scan_start.PACE", 0.0)  # every look sees what is long due
     due = datetime.now(UTC)
     target = {"url": sink.url("/"), "method": "POST"}
     bodies = {"body": body_of(4000, compressed=compressed)}

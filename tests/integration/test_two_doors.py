@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.db import Database, claims
-from app.scheduler.planning import planned
+from app.scheduler.planner import planned
 from tests.support.api import JOB, fields
 from tests.support.builders import insert_job, job_row
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Faulted, Replanned
-from app.core.rules import chosen
+from app.core.schedule.zone_rules import chosen
 from app.db import Database, zones
 from app.scheduler.zones import replan
 from tests.support.builders import insert_job

@@ -30,12 +30,12 @@ from hypothesis.stateful import (
 )
 from msgspec import Struct
 
-from app.core.claim import Claim, Settlement
-from app.core.outcome import Outcome, Report
-from app.core.transition import released, settled
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import released, settled
 from app.db import Database, claims
 from app.db.listener import Session, listening
-from app.scheduler.planning import planned
+from app.scheduler.planner import planned
 from tests.support.builders import insert_job
 
 INSTANCES = ("one", "two", "three")

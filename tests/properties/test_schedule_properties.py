@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from app.core.schedule import (
+from app.core.schedule.schedule import (
     DstGap,
     DstOverlap,
     Schedule,
@@ -29,8 +29,8 @@ from app.core.schedule import (
     normalized,
     run_after,
 )
-from app.core.words import describe
-from app.core.zones import rules_in_use, zone_named
+from app.core.schedule.words import describe
+from app.core.schedule.zones import rules_in_use, zone_named
 from app.errors import InvalidInput
 
 JOB = UUID("018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42")

@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 from app.api import access
 from app.asgi import create_app
 from app.config import Settings
-from app.core.key import Scope, digest_of, granted, is_key, issued, prefix_of
+from app.core.access.api_key import Scope, digest_of, granted, is_key, issued, prefix_of
 from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
 from tests.support.waiting import until
@@ -354,7 +354,7 @@ def test_a_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
         compared.append((given, kept))
         return given == kept
 
-    monkeypatch.setattr("app.core.key.compare_digest", compare_digest)
+    monkeypatch.setattr("app.core.access.api_key.compare_digest", compare_digest)
     assert is_key(key.key, key.digest)
     assert not is_key(key.key + "0", key.digest)
     assert [kept for _, kept in compared] == [key.digest] * 2

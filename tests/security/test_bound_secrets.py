@@ -5,8 +5,8 @@ import httpx
 import pytest
 from msgspec import json
 
-from app.core.binding import host_fault, place_in, places_of, strangers
 from app.core.facts import Settled
+from app.core.secrets.bindings import host_fault, place_in, places_of, strangers
 from app.vault import of_secret
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import execution_rows, insert_job

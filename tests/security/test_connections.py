@@ -14,7 +14,7 @@ from app.api import connections
 from app.api.connections import BoundedHttp, Connections
 from app.cli.serve import Server, api_server
 from app.config import Settings
-from app.core.proxies import Proxies
+from app.core.net.proxies import Proxies
 from tests.support.api import LATER
 from tests.support.cluster import ROOT
 from tests.support.rabbit import free_ports

@@ -132,7 +132,7 @@ async def test_the_rate_starts_anew_with_each_minute(
     database_url: str, faults: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     minute = 1_000_000.0
-    for module in ("app.api.rates", "litestar.middleware.rate_limit"):
+    for module in ("app.api.rate_limit", "litestar.middleware.rate_limit"):
         monkeypatch.setattr(f"{module}.time", lambda: minute)
     async with serving(database_url, faults, rate_limit=1) as api:
         codes = [(await api.get("/v1/jobs")).status_code for _ in range(2)]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.auth.tls import Tls, tls_context, tls_problems
 from app.auth.tls_contexts import Contexts
-from app.core.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
 from tests.support.attempts import NEARBY, attempt

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from app.auth import oauth2, tokens
-from app.core.egress import Egress, Listed
-from app.core.outcome import Outcome, Report
+from app.core.net.egress import Egress, Listed
+from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
 from tests.support.attempts import NEARBY, attempt

@@ -12,7 +12,7 @@ import pytest
 
 from app.api import batch, jobs
 from app.core.facts import Fact, Settled
-from app.core.job import JobDocument
+from app.core.jobs.job import JobDocument
 from app.db import Database, claims, secrets
 from app.executors import decode_target
 from app.executors.http import HttpExecutor, HttpTarget

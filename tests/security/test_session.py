@@ -4,12 +4,12 @@ import asyncpg
 import httpx
 import pytest
 
-from app.api import rates
+from app.api import rate_limit
 from app.api.headers import HEADERS
 from app.api.proxies import behind, trusted_proxies
 from app.asgi import create_app
 from app.config import Settings
-from app.core.session import SESSION_SECONDS, digest_of, is_from_own_page, issued
+from app.core.access.session import SESSION_SECONDS, digest_of, is_from_own_page, issued
 from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
 
@@ -199,7 +199,7 @@ async def test_no_header_makes_another_client_of_one(
 async def test_callers_beyond_those_that_are_counted_share_one_count(
     api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rates, "MOST_COUNTED", 3)
+    monkeypatch.setattr(rate_limit, "MOST_COUNTED", 3)
     transport = api._transport
     codes = []
     for number in range(36):

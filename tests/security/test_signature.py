@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.core.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
 from tests.support.attempts import JOB, NEARBY, RUN, attempt

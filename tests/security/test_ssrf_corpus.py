@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.core.egress import EVERY_PORT, Egress
-from app.core.outcome import Outcome
+from app.core.net.egress import EVERY_PORT, Egress
+from app.core.runs.outcome import Outcome
 from app.errors import InvalidInput
 from app.executors import Executors, decode_target
 from app.executors.amqp import AmqpTarget

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.core.egress import Egress, Listed
-from app.core.outcome import Outcome, Report
+from app.core.net.egress import Egress, Listed
+from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, decode_target
 from tests.support.attempts import attempt
 from tests.support.canary import Canary, Names

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from app.core.egress import EVERY_PORT, Egress
+from app.core.net.egress import EVERY_PORT, Egress
 from app.executors.base import Context
 
 JOB = UUID("0193ab7e-0000-7000-8000-000000000001")

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.core.claim import Claim, Misfire, MisfirePolicy, RetryPolicy
-from app.core.schedule import Schedule
+from app.core.runs.claim import Claim, Misfire, MisfirePolicy, RetryPolicy
+from app.core.schedule.schedule import Schedule
 
 DUE = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 EVERY_MINUTE = Schedule(cron="* * * * *")

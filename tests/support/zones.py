@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.core.rules import PACKAGE, chosen
+from app.core.schedule.zone_rules import PACKAGE, chosen
 
 VANCOUVER = "America/Vancouver"
 ALWAYS_WEST_8 = {VANCOUVER: "Etc/GMT+8"}

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.config import Settings
-from app.core.addresses import RANGES, Kind, carried_by, kind_of
-from app.core.egress import Egress, Listed
+from app.core.net.addresses import RANGES, Kind, carried_by, kind_of
+from app.core.net.egress import Egress, Listed
 from app.errors import InvalidSettings
 
 PUBLIC = ["1.1.1.1", "93.184.216.34", "100.63.255.255", "172.32.0.1", "2606:4700:4700::1111"]

@@ -4,7 +4,7 @@ from uuid import UUID
 import pytest
 from croniter import CroniterBadCronError, croniter
 
-from app.core.crontext import LONGEST, parse, parsed
+from app.core.schedule.cron_parser import LONGEST, parse, parsed
 from app.errors import InvalidInput
 
 JOB = UUID("018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.core.facts import DescriptorsExhausted, Fact
-from app.core.outcome import Outcome
-from app.core.transition import released
+from app.core.runs.outcome import Outcome
+from app.core.runs.transition import released
 from app.descriptors import OutOfDescriptors, is_shortage, limit, shortage
 from app.executors import Executors, decode_target
 from app.names import NameFailed, Resolver

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 from yarl import URL
 
-from app.core.urls import address
+from app.core.net.urls import address
 from app.executors.http_rules import LONGEST_RETRY_AFTER, Request, retry_after_seconds
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)

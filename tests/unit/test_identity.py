@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122
 
-from app.core.identity import EPOCH, uuid7
+from app.core.jobs.identity import EPOCH, uuid7
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123_456, tzinfo=UTC)
 ALL_ONES = (1 << 62) - 1

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from app.core.claim import Misfire, MisfirePolicy
-from app.core.misfire import missed
-from app.core.outcome import Outcome
-from app.core.schedule import Schedule
+from app.core.runs.claim import Misfire, MisfirePolicy
+from app.core.runs.misfire import missed
+from app.core.runs.outcome import Outcome
+from app.core.schedule.schedule import Schedule
 from tests.support.claims import DUE, ONE_OFF, some_claim
 
 TEN_LATE = DUE + timedelta(minutes=10, seconds=30)

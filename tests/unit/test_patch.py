@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from msgspec import convert
 
-from app.core.job import JobDocument, JobPatch
-from app.core.patch import merged, patched
+from app.core.jobs.job import JobDocument, JobPatch
+from app.core.jobs.patch import merged, patched
 from app.errors import InvalidInput
 
 DOCUMENT = JobDocument(

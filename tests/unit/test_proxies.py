@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.core.clients import client_of
-from app.core.proxies import Proxies, speaks_of_a_proxy
+from app.core.net.clients import client_of
+from app.core.net.proxies import Proxies, speaks_of_a_proxy
 
 PROXIES = Proxies.of(["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"])
 

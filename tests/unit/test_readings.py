@@ -4,8 +4,8 @@ import pytest
 from aiormq.connection import Connection
 from yarl import URL
 
-from app.core.urls import url_problem
-from app.core.zones import rules_in_use, unknown_zone
+from app.core.net.urls import url_problem
+from app.core.schedule.zones import rules_in_use, unknown_zone
 from app.executors import amqp_rules
 
 PORTS = ["18_221", "+18221", "-1", "0x50", "\u0661\u0662", "80 ", "65536", "0", "123456"]

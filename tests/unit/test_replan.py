@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from app.core.replan import Planned, replanned
-from app.core.rules import Rules, chosen
-from app.core.schedule import Schedule
+from app.core.schedule.replan import Planned, replanned
+from app.core.schedule.schedule import Schedule
+from app.core.schedule.zone_rules import Rules, chosen
 from tests.support.zones import ALWAYS_WEST_7, ALWAYS_WEST_8, VANCOUVER, zone_tree
 
 NOW = datetime(2026, 12, 14, 20, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.core.claim import RetryPolicy
-from app.core.retry import backoff_seconds
+from app.core.runs.claim import RetryPolicy
+from app.core.runs.retry import backoff_seconds
 
 POLICY = RetryPolicy(max_attempts=10, backoff_seconds=5, backoff_max_seconds=60)
 

@@ -4,8 +4,8 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from app.core.occurrence import Interval
-from app.core.schedule import (
+from app.core.schedule.occurrences import Interval
+from app.core.schedule.schedule import (
     DstGap,
     DstOverlap,
     Schedule,

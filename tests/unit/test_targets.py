@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from app.core.headers import header_problems
-from app.core.problems import field_errors
-from app.core.urls import host_of
+from app.core.field_errors import field_errors
+from app.core.net.headers import header_problems
+from app.core.net.urls import host_of
 from app.errors import FieldError, InvalidInput
 from app.executors import KINDS, decode_target, target_type
 from app.executors.amqp import AmqpTarget

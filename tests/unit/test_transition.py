@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.core.claim import Claim, Settlement
-from app.core.outcome import Outcome, Report
-from app.core.transition import exhausted, invalid, released, settled
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import exhausted, invalid, released, settled
 from tests.support.claims import DUE, ONE_OFF, some_claim
 
 STARTED = DUE + timedelta(milliseconds=2)

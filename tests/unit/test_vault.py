@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from app.core.references import filled_url, is_reference, names_in, with_values
-from app.core.secret import MASK, mask, without
-from app.core.secret_places import Place
-from app.core.url_parts import url_parts, with_password
+from app.core.net.url_parts import url_parts, with_password
+from app.core.secrets.masking import MASK, mask, without
+from app.core.secrets.places import Place
+from app.core.secrets.references import filled_url, is_reference, names_in, with_values
 from app.errors import InvalidInput, SecretKeysMissing
 from app.executors import decode_target, target_type
 from app.vault import SecretKeys, check_target, opened, resealed, sealed
 from app.vault.secret_keys import PREFIX, Unopened, is_token, of_job, of_secret
-from tests.unit.test_secret import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
+from tests.unit.test_masking import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
 
 HTTP = target_type("http")
 AMQP = target_type("amqp")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core.wakeup import sleep_seconds
+from app.core.runs.wakeup import sleep_seconds
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.cron import Cron
-from app.core.crontext import parse
-from app.core.cronwords import cron_in_words
-from app.core.schedule import Schedule
-from app.core.words import describe
+from app.core.schedule.cron import Cron
+from app.core.schedule.cron_parser import parse
+from app.core.schedule.cron_words import cron_in_words
+from app.core.schedule.schedule import Schedule
+from app.core.schedule.words import describe
 from tests.support.sentences import read
 
 JOB = UUID("018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42")

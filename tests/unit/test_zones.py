@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.core import zones
-from app.core.zones import SAMPLING, changes, stretch_at, zone_named
+from app.core.schedule import zones
+from app.core.schedule.zones import SAMPLING, changes, stretch_at, zone_named
 from app.errors import InvalidInput
 
 

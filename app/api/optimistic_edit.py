@@ -1,0 +1,67 @@
+"""Edits that win: read, change, write only if nobody else wrote in between, else once more."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from app.api.etag import require_match
+from app.api.job_input import edited_job, encrypted, in_clear
+from app.core.jobs.exact_json import same
+from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
+from app.db import Database, jobs
+from app.db.clock import DatabaseClock
+from app.errors import StateConflict
+from app.vault import SecretKeys, check_bindings, referring
+
+TRIES = 20
+
+Change = Callable[[StoredJob], JobDocument]
+
+
+def changed(stored: StoredJob, change: Change, now: datetime) -> PlannedJob | None:
+    """Apply a change; None: it changes nothing.
+
+    Raises:
+        InvalidInput: the change leads to a job that cannot be.
+    """
+    return edited_job(change(stored), stored, now=now)
+
+
+async def edited(  # noqa: PLR0913 - what an edit needs
+    db: Database,
+    clock: DatabaseClock,
+    secret_keys: SecretKeys,
+    reference: str,
+    change: Change,
+    *,
+    if_match: str | None,
+) -> StoredJob:
+    """Change a job and return it as it then is; a change that changes nothing writes nothing.
+
+    Raises:
+        JobNotFound: there is none of that id or name.
+        EditConflict: it is not the version that `If-Match` names.
+        InvalidInput, NameTaken: the change leads to a job that cannot be.
+        StateConflict: others edit it all the time.
+    """
+    for _ in range(TRIES):
+        stored = await jobs.find(db, reference)
+        require_match(if_match, stored)
+        clear = in_clear(stored, secret_keys)
+        # In a thread, as a target may have ten thousands of values.
+        now = await clock.now()
+        job = await asyncio.to_thread(changed, clear, change, now)
+        if job is None:
+            return stored
+        if job.kind == clear.kind and same(job.target, clear.target):
+            job = replace(job, target=stored.target)
+        else:
+            await check_bindings(db, [referring(job.kind, job.target)])
+            job = encrypted(job, secret_keys)
+        written = await jobs.update(db, job, unchanged_since=stored.updated_at)
+        if written is not None:
+            return written
+    message = f"the job {reference!r} is being edited by others all the time: try again"
+    raise StateConflict(message)

@@ -1,0 +1,39 @@
+"""What the handlers of jobs have in common: their answers and how these are documented."""
+
+from litestar import Response
+from litestar.datastructures import ResponseHeader
+from msgspec import Struct
+
+from app.api.etag import etag
+from app.api.job_input import shown
+from app.core.jobs.job import Job, StoredJob
+
+ETAG = ResponseHeader(
+    name="ETag",
+    description="The version that people wrote; executions leave it as it is.",
+    documentation_only=True,
+)
+LOCATION = ResponseHeader(
+    name="Location", description="Where the new job is.", documentation_only=True
+)
+
+
+class JobPage(Struct, frozen=True, kw_only=True):
+    """Jobs, newest first."""
+
+    items: list[Job]
+    next_cursor: str | None
+
+
+class JobList(Struct, frozen=True, kw_only=True):
+    """Jobs in the order they were sent in."""
+
+    items: list[Job]
+
+
+def answer(job: StoredJob, *, status: int = 200) -> Response[Job]:
+    """Show one job; one that is new (201) with its address."""
+    headers = {"ETag": etag(job.updated_at)}
+    if status == 201:  # noqa: PLR2004 - Created
+        headers["Location"] = f"/v1/jobs/{job.id}"
+    return Response(shown(job), status_code=status, headers=headers)

@@ -1,0 +1,1 @@
+"""Jobs as clients write and read them."""

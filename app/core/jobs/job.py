@@ -1,0 +1,276 @@
+"""A job in JSON: what a person says about it, and what is answered."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
+from msgspec.structs import fields
+
+from app.core.jobs.json_size import exceeds
+from app.core.runs.claim import Misfire
+from app.core.runs.outcome import Outcome
+from app.core.schedule.schedule import (
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    DstGap,
+    DstOverlap,
+    Schedule,
+)
+from app.core.secrets.masking import SECRET, Masked
+from app.errors import FieldError
+
+SCHEDULE_FIELDS = Schedule.__struct_fields__
+LONGEST_NAME = 200
+LONGEST_DESCRIPTION = 10_000
+MOST_METADATA_BYTES = 64 * 1024
+MOST_TARGET_BYTES = 256 * 1024
+MOST_TAGS = 100
+INT4_MAX = 2_147_483_647
+HUNDRED_YEARS = 3_155_760_000
+ONE_YEAR = 31_557_600
+ONE_DAY = 86_400
+SHORTEST_WAIT_SECONDS = 0.000001
+"""The least difference of two instants; much smaller numbers Postgres cannot make doubles of."""
+
+NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+RESERVED_NAME = "batch"
+
+
+class JobState(StrEnum):
+    """How a job stands, in one word; derived, see `tocsin.state` in `db/triggers.sql`."""
+
+    SCHEDULED = "scheduled"
+    EXECUTING = "executing"
+    RETRYING = "retrying"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    FAILED = "failed"
+    """Finished, and its last run did not succeed."""
+    INVALID = "invalid"
+    """`plan_error` says why it cannot be planned or executed."""
+
+
+Instant = Annotated[datetime, Meta(tz=True)]
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description='Unique; what PUT and people address the job by. Not "batch", no "/".',
+        extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
+        examples=["nightly-report"],
+    ),
+]
+Tag = Annotated[
+    str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": r"^[^,\x00]+$"})
+]
+
+
+def seconds(low: float, high: float, what: str) -> Meta:
+    """Bound a duration and say what it means."""
+    return Meta(ge=low, le=high, description=f"Seconds. {what}")
+
+
+class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A job as a person writes it; the defaults are those of the table."""
+
+    name: Name | None = None
+    description: Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)] | None = None
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=MOST_TAGS)] = ()
+    metadata: Annotated[dict[str, Any], Meta(description="Yours; Tocsin only keeps it.")] = field(
+        default_factory=dict
+    )
+    kind: Annotated[str, Meta(description="Which executor carries it out.", examples=["http"])]
+    target: Annotated[
+        dict[str, Any],
+        Meta(
+            description="The kind's instructions. A secret reads as ***; *** keeps the stored one.",
+            examples=[{"url": "https://example.com/report"}],
+        ),
+        SECRET,
+    ]
+
+    run_at: Annotated[Instant | None, Meta(description="Once, at this instant.")] = None
+    cron: Annotated[
+        str | None,
+        Meta(
+            description="5 fields; 6 with seconds first; 7 with the year last; or @daily and such.",
+            examples=["0 3 * * *"],
+        ),
+    ] = None
+    timezone: Annotated[
+        str,
+        Meta(description="IANA name; whose clocks the cron means.", examples=["Europe/Paris"]),
+    ] = "UTC"
+    every_seconds: (
+        Annotated[float, seconds(SHORTEST_SECONDS, LONGEST_SECONDS, "From run to run.")] | None
+    ) = None
+    dst_gap: DstGap = DstGap.RUN_AFTER
+    dst_overlap: DstOverlap = DstOverlap.FIRST
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+    max_runs: (
+        Annotated[int, Meta(ge=1, le=INT4_MAX, description="Runs until a recurring job is done.")]
+        | None
+    ) = None
+
+    max_attempts: Annotated[
+        int, Meta(ge=1, le=1000, description="Of one run, the first included.")
+    ] = 5
+    backoff_seconds: Annotated[
+        float, seconds(0, ONE_YEAR, "Before the first retry; doubles with each.")
+    ] = 5.0
+    backoff_max_seconds: Annotated[float, seconds(0, ONE_YEAR, "The longest wait for a retry.")] = (
+        3600.0
+    )
+    timeout_seconds: Annotated[float, seconds(0.1, ONE_DAY, "The limit of one execution.")] = 30.0
+    misfire: Annotated[
+        Misfire, Meta(description="What happens to runs that could not start within the grace.")
+    ] = Misfire.RUN_ONCE
+    misfire_grace_seconds: (
+        Annotated[float, seconds(0, HUNDRED_YEARS, "Null: 60 if it recurs, else no limit.")] | None
+    ) = None
+    max_catchup: Annotated[
+        int, Meta(ge=0, le=10_000, description="The most missed runs that run_all makes up for.")
+    ] = 100
+    paused: Annotated[bool | UnsetType, Meta(description="Keeps its plan but is not executed.")] = (
+        UNSET
+    )
+    """UNSET: false for a new job, unchanged for one that is replaced."""
+
+    def problems(self) -> Iterator[FieldError]:
+        """What is wrong with it apart from its target and schedule."""
+        if self.name is not None and (fault := name_fault(self.name)):
+            yield FieldError(field="name", message=fault)
+        for index, tag in enumerate(self.tags):
+            if "," in tag:
+                message = "has a comma, which separates tags in filters: remove it"
+                yield FieldError(field=f"tags[{index}]", message=message)
+        for name in ("backoff_seconds", "backoff_max_seconds", "misfire_grace_seconds"):
+            if 0 < (getattr(self, name) or 0) < SHORTEST_WAIT_SECONDS:
+                message = f"is too small: write 0 or at least {SHORTEST_WAIT_SECONDS:f}"
+                yield FieldError(field=name, message=message)
+        for name, most in (("metadata", MOST_METADATA_BYTES), ("target", MOST_TARGET_BYTES)):
+            if exceeds(getattr(self, name), most):
+                message = (
+                    f"has more than {most} bytes as Postgres writes it out, 1e308 with 309 digits: "
+                    "make it smaller"
+                )
+                yield FieldError(field=name, message=message)
+
+    def schedule(self) -> Schedule:
+        """When it runs."""
+        return Schedule(**{name: getattr(self, name) for name in SCHEDULE_FIELDS})
+
+
+class PlannedJob(JobDocument, frozen=True, kw_only=True):
+    """A checked job, with what is written beside it."""
+
+    id: UUID
+    planned: bool
+    """`next_run` is worked out, even if null; False: the database's triggers see to the plan."""
+    next_run: datetime | None = None
+
+
+class StoredJob(Masked, frozen=True, kw_only=True):
+    """A job as the database has it, secrets and all. Lenient: a person may have typed the row."""
+
+    id: UUID
+    name: str | None
+    description: str | None
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    kind: str
+    target: Annotated[dict[str, Any], SECRET]
+
+    run_at: datetime | None
+    cron: str | None
+    timezone: str
+    every_seconds: float | None
+    dst_gap: DstGap
+    dst_overlap: DstOverlap
+    starts_at: datetime | None
+    ends_at: datetime | None
+    max_runs: int | None
+
+    max_attempts: int
+    backoff_seconds: float
+    backoff_max_seconds: float
+    timeout_seconds: float
+    misfire: Misfire
+    misfire_grace_seconds: float | None
+    max_catchup: int
+    paused: bool
+
+    state: JobState
+    next_run: datetime | None
+    plan_error: str | None
+    last_outcome: Outcome | None
+    last_finished_at: datetime | None
+    consecutive_failures: int
+    runs: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Job(StoredJob, frozen=True, kw_only=True):
+    """A job as it is answered: every secret in its target reads `***`."""
+
+
+DOCUMENT_FIELDS = JobDocument.__struct_fields__
+KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)
+"""What a job has that nobody can write."""
+
+CHOICES = {
+    "misfire": tuple(Misfire),
+    "dst_gap": tuple(DstGap),
+    "dst_overlap": tuple(DstOverlap),
+}
+"""The fields that take one of a few words."""
+
+JobPatch = defstruct(
+    "JobPatch",
+    [(one.name, one.type | None | UnsetType, UNSET) for one in fields(JobDocument)],
+    bases=(Masked,),
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    module=__name__,
+)
+"""A merge patch of a `JobDocument`: null takes a field back to its default."""
+
+JobReplacement = defstruct(
+    "JobReplacement",
+    [(name, Any, UNSET) for name in Job.__struct_fields__ if name in KEPT_FIELDS],
+    bases=(JobDocument,),
+    frozen=True,
+    kw_only=True,
+    module=__name__,
+)
+"""A `JobDocument`, or a job as it was answered: what cannot be written is passed over."""
+
+
+def document_of(job: Struct) -> JobDocument:
+    """What a person says about a job, out of a `StoredJob` or a `JobReplacement`."""
+    return JobDocument(**{name: getattr(job, name) for name in DOCUMENT_FIELDS})
+
+
+def job_id(reference: str) -> UUID | None:
+    """Read an id; None: it is a name."""
+    return UUID(reference) if ID.fullmatch(reference) else None
+
+
+def name_fault(name: str) -> str | None:
+    """Say what is wrong with a name; None: nothing."""
+    if not NAME.fullmatch(name):
+        return f"must have 1 to {LONGEST_NAME} characters, no slash and no control character"
+    if ID.fullmatch(name):
+        return "looks like the id of a job: choose another name"
+    if name == RESERVED_NAME:
+        return f"cannot be {RESERVED_NAME!r}, which is an address of its own: choose another name"
+    return None

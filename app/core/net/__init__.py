@@ -1,0 +1,1 @@
+"""Addresses, URLs, headers, and which targets may be reached."""

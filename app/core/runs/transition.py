@@ -1,0 +1,156 @@
+"""The state machine of a job: how each way to close a claim changes it."""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from app.core.runs.claim import Claim, Execution, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.retry import backoff_seconds
+from app.core.schedule.schedule import run_after
+
+INT4_MAX = 2_147_483_647
+"""What the column holds; a job that fails ten times a second gets there in seven years."""
+
+
+def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
+    claim: Claim,
+    report: Report,
+    *,
+    started_at: datetime,
+    finished_at: datetime,
+    instance: str,
+    jitter: float,
+) -> Settlement:
+    """Close a claim that was carried out: plan the next run, or another attempt of this one.
+
+    `jitter` in [0, 1) spreads the backoff. A cancelled attempt (a drain) is due again at once.
+    """
+    execution = Execution(
+        id=claim.execution_id,
+        job_id=claim.job_id,
+        fence=claim.fence,
+        kind=claim.kind,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt,
+        outcome=report.outcome,
+        reason=report.reason,
+        started_at=started_at,
+        finished_at=finished_at,
+        instance=instance,
+        status_code=report.status_code,
+        response=report.response,
+        error=report.error,
+    )
+    again = report.retryable and claim.attempt < claim.retry.max_attempts
+    match report.outcome:
+        case Outcome.SUCCEEDED:
+            return ended(claim, execution)
+        case Outcome.CANCELLED if again:
+            return retried(claim, execution, at=finished_at)
+        case Outcome.FAILED | Outcome.TIMED_OUT if again:
+            wait = backoff_seconds(claim.attempt, claim.retry, jitter=jitter)
+            wait = max(wait, report.retry_after_seconds or 0.0)
+            return retried(claim, execution, at=finished_at + timedelta(seconds=wait))
+        case Outcome.CANCELLED | Outcome.FAILED | Outcome.TIMED_OUT:
+            return ended(claim, execution)
+        case Outcome.LOST | Outcome.MISSED:
+            message = f"an executor cannot report {report.outcome}"
+            raise ValueError(message)
+        case _:
+            assert_never(report.outcome)
+
+
+def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | None:
+    """Give up on a run whose attempts are used up, the last of them lost; None: carry it out.
+
+    Without this a job that takes its instance down with it would do so for ever.
+    """
+    if claim.attempt <= claim.retry.max_attempts:
+        return None
+    attempts = claim.attempt - 1
+    return ended(
+        claim,
+        Execution(
+            id=claim.execution_id,
+            job_id=claim.job_id,
+            fence=claim.fence,
+            kind=claim.kind,
+            scheduled_for=claim.scheduled_for,
+            attempt=attempts,
+            outcome=Outcome.FAILED,
+            reason="lost",
+            finished_at=now,
+            instance=instance,
+            error=f"given up after {attempts} of {claim.retry.max_attempts} attempts: "
+            "the last one was lost, its instance died or was cut off while it executed",
+        ),
+    )
+
+
+def invalid(claim: Claim, problem: str) -> Settlement:
+    """Give back a job that cannot be executed until somebody corrects it; its run stays due."""
+    return replace(released(claim), plan_error=problem)
+
+
+def released(claim: Claim) -> Settlement:
+    """Give a claim back unexecuted: nothing changes but the lease, the attempt does not count."""
+    return Settlement(
+        job_id=claim.job_id,
+        fence=claim.fence,
+        claimed_at=claim.claimed_at,
+        due_at=claim.next_run,
+        next_run=claim.next_run,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt - 1,
+        extra=claim.extra,
+        judged_at=claim.updated_at,
+        last_outcome=claim.last_outcome,
+        last_finished_at=claim.last_finished_at,
+        consecutive_failures=claim.consecutive_failures,
+        runs=claim.runs,
+        executions=[],
+    )
+
+
+def put_off(claim: Claim, *, until: datetime) -> Settlement:
+    """Give a claim back unexecuted and have it claimed later; it stays the same run."""
+    return replace(released(claim), next_run=until)
+
+
+def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
+    """Plan another attempt of the same run, not before `at`."""
+    return replace(
+        released(claim),
+        next_run=at,
+        attempt=claim.attempt,
+        last_outcome=execution.outcome,
+        last_finished_at=execution.finished_at,
+        executions=[execution],
+    )
+
+
+def ended(claim: Claim, execution: Execution) -> Settlement:
+    """Close the run; a run now or a replay hands over to the planned run, if there is one."""
+    following = claim.resume_at if claim.extra else scheduled_next(claim, after=claim.scheduled_for)
+    succeeded = execution.outcome is Outcome.SUCCEEDED
+    return replace(
+        released(claim),
+        next_run=following,
+        scheduled_for=following or claim.scheduled_for,
+        attempt=0,
+        extra=False,
+        last_outcome=execution.outcome,
+        last_finished_at=execution.finished_at,
+        consecutive_failures=0 if succeeded else min(claim.consecutive_failures + 1, INT4_MAX),
+        runs=claim.runs + 1,
+        executions=[execution],
+    )
+
+
+def scheduled_next(claim: Claim, *, after: datetime) -> datetime | None:
+    """Return the run that the schedule has after `after`; None: it has none, or had enough."""
+    if claim.max_runs is not None and claim.runs + 1 >= claim.max_runs:
+        return None
+    return run_after(claim.schedule, after, job_id=claim.job_id)

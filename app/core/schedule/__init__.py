@@ -1,0 +1,1 @@
+"""When jobs run: cron, intervals, time zones, clock changes."""

@@ -1,0 +1,252 @@
+"""The cron dialect: what a text means as a `Cron`.
+
+Fields are checked here one by one, since a person needs to hear which value is wrong and what to
+write instead; croniter expands the text that passed. docs/schedules.md describes the dialect.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from uuid import UUID
+
+from croniter import CroniterError, croniter
+from msgspec import Struct
+
+from app.core.schedule.cron import LAST, Cron
+from app.errors import FieldError, InvalidInput
+
+LONGEST = 128
+"""Characters; it also bounds the lists, so that no text takes more than about a millisecond."""
+ALIASES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+
+class Field(Struct, frozen=True, kw_only=True):
+    """One of the seven fields; bounds are inclusive."""
+
+    title: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+    """Words for the values from `low` on."""
+    hash_high: int
+    """The largest value that a bare `H` takes."""
+    example: str
+
+    @property
+    def count(self) -> int:
+        """How many different values there are: 0 and 7 are one day of the week."""
+        return len(self.names) or self.high - self.low + 1
+
+    @property
+    def remedy(self) -> str:
+        """Say what may be written."""
+        names = f" or {self.names[0].upper()}-{self.names[-1].upper()}" if self.names else ""
+        return f"write {self.low}-{self.high}{names}, such as {self.example}"
+
+
+SECOND = Field(title="second", low=0, high=59, hash_high=59, example="0, 0,30 or */10")
+MINUTE = Field(title="minute", low=0, high=59, hash_high=59, example="0, 0,30, 0-29 or */15")
+HOUR = Field(title="hour", low=0, high=23, hash_high=23, example="3, 9,17, 9-17 or */2")
+# H is at most 28, since every month has that day.
+DAY = Field(title="day of month", low=1, high=31, hash_high=28, example="1, 1,15, 1-7 or L")
+MONTH = Field(
+    title="month", low=1, high=12, names=MONTHS, hash_high=12, example="1, JAN,JUL, 6-8 or */3"
+)
+WEEKDAY = Field(
+    title="day of week", low=0, high=7, names=WEEKDAYS, hash_high=6, example="1-5, MON, 5#3 or L5"
+)
+YEAR = Field(title="year", low=1970, high=2099, hash_high=2099, example="2030 or 2030-2035")
+EVERY_YEAR = range(YEAR.low, 2201)
+"""croniter's years end in 2099; a star goes on to the last year that a job may have."""
+FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
+
+PLAIN = re.compile(
+    r"(?:\*|(?P<low>\d+|[a-z]+)(?:-(?P<high>\d+|[a-z]+))?)(?:/(?P<step>\d+))?", re.ASCII
+)
+HASHED = re.compile(r"h(?:\((?P<low>\d+)-(?P<high>\d+)\))?(?:/(?P<step>\d+))?", re.ASCII)
+NTH_WEEKDAY = re.compile(
+    r"(?P<day>\d|[a-z]{3})(?:#(?P<nth>[1-5])|l)|l(?P<last>\d|[a-z]{3})", re.ASCII
+)
+USES_HASH = re.compile(r"(?<![a-z])h(?![a-z])", re.ASCII | re.IGNORECASE)
+ELSEWHERE = (
+    (re.compile(r"r\b.*"), "random values would change with every look; write H, fixed for a job"),
+    (re.compile(r"\d+w|w\d+|lw|wl"), "W, the nearest weekday, is not known; write a weekday"),
+    (re.compile(r"l-\d+"), "days before the last are not known; write L, or days by number"),
+    (re.compile(r"l"), "L alone is for the day of month; write L5 for the last Friday"),
+    (re.compile(r".+#.*"), "# is for one day of the week and 1-5; write 5#3 for the third Friday"),
+)
+"""What other dialects have and this one does not, and what to write instead."""
+
+
+def parse(text: str, *, job_id: UUID) -> Cron:
+    """Read a cron text; `job_id` chooses the values of `H`.
+
+    Raises:
+        InvalidInput: the text is not of the dialect; its message names each field that is wrong.
+    """
+    return parsed(text, job_id if USES_HASH.search(text) else None)
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str, job_id: UUID | None) -> Cron:
+    """Read a cron text; with `H` in it, no two jobs share the result."""
+    texts = split(text)
+    faults = [found for pair in zip(FIELDS, texts, strict=True) for found in faults_of(*pair)]
+    if faults:
+        raise refusal("; ".join(faults))
+    digest = sha256(job_id.bytes).digest() if job_id else bytes(32)
+    plain = [
+        rewritten(field, text, seed=int.from_bytes(digest[4 * index : 4 * index + 4]))
+        for index, (field, text) in enumerate(zip(FIELDS, texts, strict=True))
+    ]
+    try:
+        values, nth = croniter.expand(" ".join(plain), second_at_beginning=True)
+    except CroniterError as error:
+        raise refusal(f"{text!r} cannot be read: {error}") from error
+    return assembled(plain, values, nth)
+
+
+def split(text: str) -> list[str]:
+    """Bring a text to seven fields in lower case, seconds first and the year last."""
+    if len(text) > LONGEST:
+        raise refusal(f"{text[:20]!r}... is longer than {LONGEST} characters")
+    fields = ALIASES.get(text.strip().lower(), text).lower().split()
+    if fields and fields[0].startswith("@"):
+        raise refusal(f"{text!r} is no alias; write a time, or one of {', '.join(ALIASES)}")
+    match len(fields):
+        case 5:
+            return ["0", *fields, "*"]
+        case 6:
+            return [*fields, "*"]
+        case 7:
+            return fields
+        case count:
+            raise refusal(
+                f"{text!r} has {count} fields; write 5 (minute, hour, day of month, month,"
+                " day of week), 6 (with the second first) or 7 (with the year last)"
+            )
+
+
+def faults_of(field: Field, text: str) -> list[str]:
+    """Say what is wrong with each item of a field."""
+    if text == "?" and field in (DAY, WEEKDAY):
+        return []
+    items = text.split(",")
+    reasons = {item: reason for item in items if (reason := fault(field, item))}
+    if field is WEEKDAY and len({NTH_WEEKDAY.fullmatch(item) is None for item in items}) > 1:
+        reasons[text] = "# and L do not mix with plain days; make two jobs of it"
+    return [f"{field.title} {item!r}: {reason}" for item, reason in reasons.items()]
+
+
+def fault(field: Field, item: str) -> str | None:
+    """Say what is wrong with one item of a list, and what to write instead."""
+    if field is DAY and item == "l":
+        return None
+    if field is WEEKDAY and (nth := NTH_WEEKDAY.fullmatch(item)):
+        return field.remedy if value(field, nth["day"] or nth["last"]) is None else None
+    hashed = None if field is YEAR else HASHED.fullmatch(item)
+    shape = hashed or PLAIN.fullmatch(item)
+    ends = [value(field, end) for end in shape.group("low", "high") if end] if shape else [None]
+    if shape is None or None in ends:
+        return next((hint for form, hint in ELSEWHERE if form.fullmatch(item)), field.remedy)
+    return shape_fault(field, shape, hashed=hashed is not None)
+
+
+def shape_fault(field: Field, shape: re.Match[str], *, hashed: bool) -> str | None:
+    """Say what is wrong with the range or the step of an item whose values exist."""
+    if shape["step"] and not 1 <= int(shape["step"]) <= field.count:
+        return f"a step is 1-{field.count}; for longer intervals there is every_seconds"
+    low, high = value(field, shape["low"] or ""), value(field, shape["high"] or "")
+    if low is None or high is None:
+        return None
+    if shape["low"] == shape["high"]:
+        return f"a range needs two values; write {shape['low']}"
+    if field is WEEKDAY:
+        low, high = low % 7, high or 7  # Sunday opens a week as 0 and closes it as 7
+    if low > high and (hashed or shape["step"] or field is YEAR):
+        return "a range that wraps around takes no step, H or year; write two ranges"
+    return None
+
+
+def value(field: Field, text: str) -> int | None:
+    """Read a number or name; None where the field has no such value."""
+    if text in field.names:
+        return field.low + field.names.index(text)
+    return int(text) if text.isdigit() and field.low <= int(text) <= field.high else None
+
+
+def rewritten(field: Field, text: str, *, seed: int) -> str:
+    """Put into croniter's words what it lacks or reads in another way: `?`, `5L` and `H`."""
+    return ",".join(rewritten_item(field, item, seed) for item in text.split(","))
+
+
+def rewritten_item(field: Field, item: str, seed: int) -> str:
+    """Rewrite one item of a list."""
+    if item == "?":
+        return "*"
+    if field is WEEKDAY and (nth := NTH_WEEKDAY.fullmatch(item)):
+        weekday = value(field, nth["day"] or nth["last"])
+        return f"{weekday}#{nth['nth']}" if nth["nth"] else f"l{weekday}"
+    hashed = HASHED.fullmatch(item)
+    return drawn(field, hashed, seed) if hashed else item
+
+
+def drawn(field: Field, hashed: re.Match[str], seed: int) -> str:
+    """Choose the value of an `H`; with a step, the start lies within the first step."""
+    low, high = int(hashed["low"] or field.low), int(hashed["high"] or field.hash_high)
+    count = high - low + 1
+    start = low + seed % min(int(hashed["step"] or count), count)
+    return f"{start}-{high}/{hashed['step']}" if hashed["step"] and start < high else str(start)
+
+
+def assembled(
+    texts: list[str], values: Sequence[Sequence[int | str]], nth: Mapping[str, Collection[int]]
+) -> Cron:
+    """Make sets of what croniter expanded; its order is minute first, then second and year last.
+
+    `nth` is typed as in the stubs; its keys are integers, and in the place of a number is `l`.
+    """
+    minutes, hours, days, months, weekdays, seconds, years = values
+    return Cron(
+        seconds=tuple(sorted(numbers(SECOND, seconds))),
+        minutes=tuple(sorted(numbers(MINUTE, minutes))),
+        hours=tuple(sorted(numbers(HOUR, hours))),
+        days=numbers(DAY, days),
+        last_day="l" in days,
+        months=numbers(MONTH, months),
+        weekdays=frozenset() if nth else frozenset(day % 7 for day in numbers(WEEKDAY, weekdays)),
+        nth_weekdays=frozenset(
+            (int(weekday), LAST if str(n) == "l" else n) for weekday in nth for n in nth[weekday]
+        ),
+        years=EVERY_YEAR if "*" in years else tuple(sorted(numbers(YEAR, years))),
+        either_day=not (is_open(texts[3]) or is_open(texts[5])),
+        fixed_times=set("*/-").isdisjoint(texts[1] + texts[2]),
+    )
+
+
+def numbers(field: Field, values: Sequence[int | str]) -> frozenset[int]:
+    """Collect the values of a field; a star, even in a list, means every one."""
+    if "*" in values:
+        return frozenset(range(field.low, field.high + 1))
+    return frozenset(value for value in values if isinstance(value, int))
+
+
+def is_open(text: str) -> bool:
+    """Tell whether a day field allows every day by a star, so that the other one decides alone."""
+    return not {"*", "*/1"}.isdisjoint(text.split(","))
+
+
+def refusal(message: str) -> InvalidInput:
+    """Name the column in which the text stands."""
+    return InvalidInput(FieldError(field="cron", message=message))

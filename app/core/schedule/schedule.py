@@ -1,0 +1,260 @@
+"""When a job runs: the rules of a schedule, all of them pure functions of it and of instants.
+
+Instants are aware; those that come back are in UTC. The functions that compute runs expect a
+schedule that `normalized` brought to one form and `check` let pass.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.core.schedule.cron_parser import parse
+from app.core.schedule.duration import duration_seconds
+from app.core.schedule.occurrences import TICK, DstGap, DstOverlap, Interval, ZonedCron
+from app.core.schedule.zone_rules import Rules
+from app.core.schedule.zones import zone_named
+from app.errors import FieldError, InvalidInput
+
+__all__ = [
+    "DstGap",
+    "DstOverlap",
+    "Schedule",
+    "check",
+    "check_runs",
+    "count_runs",
+    "first_run",
+    "latest_run",
+    "normalized",
+    "run_after",
+]
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""The instants that the database accepts, both inclusive; no run is planned later."""
+SHORTEST_SECONDS = 0.1
+LONGEST_SECONDS = 5 * 365 * 86_400
+LOOK_AHEAD = timedelta(days=5 * 365 + 2)
+"""A cron without any run in the next five years is taken for a mistake."""
+
+ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(\S*) ?(.*)")
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """When a job runs: exactly one of `run_at`, `cron`, `every_seconds`."""
+
+    run_at: datetime | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    """The IANA zone whose clocks the cron speaks of."""
+    every_seconds: float | None = None
+    dst_gap: DstGap = DstGap.RUN_AFTER
+    dst_overlap: DstOverlap = DstOverlap.FIRST
+    starts_at: datetime | None = None
+    """No recurring run is earlier; an interval counts from here, else from its last run."""
+    ends_at: datetime | None = None
+    """No recurring run is later; one at this very instant still counts."""
+
+
+def normalized(schedule: Schedule) -> Schedule:
+    """Bring what people from crontab and Go write to one form.
+
+    A `CRON_TZ=Zone` or `TZ=Zone` prefix of the cron becomes its `timezone`, `@every 1h30m` becomes
+    `every_seconds`, and white space is made regular.
+
+    Raises:
+        InvalidInput: the cron contradicts another field, or its duration cannot be read.
+    """
+    timezone = schedule.timezone.strip()
+    if schedule.cron is None:
+        return replace(schedule, timezone=timezone)
+    cron = " ".join(schedule.cron.split())
+    if prefix := ZONE_PREFIX.fullmatch(cron):
+        zone, cron = prefix.groups()
+        if timezone not in {"UTC", zone} or ZONE_PREFIX.match(cron):
+            message = f"the cron names the zone {zone!r} and there is another; write one of them"
+            raise InvalidInput(FieldError(field="timezone", message=message))
+        timezone = zone
+    if not cron.lower().startswith("@every"):
+        return replace(schedule, cron=cron, timezone=timezone)
+    if schedule.every_seconds is not None:
+        raise InvalidInput(not_one_schedule(["cron", "every_seconds"]))
+    every_seconds = duration_seconds(cron[len("@every") :].strip(), field="cron")
+    return replace(schedule, cron=None, timezone=timezone, every_seconds=every_seconds)
+
+
+def check(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
+    """Refuse a schedule that cannot be meant, in bounded time whatever it says.
+
+    Raises:
+        InvalidInput: with an error for every field that is wrong.
+    """
+    errors = [*form_errors(schedule), *bound_errors(schedule), *cron_errors(schedule, job_id)]
+    if schedule.cron is not None and not errors:
+        start = max(now, schedule.starts_at or now)
+        if cron_in_zone(schedule, schedule.cron, job_id).first(start, start + LOOK_AHEAD) is None:
+            message = f"{schedule.cron!r} does not occur in five years; write a date that exists"
+            errors.append(FieldError(field="cron", message=message))
+    if errors:
+        raise InvalidInput(*errors)
+
+
+def check_runs(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
+    """Refuse the schedule of a new job whose window holds no run.
+
+    Raises:
+        InvalidInput: for `ends_at`.
+    """
+    if schedule.ends_at is None or first_run(schedule, job_id=job_id, now=now) is not None:
+        return
+    if schedule.ends_at <= now:
+        message = "has passed: the job would never run; write a later instant"
+    else:
+        message = "leaves no time for a run: the job would never run; write a later instant"
+    raise InvalidInput(FieldError(field="ends_at", message=message))
+
+
+def first_run(schedule: Schedule, *, job_id: UUID, now: datetime) -> datetime | None:
+    """Plan a job for the first time; None when its schedule ends before it begins.
+
+    A one-off keeps its instant, even one that has passed; a recurring job first runs after `now`.
+    """
+    if schedule.run_at is not None:
+        return schedule.run_at.astimezone(UTC)
+    return run_after(schedule, now, job_id=job_id)
+
+
+def run_after(schedule: Schedule, after: datetime, *, job_id: UUID) -> datetime | None:
+    """Find the first run later than `after`; None when there is none.
+
+    An interval without `starts_at` counts from `after`.
+    """
+    if schedule.run_at is not None:
+        return None
+    recurrence = recurrence_of(schedule, job_id, anchor=after)
+    return recurrence.first(begin_after(schedule, after), end_by(schedule, LATEST))
+
+
+def latest_run(
+    schedule: Schedule, *, job_id: UUID, after: datetime, until: datetime
+) -> datetime | None:
+    """Find the last run in [after, until]; None when `until`, or the schedule's end, is earlier.
+
+    `after` is itself a run, and the answer when none follows. This is as quick over years of an
+    every-second cron as over a minute.
+    """
+    stop = end_by(schedule, until)
+    if after >= stop:
+        return None
+    if schedule.run_at is not None:
+        return after.astimezone(UTC)
+    recurrence = recurrence_of(schedule, job_id, anchor=after)
+    return recurrence.last(begin_after(schedule, after), stop) or after.astimezone(UTC)
+
+
+def count_runs(
+    schedule: Schedule, *, job_id: UUID, first: datetime, until: datetime, limit: int
+) -> int:
+    """Count the runs in [first, until], up to `limit`; `first` is itself a run."""
+    stop = end_by(schedule, until)
+    if first >= stop:
+        return 0
+    if schedule.run_at is not None:
+        return min(1, limit)
+    recurrence = recurrence_of(schedule, job_id, anchor=first)
+    return min(1 + recurrence.count(begin_after(schedule, first), stop, limit=limit), limit)
+
+
+def begin_after(schedule: Schedule, instant: datetime) -> datetime:
+    """Return the first instant later than `instant` at which the schedule allows a run."""
+    later = instant + TICK
+    return max(later, schedule.starts_at or later).astimezone(UTC)
+
+
+def end_by(schedule: Schedule, instant: datetime) -> datetime:
+    """Return the first instant that is too late: `instant` and the schedule's end still count."""
+    return min(instant, schedule.ends_at or LATEST).astimezone(UTC) + TICK
+
+
+def recurrence_of(schedule: Schedule, job_id: UUID, *, anchor: datetime) -> Interval | ZonedCron:
+    """Choose what answers for a recurring schedule; `anchor` is a run, real or supposed."""
+    if schedule.cron is not None:
+        return cron_in_zone(schedule, schedule.cron, job_id)
+    if schedule.every_seconds is None:
+        raise InvalidInput(not_one_schedule([]))
+    return Interval(
+        anchor=(schedule.starts_at or anchor).astimezone(UTC),
+        every=timedelta(seconds=schedule.every_seconds),
+    )
+
+
+def cron_in_zone(
+    schedule: Schedule, cron: str, job_id: UUID, *, rules: Rules | None = None
+) -> ZonedCron:
+    """Read the cron of a schedule together with what decides its instants."""
+    return ZonedCron(
+        cron=parse(cron, job_id=job_id),
+        timezone=schedule.timezone,
+        gap=schedule.dst_gap,
+        overlap=schedule.dst_overlap,
+        rules=rules,
+    )
+
+
+def form_errors(schedule: Schedule) -> Iterator[FieldError]:
+    """Judge that there is one schedule, and its interval."""
+    forms = ("run_at", "cron", "every_seconds")
+    given = [name for name in forms if getattr(schedule, name) is not None]
+    if len(given) != 1:
+        yield not_one_schedule(given)
+    every = schedule.every_seconds
+    if every is not None and not SHORTEST_SECONDS <= every <= LONGEST_SECONDS:
+        bounds = f"{SHORTEST_SECONDS} to {LONGEST_SECONDS} (five years)"
+        yield FieldError(field="every_seconds", message=f"{every} is out of range; write {bounds}")
+
+
+def not_one_schedule(given: list[str]) -> FieldError:
+    """Word the refusal of no schedule or several; it names the last of several."""
+    has = f"{' and '.join(given)} are given" if given else "there is no schedule"
+    message = f"{has}; write exactly one of run_at, cron, every_seconds"
+    return FieldError(field=given[-1] if given else "", message=message)
+
+
+def bound_errors(schedule: Schedule) -> Iterator[FieldError]:
+    """Judge the instants, each by itself and then the order of the two bounds."""
+    sound = True
+    for name in ("run_at", "starts_at", "ends_at"):
+        fault = instant_fault(getattr(schedule, name))
+        if fault is not None:
+            sound = False
+            yield FieldError(field=name, message=fault)
+    starts_at, ends_at = schedule.starts_at, schedule.ends_at
+    if sound and starts_at is not None and ends_at is not None and starts_at >= ends_at:
+        yield FieldError(field="ends_at", message="is not later than starts_at; write a later one")
+
+
+def instant_fault(instant: datetime | None) -> str | None:
+    """Say what is wrong with one instant."""
+    if instant is None:
+        return None
+    if instant.utcoffset() is None:
+        return "has no offset from UTC; end it with Z or an offset such as +02:00"
+    if not EARLIEST <= instant <= LATEST:
+        return f"is out of range; write an instant from {EARLIEST:%Y-%m-%d} to {LATEST:%Y-%m-%d}"
+    return None
+
+
+def cron_errors(schedule: Schedule, job_id: UUID) -> Iterator[FieldError]:
+    """Judge the zone and, by itself, the text of the cron."""
+    try:
+        zone_named(schedule.timezone)
+    except InvalidInput as refusal:
+        yield from refusal.errors
+    try:
+        if schedule.cron is not None:
+            parse(schedule.cron, job_id=job_id)
+    except InvalidInput as refusal:
+        yield from refusal.errors

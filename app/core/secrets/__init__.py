@@ -1,0 +1,1 @@
+"""Secrets in targets: where they stand, masking, references by name, bindings to hosts."""

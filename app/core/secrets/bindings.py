@@ -1,0 +1,124 @@
+"""Named secrets bound to hosts: which they may be sent to, and which a target sends them to."""
+
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+from msgspec import Struct
+
+from app.core.net.egress import LONGEST_HOST, NAME, Listed, normalized
+from app.core.net.urls import host_of, parsed_url
+
+MOST_HOSTS = 100
+
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
+
+
+class Place(Struct, frozen=True):
+    """Where a secret may be sent, or would be."""
+
+    host: str
+    scheme: str | None = None
+    """None, with the port: any."""
+    port: int | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.scheme is None else f"{self.scheme}://{host}:{self.port}"
+
+
+def place_in(text: str) -> Place:
+    """Read a host, or an origin such as `https://host:8443`.
+
+    Raises:
+        ValueError: it is an address with more than that, or of no known scheme.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return Place(normalized(text))
+    scheme = scheme.lower()
+    if scheme not in DEFAULT_PORTS or any(character in rest for character in "/?#@%"):
+        raise ValueError("it is no origin")
+    parsed = parsed_url(f"{scheme}://{rest}")
+    return Place(normalized(host_of(parsed)), scheme, parsed.port or DEFAULT_PORTS[scheme])
+
+
+def host_fault(text: str) -> str | None:
+    """Say why a secret cannot be bound to this; None: it can."""
+    with suppress(ValueError):
+        host = place_in(text).host
+        if len(text) <= LONGEST_HOST and (NAME.fullmatch(host) or is_address(host)):
+            return None
+    return (
+        f"{text[:LONGEST_HOST]!r} is no host: write api.example.com, *.example.com, an address, or "
+        "with scheme and port https://api.example.com:8443"
+    )
+
+
+def is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def strangers(bound_to: Collection[str], places: Collection[Place]) -> list[Place]:
+    """Name those of the places that a secret bound to `bound_to` may not be sent to.
+
+    Bound to none, it may be sent anywhere. `*.example.com` stands for all below `example.com`; a
+    host without a scheme for every port, one with a scheme for its own or that of the scheme.
+    """
+    if not bound_to:
+        return []
+    entries = []
+    for text in bound_to:
+        with suppress(ValueError):
+            entries.append(place_in(text))
+    return sorted((place for place in places if not is_bound(place, entries)), key=str)
+
+
+def is_bound(place: Place, entries: Collection[Place]) -> bool:
+    """Whether one of the entries stands for the place."""
+    hosts = [
+        one.host
+        for one in entries
+        if one.scheme is None or (one.scheme, one.port) == (place.scheme, place.port)
+    ]
+    if is_address(place.host):
+        return str(ip_address(place.host)) in {
+            str(ip_address(one)) for one in hosts if is_address(one)
+        }
+    return Listed(hosts=frozenset(hosts)).has_host(place.host)
+
+
+def places_of(target: dict[str, Any]) -> set[Place]:
+    """Name every place that a target would be sent to, or asks for a proof.
+
+    `url` says so, and what ends in `_url`, in the target and in its `auth`. Of an address that
+    cannot be read the host is empty, and no secret is bound to that.
+    """
+    auth = target.get("auth")
+    return {place_of(url) for part in (target, auth) for url in addresses_in(part)}
+
+
+def addresses_in(part: object) -> Iterator[object]:
+    if isinstance(part, dict):
+        yield from (
+            value
+            for name, value in part.items()
+            if name == "url" or (name.endswith("_url") and value is not None)
+        )
+
+
+def place_of(url: object) -> Place:
+    try:
+        parsed = parsed_url(str(url))
+        scheme = parsed.scheme.lower()
+        port = parsed.port or DEFAULT_PORTS.get(scheme)
+        host = normalized(host_of(parsed))
+        return Place(host, scheme, port) if host else Place("")
+    except ValueError:
+        return Place("")

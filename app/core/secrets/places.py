@@ -1,0 +1,218 @@
+"""Where the secrets of a target are: a walk over its JSON along its type.
+
+What the type does not expect (a row typed by hand can hold anything) counts as a secret.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, cast
+
+import msgspec.inspect as mi
+from msgspec import Meta, Struct
+
+from app.core.field_errors import joined
+
+MASK = "***"
+
+SECRET = Meta(extra={"secret": True})
+"""For a field that is a secret as a whole, of whatever type."""
+Secret = Annotated[str, SECRET]
+NAMED_SECRETS = Meta(extra={"secret": "by name"})
+"""For headers: those whose names sound secret."""
+URL_SECRET = Meta(extra={"secret": "in url"})
+"""For an address: the user and password inside it."""
+
+SOUNDS_SECRET = re.compile(
+    "auth|cookie|credential|key|pass(word|wd|phrase)|secret|session|signature|token", re.IGNORECASE
+)
+
+LONGEST_NAME = 1000
+"""Characters of a header's name: no longer one can be sent, so it counts as secret unread."""
+
+
+class Nothing(Enum):
+    """Stands for a value that is not there; null is one that is."""
+
+    NOTHING = "nothing"
+
+
+NOTHING = Nothing.NOTHING
+
+
+class Place(Enum):
+    """How a secret sits in a value."""
+
+    WHOLE = "whole"
+    IN_URL = "in url"
+    NONE = "none"
+    """The value of a header is no secret by its name, but may refer to one."""
+
+
+Replace = Callable[[Place, object, object, str], object]
+"""(place, value, what is stored in its place or NOTHING, field) → what is to stand there."""
+
+
+def replaced(
+    target_type: type[Struct] | None,
+    target: dict[str, Any],
+    replace: Replace,
+    *,
+    stored: object = NOTHING,
+) -> dict[str, Any]:
+    """Copy the target; `replace` decides on every place. Of an unknown type all is secret."""
+    fields = struct_fields(target_type) if target_type else {}
+    return in_struct(fields, target, stored, "target", replace)
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """How secrets sit in the values of a type, read once."""
+
+    is_nullable: bool
+    is_whole: bool
+    is_url: bool
+    is_headers: bool
+    structs: tuple[mi.StructType, ...]
+
+
+Fields = dict[str, Form | None]
+"""The fields of a Struct by their names; None: no secret can be in it."""
+
+
+@cache
+def struct_fields(target_type: type[Struct]) -> Fields:
+    node = cast("mi.StructType", mi.type_info(target_type))
+    return {
+        field.encode_name: form_of(field.type) if holds_secrets(field.type) else None
+        for field in node.fields
+    }
+
+
+UNEXPECTED = Form(is_nullable=False, is_whole=True, is_url=False, is_headers=False, structs=())
+"""Of a field that a Struct does not have."""
+
+
+def form_of(node: mi.Type) -> Form:
+    members = node.types if isinstance(node, mi.UnionType) else (node,)
+    extras = [member.extra for member in members if isinstance(member, mi.Metadata)]
+    marks = [extra.get("secret") for extra in extras if extra]
+    return Form(
+        is_nullable=any(isinstance(member, mi.NoneType) for member in members),
+        is_whole=True in marks,
+        is_url="in url" in marks,
+        is_headers="by name" in marks,
+        structs=tuple(member for member in members if isinstance(member, mi.StructType)),
+    )
+
+
+@cache
+def secret_fields(target_type: type[Struct]) -> tuple[str, ...]:
+    """Name the fields that may hold a secret."""
+    return tuple(name for name, form in struct_fields(target_type).items() if form is not None)
+
+
+def in_struct(
+    fields: Fields, value: dict[str, Any], stored: object, path: str, replace: Replace
+) -> dict[str, Any]:
+    copy = {}
+    for name, item in value.items():
+        form = fields.get(name, UNEXPECTED)
+        if form is None:
+            copy[name] = item
+        else:
+            copy[name] = in_type(form, item, inside(stored, name), joined(path, name), replace)
+    return copy
+
+
+def in_type(form: Form, value: object, stored: object, path: str, replace: Replace) -> object:
+    """Replace the secrets in a value that should be of the type with this form."""
+    if value is None and form.is_nullable:
+        return value
+    if form.is_whole:
+        return replace(Place.WHOLE, value, stored, path)
+    if form.is_url and isinstance(value, str):
+        return replace(Place.IN_URL, value, stored, path)
+    if form.is_headers and isinstance(value, dict):
+        return in_headers(value, stored, path, replace)
+    if isinstance(value, dict):
+        return in_tagged(form.structs, value, stored, path, replace)
+    return replace(Place.WHOLE, value, stored, path)
+
+
+def in_tagged(
+    structs: Iterable[mi.StructType],
+    value: dict[str, Any],
+    stored: object,
+    path: str,
+    replace: Replace,
+) -> dict[str, Any]:
+    """Choose the Struct by its tag; what is stored under another tag is no match for it."""
+    tags = {struct.tag_field for struct in structs if struct.tag_field}
+    tag = {name: value[name] for name in tags if is_tag(value.get(name))}
+    fields: Fields = {}
+    for struct in structs:
+        if struct.tag_field is None or tag.get(struct.tag_field) == struct.tag:
+            fields = struct_fields(struct.cls)
+    if any(inside(stored, name) != written for name, written in tag.items()):
+        stored = NOTHING
+    rest = {name: item for name, item in value.items() if name not in tag}
+    copy = in_struct(fields, rest, stored, path, replace)
+    return {name: tag.get(name, copy.get(name)) for name in value}
+
+
+def is_tag(value: object) -> bool:
+    """Whether a tag may be shown; anything but a name is a mistake, and hidden like any other."""
+    return isinstance(value, str) and value != MASK
+
+
+def in_headers(
+    headers: dict[str, Any], stored: object, path: str, replace: Replace
+) -> dict[str, Any]:
+    """Replace the values, in nested tables too; by its name each is a secret or none."""
+    copy: dict[str, Any] = {}
+    for name, value in headers.items():
+        kept, field = inside(stored, name), joined(path, name)
+        if sounds_secret(name):
+            copy[name] = replace(Place.WHOLE, value, kept, field)
+        elif isinstance(value, dict):
+            copy[name] = in_headers(value, kept, field, replace)
+        elif isinstance(value, list):
+            as_table = {str(index): item for index, item in enumerate(value)}
+            copy[name] = list(in_headers(as_table, kept, field, replace).values())
+        else:
+            copy[name] = replace(Place.NONE, value, kept, field)
+    return copy
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether a header of this name is taken for a secret."""
+    return len(name) > LONGEST_NAME or SOUNDS_SECRET.search(name) is not None
+
+
+def holds_secrets(node: mi.Type) -> bool:
+    match node:
+        case mi.Metadata(extra={"secret": _}):
+            return True
+        case mi.Metadata():
+            return holds_secrets(node.type)
+        case mi.UnionType():
+            return any(map(holds_secrets, node.types))
+        case mi.StructType():
+            return any(holds_secrets(field.type) for field in node.fields)
+        case _:
+            return False
+
+
+def inside(stored: object, name: str) -> object:
+    """The value stored under `name`; header names may differ in case, items are named by index."""
+    match stored:
+        case dict():
+            if name in stored:
+                return stored[name]
+            folded = {str(key).lower(): value for key, value in stored.items()}
+            return folded.get(name.lower(), NOTHING)
+        case list() if name.isdecimal() and int(name) < len(stored):
+            return stored[int(name)]
+        case _:
+            return NOTHING

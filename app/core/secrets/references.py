@@ -1,0 +1,92 @@
+"""References to named secrets inside targets: `${secret:NAME}`.
+
+They are read in every secret place, in the values of headers, and in a URL but not in its host: a
+host is named in errors and asked of name servers.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from app.core.net.url_parts import UrlParts, url_parts
+from app.core.secrets.places import Place, replaced
+
+BEGINNING = "${secret:"
+REFERENCE = re.compile(r"\$\{secret:([^${}]*)\}")
+REFERENCE_ALONE = re.compile(r"(?:(?:Basic|Bearer|Token) )?\$\{secret:[^${}]*\}", re.IGNORECASE)
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+LONGEST_VALUE = 65_536
+
+PATH_SAFE = "/"
+"""A secret may be several segments of a path, as those of chat webhooks are."""
+
+
+def is_reference(value: object) -> bool:
+    """Whether a text is a reference and nothing that could be secret itself."""
+    return isinstance(value, str) and REFERENCE_ALONE.fullmatch(value) is not None
+
+
+def name_fault(name: str) -> str | None:
+    """Say why no secret can have this name; None: it can."""
+    if NAME.fullmatch(name):
+        return None
+    return "may have up to 100 letters, digits and _ . -, and begins with no . or -"
+
+
+def names_in(target_type: type[Struct], target: dict[str, Any]) -> set[str]:
+    """Name the secrets that the target refers to."""
+    names: set[str] = set()
+
+    def note(name: str) -> str:
+        names.add(name)
+        return ""
+
+    replaced(target_type, target, lambda place, value, _, __: filled(place, value, note))
+    return names
+
+
+def with_values(
+    target_type: type[Struct], target: dict[str, Any], values: Mapping[str, str]
+) -> dict[str, Any]:
+    """Put the secrets in the place of the references; `values` has them all."""
+    return replaced(
+        target_type, target, lambda place, value, _, __: filled(place, value, values.__getitem__)
+    )
+
+
+def filled(place: Place, value: object, value_of: Callable[[str], str]) -> object:
+    """Fill in the references inside one value."""
+    match value:
+        case str() if BEGINNING not in value:
+            return value
+        case str() if place is Place.IN_URL:
+            return filled_url(value, value_of)
+        case str():
+            return REFERENCE.sub(lambda match: value_of(match[1]), value)
+        case dict():
+            return {name: filled(place, item, value_of) for name, item in value.items()}
+        case list():
+            return [filled(place, item, value_of) for item in value]
+        case _:
+            return value
+
+
+def filled_url(url: str, value_of: Callable[[str], str]) -> str:
+    """Fill in the references of an address, percent-encoded."""
+
+    def fill(text: str, safe: str) -> str:
+        return REFERENCE.sub(lambda match: quote(value_of(match[1]), safe=safe), text)
+
+    parts = url_parts(url)
+    return str(
+        UrlParts(
+            parts.scheme,
+            fill(parts.user, ""),
+            fill(parts.password, ""),
+            parts.host,
+            fill(parts.path, PATH_SAFE),
+        )
+    )

@@ -1,0 +1,57 @@
+"""Plans the jobs whose cron a person typed into Postgres."""
+
+from datetime import datetime
+from functools import partial
+
+from app.core.facts import Planned
+from app.core.schedule.schedule import check, check_runs, first_run, normalized
+from app.db import claims
+from app.db.claims import Plan, Unplanned, Unworkable
+from app.db.isolating import by_halves
+from app.errors import InvalidInput
+from app.scheduler.isolation import Isolation, unworkable
+
+
+async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
+    """Plan up to 100 such jobs and return how many were; 0: somebody has their rows locked.
+
+    Any number of instances may do so at once: they reach the same plans, and an edit since wins. A
+    job whose plan cannot be written is put aside, and the others are planned.
+    """
+    plans = [planned(job, now=now) for job in await isolation.unplanned()]
+    unwritable: list[Unworkable] = []
+
+    def refused(plan: Plan, error: Exception) -> None:
+        unwritable.append(unworkable(plan.job_id, error, what="planned"))
+
+    written = sum(await by_halves(partial(claims.plan, isolation.db), plans, refused=refused))
+    await isolation.put_aside(unwritable)
+    if written:
+        invalid = sum(plan.plan_error is not None for plan in plans)
+        isolation.observers.tell(Planned(jobs=written, refused=invalid))
+    return written
+
+
+def planned(job: Unplanned, *, now: datetime) -> Plan:
+    """Work out the first run, or say why there is none to work out."""
+    try:
+        schedule = normalized(job.schedule)
+        check(schedule, job_id=job.job_id, now=now)
+        if job.is_new:
+            check_runs(schedule, job_id=job.job_id, now=now)
+        next_run = first_run(schedule, job_id=job.job_id, now=now)
+        plan_error = None
+    except InvalidInput as error:
+        schedule, next_run, plan_error = job.schedule, None, str(error)
+    except Exception as error:  # noqa: BLE001 - a bug; one row must not take every instance down
+        schedule, next_run = job.schedule, None
+        plan_error = f"the schedule cannot be computed: {type(error).__name__}: {error}"
+    return Plan(
+        job_id=job.job_id,
+        updated_at=job.updated_at,
+        cron=schedule.cron,
+        timezone=schedule.timezone,
+        every_seconds=schedule.every_seconds,
+        next_run=next_run,
+        plan_error=plan_error,
+    )

@@ -1,0 +1,205 @@
+"""The loop of one instance: silence, look, start, sleep."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from app.core.facts import Connected, Faulted, Looked
+from app.core.runs.wakeup import sleep_seconds
+from app.db import Database, claims
+from app.db.claims import Look
+from app.db.database import Runner
+from app.db.isolating import is_about_a_row, reason
+from app.db.listener import Session
+from app.scheduler.clock import DatabaseClock
+from app.scheduler.dispatcher import Hand
+from app.scheduler.doorbell import Doorbell
+from app.scheduler.held_claim import InFlight, execution_ids
+from app.scheduler.isolation import Isolation
+from app.scheduler.planner import plan_unplanned
+from app.scheduler.publishing import Publishing
+from app.scheduler.scan_start import Floor
+from app.telemetry import Observers
+
+BATCH = 500
+AHEAD_SECONDS = 0.25
+"""Claim so long before the instant, so that the start need not wait for Postgres. A job that is
+edited or deleted in between is given back."""
+SHORTEST_SLEEP_SECONDS = 0.02
+JITTER = 0.1
+LOST_LOOK_SECONDS = 1.0
+"""Until the next look after one that failed although nothing was due."""
+
+
+class Loop:
+    """Looks at the table and starts what is due, for as long as its session lives."""
+
+    def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
+        self,
+        *,
+        db: Database,
+        instance: str,
+        kinds: tuple[str, ...],
+        lease_seconds: float,
+        longest_sleep_seconds: float,
+        doorbell: Doorbell,
+        hand: Hand,
+        clock: DatabaseClock,
+        isolation: Isolation,
+        check_targets: Callable[[], None],
+        observers: Observers,
+    ) -> None:
+        self.db = db
+        self.instance = instance
+        self.kinds = kinds
+        self.lease_seconds = lease_seconds
+        self.longest_sleep_seconds = longest_sleep_seconds
+        self.doorbell = doorbell
+        self.hand = hand
+        self.clock = clock
+        self.isolation = isolation
+        self.check_targets = check_targets
+        self.observers = observers
+        self.blocked_looks = 0
+        self.floor = Floor(longest_sleep_seconds=longest_sleep_seconds)
+        self.publishing = Publishing(db, doorbell, observers, tasks=hand.tasks)
+
+    async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
+        """Look and sleep by turns until `stopping` is set.
+
+        Raises:
+            DatabaseUnavailable: the session is lost; nothing that is executing is touched by that.
+        """
+        connected = False
+        self.floor.forget()  # what happened meanwhile is not known
+        while not stopping.is_set():
+            self.doorbell.silence()  # before the claim: a job committed meanwhile must still ring
+            sleep = await self.look(session)
+            if not connected:
+                connected = True
+                self.observers.tell(Connected(instance=self.instance))
+            if not stopping.is_set():
+                await self.doorbell.wait(sleep)
+
+    async def look(self, session: Session) -> float:
+        """Claim and start what is due; return for how many seconds to sleep."""
+        limit, ahead_seconds = min(self.hand.room(), BATCH), AHEAD_SECONDS
+        if limit == 0:  # what is held for later must not hold up what is due
+            limit, ahead_seconds = self.hand.room_at_once(), 0.0
+        if limit == 0:
+            return self.publishing.bounded(self.longest_sleep_seconds)  # a freed slot rings
+        sent_at = monotonic()
+        asked_at = asyncio.get_running_loop().time()
+        since = self.floor.since(asked_at)
+        aside = self.isolation.aside()
+        try:
+            look = await self.claimed(
+                session, limit=limit, ahead_seconds=ahead_seconds, since=since, aside=aside
+            )
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            return await self.look_past(
+                session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
+            )
+        self.clock.observe(look.begun_at, look.ended_at, sent_at=sent_at, received_at=monotonic())
+        self.take(look, asked_at=asked_at)
+        if look.claims:
+            await asyncio.sleep(0)  # let them start before all that is left to do here
+        # What was left for its size is due as well, unless nothing at all can be claimed.
+        full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
+        self.floor.looked(look, at=asked_at, whole=since is None, full=full)
+        sleep = await self.sleep_after(look, full=full)
+        self.publishing.looked(claimed=len(look.claims), awake_seconds=look.awake_seconds)
+        sleep = self.publishing.bounded(min(sleep, self.floor.patience(asked_at)))
+        self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
+        return sleep
+
+    async def claimed(self, db: Runner, **arguments: Any) -> Look:  # noqa: ANN401
+        """Make one look."""
+        return await claims.look(
+            db,
+            lease_seconds=self.lease_seconds,
+            kinds=self.kinds,
+            instance=self.instance,
+            believed=self.clock.believed(),
+            **arguments,
+        )
+
+    def take(self, look: Look, *, asked_at: float) -> None:
+        """Take in hand what a look claimed that was asked for at that time of the loop."""
+        lease_ends = asked_at + self.lease_seconds
+        self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
+
+    async def look_past(
+        self,
+        session: Session,
+        error: Exception,
+        *,
+        limit: int,
+        ahead_seconds: float,
+        since: datetime | None,
+    ) -> float:
+        """Have the jobs at which a look failed claimed one by one, beside the loop.
+
+        Return for how many seconds to sleep before the next look, which leaves them out.
+        """
+        await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
+        ids = await claims.due(
+            session,
+            limit=limit,
+            ahead_seconds=ahead_seconds,
+            kinds=self.kinds,
+            since=since,
+            aside=self.isolation.aside(),
+        )
+        if not ids:
+            self.observers.tell(Faulted(where="look", error=reason(error)))
+            return LOST_LOOK_SECONDS
+        self.isolation.suspects.update(ids)
+        self.hand.tasks.create_task(self.isolate(ids, ahead_seconds=ahead_seconds), name="isolate")
+        return 0.0
+
+    async def isolate(self, ids: Sequence[UUID], *, ahead_seconds: float) -> None:
+        """Claim those of the jobs that can be; then look for them all again."""
+
+        async def claim(half: Sequence[UUID]) -> None:
+            asked_at = asyncio.get_running_loop().time()
+            look = await self.claimed(
+                self.db, limit=len(half), ahead_seconds=ahead_seconds, only=half
+            )
+            self.take(look, asked_at=asked_at)
+
+        await self.isolation.claim(ids, claim, executing=partial(execution_ids, self.hand))
+        self.floor.forget()
+        self.doorbell.ring()
+
+    async def sleep_after(self, look: Look, *, full: bool) -> float:
+        """Decide how long to sleep, planning first what was typed by hand."""
+        if look.unchecked:
+            self.check_targets()  # beside the loop: nothing that is due waits for it
+        if full:
+            return 0.0  # more may be due
+        blocked = look.blocked or look.left_from is not None
+        if look.unplanned:
+            if await plan_unplanned(self.isolation, now=self.clock.now()):
+                return 0.0  # there may be more to plan, and what was planned may be due
+            blocked = True
+        if look.claims or not blocked:
+            self.blocked_looks = 0
+        self.blocked_looks += blocked
+        wakeup_seconds = look.wakeup_seconds
+        if wakeup_seconds is not None and wakeup_seconds > AHEAD_SECONDS:
+            # Jittered, so that of several instances one is first and the others find it leased.
+            wakeup_seconds -= AHEAD_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311
+        return sleep_seconds(
+            wakeup_seconds,
+            blocked_looks=self.blocked_looks,
+            shortest=SHORTEST_SLEEP_SECONDS,
+            longest=self.longest_sleep_seconds * random.uniform(1 - JITTER, 1),  # noqa: S311
+        )

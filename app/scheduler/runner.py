@@ -1,0 +1,238 @@
+"""Carries out one claim: judge, execute under its deadlines, decide what came of it."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from random import getrandbits
+
+from app.auth.tls_contexts import ContextsCrowded
+from app.core.facts import Settled, Started
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.misfire import missed
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import exhausted, invalid, put_off, released, settled
+from app.deadline import Deadline
+from app.descriptors import OutOfDescriptors, is_shortage
+from app.errors import DatabaseUnavailable, InvalidInput
+from app.executors import Executors
+from app.executors.base import Context, named, unnoted
+from app.scheduler.clock import DatabaseClock
+from app.scheduler.held_claim import Ending, InFlight
+from app.scheduler.hosts import put_off_seconds
+from app.scheduler.isolation import REMEDY
+from app.scheduler.settler import Settler
+from app.scheduler.shortage import Shortage
+from app.telemetry import Observers
+from app.telemetry.faults import faulted
+from app.vault import ReadyTarget, SecretUnusable, Targets
+
+
+class Execution:
+    """How this instance carries out its claims."""
+
+    def __init__(  # noqa: PLR0913 - what an execution needs, put together in one place
+        self,
+        *,
+        instance: str,
+        executors: Executors,
+        targets: Targets,
+        settler: Settler,
+        clock: DatabaseClock,
+        observers: Observers,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.instance = instance
+        self.executors = executors
+        self.targets = targets
+        self.settler = settler
+        self.clock = clock
+        self.observers = observers
+        self.shortage = Shortage(observers)
+
+    async def carried_out(self, flight: InFlight) -> Settlement:
+        """Carry out a claim that is due, and decide how it is to be settled.
+
+        Never raises: an execution that fails by our own fault must not take its siblings along.
+        The job says that it did.
+        """
+        claim = flight.claim
+        try:
+            now = self.clock.now()
+            settlement = exhausted(claim, now=now, instance=self.instance) or missed(claim, now=now)
+            if settlement is not None:
+                return settlement
+            # Checked here because a warm connection would be written to before any deadline.
+            return released(claim) if flight.over else await self.attempt(flight)
+        except ContextsCrowded as crowded:
+            seconds = put_off_seconds(crowded.times, jitter=random.random())  # noqa: S311 - spreads
+            return put_off(claim, until=self.clock.now() + timedelta(seconds=seconds))
+        except (OutOfDescriptors, OSError) as error:
+            if not isinstance(error, OutOfDescriptors) and not is_shortage(error):
+                return self.failed(claim, error)
+            jitter = random.random()  # noqa: S311 - spreads, guards nothing
+            return self.shortage.put_off(claim, now=self.clock.now(), jitter=jitter)
+        except Exception as error:  # noqa: BLE001 - see above
+            return self.failed(claim, error)
+
+    def failed(self, claim: Claim, error: Exception) -> Settlement:
+        """Settle an execution that failed by our own fault.
+
+        Where not even that can be worked out, the job is put aside until somebody corrects it:
+        left to its lease, it would be lost again and again.
+        """
+        self.observers.tell(faulted(f"job {claim.job_id}", error))
+        # Nothing of the error itself, which may repeat a secret of the target.
+        said = f"Tocsin failed: {type(error).__name__}; its log says where"
+        try:
+            report = Report(outcome=Outcome.FAILED, reason="internal", error=said)
+            return self.judged(claim, report, started_at=self.clock.now())
+        except Exception as again:  # noqa: BLE001 - see above
+            self.observers.tell(faulted(f"job {claim.job_id}", again))
+            problem = f"cannot be carried out: {type(again).__name__}: {REMEDY}"
+            return invalid(claim, problem)
+
+    async def prepare(self, claim: Claim) -> None:
+        """Do ahead of its instant what can be done of an execution without anybody's notice.
+
+        Never raises: what is wrong the execution finds out, at its time.
+        """
+        with suppress(Exception):
+            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
+            await self.executors.prepare(claim.kind, ready.target, context(claim))
+
+    def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
+        """Settle, state what that did, and call `then`."""
+
+        def done(*, closed: bool) -> None:
+            if closed:
+                self.observers.tell(settled_fact(claim, settlement))
+            then()
+
+        self.settler.settle(settlement, done)
+
+    async def attempt(self, flight: InFlight) -> Settlement:
+        """Hand the claim to its executor and decide what its report means."""
+        claim = flight.claim
+        try:
+            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
+        except InvalidInput as error:
+            return invalid(claim, str(error))
+        except DatabaseUnavailable:
+            return released(claim)
+        except SecretUnusable as error:
+            report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
+            return self.judged(claim, report, started_at=self.clock.now())
+        if flight.over:  # named secrets may have been waited for
+            return released(claim)
+        started_at = self.clock.now()
+        self.observers.tell(
+            Started(
+                job_id=claim.job_id,
+                execution_id=claim.execution_id,
+                kind=claim.kind,
+                attempt=claim.attempt,
+                lag_seconds=(started_at - claim.next_run).total_seconds(),
+            )
+        )
+        report = ready.redacted(await self.report(flight, ready))
+        if flight.waited_seconds:  # started is what its target takes notice of
+            started_at += timedelta(seconds=flight.waited_seconds)
+        return self.judged(claim, report, started_at=started_at)
+
+    def judged(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
+        """Decide what a report means for the job."""
+        return settled(
+            claim,
+            report,
+            started_at=started_at,
+            finished_at=max(self.clock.now(), started_at),
+            instance=self.instance,
+            jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+
+    async def report(self, flight: InFlight, ready: ReadyTarget) -> Report:
+        """Execute until the executor reports, or one of the ends of `flight` cuts it off."""
+        claim = flight.claim
+        try:
+            with Deadline(self.loop) as scope:
+                flight.begin(scope, timeout_seconds=claim.timeout_seconds)
+                attempt = context(claim, secrets=ready.named, waited=flight.waited)
+                return await self.executors.execute(claim.kind, ready.target, attempt)
+        except TimeoutError:
+            return cut_off(flight.ending, claim)
+        except (OutOfDescriptors, ContextsCrowded):
+            raise
+        except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
+            self.observers.tell(faulted(f"executor {claim.kind}", error))
+            return Report(
+                outcome=Outcome.FAILED,
+                reason="internal",
+                error=f"the executor failed: {type(error).__name__}",
+            )
+        finally:
+            flight.end()
+
+
+def context(
+    claim: Claim,
+    *,
+    secrets: frozenset[str] = frozenset(),
+    waited: Callable[[float], None] = unnoted,
+) -> Context:
+    """Tell the executor which attempt this is; each gets a trace of its own (W3C Trace Context)."""
+    return Context(
+        job_id=claim.job_id,
+        job_name=claim.name,
+        execution_id=claim.execution_id,
+        run=named(claim.scheduled_for),
+        attempt=claim.attempt,
+        timeout_seconds=claim.timeout_seconds,
+        # Of either id, all zeros would mean none.
+        traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
+        waited=waited,
+        secrets=secrets,
+    )
+
+
+def cut_off(ending: Ending, claim: Claim) -> Report:
+    """Report an execution that was ended from our side."""
+    match ending:
+        case Ending.TIMEOUT:
+            return Report(
+                outcome=Outcome.TIMED_OUT,
+                reason="timeout",
+                error=f"no answer within {claim.timeout_seconds:g} s",
+            )
+        case Ending.LEASE:
+            return Report(
+                outcome=Outcome.CANCELLED,
+                reason="lease",
+                error="cut off: the lease could not be extended, another instance may take over",
+            )
+        case Ending.DRAIN:
+            return Report(
+                outcome=Outcome.CANCELLED,
+                reason="drain",
+                error="cut off: the instance was stopped and its grace was over",
+            )
+
+
+def settled_fact(claim: Claim, settlement: Settlement) -> Settled:
+    """State what the settlement did."""
+    last = settlement.executions[-1] if settlement.executions else None
+    started = last.started_at if last else None
+    return Settled(
+        job_id=claim.job_id,
+        name=claim.name,
+        kind=claim.kind,
+        outcome=last.outcome if last else None,
+        reason=last.reason if last else None,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt,
+        next_run=settlement.next_run,
+        lag_seconds=(started - claim.next_run).total_seconds() if started else None,
+        duration_seconds=(last.finished_at - started).total_seconds() if last and started else None,
+        error=settlement.plan_error or (last.error if last else None),
+    )

@@ -1,0 +1,139 @@
+"""What is checked and planned when a job is written."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from app.api.job_input import edited_job, new_job, shown
+from app.core.jobs.job import JobDocument, JobState, StoredJob, document_of
+from app.core.runs.claim import Misfire
+from app.core.schedule.schedule import DstGap, DstOverlap
+from app.errors import InvalidInput
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+STORED = StoredJob(
+    id=UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee"),
+    name="report",
+    description=None,
+    tags=(),
+    metadata={},
+    kind="http",
+    target={"url": "http://x", "auth": {"type": "bearer", "token": "hunter2"}},
+    run_at=None,
+    cron="0 3 * * *",
+    timezone="UTC",
+    every_seconds=None,
+    dst_gap=DstGap.RUN_AFTER,
+    dst_overlap=DstOverlap.FIRST,
+    starts_at=None,
+    ends_at=None,
+    max_runs=None,
+    max_attempts=5,
+    backoff_seconds=5.0,
+    backoff_max_seconds=3600.0,
+    timeout_seconds=30.0,
+    misfire=Misfire.RUN_ONCE,
+    misfire_grace_seconds=None,
+    max_catchup=100,
+    paused=False,
+    state=JobState.SCHEDULED,
+    next_run=NOW + timedelta(hours=15),
+    plan_error=None,
+    last_outcome=None,
+    last_finished_at=None,
+    consecutive_failures=0,
+    runs=3,
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
+def document(**changes: Any) -> JobDocument:  # noqa: ANN401
+    return JobDocument(**{"kind": "http", "target": {"url": "http://x"}} | changes)
+
+
+def test_a_new_cron_job_comes_with_its_plan_and_others_leave_it_to_the_database() -> None:
+    cron = new_job(document(cron="0 3 * * *"), now=NOW)
+    interval = new_job(document(every_seconds=60.0), now=NOW)
+
+    assert (cron.planned, cron.next_run) == (True, datetime(2026, 11, 25, 3, tzinfo=UTC))
+    assert (interval.planned, interval.next_run) == (False, None)
+
+
+def test_two_new_jobs_have_two_ids() -> None:
+    assert new_job(document(run_at=NOW), now=NOW).id != new_job(document(run_at=NOW), now=NOW).id
+
+
+def test_what_nothing_changes_is_no_edit() -> None:
+    assert edited_job(document_of(STORED), STORED, now=NOW) is None
+
+
+def test_an_untidy_way_to_write_the_same_is_no_edit() -> None:
+    untidy = replace(document_of(STORED), cron=" 0  3 * * * ", timezone=" UTC")
+
+    assert edited_job(untidy, STORED, now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "planned", "next_run"),
+    [
+        ({"description": "new"}, False, None),
+        ({"cron": "0 4 * * *"}, True, datetime(2026, 11, 25, 4, tzinfo=UTC)),
+        ({"timezone": "Asia/Tokyo"}, True, datetime(2026, 11, 24, 18, tzinfo=UTC)),
+        ({"cron": "0 4 * * *", "max_runs": 3}, True, None),
+        ({"cron": "0 4 * * *", "ends_at": NOW + timedelta(hours=1)}, True, None),
+        ({"cron": None, "every_seconds": 60.0}, False, None),
+    ],
+    ids=["else", "cron", "zone", "had all", "over", "interval"],
+)
+def test_an_edit_is_planned_here_only_where_a_cron_decides(
+    changes: dict[str, Any],
+    planned: bool,  # noqa: FBT001
+    next_run: datetime | None,
+) -> None:
+    job = edited_job(replace(document_of(STORED), **changes), STORED, now=NOW)
+
+    assert job is not None
+    assert (job.planned, job.next_run) == (planned, next_run)
+
+
+def test_a_finished_job_that_may_run_more_is_planned_again() -> None:
+    finished = replace(STORED, next_run=None, max_runs=3)
+
+    job = edited_job(replace(document_of(finished), max_runs=4), finished, now=NOW)
+
+    assert job is not None
+    assert job.next_run == datetime(2026, 11, 25, 3, tzinfo=UTC)
+
+
+def test_only_what_an_edit_changes_is_checked() -> None:
+    typed = replace(STORED, name="batch", tags=("a,b",), target={"n": 1}, cron="61 * * * *")
+
+    job = edited_job(replace(document_of(typed), description="new"), typed, now=NOW)
+
+    assert job is not None
+    assert job.cron == "61 * * * *"
+    with pytest.raises(InvalidInput) as refusal:
+        edited_job(
+            replace(document_of(typed), tags=("c,d",), timezone="Asia/Tokyo"), typed, now=NOW
+        )
+    assert {error.field for error in refusal.value.errors} == {"tags[0]", "cron"}
+
+
+def test_a_secret_of_another_kind_is_not_kept() -> None:
+    amqp = replace(
+        document_of(STORED),
+        kind="amqp",
+        target={"url": "amqp://me:***@broker/", "routing_key": "q"},
+    )
+
+    with pytest.raises(InvalidInput, match="none is stored"):
+        edited_job(amqp, STORED, now=NOW)
+
+
+def test_a_job_is_shown_without_its_secrets() -> None:
+    assert shown(STORED).target["auth"] == {"type": "bearer", "token": "***"}
+    assert shown(replace(STORED, kind="fax", target={"n": 1})).target == {"n": "***"}
