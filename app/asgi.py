@@ -48,7 +48,7 @@ from app.telemetry import Observers
 from app.telemetry.logs import log_fact
 from app.vault import SecretKeys
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 
 
 class Application(Litestar):
@@ -109,7 +109,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             HTTPException: http_problem,
             Exception: unexpected_problem,
         },
-        request_max_body_size=MOST_BYTES,
+        request_max_body_size=MAX_BYTES,
         before_send=[secure],
         openapi_config=openapi_config(product_version()),
         logging_config=None,  # telemetry decides on logs

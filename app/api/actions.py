@@ -4,7 +4,7 @@ from litestar import Response, post
 from msgspec.structs import replace
 
 from app.api.job_input import told_error
-from app.api.optimistic_edit import edited
+from app.api.optimistic_edit import edit_job
 from app.api.parameters import Clock, Db, Keys, Reference
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
@@ -62,7 +62,7 @@ async def paused(
     db: Database, clock: DatabaseClock, secret_keys: SecretKeys, reference: str, *, paused: bool
 ) -> StoredJob:
     """Pause or resume a job that is not paused or running already."""
-    return await edited(
+    return await edit_job(
         db,
         clock,
         secret_keys,

@@ -9,15 +9,15 @@ from litestar import post
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
-from app.api.body import MOST_NESTED, check_json, read, received
-from app.api.job_input import encrypted, new_job, shown
+from app.api.body import MAX_NESTED, check_json, read, received
+from app.api.job_input import encrypt_job, masked_job, new_job
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.api.responses import JobList
 from app.core.access.api_key import Scope
 from app.core.jobs.job import (
-    MOST_METADATA_BYTES,
-    MOST_TARGET_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_TARGET_BYTES,
     JobDocument,
     PlannedJob,
     StoredJob,
@@ -27,11 +27,11 @@ from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
 from app.vault import Referring, SecretKeys, check_bindings, referring
 
-MOST_JOBS = 10_000
-MOST_BYTES = 16 * 1024 * 1024
-MOST_ERRORS = 100
+MAX_JOBS = 10_000
+MAX_BYTES = 16 * 1024 * 1024
+MAX_ERRORS = 100
 
-Documents = Annotated[list[JobDocument], Meta(max_length=MOST_JOBS)]
+Documents = Annotated[list[JobDocument], Meta(max_length=MAX_JOBS)]
 
 
 class JobBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +40,7 @@ class JobBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jobs: Documents
 
 
-PartList = Annotated[list[Raw], Meta(max_length=MOST_JOBS)]
+PartList = Annotated[list[Raw], Meta(max_length=MAX_JOBS)]
 
 
 class Parts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +69,7 @@ class Outline(WithoutTarget, WithoutMetadata, frozen=True, kw_only=True):
     "/batch",
     operation_id="createJobs",
     summary="Create up to 10,000 jobs, all or none",
-    request_max_body_size=MOST_BYTES,
+    request_max_body_size=MAX_BYTES,
     opt={"scope": Scope.WRITE, "body": JobBatch, "problems": (400, 409, 413, 415, 422)},
 )
 async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> JobList:
@@ -114,7 +114,7 @@ def documents(body: bytes) -> list[JobDocument]:
     read_ones = []
     for index, part in enumerate(parts):
         try:
-            read_ones.append(read_job(bytes(part), levels=MOST_NESTED - outside))
+            read_ones.append(read_job(bytes(part), levels=MAX_NESTED - outside))
         except InvalidInput as refusal:
             for rest in parts[index:]:
                 check_json(bytes(rest))
@@ -128,10 +128,10 @@ def read_job(part: bytes, *, levels: int) -> JobDocument:
     Raises:
         MalformedInput, InvalidInput: as `read` does.
     """
-    if numbers_exceed(part, MOST_METADATA_BYTES):
+    if numbers_exceed(part, MAX_METADATA_BYTES):
         outline = read(part, Outline, levels=levels)
-        large_target = exceeds(outline.target, MOST_TARGET_BYTES)
-        large_metadata = exceeds(outline.metadata, MOST_METADATA_BYTES)
+        large_target = exceeds(outline.target, MAX_TARGET_BYTES)
+        large_metadata = exceeds(outline.metadata, MAX_METADATA_BYTES)
         if large_target and large_metadata:
             return partly(outline)
         if large_target:
@@ -152,17 +152,17 @@ def new_jobs(
     """Check, plan and encrypt all the jobs; up to a second's work, so not for the event loop.
 
     Raises:
-        InvalidInput: naming every field of every job that is wrong, up to `MOST_ERRORS`.
+        InvalidInput: naming every field of every job that is wrong, up to `MAX_ERRORS`.
     """
     errors = list(duplicates(documents))
     planned = []
     for index, document in enumerate(documents):
         try:
-            planned.append(encrypted(new_job(document, now=now), secret_keys))
+            planned.append(encrypt_job(new_job(document, now=now), secret_keys))
         except InvalidInput as refusal:
             errors += [at(index, one) for one in refusal.errors]
     if errors:
-        raise InvalidInput(*errors[:MOST_ERRORS])
+        raise InvalidInput(*errors[:MAX_ERRORS])
     return planned
 
 
@@ -193,7 +193,7 @@ async def names_taken(db: Database, documents: Sequence[JobDocument]) -> NamesTa
         for index, document in enumerate(documents)
         if document.name in taken
     ]
-    return NamesTaken(*errors[:MOST_ERRORS])
+    return NamesTaken(*errors[:MAX_ERRORS])
 
 
 def at(index: int, error: FieldError) -> FieldError:
@@ -203,4 +203,4 @@ def at(index: int, error: FieldError) -> FieldError:
 
 
 def shown_list(stored: Sequence[StoredJob]) -> JobList:
-    return JobList(items=[shown(job) for job in stored])
+    return JobList(items=[masked_job(job) for job in stored])

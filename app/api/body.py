@@ -22,9 +22,9 @@ from app.errors import FieldError, InvalidInput, MalformedInput
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 NUL = "\0"
-MOST_NESTED = 100
-TOO_DEEP = f"the body is nested too deeply: use at most {MOST_NESTED} levels"
-MOST_AT_ONCE_BYTES = 16 * 1024
+MAX_NESTED = 100
+TOO_DEEP = f"the body is nested too deeply: use at most {MAX_NESTED} levels"
+MAX_AT_ONCE_BYTES = 16 * 1024
 """A longer body is read in a thread: other requests, and jobs, must not wait for that."""
 ANY_JSON = msgspec.json.Decoder(float_hook=str)
 """Tells what is JSON, and its form. Numbers stay text: msgspec takes 100 µs to read `1e308`."""
@@ -33,7 +33,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-async def decoded(
+async def decode_body(
     request: ApiRequest, type_: type[T], *, media_types: Iterable[str] = (JSON,)
 ) -> T:
     """Read the body as JSON of this type, strictly: nothing is converted or passed over.
@@ -49,7 +49,7 @@ async def decoded(
 
 async def by_length(request: ApiRequest, work: Callable[[S], T], on: S) -> T:
     """Do what takes long for a long body, and then in a thread."""
-    if len(await request.body()) <= MOST_AT_ONCE_BYTES:
+    if len(await request.body()) <= MAX_AT_ONCE_BYTES:
         return work(on)
     return await asyncio.to_thread(work, on)
 
@@ -64,7 +64,7 @@ async def received(request: ApiRequest, media_types: Iterable[str] = (JSON,)) ->
     return await request.body()
 
 
-def read(body: bytes, type_: type[T], *, levels: int = MOST_NESTED) -> T:
+def read(body: bytes, type_: type[T], *, levels: int = MAX_NESTED) -> T:
     """Read JSON of this type, of so many levels at most.
 
     Raises:
@@ -206,15 +206,15 @@ def check_request(request: ApiRequest) -> None:
     }
     given = request.query_params
     errors = [
-        FieldError(field=name, message=fault)
+        FieldError(field=name, message=error)
         for name in given
-        if (fault := parameter_fault(name, given.getall(name), known))
+        if (error := parameter_error(name, given.getall(name), known))
     ]
     if errors:
         raise InvalidInput(*errors)
 
 
-def parameter_fault(
+def parameter_error(
     name: str, values: list[str], known: Mapping[str, FieldDefinition]
 ) -> str | None:
     """Say why a parameter of the query cannot be used as it was given; None: it may be."""

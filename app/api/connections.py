@@ -30,7 +30,7 @@ SWEEP_SECONDS = 0.5
 
 SHARE_OF_DESCRIPTORS = 0.5
 """Of what the process may open, for connections of clients; the rest is for Postgres and files."""
-MOST_CONNECTIONS = 10_000
+MAX_CONNECTIONS = 10_000
 """Of all clients, however many descriptors there are."""
 
 TIMED_OUT = (
@@ -49,8 +49,8 @@ def most_connections() -> int:
     """How many connections this process takes at once."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(min(int(soft * SHARE_OF_DESCRIPTORS), MOST_CONNECTIONS), 1)
+        return MAX_CONNECTIONS
+    return max(min(int(soft * SHARE_OF_DESCRIPTORS), MAX_CONNECTIONS), 1)
 
 
 class Connections:

@@ -23,10 +23,10 @@ from app.core.schedule.schedule import Schedule, check, check_runs, first_run, n
 from app.core.secrets.masking import mask, unmask
 from app.errors import FieldError, InvalidInput
 from app.executors import KINDS, nobodys_kind, target_type
-from app.vault import SecretKeys, check_target, opened, sealed
+from app.vault import SecretKeys, check_target, decrypt_target, encrypt_target
 
 
-def shown(job: StoredJob) -> Job:
+def masked_job(job: StoredJob) -> Job:
     """Hide the secrets of a job; of a kind that is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
     hidden = {"target": mask(type_, job.target), "plan_error": told_error(job)}
@@ -40,20 +40,22 @@ def told_error(job: StoredJob) -> str | None:
     return job.plan_error
 
 
-def in_clear(job: StoredJob, keys: SecretKeys) -> StoredJob:
+def decrypt_job(job: StoredJob, keys: SecretKeys) -> StoredJob:
     """Decrypt the secrets of a job, for comparing them with what a client wrote."""
     if job.kind not in KINDS:
         return job
-    target, _ = opened(target_type(job.kind), job.target, keys, job_id=job.id)
+    target, _ = decrypt_target(target_type(job.kind), job.target, keys, job_id=job.id)
     return replace(job, target=target)
 
 
-def encrypted(job: PlannedJob, keys: SecretKeys) -> PlannedJob:
+def encrypt_job(job: PlannedJob, keys: SecretKeys) -> PlannedJob:
     """Encrypt the secrets of a job that is to be stored, where there are keys."""
-    return replace(job, target=sealed(target_type(job.kind), job.target, keys, job_id=job.id))
+    return replace(
+        job, target=encrypt_target(target_type(job.kind), job.target, keys, job_id=job.id)
+    )
 
 
-def revealed(document: JobDocument, stored: StoredJob | None) -> JobDocument:
+def unmask_job(document: JobDocument, stored: StoredJob | None) -> JobDocument:
     """Put what is stored in the place of every `***`.
 
     Raises:
@@ -70,10 +72,10 @@ def new_job(document: JobDocument, *, now: datetime) -> PlannedJob:
         InvalidInput: naming every field that is wrong.
     """
     id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
-    errors: list[FieldError] = list(document.problems())
+    errors: list[FieldError] = list(document.errors())
     if not any(one.field == "target" for one in errors):  # what is too large is not looked into
         try:
-            document = revealed(document, None)
+            document = unmask_job(document, None)
             check_target(document.kind, document.target)
         except InvalidInput as refusal:
             errors += refusal.errors
@@ -106,13 +108,13 @@ def edited_job(document: JobDocument, stored: StoredJob, *, now: datetime) -> Pl
         document = replace(document, paused=stored.paused)
     errors = [
         one
-        for one in document.problems()
+        for one in document.errors()
         if (name := one.field.partition("[")[0]) and differ(document, before, (name,))
     ]
     too_large = any(one.field == "target" for one in errors)
     if not too_large and differ(document, before, ("kind", "target")):
         try:
-            document = revealed(document, stored)
+            document = unmask_job(document, stored)
             if differ(document, before, ("kind", "target")):
                 check_target(document.kind, document.target)
         except InvalidInput as refusal:

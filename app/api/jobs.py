@@ -8,10 +8,10 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.params import PathParameter, QueryParameter
 from msgspec.structs import replace
 
-from app.api.body import JSON, MERGE_PATCH, by_length, decoded
+from app.api.body import JSON, MERGE_PATCH, by_length, decode_body
 from app.api.etag import require_match
-from app.api.job_input import encrypted, new_job, shown
-from app.api.optimistic_edit import TRIES, edited
+from app.api.job_input import encrypt_job, masked_job, new_job
+from app.api.optimistic_edit import TRIES, edit_job
 from app.api.paging import job_before, job_cursor, listed
 from app.api.parameters import Clock, Cursor, Db, IfMatch, Keys, Limit, Reference
 from app.api.problems import ApiRequest
@@ -25,7 +25,7 @@ from app.core.jobs.job import (
     JobState,
     PlannedJob,
     document_of,
-    name_fault,
+    name_error,
 )
 from app.core.jobs.patch import patched
 from app.db import Database, jobs
@@ -49,9 +49,9 @@ Tags = Annotated[
 )
 async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> Response[Job]:
     """Give exactly one of `run_at`, `cron` (with `timezone`) and `every_seconds`."""
-    document = await decoded(request, JobDocument)
+    document = await decode_body(request, JobDocument)
     job = await by_length(request, partial(new_job, now=await clock.now()), document)
-    return await created(job, db, secret_keys)
+    return await insert_job(job, db, secret_keys)
 
 
 @put(
@@ -80,9 +80,9 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     What is left out goes back to its default, except that a paused job stays paused. `***` keeps
     the secret that is stored. A job as it was answered may be sent back as a whole.
     """
-    if fault := name_fault(job):
-        raise InvalidInput(FieldError(field="name", message=fault))
-    given = await decoded(request, JobReplacement)
+    if error := name_error(job):
+        raise InvalidInput(FieldError(field="name", message=error))
+    given = await decode_body(request, JobReplacement)
     document = document_of(given)
     if document.name not in (None, job):
         message = f"is not the name in the address, {job!r}: leave it out, or rename with PATCH"
@@ -91,14 +91,14 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     for _ in range(TRIES):
         with suppress(JobNotFound):
             return answer(
-                await edited(db, clock, secret_keys, job, lambda _: document, if_match=if_match)
+                await edit_job(db, clock, secret_keys, job, lambda _: document, if_match=if_match)
             )
         if if_match is not None:
             message = f"no job has the name {job!r}, so If-Match cannot name its version"
             raise EditConflict(message)
         with suppress(NameTaken):  # somebody created it meanwhile: replace that one
             new = await by_length(request, partial(new_job, now=await clock.now()), document)
-            return await created(new, db, secret_keys)
+            return await insert_job(new, db, secret_keys)
     message = f"the job {job!r} is being created and deleted by others all the time: try again"
     raise StateConflict(message)
 
@@ -126,7 +126,7 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     wanted = JobFilter(tags=listed(tags), kind=kind, state=stands, name_prefix=name, text=q)
     page = await jobs.page(db, wanted, before=job_before(cursor), limit=limit)
     return JobPage(
-        items=[shown(job) for job in page],
+        items=[masked_job(job) for job in page],
         next_cursor=job_cursor(page.items[-1].id) if page.more else None,
     )
 
@@ -169,9 +169,9 @@ async def patch_job(  # noqa: PLR0913 - as put_job
     So `{"cron": null, "run_at": "2030-01-31T08:30:00Z"}` makes a recurring job a one-off. A job is
     planned anew only if its schedule changes. An execution under way goes on, and does not undo it.
     """
-    change = await decoded(request, JobPatch, media_types=(MERGE_PATCH, JSON))
+    change = await decode_body(request, JobPatch, media_types=(MERGE_PATCH, JSON))
     return answer(
-        await edited(
+        await edit_job(
             db,
             clock,
             secret_keys,
@@ -204,8 +204,8 @@ async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
         raise EditConflict(message)
 
 
-async def created(job: PlannedJob, db: Database, secret_keys: SecretKeys) -> Response[Job]:
+async def insert_job(job: PlannedJob, db: Database, secret_keys: SecretKeys) -> Response[Job]:
     """Insert one job and show it."""
     await check_bindings(db, [referring(job.kind, job.target)])
-    [stored] = await jobs.insert(db, [encrypted(job, secret_keys)])
+    [stored] = await jobs.insert(db, [encrypt_job(job, secret_keys)])
     return answer(stored, status=201)

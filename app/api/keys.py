@@ -9,13 +9,13 @@ from litestar.params import PathParameter
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from app.api.body import decoded
+from app.api.body import decode_body
 from app.api.paging import key_before, key_cursor
 from app.api.parameters import Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.api.responses import LOCATION
 from app.core.access.api_key import RANDOM_BYTES, Scope, issued
-from app.core.jobs.job import HUNDRED_YEARS, LONGEST_NAME
+from app.core.jobs.job import HUNDRED_YEARS, MAX_NAME_LENGTH
 from app.db import keys
 from app.db.keys import ApiKey
 
@@ -29,7 +29,7 @@ class KeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(
             min_length=1,
-            max_length=LONGEST_NAME,
+            max_length=MAX_NAME_LENGTH,
             description="Whose it is. Unique among those in force.",
             extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
             examples=["deployment"],
@@ -63,7 +63,7 @@ class KeyPage(Struct, frozen=True, kw_only=True):
 )
 async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewKey]:
     """From the first key on, every request needs one."""
-    given = await decoded(request, KeyRequest)
+    given = await decode_body(request, KeyRequest)
     key = issued(secrets.token_bytes(RANDOM_BYTES))
     stored = await keys.create(
         db,

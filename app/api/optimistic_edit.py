@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from app.api.etag import require_match
-from app.api.job_input import edited_job, encrypted, in_clear
+from app.api.job_input import decrypt_job, edited_job, encrypt_job
 from app.core.jobs.exact_json import same
 from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
@@ -29,7 +29,7 @@ def changed(stored: StoredJob, change: Change, now: datetime) -> PlannedJob | No
     return edited_job(change(stored), stored, now=now)
 
 
-async def edited(  # noqa: PLR0913 - what an edit needs
+async def edit_job(  # noqa: PLR0913 - what an edit needs
     db: Database,
     clock: DatabaseClock,
     secret_keys: SecretKeys,
@@ -49,7 +49,7 @@ async def edited(  # noqa: PLR0913 - what an edit needs
     for _ in range(TRIES):
         stored = await jobs.find(db, reference)
         require_match(if_match, stored)
-        clear = in_clear(stored, secret_keys)
+        clear = decrypt_job(stored, secret_keys)
         # In a thread, as a target may have ten thousands of values.
         now = await clock.now()
         job = await asyncio.to_thread(changed, clear, change, now)
@@ -59,7 +59,7 @@ async def edited(  # noqa: PLR0913 - what an edit needs
             job = replace(job, target=stored.target)
         else:
             await check_bindings(db, [referring(job.kind, job.target)])
-            job = encrypted(job, secret_keys)
+            job = encrypt_job(job, secret_keys)
         written = await jobs.update(db, job, unchanged_since=stored.updated_at)
         if written is not None:
             return written

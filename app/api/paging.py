@@ -5,7 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from uuid import UUID
 
-from app.core.schedule.schedule import instant_fault
+from app.core.schedule.schedule import instant_error
 from app.errors import FieldError, InvalidInput
 
 JOB = b"j"
@@ -120,6 +120,6 @@ def sound(instant: datetime | None, field: str) -> datetime | None:
     Raises:
         InvalidInput: it has no offset, or is out of range.
     """
-    if fault := instant_fault(instant):
-        raise InvalidInput(FieldError(field=field, message=fault))
+    if error := instant_error(instant):
+        raise InvalidInput(FieldError(field=field, message=error))
     return instant

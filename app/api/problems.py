@@ -170,7 +170,7 @@ def challenge_of(error: AppError) -> str | None:
 
 def unexpected_problem(request: ApiRequest, error: Exception) -> Response[bytes]:
     """Answer for a bug, of which the client learns nothing; the log gets where it was."""
-    tell_fault(request, error)
+    tell_error(request, error)
     return answered(
         Problem(
             type=f"{TYPE_PREFIX}internal-error",
@@ -191,7 +191,7 @@ def answered(problem: Problem, *, headers: dict[str, str] | None = None) -> Resp
     )
 
 
-def tell_fault(request: ApiRequest, error: Exception) -> None:
+def tell_error(request: ApiRequest, error: Exception) -> None:
     """State where it failed."""
     observers: Observers = request.app.state.observers
     observers.tell(faulted(where(request), error))

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from app.core.net.clients import client_of
 
 MINUTE_SECONDS = 60
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 """Callers that are counted at a time, each for itself."""
 OTHERS = "others"
 
@@ -83,9 +83,9 @@ class CountingRateLimit(RateLimitMiddleware):
 
         To drop counts instead would let whoever has many addresses begin anew.
         """
-        if key in self.counts or len(self.counts) < MOST_COUNTED:
+        if key in self.counts or len(self.counts) < MAX_COUNTED:
             return key
         now = int(time())
         for other in [other for other, count in self.counts.items() if count[1] <= now]:
             del self.counts[other]
-        return key if len(self.counts) < MOST_COUNTED else OTHERS
+        return key if len(self.counts) < MAX_COUNTED else OTHERS

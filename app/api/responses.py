@@ -5,7 +5,7 @@ from litestar.datastructures import ResponseHeader
 from msgspec import Struct
 
 from app.api.etag import etag
-from app.api.job_input import shown
+from app.api.job_input import masked_job
 from app.core.jobs.job import Job, StoredJob
 
 ETAG = ResponseHeader(
@@ -36,4 +36,4 @@ def answer(job: StoredJob, *, status: int = 200) -> Response[Job]:
     headers = {"ETag": etag(job.updated_at)}
     if status == 201:  # noqa: PLR2004 - Created
         headers["Location"] = f"/v1/jobs/{job.id}"
-    return Response(shown(job), status_code=status, headers=headers)
+    return Response(masked_job(job), status_code=status, headers=headers)

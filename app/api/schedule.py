@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar import post
 from msgspec import Meta, Struct, field
 
-from app.api.body import decoded
+from app.api.body import decode_body
 from app.api.paging import sound
 from app.api.parameters import Clock
 from app.api.problems import ApiRequest
@@ -71,7 +71,7 @@ class PreviewedSchedule(Struct, frozen=True, kw_only=True):
 )
 async def preview_schedule(request: ApiRequest, clock: Clock) -> PreviewedSchedule:
     """And say in words when that is. Nothing is stored."""
-    given = await decoded(request, SchedulePreview)
+    given = await decode_body(request, SchedulePreview)
     now = sound(given.from_, "from") or await clock.now()
     schedule = normalized(Schedule(**{name: getattr(given, name) for name in SCHEDULE_FIELDS}))
     id = given.job_id or NO_JOB

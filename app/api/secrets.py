@@ -6,15 +6,15 @@ from litestar import Response, delete, get, put
 from litestar.params import PathParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.api.body import decoded
+from app.api.body import decode_body
 from app.api.paging import secret_after, secret_cursor
 from app.api.parameters import Cursor, Db, Keys, Limit
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.net.egress import LONGEST_HOST
-from app.core.secrets.bindings import MOST_HOSTS, host_fault
+from app.core.net.egress import MAX_HOST_LENGTH
+from app.core.secrets.bindings import MAX_HOSTS, host_error
 from app.core.secrets.masking import SECRET, Masked
-from app.core.secrets.references import LONGEST_VALUE, name_fault
+from app.core.secrets.references import MAX_VALUE_LENGTH, name_error
 from app.db import secrets
 from app.db.secrets import NamedSecret
 from app.errors import FieldError, InvalidInput
@@ -30,16 +30,16 @@ class SecretValue(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
         str,
         Meta(
             min_length=1,
-            max_length=LONGEST_VALUE,
+            max_length=MAX_VALUE_LENGTH,
             description="Stored encrypted, and never told again.",
         ),
         SECRET,
     ]
     hosts: (
         Annotated[
-            list[Annotated[str, Meta(max_length=LONGEST_HOST)]],
+            list[Annotated[str, Meta(max_length=MAX_HOST_LENGTH)]],
             Meta(
-                max_length=MOST_HOSTS,
+                max_length=MAX_HOSTS,
                 description="Where it may be sent, such as api.example.com, *.example.com and "
                 "https://api.example.com:8443. "
                 "None: anywhere. Left out: as before, and a new secret may be sent anywhere.",
@@ -74,14 +74,14 @@ async def put_secret(
 
     A job that would send it to a host that it is not bound to is refused, and fails if it exists.
     """
-    if fault := name_fault(name):
-        raise InvalidInput(FieldError(field="name", message=fault))
-    given = await decoded(request, SecretValue)
+    if error := name_error(name):
+        raise InvalidInput(FieldError(field="name", message=error))
+    given = await decode_body(request, SecretValue)
     hosts = None if given.hosts is UNSET else given.hosts
-    faults = [(index, host_fault(host)) for index, host in enumerate(hosts or ())]
-    if errors := [FieldError(field=f"hosts[{at}]", message=why) for at, why in faults if why]:
+    refused = [(index, host_error(host)) for index, host in enumerate(hosts or ())]
+    if errors := [FieldError(field=f"hosts[{at}]", message=why) for at, why in refused if why]:
         raise InvalidInput(*errors)
-    token = secret_keys.seal(given.value, of_secret(name))
+    token = secret_keys.encrypt(given.value, of_secret(name))
     secret, is_new = await secrets.put(db, name, token, hosts=hosts)
     return Response(secret, status_code=201 if is_new else 200)
 

@@ -17,7 +17,7 @@ from app.api.access import (
     require_scope,
     session_token,
 )
-from app.api.body import decoded
+from app.api.body import decode_body
 from app.api.parameters import Db
 from app.api.problems import ApiRequest
 from app.api.rate_limit import limit_by_address
@@ -35,7 +35,7 @@ from app.core.secrets.masking import SECRET, Masked
 from app.db import sessions
 from app.errors import CrossOrigin, KeyRequired
 
-LONGEST_KEY = 200
+MAX_KEY_LENGTH = 200
 SIGN_INS_A_MINUTE = 30
 """From one address to one process: far more than people need, and far less than guessing does."""
 
@@ -49,7 +49,7 @@ SET_COOKIE = ResponseHeader(
 class SignIn(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key to sign in with."""
 
-    key: Annotated[str, Meta(max_length=LONGEST_KEY, description="An API key."), SECRET]
+    key: Annotated[str, Meta(max_length=MAX_KEY_LENGTH, description="An API key."), SECRET]
 
 
 class SessionState(Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ async def sign_in(request: ApiRequest, db: Db, state: State) -> Response[Session
     headers, scheme = request.headers, request.scope["scheme"]
     if is_from_page(headers) and not is_from_own_page(headers, scheme=scheme):
         raise CrossOrigin("only pages of Tocsin may sign a browser in")
-    given = await decoded(request, SignIn)
+    given = await decode_body(request, SignIn)
     key = await key_given(state.key_ring, given.key)
     session = issued(secrets.token_bytes(RANDOM_BYTES))
     expires_at = await sessions.create(db, session.digest, key_id=key.id)

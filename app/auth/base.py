@@ -43,7 +43,7 @@ class Outgoing(Unshown, frozen=True, kw_only=True):
 class Auth(Masked, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
     """How an outgoing request proves itself. Its `type` is the tag of the subclass."""
 
-    def problems(self) -> Iterable[FieldError]:
+    def errors(self) -> Iterable[FieldError]:
         """What msgspec's types cannot say is wrong; fields are relative to the auth."""
         return ()
 

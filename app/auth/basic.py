@@ -14,7 +14,7 @@ class BasicAuth(Auth, frozen=True, kw_only=True, tag="basic"):
     username: str
     password: Secret
 
-    def problems(self) -> Iterable[FieldError]:
+    def errors(self) -> Iterable[FieldError]:
         if ":" in self.username:
             yield FieldError(field="username", message="may not contain a colon")
 

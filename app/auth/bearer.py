@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from app.auth.base import Auth, Outgoing
-from app.core.net.headers import value_problem
+from app.core.net.headers import value_error
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
 
@@ -13,8 +13,8 @@ class BearerAuth(Auth, frozen=True, kw_only=True, tag="bearer"):
 
     token: Secret
 
-    def problems(self) -> Iterable[FieldError]:
-        problem = value_problem(self.token)
+    def errors(self) -> Iterable[FieldError]:
+        problem = value_error(self.token)
         if problem or not self.token or " " in self.token:
             yield FieldError(field="token", message="must be visible ASCII without spaces")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from app.auth.base import Auth, Outgoing
-from app.core.net.headers import name_problem, value_problem
+from app.core.net.headers import name_error, value_error
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
 
@@ -14,10 +14,10 @@ class HeaderAuth(Auth, frozen=True, kw_only=True, tag="header"):
     name: str
     value: Secret
 
-    def problems(self) -> Iterable[FieldError]:
-        if problem := name_problem(self.name):
+    def errors(self) -> Iterable[FieldError]:
+        if problem := name_error(self.name):
             yield FieldError(field="name", message=problem)
-        if problem := value_problem(self.value):
+        if problem := value_error(self.value):
             yield FieldError(field="value", message=problem)
 
     def header_names(self) -> frozenset[str]:

@@ -15,10 +15,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from app.auth.base import Answer, Auth, AuthFailed, Form, Outgoing
-from app.auth.tls import LONGEST_PEM, Tls, tls_problems
+from app.auth.tls import MAX_PEM_LENGTH, Tls, tls_errors
 from app.auth.tokens import Granted
-from app.core.net.headers import value_problem
-from app.core.net.urls import LONGEST_URL, url_problem
+from app.core.net.headers import value_error
+from app.core.net.urls import MAX_URL_LENGTH, url_error
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
 
@@ -26,7 +26,7 @@ TOKEN_SECONDS = 10.0
 """How long a token server may take."""
 UNSAID_LIFETIME_SECONDS = 300.0
 """Of a token whose server does not say how long it is good."""
-LONGEST_SAID = 200
+MAX_SAID_LENGTH = 200
 """Characters of a token server's explanation."""
 
 BEARER = "Bearer "
@@ -35,7 +35,7 @@ BEARER = "Bearer "
 class OAuth2Auth(Auth, frozen=True, kw_only=True, tag="oauth2"):
     """An access token, obtained by the client for itself."""
 
-    token_url: Annotated[str, Meta(max_length=LONGEST_URL)]
+    token_url: Annotated[str, Meta(max_length=MAX_URL_LENGTH)]
     client_id: str
     client_secret: Secret
     scope: str | None = None
@@ -44,16 +44,16 @@ class OAuth2Auth(Auth, frozen=True, kw_only=True, tag="oauth2"):
     """Sent along where given; some servers want to know whom the token is for."""
     client_auth: Literal["basic", "post"] = "basic"
     """How the client proves itself to the token server: in a header or in the form."""
-    ca: Annotated[str, Meta(max_length=LONGEST_PEM)] | None = None
+    ca: Annotated[str, Meta(max_length=MAX_PEM_LENGTH)] | None = None
     """PEM: the authorities to trust about the token server, instead of the system's."""
 
-    def problems(self) -> Iterable[FieldError]:
-        if problem := url_problem(self.token_url):
+    def errors(self) -> Iterable[FieldError]:
+        if problem := url_error(self.token_url):
             yield FieldError(field="token_url", message=problem)
         if not self.client_id:
             yield FieldError(field="client_id", message="may not be empty")
         if self.ca is not None:
-            yield from tls_problems(Tls(ca=self.ca))
+            yield from tls_errors(Tls(ca=self.ca))
 
     async def headers(self, request: Outgoing) -> Mapping[str, str]:
         async def ask() -> Granted:
@@ -96,7 +96,7 @@ class OAuth2Auth(Auth, frozen=True, kw_only=True, tag="oauth2"):
             raise self.failed("the answer is not that of a token server") from None
         if said.token_type.lower() != "bearer":
             raise self.failed("the token is of another type than Bearer")
-        if value_problem(said.access_token) or not said.access_token or " " in said.access_token:
+        if value_error(said.access_token) or not said.access_token or " " in said.access_token:
             raise self.failed("the token cannot be sent in a header")
         lifetime = UNSAID_LIFETIME_SECONDS if said.expires_in is None else said.expires_in
         return Granted(token=said.access_token, lifetime_seconds=lifetime)
@@ -127,7 +127,7 @@ def explained(body: bytes) -> str:
         refusal = msgspec.json.decode(body, type=Refusal)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
-    return f"{refusal.error} {refusal.error_description}".strip()[:LONGEST_SAID]
+    return f"{refusal.error} {refusal.error_description}".strip()[:MAX_SAID_LENGTH]
 
 
 AUTH = OAuth2Auth

@@ -24,7 +24,7 @@ class SignatureAuth(Auth, frozen=True, kw_only=True, tag="signature"):
     secret: Secret
     previous_secret: Secret | None = None
 
-    def problems(self) -> Iterable[FieldError]:
+    def errors(self) -> Iterable[FieldError]:
         if not is_key(self.secret):
             yield FieldError(field="secret", message=WANTED)
         if self.previous_secret is not None and not is_key(self.previous_secret):

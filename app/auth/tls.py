@@ -18,13 +18,13 @@ from app.auth.tls_groups import limit_groups
 from app.core.secrets.masking import Masked, Secret
 from app.errors import FieldError
 
-LONGEST_PEM = 32_768
+MAX_PEM_LENGTH = 32_768
 """Characters."""
-MOST_KEY_BITS = 4096
+MAX_KEY_BITS = 4096
 """Of a key of ours; to sign with one of 16,384 bits takes the event loop most of a second."""
-MOST_CONTEXTS = 256
+MAX_CONTEXTS = 256
 """Kept for use again: to make one takes milliseconds, and connections are shared within one."""
-MOST_CHECKED = 1024
+MAX_CHECKED = 1024
 """Settings that are known to be sound."""
 
 HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
@@ -49,7 +49,7 @@ class BadPem(ValueError):
         self.field = field
 
 
-def tls_problems(tls: Tls) -> Iterator[FieldError]:
+def tls_errors(tls: Tls) -> Iterator[FieldError]:
     """What is wrong with the texts, by the fields of the target."""
     try:
         check(tls)
@@ -57,7 +57,7 @@ def tls_problems(tls: Tls) -> Iterator[FieldError]:
         yield FieldError(field=error.field, message=str(error))
 
 
-@lru_cache(maxsize=MOST_CHECKED)
+@lru_cache(maxsize=MAX_CHECKED)
 def check(tls: Tls) -> None:
     """Have OpenSSL read the texts, without the authorities of the system, which take it long.
 
@@ -179,8 +179,8 @@ def check_size(certificate: str) -> None:
         BadPem: the key of the certificate is larger than what is in use.
     """
     key = load_pem_x509_certificate(certificate.encode()).public_key()
-    if isinstance(key, RSAPublicKey | DSAPublicKey) and key.key_size > MOST_KEY_BITS:
-        message = f"has a key of {key.key_size} bits: at most {MOST_KEY_BITS}, or a curve, will do"
+    if isinstance(key, RSAPublicKey | DSAPublicKey) and key.key_size > MAX_KEY_BITS:
+        message = f"has a key of {key.key_size} bits: at most {MAX_KEY_BITS}, or a curve, will do"
         raise BadPem("client_certificate", message)
 
 

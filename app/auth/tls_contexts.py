@@ -4,10 +4,10 @@ import asyncio
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 
-from app.auth.tls import MOST_CONTEXTS, Tls, tls_context
+from app.auth.tls import MAX_CONTEXTS, Tls, tls_context
 from app.errors import AppError
 
-MOST_WAITING = 8
+MAX_WAITING = 8
 """Contexts that are being made or wait for it; executions wait for them in their slots."""
 
 
@@ -42,12 +42,12 @@ class Contexts:
             context = await asyncio.shield(self.making.get(tls) or self.begin(tls, patient=patient))
             self.made.pop(tls, None)
         self.made[tls] = context
-        while len(self.made) > MOST_CONTEXTS:
+        while len(self.made) > MAX_CONTEXTS:
             del self.made[next(iter(self.made))]
         return context
 
     def begin(self, tls: Tls, *, patient: bool) -> asyncio.Future[ssl.SSLContext]:
-        if len(self.making) >= MOST_WAITING and not patient:
+        if len(self.making) >= MAX_WAITING and not patient:
             self.refused += 1
             raise ContextsCrowded(self.refused)
         loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from app.core.secrets.masking import Unshown
 from app.errors import AppError
 
-MOST_TOKENS = 1000
+MAX_TOKENS = 1000
 EARLY_PART = 0.2
 EARLY_SECONDS = 60.0
 """A token is renewed before its end by a fifth of its lifetime, at most by this."""
@@ -99,7 +99,7 @@ class Tokens:
             renew_at=now() + lifetime - early,
             ends_at=now() + lifetime,
         )
-        if len(self.held) > MOST_TOKENS:
+        if len(self.held) > MAX_TOKENS:
             del self.held[next(iter(self.held))]
 
     def forget(self, grant: Hashable, token: str) -> None:

@@ -27,7 +27,7 @@ from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
 from app.errors import RightMissing
 from app.vault import SecretKeys
-from app.vault.key_check import of_named, of_targets
+from app.vault.key_check import check_named_secrets, check_targets
 
 MONTH = timedelta(days=30)
 PROBED_MONTHS = 25
@@ -51,7 +51,7 @@ async def examine(settings: Settings) -> None:
             found[:0] = findings(convert(row, Vitals), host_now=datetime.now(UTC))
             found += await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
             keys = SecretKeys(settings.secret_keys)
-            named, targets = await of_named(db, keys), await of_targets(db, keys)
+            named, targets = await check_named_secrets(db, keys), await check_targets(db, keys)
             looked_at = named.looked_at + targets.looked_at
             found.append(key_finding(looked_at, named.unopened + targets.unopened))
             rows = await db.fetch("doctor.upkeep")

@@ -17,8 +17,8 @@ from app.telemetry import Observers
 
 STARTING_SECONDS = 10.0
 """An exit with an error so soon after the start of all is a mistake to tell of, not to repeat."""
-SHORTEST_WAIT_SECONDS = 0.5
-LONGEST_WAIT_SECONDS = 30.0
+MIN_WAIT_SECONDS = 0.5
+MAX_WAIT_SECONDS = 30.0
 DRAINED = (0, -signal.SIGTERM)
 """How a child that was told to stop ends; by the signal itself where it had yet to begin."""
 
@@ -64,7 +64,7 @@ class Processes:
     async def keep(self) -> None:
         """Run one instance, and another in its place whenever it ends, until told to stop."""
         clock = asyncio.get_running_loop()
-        wait = SHORTEST_WAIT_SECONDS
+        wait = MIN_WAIT_SECONDS
         while not self.stopping.is_set():
             started_at = clock.time()
             child, code = await self.run_child()
@@ -76,8 +76,8 @@ class Processes:
                 self.failures.append(code)
                 self.stop()
                 return
-            lived_long = clock.time() - started_at > LONGEST_WAIT_SECONDS
-            wait = SHORTEST_WAIT_SECONDS if lived_long else min(wait * 2, LONGEST_WAIT_SECONDS)
+            lived_long = clock.time() - started_at > MAX_WAIT_SECONDS
+            wait = MIN_WAIT_SECONDS if lived_long else min(wait * 2, MAX_WAIT_SECONDS)
             self.observers.tell(ProcessEnded(pid=child.pid, code=code, restart_seconds=wait))
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):

@@ -10,8 +10,8 @@ from typing import TypeVar
 import click
 
 from app.config import Settings
-from app.core.secrets.bindings import host_fault
-from app.core.secrets.references import LONGEST_VALUE, name_fault
+from app.core.secrets.bindings import host_error
+from app.core.secrets.references import MAX_VALUE_LENGTH, name_error
 from app.db import Database
 from app.db import secrets as stored
 from app.db.secrets import NamedSecret
@@ -47,19 +47,19 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
     One newline at the end is left out. The value is no argument, as those can be seen by everybody
     on a machine.
     """
-    if fault := name_fault(name):
-        raise click.BadParameter(fault, param_hint="NAME")
+    if error := name_error(name):
+        raise click.BadParameter(error, param_hint="NAME")
     if any_host and hosts:
         raise click.UsageError("give either --host or --any-host")
     for host in hosts:
-        if fault := host_fault(host):
-            raise click.BadParameter(fault, param_hint="--host")
+        if error := host_error(host):
+            raise click.BadParameter(error, param_hint="--host")
     bound_to = list(hosts) if hosts or any_host else None
 
     async def put(db: Database, keys: SecretKeys) -> bool:
         if not keys:
             raise SecretKeysMissing(NO_KEYS)  # before anybody types anything
-        token = keys.seal(value_given(name), of_secret(name))
+        token = keys.encrypt(value_given(name), of_secret(name))
         _, is_new = await stored.put(db, name, token, hosts=bound_to)
         return is_new
 
@@ -127,8 +127,8 @@ def value_given(name: str) -> str:
         value = click.prompt(name, hide_input=True, confirmation_prompt=True)
     else:
         value = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    if not 1 <= len(value) <= LONGEST_VALUE:
-        message = f"has to have 1 to {LONGEST_VALUE} characters; write it to stdin"
+    if not 1 <= len(value) <= MAX_VALUE_LENGTH:
+        message = f"has to have 1 to {MAX_VALUE_LENGTH} characters; write it to stdin"
         raise click.BadParameter(message, param_hint="the value")
     return str(value)
 

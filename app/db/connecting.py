@@ -8,13 +8,13 @@ from urllib.parse import quote, urlencode
 
 import asyncpg
 
-from app.db.errors import PASSING
+from app.db.errors import TRANSIENT
 from app.db.keepalive import keep_alive
 from app.db.refusals import check_files, is_pooler_refusing, saying_why
 from app.dsn import Address, Host, parse
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-LONGEST_TIMEOUT_SECONDS = 60.0
+MAX_TIMEOUT_SECONDS = 60.0
 
 SEARCH_PATH = "set search_path = pg_catalog, pg_temp"
 """Names without a schema are Postgres's own, whatever others put into `public`. Said after the
@@ -48,7 +48,7 @@ async def connect(url: str, **options: Any) -> asyncpg.Connection:  # noqa: ANN4
     for host in before:
         try:
             return await connect_to(host, address, options)
-        except PASSING:
+        except TRANSIENT:
             continue
     with saying_why(address, last):
         return await connect_to(last, address, options)
@@ -58,7 +58,7 @@ def timeout_seconds(address: Address) -> float:
     """Seconds that each host has."""
     given = address.number("connect_timeout") or 0
     if given > 0:
-        return min(float(given), LONGEST_TIMEOUT_SECONDS)
+        return min(float(given), MAX_TIMEOUT_SECONDS)
     return CONNECT_TIMEOUT_SECONDS / len(address.hosts)
 
 

@@ -10,14 +10,14 @@ import asyncpg
 from msgspec import Struct
 
 from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
-from app.db.errors import translated
+from app.db.errors import translate_errors
 from app.db.queries import Query, query
 
 COMMAND_TIMEOUT_SECONDS = 15.0
 GIVE_BACK_SECONDS = 1.0
 """How long a connection whose statement was given up may take to become usable again."""
 
-MOST_PAGE_BYTES = 4 * 1024 * 1024
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the row that goes beyond; the longest job has a twelfth of it."""
 READ_AT_ONCE = 51
 """Rows of a page that Postgres makes at a time."""
@@ -136,7 +136,7 @@ class Database:
             AppError: see `app.db.errors.translated`.
         """
         statement = query(name)
-        with translated():
+        with translate_errors():
             return await self.answer(statement.sql, self.values(statement, arguments))
 
     async def answer(self, sql: str, values: Sequence[Any]) -> list[Row]:
@@ -169,13 +169,13 @@ class Database:
             AppError: see `app.db.errors.translated`.
         """
         wanted = query(name)
-        with translated():
+        with translate_errors():
             async with self.pool.acquire() as connection:
                 statement = await connection.prepare(wanted.sql)
                 return await statement.fetch(*wanted.arguments(arguments))
 
     async def fetch_page(self, name: str, /, *, limit: int, **arguments: Any) -> "Rows":  # noqa: ANN401
-        """Run such a query, up to `limit` rows or `MOST_PAGE_BYTES` of text in them.
+        """Run such a query, up to `limit` rows or `MAX_PAGE_BYTES` of text in them.
 
         Postgres makes rows only as they are read, some at a time.
 
@@ -186,11 +186,11 @@ class Database:
         values = wanted.arguments(arguments | {"limit": limit + 1})
         rows: list[Row] = []
         size = 0
-        with translated():
+        with translate_errors():
             async with self.pool.acquire() as connection, connection.transaction(readonly=True):
                 statement = await connection.prepare(wanted.sql)
                 async for row in statement.cursor(*values, prefetch=READ_AT_ONCE):
-                    if len(rows) == limit or size > MOST_PAGE_BYTES:
+                    if len(rows) == limit or size > MAX_PAGE_BYTES:
                         return Rows(rows=rows, more=True)
                     rows.append(row)
                     size += sum(len(value) for value in row.values() if isinstance(value, str))

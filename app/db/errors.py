@@ -20,7 +20,7 @@ from app.errors import (
     SchemaOutdated,
 )
 
-PASSING: tuple[type[BaseException], ...] = (
+TRANSIENT: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
@@ -64,7 +64,7 @@ POOLER = (
     "Postgres itself; it needs eleven connections for each instance"
 )
 
-LONGEST_SAID = 300
+MAX_SAID_LENGTH = 300
 """Characters of a server's own words."""
 
 TAKEN: dict[str, tuple[type[AppError], str]] = {
@@ -75,7 +75,7 @@ TAKEN: dict[str, tuple[type[AppError], str]] = {
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise our errors for asyncpg's.
 
     Raises:
@@ -102,7 +102,7 @@ def translated() -> Iterator[None]:
         raise refusal(error) from error
     except MIXED_SESSIONS as error:
         raise PoolerInTheWay(POOLER) from error
-    except PASSING as error:
+    except TRANSIENT as error:
         message = f"Postgres is not available: {in_one_line(error)}"
         locked = isinstance(error, asyncpg.LockNotAvailableError)
         raise (LockedByOthers if locked else DatabaseUnavailable)(message) from error
@@ -135,7 +135,7 @@ def raised_by_others(error: BaseException) -> bool:
 def in_one_line(error: BaseException) -> str:
     """Return what an error says, in one line of some length; asyncpg adds more."""
     said = getattr(error, "message", None) or str(error)
-    return " ".join(said.split())[:LONGEST_SAID].rstrip(".") or type(error).__name__
+    return " ".join(said.split())[:MAX_SAID_LENGTH].rstrip(".") or type(error).__name__
 
 
 def refused(error: asyncpg.PostgresError) -> FieldError:

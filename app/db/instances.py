@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from app.core.runs.outcome import Outcome
 from app.db.database import Database, Runner
 
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 
 
 class Instance(Struct, frozen=True, kw_only=True):
@@ -56,6 +56,6 @@ async def instances(db: Runner) -> list[Instance]:
 
 async def stats(db: Database) -> Stats:
     """Count the jobs by what they are up to, and the latest executions by outcome."""
-    [row] = await db.fetch_filtered("instances.stats", most=MOST_COUNTED)
+    [row] = await db.fetch_filtered("instances.stats", most=MAX_COUNTED)
     outcomes = msgspec.json.decode(row["outcomes"], type=dict[Outcome, int])
     return Stats(**{**row, "outcomes": outcomes})

@@ -17,7 +17,7 @@ OUTAGES = (DatabaseUnavailable, SchemaOutdated, PoolerInTheWay)
 VALUES = ("22", "23", "54")
 """Classes of SQLSTATE: a value out of range, a broken constraint, more than Postgres can do."""
 
-LONGEST_REASON = 300
+MAX_REASON_LENGTH = 300
 """Characters."""
 
 
@@ -72,4 +72,4 @@ def reason(error: Exception) -> str:
     """Say what was wrong in one short line; without the row, which Postgres adds as a detail."""
     said = error.message if isinstance(error, asyncpg.PostgresError) else str(error)
     line = " ".join((said or type(error).__name__).replace("\0", "").split())
-    return line[:LONGEST_REASON]
+    return line[:MAX_REASON_LENGTH]

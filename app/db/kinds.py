@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from app.core.health import NobodysJobs
 from app.db.database import Runner
 
-MOST_COUNTED = 1000
+MAX_COUNTED = 1000
 
 
 async def tell(db: Runner, kinds: Sequence[str]) -> None:
@@ -15,5 +15,5 @@ async def tell(db: Runner, kinds: Sequence[str]) -> None:
 
 async def nobodys(db: Runner) -> list[NobodysJobs]:
     """Return the jobs that no instance can run, by kind; of each at most 1,000 are counted."""
-    rows = await db.fetch("kinds.nobodys", most=MOST_COUNTED)
+    rows = await db.fetch("kinds.nobodys", most=MAX_COUNTED)
     return [NobodysJobs(**row) for row in rows]

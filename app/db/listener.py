@@ -9,7 +9,7 @@ import asyncpg
 
 from app.db.connecting import connect
 from app.db.database import Row
-from app.db.errors import translated
+from app.db.errors import translate_errors
 from app.db.pooler import is_pooled, prove_that_we_hear
 from app.db.queries import query
 from app.errors import DatabaseUnavailable, PoolerInTheWay
@@ -36,7 +36,7 @@ class Session:
             AppError: see `app.db.errors.translated`.
         """
         statement = query(name)
-        with translated():
+        with translate_errors():
             return await self.connection.fetch(statement.sql, *statement.arguments(arguments))
 
 
@@ -64,7 +64,7 @@ async def listening(
         arrived.set()
         ring()
 
-    with translated():
+    with translate_errors():
         connection = await connect(
             url,
             command_timeout=LOOK_TIMEOUT_SECONDS,
@@ -82,7 +82,7 @@ async def listening(
             },
         )
     try:
-        with translated():
+        with translate_errors():
             connection.add_termination_listener(lambda _: ring())
             await connection.add_listener(CHANNEL, told)
             await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))

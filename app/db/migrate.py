@@ -16,7 +16,7 @@ import asyncpg
 
 from app.db.connecting import connect
 from app.db.database import Row, Runner
-from app.db.errors import translated
+from app.db.errors import translate_errors
 from app.db.queries import query
 from app.errors import LockedByOthers, RightMissing, SchemaOutdated, SchemaTooNew
 
@@ -52,7 +52,7 @@ async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Se
         DatabaseUnavailable: nobody answers at `url`.
     """
     until = monotonic() + patience_seconds
-    with translated():
+    with translate_errors():
         connection = await connect(url)
         try:
             with explained():

@@ -9,7 +9,7 @@ import asyncio
 import asyncpg
 
 from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
-from app.db.errors import POOLER, translated
+from app.db.errors import POOLER, translate_errors
 from app.errors import PoolerInTheWay
 
 HEARD_SECONDS = 2.0
@@ -54,7 +54,7 @@ async def refuse_shared_sessions(url: str) -> None:
         PoolerInTheWay: two clients at a time were given one session.
         DatabaseUnavailable: nobody answers at `url`.
     """
-    with translated():
+    with translate_errors():
         one = await connect(url)
         try:
             if not await is_pooled(one):

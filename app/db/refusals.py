@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from app.db.errors import PASSING, in_one_line
+from app.db.errors import TRANSIENT, in_one_line
 from app.dsn import Address, Host
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, PoolerInTheWay
 
@@ -19,7 +19,12 @@ NO_TLS = "rejected SSL upgrade"
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 WHERE = "in TOCSIN_DATABASE_URL"
 
-OURS: tuple[type[BaseException], ...] = (*PASSING, asyncpg.PostgresError, ValueError, RuntimeError)
+OURS: tuple[type[BaseException], ...] = (
+    *TRANSIENT,
+    asyncpg.PostgresError,
+    ValueError,
+    RuntimeError,
+)
 """What asyncpg raises for what a server, a network or a file did."""
 
 
@@ -59,7 +64,7 @@ def reason(error: BaseException, address: Address, host: Host) -> AppError:
 
 
 IT_MAY_THINK_BETTER: tuple[type[BaseException], ...] = (
-    *PASSING,
+    *TRANSIENT,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
 """What Postgres says that changes by itself, or that is done for a moment on purpose."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 from app.core.access.session import SESSION_SECONDS
 from app.db.database import Runner
 
-MOST_OF_A_KEY = 100
+MAX_OF_A_KEY = 100
 """More than that, and the oldest sessions of the key end."""
 
 
@@ -26,7 +26,7 @@ async def create(db: Runner, digest: bytes, *, key_id: UUID) -> datetime | None:
         "sessions.create",
         digest=digest,
         key_id=key_id,
-        most=MOST_OF_A_KEY,
+        most=MAX_OF_A_KEY,
         seconds=SESSION_SECONDS,
     )
     for row in rows:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from app.db.connecting import connect
 from app.db.database import Row, Runner
-from app.db.errors import translated
+from app.db.errors import translate_errors
 from app.db.queries import query
 from app.errors import RightMissing, UpkeepRefused
 
@@ -42,7 +42,7 @@ class Housekeeping:
         """
         statement = query(name)
         try:
-            with translated():
+            with translate_errors():
                 return await self.connection.fetch(statement.sql, *statement.arguments(arguments))
         except RightMissing as error:
             raise UpkeepRefused(str(error)) from error
@@ -62,7 +62,7 @@ async def housekeeping(url: str, *, application_name: str) -> AsyncIterator[Hous
     Raises:
         AppError: there is no connection to be had.
     """
-    with translated():
+    with translate_errors():
         connection = await connect(
             url,
             command_timeout=ANSWER_SECONDS,

@@ -20,7 +20,7 @@ from app.core.field_errors import field_errors
 from app.core.jobs.exact_json import DECODER, number
 from app.core.net.egress import PUBLIC_ONLY, Egress
 from app.core.runs.outcome import Report
-from app.core.secrets.masking import secrets_in, without
+from app.core.secrets.masking import redact, secrets_in
 from app.errors import FieldError, InvalidInput
 from app.executors.base import Context, Executor, Options, Target
 from app.executors.guard import Guard, Lookup
@@ -100,7 +100,7 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
     except (ValueError, RecursionError) as error:
         message = f"must be JSON that can be read: {error}"
         raise InvalidInput(FieldError(field="target", message=message)) from None
-    if problems := list(decoded.problems()):
+    if problems := list(decoded.errors()):
         raise InvalidInput(
             *(FieldError(field=f"target.{p.field}", message=p.message) for p in problems)
         )
@@ -124,7 +124,7 @@ def without_secrets(
     with suppress(ValueError, RecursionError):
         readable = msgspec.json.decode(target) if isinstance(target, bytes) else target
         secrets = secrets_in(type_, readable) if isinstance(readable, dict) else ()
-        return [replace(one, message=without(secrets, one.message)) for one in refusal.errors]
+        return [replace(one, message=redact(secrets, one.message)) for one in refusal.errors]
     return list(refusal.errors)
 
 

@@ -11,16 +11,16 @@ from aiormq import spec
 from msgspec import Meta, field
 
 from app.core.runs.outcome import Outcome, Report
-from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, secrets_of, without
+from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, redact, secrets_of
 from app.errors import FieldError
 from app.executors.amqp_connect import Broker, fault_of
 from app.executors.amqp_failures import PublishFailed, failure_of, is_of_broker
 from app.executors.amqp_pool import Link, Pool
-from app.executors.amqp_rules import headers_problem, name_problem, url_problem
-from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
+from app.executors.amqp_rules import headers_error, name_error, url_error
+from app.executors.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
 from app.executors.tls_target import TlsTarget
 
-LONGEST_EXPIRATION = 4_294_967.0
+MAX_EXPIRATION_SECONDS = 4_294_967.0
 """Seconds; brokers count milliseconds in 32 bits."""
 
 NAMES = ("exchange", "routing_key", "content_type", "correlation_id", "reply_to", "type")
@@ -42,23 +42,23 @@ class AmqpTarget(TlsTarget, frozen=True, kw_only=True):
     mandatory: bool = True
     """A message that no queue takes is a failure."""
     priority: Annotated[int, Meta(ge=0, le=255)] | None = None
-    expiration_seconds: Annotated[float, Meta(ge=0, le=LONGEST_EXPIRATION)] | None = None
+    expiration_seconds: Annotated[float, Meta(ge=0, le=MAX_EXPIRATION_SECONDS)] | None = None
     """The broker drops the message if nobody has taken it by then."""
     correlation_id: str | None = None
     reply_to: str | None = None
     type: str | None = None
 
-    def problems(self) -> Iterable[FieldError]:
-        yield from super().problems()
-        if problem := url_problem(self.url):
+    def errors(self) -> Iterable[FieldError]:
+        yield from super().errors()
+        if problem := url_error(self.url):
             yield FieldError(field="url", message=problem)
         for name in NAMES:
-            if problem := name_problem(getattr(self, name)):
+            if problem := name_error(getattr(self, name)):
                 yield FieldError(field=name, message=problem)
         if not self.exchange and not self.routing_key:
             message = "names the queue where the default exchange is used: give it, or an exchange"
             yield FieldError(field="routing_key", message=message)
-        if problem := headers_problem(self.headers):
+        if problem := headers_error(self.headers):
             yield FieldError(field="headers", message=problem)
 
     def broker(self) -> Broker:
@@ -186,11 +186,11 @@ class Publication:
     def failed(self, failure: PublishFailed) -> Report:
         if self.link is not None:  # for what the broker did is told, not how the client took it
             failure = fault_of(self.link.connection) or failure
-        text = without(secrets_of(self.target), str(failure))
+        text = redact(secrets_of(self.target), str(failure))
         return Report(
             outcome=Outcome.FAILED,
             reason=failure.reason,
-            error=as_text(text, longest=LONGEST_ERROR),
+            error=as_text(text, longest=MAX_ERROR_LENGTH),
             retryable=failure.retryable,
         )
 

@@ -19,12 +19,12 @@ METHOD_HEAD: Final = struct.Struct(">HH")
 TUNING: Final = struct.Struct(">HHHIH")
 CONTENT: Final = struct.Struct(">HHQH")
 
-LONGEST_HANDSHAKE_BYTES = 8192
+MAX_HANDSHAKE_BYTES = 8192
 """Of a frame before sizes are agreed upon; the protocol has 4096, some brokers a little more."""
 SMALLEST_FRAME_MAX = 4096
 LARGEST_FRAME_MAX = 131_072
 """We agree to no larger frames, as is usual, nor to an unlimited size."""
-MOST_CHANNELS = 2047
+MAX_CHANNELS = 2047
 
 TUNE = (10, 30)
 RETURN = (60, 50)
@@ -104,7 +104,7 @@ class Frames:
     def __init__(self, reader: asyncio.StreamReader, credit: Credit) -> None:
         self.reader = reader
         self.credit = credit
-        self.longest = LONGEST_HANDSHAKE_BYTES
+        self.longest = MAX_HANDSHAKE_BYTES
         self.ready = b""
         self.fault: BrokerMisbehaved | None = None
         self.returning: dict[int, bool] = {}
@@ -193,7 +193,7 @@ class Frames:
         frame_max = min(frame_max or LARGEST_FRAME_MAX, LARGEST_FRAME_MAX)
         self.longest = frame_max - HEAD.size - 1
         return TUNING.pack(
-            *method, min(channels or MOST_CHANNELS, MOST_CHANNELS), frame_max, heartbeat
+            *method, min(channels or MAX_CHANNELS, MAX_CHANNELS), frame_max, heartbeat
         )
 
 

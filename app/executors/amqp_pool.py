@@ -17,9 +17,9 @@ from app.executors.amqp_connect import Broker, connected
 from app.executors.amqp_failures import PublishFailed
 from app.executors.guard import Guard
 
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 """Beyond it the connection that was idle longest is closed; busy ones are bounded by the slots."""
-MOST_CHANNELS = 128
+MAX_CHANNELS = 128
 """On one connection; brokers allow 2047 unless told otherwise."""
 IDLE_SECONDS = 60.0
 UPKEEP_SECONDS = 5.0
@@ -40,7 +40,7 @@ class Link:
         self.spoilt: list[AbstractChannel] = []
         self.idle: list[AbstractChannel] = []
         self.idle_since = asyncio.get_running_loop().time()
-        self.slots = asyncio.Semaphore(MOST_CHANNELS)
+        self.slots = asyncio.Semaphore(MAX_CHANNELS)
 
     @property
     def is_closed(self) -> bool:
@@ -173,7 +173,7 @@ class Pool:
 
     def added(self, broker: Broker, link: Link) -> Link:
         idle = [known for known, other in self.links.items() if not other.users]
-        for known in idle[: max(0, len(self.links) + 1 - MOST_CONNECTIONS)]:
+        for known in idle[: max(0, len(self.links) + 1 - MAX_CONNECTIONS)]:
             self.retire(self.links.pop(known))
         self.links[broker] = link
         if self.upkeep is None:

@@ -9,24 +9,24 @@ import msgspec
 from msgspec import Raw
 from yarl import URL
 
-from app.core.net.headers import LONGEST_HEADERS, OURS
-from app.core.net.urls import AUTHORITY, authority_fault, host_of, name_problems
+from app.core.net.headers import MAX_HEADERS_LENGTH, OURS
+from app.core.net.urls import AUTHORITY, authority_error, host_name_errors, host_of
 
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 """Bytes of a short string."""
-LONGEST_HEADER_NAME = 128
+MAX_HEADER_NAME_LENGTH = 128
 """Bytes; the client cuts longer ones off without a word."""
 DEEPEST_TABLE = 16
 ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 INTEGERS = range(-(2**63), 2**63)
 
 
-def url_problem(url: str) -> str | None:
+def url_error(url: str) -> str | None:
     """Why no broker can be at `url`, and what to write instead; never quotes it."""
-    return next(url_problems(url), None)
+    return next(url_errors(url), None)
 
 
-def url_problems(url: str) -> Iterator[str]:
+def url_errors(url: str) -> Iterator[str]:
     if not url.lower().startswith(("amqp://", "amqps://")):
         yield "must start with amqp:// or amqps://"
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
@@ -34,8 +34,8 @@ def url_problems(url: str) -> Iterator[str]:
     if "?" in url or "#" in url:
         yield "may have no query: TLS and heartbeats need no options (in a password write %3F, %23)"
     authority = AUTHORITY.match(url)
-    if authority and (fault := authority_fault(authority["text"])):
-        yield fault
+    if authority and (error := authority_error(authority["text"])):
+        yield error
     try:
         parsed = URL(url, encoded=True)
         host, port = host_of(parsed), parsed.port
@@ -45,7 +45,7 @@ def url_problems(url: str) -> Iterator[str]:
     if not host or port == 0:
         yield "needs a host, and a port from 1 to 65535 where one is given"
     elif ":" not in host:
-        yield from name_problems(host)
+        yield from host_name_errors(host)
     yield from vhost_problems(parsed.raw_path)
 
 
@@ -59,38 +59,38 @@ def vhost_problems(path: str) -> Iterator[str]:
         yield "has more than one path segment: a / in the virtual host is written %2F"
 
 
-def name_problem(name: str | None) -> str | None:
+def name_error(name: str | None) -> str | None:
     """Why a property or name cannot be sent."""
-    if name is not None and len(name.encode()) > LONGEST_NAME:
-        return f"may have at most {LONGEST_NAME} bytes"
+    if name is not None and len(name.encode()) > MAX_NAME_LENGTH:
+        return f"may have at most {MAX_NAME_LENGTH} bytes"
     return None
 
 
-def headers_problem(headers: dict[str, Any]) -> str | None:
+def headers_error(headers: dict[str, Any]) -> str | None:
     """Why a table of headers cannot be sent; names the header, never quotes its value."""
     for name in headers:
         if OURS.fullmatch(name.lower()):
             return f"{name} is set by Tocsin on every message: remove it"
-    if problem := next(table_problems(headers, "", 1), None):
+    if problem := next(table_errors(headers, "", 1), None):
         return problem
-    if len(msgspec.json.encode(headers)) > LONGEST_HEADERS:
-        return f"may have at most {LONGEST_HEADERS} bytes as JSON"
+    if len(msgspec.json.encode(headers)) > MAX_HEADERS_LENGTH:
+        return f"may have at most {MAX_HEADERS_LENGTH} bytes as JSON"
     return None
 
 
-def table_problems(value: object, name: str, depth: int) -> Iterator[str]:
+def table_errors(value: object, name: str, depth: int) -> Iterator[str]:
     """What of a JSON value has no equal in an AMQP table."""
     match value:
         case dict() | list() if depth > DEEPEST_TABLE:
             yield f"{name} is nested more than {DEEPEST_TABLE} deep"
         case dict():
             for key, item in value.items():
-                if not 1 <= len(key.encode()) <= LONGEST_HEADER_NAME:
-                    yield f"names have 1 to {LONGEST_HEADER_NAME} bytes: {key[:40]!r}"
-                yield from table_problems(item, key, depth + 1)
+                if not 1 <= len(key.encode()) <= MAX_HEADER_NAME_LENGTH:
+                    yield f"names have 1 to {MAX_HEADER_NAME_LENGTH} bytes: {key[:40]!r}"
+                yield from table_errors(item, key, depth + 1)
         case list():
             for item in value:
-                yield from table_problems(item, name, depth + 1)
+                yield from table_errors(item, name, depth + 1)
         case int() if value not in INTEGERS:
             yield f"{name} is an integer of more than 64 bits: write a string"
         case Raw() | float() if isinstance(value, Raw) or not is_single(value):

@@ -13,14 +13,14 @@ from app.core.secrets.masking import Masked, Unshown
 from app.errors import FieldError
 from app.executors.guard import Guard
 
-LONGEST_ERROR = 500
+MAX_ERROR_LENGTH = 500
 """Characters of a report's error."""
 
 
 class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind's instructions, as stored in `jobs.target`."""
 
-    def problems(self) -> Iterable[FieldError]:
+    def errors(self) -> Iterable[FieldError]:
         """What msgspec's types cannot say is wrong; fields are relative to the target."""
         return ()
 

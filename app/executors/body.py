@@ -27,7 +27,7 @@ class BodyTarget(Target, frozen=True, kw_only=True):
     body_base64: Base64 | None = None
     """Sent as the bytes it stands for."""
 
-    def problems(self) -> Iterable[FieldError]:
+    def errors(self) -> Iterable[FieldError]:
         if self.body is None and self.json is None and self.body_base64 is None:
             return
         forms = ("body", "json", "body_base64")

@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from app.core.net.egress import Egress
 from app.errors import AppError
 
-MOST_VERDICTS = 4096
+MAX_VERDICTS = 4096
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) → its IP addresses; raises OSError where there are none."""
@@ -45,7 +45,7 @@ class Guard:
         self.egress = egress
         self.lookup = lookup
         # Of literals only, so it never goes stale; to read an address takes longer than to connect.
-        self.verdict = lru_cache(maxsize=MOST_VERDICTS)(egress.verdict)
+        self.verdict = lru_cache(maxsize=MAX_VERDICTS)(egress.verdict)
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """Every address of `host`, which may be an address itself; to be connected to as they are.

@@ -12,20 +12,20 @@ from msgspec.structs import force_setattr
 
 from app.auth import AnyAuth, AuthFailed, Outgoing
 from app.auth.tokens import Tokens
-from app.core.net.headers import dropping_hint, header_problems, name_as_read
-from app.core.net.urls import LONGEST_URL, address, url_problem
+from app.core.net.headers import dropping_hint, header_errors, name_as_read
+from app.core.net.urls import MAX_URL_LENGTH, address, url_error
 from app.core.runs.outcome import Outcome, Report
-from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, secrets_of, sounds_secret, without
+from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, redact, secrets_of, sounds_secret
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import FieldError
-from app.executors.base import LONGEST_ERROR, Context, Options, Target, as_text, timed_out
-from app.executors.http_answer import LONGEST_RESPONSE, HttpAnswer
+from app.executors.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
+from app.executors.http_answer import MAX_RESPONSE_LENGTH, HttpAnswer
 from app.executors.http_client import Client, user_agent
 from app.executors.http_failures import reason_and_error
 from app.executors.http_protocol import TlsChoice
 from app.executors.http_rules import (
-    MOST_REDIRECTS,
+    MAX_REDIRECTS,
     BadRedirect,
     Request,
     in_words,
@@ -49,7 +49,7 @@ Retried = Annotated[str, Meta(pattern="^([1-5]xx|dns|connect|tls|timeout|closed|
 class HttpTarget(TlsTarget, frozen=True, kw_only=True):
     """One HTTP request, and how to judge the answer."""
 
-    url: Annotated[str, Meta(max_length=LONGEST_URL), URL_SECRET]
+    url: Annotated[str, Meta(max_length=MAX_URL_LENGTH), URL_SECRET]
     """http or https."""
     method: Annotated[str, Meta(extra_json_schema={"enum": METHODS})] = "POST"
     headers: Annotated[dict[str, str], NAMED_SECRETS] = field(default_factory=dict)
@@ -70,18 +70,18 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         force_setattr(self, "method", self.method.upper())
 
-    def problems(self) -> Iterable[FieldError]:
-        yield from super().problems()
-        if message := url_problem(self.url):
+    def errors(self) -> Iterable[FieldError]:
+        yield from super().errors()
+        if message := url_error(self.url):
             yield FieldError(field="url", message=message)
         if self.method not in METHODS:
             yield FieldError(field="method", message=f"must be one of {', '.join(METHODS)}")
         if self.ca is not None and not self.verify_tls:
             yield FieldError(field="ca", message="is of no use without verify_tls: remove one")
         if self.headers:
-            yield from header_problems(self.headers, field="headers")
+            yield from header_errors(self.headers, field="headers")
         if self.auth is not None:
-            for problem in self.auth.problems():
+            for problem in self.auth.errors():
                 yield FieldError(field=f"auth.{problem.field}", message=problem.message)
             theirs = set(map(name_as_read, self.auth.header_names()))
             for name in sorted(self.headers):
@@ -196,7 +196,7 @@ class Attempt:
                 body=body,
                 idempotency_key=self.context.idempotency_key,
                 tokens=self.tokens,
-                post=self.client.posted,
+                post=self.client.post,
             )
             self.proof = dict(await target.auth.headers(self.outgoing))
         return self.request()
@@ -221,7 +221,7 @@ class Attempt:
     async def answered(self, request: Request) -> Report:
         """Send the request, follow redirects where that is wanted, judge the last answer."""
         home = request.address.origin
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             self.answer = answer = HttpAnswer()
             tls = self.target.tls(ours=request.address.origin == home)
             if self.asked_at is not None:
@@ -236,7 +236,7 @@ class Attempt:
             if not locations or not self.goes_on(status):
                 return self.judged(status)
             request = redirected(request, status, locations[0], secrets=self.secrets())
-        raise BadRedirect(f"more than {MOST_REDIRECTS} redirects")
+        raise BadRedirect(f"more than {MAX_REDIRECTS} redirects")
 
     def has_new_proof(self) -> bool:
         """Whether the target refused our proof and another may be had: nothing was done there."""
@@ -255,7 +255,7 @@ class Attempt:
     def judged(self, status: int) -> Report:
         """Success or failure, by the status."""
         body = self.answer.body.decode(errors="replace")
-        text = self.shown(body, longest=LONGEST_RESPONSE) or None
+        text = self.shown(body, longest=MAX_RESPONSE_LENGTH) or None
         if matches(status, self.target.success):
             return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
         wanted = in_words(self.target.success)
@@ -276,7 +276,7 @@ class Attempt:
         return Report(
             outcome=Outcome.FAILED,
             reason=reason,
-            error=self.shown(error, longest=LONGEST_ERROR),
+            error=self.shown(error, longest=MAX_ERROR_LENGTH),
             status_code=self.status,
             retryable=retryable,
         )
@@ -291,7 +291,7 @@ class Attempt:
         """What others say, without the secrets of ours that they may repeat."""
         if not text:
             return ""
-        return as_text(without(self.secrets(), text), longest=longest)
+        return as_text(redact(self.secrets(), text), longest=longest)
 
     def secrets(self) -> set[str]:
         """What is secret by its place in the target or by name, and what proves the request."""

@@ -11,10 +11,10 @@ import httptools
 from app.executors.http_failures import Closed, NotHttp
 from app.executors.http_lengths import HEAD_END, with_one_length
 
-LONGEST_RESPONSE = 16_384
+MAX_RESPONSE_LENGTH = 16_384
 """Bytes of an answer's body that are kept; upon more the connection is closed."""
 
-MOST_INTERIM = 10
+MAX_INTERIM = 10
 """Interim answers (1xx) before the answer proper."""
 
 HEAD_BUDGET = 131_072
@@ -54,7 +54,7 @@ class HttpAnswer:
         self.fields: dict[bytes, list[bytes]] = {}
         """Those of `NOTED`, by lower-case name."""
         self.body = bytearray()
-        """Its first `LONGEST_RESPONSE` bytes."""
+        """Its first `MAX_RESPONSE_LENGTH` bytes."""
 
     @property
     def final_status(self) -> int:
@@ -241,8 +241,8 @@ class AnswerReader:
             self.refusal = f"there is no status {status}"
         elif status < FIRST_FINAL_STATUS and status != SWITCHING_PROTOCOLS:
             self.interim += 1
-            if self.interim > MOST_INTERIM:
-                self.refusal = f"more than {MOST_INTERIM} interim answers"
+            if self.interim > MAX_INTERIM:
+                self.refusal = f"more than {MAX_INTERIM} interim answers"
         else:
             self.head_is_complete(status)
         if self.refusal:
@@ -269,7 +269,7 @@ class AnswerReader:
         if self.is_complete:
             raise Stop
         self.is_in_size = False
-        room = LONGEST_RESPONSE - len(self.answer.body)
+        room = MAX_RESPONSE_LENGTH - len(self.answer.body)
         self.answer.body += data[:room]
         if len(data) > room:
             self.is_complete, self.is_clean = True, False

@@ -19,7 +19,7 @@ from yarl import URL
 
 from app.auth.base import Answer, AuthFailed, Form
 from app.auth.tls import Tls, tls_context
-from app.core.net.urls import MOST_ORIGINS, address
+from app.core.net.urls import MAX_ORIGINS, address
 from app.descriptors import OutOfDescriptors, limit
 from app.executors.base import Options
 from app.executors.guard import GuardedResolver
@@ -32,7 +32,7 @@ from app.executors.http_rules import Request
 KEEP_ALIVE_SECONDS = 3.0
 """Below the 5 s after which common servers close an idle connection, maybe upon our request."""
 
-MOST_KEPT = 512
+MAX_KEPT = 512
 """Connections that wait for another request; beyond it the one that waits longest is closed."""
 KEPT_PART = 4
 """Of the file descriptors: at most a quarter."""
@@ -94,7 +94,7 @@ class Client:
         # package's metadata, and a socket imports this codec when it is first connected.
         user_agent()
         "".encode("idna")
-        self.asking_for = lru_cache(maxsize=MOST_ORIGINS)(asking_for)
+        self.asking_for = lru_cache(maxsize=MAX_ORIGINS)(asking_for)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -178,7 +178,7 @@ class Client:
             return
         self.used_at[protocol] = self.loop.time()
         self.kept.setdefault(protocol.key, {})[protocol] = None
-        if len(self.used_at) > min(MOST_KEPT, self.room_to_keep):
+        if len(self.used_at) > min(MAX_KEPT, self.room_to_keep):
             self.close_oldest()
         if self.upkeep is None:
             self.upkeep = self.loop.call_later(KEEP_ALIVE_SECONDS, self.keep_up)
@@ -210,7 +210,7 @@ class Client:
                 return
             self.close_oldest()
 
-    async def posted(self, form: Form) -> Answer:
+    async def post(self, form: Form) -> Answer:
         """Post a form, to one who hands out what requests prove themselves with.
 
         Raises:

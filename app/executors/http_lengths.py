@@ -4,7 +4,7 @@ import re
 
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 LENGTH_LINE = re.compile(rb"(?im)^content-length:([^\r\n]*)\r?\n")
-LONGEST_LENGTH = 18
+MAX_LENGTH_LENGTH = 18
 """Digits that the parser takes; nobody reads as much as longer numbers say."""
 
 
@@ -31,4 +31,4 @@ def agreed(values: list[bytes]) -> bytes | None:
     if len(numbers) != 1:
         return None
     number = numbers.pop()
-    return number if len(number) <= LONGEST_LENGTH else b"9" * LONGEST_LENGTH
+    return number if len(number) <= MAX_LENGTH_LENGTH else b"9" * MAX_LENGTH_LENGTH

@@ -12,7 +12,7 @@ from app.auth.tls import Tls
 from app.executors.http_answer import AnswerReader, HttpAnswer
 from app.executors.http_failures import Closed, NotHttp
 
-LONGEST_EARLY = 65_536
+MAX_EARLY_LENGTH = 65_536
 """Bytes that a server may say on a new connection before it was asked."""
 
 TlsChoice = Tls | bool
@@ -104,7 +104,7 @@ class HttpProtocol(ResponseHandler):
     def hear_unasked(self, data: bytes) -> None:
         """Keep how a new connection begins; from an old one nothing may become an answer."""
         self.is_reusable = False
-        if self.is_asked or len(self.early) + len(data) > LONGEST_EARLY:
+        if self.is_asked or len(self.early) + len(data) > MAX_EARLY_LENGTH:
             self.drop()
         else:
             self.early += data

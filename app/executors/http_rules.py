@@ -8,12 +8,12 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from app.core.net.headers import OURS, REPLACEABLE
-from app.core.net.urls import Address, address, parsed_url, url_problem
+from app.core.net.urls import Address, address, parsed_url, url_error
 from app.core.secrets.masking import Unshown, holds
 from app.errors import AppError
 
-MOST_REDIRECTS = 5
-LONGEST_RETRY_AFTER = 86_400.0
+MAX_REDIRECTS = 5
+MAX_RETRY_AFTER_SECONDS = 86_400.0
 """Seconds; a target that asks for more is asked again after this."""
 
 DELAY_SECONDS = re.compile(r"\s*[0-9]+(\.[0-9]*)?\s*")
@@ -42,7 +42,7 @@ def status_line(status: int) -> str:
 def retry_after_seconds(values: Iterable[str], *, now: datetime) -> float | None:
     """The longest wait, from now, that Retry-After lines ask for; None where none says anything.
 
-    At most `LONGEST_RETRY_AFTER`.
+    At most `MAX_RETRY_AFTER_SECONDS`.
     """
     waits = [wait for value in values if (wait := asked_seconds(value, now=now)) is not None]
     return max(waits, default=None)
@@ -52,19 +52,19 @@ def asked_seconds(value: str, *, now: datetime) -> float | None:
     """What one value says: seconds, maybe in fractions or a list, or a date in any form of HTTP."""
     numbers = value.split(",")
     if all(map(DELAY_SECONDS.fullmatch, numbers)):
-        return min(max(map(float, numbers)), LONGEST_RETRY_AFTER)
+        return min(max(map(float, numbers)), MAX_RETRY_AFTER_SECONDS)
     parts = parsedate_tz(value)
     if parts is None:
         return None
     year, month, day, hour, minute, second = parts[:6]
     if year > MAXYEAR:
-        return LONGEST_RETRY_AFTER
+        return MAX_RETRY_AFTER_SECONDS
     try:
         until = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:
         return None
     seconds = (until - now).total_seconds() - (parts[9] or 0)
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 WITHOUT_LENGTH = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -120,7 +120,7 @@ def redirected(
         text = str(url)  # a port is read no sooner
     except ValueError as error:
         raise BadRedirect(f"the redirect's location is no URL: {error}") from None
-    if problem := url_problem(text):
+    if problem := url_error(text):
         raise BadRedirect(f"the redirect's location {problem}")
     dropped = set()
     method, body = request.method, request.body

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from app.auth.tls import LONGEST_PEM, Tls, tls_problems
+from app.auth.tls import MAX_PEM_LENGTH, Tls, tls_errors
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
 from app.executors.body import BodyTarget
 
-Pem = Annotated[str, Meta(max_length=LONGEST_PEM)]
+Pem = Annotated[str, Meta(max_length=MAX_PEM_LENGTH)]
 
 
 class TlsTarget(BodyTarget, frozen=True, kw_only=True):
@@ -18,15 +18,15 @@ class TlsTarget(BodyTarget, frozen=True, kw_only=True):
 
     client_certificate: Pem | None = None
     """PEM: our certificate, followed by those that lead to its authority."""
-    client_key: Annotated[Secret, Meta(max_length=LONGEST_PEM)] | None = None
+    client_key: Annotated[Secret, Meta(max_length=MAX_PEM_LENGTH)] | None = None
     """PEM: its key, without a passphrase."""
     ca: Pem | None = None
     """PEM: the authorities to trust, instead of the system's."""
 
-    def problems(self) -> Iterable[FieldError]:
-        yield from super().problems()
+    def errors(self) -> Iterable[FieldError]:
+        yield from super().errors()
         if (tls := self.tls_settings()) is not None:
-            yield from tls_problems(tls)
+            yield from tls_errors(tls)
 
     def tls_settings(self, *, verify: bool = True, ours: bool = True) -> Tls | None:
         """What is special about the connection; None: nothing. `ours`: with our certificate."""

@@ -25,25 +25,25 @@ TRIES = 5
 UNTRIED_SECONDS = 0.5
 """What the first waits while nothing is known of how long the name server takes."""
 
-SHORTEST_FRESH_SECONDS = 2.0
-LONGEST_FRESH_SECONDS = 60.0
+MIN_FRESH_SECONDS = 2.0
+MAX_FRESH_SECONDS = 60.0
 """An answer is used again for as long as its time to live says, within these bounds."""
 SILENCE_SECONDS = 5.0
 """How long a name whose server did not answer is not asked for again."""
 FAILED_SECONDS = 1.0
 """How long another failure is remembered."""
 
-MOST_ADDRESSES = 32
+MAX_ADDRESSES = 32
 """Of one name; the others are as if they were not there."""
-MOST_KNOWN = 10_000
+MAX_KNOWN = 10_000
 """Names that are remembered."""
-MOST_QUESTIONS = 1000
-MOST_OF_A_ZONE = 16
+MAX_QUESTIONS = 1000
+MAX_OF_A_ZONE = 16
 """Questions under way for names that have never had an answer."""
 RENEWED_AFTER = 500
 """Questions, after which the client is made anew: what it caches by itself has no bound."""
 
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 NOT_FOUND = {pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME}
 NO_ANSWER = {pycares.errno.ARES_ETIMEOUT, pycares.errno.ARES_ECANCELLED}
 
@@ -129,7 +129,7 @@ class Resolver:
         if is_address(host):
             return [host]
         name = host.lower()
-        if not name.isascii() or not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+        if not name.isascii() or not name.isprintable() or not 0 < len(name) <= MAX_NAME_LENGTH:
             raise NameFailed(socket.EAI_NONAME, "it is no name")
         if known := self.settled(name):
             return known.told()
@@ -169,8 +169,8 @@ class Resolver:
         name = host.lower()
         if name in self.questions or self.latest(name):
             return False
-        full = len(self.questions) >= MOST_QUESTIONS
-        return full or self.of_zone[zone_of(name)] >= MOST_OF_A_ZONE
+        full = len(self.questions) >= MAX_QUESTIONS
+        return full or self.of_zone[zone_of(name)] >= MAX_OF_A_ZONE
 
     def ask(self, name: str) -> asyncio.Future[pycares.AddrInfoResult]:
         """Begin to ask for a name.
@@ -224,13 +224,13 @@ class Resolver:
             self.clients.pop(0).cancel()  # it closes as the last reference goes
 
     def note_answer(self, name: str, answer: pycares.AddrInfoResult) -> None:
-        nodes = answer.nodes[:MOST_ADDRESSES]
+        nodes = answer.nodes[:MAX_ADDRESSES]
         found = dict.fromkeys(text_of(node.addr[0]) for node in nodes)
         if not found:
             self.note_failure(name, failure_of(None))
             return
         ttl = min(node.ttl for node in nodes)
-        seconds = min(max(ttl, SHORTEST_FRESH_SECONDS), LONGEST_FRESH_SECONDS)
+        seconds = min(max(ttl, MIN_FRESH_SECONDS), MAX_FRESH_SECONDS)
         self.note(name, Known(addresses=tuple(found), fresh_until=self.clock() + seconds))
 
     def note_failure(self, name: str, failure: NameFailed) -> None:
@@ -247,7 +247,7 @@ class Resolver:
     def note(self, name: str, known: Known) -> None:
         self.known.pop(name, None)
         self.known[name] = known
-        if len(self.known) > MOST_KNOWN:
+        if len(self.known) > MAX_KNOWN:
             del self.known[next(iter(self.known))]
 
 

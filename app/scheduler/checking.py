@@ -18,7 +18,7 @@ from app.vault import SecretKeys, check_stored
 
 REST_SECONDS = 0.05
 """Before each step, so that many targets at once leave Postgres to others."""
-LONGEST_PROBLEM = 10_000
+MAX_PROBLEM_LENGTH = 10_000
 """Characters that a plan_error may have."""
 AGAIN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long after a step that found targets to look for more: a writer that saw them unchecked
@@ -73,7 +73,7 @@ def judged(one: Unchecked, keys: SecretKeys) -> Verdict:
     try:
         check_stored(one.job_id, one.kind, one.target, keys)
     except InvalidInput as error:
-        problem = str(error)[:LONGEST_PROBLEM]
+        problem = str(error)[:MAX_PROBLEM_LENGTH]
     except Exception:  # noqa: BLE001, S110 - a bug; its execution will tell
         pass
     return Verdict(job_id=one.job_id, updated_at=one.updated_at, problem=problem)

@@ -9,13 +9,13 @@ from heapq import heapify, heappop, heappush
 from uuid import UUID
 
 from app.core.runs.claim import Settlement
-from app.core.runs.transition import put_off, released
+from app.core.runs.transition import deferred, released
 from app.scheduler.clock import DatabaseClock
-from app.scheduler.held_claim import Ending, InFlight
+from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import STUCK_SECONDS
 from app.scheduler.naming import Names, Naming
 from app.scheduler.ready import Ready
-from app.scheduler.runner import Execution
+from app.scheduler.runner import ClaimRunner
 from app.scheduler.slots import Slots
 from app.scheduler.timers import Timer, Timers
 
@@ -33,7 +33,7 @@ AWAKE_SECONDS = 0.02
 """So soon after an execution there is nothing to wake; to turn before each of many costs a CPU."""
 
 
-class Hand:
+class Dispatcher:
     """Each claim sleeps until its instant, waits for a slot, executes and is settled.
 
     Only what executes has a task of its own.
@@ -53,10 +53,10 @@ class Hand:
         self.given_timers = timers
         self.freed = freed
         """Called when it is worth claiming again after there was no room."""
-        self.claims: dict[UUID, InFlight] = {}
-        self.sleeping: list[tuple[float, int, InFlight]] = []
+        self.claims: dict[UUID, HeldClaim] = {}
+        self.sleeping: list[tuple[float, int, HeldClaim]] = []
         """A heap, by instant and execution: no two claims are of one execution."""
-        self.ready = Ready(slots, put_off=self.put_off)
+        self.ready = Ready(slots, defer=self.defer)
         self.recalls: set[UUID] = set()
         """Of jobs that are not in hand, since the last claims were taken."""
         self.doubts = asyncio.Event()
@@ -72,11 +72,11 @@ class Hand:
         """When the latest execution was, by the timers."""
         self.loop: asyncio.AbstractEventLoop
         self.timers: Timers
-        self.execution: Execution
+        self.execution: ClaimRunner
         self.tasks: asyncio.TaskGroup
 
     def open(
-        self, execution: Execution, tasks: asyncio.TaskGroup, *, names: Names | None = None
+        self, execution: ClaimRunner, tasks: asyncio.TaskGroup, *, names: Names | None = None
     ) -> None:
         """Say how claims are carried out, and in whose tasks; before the first one is taken.
 
@@ -89,7 +89,7 @@ class Hand:
         if names is not None:
             self.ready.naming = Naming(names, tasks, named=self.named)
 
-    def __iter__(self) -> Iterator[InFlight]:
+    def __iter__(self) -> Iterator[HeldClaim]:
         return iter(tuple(self.claims.values()))
 
     def __len__(self) -> int:
@@ -97,14 +97,14 @@ class Hand:
 
     def room(self) -> int:
         """Return how many jobs to claim now; when 0, `freed` is called once there is room."""
-        self.slots.reckon()
-        wanted = self.wanted
-        self.starved = wanted <= 0
-        return max(wanted, 0)
+        self.slots.update_pace()
+        demand = self.demand
+        self.starved = demand <= 0
+        return max(demand, 0)
 
     def room_at_once(self) -> int:
         """Return how many that are due could start now: what sleeps needs no slot yet."""
-        return max(self.slots.wanted_at_once(due=self.due, settling=self.settling), 0)
+        return max(self.slots.demand_at_once(due=self.due, settling=self.settling), 0)
 
     @property
     def due(self) -> int:
@@ -122,12 +122,12 @@ class Hand:
         return len(self.claims) - self.slots.taken - self.waiting
 
     @property
-    def wanted(self) -> int:
+    def demand(self) -> int:
         waiting = len(self.sleeping) + self.due  # what waits for a name takes no slot
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
-        return self.slots.wanted(waiting=waiting, settling=self.settling, early=early)
+        return self.slots.demand(waiting=waiting, settling=self.settling, early=early)
 
-    def take(self, flights: Iterable[InFlight]) -> None:
+    def take(self, flights: Iterable[HeldClaim]) -> None:
         """Take claims; each is started as soon as it is due and there is a slot for its host."""
         for flight in flights:
             claim = flight.claim
@@ -155,7 +155,7 @@ class Hand:
             self.sleeping = [one for one in self.sleeping if one[2] is not flight]
             heapify(self.sleeping)
             self.ready.remove(flight)
-            self.give_back(flight)
+            self.release(flight)
         else:
             flight.doubted = True
             self.doubts.set()
@@ -163,7 +163,7 @@ class Hand:
     def dispatch(self) -> None:
         """Start what is due and has a slot, a few at a time; come back for the rest."""
         if self.closed:
-            self.give_all_back()
+            self.release_all()
             return
         while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
             self.ready.flights.append(heappop(self.sleeping)[2])
@@ -197,7 +197,7 @@ class Hand:
         if not self.is_awake:
             self.tasks.create_task(self.execution.prepare(flight.claim), name="prepare")
 
-    def named(self, flights: Iterable[InFlight]) -> None:
+    def named(self, flights: Iterable[HeldClaim]) -> None:
         """Start what has waited for a name; what has not found one fails by itself."""
         self.ready.named(flights)
         self.dispatch()
@@ -225,56 +225,56 @@ class Hand:
     def ring(self) -> None:
         self.rings_at = float("inf")
         self.dispatch()
-        self.give_back_surplus()
+        self.release_surplus()
 
-    def give_back_surplus(self) -> None:
+    def release_surplus(self) -> None:
         """Let others have what would wait here for long, as executions take longer than thought."""
         if self.slots.counted_seconds < SURPLUS_SECONDS:
             return  # looks go on, or it is too early to tell
-        self.slots.reckon()
+        self.slots.update_pace()
         for flight in self.ready.surplus(self.slots.reserve):
-            self.give_back(flight)
+            self.release(flight)
 
-    async def carry_out(self, flight: InFlight) -> None:
+    async def carry_out(self, flight: HeldClaim) -> None:
         """Execute in the slot that was granted, give it to the next, and have it settled."""
-        settlement = await self.execution.carried_out(flight)
+        settlement = await self.execution.carry_out(flight)
         self.slots.give(flight.host, flight.places)
         if self.ready:
             self.dispatch()
         self.offer()
         self.settle(flight, settlement)
 
-    def put_off(self, flight: InFlight, seconds: float) -> None:
+    def defer(self, flight: HeldClaim, seconds: float) -> None:
         """Make room for others: this one could not start before long."""
         until = self.clock.now() + timedelta(seconds=seconds)
-        self.give_back(flight, put_off(flight.claim, until=until))
+        self.release(flight, deferred(flight.claim, until=until))
 
-    def give_back(self, flight: InFlight, settlement: Settlement | None = None) -> None:
+    def release(self, flight: HeldClaim, settlement: Settlement | None = None) -> None:
         """Settle a claim that will not start here, by default to be claimed again at once."""
         flight.started = True  # no other end of it is left
         self.settle(flight, settlement or released(flight.claim))
 
-    def settle(self, flight: InFlight, settlement: Settlement) -> None:
+    def settle(self, flight: HeldClaim, settlement: Settlement) -> None:
         self.execution.close(flight.claim, settlement, then=partial(self.drop, flight))
 
     def close(self) -> None:
         """Start no more: what has not started is given back."""
         self.closed = True
-        self.give_all_back()
+        self.release_all()
 
-    def give_all_back(self) -> None:
+    def release_all(self) -> None:
         asleep = [flight for _, _, flight in self.sleeping]
         for flight in (*asleep, *self.ready.cleared()):
-            self.give_back(flight)
+            self.release(flight)
         self.sleeping.clear()
 
     def offer(self) -> None:
         """Ask for claims again, if they were refused for want of room and there is some."""
-        if self.starved and self.wanted > 0:
+        if self.starved and self.demand > 0:
             self.starved = False
             self.freed()
 
-    def drop(self, flight: InFlight) -> None:
+    def drop(self, flight: HeldClaim) -> None:
         """Note that a claim is settled; by then the job may be in hand anew."""
         if self.claims.get(flight.claim.job_id) is flight:
             del self.claims[flight.claim.job_id]

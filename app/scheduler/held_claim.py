@@ -23,7 +23,7 @@ class Ending(StrEnum):
     DRAIN = "drain"
 
 
-class InFlight:
+class HeldClaim:
     """One claim while it executes: its scope ends when the lease does, or upon a drain.
 
     The timeout is the executor's own to keep; one that does not is cut off a little later, by
@@ -116,6 +116,6 @@ class InFlight:
             self.scope.move(self.scope.loop.time())
 
 
-def execution_ids(flights: Iterable[InFlight]) -> list[int]:
+def execution_ids(flights: Iterable[HeldClaim]) -> list[int]:
     """Name the executions of these claims."""
     return [flight.claim.execution_id for flight in flights]

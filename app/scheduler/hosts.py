@@ -19,8 +19,8 @@ thresholds of shared switch buffers, after Choudhury and Hahne)."""
 STUCK_SECONDS = 0.25
 """A host at its share that has ended nothing for so long is not worth waiting for."""
 
-SHORTEST_PUT_OFF_SECONDS = 1.0
-LONGEST_PUT_OFF_SECONDS = 30.0
+MIN_PUT_OFF_SECONDS = 1.0
+MAX_PUT_OFF_SECONDS = 30.0
 PUT_OFFS_PER_SECOND = 100.0
 """What a stuck host's jobs may cost the database: with more of them they are put off longer."""
 
@@ -46,7 +46,7 @@ class Authenticated(Struct):
 
 ADDRESSED = msgspec.json.Decoder(Addressed)
 AUTHENTICATED = msgspec.json.Decoder(Authenticated)
-MOST_NAMES = 4096
+MAX_NAMES = 4096
 
 
 def host_of(target: str) -> str:
@@ -68,7 +68,7 @@ def names_of(host: str, target: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
-@lru_cache(maxsize=MOST_NAMES)
+@lru_cache(maxsize=MAX_NAMES)
 def name_of(host: str) -> str:
     """The name without its port, as it is looked up; empty where it cannot be one."""
     with suppress(ValueError):
@@ -84,7 +84,7 @@ class Hosts:
         self.clock = clock
         self.executing: Counter[str] = Counter()
         self.moved_at: dict[str, float] = {}
-        self.put_off: Counter[str] = Counter()
+        self.deferred: Counter[str] = Counter()
 
     def begin(self, host: str) -> None:
         """Count an execution; a host that had none is given time anew."""
@@ -95,7 +95,7 @@ class Hosts:
     def end(self, host: str) -> None:
         """Count one less; nothing is kept of a host that has none left."""
         self.executing[host] -= 1
-        self.put_off.pop(host, None)
+        self.deferred.pop(host, None)
         if self.executing[host]:
             self.moved_at[host] = self.clock()
         else:
@@ -111,14 +111,14 @@ class Hosts:
             return False
         return self.clock() - self.moved_at[host] >= STUCK_SECONDS
 
-    def put_off_seconds(self, host: str, *, jitter: float) -> float:
+    def defer_seconds(self, host: str, *, jitter: float) -> float:
         """Return when a job of a stuck host is worth claiming again; `jitter` in [0, 1)."""
-        self.put_off[host] += 1
-        return put_off_seconds(self.put_off[host], jitter=jitter)
+        self.deferred[host] += 1
+        return defer_seconds(self.deferred[host], jitter=jitter)
 
 
-def put_off_seconds(times: int, *, jitter: float) -> float:
+def defer_seconds(times: int, *, jitter: float) -> float:
     """Return for how long to put a job off, the `times`-th of its kind; `jitter` in [0, 1)."""
     seconds = times / PUT_OFFS_PER_SECOND
-    seconds = min(max(seconds, SHORTEST_PUT_OFF_SECONDS), LONGEST_PUT_OFF_SECONDS)
+    seconds = min(max(seconds, MIN_PUT_OFF_SECONDS), MAX_PUT_OFF_SECONDS)
     return seconds * (0.5 + jitter)

@@ -21,14 +21,14 @@ from app.executors import KINDS, Executors
 from app.names import Resolver
 from app.scheduler.checking import keep_checking
 from app.scheduler.clock import DatabaseClock
-from app.scheduler.dispatcher import Hand
+from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.held_claim import Ending, execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import extend_leases
-from app.scheduler.poller import AHEAD_SECONDS, Loop
-from app.scheduler.runner import Execution
+from app.scheduler.poller import AHEAD_SECONDS, Poller
+from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.slots import Slots
 from app.scheduler.steps import mend_steps
@@ -76,7 +76,7 @@ class Instance:
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
         self.clock = DatabaseClock(hold_seconds=hold_seconds, set_back=self.set_back.set)
-        self.hand = Hand(Slots(settings.concurrency), self.clock, freed=self.doorbell.ring)
+        self.hand = Dispatcher(Slots(settings.concurrency), self.clock, freed=self.doorbell.ring)
         self.stopping = asyncio.Event()
         self.isolation: Isolation
 
@@ -145,7 +145,7 @@ class Instance:
                     keep_house=self.keep_house(db),
                 )
             )
-            execution = Execution(
+            execution = ClaimRunner(
                 instance=self.name,
                 executors=executors,
                 targets=Targets(db, self.secret_keys),
@@ -161,7 +161,7 @@ class Instance:
                     instance=self.name,
                     lease_seconds=self.settings.lease_seconds,
                 )
-                loop = Loop(
+                loop = Poller(
                     db=db,
                     instance=self.name,
                     kinds=KINDS,
@@ -202,7 +202,7 @@ class Instance:
             for name, task in tasks.items():
                 group.create_task(endless(name, task), name=name)
 
-    async def look_through_outages(self, loop: Loop) -> None:
+    async def look_through_outages(self, loop: Poller) -> None:
         """Keep a session open and look on it; open another whenever it is lost."""
         patiently = stamina.AsyncRetryingCaller(
             attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.2

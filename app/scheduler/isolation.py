@@ -17,7 +17,7 @@ REST_SECONDS = 60.0
 """A job of which not even the `plan_error` can be written is left alone for so long."""
 MANY = 10
 """Where so many jobs fail together, and none does not, a trigger is at fault and not the jobs."""
-MOST_RESTING = 1000
+MAX_RESTING = 1000
 """Of more than these at once the first are tried again earlier."""
 
 
@@ -153,7 +153,7 @@ class Isolation:
         """Leave jobs alone for a while."""
         until = asyncio.get_running_loop().time() + REST_SECONDS
         self.resting |= dict.fromkeys(ids, until)
-        while len(self.resting) > MOST_RESTING:
+        while len(self.resting) > MAX_RESTING:
             del self.resting[next(iter(self.resting))]
 
     async def unplanned(self) -> list[Unplanned]:

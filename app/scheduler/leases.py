@@ -10,7 +10,7 @@ from app.core.runs.claim import Claim
 from app.db import Database, claims
 from app.db.claims import Extended
 from app.db.isolating import by_halves, reason
-from app.scheduler.dispatcher import Hand
+from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import Ending
 from app.telemetry import Observers
 
@@ -20,7 +20,7 @@ DOUBT_SECONDS = 0.1
 
 
 async def extend_leases(
-    db: Database, hand: Hand, observers: Observers, *, lease_seconds: float
+    db: Database, hand: Dispatcher, observers: Observers, *, lease_seconds: float
 ) -> None:
     """Extend, until cancelled, every lease that has passed a third of its time.
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Protocol
 
-from app.scheduler.held_claim import InFlight
-from app.scheduler.hosts import put_off_seconds
+from app.scheduler.held_claim import HeldClaim
+from app.scheduler.hosts import defer_seconds
 
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 """Claims that wait for names."""
-MOST_FOR_A_NAME = 25
+MAX_FOR_A_NAME = 25
 """Of them, for one name; what comes on top is put off."""
 
 
@@ -45,32 +45,32 @@ class Naming:
         names: Names,
         tasks: asyncio.TaskGroup,
         *,
-        named: Callable[[Iterable[InFlight]], None],
+        named: Callable[[Iterable[HeldClaim]], None],
     ) -> None:
         self.names = names
         self.tasks = tasks
         self.named = named
         """Takes the claims that need not wait any longer."""
-        self.waiting: dict[str, list[InFlight]] = {}
+        self.waiting: dict[str, list[HeldClaim]] = {}
         """By the name that they wait for."""
         self.count = 0
         """How many claims wait."""
-        self.put_off = 0
+        self.deferred = 0
         """How many were put off since nothing waited."""
         self.lookups: set[asyncio.Task[None]] = set()
 
-    def __iter__(self) -> Iterator[InFlight]:
+    def __iter__(self) -> Iterator[HeldClaim]:
         return chain.from_iterable(self.waiting.values())
 
-    def expect(self, flight: InFlight) -> None:
+    def expect(self, flight: HeldClaim) -> None:
         """Look up ahead what the claim will have to know, unless too much is asked already."""
         for name in flight.names:
             if self.names.is_settled(name) or name in self.waiting:
                 continue
-            if len(self.waiting) < MOST_WAITING and not self.names.is_crowded(name):
+            if len(self.waiting) < MAX_WAITING and not self.names.is_crowded(name):
                 self.begin(name)
 
-    def holds(self, flight: InFlight) -> bool | None:
+    def holds(self, flight: HeldClaim) -> bool | None:
         """Have the claim wait for its names; False: it can start, None: it is to come again later.
 
         A claim waits for each of its names once, whatever comes of that.
@@ -79,7 +79,7 @@ class Naming:
             if self.names.is_settled(name):
                 continue
             waiting = self.waiting.get(name)
-            if self.count >= MOST_WAITING or (waiting and len(waiting) >= MOST_FOR_A_NAME):
+            if self.count >= MAX_WAITING or (waiting and len(waiting) >= MAX_FOR_A_NAME):
                 return None
             if waiting is None:
                 if self.names.is_crowded(name):
@@ -91,7 +91,7 @@ class Naming:
         flight.places = tuple(filter(None, dict.fromkeys(map(self.names.place, flight.names))))
         return False
 
-    def begin(self, name: str) -> list[InFlight]:
+    def begin(self, name: str) -> list[HeldClaim]:
         waiting = self.waiting[name] = []
         lookup = self.tasks.create_task(self.look_up(name), name=f"look up {name}")
         self.lookups.add(lookup)
@@ -103,18 +103,18 @@ class Naming:
         flights = self.waiting.pop(name, [])
         self.count -= len(flights)
         if not self.waiting:
-            self.put_off = 0
+            self.deferred = 0
         for flight in flights:
             flight.names_waited_for = flight.names.index(name) + 1
         if flights:
             self.named(flights)
 
-    def put_off_seconds(self, *, jitter: float) -> float:
+    def defer_seconds(self, *, jitter: float) -> float:
         """Return when a claim that found too much waiting is worth claiming again."""
-        self.put_off += 1
-        return put_off_seconds(self.put_off, jitter=jitter)
+        self.deferred += 1
+        return defer_seconds(self.deferred, jitter=jitter)
 
-    def remove(self, flight: InFlight) -> None:
+    def remove(self, flight: HeldClaim) -> None:
         """Let the claim wait no longer, if it does."""
         for flights in self.waiting.values():
             if flight in flights:

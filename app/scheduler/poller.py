@@ -17,26 +17,26 @@ from app.db.database import Runner
 from app.db.isolating import is_about_a_row, reason
 from app.db.listener import Session
 from app.scheduler.clock import DatabaseClock
-from app.scheduler.dispatcher import Hand
+from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.doorbell import Doorbell
-from app.scheduler.held_claim import InFlight, execution_ids
+from app.scheduler.held_claim import HeldClaim, execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.planner import plan_unplanned
 from app.scheduler.publishing import Publishing
-from app.scheduler.scan_start import Floor
+from app.scheduler.scan_start import ScanStart
 from app.telemetry import Observers
 
 BATCH = 500
 AHEAD_SECONDS = 0.25
 """Claim so long before the instant, so that the start need not wait for Postgres. A job that is
 edited or deleted in between is given back."""
-SHORTEST_SLEEP_SECONDS = 0.02
+MIN_SLEEP_SECONDS = 0.02
 JITTER = 0.1
 LOST_LOOK_SECONDS = 1.0
 """Until the next look after one that failed although nothing was due."""
 
 
-class Loop:
+class Poller:
     """Looks at the table and starts what is due, for as long as its session lives."""
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
@@ -48,7 +48,7 @@ class Loop:
         lease_seconds: float,
         longest_sleep_seconds: float,
         doorbell: Doorbell,
-        hand: Hand,
+        hand: Dispatcher,
         clock: DatabaseClock,
         isolation: Isolation,
         check_targets: Callable[[], None],
@@ -66,7 +66,7 @@ class Loop:
         self.check_targets = check_targets
         self.observers = observers
         self.blocked_looks = 0
-        self.floor = Floor(longest_sleep_seconds=longest_sleep_seconds)
+        self.floor = ScanStart(longest_sleep_seconds=longest_sleep_seconds)
         self.publishing = Publishing(db, doorbell, observers, tasks=hand.tasks)
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
@@ -134,7 +134,7 @@ class Loop:
     def take(self, look: Look, *, asked_at: float) -> None:
         """Take in hand what a look claimed that was asked for at that time of the loop."""
         lease_ends = asked_at + self.lease_seconds
-        self.hand.take(InFlight(claim, lease_ends=lease_ends) for claim in look.claims)
+        self.hand.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
     async def look_past(
         self,
@@ -200,6 +200,6 @@ class Loop:
         return sleep_seconds(
             wakeup_seconds,
             blocked_looks=self.blocked_looks,
-            shortest=SHORTEST_SLEEP_SECONDS,
+            shortest=MIN_SLEEP_SECONDS,
             longest=self.longest_sleep_seconds * random.uniform(1 - JITTER, 1),  # noqa: S311
         )

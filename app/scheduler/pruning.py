@@ -12,11 +12,11 @@ from app.errors import AppError
 
 STEP_SECONDS = 0.05
 """How long one step is to take: fewer pages are asked for next, or more."""
-MOST_PAGES = 512
-MOST_ENTRIES = 1000
+MAX_PAGES = 512
+MAX_ENTRIES = 1000
 PAUSE = 0.5
 """How long a pause is, in the time that the step before it took."""
-SHORTEST_PAUSE_SECONDS = 0.01
+MIN_PAUSE_SECONDS = 0.01
 
 
 class Left(Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ async def prune_pages(
             reason = step.refusal or reason
             first += pages
             pages = following(pages, took=monotonic() - began)
-        await asyncio.sleep(max(PAUSE * (monotonic() - began), SHORTEST_PAUSE_SECONDS))
+        await asyncio.sleep(max(PAUSE * (monotonic() - began), MIN_PAUSE_SECONDS))
     return deleted, Left(rows=refused, reason=reason)
 
 
@@ -70,7 +70,7 @@ def following(pages: int, *, took: float) -> int:
     """How many pages the next step gets after one that took so many seconds."""
     if took > STEP_SECONDS:
         return max(pages // 2, 1)
-    return min(pages * 2, MOST_PAGES) if took < STEP_SECONDS / 2 else pages
+    return min(pages * 2, MAX_PAGES) if took < STEP_SECONDS / 2 else pages
 
 
 async def prune_log(session: Housekeeping, *, before: datetime) -> None:
@@ -83,6 +83,6 @@ async def prune_log(session: Housekeeping, *, before: datetime) -> None:
     while last is not None:
         began = monotonic()
         last = await upkeep.prune_audit_log(
-            session, after_id=last, most=MOST_ENTRIES, keep_from=before
+            session, after_id=last, most=MAX_ENTRIES, keep_from=before
         )
-        await asyncio.sleep(max(PAUSE * (monotonic() - began), SHORTEST_PAUSE_SECONDS))
+        await asyncio.sleep(max(PAUSE * (monotonic() - began), MIN_PAUSE_SECONDS))

@@ -18,7 +18,7 @@ from app.scheduler.doorbell import Doorbell
 from app.telemetry import Observers
 
 NEVER = float("-inf")
-LONGEST_PROMISE_SECONDS = 5.0
+MAX_PROMISE_SECONDS = 5.0
 """What is longer was published before the database's clock was set back; nobody relies on it."""
 
 
@@ -65,7 +65,7 @@ class Publishing:
         now = monotonic()
         self.looked_at = now
         self.found += claimed
-        if awake_seconds is not None and awake_seconds <= LONGEST_PROMISE_SECONDS:
+        if awake_seconds is not None and awake_seconds <= MAX_PROMISE_SECONDS:
             self.others_until = now + awake_seconds
 
     def bounded(self, sleep: float) -> float:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from app.scheduler.held_claim import InFlight
+from app.scheduler.held_claim import HeldClaim
 from app.scheduler.naming import Naming
 from app.scheduler.slots import Slots
 
@@ -12,19 +12,19 @@ from app.scheduler.slots import Slots
 class Ready:
     """Those whose host is at its share are parked, so that each is passed over once."""
 
-    def __init__(self, slots: Slots, *, put_off: Callable[[InFlight, float], None]) -> None:
+    def __init__(self, slots: Slots, *, defer: Callable[[HeldClaim, float], None]) -> None:
         self.slots = slots
-        self.put_off = put_off
+        self.defer = defer
         """Gives a claim back, to be claimed again in so many seconds."""
         self.naming: Naming | None = None
-        self.flights: deque[InFlight] = deque()
-        self.parked: dict[str, deque[InFlight]] = {}
+        self.flights: deque[HeldClaim] = deque()
+        self.parked: dict[str, deque[HeldClaim]] = {}
         """By their host."""
 
     def __len__(self) -> int:
         return len(self.flights) + sum(map(len, self.parked.values()))
 
-    def __iter__(self) -> Iterator[InFlight]:
+    def __iter__(self) -> Iterator[HeldClaim]:
         return chain(self.flights, *self.parked.values())
 
     @property
@@ -32,11 +32,11 @@ class Ready:
         """How many wait for a name."""
         return self.naming.count if self.naming else 0
 
-    def named(self, flights: Iterable[InFlight]) -> None:
+    def named(self, flights: Iterable[HeldClaim]) -> None:
         """Take back those that have waited for a name; they are the first again."""
         self.flights.extendleft(reversed(tuple(flights)))
 
-    def remove(self, flight: InFlight) -> None:
+    def remove(self, flight: HeldClaim) -> None:
         """Let the claim wait no longer."""
         for flights in (self.flights, *self.parked.values()):
             if flight in flights:
@@ -44,7 +44,7 @@ class Ready:
         if self.naming:
             self.naming.remove(flight)
 
-    def cleared(self) -> list[InFlight]:
+    def cleared(self) -> list[HeldClaim]:
         """Have nothing wait any more; return what did."""
         flights = [*self, *(self.naming or ())]
         self.flights.clear()
@@ -53,20 +53,20 @@ class Ready:
             self.naming.close()
         return flights
 
-    def surplus(self, most: int) -> Iterator[InFlight]:
+    def surplus(self, most: int) -> Iterator[HeldClaim]:
         """Let go of those on top of `most`, the latest first."""
         for flights in (*self.parked.values(), self.flights):
             while len(self) > most and flights:
                 yield flights.pop()
 
-    def next(self, *, jitter: Callable[[], float]) -> InFlight | None:
+    def next(self, *, jitter: Callable[[], float]) -> HeldClaim | None:
         """Take the one that waits longest among those whose host may have a slot.
 
         Where the host is stuck they are put off. `jitter` gives numbers in [0, 1).
         """
         return self.next_parked(jitter) or self.next_of_all(jitter)
 
-    def next_parked(self, jitter: Callable[[], float]) -> InFlight | None:
+    def next_parked(self, jitter: Callable[[], float]) -> HeldClaim | None:
         for host, flights in tuple(self.parked.items()) if self.slots.free > 0 else ():
             if not flights:
                 del self.parked[host]
@@ -75,10 +75,10 @@ class Ready:
             elif self.slots.is_stuck(host, flights[0].places):
                 del self.parked[host]
                 for flight in flights:
-                    self.put_off_stuck(flight, jitter())
+                    self.defer_stuck(flight, jitter())
         return None
 
-    def next_of_all(self, jitter: Callable[[], float]) -> InFlight | None:
+    def next_of_all(self, jitter: Callable[[], float]) -> HeldClaim | None:
         while self.flights and self.slots.free > 0:
             flight = self.flights.popleft()
             if flight.host in self.parked:
@@ -88,17 +88,17 @@ class Ready:
             elif self.slots.admits(flight.host, flight.places):
                 return flight
             elif self.slots.is_stuck(flight.host, flight.places):
-                self.put_off_stuck(flight, jitter())
+                self.defer_stuck(flight, jitter())
             else:
                 self.parked[flight.host] = deque((flight,))
         return None
 
-    def waits_for_name(self, flight: InFlight, jitter: Callable[[], float]) -> bool:
+    def waits_for_name(self, flight: HeldClaim, jitter: Callable[[], float]) -> bool:
         """Whether the claim cannot start yet; it waits then, or is put off where too many do."""
         held = self.naming.holds(flight) if self.naming else False
         if held is None and self.naming:
-            self.put_off(flight, self.naming.put_off_seconds(jitter=jitter()))
+            self.defer(flight, self.naming.defer_seconds(jitter=jitter()))
         return held is not False
 
-    def put_off_stuck(self, flight: InFlight, jitter: float) -> None:
-        self.put_off(flight, self.slots.put_off_seconds(flight.host, flight.places, jitter=jitter))
+    def defer_stuck(self, flight: HeldClaim, jitter: float) -> None:
+        self.defer(flight, self.slots.defer_seconds(flight.host, flight.places, jitter=jitter))

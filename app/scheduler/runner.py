@@ -12,15 +12,15 @@ from app.core.facts import Settled, Started
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import missed
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import exhausted, invalid, put_off, released, settled
+from app.core.runs.transition import deferred, exhausted, invalid, released, settled
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
 from app.executors.base import Context, named, unnoted
 from app.scheduler.clock import DatabaseClock
-from app.scheduler.held_claim import Ending, InFlight
-from app.scheduler.hosts import put_off_seconds
+from app.scheduler.held_claim import Ending, HeldClaim
+from app.scheduler.hosts import defer_seconds
 from app.scheduler.isolation import REMEDY
 from app.scheduler.settler import Settler
 from app.scheduler.shortage import Shortage
@@ -29,7 +29,7 @@ from app.telemetry.faults import faulted
 from app.vault import ReadyTarget, SecretUnusable, Targets
 
 
-class Execution:
+class ClaimRunner:
     """How this instance carries out its claims."""
 
     def __init__(  # noqa: PLR0913 - what an execution needs, put together in one place
@@ -51,7 +51,7 @@ class Execution:
         self.observers = observers
         self.shortage = Shortage(observers)
 
-    async def carried_out(self, flight: InFlight) -> Settlement:
+    async def carry_out(self, flight: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and decide how it is to be settled.
 
         Never raises: an execution that fails by our own fault must not take its siblings along.
@@ -66,13 +66,13 @@ class Execution:
             # Checked here because a warm connection would be written to before any deadline.
             return released(claim) if flight.over else await self.attempt(flight)
         except ContextsCrowded as crowded:
-            seconds = put_off_seconds(crowded.times, jitter=random.random())  # noqa: S311 - spreads
-            return put_off(claim, until=self.clock.now() + timedelta(seconds=seconds))
+            seconds = defer_seconds(crowded.times, jitter=random.random())  # noqa: S311 - spreads
+            return deferred(claim, until=self.clock.now() + timedelta(seconds=seconds))
         except (OutOfDescriptors, OSError) as error:
             if not isinstance(error, OutOfDescriptors) and not is_shortage(error):
                 return self.failed(claim, error)
             jitter = random.random()  # noqa: S311 - spreads, guards nothing
-            return self.shortage.put_off(claim, now=self.clock.now(), jitter=jitter)
+            return self.shortage.defer(claim, now=self.clock.now(), jitter=jitter)
         except Exception as error:  # noqa: BLE001 - see above
             return self.failed(claim, error)
 
@@ -112,7 +112,7 @@ class Execution:
 
         self.settler.settle(settlement, done)
 
-    async def attempt(self, flight: InFlight) -> Settlement:
+    async def attempt(self, flight: HeldClaim) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""
         claim = flight.claim
         try:
@@ -152,7 +152,7 @@ class Execution:
             jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
 
-    async def report(self, flight: InFlight, ready: ReadyTarget) -> Report:
+    async def report(self, flight: HeldClaim, ready: ReadyTarget) -> Report:
         """Execute until the executor reports, or one of the ends of `flight` cuts it off."""
         claim = flight.claim
         try:

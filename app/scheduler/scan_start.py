@@ -8,11 +8,11 @@ MARGIN = timedelta(seconds=2)
 """What becomes claimable at an instant so shortly before the floor is looked for all the same."""
 PACE = 50.0
 """Looks at everything take at most one part in so many of the time,"""
-MOST_REST_SECONDS = 10.0
+MAX_REST_SECONDS = 10.0
 """but there is one at least so often: one that was slow for another reason must not hide a job."""
 
 
-class Floor:
+class ScanStart:
     """The earliest instant at which a job that we have not seen may have become claimable.
 
     A claim and a settlement each leave a dead entry in `jobs_claimable`. While somebody's old
@@ -25,7 +25,7 @@ class Floor:
 
     def __init__(self, *, longest_sleep_seconds: float) -> None:
         self.longest_sleep_seconds = longest_sleep_seconds
-        self.most_rest_seconds = min(MOST_REST_SECONDS, longest_sleep_seconds)
+        self.most_rest_seconds = min(MAX_REST_SECONDS, longest_sleep_seconds)
         self.empty_until: datetime | None = None
         self.whole_at = 0.0
         """When the last look at everything was asked for, seconds of the loop's clock,"""

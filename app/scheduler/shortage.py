@@ -6,9 +6,9 @@ from time import monotonic
 
 from app.core.facts import DescriptorsExhausted
 from app.core.runs.claim import Claim, Settlement
-from app.core.runs.transition import put_off
+from app.core.runs.transition import deferred
 from app.descriptors import limit
-from app.scheduler.hosts import put_off_seconds
+from app.scheduler.hosts import defer_seconds
 from app.telemetry import Observers
 
 TOLD_SECONDS = 10.0
@@ -26,7 +26,7 @@ class Shortage:
         self.times = 0
         self.met_at = self.told_at = float("-inf")
 
-    def put_off(self, claim: Claim, *, now: datetime, jitter: float) -> Settlement:
+    def defer(self, claim: Claim, *, now: datetime, jitter: float) -> Settlement:
         """Give the claim back for a while; `jitter` in [0, 1)."""
         clock = self.clock()
         if clock - self.met_at > PASSED_SECONDS:
@@ -36,5 +36,5 @@ class Shortage:
         if clock - self.told_at >= TOLD_SECONDS:
             self.told_at = clock
             self.observers.tell(DescriptorsExhausted(limit=limit()))
-        seconds = put_off_seconds(self.times, jitter=jitter)
-        return put_off(claim, until=now + timedelta(seconds=seconds))
+        seconds = defer_seconds(self.times, jitter=jitter)
+        return deferred(claim, until=now + timedelta(seconds=seconds))

@@ -7,11 +7,11 @@ from app.scheduler.hosts import SHARE, Hosts
 
 RESERVE_SECONDS = 0.1
 """Claims for so long at the present pace are kept waiting, so that no slot idles during a look."""
-MOST_RESERVE = 4
+MAX_RESERVE = 4
 """Times the slots: a reserve is lost time for others if the instance dies."""
 PLACE_SHARE = 19
 """What `SHARE` is for a host, for an address: of a hundred slots it gets 95."""
-MOST_SETTLING = 10
+MAX_SETTLING = 10
 """Times the slots: executions that wait for Postgres to take their results."""
 
 
@@ -54,12 +54,12 @@ class Slots:
             return True
         return any(self.places.is_stuck(place, free=free) for place in places)
 
-    def put_off_seconds(self, host: str, places: Sequence[str] = (), *, jitter: float) -> float:
+    def defer_seconds(self, host: str, places: Sequence[str] = (), *, jitter: float) -> float:
         """Return when a job that is stuck is worth claiming again; `jitter` in [0, 1)."""
         for place in places:
             if self.places.is_stuck(place, free=self.free):
-                return self.places.put_off_seconds(place, jitter=jitter)
-        return self.hosts.put_off_seconds(host, jitter=jitter)
+                return self.places.defer_seconds(place, jitter=jitter)
+        return self.hosts.defer_seconds(host, jitter=jitter)
 
     def grant(self, host: str, places: Sequence[str] = ()) -> None:
         if not self.taken and self.clock() - self.given_at > RESERVE_SECONDS:
@@ -83,27 +83,27 @@ class Slots:
         """For how long the pace has been counted."""
         return self.clock() - self.counted_at
 
-    def reckon(self) -> None:
+    def update_pace(self) -> None:
         """Set the reserve by the pace since the last time."""
         now = self.clock()
         elapsed = now - self.counted_at
         if elapsed >= RESERVE_SECONDS / 10:
             at_this_pace = int(self.given * RESERVE_SECONDS / elapsed)
-            self.reserve = min(at_this_pace, MOST_RESERVE * self.size)
+            self.reserve = min(at_this_pace, MAX_RESERVE * self.size)
             self.given, self.counted_at = 0, now
 
-    def wanted(self, *, waiting: int, settling: int, early: bool) -> int:
+    def demand(self, *, waiting: int, settling: int, early: bool) -> int:
         """How many more claims are worth having; none or less while too many are being settled.
 
         `early`: all that wait have yet to come due, so nobody could start them sooner, and what
         is claimed next comes due later still.
         """
-        reserve = MOST_RESERVE * self.size if early else self.reserve
-        wanted = self.free + reserve - waiting
-        if wanted < self.reserve / 2:
+        reserve = MAX_RESERVE * self.size if early else self.reserve
+        demand = self.free + reserve - waiting
+        if demand < self.reserve / 2:
             return 0  # a look for a few is not worth its cost while the pace is high
-        return min(wanted, MOST_SETTLING * self.size - settling)
+        return min(demand, MAX_SETTLING * self.size - settling)
 
-    def wanted_at_once(self, *, due: int, settling: int) -> int:
+    def demand_at_once(self, *, due: int, settling: int) -> int:
         """How many claims could start at once; none or less while too many are being settled."""
-        return min(self.free - due, MOST_SETTLING * self.size - settling)
+        return min(self.free - due, MAX_SETTLING * self.size - settling)

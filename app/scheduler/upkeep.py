@@ -24,7 +24,7 @@ RETRY_SECONDS = 60.0
 
 DAYS_AHEAD = 7
 """So that no trouble shorter than that puts rows into the default partition."""
-MOST_DEFAULT_BYTES = 16 * 2**20
+MAX_DEFAULT_BYTES = 16 * 2**20
 """How much of the default partition may be scanned while those wait whose day has no other."""
 
 LOCK_TRIES = 5
@@ -135,7 +135,7 @@ class Pass:
     async def add_partition(self, days_ahead: int) -> None:
         """Make that of one day."""
         self.added += await upkeep.add_partition(
-            self.session, days_ahead=days_ahead, most_bytes=MOST_DEFAULT_BYTES
+            self.session, days_ahead=days_ahead, most_bytes=MAX_DEFAULT_BYTES
         )
 
     async def follow_clock(self) -> Left:

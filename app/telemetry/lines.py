@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-MOST_BYTES = 2 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024
 """Of lines that wait for their reader; later ones are dropped, and counted."""
 POLL_MILLISECONDS = 1000
 LAST_SECONDS = 1.0
@@ -36,7 +36,7 @@ class Lines:
         descriptor: int | None,
         *,
         on_lost: Callable[[int], None] = lambda _: None,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MAX_BYTES,
     ) -> None:
         self.descriptor = descriptor
         """None: it is closed; nothing is written, since its number may be another file's now."""

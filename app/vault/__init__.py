@@ -3,7 +3,7 @@
 from app.vault.bindings import Referring, check_bindings, referring
 from app.vault.key_check import check_keys
 from app.vault.named import NamedSecrets, SecretUnusable
-from app.vault.sealing import opened, resealed, sealed
+from app.vault.sealing import decrypt_target, encrypt_target, reencrypt_target
 from app.vault.secret_keys import SecretKeys, of_job, of_secret
 from app.vault.targets import ReadyTarget, Targets, check_stored, check_target
 
@@ -18,10 +18,10 @@ __all__ = [
     "check_keys",
     "check_stored",
     "check_target",
+    "decrypt_target",
+    "encrypt_target",
     "of_job",
     "of_secret",
-    "opened",
+    "reencrypt_target",
     "referring",
-    "resealed",
-    "sealed",
 ]

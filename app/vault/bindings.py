@@ -23,7 +23,7 @@ class Referring(Struct, frozen=True, kw_only=True):
     places: frozenset[Place]
 
 
-def fault(name: str, bound_to: Collection[str], places: Collection[Place]) -> str | None:
+def binding_error(name: str, bound_to: Collection[str], places: Collection[Place]) -> str | None:
     """Say why the secret may not be sent to these places; None: it may."""
     if bound_to and not places:
         return f"the secret {name!r} is bound to hosts, and the target names none"
@@ -64,7 +64,7 @@ async def check_bindings(db: Runner, targets: Sequence[Referring]) -> None:
         FieldError(field="target" if len(targets) == 1 else f"[{index}].target", message=message)
         for index, one in enumerate(targets)
         for name in sorted(one.names & known.keys())
-        if (message := fault(name, known[name].hosts, one.places))
+        if (message := binding_error(name, known[name].hosts, one.places))
     ]
     if errors:
         raise InvalidInput(*errors[:100])

@@ -7,8 +7,8 @@ from app.db import secrets
 from app.db.database import Runner
 from app.errors import AppError, InvalidInput
 from app.executors import target_type
-from app.vault.sealing import opened
-from app.vault.secret_keys import PREFIX, SecretKeys, Unopened, of_secret
+from app.vault.sealing import decrypt_target
+from app.vault.secret_keys import PREFIX, NotDecrypted, SecretKeys, of_secret
 
 MOST = 100
 """Secrets and jobs, the newest, that are looked at."""
@@ -18,32 +18,32 @@ class WrongSecretKeys(AppError):
     """The keys open nothing of what is encrypted; the message says what to do."""
 
 
-class Fitness(Struct, frozen=True, kw_only=True):
+class KeyCheck(Struct, frozen=True, kw_only=True):
     """How many of the newest secrets were looked at, and how many no key opens."""
 
     looked_at: int
     unopened: int
 
 
-async def of_named(db: Runner, keys: SecretKeys) -> Fitness:
+async def check_named_secrets(db: Runner, keys: SecretKeys) -> KeyCheck:
     """Look at named secrets."""
     found = await secrets.newest(db, limit=MOST)
-    unopened = sum(not opens(keys, name, secret.token) for name, secret in found.items())
-    return Fitness(looked_at=len(found), unopened=unopened)
+    unopened = sum(not decrypts(keys, name, secret.token) for name, secret in found.items())
+    return KeyCheck(looked_at=len(found), unopened=unopened)
 
 
-async def of_targets(db: Runner, keys: SecretKeys) -> Fitness:
+async def check_targets(db: Runner, keys: SecretKeys) -> KeyCheck:
     """Look at the newest targets, those that have something encrypted."""
     found = [one for one in await secrets.newest_targets(db, limit=MOST) if PREFIX in one.target]
     unopened = 0
     for one in found:
         try:
             target = msgspec.json.decode(one.target)
-            _, left = opened(target_type(one.kind), target, keys, job_id=one.id)
+            _, left = decrypt_target(target_type(one.kind), target, keys, job_id=one.id)
         except (InvalidInput, ValueError, RecursionError):
             continue  # what else is wrong with it is told elsewhere
         unopened += bool(left)
-    return Fitness(looked_at=len(found), unopened=unopened)
+    return KeyCheck(looked_at=len(found), unopened=unopened)
 
 
 async def check_keys(db: Runner, keys: SecretKeys) -> None:
@@ -54,7 +54,7 @@ async def check_keys(db: Runner, keys: SecretKeys) -> None:
     Raises:
         WrongSecretKeys: saying what to do.
     """
-    named = await of_named(db, keys)
+    named = await check_named_secrets(db, keys)
     if named.looked_at and named.unopened == named.looked_at:
         message = (
             f"TOCSIN_SECRET_KEYS {'opens none' if keys else 'is not set, and opens none'} of the "
@@ -64,9 +64,9 @@ async def check_keys(db: Runner, keys: SecretKeys) -> None:
         raise WrongSecretKeys(message)
 
 
-def opens(keys: SecretKeys, name: str, token: str) -> bool:
+def decrypts(keys: SecretKeys, name: str, token: str) -> bool:
     try:
-        keys.open(token, of_secret(name))
-    except Unopened:
+        keys.decrypt(token, of_secret(name))
+    except NotDecrypted:
         return False
     return True

@@ -9,8 +9,8 @@ from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import StoredSecret
 from app.errors import AppError
-from app.vault.bindings import fault
-from app.vault.secret_keys import SecretKeys, Unopened, of_secret
+from app.vault.bindings import binding_error
+from app.vault.secret_keys import NotDecrypted, SecretKeys, of_secret
 
 FRESH_SECONDS = 5.0
 """How long a secret that was changed or deleted may still be used."""
@@ -59,7 +59,7 @@ class NamedSecrets:
         """
         for name in sorted(names):
             secret = self.known[name].secret
-            if secret and (message := fault(name, secret.hosts, places)):
+            if secret and (message := binding_error(name, secret.hosts, places)):
                 raise SecretUnusable(message)
 
     def value(self, name: str) -> str:
@@ -68,8 +68,8 @@ class NamedSecrets:
             message = f"no secret is called {name!r}: set it with `tocsin secrets set {name}`"
             raise SecretUnusable(message)
         try:
-            return str(self.keys.open(secret.token, of_secret(name)))
-        except Unopened as error:
+            return str(self.keys.decrypt(secret.token, of_secret(name)))
+        except NotDecrypted as error:
             raise SecretUnusable(f"the secret {name!r} cannot be used: {error}") from None
 
     def not_fresh(self, names: Collection[str]) -> set[str]:

@@ -12,8 +12,8 @@ from app.db.database import Runner
 from app.db.secrets import RewrittenTarget, StoredTarget
 from app.errors import InvalidInput, SecretKeysMissing
 from app.executors import target_type
-from app.vault.sealing import reseal, resealed
-from app.vault.secret_keys import NO_KEYS, SecretKeys, Unopened, of_secret
+from app.vault.sealing import reencrypt_target, reencrypt_value
+from app.vault.secret_keys import NO_KEYS, NotDecrypted, SecretKeys, of_secret
 
 BATCH = 500
 TRIES = 10
@@ -58,8 +58,8 @@ async def rotate_secrets(db: Runner, keys: SecretKeys, rotated: Rotated, *, unbo
     for name, secret in (await secrets.values(db)).items():
         token = secret.token
         try:
-            new = reseal(token, keys, of_secret(name), unbound=unbound)
-        except Unopened:
+            new = reencrypt_value(token, keys, of_secret(name), unbound=unbound)
+        except NotDecrypted:
             rotated.undecrypted += 1
         else:
             if new != token:
@@ -101,7 +101,7 @@ def rewritten(
     try:
         target = DECODER.decode(stored.target)
         type_ = target_type(stored.kind)
-        new, unopened = resealed(type_, target, keys, job_id=stored.id, unbound=unbound)
+        new, unopened = reencrypt_target(type_, target, keys, job_id=stored.id, unbound=unbound)
     except (InvalidInput, ValueError, RecursionError):
         rotated.unread += not again
         return None

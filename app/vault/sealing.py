@@ -10,40 +10,42 @@ from app.core.net.url_parts import with_password
 from app.core.secrets.places import Place, replaced
 from app.core.secrets.references import is_reference
 from app.errors import FieldError
-from app.vault.secret_keys import UNBOUND, SecretKeys, Unopened, is_token, of_job
+from app.vault.secret_keys import UNBOUND, NotDecrypted, SecretKeys, is_token, of_job
 
-Opened = tuple[dict[str, Any], list[FieldError]]
+Decrypted = tuple[dict[str, Any], list[FieldError]]
 """A target, and the fields whose secret does not open: these have been left as they are."""
 
 
-def sealed(
+def encrypt_target(
     type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
 ) -> dict[str, Any]:
     """Encrypt every secret that is in clear, for this job; without keys, none."""
     if not keys:
         return target
-    return changed(type_, target, lambda value, field: seal(value, keys, of_job(job_id, field)))[0]
+    return changed(
+        type_, target, lambda value, field: encrypt_value(value, keys, of_job(job_id, field))
+    )[0]
 
 
-def opened(
+def decrypt_target(
     type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
-) -> Opened:
+) -> Decrypted:
     """Decrypt every secret that is encrypted, if it was for this job."""
 
     def change(value: object, field: str) -> object:
-        return keys.open(str(value), of_job(job_id, field)) if is_token(value) else value
+        return keys.decrypt(str(value), of_job(job_id, field)) if is_token(value) else value
 
     return changed(type_, target, change)
 
 
-def resealed(
+def reencrypt_target(
     type_: type[Struct],
     target: dict[str, Any],
     keys: SecretKeys,
     *,
     job_id: UUID,
     unbound: bool = False,
-) -> Opened:
+) -> Decrypted:
     """Encrypt with the first key every secret that is not; the others stay the same tokens.
 
     `unbound`: those of development versions as well, which then are this job's.
@@ -52,33 +54,33 @@ def resealed(
     def change(value: object, field: str) -> object:
         context = of_job(job_id, field)
         if not is_token(value):
-            return seal(value, keys, context)
-        return reseal(str(value), keys, context, unbound=unbound)
+            return encrypt_value(value, keys, context)
+        return reencrypt_value(str(value), keys, context, unbound=unbound)
 
     return changed(type_, target, change)
 
 
-def seal(value: object, keys: SecretKeys, context: str) -> object:
+def encrypt_value(value: object, keys: SecretKeys, context: str) -> object:
     if value in (None, "") or is_token(value) or is_reference(value):
         return value
-    return keys.seal(value, context)
+    return keys.encrypt(value, context)
 
 
-def reseal(token: str, keys: SecretKeys, context: str, *, unbound: bool) -> str:
+def reencrypt_value(token: str, keys: SecretKeys, context: str, *, unbound: bool) -> str:
     """Encrypt a token anew unless that is how it is.
 
     Raises:
         Unopened: it does not open.
     """
     if unbound and token.startswith(UNBOUND):
-        return keys.seal(keys.open_unbound(token), context)
-    value = keys.open(token, context)
-    return token if keys.is_current(token) else keys.seal(value, context)
+        return keys.encrypt(keys.open_unbound(token), context)
+    value = keys.decrypt(token, context)
+    return token if keys.is_current(token) else keys.encrypt(value, context)
 
 
 def changed(
     type_: type[Struct], target: dict[str, Any], change: Callable[[Any, str], Any]
-) -> Opened:
+) -> Decrypted:
     """Change every secret, by its value and field; `change` may raise Unopened."""
     unopened: list[FieldError] = []
 
@@ -91,7 +93,7 @@ def changed(
                     return with_password(value, lambda password: change(password, field))
                 case _:
                     return change(value, field)
-        except Unopened as error:
+        except NotDecrypted as error:
             unopened.append(FieldError(field=field, message=str(error)))
             return value
 

@@ -50,7 +50,7 @@ OF_NO_JOB = (
 )
 
 
-class Unopened(AppError):
+class NotDecrypted(AppError):
     """The token does not open here; the message says why, and what to do."""
 
 
@@ -97,7 +97,7 @@ class SecretKeys:
     def __repr__(self) -> str:
         return f"SecretKeys({len(self.each)})"
 
-    def seal(self, value: object, context: str) -> str:
+    def encrypt(self, value: object, context: str) -> str:
         """Encrypt a JSON value, to be opened in the same context only.
 
         Raises:
@@ -109,22 +109,22 @@ class SecretKeys:
         sealed = first.fernet(context).encrypt(msgspec.json.encode(value)).decode()
         return f"{BOUND}{first.id}.{sealed}"
 
-    def open(self, token: str, context: str) -> object:
+    def decrypt(self, token: str, context: str) -> object:
         """Decrypt the JSON value that `seal` encrypted in this context.
 
         Raises:
             Unopened: it was encrypted with another key or for another context, or changed since.
         """
         if token.startswith(UNBOUND):
-            raise Unopened(OF_NO_JOB)
+            raise NotDecrypted(OF_NO_JOB)
         match = BOUND_TOKEN.fullmatch(token)
         key = self.by_id.get(match["key_id"]) if match else None
         if match is None or key is None:
-            raise Unopened(UNKNOWN_KEY)
+            raise NotDecrypted(UNKNOWN_KEY)
         try:
             opened: object = DECODER.decode(key.fernet(context).decrypt(match["sealed"].encode()))
         except InvalidToken:
-            raise Unopened(MISPLACED) from None
+            raise NotDecrypted(MISPLACED) from None
         return opened
 
     def open_unbound(self, token: str) -> object:
@@ -139,7 +139,7 @@ class SecretKeys:
                     key.unbound.decrypt(token.removeprefix(UNBOUND).encode())
                 )
                 return opened
-        raise Unopened(UNKNOWN_KEY)
+        raise NotDecrypted(UNKNOWN_KEY)
 
     def is_current(self, token: str) -> bool:
         """Whether it says that it is encrypted with the first key, and bound."""

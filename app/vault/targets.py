@@ -9,7 +9,7 @@ from app.core.jobs.exact_json import DECODER
 from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
 from app.core.secrets.bindings import places_of
-from app.core.secrets.masking import Unshown, pieces, without
+from app.core.secrets.masking import Unshown, pieces, redact
 from app.core.secrets.places import Place, replaced
 from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db.database import Runner
@@ -18,7 +18,7 @@ from app.executors import decode_target, target_type
 from app.executors.base import Target
 from app.vault.bindings import STAND_IN
 from app.vault.named import NamedSecrets, SecretUnusable
-from app.vault.sealing import opened
+from app.vault.sealing import decrypt_target
 from app.vault.secret_keys import PREFIX, SecretKeys, is_token
 
 UNOPENED = (
@@ -40,8 +40,8 @@ class ReadyTarget(Unshown, frozen=True, kw_only=True):
             return report
         return replace(
             report,
-            response=report.response and without(self.named, report.response),
-            error=report.error and without(self.named, report.error),
+            response=report.response and redact(self.named, report.response),
+            error=report.error and redact(self.named, report.error),
         )
 
 
@@ -64,7 +64,7 @@ class Targets:
         if PREFIX not in stored and BEGINNING not in stored:
             return ReadyTarget(target=decode_target(kind, stored.encode()))
         type_ = target_type(kind)
-        clear, unopened = opened(type_, read(kind, stored), self.keys, job_id=job_id)
+        clear, unopened = decrypt_target(type_, read(kind, stored), self.keys, job_id=job_id)
         if unopened:  # no fault of the job: another instance may have the key
             raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
         names = names_in(type_, clear)
@@ -78,7 +78,7 @@ class Targets:
         except InvalidInput as refusal:
             raise InvalidInput(
                 *(
-                    replace(one, message=without(values.values(), one.message))
+                    replace(one, message=redact(values.values(), one.message))
                     for one in refusal.errors
                 )
             ) from None
@@ -95,7 +95,7 @@ def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None
     if PREFIX not in stored and BEGINNING not in stored:
         decode_target(kind, stored.encode())
         return
-    clear, unopened = opened(target_type(kind), read(kind, stored), keys, job_id=job_id)
+    clear, unopened = decrypt_target(target_type(kind), read(kind, stored), keys, job_id=job_id)
     if not unopened:  # else no fault of the job: another instance may have the key
         check_target(kind, clear)
 

@@ -125,13 +125,13 @@ async def test_the_doctor_tells_that_its_keys_open_nothing(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     job_id = UUID(int=7)
-    token = KEYS.seal("sesame", of_job(job_id, "target.auth.token"))
+    token = KEYS.encrypt("sesame", of_job(job_id, "target.auth.token"))
     target = {"url": "http://h/", "auth": {"type": "bearer", "token": token}}
     await insert_job(connection, id=job_id, target=target)
     await insert_job(connection)
     await connection.execute(
         "insert into tocsin.secrets (name, value) values ('A', $1)",
-        KEYS.seal("sesame", of_secret("A")),
+        KEYS.encrypt("sesame", of_secret("A")),
     )
 
     well, unwell = [await doctor(database_url, TOCSIN_SECRET_KEYS=key) for key in (KEY, OTHER_KEY)]

@@ -21,10 +21,10 @@ from tests.support.sink import Sink
 from tests.support.waiting import until
 
 LEASE_SECONDS = 3.0
-LONGEST_SLEEP_SECONDS = 2.0
+MAX_SLEEP_SECONDS = 2.0
 SETTINGS = {
     "lease_seconds": LEASE_SECONDS,
-    "longest_sleep_seconds": LONGEST_SLEEP_SECONDS,
+    "longest_sleep_seconds": MAX_SLEEP_SECONDS,
     "grace_seconds": 5.0,
     "concurrency": 50,
     "allow_private_targets": "true",

@@ -9,14 +9,14 @@ import pytest
 
 from app.db.listener import LOOK_TIMEOUT_SECONDS
 from app.devdb.cluster import Cluster
-from tests.faults.conftest import LONGEST_SLEEP_SECONDS, Case
+from tests.faults.conftest import MAX_SLEEP_SECONDS, Case
 from tests.support.builders import insert_job
 from tests.support.sink import Sink
 
 LISTENER = "tocsin scheduler"
 HEARD_SECONDS = 2.0
 """The longest until a session that was cut is replaced and work goes on."""
-SILENT_SECONDS = LONGEST_SLEEP_SECONDS + LOOK_TIMEOUT_SECONDS + 1.0
+SILENT_SECONDS = MAX_SLEEP_SECONDS + LOOK_TIMEOUT_SECONDS + 1.0
 """The longest where nothing tells of its end: until the next look gets no answer."""
 
 
@@ -77,7 +77,7 @@ async def test_lost_notifications_cost_at_most_the_longest_sleep(case: Case) -> 
         await insert_job(case.connection, target={"url": case.sink.url("/due")})
         arrived = await arrival(case.sink, count, within=10)
 
-        assert arrived - committed < LONGEST_SLEEP_SECONDS + 1.0
+        assert arrived - committed < MAX_SLEEP_SECONDS + 1.0
 
 
 async def test_without_any_trigger_jobs_whose_next_run_is_given_still_run(case: Case) -> None:
@@ -95,7 +95,7 @@ async def test_without_any_trigger_jobs_whose_next_run_is_given_still_run(case: 
         planned_at=now,
     )
 
-    await arrival(case.sink, 1, within=LONGEST_SLEEP_SECONDS + 1.0)
+    await arrival(case.sink, 1, within=MAX_SLEEP_SECONDS + 1.0)
 
 
 async def test_a_cron_typed_while_there_was_no_trigger_is_planned_at_the_next_look(
@@ -107,7 +107,7 @@ async def test_a_cron_typed_while_there_was_no_trigger_is_planned_at_the_next_lo
 
     await insert_job(case.connection, target={"url": case.sink.url("/due")}, cron="* * * * * *")
 
-    await arrival(case.sink, 1, within=LONGEST_SLEEP_SECONDS + 2.5)
+    await arrival(case.sink, 1, within=MAX_SLEEP_SECONDS + 2.5)
 
 
 @pytest.mark.parametrize("payload", ["x" * 7999, "{", "\\x01\\xff", "tocsin"])
@@ -169,7 +169,7 @@ class TestFullQueue:
                 )
             for _ in range(100):
                 await case.load.one_off(writer, ahead_seconds=0.0)
-            await case.ledger.until_delivered(case.ledger.runs, within=LONGEST_SLEEP_SECONDS + 1.0)
+            await case.ledger.until_delivered(case.ledger.runs, within=MAX_SLEEP_SECONDS + 1.0)
             delivered = len(case.ledger.deliveries)
         await rogue.close()
         await writer.close()

@@ -18,14 +18,21 @@ from app.core.net import headers, url_parts, urls
 from app.core.net.egress import Listed
 from app.core.schedule.schedule import Schedule, check, first_run, normalized, run_after
 from app.core.schedule.words import describe
-from app.core.secrets.bindings import Place, host_fault, places_of, strangers
-from app.core.secrets.masking import mask, secrets_in, unmask, without
+from app.core.secrets.bindings import Place, host_error, places_of, strangers
+from app.core.secrets.masking import mask, redact, secrets_in, unmask
 from app.errors import InvalidInput
 from app.executors import decode_target, target_type
-from app.executors.http_answer import LONGEST_RESPONSE, AnswerReader, HttpAnswer
+from app.executors.http_answer import MAX_RESPONSE_LENGTH, AnswerReader, HttpAnswer
 from app.executors.http_failures import Closed, NotHttp
 from app.executors.http_rules import retry_after_seconds
-from app.vault import SecretKeys, check_target, opened, referring, resealed, sealed
+from app.vault import (
+    SecretKeys,
+    check_target,
+    decrypt_target,
+    encrypt_target,
+    reencrypt_target,
+    referring,
+)
 
 SECONDS = 0.1
 TARGET_SECONDS = 0.5
@@ -75,12 +82,12 @@ def target(kind: str, value: dict[str, Any]) -> None:
     type_ = target_type(kind)
     shown = msgspec.json.encode(mask(type_, value)).decode()
     secrets_in(type_, value)
-    at_rest = sealed(type_, value, KEYS, job_id=JOB)
-    resealed(type_, at_rest, KEYS, job_id=JOB)
-    clear = opened(type_, value, KEYS, job_id=JOB)[0]
-    assert opened(type_, at_rest, KEYS, job_id=JOB)[0] == clear
+    at_rest = encrypt_target(type_, value, KEYS, job_id=JOB)
+    reencrypt_target(type_, at_rest, KEYS, job_id=JOB)
+    clear = decrypt_target(type_, value, KEYS, job_id=JOB)[0]
+    assert decrypt_target(type_, at_rest, KEYS, job_id=JOB)[0] == clear
     places_of(value)
-    without({"sesame"}, shown)
+    redact({"sesame"}, shown)
     unmask(type_, value, value)
     check_target(kind, value)
     referring(kind, value)
@@ -103,9 +110,9 @@ def as_object(text: str) -> dict[str, Any]:
 
 
 def http_url(text: str) -> None:
-    problems = list(urls.url_problems(text[:2048]))
-    assert (urls.url_problem(text[:2048]) is None) is (not problems)
-    if not problems and len(text) <= urls.LONGEST_URL:  # the short way and the long one agree
+    problems = list(urls.url_errors(text[:2048]))
+    assert (urls.url_error(text[:2048]) is None) is (not problems)
+    if not problems and len(text) <= urls.MAX_URL_LENGTH:  # the short way and the long one agree
         assert urls.address(text).url.host == urls.parsed_url(text).host
         assert urls.address(text).url.raw_path_qs == urls.parsed_url(text).raw_path_qs
     url_parts.with_password(text, str.upper)
@@ -118,8 +125,8 @@ def amqp_url(text: str) -> None:
 
 def header(text: str) -> None:
     name, _, value = text.partition(":")
-    headers.name_problem(name)
-    headers.value_problem(value)
+    headers.name_error(name)
+    headers.value_error(value)
     target("http", {"url": "http://h/", "headers": {name: value}})
 
 
@@ -146,7 +153,7 @@ def answer_of(*pieces: bytes) -> tuple[object, ...]:
             reader.feed_eof()
     except (Closed, NotHttp) as refusal:
         return (type(refusal),)
-    assert len(answer.body) <= LONGEST_RESPONSE
+    assert len(answer.body) <= MAX_RESPONSE_LENGTH
     return answer.final_status, answer.fields, bytes(answer.body)
 
 
@@ -165,7 +172,7 @@ def cursor(text: str) -> None:
 
 
 def host(text: str) -> None:
-    host_fault(text)
+    host_error(text)
     strangers([text, "*.example.com"], [Place(text), Place("a.example.com", "https", 443)])
     try:
         Listed.of([text])
@@ -186,7 +193,7 @@ def document(text: str) -> None:
         except (msgspec.DecodeError, RecursionError):
             continue
         if isinstance(read, JobDocument):
-            list(read.problems())
+            list(read.errors())
 
 
 PARSERS: dict[str, Parser] = {

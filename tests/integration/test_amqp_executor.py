@@ -364,7 +364,7 @@ async def test_connections_and_channels_are_used_again(
 async def test_a_channel_that_failed_is_closed_and_its_slot_is_free_again(
     publish: Publish, executors: Executors, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(amqp_pool, "MOST_CHANNELS", 1)
+    monkeypatch.setattr(amqp_pool, "MAX_CHANNELS", 1)
 
     reasons = [(await publish(routing_key=f"nobody-{uuid4()}")).reason for _ in range(3)]
 
@@ -417,7 +417,7 @@ async def test_beyond_the_most_connections_the_one_used_longest_ago_is_closed(
     queue: AbstractQueue,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(amqp_pool, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(amqp_pool, "MAX_CONNECTIONS", 2)
     urls = [urlsplit(amqp_url)._replace(path=path).geturl() for path in ("", "/", "/%2F")]
     first, second, third = urls
     await publish(url=first, routing_key=queue.name)

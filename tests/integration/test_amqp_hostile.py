@@ -14,7 +14,7 @@ from app.executors import Executors, decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.brokers import Client, Script, raw, scripted
 
-MOST_KILOBYTES = 100 * 1024
+MAX_KILOBYTES = 100 * 1024
 LATE_SECONDS = 1.0
 
 
@@ -195,7 +195,7 @@ async def test_a_hostile_broker_fails_its_own_job_and_holds_up_nobody(what: str)
     assert report.reason in {"protocol", "closed", "auth"}, report
     assert report.error
     assert "sesame" not in report.error
-    assert grown < MOST_KILOBYTES
+    assert grown < MAX_KILOBYTES
     assert other.longest < LATE_SECONDS
 
 

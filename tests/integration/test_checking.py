@@ -20,7 +20,7 @@ from tests.support.waiting import until
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 QUIET_SECONDS = 0.3
-MOST_LATE_SECONDS = 3.0
+MAX_LATE_SECONDS = 3.0
 """On a busy machine; whoever waits for other people's targets waits for longer."""
 GOOD = {"url": "http://h/"}
 BAD = {"url": "ftp://bad"}
@@ -343,7 +343,7 @@ async def test_ten_thousand_targets_to_check_make_no_job_late(
         """select extract(epoch from max(e.started_at - greatest(e.scheduled_for, j.created_at)))
            from tocsin.executions e join tocsin.jobs j on j.id = e.job_id"""
     )
-    assert late < MOST_LATE_SECONDS
+    assert late < MAX_LATE_SECONDS
     assert (
         await connection.fetchval(
             "select count(*) from tocsin.jobs where plan_error like '%target.url%'"

@@ -18,7 +18,7 @@ from tests.support.sink import Sink, hang
 from tests.support.waiting import until
 
 SLACK_SECONDS = 0.5
-LONGEST_SLEEP_SECONDS = 30.0
+MAX_SLEEP_SECONDS = 30.0
 CALM_SECONDS = 20.0
 """Sooner than in so long nobody who sleeps for the longest looks, whatever their jitter."""
 TAKEN_BACK = "select awake_until < now() - interval '30 minutes' from tocsin.doorbell"
@@ -149,7 +149,7 @@ async def test_writers_need_no_right_to_the_doorbell(
 async def test_what_a_publisher_that_died_would_have_found_waits_for_its_promise_and_grace(
     instance: StartInstance, connection: asyncpg.Connection, db: Database, sink: Sink
 ) -> None:
-    async with instance(longest_sleep_seconds=LONGEST_SLEEP_SECONDS) as (_, facts):
+    async with instance(longest_sleep_seconds=MAX_SLEEP_SECONDS) as (_, facts):
         published = await published_to_the_calm(db, facts)  # and dies: nobody looks
         await insert_job(connection, target={"url": sink.url("/")})
         await facts.seen(Settled)
@@ -161,7 +161,7 @@ async def test_what_a_publisher_that_died_would_have_found_waits_for_its_promise
 async def test_a_storm_is_silenced_and_calm_returns(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, heard: Heard
 ) -> None:
-    async with instance(longest_sleep_seconds=LONGEST_SLEEP_SECONDS) as (_, facts):
+    async with instance(longest_sleep_seconds=MAX_SLEEP_SECONDS) as (_, facts):
         await storm(connection, url=sink.url("/"), seconds=1.5)
         await heard.rung()
         count = await storm(connection, url=sink.url("/"), seconds=2.0)

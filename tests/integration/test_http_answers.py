@@ -10,15 +10,15 @@ import pytest
 
 from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, decode_target
-from app.executors.http_answer import LONGEST_RESPONSE, MOST_INTERIM
+from app.executors.http_answer import MAX_INTERIM, MAX_RESPONSE_LENGTH
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import Behaviour, Received, Sink, Wire, cut, reply, reset
 
 PATIENCE_SECONDS = 5.0
 PIECE_BYTES = 65_536
-MOST_POURED = 20_000_000
+MAX_POURED = 20_000_000
 """What the buffers of two sockets hold, many times over; floods have no end."""
-MOST_MEMORY = 10_000_000
+MAX_MEMORY = 10_000_000
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -119,7 +119,7 @@ KEPT = {
     + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok",
     "interim that leaves": b"HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\n" + SAID,
     "interim of 1.0": b"HTTP/1.0 102 Processing\r\n\r\n" + SAID,
-    "ten interim": b"HTTP/1.1 100 Continue\r\n\r\n" * MOST_INTERIM + SAID,
+    "ten interim": b"HTTP/1.1 100 Continue\r\n\r\n" * MAX_INTERIM + SAID,
 }
 
 
@@ -276,7 +276,7 @@ async def test_an_answer_cut_short_is_none_though_its_status_is_known(
         with_field(b"no field"),
         with_field(b"(a): b"),
         with_field(b"X: a\rb"),
-        b"HTTP/1.1 100 Continue\r\n\r\n" * (MOST_INTERIM + 1) + SAID,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * (MAX_INTERIM + 1) + SAID,
         with_field(b"X: " + b"x" * 1_000_000),
         with_field(b"\r\n".join([b"X: y"] * 10_000)),
     ],
@@ -340,8 +340,8 @@ async def test_a_flood_is_cut_off_soon_and_an_answer_in_it_counts(
     assert (report.outcome is Outcome.SUCCEEDED) is (reason is None)
     async with asyncio.timeout(PATIENCE_SECONDS):
         await sink.wires[0].closed.wait()
-    assert sink.poured < MOST_POURED
-    assert peak < MOST_MEMORY
+    assert sink.poured < MAX_POURED
+    assert peak < MAX_MEMORY
 
 
 async def test_others_are_answered_in_time_beside_floods(send: Send, sink: Sink):
@@ -367,22 +367,24 @@ async def test_others_are_answered_in_time_beside_floods(send: Send, sink: Sink)
 
 
 async def test_a_body_as_long_as_is_kept_leaves_the_connection_usable(send: Send, sink: Sink):
-    sink.on("/x", reply(200, b"x" * LONGEST_RESPONSE), reply(200, b"x" * (LONGEST_RESPONSE + 1)))
+    sink.on(
+        "/x", reply(200, b"x" * MAX_RESPONSE_LENGTH), reply(200, b"x" * (MAX_RESPONSE_LENGTH + 1))
+    )
 
     reports = [await send(url=sink.url("/x")) for _ in range(3)]
 
-    assert {report.response for report in reports} == {"x" * LONGEST_RESPONSE}
+    assert {report.response for report in reports} == {"x" * MAX_RESPONSE_LENGTH}
     assert [request.connection for request in sink.requests] == [1, 1, 2]
 
 
 async def test_a_body_in_chunks_of_a_byte_is_read_as_far_as_it_is_kept(send: Send, sink: Sink):
-    answer = CHUNKED + b"1;a=b\r\nx\r\n" * LONGEST_RESPONSE + b"0\r\n\r\n"
+    answer = CHUNKED + b"1;a=b\r\nx\r\n" * MAX_RESPONSE_LENGTH + b"0\r\n\r\n"
     sink.on("/x", saying(answer))
 
     report = await send(url=sink.url("/x"))
     await send(url=sink.url("/x"))
 
-    assert report.response == "x" * LONGEST_RESPONSE
+    assert report.response == "x" * MAX_RESPONSE_LENGTH
     assert [request.connection for request in sink.requests] == [1, 1]
 
 

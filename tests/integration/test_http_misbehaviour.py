@@ -11,7 +11,7 @@ import pytest
 
 from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, decode_target
-from app.executors.http_answer import LONGEST_RESPONSE
+from app.executors.http_answer import MAX_RESPONSE_LENGTH
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import (
     DRIP_SECONDS,
@@ -90,7 +90,7 @@ async def test_a_connection_that_its_server_has_closed_costs_no_attempt(
 async def test_what_is_noted_of_hosts_does_not_add_up(
     executors: Executors, send: Send, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("app.executors.http_client.MOST_KEPT", 1)
+    monkeypatch.setattr("app.executors.http_client.MAX_KEPT", 1)
 
     for host in ("127.0.0.1", "127.0.0.2", "localhost", "127.0.0.1"):
         await send(url=sink.url(host=host))
@@ -217,7 +217,7 @@ async def test_an_endless_body_is_read_as_far_as_it_is_kept(send: Send, sink: Si
     report = await send(url=sink.on("/x", endless))
 
     assert report.outcome is Outcome.SUCCEEDED
-    assert report.response == "x" * LONGEST_RESPONSE
+    assert report.response == "x" * MAX_RESPONSE_LENGTH
     async with asyncio.timeout(PATIENCE_SECONDS):
         await sink.wires[0].closed.wait()
     assert sink.poured < 10_000_000

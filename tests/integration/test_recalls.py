@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Settled
-from app.scheduler.slots import MOST_RESERVE
+from app.scheduler.slots import MAX_RESERVE
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
@@ -102,7 +102,7 @@ async def test_what_is_held_for_later_does_not_hold_up_what_is_due(
         target = {"url": sink.url("/later")}
         later = [
             await insert_job(connection, target=target, run_at=run_at)
-            for _ in range(1 + MOST_RESERVE)
+            for _ in range(1 + MAX_RESERVE)
         ]
         for one in later:
             await until(partial(is_claimed, connection, one), "it was claimed ahead")

@@ -100,8 +100,8 @@ async def test_an_edit_of_the_target_keeps_the_secrets_behind_the_stars(
     stored = json.decode(await at_rest(connection))
     job_id = UUID(edited.json()["id"])
     password, key = stored["auth"]["password"], stored["headers"]["X-Api-Key"]
-    assert KEYS.open(password, of_job(job_id, "target.auth.password")) == "sesame"
-    assert KEYS.open(key, of_job(job_id, "target.headers.X-Api-Key")) == "sesame"
+    assert KEYS.decrypt(password, of_job(job_id, "target.auth.password")) == "sesame"
+    assert KEYS.decrypt(key, of_job(job_id, "target.headers.X-Api-Key")) == "sesame"
 
 
 async def test_a_target_that_cannot_be_decrypted_can_be_read_and_paused_but_not_edited(
@@ -156,7 +156,7 @@ async def test_a_named_secret_is_set_listed_and_deleted_and_never_told(
     assert [secret["name"] for secret in page.json()["items"]] == ["ANOTHER"]
     assert [secret["name"] for secret in rest.json()["items"]] == ["TOKEN"]
     assert rest.json()["next_cursor"] is None
-    assert KEYS.open(token, of_secret("TOKEN")) == "open sesame"
+    assert KEYS.decrypt(token, of_secret("TOKEN")) == "open sesame"
     assert (gone.status_code, gone_already.status_code) == (204, 404)
     answers = (created, changed, page, rest, gone_already)
     assert "sesame" not in "".join(answer.text for answer in answers)
@@ -228,7 +228,7 @@ async def test_secrets_are_set_listed_and_deleted_on_the_command_line(
     deleted_again = await tocsin_secrets(database_url, "delete", "TOKEN")
 
     assert created.stdout == "created TOKEN\n"
-    assert KEYS.open(token, of_secret("TOKEN")) == "ses\name"
+    assert KEYS.decrypt(token, of_secret("TOKEN")) == "ses\name"
     assert listed.stdout.split()[2:] == ["TOKEN", "any", "host"]
     assert deleted.stdout == "deleted TOKEN\n"
     assert deleted_again.returncode == 1
@@ -262,7 +262,7 @@ async def test_a_rotation_encrypts_everything_with_the_first_key(
     old = SecretKeys([OLD_KEY])
     clear = await insert_job(connection, target=TARGET)
     encrypted = UUID(int=7)
-    password = old.seal("sesame", of_job(encrypted, "target.auth.password"))
+    password = old.encrypt("sesame", of_job(encrypted, "target.auth.password"))
     await insert_job(
         connection, id=encrypted, target=TARGET | {"auth": BASIC | {"password": password}}
     )
@@ -270,7 +270,7 @@ async def test_a_rotation_encrypts_everything_with_the_first_key(
     broker = await insert_job(connection, kind="amqp", target=amqp)
     await connection.execute(
         "insert into tocsin.secrets (name, value) values ('A', $1)",
-        old.seal("sesame", of_secret("A")),
+        old.encrypt("sesame", of_secret("A")),
     )
 
     first = await tocsin_secrets(database_url, "rotate", keys=f"{KEY},{OLD_KEY}")
@@ -285,15 +285,15 @@ async def test_a_rotation_encrypts_everything_with_the_first_key(
     assert "sesame" not in str(targets)
     for id, target in zip((clear, encrypted), targets, strict=False):
         token = json.decode(target)["auth"]["password"]
-        assert KEYS.open(token, of_job(id, "target.auth.password")) == "sesame"
+        assert KEYS.decrypt(token, of_job(id, "target.auth.password")) == "sesame"
     value = await connection.fetchval("select value from tocsin.secrets")
-    assert KEYS.open(value, of_secret("A")) == "sesame"
+    assert KEYS.decrypt(value, of_secret("A")) == "sesame"
 
 
 async def test_a_rotation_says_what_it_could_not_decrypt(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    token = SecretKeys([OLD_KEY]).seal("sesame", "")
+    token = SecretKeys([OLD_KEY]).encrypt("sesame", "")
     await insert_job(connection, target={"url": URL, "headers": {"X-Key": token}})
     await insert_job(connection, kind="smoke_signal", target={"url": URL})
 
@@ -319,9 +319,9 @@ async def test_a_rotation_binds_what_development_versions_encrypted_only_when_it
     assert asked.stdout.startswith("encrypted the secrets of 1 targets and 1 named secrets")
     target = json.decode((await job_row(connection, job_id))["target"])
     bound = target["headers"]["X-Key"]
-    assert KEYS.open(bound, of_job(job_id, "target.headers.X-Key")) == "sesame"
+    assert KEYS.decrypt(bound, of_job(job_id, "target.headers.X-Key")) == "sesame"
     named = await connection.fetchval("select value from tocsin.secrets")
-    assert KEYS.open(named, of_secret("A")) == "sesame"
+    assert KEYS.decrypt(named, of_secret("A")) == "sesame"
 
 
 async def test_a_renamed_job_keeps_its_secrets(
@@ -335,7 +335,7 @@ async def test_a_renamed_job_keeps_its_secrets(
     assert (renamed.status_code, edited.status_code) == (200, 200)
     token = json.decode(await at_rest(connection))["auth"]["password"]
     context = of_job(UUID(edited.json()["id"]), "target.auth.password")
-    assert KEYS.open(token, context) == "sesame"
+    assert KEYS.decrypt(token, context) == "sesame"
 
 
 PLAN = """select next_run, scheduled_for, attempt, resume_at, plan_error, locked_until, fence, runs,
@@ -382,7 +382,7 @@ async def test_a_rotation_wins_no_race_against_an_edit(
     target = json.decode((await job_row(connection, job_id))["target"])
     assert target.keys() == {"url", "headers"}
     token = target["headers"]["X-Key"]
-    assert KEYS.open(token, of_job(job_id, "target.headers.X-Key")) == "edited"
+    assert KEYS.decrypt(token, of_job(job_id, "target.headers.X-Key")) == "edited"
 
 
 async def test_a_rotation_reports_rows_that_stay_locked(

@@ -24,14 +24,14 @@ INSERT = "insert into tocsin.secrets (name, value) values ($1, $2)"
 
 async def named(connection: asyncpg.Connection, keys: SecretKeys = KEYS, **values: str) -> None:
     for name, value in values.items():
-        await connection.execute(INSERT, name, keys.seal(value, of_secret(name)))
+        await connection.execute(INSERT, name, keys.encrypt(value, of_secret(name)))
 
 
 @pytest.mark.parametrize("keys", [(KEY,), (OTHER_KEY, KEY)], ids=["its key", "its key second"])
 async def test_an_encrypted_secret_is_sent_in_clear(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, keys: tuple[str, ...]
 ) -> None:
-    auth = {"type": "bearer", "token": KEYS.seal("sesame", of_job(JOB, "target.auth.token"))}
+    auth = {"type": "bearer", "token": KEYS.encrypt("sesame", of_job(JOB, "target.auth.token"))}
     await insert_job(connection, id=JOB, target={"url": sink.url(), "auth": auth})
 
     async with instance(secret_keys=keys):
@@ -56,7 +56,7 @@ async def test_a_row_typed_in_clear_works_where_there_are_keys(
 async def test_what_no_key_of_an_instance_decrypts_fails_there_and_another_may_do_it(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, keys: tuple[str, ...]
 ) -> None:
-    auth = {"type": "bearer", "token": KEYS.seal("sesame", of_job(JOB, "target.auth.token"))}
+    auth = {"type": "bearer", "token": KEYS.encrypt("sesame", of_job(JOB, "target.auth.token"))}
     job_id = await insert_job(
         connection, id=JOB, target={"url": sink.url(), "auth": auth}, backoff_seconds=0.5
     )
@@ -249,7 +249,7 @@ COPY = """insert into tocsin.jobs (name, kind, target, run_at)
 async def test_a_secret_does_not_go_with_a_job_that_is_copied_in_sql(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
-    auth = {"type": "bearer", "token": KEYS.seal("sesame", of_job(JOB, "target.auth.token"))}
+    auth = {"type": "bearer", "token": KEYS.encrypt("sesame", of_job(JOB, "target.auth.token"))}
     await insert_job(connection, id=JOB, target={"url": sink.url(), "auth": auth})
     await connection.execute(COPY)
     copy = await connection.fetchval("select id from tocsin.jobs where name = 'copy'")

@@ -17,10 +17,10 @@ from app.api import batch as batch_reader
 from app.api import body as body_reader
 from app.core.facts import Looked
 from app.core.jobs.exact_json import number
-from app.core.jobs.job import MOST_METADATA_BYTES, MOST_TARGET_BYTES
-from app.core.jobs.json_size import LONGEST_GROWTH, exceeds, numbers_exceed
+from app.core.jobs.job import MAX_METADATA_BYTES, MAX_TARGET_BYTES
+from app.core.jobs.json_size import MAX_GROWTH_LENGTH, exceeds, numbers_exceed
 from app.db import claims
-from app.db.database import MOST_PAGE_BYTES
+from app.db.database import MAX_PAGE_BYTES
 from app.db.listener import listening
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
@@ -29,7 +29,7 @@ from tests.support.waiting import until
 
 QUICK_SECONDS = 5.0
 """On a busy machine; what is wrong takes minutes, or all the memory."""
-LARGE = {"url": "http://127.0.0.1:9/", "body": "x" * (MOST_TARGET_BYTES - 1000)}
+LARGE = {"url": "http://127.0.0.1:9/", "body": "x" * (MAX_TARGET_BYTES - 1000)}
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -100,8 +100,8 @@ async def test_what_is_as_large_as_may_be_is_taken(
     connection: asyncpg.Connection, api: httpx.AsyncClient
 ) -> None:
     rest = json.encode({"url": "http://h/", "body": ""}).decode()
-    target = {"url": "http://h/", "body": "x" * (MOST_TARGET_BYTES - len(rest) - 3)}
-    metadata = {"text": "x" * (MOST_METADATA_BYTES - 12)}
+    target = {"url": "http://h/", "body": "x" * (MAX_TARGET_BYTES - len(rest) - 3)}
+    metadata = {"text": "x" * (MAX_METADATA_BYTES - 12)}
 
     await insert_job(connection, target=target, metadata=metadata)
     answer = await api.post(
@@ -113,7 +113,7 @@ async def test_what_is_as_large_as_may_be_is_taken(
     for length in await connection.fetch(
         "select octet_length(target::text) t, octet_length(metadata::text) m from tocsin.jobs"
     ):
-        assert (length["t"], length["m"]) == (MOST_TARGET_BYTES, MOST_METADATA_BYTES)
+        assert (length["t"], length["m"]) == (MAX_TARGET_BYTES, MAX_METADATA_BYTES)
 
 
 async def test_a_batch_of_jobs_that_grow_is_refused_with_each_of_them(
@@ -202,7 +202,7 @@ async def test_no_body_holds_up_other_requests(
         answer = await api.request(method, path, content=body % values, timeout=60)
 
     assert answer.status_code in {400, 422}
-    assert all(length <= body_reader.MOST_AT_ONCE_BYTES for length in on_the_loop)
+    assert all(length <= body_reader.MAX_AT_ONCE_BYTES for length in on_the_loop)
 
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-10, 10, places=20))
@@ -218,7 +218,7 @@ def test_numbers_are_read_alike_on_the_quick_way(value: object) -> None:
 @given(document=JSON_VALUES)
 def test_what_the_numbers_of_a_text_take_is_never_too_much(document: object) -> None:
     text = json.encode(document)
-    longest = len(json.encode(document)) * LONGEST_GROWTH
+    longest = len(json.encode(document)) * MAX_GROWTH_LENGTH
 
     assert not numbers_exceed(text, longest)
     for most in (0, 10, 100, 1000):
@@ -377,7 +377,7 @@ async def test_pages_of_large_jobs_end_early_and_go_on(
     while cursor is not None:
         answer = await api.get("/v1/jobs", params={"limit": 100, "cursor": cursor})
         assert answer.status_code == 200
-        assert len(answer.content) < 2 * MOST_PAGE_BYTES
+        assert len(answer.content) < 2 * MAX_PAGE_BYTES
         pages.append([job["id"] for job in answer.json()["items"]])
         cursor = answer.json()["next_cursor"]
 

@@ -27,7 +27,7 @@ async def test_executions_for_which_too_many_certificates_wait_are_put_off_witho
             refused.append(times)
 
     monkeypatch.setattr(tls_contexts, "ContextsCrowded", Crowded)
-    monkeypatch.setattr(tls_contexts, "MOST_WAITING", 1)
+    monkeypatch.setattr(tls_contexts, "MAX_WAITING", 1)
     for number in range(MANY):
         target = {"url": "https://127.0.0.2:1/", **certificate(number)}
         await insert_job(connection, target=target, max_attempts=1)

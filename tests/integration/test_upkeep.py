@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Pruned, UpkeepFailed
-from app.scheduler.pruning import MOST_PAGES, STEP_SECONDS, following
+from app.scheduler.pruning import MAX_PAGES, STEP_SECONDS, following
 from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
 from tests.support.builders import insert_job
@@ -352,7 +352,7 @@ async def test_nobody_prunes_the_last_day_whatever_rights_they_were_given(
         (8, STEP_SECONDS * 0.7, 8),
         (8, STEP_SECONDS * 2, 4),
         (1, STEP_SECONDS * 9, 1),
-        (MOST_PAGES, 0.0, MOST_PAGES),
+        (MAX_PAGES, 0.0, MAX_PAGES),
     ],
 )
 def test_steps_grow_and_shrink_with_the_time_they_take(

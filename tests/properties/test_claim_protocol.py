@@ -41,7 +41,7 @@ from tests.support.builders import insert_job
 INSTANCES = ("one", "two", "three")
 LEASE_SECONDS = 60.0
 OUTCOMES = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED)
-MOST_JOBS = 3
+MAX_JOBS = 3
 OCCURRENCES = (
     datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     datetime(2026, 1, 3, 3, 4, 5, tzinfo=UTC),
@@ -226,7 +226,7 @@ class Protocol(RuleBasedStateMachine):
         assert (status == "UPDATE 1") == (self.present(job_id) is not None)
         self.expired.add(job_id)
 
-    @precondition(lambda self: len(self.jobs) < MOST_JOBS)
+    @precondition(lambda self: len(self.jobs) < MAX_JOBS)
     @rule(
         schedule=st.sampled_from(
             [

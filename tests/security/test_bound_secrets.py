@@ -6,7 +6,7 @@ import pytest
 from msgspec import json
 
 from app.core.facts import Settled
-from app.core.secrets.bindings import host_fault, place_in, places_of, strangers
+from app.core.secrets.bindings import host_error, place_in, places_of, strangers
 from app.vault import of_secret
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import execution_rows, insert_job
@@ -23,7 +23,7 @@ ELSEWHERE = {"url": "https://evil.example/x", "headers": HEADERS}
 async def bind(connection: asyncpg.Connection, *hosts: str) -> None:
     await connection.execute(
         "insert into tocsin.secrets (name, value, hosts) values ('TOKEN', $1, $2)",
-        KEYS.seal("open-sesame", of_secret("TOKEN")),
+        KEYS.encrypt("open-sesame", of_secret("TOKEN")),
         list(hosts),
     )
 
@@ -96,7 +96,7 @@ def test_a_secret_goes_nowhere_else(bound_to: list[str], host: str) -> None:
     ],
 )
 def test_what_is_no_host_cannot_be_bound_to(host: str) -> None:
-    assert host_fault(host) is not None
+    assert host_error(host) is not None
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.api.batch import MOST_BYTES as MOST_BATCH_BYTES
-from app.asgi import MOST_BYTES
+from app.api.batch import MAX_BYTES as MAX_BATCH_BYTES
+from app.asgi import MAX_BYTES
 from tests.support.api import JOB, LATER, fields, serving
 from tests.support.cluster import Process
 from tests.support.recorder import Recorder
@@ -22,7 +22,7 @@ def of_size(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("path", "most"), [("/v1/jobs", MOST_BYTES), ("/v1/jobs/batch", MOST_BATCH_BYTES)]
+    ("path", "most"), [("/v1/jobs", MAX_BYTES), ("/v1/jobs/batch", MAX_BATCH_BYTES)]
 )
 async def test_bodies_have_a_size(api: httpx.AsyncClient, path: str, most: int) -> None:
     fits = of_size(most) if path == "/v1/jobs" else b"[" + of_size(most - 2) + b"]"
@@ -37,8 +37,8 @@ async def test_a_body_that_does_not_say_its_size_has_one_as_well(api: httpx.Asyn
         for start in range(0, size, 65_536):
             yield body[start : start + 65_536]
 
-    assert (await api.post("/v1/jobs", content=parts(MOST_BYTES))).status_code == 201
-    assert (await api.post("/v1/jobs", content=parts(MOST_BYTES + 1))).status_code == 413
+    assert (await api.post("/v1/jobs", content=parts(MAX_BYTES))).status_code == 201
+    assert (await api.post("/v1/jobs", content=parts(MAX_BYTES + 1))).status_code == 413
 
 
 async def test_headers_have_a_size(database_url: str) -> None:

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from app.auth.tls import Tls, tls_context, tls_problems
+from app.auth.tls import Tls, tls_context, tls_errors
 from app.auth.tls_contexts import Contexts
 from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
@@ -264,7 +264,7 @@ def test_a_key_that_takes_long_to_sign_with_is_refused(bits: int):
         client_key=key.private_bytes(pem, *form).decode(),
     )
 
-    fields = [(one.field, one.message) for one in tls_problems(tls)]
+    fields = [(one.field, one.message) for one in tls_errors(tls)]
 
     refused = "has a key of 4104 bits: at most 4096, or a curve, will do"
     assert fields == ([] if bits == 4096 else [("client_certificate", refused)])

@@ -358,7 +358,7 @@ def test_what_cannot_work_is_refused_by_its_field(change: dict[str, str], field:
 
 
 async def test_only_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tokens, "MOST_TOKENS", 2)
+    monkeypatch.setattr(tokens, "MAX_TOKENS", 2)
     kept = tokens.Tokens()
 
     def ask(token: str) -> Callable[[], Any]:

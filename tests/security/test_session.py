@@ -129,7 +129,7 @@ async def test_a_key_has_so_many_sessions_and_what_is_over_is_swept(
     connection: asyncpg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.db.sessions.MOST_OF_A_KEY", 3)
+    monkeypatch.setattr("app.db.sessions.MAX_OF_A_KEY", 3)
     for _ in range(5):
         last = await api.post("/session", json={"key": key})
     assert await connection.fetchval("select count(*) from tocsin.sessions") == 3
@@ -199,7 +199,7 @@ async def test_no_header_makes_another_client_of_one(
 async def test_callers_beyond_those_that_are_counted_share_one_count(
     api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limit, "MOST_COUNTED", 3)
+    monkeypatch.setattr(rate_limit, "MAX_COUNTED", 3)
     transport = api._transport
     codes = []
     for number in range(36):

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 A, CNAME, AAAA = 1, 5, 28
 NO_ERROR, SERVER_FAILURE, NAME_ERROR, REFUSED = 0, 2, 3, 5
 RESPONSE, TRUNCATED, RECURSION = 0x8000, 0x0200, 0x0180
-MOST_OVER_UDP = 1232
+MAX_OVER_UDP = 1232
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -115,7 +115,7 @@ class NameServer(asyncio.DatagramProtocol):
         if answer is None:
             return
         wire = self.written(question, answer)
-        if answer.truncated or len(wire) > MOST_OVER_UDP:
+        if answer.truncated or len(wire) > MAX_OVER_UDP:
             wire = (
                 struct.pack("!HHHHHH", question.id, RESPONSE | TRUNCATED, 1, 0, 0, 0)
                 + question.wire

@@ -145,12 +145,12 @@ def test_executions_are_put_off_longer_the_more_there_are_and_it_is_told_now_and
 
     waits = []
     for _ in range(300):
-        settlement = shortage.put_off(claim, now=now, jitter=0.5)
+        settlement = shortage.defer(claim, now=now, jitter=0.5)
         assert settlement.next_run is not None
         assert settlement.attempt == released(claim).attempt
         waits.append((settlement.next_run - now).total_seconds())
     ticks.now += TOLD_SECONDS + PASSED_SECONDS
-    shortage.put_off(claim, now=now, jitter=0.5)
+    shortage.defer(claim, now=now, jitter=0.5)
 
     assert (waits[0], waits[-1]) == (1.0, 3.0)
     assert shortage.times == 1

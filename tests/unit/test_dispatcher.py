@@ -11,12 +11,12 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.transition import released
 from app.deadline import Deadline
 from app.scheduler.clock import DatabaseClock
-from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Hand
-from app.scheduler.held_claim import Ending, InFlight
+from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Dispatcher
+from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import STUCK_SECONDS
-from app.scheduler.naming import MOST_FOR_A_NAME
-from app.scheduler.runner import Execution
-from app.scheduler.slots import MOST_RESERVE, Slots
+from app.scheduler.naming import MAX_FOR_A_NAME
+from app.scheduler.runner import ClaimRunner
+from app.scheduler.slots import MAX_RESERVE, Slots
 from tests.support.claims import some_claim
 from tests.support.ticks import ManualTimers, Ticks, turns
 
@@ -26,7 +26,7 @@ LONG_SECONDS = 5.0
 MOMENT_SECONDS = 0.0002
 
 
-class Executing(Execution):
+class Executing(ClaimRunner):
     """Notes what is carried out, each until it is told to end, and what is settled."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Executing(Execution):
         assert claim.job_id not in self.started
         self.prepared.append(claim.job_id)
 
-    async def carried_out(self, flight: InFlight) -> Settlement | None:
+    async def carry_out(self, flight: HeldClaim) -> Settlement | None:
         self.started.append(flight.claim.job_id)
         await self.ends.setdefault(flight.claim.job_id, asyncio.Event()).wait()
         return released(flight.claim)
@@ -49,7 +49,7 @@ class Executing(Execution):
         self.settled.append(settlement)
         asyncio.get_running_loop().call_soon(then)
 
-    def end(self, *flights: InFlight) -> None:
+    def end(self, *flights: HeldClaim) -> None:
         for flight in flights:
             self.ends.setdefault(flight.claim.job_id, asyncio.Event()).set()
 
@@ -127,9 +127,9 @@ async def hand(  # noqa: PLR0913 - what it is put together of
     naming: Naming,
     ticks: Ticks,
     timers: ManualTimers,
-) -> AsyncIterator[Hand]:
+) -> AsyncIterator[Dispatcher]:
     """Ten slots."""
-    hand = Hand(Slots(10, clock=ticks), clock, freed=freed, timers=timers)
+    hand = Dispatcher(Slots(10, clock=ticks), clock, freed=freed, timers=timers)
     async with asyncio.TaskGroup() as tasks:
         hand.open(executing, tasks, names=naming)
         yield hand
@@ -140,11 +140,11 @@ async def hand(  # noqa: PLR0913 - what it is put together of
 
 def flights(
     clock: DatabaseClock, count: int, *, first: int = 1, host: str = "", due_in: float = 0.0
-) -> list[InFlight]:
+) -> list[HeldClaim]:
     """Claims by number; without a `host` each has one of its own."""
     at = clock.now() + timedelta(seconds=due_in)
     return [
-        InFlight(
+        HeldClaim(
             some_claim(
                 job_id=UUID(int=number),
                 execution_id=number,
@@ -158,7 +158,7 @@ def flights(
 
 
 async def test_what_is_due_starts_up_to_the_number_of_slots(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     hand.take(flights(clock, 12))
     await turns()
@@ -168,7 +168,7 @@ async def test_what_is_due_starts_up_to_the_number_of_slots(
 
 
 async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     claims = flights(clock, 12)
     hand.take(claims)
@@ -183,7 +183,7 @@ async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
 
 
 async def test_a_claim_that_is_not_due_starts_at_its_instant(
-    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     later, sooner = flights(clock, 2, due_in=SOON_SECONDS)
     hand.take([later])
@@ -199,7 +199,7 @@ async def test_a_claim_that_is_not_due_starts_at_its_instant(
 
 
 async def test_the_next_claim_is_prepared_ahead_of_its_instant(
-    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     hand.take(flights(clock, 3, due_in=LONG_SECONDS))
     prepared = []
@@ -217,7 +217,7 @@ async def test_the_next_claim_is_prepared_ahead_of_its_instant(
 
 
 async def test_nothing_is_prepared_while_executions_keep_everything_awake(
-    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     hand.started_at = timers.time() + LONG_SECONDS
     hand.take(flights(clock, 1, due_in=SOON_SECONDS))
@@ -228,18 +228,18 @@ async def test_nothing_is_prepared_while_executions_keep_everything_awake(
 
 
 async def test_more_is_claimed_of_what_nobody_could_start_yet(
-    hand: Hand, clock: DatabaseClock
+    hand: Dispatcher, clock: DatabaseClock
 ) -> None:
     hand.take(flights(clock, 10, due_in=LONG_SECONDS))
     asleep = hand.room()
     hand.take(flights(clock, 1, first=11))
 
-    assert asleep == 10 * MOST_RESERVE
+    assert asleep == 10 * MAX_RESERVE
     assert (hand.room(), hand.room_at_once()) == (0, 9)
 
 
 async def test_what_waits_for_long_executions_is_given_back_for_others(
-    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     hand.take(flights(clock, 30, due_in=SOON_SECONDS))
     await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
@@ -252,7 +252,7 @@ async def test_what_waits_for_long_executions_is_given_back_for_others(
 
 
 async def test_room_is_offered_only_after_it_was_refused(
-    hand: Hand, executing: Executing, clock: DatabaseClock, freed: Freed
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, freed: Freed
 ) -> None:
     claims = flights(clock, 10)
     hand.take(claims)
@@ -270,7 +270,7 @@ async def test_room_is_offered_only_after_it_was_refused(
 
 
 async def test_a_host_at_its_share_does_not_hold_up_the_others(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     hand.take([*flights(clock, 20, host="greedy"), *flights(clock, 1, first=21)])
     await turns()
@@ -279,7 +279,7 @@ async def test_a_host_at_its_share_does_not_hold_up_the_others(
 
 
 async def test_those_parked_for_their_host_start_in_their_order(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     claims = flights(clock, 12, host="greedy")
     hand.take(claims)
@@ -292,7 +292,7 @@ async def test_those_parked_for_their_host_start_in_their_order(
 
 
 async def test_jobs_of_a_host_that_is_stuck_are_put_off(
-    hand: Hand, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
     hand.take(flights(clock, 12, host="stuck"))
     await turns()
@@ -308,7 +308,7 @@ async def test_jobs_of_a_host_that_is_stuck_are_put_off(
 
 
 async def test_a_claim_whose_job_was_edited_is_given_back_unless_it_has_started(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     waiting = flights(clock, 12, host="greedy")
     asleep = flights(clock, 2, first=21, due_in=LONG_SECONDS)
@@ -329,7 +329,7 @@ async def test_a_claim_whose_job_was_edited_is_given_back_unless_it_has_started(
 
 
 async def test_a_claim_on_its_way_here_is_given_back_when_it_arrives(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     hand.recall(UUID(int=2))
     hand.take(flights(clock, 3))
@@ -342,7 +342,7 @@ async def test_a_claim_on_its_way_here_is_given_back_when_it_arrives(
 
 
 async def test_an_edit_of_what_has_started_puts_its_lease_in_doubt(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     [flight] = flights(clock, 1)
     hand.take([flight])
@@ -356,7 +356,7 @@ async def test_an_edit_of_what_has_started_puts_its_lease_in_doubt(
 
 
 async def test_a_claim_of_a_job_in_hand_cuts_off_what_executes_under_an_earlier_one(
-    hand: Hand, clock: DatabaseClock
+    hand: Dispatcher, clock: DatabaseClock
 ) -> None:
     [earlier], [later] = flights(clock, 1), flights(clock, 1)
     hand.take([earlier])
@@ -375,7 +375,7 @@ async def test_a_claim_of_a_job_in_hand_cuts_off_what_executes_under_an_earlier_
 
 
 async def test_closing_gives_back_whatever_has_not_started(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     hand.take([*flights(clock, 11), *flights(clock, 1, first=12, due_in=LONG_SECONDS)])
     await turns()
@@ -389,7 +389,7 @@ async def test_closing_gives_back_whatever_has_not_started(
 
 
 async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(
-    hand: Hand, clock: DatabaseClock
+    hand: Dispatcher, clock: DatabaseClock
 ) -> None:
     [old] = flights(clock, 1, due_in=LONG_SECONDS)
     [new] = flights(clock, 1, due_in=LONG_SECONDS)
@@ -402,7 +402,7 @@ async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(
 
 
 async def test_a_name_that_is_looked_up_takes_no_slot(
-    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown = {f"silent{n}": asyncio.Event() for n in range(20)}
     hand.take(
@@ -429,7 +429,7 @@ async def test_a_name_that_is_looked_up_takes_no_slot(
 
 
 async def test_a_claim_waits_for_a_name_once_whatever_comes_of_it(
-    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["never"] = asyncio.Event()
     hand.take(flights(clock, 1, host="never"))
@@ -442,7 +442,7 @@ async def test_a_claim_waits_for_a_name_once_whatever_comes_of_it(
 
 
 async def test_what_waits_for_names_does_not_keep_others_from_being_claimed(
-    hand: Hand, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
     hand.take(flights(clock, 20, host="silent"))
@@ -453,20 +453,20 @@ async def test_what_waits_for_names_does_not_keep_others_from_being_claimed(
 
 
 async def test_more_of_one_silent_name_than_may_wait_come_later(
-    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
-    hand.take(flights(clock, MOST_FOR_A_NAME + 5, host="silent"))
+    hand.take(flights(clock, MAX_FOR_A_NAME + 5, host="silent"))
     await turns()
 
-    assert hand.waiting == MOST_FOR_A_NAME
+    assert hand.waiting == MAX_FOR_A_NAME
     assert len(executing.settled) == 5
     assert all(one.next_run is not None and one.next_run > clock.now() for one in executing.settled)
     naming.unknown["silent"].set()
 
 
 async def test_a_name_of_a_crowd_comes_later(
-    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
     naming.crowded.add("silent")
@@ -479,7 +479,7 @@ async def test_a_name_of_a_crowd_comes_later(
 
 
 async def test_a_name_is_looked_up_while_its_claim_still_sleeps(
-    hand: Hand, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["name"] = asyncio.Event()
     hand.take(flights(clock, 1, host="name", due_in=LONG_SECONDS))
@@ -490,7 +490,7 @@ async def test_a_name_is_looked_up_while_its_claim_still_sleeps(
 
 
 async def test_a_deleted_job_waits_for_no_name(
-    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
     hand.take(flights(clock, 2, host="silent"))
@@ -504,7 +504,7 @@ async def test_a_deleted_job_waits_for_no_name(
 
 
 async def test_closing_waits_for_no_name(
-    hand: Hand, executing: Executing, clock: DatabaseClock, naming: Naming
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     """The fixture would hang if the lookup went on."""
     naming.unknown["silent"] = asyncio.Event()
@@ -518,7 +518,7 @@ async def test_closing_waits_for_no_name(
 
 
 async def test_names_of_one_address_share_what_it_gets(
-    hand: Hand, executing: Executing, clock: DatabaseClock
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     wild = [
         flight

@@ -3,7 +3,7 @@
 import pytest
 
 from app.scheduler.hosts import (
-    LONGEST_PUT_OFF_SECONDS,
+    MAX_PUT_OFF_SECONDS,
     STUCK_SECONDS,
     Hosts,
     host_of,
@@ -109,19 +109,19 @@ def test_a_full_host_is_stuck_only_while_it_ends_nothing() -> None:
 def test_the_more_is_put_off_the_longer_until_something_ends() -> None:
     shares = Hosts()
     shares.begin("a")
-    waits = [shares.put_off_seconds("a", jitter=0.5) for _ in range(5000)]
+    waits = [shares.defer_seconds("a", jitter=0.5) for _ in range(5000)]
     shares.end("a")
     shares.begin("a")
 
     assert waits == sorted(waits)
-    assert (waits[0], waits[-1]) == (1.0, LONGEST_PUT_OFF_SECONDS)
-    assert shares.put_off_seconds("a", jitter=0.5) == 1.0
+    assert (waits[0], waits[-1]) == (1.0, MAX_PUT_OFF_SECONDS)
+    assert shares.defer_seconds("a", jitter=0.5) == 1.0
 
 
 def test_nothing_is_kept_of_a_host_that_has_nothing_to_execute() -> None:
     shares = Hosts()
     shares.begin("a")
-    shares.put_off_seconds("a", jitter=0.0)
+    shares.defer_seconds("a", jitter=0.0)
     shares.end("a")
 
-    assert (shares.executing, shares.moved_at, shares.put_off) == ({}, {}, {})
+    assert (shares.executing, shares.moved_at, shares.deferred) == ({}, {}, {})

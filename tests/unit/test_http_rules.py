@@ -7,7 +7,7 @@ import pytest
 from yarl import URL
 
 from app.core.net.urls import address
-from app.executors.http_rules import LONGEST_RETRY_AFTER, Request, retry_after_seconds
+from app.executors.http_rules import MAX_RETRY_AFTER_SECONDS, Request, retry_after_seconds
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -92,18 +92,18 @@ def test_an_address_is_an_origin_and_what_is_asked_for_there(
         ([" 7 "], 7.0),
         (["1.5"], 1.5),
         (["0" * 20 + "7"], 7.0),
-        (["86400"], LONGEST_RETRY_AFTER),
-        (["86401"], LONGEST_RETRY_AFTER),
-        (["9" * 9], LONGEST_RETRY_AFTER),
-        (["9" * 10], LONGEST_RETRY_AFTER),
-        (["9" * 5_000], LONGEST_RETRY_AFTER),
+        (["86400"], MAX_RETRY_AFTER_SECONDS),
+        (["86401"], MAX_RETRY_AFTER_SECONDS),
+        (["9" * 9], MAX_RETRY_AFTER_SECONDS),
+        (["9" * 10], MAX_RETRY_AFTER_SECONDS),
+        (["9" * 5_000], MAX_RETRY_AFTER_SECONDS),
         (["Sat, 28 Nov 2026 00:05:00 GMT"], 300.0),
         (["Saturday, 28-Nov-26 00:05:00 GMT"], 300.0),
         (["Sat Nov 28 00:05:00 2026"], 300.0),
         (["Sat, 28 Nov 2026 00:05:60 GMT"], 359.0),
-        (["Fri, 31 Dec 9999 23:59:59 GMT"], LONGEST_RETRY_AFTER),
-        (["Fri, 31 Dec 9999 23:59:59 -2300"], LONGEST_RETRY_AFTER),
-        (["Sat, 01 Jan 10000 00:00:00 GMT"], LONGEST_RETRY_AFTER),
+        (["Fri, 31 Dec 9999 23:59:59 GMT"], MAX_RETRY_AFTER_SECONDS),
+        (["Fri, 31 Dec 9999 23:59:59 -2300"], MAX_RETRY_AFTER_SECONDS),
+        (["Sat, 01 Jan 10000 00:00:00 GMT"], MAX_RETRY_AFTER_SECONDS),
         (["Sun, 06 Nov 1994 08:49:37 GMT"], 0.0),
         (["30", "120"], 120.0),
         (["30, 120"], 120.0),
@@ -130,4 +130,4 @@ def test_a_wish_to_be_left_alone_is_heard_for_at_most_a_day(
 def test_a_date_far_ahead_is_a_day_ahead(days: int) -> None:
     asked = [format_datetime(NOW + timedelta(days=days), usegmt=True)]
 
-    assert retry_after_seconds(asked, now=NOW) == LONGEST_RETRY_AFTER
+    assert retry_after_seconds(asked, now=NOW) == MAX_RETRY_AFTER_SECONDS

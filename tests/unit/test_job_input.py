@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from app.api.job_input import edited_job, new_job, shown
+from app.api.job_input import edited_job, masked_job, new_job
 from app.core.jobs.job import JobDocument, JobState, StoredJob, document_of
 from app.core.runs.claim import Misfire
 from app.core.schedule.schedule import DstGap, DstOverlap
@@ -135,5 +135,5 @@ def test_a_secret_of_another_kind_is_not_kept() -> None:
 
 
 def test_a_job_is_shown_without_its_secrets() -> None:
-    assert shown(STORED).target["auth"] == {"type": "bearer", "token": "***"}
-    assert shown(replace(STORED, kind="fax", target={"n": 1})).target == {"n": "***"}
+    assert masked_job(STORED).target["auth"] == {"type": "bearer", "token": "***"}
+    assert masked_job(replace(STORED, kind="fax", target={"n": 1})).target == {"n": "***"}

@@ -16,10 +16,10 @@ from app.core.secrets.masking import (
     Masked,
     Secret,
     mask,
+    redact,
     secrets_of,
     sounds_secret,
     unmask,
-    without,
 )
 from app.errors import InvalidInput
 from app.executors import target_type
@@ -256,7 +256,7 @@ def test_the_secrets_of_a_struct_are_known_as_written_and_as_meant():
 
 
 def test_secrets_are_taken_out_of_texts_the_longest_first():
-    assert without({"open", "open sesame", "abc"}, "abc: open sesame, open") == "abc: ***, ***"
+    assert redact({"open", "open sesame", "abc"}, "abc: open sesame, open") == "abc: ***, ***"
 
 
 @pytest.mark.parametrize("name", ["Authorization", "Set-Cookie", "X-API-KEY", "x_auth", "My-Token"])

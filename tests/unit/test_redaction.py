@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.secrets.places import MASK
-from app.core.secrets.redaction import holds, without
+from app.core.secrets.redaction import holds, redact
 
 SECRET = 'p@ss/w+rd "q"\\ <é😀> %41&amp;'
 """Something of all that any encoding treats in a way of its own."""
@@ -92,7 +92,7 @@ def windows(text: str, length: int = 8) -> set[str]:
 def test_a_secret_is_hidden_in_every_encoding(encode: Callable[[str], str], secret: str) -> None:
     encoded = encode(secret)
 
-    hidden = without({secret}, f'{{"you sent": "{encoded}", "ok": true}}')
+    hidden = redact({secret}, f'{{"you sent": "{encoded}", "ok": true}}')
 
     assert MASK in hidden
     assert hidden.startswith('{"you sent": "')
@@ -107,7 +107,7 @@ def test_a_secret_is_hidden_in_every_encoding(encode: Callable[[str], str], secr
 def test_what_stands_around_a_secret_stays(encode: Callable[[str], str]) -> None:
     around = 'before <b>%41 &amp; \\u0041 + "</b>\n', "\nafter %zz &nothing; \\q =="
 
-    hidden = without({TOKEN}, f"{around[0]}{encode(TOKEN)}{around[1]}")
+    hidden = redact({TOKEN}, f"{around[0]}{encode(TOKEN)}{around[1]}")
 
     assert hidden.startswith(around[0])
     assert hidden.endswith(around[1])
@@ -122,7 +122,7 @@ def test_a_secret_that_the_end_of_the_text_cuts_off_is_hidden(name: str) -> None
     encoded = ENCODINGS[name](SECRET)
 
     for length in range(30, len(encoded)):
-        hidden = without({SECRET}, f"you sent {encoded[:length]}")
+        hidden = redact({SECRET}, f"you sent {encoded[:length]}")
         assert hidden == f"you sent {MASK}", encoded[:length]
 
 
@@ -137,7 +137,7 @@ def test_a_text_that_is_a_secret_escaped_twice_over_is_all_hidden(
     for name in names:
         text = ENCODINGS[name](text)
 
-    hidden = without({secret}, f"[{text}]")
+    hidden = redact({secret}, f"[{text}]")
 
     if len(secret.replace("\r", "").replace("\n", "")) > 5:
         assert secret not in hidden
@@ -147,8 +147,8 @@ def test_a_text_that_is_a_secret_escaped_twice_over_is_all_hidden(
 def test_a_text_without_the_secret_stays_as_it_is(text: str, secret: str) -> None:
     innocent = "".join(letter for letter in text if letter in "abc <>\n%&\\;")
 
-    assert without({"0123456789"}, innocent) == innocent
-    without({secret}, text)
+    assert redact({"0123456789"}, innocent) == innocent
+    redact({secret}, text)
 
 
 def test_masking_takes_no_longer_for_a_receiver_that_wants_it_to() -> None:
@@ -156,14 +156,14 @@ def test_masking_takes_no_longer_for_a_receiver_that_wants_it_to() -> None:
     for piece in ("%25", "\\\\", "&#37;", "\\u005c", "%2525", "sk_l", "+", "&amp;", "c2tf"):
         text = piece * (16_384 // len(piece))
         began = process_time()
-        without(secrets, text)
+        redact(secrets, text)
         assert process_time() - began < 0.5, piece
 
 
 def test_of_a_long_answer_to_a_target_with_very_many_secrets_the_end_is_left_out() -> None:
     secrets = {f"{TOKEN}{number}" for number in range(1000)}
 
-    hidden = without(secrets, f"{TOKEN}7 {'x' * 16_000}")
+    hidden = redact(secrets, f"{TOKEN}7 {'x' * 16_000}")
 
     assert hidden == f"{MASK} {'x' * (1_000_000 // 1000 - len(TOKEN) - 2)}"
 

@@ -11,12 +11,12 @@ from app.errors import InvalidSettings
 from app.names import NameFailed, Resolver, resolver
 from app.names.loop import Loop
 from app.names.resolver import (
-    LONGEST_FRESH_SECONDS,
-    MOST_ADDRESSES,
-    MOST_KNOWN,
-    MOST_OF_A_ZONE,
+    MAX_ADDRESSES,
+    MAX_FRESH_SECONDS,
+    MAX_KNOWN,
+    MAX_OF_A_ZONE,
+    MIN_FRESH_SECONDS,
     RENEWED_AFTER,
-    SHORTEST_FRESH_SECONDS,
     SILENCE_SECONDS,
     Known,
 )
@@ -36,7 +36,7 @@ from tests.support.waiting import until
 
 HERE = "127.0.0.1"
 SOON_SECONDS = 0.2
-MAKE_KNOWN = 2 * MOST_KNOWN
+MAKE_KNOWN = 2 * MAX_KNOWN
 
 
 class Clock:
@@ -186,7 +186,7 @@ async def test_who_gives_up_leaves_the_question_to_the_others(
 
 @pytest.mark.parametrize(
     ("ttl", "seconds"),
-    [(0, SHORTEST_FRESH_SECONDS), (30, 30), (86_400, LONGEST_FRESH_SECONDS)],
+    [(0, MIN_FRESH_SECONDS), (30, 30), (86_400, MAX_FRESH_SECONDS)],
 )
 async def test_an_answer_is_used_for_as_long_as_it_may_live_within_bounds(
     names: Resolver, name_server: NameServer, clock: Clock, ttl: int, seconds: float
@@ -209,7 +209,7 @@ async def test_an_answer_that_changes_is_told_when_the_one_before_is_old(
     first = await names.addresses("name.test")
     name_server.names["name.test"] = at("127.0.0.2")
     again = await names.addresses("name.test")
-    clock.now += SHORTEST_FRESH_SECONDS
+    clock.now += MIN_FRESH_SECONDS
 
     assert (first, again) == ([HERE], [HERE])
     assert await names.addresses("name.test") == ["127.0.0.2"]
@@ -221,7 +221,7 @@ async def test_of_thousands_of_addresses_a_few_count(names: Resolver, name_serve
 
     found = await names.addresses("name.test")
 
-    assert len(found) == MOST_ADDRESSES
+    assert len(found) == MAX_ADDRESSES
     assert set(found) <= set(many)
 
 
@@ -232,23 +232,23 @@ async def test_a_zone_has_few_questions_under_way_for_names_that_never_had_an_an
     name_server.names |= {"*.test": silent, "known.zone.test": at(HERE), "other": at(HERE)}
     names.note("known.zone.test", Known(addresses=(HERE,)))
     tasks = [
-        asyncio.create_task(failure(names, f"n{n}.zone.test")) for n in range(2 * MOST_OF_A_ZONE)
+        asyncio.create_task(failure(names, f"n{n}.zone.test")) for n in range(2 * MAX_OF_A_ZONE)
     ]
     await asyncio.sleep(0)
     under_way = len(names.questions)
 
-    assert under_way == MOST_OF_A_ZONE
+    assert under_way == MAX_OF_A_ZONE
     assert await names.addresses("known.zone.test") == [HERE]
     assert await names.addresses("other") == [HERE]
     said = [(await task).strerror for task in tasks]
-    assert sum("too many names of zone.test" in text for text in said) == MOST_OF_A_ZONE
+    assert sum("too many names of zone.test" in text for text in said) == MAX_OF_A_ZONE
 
 
 async def test_what_is_remembered_is_bounded(names: Resolver):
     for number in range(MAKE_KNOWN):
         names.note(f"n{number}.test", Known(addresses=(HERE,)))
 
-    assert len(names.known) == MOST_KNOWN
+    assert len(names.known) == MAX_KNOWN
     assert names.latest(f"n{MAKE_KNOWN - 1}.test") == (HERE,)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from app.db.claims import Look
-from app.scheduler.scan_start import MARGIN, PACE, Floor
+from app.scheduler.scan_start import MARGIN, PACE, ScanStart
 from tests.support.claims import DUE, some_claim
 
 SECOND = timedelta(seconds=1)
@@ -26,8 +26,8 @@ def a_look(
     )
 
 
-def floor_after(look: Look, *, full: bool = False) -> Floor:
-    floor = Floor(longest_sleep_seconds=30.0)
+def floor_after(look: Look, *, full: bool = False) -> ScanStart:
+    floor = ScanStart(longest_sleep_seconds=30.0)
     assert floor.since(100.0) is None
     floor.looked(look, at=100.0, whole=True, full=full)
     return floor

@@ -3,7 +3,7 @@
 import pytest
 
 from app.scheduler.hosts import STUCK_SECONDS
-from app.scheduler.slots import MOST_RESERVE, MOST_SETTLING, RESERVE_SECONDS, Slots
+from app.scheduler.slots import MAX_RESERVE, MAX_SETTLING, RESERVE_SECONDS, Slots
 from tests.support.ticks import Ticks
 
 HOST = "127.0.0.1:9"
@@ -15,8 +15,8 @@ def ticks() -> Ticks:
 
 
 def wanted(slots: Slots, *, waiting: int = 0, settling: int = 0, early: bool = False) -> int:
-    slots.reckon()
-    return slots.wanted(waiting=waiting, settling=settling, early=early)
+    slots.update_pace()
+    return slots.demand(waiting=waiting, settling=settling, early=early)
 
 
 def test_there_is_room_for_as_many_as_there_are_slots() -> None:
@@ -59,7 +59,7 @@ def test_the_pace_is_counted_from_the_first_execution_after_a_rest(ticks: Ticks)
 
 
 def test_what_nobody_could_start_yet_is_claimed_up_to_the_largest_reserve() -> None:
-    assert wanted(Slots(2, clock=Ticks()), waiting=2, early=True) == 2 * MOST_RESERVE
+    assert wanted(Slots(2, clock=Ticks()), waiting=2, early=True) == 2 * MAX_RESERVE
 
 
 def test_the_reserve_is_bounded_however_high_the_pace(ticks: Ticks) -> None:
@@ -69,16 +69,16 @@ def test_the_reserve_is_bounded_however_high_the_pace(ticks: Ticks) -> None:
         slots.give(HOST)
     ticks.now += RESERVE_SECONDS
 
-    assert wanted(slots) == 2 + 2 * MOST_RESERVE
+    assert wanted(slots) == 2 + 2 * MAX_RESERVE
 
 
 def test_claims_that_wait_to_be_settled_bound_what_is_claimed() -> None:
     slots = Slots(1, clock=Ticks())
 
-    assert wanted(slots, settling=MOST_SETTLING) <= 0
-    assert wanted(slots, settling=MOST_SETTLING - 1) == 1
-    assert slots.wanted_at_once(due=0, settling=MOST_SETTLING) <= 0
-    assert slots.wanted_at_once(due=0, settling=MOST_SETTLING - 1) == 1
+    assert wanted(slots, settling=MAX_SETTLING) <= 0
+    assert wanted(slots, settling=MAX_SETTLING - 1) == 1
+    assert slots.demand_at_once(due=0, settling=MAX_SETTLING) <= 0
+    assert slots.demand_at_once(due=0, settling=MAX_SETTLING - 1) == 1
 
 
 def test_no_host_gets_every_slot() -> None:
@@ -132,10 +132,10 @@ def test_nothing_is_kept_of_what_is_put_off_at_an_address(ticks: Ticks) -> None:
     for number in range(19):
         slots.grant(str(number), ["192.0.2.1"])
     ticks.now += STUCK_SECONDS
-    waits = [slots.put_off_seconds(f"n{n}", ["192.0.2.1"], jitter=0.5) for n in range(1000)]
+    waits = [slots.defer_seconds(f"n{n}", ["192.0.2.1"], jitter=0.5) for n in range(1000)]
     for number in range(19):
         slots.give(str(number), ["192.0.2.1"])
 
     assert (waits[0], waits[-1]) == (1.0, 10.0)
-    assert not slots.hosts.put_off
-    assert not slots.places.put_off
+    assert not slots.hosts.deferred
+    assert not slots.places.deferred

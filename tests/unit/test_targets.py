@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from app.core.field_errors import field_errors
-from app.core.net.headers import header_problems
+from app.core.net.headers import header_errors
 from app.core.net.urls import host_of
 from app.errors import FieldError, InvalidInput
 from app.executors import KINDS, decode_target, target_type
@@ -254,7 +254,7 @@ def test_a_header_that_cannot_be_sent_is_refused(headers: dict[str, str], field:
 @given(headers=st.dictionaries(st.text(max_size=12), st.text(max_size=12), max_size=3))
 def test_headers_that_pass_cannot_add_lines_or_break_the_framing(headers: dict[str, str]):
     refused_names = {
-        problem.field.partition(".")[2] for problem in header_problems(headers, field="h")
+        problem.field.partition(".")[2] for problem in header_errors(headers, field="h")
     }
 
     for name in headers.keys() - refused_names:

@@ -10,7 +10,7 @@ import pytest
 from app.auth import tls as tls_module
 from app.auth import tls_contexts
 from app.auth.tls import Tls, tls_context
-from app.auth.tls_contexts import MOST_WAITING, Contexts, ContextsCrowded
+from app.auth.tls_contexts import MAX_WAITING, Contexts, ContextsCrowded
 from app.auth.tls_groups import names_groups
 from tests.support.hello import offered
 
@@ -64,7 +64,7 @@ async def test_whoever_finds_too_many_waiting_comes_later_unless_something_was_s
     made: Made,
 ) -> None:
     contexts = Contexts()
-    asked = [asyncio.create_task(contexts.context(numbered(n))) for n in range(MOST_WAITING)]
+    asked = [asyncio.create_task(contexts.context(numbered(n))) for n in range(MAX_WAITING)]
     await asyncio.sleep(0)
     known = asyncio.create_task(contexts.context(numbered(0)))
     refused = [
@@ -77,7 +77,7 @@ async def test_whoever_finds_too_many_waiting_comes_later_unless_something_was_s
     await asyncio.gather(*asked, known, patient)
 
     assert [one.times for one in refused if isinstance(one, ContextsCrowded)] == [1, 2]
-    assert len(made.threads) == MOST_WAITING + 1
+    assert len(made.threads) == MAX_WAITING + 1
     assert not contexts.making
     await contexts.context(numbered(1000))
 
@@ -93,7 +93,7 @@ async def test_one_who_is_cut_off_takes_the_context_from_nobody(made: Made) -> N
 
 
 async def test_the_contexts_used_last_are_kept(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls_contexts, "MOST_CONTEXTS", 2)
+    monkeypatch.setattr(tls_contexts, "MAX_CONTEXTS", 2)
     made.may_go_on.set()
     contexts = Contexts()
     for number in (1, 2, 1, 3):

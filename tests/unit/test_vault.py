@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from app.core.net.url_parts import url_parts, with_password
-from app.core.secrets.masking import MASK, mask, without
+from app.core.secrets.masking import MASK, mask, redact
 from app.core.secrets.places import Place
 from app.core.secrets.references import filled_url, is_reference, names_in, with_values
 from app.errors import InvalidInput, SecretKeysMissing
 from app.executors import decode_target, target_type
-from app.vault import SecretKeys, check_target, opened, resealed, sealed
-from app.vault.secret_keys import PREFIX, Unopened, is_token, of_job, of_secret
+from app.vault import SecretKeys, check_target, decrypt_target, encrypt_target, reencrypt_target
+from app.vault.secret_keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
 from tests.unit.test_masking import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
 
 HTTP = target_type("http")
@@ -38,7 +38,7 @@ TARGETS = pytest.mark.parametrize(
 def test_no_secret_of_a_sealed_target_is_in_clear(
     type_: type[Struct], target: dict[str, Any], masked: dict[str, Any]
 ) -> None:
-    text = str(sealed(type_, target, KEYS, job_id=JOB))
+    text = str(encrypt_target(type_, target, KEYS, job_id=JOB))
 
     assert "sesame" not in text
     assert "'k1'" not in text
@@ -49,14 +49,14 @@ def test_no_secret_of_a_sealed_target_is_in_clear(
 def test_a_sealed_target_opens_to_what_it_was_and_reads_as_before(
     type_: type[Struct], target: dict[str, Any], masked: dict[str, Any]
 ) -> None:
-    at_rest = sealed(type_, target, KEYS, job_id=JOB)
+    at_rest = encrypt_target(type_, target, KEYS, job_id=JOB)
 
-    assert opened(type_, at_rest, KEYS, job_id=JOB) == (target, [])
+    assert decrypt_target(type_, at_rest, KEYS, job_id=JOB) == (target, [])
     assert mask(type_, at_rest) == masked
 
 
 def test_what_is_no_secret_is_at_rest_as_it_was() -> None:
-    at_rest = sealed(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
+    at_rest = encrypt_target(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
 
     assert at_rest["url"] == HTTP_TARGET["url"]
     assert at_rest["headers"]["Accept"] == "text/plain"
@@ -64,17 +64,17 @@ def test_what_is_no_secret_is_at_rest_as_it_was() -> None:
 
 
 def test_without_keys_everything_stays_as_it_is() -> None:
-    assert sealed(HTTP, HTTP_TARGET, SecretKeys(), job_id=JOB) == HTTP_TARGET
+    assert encrypt_target(HTTP, HTTP_TARGET, SecretKeys(), job_id=JOB) == HTTP_TARGET
 
 
 def test_sealing_twice_encrypts_once() -> None:
-    once = sealed(AMQP, AMQP_TARGET, KEYS, job_id=JOB)
+    once = encrypt_target(AMQP, AMQP_TARGET, KEYS, job_id=JOB)
 
-    assert sealed(AMQP, once, KEYS, job_id=JOB) == once
+    assert encrypt_target(AMQP, once, KEYS, job_id=JOB) == once
 
 
 def test_a_url_keeps_its_shape_when_its_password_is_sealed() -> None:
-    at_rest = sealed(AMQP, AMQP_TARGET, KEYS, job_id=JOB)["url"]
+    at_rest = encrypt_target(AMQP, AMQP_TARGET, KEYS, job_id=JOB)["url"]
 
     assert at_rest.startswith(f"amqp://me:{PREFIX}")
     assert at_rest.endswith("@broker:5672/%2F")
@@ -84,32 +84,34 @@ def test_a_url_keeps_its_shape_when_its_password_is_sealed() -> None:
 def test_a_url_with_a_token_for_a_user_is_sealed_too() -> None:
     target = {"url": "amqp://sesame@broker/", "routing_key": "q"}
 
-    at_rest = sealed(AMQP, target, KEYS, job_id=JOB)
+    at_rest = encrypt_target(AMQP, target, KEYS, job_id=JOB)
 
     assert "sesame" not in at_rest["url"]
     assert mask(AMQP, at_rest)["url"] == f"amqp://{MASK}@broker/"
-    assert opened(AMQP, at_rest, KEYS, job_id=JOB) == (target, [])
+    assert decrypt_target(AMQP, at_rest, KEYS, job_id=JOB) == (target, [])
 
 
 def test_any_key_opens_and_the_first_one_seals() -> None:
-    old = SecretKeys([OLD]).seal("sesame", HERE)
+    old = SecretKeys([OLD]).encrypt("sesame", HERE)
 
-    assert KEYS.open(old, HERE) == "sesame"
+    assert KEYS.decrypt(old, HERE) == "sesame"
     assert not KEYS.is_current(old)
-    assert KEYS.is_current(KEYS.seal("sesame", HERE))
+    assert KEYS.is_current(KEYS.encrypt("sesame", HERE))
 
 
 def test_a_key_may_be_written_as_base64_writes_it() -> None:
     standard = NEW.translate(str.maketrans("-_", "+/"))
 
-    assert SecretKeys([standard.rstrip("=")]).open(KEYS.seal("sesame", HERE), HERE) == "sesame"
+    assert (
+        SecretKeys([standard.rstrip("=")]).decrypt(KEYS.encrypt("sesame", HERE), HERE) == "sesame"
+    )
 
 
 @pytest.mark.parametrize("keys", [SecretKeys(), SecretKeys([OTHER])], ids=["none", "another"])
 def test_what_no_key_opens_is_named_and_left(keys: SecretKeys) -> None:
-    at_rest = sealed(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
+    at_rest = encrypt_target(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
 
-    target, unopened = opened(HTTP, at_rest, keys, job_id=JOB)
+    target, unopened = decrypt_target(HTTP, at_rest, keys, job_id=JOB)
 
     assert target == at_rest
     assert [one.field for one in unopened] == [
@@ -120,10 +122,10 @@ def test_what_no_key_opens_is_named_and_left(keys: SecretKeys) -> None:
 
 
 def test_a_token_that_was_changed_does_not_open() -> None:
-    token = KEYS.seal("sesame", HERE)
+    token = KEYS.encrypt("sesame", HERE)
 
-    with pytest.raises(Unopened, match="another job, field or name, or changed"):
-        KEYS.open(f"{token[:-5]}AAAA=", HERE)
+    with pytest.raises(NotDecrypted, match="another job, field or name, or changed"):
+        KEYS.decrypt(f"{token[:-5]}AAAA=", HERE)
 
 
 @pytest.mark.parametrize(
@@ -140,25 +142,25 @@ def test_a_token_that_was_changed_does_not_open() -> None:
 )
 @pytest.mark.parametrize("key", [NEW, OLD], ids=["first key", "second key"])
 def test_a_token_opens_only_where_it_was_made(made: str, pasted: str, key: str) -> None:
-    token = SecretKeys([key]).seal("sesame", made)
+    token = SecretKeys([key]).encrypt("sesame", made)
 
-    with pytest.raises(Unopened, match="encrypted for another job, field or name"):
-        KEYS.open(token, pasted)
-    assert KEYS.open(token, made) == "sesame"
+    with pytest.raises(NotDecrypted, match="encrypted for another job, field or name"):
+        KEYS.decrypt(token, pasted)
+    assert KEYS.decrypt(token, made) == "sesame"
 
 
 def test_a_header_written_in_another_case_is_the_same_place() -> None:
-    token = KEYS.seal("sesame", of_job(JOB, "target.headers.X-Key"))
+    token = KEYS.encrypt("sesame", of_job(JOB, "target.headers.X-Key"))
 
-    assert KEYS.open(token, of_job(JOB, "target.headers.x-key")) == "sesame"
+    assert KEYS.decrypt(token, of_job(JOB, "target.headers.x-key")) == "sesame"
 
 
 def test_a_field_that_came_from_another_job_is_named_and_left_and_the_others_open() -> None:
-    theirs = sealed(HTTP, HTTP_TARGET, KEYS, job_id=ANOTHER_JOB)
-    ours = sealed(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
+    theirs = encrypt_target(HTTP, HTTP_TARGET, KEYS, job_id=ANOTHER_JOB)
+    ours = encrypt_target(HTTP, HTTP_TARGET, KEYS, job_id=JOB)
     mixed = ours | {"auth": theirs["auth"]}
 
-    target, unopened = opened(HTTP, mixed, KEYS, job_id=JOB)
+    target, unopened = decrypt_target(HTTP, mixed, KEYS, job_id=JOB)
 
     assert target == HTTP_TARGET | {"auth": theirs["auth"]}
     assert [one.field for one in unopened] == ["target.auth.password"]
@@ -170,20 +172,20 @@ UNBOUND = "encrypted.v1." + Fernet(NEW).encrypt(b'"sesame"').decode()
 def test_what_development_versions_encrypted_opens_nowhere_until_it_is_bound() -> None:
     target = {"url": "https://example.com/", "headers": {"X-Key": UNBOUND}}
 
-    with pytest.raises(Unopened, match="tocsin secrets rotate --unbound"):
-        KEYS.open(UNBOUND, HERE)
-    unasked, unopened = resealed(HTTP, target, KEYS, job_id=JOB)
-    bound, left = resealed(HTTP, target, KEYS, job_id=JOB, unbound=True)
+    with pytest.raises(NotDecrypted, match="tocsin secrets rotate --unbound"):
+        KEYS.decrypt(UNBOUND, HERE)
+    unasked, unopened = reencrypt_target(HTTP, target, KEYS, job_id=JOB)
+    bound, left = reencrypt_target(HTTP, target, KEYS, job_id=JOB, unbound=True)
 
     assert unasked == target
     assert [one.field for one in unopened] == ["target.headers.X-Key"]
     assert left == []
-    assert opened(HTTP, bound, KEYS, job_id=JOB)[0]["headers"] == {"X-Key": "sesame"}
+    assert decrypt_target(HTTP, bound, KEYS, job_id=JOB)[0]["headers"] == {"X-Key": "sesame"}
 
 
 def test_sealing_without_a_key_says_how_to_make_one() -> None:
     with pytest.raises(SecretKeysMissing, match=r"TOCSIN_SECRET_KEYS.*head -c 32 /dev/urandom"):
-        SecretKeys().seal("sesame", HERE)
+        SecretKeys().encrypt("sesame", HERE)
 
 
 def test_keys_show_nothing_of_themselves() -> None:
@@ -191,24 +193,24 @@ def test_keys_show_nothing_of_themselves() -> None:
 
 
 def test_resealing_rewrites_clear_and_old_values_and_leaves_current_ones() -> None:
-    old = SecretKeys([OLD]).seal("old", of_job(JOB, "target.headers.X-Token"))
-    current = KEYS.seal("current", of_job(JOB, "target.headers.Cookie"))
+    old = SecretKeys([OLD]).encrypt("old", of_job(JOB, "target.headers.X-Token"))
+    current = KEYS.encrypt("current", of_job(JOB, "target.headers.Cookie"))
     target = {
         "url": "https://example.com/",
         "headers": {"X-Token": old, "X-Key": "clear", "Cookie": current},
     }
 
-    rewritten, unopened = resealed(HTTP, target, KEYS, job_id=JOB)
+    rewritten, unopened = reencrypt_target(HTTP, target, KEYS, job_id=JOB)
 
     assert unopened == []
     assert rewritten["headers"]["Cookie"] == current
     assert all(KEYS.is_current(value) for value in rewritten["headers"].values())
-    assert opened(HTTP, rewritten, SecretKeys([NEW]), job_id=JOB)[0]["headers"] == {
+    assert decrypt_target(HTTP, rewritten, SecretKeys([NEW]), job_id=JOB)[0]["headers"] == {
         "X-Token": "old",
         "X-Key": "clear",
         "Cookie": "current",
     }
-    assert resealed(HTTP, rewritten, KEYS, job_id=JOB) == (rewritten, [])
+    assert reencrypt_target(HTTP, rewritten, KEYS, job_id=JOB) == (rewritten, [])
 
 
 SECRETS = st.text(min_size=1, max_size=20) | st.integers() | st.lists(st.text(max_size=5))
@@ -218,7 +220,9 @@ SECRETS = st.text(min_size=1, max_size=20) | st.integers() | st.lists(st.text(ma
 def test_every_json_value_comes_back_as_it_was(secret: object) -> None:
     target = {"url": "amqp://a/", "routing_key": "q", "headers": {"x-token": secret}}
 
-    assert opened(AMQP, sealed(AMQP, target, KEYS, job_id=JOB), KEYS, job_id=JOB) == (target, [])
+    assert decrypt_target(
+        AMQP, encrypt_target(AMQP, target, KEYS, job_id=JOB), KEYS, job_id=JOB
+    ) == (target, [])
 
 
 @given(
@@ -288,7 +292,7 @@ def test_a_reference_alone_is_no_secret_and_is_shown_and_stored_as_it_is(text: s
 
     assert is_reference(text)
     assert mask(HTTP, target) == target
-    assert sealed(HTTP, target, KEYS, job_id=JOB) == target
+    assert encrypt_target(HTTP, target, KEYS, job_id=JOB) == target
 
 
 @pytest.mark.parametrize("text", ["hunter2 ${secret:A}", "${secret:A}hunter2", "Bearer hunter2"])
@@ -297,14 +301,14 @@ def test_what_stands_beside_a_reference_is_hidden_and_sealed(text: str) -> None:
 
     assert not is_reference(text)
     assert mask(HTTP, target)["headers"] == {"Authorization": MASK}
-    assert is_token(sealed(HTTP, target, KEYS, job_id=JOB)["headers"]["Authorization"])
+    assert is_token(encrypt_target(HTTP, target, KEYS, job_id=JOB)["headers"]["Authorization"])
 
 
 def test_a_broker_shows_which_secret_is_its_password() -> None:
     target = {"url": "amqp://${secret:USER}:${secret:RABBIT}@host/", "routing_key": "q"}
 
     assert mask(AMQP, target) == target
-    assert sealed(AMQP, target, KEYS, job_id=JOB) == target
+    assert encrypt_target(AMQP, target, KEYS, job_id=JOB) == target
 
 
 def test_a_target_with_references_is_checked_as_far_as_it_is_known() -> None:
@@ -331,7 +335,7 @@ def test_a_reference_to_an_impossible_name_is_refused() -> None:
 def test_nobody_may_write_a_token_that_somebody_else_may_have_got_from_a_backup(
     kind: str, target: dict[str, Any], field: str
 ) -> None:
-    token = KEYS.seal("sesame", HERE)
+    token = KEYS.encrypt("sesame", HERE)
     planted = json.loads(json.dumps(target).replace("TOKEN", token))
 
     with pytest.raises(InvalidInput, match="TOCSIN_SECRET_KEYS") as refusal:
@@ -344,7 +348,7 @@ def test_secrets_are_found_in_texts_in_every_usual_form() -> None:
     secret = 'a"b\\c/d e'
     text = 'plain a"b\\c/d e, JSON "a\\"b\\\\c/d e", URL a%22b%5Cc%2Fd%20e, cut off: a"b\\'
 
-    assert without({secret}, text) == f'plain {MASK}, JSON "{MASK}", URL {MASK}, cut off: {MASK}'
+    assert redact({secret}, text) == f'plain {MASK}, JSON "{MASK}", URL {MASK}, cut off: {MASK}'
 
 
 def test_a_refusal_quotes_no_secret_of_the_target() -> None:
@@ -355,7 +359,7 @@ def test_a_refusal_quotes_no_secret_of_the_target() -> None:
 
 
 def test_an_end_that_is_no_beginning_of_a_secret_stays() -> None:
-    assert without({"sesame"}, "open the same door: sesa, ses") == "open the same door: sesa, ses"
+    assert redact({"sesame"}, "open the same door: sesa, ses") == "open the same door: sesa, ses"
 
 
 def test_places_without_secrets_are_left_alone_by_masks() -> None:

@@ -14,8 +14,8 @@ from app.core.jobs.json_size import exceeds
 from app.core.runs.claim import Misfire
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import (
-    LONGEST_SECONDS,
-    SHORTEST_SECONDS,
+    MAX_SECONDS,
+    MIN_SECONDS,
     DstGap,
     DstOverlap,
     Schedule,
@@ -24,16 +24,16 @@ from app.core.secrets.masking import SECRET, Masked
 from app.errors import FieldError
 
 SCHEDULE_FIELDS = Schedule.__struct_fields__
-LONGEST_NAME = 200
-LONGEST_DESCRIPTION = 10_000
-MOST_METADATA_BYTES = 64 * 1024
-MOST_TARGET_BYTES = 256 * 1024
-MOST_TAGS = 100
+MAX_NAME_LENGTH = 200
+MAX_DESCRIPTION_LENGTH = 10_000
+MAX_METADATA_BYTES = 64 * 1024
+MAX_TARGET_BYTES = 256 * 1024
+MAX_TAGS = 100
 INT4_MAX = 2_147_483_647
 HUNDRED_YEARS = 3_155_760_000
 ONE_YEAR = 31_557_600
 ONE_DAY = 86_400
-SHORTEST_WAIT_SECONDS = 0.000001
+MIN_WAIT_SECONDS = 0.000001
 """The least difference of two instants; much smaller numbers Postgres cannot make doubles of."""
 
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
@@ -60,7 +60,7 @@ Name = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=LONGEST_NAME,
+        max_length=MAX_NAME_LENGTH,
         description='Unique; what PUT and people address the job by. Not "batch", no "/".',
         extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
         examples=["nightly-report"],
@@ -80,8 +80,8 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A job as a person writes it; the defaults are those of the table."""
 
     name: Name | None = None
-    description: Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)] | None = None
-    tags: Annotated[tuple[Tag, ...], Meta(max_length=MOST_TAGS)] = ()
+    description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
     metadata: Annotated[dict[str, Any], Meta(description="Yours; Tocsin only keeps it.")] = field(
         default_factory=dict
     )
@@ -108,7 +108,7 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Meta(description="IANA name; whose clocks the cron means.", examples=["Europe/Paris"]),
     ] = "UTC"
     every_seconds: (
-        Annotated[float, seconds(SHORTEST_SECONDS, LONGEST_SECONDS, "From run to run.")] | None
+        Annotated[float, seconds(MIN_SECONDS, MAX_SECONDS, "From run to run.")] | None
     ) = None
     dst_gap: DstGap = DstGap.RUN_AFTER
     dst_overlap: DstOverlap = DstOverlap.FIRST
@@ -143,19 +143,19 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     )
     """UNSET: false for a new job, unchanged for one that is replaced."""
 
-    def problems(self) -> Iterator[FieldError]:
+    def errors(self) -> Iterator[FieldError]:
         """What is wrong with it apart from its target and schedule."""
-        if self.name is not None and (fault := name_fault(self.name)):
-            yield FieldError(field="name", message=fault)
+        if self.name is not None and (error := name_error(self.name)):
+            yield FieldError(field="name", message=error)
         for index, tag in enumerate(self.tags):
             if "," in tag:
                 message = "has a comma, which separates tags in filters: remove it"
                 yield FieldError(field=f"tags[{index}]", message=message)
         for name in ("backoff_seconds", "backoff_max_seconds", "misfire_grace_seconds"):
-            if 0 < (getattr(self, name) or 0) < SHORTEST_WAIT_SECONDS:
-                message = f"is too small: write 0 or at least {SHORTEST_WAIT_SECONDS:f}"
+            if 0 < (getattr(self, name) or 0) < MIN_WAIT_SECONDS:
+                message = f"is too small: write 0 or at least {MIN_WAIT_SECONDS:f}"
                 yield FieldError(field=name, message=message)
-        for name, most in (("metadata", MOST_METADATA_BYTES), ("target", MOST_TARGET_BYTES)):
+        for name, most in (("metadata", MAX_METADATA_BYTES), ("target", MAX_TARGET_BYTES)):
             if exceeds(getattr(self, name), most):
                 message = (
                     f"has more than {most} bytes as Postgres writes it out, 1e308 with 309 digits: "
@@ -265,10 +265,10 @@ def job_id(reference: str) -> UUID | None:
     return UUID(reference) if ID.fullmatch(reference) else None
 
 
-def name_fault(name: str) -> str | None:
+def name_error(name: str) -> str | None:
     """Say what is wrong with a name; None: nothing."""
     if not NAME.fullmatch(name):
-        return f"must have 1 to {LONGEST_NAME} characters, no slash and no control character"
+        return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
     if ID.fullmatch(name):
         return "looks like the id of a job: choose another name"
     if name == RESERVED_NAME:

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Raw, json
 
-LONGEST_GROWTH = 64
+MAX_GROWTH_LENGTH = 64
 """No document is so many times as long there as in the shortest JSON: `1e308,` takes 311 bytes."""
 ENCODER = json.Encoder()
 WORDS = re.compile(
@@ -20,7 +20,7 @@ def numbers_exceed(document: bytes, most: int) -> bool:
 
     Stops at the limit: far sooner than what reads them one by one.
     """
-    if len(document) * LONGEST_GROWTH <= most:
+    if len(document) * MAX_GROWTH_LENGTH <= most:
         return False
     left = most
     for word in WORDS.finditer(document):
@@ -43,7 +43,7 @@ def exceeds(document: Any, most: int) -> bool:  # noqa: ANN401 - any JSON
     if isinstance(document, Raw):
         return numbers_exceed(bytes(document), most)
     encoded = len(ENCODER.encode(document))
-    if encoded > most or encoded * LONGEST_GROWTH <= most:
+    if encoded > most or encoded * MAX_GROWTH_LENGTH <= most:
         return encoded > most
     left = most
     waiting = [document]

@@ -16,7 +16,7 @@ def patched(document: JobDocument, patch: Struct) -> JobDocument:
         InvalidInput: null for a field that has no default.
     """
     changes = {}
-    problems = []
+    errors = []
     for one in fields(JobDocument):
         value = getattr(patch, one.name)
         if value is UNSET:
@@ -26,11 +26,11 @@ def patched(document: JobDocument, patch: Struct) -> JobDocument:
         elif value is not None:
             changes[one.name] = value
         elif one.required:
-            problems.append(FieldError(field=one.name, message="is required: it cannot be null"))
+            errors.append(FieldError(field=one.name, message="is required: it cannot be null"))
         else:
             changes[one.name] = default_of(one)
-    if problems:
-        raise InvalidInput(*problems)
+    if errors:
+        raise InvalidInput(*errors)
     return replace(document, **changes)
 
 

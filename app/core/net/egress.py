@@ -21,7 +21,7 @@ PORTS = f"{PREFIX}ALLOWED_PORTS"
 ALLOW_PRIVATE = f"{PREFIX}ALLOW_PRIVATE_TARGETS"
 
 NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_][a-z0-9_-]{0,62}")
-LONGEST_HOST = 255
+MAX_HOST_LENGTH = 255
 """Characters of a name with a final dot and some to spare; none that can be resolved is longer."""
 EVERYTHING = "*"
 HIGHEST_PORT = 65_535
@@ -53,7 +53,7 @@ class Listed(Struct, frozen=True, kw_only=True):
 
     def has_host(self, host: str) -> bool:
         """Whether the name, or a wildcard above it, is listed."""
-        if len(host) > LONGEST_HOST:
+        if len(host) > MAX_HOST_LENGTH:
             return False
         labels = normalized(host).split(".")
         above = (".".join(["*", *labels[depth:]]) for depth in range(1, len(labels)))

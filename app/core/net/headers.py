@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from app.errors import FieldError
 
-MOST_HEADERS = 100
-LONGEST_HEADERS = 16_384
+MAX_HEADERS = 100
+MAX_HEADERS_LENGTH = 16_384
 """Characters of all names and values together."""
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -31,7 +31,7 @@ def name_as_read(name: str) -> str:
     return MARK.sub("-", name.lower())
 
 
-def name_problem(name: str) -> str | None:
+def name_error(name: str) -> str | None:
     """Why a header of this name cannot be sent."""
     if not TOKEN.fullmatch(name):
         return "is no header name: use letters, digits and hyphens"
@@ -54,25 +54,25 @@ def dropping_hint(status: int, names: Iterable[str]) -> str:
     return ""
 
 
-def value_problem(value: str) -> str | None:
+def value_error(value: str) -> str | None:
     """Why a header cannot have this value; never quotes it, as it may be a secret."""
     if not TEXT.fullmatch(value):
         return "must be visible ASCII: percent-encode or base64 anything else, and no line breaks"
     return None
 
 
-def header_problems(headers: Mapping[str, str], *, field: str) -> Iterable[FieldError]:
+def header_errors(headers: Mapping[str, str], *, field: str) -> Iterable[FieldError]:
     """What is wrong with the headers in `field`, each by its name."""
     seen: set[str] = set()
     for name, value in headers.items():
-        problem = name_problem(name) or value_problem(value)
+        problem = name_error(name) or value_error(value)
         if problem is None and name_as_read(name) in seen:
             problem = "is given twice: header names do not differ in case, nor - from _ for many"
         if problem:
             yield FieldError(field=f"{field}.{name}", message=problem)
         seen.add(name_as_read(name))
-    if len(headers) > MOST_HEADERS:
-        yield FieldError(field=field, message=f"may have at most {MOST_HEADERS} entries")
-    if sum(len(name) + len(value) for name, value in headers.items()) > LONGEST_HEADERS:
-        message = f"may have at most {LONGEST_HEADERS} characters in all"
+    if len(headers) > MAX_HEADERS:
+        yield FieldError(field=field, message=f"may have at most {MAX_HEADERS} entries")
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_LENGTH:
+        message = f"may have at most {MAX_HEADERS_LENGTH} characters in all"
         yield FieldError(field=field, message=message)

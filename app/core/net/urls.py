@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from msgspec import Struct
 from yarl import URL
 
-LONGEST_URL = 2048
+MAX_URL_LENGTH = 2048
 
 URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -21,7 +21,7 @@ PLAIN = re.compile(
 )
 """An origin, which is read once however many addresses have it, and what no reading of the origin
 can depend on."""
-MOST_ORIGINS = 4096
+MAX_ORIGINS = 4096
 
 
 class Address(Struct, frozen=True):
@@ -45,31 +45,31 @@ def address(url: str | URL) -> Address:
     return Address(parsed.origin(), parsed.raw_path_qs)
 
 
-@lru_cache(maxsize=MOST_ORIGINS)
+@lru_cache(maxsize=MAX_ORIGINS)
 def origin(url: str) -> URL:
     return URL(url, encoded=True).origin()
 
 
-def url_problem(url: str) -> str | None:
+def url_error(url: str) -> str | None:
     """Why a request cannot go to `url`, and what to write instead."""
     if plain := PLAIN.fullmatch(url):
-        return origin_problem(plain[1])
-    return next(url_problems(url), None)
+        return origin_error(plain[1])
+    return next(url_errors(url), None)
 
 
-@lru_cache(maxsize=MOST_ORIGINS)
-def origin_problem(url: str) -> str | None:
-    return next(url_problems(url), None)
+@lru_cache(maxsize=MAX_ORIGINS)
+def origin_error(url: str) -> str | None:
+    return next(url_errors(url), None)
 
 
-def url_problems(url: str) -> Iterator[str]:
+def url_errors(url: str) -> Iterator[str]:
     if not url.lower().startswith(("http://", "https://")):
         yield "must start with http:// or https://"
     if not URL_TEXT.fullmatch(url):
         yield "may have only the characters of RFC 3986: percent-encode all others (IDN as xn--)"
     authority = AUTHORITY.match(url)
-    if authority and (fault := authority_fault(authority["text"])):
-        yield fault
+    if authority and (error := authority_error(authority["text"])):
+        yield error
     if "#" in url:
         yield "has a fragment, which is never sent: remove it"
     try:
@@ -83,7 +83,7 @@ def url_problems(url: str) -> Iterator[str]:
     if not host or port == 0:
         yield "needs a host, and a port from 1 to 65535 where one is given"
     if ":" not in host:
-        yield from name_problems(host)
+        yield from host_name_errors(host)
 
 
 def host_of(url: URL) -> str:
@@ -96,7 +96,7 @@ def host_of(url: URL) -> str:
     return host.replace("%25", "%") if ":" in host else host
 
 
-def authority_fault(text: str) -> str | None:
+def authority_error(text: str) -> str | None:
     """Say what of user, host and port programs read in different ways."""
     user, at, place = text.rpartition("@")
     if at and not user:
@@ -119,7 +119,7 @@ def parsed_url(url: str) -> URL:
         raise ValueError("it has no host") from None
 
 
-def name_problems(host: str) -> Iterator[str]:
+def host_name_errors(host: str) -> Iterator[str]:
     labels = host.removesuffix(".").split(".")
     if not all(map(LABEL.fullmatch, labels)):
         yield f"has an impossible host name: {host}"

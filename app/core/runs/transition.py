@@ -114,7 +114,7 @@ def released(claim: Claim) -> Settlement:
     )
 
 
-def put_off(claim: Claim, *, until: datetime) -> Settlement:
+def deferred(claim: Claim, *, until: datetime) -> Settlement:
     """Give a claim back unexecuted and have it claimed later; it stays the same run."""
     return replace(released(claim), next_run=until)
 

@@ -102,9 +102,9 @@ def parse(text: str, *, job_id: UUID) -> Cron:
 def parsed(text: str, job_id: UUID | None) -> Cron:
     """Read a cron text; with `H` in it, no two jobs share the result."""
     texts = split(text)
-    faults = [found for pair in zip(FIELDS, texts, strict=True) for found in faults_of(*pair)]
-    if faults:
-        raise refusal("; ".join(faults))
+    errors = [found for pair in zip(FIELDS, texts, strict=True) for found in errors_of(*pair)]
+    if errors:
+        raise refusal("; ".join(errors))
     digest = sha256(job_id.bytes).digest() if job_id else bytes(32)
     plain = [
         rewritten(field, text, seed=int.from_bytes(digest[4 * index : 4 * index + 4]))
@@ -138,18 +138,18 @@ def split(text: str) -> list[str]:
             )
 
 
-def faults_of(field: Field, text: str) -> list[str]:
+def errors_of(field: Field, text: str) -> list[str]:
     """Say what is wrong with each item of a field."""
     if text == "?" and field in (DAY, WEEKDAY):
         return []
     items = text.split(",")
-    reasons = {item: reason for item in items if (reason := fault(field, item))}
+    reasons = {item: reason for item in items if (reason := field_error(field, item))}
     if field is WEEKDAY and len({NTH_WEEKDAY.fullmatch(item) is None for item in items}) > 1:
         reasons[text] = "# and L do not mix with plain days; make two jobs of it"
     return [f"{field.title} {item!r}: {reason}" for item, reason in reasons.items()]
 
 
-def fault(field: Field, item: str) -> str | None:
+def field_error(field: Field, item: str) -> str | None:
     """Say what is wrong with one item of a list, and what to write instead."""
     if field is DAY and item == "l":
         return None
@@ -160,10 +160,10 @@ def fault(field: Field, item: str) -> str | None:
     ends = [value(field, end) for end in shape.group("low", "high") if end] if shape else [None]
     if shape is None or None in ends:
         return next((hint for form, hint in ELSEWHERE if form.fullmatch(item)), field.remedy)
-    return shape_fault(field, shape, hashed=hashed is not None)
+    return shape_error(field, shape, hashed=hashed is not None)
 
 
-def shape_fault(field: Field, shape: re.Match[str], *, hashed: bool) -> str | None:
+def shape_error(field: Field, shape: re.Match[str], *, hashed: bool) -> str | None:
     """Say what is wrong with the range or the step of an item whose values exist."""
     if shape["step"] and not 1 <= int(shape["step"]) <= field.count:
         return f"a step is 1-{field.count}; for longer intervals there is every_seconds"

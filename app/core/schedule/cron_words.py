@@ -17,7 +17,7 @@ LISTED_TIMES = 8
 LISTED_HOURS = 3
 """So many times, or stretches of hours, a day are listed although they have one distance."""
 
-SHORTEST_RUN = 3
+MIN_RUN_LENGTH = 3
 """So many neighbours are said by their ends; fewer are listed."""
 
 
@@ -176,7 +176,7 @@ def stretches(values: Iterable[int]) -> list[tuple[int, int]]:
 def run_around(values: Collection[int], size: int) -> tuple[int, int] | None:
     """Return the ends of values that are one run, which may go over the end of the circle."""
     starts = [value for value in values if (value - 1) % size not in values]
-    if len(values) < SHORTEST_RUN or len(starts) != 1:
+    if len(values) < MIN_RUN_LENGTH or len(starts) != 1:
         return None
     return starts[0], (starts[0] + len(values) - 1) % size
 
@@ -185,7 +185,7 @@ def numbered(values: Iterable[int], joint: str = "and") -> str:
     """List numbers, three or more in a row by their ends."""
     items: list[str] = []
     for low, high in stretches(values):
-        if high - low + 1 >= SHORTEST_RUN:
+        if high - low + 1 >= MIN_RUN_LENGTH:
             items.append(f"{low} through {high}")
         else:
             items.extend(str(value) for value in range(low, high + 1))

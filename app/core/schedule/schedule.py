@@ -35,8 +35,8 @@ __all__ = [
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """The instants that the database accepts, both inclusive; no run is planned later."""
-SHORTEST_SECONDS = 0.1
-LONGEST_SECONDS = 5 * 365 * 86_400
+MIN_SECONDS = 0.1
+MAX_SECONDS = 5 * 365 * 86_400
 LOOK_AHEAD = timedelta(days=5 * 365 + 2)
 """A cron without any run in the next five years is taken for a mistake."""
 
@@ -211,8 +211,8 @@ def form_errors(schedule: Schedule) -> Iterator[FieldError]:
     if len(given) != 1:
         yield not_one_schedule(given)
     every = schedule.every_seconds
-    if every is not None and not SHORTEST_SECONDS <= every <= LONGEST_SECONDS:
-        bounds = f"{SHORTEST_SECONDS} to {LONGEST_SECONDS} (five years)"
+    if every is not None and not MIN_SECONDS <= every <= MAX_SECONDS:
+        bounds = f"{MIN_SECONDS} to {MAX_SECONDS} (five years)"
         yield FieldError(field="every_seconds", message=f"{every} is out of range; write {bounds}")
 
 
@@ -227,16 +227,16 @@ def bound_errors(schedule: Schedule) -> Iterator[FieldError]:
     """Judge the instants, each by itself and then the order of the two bounds."""
     sound = True
     for name in ("run_at", "starts_at", "ends_at"):
-        fault = instant_fault(getattr(schedule, name))
-        if fault is not None:
+        error = instant_error(getattr(schedule, name))
+        if error is not None:
             sound = False
-            yield FieldError(field=name, message=fault)
+            yield FieldError(field=name, message=error)
     starts_at, ends_at = schedule.starts_at, schedule.ends_at
     if sound and starts_at is not None and ends_at is not None and starts_at >= ends_at:
         yield FieldError(field="ends_at", message="is not later than starts_at; write a later one")
 
 
-def instant_fault(instant: datetime | None) -> str | None:
+def instant_error(instant: datetime | None) -> str | None:
     """Say what is wrong with one instant."""
     if instant is None:
         return None

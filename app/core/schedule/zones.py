@@ -20,7 +20,7 @@ from app.errors import FieldError, InvalidInput
 OFFSET = re.compile(
     r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d{1,2})(?::?00)?", re.ASCII | re.IGNORECASE
 )
-MOST_HOURS = 12
+MAX_HOURS = 12
 ABBREVIATIONS = {
     "LOCALTIME": "each machine has its own: write a place such as Europe/Paris, or UTC",
     "PST": "did you mean America/Los_Angeles?",
@@ -138,7 +138,7 @@ def unknown_zone(timezone: str, rules: Rules) -> str:
 def fixed_offset(sign: str, hours: int) -> str:
     """Name the zone of a fixed offset: its sign is that of POSIX, so what is east reads -."""
     place = "write a place, such as Europe/Helsinki, whose clocks change with its laws"
-    if hours > MOST_HOURS:
+    if hours > MAX_HOURS:
         return place
     name = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}" if hours else "UTC"
     return f"{place}, or {name} for this offset all the year"

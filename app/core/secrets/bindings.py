@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from app.core.net.egress import LONGEST_HOST, NAME, Listed, normalized
+from app.core.net.egress import MAX_HOST_LENGTH, NAME, Listed, normalized
 from app.core.net.urls import host_of, parsed_url
 
-MOST_HOSTS = 100
+MAX_HOSTS = 100
 
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
@@ -45,15 +45,15 @@ def place_in(text: str) -> Place:
     return Place(normalized(host_of(parsed)), scheme, parsed.port or DEFAULT_PORTS[scheme])
 
 
-def host_fault(text: str) -> str | None:
+def host_error(text: str) -> str | None:
     """Say why a secret cannot be bound to this; None: it can."""
     with suppress(ValueError):
         host = place_in(text).host
-        if len(text) <= LONGEST_HOST and (NAME.fullmatch(host) or is_address(host)):
+        if len(text) <= MAX_HOST_LENGTH and (NAME.fullmatch(host) or is_address(host)):
             return None
     return (
-        f"{text[:LONGEST_HOST]!r} is no host: write api.example.com, *.example.com, an address, or "
-        "with scheme and port https://api.example.com:8443"
+        f"{text[:MAX_HOST_LENGTH]!r} is no host: write api.example.com, *.example.com, an address, "
+        "or with scheme and port https://api.example.com:8443"
     )
 
 

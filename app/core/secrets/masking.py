@@ -20,7 +20,7 @@ from app.core.secrets.places import (
     secret_fields,
     sounds_secret,
 )
-from app.core.secrets.redaction import holds, without
+from app.core.secrets.redaction import holds, redact
 from app.core.secrets.references import is_reference
 from app.errors import FieldError, InvalidInput
 
@@ -35,11 +35,11 @@ __all__ = [
     "holds",
     "mask",
     "pieces",
+    "redact",
     "secrets_in",
     "secrets_of",
     "sounds_secret",
     "unmask",
-    "without",
 ]
 
 WORD = re.compile(r"[^\s;,=\"']{8,}")
@@ -68,7 +68,7 @@ class Unshown(Struct, frozen=True):
 
 def mask(target_type: type[Struct] | None, target: dict[str, Any]) -> dict[str, Any]:
     """Show the target with `***` for every secret; of an unknown type (None), for every value."""
-    return replaced(target_type, target, lambda place, value, _, __: hidden(place, value))
+    return replaced(target_type, target, lambda place, value, _, __: masked(place, value))
 
 
 def unmask(
@@ -79,20 +79,20 @@ def unmask(
     Raises:
         InvalidInput: nothing is stored for a `***`, or the URL around one was changed.
     """
-    problems: list[FieldError] = []
+    errors: list[FieldError] = []
 
     def put_back(place: Place, value: object, kept: object, field: str) -> object:
-        if not is_hidden(place, value):
+        if not is_masked(place, value):
             return value
-        if kept is not NOTHING and value in (MASK, hidden(place, kept)):
+        if kept is not NOTHING and value in (MASK, masked(place, kept)):
             return kept
         message = f"write the secret out: none is stored for this {MASK}"
-        problems.append(FieldError(field=field, message=message))
+        errors.append(FieldError(field=field, message=message))
         return value
 
     whole = replaced(target_type, incoming, put_back, stored=stored)
-    if problems:
-        raise InvalidInput(*problems)
+    if errors:
+        raise InvalidInput(*errors)
     return whole
 
 
@@ -129,7 +129,7 @@ def pieces(secret: str) -> set[str]:
     return {secret, *words, *(part for word in words for part in SEGMENT.findall(word))}
 
 
-def hidden(place: Place, value: object) -> object:
+def masked(place: Place, value: object) -> object:
     """What is shown instead of `value`: `***`, or a URL with `user:***` for who and with what.
 
     A reference is no secret: it shows by which name the secret is known.
@@ -143,8 +143,8 @@ def hidden(place: Place, value: object) -> object:
             return value if is_reference(value) else MASK
 
 
-def is_hidden(place: Place, value: object) -> bool:
-    """Whether `value` is what `hidden` makes of a secret."""
+def is_masked(place: Place, value: object) -> bool:
+    """Whether `value` is what `masked` makes of a secret."""
     match place, value:
         case Place.NONE, _:
             return False

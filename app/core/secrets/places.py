@@ -28,7 +28,7 @@ SOUNDS_SECRET = re.compile(
     "auth|cookie|credential|key|pass(word|wd|phrase)|secret|session|signature|token", re.IGNORECASE
 )
 
-LONGEST_NAME = 1000
+MAX_NAME_LENGTH = 1000
 """Characters of a header's name: no longer one can be sent, so it counts as secret unread."""
 
 
@@ -187,7 +187,7 @@ def in_headers(
 
 def sounds_secret(name: str) -> bool:
     """Whether a header of this name is taken for a secret."""
-    return len(name) > LONGEST_NAME or SOUNDS_SECRET.search(name) is not None
+    return len(name) > MAX_NAME_LENGTH or SOUNDS_SECRET.search(name) is not None
 
 
 def holds_secrets(node: mi.Type) -> bool:

@@ -15,13 +15,13 @@ from itertools import islice, pairwise
 
 from app.core.secrets.places import MASK
 
-SHORTEST_HIDDEN = 4
+MIN_HIDDEN_LENGTH = 4
 """Characters; taking anything shorter out of a text would shred it and hide nothing."""
-MOST_LAYERS = 5
+MAX_LAYERS = 5
 """Escapes of escapes that are read."""
-MOST_ESCAPES = 10_000
+MAX_ESCAPES = 10_000
 """So many are read in all."""
-MOST_WORK = 1_000_000
+MAX_WORK = 1_000_000
 """Characters times secrets; of more, the end is left out: no job is to hold up its neighbours."""
 SPACES = bytes.maketrans(b"+", b" ")
 """Forms write a space so."""
@@ -51,7 +51,7 @@ STRIDES = {"percent": 3, "byte": 4}
 LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 IN_BASE64 = re.compile(rb"[A-Za-z0-9+/_ -]")
 PADDING = re.compile(rb"={1,2}")
-LONGEST_ESCAPE = 32
+MAX_ESCAPE_LENGTH = 32
 """Bytes."""
 
 Span = tuple[int, int]
@@ -96,19 +96,19 @@ class Layer:
         return start, first + stride * (ends - self.starts[index]) if stride else last
 
 
-def without(secrets: Collection[str], text: str) -> str:
+def redact(secrets: Collection[str], text: str) -> str:
     """`text` with `***` for each of the secrets that is not too short to be one.
 
     Also where it is escaped, and where the end of the text cuts it off. Of a long text and very
     many secrets no more than the beginning is returned.
     """
-    wanted = [secret for secret in secrets if len(secret) >= SHORTEST_HIDDEN]
+    wanted = [secret for secret in secrets if len(secret) >= MIN_HIDDEN_LENGTH]
     if not wanted or not text:
         return text
-    text = text[: max(MOST_WORK // len(wanted), 1)]
+    text = text[: max(MAX_WORK // len(wanted), 1)]
     data = text.encode(errors="replace")
-    longest = LONGEST_ESCAPE * (len(text) + 1)  # of more, no more than this can be in the text
-    return hidden({secret[:longest].encode(errors="replace") for secret in wanted}, data)
+    longest = MAX_ESCAPE_LENGTH * (len(text) + 1)  # of more, no more than this can be in the text
+    return redacted({secret[:longest].encode(errors="replace") for secret in wanted}, data)
 
 
 def holds(secrets: Collection[str], text: str) -> bool:
@@ -116,21 +116,21 @@ def holds(secrets: Collection[str], text: str) -> bool:
 
     Those too short to be told from other text are not looked for.
     """
-    wanted = [secret for secret in secrets if len(secret) >= SHORTEST_HIDDEN]
+    wanted = [secret for secret in secrets if len(secret) >= MIN_HIDDEN_LENGTH]
     if any(secret in text for secret in wanted):
         return True
-    longest = MOST_WORK // max(len(wanted), 1) - 1
+    longest = MAX_WORK // max(len(wanted), 1) - 1
     ended = f"{text[:longest]}\0"  # its end is none that cuts a secret off
-    return without(wanted, ended) != ended
+    return redact(wanted, ended) != ended
 
 
-def hidden(wanted: Collection[bytes], data: bytes) -> str:
+def redacted(wanted: Collection[bytes], data: bytes) -> str:
     """`data` with `***` for each of the secrets."""
     spans: list[Span] = []
     for secret in wanted:
         spans += found(secret, data)
     spans += escaped_spans(wanted, data)
-    if (cut := CUT_OFF.search(data, max(0, len(data) - LONGEST_ESCAPE))) and cut[0]:
+    if (cut := CUT_OFF.search(data, max(0, len(data) - MAX_ESCAPE_LENGTH))) and cut[0]:
         spans += [
             (begins, len(data))
             for begins, ends in escaped_spans(wanted, data[: cut.start()])
@@ -159,8 +159,8 @@ def written(span: Span, layers: list[Layer]) -> Span:
 def layers_of(text: bytes) -> list[Layer]:
     """Read one layer of escapes after the other, as long as that is little work."""
     layers: list[Layer] = []
-    left = MOST_ESCAPES
-    while left > 0 and len(layers) < MOST_LAYERS:
+    left = MAX_ESCAPES
+    while left > 0 and len(layers) < MAX_LAYERS:
         escapes = list(islice(ESCAPE.finditer(text), left))
         if not escapes:
             break
@@ -235,18 +235,18 @@ def base64_within(secret: bytes, offset: int, alphabet: bytes) -> tuple[bytes, b
 
 def found(form: bytes, text: bytes) -> Iterator[Span]:
     """Find every occurrence, and the beginning of one that the end of the text cuts off."""
-    if len(form) < SHORTEST_HIDDEN:
+    if len(form) < MIN_HIDDEN_LENGTH:
         return
     at = text.find(form)
     while at >= 0:
         yield at, at + len(form)
         at = text.find(form, at + len(form))
-    at = text.find(form[:SHORTEST_HIDDEN], max(0, len(text) - len(form)))
+    at = text.find(form[:MIN_HIDDEN_LENGTH], max(0, len(text) - len(form)))
     while at >= 0:
         if form.startswith(text[at:]):
             yield at, len(text)
             break
-        at = text.find(form[:SHORTEST_HIDDEN], at + 1)
+        at = text.find(form[:MIN_HIDDEN_LENGTH], at + 1)
 
 
 def masked(text: bytes, spans: Collection[Span]) -> bytes:

@@ -18,7 +18,7 @@ BEGINNING = "${secret:"
 REFERENCE = re.compile(r"\$\{secret:([^${}]*)\}")
 REFERENCE_ALONE = re.compile(r"(?:(?:Basic|Bearer|Token) )?\$\{secret:[^${}]*\}", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-LONGEST_VALUE = 65_536
+MAX_VALUE_LENGTH = 65_536
 
 PATH_SAFE = "/"
 """A secret may be several segments of a path, as those of chat webhooks are."""
@@ -29,7 +29,7 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and REFERENCE_ALONE.fullmatch(value) is not None
 
 
-def name_fault(name: str) -> str | None:
+def name_error(name: str) -> str | None:
     """Say why no secret can have this name; None: it can."""
     if NAME.fullmatch(name):
         return None
