@@ -107,6 +107,9 @@ create table tocsin.jobs (
 
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
+    -- The latest edit, which every compare-and-set goes by: users have triggers of their own that set
+    -- updated_at whenever a row is written.
+    edited_at timestamptz not null default clock_timestamp(),
 
     -- The job's first entry in the audit log: its number until it is written there, at the first
     -- change; the actor, the database user and the program. Triggers fill it in and keep it.
@@ -228,10 +231,10 @@ begin
     end if;
     if least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for, job.resume_at,
             job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
-            job.last_finished_at, job.created_at, job.updated_at) < '2000-01-01 00:00Z'
+            job.last_finished_at, job.created_at, job.updated_at, job.edited_at) < '2000-01-01 00:00Z'
         or greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for, job.resume_at,
             job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
-            job.last_finished_at, job.created_at, job.updated_at) > '2200-01-01 00:00Z' then
+            job.last_finished_at, job.created_at, job.updated_at, job.edited_at) > '2200-01-01 00:00Z' then
         perform tocsin.refuse(
             case when job.run_at is not null then 'run_at' else 'next_run' end,
             'or another instant is out of range', 'Write instants from the year 2000 to 2200; infinity is none.');
@@ -324,10 +327,10 @@ begin
         -- 'infinity' and years that Python cannot hold would break every reader of the row.
         and least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
                 job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
-                job.last_finished_at, job.created_at, job.updated_at) >= '2000-01-01 00:00Z'
+                job.last_finished_at, job.created_at, job.updated_at, job.edited_at) >= '2000-01-01 00:00Z'
         and greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
                 job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
-                job.last_finished_at, job.created_at, job.updated_at) <= '2200-01-01 00:00Z'
+                job.last_finished_at, job.created_at, job.updated_at, job.edited_at) <= '2200-01-01 00:00Z'
         and job.name ~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$')
         and job.name <> 'batch'
         and job.name !~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
@@ -399,7 +402,7 @@ create trigger jobs_200_sound before update of
     id, name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
     backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at,
-    created_at, updated_at
+    created_at, updated_at, edited_at
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 
@@ -416,7 +419,7 @@ create index jobs_claimable on tocsin.jobs (greatest(next_run, locked_until))
     where next_run is not null and paused_at is null and plan_error is null;
 
 -- Rows that an instance has yet to plan: nearly always empty.
-create index jobs_unplanned on tocsin.jobs (updated_at)
+create index jobs_unplanned on tocsin.jobs (edited_at)
     where planned_at is null and plan_error is null;
 
 -- What each instance holds: as many rows as there are executions under way.
@@ -429,7 +432,7 @@ create index jobs_aside on tocsin.jobs (id)
         or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'));
 
 -- Targets that an instance has yet to check: nearly always empty.
-create index jobs_unchecked on tocsin.jobs (kind, updated_at)
+create index jobs_unchecked on tocsin.jobs (kind, edited_at)
     where unchecked and planned_at is not null and plan_error is null;
 
 -- Jobs of other kinds than every instance has, some of which perhaps no instance has.

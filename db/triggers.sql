@@ -55,7 +55,7 @@ begin
     if exists (select from tocsin.jobs j
                where j.unchecked and j.planned_at is not null and j.plan_error is null
                  and j.kind = wake_to_check.kind
-                 and j.updated_at > moment - interval '2 seconds' and j.updated_at <= moment) then
+                 and j.edited_at > moment - interval '2 seconds' and j.edited_at <= moment) then
         return false;
     end if;
     if pg_notification_queue_usage() < 0.5 then
@@ -103,12 +103,14 @@ declare
     zone text;
     duration text;
     woke boolean;
+    unstamped tocsin.jobs;
 begin
     if tg_op = 'INSERT' then
         new.judged := false;  -- a person cannot say so
         new.creation := nextval('tocsin.audit_log_id_seq');
         new.created_at := moment;
         new.updated_at := moment;
+        new.edited_at := moment;
         new.created_by := left(tocsin.actor(), 200);
         new.created_as := session_user;
         new.created_with := nullif(current_setting('application_name', true), '');
@@ -132,6 +134,13 @@ begin
         end if;
         rescheduled := true;
     else
+        -- Where nothing else changes than the time of the change, nothing does.
+        new.edited_at := old.edited_at;
+        unstamped := new;
+        unstamped.updated_at := old.updated_at;
+        if unstamped *= old then
+            return new;
+        end if;
         new.creation := null;  -- its entry is written with that of this change
         -- Whoever changes by hand what a lease is held under takes it away: see tocsin.free_lease.
         if num_nonnulls(old.locked_until, old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) = 5
@@ -175,7 +184,8 @@ begin
     end if;
 
     if tg_op = 'UPDATE' then
-        new.updated_at := greatest(moment, old.updated_at + interval '1 microsecond');
+        new.updated_at := moment;
+        new.edited_at := greatest(moment, old.edited_at + interval '1 microsecond');
         -- Only what the schedule depends on: else a new time zone would repeat a one-off that is done.
         rescheduled := row(new.run_at, new.cron, new.every_seconds)
                 is distinct from row(old.run_at, old.cron, old.every_seconds)
@@ -328,7 +338,8 @@ begin
     new.claimed_attempt := null;
     new.execution_id := null;
     new.fence := greatest(new.fence, old.fence);
-    new.updated_at := greatest(new.updated_at, moment, old.updated_at + interval '1 microsecond');
+    new.updated_at := moment;
+    new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
     if new.next_run < moment + interval '60 seconds' and new.paused_at is null and new.plan_error is null then
         woke := tocsin.wake();
     end if;
@@ -356,7 +367,8 @@ create or replace trigger jobs_900_ring_update after update on tocsin.jobs
 
 -- Tells whoever holds a claim that its job was edited or deleted since. A claim is held for a moment
 -- before it starts; one that has not started is given back then, and claimed anew as the job is now.
--- No claim, extension or settlement comes here: they leave updated_at alone.
+-- No claim, extension or settlement comes here: they leave edited_at alone, whatever a trigger of
+-- somebody's does with updated_at.
 create or replace function tocsin.recall()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -368,7 +380,7 @@ end $$;
 
 create or replace trigger jobs_910_recall_update after update on tocsin.jobs
     for each row
-    when (old.locked_until is not null and new.updated_at is distinct from old.updated_at)
+    when (old.locked_until is not null and new.edited_at is distinct from old.edited_at)
     execute function tocsin.recall();
 create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
     for each row when (old.locked_until is not null)
@@ -420,7 +432,7 @@ returns jsonb language sql immutable
 
 -- A creation costs writers no row: it is kept with the job, which is what it was made as until its
 -- first change; that, or its end, writes the entry. The list of changes shows both alike.
--- An edit sets creation to null, and since it changes updated_at, that writes the entry.
+-- An edit sets creation to null, and since it changes edited_at, that writes the entry.
 -- The triggers write with their owner's rights: who may change a job needs none to the log.
 create or replace function tocsin.created_image(job tocsin.jobs)
 returns jsonb language sql immutable
@@ -440,7 +452,7 @@ create or replace trigger jobs_050_keep_creation
     for each row
     when (row(new.creation, new.created_at, new.created_by, new.created_as, new.created_with)
           is distinct from row(
-              case when new.creation is not null or new.updated_at is not distinct from old.updated_at
+              case when new.creation is not null or new.edited_at is not distinct from old.edited_at
                   then old.creation end,
               old.created_at, old.created_by, old.created_as, old.created_with))
     execute function tocsin.refuse_another_creation();
@@ -479,10 +491,10 @@ begin
     return null;
 end $$;
 
--- Every edit changes updated_at; no claim, settlement or plan of an instance does.
+-- Every edit changes edited_at; no claim, settlement or plan of an instance does.
 create or replace trigger jobs_800_audit_update after update on tocsin.jobs
     for each row
-    when (new.updated_at is distinct from old.updated_at)
+    when (new.edited_at is distinct from old.edited_at)
     execute function tocsin.audit_changed_job();
 
 -- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays. Its

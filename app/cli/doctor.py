@@ -14,6 +14,7 @@ from app.core.health import (
     findings,
     key_finding,
     kinds_finding,
+    others_finding,
     rights_finding,
     sequences_finding,
     transport_findings,
@@ -56,6 +57,8 @@ async def examine(settings: Settings) -> None:
             found.append(key_finding(looked_at, named.unopened + targets.unopened))
             rows = await db.fetch("doctor.upkeep")
             found.append(upkeep_finding([row["trouble"] for row in rows]))
+            rows = await db.fetch("doctor.others")
+            found.append(others_finding([row["name"] for row in rows]))
             found.append(kinds_finding(await kinds.nobodys(db)))
             rows = await db.fetch("doctor.sequences")
             found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))

@@ -13,6 +13,9 @@ from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import DstGap, DstOverlap, Schedule
 from app.db.database import Row, Runner
 
+UNPLANNED = 100
+"""As many jobs the query reads at once to be planned."""
+
 JSON = msgspec.json.Encoder()
 
 # A word that nobody judged stands for the default: it must not break the look at all jobs.
@@ -38,6 +41,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """Some target typed by hand has yet to be checked."""
     awake_seconds: float | None
     """For so long somebody promises to look often; below zero: did; None: nobody ever."""
+    suppressed: Sequence[UUID] = ()
+    """These were due and nobody had them locked, but a trigger suppressed the claim."""
     looked_until: datetime | None = None
     """What was due by then was looked for; None: by `begun_at`."""
     begun_at: datetime
@@ -50,17 +55,17 @@ class Unplanned(Struct, frozen=True, kw_only=True):
     """A job whose next run only cron arithmetic can tell."""
 
     job_id: UUID
-    updated_at: datetime
+    edited_at: datetime
     schedule: Schedule
     is_new: bool = False
     """Nobody has edited it since it was written, and it has not run."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """The plan of such a job; applied only while `updated_at` is unchanged."""
+    """The plan of such a job; applied only while `edited_at` is unchanged."""
 
     job_id: UUID
-    updated_at: datetime
+    edited_at: datetime
     cron: str | None
     timezone: str
     every_seconds: float | None
@@ -93,6 +98,8 @@ class Closed(Struct, frozen=True, kw_only=True):
     settled: bool
     held: bool
     """The lease is still ours, but somebody's transaction has the row locked: settle again."""
+    suppressed: bool
+    """The lease is still ours and nobody has the row locked, but a trigger suppressed the write."""
     wakeup_seconds: float | None
     """Until the job is due again; None: it is not, or it is paused."""
 
@@ -136,6 +143,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         unplanned=rows[0]["unplanned"],
         unchecked=rows[0]["unchecked"],
         awake_seconds=rows[0]["awake_seconds"],
+        suppressed=rows[0]["suppressed"] or (),
         looked_until=rows[0]["looked_until"],
         begun_at=rows[0]["begun_at"],
         ended_at=rows[0]["ended_at"],
@@ -224,7 +232,7 @@ async def unplanned(
     return [
         Unplanned(
             job_id=row["job_id"],
-            updated_at=row["updated_at"],
+            edited_at=row["edited_at"],
             schedule=schedule(row),
             is_new=row["is_new"],
         )
@@ -284,7 +292,7 @@ def claim(row: Row) -> Claim:
         fence=row["fence"],
         execution_id=row["execution_id"],
         claimed_at=row["claimed_at"],
-        updated_at=row["updated_at"],
+        edited_at=row["edited_at"],
         last_outcome=OUTCOMES.get(row["last_outcome"]),
         last_finished_at=row["last_finished_at"],
         consecutive_failures=row["consecutive_failures"],

@@ -31,14 +31,14 @@ class StoredTarget(Masked, frozen=True, kw_only=True):
     id: UUID
     kind: str
     target: Secret
-    updated_at: datetime
+    edited_at: datetime
 
 
 class RewrittenTarget(Struct, frozen=True, kw_only=True):
-    """A target with other tokens; written only while `updated_at` is unchanged."""
+    """A target with other tokens; written only while `edited_at` is unchanged."""
 
     id: UUID
-    updated_at: datetime
+    edited_at: datetime
     target: dict[str, Any]
 
 

@@ -19,14 +19,14 @@ class Unchecked(Masked, frozen=True, kw_only=True):
     job_id: UUID
     kind: str
     target: Secret
-    updated_at: datetime
+    edited_at: datetime
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What is wrong with a target; written only while `updated_at` is unchanged."""
+    """What is wrong with a target; written only while `edited_at` is unchanged."""
 
     job_id: UUID
-    updated_at: datetime
+    edited_at: datetime
     problem: str | None
 
 

@@ -76,4 +76,4 @@ def judged(one: Unchecked, keys: SecretKeys) -> Verdict:
         problem = str(error)[:MAX_PROBLEM_LENGTH]
     except Exception:  # noqa: BLE001, S110 - a bug; its execution will tell
         pass
-    return Verdict(job_id=one.job_id, updated_at=one.updated_at, problem=problem)
+    return Verdict(job_id=one.job_id, edited_at=one.edited_at, problem=problem)

@@ -13,6 +13,7 @@ from app.db.isolating import by_halves, is_about_a_row, is_certain, reason
 from app.telemetry import Observers
 
 REMEDY = "correct the job, then set plan_error to null"
+SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
 REST_SECONDS = 60.0
 """A job of which not even the `plan_error` can be written is left alone for so long."""
 MANY = 10
@@ -30,8 +31,11 @@ async def put_aside(
     def refused(job: Unworkable, error: Exception) -> None:
         failed[job.job_id] = f"{job.problem}; and plan_error cannot be set: {reason(error)}"
 
-    await by_halves(partial(claims.put_aside, db), jobs, refused=refused)
+    parts = await by_halves(partial(claims.put_aside, db), jobs, refused=refused)
+    written = set[UUID]().union(*parts)
     for job in jobs:
+        if job.job_id not in written and job.job_id not in failed:
+            failed[job.job_id] = f"{job.problem}; and plan_error was not taken"
         problem = failed.get(job.job_id)
         observers.tell(
             PutAside(
@@ -45,10 +49,11 @@ async def put_aside(
 
 
 def unworkable(
-    job_id: UUID, error: Exception, *, what: str, fence: int | None = None
+    job_id: UUID, error: Exception | str, *, what: str, fence: int | None = None
 ) -> Unworkable:
     """State that a job cannot be claimed, planned or settled, why, and what to do."""
-    problem = f"cannot be {what}: {reason(error)}: {REMEDY}"
+    why = error if isinstance(error, str) else reason(error)
+    problem = f"cannot be {what}: {why}: {REMEDY}"
     return Unworkable(job_id=job_id, fence=fence, problem=problem)
 
 
@@ -145,13 +150,30 @@ class Isolation:
         finally:
             self.suspects.difference_update(ids)
 
+    async def suppressed(self, ids: Sequence[UUID], *, all_were: bool) -> None:
+        """Put jobs aside of which a trigger suppressed the claim; `all_were`: no other was claimed.
+
+        Never raises: what fails is told, and the jobs are looked for again.
+        """
+        try:
+            if all_were and len(ids) >= MANY:
+                problem = f"nothing can be claimed: {SUPPRESSED}"
+                self.observers.tell(Faulted(where="look", error=problem))
+                self.rest(ids)
+            else:
+                await self.put_aside([unworkable(id, SUPPRESSED, what="claimed") for id in ids])
+        except Exception as error:  # noqa: BLE001 - see above
+            self.observers.tell(Faulted(where="isolate", error=reason(error)))
+        finally:
+            self.suspects.difference_update(ids)
+
     async def put_aside(self, jobs: Sequence[Unworkable]) -> None:
         """Give jobs a `plan_error`; let those rest that do not take it."""
         self.rest(await put_aside(self.db, self.observers, jobs, where="claim"))
 
-    def rest(self, ids: Iterable[UUID]) -> None:
+    def rest(self, ids: Iterable[UUID], *, seconds: float = REST_SECONDS) -> None:
         """Leave jobs alone for a while."""
-        until = asyncio.get_running_loop().time() + REST_SECONDS
+        until = asyncio.get_running_loop().time() + seconds
         self.resting |= dict.fromkeys(ids, until)
         while len(self.resting) > MAX_RESTING:
             del self.resting[next(iter(self.resting))]

@@ -11,6 +11,9 @@ from app.db.isolating import by_halves
 from app.errors import InvalidInput
 from app.scheduler.isolation import Isolation, unworkable
 
+UNWRITTEN_SECONDS = 1.0
+"""For so long jobs are left alone of which no plan was taken."""
+
 
 async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
     """Plan up to 100 such jobs and return how many were; 0: somebody has their rows locked.
@@ -26,6 +29,8 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
 
     written = sum(await by_halves(partial(claims.plan, isolation.db), plans, refused=refused))
     await isolation.put_aside(unwritable)
+    if not written and len(plans) == claims.UNPLANNED:  # others may wait behind them
+        isolation.rest([plan.job_id for plan in plans], seconds=UNWRITTEN_SECONDS)
     if written:
         invalid = sum(plan.plan_error is not None for plan in plans)
         isolation.observers.tell(Planned(jobs=written, refused=invalid))
@@ -48,7 +53,7 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
         plan_error = f"the schedule cannot be computed: {type(error).__name__}: {error}"
     return Plan(
         job_id=job.job_id,
-        updated_at=job.updated_at,
+        edited_at=job.edited_at,
         cron=schedule.cron,
         timezone=schedule.timezone,
         every_seconds=schedule.every_seconds,

@@ -114,6 +114,8 @@ class Poller:
         # What was left for its size is due as well, unless nothing at all can be claimed.
         full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
         self.floor.looked(look, at=asked_at, whole=since is None, full=full)
+        if look.suppressed:
+            self.look_past_suppressed(look)
         sleep = await self.sleep_after(look, full=full)
         self.publishing.looked(claimed=len(look.claims), awake_seconds=look.awake_seconds)
         sleep = self.publishing.bounded(min(sleep, self.floor.patience(asked_at)))
@@ -135,6 +137,14 @@ class Poller:
         """Take in hand what a look claimed that was asked for at that time of the loop."""
         lease_ends = asked_at + self.lease_seconds
         self.hand.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
+
+    def look_past_suppressed(self, look: Look) -> None:
+        """Leave out of the next looks what a trigger kept from being claimed."""
+        self.isolation.suspects.update(look.suppressed)
+        self.floor.forget()
+        self.hand.tasks.create_task(
+            self.isolation.suppressed(look.suppressed, all_were=not look.claims), name="suppressed"
+        )
 
     async def look_past(
         self,
@@ -183,7 +193,7 @@ class Poller:
         """Decide how long to sleep, planning first what was typed by hand."""
         if look.unchecked:
             self.check_targets()  # beside the loop: nothing that is due waits for it
-        if full:
+        if full or look.suppressed:
             return 0.0  # more may be due
         blocked = look.blocked or look.left_from is not None
         if look.unplanned:

@@ -15,7 +15,7 @@ from app.db.claims import Closed
 from app.db.isolating import by_halves, is_about_a_row, reason
 from app.errors import DatabaseUnavailable
 from app.scheduler.doorbell import Doorbell
-from app.scheduler.isolation import put_aside, unworkable
+from app.scheduler.isolation import SUPPRESSED, put_aside, unworkable
 from app.telemetry import Observers
 
 BATCH = 500
@@ -93,10 +93,13 @@ class Settler:
         """Tell who waits; put off what is locked by others, keep what came too late."""
         settled: list[Done] = []
         late: Batch = []
+        suppressed: Batch = []
         for settlement, done in batch:
             result = closed[settlement.job_id, settlement.fence]
             if result.settled:
                 settled.append(done)
+            elif result.suppressed:
+                suppressed.append((settlement, done))
             elif result.held:
                 self.loop.call_later(HELD_RETRY_SECONDS, self.settle, settlement, done)
             else:
@@ -109,6 +112,8 @@ class Settler:
             done(closed=True)
         if late:
             await self.keep_evidence(late)
+        if suppressed:
+            await self.give_up(suppressed, SUPPRESSED)
 
     async def announce(self, due: Sequence[float]) -> None:
         """See to it that what is due in so many seconds is looked at then, here or elsewhere."""
@@ -143,10 +148,17 @@ class Settler:
         if bare != settlement:
             self.settle(bare, done)
             return
-        job = unworkable(settlement.job_id, error, what="settled", fence=settlement.fence)
+        await self.give_up(batch, error)
+
+    async def give_up(self, batch: Batch, why: Exception | str) -> None:
+        """Put the jobs aside that cannot be settled; keep on record what came of them."""
+        jobs = [
+            unworkable(settlement.job_id, why, what="settled", fence=settlement.fence)
+            for settlement, _ in batch
+        ]
         try:
-            await put_aside(self.db, self.observers, [job], where="settle")
-        except Exception as outage:  # noqa: BLE001 - its lease ends, and a look meets it
+            await put_aside(self.db, self.observers, jobs, where="settle")
+        except Exception as outage:  # noqa: BLE001 - their leases end, and a look meets them
             self.observers.tell(Faulted(where="settle", error=reason(outage)))
         await self.keep_evidence(batch)
 

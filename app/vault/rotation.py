@@ -108,4 +108,4 @@ def rewritten(
     rotated.undecrypted += bool(unopened) and not again
     if new == target:
         return None
-    return RewrittenTarget(id=stored.id, updated_at=stored.updated_at, target=new)
+    return RewrittenTarget(id=stored.id, edited_at=stored.edited_at, target=new)

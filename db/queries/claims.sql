@@ -15,6 +15,7 @@
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/scheduler/clock.py.
 -- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
+-- suppressed: jobs that were due and free, of which a trigger of somebody's suppressed the claim.
 with due as materialized (
     select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
         greatest(next_run, locked_until) as due_at,
@@ -58,7 +59,7 @@ with due as materialized (
         j.timeout_seconds::float8 as timeout_seconds,
         j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup,
         j.next_run, j.claimed_for as scheduled_for, j.resume_at, j.extra, j.attempt, j.fence,
-        j.execution_id, j.claimed_at, j.updated_at,
+        j.execution_id, j.claimed_at, j.edited_at,
         j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs
 ), lost as (
     insert into tocsin.executions (
@@ -69,6 +70,9 @@ with due as materialized (
                to_char(locked_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
     from taken
     where execution_id is not null
+      and id in (select job_id from claimed)
+), suppressed as (
+    select array_agg(id) as suppressed from taken where id not in (select job_id from claimed)
 ), sleep as (
     select case when many < :limit::bigint and left_from is null then (
         select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
@@ -105,8 +109,8 @@ with due as materialized (
         select min(due_at) as left_from from due cross join affordable where large and not (id = any(ids))
     ) as rest
 )
-select sleep.*, now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at, claimed.*
-from sleep left join claimed on true;
+select sleep.*, suppressed.suppressed, now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at, claimed.*
+from sleep cross join suppressed left join claimed on true;
 
 -- name: due
 -- What a look finds due, the same and in the same order, but nothing of it that could not be read.
@@ -167,7 +171,7 @@ from wanted w left join extended e on e.id = w.job_id;
 -- restored snapshot gives fences a second time, and next_run only if nobody moved it meanwhile; plan_error only if nobody edited the job meanwhile. When an extra run is
 -- over, the plan goes on as the row has it, as it may have been edited. One batch may hold a late
 -- settlement and the current one of the same job. A job whose row somebody has locked is left alone and reported as still held, to be
--- settled again.
+-- settled again; suppressed: nobody has, and a trigger of somebody's kept the row from being written.
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
         job_id uuid, fence bigint, claimed_at timestamptz, due_at timestamptz, next_run timestamptz, scheduled_for timestamptz,
@@ -190,7 +194,7 @@ with wanted as materialized (
         attempt = case when moved then j.attempt else w.attempt end,
         extra = case when moved then j.extra else w.extra end,
         resume_at = case when not resumed then j.resume_at end,
-        plan_error = coalesce(case when j.updated_at = w.judged_at then w.plan_error end, j.plan_error),
+        plan_error = coalesce(case when j.edited_at = w.judged_at then w.plan_error end, j.plan_error),
         last_outcome = w.last_outcome,
         last_finished_at = w.last_finished_at,
         consecutive_failures = w.consecutive_failures,
@@ -220,7 +224,10 @@ select w.job_id, w.fence, settled.id is not null as settled, settled.wakeup_seco
     settled.id is null and exists (
         select from tocsin.jobs j
         where j.id = w.job_id and j.fence = w.fence and j.claimed_at = w.claimed_at
-          and j.locked_until is not null) as held
+          and j.locked_until is not null) as held,
+    settled.id is null and exists (
+        select from held
+        where held.id = w.job_id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
 from wanted w left join settled on settled.id = w.job_id and settled.fence = w.fence;
 
 -- name: record_late
@@ -276,32 +283,35 @@ select id from evidence union all select id from unknown where not gone;
 select pg_notify('tocsin_jobs', '');
 
 -- name: unplanned
--- Rows whose cron a person typed; which instance plans them does not matter, see plan.
-select id as job_id, updated_at, run_at, cron, timezone, every_seconds::float8 as every_seconds,
+-- Rows whose cron a person typed; which instance plans them does not matter, see plan. Those that
+-- somebody has locked are passed over, however many: others wait behind them.
+select id as job_id, edited_at, run_at, cron, timezone, every_seconds::float8 as every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
 from tocsin.jobs
 where planned_at is null and plan_error is null
   and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]))
-order by updated_at
-limit 100;
+order by edited_at
+limit 100
+for no key update skip locked;
 
 -- name: unplanned_ids
 select id
 from tocsin.jobs
 where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
-order by updated_at
-limit 100;
+order by edited_at
+limit 100
+for no key update skip locked;
 
 -- name: plan
--- Compare-and-set on updated_at: an edit since the row was read wins and is planned in its turn.
+-- Compare-and-set on edited_at: an edit since the row was read wins and is planned in its turn.
 -- While next_run is an extra run, the plan waits in resume_at.
 with wanted as (
     select * from json_to_recordset(:plans::json) as w (
-        job_id uuid, updated_at timestamptz, cron text, timezone text, every_seconds numeric,
+        job_id uuid, edited_at timestamptz, cron text, timezone text, every_seconds numeric,
         next_run timestamptz, plan_error text)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.updated_at = w.updated_at and j.planned_at is null
+    where j.edited_at = w.edited_at and j.planned_at is null
     for no key update of j skip locked
 )
 update tocsin.jobs j

@@ -20,7 +20,7 @@ select
     (select coalesce(extract(epoch from now() - min(locked_until)), 0)::float8 from tocsin.jobs
      where next_run is not null and paused_at is null and plan_error is null
        and greatest(next_run, locked_until) < now() and locked_until is not null) as stuck_lease_seconds,
-    (select coalesce(extract(epoch from now() - min(updated_at)), 0)::float8 from tocsin.jobs
+    (select coalesce(extract(epoch from now() - min(edited_at)), 0)::float8 from tocsin.jobs
      where planned_at is null and plan_error is null) as unplanned_seconds,
     (select count(*) from generate_series(0, 2) as ahead
      where not exists (
@@ -63,3 +63,22 @@ from (values
         (select max(creation) from tocsin.jobs where creation is not null)))
 ) as sequences (name, last, most)
 where coalesce(last, 0) < most;
+
+-- name: others
+-- What users put on tocsin.jobs that takes part in the writes of instances. Postgres runs a trigger with
+-- a list of columns only where a statement sets one of them; these are the ones that instances set.
+select format('trigger %I', tgname) as name
+from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+where tgrelid = 'tocsin.jobs'::regclass and not tgisinternal and tgenabled in ('O', 'A')
+  and p.pronamespace <> 'tocsin'::regnamespace and tgtype & 16 <> 0
+  and (tgattr = '' or exists (
+      select from pg_attribute a
+      where a.attrelid = tgrelid and a.attnum = any (tgattr) and a.attname in (
+          'next_run', 'scheduled_for', 'attempt', 'resume_at', 'planned_at', 'plan_error', 'locked_until',
+          'locked_by', 'fence', 'claimed_at', 'claimed_for', 'claimed_attempt', 'execution_id', 'judged',
+          'extra', 'last_outcome', 'last_finished_at', 'consecutive_failures', 'runs')))
+union all
+select format('rule %I', rulename) from pg_rules where schemaname = 'tocsin' and tablename = 'jobs'
+union all
+select format('policy %I', policyname) from pg_policies where schemaname = 'tocsin' and tablename = 'jobs'
+order by 1;

@@ -79,7 +79,7 @@ order by j.id desc
 limit :limit::bigint;
 
 -- name: update
--- Compare-and-set on updated_at, which every edit changes and no execution does. planned: the plan
+-- Compare-and-set on edited_at, which every edit changes and no execution does. planned: the plan
 -- comes with it. Such an update changes planned_at, which the plan trigger takes for an instance's:
 -- so what that does is done here.
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
@@ -100,7 +100,8 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     resume_at = case when not w.planned then j.resume_at when j.extra then w.next_run end,
     plan_error = case when w.planned then null else j.plan_error end,
     planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
-    updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond'),
+    updated_at = clock_timestamp(),
+    edited_at = greatest(clock_timestamp(), j.edited_at + interval '1 microsecond'),
     creation = null,  -- for the audit log
     unchecked = case when j.unchecked is false then null else false end  -- any change says: it was checked
 from acting, json_to_record(:job::json) as w (
@@ -110,7 +111,7 @@ from acting, json_to_record(:job::json) as w (
     max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
     timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
     paused boolean, planned boolean, next_run timestamptz)
-where j.id = w.id and j.updated_at = :unchanged_since::timestamptz
+where j.id = w.id and j.edited_at = :unchanged_since::timestamptz
 returning (
     select to_json(shown)
     from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
@@ -120,7 +121,7 @@ returning (
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 delete from tocsin.jobs using acting
 where (id = :job_id::uuid or name = :name::text)
-  and (:unchanged_since::timestamptz is null or updated_at = :unchanged_since::timestamptz)
+  and (:unchanged_since::timestamptz is null or edited_at = :unchanged_since::timestamptz)
 returning id;
 
 -- name: run_now

@@ -32,7 +32,7 @@ select name, value, hosts from tocsin.secrets order by name;
 select name, value, hosts from tocsin.secrets order by id desc limit :limit::bigint;
 
 -- name: newest_targets
-select id, kind, target::text as target, updated_at
+select id, kind, target::text as target, edited_at
 from tocsin.jobs
 order by id desc
 limit :limit::bigint;
@@ -44,33 +44,34 @@ where name = :name::text and value = :old::text
 returning name;
 
 -- name: targets
-select id, kind, target::text as target, updated_at
+select id, kind, target::text as target, edited_at
 from tocsin.jobs
 where :after::uuid is null or id > :after::uuid
 order by id
 limit :limit::bigint;
 
 -- name: targets_of
-select id, kind, target::text as target, updated_at
+select id, kind, target::text as target, edited_at
 from tocsin.jobs
 where id = any(:ids::uuid[]);
 
 -- name: rewrite_targets
--- Compare-and-set on updated_at, which changes so that an edit under way starts over. No edit of a
+-- Compare-and-set on edited_at, which changes so that an edit under way starts over. No edit of a
 -- person: planned_at moves, which the plan trigger takes for an instance's write, so that no plan and
 -- no plan_error changes, and nobody is woken. A row that somebody has locked is left for another try.
 with wanted as (
     select * from json_to_recordset(:jobs::json) as w (
-        id uuid, updated_at timestamptz, target jsonb)
+        id uuid, edited_at timestamptz, target jsonb)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.id
-    where j.updated_at = w.updated_at
+    where j.edited_at = w.edited_at
     for no key update of j skip locked
 )
 update tocsin.jobs j
 set target = w.target,
     planned_at = j.planned_at + interval '1 microsecond',
-    updated_at = greatest(clock_timestamp(), j.updated_at + interval '1 microsecond')
+    updated_at = clock_timestamp(),
+    edited_at = greatest(clock_timestamp(), j.edited_at + interval '1 microsecond')
 from wanted w join free on free.id = w.id
 where j.id = w.id
 returning j.id;

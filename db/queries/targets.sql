@@ -14,20 +14,20 @@ with found as materialized (
 ), counted as (
     select id, count(*) filter (where large) over (rows unbounded preceding) as large_ones from found
 )
-select j.id as job_id, j.kind, j.target::text as target, j.updated_at
+select j.id as job_id, j.kind, j.target::text as target, j.edited_at
 from counted join tocsin.jobs j using (id)
 where large_ones <= 16;
 
 -- name: checked
--- Compare-and-set on updated_at: what was edited since is checked in its turn. planned_at moves, so
+-- Compare-and-set on edited_at: what was edited since is checked in its turn. planned_at moves, so
 -- that no trigger takes this for a person's edit. A job under a lease gets no plan_error, which would
 -- hide it from whoever has to record a lost execution: its execution tells, or the next check.
 with wanted as (
     select * from json_to_recordset(:verdicts::json) as w (
-        job_id uuid, updated_at timestamptz, problem text)
+        job_id uuid, edited_at timestamptz, problem text)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.updated_at = w.updated_at and j.unchecked and j.plan_error is null
+    where j.edited_at = w.edited_at and j.unchecked and j.plan_error is null
       and j.planned_at is not null and (w.problem is null or j.locked_until is null)
     for no key update of j skip locked
 )

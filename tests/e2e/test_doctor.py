@@ -40,7 +40,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 20), printed
+    assert (code, judged.count("ok  ")) == (0, 21), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -192,3 +192,21 @@ async def test_the_doctor_names_each_right_that_its_role_lacks(
     for right in ("UPDATE on tocsin.jobs", "USAGE on sequence tocsin.executions_id_seq"):
         assert right in printed
     assert "SELECT on tocsin.jobs" not in printed
+
+
+async def test_the_doctor_names_the_triggers_that_take_part_in_each_run(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        """create function public.mine() returns trigger language plpgsql as
+           $$ begin new.updated_at := now(); return new; end $$;
+           create trigger stamp before update on tocsin.jobs
+           for each row execute function public.mine();
+           create trigger "only Edits" before update of name, target on tocsin.jobs
+           for each row execute function public.mine()"""
+    )
+
+    _, printed = await doctor(database_url)
+
+    assert "! " + "  triggers of others trigger stamp on tocsin.jobs\n" in printed
+    assert "only Edits" not in printed

@@ -120,14 +120,14 @@ MUTANTS = (
     Mutant(
         what="a refusal is written over a correction",
         file="db/queries/claims.sql",
-        before="case when j.updated_at = w.judged_at then w.plan_error end",
+        before="case when j.edited_at = w.judged_at then w.plan_error end",
         after="w.plan_error",
         tests=(RACES,),
     ),
     Mutant(
         what="planning does not compare the edit",
         file="db/queries/claims.sql",
-        before="where j.updated_at = w.updated_at and j.planned_at is null",
+        before="where j.edited_at = w.edited_at and j.planned_at is null",
         after="where true",
         tests=(RACES, "tests/integration/test_claims.py"),
     ),

@@ -293,7 +293,7 @@ async def test_an_edit_wins_over_the_verdict_on_what_was_before(
     [found] = await targets.unchecked(db, kinds=("http",), aside=())
     await retarget(connection, job_id, "http://h/")
 
-    verdict = targets.Verdict(job_id=job_id, updated_at=found.updated_at, problem="target is bad")
+    verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
 
     assert await targets.checked(db, [verdict]) == 0
     assert (await job_row(connection, job_id))["plan_error"] is None
@@ -313,7 +313,7 @@ async def test_a_job_that_is_executing_keeps_its_lease_whatever_its_new_target(
     )
     await retarget(connection, job_id, "ftp://bad")
     [found] = await targets.unchecked(db, kinds=("http",), aside=())
-    verdict = targets.Verdict(job_id=job_id, updated_at=found.updated_at, problem="target is bad")
+    verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
 
     assert await targets.checked(db, [verdict]) == 0
     job = await job_row(connection, job_id)

@@ -517,7 +517,7 @@ async def test_planning_is_compare_and_set_on_the_edit(
     [unplanned] = await claims.unplanned(db)
     plan = Plan(
         job_id=job_id,
-        updated_at=unplanned.updated_at,
+        edited_at=unplanned.edited_at,
         cron="0 3 * * *",
         timezone="UTC",
         every_seconds=None,
@@ -529,7 +529,7 @@ async def test_planning_is_compare_and_set_on_the_edit(
     outdated = await claims.plan(db, [plan])
     [edited] = await claims.unplanned(db)
     current = await claims.plan(
-        db, [replace(plan, updated_at=edited.updated_at, cron=edited.schedule.cron)]
+        db, [replace(plan, edited_at=edited.edited_at, cron=edited.schedule.cron)]
     )
 
     assert (outdated, current) == (0, 1)

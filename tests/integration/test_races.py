@@ -484,7 +484,7 @@ async def test_two_instances_plan_the_same_cron(
             [
                 Plan(
                     job_id=job_id,
-                    updated_at=one.updated_at,
+                    edited_at=one.edited_at,
                     cron="0 3 * * *",
                     timezone="UTC",
                     every_seconds=None,
@@ -514,7 +514,7 @@ async def test_plan_of_a_cron_while_the_old_plan_still_executes(
         [
             Plan(
                 job_id=job_id,
-                updated_at=unplanned.updated_at,
+                edited_at=unplanned.edited_at,
                 cron="0 0 1 1 *",
                 timezone="UTC",
                 every_seconds=None,

@@ -37,7 +37,7 @@ COLUMNS = {
         ("next_run", "scheduled_for", "resume_at", "planned_at", "locked_until"), INSTANTS
     ),
     **dict.fromkeys(("claimed_at", "claimed_for", "starts_at", "ends_at", "run_at"), INSTANTS),
-    **dict.fromkeys(("last_finished_at", "created_at", "updated_at"), INSTANTS),
+    **dict.fromkeys(("last_finished_at", "created_at", "updated_at", "edited_at"), INSTANTS),
     **dict.fromkeys(("every_seconds", "backoff_seconds", "backoff_max_seconds"), NUMERICS),
     **dict.fromkeys(("timeout_seconds", "misfire_grace_seconds"), NUMERICS),
     **dict.fromkeys(("attempt", "claimed_attempt", "consecutive_failures", "max_runs"), INTEGERS),

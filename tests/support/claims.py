@@ -34,7 +34,7 @@ def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
         fence=7,
         execution_id=70,
         claimed_at=DUE,
-        updated_at=DUE,
+        edited_at=DUE,
         last_outcome=None,
         last_finished_at=None,
         consecutive_failures=0,

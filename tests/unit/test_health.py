@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from app.core.health import (
     Vitals,
     findings,
+    others_finding,
     rights_finding,
     sequences_finding,
     transport_findings,
@@ -128,3 +129,12 @@ def test_rights_are_judged_by_what_they_are_for(
 
     assert found in finding.found
     assert (remedy in finding.remedy, bool(finding.remedy)) == (True, bool(remedy))
+
+
+def test_a_trigger_of_others_is_named_with_what_it_can_do() -> None:
+    found = others_finding(["trigger set_updated_at"])
+
+    assert found.found == "trigger set_updated_at on tocsin.jobs"
+    assert "before update of" in found.remedy
+    assert not found.grave
+    assert others_finding([]).remedy == ""

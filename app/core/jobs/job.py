@@ -215,11 +215,14 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     consecutive_failures: int
     runs: int
     created_at: datetime
-    updated_at: datetime
+    updated_at: datetime = field(name="edited_at")
+    """Of the latest edit. A trigger of somebody's may write anything into the column updated_at."""
 
 
 class Job(StoredJob, frozen=True, kw_only=True):
     """A job as it is answered: every secret in its target reads `***`."""
+
+    updated_at: datetime = field(name="updated_at")
 
 
 DOCUMENT_FIELDS = JobDocument.__struct_fields__

@@ -60,7 +60,7 @@ class Claim(Masked, frozen=True, kw_only=True):
     fence: int
     execution_id: int
     claimed_at: datetime
-    updated_at: datetime
+    edited_at: datetime
     """Of the latest edit by a person that this claim has seen."""
     last_outcome: Outcome | None
     last_finished_at: datetime | None

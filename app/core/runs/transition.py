@@ -105,7 +105,7 @@ def released(claim: Claim) -> Settlement:
         scheduled_for=claim.scheduled_for,
         attempt=claim.attempt - 1,
         extra=claim.extra,
-        judged_at=claim.updated_at,
+        judged_at=claim.edited_at,
         last_outcome=claim.last_outcome,
         last_finished_at=claim.last_finished_at,
         consecutive_failures=claim.consecutive_failures,
