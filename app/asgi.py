@@ -42,7 +42,7 @@ from app.config import Settings
 from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database
-from app.db.clock import DatabaseClock
+from app.db.clock import PolledClock
 from app.errors import AppError
 from app.telemetry import Observers
 from app.telemetry.logs import log_fact
@@ -85,7 +85,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             application_name=f"tocsin api {socket.gethostname()[:30]}:{os.getpid()}",
         ) as db:
             app.state.db = db
-            app.state.clock = DatabaseClock(db)
+            app.state.clock = PolledClock(db)
             app.state.key_ring = KeyRing(db)
             yield
 
@@ -197,9 +197,9 @@ def provide_db(state: State, scope: Scope) -> Database:
     return db.acting_for(caller.actor) if caller else db
 
 
-def provide_clock(state: State) -> DatabaseClock:
+def provide_clock(state: State) -> PolledClock:
     """The database's clock, for handlers that have a `clock`."""
-    clock: DatabaseClock = state.clock
+    clock: PolledClock = state.clock
     return clock
 
 

@@ -10,7 +10,7 @@ from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, StoredJob, document_of
 from app.db import Database, jobs
-from app.db.clock import DatabaseClock
+from app.db.clock import PolledClock
 from app.errors import JobNotFound, StateConflict
 from app.vault import SecretKeys
 
@@ -59,7 +59,7 @@ async def run_job(db: Db, job: Reference) -> Response[Job]:
 
 
 async def paused(
-    db: Database, clock: DatabaseClock, secret_keys: SecretKeys, reference: str, *, paused: bool
+    db: Database, clock: PolledClock, secret_keys: SecretKeys, reference: str, *, paused: bool
 ) -> StoredJob:
     """Pause or resume a job that is not paused or running already."""
     return await edit_job(

@@ -11,7 +11,7 @@ from app.api.job_input import decrypt_job, edited_job, encrypt_job
 from app.core.jobs.exact_json import same
 from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
-from app.db.clock import DatabaseClock
+from app.db.clock import PolledClock
 from app.errors import StateConflict
 from app.vault import SecretKeys, check_bindings, referring
 
@@ -31,7 +31,7 @@ def changed(stored: StoredJob, change: Change, now: datetime) -> PlannedJob | No
 
 async def edit_job(  # noqa: PLR0913 - what an edit needs
     db: Database,
-    clock: DatabaseClock,
+    clock: PolledClock,
     secret_keys: SecretKeys,
     reference: str,
     change: Change,

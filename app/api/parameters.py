@@ -6,11 +6,11 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from app.db import Database
-from app.db.clock import DatabaseClock
+from app.db.clock import PolledClock
 from app.vault import SecretKeys
 
 Db = NamedDependency[Database]
-Clock = NamedDependency[DatabaseClock]
+Clock = NamedDependency[PolledClock]
 Keys = NamedDependency[SecretKeys]
 
 Reference = Annotated[str, PathParameter(description="The id or the name of a job.")]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.core.runs.claim import Settlement
 from app.core.runs.transition import deferred, released
-from app.scheduler.clock import DatabaseClock
+from app.db.clock import DatabaseClock
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import STUCK_SECONDS
 from app.scheduler.naming import Names, Naming

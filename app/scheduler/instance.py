@@ -15,12 +15,12 @@ from app.core.facts import Disconnected, Draining, Stopped, UpkeepFailed
 from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
+from app.db.clock import DatabaseClock
 from app.db.listener import Session, listening
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.executors import KINDS, Executors
 from app.names import Resolver
 from app.scheduler.checking import keep_checking
-from app.scheduler.clock import DatabaseClock
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.held_claim import Ending, execution_ids

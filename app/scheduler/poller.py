@@ -13,10 +13,10 @@ from app.core.facts import Connected, Faulted, Looked
 from app.core.runs.wakeup import sleep_seconds
 from app.db import Database, claims
 from app.db.claims import Look
+from app.db.clock import DatabaseClock
 from app.db.database import Runner
 from app.db.isolating import is_about_a_row, reason
 from app.db.listener import Session
-from app.scheduler.clock import DatabaseClock
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.held_claim import HeldClaim, execution_ids

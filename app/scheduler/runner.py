@@ -13,12 +13,12 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import missed
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import deferred, exhausted, invalid, released, settled
+from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.executors import Executors
 from app.executors.base import Context, named, unnoted
-from app.scheduler.clock import DatabaseClock
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import defer_seconds
 from app.scheduler.isolation import REMEDY

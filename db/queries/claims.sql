@@ -13,7 +13,7 @@
 -- that a look answers in milliseconds. left_from: since when the first of the others is due; null: none is.
 -- believed: where the clock should be at most, as whoever looks counts on from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
--- app/scheduler/clock.py.
+-- app/db/clock.py.
 -- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
 -- suppressed: jobs that were due and free, of which a trigger of somebody's suppressed the claim.
 with due as materialized (

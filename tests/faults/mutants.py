@@ -140,7 +140,7 @@ MUTANTS = (
     ),
     Mutant(
         what="a clock that jumped ahead is believed at once",
-        file="app/scheduler/clock.py",
+        file="app/db/clock.py",
         before="if received_at - self.ahead_since < self.hold_seconds:",
         after="if received_at < self.ahead_since:",
         tests=("tests/unit/test_clock.py",),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.scheduler.clock import DatabaseClock
+from app.db.clock import DatabaseClock
 from tests.support.ticks import Ticks
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

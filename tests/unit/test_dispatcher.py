@@ -9,8 +9,8 @@ import pytest
 
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.transition import released
+from app.db.clock import DatabaseClock
 from app.deadline import Deadline
-from app.scheduler.clock import DatabaseClock
 from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Dispatcher
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import STUCK_SECONDS
