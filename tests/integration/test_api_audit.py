@@ -1,5 +1,6 @@
 """The audit log: every change of a job or key by anybody, in SQL too, and never a secret."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -229,6 +230,12 @@ async def test_no_secret_of_a_target_is_in_the_log(
         ("https://example.com:8443/a?b#c", "https://example.com:8443"),
         ("http://[::1]:80", "http://[::1]:80"),
         ("amqps://broker/vhost", "amqps://broker"),
+        ("https://h?then=http://i/", "https://h"),
+        ("http://h#f/g", "http://h"),
+        ("http://h://i", "***"),
+        ("http:/h/", "***"),
+        ("http://h\n", "***"),
+        ("http/://h", "***"),
         ("http://user:123/word@host/", "***"),
         ("http://user:pass", "***"),
         ("http://pass word/", "***"),
@@ -247,6 +254,21 @@ async def test_of_an_address_only_the_host_is_kept(
     )
 
     assert masked == kept
+
+
+async def test_what_the_log_keeps_of_thousands_of_rows_calls_no_function_for_each(
+    connection: asyncpg.Connection,
+) -> None:
+    lines = await connection.fetch(
+        """explain (verbose)
+           select tocsin.audited_columns(row(j.*)::tocsin.jobs, kept)
+           from tocsin.jobs j cross join lateral tocsin.audited_targets(j.kind, j.target) as kept
+           where not tocsin.is_tidied(row(j.*)::tocsin.jobs)"""
+    )
+    plan = "\n".join(line[0] for line in lines)
+
+    assert "jsonb_build_object" in plan
+    assert re.findall(r"tocsin\.\w+\(", plan) == []
 
 
 async def test_what_instances_do_is_nobodys_change(
