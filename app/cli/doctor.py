@@ -22,11 +22,12 @@ from app.core.health import (
 )
 from app.core.schedule.zone_rules import Rules, present
 from app.core.schedule.zones import offset_at, use_rules
+from app.core.session_health import OtherSession, session_findings
 from app.core.zone_health import rules_findings
 from app.db import Database, kinds, migrate, rights, zones
 from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
-from app.errors import RightMissing
+from app.errors import DatabaseRefused, DatabaseUnavailable, LockedByOthers, RightMissing
 from app.vault import SecretKeys
 from app.vault.key_check import check_named_secrets, check_targets
 
@@ -44,24 +45,22 @@ async def examine(settings: Settings) -> None:
     """
     url = settings.required_database_url()
     await refuse_shared_sessions(url)
-    async with Database.connect(url, application_name="tocsin doctor") as db:
-        found = [*transport_findings(parse(url)), await examine_rights(db)]
-        with suppress(RightMissing):  # which ones has been found just now
-            await migrate.check(db)
-            [row] = await db.fetch("doctor.vitals", retention_days=settings.retention_days)
-            found[:0] = findings(convert(row, Vitals), host_now=datetime.now(UTC))
-            found += await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
-            keys = SecretKeys(settings.secret_keys)
-            named, targets = await check_named_secrets(db, keys), await check_targets(db, keys)
-            looked_at = named.looked_at + targets.looked_at
-            found.append(key_finding(looked_at, named.unopened + targets.unopened))
-            rows = await db.fetch("doctor.upkeep")
-            found.append(upkeep_finding([row["trouble"] for row in rows]))
-            rows = await db.fetch("doctor.others")
-            found.append(others_finding([row["name"] for row in rows]))
-            found.append(kinds_finding(await kinds.nobodys(db)))
-            rows = await db.fetch("doctor.sequences")
-            found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
+    async with Database.connect(url, application_name="tocsin doctor", max_connections=1) as db:
+        found = [*await examine_sessions(db), *transport_findings(parse(url))]
+        try:
+            found.append(await examine_rights(db))
+            with suppress(RightMissing):  # which ones has been found just now
+                await examine_tables(db, settings, found)
+        except DatabaseRefused:
+            raise
+        except (LockedByOthers, DatabaseUnavailable) as error:  # what is known is said all the same
+            found.append(
+                Finding(
+                    subject="tables",
+                    found=f"the rest could not be looked at: {error}",
+                    remedy="End what is named under table locks, and run this again.",
+                )
+            )
     troubled = False
     for one in found:
         troubled = troubled or bool(one.remedy and one.grave)
@@ -71,6 +70,37 @@ async def examine(settings: Settings) -> None:
             click.echo(f"    {'':<18} {one.remedy}")
     if troubled:
         sys.exit(1)
+
+
+async def examine_tables(db: Database, settings: Settings, found: list[Finding]) -> None:
+    """Add what the tables tell, as far as it can be read, to what was found; the vitals first.
+
+    Raises:
+        LockedByOthers: somebody has one of the tables locked.
+        RightMissing: our role may not read one of them.
+    """
+    await migrate.check(db)
+    [row] = await db.fetch("doctor.vitals", retention_days=settings.retention_days)
+    found[:0] = findings(convert(row, Vitals), host_now=datetime.now(UTC))
+    found += await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
+    keys = SecretKeys(settings.secret_keys)
+    named, targets = await check_named_secrets(db, keys), await check_targets(db, keys)
+    looked_at = named.looked_at + targets.looked_at
+    found.append(key_finding(looked_at, named.unopened + targets.unopened))
+    rows = await db.fetch("doctor.upkeep")
+    found.append(upkeep_finding([row["trouble"] for row in rows]))
+    rows = await db.fetch("doctor.others")
+    found.append(others_finding([row["name"] for row in rows]))
+    found.append(kinds_finding(await kinds.nobodys(db)))
+    rows = await db.fetch("doctor.sequences")
+    found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
+
+
+async def examine_sessions(db: Database) -> list[Finding]:
+    """Find who is in the way, before anything that would have to wait for them."""
+    await db.fetch("doctor.hurry")
+    sessions = [OtherSession(**row) for row in await db.fetch("doctor.sessions")]
+    return list(session_findings(sessions))
 
 
 async def examine_zones(db: Database, mine: Rules, *, now: datetime) -> list[Finding]:

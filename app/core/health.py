@@ -12,7 +12,6 @@ CLOCK_SECONDS = 2.0
 LATE_SECONDS = 60.0
 UNTRUSTED_SECONDS = 2 * 86_400.0
 """After an outage that was shorter than two days the clock is trusted at once."""
-TRANSACTION_SECONDS = 300.0
 QUEUE_USAGE = 0.1
 RINGING_TRIGGERS = 2
 UNPROVEN = ("allow", "prefer", "require")
@@ -29,7 +28,6 @@ class Vitals(Struct, frozen=True, kw_only=True):
     notification_queue_usage: float
     """From 0 to 1; above a half the triggers stop notifying."""
     instances: int
-    longest_transaction_seconds: float
     overdue_seconds: float
     stuck_lease_seconds: float
     unplanned_seconds: float
@@ -161,13 +159,6 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
         f"{vitals.notification_queue_usage:.0%} full",
         "A session that listens sits in an open transaction: find it in pg_stat_activity, end it."
         if vitals.notification_queue_usage > QUEUE_USAGE
-        else "",
-    )
-    yield finding(
-        "transactions",
-        f"the longest is open for {vitals.longest_transaction_seconds:.0f} s",
-        "It keeps dead rows of tocsin.jobs from being vacuumed: find it in pg_stat_activity."
-        if vitals.longest_transaction_seconds > TRANSACTION_SECONDS
         else "",
     )
 

@@ -70,6 +70,8 @@ async def extend_leases(
                 flight.extend(lease_ends=asked_at + lease_seconds)
             elif flight.claim.job_id in told.lost:
                 flight.cut(Ending.LEASE)
+            else:  # somebody has its row locked, perhaps with a great many others
+                wait = min(RETRY_SECONDS, interval / 2)
 
 
 def refusal(claim: Claim, error: Exception) -> Faulted:

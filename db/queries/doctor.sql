@@ -1,5 +1,35 @@
 -- What `tocsin doctor` asks. Each answer is a number or a word that app/cli/doctor.py judges.
 
+-- name: hurry
+-- Waits for no lock longer than this: a locked table is to be told, not waited for.
+select set_config('lock_timeout', '1s', false), set_config('statement_timeout', '10s', false);
+
+-- name: sessions
+-- Sessions of others in a transaction, from catalogues and views of the present alone, as whoever
+-- has a table of ours locked must not keep us from saying so.
+with locks as (
+    select l.pid, c.relname, l.granted, l.mode,
+        l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') as stops
+    from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+    where l.locktype = 'relation' and n.nspname = 'tocsin' and c.relname in ('jobs', 'executions')
+      and l.database = (select oid from pg_database where datname = current_database())
+), held as (
+    select pid,
+        array_agg(distinct format('%s on tocsin.%s', mode, relname)) filter (where stops and granted) as table_locks,
+        array_agg(distinct format('%s on tocsin.%s', mode, relname)) filter (where stops and not granted) as waiting_locks,
+        bool_or(granted and relname = 'jobs' and mode in ('RowShareLock', 'RowExclusiveLock')) as locks_rows
+    from locks group by pid
+)
+select a.pid, coalesce(a.usename::text, '') as user, coalesce(a.application_name, '') as application_name,
+    coalesce(a.state, '') as state,
+    coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8 as seconds,
+    coalesce(held.table_locks, '{}') as table_locks, coalesce(held.waiting_locks, '{}') as waiting_locks,
+    coalesce(held.locks_rows, false) as locks_rows
+from pg_stat_activity a left join held using (pid)
+where a.datname = current_database() and a.pid <> pg_backend_pid()
+  and (a.backend_type is null or a.backend_type = 'client backend')
+  and (a.xact_start is not null or held.pid is not null);
+
 -- name: vitals
 -- All of it at once; every part is an index probe, a catalogue or a view of the present.
 select
@@ -10,9 +40,6 @@ select
     pg_notification_queue_usage()::float8 as notification_queue_usage,
     (select count(*) from pg_stat_activity
      where datname = current_database() and application_name like 'tocsin scheduler %') as instances,
-    (select coalesce(extract(epoch from max(now() - xact_start)), 0)::float8 from pg_stat_activity
-     where datname = current_database() and pid <> pg_backend_pid()
-       and backend_type = 'client backend') as longest_transaction_seconds,
     (select coalesce(extract(epoch from now() - min(greatest(next_run, locked_until))), 0)::float8
      from tocsin.jobs
      where next_run is not null and paused_at is null and plan_error is null

@@ -40,7 +40,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 21), printed
+    assert (code, judged.count("ok  ")) == (0, 23), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -210,3 +210,38 @@ async def test_the_doctor_names_the_triggers_that_take_part_in_each_run(
 
     assert "! " + "  triggers of others trigger stamp on tocsin.jobs\n" in printed
     assert "only Edits" not in printed
+
+
+async def test_the_doctor_names_who_has_the_table_locked_and_does_not_wait(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    other = await asyncpg.connect(database_url, server_settings={"application_name": "report"})
+    async with other.transaction():
+        await other.execute("lock table tocsin.jobs in access exclusive mode")
+        await asyncio.sleep(2.5)
+
+        code, printed = await doctor(database_url)
+
+        pid = other.get_server_pid()
+        assert code == 1
+        assert f"!!  table locks        pid {pid} (user " in printed
+        assert "'report'): idle in transaction for " in printed
+        assert "holds AccessExclusiveLock on tocsin.jobs" in printed
+        assert f"select pg_terminate_backend({pid});" in printed
+        assert "!!  tables" in printed
+    await other.close()
+
+
+async def test_the_doctor_names_who_has_rows_locked(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await insert_job(connection)
+    other = await asyncpg.connect(database_url)
+    async with other.transaction():
+        await other.execute("select from tocsin.jobs for update")
+        await asyncio.sleep(11)
+
+        _, printed = await doctor(database_url)
+
+        assert f"!   row locks          pid {other.get_server_pid()} (user " in printed
+    await other.close()

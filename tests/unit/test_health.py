@@ -15,6 +15,7 @@ from app.core.health import (
     transport_findings,
     upkeep_finding,
 )
+from app.core.session_health import OtherSession, session_findings
 from app.dsn import parse
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -25,7 +26,6 @@ WELL = Vitals(
     synchronous_commit="on",
     notification_queue_usage=0.0,
     instances=2,
-    longest_transaction_seconds=1.0,
     overdue_seconds=0.0,
     stuck_lease_seconds=0.0,
     unplanned_seconds=0.0,
@@ -61,7 +61,6 @@ def test_a_healthy_database_needs_no_remedy() -> None:
         ({"prepared_transactions": ["'x' since then"]}, "prepared", "rollback prepared"),
         ({"ringing_triggers": 1}, "triggers", "triggers.sql"),
         ({"notification_queue_usage": 0.6}, "notification queue", "pg_stat_activity"),
-        ({"longest_transaction_seconds": 4000.0}, "transactions", "vacuumed"),
     ],
 )
 def test_each_bad_sign_has_a_remedy(sign: dict[str, Any], subject: str, remedy: str) -> None:
@@ -138,3 +137,37 @@ def test_a_trigger_of_others_is_named_with_what_it_can_do() -> None:
     assert "before update of" in found.remedy
     assert not found.grave
     assert others_finding([]).remedy == ""
+
+
+IDLE = OtherSession(
+    pid=7,
+    user="ann",
+    application_name="psql",
+    state="idle in transaction",
+    seconds=4000.0,
+    table_locks=[],
+    waiting_locks=[],
+    locks_rows=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("session", "subjects"),
+    [
+        (IDLE, ["transactions"]),
+        (replace(IDLE, seconds=20.0), []),
+        (replace(IDLE, seconds=20.0, locks_rows=True), ["row locks"]),
+        (replace(IDLE, seconds=20.0, table_locks=["ShareLock on tocsin.jobs"]), ["table locks"]),
+        (replace(IDLE, seconds=0.0, waiting_locks=["ShareLock on tocsin.jobs"]), ["table locks"]),
+        (replace(IDLE, seconds=0.5, table_locks=["ShareLock on tocsin.jobs"]), []),
+    ],
+)
+def test_a_session_that_is_in_the_way_is_named_with_what_ends_it(
+    session: OtherSession, subjects: list[str]
+) -> None:
+    found = [one for one in session_findings([session]) if one.remedy]
+
+    assert [one.subject for one in found] == subjects
+    for one in found:
+        assert "pid 7 (user ann, 'psql'): idle in transaction" in one.found
+        assert "select pg_terminate_backend(7);" in one.remedy
