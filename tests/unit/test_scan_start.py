@@ -64,7 +64,7 @@ def test_an_instance_may_sleep_long_only_after_a_look_at_everything() -> None:
 
 
 def test_looks_that_find_nothing_more_raise_the_floor() -> None:
-    floor = floor_after(a_look(took=0.1))
+    floor = floor_after(a_look(took=0.2))
 
     floor.looked(a_look(begun_at=BEGUN + SECOND), at=101.0, whole=False, full=False)
 
