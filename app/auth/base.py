@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from app.auth.tls import Tls
 from app.auth.tokens import Tokens
 from app.core.secrets.masking import Masked, Unshown
 from app.errors import AppError, FieldError
@@ -45,6 +46,10 @@ class Auth(Masked, frozen=True, kw_only=True, tag_field="type", forbid_unknown_f
 
     def errors(self) -> Iterable[FieldError]:
         """What msgspec's types cannot say is wrong; fields are relative to the auth."""
+        return ()
+
+    def certificates(self) -> Iterable[Tls]:
+        """What has to be loaded for connections of its own."""
         return ()
 
     def header_names(self) -> frozenset[str]:

@@ -55,6 +55,10 @@ class OAuth2Auth(Auth, frozen=True, kw_only=True, tag="oauth2"):
         if self.ca is not None:
             yield from tls_errors(Tls(ca=self.ca))
 
+    def certificates(self) -> Iterable[Tls]:
+        if self.ca is not None:
+            yield Tls(ca=self.ca)
+
     async def headers(self, request: Outgoing) -> Mapping[str, str]:
         async def ask() -> Granted:
             try:

@@ -25,7 +25,7 @@ MAX_KEY_BITS = 4096
 MAX_CONTEXTS = 256
 """Kept for use again: to make one takes milliseconds, and connections are shared within one."""
 MAX_CHECKED = 1024
-"""Settings that are known to be sound."""
+"""Settings whose verdict is kept: to read the texts takes milliseconds."""
 
 HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 """How OpenSSL finds a certificate by the hash of its subject (`openssl rehash`)."""
@@ -51,21 +51,19 @@ class BadPem(ValueError):
 
 def tls_errors(tls: Tls) -> Iterator[FieldError]:
     """What is wrong with the texts, by the fields of the target."""
-    try:
-        check(tls)
-    except BadPem as error:
-        yield FieldError(field=error.field, message=str(error))
+    if (problem := problem_of(tls)) is not None:
+        yield problem
 
 
 @lru_cache(maxsize=MAX_CHECKED)
-def check(tls: Tls) -> None:
-    """Have OpenSSL read the texts, without the authorities of the system, which take it long.
-
-    Raises:
-        BadPem: naming the field.
-    """
-    check_fields(tls)
-    load_ours(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca is None else trusting(tls), tls)
+def problem_of(tls: Tls) -> FieldError | None:
+    """Have OpenSSL read the texts, without the authorities of the system, which take it long."""
+    try:
+        check_fields(tls)
+        load_ours(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca is None else trusting(tls), tls)
+    except BadPem as error:
+        return FieldError(field=error.field, message=str(error))
+    return None
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ and the API's schema follow.
 
 import asyncio
 import pkgutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
@@ -167,10 +168,20 @@ class Executors:
         self.options.contexts.close()
         await self.resolver.close()
 
+    @property
+    def thread(self) -> ThreadPoolExecutor:
+        """What reads certificates beside the event loop."""
+        return self.options.contexts.thread
+
     async def prepare(self, kind: str, target: Target, context: Context) -> None:
         """Prepare an attempt that comes in a moment."""
         async with asyncio.timeout(PREPARE_SECONDS):
             await self.opened[kind].prepare(target, context)
+
+    async def load(self, target: Target) -> None:
+        """Have the certificates of a target at hand for the attempt that comes next."""
+        for tls in target.certificates():
+            await self.options.contexts.context(tls, patient=True)
 
     async def execute(self, kind: str, target: Target, context: Context) -> Report:
         """Carry out one attempt; `target` is what `decode_target` made for this kind."""

@@ -10,6 +10,7 @@ from aio_pika import DeliveryMode, Message
 from aiormq import spec
 from msgspec import Meta, field
 
+from app.auth.tls import Tls
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, redact, secrets_of
 from app.errors import FieldError
@@ -60,6 +61,10 @@ class AmqpTarget(TlsTarget, frozen=True, kw_only=True):
             yield FieldError(field="routing_key", message=message)
         if problem := headers_error(self.headers):
             yield FieldError(field="headers", message=problem)
+
+    def certificates(self) -> Iterable[Tls]:
+        if (tls := self.tls_settings()) is not None and self.url.lower().startswith("amqps:"):
+            yield tls
 
     def broker(self) -> Broker:
         return Broker(url=self.url, tls=self.tls_settings())

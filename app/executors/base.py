@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from app.auth.tls import Tls
 from app.auth.tls_contexts import Contexts
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
@@ -22,6 +23,10 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def errors(self) -> Iterable[FieldError]:
         """What msgspec's types cannot say is wrong; fields are relative to the target."""
+        return ()
+
+    def certificates(self) -> Iterable[Tls]:
+        """What has to be loaded for its connections."""
         return ()
 
 

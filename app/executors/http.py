@@ -11,6 +11,7 @@ from msgspec import Meta, field
 from msgspec.structs import force_setattr
 
 from app.auth import AnyAuth, AuthFailed, Outgoing
+from app.auth.tls import Tls
 from app.auth.tokens import Tokens
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
 from app.core.net.urls import MAX_URL_LENGTH, address, url_error
@@ -87,6 +88,12 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
             for name in sorted(self.headers):
                 if name_as_read(name) in theirs:
                     yield FieldError(field=f"headers.{name}", message="is set by auth: remove one")
+
+    def certificates(self) -> Iterable[Tls]:
+        if isinstance(tls := self.tls(ours=True), Tls) and self.url.lower().startswith("https:"):
+            yield tls
+        if self.auth is not None:
+            yield from self.auth.certificates()
 
     def tls(self, *, ours: bool) -> TlsChoice:
         """What to connect with; `ours`: our certificate may be shown."""

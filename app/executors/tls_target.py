@@ -10,7 +10,15 @@ from app.core.secrets.masking import Secret
 from app.errors import FieldError
 from app.executors.body import BodyTarget
 
+FIELDS = ('"client_certificate":', '"client_key":', '"ca":')
+"""As Postgres writes them: a field of these names, at whatever depth."""
+
 Pem = Annotated[str, Meta(max_length=MAX_PEM_LENGTH)]
+
+
+def brings_certificates(stored: str) -> bool:
+    """Whether a target, as stored, may have certificates, which take milliseconds to load."""
+    return any(field in stored for field in FIELDS)
 
 
 class TlsTarget(BodyTarget, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ from uuid import UUID
 from app.core.runs.claim import Settlement
 from app.core.runs.transition import deferred, released
 from app.db.clock import DatabaseClock
+from app.scheduler.certificates import Certificates
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import STUCK_SECONDS
 from app.scheduler.naming import Names, Naming
-from app.scheduler.ready import Ready
+from app.scheduler.ready import Holder, Ready
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.slots import Slots
 from app.scheduler.timers import Timer, Timers
@@ -80,14 +81,17 @@ class Dispatcher:
     ) -> None:
         """Say how claims are carried out, and in whose tasks; before the first one is taken.
 
-        With `names`, those of a claim are known before it has a slot.
+        With `names`, those of a claim are known before it has a slot; so are its certificates.
         """
         self.loop = asyncio.get_running_loop()
         self.timers = self.given_timers or self.loop
         self.execution = execution
         self.tasks = tasks
+        holders: list[Holder] = []
         if names is not None:
-            self.ready.naming = Naming(names, tasks, named=self.named)
+            holders.append(Naming(names, tasks, named=self.let_go))
+        holders.append(Certificates(execution.load, tasks, loaded=self.let_go))
+        self.ready.holders = holders
 
     def __iter__(self) -> Iterator[HeldClaim]:
         return iter(tuple(self.claims.values()))
@@ -114,7 +118,7 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """How many have not started."""
-        return len(self.sleeping) + self.due + self.ready.unnamed
+        return len(self.sleeping) + self.due + self.ready.held
 
     @property
     def settling(self) -> int:
@@ -123,7 +127,7 @@ class Dispatcher:
 
     @property
     def demand(self) -> int:
-        waiting = len(self.sleeping) + self.due  # what waits for a name takes no slot
+        waiting = len(self.sleeping) + self.due  # what is held takes no slot
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
         return self.slots.demand(waiting=waiting, settling=self.settling, early=early)
 
@@ -135,8 +139,8 @@ class Dispatcher:
                 earlier.cut(Ending.LEASE)  # somebody took it away, or it ended unnoticed
             self.claims[claim.job_id] = flight
             heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, flight))
-            if self.ready.naming is not None:
-                self.ready.naming.expect(flight)
+            for holder in self.ready.holders:
+                holder.expect(flight)
         recalls, self.recalls = self.recalls, set()
         for job_id in recalls & self.claims.keys():
             self.recall(job_id)
@@ -197,9 +201,9 @@ class Dispatcher:
         if not self.is_awake:
             self.tasks.create_task(self.execution.prepare(flight.claim), name="prepare")
 
-    def named(self, flights: Iterable[HeldClaim]) -> None:
-        """Start what has waited for a name; what has not found one fails by itself."""
-        self.ready.named(flights)
+    def let_go(self, flights: Iterable[HeldClaim]) -> None:
+        """Start what has waited for a name or for certificates; what lacks one fails by itself."""
+        self.ready.let_go(flights)
         self.dispatch()
 
     def turn(self) -> None:

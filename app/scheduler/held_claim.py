@@ -6,6 +6,7 @@ from time import monotonic
 
 from app.core.runs.claim import Claim
 from app.deadline import Deadline
+from app.executors.tls_target import brings_certificates
 from app.scheduler.hosts import host_of, names_of
 
 MARGIN_SECONDS = 0.5
@@ -41,6 +42,8 @@ class HeldClaim:
         """How many of them, in their order."""
         self.places: tuple[str, ...] = ()
         """The addresses of its names, as far as they are known."""
+        self.brings_certificates = brings_certificates(claim.target)
+        """Whether certificates of its target have yet to be loaded."""
         self.lease_ends = lease_ends
         """Loop time, which is monotonic; whoever claims next may start then."""
         self.started = False

@@ -148,7 +148,7 @@ class Instance:
             execution = ClaimRunner(
                 instance=self.name,
                 executors=executors,
-                targets=Targets(db, self.secret_keys),
+                targets=Targets(db, self.secret_keys, thread=executors.thread),
                 settler=settler,
                 clock=self.clock,
                 observers=self.observers,

@@ -1,12 +1,43 @@
 """The claims that are due and wait for a slot, and which of them is next."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from typing import Protocol
 
 from app.scheduler.held_claim import HeldClaim
-from app.scheduler.naming import Naming
 from app.scheduler.slots import Slots
+
+
+class Holder(Protocol):
+    """What due claims have to wait for before they can have a slot."""
+
+    def __iter__(self) -> Iterator[HeldClaim]: ...
+
+    @property
+    def count(self) -> int:
+        """How many due claims wait."""
+        ...
+
+    def expect(self, flight: HeldClaim) -> None:
+        """Begin ahead what the claim will have to wait for."""
+        ...
+
+    def holds(self, flight: HeldClaim) -> bool | None:
+        """Have the claim wait; False: it can start, None: it is to come again later."""
+        ...
+
+    def defer_seconds(self, *, jitter: float) -> float:
+        """Return when a claim that found too many waiting is worth claiming again."""
+        ...
+
+    def remove(self, flight: HeldClaim) -> None:
+        """Let the claim wait no longer, if it does."""
+        ...
+
+    def close(self) -> None:
+        """Let nothing wait any more."""
+        ...
 
 
 class Ready:
@@ -16,7 +47,8 @@ class Ready:
         self.slots = slots
         self.defer = defer
         """Gives a claim back, to be claimed again in so many seconds."""
-        self.naming: Naming | None = None
+        self.holders: Sequence[Holder] = ()
+        """In the order in which a claim waits for them."""
         self.flights: deque[HeldClaim] = deque()
         self.parked: dict[str, deque[HeldClaim]] = {}
         """By their host."""
@@ -28,12 +60,12 @@ class Ready:
         return chain(self.flights, *self.parked.values())
 
     @property
-    def unnamed(self) -> int:
-        """How many wait for a name."""
-        return self.naming.count if self.naming else 0
+    def held(self) -> int:
+        """How many wait without needing a slot: for a name, or for certificates."""
+        return sum(holder.count for holder in self.holders)
 
-    def named(self, flights: Iterable[HeldClaim]) -> None:
-        """Take back those that have waited for a name; they are the first again."""
+    def let_go(self, flights: Iterable[HeldClaim]) -> None:
+        """Take back those that have waited for what they need; they are the first again."""
         self.flights.extendleft(reversed(tuple(flights)))
 
     def remove(self, flight: HeldClaim) -> None:
@@ -41,16 +73,16 @@ class Ready:
         for flights in (self.flights, *self.parked.values()):
             if flight in flights:
                 flights.remove(flight)
-        if self.naming:
-            self.naming.remove(flight)
+        for holder in self.holders:
+            holder.remove(flight)
 
     def cleared(self) -> list[HeldClaim]:
         """Have nothing wait any more; return what did."""
-        flights = [*self, *(self.naming or ())]
+        flights = [*self, *chain.from_iterable(self.holders)]
         self.flights.clear()
         self.parked.clear()
-        if self.naming:
-            self.naming.close()
+        for holder in self.holders:
+            holder.close()
         return flights
 
     def surplus(self, most: int) -> Iterator[HeldClaim]:
@@ -83,7 +115,7 @@ class Ready:
             flight = self.flights.popleft()
             if flight.host in self.parked:
                 self.parked[flight.host].append(flight)
-            elif self.waits_for_name(flight, jitter):
+            elif self.has_to_wait(flight, jitter):
                 continue
             elif self.slots.admits(flight.host, flight.places):
                 return flight
@@ -93,12 +125,15 @@ class Ready:
                 self.parked[flight.host] = deque((flight,))
         return None
 
-    def waits_for_name(self, flight: HeldClaim, jitter: Callable[[], float]) -> bool:
+    def has_to_wait(self, flight: HeldClaim, jitter: Callable[[], float]) -> bool:
         """Whether the claim cannot start yet; it waits then, or is put off where too many do."""
-        held = self.naming.holds(flight) if self.naming else False
-        if held is None and self.naming:
-            self.defer(flight, self.naming.defer_seconds(jitter=jitter()))
-        return held is not False
+        for holder in self.holders:
+            held = holder.holds(flight)
+            if held is None:
+                self.defer(flight, holder.defer_seconds(jitter=jitter()))
+            if held is not False:
+                return True
+        return False
 
     def defer_stuck(self, flight: HeldClaim, jitter: float) -> None:
         self.defer(flight, self.slots.defer_seconds(flight.host, flight.places, jitter=jitter))

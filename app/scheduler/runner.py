@@ -102,6 +102,15 @@ class ClaimRunner:
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
             await self.executors.prepare(claim.kind, ready.target, context(claim))
 
+    async def load(self, claim: Claim) -> None:
+        """Load the certificates of a target, which the execution then need not wait for.
+
+        Never raises: what is wrong the execution finds out.
+        """
+        with suppress(Exception):
+            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
+            await self.executors.load(ready.target)
+
     def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
         """Settle, state what that did, and call `then`."""
 

@@ -1,10 +1,14 @@
 """Makes targets ready to be carried out, and checks those that are to be stored."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
 from msgspec.structs import replace
 
+from app.auth.tls import MAX_CHECKED
 from app.core.jobs.exact_json import DECODER
 from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
@@ -16,6 +20,7 @@ from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
 from app.executors import decode_target, target_type
 from app.executors.base import Target
+from app.executors.tls_target import brings_certificates
 from app.vault.bindings import STAND_IN
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import decrypt_target
@@ -48,8 +53,12 @@ class ReadyTarget(Unshown, frozen=True, kw_only=True):
 class Targets:
     """Makes stored targets ready."""
 
-    def __init__(self, db: Runner, keys: SecretKeys) -> None:
+    def __init__(self, db: Runner, keys: SecretKeys, *, thread: ThreadPoolExecutor) -> None:
         self.keys = keys
+        self.thread = thread
+        """Reads certificates, which takes milliseconds each when it is for the first time."""
+        self.known: dict[bytes, None] = {}
+        """Digests of targets whose certificates were read; the one used last is last."""
         self.named = NamedSecrets(db, keys)
 
     async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
@@ -62,19 +71,19 @@ class Targets:
             DatabaseUnavailable: the secrets could not be read.
         """
         if PREFIX not in stored and BEGINNING not in stored:
-            return ReadyTarget(target=decode_target(kind, stored.encode()))
+            return ReadyTarget(target=await self.decoded(kind, stored, stored.encode()))
         type_ = target_type(kind)
         clear, unopened = decrypt_target(type_, read(kind, stored), self.keys, job_id=job_id)
         if unopened:  # no fault of the job: another instance may have the key
             raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
         names = names_in(type_, clear)
         if not names:
-            return ReadyTarget(target=decode_target(kind, clear))
+            return ReadyTarget(target=await self.decoded(kind, stored, clear))
         values = await self.named.values(names)
         filled = with_values(type_, clear, values)
         self.named.check_places(names, places_of(filled))
         try:
-            target = decode_target(kind, filled)
+            target = await self.decoded(kind, stored, filled)
         except InvalidInput as refusal:
             raise InvalidInput(
                 *(
@@ -84,6 +93,25 @@ class Targets:
             ) from None
         named = frozenset().union(*map(pieces, values.values())) - {""}
         return ReadyTarget(target=target, named=named)
+
+    async def decoded(self, kind: str, stored: str, target: bytes | dict[str, Any]) -> Target:
+        """Decode and check a target; one that brings certificates beside the loop, the first time.
+
+        Their verdict is kept, so that the next time they are not read at all.
+        """
+        if not brings_certificates(stored):
+            return decode_target(kind, target)
+        digest = blake2b(stored.encode()).digest()
+        if digest in self.known:
+            decoded = decode_target(kind, target)
+        else:
+            loop = asyncio.get_running_loop()
+            decoded = await loop.run_in_executor(self.thread, decode_target, kind, target)
+        self.known.pop(digest, None)
+        self.known[digest] = None
+        while len(self.known) > MAX_CHECKED:
+            del self.known[next(iter(self.known))]
+        return decoded
 
 
 def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:

@@ -11,6 +11,7 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.transition import released
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
+from app.scheduler import certificates
 from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Dispatcher
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import STUCK_SECONDS
@@ -34,10 +35,18 @@ class Executing(ClaimRunner):
         self.started: list[UUID] = []
         self.settled: list[Settlement] = []
         self.ends: dict[UUID, asyncio.Event] = {}
+        self.unloaded: dict[UUID, asyncio.Event] = {}
+        """Of claims whose certificates are not loaded before a test says so."""
+        self.nothing = asyncio.Event()
+        self.nothing.set()
 
     async def prepare(self, claim: Claim) -> None:
         assert claim.job_id not in self.started
         self.prepared.append(claim.job_id)
+
+    async def load(self, claim: Claim) -> None:
+        assert claim.job_id not in self.started
+        await self.unloaded.get(claim.job_id, self.nothing).wait()
 
     async def carry_out(self, flight: HeldClaim) -> Settlement | None:
         self.started.append(flight.claim.job_id)
@@ -426,6 +435,74 @@ async def test_a_name_that_is_looked_up_takes_no_slot(
     assert others == [UUID(int=number) for number in range(1, 11)]
     assert asked == [f"silent{number}" for number in range(20)]
     assert {*executing.started[10:]} == {UUID(int=number) for number in range(101, 121)}
+
+
+def certified(claims: list[HeldClaim]) -> list[HeldClaim]:
+    """Claims whose targets bring certificates."""
+    for flight in claims:
+        flight.brings_certificates = True
+    return claims
+
+
+async def test_a_claim_whose_certificates_are_loaded_takes_no_slot(
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    unloaded = certified(flights(clock, 20, first=101))
+    executing.unloaded = {flight.claim.job_id: asyncio.Event() for flight in unloaded}
+    hand.take(unloaded)
+    hand.take(flights(clock, 10))
+    await turns()
+    others, held = list(executing.started), hand.waiting
+    executing.end(*hand)
+    for event in executing.unloaded.values():
+        event.set()
+    await turns()
+
+    assert (others, held) == ([UUID(int=number) for number in range(1, 11)], 20)
+    assert {*executing.started[10:]} == {flight.claim.job_id for flight in unloaded}
+
+
+async def test_certificates_are_loaded_while_their_claim_still_sleeps(
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    [flight] = certified(flights(clock, 1, due_in=LONG_SECONDS))
+    hand.take([flight])
+    await turns()
+
+    assert not flight.brings_certificates
+    assert executing.started == []
+
+
+async def test_claims_with_more_certificates_than_may_wait_come_later(
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "MAX_LOADING", 2)
+    unloaded = certified(flights(clock, 5))
+    executing.unloaded = {flight.claim.job_id: asyncio.Event() for flight in unloaded}
+    hand.take(unloaded)
+    await turns()
+    put_off = [one.job_id for one in executing.settled]
+    for event in executing.unloaded.values():
+        event.set()
+    await turns()
+
+    assert put_off == [flight.claim.job_id for flight in unloaded[2:]]
+    assert executing.started == [flight.claim.job_id for flight in unloaded[:2]]
+
+
+async def test_a_claim_that_is_given_back_loads_its_certificates_no_longer(
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    [flight] = certified(flights(clock, 1))
+    executing.unloaded = {flight.claim.job_id: asyncio.Event()}
+    hand.take([flight])
+    await turns()
+    hand.recall(flight.claim.job_id)
+    await turns()
+
+    assert [one.job_id for one in executing.settled] == [flight.claim.job_id]
+    assert (len(hand), executing.started) == (0, [])
+    assert not list(hand.ready.cleared())
 
 
 async def test_a_claim_waits_for_a_name_once_whatever_comes_of_it(

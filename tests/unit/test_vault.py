@@ -1,6 +1,10 @@
 """Secrets at rest: what is encrypted, what opens it, and what it says when nothing does."""
 
+import asyncio
 import json
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +14,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from app.auth import tls
 from app.core.net.url_parts import url_parts, with_password
 from app.core.secrets.masking import MASK, mask, redact
 from app.core.secrets.places import Place
 from app.core.secrets.references import filled_url, is_reference, names_in, with_values
+from app.db.database import Runner
 from app.errors import InvalidInput, SecretKeysMissing
 from app.executors import decode_target, target_type
-from app.vault import SecretKeys, check_target, decrypt_target, encrypt_target, reencrypt_target
+from app.vault import (
+    SecretKeys,
+    Targets,
+    check_target,
+    decrypt_target,
+    encrypt_target,
+    reencrypt_target,
+)
 from app.vault.secret_keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
+from tests.support.certificates import certificate
 from tests.unit.test_masking import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
 
 HTTP = target_type("http")
@@ -365,3 +379,39 @@ def test_an_end_that_is_no_beginning_of_a_secret_stays() -> None:
 def test_places_without_secrets_are_left_alone_by_masks() -> None:
     assert mask(HTTP, {"headers": {"Accept": MASK}}) == {"headers": {"Accept": MASK}}
     assert Place("none") is Place.NONE
+
+
+class Reading:
+    """Notes in which threads OpenSSL reads our certificates."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.threads: list[int] = []
+        self.load = tls.load_ours
+        monkeypatch.setattr(tls, "load_ours", self)
+
+    def __call__(self, context: ssl.SSLContext, settings: tls.Tls) -> None:
+        self.threads.append(threading.get_ident())
+        self.load(context, settings)
+
+
+class NoDatabase(Runner):
+    """None is asked: no named secret is referred to."""
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, *, is_sound: bool
+) -> None:
+    reading = Reading(monkeypatch)
+    texts = certificate(1) if is_sound else certificate(1) | {"client_key": "no key"}
+    stored = json.dumps({"url": "https://hooks.example", **texts})
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread)
+        found = [
+            await asyncio.gather(targets.ready(JOB, "http", stored), return_exceptions=True)
+            for _ in range(3)
+        ]
+
+    assert [isinstance(one, InvalidInput) for [one] in found] == [not is_sound] * 3
+    assert len(reading.threads) == 1
+    assert threading.get_ident() not in reading.threads
