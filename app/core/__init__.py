@@ -1,1 +1,11 @@
-"""The rules of the domain as pure functions: no I/O, no clock, no randomness, no logging."""
+"""The rules of the domain as pure functions: no I/O, no clock, no randomness, no logging.
+
+- `schedule` plans runs: crons, intervals, time zones, clock changes.
+- `runs` decides what becomes of a claimed run: retries, missed runs, the settlement of the claim.
+- `jobs` describes a job as clients write and read it.
+- `secrets` finds, masks and redacts the secrets of targets, and binds named secrets to hosts.
+- `net` judges addresses, URLs and headers, and which targets an instance may call.
+- `access` makes and checks API keys and browser sessions.
+- `facts` are what an instance tells its observers; `health` and `zone_health` judge what
+  `tocsin doctor` measured; `field_errors` words msgspec's refusals.
+"""

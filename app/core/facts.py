@@ -1,4 +1,4 @@
-"""What happens in an instance, as typed facts; telemetry turns them into lines and numbers."""
+"""What happened in an instance, as typed facts; telemetry turns them into log lines."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,34 +10,34 @@ from app.core.runs.outcome import Outcome
 
 
 class Connected(Struct, frozen=True, kw_only=True):
-    """The session listens and has made its first look: nothing is missed from here on."""
+    """The instance listens for notifications and has looked: from now on it misses no job."""
 
     instance: str
 
 
 class Disconnected(Struct, frozen=True, kw_only=True):
-    """The session was lost or could not be opened; the instance goes on trying."""
+    """The instance's listening session was lost or could not be opened; the instance retries."""
 
     instance: str
     error: str
 
 
 class Looked(Struct, frozen=True, kw_only=True):
-    """One look: how many jobs it claimed and how long the instance means to sleep, seconds."""
+    """A look ended: how many jobs it claimed, and the seconds until the next look."""
 
     claimed: int
     sleep_seconds: float
 
 
 class Planned(Struct, frozen=True, kw_only=True):
-    """Jobs typed by hand were planned; `refused` of them got a `plan_error` instead."""
+    """Jobs written in SQL were planned; `refused` of them got a `plan_error` instead."""
 
     jobs: int
     refused: int
 
 
 class Started(Struct, frozen=True, kw_only=True):
-    """An executor was given an attempt; `lag_seconds` counts from when it was due."""
+    """An attempt's request went out; `lag_seconds` counts from the claim's `next_run`."""
 
     job_id: UUID
     execution_id: int
@@ -47,7 +47,7 @@ class Started(Struct, frozen=True, kw_only=True):
 
 
 class Settled(Struct, frozen=True, kw_only=True):
-    """A claim was closed; `outcome` None: without an execution (given back, or found invalid)."""
+    """A claim was closed; `outcome` is None for a job that was released or found invalid."""
 
     job_id: UUID
     name: str | None
@@ -63,10 +63,10 @@ class Settled(Struct, frozen=True, kw_only=True):
 
 
 class PutAside(Struct, frozen=True, kw_only=True):
-    """A job at which a statement about many failed; the others went on.
+    """A statement about many jobs failed at this job, which was then left out of the statement.
 
-    `written`: its `plan_error` says so; else Postgres refused that as well, and this instance
-    leaves the job alone for a minute.
+    With `written`, the job's `plan_error` tells why. Without, Postgres refused to write that too,
+    and this instance leaves the job alone for a minute.
     """
 
     job_id: UUID
@@ -76,14 +76,14 @@ class PutAside(Struct, frozen=True, kw_only=True):
 
 
 class LeaseLost(Struct, frozen=True, kw_only=True):
-    """Another instance may have taken the job over; our result is kept as evidence only."""
+    """The lease ended before the settlement: the execution is recorded, the job is unchanged."""
 
     job_id: UUID
     execution_id: int
 
 
 class Draining(Struct, frozen=True, kw_only=True):
-    """No more claims; executions get the grace, seconds, to end."""
+    """The instance stopped claiming; its executions have `grace_seconds` to end."""
 
     instance: str
     executions: int
@@ -91,13 +91,13 @@ class Draining(Struct, frozen=True, kw_only=True):
 
 
 class Stopped(Struct, frozen=True, kw_only=True):
-    """The instance has drained: every claim of its own is settled."""
+    """The instance has drained: each of its claims is settled."""
 
     instance: str
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
-    """Upkeep made or dropped partitions of executions, or deleted long finished one-off jobs."""
+    """Upkeep added or dropped partitions of executions, or deleted long-finished one-off jobs."""
 
     partitions_added: int
     partitions_dropped: int
@@ -105,14 +105,14 @@ class Pruned(Struct, frozen=True, kw_only=True):
 
 
 class UpkeepFailed(Struct, frozen=True, kw_only=True):
-    """A step of the upkeep did not come to its end, or left rows; it is tried again later."""
+    """A step of the upkeep failed or left rows; the next upkeep tries the step again."""
 
     step: str
     error: str
 
 
 class Access(StrEnum):
-    """Whose requests the API serves."""
+    """Which requests the API serves."""
 
     KEYS = "with an API key"
     OPEN = "without an API key, from this machine only"
@@ -120,36 +120,36 @@ class Access(StrEnum):
 
 
 class ClockSetBack(Struct, frozen=True, kw_only=True):
-    """The database's clock was ahead and was set back; so many plans were made in its future."""
+    """The database's clock was set back; `jobs` plans made by the wrong clock were redone."""
 
     jobs: int
 
 
 class Replanned(Struct, frozen=True, kw_only=True):
-    """Newer time zone rules put planned runs elsewhere."""
+    """Newer time zone rules moved the planned runs of so many jobs."""
 
     jobs: int
     rules: str
 
 
 class Serving(Struct, frozen=True, kw_only=True):
-    """The API takes requests."""
+    """The API accepts requests at `address`."""
 
     address: str
     access: Access
 
 
 class Ignored(Struct, frozen=True, kw_only=True):
-    """Some of what was set has no effect."""
+    """A setting has no effect, for the reason in `because`."""
 
     setting: str
     because: str
 
 
 class ProcessEnded(Struct, frozen=True, kw_only=True):
-    """An instance that nobody told to stop has ended; another takes its place.
+    """A child process ended without being told to stop; after `restart_seconds` another starts.
 
-    `code` is its exit code, or minus the signal that killed it.
+    `code` is the exit code of the process, or minus the number of the signal that killed it.
     """
 
     pid: int
@@ -158,16 +158,16 @@ class ProcessEnded(Struct, frozen=True, kw_only=True):
 
 
 class DescriptorsExhausted(Struct, frozen=True, kw_only=True):
-    """Executions were put off, without an attempt, as no file could be opened.
+    """Claims were deferred without an attempt, as this process could open no more files.
 
-    `limit` is how many this process may have open.
+    `limit` is how many files the process may have open.
     """
 
     limit: int
 
 
 class Faulted(Struct, frozen=True, kw_only=True):
-    """Something failed that should not: a bug, or a fault of the database that will be retried."""
+    """An unexpected failure at `where`: a bug, or an error of the database, which is retried."""
 
     where: str
     error: str

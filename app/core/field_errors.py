@@ -71,13 +71,13 @@ def allowed(path: str, choices: Mapping[str, Sequence[str]] | None) -> Sequence[
 
 
 def example(path: str) -> str:
-    """Show how a field is written that is often written in another way."""
+    """Return an example of a field that people often write in a wrong way, or an empty text."""
     name = re.sub(r"\[.*?\]", "", path).rpartition(".")[2]
     return f"; for example {EXAMPLES[name]}" if name in EXAMPLES else ""
 
 
 def remedy(message: str, *, allowed: Sequence[str] | None) -> str:
-    """Rewrite msgspec's `message` for somebody who knows JSON but not Python."""
+    """Rewrite msgspec's `message` for readers who know JSON but not Python."""
     if mistyped := MISTYPED.fullmatch(message):
         return f"must be {in_words(mistyped['expected'])}, not {in_words(mistyped['got'])}"
     if constrained := CONSTRAINED.fullmatch(message):
@@ -90,12 +90,12 @@ def remedy(message: str, *, allowed: Sequence[str] | None) -> str:
 
 
 def in_words(types: str) -> str:
-    """`int | null` → `an integer or null`."""
+    """Translate msgspec's names of types: `int | null` becomes `an integer or null`."""
     return " or ".join(WORDS.get(name, name) for name in types.split(" | "))
 
 
 def joined(*parts: str) -> str:
-    """Join the parts of a path in JSON notation; an index follows without a dot."""
+    """Join the parts of a JSON path with dots; an index such as `[0]` follows without a dot."""
     path = ""
     for part in filter(None, parts):
         path += part if not path or part.startswith("[") else f".{part}"

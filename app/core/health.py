@@ -1,4 +1,4 @@
-"""What the vital signs of a database mean, and what to do about it."""
+"""Judges what `tocsin doctor` measured in a database, and names a remedy for each trouble."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -9,65 +9,73 @@ from msgspec import Struct
 from app.dsn import Address
 
 CLOCK_SECONDS = 2.0
+"""Difference of two clocks that calls for a remedy; NTP keeps hosts far closer."""
 LATE_SECONDS = 60.0
+"""Age of a due, expired or unplanned job that calls for a remedy."""
 UNTRUSTED_SECONDS = 2 * 86_400.0
-"""After an outage that was shorter than two days the clock is trusted at once."""
+"""Step of the database's clock, in seconds, that calls for a remedy: two days.
+
+A shorter one can be the time for which no instance ran.
+"""
 QUEUE_USAGE = 0.1
+"""Share of Postgres's notification queue in use that calls for a remedy."""
 RINGING_TRIGGERS = 2
+"""How many triggers of `tocsin.jobs` send notifications."""
 UNPROVEN = ("allow", "prefer", "require")
-"""Modes of TLS in which nobody has to prove that they are the database."""
+"""Values of `sslmode` with which the server need not prove its identity."""
 
 
 class Vitals(Struct, frozen=True, kw_only=True):
-    """The signs, as Postgres tells them; seconds are 0 where there is nothing of the kind."""
+    """Measurements made in Postgres; seconds are 0 where there is nothing to measure."""
 
     database_now: datetime
     server_version: str
     standby: bool
     synchronous_commit: str
     notification_queue_usage: float
-    """From 0 to 1; above a half the triggers stop notifying."""
+    """From 0 to 1; above 0.5 the triggers stop notifying."""
     instances: int
     overdue_seconds: float
     stuck_lease_seconds: float
     unplanned_seconds: float
     missing_partitions: int
-    """Of today and the next two days."""
+    """Partitions of executions that are missing for today and the next two days."""
     default_rows: int
-    """Executions, about, that no day's partition took."""
+    """About how many executions are in the default partition instead of that of their day."""
     expired_days: int
-    """Partitions that should have been dropped two days ago."""
+    """Partitions that upkeep should have dropped two days ago or earlier."""
     prepared_transactions: list[str]
-    """Those that nobody has ended for five minutes."""
+    """Prepared transactions that have been open for five minutes or longer."""
     untrusted_seconds: float
-    """How far the clock is ahead of what housekeeping trusts; hours where none ran lately."""
+    """How far the clock is ahead of the time that upkeep trusts; hours if no upkeep ran lately."""
     newest_ahead_seconds: float
     """How far the newest execution lies in the future."""
     ringing_triggers: int
+    """Enabled triggers that send notifications."""
 
 
 class NobodysJobs(Struct, frozen=True, kw_only=True):
-    """Jobs of one kind that no instance can run."""
+    """Jobs of one kind that no instance has an executor for."""
 
     kind: str
     jobs: int
-    """Of many the first thousand are counted."""
+    """How many jobs have the kind; counting stops at a thousand."""
     newest: list[str]
-    """The names of a few, or ids."""
+    """The names, or else ids, of the newest few."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at; `remedy` is empty where all is well."""
+    """The judgement on one subject; `remedy` is empty where all is well."""
 
     subject: str
     found: str
     remedy: str = ""
     grave: bool = True
-    """A remedy is needed; false: it is advice."""
+    """Whether the remedy is needed; False means that the remedy is advice."""
 
 
 def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
-    """Judge each sign; the host's clock is only compared, nothing depends on it."""
+    """Judge each measurement; `host_now`, this host's clock, is compared with the database's."""
     apart = (host_now - vitals.database_now).total_seconds()
     yield finding(
         "connection",
@@ -164,9 +172,9 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
 
 
 def transport_findings(address: Address) -> Iterator[Finding]:
-    """Warn of a way to the database on which anybody may answer for it.
+    """Warn of a connection on which another server could pose as the database.
 
-    A host of this machine is trusted, and so is a network for which `sslmode` was set to disable.
+    Hosts of this machine are trusted, and so is any network if `sslmode` is `disable`.
     """
     sslmode = address.parameters.get("sslmode", "prefer")
     away = [str(host) for host in address.hosts if not is_here(host.name)]
@@ -181,7 +189,7 @@ def transport_findings(address: Address) -> Iterator[Finding]:
 
 
 def is_here(host: str) -> bool:
-    """Whether a host is this machine, as far as its name tells."""
+    """Return whether a host's name shows that the host is this machine."""
     if host in ("", "localhost") or host.startswith(("/", "@")):
         return True
     try:
@@ -191,14 +199,14 @@ def is_here(host: str) -> bool:
 
 
 def stepped(vitals: Vitals) -> bool:
-    """Tell whether the database's clock was set by so much that it shows."""
+    """Return whether the database's clock was set forward or back by more than is tolerated."""
     return (
         vitals.untrusted_seconds > UNTRUSTED_SECONDS or vitals.newest_ahead_seconds > CLOCK_SECONDS
     )
 
 
 def steps_found(vitals: Vitals) -> str:
-    """Say how the database's clock was set."""
+    """Word the step of the database's clock."""
     if vitals.untrusted_seconds > UNTRUSTED_SECONDS:
         return (
             f"the database's clock is {vitals.untrusted_seconds / 86_400:.1f} days ahead of what "
@@ -224,7 +232,7 @@ def others_finding(names: Sequence[str]) -> Finding:
 
 
 def key_finding(looked_at: int, unopened: int) -> Finding:
-    """Judge how many of the newest secrets the keys of this process open."""
+    """Judge how many of the newest secrets the keys of this process cannot decrypt."""
     return finding(
         "secret keys",
         f"open {looked_at - unopened} of {looked_at} encrypted secrets",
@@ -236,7 +244,7 @@ def key_finding(looked_at: int, unopened: int) -> Finding:
 
 
 def upkeep_finding(troubles: Sequence[str]) -> Finding:
-    """Judge what kept the upkeep from its end, a line for each step."""
+    """Judge the upkeep by the steps that failed, each in one line."""
     return finding(
         "upkeep",
         "; ".join(troubles) or "does all its steps",
@@ -247,7 +255,7 @@ def upkeep_finding(troubles: Sequence[str]) -> Finding:
 
 
 def kinds_finding(nobodys: Sequence[NobodysJobs]) -> Finding:
-    """Judge the jobs that no instance can run."""
+    """Judge the jobs whose kinds no instance has an executor for."""
     told = "; ".join(f"{one.jobs} of kind {one.kind} ({', '.join(one.newest)})" for one in nobodys)
     return finding(
         "kinds",
@@ -257,7 +265,7 @@ def kinds_finding(nobodys: Sequence[NobodysJobs]) -> Finding:
 
 
 def sequences_finding(behind: Sequence[tuple[str, int]]) -> Finding:
-    """Judge the sequences that would give numbers again, each with the highest number in use."""
+    """Judge the sequences behind their tables, each given with the highest number in use."""
     fixes = "; ".join(f"select setval('tocsin.{name}', {most})" for name, most in behind)
     return finding(
         "sequences",
@@ -267,7 +275,10 @@ def sequences_finding(behind: Sequence[tuple[str, int]]) -> Finding:
 
 
 def rights_finding(*, instance: str, upkeep: str, api: str, sight: str) -> Finding:
-    """Judge what the doctor's role lacks for each purpose, named one by one; empty: nothing."""
+    """Judge the rights of the doctor's role by what the role lacks for each purpose.
+
+    Each argument names the missing rights; an empty text stands for none.
+    """
     can = [
         what for what, lacks in (("run instances", instance), ("serve the API", api)) if not lacks
     ]
@@ -283,5 +294,5 @@ def rights_finding(*, instance: str, upkeep: str, api: str, sight: str) -> Findi
 
 
 def finding(subject: str, found: str, remedy: str) -> Finding:
-    """Put one finding together."""
+    """Return a grave finding."""
     return Finding(subject=subject, found=found, remedy=remedy)

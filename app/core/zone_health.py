@@ -1,4 +1,4 @@
-"""What it means which time zone rules are in use, here, by the instances and in Postgres."""
+"""Judges the time zone rules in use: by this process, by the instances and by Postgres."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -8,11 +8,11 @@ from app.core.health import Finding, finding
 from app.core.schedule.zone_rules import Rules
 
 NAMED = 3
-"""So many zones are named where more differ."""
+"""How many of the zones that differ a finding names."""
 
 
 class UsedRules(Struct, frozen=True, kw_only=True):
-    """What an instance goes by."""
+    """The time zone rules that one instance plans by."""
 
     name: str
     version: str
@@ -26,7 +26,11 @@ def rules_findings(
     instances: Sequence[UsedRules],
     differing: Collection[str],
 ) -> Iterator[Finding]:
-    """Judge whose rules are older; `differing` are zones that Postgres has other offsets for."""
+    """Judge whether all processes have the same rules, and Postgres the same offsets.
+
+    `mine` are the rules of this process, `present` the versions on this machine by source,
+    `differing` the zones for which Postgres has other offsets.
+    """
     here = ", ".join(f"{source} {version or 'unknown'}" for source, version in present.items())
     used = ", ".join(f"{one.name} {one.version or 'unknown'}" for one in instances)
     versions = {one.version for one in instances} | {mine.version}
@@ -52,7 +56,7 @@ def rules_findings(
 
 
 def some(zones: Collection[str]) -> str:
-    """Name a few of many zones."""
+    """Name the first few zones, and how many more there are."""
     shown = sorted(zones)[:NAMED]
     more = len(zones) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

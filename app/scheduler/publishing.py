@@ -76,8 +76,8 @@ class Publishing:
         awake_seconds, looked_ago = self.awake_until - now, now - self.looked_at
         if self.under_way is None:
             if publishes(
-                rings_per_second=rings,
-                finds_per_second=finds,
+                notifications_per_second=rings,
+                claims_per_second=finds,
                 awake_seconds=awake_seconds,
                 looked_ago=looked_ago,
             ):

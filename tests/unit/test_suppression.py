@@ -3,9 +3,9 @@
 import pytest
 
 from app.core.runs.suppression import (
-    FULL_SECONDS,
     GRACE_SECONDS,
     LOOK_SECONDS,
+    MAX_LOOKED_AGO_SECONDS,
     PROMISE_SECONDS,
     RENEW_SECONDS,
     longest_sleep_seconds,
@@ -36,8 +36,8 @@ def test_a_promise_is_made_under_a_storm_only(
 ) -> None:
     assert (
         publishes(
-            rings_per_second=rings,
-            finds_per_second=finds,
+            notifications_per_second=rings,
+            claims_per_second=finds,
             awake_seconds=awake,
             looked_ago=looked_ago,
         )
@@ -47,7 +47,12 @@ def test_a_promise_is_made_under_a_storm_only(
 
 @pytest.mark.parametrize(
     ("awake", "looked_ago", "taken_back"),
-    [(0.5, FULL_SECONDS * 2, True), (0.5, 0.01, False), (-0.5, 1.0, False), (NONE, 9.0, False)],
+    [
+        (0.5, MAX_LOOKED_AGO_SECONDS * 2, True),
+        (0.5, 0.01, False),
+        (-0.5, 1.0, False),
+        (NONE, 9.0, False),
+    ],
 )
 def test_a_promise_is_taken_back_when_there_is_no_room_to_keep_it(
     awake: float, looked_ago: float, *, taken_back: bool
@@ -73,5 +78,5 @@ def test_ones_own_promise_is_kept_and_that_of_others_is_checked(
 
 
 def test_a_promise_is_renewed_before_it_ends_and_kept_long_enough_to_be_seen() -> None:
-    assert LOOK_SECONDS < FULL_SECONDS < RENEW_SECONDS < PROMISE_SECONDS
+    assert LOOK_SECONDS < MAX_LOOKED_AGO_SECONDS < RENEW_SECONDS < PROMISE_SECONDS
     assert PROMISE_SECONDS + GRACE_SECONDS <= 2.0  # what a publisher that dies may cost

@@ -1,1 +1,1 @@
-"""API keys and browser sessions."""
+"""How clients prove themselves to the API: API keys and browser sessions."""

@@ -1,1 +1,1 @@
-"""Jobs as clients write and read them."""
+"""Jobs as clients write and read them: fields, merge patches, ids, exact numbers, size limits."""

@@ -1,1 +1,1 @@
-"""Addresses, URLs, headers, and which targets may be reached."""
+"""Addresses, URLs and headers of targets, which targets may be called, and clients of the API."""

@@ -1,4 +1,4 @@
-"""A job as one instance holds it, and what closes the hold."""
+"""A claim (a job under the lease of one instance) and the settlement that closes a claim."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +12,7 @@ from app.core.secrets.masking import Masked, Secret
 
 
 class Misfire(StrEnum):
-    """What happens to runs that nobody could start within the grace."""
+    """What happens to runs that no instance could start within the grace."""
 
     RUN_ONCE = "run_once"
     SKIP = "skip"
@@ -23,9 +23,11 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How often and how far apart the attempts of one run are."""
 
     max_attempts: int
-    """From 1; includes the first."""
+    """At least 1; the first attempt counts."""
     backoff_seconds: float
+    """The wait before the first retry; it doubles with each further one."""
     backoff_max_seconds: float
+    """The longest wait."""
 
 
 class MisfirePolicy(Struct, frozen=True, kw_only=True):
@@ -33,18 +35,19 @@ class MisfirePolicy(Struct, frozen=True, kw_only=True):
 
     misfire: Misfire
     grace_seconds: float | None
-    """None: the default of the kind of schedule."""
+    """None stands for 60 s for a recurring schedule and for no limit for a one-off."""
     max_catchup: int
+    """With `run_all`: how many of the latest missed runs are carried out."""
 
 
 class Claim(Masked, frozen=True, kw_only=True):
-    """A job under a lease. `attempt` counts this one already."""
+    """A job under a lease; `attempt` counts the attempt that this claim is for."""
 
     job_id: UUID
     name: str | None
     kind: str
     target: Secret
-    """The JSON text as stored: decoded only where one bad row can harm no other."""
+    """The JSON text as stored: decoding waits until a bad row can harm no other claim."""
     schedule: Schedule
     max_runs: int | None
     retry: RetryPolicy
@@ -53,15 +56,15 @@ class Claim(Masked, frozen=True, kw_only=True):
     next_run: datetime
     scheduled_for: datetime
     resume_at: datetime | None
-    """The planned run that goes on after an extra one."""
+    """The planned run that follows this extra run."""
     extra: bool
-    """The run was asked for beside the plan, by a run now or a replay."""
+    """Whether a run now or a replay asked for this run, beside the plan."""
     attempt: int
     fence: int
     execution_id: int
     claimed_at: datetime
     edited_at: datetime
-    """Of the latest edit by a person that this claim has seen."""
+    """When a person last edited the job, as of this claim."""
     last_outcome: Outcome | None
     last_finished_at: datetime | None
     consecutive_failures: int
@@ -90,10 +93,10 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a claim is closed: the job's new plan and summary, and what to record.
+    """How a claim is closed: the job's new plan and summary, and the executions to record.
 
-    Applied only under `fence`, of the claim at `claimed_at`; the plan only while the job's
-    `next_run` is still `due_at`.
+    A settlement applies only if the job still has the `fence` of the claim made at `claimed_at`.
+    Its plan applies only if the job's `next_run` is still `due_at`: an edit in between wins.
     """
 
     job_id: UUID
@@ -104,13 +107,13 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scheduled_for: datetime | None
     attempt: int
     extra: bool
-    """Whether `next_run` still stands for a run that was asked for beside the plan.
+    """Whether `next_run` is still an extra run (a run now or a replay).
 
-    False after such a run: the plan goes on as the row then has it.
+    False once an extra run has ended; then the job's planned run follows.
     """
     plan_error: str | None = None
     judged_at: datetime
-    """The edit that `plan_error` is about; a later one is not refused for it."""
+    """The edit that `plan_error` is about; a later edit of the job discards the `plan_error`."""
     last_outcome: Outcome | None = None
     last_finished_at: datetime | None = None
     consecutive_failures: int

@@ -1,4 +1,4 @@
-"""What becomes of runs that nobody could start within the grace."""
+"""What becomes of runs that no instance could start within the grace: the misfire policies."""
 
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -11,17 +11,19 @@ from app.core.runs.transition import released
 from app.core.schedule.schedule import count_runs, latest_run, run_after
 
 RECURRING_GRACE_SECONDS = 60.0
+"""The grace of a recurring job that sets none."""
 MISSED_ROWS = 100
-"""Up to so many missed runs get a row each; more share one that counts them."""
+"""Up to this many missed runs get an execution each; more share one execution."""
 COUNTED_RUNS = 1_000_000
-"""The most runs that are counted: twelve days of an every-second cron."""
+"""Counting missed runs stops here, to bound the time: twelve days of an every-second cron."""
 
 
 def missed(claim: Claim, *, now: datetime) -> Settlement | None:
-    """Decide whether the claimed run comes too late to be carried out; None: carry it out.
+    """Settle a claim whose run comes too late; return None for a run to carry out.
 
-    Only a planned first attempt can come too late: a retry, a replay or a run now is wanted now.
-    The settlement records every run that is dropped and plans the first one that is not.
+    Only the first attempt of a planned run can come too late: a retry, a replay and a run now are
+    wanted whenever they start. The settlement records each dropped run and plans the first run
+    that is kept.
     """
     grace = claim.late.grace_seconds
     if grace is None and claim.schedule.run_at is None:
@@ -51,7 +53,10 @@ def missed(claim: Claim, *, now: datetime) -> Settlement | None:
 
 
 def oldest_caught_up(claim: Claim, last: datetime) -> datetime:
-    """Return the earliest of the `max_catchup` runs up to `last`; past `last` where that is 0."""
+    """Return the earliest of the last `max_catchup` runs up to `last`.
+
+    Where `max_catchup` is 0, the instant returned is one microsecond after `last`.
+    """
     oldest = last + timedelta(microseconds=1)
     for _ in range(claim.late.max_catchup):
         earlier = latest_run(
@@ -67,7 +72,7 @@ def oldest_caught_up(claim: Claim, last: datetime) -> datetime:
 
 
 def dropped_before(claim: Claim, kept: datetime, *, now: datetime) -> Settlement | None:
-    """Drop the runs before `kept`; None where there are none."""
+    """Settle a claim by dropping its runs before `kept`; return None if there are none."""
     if kept <= claim.scheduled_for:
         return None
     until = latest_run(
@@ -80,7 +85,7 @@ def dropped_before(claim: Claim, kept: datetime, *, now: datetime) -> Settlement
 
 
 def dropped(claim: Claim, *, until: datetime, now: datetime) -> Settlement:
-    """Settle a claim whose runs from `scheduled_for` to `until` are not carried out."""
+    """Settle a claim by dropping its runs from `scheduled_for` to `until`, both included."""
     following = run_after(claim.schedule, until, job_id=claim.job_id)
     return replace(
         released(claim),
@@ -94,7 +99,7 @@ def dropped(claim: Claim, *, until: datetime, now: datetime) -> Settlement:
 
 
 def missed_executions(claim: Claim, *, until: datetime, now: datetime) -> list[Execution]:
-    """Return a row for each run from `scheduled_for` to `until`, or one for all of them."""
+    """Record the runs from `scheduled_for` to `until`: one row each, or one row for too many."""
     overlapped = claim.last_finished_at is not None and claim.last_finished_at > claim.scheduled_for
     row = Execution(
         job_id=claim.job_id,

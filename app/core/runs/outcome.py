@@ -1,4 +1,4 @@
-"""How an execution ended, and what the executor has to say about it."""
+"""How an execution ended, and what its executor reports."""
 
 from enum import StrEnum
 
@@ -8,29 +8,29 @@ from msgspec import Struct
 class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    """The target refused, could not be reached, or could not be understood."""
+    """The target refused the request, could not be reached, or gave no valid answer."""
     TIMED_OUT = "timed_out"
     """No complete answer within `timeout_seconds`; the target may have acted all the same."""
     CANCELLED = "cancelled"
-    """Ended by an instance that stops, before the target answered."""
+    """An instance that was stopping ended the execution before the target answered."""
     LOST = "lost"
     """The lease ran out unsettled: the instance died or froze."""
     MISSED = "missed"
-    """A run that nobody could start in time; there was no attempt."""
+    """No instance could start the run within its grace; there was no attempt."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What came of one attempt, in the words of its executor."""
+    """The result of one attempt, as its executor reports it."""
 
     outcome: Outcome
     reason: str | None = None
-    """A stable word for programs, e.g. `dns`, `timeout`, `status`; null when it succeeded."""
+    """A stable word for programs, such as `dns`, `timeout` or `status`; None after a success."""
     error: str | None = None
-    """A sentence for people: bounded, without secrets and NULs."""
+    """A sentence for people, of bounded length, without secrets and NULs."""
     status_code: int | None = None
     response: str | None = None
-    """First part of the body as text: bounded, without secrets and NULs."""
+    """The first part of the answer's body as text, without secrets and NULs."""
     retryable: bool = True
-    """Another attempt may help."""
+    """Whether another attempt may succeed."""
     retry_after_seconds: float | None = None
-    """How long the target asked to be left alone; at most a day."""
+    """How long the target asked to be left alone (Retry-After); at most a day."""

@@ -1,49 +1,57 @@
-"""When an instance promises to look often, so that writers need not wake it, and what that asks.
+"""When notifications are suppressed because an instance polls instead.
 
-A notification costs its writer a lock that all commits share. Under a storm of them an instance
-publishes a promise: until then, and for a grace beyond, I look every few milliseconds by myself.
+Each NOTIFY takes a lock that all commits of the server share. At a high rate of notifications an
+instance therefore publishes a *promise* to look every few milliseconds. While a promise is in
+force, the triggers on `tocsin.jobs` send no notification (docs/adr/0027).
 """
 
 PROMISE_SECONDS = 1.0
-"""How long a publication is in force: for so long writers notify nobody."""
+"""How long a promise is in force: for this long writers send no notification."""
 RENEW_SECONDS = 0.5
-"""It is renewed when less than so much of it is left."""
+"""A promise with less than this left is renewed."""
 GRACE_SECONDS = 1.0
-"""A writer that saw the promise has so long after its end to COMMIT. All others look once after
-that: what a publisher that died would have found waits for so long at most."""
+"""How long after the end of a promise a writer that relied on it may still commit.
+
+The promising instance polls for this long beyond its promise. All others look once afterwards:
+jobs that an instance which died had promised to find wait no longer than this.
+"""
 LOOK_SECONDS = 0.02
-"""The longest sleep while the promise is to be kept."""
-FULL_SECONDS = 0.1
-"""Without room for so long an instance takes its promise back: others may have some."""
+"""The longest sleep between two looks of an instance that keeps a promise."""
+MAX_LOOKED_AGO_SECONDS = 0.1
+"""An instance without a free slot for this long withdraws its promise: others may have slots."""
 PACE_SECONDS = 0.5
-"""Paces are taken over so long."""
-RINGS_PER_SECOND = 100.0
-"""Notifications that make a storm. Below it each new job is started at once."""
-FINDS_PER_SECOND = 50.0
-"""Claims that keep one up: while it is published there are no notifications to count."""
+"""The time over which the rates of notifications and of claims are measured."""
+MIN_NOTIFICATIONS_PER_SECOND = 100.0
+"""The rate from which an instance promises; at lower rates each new job is started at once."""
+MIN_CLAIMS_PER_SECOND = 50.0
+"""The rate from which a promise is renewed: in its course there are no notifications to count."""
 
 
 def publishes(
-    *, rings_per_second: float, finds_per_second: float, awake_seconds: float, looked_ago: float
+    *,
+    notifications_per_second: float,
+    claims_per_second: float,
+    awake_seconds: float,
+    looked_ago: float,
 ) -> bool:
-    """Tell whether to promise, or to promise anew.
+    """Return whether the instance should publish or renew its promise.
 
-    `awake_seconds` is what is left of the promise in force, below zero for one that is over;
-    `looked_ago` the seconds since the last look that had room for a job.
+    `awake_seconds` is how long the instance's own promise stays in force, negative once it is
+    over; `looked_ago` the seconds since the last look with a free slot.
     """
-    if awake_seconds > RENEW_SECONDS or looked_ago > FULL_SECONDS:
+    if awake_seconds > RENEW_SECONDS or looked_ago > MAX_LOOKED_AGO_SECONDS:
         return False
-    lasts = awake_seconds > -GRACE_SECONDS and finds_per_second >= FINDS_PER_SECOND
-    return lasts or rings_per_second >= RINGS_PER_SECOND
+    lasts = awake_seconds > -GRACE_SECONDS and claims_per_second >= MIN_CLAIMS_PER_SECOND
+    return lasts or notifications_per_second >= MIN_NOTIFICATIONS_PER_SECOND
 
 
 def withdraws(*, awake_seconds: float, looked_ago: float) -> bool:
-    """Tell whether to take the promise back, because there is no room to keep it."""
-    return awake_seconds > 0 and looked_ago > FULL_SECONDS
+    """Return whether the instance should withdraw its promise, as it has no free slot."""
+    return awake_seconds > 0 and looked_ago > MAX_LOOKED_AGO_SECONDS
 
 
 def longest_sleep_seconds(*, awake_seconds: float, others_awake_seconds: float) -> float:
-    """Return how long may be slept for the sake of one's own promise and those of others."""
+    """Return the longest sleep that the own promise and the promises of others allow."""
     if awake_seconds > -GRACE_SECONDS:
         return LOOK_SECONDS
     if others_awake_seconds > -GRACE_SECONDS:

@@ -11,7 +11,7 @@ from app.core.runs.retry import backoff_seconds
 from app.core.schedule.schedule import run_after
 
 INT4_MAX = 2_147_483_647
-"""What the column holds; a job that fails ten times a second gets there in seven years."""
+"""The largest value of the column; a job that fails ten times a second takes seven years."""
 
 
 def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
@@ -23,9 +23,9 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
     instance: str,
     jitter: float,
 ) -> Settlement:
-    """Close a claim that was carried out: plan the next run, or another attempt of this one.
+    """Settle a claim that was executed: plan the next run, or another attempt of this run.
 
-    `jitter` in [0, 1) spreads the backoff. A cancelled attempt (a drain) is due again at once.
+    `jitter` in [0, 1) varies the backoff. An attempt cancelled by a drain is due again at once.
     """
     execution = Execution(
         id=claim.execution_id,
@@ -63,9 +63,9 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
 
 
 def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | None:
-    """Give up on a run whose attempts are used up, the last of them lost; None: carry it out.
+    """Fail a run whose last allowed attempt was lost; return None while attempts are left.
 
-    Without this a job that takes its instance down with it would do so for ever.
+    Without this limit a job that crashes its instance would do so for ever.
     """
     if claim.attempt <= claim.retry.max_attempts:
         return None
@@ -90,12 +90,12 @@ def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | Non
 
 
 def invalid(claim: Claim, problem: str) -> Settlement:
-    """Give back a job that cannot be executed until somebody corrects it; its run stays due."""
+    """Release a job that cannot be executed until a person corrects it; the run stays due."""
     return replace(released(claim), plan_error=problem)
 
 
 def released(claim: Claim) -> Settlement:
-    """Give a claim back unexecuted: nothing changes but the lease, the attempt does not count."""
+    """Release a claim unexecuted: the lease ends, the attempt does not count."""
     return Settlement(
         job_id=claim.job_id,
         fence=claim.fence,
@@ -115,12 +115,12 @@ def released(claim: Claim) -> Settlement:
 
 
 def deferred(claim: Claim, *, until: datetime) -> Settlement:
-    """Give a claim back unexecuted and have it claimed later; it stays the same run."""
+    """Release a claim unexecuted; the same run is due again at `until`."""
     return replace(released(claim), next_run=until)
 
 
 def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
-    """Plan another attempt of the same run, not before `at`."""
+    """Record an attempt and plan another one of the same run at `at`."""
     return replace(
         released(claim),
         next_run=at,
@@ -132,7 +132,7 @@ def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
 
 
 def ended(claim: Claim, execution: Execution) -> Settlement:
-    """Close the run; a run now or a replay hands over to the planned run, if there is one."""
+    """End the run and plan the next one; after an extra run, the planned run in `resume_at`."""
     following = claim.resume_at if claim.extra else scheduled_next(claim, after=claim.scheduled_for)
     succeeded = execution.outcome is Outcome.SUCCEEDED
     return replace(
@@ -150,7 +150,7 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
 
 
 def scheduled_next(claim: Claim, *, after: datetime) -> datetime | None:
-    """Return the run that the schedule has after `after`; None: it has none, or had enough."""
+    """Return the schedule's first run after `after`; None if none is left or `max_runs` is met."""
     if claim.max_runs is not None and claim.runs + 1 >= claim.max_runs:
         return None
     return run_after(claim.schedule, after, job_id=claim.job_id)

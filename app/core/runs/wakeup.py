@@ -4,11 +4,12 @@
 def sleep_seconds(
     wakeup_seconds: float | None, *, blocked_looks: int, shortest: float, longest: float
 ) -> float:
-    """Return the sleep after a look that left slots free; `wakeup_seconds` None: nothing planned.
+    """Return the sleep, at most `longest` seconds, after a look that left slots free.
 
-    A job that is due although the look could not claim it is locked by somebody's transaction:
-    `blocked_looks`, counted from 1, double the wait from `shortest` up to a second, so that it
-    costs neither a busy loop nor much lateness once the lock is gone; other jobs stay on time.
+    `wakeup_seconds` is the time until the next job is due; None stands for no planned job.
+    `blocked_looks` counts consecutive looks that found a due job locked by another transaction.
+    Each doubles the sleep from `shortest` up to one second: no busy loop, and little lateness once
+    the lock is gone. Jobs that come due earlier are still claimed on time.
     """
     sleep = longest if wakeup_seconds is None else min(max(wakeup_seconds, 0.0), longest)
     if blocked_looks:
