@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.net.url_parts import with_password
-from app.core.secrets.places import Place, replaced
+from app.core.secrets.places import Place, replace_secrets
 from app.core.secrets.references import is_reference
 from app.errors import FieldError
 from app.vault.secret_keys import UNBOUND, NotDecrypted, SecretKeys, is_token, of_job
@@ -97,4 +97,4 @@ def changed(
             unopened.append(FieldError(field=field, message=str(error)))
             return value
 
-    return replaced(type_, target, change_one), unopened
+    return replace_secrets(type_, target, change_one), unopened

@@ -14,7 +14,7 @@ from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
 from app.core.secrets.bindings import places_of
 from app.core.secrets.masking import Unshown, pieces, redact
-from app.core.secrets.places import Place, replaced
+from app.core.secrets.places import Place, replace_secrets
 from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
@@ -150,7 +150,7 @@ def check_target(kind: str, target: dict[str, Any]) -> None:
             referring.add(field)
         return filled(place, value, note)
 
-    in_clear = replaced(type_, target, look)
+    in_clear = replace_secrets(type_, target, look)
     if unopened:
         raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
     if impossible := sorted(name for name in names if not NAME.fullmatch(name)):

@@ -1,4 +1,4 @@
-"""API keys: what they look like, how they are checked, and what they allow."""
+"""API keys: their form, how a given key is checked, and the scopes that a key grants."""
 
 import re
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ RANDOM_BYTES = PREFIX_BYTES + SECRET_BYTES
 KEY = re.compile(r"tocsin_(?P<prefix>[0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 NO_DIGEST = bytes(32)
-"""Of no key: what an unknown one is compared with, so that it takes as long as a known one."""
+"""The digest of no key. Unknown keys are compared with it, to take as long as known ones."""
 
 
 class Scope(StrEnum):
-    """What a key allows; each scope includes those before it."""
+    """What a key allows; each scope includes the scopes before it."""
 
     READ = "read"
     """See jobs, executions, instances and counters."""
@@ -31,7 +31,7 @@ class Scope(StrEnum):
 
 
 class IssuedKey(Masked, frozen=True, kw_only=True):
-    """A key as it is shown once, and what is kept of it."""
+    """A new key, which is shown once, with the prefix and digest that are stored."""
 
     key: Secret
     prefix: str
@@ -39,33 +39,36 @@ class IssuedKey(Masked, frozen=True, kw_only=True):
 
 
 def issued(random: bytes) -> IssuedKey:
-    """Make a key of `RANDOM_BYTES` that nobody can guess."""
+    """Make a key of `RANDOM_BYTES` cryptographically random bytes."""
     prefix, secret = random[:PREFIX_BYTES].hex(), random[PREFIX_BYTES:].hex()
     key = f"tocsin_{prefix}_{secret}"
     return IssuedKey(key=key, prefix=prefix, digest=digest_of(key))
 
 
 def prefix_of(key: str) -> str | None:
-    """Return the part by which a key is looked up; None: no key looks like this."""
+    """Return the prefix by which a key is looked up; None if the text is no key."""
     found = KEY.fullmatch(key)
     return found["prefix"] if found else None
 
 
 def digest_of(key: str) -> bytes:
-    """Return what is stored of a key. It is random enough to need neither salt nor repetition."""
+    """Return the digest that is stored of a key.
+
+    A key has 256 random bits, so that the digest needs neither a salt nor repeated hashing.
+    """
     return sha256(key.encode()).digest()
 
 
 def is_key(given: str, digest: bytes) -> bool:
-    """Whether this is the key of that digest, in a time that tells nothing of how near it is."""
+    """Return whether `given` is the key of that digest, in a time that does not depend on it."""
     return compare_digest(digest_of(given), digest)
 
 
 def check_name(name: str) -> None:
-    """Refuse what no key can be called.
+    """Refuse a name that a key cannot have.
 
     Raises:
-        InvalidInput: saying why.
+        InvalidInput: for the field `name`.
     """
     if not NAME.fullmatch(name):
         message = "must have 1 to 200 characters, no slash and no control character"
@@ -73,7 +76,7 @@ def check_name(name: str) -> None:
 
 
 def granted(scopes: Iterable[Scope]) -> frozenset[Scope]:
-    """Return the scopes with those that they include."""
+    """Return the scopes together with the scopes that they include."""
     order = list(Scope)
     highest = max((order.index(scope) for scope in scopes), default=-1)
     return frozenset(order[: highest + 1])

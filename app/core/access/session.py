@@ -1,4 +1,4 @@
-"""Sessions of browsers: what the cookie holds, how it is called, and whose requests it may make."""
+"""Browser sessions: their cookie, and which requests may use it."""
 
 import re
 from collections.abc import Mapping
@@ -7,49 +7,50 @@ from hashlib import sha256
 from app.core.secrets.masking import Masked, Secret
 
 SESSION_SECONDS = 12 * 3600
-"""A working day; whose key expires before is out before."""
+"""A working day; a session ends earlier if its API key expires earlier."""
 RANDOM_BYTES = 32
 
 TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 COOKIE = "tocsin_session"
 COOKIE_OVER_TLS = f"__Host-{COOKIE}"
-"""Browsers take a cookie of this prefix from this very host and over TLS only, so that no
-neighbour below the same domain can plant one."""
+"""Browsers accept a cookie with the prefix `__Host-` only over TLS and from the host itself; other
+hosts of the same domain cannot set one (RFC 6265bis, 4.1.3)."""
 
 
 class IssuedSession(Masked, frozen=True, kw_only=True):
-    """What a new session's cookie holds, which is random, and what is kept of it."""
+    """A new session: the token for its cookie, and the digest that is stored."""
 
     token: Secret
     digest: bytes
 
 
 def issued(random: bytes) -> IssuedSession:
-    """Make a session of `RANDOM_BYTES` that nobody can guess."""
+    """Make a session of `RANDOM_BYTES` cryptographically random bytes."""
     token = random.hex()
     return IssuedSession(token=token, digest=digest_of(token))
 
 
 def digest_of(token: str) -> bytes:
-    """Return what is stored of a token: as of API keys, a plain digest."""
+    """Return the digest that is stored of a token; as for API keys, a plain one is enough."""
     return sha256(token.encode()).digest()
 
 
 def is_token(given: str) -> bool:
-    """Whether it can be what a cookie of ours holds."""
+    """Return whether a cookie's value has the form of a token."""
     return TOKEN.fullmatch(given) is not None
 
 
 def cookie_name(scheme: str) -> str:
-    """Name the cookie; over TLS no other is looked at, as anybody could have planted it."""
+    """Name the cookie that is read; over TLS only the one that no other host can have set."""
     return COOKIE_OVER_TLS if scheme == "https" else COOKIE
 
 
 def is_from_own_page(headers: Mapping[str, str], *, scheme: str) -> bool:
-    """Whether a browser says that a page of ours made the request; `headers` in lower case.
+    """Return whether a browser says that one of Tocsin's own pages made the request.
 
-    Sec-Fetch-Site decides where the browser sends it; another port of this host is `same-site`
-    there. Else the Origin has to be the address that was asked. Neither can be set by a page.
+    Names of `headers` are in lower case. If the browser sends Sec-Fetch-Site, that decides: a page
+    on another port of this host is `same-site`, not `same-origin`. Else the Origin has to be the
+    address that was asked. No page can set either header.
     """
     if site := headers.get("sec-fetch-site"):
         return site == "same-origin"
@@ -58,5 +59,5 @@ def is_from_own_page(headers: Mapping[str, str], *, scheme: str) -> bool:
 
 
 def is_from_page(headers: Mapping[str, str]) -> bool:
-    """Whether a page made the request, and not a program, which says nothing of the kind."""
+    """Return whether a page in a browser made the request, rather than a program."""
     return "sec-fetch-site" in headers or "origin" in headers

@@ -1,4 +1,4 @@
-"""Ids of jobs: ordered by the time they were made, unique without asking anybody."""
+"""Ids of jobs: UUIDs that are ordered by time, and unique without asking the database."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

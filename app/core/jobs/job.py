@@ -1,4 +1,4 @@
-"""A job in JSON: what a person says about it, and what is answered."""
+"""The fields of a job: as clients write them, as the database stores them, as the API answers."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ HUNDRED_YEARS = 3_155_760_000
 ONE_YEAR = 31_557_600
 ONE_DAY = 86_400
 MIN_WAIT_SECONDS = 0.000001
-"""The least difference of two instants; much smaller numbers Postgres cannot make doubles of."""
+"""One microsecond, the least difference of two instants; Postgres refuses far smaller doubles."""
 
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -72,12 +72,12 @@ Tag = Annotated[
 
 
 def seconds(low: float, high: float, what: str) -> Meta:
-    """Bound a duration and say what it means."""
+    """Bound a duration in seconds and describe it."""
     return Meta(ge=low, le=high, description=f"Seconds. {what}")
 
 
 class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A job as a person writes it; the defaults are those of the table."""
+    """The fields of a job that clients write; the defaults are those of the table."""
 
     name: Name | None = None
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
@@ -141,10 +141,10 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     paused: Annotated[bool | UnsetType, Meta(description="Keeps its plan but is not executed.")] = (
         UNSET
     )
-    """UNSET: false for a new job, unchanged for one that is replaced."""
+    """UNSET stands for false in a new job, and for no change in a job that is replaced."""
 
     def errors(self) -> Iterator[FieldError]:
-        """What is wrong with it apart from its target and schedule."""
+        """Check the fields other than the target and the schedule."""
         if self.name is not None and (error := name_error(self.name)):
             yield FieldError(field="name", message=error)
         for index, tag in enumerate(self.tags):
@@ -164,21 +164,24 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 yield FieldError(field=name, message=message)
 
     def schedule(self) -> Schedule:
-        """When it runs."""
+        """Return the job's schedule."""
         return Schedule(**{name: getattr(self, name) for name in SCHEDULE_FIELDS})
 
 
 class PlannedJob(JobDocument, frozen=True, kw_only=True):
-    """A checked job, with what is written beside it."""
+    """A checked job with its id and its plan, ready to be written."""
 
     id: UUID
     planned: bool
-    """`next_run` is worked out, even if null; False: the database's triggers see to the plan."""
+    """Whether `next_run` is the plan, even if None; False leaves the plan to the triggers."""
     next_run: datetime | None = None
 
 
 class StoredJob(Masked, frozen=True, kw_only=True):
-    """A job as the database has it, secrets and all. Lenient: a person may have typed the row."""
+    """A job as the database has it, with its secrets.
+
+    Types are laxer than in `JobDocument`, as a person may have written the row in SQL.
+    """
 
     id: UUID
     name: str | None
@@ -216,25 +219,25 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     runs: int
     created_at: datetime
     updated_at: datetime = field(name="edited_at")
-    """Of the latest edit. A trigger of somebody's may write anything into the column updated_at."""
+    """When the job was last edited; a user's trigger may write anything into `updated_at`."""
 
 
 class Job(StoredJob, frozen=True, kw_only=True):
-    """A job as it is answered: every secret in its target reads `***`."""
+    """A job as the API answers it: every secret in its target reads `***`."""
 
     updated_at: datetime = field(name="updated_at")
 
 
 DOCUMENT_FIELDS = JobDocument.__struct_fields__
 KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)
-"""What a job has that nobody can write."""
+"""The fields of a job that clients cannot write."""
 
 CHOICES = {
     "misfire": tuple(Misfire),
     "dst_gap": tuple(DstGap),
     "dst_overlap": tuple(DstOverlap),
 }
-"""The fields that take one of a few words."""
+"""The fields that take one of a few words, with these words."""
 
 JobPatch = defstruct(
     "JobPatch",
@@ -255,21 +258,21 @@ JobReplacement = defstruct(
     kw_only=True,
     module=__name__,
 )
-"""A `JobDocument`, or a job as it was answered: what cannot be written is passed over."""
+"""A `JobDocument`, or a job as the API answered it; fields that cannot be written are ignored."""
 
 
 def document_of(job: Struct) -> JobDocument:
-    """What a person says about a job, out of a `StoredJob` or a `JobReplacement`."""
+    """Return the fields that clients write, out of a `StoredJob` or a `JobReplacement`."""
     return JobDocument(**{name: getattr(job, name) for name in DOCUMENT_FIELDS})
 
 
 def job_id(reference: str) -> UUID | None:
-    """Read an id; None: it is a name."""
+    """Read a reference as an id; None if it is a name."""
     return UUID(reference) if ID.fullmatch(reference) else None
 
 
 def name_error(name: str) -> str | None:
-    """Say what is wrong with a name; None: nothing."""
+    """Say why a job cannot have this name; None if it can."""
     if not NAME.fullmatch(name):
         return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
     if ID.fullmatch(name):

@@ -1,4 +1,4 @@
-"""How long a JSON document is as Postgres writes it out, which is what everybody has to read."""
+"""How long a JSON document is once Postgres writes it out: what every reader of it has to load."""
 
 import re
 from decimal import Decimal
@@ -7,18 +7,21 @@ from typing import Any
 from msgspec import Raw, json
 
 MAX_GROWTH_LENGTH = 64
-"""No document is so many times as long there as in the shortest JSON: `1e308,` takes 311 bytes."""
+"""Postgres's text of a document is less than 64 times its shortest JSON: `1e308,` takes 311 bytes.
+
+Postgres writes numbers without exponents.
+"""
 ENCODER = json.Encoder()
 WORDS = re.compile(
     rb'"(?:[^"\\]++|\\.)*+"?|([0-9][0-9.]*+(?:[eE]([+-]?[0-9]{1,3})(?![0-9]))?+)', re.DOTALL
 )
-"""Texts, to be passed over, and numbers. No byte is read twice, whatever the document."""
+"""Matches a string, which is skipped, or a number. Possessive quantifiers keep matching linear."""
 
 
 def numbers_exceed(document: bytes, most: int) -> bool:
-    """Whether the numbers alone of a JSON text have more than `most` bytes without exponents.
+    """Return whether the numbers of a JSON text exceed `most` bytes, written without exponents.
 
-    Stops at the limit: far sooner than what reads them one by one.
+    Counting stops at the limit.
     """
     if len(document) * MAX_GROWTH_LENGTH <= most:
         return False
@@ -34,11 +37,11 @@ def numbers_exceed(document: bytes, most: int) -> bool:
 
 
 def exceeds(document: Any, most: int) -> bool:  # noqa: ANN401 - any JSON
-    """Whether a document has more than `most` bytes as Postgres writes it out.
+    """Return whether a document has more than `most` bytes as Postgres writes it out.
 
-    That is the text of a `jsonb`: numbers without an exponent, a space after each comma and colon.
-    Stops at the limit, so the time does not grow with what the numbers would become. Of what has
-    not been read yet (Raw) only the numbers count.
+    The text of a `jsonb` has numbers without an exponent, and a space after each comma and colon.
+    Counting stops at the limit, so that the time does not grow with the numbers. Of a document
+    that is not decoded yet (Raw) only the numbers count.
     """
     if isinstance(document, Raw):
         return numbers_exceed(bytes(document), most)

@@ -1,4 +1,4 @@
-"""Merge patches (RFC 7396): what is given replaces, null takes away, objects merge."""
+"""Merge patches of jobs (RFC 7396): a value replaces, null restores the default, objects merge."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from app.errors import FieldError, InvalidInput
 
 
 def patched(document: JobDocument, patch: Struct) -> JobDocument:
-    """Apply a `JobPatch`; fields that it leaves out stay as they are, checked or not.
+    """Apply a `JobPatch` to a document; the result has yet to be checked.
 
     Raises:
-        InvalidInput: null for a field that has no default.
+        InvalidInput: the patch has null for a field without a default.
     """
     changes = {}
     errors = []
@@ -35,7 +35,7 @@ def patched(document: JobDocument, patch: Struct) -> JobDocument:
 
 
 def merged(value: Any, patch: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Apply a merge patch to a JSON value, as RFC 7396 has it."""
+    """Apply a merge patch to a JSON value, by the algorithm of RFC 7396."""
     if not isinstance(patch, dict):
         return patch
     result = dict(value) if isinstance(value, dict) else {}
@@ -48,5 +48,5 @@ def merged(value: Any, patch: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def default_of(one: FieldInfo) -> Any:  # noqa: ANN401 - the field's own type
-    """What a field is when nothing is said about it."""
+    """Return the default of an optional field."""
     return one.default if one.default is not NODEFAULT else one.default_factory()

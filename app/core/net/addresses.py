@@ -1,8 +1,8 @@
-"""Which addresses may be called: the rules of the outgoing guard, and what an operator changes.
+"""Kinds of IP addresses, by which the outgoing guard judges them.
 
 Sources: the IANA special-purpose registries for IPv4 and IPv6, and the addresses at which clouds
-serve credentials. Python's own `is_private` and `is_global` answer another question (they let
-multicast, NAT64 and some clouds' metadata pass), and not the same in every patch release.
+serve credentials. Python's own `is_private` and `is_global` let multicast, NAT64 and some clouds'
+metadata services pass, and differ between patch releases.
 """
 
 from enum import StrEnum
@@ -13,7 +13,7 @@ IPNetwork = IPv4Network | IPv6Network
 
 
 class Kind(StrEnum):
-    """What an address is, in words that fit after "is"; public ones have no kind."""
+    """The kind of a non-public address, in words that fit after "is"."""
 
     METADATA = "a cloud's metadata service"
     EMBEDDED = "an IPv4 address inside an IPv6 one"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 PRIVATE_KINDS = frozenset(
     {Kind.UNSPECIFIED, Kind.LOOPBACK, Kind.LINK_LOCAL, Kind.PRIVATE, Kind.SHARED}
 )
-"""What is near us and may be allowed as a whole, by one setting."""
+"""The kinds that the setting `TOCSIN_ALLOW_PRIVATE_TARGETS` allows as a whole."""
 
 KINDS: dict[Kind, tuple[str, ...]] = {
     Kind.METADATA: (
@@ -70,19 +70,19 @@ KINDS: dict[Kind, tuple[str, ...]] = {
         "3fff::/20",  # documentation
     ),
 }
-"""In this order: the first that contains an address names its kind."""
+"""The first network, in this order, that contains an address decides its kind."""
 
 RANGES = tuple((ip_network(text), kind) for kind, texts in KINDS.items() for text in texts)
 
 GLOBAL_IPV6 = IPv6Network("2000::/3")
-"""All that was ever given out; what is outside and not listed above is reserved."""
+"""The only IPv6 addresses that IANA has allocated as public; all others are reserved."""
 
 LOW_BITS = 0xFFFF_FFFF
 SIX_TO_FOUR = IPv6Network("2002::/16")
 
 
 def kind_of(address: IPAddress) -> Kind | None:
-    """What the address is; None where it is public."""
+    """Return the kind of an address; None for a public one."""
     for network, kind in RANGES:
         if address in network:
             return kind
@@ -92,7 +92,7 @@ def kind_of(address: IPAddress) -> Kind | None:
 
 
 def carried_by(address: IPAddress) -> IPv4Address | None:
-    """The IPv4 address at which what is sent to this one comes out behind a translator."""
+    """Return the IPv4 address in an embedding IPv6 one, to which translators forward packets."""
     if isinstance(address, IPv4Address) or kind_of(address) is not Kind.EMBEDDED:
         return None
     if address in SIX_TO_FOUR:

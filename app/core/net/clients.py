@@ -1,15 +1,15 @@
-"""Whose requests and connections are counted together."""
+"""Clients of the API, whose requests and connections are counted and limited together."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 LOOPBACK = "loopback"
-"""This machine: it can speak from any of sixteen million addresses."""
+"""The client for all loopback addresses: a machine has sixteen million of them."""
 NETWORK_OF_A_HOST = 64
-"""Bits; of the rest of an IPv6 address a host chooses itself."""
+"""Bits of an IPv6 address that tell clients apart; a host chooses the other 64 bits itself."""
 
 
 def client_of(host: str) -> str:
-    """Name the client that has this address; what is no address is a name of its own."""
+    """Name the client that has this address; a text that is no address is its own name."""
     address = address_in(host)
     if address is None:
         return host
@@ -21,7 +21,7 @@ def client_of(host: str) -> str:
 
 
 def address_in(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address, of IPv4 inside IPv6 the former; None: it is none."""
+    """Read an address, an IPv4-mapped IPv6 address as the IPv4 one; None if there is none."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,7 +1,7 @@
-"""What an operator lets targets reach: lists of hosts and networks, ports, and private addresses.
+"""Which targets may be called: the operator's lists of hosts, networks and ports.
 
-Allowed wins over denied, denied over what the kind of an address says. An address counts, not the
-name it was found under: a name is judged with each of the addresses it resolves to.
+The allowed list wins over the denied list, and both win over the rule for the kind of an address.
+Addresses are judged, not names: each address that a name resolves to is judged with the name.
 """
 
 import re
@@ -22,24 +22,24 @@ ALLOW_PRIVATE = f"{PREFIX}ALLOW_PRIVATE_TARGETS"
 
 NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_][a-z0-9_-]{0,62}")
 MAX_HOST_LENGTH = 255
-"""Characters of a name with a final dot and some to spare; none that can be resolved is longer."""
+"""Characters; the longest name that can be resolved has 254 with its final dot (RFC 1035)."""
 EVERYTHING = "*"
 HIGHEST_PORT = 65_535
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """Hosts and networks on one of the lists."""
+    """The hosts and networks on a list."""
 
     hosts: frozenset[str] = frozenset()
-    """Lower-case names; `*.example.com` stands for every name below `example.com`, not for it."""
+    """Names in lower case; `*.example.com` has every name below `example.com`, but not that."""
     networks: tuple[IPNetwork, ...] = ()
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Self:
-        """Read names, addresses and networks; `*` is every address.
+        """Read names, addresses and networks; `*` stands for every address.
 
         Raises:
-            ValueError: naming the entry that is none of them.
+            ValueError: an entry is neither a name, nor an address, nor a network.
         """
         hosts, networks = set[str](), list[IPNetwork]()
         for entry in entries:
@@ -52,7 +52,7 @@ class Listed(Struct, frozen=True, kw_only=True):
         return cls(hosts=frozenset(hosts), networks=tuple(networks))
 
     def has_host(self, host: str) -> bool:
-        """Whether the name, or a wildcard above it, is listed."""
+        """Return whether the name, or a wildcard that matches it, is listed."""
         if len(host) > MAX_HOST_LENGTH:
             return False
         labels = normalized(host).split(".")
@@ -63,22 +63,23 @@ class Listed(Struct, frozen=True, kw_only=True):
         return any(address in network for network in self.networks)
 
     def has_alone(self, address: IPAddress) -> bool:
-        """Whether the address is listed by itself, not as one of a network."""
+        """Return whether the address is listed by itself, not only as part of a network."""
         return any(address in network and network.num_addresses == 1 for network in self.networks)
 
 
 EVERY_PORT = ((1, HIGHEST_PORT),)
 WEB_PORTS = ((80, 80), (443, 443), (1024, HIGHEST_PORT))
-"""Without those of mail, shells and other protocols that could be spoken to in a request."""
+"""The ports allowed by default: 80, 443 and all above the ports of mail, shells and other services
+that could take a line of a request for a command."""
 
 
 class Egress(Struct, frozen=True, kw_only=True):
-    """Which targets may be called. By default: public addresses, on ports that serve the Web."""
+    """Which targets may be called; by default public addresses on `WEB_PORTS`."""
 
     allowed: Listed = Listed()
     denied: Listed = Listed()
     ports: tuple[tuple[int, int], ...] = WEB_PORTS
-    """From, to; both included."""
+    """Ranges: the first and the last port."""
     allow_private: bool = False
 
     @classmethod
@@ -86,7 +87,7 @@ class Egress(Struct, frozen=True, kw_only=True):
         """Read the operator's lists.
 
         Raises:
-            InvalidSettings: naming the variable and what is wrong in it.
+            InvalidSettings: a list has an invalid entry; names the variable and the entry.
         """
         variable = ALLOWED
         try:
@@ -105,9 +106,9 @@ class Egress(Struct, frozen=True, kw_only=True):
         )
 
     def verdict(self, address: str, *, port: int, host: str | None = None) -> str | None:
-        """Why nothing may connect to the address, and what would allow it; None: it may.
+        """Say why an address may not be called, and which setting allows it; None if it may.
 
-        `host` is the name that resolved to it; None where a target gave the address itself.
+        `host` is the name that resolved to the address; None if the target has the address itself.
         """
         try:
             ip = ip_address(address.partition("%")[0])  # fe80::1%eth0 is judged as fe80::1
@@ -119,7 +120,7 @@ class Egress(Struct, frozen=True, kw_only=True):
         return self.refusal(ip, host or "", called)
 
     def host_verdict(self, host: str) -> str | None:
-        """Why the name is not even looked up; None: it may be."""
+        """Say why a name may not even be looked up; None if it may."""
         if self.denied.has_host(host) and not self.allowed.has_host(host):
             return f"{host} is on the list {DENIED}; {ALLOWED} wins over it"
         return None
@@ -144,7 +145,7 @@ PUBLIC_ONLY = Egress()
 
 
 def remedy(kind: Kind, ip: IPAddress) -> str:
-    """What the operator may set; a metadata service is not opened by a network around it."""
+    """Name the setting that allows an address; no network allows a metadata service within it."""
     if kind is Kind.METADATA:
         return f"only {ip} itself in {ALLOWED}"
     if kind in PRIVATE_KINDS:
@@ -168,7 +169,7 @@ def network(text: str) -> IPNetwork:
 
 
 def port_range(text: str) -> tuple[int, int]:
-    """`443` or `8000-8999`."""
+    """Read a port such as `443`, or a range of ports such as `8000-8999`."""
     first, _, last = text.partition("-")
     low, high = int(first), int(last or first)
     if not 1 <= low <= high <= HIGHEST_PORT:

@@ -1,4 +1,4 @@
-"""Which header names and values may be sent (RFC 9110), and which are ours to set."""
+"""Which headers a target may send (RFC 9110), and which ones Tocsin sets itself."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from app.errors import FieldError
 
 MAX_HEADERS = 100
 MAX_HEADERS_LENGTH = 16_384
-"""Characters of all names and values together."""
+"""Characters of all names and values of a target together."""
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 TEXT = re.compile(r"[\t\x20-\x7e]*")
@@ -16,23 +16,25 @@ CONNECTION = re.compile(
     r"connection|content-length|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*"
 )
 OURS = re.compile(r"idempotency-key|traceparent|tocsin-.*")
+"""Headers that Tocsin sets on every request."""
 REPLACEABLE = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
-"""Set by Tocsin unless the target sets them."""
+"""Headers that Tocsin sets unless the target has them."""
 REFUSED = range(400, 500)
 MARK = re.compile(r"[^0-9a-z-]")
 
 
 def name_as_read(name: str) -> str:
-    """The name as servers with CGI variables tell it from others: in lower case, `-` for any mark.
+    """Return a header's name as servers with CGI variables compare it.
 
-    RFC 3875 4.1.18 makes `HTTP_CONTENT_LENGTH` of both `Content-Length` and `Content_Length`; some
-    servers make it of `Content.Length` too.
+    The name is in lower case, with `-` for each character that is no letter or digit: by RFC 3875,
+    4.1.18, `Content-Length` and `Content_Length` both become `HTTP_CONTENT_LENGTH`, and in some
+    servers `Content.Length` does too.
     """
     return MARK.sub("-", name.lower())
 
 
 def name_error(name: str) -> str | None:
-    """Why a header of this name cannot be sent."""
+    """Say why a target cannot send a header of this name; None if it can."""
     if not TOKEN.fullmatch(name):
         return "is no header name: use letters, digits and hyphens"
     read = name_as_read(name)
@@ -47,7 +49,7 @@ def name_error(name: str) -> str | None:
 
 
 def dropping_hint(status: int, names: Iterable[str]) -> str:
-    """What to say of a refused request whose headers the receiver may never have seen."""
+    """Return a hint for a refused request with a header that servers may have dropped."""
     for name in names:
         if "_" in name and status in REFUSED:
             return f"; the header {name} may not have arrived: nginx and others drop names with _"
@@ -55,14 +57,14 @@ def dropping_hint(status: int, names: Iterable[str]) -> str:
 
 
 def value_error(value: str) -> str | None:
-    """Why a header cannot have this value; never quotes it, as it may be a secret."""
+    """Say why a header cannot have this value, without quoting it: the value may be a secret."""
     if not TEXT.fullmatch(value):
         return "must be visible ASCII: percent-encode or base64 anything else, and no line breaks"
     return None
 
 
 def header_errors(headers: Mapping[str, str], *, field: str) -> Iterable[FieldError]:
-    """What is wrong with the headers in `field`, each by its name."""
+    """Check the headers in the target's `field`."""
     seen: set[str] = set()
     for name, value in headers.items():
         problem = name_error(name) or value_error(value)

@@ -1,4 +1,4 @@
-"""Proxies before the API: which headers speak of one, and whom they are believed."""
+"""Reverse proxies in front of the API: which headers they send, and whose headers are trusted."""
 
 import re
 from collections.abc import Iterable
@@ -17,17 +17,17 @@ FORWARDING = re.compile(
     r"|front-end-https|wl-proxy-.*|ssl-client-.*|x-ssl-.*|x-client-(cert|verify|dn).*|x-cluster-.*",
     re.IGNORECASE,
 )
-"""Names of headers that say: somebody passes this on, and perhaps for whom."""
+"""Names of headers with which proxies say that a request was forwarded, and for which client."""
 SCHEMES = ("http", "https")
 
 
 def speaks_of_a_proxy(names: Iterable[str]) -> bool:
-    """Whether one of these headers says that the request was passed on; `_` counts as `-`."""
+    """Return whether one of these names is that of a proxy's header; `_` counts as `-`."""
     return any(FORWARDING.fullmatch(name.replace("_", "-")) for name in names)
 
 
 class Proxies(Struct, frozen=True):
-    """The proxies that the operator trusts to say whom a request is from."""
+    """The proxies that the operator trusts to name the client of a request."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
@@ -36,20 +36,21 @@ class Proxies(Struct, frozen=True):
         """Read addresses and networks.
 
         Raises:
-            ValueError: naming the one that is neither.
+            ValueError: an entry is neither an address nor a network.
         """
         return cls(tuple(ip_network(entry) for entry in entries))
 
     def trusts(self, host: str) -> bool:
-        """Whether this is the address of one of them."""
+        """Return whether this is the address of a trusted proxy."""
         address = address_in(host)
         return address is not None and any(address in network for network in self.networks)
 
     def client(self, peer: str, forwarded_for: Iterable[str]) -> str:
-        """Say whom a request is from: the last that no trusted proxy is.
+        """Return the address of a request's client: the last one that is no trusted proxy's.
 
-        Each proxy adds whom it got the request from at the end of X-Forwarded-For. What stands
-        before the first untrusted one can be invented, and what is no address counts for none.
+        Each proxy appends the address from which it received the request to X-Forwarded-For.
+        Entries before the last untrusted address can be forged, and reading stops at an entry that
+        is no address.
         """
         client = peer
         chain = [one.strip() for line in forwarded_for for one in line.split(",")]
@@ -62,7 +63,7 @@ class Proxies(Struct, frozen=True):
 
 
 def without_port(text: str) -> str:
-    """An address as some proxies write it: `192.0.2.7:4711`, `[2001:db8::1]:4711`."""
+    """Drop the port that some proxies write: `192.0.2.7:4711`, `[2001:db8::1]:4711`."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     host, colon, port = text.rpartition(":")

@@ -1,4 +1,4 @@
-"""Where things are in an address, which need not be a valid one."""
+"""Splits a URL, even an invalid one, so that the password in it is found and can be masked."""
 
 import re
 from collections.abc import Callable
@@ -9,24 +9,24 @@ from msgspec import Struct
 URL = re.compile(
     r"(?P<scheme>(?:[^@/?#:]*:)?/+|[a-z][a-z0-9+.-]*:|)(?P<rest>.*)", re.IGNORECASE | re.DOTALL
 )
-"""Whatever stands before `//` is taken for a scheme: what follows may be a password even so."""
+"""Any text before `//` counts as a scheme: after an invalid scheme, too, may come a password."""
 PLAIN_AUTHORITY = re.compile(r"([^:@/?#]*|\[[^@/?#]*\])(:\d*)?([/?#].*)?", re.DOTALL)
 USER = re.compile(r"(?:\$\{secret:[^${}]*\}|[^:])*+:")
-"""A reference to a named secret has a colon of its own."""
+"""A user and its colon; a reference to a named secret, which has a colon itself, counts as one."""
 
 
 class UrlParts(Struct, frozen=True):
-    """An address in pieces; joined they are the address again."""
+    """The pieces of a URL; joined, they are the URL again."""
 
     scheme: str
     user: str
-    """With its colon; empty where there is none."""
+    """The user with its colon; empty if there is no colon."""
     password: str
-    """Or what stands alone before the `@`: as likely a token as a name."""
+    """The password, or a text without colon before the `@`: as likely a token as a user."""
     host: str
-    """From the `@` on, if there is one, with the port."""
+    """The `@`, if there is one, the host and the port."""
     path: str
-    """And query and fragment."""
+    """The path, query and fragment."""
 
     def __str__(self) -> str:
         return f"{self.scheme}{self.user}{self.password}{self.host}{self.path}"
@@ -36,10 +36,10 @@ class UrlParts(Struct, frozen=True):
 
 
 def url_parts(url: str) -> UrlParts:
-    """Take an address apart.
+    """Split a URL into its pieces.
 
-    An `@` in the path of a web address belongs to the path; in the address of a broker it is taken
-    for the end of a password, which may not have been percent-encoded as it should.
+    An `@` in the path of a web address belongs to the path. In the address of a broker, the last
+    `@` ends the password, which may have a `/` that should have been percent-encoded.
     """
     found = cast("re.Match[str]", URL.fullmatch(url))
     scheme, rest = found["scheme"], found["rest"]
@@ -53,7 +53,7 @@ def url_parts(url: str) -> UrlParts:
 
 
 def with_password(url: str, change: Callable[[str], str]) -> str:
-    """The address with another password, if it has one."""
+    """Return the URL with its password changed by `change`, if it has a password."""
     if "@" not in url:
         return url
     parts = url_parts(url)

@@ -1,4 +1,8 @@
-"""Which web addresses can be called: one reading only, whatever reads them."""
+"""Which web addresses a target may have: those that all programs read in the same way.
+
+An address that two programs read differently could pass the outgoing guard as one host and be
+called as another.
+"""
 
 import re
 from collections.abc import Iterator
@@ -13,23 +17,23 @@ MAX_URL_LENGTH = 2048
 URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-"""A last label that makes browsers and libc take the host for an IPv4 address."""
+"""A host whose last label is a number is an IPv4 address to browsers and libc."""
 AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<text>[^/?#]*)")
 PORT = re.compile(r"[0-9]{0,5}", re.ASCII)
 PLAIN = re.compile(
     r"(https?://[A-Za-z0-9._:\[\]-]+)((?:[/?][A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]*)?)", re.IGNORECASE
 )
-"""An origin, which is read once however many addresses have it, and what no reading of the origin
-can depend on."""
+"""An origin, and a path and query without a character on which reading the origin could depend."""
 MAX_ORIGINS = 4096
+"""Origins kept as already read; jobs often share one."""
 
 
 class Address(Struct, frozen=True):
-    """Where a request goes: to whom, and what it asks for there."""
+    """Where a request goes: the origin, and the path there."""
 
     origin: URL
     path: str
-    """And query, as written."""
+    """The path and query, as written."""
 
     @property
     def url(self) -> URL:
@@ -37,7 +41,7 @@ class Address(Struct, frozen=True):
 
 
 def address(url: str | URL) -> Address:
-    """Read an address that `url_problem` has nothing against."""
+    """Read an address in which `url_error` found no error."""
     if not isinstance(url, URL) and (plain := PLAIN.fullmatch(url)):
         path = plain[2]
         return Address(origin(plain[1]), path if path.startswith("/") else f"/{path}")
@@ -51,7 +55,7 @@ def origin(url: str) -> URL:
 
 
 def url_error(url: str) -> str | None:
-    """Why a request cannot go to `url`, and what to write instead."""
+    """Say why a target cannot have this URL, and what to write instead; None if it can."""
     if plain := PLAIN.fullmatch(url):
         return origin_error(plain[1])
     return next(url_errors(url), None)
@@ -87,17 +91,17 @@ def url_errors(url: str) -> Iterator[str]:
 
 
 def host_of(url: URL) -> str:
-    """The host as it is judged, bound and connected to: as it is written, so `xn--` stays `xn--`.
+    """Return the host as it is judged, bound and connected to: as written, with `xn--` kept.
 
-    To decode a name and encode it again can lead to another one: there are two ways (IDNA 2003 and
-    2008). Of an address of IPv6 the zone is decoded.
+    Decoding a name and encoding it again could yield another name, as there are two encodings
+    (IDNA 2003 and 2008). The zone of an IPv6 address is percent-decoded.
     """
     host = url.raw_host or ""
     return host.replace("%25", "%") if ":" in host else host
 
 
 def authority_error(text: str) -> str | None:
-    """Say what of user, host and port programs read in different ways."""
+    """Say which part of user, host and port different programs would read differently."""
     user, at, place = text.rpartition("@")
     if at and not user:
         return "has an empty user: remove the @"
@@ -108,14 +112,14 @@ def authority_error(text: str) -> str | None:
 
 
 def parsed_url(url: str) -> URL:
-    """Take an address as it is written.
+    """Parse a URL without decoding it.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no URL.
     """
     try:
         return URL(url, encoded=True)
-    except IndexError:  # yarl, of `http://[v1.a]@`: nothing between a user and the path
+    except IndexError:  # raised by yarl for a user without a host: `http://[v1.a]@`
         raise ValueError("it has no host") from None
 
 

@@ -1,4 +1,4 @@
-"""Named secrets bound to hosts: which they may be sent to, and which a target sends them to."""
+"""Bindings of named secrets: the hosts that a secret may be sent to, and those of a target."""
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -11,17 +11,16 @@ from app.core.net.egress import MAX_HOST_LENGTH, NAME, Listed, normalized
 from app.core.net.urls import host_of, parsed_url
 
 MAX_HOSTS = 100
-
-
+"""Hosts that one secret may be bound to."""
 DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 
 
 class Place(Struct, frozen=True):
-    """Where a secret may be sent, or would be."""
+    """A destination that a secret may be sent to, or that a target would send it to."""
 
     host: str
     scheme: str | None = None
-    """None, with the port: any."""
+    """None, then together with the port, stands for any."""
     port: int | None = None
 
     def __str__(self) -> str:
@@ -33,7 +32,7 @@ def place_in(text: str) -> Place:
     """Read a host, or an origin such as `https://host:8443`.
 
     Raises:
-        ValueError: it is an address with more than that, or of no known scheme.
+        ValueError: the text is a URL with more than an origin, or of an unknown scheme.
     """
     scheme, separator, rest = text.partition("://")
     if not separator:
@@ -46,7 +45,7 @@ def place_in(text: str) -> Place:
 
 
 def host_error(text: str) -> str | None:
-    """Say why a secret cannot be bound to this; None: it can."""
+    """Say why a secret cannot be bound to a text; None if it can."""
     with suppress(ValueError):
         host = place_in(text).host
         if len(text) <= MAX_HOST_LENGTH and (NAME.fullmatch(host) or is_address(host)):
@@ -66,10 +65,11 @@ def is_address(host: str) -> bool:
 
 
 def strangers(bound_to: Collection[str], places: Collection[Place]) -> list[Place]:
-    """Name those of the places that a secret bound to `bound_to` may not be sent to.
+    """Return those of the places that a secret bound to `bound_to` may not be sent to.
 
-    Bound to none, it may be sent anywhere. `*.example.com` stands for all below `example.com`; a
-    host without a scheme for every port, one with a scheme for its own or that of the scheme.
+    A secret bound to no host may be sent anywhere. `*.example.com` binds to all names below
+    `example.com`. A host without a scheme binds to every port; an origin to its port, which is the
+    scheme's default port if it names none.
     """
     if not bound_to:
         return []
@@ -81,7 +81,7 @@ def strangers(bound_to: Collection[str], places: Collection[Place]) -> list[Plac
 
 
 def is_bound(place: Place, entries: Collection[Place]) -> bool:
-    """Whether one of the entries stands for the place."""
+    """Return whether one of the entries includes the place."""
     hosts = [
         one.host
         for one in entries
@@ -95,10 +95,10 @@ def is_bound(place: Place, entries: Collection[Place]) -> bool:
 
 
 def places_of(target: dict[str, Any]) -> set[Place]:
-    """Name every place that a target would be sent to, or asks for a proof.
+    """Return every place that a target is sent to, or that its `auth` gets a token from.
 
-    `url` says so, and what ends in `_url`, in the target and in its `auth`. Of an address that
-    cannot be read the host is empty, and no secret is bound to that.
+    The places are in `url` and in fields that end in `_url`, of the target and of its `auth`. An
+    invalid URL yields a place with an empty host, which no secret can be bound to.
     """
     auth = target.get("auth")
     return {place_of(url) for part in (target, auth) for url in addresses_in(part)}

@@ -1,4 +1,4 @@
-"""Hides the secrets inside targets from whoever reads them, and puts hidden ones back."""
+"""Masks the secrets inside targets as `***`, and restores masked ones from what is stored."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ from app.core.secrets.places import (
     URL_SECRET,
     Place,
     Secret,
-    replaced,
+    replace_secrets,
     secret_fields,
     sounds_secret,
 )
@@ -43,13 +43,13 @@ __all__ = [
 ]
 
 WORD = re.compile(r"[^\s;,=\"']{8,}")
-"""What may be repeated alone of a header such as `Bearer abc…` or `sid=abc…; path=/`."""
+"""A part of a header such as `Bearer abc…` or `sid=abc…; path=/` that servers may repeat alone."""
 SEGMENT = re.compile(r"[^/]{8,}")
-"""And of what stands in a path, such as `T0/B0/abc…`."""
+"""A part of a secret path such as `T0/B0/abc…` that servers may repeat alone."""
 
 
 class Masked(Struct, frozen=True, kw_only=True):
-    """A Struct that may be printed: its secrets read as `***`."""
+    """A Struct that can be printed safely: its secrets read `***`."""
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
@@ -60,24 +60,24 @@ class Masked(Struct, frozen=True, kw_only=True):
 
 
 class Unshown(Struct, frozen=True):
-    """A Struct that holds secrets where no type can tell; printed, it shows nothing."""
+    """A Struct whose secrets its types do not mark; printed, it shows no field at all."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({MASK})"
 
 
 def mask(target_type: type[Struct] | None, target: dict[str, Any]) -> dict[str, Any]:
-    """Show the target with `***` for every secret; of an unknown type (None), for every value."""
-    return replaced(target_type, target, lambda place, value, _, __: masked(place, value))
+    """Return the target with `***` for every secret; without a type, for every value."""
+    return replace_secrets(target_type, target, lambda place, value, _, __: masked(place, value))
 
 
 def unmask(
     target_type: type[Struct] | None, incoming: dict[str, Any], stored: dict[str, Any]
 ) -> dict[str, Any]:
-    """Put the stored secret back wherever `incoming` has `***` for it.
+    """Return `incoming` with the stored secret in place of each `***`.
 
     Raises:
-        InvalidInput: nothing is stored for a `***`, or the URL around one was changed.
+        InvalidInput: no secret is stored for a `***`, or the URL around a `***` was changed.
     """
     errors: list[FieldError] = []
 
@@ -90,21 +90,21 @@ def unmask(
         errors.append(FieldError(field=field, message=message))
         return value
 
-    whole = replaced(target_type, incoming, put_back, stored=stored)
+    whole = replace_secrets(target_type, incoming, put_back, stored=stored)
     if errors:
         raise InvalidInput(*errors)
     return whole
 
 
 def secrets_of(target: Struct) -> set[str]:
-    """Every secret text inside the target, to be taken out of what others say about it."""
+    """Return every secret text inside a target, to be redacted in answers and errors."""
     names = secret_fields(type(target))
     fields = {name: value for name in names if (value := getattr(target, name))}
     return secrets_in(type(target), to_builtins(fields, enc_hook=as_text))
 
 
 def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[str]:
-    """Every secret text inside the JSON of a target, which may be wrong in any way."""
+    """Return every secret text inside the JSON of a target, which need not be valid."""
     found: set[str] = set()
 
     def note(place: Place, value: object, _kept: object, _field: str) -> object:
@@ -119,20 +119,20 @@ def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[
                     found.update(pieces(text))
         return value
 
-    replaced(target_type, target, note)
+    replace_secrets(target_type, target, note)
     return found - {""}
 
 
 def pieces(secret: str) -> set[str]:
-    """A secret, and what may be repeated alone of it."""
+    """Return a secret, and those parts of it that servers may repeat alone."""
     words = WORD.findall(secret)
     return {secret, *words, *(part for word in words for part in SEGMENT.findall(word))}
 
 
 def masked(place: Place, value: object) -> object:
-    """What is shown instead of `value`: `***`, or a URL with `user:***` for who and with what.
+    """Return `***` in place of a secret value; of a URL, only the password is replaced.
 
-    A reference is no secret: it shows by which name the secret is known.
+    A reference such as `${secret:NAME}` is kept: the name is no secret.
     """
     match place, value:
         case Place.NONE, _:
@@ -144,7 +144,7 @@ def masked(place: Place, value: object) -> object:
 
 
 def is_masked(place: Place, value: object) -> bool:
-    """Whether `value` is what `masked` makes of a secret."""
+    """Return whether `value` can be what `masked` makes of a secret."""
     match place, value:
         case Place.NONE, _:
             return False
@@ -155,7 +155,7 @@ def is_masked(place: Place, value: object) -> bool:
 
 
 def texts(value: object) -> set[str]:
-    """Every text in a JSON value, at any depth."""
+    """Return every text in a JSON value, at any depth."""
     match value:
         case str():
             return {value}

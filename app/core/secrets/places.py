@@ -1,6 +1,6 @@
-"""Where the secrets of a target are: a walk over its JSON along its type.
+"""Finds the secrets of a target, by walking over its JSON along the target's type.
 
-What the type does not expect (a row typed by hand can hold anything) counts as a secret.
+A value that the type does not expect counts as a secret: a row written in SQL can hold anything.
 """
 
 import re
@@ -17,23 +17,23 @@ from app.core.field_errors import joined
 MASK = "***"
 
 SECRET = Meta(extra={"secret": True})
-"""For a field that is a secret as a whole, of whatever type."""
+"""Marks a field, of any type, that is a secret as a whole."""
 Secret = Annotated[str, SECRET]
 NAMED_SECRETS = Meta(extra={"secret": "by name"})
-"""For headers: those whose names sound secret."""
+"""Marks headers: a header whose name sounds secret has a secret value."""
 URL_SECRET = Meta(extra={"secret": "in url"})
-"""For an address: the user and password inside it."""
+"""Marks a URL: the password inside it is a secret."""
 
 SOUNDS_SECRET = re.compile(
     "auth|cookie|credential|key|pass(word|wd|phrase)|secret|session|signature|token", re.IGNORECASE
 )
 
 MAX_NAME_LENGTH = 1000
-"""Characters of a header's name: no longer one can be sent, so it counts as secret unread."""
+"""Characters of a header's name; a longer name cannot be sent and is not examined."""
 
 
 class Nothing(Enum):
-    """Stands for a value that is not there; null is one that is."""
+    """Stands for a missing value, as None stands for JSON's null."""
 
     NOTHING = "nothing"
 
@@ -42,32 +42,36 @@ NOTHING = Nothing.NOTHING
 
 
 class Place(Enum):
-    """How a secret sits in a value."""
+    """Which part of a value is secret."""
 
     WHOLE = "whole"
     IN_URL = "in url"
     NONE = "none"
-    """The value of a header is no secret by its name, but may refer to one."""
+    """No part: the value of a header that does not sound secret, but may refer to a secret."""
 
 
 Replace = Callable[[Place, object, object, str], object]
-"""(place, value, what is stored in its place or NOTHING, field) → what is to stand there."""
+"""Returns the new value for (place, value, stored value or NOTHING, field)."""
 
 
-def replaced(
+def replace_secrets(
     target_type: type[Struct] | None,
     target: dict[str, Any],
     replace: Replace,
     *,
     stored: object = NOTHING,
 ) -> dict[str, Any]:
-    """Copy the target; `replace` decides on every place. Of an unknown type all is secret."""
+    """Return a copy of the target in which `replace` was called for each value that may be secret.
+
+    Without a type, each value of the target counts as a secret. `stored` is another target, whose
+    values in the same places are passed to `replace`.
+    """
     fields = struct_fields(target_type) if target_type else {}
     return in_struct(fields, target, stored, "target", replace)
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """How secrets sit in the values of a type, read once."""
+    """Where secrets can be in the values of a type."""
 
     is_nullable: bool
     is_whole: bool
@@ -77,7 +81,7 @@ class Form(Struct, frozen=True, kw_only=True):
 
 
 Fields = dict[str, Form | None]
-"""The fields of a Struct by their names; None: no secret can be in it."""
+"""The fields of a Struct by their names; None for a field that can hold no secret."""
 
 
 @cache
@@ -90,7 +94,7 @@ def struct_fields(target_type: type[Struct]) -> Fields:
 
 
 UNEXPECTED = Form(is_nullable=False, is_whole=True, is_url=False, is_headers=False, structs=())
-"""Of a field that a Struct does not have."""
+"""The form of a field that a Struct does not have."""
 
 
 def form_of(node: mi.Type) -> Form:
@@ -108,7 +112,7 @@ def form_of(node: mi.Type) -> Form:
 
 @cache
 def secret_fields(target_type: type[Struct]) -> tuple[str, ...]:
-    """Name the fields that may hold a secret."""
+    """Name the fields of a type that can hold a secret."""
     return tuple(name for name, form in struct_fields(target_type).items() if form is not None)
 
 
@@ -126,7 +130,7 @@ def in_struct(
 
 
 def in_type(form: Form, value: object, stored: object, path: str, replace: Replace) -> object:
-    """Replace the secrets in a value that should be of the type with this form."""
+    """Replace the secrets in a value, which should be of the type that has this form."""
     if value is None and form.is_nullable:
         return value
     if form.is_whole:
@@ -147,7 +151,7 @@ def in_tagged(
     path: str,
     replace: Replace,
 ) -> dict[str, Any]:
-    """Choose the Struct by its tag; what is stored under another tag is no match for it."""
+    """Replace the secrets in a tagged Struct; a stored value with another tag is ignored."""
     tags = {struct.tag_field for struct in structs if struct.tag_field}
     tag = {name: value[name] for name in tags if is_tag(value.get(name))}
     fields: Fields = {}
@@ -162,14 +166,14 @@ def in_tagged(
 
 
 def is_tag(value: object) -> bool:
-    """Whether a tag may be shown; anything but a name is a mistake, and hidden like any other."""
+    """Return whether a tag may be shown: any value but a name is a mistake, and may be secret."""
     return isinstance(value, str) and value != MASK
 
 
 def in_headers(
     headers: dict[str, Any], stored: object, path: str, replace: Replace
 ) -> dict[str, Any]:
-    """Replace the values, in nested tables too; by its name each is a secret or none."""
+    """Replace the secrets in headers, nested tables included; each name tells whether it is one."""
     copy: dict[str, Any] = {}
     for name, value in headers.items():
         kept, field = inside(stored, name), joined(path, name)
@@ -186,7 +190,7 @@ def in_headers(
 
 
 def sounds_secret(name: str) -> bool:
-    """Whether a header of this name is taken for a secret."""
+    """Return whether the value of a header with this name counts as a secret."""
     return len(name) > MAX_NAME_LENGTH or SOUNDS_SECRET.search(name) is not None
 
 
@@ -205,7 +209,7 @@ def holds_secrets(node: mi.Type) -> bool:
 
 
 def inside(stored: object, name: str) -> object:
-    """The value stored under `name`; header names may differ in case, items are named by index."""
+    """Return the value stored under `name`, which is an index in a list; case is ignored."""
     match stored:
         case dict():
             if name in stored:

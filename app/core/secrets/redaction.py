@@ -1,8 +1,8 @@
-"""Takes secrets out of what others say, however they write them.
+"""Redacts secrets in texts of targets and servers, in whatever encoding the secrets are repeated.
 
-A receiver may repeat a secret as it is or escaped: percent-encoded, as a form, in JSON, in HTML,
-in base64, in hexadecimal, wrapped into lines, or several of these at once. So the text is read as
-if it were each of them, until nothing is left to unescape, with a record of where each byte was.
+A target may repeat a secret as it is or escaped: percent-encoded, as a form, in JSON, in HTML, in
+base64, in hexadecimal, wrapped into lines, or several of these at once. So the text is unescaped
+layer by layer until no escape is left, with a record of where in the text each byte came from.
 """
 
 import re
@@ -16,15 +16,15 @@ from itertools import islice, pairwise
 from app.core.secrets.places import MASK
 
 MIN_HIDDEN_LENGTH = 4
-"""Characters; taking anything shorter out of a text would shred it and hide nothing."""
+"""Characters; shorter secrets are found by chance everywhere, and are not redacted."""
 MAX_LAYERS = 5
-"""Escapes of escapes that are read."""
+"""How deeply nested escapes are read."""
 MAX_ESCAPES = 10_000
-"""So many are read in all."""
+"""How many escapes are read in all layers together, to bound the time."""
 MAX_WORK = 1_000_000
-"""Characters times secrets; of more, the end is left out: no job is to hold up its neighbours."""
+"""Characters times secrets; the end of a longer text is dropped, to bound the time."""
 SPACES = bytes.maketrans(b"+", b" ")
-"""Forms write a space so."""
+"""Reads `+` as a space, as HTML forms encode it."""
 
 ESCAPE = re.compile(
     rb"""
@@ -46,26 +46,29 @@ CUT_OFF = re.compile(
     rb"|&\#?[a-z0-9]{0,24}|\xef\xbf\xbd)\Z",
     re.IGNORECASE,
 )
-"""What may be the beginning of an escape at the end of a text."""
+"""The incomplete escape that a text may end in."""
 STRIDES = {"percent": 3, "byte": 4}
+"""Bytes of text for each byte that the escape stands for: `%41`, `\\x41`."""
 LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 IN_BASE64 = re.compile(rb"[A-Za-z0-9+/_ -]")
 PADDING = re.compile(rb"={1,2}")
 MAX_ESCAPE_LENGTH = 32
-"""Bytes."""
+"""Bytes of text for one byte of a secret, at most, in all layers."""
 
 Span = tuple[int, int]
+"""The first byte, and the byte after the last."""
 
 
 class Layer:
-    """A text with one layer of escapes read, piece by piece."""
+    """A text with one layer of escapes read, and where in the text each byte of it came from."""
 
     def __init__(self, text: bytes, escapes: list[re.Match[bytes]]) -> None:
         pieces: list[bytes] = []
         self.starts: list[int] = []
-        """Where each piece begins as it is read,"""
+        """Where each piece begins in `read`."""
         self.places: list[tuple[int, int, int]] = []
-        """and where it was written: from, to, in how many bytes each byte; 0: in all of them."""
+        """Where each piece was in the text: its first byte, the byte after its last, and the bytes
+        of text for each byte read (0 for a piece that counts only as a whole)."""
         at = size = 0
         for escape in escapes:
             begins, ends = escape.span()
@@ -86,7 +89,7 @@ class Layer:
         self.read = b"".join(pieces)
 
     def written(self, span: Span) -> Span:
-        """Where it was written what was read there."""
+        """Return the span of the text from which a span of `read` was read."""
         begins, ends = span
         index = bisect_right(self.starts, begins) - 1
         first, _, stride = self.places[index]
@@ -97,35 +100,36 @@ class Layer:
 
 
 def redact(secrets: Collection[str], text: str) -> str:
-    """`text` with `***` for each of the secrets that is not too short to be one.
+    """Return `text` with `***` for each secret, even if escaped or cut off by the end of the text.
 
-    Also where it is escaped, and where the end of the text cuts it off. Of a long text and very
-    many secrets no more than the beginning is returned.
+    Secrets shorter than `MIN_HIDDEN_LENGTH` are left in. If the text is long and the secrets are
+    very many, only the beginning of the text is returned.
     """
     wanted = [secret for secret in secrets if len(secret) >= MIN_HIDDEN_LENGTH]
     if not wanted or not text:
         return text
     text = text[: max(MAX_WORK // len(wanted), 1)]
     data = text.encode(errors="replace")
-    longest = MAX_ESCAPE_LENGTH * (len(text) + 1)  # of more, no more than this can be in the text
+    longest = MAX_ESCAPE_LENGTH * (len(text) + 1)  # the text cannot hold more of a secret than this
     return redacted({secret[:longest].encode(errors="replace") for secret in wanted}, data)
 
 
 def holds(secrets: Collection[str], text: str) -> bool:
-    """Whether one of the secrets is in a text, or in the beginning of a long one, escaped.
+    """Return whether a text has one of the secrets, as it is or escaped.
 
-    Those too short to be told from other text are not looked for.
+    Secrets shorter than `MIN_HIDDEN_LENGTH` are not looked for; escaped secrets are looked for in
+    the beginning of a long text only.
     """
     wanted = [secret for secret in secrets if len(secret) >= MIN_HIDDEN_LENGTH]
     if any(secret in text for secret in wanted):
         return True
     longest = MAX_WORK // max(len(wanted), 1) - 1
-    ended = f"{text[:longest]}\0"  # its end is none that cuts a secret off
+    ended = f"{text[:longest]}\0"  # the NUL ends the text, so that its end cuts no secret off
     return redact(wanted, ended) != ended
 
 
 def redacted(wanted: Collection[bytes], data: bytes) -> str:
-    """`data` with `***` for each of the secrets."""
+    """Return `data` as text with `***` for each of the secrets."""
     spans: list[Span] = []
     for secret in wanted:
         spans += found(secret, data)
@@ -140,7 +144,7 @@ def redacted(wanted: Collection[bytes], data: bytes) -> str:
 
 
 def escaped_spans(secrets: Collection[bytes], text: bytes) -> Iterator[Span]:
-    """Find the secrets in what a text reads, layer by layer and when no escape is left in it."""
+    """Find the secrets in each layer of a text, and encoded ones in the innermost layer."""
     layers = layers_of(text)
     read = (layers[-1].read if layers else text).translate(SPACES)
     for secret in secrets:
@@ -150,14 +154,14 @@ def escaped_spans(secrets: Collection[bytes], text: bytes) -> Iterator[Span]:
 
 
 def written(span: Span, layers: list[Layer]) -> Span:
-    """Where it was written what was read below so many layers."""
+    """Return the span of the outermost text from which a span of the innermost layer was read."""
     for layer in reversed(layers):
         span = layer.written(span)
     return span
 
 
 def layers_of(text: bytes) -> list[Layer]:
-    """Read one layer of escapes after the other, as long as that is little work."""
+    """Unescape a text layer by layer, up to `MAX_LAYERS` and `MAX_ESCAPES`."""
     layers: list[Layer] = []
     left = MAX_ESCAPES
     while left > 0 and len(layers) < MAX_LAYERS:
@@ -166,7 +170,7 @@ def layers_of(text: bytes) -> list[Layer]:
             break
         left -= len(escapes)
         layer = Layer(text, escapes)
-        if layer.read == text:  # what is no escape after all
+        if layer.read == text:  # the matches were no escapes
             break
         layers.append(layer)
         text = layer.read
@@ -174,7 +178,7 @@ def layers_of(text: bytes) -> list[Layer]:
 
 
 def meant(escape: re.Match[bytes]) -> bytes:
-    """What one escape stands for; itself if for nothing."""
+    """Return the bytes that an escape stands for; the escape itself if it is invalid."""
     kind, given = escape.lastgroup, escape[escape.lastgroup or 0]
     match kind:
         case "percent":
@@ -191,7 +195,7 @@ def meant(escape: re.Match[bytes]) -> bytes:
 
 
 def character(escape: re.Match[bytes], given: bytes) -> str | None:
-    """The character that an escape names or numbers; None: there is none."""
+    """Return the character that an escape names or numbers; None if there is no such one."""
     match escape.lastgroup:
         case "entity":
             return html5.get(f"{given.decode()};")
@@ -204,7 +208,7 @@ def character(escape: re.Match[bytes], given: bytes) -> str | None:
 
 
 def read_spans(secret: bytes, text: bytes) -> Iterator[Span]:
-    """Find a secret, in each of its encodings, in a text that has no escapes left."""
+    """Find a secret, plain, in hexadecimal or in base64, in a text that has no escapes left."""
     layers = layers_of(secret)
     secret = secret[: len(text)]
     plain = layers[-1].read if layers else secret
@@ -222,10 +226,11 @@ def read_spans(secret: bytes, text: bytes) -> Iterator[Span]:
 
 
 def base64_within(secret: bytes, offset: int, alphabet: bytes) -> tuple[bytes, bool]:
-    """What base64 of a longer text has of a secret that begins `offset` bytes after a third.
+    """Return the base64 letters that a secret always yields within a longer encoded text.
 
-    The letters on its edges are left out, as they depend on its neighbours; True: there is one at
-    the end.
+    The secret begins `offset` bytes after a multiple of three. The letters at its edges, which
+    depend on the bytes around the secret, are left out; the second value tells whether there is one
+    at the end.
     """
     encoded = b64encode(bytes(offset) + secret, altchars=alphabet).rstrip(b"=")
     first = (0, 2, 3)[offset]
@@ -234,7 +239,7 @@ def base64_within(secret: bytes, offset: int, alphabet: bytes) -> tuple[bytes, b
 
 
 def found(form: bytes, text: bytes) -> Iterator[Span]:
-    """Find every occurrence, and the beginning of one that the end of the text cuts off."""
+    """Find every occurrence of `form`, and its beginning if the end of the text cuts it off."""
     if len(form) < MIN_HIDDEN_LENGTH:
         return
     at = text.find(form)
@@ -250,7 +255,7 @@ def found(form: bytes, text: bytes) -> Iterator[Span]:
 
 
 def masked(text: bytes, spans: Collection[Span]) -> bytes:
-    """Put `***` in the place of each span, and of those that overlap one for all."""
+    """Replace each span by `***`, and spans that overlap by one `***`."""
     merged: list[Span] = []
     for begins, ends in sorted(spans):
         if merged and begins < merged[-1][1]:

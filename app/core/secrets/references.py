@@ -1,7 +1,7 @@
 """References to named secrets inside targets: `${secret:NAME}`.
 
-They are read in every secret place, in the values of headers, and in a URL but not in its host: a
-host is named in errors and asked of name servers.
+References are read in every place that can be secret, in the values of headers, and in a URL, but
+not in its host: errors and name servers are told the host.
 """
 
 import re
@@ -12,53 +12,54 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from app.core.net.url_parts import UrlParts, url_parts
-from app.core.secrets.places import Place, replaced
+from app.core.secrets.places import Place, replace_secrets
 
 BEGINNING = "${secret:"
 REFERENCE = re.compile(r"\$\{secret:([^${}]*)\}")
 REFERENCE_ALONE = re.compile(r"(?:(?:Basic|Bearer|Token) )?\$\{secret:[^${}]*\}", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MAX_VALUE_LENGTH = 65_536
+"""Characters of a secret's value."""
 
 PATH_SAFE = "/"
-"""A secret may be several segments of a path, as those of chat webhooks are."""
+"""Not percent-encoded in a path: a secret may be several segments, as in chat webhooks."""
 
 
 def is_reference(value: object) -> bool:
-    """Whether a text is a reference and nothing that could be secret itself."""
+    """Return whether a text is only a reference, with no other part that could be a secret."""
     return isinstance(value, str) and REFERENCE_ALONE.fullmatch(value) is not None
 
 
 def name_error(name: str) -> str | None:
-    """Say why no secret can have this name; None: it can."""
+    """Say why a secret cannot have this name; None if it can."""
     if NAME.fullmatch(name):
         return None
     return "may have up to 100 letters, digits and _ . -, and begins with no . or -"
 
 
 def names_in(target_type: type[Struct], target: dict[str, Any]) -> set[str]:
-    """Name the secrets that the target refers to."""
+    """Return the names of the secrets that a target refers to."""
     names: set[str] = set()
 
     def note(name: str) -> str:
         names.add(name)
         return ""
 
-    replaced(target_type, target, lambda place, value, _, __: filled(place, value, note))
+    replace_secrets(target_type, target, lambda place, value, _, __: filled(place, value, note))
     return names
 
 
 def with_values(
     target_type: type[Struct], target: dict[str, Any], values: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Put the secrets in the place of the references; `values` has them all."""
-    return replaced(
+    """Return the target with the secrets in place of the references; `values` has them all."""
+    return replace_secrets(
         target_type, target, lambda place, value, _, __: filled(place, value, values.__getitem__)
     )
 
 
 def filled(place: Place, value: object, value_of: Callable[[str], str]) -> object:
-    """Fill in the references inside one value."""
+    """Return a value with its references filled in."""
     match value:
         case str() if BEGINNING not in value:
             return value
@@ -75,7 +76,7 @@ def filled(place: Place, value: object, value_of: Callable[[str], str]) -> objec
 
 
 def filled_url(url: str, value_of: Callable[[str], str]) -> str:
-    """Fill in the references of an address, percent-encoded."""
+    """Return a URL with its references filled in, percent-encoded."""
 
     def fill(text: str, safe: str) -> str:
         return REFERENCE.sub(lambda match: quote(value_of(match[1]), safe=safe), text)
