@@ -1,4 +1,15 @@
-"""The only importer of asyncpg: one typed function per named query, Structs in and out."""
+"""The only importer of asyncpg: one typed function per named query, Structs in and out.
+
+- Connections: `connecting` opens one, with the help of `keepalive`, `pooler` and `refusals`;
+  `database` pools them; `listener` holds the session that hears notifications and looks.
+- Statements: `queries` loads `db/queries/*.sql`, `errors` translates what Postgres refuses,
+  `isolating` finds the row for which a statement about many rows fails.
+- The life of a claim: `claims` looks, extends, settles and plans; `targets` holds those that an
+  instance has to check; `suppression` publishes that an instance polls; `clock` tells the time.
+- What clients see: `jobs`, `executions`, `instances`, `keys`, `sessions`, `secrets`, `audit`.
+- Upkeep: `upkeep` prunes, `zones` and `steps` replan jobs after new time zone rules and after a
+  clock that was wrong; `kinds` and `rights` report to the doctor; `migrate` changes the schema.
+"""
 
 from app.db.database import Database, Runner
 

@@ -14,7 +14,7 @@ DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=number)
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
-    """A change that somebody made."""
+    """One change of a job, a key or a named secret."""
 
     id: int
     at: datetime

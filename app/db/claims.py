@@ -1,4 +1,4 @@
-"""The life of a claim in Postgres: look, extend, settle; and planning what psql left unplanned."""
+"""The life of a claim in Postgres: look, extend, settle; and the plans of jobs written in SQL."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +18,8 @@ UNPLANNED = 100
 
 JSON = msgspec.json.Encoder()
 
-# A word that nobody judged stands for the default: it must not break the look at all jobs.
+# Unknown words, possible in a row that no constraint has checked, count as the default: one such
+# row must not break the look at all jobs.
 DST_GAPS = {one.value: one for one in DstGap}
 DST_OVERLAPS = {one.value: one for one in DstOverlap}
 MISFIRES = {one.value: one for one in Misfire}
@@ -26,43 +27,43 @@ OUTCOMES = {one.value: one for one in Outcome}
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """What one look found."""
+    """The result of one look."""
 
     claims: list[Claim]
     wakeup_seconds: float | None
-    """Until the next job comes due; None: none is planned, or more may be due than was claimed."""
+    """Until the next job is due; None if no job is planned, or if the look reached its limit."""
     blocked: bool
-    """Some job is due, but somebody else has its row locked."""
+    """Whether a due job was not claimed, as another transaction has its row locked."""
     left_from: datetime | None = None
-    """Since when the first of the jobs is due that were left because their targets are large."""
+    """Since when the first job is due that this look left to the next one for its large target."""
     unplanned: bool
-    """Some job typed by hand has yet to be planned."""
+    """Whether some job written in SQL has yet to be planned."""
     unchecked: bool = False
-    """Some target typed by hand has yet to be checked."""
+    """Whether some target written in SQL has yet to be checked."""
     awake_seconds: float | None
-    """For so long somebody promises to look often; below zero: did; None: nobody ever."""
+    """How long the latest promise to poll stays in force; negative once over, None if none was."""
     suppressed: Sequence[UUID] = ()
-    """These were due and nobody had them locked, but a trigger suppressed the claim."""
+    """Due jobs that were not locked, but whose claim a user's trigger suppressed."""
     looked_until: datetime | None = None
-    """What was due by then was looked for; None: by `begun_at`."""
+    """The latest `next_run` that the look covered; None stands for `begun_at`."""
     begun_at: datetime
-    """The database's clock when it began on the look,"""
+    """When the look began, on the database's clock."""
     ended_at: datetime
-    """and when it was done."""
+    """When the look ended, on the database's clock."""
 
 
 class Unplanned(Struct, frozen=True, kw_only=True):
-    """A job whose next run only cron arithmetic can tell."""
+    """A job written in SQL whose next run an instance has to work out."""
 
     job_id: UUID
     edited_at: datetime
     schedule: Schedule
     is_new: bool = False
-    """Nobody has edited it since it was written, and it has not run."""
+    """Whether the job has neither been edited nor run since it was inserted."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """The plan of such a job; applied only while `edited_at` is unchanged."""
+    """The plan of an `Unplanned` job, applied only if the job's `edited_at` is unchanged."""
 
     job_id: UUID
     edited_at: datetime
@@ -74,34 +75,34 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Unworkable(Struct, frozen=True, kw_only=True):
-    """A job that nothing can be done with until somebody corrects it."""
+    """A job that cannot be planned or executed until a person corrects it."""
 
     job_id: UUID
     fence: int | None = None
-    """Of the claim under which that was found; None: of none."""
+    """The fence of the claim under which the problem was found; None outside a claim."""
     problem: str
 
 
 class Extended(Struct, frozen=True, kw_only=True):
-    """What became of some leases; those in neither set have their row locked by somebody."""
+    """What became of some leases; a job in neither set has its row locked by a transaction."""
 
     extended: set[UUID]
     lost: set[UUID]
-    """Another claim, or no such job."""
+    """Jobs that are under another claim, or deleted."""
 
 
 class Closed(Struct, frozen=True, kw_only=True):
-    """What became of one settlement."""
+    """Whether one settlement took effect."""
 
     job_id: UUID
     fence: int
     settled: bool
     held: bool
-    """The lease is still ours, but somebody's transaction has the row locked: settle again."""
+    """Whether to settle again: the claim holds, but another transaction has the row locked."""
     suppressed: bool
-    """The lease is still ours and nobody has the row locked, but a trigger suppressed the write."""
+    """Whether the claim holds, unlocked, but a user's trigger suppressed the settlement."""
     wakeup_seconds: float | None
-    """Until the job is due again; None: it is not, or it is paused."""
+    """Until the job is due again; None for a job without a next run or on pause."""
 
 
 async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
@@ -117,11 +118,13 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     aside: Sequence[UUID] = (),
     only: Sequence[UUID] | None = None,
 ) -> Look:
-    """Claim up to `limit` jobs of these kinds, and learn when to look again.
+    """Claim up to `limit` jobs of these kinds, and learn when the next look is needed.
 
-    Jobs that come due within `ahead_seconds` are claimed already; their lease counts from then.
-    Those that could be claimed before `since`, those in `aside` and, where `only` is given, all
-    others than these are left alone. A clock that is ahead of `believed` makes nothing more due.
+    - `ahead_seconds`: jobs that come due within this time are claimed too; their leases begin when
+      they are due.
+    - `since`: jobs that were due earlier are left alone.
+    - `believed`: jobs that are due later are left alone, even if the database's clock says so.
+    - `aside`, `only`: the jobs to leave alone; the jobs to claim, None for all others.
     """
     rows = await session.fetch(
         "claims.look",
@@ -160,7 +163,7 @@ async def due(  # noqa: PLR0913 - as many as a look that finds them has
     aside: Sequence[UUID],
     believed: datetime | None = None,
 ) -> list[UUID]:
-    """Return the ids of what a look with these arguments means to claim, in its order."""
+    """Return the ids of the jobs that a look with these arguments would claim, in its order."""
     rows = await db.fetch(
         "claims.due",
         limit=limit,
@@ -174,7 +177,7 @@ async def due(  # noqa: PLR0913 - as many as a look that finds them has
 
 
 async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
-    """Give the jobs a `plan_error` and end their claims; return those that took it."""
+    """Give the jobs a `plan_error` and end their claims; return the ids of those that changed."""
     rows = await db.fetch(
         "claims.put_aside",
         job_ids=[one.job_id for one in jobs],
@@ -185,7 +188,7 @@ async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
 
 
 async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
-    """Extend the leases, each of them another job's."""
+    """Extend the leases of these claims, at most one claim for each job."""
     rows = await db.fetch(
         "claims.extend",
         job_ids=[one.job_id for one in held],
@@ -200,7 +203,7 @@ async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> 
 
 
 async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
-    """Close many claims in one statement; each takes effect only if its claim still holds."""
+    """Close many claims in one statement; a settlement takes effect only if its claim holds."""
     executions = [execution for one in settlements for execution in one.executions]
     rows = await db.fetch(
         "claims.settle",
@@ -211,9 +214,9 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
 
 
 async def record_late(db: Runner, executions: Sequence[Execution]) -> set[int]:
-    """Keep as evidence what came of executions that lost their lease; return their ids.
+    """Record executions that had lost their lease; return the ids of those recorded.
 
-    Those that were settled after all, by a statement whose answer was lost, are not among them.
+    An execution that was settled before, by a statement whose answer was lost, is left as it is.
     """
     rows = await db.fetch("claims.record_late", executions=JSON.encode(executions).decode())
     return {row["id"] for row in rows}
@@ -241,12 +244,12 @@ async def unplanned(
 
 
 async def unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]:
-    """Return the ids of those that `unplanned` reads."""
+    """Return the ids of the jobs that `list_unplanned` reads."""
     return [row["id"] for row in await db.fetch("claims.unplanned_ids", aside=aside)]
 
 
 async def plan(db: Runner, plans: Sequence[Plan]) -> int:
-    """Write the plans of jobs that nobody edited since they were read; return how many."""
+    """Write the plans of jobs that are unedited since they were read; return how many."""
     return len(await db.fetch("claims.plan", plans=JSON.encode(plans).decode()))
 
 

@@ -1,4 +1,4 @@
-"""Opens connections; where an address names several hosts, to the first that will do."""
+"""Opens connections to Postgres; of an address with several hosts, to the first that accepts."""
 
 import random
 import ssl
@@ -14,29 +14,34 @@ from app.db.refusals import check_files, is_pooler_refusing, saying_why
 from app.dsn import Address, Host, parse
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+"""For a connection to any host of the address, unless `connect_timeout` says otherwise."""
 MAX_TIMEOUT_SECONDS = 60.0
+"""The longest `connect_timeout` that is honoured."""
 
 SEARCH_PATH = "set search_path = pg_catalog, pg_temp"
-"""Names without a schema are Postgres's own, whatever others put into `public`. Said after the
-connection is made, as poolers pass on few settings that come with the request for it."""
+"""Makes Postgres resolve names without a schema in its own catalog, never in `public`, where other
+roles may have put functions of the same name. A statement of its own after the connection was made:
+poolers refuse most settings that come with the start of a session."""
 TLS_PARAMETERS = (
     *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation"),
     *("ssl_min_protocol_version", "ssl_max_protocol_version"),
 )
-"""Parameters that asyncpg takes in an address only."""
+"""Parameters of an address that asyncpg accepts only inside an address."""
 AT_START = frozenset({"application_name", "options"})
-"""Settings of a session that have to come with its start."""
+"""Settings of a session that only its start can set; all others can be set afterwards."""
 
 
 async def connect(url: str, **options: Any) -> asyncpg.Connection:  # noqa: ANN401
-    """Connect within five seconds, or `connect_timeout`, of which each host gets its share.
+    """Connect to the first host of `url` that accepts, within five seconds or `connect_timeout`.
 
-    One may be silent, and asyncpg would let that one use up the time of those after it.
+    Each host gets an equal share of the five seconds: asyncpg would let one silent host use up the
+    time of the hosts after it.
 
     Raises:
-        DatabaseUnavailable: what the last of the hosts said, or that it said nothing.
-        PoolerInTheWay: a pooler answers that does not let us say what a session needs.
-        InvalidSettings: `url` is no address.
+        DatabaseUnavailable: no host accepts; names what the last host said.
+        DatabaseRefused: the last host refuses until an operator changes something.
+        PoolerInTheWay: a pooler answers and refuses the settings that a session needs.
+        InvalidSettings: `url` is no valid address.
     """
     address = parse(url)
     hosts = list(address.hosts)
@@ -55,7 +60,7 @@ async def connect(url: str, **options: Any) -> asyncpg.Connection:  # noqa: ANN4
 
 
 def timeout_seconds(address: Address) -> float:
-    """Seconds that each host has."""
+    """Return the seconds allowed for a connection to one host."""
     given = address.number("connect_timeout") or 0
     if given > 0:
         return min(float(given), MAX_TIMEOUT_SECONDS)
@@ -63,7 +68,7 @@ def timeout_seconds(address: Address) -> float:
 
 
 async def connect_to(host: Host, address: Address, options: dict[str, Any]) -> asyncpg.Connection:
-    """Connect to one host; what a pooler does not take at the start is set right after it."""
+    """Connect to one host; settings that a pooler refuses at the start are made right after it."""
     settings: dict[str, str] = dict(options.get("server_settings") or {})
     if "options" in address.parameters:
         settings["options"] = address.parameters["options"]
@@ -89,7 +94,7 @@ async def connect_to(host: Host, address: Address, options: dict[str, Any]) -> a
 
 
 def as_statement(settings: Mapping[str, str]) -> str:
-    """Write what makes settings of a session that has begun, as what follows another statement."""
+    """Write SQL that makes these settings in a session, to be appended to another statement."""
     calls = [
         "pg_catalog.set_config({}, {}, false)".format(*map(literal, one))
         for one in settings.items()
@@ -98,14 +103,15 @@ def as_statement(settings: Mapping[str, str]) -> str:
 
 
 def literal(text: str) -> str:
-    """Write a text as SQL; as it has no backslash, any setting of Postgres reads it alike."""
+    """Quote a text without backslashes as a literal of SQL."""
     return "'{}'".format(text.replace("'", "''"))
 
 
 def arguments(host: Host, address: Address) -> dict[str, Any]:
-    """Say the same in asyncpg's words.
+    """Return the keyword arguments with which asyncpg connects to a host as `address` says.
 
-    Not as one address: asyncpg quotes it in errors, and does not know all that it may say.
+    They are not one URL: asyncpg quotes a URL, with its password, in errors, and does not know all
+    parameters that libpq allows in one.
     """
     tls = {name: address.parameters[name] for name in TLS_PARAMETERS if name in address.parameters}
     if host.name and not host.name.startswith("/"):
@@ -129,7 +135,7 @@ def arguments(host: Host, address: Address) -> dict[str, Any]:
 
 
 def system_trust(tls: Mapping[str, str]) -> ssl.SSLContext:
-    """Trust whom the system trusts, with the name of the host verified."""
+    """Trust the authorities that the system trusts, and verify the host's name."""
     context = ssl.create_default_context()
     if "sslcert" in tls:
         context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), tls.get("sslpassword", ""))

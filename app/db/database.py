@@ -1,4 +1,4 @@
-"""The connection pool, through which everything but the look speaks to Postgres."""
+"""The connection pool, which runs all statements but the looks, the upkeep and migrations."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,21 +14,22 @@ from app.db.errors import translate_errors
 from app.db.queries import Query, query
 
 COMMAND_TIMEOUT_SECONDS = 15.0
+"""For the answer to any statement."""
 GIVE_BACK_SECONDS = 1.0
-"""How long a connection whose statement was given up may take to become usable again."""
+"""How long the pool may take to cancel a statement that timed out and to reuse its connection."""
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
-"""A page ends with the row that goes beyond; the longest job has a twelfth of it."""
+"""A page ends with the row that passes this size: about twelve jobs of the largest size."""
 READ_AT_ONCE = 51
-"""Rows of a page that Postgres makes at a time."""
+"""How many rows of a page are fetched at a time: a usual page and one row of the next."""
 
 ItemT = TypeVar("ItemT")
 Row = asyncpg.Record
-"""A row as it comes; what leaves this package is made of Structs."""
+"""A row as asyncpg returns it; functions of this package turn rows into Structs."""
 
 
 class Runner(Protocol):
-    """What runs a named query: the pool, or a session of its own."""
+    """Runs named queries: the pool (`Database`), or one session."""
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows."""
@@ -40,7 +41,7 @@ class Rows(Struct, frozen=True, kw_only=True):
 
     rows: list[Row]
     more: bool
-    """Others come after them."""
+    """Whether the list goes on after these rows."""
 
 
 class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
@@ -48,30 +49,33 @@ class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
 
     items: list[ItemT]
     more: bool
-    """Others come after them."""
+    """Whether the list goes on after these items."""
 
     def __iter__(self) -> Iterator[ItemT]:
         return iter(self.items)
 
 
 class Patience:
-    """How long an answer is waited for: briefly at first, and longer where answers take longer.
+    """A time-out that adapts: short at first, doubled after each time-out.
 
-    A connection that is half-open never tells of it, so that only time does. Where a statement is
-    called again when it was given up, a short wait finds such a connection soon; as it doubles up
-    to the usual one, a database that is merely slow still gets to answer.
+    Only a time-out reveals a half-open connection. A short one finds it soon, for callers that
+    repeat their statement. As the time-out doubles up to `COMMAND_TIMEOUT_SECONDS`, a database
+    that is merely slow still gets to answer.
     """
 
     def __init__(self, shortest: float) -> None:
         self.shortest = shortest
         self.seconds = shortest
 
-    def lost(self, waited: float) -> None:
-        """No answer came in so many seconds."""
+    def __repr__(self) -> str:
+        return f"Patience({self.seconds:.3f} s)"
+
+    def lengthen(self, waited: float) -> None:
+        """Double the time-out, as no answer came within `waited` seconds."""
         self.seconds = min(max(self.seconds, 2 * waited), COMMAND_TIMEOUT_SECONDS)
 
-    def answered(self, *, within: float) -> None:
-        """An answer took so many seconds."""
+    def adjust(self, *, within: float) -> None:
+        """Set the time-out to twice the `within` seconds that an answer took."""
         self.seconds = min(max(self.shortest, 2 * within), COMMAND_TIMEOUT_SECONDS)
 
 
@@ -98,9 +102,10 @@ class Database:
         max_connections: int = 10,
         patience_seconds: float = COMMAND_TIMEOUT_SECONDS,
     ) -> AsyncIterator["Database"]:
-        """Open the pool, connecting only when first asked, and close it at the end.
+        """Open the pool, which connects with its first statement, and close it at the end.
 
-        `patience_seconds` is for those who call again what was given up: see `Patience`.
+        `patience_seconds` is the first time-out, for callers that repeat a statement that timed
+        out; see `Patience`.
         """
         pool = await asyncpg.create_pool(  # type: ignore[call-overload] # `connect` passes options on
             url,
@@ -125,31 +130,36 @@ class Database:
             except TimeoutError:
                 pool.terminate()  # a dead connection must not hold up the end
 
+    def __repr__(self) -> str:
+        used = self.pool.get_size() - self.pool.get_idle_size()
+        actor = f", actor={self.actor!r}" if self.actor else ""
+        return f"Database({used} of {self.pool.get_size()} connections in use{actor})"
+
     def acting_for(self, actor: str) -> "Database":
-        """The same pool, on behalf of somebody."""
+        """Return the same pool, with `actor` as the author of changes in the audit log."""
         return Database(self.pool, actor=actor, patience=self.patience)
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
 
         Raises:
-            AppError: see `app.db.errors.translated`.
+            AppError: see `app.db.errors.translate_errors`.
         """
         statement = query(name)
         with translate_errors():
-            return await self.answer(statement.sql, self.values(statement, arguments))
+            return await self.execute(statement.sql, self.values(statement, arguments))
 
-    async def answer(self, sql: str, values: Sequence[Any]) -> list[Row]:
-        """Run a statement on a connection of the pool for as long as patience lasts."""
+    async def execute(self, sql: str, values: Sequence[Any]) -> list[Row]:
+        """Run a statement on a connection of the pool, with the time-out of `patience`."""
         connection = await self.pool.acquire()
         patience = self.patience.seconds
         try:
             began = monotonic()
             rows: list[Row] = await connection.fetch(sql, *values, timeout=patience)
-            self.patience.answered(within=monotonic() - began)
+            self.patience.adjust(within=monotonic() - began)
         except TimeoutError:
-            self.patience.lost(patience)
-            # What has gone silent on one connection may have on all: let each be opened anew.
+            self.patience.lengthen(patience)
+            # If one connection is half-open, all others may be: have each opened anew.
             await self.pool.expire_connections()
             with suppress(OSError, TimeoutError, asyncpg.InterfaceError):
                 await self.pool.release(connection, timeout=GIVE_BACK_SECONDS)
@@ -161,12 +171,12 @@ class Database:
         return rows
 
     async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
-        """Run a query with optional filters, planned anew for those that are given.
+        """Run a query with optional filters, planned anew for the filters that are given.
 
-        `fetch` lets Postgres settle for one plan, whichever filters come later.
+        With `fetch`, Postgres would settle for one plan for all combinations of filters.
 
         Raises:
-            AppError: see `app.db.errors.translated`.
+            AppError: see `app.db.errors.translate_errors`.
         """
         wanted = query(name)
         with translate_errors():
@@ -175,12 +185,12 @@ class Database:
                 return await statement.fetch(*wanted.arguments(arguments))
 
     async def fetch_page(self, name: str, /, *, limit: int, **arguments: Any) -> "Rows":  # noqa: ANN401
-        """Run such a query, up to `limit` rows or `MAX_PAGE_BYTES` of text in them.
+        """Run a query with optional filters, up to `limit` rows or `MAX_PAGE_BYTES` of text.
 
-        Postgres makes rows only as they are read, some at a time.
+        A cursor has Postgres produce rows only as they are read.
 
         Raises:
-            AppError: see `app.db.errors.translated`.
+            AppError: see `app.db.errors.translate_errors`.
         """
         wanted = query(name)
         values = wanted.arguments(arguments | {"limit": limit + 1})
@@ -197,14 +207,15 @@ class Database:
         return Rows(rows=rows, more=False)
 
     def values(self, statement: Query, arguments: dict[str, Any]) -> list[Any]:
-        """Put the arguments in order; a query that changes something is told who does it."""
+        """Put the arguments in the statement's order, with the actor if the statement takes it."""
         if "actor" in statement.parameters:
             arguments |= {"actor": self.actor}
         return statement.arguments(arguments)
 
 
 async def nothing_to_reset(_connection: asyncpg.Connection) -> None:
-    """Take a connection back as it is: single statements leave nothing behind in their session.
+    """Return a connection to the pool as it is.
 
-    asyncpg would ask Postgres to reset it after each of them, which costs a round trip.
+    asyncpg would reset the session after each statement, which costs a round trip, and single
+    statements leave nothing behind in a session.
     """

@@ -1,13 +1,13 @@
-"""The promise of an instance to look often, which keeps writers from notifying."""
+"""The promise of an instance to poll, while which writers send no notifications."""
 
 from app.db.database import Runner
 
 
 async def publish(db: Runner, *, seconds: float) -> None:
-    """Promise to look often for so long; all are woken when no promise was in force."""
+    """Promise to poll for so long; if no promise was in force, all instances are woken."""
     await db.fetch("doorbell.publish", seconds=seconds)
 
 
 async def withdraw(db: Runner) -> None:
-    """End whatever promise is in force and wake all."""
+    """End the promise in force and wake all instances."""
     await db.fetch("doorbell.withdraw")

@@ -1,4 +1,4 @@
-"""Translates what asyncpg raises into our own errors, at the one edge that meets it."""
+"""Translates the errors that asyncpg raises into Tocsin's own; other packages see only these."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ TRANSIENT: tuple[type[BaseException], ...] = (
     asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
     asyncpg.InvalidCachedStatementError,  # the schema changed under a prepared statement
 )
-"""Faults that pass by themselves: the statement may be tried again, on a new connection."""
+"""Errors that pass by themselves: the statement may be tried again, on a new connection."""
 
 UNKNOWN_TO_THE_SCHEMA: tuple[type[BaseException], ...] = (
     asyncpg.UndefinedTableError,
@@ -42,7 +42,7 @@ UNKNOWN_TO_THE_SCHEMA: tuple[type[BaseException], ...] = (
     asyncpg.UndefinedFunctionError,
     asyncpg.InvalidSchemaNameError,
 )
-"""What our own statements meet only in a database that was never, or not yet, migrated."""
+"""Errors of Tocsin's statements in a database that was not, or not yet, migrated."""
 
 LACKING: tuple[type[BaseException], ...] = (
     *UNKNOWN_TO_THE_SCHEMA,
@@ -50,13 +50,13 @@ LACKING: tuple[type[BaseException], ...] = (
 )
 
 OTHERS_FUNCTION = re.compile(r"\bfunction (?!tocsin\.)")
-"""What the context of an error has where a function that is not ours raised it."""
+"""Found in the context of an error that a function outside the schema `tocsin` raised."""
 
 MIXED_SESSIONS: tuple[type[BaseException], ...] = (
     asyncpg.DuplicatePreparedStatementError,
     asyncpg.InvalidSQLStatementNameError,
 )
-"""What a session meets only where others share it: a statement that is not its own, or is gone."""
+"""Errors about prepared statements that only a session shared by several clients can meet."""
 
 POOLER = (
     "TOCSIN_DATABASE_URL leads through a pooler that does not keep a session for its client, such "
@@ -65,26 +65,26 @@ POOLER = (
 )
 
 MAX_SAID_LENGTH = 300
-"""Characters of a server's own words."""
+"""How many characters of a server's message an error repeats."""
 
 TAKEN: dict[str, tuple[type[AppError], str]] = {
     "jobs_name": (NameTaken, "another job already has this name"),
     "api_keys_name": (KeyNameTaken, "another key already has this name: revoke it first"),
 }
-"""What a unique index that people can run into stands for."""
+"""The errors for violations of unique indexes, by the name of the index."""
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise our errors for asyncpg's.
+    """Raise Tocsin's errors for asyncpg's; errors that are bugs pass unchanged.
 
     Raises:
         NameTaken, KeyNameTaken: the name belongs to another job, or to another key.
         InvalidInput: a constraint or trigger refused a row; names the column and the remedy.
-        SchemaOutdated: the database lacks what the statement needs.
-        RightMissing: our role may not do what the statement does.
-        PoolerInTheWay: this is no session of Postgres's.
-        LockedByOthers, DatabaseUnavailable: one of `PASSING`.
+        SchemaOutdated: the database lacks a table, column or function of the statement.
+        RightMissing: Tocsin's role may not do what the statement does.
+        PoolerInTheWay: a pooler shares the session between clients.
+        LockedByOthers, DatabaseUnavailable: one of `TRANSIENT`.
     """
     try:
         yield
@@ -109,14 +109,14 @@ def translate_errors() -> Iterator[None]:
 
 
 def said_by_postgres(error: Exception) -> str | None:
-    """Return in one sentence what Postgres refused and nobody translated; None: that was not it."""
+    """Word an error of Postgres that was not translated; None for any other error."""
     if isinstance(error, asyncpg.PostgresError):
         return f"Postgres refused a statement: {in_one_line(error)}"
     return None
 
 
 def refusal(error: BaseException) -> DatabaseRefused:
-    """Say what a database lacks for our statements, whatever is in their rows."""
+    """Translate an error of `LACKING`: a right or a part of the schema is missing."""
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return RightMissing(
             f"Tocsin's role lacks a right, which has to be granted: {in_one_line(error)}"
@@ -127,19 +127,19 @@ def refusal(error: BaseException) -> DatabaseRefused:
 
 
 def raised_by_others(error: BaseException) -> bool:
-    """Whether a function that is not ours raised the error, such as a user's trigger."""
+    """Return whether a function outside the schema `tocsin`, such as a user's trigger, raised."""
     context = error.context if isinstance(error, asyncpg.PostgresError) else None
     return OTHERS_FUNCTION.search(context or "") is not None
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return what an error says, in one line of some length; asyncpg adds more."""
+    """Return an error's message in one line of bounded length, without what asyncpg adds."""
     said = getattr(error, "message", None) or str(error)
     return " ".join(said.split())[:MAX_SAID_LENGTH].rstrip(".") or type(error).__name__
 
 
 def refused(error: asyncpg.PostgresError) -> FieldError:
-    """Say which column a row was refused for: our trigger names it, else the constraint does."""
+    """Name the column that a row was refused for: a trigger of Tocsin or the constraint tells."""
     column = error.column_name or (error.constraint_name or "").removeprefix("jobs_")
     message = error.message.removeprefix(f"{column} ")
     return FieldError(field=column, message=f"{message}. {error.hint}" if error.hint else message)

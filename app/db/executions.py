@@ -1,4 +1,4 @@
-"""The record of executions, in Postgres."""
+"""Executions in Postgres, as clients read them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ INT8_MAX = 2**63 - 1
 
 
 class Execution(Struct, frozen=True, kw_only=True):
-    """One attempt as carried out, or the runs that were missed; it outlives its job."""
+    """One attempt as carried out, or the runs that were missed; kept when its job is deleted."""
 
     id: int
     job_id: UUID
@@ -40,14 +40,14 @@ class Execution(Struct, frozen=True, kw_only=True):
 
 
 class ExecutionFilter(Struct, frozen=True, kw_only=True):
-    """Which executions to list; None: any."""
+    """Which executions to list; None in a field stands for any."""
 
     job_id: UUID | None = None
     outcomes: Sequence[Outcome] | None = None
     since: datetime | None = None
-    """Finished then or later."""
+    """The earliest `finished_at`, included."""
     until: datetime | None = None
-    """Finished earlier."""
+    """The latest `finished_at`, not included."""
 
 
 async def page(
@@ -70,7 +70,7 @@ async def find(db: Runner, execution_id: int) -> Execution:
     """Find an execution.
 
     Raises:
-        ExecutionNotFound: there is none, or it is no longer kept.
+        ExecutionNotFound: there is no such execution, or it was pruned.
     """
     if 0 <= execution_id <= INT8_MAX:
         for row in await db.fetch("executions.find", execution_id=execution_id):
@@ -80,7 +80,7 @@ async def find(db: Runner, execution_id: int) -> Execution:
 
 
 async def known_job(db: Runner, job_id: UUID) -> bool:
-    """Tell whether there is such a job, or was one whose executions are still kept."""
+    """Return whether there is such a job, or was one whose executions are still kept."""
     [row] = await db.fetch("executions.known_job", job_id=job_id)
     return bool(row["known"])
 

@@ -1,4 +1,4 @@
-"""Who is alive, and how the work stands."""
+"""The instances that are connected, and counts of jobs and executions."""
 
 from datetime import datetime
 from typing import Annotated
@@ -10,6 +10,7 @@ from app.core.runs.outcome import Outcome
 from app.db.database import Database, Runner
 
 MAX_COUNTED = 10_000
+"""Counts stop here, so that counting stays cheap in large tables."""
 
 
 class Instance(Struct, frozen=True, kw_only=True):
@@ -27,7 +28,7 @@ class Instance(Struct, frozen=True, kw_only=True):
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """How the work stands. Counts stop at 10,000, so that asking stays cheap."""
+    """Counts of jobs by state and of the latest executions by outcome; each stops at 10,000."""
 
     at: datetime
     jobs: Annotated[int, Meta(description="Above 10,000 an estimate.")]
@@ -50,12 +51,12 @@ class Stats(Struct, frozen=True, kw_only=True):
 
 
 async def instances(db: Runner) -> list[Instance]:
-    """Name the instances that are connected or hold leases."""
+    """List the instances that are connected or hold leases."""
     return [Instance(**row) for row in await db.fetch("instances.instances")]
 
 
 async def stats(db: Database) -> Stats:
-    """Count the jobs by what they are up to, and the latest executions by outcome."""
+    """Count the jobs by state, and the latest executions by outcome."""
     [row] = await db.fetch_filtered("instances.stats", most=MAX_COUNTED)
     outcomes = msgspec.json.decode(row["outcomes"], type=dict[Outcome, int])
     return Stats(**{**row, "outcomes": outcomes})

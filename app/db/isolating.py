@@ -1,4 +1,4 @@
-"""Goes on with the rest where a statement about many rows fails for what is in one of them."""
+"""Finds the row for which a statement about many rows fails, and runs it for the others."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -12,13 +12,13 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 OUTAGES = (DatabaseUnavailable, SchemaOutdated, PoolerInTheWay)
-"""Failures that no row is to blame for."""
+"""Errors that no row is to blame for."""
 
 VALUES = ("22", "23", "54")
 """Classes of SQLSTATE: a value out of range, a broken constraint, more than Postgres can do."""
 
 MAX_REASON_LENGTH = 300
-"""Characters."""
+"""How many characters of a message a reason keeps."""
 
 
 async def by_halves(
@@ -27,13 +27,13 @@ async def by_halves(
     *,
     refused: Callable[[ItemT, Exception], None],
 ) -> list[ResultT]:
-    """Run a statement for all the items; where it fails, for each half of them, and so on.
+    """Run a statement for all items; if it fails, for each half of them, and so on.
 
-    One item at fault among `n` costs about `2 * log2(n)` statements. `refused` is called with each
-    item for which alone the statement fails.
+    One bad item among `n` costs about `2 * log2(n)` statements. `refused` is called with each item
+    for which the statement fails even when run for that item alone.
 
     Raises:
-        Exception: what `is_about_a_row` denies.
+        Exception: an error for which `is_about_a_row` is false.
     """
     if not items:
         return []
@@ -53,10 +53,10 @@ async def by_halves(
 
 
 def is_about_a_row(error: Exception) -> bool:
-    """Whether a statement about many rows failed for what is in one of them.
+    """Return whether the content of one row can have made a statement about many rows fail.
 
-    That is: a value that cannot be cast or read, an overflow, a constraint, a trigger of somebody's
-    that raises. Neither an outage is, nor a right that we lack for the statement itself.
+    Such errors are a value that cannot be cast or read, an overflow, a broken constraint, or a
+    user's trigger that raises. An outage is none, nor a right missing for the statement itself.
     """
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return raised_by_others(error)
@@ -64,12 +64,12 @@ def is_about_a_row(error: Exception) -> bool:
 
 
 def is_certain(error: Exception) -> bool:
-    """Whether the row is to blame rather than a trigger, which may raise for every row."""
+    """Return whether the row is to blame, rather than a trigger that may raise for every row."""
     return not isinstance(error, asyncpg.PostgresError) or error.sqlstate[:2] in VALUES
 
 
 def reason(error: Exception) -> str:
-    """Say what was wrong in one short line; without the row, which Postgres adds as a detail."""
+    """Return an error's message in one short line, without Postgres's detail, which has the row."""
     said = error.message if isinstance(error, asyncpg.PostgresError) else str(error)
     line = " ".join((said or type(error).__name__).replace("\0", "").split())
     return line[:MAX_REASON_LENGTH]

@@ -1,4 +1,4 @@
-"""What people do with jobs, in Postgres."""
+"""Jobs in Postgres, as clients write and read them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,9 +15,9 @@ from app.errors import JobNotFound
 
 
 class LegibleJob(StoredJob, frozen=True, kw_only=True):
-    """A job whose JSON inside is left alone."""
+    """A job whose target and metadata stay undecoded, as Python cannot hold them."""
 
-    target: Raw  # type: ignore[assignment] # in place of what cannot be read
+    target: Raw  # type: ignore[assignment]
     metadata: Raw  # type: ignore[assignment]
 
 
@@ -27,19 +27,19 @@ ENCODER = msgspec.json.Encoder()
 
 
 class JobFilter(Struct, frozen=True, kw_only=True):
-    """Which jobs to list; None: any."""
+    """Which jobs to list; None in a field stands for any."""
 
     tags: Sequence[str] | None = None
-    """All of them."""
+    """A job has to have all of these tags."""
     kind: str | None = None
     state: JobState | None = None
     name_prefix: str | None = None
     text: str | None = None
-    """A part of the name or description, in upper or lower case."""
+    """A part of the name or description; case does not matter."""
 
 
 async def insert(db: Runner, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
-    """Insert all of the jobs, or none.
+    """Insert all of the jobs, or none of them.
 
     Raises:
         NameTaken: one of the names belongs to another job.
@@ -50,7 +50,7 @@ async def insert(db: Runner, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
 
 
 async def names_taken(db: Runner, names: Iterable[str]) -> set[str]:
-    """Return those of the names that jobs have."""
+    """Return which of the names belong to jobs."""
     rows = await db.fetch("jobs.names_taken", names=list(names))
     return {row["name"] for row in rows}
 
@@ -59,7 +59,7 @@ async def find(db: Runner, reference: str) -> StoredJob:
     """Find a job by its id or name.
 
     Raises:
-        JobNotFound: there is none.
+        JobNotFound: no job has the id or name.
     """
     for job in stored_jobs(await db.fetch("jobs.find", **addressed(reference))):
         return job
@@ -84,10 +84,10 @@ async def page(
 
 
 async def update(db: Runner, job: PlannedJob, *, unchanged_since: datetime) -> StoredJob | None:
-    """Write a job that nobody edited since; None: somebody did, or it is gone.
+    """Write a job; return None if the job was edited after `unchanged_since`, or deleted.
 
     Raises:
-        NameTaken: its new name belongs to another job.
+        NameTaken: the job's new name belongs to another job.
     """
     rows = await db.fetch(
         "jobs.update", job=ENCODER.encode(job).decode(), unchanged_since=unchanged_since
@@ -96,34 +96,37 @@ async def update(db: Runner, job: PlannedJob, *, unchanged_since: datetime) -> S
 
 
 async def delete(db: Runner, reference: str, *, unchanged_since: datetime | None) -> bool:
-    """Delete a job, by its id or name, that nobody edited since; tell whether there was one."""
+    """Delete a job by its id or name; return False if there is none.
+
+    A job that was edited after `unchanged_since`, unless that is None, is not deleted.
+    """
     rows = await db.fetch("jobs.delete", **addressed(reference), unchanged_since=unchanged_since)
     return bool(rows)
 
 
 async def run_now(db: Runner, id: UUID, *, occurrence: datetime | None = None) -> bool:
-    """Make a run, or that occurrence again, due now.
+    """Make an extra run due now: a new run, or the past run `occurrence` again.
 
-    False: the job is gone, or a retry is pending, which a replay must not displace.
+    Return False if the job is deleted, or has a retry pending, which a replay must not displace.
     """
     return bool(await db.fetch("jobs.run_now", job_id=id, occurrence=occurrence))
 
 
 def stored_jobs(rows: Iterable[Row]) -> list[StoredJob]:
-    """Read the jobs out of rows. One that Python cannot hold must not hide the others."""
+    """Read jobs out of rows; a job that Python cannot hold does not hide the others."""
     return [stored_job(row["job"]) for row in rows]
 
 
 def stored_job(text: str) -> StoredJob:
     try:
         return DECODER.decode(text)
-    except msgspec.ValidationError:  # a number of thousands of digits, typed by hand
+    except msgspec.ValidationError:  # such as a number of thousands of digits, written in SQL
         legible = LENIENT_DECODER.decode(text)
         return StoredJob(**asdict(legible) | {"target": {}, "metadata": {}})
 
 
 def addressed(reference: str) -> dict[str, UUID | str | None]:
-    """Say by what to look a job up.
+    """Return the arguments that find a job by an id or by a name.
 
     Raises:
         JobNotFound: no job can have such a name.
@@ -141,5 +144,5 @@ def not_found(reference: str) -> JobNotFound:
 
 
 def literal(text: str) -> str:
-    """Quote what a pattern of LIKE would take for wildcards."""
+    """Escape the characters of a text that LIKE would take for wildcards."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

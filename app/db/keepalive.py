@@ -1,4 +1,4 @@
-"""Lets the kernel find a connection that is half-open while nothing is asked of it."""
+"""Has the kernel probe idle connections, so that a half-open one is found."""
 
 import socket
 
@@ -7,7 +7,8 @@ import asyncpg
 from app.dsn import Address
 
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
-"""A peer that vanished without a word is found after about 10 + 3 x 3 s of silence."""
+"""Seconds idle before the first probe, seconds between probes, probes before the connection counts
+as lost (10 + 3 x 3 s), and milliseconds that sent data may stay unacknowledged."""
 
 PARAMETERS = {
     "TCP_KEEPIDLE": "keepalives_idle",
@@ -15,14 +16,14 @@ PARAMETERS = {
     "TCP_KEEPCNT": "keepalives_count",
     "TCP_USER_TIMEOUT": "tcp_user_timeout",
 }
-"""By which an address may say otherwise; 0 leaves it to the system."""
+"""The parameters of an address that replace these values; 0 stands for the system's default."""
 
 LARGEST = {"TCP_KEEPIDLE": 32_767, "TCP_KEEPINTVL": 32_767, "TCP_KEEPCNT": 127}
-"""What Linux takes."""
+"""The largest values that Linux accepts."""
 
 
 def keep_alive(connection: asyncpg.Connection, address: Address) -> None:
-    """Set the socket up, where the system can."""
+    """Switch keepalive probes on, as far as the system has the options."""
     # asyncpg offers no other way to its socket; a test watches that this attribute stays.
     transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 - private
     sock: socket.socket | None = transport.get_extra_info("socket")

@@ -13,7 +13,7 @@ from app.errors import KeyNotFound
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):
-    """A key, apart from what would let anybody use it."""
+    """An API key as clients see it: without the secret part."""
 
     id: UUID
     name: str
@@ -26,7 +26,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
 
 class ValidKey(Struct, frozen=True, kw_only=True):
-    """A key that may be used."""
+    """An API key that is neither expired nor revoked."""
 
     id: UUID
     name: str
@@ -34,19 +34,19 @@ class ValidKey(Struct, frozen=True, kw_only=True):
     digest: bytes
     scopes: Sequence[Scope]
     seconds_left: float | None
-    """Until it expires, from when this was read; None: it does not."""
+    """From the reading until the key expires; None for a key that does not expire."""
 
 
 class ValidKeys(Struct, frozen=True, kw_only=True):
-    """All keys that may be used."""
+    """All API keys that are neither expired nor revoked."""
 
     any_key: bool
-    """There is or was some key, so nobody is let in without."""
+    """Whether any key was ever made: from then on the API serves no request without one."""
     by_prefix: Mapping[str, ValidKey]
 
 
 async def valid(db: Runner) -> ValidKeys:
-    """Read the keys that may be used now."""
+    """Read the keys that are neither expired nor revoked."""
     rows = await db.fetch("keys.valid")
     keys = [
         ValidKey(
@@ -71,11 +71,11 @@ async def create(
     scopes: Sequence[Scope],
     expires_in_seconds: float | None,
 ) -> ApiKey:
-    """Store what is kept of a new key.
+    """Store a new key by its digest.
 
     Raises:
-        InvalidInput: no key can have the name.
-        KeyNameTaken: another key that is not revoked has it.
+        InvalidInput: the name is no valid name of a key.
+        KeyNameTaken: the name belongs to another key that is not revoked.
     """
     check_name(name)
     [row] = await db.fetch(
@@ -98,7 +98,7 @@ async def find(db: Runner, reference: str) -> ApiKey:
     """Find a key by its prefix or, if it is not revoked, by its name.
 
     Raises:
-        KeyNotFound: there is none.
+        KeyNotFound: no key has the prefix or name.
     """
     if "\0" not in reference:
         for row in await db.fetch("keys.find", reference=reference):
@@ -108,12 +108,12 @@ async def find(db: Runner, reference: str) -> ApiKey:
 
 
 async def revoke(db: Runner, key: ApiKey) -> None:
-    """Let nobody use the key any more; idempotent."""
+    """Revoke a key for good; idempotent."""
     await db.fetch("keys.revoke", key_id=key.id)
 
 
 async def touch(db: Runner, key_id: UUID) -> None:
-    """Note that the key is in use, unless that was noted within the last minute."""
+    """Record that the key was used now, unless that was recorded within the last minute."""
     await db.fetch("keys.touch", key_id=key_id)
 
 

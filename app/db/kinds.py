@@ -1,4 +1,4 @@
-"""Which kinds of jobs there are instances for, and the jobs for whose kind there is none."""
+"""The kinds that instances have executors for, and the jobs of all other kinds."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,15 @@ from app.core.health import NobodysJobs
 from app.db.database import Runner
 
 MAX_COUNTED = 1000
+"""Jobs of a kind that are counted, so that counting stays cheap in large tables."""
 
 
 async def tell(db: Runner, kinds: Sequence[str]) -> None:
-    """Say which kinds an instance can run."""
+    """Record the kinds that an instance has executors for."""
     await db.fetch("kinds.tell", kinds=kinds)
 
 
 async def nobodys(db: Runner) -> list[NobodysJobs]:
-    """Return the jobs that no instance can run, by kind; of each at most 1,000 are counted."""
+    """List the kinds of jobs that no instance has an executor for."""
     rows = await db.fetch("kinds.nobodys", most=MAX_COUNTED)
     return [NobodysJobs(**row) for row in rows]

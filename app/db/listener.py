@@ -1,4 +1,4 @@
-"""A connection of its own that listens for notifications and carries the looks."""
+"""The session of an instance that listens for notifications and runs the looks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,25 +15,33 @@ from app.db.queries import query
 from app.errors import DatabaseUnavailable, PoolerInTheWay
 
 CHANNEL = "tocsin_jobs"
+"""Notifications on this channel wake instances: some job is due earlier than was known."""
 RECALLS = "tocsin_recalls"
-"""Its payload is the id of a job that somebody edited or deleted while a claim of it was held."""
+"""The payload is the id of a job that was edited or deleted while an instance held its claim."""
 TARGETS = "tocsin_targets"
-"""Somebody wrote in SQL a target that is carried out in some time, and has to be checked now."""
+"""A target was written in SQL that has to be checked before its run."""
 LOOK_TIMEOUT_SECONDS = 5.0
-"""A session that died without a word is noticed at the next look, after so long."""
+"""A look without an answer for this long ends the session, which may be half-open."""
 
 
 class Session:
-    """A listening connection. Never pooled, never in a transaction: both would mute it."""
+    """A listening connection.
+
+    A session is never pooled and never in a transaction, as either would keep notifications back.
+    """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
+
+    def __repr__(self) -> str:
+        state = "closed" if self.connection.is_closed() else "open"
+        return f"Session(pid {self.connection.get_server_pid()}, {state})"
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
 
         Raises:
-            AppError: see `app.db.errors.translated`.
+            AppError: see `app.db.errors.translate_errors`.
         """
         statement = query(name)
         with translate_errors():
@@ -49,14 +57,15 @@ async def listening(
     check: Callable[[], None] = lambda: None,
     application_name: str,
 ) -> AsyncIterator[Session]:
-    """Open a session that calls `ring` on every notification and when the connection is lost.
+    """Open a session that listens for notifications.
 
-    `recall` is called with the text of every notification of a second channel, `check` on every one
-    of a third. LISTEN has taken effect when this returns, so a look made afterwards misses nothing.
+    `ring` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
+    with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`.
+    LISTEN has taken effect when this returns, so a look made afterwards misses no job.
 
     Raises:
-        DatabaseUnavailable: nobody answers at `url`, or LISTEN failed.
-        PoolerInTheWay: something between us and Postgres swallows notifications.
+        DatabaseUnavailable: no server answers at `url`, or LISTEN failed.
+        PoolerInTheWay: a pooler between this process and Postgres loses notifications.
     """
     arrived = asyncio.Event()
 
@@ -91,7 +100,7 @@ async def listening(
                 await prove_that_we_hear(url, CHANNEL, arrived)
         yield Session(connection)
     except (DatabaseUnavailable, PoolerInTheWay):
-        connection.terminate()  # nobody there to take leave of
+        connection.terminate()  # no server is there to close the session with
         raise
     finally:
         try:

@@ -1,4 +1,4 @@
-"""Brings a database to the schema that this version needs; plain psql does exactly the same."""
+"""Migrates a database to the schema of this version, with the scripts that psql could apply too."""
 
 import asyncio
 import random
@@ -23,8 +23,9 @@ from app.errors import LockedByOthers, RightMissing, SchemaOutdated, SchemaTooNe
 MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 PATIENCE_SECONDS = 20.0
-"""How long it is tried again while somebody holds a lock that is needed."""
+"""How long the migration is tried again while another session holds a lock that it needs."""
 PAUSE_SECONDS = 1.0
+"""Between two tries, on average."""
 
 
 def migrations() -> dict[int, Traversable]:
@@ -38,18 +39,19 @@ def migrations() -> dict[int, Traversable]:
 
 
 async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Sequence[int]:
-    """Apply what is missing and return the versions applied.
+    """Apply the missing migrations and return their versions.
 
-    A fresh database gets `schema.sql`, which is the sum of the migrations; `triggers.sql` is
-    applied where the functions and triggers are not those of this version. All of it is one
-    transaction, which waits for each lock for a tenth of a second: where one is not to be had, all
-    is undone and tried again, so that nobody queues behind it. With nothing to do no lock is taken.
+    A fresh database gets `schema.sql`, which is the sum of the migrations. `triggers.sql` is
+    applied if the functions and triggers in the database are not those of this version. All of
+    that is one transaction, which waits for each lock for a tenth of a second. If a lock is not
+    free, the transaction is rolled back and tried again, so that no other session queues behind
+    its locks. Where nothing has to be changed, no lock is taken.
 
     Raises:
         SchemaOutdated: the schema or its functions are of a newer Tocsin, or not of Tocsin at all.
-        LockedByOthers: a lock was not to be had in `patience_seconds`; names the holder.
-        RightMissing: the role may not do it.
-        DatabaseUnavailable: nobody answers at `url`.
+        LockedByOthers: a lock was not free for `patience_seconds`; names the holder.
+        RightMissing: the role may not change the schema.
+        DatabaseUnavailable: no server answers at `url`.
     """
     until = monotonic() + patience_seconds
     with translate_errors():
@@ -70,7 +72,7 @@ async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Se
 
 
 async def anything_to_do(connection: asyncpg.Connection) -> bool:
-    """Tell whether a migration is missing, or functions and triggers are not those of this version.
+    """Return whether a migration is missing, or functions and triggers are of another version.
 
     Raises:
         SchemaOutdated: the database is of a newer Tocsin.
@@ -94,10 +96,10 @@ async def anything_to_do(connection: asyncpg.Connection) -> bool:
 
 
 async def apply(connection: asyncpg.Connection) -> Sequence[int]:
-    """Apply all of it, or nothing."""
+    """Apply the missing migrations, functions and triggers in one transaction."""
     async with connection.transaction():
         await ask(connection, "migrate.lock")
-        if not await anything_to_do(connection):  # another has done it meanwhile
+        if not await anything_to_do(connection):  # another process has migrated meanwhile
             return []
         await ask(connection, "migrate.wait_briefly")
         applied = await missing(connection)
@@ -119,10 +121,10 @@ async def apply(connection: asyncpg.Connection) -> Sequence[int]:
 
 
 async def missing(connection: asyncpg.Connection) -> list[int]:
-    """Return the versions that the database does not have yet.
+    """Return the versions of the schema that the database does not have yet.
 
     Raises:
-        SchemaOutdated: it has one that this version does not know.
+        SchemaOutdated: the database has a version that this Tocsin does not know.
     """
     if not (await ask(connection, "upkeep.schema_exists"))[0]["schema_exists"]:
         return list(migrations())
@@ -145,7 +147,7 @@ async def ask(connection: asyncpg.Connection, name: str, **arguments: Any) -> li
 
 
 async def gave_up(connection: asyncpg.Connection) -> str:
-    """Say who is in the way."""
+    """Word the refusal of a migration, naming the sessions that hold the locks."""
     holders = "; ".join(
         f"process {row['pid']} ({row['application_name'] or 'nameless'}, role {row['usename']}) "
         f"holds {', '.join(row['tables'])} for {row['seconds'] or 0:.0f} s"
@@ -160,11 +162,11 @@ async def gave_up(connection: asyncpg.Connection) -> str:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Say what a refusal means here.
+    """Translate errors that mean something else in a migration than in other statements.
 
     Raises:
-        RightMissing: the role may not create what is needed.
-        SchemaOutdated: what is to be created is there, and not ours.
+        RightMissing: the role may not create a table, function or trigger.
+        SchemaOutdated: the schema `tocsin` has a table or function that is not of Tocsin's making.
     """
     try:
         yield
@@ -187,32 +189,32 @@ def explained() -> Iterator[None]:
 
 
 def numbers(release: str) -> list[int]:
-    """Order releases such as 0.10.1 by their numbers."""
+    """Return the numbers of a release such as 0.10.1, by which releases are compared."""
     return [int(number) for number in re.findall(r"\d+", release)]
 
 
 def triggers() -> str:
-    """Return the script of functions and triggers."""
+    """Return `triggers.sql`, the script of functions and triggers."""
     return (files("db") / "triggers.sql").read_text("utf-8")
 
 
 def triggers_digest() -> str:
-    """Tell this version of that script from others."""
+    """Return a digest of `triggers.sql`, by which its versions are told apart."""
     return sha256(triggers().encode()).hexdigest()
 
 
 def without_transaction(script: str) -> str:
-    """Drop the script's own begin and commit: they are psql's, here one transaction holds all."""
+    """Drop a script's own begin and commit, which are for psql: here one transaction holds all."""
     return re.sub(r"^(begin|commit);$", "", script, flags=re.MULTILINE)
 
 
 async def check(db: Runner) -> None:
-    """Make sure that this version can work on the database.
+    """Make sure that the database has a schema that this version can work with.
 
     Raises:
-        SchemaOutdated: it lacks a migration.
-        SchemaTooNew: it has a breaking migration that this version does not know.
-        DatabaseUnavailable: it does not answer.
+        SchemaOutdated: the database lacks a migration.
+        SchemaTooNew: the database has a breaking migration that this version does not know.
+        DatabaseUnavailable: the database does not answer.
     """
     exists = (await db.fetch("upkeep.schema_exists"))[0]["schema_exists"]
     versions = await db.fetch("upkeep.schema_versions") if exists else []

@@ -1,7 +1,7 @@
-"""Notices a pooler that answers for Postgres, and refuses one that does not keep sessions apart.
+"""Detects a pooler in front of Postgres, and refuses one that shares a session between clients.
 
-Through such a one notifications are lost, and of two clients that prepared a statement under the
-same name one may run the other's.
+Such a pooler loses notifications, and of two clients that prepared a statement under the same name
+one may run the other's.
 """
 
 import asyncio
@@ -17,23 +17,24 @@ HEARD_SECONDS = 2.0
 
 
 async def is_pooled(connection: asyncpg.Connection) -> bool:
-    """Whether something answers for Postgres: its process is not the one we were told."""
+    """Return whether a pooler answers: its server process is not the one announced at first."""
     return bool(await process_behind(connection) != connection.get_server_pid())
 
 
 async def process_behind(connection: asyncpg.Connection) -> int:
-    async with connection.transaction():  # a pooler keeps to one process as long as it lasts
+    async with connection.transaction():  # in a transaction a pooler keeps to one server process
         pid: int = await connection.fetchval("select pg_backend_pid()")
         return pid
 
 
 async def prove_that_we_hear(url: str, channel: str, heard: asyncio.Event) -> None:
-    """Send a notification from another session and wait for it.
+    """Send a notification from a second session and wait until the listening one has `heard` it.
 
-    Not from the one that listens: a pooler may happen to have kept that for us, for the moment.
+    The listening session could not prove that by itself: a pooler may have kept its server process
+    for the moment.
 
     Raises:
-        PoolerInTheWay: it did not arrive.
+        PoolerInTheWay: the notification did not arrive within `HEARD_SECONDS`.
     """
     elsewhere = await connect(url)
     try:
@@ -48,11 +49,11 @@ async def prove_that_we_hear(url: str, channel: str, heard: asyncio.Event) -> No
 
 
 async def refuse_shared_sessions(url: str) -> None:
-    """Make sure that a session is its client's own, for those who do not listen.
+    """Make sure that no pooler shares sessions, for a process that does not listen.
 
     Raises:
-        PoolerInTheWay: two clients at a time were given one session.
-        DatabaseUnavailable: nobody answers at `url`.
+        PoolerInTheWay: two connections at a time were given the same server process.
+        DatabaseUnavailable: no server answers at `url`.
     """
     with translate_errors():
         one = await connect(url)

@@ -22,7 +22,7 @@ class Query(Struct, frozen=True, kw_only=True):
         """Put the named arguments in the statement's order.
 
         Raises:
-            TypeError: one is missing, or one too many is given.
+            TypeError: an argument is missing, or an unknown one is given.
         """
         if given.keys() != set(self.parameters):
             message = f"{self.name} takes {sorted(self.parameters)}, not {sorted(given)}"
@@ -50,7 +50,7 @@ def parsed(group: str, text: str) -> dict[str, Query]:
 
 @lru_cache(maxsize=1)
 def all_queries() -> dict[str, Query]:
-    """Every statement, by `group.name`, where the group is its file's name."""
+    """Load every statement by `group.name`, where the group is the name of its file."""
     return {
         query.name: query
         for path in files("db").joinpath("queries").iterdir()
@@ -63,6 +63,6 @@ def query(name: str) -> Query:
     """Return the statement called `group.name`.
 
     Raises:
-        KeyError: there is none; a mistake in our own code.
+        KeyError: no statement has the name: a bug of the caller.
     """
     return all_queries()[name]

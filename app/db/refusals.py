@@ -1,4 +1,4 @@
-"""Says in one sentence, with its remedy, why there is no connection to the database."""
+"""Translates the errors of connecting to Postgres into one sentence with its remedy."""
 
 import socket
 import ssl
@@ -13,9 +13,9 @@ from app.dsn import Address, Host
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, PoolerInTheWay
 
 UNSUPPORTED = "unsupported startup parameter"
-"""What a pooler says, and never Postgres, to settings of a session that it will not pass on."""
+"""In the message of a pooler, never of Postgres, that refuses a setting at a session's start."""
 NO_TLS = "rejected SSL upgrade"
-"""asyncpg's words for a server that does not speak TLS."""
+"""In asyncpg's message about a server that does not speak TLS."""
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 WHERE = "in TOCSIN_DATABASE_URL"
 
@@ -25,17 +25,17 @@ OURS: tuple[type[BaseException], ...] = (
     ValueError,
     RuntimeError,
 )
-"""What asyncpg raises for what a server, a network or a file did."""
+"""Errors of asyncpg that come from a server, a network or a file, and are no bugs."""
 
 
 @contextmanager
 def saying_why(address: Address, host: Host) -> Iterator[None]:
-    """Raise our errors for what asyncpg raises while it connects.
+    """Raise Tocsin's errors for those that asyncpg raises while it connects.
 
     Raises:
-        DatabaseRefused: somebody has to change something; trying again alone does not help.
-        DatabaseUnavailable: trying again may help.
-        PoolerInTheWay: a pooler refuses what a session needs.
+        DatabaseRefused: an operator has to change something before another try can succeed.
+        DatabaseUnavailable: another try may succeed.
+        PoolerInTheWay: a pooler refuses a setting that a session needs.
     """
     try:
         yield
@@ -44,7 +44,7 @@ def saying_why(address: Address, host: Host) -> Iterator[None]:
 
 
 def reason(error: BaseException, address: Address, host: Host) -> AppError:
-    """Say what an error means."""
+    """Translate one error of connecting."""
     said = address.shown(in_one_line(error))
     if not isinstance(error, asyncpg.PostgresError):
         return no_session(error, said, address, host)
@@ -67,7 +67,7 @@ IT_MAY_THINK_BETTER: tuple[type[BaseException], ...] = (
     *TRANSIENT,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
-"""What Postgres says that changes by itself, or that is done for a moment on purpose."""
+"""Refusals of Postgres that pass by themselves, or that an operator causes for a moment."""
 
 HELP: tuple[tuple[type[BaseException], str], ...] = (
     (
@@ -98,7 +98,7 @@ LAST_REMEDY = f"Look at the options {WHERE}, and at the log of Postgres"
 
 
 def no_session(error: BaseException, said: str, address: Address, host: Host) -> AppError:
-    """Say what happened before Postgres itself said anything."""
+    """Translate an error that came before any answer of Postgres: of names, network, TLS, files."""
     sslmode = address.parameters.get("sslmode", "prefer")
     match error:
         case ssl.SSLCertVerificationError():
@@ -130,15 +130,15 @@ def no_session(error: BaseException, said: str, address: Address, host: Host) ->
 
 
 def is_pooler_refusing(error: asyncpg.PostgresError) -> bool:
-    """Whether a pooler refused a setting that came with the start of a session."""
+    """Return whether a pooler refused a setting that came with the start of a session."""
     return UNSUPPORTED in str(error)
 
 
 def check_files(address: Address) -> None:
-    """Make sure that the files of keys and certificates can be used, of which asyncpg says little.
+    """Make sure that the files of keys and certificates are valid: asyncpg's errors are vague.
 
     Raises:
-        DatabaseRefused: one is not there, or holds something else.
+        DatabaseRefused: a file cannot be read, or is no certificate or key in PEM.
     """
     named = {
         name: Path(address.parameters[name])

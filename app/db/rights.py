@@ -1,4 +1,4 @@
-"""What the role that we log in as may not do, of what we do."""
+"""The rights in Postgres that Tocsin's role lacks for what Tocsin does."""
 
 from enum import StrEnum
 
@@ -12,12 +12,13 @@ class Purpose(StrEnum):
     """What a right is needed for."""
 
     INSTANCE = "instance"
-    """To look, claim and settle: without one of these an instance does nothing."""
+    """Rights to look, claim and settle: without one of them an instance cannot run."""
     UPKEEP = "upkeep"
-    """To make partitions and delete what is old: without one of these that stays undone."""
+    """Rights to add partitions and delete old rows: without one of them upkeep stays undone."""
     API = "api"
+    """Rights to read and write jobs, keys and secrets."""
     SIGHT = "sight"
-    """To see the sessions of other roles."""
+    """Rights to see the sessions of other roles."""
 
 
 class Lacking(Struct, frozen=True, kw_only=True):
@@ -29,7 +30,7 @@ class Lacking(Struct, frozen=True, kw_only=True):
 
 
 async def lacking(db: Runner) -> list[Lacking]:
-    """List the rights that our role does not have."""
+    """List the rights that Tocsin's role does not have."""
     return [
         Lacking(role=row["role"], purpose=Purpose(row["purpose"]), right=row["lacking"])
         for row in await db.fetch("rights.lacking")
@@ -37,15 +38,15 @@ async def lacking(db: Runner) -> list[Lacking]:
 
 
 def named(rights: list[Lacking], purpose: Purpose) -> str:
-    """Name those that one purpose needs; empty: it has them all."""
+    """Name the missing rights that one purpose needs; empty if none is missing."""
     return ", ".join(one.right for one in rights if one.purpose is purpose)
 
 
 async def check(db: Runner) -> str:
-    """Make sure that an instance can work; return what its upkeep will not be able to do.
+    """Make sure that an instance can run; return the rights missing for upkeep, as a sentence.
 
     Raises:
-        RightMissing: naming those that it cannot do without.
+        RightMissing: the role lacks a right of `Purpose.INSTANCE`.
     """
     found = await lacking(db)
     if needed := named(found, Purpose.INSTANCE):

@@ -1,4 +1,4 @@
-"""Named secrets in Postgres, and targets to be encrypted anew. Nothing here is in clear."""
+"""Named secrets in Postgres, and targets to be encrypted anew; all secrets here are encrypted."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -16,17 +16,17 @@ JSON = msgspec.json.Encoder()
 
 
 class NamedSecret(Struct, frozen=True, kw_only=True):
-    """That there is a secret of this name; its value is for targets only."""
+    """A named secret as clients see it: without its value, which only targets get."""
 
     name: str
     hosts: Annotated[list[str], Meta(description="Where it may be sent; none: anywhere.")]
     created_at: datetime
     updated_at: datetime
-    """When its value was set."""
+    """When the value was last set."""
 
 
 class StoredTarget(Masked, frozen=True, kw_only=True):
-    """The target of a job, as JSON text."""
+    """The target of a job, as JSON text with encrypted secrets."""
 
     id: UUID
     kind: str
@@ -35,7 +35,7 @@ class StoredTarget(Masked, frozen=True, kw_only=True):
 
 
 class RewrittenTarget(Struct, frozen=True, kw_only=True):
-    """A target with other tokens; written only while `edited_at` is unchanged."""
+    """A target with new ciphertexts, written only if the job's `edited_at` is unchanged."""
 
     id: UUID
     edited_at: datetime
@@ -43,7 +43,7 @@ class RewrittenTarget(Struct, frozen=True, kw_only=True):
 
 
 class StoredSecret(Masked, frozen=True, kw_only=True):
-    """A secret, encrypted, and the hosts that it is bound to."""
+    """A named secret: its ciphertext, and the hosts that it is bound to."""
 
     token: Secret
     hosts: list[str]
@@ -52,7 +52,7 @@ class StoredSecret(Masked, frozen=True, kw_only=True):
 async def put(
     db: Runner, name: str, token: str, *, hosts: Sequence[str] | None
 ) -> tuple[NamedSecret, bool]:
-    """Set the value of a secret, and its hosts unless None; tell whether it is a new one."""
+    """Set a secret's value, and its hosts unless None; return also whether the secret is new."""
     [row] = await db.fetch("secrets.put", name=name, value=token, hosts=hosts)
     columns = dict(row)
     is_new = columns.pop("is_new")
@@ -60,7 +60,7 @@ async def put(
 
 
 async def page(db: Runner, *, after: str | None, limit: int) -> list[NamedSecret]:
-    """List secrets by name, from the first one after `after`."""
+    """List secrets in the order of their names, from the first name after `after`."""
     rows = await db.fetch("secrets.page", after=after, limit=limit)
     return [NamedSecret(**row) for row in rows]
 
@@ -69,7 +69,7 @@ async def delete(db: Runner, name: str) -> None:
     """Delete a secret.
 
     Raises:
-        SecretNotFound: there is none of that name.
+        SecretNotFound: no secret has the name.
     """
     if not await db.fetch("secrets.delete", name=name):
         message = f"no secret is called {name!r}"
@@ -77,7 +77,7 @@ async def delete(db: Runner, name: str) -> None:
 
 
 async def values(db: Runner, names: Collection[str] | None = None) -> dict[str, StoredSecret]:
-    """Return those of the secrets that there are; None: all."""
+    """Return the secrets of these names, or all if None; a name without a secret is left out."""
     if names is None:
         rows = await db.fetch("secrets.all_values")
     else:
@@ -90,7 +90,7 @@ def stored_by_name(rows: Sequence[Row]) -> dict[str, StoredSecret]:
 
 
 async def newest(db: Runner, *, limit: int) -> dict[str, StoredSecret]:
-    """Return the newest secrets by name."""
+    """Return the newest secrets, keyed by name."""
     return stored_by_name(await db.fetch("secrets.newest", limit=limit))
 
 
@@ -100,22 +100,22 @@ async def newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:
 
 
 async def replace_value(db: Runner, name: str, *, old: str, new: str) -> bool:
-    """Put another token in the place of one; False: somebody else did, or deleted it."""
+    """Replace the ciphertext `old` of a secret; return False if it is another, or deleted."""
     return bool(await db.fetch("secrets.replace_value", name=name, old=old, new=new))
 
 
 async def targets(db: Runner, *, after: UUID | None, limit: int) -> list[StoredTarget]:
-    """Read targets in the order of the ids."""
+    """Read targets in the order of their jobs' ids, from the first id after `after`."""
     rows = await db.fetch("secrets.targets", after=after, limit=limit)
     return [StoredTarget(**row) for row in rows]
 
 
 async def targets_of(db: Runner, ids: Sequence[UUID]) -> list[StoredTarget]:
-    """Read the targets of these jobs, where they still exist."""
+    """Read the targets of these jobs; a deleted job is left out."""
     return [StoredTarget(**row) for row in await db.fetch("secrets.targets_of", ids=ids)]
 
 
 async def rewrite_targets(db: Runner, rewritten: Sequence[RewrittenTarget]) -> set[UUID]:
-    """Write targets that nobody edited since, and has locked; return whose they are."""
+    """Write targets, but of no job that was edited since or is locked; return the jobs' ids."""
     rows = await db.fetch("secrets.rewrite_targets", jobs=JSON.encode(rewritten).decode())
     return {row["id"] for row in rows}

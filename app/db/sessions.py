@@ -1,4 +1,4 @@
-"""Sessions of browsers in Postgres: a digest of each, never what its cookie holds."""
+"""Browser sessions in Postgres: a digest of each cookie's token, never the token."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,19 +9,19 @@ from app.core.access.session import SESSION_SECONDS
 from app.db.database import Runner
 
 MAX_OF_A_KEY = 100
-"""More than that, and the oldest sessions of the key end."""
+"""A further session of the same API key ends the key's oldest ones."""
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """A session that is not over."""
+    """A browser session that has not ended."""
 
     prefix: str
-    """Of the key it was made with."""
+    """The prefix of the API key that the session was made with."""
     expires_at: datetime
 
 
 async def create(db: Runner, digest: bytes, *, key_id: UUID) -> datetime | None:
-    """Begin a session and return its end; None: the key was revoked meanwhile."""
+    """Begin a session and return its end; None if the key was revoked meanwhile."""
     rows = await db.fetch(
         "sessions.create",
         digest=digest,
@@ -36,7 +36,7 @@ async def create(db: Runner, digest: bytes, *, key_id: UUID) -> datetime | None:
 
 
 async def find(db: Runner, digest: bytes) -> Session | None:
-    """Find a session; None: there is none, or it is over."""
+    """Find a session; None if there is none, or if it has ended."""
     for row in await db.fetch("sessions.find", digest=digest):
         return Session(**row)
     return None

@@ -1,4 +1,7 @@
-"""What a clock of the database that was ahead, and was set back, has left behind."""
+"""Repairs leases and plans that were made while the database's clock was ahead.
+
+See docs/adr/0051. The jobs are read in steps, a range of ids at a time.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,18 +15,18 @@ from app.db.database import Runner
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """A plan that was made in the future."""
+    """A job's plan that was made while the clock was ahead."""
 
     job_id: UUID
     schedule: Schedule
     next_run: datetime
     last_finished_at: datetime | None
     retried: bool
-    """The same run is to be tried again; else it is the next one of a schedule."""
+    """Whether `next_run` is a retry of the same run, rather than the schedule's next run."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """A part of all jobs."""
+    """A range of jobs by id: the last id, and the plans to repair."""
 
     last_id: UUID
     now: datetime
@@ -31,7 +34,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Move(Struct, frozen=True, kw_only=True):
-    """Where such a plan belongs."""
+    """The repair of one plan: from `next_run` to `moved_to`."""
 
     job_id: UUID
     next_run: datetime
@@ -40,18 +43,18 @@ class Move(Struct, frozen=True, kw_only=True):
 
 
 async def has_future(db: Runner) -> bool:
-    """Tell whether the newest execution lies in the future."""
+    """Return whether the newest execution lies in the future: the clock was set back since."""
     [row] = await db.fetch("steps.future")
     return bool(row["future"])
 
 
 async def shorten_leases(db: Runner, *, lease_seconds: float) -> int:
-    """Shorten leases that are longer than any; return how many."""
+    """Shorten leases that end later than any lease can, to `lease_seconds`; return how many."""
     return len(await db.fetch("steps.shorten_leases", lease_seconds=lease_seconds))
 
 
 async def step(db: Runner, *, after: UUID, many: int) -> Step | None:
-    """Read the next jobs in the order of their ids; None: there are no more."""
+    """Read the next `many` jobs in the order of their ids; None after the last job."""
     rows = await db.fetch("steps.step", after=after, many=many)
     if not rows:
         return None
@@ -73,5 +76,5 @@ async def step(db: Runner, *, after: UUID, many: int) -> Step | None:
 
 
 async def move(db: Runner, moves: Sequence[Move]) -> int:
-    """Write new plans where nothing has changed since; return how many."""
+    """Write the plans of jobs that are unchanged since they were read; return how many."""
     return len(await db.fetch("steps.move", moves=json.encode(moves).decode()))

@@ -1,4 +1,4 @@
-"""Targets that were written in SQL, to be checked by an instance before their run."""
+"""Targets written in SQL, which an instance checks before their run."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ JSON = msgspec.json.Encoder()
 
 
 class Unchecked(Masked, frozen=True, kw_only=True):
-    """A target, as JSON text, and the version of its job."""
+    """A target to check, as JSON text, with the `edited_at` of its job."""
 
     job_id: UUID
     kind: str
@@ -23,7 +23,7 @@ class Unchecked(Masked, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What is wrong with a target; written only while `edited_at` is unchanged."""
+    """The result of a check, written only if the job's `edited_at` is unchanged."""
 
     job_id: UUID
     edited_at: datetime
@@ -37,5 +37,8 @@ async def unchecked(db: Runner, *, kinds: Sequence[str], aside: Sequence[UUID]) 
 
 
 async def checked(db: Runner, verdicts: Sequence[Verdict]) -> int:
-    """Write verdicts on jobs that nobody edited since, has locked or executes; return how many."""
+    """Write the verdicts, but on no job that was edited since, is locked or executing.
+
+    Return how many verdicts were written.
+    """
     return len(await db.fetch("targets.checked", verdicts=JSON.encode(verdicts).decode()))

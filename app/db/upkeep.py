@@ -1,4 +1,4 @@
-"""What keeps the database in shape."""
+"""The statements of upkeep: partitions, pruning, orphaned leases."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,29 +16,36 @@ from app.db.queries import query
 from app.errors import RightMissing, UpkeepRefused
 
 ANSWER_SECONDS = 10.0
-"""More than the statement time-out of the session: only a silent server takes as long."""
+"""Longer than the session's statement time-out: only a silent server takes as long."""
 
 
 class Deleted(Struct, frozen=True, kw_only=True):
-    """What a step over some pages deleted; how many rows refused to go, and why the last did."""
+    """What a step of pruning deleted."""
 
     rows: int
+    """How many rows were deleted."""
     refused: int = 0
+    """How many rows Postgres refused to delete, for a user's trigger or foreign key."""
     refusal: str | None = None
+    """The message of the last refusal."""
 
 
 class Housekeeping:
-    """A session of its own, which waits for locks for milliseconds only."""
+    """The one session that does upkeep; its statements wait for locks for milliseconds only."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
+
+    def __repr__(self) -> str:
+        state = "lost" if self.is_lost else "open"
+        return f"{type(self).__name__}(pid {self.connection.get_server_pid()}, {state})"
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
 
         Raises:
-            UpkeepRefused: Postgres refused, for a reason that is not one of `translated`.
-            AppError: see `app.db.errors.translated`.
+            UpkeepRefused: Postgres refused, for a reason that `translate_errors` passes on.
+            AppError: see `app.db.errors.translate_errors`.
         """
         statement = query(name)
         try:
@@ -51,16 +58,16 @@ class Housekeeping:
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing more can be asked here."""
+        """Whether the connection is closed."""
         return bool(self.connection.is_closed())
 
 
 @asynccontextmanager
 async def housekeeping(url: str, *, application_name: str) -> AsyncIterator[Housekeeping | None]:
-    """Open the session that does the upkeep; None while that of another instance does.
+    """Open the session that does upkeep; yield None while another instance has such a session.
 
     Raises:
-        AppError: there is no connection to be had.
+        AppError: no connection can be opened.
     """
     with translate_errors():
         connection = await connect(
@@ -77,21 +84,21 @@ async def housekeeping(url: str, *, application_name: str) -> AsyncIterator[Hous
 
 
 async def follow_clock(session: Runner) -> None:
-    """Let the clock that history is pruned by follow the database's."""
+    """Let the trusted time, by which history is pruned, follow the database's clock."""
     await session.fetch("upkeep.follow_clock")
 
 
 async def keep_from(session: Runner, *, retention_days: float) -> datetime:
-    """Return the instant before which history is pruned; the clock was followed once at least."""
+    """Return the instant before which history is pruned; `follow_clock` has to run first."""
     [row] = await session.fetch("upkeep.keep_from", retention_days=retention_days)
     instant: datetime = row["keep_from"]
     return instant
 
 
 async def add_partition(session: Runner, *, days_ahead: int, most_bytes: int | None) -> bool:
-    """Make sure that the executions of a day have a partition; tell whether one was made.
+    """Add the partition for the executions of a day, `days_ahead`; return False if it exists.
 
-    A default partition of more than `most_bytes` is not scanned for rows of that day.
+    Rows of that day are moved out of the default partition, unless that has over `most_bytes`.
     """
     [row] = await session.fetch(
         "upkeep.add_partition", days_ahead=days_ahead, most_bytes=most_bytes
@@ -100,25 +107,25 @@ async def add_partition(session: Runner, *, days_ahead: int, most_bytes: int | N
 
 
 async def expired_partitions(session: Runner, *, keep_from: datetime) -> list[str]:
-    """Name the partitions whose day has ended before, oldest first."""
+    """Name the partitions whose day ended before `keep_from`, oldest first."""
     rows = await session.fetch("upkeep.expired_partitions", keep_from=keep_from)
     return [row["partition"] for row in rows]
 
 
 async def drop_partition(session: Runner, partition: str, *, keep_from: datetime) -> bool:
-    """Drop one of them; False if it is gone already."""
+    """Drop a partition whose day ended before `keep_from`; return False if it is gone already."""
     [row] = await session.fetch("upkeep.drop_partition", partition=partition, keep_from=keep_from)
     return bool(row["dropped"])
 
 
 async def pages(session: Runner, relation: str) -> int:
-    """Count the pages of a table, from which `prune_pages` deletes."""
+    """Count the pages (8 KB each) of a table, for `prune_pages`."""
     [row] = await session.fetch("upkeep.pages", relation=relation)
     return int(row["pages"])
 
 
 async def jobs_expired(session: Runner, *, pages: int, keep_from: datetime) -> bool:
-    """Tell whether a walk through the jobs is due, or finds something."""
+    """Return whether to prune jobs: not done for a day, or a sample of `pages` has one to prune."""
     [row] = await session.fetch("upkeep.jobs_expired", pages=pages, keep_from=keep_from)
     return bool(row["expired"])
 
@@ -126,7 +133,10 @@ async def jobs_expired(session: Runner, *, pages: int, keep_from: datetime) -> b
 async def prune_pages(
     session: Runner, name: str, *, first_page: int, pages: int, keep_from: datetime
 ) -> Deleted:
-    """Delete what ended before, in some pages: `prune_jobs` or `prune_default`."""
+    """Delete rows that ended before `keep_from` in some pages of a table.
+
+    `name` is the query: `prune_jobs`, or `prune_default` for the default partition.
+    """
     [row] = await session.fetch(
         f"upkeep.{name}", first_page=first_page, pages=pages, keep_from=keep_from
     )
@@ -136,7 +146,7 @@ async def prune_pages(
 async def prune_audit_log(
     session: Runner, *, after_id: int, most: int, keep_from: datetime
 ) -> int | None:
-    """Delete old entries among the next `most`; return the id to go on after, None at the end."""
+    """Delete old entries among the next `most`; return the last id, or None at the end."""
     [row] = await session.fetch(
         "upkeep.prune_audit_log", after_id=after_id, most=most, keep_from=keep_from
     )
@@ -145,12 +155,12 @@ async def prune_audit_log(
 
 
 async def done(session: Runner, step: str, *, refused: int) -> None:
-    """Write down for the doctor that a step came to its end; `refused` rows stayed."""
+    """Record, for `tocsin doctor`, that a step ended without deleting `refused` rows."""
     await session.fetch("upkeep.done", step=step, refused=refused)
 
 
 async def failed(session: Runner, step: str, *, error: str) -> None:
-    """Write down for the doctor what kept a step from its end."""
+    """Record, for `tocsin doctor`, why a step of upkeep failed."""
     await session.fetch("upkeep.failed", step=step, error=error)
 
 
@@ -163,9 +173,9 @@ async def release_orphans(  # noqa: PLR0913 - as many as the query has
     aside: Sequence[UUID] = (),
     only: Sequence[UUID] | None = None,
 ) -> int:
-    """Free the leases in this instance's name that it does not know of; return how many.
+    """Free the leases that this instance holds without `executing` them; return how many.
 
-    Those of the jobs in `aside` and, where `only` is given, of all others than these stay.
+    The jobs in `aside` are left alone; with `only`, all jobs but those.
     """
     rows = await db.fetch(
         "upkeep.release_orphans",

@@ -1,4 +1,7 @@
-"""Time zone rules: who goes by which, and the replanning of jobs by newer ones."""
+"""Time zone rules: which ones the instances plan by, and the replanning of jobs by newer ones.
+
+The instance with the newest rules walks through all jobs, in steps (docs/adr/0050).
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,15 +17,16 @@ from app.db.database import Runner
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """How the rules of an instance stand among those that the database has seen."""
+    """How an instance's rules compare with those of the other instances."""
 
     newest: str | None
+    """The newest version that any instance has recorded."""
     unwalked: bool
-    """Plans by older rules may be left, if these are the newest."""
+    """Whether jobs may be left that are planned by older rules, if these are the newest."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """A part of all jobs."""
+    """A range of jobs by id: the last id, and the plans to compare."""
 
     last_id: UUID
     now: datetime
@@ -30,7 +34,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Move(Struct, frozen=True, kw_only=True):
-    """A plan that newer rules put elsewhere."""
+    """A planned run that newer rules move from `next_run` to `moved_to`."""
 
     job_id: UUID
     next_run: datetime
@@ -38,7 +42,7 @@ class Move(Struct, frozen=True, kw_only=True):
 
 
 async def tell(db: Runner, *, instance: str, rules: Rules) -> Standing:
-    """Say what an instance goes by."""
+    """Record the rules that an instance plans by, and compare them with the others'."""
     [row] = await db.fetch(
         "zones.tell", instance=instance, version=rules.version, source=rules.source
     )
@@ -46,12 +50,12 @@ async def tell(db: Runner, *, instance: str, rules: Rules) -> Standing:
 
 
 async def note(db: Runner, version: str, archive: bytes) -> None:
-    """Keep rules for a comparison with later ones."""
+    """Store all zones of a version, for the comparison with a later version."""
     await db.fetch("zones.note", version=version, zones=archive)
 
 
 async def begin_walk(db: Runner, version: str) -> tuple[bool, Rules | None]:
-    """Tell whether this instance may walk, and return the rules of before where there are any."""
+    """Return whether this instance may walk through the jobs, and the previous rules, if stored."""
     rows = await db.fetch("zones.begin_walk", version=version)
     if not rows or rows[0]["zones"] is None:
         return bool(rows), None
@@ -59,17 +63,17 @@ async def begin_walk(db: Runner, version: str) -> tuple[bool, Rules | None]:
 
 
 async def go_on(db: Runner, version: str) -> None:
-    """Say that the walk goes on."""
+    """Record that the walk goes on, so that no other instance begins one."""
     await db.fetch("zones.go_on", version=version)
 
 
 async def end_walk(db: Runner, version: str, *, complete: bool) -> None:
-    """End the walk; unless it was complete there has to be another."""
+    """Record the end of the walk; if it was not complete, another walk is needed."""
     await db.fetch("zones.end_walk", version=version, complete=complete)
 
 
 async def step(db: Runner, *, after: UUID, many: int) -> Step | None:
-    """Read the next jobs in the order of their ids; None: there are no more."""
+    """Read the next `many` jobs in the order of their ids; None after the last job."""
     rows = await db.fetch("zones.step", after=after, many=many)
     if not rows:
         return None
@@ -85,18 +89,18 @@ async def step(db: Runner, *, after: UUID, many: int) -> Step | None:
 
 
 async def move(db: Runner, moves: Sequence[Move]) -> int:
-    """Write new plans where nothing has changed since; return how many."""
+    """Write the plans of jobs that are unchanged since they were read; return how many."""
     return len(await db.fetch("zones.move", moves=json.encode(moves).decode()))
 
 
 async def used(db: Runner) -> list[UsedRules]:
-    """Return what the instances go by."""
+    """List the rules that the instances plan by."""
     return [UsedRules(**row) for row in await db.fetch("zones.used")]
 
 
 async def offsets(
     db: Runner, zones: Sequence[str], instants: Sequence[datetime]
 ) -> dict[tuple[str, datetime], float]:
-    """Return the database's own offsets from UTC, in seconds, of the zones that it knows."""
+    """Return Postgres's own offsets from UTC, in seconds, of the zones that Postgres knows."""
     rows = await db.fetch("zones.offsets", zones=zones, instants=instants)
     return {(row["zone"], row["at"]): row["seconds"] for row in rows}

@@ -11,7 +11,7 @@ def test_what_does_not_answer_is_given_longer_each_time_up_to_the_usual() -> Non
     waited = []
     for _ in range(4):
         waited.append(patience.seconds)
-        patience.lost(patience.seconds)
+        patience.lengthen(patience.seconds)
 
     assert waited == [3.0, 6.0, 12.0, COMMAND_TIMEOUT_SECONDS]
 
@@ -20,7 +20,7 @@ def test_of_several_that_time_out_together_only_the_longest_counts() -> None:
     patience = Patience(3.0)
 
     for _ in range(5):
-        patience.lost(3.0)
+        patience.lengthen(3.0)
 
     assert patience.seconds == 6.0
 
@@ -28,8 +28,8 @@ def test_of_several_that_time_out_together_only_the_longest_counts() -> None:
 @pytest.mark.parametrize(("took", "then"), [(0.01, 3.0), (2.0, 4.0), (14.0, 15.0)])
 def test_an_answer_says_how_long_the_next_may_take(took: float, then: float) -> None:
     patience = Patience(3.0)
-    patience.lost(6.0)
+    patience.lengthen(6.0)
 
-    patience.answered(within=took)
+    patience.adjust(within=took)
 
     assert patience.seconds == then
