@@ -14,10 +14,12 @@ from uuid import uuid4
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from msgspec.structs import replace
 
 from app.core.runs.outcome import Outcome, Report
 from app.executors import Executors, amqp_connect, amqp_pool, decode_target
 from app.executors.amqp import AmqpExecutor
+from app.executors.guard import Guard
 from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
 from tests.support.rabbit import Broker
 from tests.support.sink import Sink
@@ -74,6 +76,39 @@ def links(executors: Executors) -> dict[str, amqp_pool.Link]:
     executor = executors.opened["amqp"]
     assert isinstance(executor, AmqpExecutor)
     return {broker.url: link for broker, link in executor.pool.links.items()}
+
+
+async def test_what_is_waited_for_before_a_message_is_sent_is_told(
+    executors: Executors, amqp_url: str, queue: AbstractQueue, monkeypatch: pytest.MonkeyPatch
+):
+    resolve = Guard.addresses
+
+    async def slowly(guard: Guard, host: str, port: int) -> list[str]:
+        await asyncio.sleep(SHORT_SECONDS)
+        return await resolve(guard, host, port)
+
+    monkeypatch.setattr(Guard, "addresses", slowly)
+    told: list[float] = []
+    target = decode_target("amqp", {"url": amqp_url, "routing_key": queue.name})
+    for _ in range(2):
+        context = replace(attempt(), waited=told.append)
+        report = await executors.execute("amqp", target, context)
+        assert report.outcome is Outcome.SUCCEEDED
+
+    first, second = told
+    assert first >= SHORT_SECONDS
+    assert second < SHORT_SECONDS, "the connection was there"
+
+
+async def test_an_attempt_that_sends_no_message_tells_of_no_wait(
+    executors: Executors,
+):
+    told: list[float] = []
+    target = decode_target("amqp", {"url": "amqp://guest:guest@127.0.0.1:1/", "routing_key": "x"})
+    report = await executors.execute("amqp", target, replace(attempt(), waited=told.append))
+
+    assert (report.outcome, report.reason) == (Outcome.FAILED, "connect")
+    assert told == []
 
 
 async def test_every_property_of_a_message_arrives(
