@@ -71,22 +71,38 @@ begin
     return null;
 end $$;
 
--- Those of the jobs, from the first on, whose targets have at most so many bytes together as text; at
--- least one. Stops there: what is stored in few bytes may be long.
-create or replace function tocsin.affordable(ids uuid[], most bigint)
-returns uuid[] language plpgsql stable strict set search_path = pg_catalog, pg_temp as $$
+-- The targets as text of those of the jobs, in order, of which the long ones have at most so many bytes
+-- together; at least one. Each is written out once, and none once that is reached but what should be short;
+-- it may be long all the same, so that ends at twice as much. Volatile, so that each is read as whoever
+-- has locked it sees it. A row that was judged when it was written is not judged again; what came past
+-- that is refused before it takes time and memory.
+create or replace function tocsin.targets(ids uuid[], most bigint)
+returns table (id uuid, target text) language plpgsql strict rows 100 set search_path = pg_catalog, pg_temp as $$
 declare
+    one record;
     total bigint := 0;
-    size bigint;
 begin
-    for place in 1..cardinality(ids) loop
-        select octet_length(target::text) into size from tocsin.jobs where id = ids[place];
-        total := total + coalesce(size, 0);
-        if total > most then
-            return ids[:greatest(place - 1, 1)];
+    for one in
+        select j.id, j.target, j.judged,
+            pg_column_size(j.target) <= 2000 and pg_column_compression(j.target) is null as short
+        from unnest(ids) with ordinality as wanted (id, place),
+            lateral (select * from tocsin.jobs as j where j.id = wanted.id offset 0) as j
+        order by wanted.place
+    loop
+        continue when total > most and not one.short;
+        if one.judged and not tocsin.fits_at_once(one.target, 262144) then
+            raise exception using errcode = 'program_limit_exceeded',
+                message = 'target has more than 262144 bytes as text', hint = 'Make it smaller.';
         end if;
+        id := one.id;
+        target := one.target::text;
+        if octet_length(target) > 2000 then
+            total := total + octet_length(target);
+            exit when total > 2 * most and total > octet_length(target);
+            continue when total > most and total > octet_length(target);
+        end if;
+        return next;
     end loop;
-    return ids;
 end $$;
 
 -- Fills in the plan of a row that a person wrote. What only cron arithmetic can answer is left
@@ -118,7 +134,7 @@ begin
         -- It needs no arithmetic, so it may be judged after this, by jobs_sound.
         if new.run_at is not null and new.cron is null and new.next_run is null
             and new.planned_at is null and new.timezone = 'UTC'
-            and not new.target @? '$.**{100}' and not new.metadata @? '$.**{100}' then
+            and not tocsin.is_deep(new.target) and not tocsin.is_deep(new.metadata) then
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;

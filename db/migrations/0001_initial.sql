@@ -133,27 +133,49 @@ begin
         column = column_name, message = column_name || ' ' || message, hint = hint;
 end $$;
 
--- Whether a document has at most so many bytes as Postgres writes it out, which may be a thousand times
--- what is stored: 1e131071 takes 10 bytes there. So the numbers are written one by one, up to the limit,
--- before the whole is. What is stored is never more than 16 times as long as its text.
+-- Whether a document has at most so many bytes as Postgres writes it out, which may be ten thousand times
+-- what is stored: 1e131071 takes 16 bytes there. So of a long document the numbers are written first, few
+-- at a time and up to the limit. All else takes at most six bytes for one, as \u0001 does, and at least a
+-- sixteenth of what is stored; where that decides, nothing is written.
 create function tocsin.fits(document jsonb, most integer)
 returns boolean language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
-    number jsonb;
+    stored constant bigint := pg_column_size(document || '{}');  -- as compressed as it may come
+    numbers jsonb;
     total bigint := 0;
 begin
-    if pg_column_size(document || '{}') > 16::bigint * most then
+    if stored > 16::bigint * most then
         return false;
     end if;
-    for number in select value from jsonb_array_elements(
-        jsonb_path_query_array(document, 'strict $.** ? (@.type() == "number")')) loop
-        total := total + octet_length(number::text);
-        if total > most then
-            return false;
+    if document @? '$.** ? (@.type() == "number")' then  -- lax: ends at the first
+        if stored <= 16384 then
+            return octet_length(document::text) <= most;
         end if;
-    end loop;
-    return octet_length(document::text) <= most;
+        numbers := jsonb_path_query_array(document, 'strict $.** ? (@.type() == "number")');
+        for place in 0..jsonb_array_length(numbers) - 1 by 32 loop
+            total := total + octet_length(jsonb_path_query_array(
+                numbers, '$[$first to $last]', jsonb_build_object('first', place, 'last', place + 31))::text);
+            if total > most + 4 * place + 256 then  -- brackets, commas and spaces apart
+                return false;
+            end if;
+        end loop;
+    end if;
+    return 6 * stored + total <= most or octet_length(document::text) <= most;
 end $$;
+
+-- The same, for the many documents that are too short for any care; the shortest have room for no number.
+create function tocsin.fits_at_once(document jsonb, most integer)
+returns boolean language sql stable parallel safe
+    return case when pg_column_size(document) < 16 then true
+        when pg_column_size(document) < 1000 and pg_column_compression(document) is null
+            then octet_length(document::text) <= most
+        else tocsin.fits(document, most) end;
+
+-- Whether a document has more than 100 levels, each of which takes at least 8 bytes.
+create function tocsin.is_deep(document jsonb)
+returns boolean language sql stable parallel safe
+    return (pg_column_size(document) >= 800 or pg_column_compression(document) is not null)
+        and document @? '$.**{100}';
 
 -- The words for what tocsin.is_sound refuses, and what is judged of a row that a person writes.
 create function tocsin.check_job(job tocsin.jobs)
@@ -204,16 +226,16 @@ begin
                 else 'For example: {"url": "amqp://host/", "exchange": "", "routing_key": "queue"}'
             end);
     end if;
-    if not tocsin.fits(job.target, 262144) then
+    if not tocsin.fits_at_once(job.target, 262144) then
         perform tocsin.refuse('target', 'has more than 262144 bytes as text',
             'Make it smaller; numbers count as they are written out: 1e308 has 309 digits.');
     end if;
-    if not tocsin.fits(job.metadata, 65536) then
+    if not tocsin.fits_at_once(job.metadata, 65536) then
         perform tocsin.refuse('metadata', 'has more than 65536 bytes as text',
             'Make it smaller; numbers count as they are written out: 1e308 has 309 digits.');
     end if;
-    if job.target @? '$.**{100}' or job.metadata @? '$.**{100}' then
-        perform tocsin.refuse(case when job.target @? '$.**{100}' then 'target' else 'metadata' end,
+    if tocsin.is_deep(job.target) or tocsin.is_deep(job.metadata) then
+        perform tocsin.refuse(case when tocsin.is_deep(job.target) then 'target' else 'metadata' end,
             'is nested too deeply', 'Use at most 100 levels.');
     end if;
     if jsonb_typeof(job.metadata) <> 'object' then
@@ -344,11 +366,8 @@ begin
         and jsonb_typeof(job.target) = 'object'
         and (job.kind not in ('http', 'amqp') or job.target ? 'url')
         and jsonb_typeof(job.metadata) = 'object'
-        -- What is stored in so few bytes may be written out right away.
-        and case when pg_column_size(job.target) < 1000 then octet_length(job.target::text) <= 262144
-            else tocsin.fits(job.target, 262144) end
-        and case when pg_column_size(job.metadata) < 1000 then octet_length(job.metadata::text) <= 65536
-            else tocsin.fits(job.metadata, 65536) end
+        and tocsin.fits_at_once(job.target, 262144)
+        and tocsin.fits_at_once(job.metadata, 65536)
         and length(job.cron) <= 128 and length(job.timezone) <= 100
         and job.every_seconds between 0.1 and 3155760000
         and job.starts_at < job.ends_at

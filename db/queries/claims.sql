@@ -9,8 +9,8 @@
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/scan_start.py. It never lies ahead of
 -- the clock, which may have been set back.
--- Of jobs whose target may be large as many are claimed as have a megabyte together, and at least one, so
--- that a look answers in milliseconds. left_from: since when the first of the others is due; null: none is.
+-- As many jobs are claimed as have a megabyte of targets together, and at least one, so that a look answers
+-- in milliseconds. left_from: since when the first of the others is due; null: none is.
 -- believed: where the clock should be at most, as whoever looks counts on from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/db/clock.py.
@@ -18,8 +18,7 @@
 -- suppressed: jobs that were due and free, of which a trigger of somebody's suppressed the claim.
 with due as materialized (
     select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
-        greatest(next_run, locked_until) as due_at,
-        pg_column_size(target) > 2000 or pg_column_compression(target) is not null as large
+        greatest(next_run, locked_until) as due_at
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
       and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
@@ -31,13 +30,11 @@ with due as materialized (
     order by greatest(next_run, locked_until)
     limit :limit::bigint
     for no key update skip locked
-), affordable as materialized (
-    select tocsin.affordable(
-        array_agg(id order by due_at) filter (where large), 1048576) as ids
-    from due
+), written as materialized (
+    select id, target
+    from tocsin.targets((select array_agg(id order by due_at) from due), 1048576)
 ), taken as materialized (
-    select due.* from due cross join affordable
-    where not large or id = any(ids)
+    select due.*, written.target from due join written using (id)
 ), claimed as (
     update tocsin.jobs j
     set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
@@ -51,7 +48,7 @@ with due as materialized (
         judged = true  -- when it was written; a claim changes nothing of that
     from taken
     where j.id = taken.id
-    returning j.id as job_id, j.name, j.kind, j.target::text as target,
+    returning j.id as job_id, j.name, j.kind, taken.target,
         j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
         j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
         j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
@@ -106,7 +103,7 @@ with due as materialized (
     from (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids from claimed
     ) as counted, (
-        select min(due_at) as left_from from due cross join affordable where large and not (id = any(ids))
+        select min(due_at) as left_from from due where id not in (select id from written)
     ) as rest
 )
 select sleep.*, suppressed.suppressed, now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at, claimed.*

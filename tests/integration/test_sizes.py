@@ -311,13 +311,121 @@ async def test_what_is_stored_in_few_bytes_counts_as_it_is_read(
     ids = await connection.fetchval("select array_agg(id) from tocsin.jobs")
 
     affordable = await connection.fetch(
-        """select cardinality(tocsin.affordable($1, most)) as jobs
+        """select (select count(*) from tocsin.targets($1, most)) as jobs
            from unnest('{1,600000,1048576,100000000}'::int[]) as most""",
         ids,
     )
 
     assert stored < 100_000
     assert [row["jobs"] for row in affordable] == [1, 2, 4, 20]
+
+
+@pytest.mark.parametrize("number", ["1e131071", "1e-16383", "1e9999"])
+async def test_a_look_reads_no_more_of_what_is_short_only_when_stored(
+    connection: asyncpg.Connection, database_url: str, number: str
+) -> None:
+    due = datetime.now(UTC)
+    for _ in range(300):
+        await connection.execute(
+            """insert into tocsin.jobs (kind, run_at, target)
+               values ('http', $1, ('{"url": "http://h/", "json": ' || $2 || '}')::jsonb)""",
+            due - timedelta(seconds=60),
+            number,
+        )
+    await insert_job(connection, run_at=due)
+
+    found = []
+    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+        while sum(map(len, found)) < 301:
+            look = await claims.look(
+                session,
+                limit=500,
+                ahead_seconds=0.0,
+                lease_seconds=60.0,
+                kinds=("http",),
+                instance="me",
+            )
+            assert look.claims
+            found.append([len(claim.target) for claim in look.claims])
+
+    assert all(sum(lengths) <= 2**20 + 100 for lengths in found)
+
+
+@pytest.mark.parametrize("growing", ["exponents", "places", "keys"])
+async def test_a_target_that_came_past_every_judgement_is_put_aside_and_delays_nobody(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink, growing: str
+) -> None:
+    due = datetime.now(UTC)
+    await connection.execute("set session_replication_role = replica")
+    hostile = await connection.fetch(
+        f"""insert into tocsin.jobs (
+                kind, run_at, next_run, scheduled_for, planned_at, judged, target)
+            select 'http', $1, $1, $1, $1, true,
+                jsonb_build_object('url', 'http://h/', 'json', {GROWING[growing]})
+            from generate_series(1, 5) returning id""",
+        due - timedelta(seconds=60),
+    )
+    await connection.execute("reset session_replication_role")
+    async with instance(longest_sleep_seconds=5):
+        bystander = await insert_job(connection, target={"url": sink.url("/")}, run_at=due)
+
+        async def all_done() -> bool:
+            return bool(
+                await connection.fetchval(
+                    """select count(*) filter (where plan_error like '%262144 bytes%') = 5
+                           and count(*) filter (where last_outcome = 'succeeded') = 1
+                       from tocsin.jobs"""
+                )
+            )
+
+        await until(all_done, "the bystander ran and the others were put aside", within=30.0)
+
+    late = await connection.fetchval(
+        """select extract(epoch from started_at - scheduled_for)::float8 from tocsin.executions
+           where job_id = $1""",
+        bystander,
+    )
+    assert len(hostile) == 5
+    assert late < QUICK_SECONDS
+
+
+async def test_what_comes_compressed_from_another_table_is_judged_as_it_is_written_out(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute(
+        f"""create temp table source as
+            select jsonb_build_object('url', 'http://h/', 'json', {GROWING["places"]})
+                as document"""
+    )
+    assert await connection.fetchval("select pg_column_size(document) from source") < 3000
+    began = time.monotonic()
+
+    with pytest.raises(asyncpg.CheckViolationError, match="target has more than 262144 bytes"):
+        await connection.execute(
+            """insert into tocsin.jobs (kind, run_at, target)
+               select 'http', now(), document from source"""
+        )
+
+    assert time.monotonic() - began < QUICK_SECONDS
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=JSON_VALUES, times=st.sampled_from([1, 200, 3000]))
+@example(document=1e308, times=3000)
+@example(document="\x01", times=3000)
+@example(document=[0.1, None, False, {}], times=3000)
+async def test_what_fits_is_what_has_so_few_bytes_however_it_is_found(
+    connection: asyncpg.Connection, document: object, times: int
+) -> None:
+    text = json.encode([document] * times).decode()
+    length = await connection.fetchval("select octet_length($1::jsonb::text)", text)
+
+    for function in ("fits", "fits_at_once") if length > 100 else ("fits",):  # no limit is as low
+        for most, fits in ((length, True), (length - 1, False)):
+            found = await connection.fetchval(
+                f"select tocsin.{function}($1::jsonb, $2)", text, most
+            )
+            assert found is fits
 
 
 async def test_an_instance_that_can_claim_none_of_what_it_left_does_not_look_all_the_time(
