@@ -247,6 +247,31 @@ async def test_targets_of_kinds_that_nobody_has_hold_up_no_others(
     assert await targets.unchecked(db, kinds=("http", "amqp"), aside=()) == []
 
 
+async def test_due_jobs_of_a_kind_that_nobody_has_make_no_job_late(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at)
+           select 'htpt', '{}', now() - interval '1 hour' from generate_series(1, 1000)"""
+    )
+    async with instance() as (_, facts):
+        for _ in range(20):
+            await insert_job(connection, target={"url": sink.url("/")})
+        await facts.seen(Settled, count=20, within=60.0)
+
+    late = await connection.fetchval(
+        """select extract(epoch from max(e.started_at - j.created_at))
+           from tocsin.executions e join tocsin.jobs j on j.id = e.job_id"""
+    )
+    assert late < MOST_LATE_SECONDS
+    assert (
+        await connection.fetchval(
+            "select count(*) from tocsin.jobs where kind = 'htpt' and fence = 0"
+        )
+        == 1000
+    )
+
+
 async def test_rows_that_somebody_has_locked_hold_up_no_others(
     database_url: str, instance: StartInstance, connection: asyncpg.Connection
 ) -> None:
