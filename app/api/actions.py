@@ -62,7 +62,7 @@ async def paused(
     db: Database, clock: PolledClock, secret_keys: SecretKeys, reference: str, *, paused: bool
 ) -> StoredJob:
     """Pause or resume a job that is not paused or running already."""
-    return await edit_job(
+    edit = await edit_job(
         db,
         clock,
         secret_keys,
@@ -70,6 +70,7 @@ async def paused(
         lambda stored: replace(document_of(stored), paused=paused),
         if_match=None,
     )
+    return edit.job
 
 
 async def due_now(db: Database, job: StoredJob) -> StoredJob:

@@ -1,7 +1,7 @@
 """Many jobs at once: all or none."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -80,12 +80,12 @@ async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Ke
     given = await batch(request)
     now = await clock.now()
     planned = await asyncio.to_thread(new_jobs, given, now, secret_keys)
-    await check_bindings(db, await asyncio.to_thread(referring_each, given))
+    warnings = await check_bindings(db, await asyncio.to_thread(referring_each, given))
     try:
         stored = await jobs.insert(db, planned)
     except NameTaken:
         raise await names_taken(db, given) from None
-    return await asyncio.to_thread(shown_list, stored)
+    return await asyncio.to_thread(shown_list, stored, warnings)
 
 
 async def batch(request: ApiRequest) -> Sequence[JobDocument]:
@@ -202,5 +202,7 @@ def at(index: int, error: FieldError) -> FieldError:
     return replace(error, field=field)
 
 
-def shown_list(stored: Sequence[StoredJob]) -> JobList:
-    return JobList(items=[masked_job(job) for job in stored])
+def shown_list(
+    stored: Sequence[StoredJob], warnings: Mapping[int, Sequence[FieldError]]
+) -> JobList:
+    return JobList(items=[masked_job(job, warnings.get(at, ())) for at, job in enumerate(stored)])

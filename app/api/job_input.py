@@ -1,7 +1,9 @@
 """From what a client wrote to what is stored, and back: secrets, checks, plans."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET, Struct
@@ -26,10 +28,12 @@ from app.executors import KINDS, nobodys_kind, target_type
 from app.vault import SecretKeys, check_target, decrypt_target, encrypt_target
 
 
-def masked_job(job: StoredJob) -> Job:
+def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
     """Hide the secrets of a job; of a kind that is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
-    hidden = {"target": mask(type_, job.target), "plan_error": told_error(job)}
+    hidden: dict[str, Any] = {"target": mask(type_, job.target), "plan_error": told_error(job)}
+    if warnings:
+        hidden["warnings"] = list(warnings)
     return Job(**asdict(job) | hidden)
 
 

@@ -90,9 +90,10 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     document = replace(document, name=job)
     for _ in range(TRIES):
         with suppress(JobNotFound):
-            return answer(
-                await edit_job(db, clock, secret_keys, job, lambda _: document, if_match=if_match)
+            edit = await edit_job(
+                db, clock, secret_keys, job, lambda _: document, if_match=if_match
             )
+            return answer(edit.job, warnings=edit.warnings)
         if if_match is not None:
             message = f"no job has the name {job!r}, so If-Match cannot name its version"
             raise EditConflict(message)
@@ -170,16 +171,15 @@ async def patch_job(  # noqa: PLR0913 - as put_job
     planned anew only if its schedule changes. An execution under way goes on, and does not undo it.
     """
     change = await decode_body(request, JobPatch, media_types=(MERGE_PATCH, JSON))
-    return answer(
-        await edit_job(
-            db,
-            clock,
-            secret_keys,
-            job,
-            lambda stored: patched(document_of(stored), change),
-            if_match=if_match,
-        )
+    edit = await edit_job(
+        db,
+        clock,
+        secret_keys,
+        job,
+        lambda stored: patched(document_of(stored), change),
+        if_match=if_match,
     )
+    return answer(edit.job, warnings=edit.warnings)
 
 
 @delete(
@@ -206,6 +206,6 @@ async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
 
 async def insert_job(job: PlannedJob, db: Database, secret_keys: SecretKeys) -> Response[Job]:
     """Insert one job and show it."""
-    await check_bindings(db, [referring(job.kind, job.target)])
+    warnings = await check_bindings(db, [referring(job.kind, job.target)])
     [stored] = await jobs.insert(db, [encrypt_job(job, secret_keys)])
-    return answer(stored, status=201)
+    return answer(stored, status=201, warnings=warnings.get(0, ()))

@@ -1,9 +1,10 @@
 """Edits that win: read, change, write only if nobody else wrote in between, else once more."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from app.api.etag import require_match
@@ -12,10 +13,19 @@ from app.core.jobs.exact_json import same
 from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
 from app.db.clock import PolledClock
-from app.errors import StateConflict
-from app.vault import SecretKeys, check_bindings, referring
+from app.errors import FieldError, StateConflict
+from app.executors import KINDS
+from app.vault import SecretKeys, check_bindings, find_unset, referring
 
 TRIES = 20
+
+
+class Edited(Struct, frozen=True, kw_only=True):
+    """A job as it is after an edit, and what makes its runs fail as things are."""
+
+    job: StoredJob
+    warnings: Sequence[FieldError]
+
 
 Change = Callable[[StoredJob], JobDocument]
 
@@ -37,7 +47,7 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
     change: Change,
     *,
     if_match: str | None,
-) -> StoredJob:
+) -> Edited:
     """Change a job and return it as it then is; a change that changes nothing writes nothing.
 
     Raises:
@@ -53,15 +63,18 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
         # In a thread, as a target may have ten thousands of values.
         now = await clock.now()
         job = await asyncio.to_thread(changed, clear, change, now)
-        if job is None:
-            return stored
-        if job.kind == clear.kind and same(job.target, clear.target):
-            job = replace(job, target=stored.target)
+        if job is None or (job.kind == clear.kind and same(job.target, clear.target)):
+            known = clear.kind in KINDS
+            warnings = await find_unset(db, clear.kind, clear.target) if known else []
+            job = job and replace(job, target=stored.target)
         else:
-            await check_bindings(db, [referring(job.kind, job.target)])
+            found = await check_bindings(db, [referring(job.kind, job.target)])
+            warnings = found.get(0, [])
             job = encrypt_job(job, secret_keys)
+        if job is None:
+            return Edited(job=stored, warnings=warnings)
         written = await jobs.update(db, job, unchanged_since=stored.updated_at)
         if written is not None:
-            return written
+            return Edited(job=written, warnings=warnings)
     message = f"the job {reference!r} is being edited by others all the time: try again"
     raise StateConflict(message)

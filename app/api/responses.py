@@ -1,5 +1,7 @@
 """What the handlers of jobs have in common: their answers and how these are documented."""
 
+from collections.abc import Sequence
+
 from litestar import Response
 from litestar.datastructures import ResponseHeader
 from msgspec import Struct
@@ -7,6 +9,7 @@ from msgspec import Struct
 from app.api.etag import etag
 from app.api.job_input import masked_job
 from app.core.jobs.job import Job, StoredJob
+from app.errors import FieldError
 
 ETAG = ResponseHeader(
     name="ETag",
@@ -31,9 +34,11 @@ class JobList(Struct, frozen=True, kw_only=True):
     items: list[Job]
 
 
-def answer(job: StoredJob, *, status: int = 200) -> Response[Job]:
+def answer(
+    job: StoredJob, *, status: int = 200, warnings: Sequence[FieldError] = ()
+) -> Response[Job]:
     """Show one job; one that is new (201) with its address."""
     headers = {"ETag": etag(job.updated_at)}
     if status == 201:  # noqa: PLR2004 - Created
         headers["Location"] = f"/v1/jobs/{job.id}"
-    return Response(masked_job(job), status_code=status, headers=headers)
+    return Response(masked_job(job, warnings), status_code=status, headers=headers)

@@ -88,6 +88,7 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     looked_at = named.looked_at + targets.looked_at
     found.append(key_finding(looked_at, named.unopened + targets.unopened))
     rows = await db.fetch("doctor.upkeep")
+    found.append(unset_finding(await unset_secrets(db)))
     found.append(upkeep_finding([row["trouble"] for row in rows]))
     rows = await db.fetch("doctor.others")
     found.append(others_finding([row["name"] for row in rows]))

@@ -243,6 +243,18 @@ def key_finding(looked_at: int, unopened: int) -> Finding:
     )
 
 
+def unset_finding(unset: Sequence[tuple[str, str]]) -> Finding:
+    """Judge the secrets that jobs refer to and that are not set, each with such a job."""
+    told = ", ".join(f"{name} ({job})" for name, job in dict(reversed(unset)).items())
+    return finding(
+        "named secrets",
+        f"not set, though newer jobs refer to them: {told}" if unset else "newer jobs miss none",
+        "Set each with tocsin secrets set NAME, or correct the job; its runs fail."
+        if unset
+        else "",
+    )
+
+
 def upkeep_finding(troubles: Sequence[str]) -> Finding:
     """Judge the upkeep by the steps that failed, each in one line."""
     return finding(

@@ -34,6 +34,14 @@ class StoredTarget(Masked, frozen=True, kw_only=True):
     edited_at: datetime
 
 
+class ReferringJob(Masked, frozen=True, kw_only=True):
+    """The target of a job, as JSON text, and the job's name or id."""
+
+    called: str
+    kind: str
+    target: Secret
+
+
 class RewrittenTarget(Struct, frozen=True, kw_only=True):
     """A target with new ciphertexts, written only if the job's `edited_at` is unchanged."""
 
@@ -97,6 +105,12 @@ async def newest(db: Runner, *, limit: int) -> dict[str, StoredSecret]:
 async def newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:
     """Read the targets of the newest jobs."""
     return [StoredTarget(**row) for row in await db.fetch("secrets.newest_targets", limit=limit)]
+
+
+async def newest_referring(db: Runner, *, among: int, limit: int) -> list[ReferringJob]:
+    """Read, of so many of the newest jobs, up to `limit` that may refer to a named secret."""
+    rows = await db.fetch("secrets.newest_referring", among=among, limit=limit)
+    return [ReferringJob(**row) for row in rows]
 
 
 async def replace_value(db: Runner, name: str, *, old: str, new: str) -> bool:

@@ -1,6 +1,6 @@
 """Secrets at rest: encrypted where they are stored, in clear where a target is carried out."""
 
-from app.vault.bindings import Referring, check_bindings, referring
+from app.vault.bindings import Referring, check_bindings, find_unset, referring
 from app.vault.key_check import check_keys
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import decrypt_target, encrypt_target, reencrypt_target
@@ -20,6 +20,7 @@ __all__ = [
     "check_target",
     "decrypt_target",
     "encrypt_target",
+    "find_unset",
     "of_job",
     "of_secret",
     "reencrypt_target",

@@ -1,12 +1,12 @@
-"""Keeps named secrets from hosts that they are not bound to, and says so when a job is written."""
+"""Judges the named secrets of a target: bound to another host, or not set."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from app.core.secrets.bindings import Place, places_of, strangers
-from app.core.secrets.references import names_in, with_values
+from app.core.secrets.references import fields_in, with_values
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
@@ -19,7 +19,8 @@ STAND_IN = "x"
 class Referring(Struct, frozen=True, kw_only=True):
     """What a target refers to, and which hosts it is for."""
 
-    names: frozenset[str]
+    fields: dict[str, str]
+    """The names of secrets, each with a field that refers to it."""
     places: frozenset[Place]
 
 
@@ -45,26 +46,52 @@ def said(place: Place, bound_to: Collection[str]) -> str:
 def referring(kind: str, target: dict[str, Any]) -> Referring:
     """Look at a valid target in clear."""
     type_ = target_type(kind)
-    names = names_in(type_, target)
-    filled = with_values(type_, target, dict.fromkeys(names, STAND_IN)) if names else {}
-    return Referring(names=frozenset(names), places=frozenset(places_of(filled)))
+    fields = fields_in(type_, target)
+    filled = with_values(type_, target, dict.fromkeys(fields, STAND_IN)) if fields else {}
+    return Referring(fields=fields, places=frozenset(places_of(filled)))
 
 
-async def check_bindings(db: Runner, targets: Sequence[Referring]) -> None:
+async def check_bindings(
+    db: Runner, targets: Sequence[Referring]
+) -> Mapping[int, list[FieldError]]:
     """Refuse targets that would send a named secret to a host that it is not bound to.
+
+    Return, by the index of the target, a warning for each secret that is not set.
 
     Raises:
         InvalidInput: naming the target by its index where there are several.
     """
-    names = frozenset[str]().union(*(one.names for one in targets))
+    names = frozenset[str]().union(*(one.fields for one in targets))
     if not names:
-        return
+        return {}
     known = await secrets.values(db, names)
     errors = [
         FieldError(field="target" if len(targets) == 1 else f"[{index}].target", message=message)
         for index, one in enumerate(targets)
-        for name in sorted(one.names & known.keys())
+        for name in sorted(one.fields.keys() & known.keys())
         if (message := binding_error(name, known[name].hosts, one.places))
     ]
     if errors:
         raise InvalidInput(*errors[:100])
+    return {
+        index: missing for index, one in enumerate(targets) if (missing := unset(one.fields, known))
+    }
+
+
+async def find_unset(db: Runner, kind: str, target: dict[str, Any]) -> list[FieldError]:
+    """Return a warning for each secret that a target refers to and that is not set."""
+    fields = fields_in(target_type(kind), target)
+    return unset(fields, await secrets.values(db, fields)) if fields else []
+
+
+def unset(fields: Mapping[str, str], known: Collection[str]) -> list[FieldError]:
+    """State which of the secrets are not known, and what to do."""
+    return [
+        FieldError(
+            field=field,
+            message=f"refers to the secret {name!r}, which is not set: "
+            f"set it with `tocsin secrets set {name}`, as runs fail until then",
+        )
+        for name, field in sorted(fields.items())
+        if name not in known
+    ]

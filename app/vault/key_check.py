@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from app.core.secrets.references import names_in
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import AppError, InvalidInput
@@ -12,6 +13,10 @@ from app.vault.secret_keys import PREFIX, NotDecrypted, SecretKeys, of_secret
 
 MOST = 100
 """Secrets and jobs, the newest, that are looked at."""
+
+
+MOST_REFERRING = 2000
+"""Jobs, the newest, among which those that refer to named secrets are looked for."""
 
 
 class WrongSecretKeys(AppError):
@@ -44,6 +49,19 @@ async def check_targets(db: Runner, keys: SecretKeys) -> KeyCheck:
             continue  # what else is wrong with it is told elsewhere
         unopened += bool(left)
     return KeyCheck(looked_at=len(found), unopened=unopened)
+
+
+async def unset_secrets(db: Runner) -> list[tuple[str, str]]:
+    """Find newer jobs that refer to a secret which is not set: (name of the secret, job)."""
+    found: list[tuple[str, str]] = []
+    for one in await secrets.newest_referring(db, among=MOST_REFERRING, limit=MOST):
+        try:
+            names = names_in(target_type(one.kind), msgspec.json.decode(one.target))
+        except (InvalidInput, ValueError, RecursionError):
+            continue  # what else is wrong with it is told elsewhere
+        found += ((name, one.called) for name in sorted(names))
+    known = await secrets.values(db, {name for name, _ in found}) if found else {}
+    return [(name, called) for name, called in found if name not in known]
 
 
 async def check_keys(db: Runner, keys: SecretKeys) -> None:

@@ -37,6 +37,14 @@ from tocsin.jobs
 order by id desc
 limit :limit::bigint;
 
+-- name: newest_referring
+-- Of the newest jobs those that may refer to a named secret.
+select coalesce(name, id::text) as called, kind, target::text as target
+from (select name, id, kind, target from tocsin.jobs order by id desc limit :among::bigint) as newest
+where strpos(target::text, '${secret:') > 0
+order by id desc
+limit :limit::bigint;
+
 -- name: replace_value
 -- Compare-and-set: a value that was set meanwhile is encrypted with the first key already.
 update tocsin.secrets set value = :new::text

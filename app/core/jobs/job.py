@@ -227,6 +227,16 @@ class Job(StoredJob, frozen=True, kw_only=True):
 
     updated_at: datetime = field(name="updated_at")
 
+    warnings: (
+        Annotated[
+            list[FieldError],
+            Meta(
+                description="After a write: what makes its runs fail as things are. Often left out."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
 
 DOCUMENT_FIELDS = JobDocument.__struct_fields__
 KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)

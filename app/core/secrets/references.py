@@ -39,14 +39,22 @@ def name_error(name: str) -> str | None:
 
 def names_in(target_type: type[Struct], target: dict[str, Any]) -> set[str]:
     """Return the names of the secrets that a target refers to."""
-    names: set[str] = set()
+    return set(fields_in(target_type, target))
 
-    def note(name: str) -> str:
-        names.add(name)
-        return ""
 
-    replace_secrets(target_type, target, lambda place, value, _, __: filled(place, value, note))
-    return names
+def fields_in(target_type: type[Struct], target: dict[str, Any]) -> dict[str, str]:
+    """Return the secrets that a target refers to by name, each with the first field that does."""
+    fields: dict[str, str] = {}
+
+    def note(place: Place, value: object, _stored: object, field: str) -> object:
+        def remember(name: str) -> str:
+            fields.setdefault(name, field)
+            return ""
+
+        return filled(place, value, remember)
+
+    replace_secrets(target_type, target, note)
+    return fields
 
 
 def with_values(
