@@ -98,6 +98,7 @@ async def test_a_look_reads_as_many_rows_as_it_claims(any_database: str) -> None
     assert {index for _, index, _ in found} == {
         "jobs_claimable",
         "jobs_pkey",
+        "jobs_unchecked",
         "jobs_unplanned",
         "doorbell_pkey",
     }
