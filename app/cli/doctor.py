@@ -18,6 +18,7 @@ from app.core.health import (
     rights_finding,
     sequences_finding,
     transport_findings,
+    unset_finding,
     upkeep_finding,
 )
 from app.core.schedule.zone_rules import Rules, present
@@ -29,7 +30,7 @@ from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
 from app.errors import DatabaseRefused, DatabaseUnavailable, LockedByOthers, RightMissing
 from app.vault import SecretKeys
-from app.vault.key_check import check_named_secrets, check_targets
+from app.vault.key_check import check_named_secrets, check_targets, unset_secrets
 
 MONTH = timedelta(days=30)
 PROBED_MONTHS = 25
@@ -87,8 +88,8 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     named, targets = await check_named_secrets(db, keys), await check_targets(db, keys)
     looked_at = named.looked_at + targets.looked_at
     found.append(key_finding(looked_at, named.unopened + targets.unopened))
-    rows = await db.fetch("doctor.upkeep")
     found.append(unset_finding(await unset_secrets(db)))
+    rows = await db.fetch("doctor.upkeep")
     found.append(upkeep_finding([row["trouble"] for row in rows]))
     rows = await db.fetch("doctor.others")
     found.append(others_finding([row["name"] for row in rows]))
