@@ -1,7 +1,7 @@
-"""A cron as sets of values, and the wall times it names; no zone, no real time.
+"""A cron as sets of values, and the wall times that match it; time zones come in `occurrences`.
 
-croniter could iterate too, but only forward or back by one match, and with answers of its own at
-the end of a month, of `#` and of a year list; sets of values also count and jump.
+croniter could iterate too, but only one match forward or back, and wrongly at the end of a month,
+with `#` and at the end of a list of years. With sets of values one can also count and jump.
 """
 
 from bisect import bisect_left
@@ -13,29 +13,28 @@ from msgspec import Struct
 
 DAY = timedelta(days=1)
 LAST = -1
-"""In place of the ordinal in `Cron.nth_weekdays`: the last such weekday of the month."""
+"""Stands in `Cron.nth_weekdays` for the last such weekday of a month."""
 
 
 class Cron(Struct, frozen=True, kw_only=True):
-    """What each field allows; the times of a day are all combinations, in ascending order."""
+    """The values that each field allows, ascending; a day's times are all their combinations."""
 
     seconds: tuple[int, ...]
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
     days: frozenset[int]
     last_day: bool
-    """The last day of a month is allowed too, whatever its number."""
+    """Whether the last day of a month is allowed too, whatever its number."""
     months: frozenset[int]
     weekdays: frozenset[int]
     """0 is Sunday."""
     nth_weekdays: frozenset[tuple[int, int]]
     """(5, 3) is the third Friday of a month, (5, LAST) its last."""
     years: Sequence[int]
-    """Ascending."""
     either_day: bool
-    """Both day fields are restricted: a day that one of them allows is enough."""
+    """Whether both day fields are restricted; then a day that one of them allows matches."""
     fixed_times: bool
-    """Minute and hour are given as plain numbers: people mean these times, not an interval."""
+    """Whether minute and hour are plain numbers: such a cron means these times, not an interval."""
 
     @property
     def times_a_day(self) -> int:
@@ -82,7 +81,7 @@ class Cron(Struct, frozen=True, kw_only=True):
         return (hours * len(self.minutes) + minutes) * len(self.seconds) + seconds
 
     def time_at(self, index: int) -> time:
-        """Name the time of a day that has `index` times before it."""
+        """Return the time of a day that has `index` times before it."""
         rest, second = divmod(index, len(self.seconds))
         hour, minute = divmod(rest, len(self.minutes))
         return time(self.hours[hour], self.minutes[minute], self.seconds[second])

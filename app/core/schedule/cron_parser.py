@@ -1,7 +1,7 @@
-"""The cron dialect: what a text means as a `Cron`.
+"""Parses a cron text into a `Cron`. docs/schedules.md describes the dialect.
 
-Fields are checked here one by one, since a person needs to hear which value is wrong and what to
-write instead; croniter expands the text that passed. docs/schedules.md describes the dialect.
+This module checks each field, to name the wrong value and what to write instead; croniter then
+expands the text.
 """
 
 import re
@@ -17,7 +17,7 @@ from app.core.schedule.cron import LAST, Cron
 from app.errors import FieldError, InvalidInput
 
 LONGEST = 128
-"""Characters; it also bounds the lists, so that no text takes more than about a millisecond."""
+"""Characters of a cron text; the bound keeps parsing below about a millisecond."""
 ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -32,7 +32,7 @@ WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 class Field(Struct, frozen=True, kw_only=True):
-    """One of the seven fields; bounds are inclusive."""
+    """One of the seven fields of a cron; bounds are inclusive."""
 
     title: str
     low: int
@@ -45,12 +45,12 @@ class Field(Struct, frozen=True, kw_only=True):
 
     @property
     def count(self) -> int:
-        """How many different values there are: 0 and 7 are one day of the week."""
+        """The number of different values; of the days of the week, 0 and 7 are one."""
         return len(self.names) or self.high - self.low + 1
 
     @property
     def remedy(self) -> str:
-        """Say what may be written."""
+        """The end of an error message: what may be written."""
         names = f" or {self.names[0].upper()}-{self.names[-1].upper()}" if self.names else ""
         return f"write {self.low}-{self.high}{names}, such as {self.example}"
 
@@ -68,7 +68,7 @@ WEEKDAY = Field(
 )
 YEAR = Field(title="year", low=1970, high=2099, hash_high=2099, example="2030 or 2030-2035")
 EVERY_YEAR = range(YEAR.low, 2201)
-"""croniter's years end in 2099; a star goes on to the last year that a job may have."""
+"""The years of a star, up to the last year that a job may have; croniter's own end in 2099."""
 FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
 
 PLAIN = re.compile(
@@ -86,7 +86,7 @@ ELSEWHERE = (
     (re.compile(r"l"), "L alone is for the day of month; write L5 for the last Friday"),
     (re.compile(r".+#.*"), "# is for one day of the week and 1-5; write 5#3 for the third Friday"),
 )
-"""What other dialects have and this one does not, and what to write instead."""
+"""Items that only other dialects have, and what to write instead."""
 
 
 def parse(text: str, *, job_id: UUID) -> Cron:
@@ -100,7 +100,7 @@ def parse(text: str, *, job_id: UUID) -> Cron:
 
 @lru_cache(maxsize=4096)
 def parsed(text: str, job_id: UUID | None) -> Cron:
-    """Read a cron text; with `H` in it, no two jobs share the result."""
+    """Read a cron text; `job_id` is None for a text without `H`, so that jobs share the result."""
     texts = split(text)
     errors = [found for pair in zip(FIELDS, texts, strict=True) for found in errors_of(*pair)]
     if errors:
@@ -118,7 +118,7 @@ def parsed(text: str, job_id: UUID | None) -> Cron:
 
 
 def split(text: str) -> list[str]:
-    """Bring a text to seven fields in lower case, seconds first and the year last."""
+    """Split a text into seven fields in lower case, the second first and the year last."""
     if len(text) > LONGEST:
         raise refusal(f"{text[:20]!r}... is longer than {LONGEST} characters")
     fields = ALIASES.get(text.strip().lower(), text).lower().split()
@@ -139,7 +139,7 @@ def split(text: str) -> list[str]:
 
 
 def errors_of(field: Field, text: str) -> list[str]:
-    """Say what is wrong with each item of a field."""
+    """Return an error for each invalid item of a field."""
     if text == "?" and field in (DAY, WEEKDAY):
         return []
     items = text.split(",")
@@ -187,7 +187,7 @@ def value(field: Field, text: str) -> int | None:
 
 
 def rewritten(field: Field, text: str, *, seed: int) -> str:
-    """Put into croniter's words what it lacks or reads in another way: `?`, `5L` and `H`."""
+    """Rewrite what croniter lacks or reads differently (`?`, `5L` and `H`) in its own dialect."""
     return ",".join(rewritten_item(field, item, seed) for item in text.split(","))
 
 
@@ -213,9 +213,9 @@ def drawn(field: Field, hashed: re.Match[str], seed: int) -> str:
 def assembled(
     texts: list[str], values: Sequence[Sequence[int | str]], nth: Mapping[str, Collection[int]]
 ) -> Cron:
-    """Make sets of what croniter expanded; its order is minute first, then second and year last.
+    """Make a `Cron` of the values that croniter expanded, in croniter's order of fields.
 
-    `nth` is typed as in the stubs; its keys are integers, and in the place of a number is `l`.
+    `nth` has the type of croniter's stubs; in fact its keys are integers, and a value may be `l`.
     """
     minutes, hours, days, months, weekdays, seconds, years = values
     return Cron(
@@ -236,17 +236,17 @@ def assembled(
 
 
 def numbers(field: Field, values: Sequence[int | str]) -> frozenset[int]:
-    """Collect the values of a field; a star, even in a list, means every one."""
+    """Collect the values of a field; a star, even within a list, stands for all values."""
     if "*" in values:
         return frozenset(range(field.low, field.high + 1))
     return frozenset(value for value in values if isinstance(value, int))
 
 
 def is_open(text: str) -> bool:
-    """Tell whether a day field allows every day by a star, so that the other one decides alone."""
+    """Return whether a day field has a star, so that the other day field decides alone."""
     return not {"*", "*/1"}.isdisjoint(text.split(","))
 
 
 def refusal(message: str) -> InvalidInput:
-    """Name the column in which the text stands."""
+    """Return the refusal of a cron text."""
     return InvalidInput(FieldError(field="cron", message=message))

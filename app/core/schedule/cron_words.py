@@ -1,4 +1,4 @@
-"""A cron in words, from the values of its fields: two crons that mean the same read the same."""
+"""Describes a cron in English by the values of its fields, so that equal crons read the same."""
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import product
@@ -13,19 +13,19 @@ MONTH_NAMES = (
 )
 ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", LAST: "last"}
 LISTED_TIMES = 8
-"""So many times of a day are listed; more are said by field."""
+"""Up to this many times of a day are listed; more are described field by field."""
 LISTED_HOURS = 3
-"""So many times, or stretches of hours, a day are listed although they have one distance."""
+"""Up to this many times, or ranges of hours, are listed even if evenly spaced."""
 
 MIN_RUN_LENGTH = 3
-"""So many neighbours are said by their ends; fewer are listed."""
+"""From this many on, consecutive values are written as a range."""
 
 
 def cron_in_words(cron: Cron) -> str:
-    """Say when a cron runs; the times are those of the clocks in its zone.
+    """Say when a cron runs, in times of the clocks of its zone.
 
-    "Every N" of seconds, minutes or hours stands only for runs whose distance is N throughout: all
-    day long, or from one named time through another.
+    "Every N seconds", minutes or hours is said only of runs that are N apart throughout: all day
+    long, or from one named time through another.
     """
     parts = (times_in_words(cron), *days_in_words(cron), *months_and_years(cron))
     return ", ".join(parts)
@@ -50,7 +50,7 @@ def times_in_words(cron: Cron) -> str:
 
 
 def pace(cron: Cron, step: int, unit: str) -> str:
-    """Word runs `step` units apart, all day or within each stretch of hours."""
+    """Word runs `step` units apart, all day or within each range of hours."""
     every = f"Every {unit}" if step == 1 else f"Every {step} {unit}s"
     hours = stretches(cron.hours)
     if len(cron.hours) == HOUR.count:
@@ -66,7 +66,7 @@ def pace(cron: Cron, step: int, unit: str) -> str:
 
 
 def offset(cron: Cron, step: int, unit: str) -> str:
-    """Say where a pace that goes on all day begins, unless at zero."""
+    """Say at which minute and second runs of all day begin, unless at zero."""
     minute, second = cron.minutes[0], cron.seconds[0]
     where = [f"minute {minute}"] if minute and unit != "second" else []
     where += [f"second {second}"] if second else []
@@ -75,7 +75,7 @@ def offset(cron: Cron, step: int, unit: str) -> str:
 
 
 def times_by_field(cron: Cron) -> str:
-    """List the times where they are few; else say which seconds of which minutes and hours."""
+    """List the times of a day if they are few; else describe them field by field."""
     seconds, minutes, hours = cron.seconds, cron.minutes, cron.hours
     if cron.times_a_day <= LISTED_TIMES:
         return f"At {listed(clock(*time) for time in product(hours, minutes, seconds))}"
@@ -97,7 +97,7 @@ def field_in_words(field: Field, values: Sequence[int]) -> str:
 
 
 def days_in_words(cron: Cron) -> list[str]:
-    """Say on what days, or nothing where that is every day."""
+    """Say on what days; nothing for every day."""
     any_day = cron.days.issuperset(range(1, 32))
     any_weekday = len(cron.weekdays) == len(DAY_NAMES)
     if (any_day and any_weekday) or (cron.either_day and (any_day or any_weekday)):
@@ -120,7 +120,7 @@ def numbered_days(cron: Cron, joint: str) -> str:
 
 
 def weekdays_in_words(cron: Cron, joint: str) -> str:
-    """Word the days of a week, or those of a month that are told by their weekday."""
+    """Word the days of a week, or days of a month such as its third Friday."""
     if cron.nth_weekdays:
         inside = sorted(cron.nth_weekdays, key=lambda pair: (pair[1] % 7, (pair[0] - 1) % 7))
         items = (f"the {ORDINALS[nth]} {DAY_NAMES[day]}" for day, nth in inside)
@@ -135,7 +135,7 @@ def weekdays_in_words(cron: Cron, joint: str) -> str:
 
 
 def months_and_years(cron: Cron) -> list[str]:
-    """Say what months and years alone count."""
+    """Say in which months and years; nothing for all of them."""
     parts = []
     if len(cron.months) < len(MONTH_NAMES):
         around = run_around({month - 1 for month in cron.months}, 12)
@@ -149,7 +149,7 @@ def months_and_years(cron: Cron) -> list[str]:
 
 
 def years_in_words(years: Sequence[int]) -> str:
-    """Word the years, which may be a hundred."""
+    """Word the years; evenly spaced ones, if they are many, by their distance."""
     step = years[1] - years[0] if len(years) > LISTED_TIMES else 1
     if step > 1 and list(years) == list(range(years[0], years[-1] + 1, step)):
         return f"every {step} years from {years[0]} through {years[-1]}"
@@ -157,13 +157,13 @@ def years_in_words(years: Sequence[int]) -> str:
 
 
 def step_around(values: Sequence[int], size: int) -> int | None:
-    """Return the one distance between neighbours, from the last to the first too; None: several."""
+    """Return the distance of evenly spaced values on a circle of `size`; None if it varies."""
     step, rest = divmod(size, len(values))
     return None if rest or list(values) != list(range(values[0], size, step)) else step
 
 
 def stretches(values: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the first and last of each row of consecutive values; `values` ascend."""
+    """Return the first and last of each range of consecutive values; `values` ascend."""
     found: list[tuple[int, int]] = []
     for value in values:
         if found and found[-1][1] == value - 1:
@@ -174,7 +174,7 @@ def stretches(values: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def run_around(values: Collection[int], size: int) -> tuple[int, int] | None:
-    """Return the ends of values that are one run, which may go over the end of the circle."""
+    """Return the ends of consecutive values on a circle of `size`; None if they have gaps."""
     starts = [value for value in values if (value - 1) % size not in values]
     if len(values) < MIN_RUN_LENGTH or len(starts) != 1:
         return None
@@ -182,7 +182,7 @@ def run_around(values: Collection[int], size: int) -> tuple[int, int] | None:
 
 
 def numbered(values: Iterable[int], joint: str = "and") -> str:
-    """List numbers, three or more in a row by their ends."""
+    """List numbers, with three or more consecutive ones as a range."""
     items: list[str] = []
     for low, high in stretches(values):
         if high - low + 1 >= MIN_RUN_LENGTH:
@@ -193,11 +193,11 @@ def numbered(values: Iterable[int], joint: str = "and") -> str:
 
 
 def listed(items: Iterable[str], joint: str = "and") -> str:
-    """Join items as a sentence has them."""
+    """Join items with commas, and the last one with `joint`."""
     *front, last = items
     return f"{', '.join(front)} {joint} {last}" if front else last
 
 
 def clock(hour: int, minute: int, second: int) -> str:
-    """Word a time of day, without the second where that is zero."""
+    """Word a time of day, without a second of zero."""
     return f"{hour:02}:{minute:02}" + (f":{second:02}" if second else "")

@@ -21,7 +21,7 @@ def duration_seconds(text: str, *, field: str) -> float:
     """Read a duration, to the microsecond.
 
     Raises:
-        InvalidInput: for `field`, in which the text stands.
+        InvalidInput: the text is no duration; names `field`.
     """
     parts = PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:

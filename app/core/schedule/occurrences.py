@@ -1,6 +1,6 @@
-"""Where recurring schedules fall on the line of real time: crons in a zone, and intervals.
+"""The instants of recurring schedules: of intervals, and of crons in a time zone.
 
-Both answer the same three questions about instants in [start, stop): the first, the last, how many.
+Both answer the same three questions about the runs in [start, stop): first, last, how many.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,18 +13,18 @@ from app.core.schedule.zone_rules import Rules
 from app.core.schedule.zones import Stretch, stretch_at
 
 TICK = timedelta(microseconds=1)
-"""The least difference of two instants, here as in Postgres."""
+"""The least difference of two instants, in Python as in Postgres."""
 
 
 class DstGap(StrEnum):
-    """What a cron of fixed times does with a wall time that a zone's clocks leave out."""
+    """When a cron of fixed times runs whose wall time is skipped by the clocks of its zone."""
 
     RUN_AFTER = "run_after"
     SKIP = "skip"
 
 
 class DstOverlap(StrEnum):
-    """What a cron of fixed times does with a wall time that happens twice."""
+    """When a cron of fixed times runs whose wall time happens twice in its zone."""
 
     FIRST = "first"
     LAST = "last"
@@ -38,30 +38,30 @@ class Interval(Struct, frozen=True, kw_only=True):
     every: timedelta
 
     def first(self, start: datetime, stop: datetime) -> datetime | None:
-        """Find the earliest in [start, stop)."""
+        """Find the earliest instant in [start, stop)."""
         instant = self.anchor + self.every * self.before(start)
         return instant if instant < stop else None
 
     def last(self, start: datetime, stop: datetime) -> datetime | None:
-        """Find the latest in [start, stop)."""
+        """Find the latest instant in [start, stop)."""
         instant = self.anchor + self.every * (self.before(stop) - 1)
         return instant if self.anchor <= instant and start <= instant else None
 
     def count(self, start: datetime, stop: datetime, *, limit: int) -> int:
-        """Count those in [start, stop), up to `limit`."""
+        """Count the instants in [start, stop), up to `limit`."""
         return min(max(self.before(stop) - self.before(start), 0), limit)
 
     def before(self, instant: datetime) -> int:
-        """Count those before `instant`."""
+        """Count the instants before `instant`."""
         return max(-((self.anchor - instant) // self.every), 0)
 
 
 class ZonedCron(Struct, frozen=True, kw_only=True):
-    """The instants at which the clocks of a zone show what a cron names.
+    """The instants at which the clocks of a zone show a time that matches a cron.
 
-    A cron of fixed times means these times of every day: `gap` and `overlap` say what happens to
-    those that a zone's clocks leave out or repeat. Any other cron means an interval: it follows
-    real time, so it has no runs in a gap and runs in both passes of an overlap.
+    A cron of fixed times means these times of every day: `gap` and `overlap` decide about times
+    that the zone's clocks skip or repeat. Any other cron means an interval and follows real time:
+    no runs in a gap, and runs in both passes of an overlap.
     """
 
     cron: Cron
@@ -69,10 +69,10 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
     gap: DstGap
     overlap: DstOverlap
     rules: Rules | None = None
-    """What the zone goes by; None: the rules in use."""
+    """The time zone rules; None stands for those in use."""
 
     def first(self, start: datetime, stop: datetime) -> datetime | None:
-        """Find the earliest in [start, stop)."""
+        """Find the earliest run in [start, stop)."""
         stop = min(stop, datetime(self.cron.years[-1] + 1, 1, 2, tzinfo=UTC))
         while start < stop:
             stretch = self.stretch_at(start)
@@ -85,7 +85,7 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
         return None
 
     def last(self, start: datetime, stop: datetime) -> datetime | None:
-        """Find the latest in [start, stop)."""
+        """Find the latest run in [start, stop)."""
         while start < stop:
             stretch = self.stretch_at(stop - TICK)
             wall = self.cron.last_wall(*self.walls(stretch, start, stop))
@@ -97,14 +97,14 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
         return None
 
     def count(self, start: datetime, stop: datetime, *, limit: int) -> int:
-        """Count those in [start, stop), up to `limit`."""
+        """Count the runs in [start, stop), up to `limit`."""
         count = 0
         while start < stop and count < limit:
             stretch = self.stretch_at(start)
             count += self.cron.count_walls(*self.walls(stretch, start, stop))
             if start <= stretch.start and self.lands(stretch):
                 landing = stretch.wall(stretch.start)
-                # A regular run may be due at the very instant where those of the gap land.
+                # A regular run may be due at the same instant as the runs skipped by the gap.
                 count += self.cron.first_wall(landing, landing + TICK) is None
             start = stretch.end
         return min(count, limit)
@@ -114,7 +114,7 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
         return stretch_at(self.timezone, instant, self.rules)
 
     def walls(self, stretch: Stretch, start: datetime, stop: datetime) -> tuple[datetime, datetime]:
-        """Bound the wall times whose matches within [start, stop) count in this stretch."""
+        """Return the bounds of the wall times of [start, stop) that count in this stretch."""
         low = stretch.wall(max(start, stretch.start))
         high = stretch.wall(min(stop, stretch.end))
         if self.cron.fixed_times and self.overlap is DstOverlap.FIRST:
@@ -124,7 +124,7 @@ class ZonedCron(Struct, frozen=True, kw_only=True):
         return low, high
 
     def lands(self, stretch: Stretch) -> bool:
-        """Tell whether a run left out by the gap before this stretch is due at its start."""
+        """Return whether a run skipped by the gap before this stretch is due at its start."""
         if not self.cron.fixed_times or self.gap is DstGap.SKIP:
             return False
         return self.cron.first_wall(stretch.wall_before, stretch.wall(stretch.start)) is not None

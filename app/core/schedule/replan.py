@@ -1,4 +1,4 @@
-"""What becomes of a planned run when the rules of its time zone turn out to be others."""
+"""Replans a cron's run when newer time zone rules change the offsets of its zone."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from app.core.schedule.zone_rules import Rules
 
 
 class Planned(Struct, frozen=True, kw_only=True):
-    """A cron's run that is planned and that nobody has begun."""
+    """A planned run of a cron that no instance has claimed."""
 
     job_id: UUID
     schedule: Schedule
@@ -19,11 +19,11 @@ class Planned(Struct, frozen=True, kw_only=True):
 
 
 def replanned(plan: Planned, *, now: datetime, old: Rules, new: Rules) -> datetime | None:
-    """Return the instant that a cron's run is at by the new rules; None: leave it as it is.
+    """Return the instant of a cron's planned run by the new rules; None to leave `next_run` alone.
 
-    `next_run` is left alone where it is due already, where it is no run by the old rules either,
-    so that a person must have moved it, and where nothing follows by the new ones. The run after
-    now becomes the run after now; one further on, which a person chose, keeps its wall time.
+    `next_run` is left alone if it is due already, if it is no run by the old rules (a person has
+    moved it), or if no run follows by the new rules. The next run after `now` becomes the next run
+    by the new rules. A later run, which a person chose, keeps its wall time.
     """
     schedule, job_id, next_run = plan.schedule, plan.job_id, plan.next_run
     known = old.zone(schedule.timezone) and new.zone(schedule.timezone)
@@ -41,7 +41,7 @@ def replanned(plan: Planned, *, now: datetime, old: Rules, new: Rules) -> dateti
 
 
 def same_wall(before: ZonedCron, after: ZonedCron, instant: datetime) -> datetime:
-    """Return when clocks show by the new rules what they show at `instant` by the old ones."""
+    """Return the instant at which clocks by the new rules show what old ones show at `instant`."""
     wall = before.stretch_at(instant).wall(instant)
     near = after.stretch_at(instant)
     return after.stretch_at(near.instant(wall)).instant(wall)

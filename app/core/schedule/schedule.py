@@ -1,7 +1,7 @@
-"""When a job runs: the rules of a schedule, all of them pure functions of it and of instants.
+"""When a job runs: checks a schedule, and finds and counts its runs.
 
-Instants are aware; those that come back are in UTC. The functions that compute runs expect a
-schedule that `normalized` brought to one form and `check` let pass.
+All datetimes are aware; those returned are in UTC. The functions that compute runs expect a
+schedule that `normalized` returned and `check` accepted.
 """
 
 import re
@@ -34,9 +34,11 @@ __all__ = [
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-"""The instants that the database accepts, both inclusive; no run is planned later."""
+"""The last instant that the database accepts, as `EARLIEST` is the first; no run is later."""
 MIN_SECONDS = 0.1
+"""The shortest interval."""
 MAX_SECONDS = 5 * 365 * 86_400
+"""The longest interval: five years."""
 LOOK_AHEAD = timedelta(days=5 * 365 + 2)
 """A cron without any run in the next five years is taken for a mistake."""
 
@@ -49,21 +51,24 @@ class Schedule(Struct, frozen=True, kw_only=True):
     run_at: datetime | None = None
     cron: str | None = None
     timezone: str = "UTC"
-    """The IANA zone whose clocks the cron speaks of."""
+    """The IANA time zone of the cron."""
     every_seconds: float | None = None
     dst_gap: DstGap = DstGap.RUN_AFTER
     dst_overlap: DstOverlap = DstOverlap.FIRST
     starts_at: datetime | None = None
-    """No recurring run is earlier; an interval counts from here, else from its last run."""
+    """The earliest instant of a recurring run; an interval counts from here.
+
+    Without it, an interval counts from its last run.
+    """
     ends_at: datetime | None = None
-    """No recurring run is later; one at this very instant still counts."""
+    """The latest instant of a recurring run, included."""
 
 
 def normalized(schedule: Schedule) -> Schedule:
-    """Bring what people from crontab and Go write to one form.
+    """Return a schedule in one form, whichever of crontab's and Go's forms it was written in.
 
-    A `CRON_TZ=Zone` or `TZ=Zone` prefix of the cron becomes its `timezone`, `@every 1h30m` becomes
-    `every_seconds`, and white space is made regular.
+    A prefix `CRON_TZ=Zone` or `TZ=Zone` of the cron becomes `timezone`, `@every 1h30m` becomes
+    `every_seconds`, and each white space becomes one space.
 
     Raises:
         InvalidInput: the cron contradicts another field, or its duration cannot be read.
@@ -87,10 +92,10 @@ def normalized(schedule: Schedule) -> Schedule:
 
 
 def check(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
-    """Refuse a schedule that cannot be meant, in bounded time whatever it says.
+    """Refuse an invalid schedule, and a cron without a run in five years.
 
     Raises:
-        InvalidInput: with an error for every field that is wrong.
+        InvalidInput: with an error for each invalid field.
     """
     errors = [*form_errors(schedule), *bound_errors(schedule), *cron_errors(schedule, job_id)]
     if schedule.cron is not None and not errors:
@@ -103,7 +108,7 @@ def check(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
 
 
 def check_runs(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
-    """Refuse the schedule of a new job whose window holds no run.
+    """Refuse the schedule of a new job that has no run before its `ends_at`.
 
     Raises:
         InvalidInput: for `ends_at`.
@@ -118,7 +123,7 @@ def check_runs(schedule: Schedule, *, job_id: UUID, now: datetime) -> None:
 
 
 def first_run(schedule: Schedule, *, job_id: UUID, now: datetime) -> datetime | None:
-    """Plan a job for the first time; None when its schedule ends before it begins.
+    """Return the first run of a new job; None if its schedule has none.
 
     A one-off keeps its instant, even one that has passed; a recurring job first runs after `now`.
     """
@@ -128,7 +133,7 @@ def first_run(schedule: Schedule, *, job_id: UUID, now: datetime) -> datetime | 
 
 
 def run_after(schedule: Schedule, after: datetime, *, job_id: UUID) -> datetime | None:
-    """Find the first run later than `after`; None when there is none.
+    """Find the first run later than `after`; None if there is none.
 
     An interval without `starts_at` counts from `after`.
     """
@@ -141,10 +146,10 @@ def run_after(schedule: Schedule, after: datetime, *, job_id: UUID) -> datetime 
 def latest_run(
     schedule: Schedule, *, job_id: UUID, after: datetime, until: datetime
 ) -> datetime | None:
-    """Find the last run in [after, until]; None when `until`, or the schedule's end, is earlier.
+    """Find the last run in [after, until]; None if `until` or the schedule's end is before `after`.
 
-    `after` is itself a run, and the answer when none follows. This is as quick over years of an
-    every-second cron as over a minute.
+    `after` is itself a run, and is returned if no run follows. The time taken does not grow with
+    the number of runs.
     """
     stop = end_by(schedule, until)
     if after >= stop:
@@ -175,12 +180,12 @@ def begin_after(schedule: Schedule, instant: datetime) -> datetime:
 
 
 def end_by(schedule: Schedule, instant: datetime) -> datetime:
-    """Return the first instant that is too late: `instant` and the schedule's end still count."""
+    """Return the first instant later than `instant` or than the schedule's end."""
     return min(instant, schedule.ends_at or LATEST).astimezone(UTC) + TICK
 
 
 def recurrence_of(schedule: Schedule, job_id: UUID, *, anchor: datetime) -> Interval | ZonedCron:
-    """Choose what answers for a recurring schedule; `anchor` is a run, real or supposed."""
+    """Return the runs of a recurring schedule; an interval counts from `starts_at` or `anchor`."""
     if schedule.cron is not None:
         return cron_in_zone(schedule, schedule.cron, job_id)
     if schedule.every_seconds is None:
@@ -194,7 +199,7 @@ def recurrence_of(schedule: Schedule, job_id: UUID, *, anchor: datetime) -> Inte
 def cron_in_zone(
     schedule: Schedule, cron: str, job_id: UUID, *, rules: Rules | None = None
 ) -> ZonedCron:
-    """Read the cron of a schedule together with what decides its instants."""
+    """Return the runs of a cron, with the time zone and the clock-change rules of its schedule."""
     return ZonedCron(
         cron=parse(cron, job_id=job_id),
         timezone=schedule.timezone,
@@ -205,7 +210,7 @@ def cron_in_zone(
 
 
 def form_errors(schedule: Schedule) -> Iterator[FieldError]:
-    """Judge that there is one schedule, and its interval."""
+    """Check that there is exactly one schedule, and the range of its interval."""
     forms = ("run_at", "cron", "every_seconds")
     given = [name for name in forms if getattr(schedule, name) is not None]
     if len(given) != 1:
@@ -217,14 +222,14 @@ def form_errors(schedule: Schedule) -> Iterator[FieldError]:
 
 
 def not_one_schedule(given: list[str]) -> FieldError:
-    """Word the refusal of no schedule or several; it names the last of several."""
+    """Word the refusal of a job without a schedule, or with several; the field is the last."""
     has = f"{' and '.join(given)} are given" if given else "there is no schedule"
     message = f"{has}; write exactly one of run_at, cron, every_seconds"
     return FieldError(field=given[-1] if given else "", message=message)
 
 
 def bound_errors(schedule: Schedule) -> Iterator[FieldError]:
-    """Judge the instants, each by itself and then the order of the two bounds."""
+    """Check each instant, and then the order of `starts_at` and `ends_at`."""
     sound = True
     for name in ("run_at", "starts_at", "ends_at"):
         error = instant_error(getattr(schedule, name))
@@ -237,7 +242,7 @@ def bound_errors(schedule: Schedule) -> Iterator[FieldError]:
 
 
 def instant_error(instant: datetime | None) -> str | None:
-    """Say what is wrong with one instant."""
+    """Say why an instant is invalid; None if it is valid."""
     if instant is None:
         return None
     if instant.utcoffset() is None:
@@ -248,7 +253,7 @@ def instant_error(instant: datetime | None) -> str | None:
 
 
 def cron_errors(schedule: Schedule, job_id: UUID) -> Iterator[FieldError]:
-    """Judge the zone and, by itself, the text of the cron."""
+    """Check the time zone and the text of the cron, each by itself."""
     try:
         zone_named(schedule.timezone)
     except InvalidInput as refusal:

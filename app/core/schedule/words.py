@@ -1,4 +1,4 @@
-"""A schedule in words, for people who look at a job or try out a cron."""
+"""Describes a schedule in English, for people who look at a job or try out a cron."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -32,7 +32,7 @@ def describe(schedule: Schedule, *, job_id: UUID) -> str:
 
 
 def interval_words(seconds: float) -> str:
-    """Word an interval in the largest unit that it is a multiple of."""
+    """Word an interval in the largest unit of which the interval is a multiple."""
     for size, unit in UNITS:
         if seconds == size:
             return f"Every {unit}"
@@ -42,7 +42,7 @@ def interval_words(seconds: float) -> str:
 
 
 def moment(instant: datetime) -> str:
-    """Word an instant, without seconds where they are zero."""
+    """Word an instant, without seconds if they are zero."""
     utc = instant.astimezone(UTC).replace(tzinfo=None)
     detail = "minutes" if utc.second == utc.microsecond == 0 else "auto"
     return f"{utc.isoformat(' ', detail)} UTC"

@@ -1,7 +1,7 @@
-"""Time zone rules: which there are on this machine, which of them are newest, and what they say.
+"""Time zone rules: releases of the IANA time zone database, and the choice among them.
 
-A zone is a file (RFC 9636) of the IANA database, in a directory of the system and in the package
-`tzdata`. A release is named by its year and a letter, such as 2026f.
+A machine can have several releases: in the system's directories and in the Python package
+`tzdata`. Each zone is a file (RFC 9636). A release is named by its year and a letter, as 2026f is.
 """
 
 import lzma
@@ -21,18 +21,19 @@ from app.errors import InvalidSettings
 AUTO, SYSTEM, PACKAGE = "auto", "system", "package"
 ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
 FOREIGN_NAMES = ("posix/", "right/", "posixrules", "localtime")
-"""Files that some systems keep beside the zones, and that other machines do not have."""
+"""Files beside the zones of some systems that other machines do not have."""
 VERSION = re.compile(r"\d{4}[a-z]{1,2}", re.ASCII)
 VERSION_FILES = ("tzdata.zi", "+VERSION", "version")
-"""Where a system says its version, in the first line."""
+"""Files of a directory of zones that can have the version in their first line."""
 UNKNOWN = ""
-"""The version of rules that do not say it; older than any."""
+"""The version of rules without such a file; it compares as older than any other."""
 
 
 class Rules:
-    """The rules of one release; `read` gives a zone's file, None where there is none.
+    """The time zone rules of one release.
 
-    Compared by identity, so that what is worked out from them can be cached.
+    `read` returns a zone's file, or None. Instances are compared by identity, so that results
+    worked out from them can be cached.
     """
 
     def __init__(
@@ -52,36 +53,39 @@ class Rules:
     def __str__(self) -> str:
         return f"{self.version or 'of unknown version'} ({self.source})"
 
+    def __repr__(self) -> str:
+        return f"Rules({self})"
+
     def load(self, name: str) -> ZoneInfo | None:
-        """Read one zone; None: there is none of this name."""
+        """Read one zone; None if no zone has this name."""
         # The name becomes a path below a directory: nothing else may reach the file system.
         if not ZONE_NAME.fullmatch(name) or name.startswith(FOREIGN_NAMES):
             return None
         try:
             content = self.read(name)
             return ZoneInfo.from_file(BytesIO(content), key=name) if content else None
-        except (ValueError, OSError):  # no zone's file, or a name that is too long for one
+        except (ValueError, OSError):  # a file that is no zone, or a name too long for a file
             return None
 
     @cached_property
     def names(self) -> list[str]:
-        """The zones that there are, sorted."""
+        """The names of all zones, sorted."""
         return sorted({name for name in self.list_names() if self.zone(name) is not None})
 
     def archived(self) -> bytes:
-        """Pack all zones, so that a later release can be compared with this one."""
+        """Return all zones, compressed, so that a later release can be compared with this one."""
         contents = {name: self.read(name) for name in self.names}
         return lzma.compress(msgspec.msgpack.encode(contents))
 
 
 def from_archive(version: str, archive: bytes) -> Rules:
-    """Read what `Rules.archived` packed."""
+    """Return the rules that `Rules.archived` compressed."""
     contents = msgspec.msgpack.decode(lzma.decompress(archive), type=dict[str, bytes])
     return Rules(source="archive", version=version, read=contents.get, names=lambda: contents)
 
 
 def from_directories(source: str, version: str, *directories: Path) -> Rules:
-    """Read zones from the first of these directories that has them."""
+    """Return rules that read each zone from the first of these directories that has it."""
 
     def read(name: str) -> bytes | None:
         for directory in directories:
@@ -104,12 +108,12 @@ def from_directories(source: str, version: str, *directories: Path) -> Rules:
 def chosen(setting: str) -> Rules:
     """Return the rules that a setting asks for: `auto`, `system`, `package`, or a directory.
 
-    `auto` takes the newest. Rules that do not say their version cannot be shown to be newer, so
-    they are taken only where there are no others. A zone that these lack, as legacy names are
-    packaged apart on some systems, comes from the others.
+    `auto` takes the newest release. Rules without a version are taken only if there are no others.
+    A zone that the chosen rules lack (some systems package legacy names apart) comes from the
+    other rules.
 
     Raises:
-        InvalidSettings: there are no such rules on this machine.
+        InvalidSettings: this machine does not have such rules.
     """
     if setting.startswith("/"):
         systems = [Path(setting)] if Path(setting).is_dir() else []
@@ -141,7 +145,7 @@ def chosen(setting: str) -> Rules:
 
 
 def present() -> dict[str, str]:
-    """Tell the version of what there is on this machine, by its source."""
+    """Return the versions of the rules on this machine, by their source."""
     directories = {SYSTEM: max(map(Path, zoneinfo.TZPATH), key=version_in, default=None)}
     directories[PACKAGE] = package_directory()
     return {
@@ -150,7 +154,7 @@ def present() -> dict[str, str]:
 
 
 def package_directory() -> Path | None:
-    """Find the zones of the Python package."""
+    """Find the directory of zones of the Python package `tzdata`."""
     try:
         found = Path(str(resources.files("tzdata") / "zoneinfo"))
     except ModuleNotFoundError:
@@ -159,7 +163,7 @@ def package_directory() -> Path | None:
 
 
 def version_in(directory: Path) -> str:
-    """Read the version of the rules in a directory; empty where no file there tells it."""
+    """Read the version of the rules in a directory; `UNKNOWN` if no file there has it."""
     for name in VERSION_FILES:
         try:
             with (directory / name).open("rb") as file:

@@ -1,7 +1,7 @@
-"""Time zones as stretches of real time with a constant offset: where wall clocks can be trusted.
+"""Time zones as stretches of real time, in each of which the offset from UTC is constant.
 
-Two kinds of datetime meet in these modules: an *instant* is aware and in UTC, a *wall time* is
-naive and what a clock on the wall of some zone shows. Only a `Stretch` turns one into the other.
+Two kinds of datetime are told apart: an *instant* is aware and in UTC; a *wall time* is naive, and
+is what a clock on a wall of some zone shows. Only a `Stretch` converts one into the other.
 """
 
 import re
@@ -21,6 +21,7 @@ OFFSET = re.compile(
     r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d{1,2})(?::?00)?", re.ASCII | re.IGNORECASE
 )
 MAX_HOURS = 12
+"""The largest offset of the zones `Etc/GMT±N` in both directions."""
 ABBREVIATIONS = {
     "LOCALTIME": "each machine has its own: write a place such as Europe/Paris, or UTC",
     "PST": "did you mean America/Los_Angeles?",
@@ -40,14 +41,20 @@ ABBREVIATIONS = {
     "AEST": "did you mean Australia/Sydney or Australia/Brisbane?",
     "Z": "did you mean UTC?",
 }
-"""What people write who mean the clocks of a place; names that look alike would be others."""
+"""Abbreviations that are no IANA names, and the hint for each.
+
+Suggesting the most similar IANA name, as for other mistakes, would mislead here.
+"""
 SAMPLING = timedelta(days=3)
-"""No zone changes its offset twice within this: the nearest two changes are almost 7 days apart."""
+"""Distance of the instants at which a zone's offset is compared.
+
+No zone changes twice within it: the two nearest changes are almost seven days apart.
+"""
 SECOND = timedelta(seconds=1)
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """A zone's offset from UTC becomes another at the instant `at`."""
+    """A change of a zone's offset from UTC, at the instant `at`."""
 
     at: datetime
     before: timedelta
@@ -55,57 +62,57 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Stretch(Struct, frozen=True, kw_only=True):
-    """Real time [start, end) during which a zone's offset from UTC stays the same."""
+    """A span of real time [start, end) during which a zone's offset from UTC is constant."""
 
     start: datetime
     end: datetime
     offset: timedelta
     before: timedelta
-    """The offset until `start`: smaller after a gap, larger after an overlap."""
+    """The offset until `start`: smaller than `offset` after a gap, larger after an overlap."""
     after: timedelta
     """The offset from `end` on."""
 
     @property
     def wall_before(self) -> datetime:
-        """What clocks showed at `start` just before they were changed.
+        """What clocks showed at `start`, just before they changed.
 
-        Wall times from this one to `wall(start)` are left out; those from `wall(start)` to this
-        one happen for the second time.
+        After a gap, the wall times from this one to `wall(start)` were skipped. After an overlap,
+        those from `wall(start)` to this one happen a second time.
         """
         return (self.start + self.before).replace(tzinfo=None)
 
     @property
     def wall_after(self) -> datetime:
-        """What clocks show at `end` when they are changed; what is later here happens again."""
+        """What clocks show at `end`, just after they changed; later wall times here repeat."""
         return (self.end + self.after).replace(tzinfo=None)
 
     def wall(self, instant: datetime) -> datetime:
-        """Tell what a clock with this stretch's offset shows at `instant`."""
+        """Return what a clock with this stretch's offset shows at `instant`."""
         return (instant + self.offset).replace(tzinfo=None)
 
     def instant(self, wall: datetime) -> datetime:
-        """Tell when a clock with this stretch's offset shows `wall`."""
+        """Return the instant at which a clock with this stretch's offset shows `wall`."""
         return (wall - self.offset).replace(tzinfo=UTC)
 
 
 class InUse:
-    """The time zone rules that this process goes by: one set for all, as for its locale."""
+    """The time zone rules of this process: global, as its locale is."""
 
     rules: Rules | None = None
 
 
 def use_rules(setting: str) -> Rules:
-    """Go by the rules that `TOCSIN_TZDATA` asks for; called once, at the start of a process.
+    """Set the rules of this process to those that `TOCSIN_TZDATA` asks for, once, at its start.
 
     Raises:
-        InvalidSettings: they are not on this machine.
+        InvalidSettings: this machine does not have these rules.
     """
     InUse.rules = chosen(setting)
     return InUse.rules
 
 
 def rules_in_use() -> Rules:
-    """Return the rules that this process goes by: the newest, unless it was told otherwise."""
+    """Return the rules of this process: the newest on this machine, unless others were set."""
     return InUse.rules or use_rules(AUTO)
 
 
@@ -113,7 +120,7 @@ def zone_named(timezone: str, rules: Rules | None = None) -> ZoneInfo:
     """Find an IANA zone.
 
     Raises:
-        InvalidInput: there is none of this name; close matches are suggested.
+        InvalidInput: no zone has this name; the message suggests similar names.
     """
     rules = rules or rules_in_use()
     zone = rules.zone(timezone)
@@ -123,7 +130,7 @@ def zone_named(timezone: str, rules: Rules | None = None) -> ZoneInfo:
 
 
 def unknown_zone(timezone: str, rules: Rules) -> str:
-    """Word the refusal of a zone, with what may have been meant."""
+    """Word the refusal of a zone, with suggestions."""
     if fixed := OFFSET.fullmatch(timezone):
         return f"{timezone!r} is no time zone; {fixed_offset(fixed['sign'], int(fixed['hours']))}"
     meant = ABBREVIATIONS.get(timezone.upper(), "")
@@ -136,7 +143,7 @@ def unknown_zone(timezone: str, rules: Rules) -> str:
 
 
 def fixed_offset(sign: str, hours: int) -> str:
-    """Name the zone of a fixed offset: its sign is that of POSIX, so what is east reads -."""
+    """Suggest the zone of a fixed offset; as in POSIX, the name of an eastern one has a minus."""
     place = "write a place, such as Europe/Helsinki, whose clocks change with its laws"
     if hours > MAX_HOURS:
         return place
@@ -145,13 +152,16 @@ def fixed_offset(sign: str, hours: int) -> str:
 
 
 def changes(timezone: str, year: int, rules: Rules | None = None) -> tuple[Change, ...]:
-    """List the changes of offset in one year of UTC; zoneinfo has them but does not show them."""
+    """List a zone's changes of offset in one year of UTC, found by sampling.
+
+    zoneinfo has a list of them, but not in its interface.
+    """
     return changes_by(rules or rules_in_use(), timezone, year)
 
 
 @lru_cache(maxsize=4096)
 def changes_by(rules: Rules, timezone: str, year: int) -> tuple[Change, ...]:
-    """List the changes of offset that these rules have in one year of UTC."""
+    """List a zone's changes of offset, by these rules, in one year of UTC."""
     zone = zone_named(timezone, rules)
     end = datetime(year + 1, 1, 1, tzinfo=UTC) - SECOND
     low = datetime(year, 1, 1, tzinfo=UTC) - SECOND  # a change at midnight belongs to the new year
@@ -167,12 +177,12 @@ def changes_by(rules: Rules, timezone: str, year: int) -> tuple[Change, ...]:
 
 
 def offset_at(zone: ZoneInfo, instant: datetime) -> timedelta:
-    """Tell the offset from UTC at an instant."""
+    """Return the offset from UTC of a zone at an instant."""
     return instant.astimezone(zone).replace(tzinfo=UTC) - instant
 
 
 def moment_of_change(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """Search the first second with the offset of `high`, which is not that of `low`."""
+    """Find the first second after `low` with the offset that the zone has at `high`."""
     before = offset_at(zone, low)
     seconds = range(int((high - low).total_seconds()))
     same = bisect_left(seconds, 1, key=lambda n: offset_at(zone, low + n * SECOND) != before)
@@ -180,9 +190,9 @@ def moment_of_change(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
 
 
 def stretch_at(timezone: str, instant: datetime, rules: Rules | None = None) -> Stretch:
-    """Find the stretch that holds `instant`.
+    """Find the stretch of a zone that contains `instant`.
 
-    One that goes on for years is cut, at a moment with no change for a month to either side.
+    A stretch of many years is cut to about three, at instants at least a month from any change.
     """
     year = instant.year
     rules = rules or rules_in_use()
