@@ -1,4 +1,4 @@
-"""Composes the API: its addresses, what they share, and the life of its database pool."""
+"""Composes the API: routes, shared dependencies, and the lifespan of the database pool."""
 
 import os
 import socket
@@ -49,10 +49,11 @@ from app.telemetry.logs import log_fact
 from app.vault import SecretKeys
 
 MAX_BYTES = 1024 * 1024
+"""Of the body of a request."""
 
 
 class Application(Litestar):
-    """Litestar, but answering HEAD wherever GET is answered (RFC 9110, 9.3.2)."""
+    """Litestar, with an answer to HEAD for every route that answers GET (RFC 9110, 9.3.2)."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         if scope["type"] != "http" or scope["method"] != "HEAD":
@@ -69,12 +70,12 @@ class Application(Litestar):
 
 
 def create_app(settings: Settings, observers: Observers | None = None) -> Litestar:
-    """Make the ASGI application; it starts and answers whether or not Postgres does.
+    """Make the ASGI application, which starts and answers even while Postgres does not.
 
     Raises:
         InvalidSettings: no database address was given, or a list of targets cannot be read.
     """
-    Egress.from_settings(settings)  # what would stop the instances stops the API as well
+    Egress.from_settings(settings)  # raises for settings with which no instance would start
     database_url = settings.required_database_url()
     use_rules(settings.tzdata)
 
@@ -118,7 +119,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
 
 
 def v1(settings: Settings) -> Router:
-    """What API keys guard, all of it."""
+    """Return the routes that ask for an API key."""
     limits = [rate_limit(settings.rate_limit)] if settings.rate_limit else []
     return Router(
         "/v1",
@@ -160,7 +161,7 @@ def v1(settings: Settings) -> Router:
 
 
 def session() -> Router:
-    """What browsers sign in and out with."""
+    """Return the routes with which browsers sign in and out."""
     return Router(
         "/session",
         route_handlers=[sign_in, get_session, sign_out],
@@ -171,7 +172,7 @@ def session() -> Router:
 
 
 def first(request: ApiRequest) -> Response[None] | None:
-    """Answer OPTIONS, for which Litestar forgets some methods, and check everything else."""
+    """Check a request before its handler; answer OPTIONS, as Litestar would leave methods out."""
     if request.method != "OPTIONS":
         check_request(request)
         return None
@@ -186,31 +187,31 @@ def first(request: ApiRequest) -> Response[None] | None:
 
 @get("/", include_in_schema=False)
 async def to_docs() -> Redirect:
-    """Lead people to what they can read."""
+    """Redirect browsers from `/` to the documentation of the API."""
     return Redirect("/docs")
 
 
 def provide_db(state: State, scope: Scope) -> Database:
-    """The pool, for handlers that have a `db`, on behalf of whoever the request is from."""
+    """Return the database pool, acting for the caller of the request, as a handler's `db`."""
     db: Database = state.db
     caller = scope.get("user")
     return db.acting_for(caller.actor) if caller else db
 
 
 def provide_clock(state: State) -> PolledClock:
-    """The database's clock, for handlers that have a `clock`."""
+    """Return the database's clock, as a handler's `clock`."""
     clock: PolledClock = state.clock
     return clock
 
 
 def provide_secret_keys(state: State) -> SecretKeys:
-    """What secrets are encrypted with, for handlers that store some."""
+    """Return the keys that encrypt secrets, as a handler's `secret_keys`."""
     keys: SecretKeys = state.secret_keys
     return keys
 
 
 def product_version() -> str:
-    """The version that is installed; of a source tree that is not, none."""
+    """Return the installed version; "0" for a source tree that is not installed."""
     try:
         return version("tocsin")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Settings from the environment: read once, at the edge, then passed to whoever needs them."""
+"""Settings from the environment: read once, when a process starts, then passed as arguments."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,9 @@ LINKED_VALUES = {
     "PORT": re.compile(r"(tcp|udp|sctp)://.*"),
     "NAME": re.compile(r"/[^/]+/[^/]+"),
 }
-"""What Kubernetes gives every container for each Service whose name begins with `tocsin`, and
-Docker for each linked container; of the latter two names, which settings may have, the value tells.
+"""Variables that Kubernetes sets for each Service, and Docker for each linked container, whose name
+begins with `tocsin`. They are no settings. A name that ends in PORT or NAME could be a setting, so
+the value decides.
 """
 DATABASE_URL = Meta(description="an address such as postgresql://user:password@host:5432/tocsin")
 KEYS = Meta(
@@ -47,69 +48,75 @@ NameServer = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:\[\]]+$")]
 
 
 def between(low: float, high: float, what: str) -> Meta:
-    """Bounds that also say in words what is allowed."""
+    """Bound a number, and describe the bounds for error messages."""
     return Meta(ge=low, le=high, description=f"{what} from {low} to {high}")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What can be set: `TOCSIN_` and a field's name in capitals is its environment variable."""
+    """The settings; the variable of each is `TOCSIN_` and the field's name in capitals."""
 
     database_url: Annotated[PostgresAddress | None, DATABASE_URL] = None
     """Where Postgres is, as a URL or in libpq's pairs of key and value; see `app.dsn`."""
 
     host: Annotated[str, Meta(min_length=1, description="a host name or an address")] = "127.0.0.1"
-    """The address the API listens on."""
+    """The address that the API listens on."""
 
     port: Annotated[int, between(0, 65535, "a number")] = 8080
-    """The port the API listens on; 0 takes any that is free."""
+    """The port that the API listens on; 0 stands for any free port."""
 
     concurrency: Annotated[int, between(1, 10_000, "a number")] = 100
     """Slots of one instance: how many executions it carries out at once."""
 
     lease_seconds: Annotated[float, between(3, 3600, "seconds")] = 60.0
-    """How long a claim is exclusive unless extended, which it is while it executes."""
+    """How long a lease lasts; an instance extends its leases while it executes."""
 
     longest_sleep_seconds: Annotated[float, between(0.1, 30, "seconds")] = 30.0
-    """The most a lost notification can cost; at most half of the window in `db/triggers.sql`."""
+    """The longest sleep between two looks: the most that a lost notification delays a job.
+
+    At most half of the 60 s within which `db/triggers.sql` notifies of a job.
+    """
 
     grace_seconds: Annotated[float, between(0, 3600, "seconds")] = 30.0
-    """How long executions may still take after a stop was asked for."""
+    """How long executions may go on after the process was asked to stop."""
 
     rate_limit: Annotated[int, between(0, 60_000, "requests a minute")] = 0
-    """Requests a minute of each API key to one API process; 0: no limit."""
+    """Requests a minute of each API key to one API process; 0 stands for no limit."""
 
     connections_per_client: Annotated[int, between(0, 10_000, "a number")] = 100
-    """Connections of one client to one API process at once, trusted proxies aside; 0: no limit."""
+    """Connections of one client to one API process at once; 0 stands for no limit.
+
+    Trusted proxies are not limited.
+    """
 
     trusted_proxies: Annotated[
         tuple[str, ...], Meta(description="addresses and networks such as 10.1.2.3,10.2.0.0/16")
     ] = ()
-    """Proxies before the API that are believed in X-Forwarded-For and -Proto; by default none."""
+    """Proxies in front of the API whose X-Forwarded-For and -Proto are trusted; none by default."""
 
     retention_days: Annotated[int, between(1, 36_500, "days")] = 30
     """How long executions are kept."""
 
     secret_keys: Annotated[tuple[SecretKey, ...], KEYS] = ()
-    """Encrypt the secrets inside targets; the first encrypts, each decrypts. Never shown."""
+    """Keys for the secrets in the database: the first encrypts, all decrypt. Never shown."""
 
     allow_private_targets: Annotated[bool, Meta(description="true or false")] = False
     """Whether targets may be on loopback, link-local and private addresses."""
 
     allowed_targets: Annotated[tuple[str, ...], HOSTS_AND_NETWORKS] = ()
-    """Targets that may be called although other rules forbid it; wins over all of them."""
+    """Targets that may be called; this list wins over all other rules."""
 
     denied_targets: Annotated[tuple[str, ...], HOSTS_AND_NETWORKS] = ()
-    """Targets that may not be called; with `*`, only the allowed ones may."""
+    """Targets that may not be called; with `*`, only the allowed targets may."""
 
     allowed_ports: Annotated[
         tuple[PortRange, ...], Meta(description="ports such as 443,8000-8999")
     ] = ()
-    """Ports of targets; by default 80, 443 and from 1024, or any where targets may be private."""
+    """Ports of targets; by default 80, 443 and from 1024, or any if targets may be private."""
 
     name_servers: Annotated[
         tuple[NameServer, ...], Meta(description="addresses such as 10.0.0.2,[2001:db8::2]:5353")
     ] = ()
-    """Who is asked for the addresses of names; by default whom the system asks."""
+    """The DNS servers to ask for addresses of names; by default those of the system."""
 
     tzdata: Annotated[
         str,
@@ -118,7 +125,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="auto, system, package or the path of a directory of time zones",
         ),
     ] = "auto"
-    """Whose time zone rules to go by; `auto`: the newest of the system's and the package's."""
+    """The time zone rules; `auto` takes the newer ones of the system and the Python package."""
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -129,21 +136,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[
         Literal["auto", "text", "json"], Meta(description="auto, text or json")
     ] = "auto"
-    """`auto`: text on a terminal, JSON elsewhere."""
+    """The form of log lines; `auto` writes text on a terminal and JSON elsewhere."""
 
     data_dir: Annotated[Path, Meta(description="a directory")] = Path(".tocsin")
-    """Where `tocsin dev` keeps its Postgres."""
+    """The directory in which `tocsin dev` keeps its Postgres."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], **overrides: object) -> Self:
         """Read the variables that start with `TOCSIN_`; an empty one counts as not given.
 
-        What the address of the database leaves open comes from libpq's own variables.
-
-        `overrides` are by field and win over the environment; None counts as not given.
+        libpq's own variables complete the address of the database. `overrides`, by field, win over
+        the environment; None counts as not given.
 
         Raises:
-            InvalidSettings: naming every variable that is unknown or cannot be used.
+            InvalidSettings: names every variable that is unknown or has an invalid value.
         """
         given = given_by(environ) | {
             field: Given(field=field, label=field, value=normalized(field, value))
@@ -162,7 +168,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return convert(values, cls, strict=False, dec_hook=from_text)
 
     def required_database_url(self) -> str:
-        """Where Postgres is.
+        """Return the address of the database.
 
         Raises:
             InvalidSettings: no address was given.
@@ -182,15 +188,15 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Given(Struct, frozen=True, kw_only=True):
-    """One value as it came in, before it is known to be usable."""
+    """A value as given, before it is checked."""
 
     field: str
     label: str
-    """What its giver calls it: the variable, or the field where an option gave it."""
+    """The name in error messages: that of the variable, or of the field for an override."""
     value: object
 
     def problem(self, known: Mapping[str, FieldInfo]) -> str | None:
-        """Why it cannot be used, and what to write instead; None where it can."""
+        """Say why the value cannot be used, and what to write instead; None if it can."""
         if self.field not in known:
             return f"{self.label} is not a setting; {nearest(self.field, tuple(known))}"
         kind = known[self.field].type
@@ -214,7 +220,7 @@ def address_problem(address: str) -> str | None:
 
 
 def is_linked(name: str, value: str) -> bool:
-    """Whether Kubernetes or Docker made a variable, because something there is called `tocsin`."""
+    """Return whether Kubernetes or Docker set a variable for a service that is called `tocsin`."""
     if LINKED.fullmatch(name):
         return True
     of_name = LINKED_VALUES.get(name.rpartition("_")[-1])
@@ -240,7 +246,7 @@ def given_by(environ: Mapping[str, str]) -> dict[str, Given]:
 
 
 def normalized(field: str, value: object) -> object:
-    """What people write in more than one way, written in one."""
+    """Return a value in one form: a list for items with commas, a log level in lower case."""
     match field, value:
         case _, str(items) if field in LISTS:
             return [item.strip() for item in items.split(",") if item.strip()]
@@ -251,12 +257,12 @@ def normalized(field: str, value: object) -> object:
 
 
 def from_text(kind: type[Path], value: str) -> Path:
-    """Make what msgspec has no conversion for; a path is the only one."""
+    """Convert a text to a path: msgspec has no conversion of its own."""
     return kind(value)
 
 
 def shown_value(field: str, value: object) -> object:
-    """What may be shown of a value: no secret key, no password."""
+    """Return what errors may show of a value: no secret key, no password."""
     match field:
         case "secret_keys":
             return HIDDEN if value else ()

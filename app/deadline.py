@@ -1,4 +1,4 @@
-"""A deadline around the hot path."""
+"""A time-out for the hot path, cheaper than asyncio's."""
 
 import asyncio
 from types import TracebackType
@@ -6,20 +6,24 @@ from typing import Self
 
 
 class Deadline:
-    """Does what `asyncio.timeout_at` does, at less cost.
+    """A context manager that does what `asyncio.timeout_at` does, at less cost.
 
-    That asks thrice which loop is running, a system call each before Python 3.12. Here the loop is
-    given, so it enters a plain `with`.
+    `asyncio.timeout_at` asks three times for the running loop, a system call each before Python
+    3.12. A `Deadline` is given the loop, and needs only a plain `with`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, at: float | None = None) -> None:
         self.loop = loop
         self.at = at
-        """Loop time; None: never, so far."""
+        """The instant on the loop's clock; None for no deadline yet."""
         self.passed = False
         self.timer: asyncio.Handle | None = None
         self.task: asyncio.Task[object]
         self.cancelling = 0
+
+    def __repr__(self) -> str:
+        state = " passed" if self.passed else ""
+        return f"<Deadline at {self.at}{state}, now {self.loop.time():.3f}>"
 
     def __enter__(self) -> Self:
         task = asyncio.current_task(self.loop)
@@ -28,7 +32,7 @@ class Deadline:
         self.task = task
         self.cancelling = task.cancelling()
         if self.at is not None:
-            self.timer = self.loop.call_at(self.at, self.pass_by)
+            self.timer = self.loop.call_at(self.at, self.cancel_task)
         return self
 
     def __exit__(
@@ -41,17 +45,17 @@ class Deadline:
             self.timer.cancel()
         if not self.passed:
             return
-        # Whoever else cancels the task meanwhile gets what they want.
+        # A cancellation by other code in the meantime stays one.
         if self.task.uncancel() <= self.cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def move(self, at: float | None) -> None:
-        """Let it come at another time, or never; it must not have passed."""
+        """Move a deadline that has not passed to another instant; None for never."""
         if self.timer is not None:
             self.timer.cancel()
         self.at = at
-        self.timer = None if at is None else self.loop.call_at(at, self.pass_by)
+        self.timer = None if at is None else self.loop.call_at(at, self.cancel_task)
 
-    def pass_by(self) -> None:
+    def cancel_task(self) -> None:
         self.passed = True
         self.task.cancel()

@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system allows, and what to do when there is none left."""
+"""File descriptors: raises their limit, and tells whether an error means that none was left."""
 
 import errno
 import os
@@ -8,27 +8,30 @@ from contextlib import suppress
 from app.errors import AppError
 
 SHORTAGES = {errno.EMFILE, errno.ENFILE}
-"""Of the process, and of the machine."""
+"""The process, or the machine, has no file descriptor left."""
 
 
 class OutOfDescriptors(AppError):
-    """No connection could be made for want of a file descriptor; nothing was sent."""
+    """No connection could be opened, as no file descriptor was left; nothing was sent."""
 
 
 def raise_limit() -> None:
-    """Raise the soft limit of open files to the hard one; the soft one is for `select`."""
+    """Raise the soft limit of open files to the hard limit.
+
+    The soft limit is low for programs that use `select`, which fails with high descriptors.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS has no hard limit, but a highest soft one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def limit() -> int:
-    """How many files this process may have open."""
+    """Return how many files this process may have open."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def is_shortage(error: BaseException | None) -> bool:
-    """Whether an error, or the one behind it, tells of too many open files."""
+    """Return whether an error, or a cause of it, is a lack of file descriptors."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in SHORTAGES:
             return True
@@ -37,9 +40,9 @@ def is_shortage(error: BaseException | None) -> bool:
 
 
 def shortage() -> OSError | None:
-    """The system's refusal to open anything; None: it does not refuse.
+    """Try to open a file; return the error if no file descriptor is left, else None.
 
-    For libraries that do not tell why they failed.
+    Some libraries fail for a lack of descriptors without saying so.
     """
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))

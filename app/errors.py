@@ -1,13 +1,13 @@
-"""Every error we raise on purpose; the edges translate foreign errors into these."""
+"""Every error that Tocsin raises on purpose; edges translate the errors of libraries into these."""
 
 from msgspec import Struct
 
 
 class FieldError(Struct, frozen=True, kw_only=True):
-    """What is wrong with one field of the input, and what to write instead."""
+    """An error in one field of the input, with what to write instead."""
 
     field: str
-    """Where, in JSON notation: `cron`, `target.url`, `[3].name`; empty for the whole input."""
+    """The path of the field: `cron`, `target.url`, `[3].name`; empty for the whole input."""
     message: str
 
 
@@ -16,7 +16,7 @@ class AppError(Exception):
 
 
 class InvalidInput(AppError):
-    """The input was understood but breaks a rule; `errors` names each field and its remedy."""
+    """The input can be read but breaks a rule; `errors` names each field and its remedy."""
 
     def __init__(self, *errors: FieldError) -> None:
         super().__init__(
@@ -26,7 +26,7 @@ class InvalidInput(AppError):
 
 
 class MalformedInput(AppError):
-    """The input could not be read at all."""
+    """The input cannot be read, as invalid JSON for example."""
 
 
 class JobNotFound(AppError):
@@ -42,10 +42,7 @@ class KeyNotFound(AppError):
 
 
 class KeyRequired(AppError):
-    """The request came without an API key that may be used.
-
-    `refused`: it had one, which may not.
-    """
+    """The request has no valid API key; `refused` tells that it has an invalid one."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
@@ -53,7 +50,7 @@ class KeyRequired(AppError):
 
 
 class ScopeMissing(AppError):
-    """The API key that came with the request does not allow this; `scope` would."""
+    """The API key of the request lacks the `scope` that the request needs."""
 
     def __init__(self, message: str, *, scope: str) -> None:
         super().__init__(message)
@@ -61,7 +58,7 @@ class ScopeMissing(AppError):
 
 
 class CrossOrigin(AppError):
-    """A browser sent its session along with what no page of ours asked for."""
+    """A browser sent its session with a request that none of Tocsin's own pages made."""
 
 
 class KeyNameTaken(AppError):
@@ -85,19 +82,19 @@ class SecretNotFound(AppError):
 
 
 class SecretKeysMissing(AppError):
-    """There is no key to encrypt with; the message says how to make one."""
+    """No secret key is set to encrypt with; the message says how to make one."""
 
 
 class EditConflict(AppError):
-    """The job was edited by somebody else since the client read it (`If-Match`)."""
+    """The job was edited after the client read it (`If-Match`)."""
 
 
 class StateConflict(AppError):
-    """The job's state does not allow what was asked; the message says what to do first."""
+    """The job's state does not allow the action; the message says what to do first."""
 
 
 class Exposed(AppError):
-    """The API would serve other machines without asking for a key."""
+    """The API would serve other machines without asking for an API key."""
 
 
 class InvalidSettings(AppError):
@@ -105,26 +102,26 @@ class InvalidSettings(AppError):
 
 
 class DatabaseUnavailable(AppError):
-    """Postgres cannot be reached, or gave up on a statement; trying again may help."""
+    """Postgres cannot be reached, or gave a statement up; another try may succeed."""
 
 
 class LockedByOthers(DatabaseUnavailable):
-    """Somebody else holds a lock for longer than was to be waited for."""
+    """Another session held a lock for longer than the statement was to wait for it."""
 
 
 class UpkeepRefused(AppError):
-    """Postgres refused a step of the upkeep, in its own words."""
+    """Postgres refused a step of upkeep; the message is that of Postgres."""
 
 
 class DatabaseRefused(DatabaseUnavailable):
-    """Postgres does not let us do our work until somebody changes something; the message says what.
+    """Postgres refuses until an operator changes something; the message says what.
 
-    At the start that is the end of a process; one that runs goes on trying, as in an outage.
+    A process that starts ends with this error; a running process goes on trying, as in an outage.
     """
 
 
 class RightMissing(DatabaseRefused):
-    """The role that Tocsin connects as may not do something; the message says what."""
+    """The role that Tocsin connects as lacks a right; the message names it."""
 
 
 class SchemaOutdated(DatabaseRefused):
@@ -134,9 +131,9 @@ class SchemaOutdated(DatabaseRefused):
 class SchemaTooNew(SchemaOutdated):
     """The database has a breaking migration that this version does not know.
 
-    Waiting does not mend that, so a running process ends too.
+    As waiting does not help, a running process ends with this error too.
     """
 
 
 class PoolerInTheWay(AppError):
-    """What answers at the database's address is a pooler that does not keep sessions apart."""
+    """A pooler that shares sessions between clients answers at the database's address."""

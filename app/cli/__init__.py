@@ -1,1 +1,1 @@
-"""The `tocsin` command: parse, call, print."""
+"""The command `tocsin`: each command parses its arguments, calls other packages, and prints."""

@@ -1,4 +1,4 @@
-"""`tocsin doctor`: looks at everything an operator would, and says what to do."""
+"""`tocsin doctor`: measures what an operator would look at, and prints what to do about it."""
 
 import sys
 from contextlib import suppress
@@ -34,15 +34,16 @@ from app.vault.key_check import check_named_secrets, check_targets, unset_secret
 
 MONTH = timedelta(days=30)
 PROBED_MONTHS = 25
+"""Offsets are compared once a month over two years, which finds every lasting difference."""
 
 
 async def examine(settings: Settings) -> None:
-    """Print what was found; exit with 1 if anything needs a remedy.
+    """Print all findings; exit with 1 if any needs a remedy.
 
     Raises:
-        DatabaseUnavailable: there is no connection; all else would be guessed.
+        DatabaseUnavailable: the database cannot be reached.
         SchemaOutdated: the schema is not the one this version needs.
-        PoolerInTheWay: that is not Postgres itself, and what is there does not do instead.
+        PoolerInTheWay: a pooler that shares sessions answers.
     """
     url = settings.required_database_url()
     await refuse_shared_sessions(url)
@@ -50,7 +51,7 @@ async def examine(settings: Settings) -> None:
         found = [*await examine_sessions(db), *transport_findings(parse(url))]
         try:
             found.append(await examine_rights(db))
-            with suppress(RightMissing):  # which ones has been found just now
+            with suppress(RightMissing):  # `examine_rights` has reported the missing rights
                 await examine_tables(db, settings, found)
         except DatabaseRefused:
             raise
@@ -106,9 +107,9 @@ async def examine_sessions(db: Database) -> list[Finding]:
 
 
 async def examine_zones(db: Database, mine: Rules, *, now: datetime) -> list[Finding]:
-    """Compare time zone rules: of this machine, of the instances, and Postgres' own.
+    """Compare the time zone rules of this machine, of the instances, and of Postgres.
 
-    Postgres does not say which it has, so its offsets are compared, month by month.
+    Postgres does not tell the version of its rules, so its offsets are compared month by month.
     """
     instants = [now + MONTH * months for months in range(PROBED_MONTHS)]
     theirs = await zones.offsets(db, mine.names, instants)
@@ -124,6 +125,6 @@ async def examine_zones(db: Database, mine: Rules, *, now: datetime) -> list[Fin
 
 
 async def examine_rights(db: Database) -> Finding:
-    """Find what our role may not do."""
+    """Find the rights that Tocsin's role lacks."""
     lacking = await rights.lacking(db)
     return rights_finding(**{one: rights.named(lacking, one) for one in rights.Purpose})

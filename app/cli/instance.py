@@ -1,4 +1,4 @@
-"""Runs one instance, by itself or as one of several under a parent."""
+"""Runs one instance, alone or as one of several children of a parent process."""
 
 import asyncio
 import os
@@ -14,9 +14,9 @@ from app.telemetry.logs import log_fact
 
 
 async def instance(settings: Settings, *, supervised: bool) -> None:
-    """Run one instance until SIGTERM or SIGINT; a second one cuts executions off.
+    """Run one instance until SIGTERM or SIGINT; a second signal cancels its executions.
 
-    With `supervised`, stdin is a pipe from the parent, and its end stops the instance too.
+    With `supervised`, stdin is a pipe from the parent process, and its end also stops the instance.
     """
     one = Instance(settings, Observers(log_fact))
     bind_contextvars(instance=one.name)
@@ -27,7 +27,7 @@ async def instance(settings: Settings, *, supervised: bool) -> None:
 
 
 def stop_without_parent(one: Instance) -> None:
-    """Drain when the parent is gone, whatever ended it."""
+    """Have an instance drain when the parent process has ended, for whatever reason."""
     loop = asyncio.get_running_loop()
     stdin = sys.stdin.fileno()
 
@@ -35,7 +35,7 @@ def stop_without_parent(one: Instance) -> None:
         if os.read(stdin, 1):
             return
         loop.remove_reader(stdin)
-        if not one.stopping.is_set():  # to stop again would cut the executions off
+        if not one.stopping.is_set():  # a second stop would cancel the executions
             one.stop()
 
     loop.add_reader(stdin, readable)

@@ -1,4 +1,4 @@
-"""`tocsin keys`: who may use the API."""
+"""`tocsin keys`: makes, lists and revokes API keys."""
 
 import asyncio
 import os
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 
 class Duration(click.ParamType[float]):
-    """Days, hours, minutes and seconds, such as 90d or 12h."""
+    """A parameter that is a duration in days, hours, minutes and seconds, such as 90d or 12h."""
 
     name = "duration"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return seconds."""
+        """Return the duration in seconds."""
         days, found, rest = str(value).rpartition("d")
         try:
             seconds = int(days) * 86_400.0 if found else 0.0
@@ -80,7 +80,7 @@ def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
 
 @keys.command("list")
 def list_keys() -> None:
-    """List all keys, newest first, without what would let anybody use them."""
+    """List all keys, newest first, without their secret part."""
     now = datetime.now(UTC)
     for key in run(all_keys):
         click.echo("  ".join((key.prefix, f"{','.join(key.scopes):<16}", *standing(key, now))))
@@ -89,18 +89,18 @@ def list_keys() -> None:
 @keys.command()
 @click.argument("key")
 def revoke(key: str) -> None:
-    """Let nobody use the key of this prefix or name any more; within seconds everywhere."""
+    """Revoke the key with this prefix or name; all API processes follow within seconds."""
 
-    async def revoked(db: Database) -> ApiKey:
+    async def find_and_revoke(db: Database) -> ApiKey:
         found = await stored.find(db, key)
         await stored.revoke(db, found)
         return found
 
-    click.echo(f"revoked {run(revoked).prefix}")
+    click.echo(f"revoked {run(find_and_revoke).prefix}")
 
 
 def standing(key: ApiKey, now: datetime) -> tuple[str, str, str]:
-    """Say whose key it is, whether it may be used, and when it was."""
+    """Return the last columns of a key: whether it is valid, when it was last used, its name."""
     if key.revoked_at is not None:
         state = f"revoked {shown(key.revoked_at)}"
     elif key.expires_at is None:
@@ -116,7 +116,7 @@ def shown(instant: datetime) -> str:
 
 
 async def all_keys(db: Database) -> list[ApiKey]:
-    """List the keys, a page at a time."""
+    """Read all keys, page by page."""
     found = page = await stored.page(db, before=None, limit=PAGE)
     while len(page) == PAGE:
         page = await stored.page(db, before=page[-1].id, limit=PAGE)
@@ -125,12 +125,12 @@ async def all_keys(db: Database) -> list[ApiKey]:
 
 
 def run(work: Callable[[Database], Awaitable[T]]) -> T:
-    """Do something with the database that the settings name."""
+    """Run a coroutine function with a connection to the database that the settings name."""
     settings = Settings.from_environ(os.environ)
 
-    async def done() -> T:
+    async def connect_and_work() -> T:
         url = settings.required_database_url()
         async with Database.connect(url, application_name="tocsin keys") as db:
             return await work(db)
 
-    return asyncio.run(done())
+    return asyncio.run(connect_and_work())

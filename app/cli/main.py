@@ -1,6 +1,7 @@
 """The commands of `tocsin`.
 
-What only some of them need is imported by those: an instance carries no web framework in memory.
+Each command imports by itself what only some commands need: an instance has no web framework in
+memory.
 """
 
 import asyncio
@@ -29,9 +30,9 @@ from app.telemetry.logs import configure, log_fact
 
 
 def keep_standard_streams() -> None:
-    """Open what was closed of stdin, stdout and stderr on nothing.
+    """Open each of stdin, stdout and stderr that is closed on /dev/null.
 
-    Else a socket gets the number, and somebody's output goes into it.
+    Otherwise a socket would get the number, and output would be written into the socket.
     """
     for number in range(3):
         try:
@@ -41,31 +42,31 @@ def keep_standard_streams() -> None:
 
 
 class Commands(click.Group):
-    """A group whose commands end with one clear line for every error we raise on purpose."""
+    """A group of commands that report each of Tocsin's own errors in one line."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command."""
+        """Run the command; report an error in one line and exit with 1, unless it is a bug."""
         keep_standard_streams()
         try:
             return super().invoke(ctx)
         except Exception as error:
-            messages = {sentence(one) for one in leaves(error)}  # of a task group: as a rule of one
+            messages = {sentence(one) for one in leaves(error)}  # usually one, in a task group
             if None in messages:
                 raise
             if any(map(is_shortage, leaves(error))):
-                sys.unraisablehook = ignore  # an event loop that is half made complains of itself
+                sys.unraisablehook = ignore  # a half-made event loop raises in its finalizer
             for message in sorted(filter(None, messages)):
-                # Not by way of click: a reader that is stuck must not hold up the end.
+                # Not with click.echo: a reader that does not read must not delay the exit.
                 lines_to(sys.stderr).write(f"tocsin: {message}\n")
             sys.exit(1)
 
 
 def ignore(unraisable: object) -> None:
-    """Say nothing of an error in a finalizer."""
+    """Ignore an error in a finalizer."""
 
 
 def sentence(error: Exception) -> str | None:
-    """Say what is wrong where that is not Tocsin's fault; None: it may be."""
+    """Word an error that is no bug of Tocsin; None for any other error."""
     match error:
         case _ if is_shortage(error):
             return (
@@ -81,7 +82,7 @@ def sentence(error: Exception) -> str | None:
 
 
 def leaves(error: Exception) -> Iterator[Exception]:
-    """List the errors inside a group, or the one that is none."""
+    """Yield the errors inside a group, at any depth, or the error itself if it is no group."""
     if isinstance(error, ExceptionGroup):
         for one in error.exceptions:
             yield from leaves(one)
@@ -98,7 +99,7 @@ def main() -> None:
 
 
 def begin_log(settings: Settings) -> None:
-    """Set logging up, and say in it what was set in vain."""
+    """Set up logging, and log each parameter of the database's address that has no effect."""
     configure(level=settings.log_level, log_format=settings.log_format)
     if settings.database_url:
         for name in parse(settings.database_url).ignored:
@@ -111,9 +112,9 @@ def dev(port: int | None) -> None:
     """Run everything on this machine: an embedded Postgres, the API and one instance."""
     from app.cli import serve
 
-    # On one's own machine the receivers are on loopback as a rule.
+    # In development the targets are usually on this machine.
     environ = {"TOCSIN_ALLOW_PRIVATE_TARGETS": "true", **os.environ}
-    if not environ.get("TOCSIN_DATABASE_URL"):  # then it brings its own, whatever psql would open
+    if not environ.get("TOCSIN_DATABASE_URL"):  # then the embedded Postgres, whatever PGHOST says
         environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
     settings = Settings.from_environ(environ, port=port)
     begin_log(settings)

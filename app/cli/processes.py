@@ -1,7 +1,7 @@
-"""Several instances on one machine, each in a process of its own that a parent keeps running.
+"""Several instances on one machine: a parent process keeps a child process for each running.
 
-Each child has a pipe from the parent as its stdin. Whatever ends the parent ends the pipe, and the
-child drains: none outlives its parent by more than the grace.
+Each child has a pipe from the parent as its stdin. When the parent ends, for whatever reason, the
+pipe ends and the children drain: no child outlives its parent by more than the grace.
 """
 
 import asyncio
@@ -16,23 +16,26 @@ from app.errors import AppError
 from app.telemetry import Observers
 
 STARTING_SECONDS = 30.0
-"""An exit with an error within so many seconds of the start of all is a mistake to tell of, not to
-repeat; a busy machine takes ten to import what an instance needs."""
+"""If a child exits with an error this soon after the parent's start, the parent reports that and
+ends: most likely a setting is wrong, and restarting would not help. On a busy machine a child takes
+ten seconds to import its modules."""
 MIN_WAIT_SECONDS = 0.5
+"""The first wait before a child is restarted; it doubles with each restart."""
 MAX_WAIT_SECONDS = 30.0
+"""The longest wait; after a child that ran longer, the wait begins at `MIN_WAIT_SECONDS` again."""
 DRAINED = (0, -signal.SIGTERM)
-"""How a child that was told to stop ends; by the signal itself where it had yet to begin."""
+"""Exit codes of a child that was told to stop; SIGTERM ends a child that had yet to start."""
 
 
 class InstancesFailed(AppError):
-    """Some instances did not end as they should; the message has their exit codes."""
+    """Some instances ended with an error; the message has their exit codes."""
 
 
 class Processes:
     """Keeps a number of instances running until told to stop, then until all have drained."""
 
     def __init__(self, settings: Settings, observers: Observers) -> None:
-        # -P: no `app` that happens to be in the working directory.
+        # -P: import no other `app` from the working directory.
         self.command = [sys.executable, "-P", "-m", "app", "scheduler", "--supervised"]
         self.command += ["--concurrency", str(settings.concurrency)]
         self.observers = observers
@@ -41,11 +44,16 @@ class Processes:
         self.failures: list[int] = []
         self.begun_at = 0.0
 
+    def __repr__(self) -> str:
+        state = "stopping" if self.stopping.is_set() else "running"
+        pids = ", ".join(str(child.pid) for child in self.children)
+        return f"Processes({state}, children {pids or 'none'}, failures {self.failures})"
+
     async def run(self, count: int) -> None:
-        """Keep `count` instances running until SIGTERM or SIGINT, which all of them get.
+        """Keep `count` instances running until SIGTERM or SIGINT, then stop them all.
 
         Raises:
-            InstancesFailed: one could not be started, or did not drain.
+            InstancesFailed: an instance could not start, or did not drain.
         """
         on_stop_signal(self.stop)
         self.begun_at = asyncio.get_running_loop().time()
@@ -57,13 +65,13 @@ class Processes:
             raise InstancesFailed(f"{len(self.failures)} of {count} instances ended with {codes}")
 
     def stop(self) -> None:
-        """Have all drain; asked again, have them cut their executions off."""
+        """Have all instances drain; at the second call, have them cancel their executions."""
         self.stopping.set()
         for child in self.children:
             tell_to_stop(child)
 
     async def keep(self) -> None:
-        """Run one instance, and another in its place whenever it ends, until told to stop."""
+        """Run an instance, and restart it whenever it ends, until told to stop."""
         clock = asyncio.get_running_loop()
         wait = MIN_WAIT_SECONDS
         while not self.stopping.is_set():
@@ -85,15 +93,16 @@ class Processes:
                     await self.stopping.wait()
 
     async def run_child(self) -> tuple[asyncio.subprocess.Process, int]:
-        """Run an instance to its end; return its exit code, or minus the signal that killed it."""
+        """Run an instance to its end; return the process and its exit code, or minus its signal."""
         child = await asyncio.create_subprocess_exec(
             *self.command,
             stdin=asyncio.subprocess.PIPE,
-            # The terminal's Ctrl-C is for the parent: passed on as well it would count twice.
+            # A Ctrl-C in the terminal reaches only the parent, which stops the children: if it
+            # reached them as well, they would be stopped twice.
             process_group=0,
         )
         self.children.add(child)
-        if self.stopping.is_set():  # while it was being started
+        if self.stopping.is_set():  # told to stop while the child was starting
             tell_to_stop(child)
         try:
             return child, await child.wait()
@@ -102,6 +111,6 @@ class Processes:
 
 
 def tell_to_stop(child: asyncio.subprocess.Process) -> None:
-    """Send SIGTERM, if it is still there to receive it."""
+    """Send SIGTERM to a child, unless it has ended."""
     with suppress(ProcessLookupError):
         child.terminate()

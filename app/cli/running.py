@@ -1,4 +1,4 @@
-"""Runs what is served until a signal stops it."""
+"""Runs the event loop of a long-running command, and handles the signals that stop it."""
 
 import asyncio
 import gc
@@ -11,13 +11,13 @@ from app.names import Resolver
 from app.names.loop import Loop
 
 GARBAGE = 20_000
-"""Objects made since the last collection of garbage, less those that ended, that start another."""
+"""Growth in the number of objects that starts a collection of the youngest generation."""
 
 
 def run(serving: Coroutine[None, None, None], settings: Settings) -> None:
-    """Run until it ends, on uvloop: it halves what each of many small requests costs."""
-    # What was imported stays; without this every full collection of garbage walks through it, and
-    # thousands of executions a second make one due several times a second.
+    """Run a coroutine to its end on uvloop, which halves the cost of many small requests."""
+    # Imported modules are never garbage. Unfrozen, each full collection would traverse them, and
+    # thousands of executions a second would cause several full collections a second.
     raise_limit()
     gc.freeze()
     gc.set_threshold(GARBAGE)
@@ -27,10 +27,11 @@ def run(serving: Coroutine[None, None, None], settings: Settings) -> None:
 
 
 def on_stop_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` on every SIGTERM and SIGINT, and once on SIGHUP: a terminal is gone.
+    """Call `stop` on every SIGTERM and SIGINT, and on a SIGHUP that comes first.
 
-    A terminal that closes, and some supervisors, send it along with SIGTERM; neither is then the
-    second request that cuts executions off. Under `nohup` it stays ignored.
+    Terminals that close, and some supervisors, send SIGHUP and SIGTERM together; the later of the
+    two does not count as the second request to stop, which cancels executions. Under `nohup`,
+    SIGHUP stays ignored.
     """
     loop = asyncio.get_running_loop()
     asked = list[signal.Signals]()

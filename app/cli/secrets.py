@@ -1,4 +1,4 @@
-"""`tocsin secrets`: what targets refer to by name, and the keys that encrypt it."""
+"""`tocsin secrets`: sets, lists and deletes named secrets, and rotates the keys that encrypt."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
 
     async def put(db: Database, keys: SecretKeys) -> bool:
         if not keys:
-            raise SecretKeysMissing(NO_KEYS)  # before anybody types anything
+            raise SecretKeysMissing(NO_KEYS)  # before the value is asked for
         token = keys.encrypt(value_given(name), of_secret(name))
         _, is_new = await stored.put(db, name, token, hosts=bound_to)
         return is_new
@@ -106,7 +106,7 @@ def rotate_keys(unbound: bool) -> None:
 
 
 def not_done(rotated: Rotated) -> list[str]:
-    """Say what a rotation left as it was, and what to do about it."""
+    """List what a rotation could not encrypt anew, and what to do about each."""
     left = {
         f"{rotated.undecrypted} cannot be decrypted, add their key to TOCSIN_SECRET_KEYS or, where "
         "they are copies of others, write their secrets anew": rotated.undecrypted,
@@ -118,10 +118,10 @@ def not_done(rotated: Rotated) -> list[str]:
 
 
 def value_given(name: str) -> str:
-    """Read the value.
+    """Read the value of a secret from stdin, which may be a terminal.
 
     Raises:
-        BadParameter: it is empty or too long.
+        BadParameter: the value is empty or too long.
     """
     if sys.stdin.isatty():
         value = click.prompt(name, hide_input=True, confirmation_prompt=True)
@@ -134,7 +134,7 @@ def value_given(name: str) -> str:
 
 
 async def all_secrets(db: Database) -> list[NamedSecret]:
-    """List the secrets, a page at a time."""
+    """Read all named secrets, page by page."""
     found = page = await stored.page(db, after=None, limit=PAGE)
     while len(page) == PAGE:
         page = await stored.page(db, after=page[-1].name, limit=PAGE)
@@ -143,12 +143,12 @@ async def all_secrets(db: Database) -> list[NamedSecret]:
 
 
 def run(work: Callable[[Database, SecretKeys], Awaitable[T]]) -> T:
-    """Do something with the database and the keys that the settings name."""
+    """Run a coroutine function with the database and the secret keys that the settings name."""
     settings = Settings.from_environ(os.environ)
 
-    async def done() -> T:
+    async def connect_and_work() -> T:
         url = settings.required_database_url()
         async with Database.connect(url, application_name="tocsin secrets") as db:
             return await work(db, SecretKeys(settings.secret_keys))
 
-    return asyncio.run(done())
+    return asyncio.run(connect_and_work())

@@ -1,4 +1,4 @@
-"""Runs the API, by itself or with an instance and an embedded Postgres, until told to stop."""
+"""`tocsin api` and `tocsin dev`: runs the API, alone or with an instance and a Postgres."""
 
 import asyncio
 import errno
@@ -29,19 +29,19 @@ from app.vault import SecretKeys, check_keys
 
 
 class PortTaken(AppError):
-    """Something else listens on the API's address; the message says how to choose another."""
+    """Another program listens on the API's address; the message says how to choose another."""
 
 
 class Server(uvicorn.Server):
-    """Uvicorn without its own signal handlers: stopping is one decision, taken here."""
+    """Uvicorn without its own signal handlers, so that one signal stops API and instance."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to `on_stop_signal`."""
+        """Install no handlers; `on_stop_signal` does."""
         yield
 
     def stop(self) -> None:
-        """Finish the requests in hand, then end."""
+        """Have the server finish its current requests and end."""
         self.should_exit = True
 
 
@@ -66,7 +66,7 @@ async def dev(settings: Settings) -> None:
 
 
 async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> None:
-    """Migrate, say where everything is, and serve until stopped."""
+    """Migrate the database, print the addresses, and run API and instance until stopped."""
     await migrate.migrate(settings.required_database_url())
     await announce(settings, sock)
     server = api_server(settings)
@@ -80,17 +80,17 @@ async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> N
     host, port = sock.getsockname()[:2]
     lines_to(sys.stdout).write(welcome(url=f"http://{host}:{port}", psql=psql) + "\n")
     async with asyncio.TaskGroup() as group:
-        group.create_task(stopping_all(server.serve(sockets=[sock]), stop), name="api")
-        group.create_task(stopping_all(instance.run(), stop), name="instance")
+        group.create_task(run_then_stop(server.serve(sockets=[sock]), stop), name="api")
+        group.create_task(run_then_stop(instance.run(), stop), name="instance")
 
 
 async def announce(settings: Settings, sock: socket.socket) -> None:
-    """Say where the API is and whom it serves.
+    """Log the API's address, and which requests it serves.
 
     Raises:
-        Exposed: other machines could use it, as there is no key yet.
+        Exposed: other machines could use the API, as there is no API key yet.
     """
-    access = await access_to(settings)
+    access = await find_access(settings)
     if access is Access.OPEN and not is_loopback(settings.host):
         message = (
             f"the API would listen on {settings.host} for other machines, and no API key exists "
@@ -104,13 +104,13 @@ async def announce(settings: Settings, sock: socket.socket) -> None:
     )
 
 
-async def access_to(settings: Settings) -> Access:
-    """Say whom the API serves; while the database does not answer nobody is.
+async def find_access(settings: Settings) -> Access:
+    """Find which requests the API serves; unknown until the database answers.
 
     Raises:
-        DatabaseRefused: it does not let us in, or its schema does not fit; as an instance, the API
-            does not start then.
-        WrongSecretKeys: what this API encrypts no other process could read.
+        DatabaseRefused: the database refuses the connection, or has another schema; like an
+            instance, the API then does not start.
+        WrongSecretKeys: other processes could not decrypt the secrets that this API encrypts.
     """
     url = settings.required_database_url()
     try:
@@ -126,8 +126,8 @@ async def access_to(settings: Settings) -> Access:
     return Access.KEYS if any_key else Access.OPEN
 
 
-async def stopping_all(part: Coroutine[None, None, None], stop: Callable[[], None]) -> None:
-    """Run one part; when it ends, the other is to end as well."""
+async def run_then_stop(part: Coroutine[None, None, None], stop: Callable[[], None]) -> None:
+    """Run one of two parts; when it ends, stop the other one as well."""
     try:
         await part
     finally:
@@ -135,10 +135,10 @@ async def stopping_all(part: Coroutine[None, None, None], stop: Callable[[], Non
 
 
 def api_server(settings: Settings) -> Server:
-    """Make the ASGI server; what it logs goes through our own logging.
+    """Make the ASGI server, whose log lines go through `app.telemetry`.
 
     Raises:
-        InvalidSettings: what is said of proxies cannot be read.
+        InvalidSettings: the setting of trusted proxies cannot be read.
     """
     proxies = trusted_proxies(settings)
     connections = Connections(
@@ -147,9 +147,9 @@ def api_server(settings: Settings) -> Server:
     return Server(
         uvicorn.Config(
             behind(create_app(settings), proxies),
-            http=bounded_http(connections),  # h11: bounds the size of headers, the others do not
+            http=bounded_http(connections),  # on h11: only h11 limits the size of headers
             ws="none",
-            proxy_headers=False,  # it would believe anybody on this machine; see `behind`
+            proxy_headers=False,  # uvicorn would trust any client on this machine; see `behind`
             log_config=None,
             access_log=False,
             server_header=False,
@@ -160,10 +160,10 @@ def api_server(settings: Settings) -> Server:
 
 @contextmanager
 def listening_socket(settings: Settings) -> Iterator[socket.socket]:
-    """Bind the API's address before anything else is started.
+    """Bind the API's address, before other parts start.
 
     Raises:
-        PortTaken: something else listens there.
+        PortTaken: another program listens there.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:

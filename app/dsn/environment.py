@@ -1,4 +1,4 @@
-"""Completes an address with what libpq reads besides: its variables and service files."""
+"""Completes an address from libpq's environment variables and service files, as libpq does."""
 
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
@@ -9,13 +9,13 @@ from app.dsn.address import named, parameters_of, unusable, url_of
 from app.dsn.parameters import VARIABLES
 
 ENOUGH = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
-"""Each of them says that a database is meant."""
+"""Variables of which one alone suffices to name a database."""
 
 
 def completed(text: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the address with what it leaves to the environment; None: no database is named.
+    """Return the address completed from `environ`; None if no database is named.
 
-    As with libpq, the address wins over the service that it names, and that over the variables.
+    As in libpq, the address wins over the service that it names, and the service over variables.
 
     Raises:
         InvalidSettings: the address or the service cannot be read.
@@ -35,14 +35,14 @@ def completed(text: str | None, environ: Mapping[str, str]) -> str | None:
 
 
 def service_called(place: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Read the parameters of the service that is named.
+    """Read the parameters of a service from its file.
 
     Raises:
-        InvalidSettings: no file has it, or the file cannot be read.
+        InvalidSettings: no file has the service, or a file cannot be read.
     """
     paths = list(service_files(place, environ))
     for path in paths:
-        # A password may have any character, and % means nothing there.
+        # As in libpq, % is an ordinary character: a password may have one.
         parser = ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
         try:
             parser.read_string(path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Shows an address of a database without its password, whatever its form and however malformed."""
+"""Masks the password in the address of a database, even if the address is malformed."""
 
 import re
 
@@ -12,21 +12,21 @@ PAIRS = re.compile(r"\s*[A-Za-z_]+\s*=.*", re.DOTALL)
 PAIR = re.compile(r"([A-Za-z_]+)(\s*=\s*)([\w./:,*@+-]*)(?=[\s&]|\Z)([\s&]*)", re.ASCII)
 HOST = r"(?:[\w.*-]*|\[[0-9A-Fa-f:.%\w]*\])(?::[0-9]{1,5})?"
 PLACES = re.compile(rf"{HOST}(?:,{HOST})*(?:/[^?#:@]*)?", re.ASCII)
-"""The hosts and the database of a URL that somebody wrote well."""
+"""The hosts and the database of a well-formed URL."""
 
 
 def masked(text: str) -> str:
-    """Return `text` as it may be printed: `***` stands for what is, or may be, a password.
+    """Return an address that may be printed: with `***` for each part that can be a password.
 
-    A password may have been written where none belongs, or unescaped, or under a name with a slip
-    in it. So only what is known not to be one is shown.
+    People write passwords in the wrong place, unescaped, or under a misspelt parameter. So only
+    parts that cannot be a password are shown.
     """
     if PAIRS.fullmatch(text):
         return masked_pairs(text)
     match = SCHEME.match(text)
     scheme = match[0] if match else ""
     rest, asked, query = text[len(scheme) :].partition("?")
-    if "@" in query:  # that may be the end of a password with a ? in it
+    if "@" in query:  # the ? may be part of a password, which ends at the @
         rest, asked, query = text[len(scheme) :], "", ""
     credentials, found, places = rest.rpartition("@")
     user, has_password, _ = credentials.partition(":")
@@ -39,7 +39,7 @@ def masked(text: str) -> str:
 
 
 def masked_pairs(text: str) -> str:
-    """Show the values of parameters that have no secret, up to the first that may."""
+    """Return pairs of key and value up to the first that can have a secret, then `***`."""
     shown, position = "", 0
     while match := PAIR.match(text, position):
         name, equals, value, after = match.groups()

@@ -1,4 +1,4 @@
-"""The parameters of a connection that libpq knows, and what becomes of each here.
+"""The connection parameters that libpq knows: which have an effect in Tocsin, and which have none.
 
 Names, values and environment variables are those of PostgreSQL 18, "Database Connection Control
 Functions" and "Environment Variables" of its chapter on libpq.
@@ -29,7 +29,7 @@ NUMBERS = (
     *("connect_timeout", "tcp_user_timeout", "keepalives"),
     *("keepalives_idle", "keepalives_interval", "keepalives_count"),
 )
-"""Parameters that take a whole number; as in libpq, none below zero means anything."""
+"""Parameters that take a whole number; as in libpq, a negative one has no effect."""
 TEXTS = (
     *("passfile", "options", "krbsrvname"),
     *("sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl"),
@@ -50,7 +50,7 @@ IGNORED: dict[str, str] = {
     ),
     "the client does not have it",
 )
-"""What libpq knows and has no effect here, and why."""
+"""Parameters of libpq that have no effect in Tocsin, with the reason."""
 
 ALIASES = {"database": "dbname"}
 
@@ -79,14 +79,14 @@ VARIABLES = {
     "PGTARGETSESSIONATTRS": "target_session_attrs",
     "PGLOADBALANCEHOSTS": "load_balance_hosts",
 }
-"""The variables that are honoured."""
+"""The environment variables of libpq that have an effect, with the parameter of each."""
 
 
 def unknown(name: str, *, quotable: bool) -> str:
-    """Say that there is no such parameter, and which is nearest.
+    """Word the refusal of an unknown parameter, with a similar name.
 
-    A name that is not `quotable` may be a piece of a password: it is shown only where it is nearly
-    that of a parameter.
+    A name that is not `quotable` may be a piece of a password: the message has it only if it is
+    similar to the name of a parameter.
     """
     known = sorted({*HONOURED, *IGNORED})
     if close := get_close_matches(name.lower(), known, n=1):
@@ -99,7 +99,7 @@ def unknown(name: str, *, quotable: bool) -> str:
 
 
 def problem_of(name: str, value: str) -> str | None:
-    """Why a parameter cannot have this value; never quotes it."""
+    """Say why a parameter cannot have this value, without quoting it; None if it can."""
     if name in WORDS:
         *before, last = WORDS[name]
         return None if value in WORDS[name] else f"{name} takes {', '.join(before)} or {last}"

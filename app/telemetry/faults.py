@@ -1,14 +1,15 @@
-"""Facts about our own failures."""
+"""Turns an unexpected error into a fact without the error's text."""
 
 import traceback
 
 from app.core.facts import Faulted
 
 FRAMES = 3
+"""How many of the innermost frames of the stack a fact names."""
 
 
 def faulted(where: str, error: BaseException) -> Faulted:
-    """State what failed and in which lines, without the error's text: it may hold a secret."""
+    """Return the fact of an error: its type and the innermost frames, as its text may be secret."""
     cause = error.__cause__
     root = cause if cause is not None and cause.__traceback__ is not None else error
     frames = traceback.extract_tb(root.__traceback__)[-FRAMES:]

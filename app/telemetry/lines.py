@@ -1,7 +1,7 @@
-"""Writes lines to a file descriptor without ever waiting for whoever reads them.
+"""Writes log lines to a file descriptor without ever waiting for the reader of a pipe.
 
-A reader that is stuck would hold up every execution of a process, and one that is gone would end
-it.
+Otherwise a reader that does not read would block every execution of the process, and a reader that
+has ended would end the process.
 """
 
 import atexit
@@ -15,20 +15,23 @@ from collections.abc import Callable
 from typing import TextIO
 
 MAX_BYTES = 2 * 1024 * 1024
-"""Of lines that wait for their reader; later ones are dropped, and counted."""
+"""How much is kept for a slow reader; lines beyond are dropped and counted."""
 POLL_MILLISECONDS = 1000
+"""How long the thread waits at once for a non-blocking descriptor to accept data."""
 LAST_SECONDS = 1.0
+"""How long the end of the process waits for kept lines to be written."""
 NOT_NOW = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+"""Errors of a write for which a pipe has no room now."""
 NEVER_SO = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE})
-"""The kernel, or this kind of file, cannot be written to in that way."""
+"""Errors of a kernel, or a kind of file, that has no write without waiting."""
 
 
 class Lines:
-    """Looks like a text stream whose writes return at once.
+    """A text stream whose writes return at once.
 
-    A line goes out directly where the kernel takes it at once, else a thread waits with it for the
-    reader. `on_lost` is called with the number of lines that were dropped as soon as one gets
-    through again, from whatever thread that was written by.
+    A line that the kernel accepts at once is written directly; any other is kept for a thread that
+    waits for the reader. `on_lost` is called with the number of dropped lines once a line is
+    written again, in the thread that wrote that line.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Lines:
         most_bytes: int = MAX_BYTES,
     ) -> None:
         self.descriptor = descriptor
-        """None: it is closed; nothing is written, since its number may be another file's now."""
+        """None for a stream that was closed: its number may be another file's by now."""
         self.on_lost = on_lost
         self.most_bytes = most_bytes
         self.lost = 0
@@ -50,10 +53,13 @@ class Lines:
         self.empty = threading.Event()
         self.empty.set()
         self.thread: threading.Thread | None = None
-        self.direct: Callable[[bytes], int] | None = self.direct_way()
+        self.direct: Callable[[bytes], int] | None = self.direct_writer()
 
-    def direct_way(self) -> Callable[[bytes], int] | None:
-        """Return what writes without waiting; None: only a thread may write."""
+    def __repr__(self) -> str:
+        return f"Lines({self.descriptor}, {self.waiting_bytes} bytes waiting, {self.lost} lost)"
+
+    def direct_writer(self) -> Callable[[bytes], int] | None:
+        """Return a function that writes without waiting; None if only the thread may write."""
         if self.descriptor is None:
             return None
         mode = os.fstat(self.descriptor).st_mode
@@ -64,22 +70,22 @@ class Lines:
         return None
 
     def write_at_once(self, data: bytes) -> int:
-        """Write to a file, which has no reader to wait for."""
+        """Write to a regular file, which has no reader to wait for."""
         return os.write(self.descriptor or 0, data)
 
     def write_if_it_can(self, data: bytes) -> int:
-        """Write as much as a pipe or socket has room for; of a short line all or nothing."""
+        """Write as much as a pipe or socket has room for; a short line is written whole or not."""
         return os.pwritev(self.descriptor or 0, [data], -1, os.RWF_NOWAIT)
 
     def isatty(self) -> bool:
-        """Whether a person reads."""
+        """Return whether the lines go to a terminal."""
         return self.descriptor is not None and os.isatty(self.descriptor)
 
     def flush(self) -> None:
-        """Do nothing, as streams are flushed after each line; see `drain`."""
+        """Do nothing: loggers flush after each line, and must not wait. See `drain`."""
 
     def write(self, text: str) -> int:
-        """Write a line, or keep it until it can be written, or drop it."""
+        """Write a line, keep it for the thread, or drop it."""
         if self.descriptor is not None:
             data = text.encode("utf-8", "backslashreplace")
             with self.lock:
@@ -89,13 +95,13 @@ class Lines:
         return len(text)
 
     def put(self, data: bytes) -> bool:
-        """Do so, and return whether the line is through though some before it were dropped."""
+        """Write, keep or drop a line; return whether it was written after others were dropped."""
         if not self.waiting and self.direct is not None:
             try:
                 written = self.direct(data)
             except OSError as error:
                 if error.errno not in NOT_NOW | NEVER_SO:
-                    self.lost += 1  # no reader, no room: waiting would not help
+                    self.lost += 1  # no reader, or a full disk: waiting would not help
                     return False
                 if error.errno in NEVER_SO:
                     self.direct = None
@@ -116,7 +122,7 @@ class Lines:
         return False
 
     def write_waiting(self) -> None:
-        """Write what waits, for as long as the process lives."""
+        """Write the lines that are kept, for as long as the process lives."""
         while True:
             self.more.wait()
             with self.lock:
@@ -135,20 +141,20 @@ class Lines:
                 self.tell_lost()
 
     def write_patiently(self, data: bytes) -> bool:
-        """Write all of it, however long its reader takes; return whether that was possible."""
+        """Write a line, however long its reader takes; return False if the write failed."""
         while data:
             try:
                 data = data[os.write(self.descriptor or 0, data) :]
             except OSError as error:
                 if error.errno not in NOT_NOW:
                     return False
-                poll = select.poll()  # somebody made it non-blocking, for all who have it
+                poll = select.poll()  # another process with this pipe has made it non-blocking
                 poll.register(self.descriptor or 0, select.POLLOUT)
                 poll.poll(POLL_MILLISECONDS)
         return True
 
     def tell_lost(self) -> None:
-        """Say how many lines were dropped; should that line be dropped as well, say it later."""
+        """Report how many lines were dropped; if that report is dropped too, report it later."""
         with self.lock:
             lost, self.lost = self.lost, 0
         self.on_lost(lost)
@@ -156,20 +162,20 @@ class Lines:
             self.lost += lost if self.lost else 0
 
     def drain(self, seconds: float) -> bool:
-        """Wait so long at most for what waits to be written; return whether it is."""
+        """Wait until all kept lines are written; return False if `seconds` did not suffice."""
         return self.empty.wait(seconds)
 
 
 def lines_to(
     stream: TextIO | None, on_lost: Callable[[int], None] = lambda _: None
 ) -> TextIO | Lines:
-    """Write to where a standard stream leads; Python has None for one that was closed.
+    """Return a stream to the same descriptor as a standard stream, which is None if closed.
 
-    At the end of the process a moment is left for what still waits.
+    The end of the process waits up to `LAST_SECONDS` for kept lines.
     """
     try:
         lines = Lines(None if stream is None else stream.fileno(), on_lost=on_lost)
-    except (OSError, ValueError):  # it is in memory
+    except (OSError, ValueError):  # a stream in memory, without a descriptor
         return stream or Lines(None)
     atexit.register(lines.drain, LAST_SECONDS)
     return lines

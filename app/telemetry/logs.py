@@ -1,4 +1,4 @@
-"""Facts as log lines: a person's on a terminal, JSON elsewhere."""
+"""Writes facts as log lines: readable text on a terminal, JSON elsewhere."""
 
 import logging
 import re
@@ -36,13 +36,13 @@ from app.telemetry.lines import Lines, lines_to
 
 LOGGER: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 SPOKEN_FOR = ("aio_pika", "aiormq")
-"""Libraries whose failures are outcomes of ours; their own lines would only repeat them."""
+"""Libraries whose failures become outcomes of executions; their own log lines would repeat them."""
 
 
 def configure(*, level: str, log_format: str, stream: TextIO | Lines | None = None) -> None:
-    """Set up structlog, and let the libraries' own loggers speak through it.
+    """Set up structlog, and send the log lines of libraries through it.
 
-    Without a stream, lines go to stderr, and nobody waits for who reads them there.
+    Without a stream, lines go to stderr, without waiting for its reader.
     """
     if stream is None:
         stream = lines_to(sys.stderr, on_lost=say_lost)
@@ -62,7 +62,7 @@ def configure(*, level: str, log_format: str, stream: TextIO | Lines | None = No
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        # A line is one write: processes that share a pipe then keep out of each other's lines.
+        # One write for each line, so that processes which share a pipe do not mix their lines.
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stream)),
         cache_logger_on_first_use=True,
     )
@@ -79,14 +79,14 @@ def configure(*, level: str, log_format: str, stream: TextIO | Lines | None = No
 
 
 def say_lost(count: int) -> None:
-    """Say how many lines nobody will read."""
+    """Log how many lines were dropped."""
     LOGGER.warning("log_lines_lost", lines=count, because="their reader did not take them in time")
 
 
 def log_fact(fact: Fact) -> None:
-    """Write a fact as one line: its name in lower case, its fields as fields."""
+    """Write a fact as one line: its type in snake case as the event, its fields as fields."""
     loudness = severity(fact)
-    logger = LOGGER.bind()  # once made, it is kept
+    logger = LOGGER.bind()  # structlog caches the logger
     if not logger.is_enabled_for(loudness):
         return
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
@@ -95,21 +95,22 @@ def log_fact(fact: Fact) -> None:
 
 
 def as_json(event: object, **_: object) -> str:
-    """Encode a line; msgspec knows instants and UUIDs."""
+    """Encode a line as JSON with msgspec, which knows datetimes and UUIDs."""
     return json.encode(event).decode()
 
 
 def plain(value: object) -> object:
-    """Keep numbers, make a short text of everything else."""
+    """Return numbers as they are, floats to the microsecond, and all other values as text."""
     if isinstance(value, float):
         return round(value, 6)
     return value if isinstance(value, int) else str(value)
 
 
 def severity(fact: Fact) -> int:
-    """Return how loud a fact is: what goes well, thousands of times a second, is for debugging.
+    """Return the log level of a fact.
 
-    Every execution is a row of `tocsin.executions` anyway.
+    Success is logged at level debug: it can happen thousands of times a second, and each execution
+    is a row of `tocsin.executions` anyway.
     """
     match fact:
         case Settled():
