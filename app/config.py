@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import FieldInfo, fields
 
-from app.dsn import HIDDEN, completed, masked, parse
+from app.dsn import HIDDEN, complete, masked, parse
 from app.errors import InvalidSettings
 
 PREFIX = "TOCSIN_"
@@ -162,7 +162,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise InvalidSettings("\n".join(problems))
         values = {field: one.value for field, one in given.items()}
         given_address = values.get("database_url")
-        if address := completed(str(given_address) if given_address else None, environ):
+        if address := complete(str(given_address) if given_address else None, environ):
             parse(address)
             values["database_url"] = address
         return convert(values, cls, strict=False, dec_hook=from_text)

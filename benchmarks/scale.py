@@ -20,7 +20,7 @@ from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.db import Database, claims
-from app.db.listener import Session, listening
+from app.db.listener import Session, open_session
 from app.db.queries import query
 from app.executors import KINDS
 from benchmarks import bare
@@ -222,7 +222,7 @@ async def measure(options_: argparse.Namespace) -> None:
             rows.append({"jobs": jobs, "executions": executions})
             db = await stack.enter_async_context(Database.connect(url, application_name="bench"))
             session = await stack.enter_async_context(
-                listening(url, ring=lambda: None, application_name="bench")
+                open_session(url, ring=lambda: None, application_name="bench")
             )
             measured.append(Costs(db, session, f"{jobs}", quick=options_.quick))
         for number in range(rounds + WARMING_ROUNDS):

@@ -94,7 +94,7 @@ class KeyRing:
         async with self.reading:
             if monotonic() - self.read_at > TRUSTED_SECONDS:
                 asked_at = monotonic()
-                self.known = await keys.valid(self.db)
+                self.known = await keys.read_valid(self.db)
                 self.read_at = asked_at
                 valid = {key.id for key in self.known.by_prefix.values()}
                 self.touched_at = {id: at for id, at in self.touched_at.items() if id in valid}

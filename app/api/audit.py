@@ -36,7 +36,7 @@ async def list_changes(
     ] = None,
 ) -> AuditPage:
     """Of jobs and keys, over the API and in SQL. Of a target only what cannot be secret."""
-    page = await audit.page(db, entity_id=entity_id, before=audit_before(cursor), limit=limit)
+    page = await audit.list_page(db, entity_id=entity_id, before=audit_before(cursor), limit=limit)
     return AuditPage(
         items=page.items, next_cursor=audit_cursor(page.items[-1].id) if page.more else None
     )

@@ -187,7 +187,7 @@ def duplicates(documents: Sequence[JobDocument]) -> list[FieldError]:
 async def names_taken(db: Database, documents: Sequence[JobDocument]) -> NamesTaken:
     """Say which names belong to jobs that exist."""
     names = [document.name for document in documents if document.name is not None]
-    taken = await jobs.names_taken(db, names)
+    taken = await jobs.find_taken_names(db, names)
     errors = [
         FieldError(field=f"[{index}].name", message="another job already has this name")
         for index, document in enumerate(documents)

@@ -127,7 +127,7 @@ async def listing(
     db: Database, wanted: ExecutionFilter, *, cursor: str | None, limit: int
 ) -> ExecutionPage:
     """Get one page."""
-    page = await executions.page(db, wanted, before=execution_before(cursor), limit=limit)
+    page = await executions.list_page(db, wanted, before=execution_before(cursor), limit=limit)
     return ExecutionPage(
         items=page.items,
         next_cursor=execution_cursor(page.items[-1].id) if page.more else None,

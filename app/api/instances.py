@@ -23,7 +23,7 @@ class InstanceList(Struct, frozen=True, kw_only=True):
 )
 async def list_instances(db: Db) -> InstanceList:
     """Those that are connected to the database, and those that hold leases without being so."""
-    return InstanceList(items=await instances.instances(db))
+    return InstanceList(items=await instances.list_instances(db))
 
 
 @get(
@@ -34,4 +34,4 @@ async def list_instances(db: Db) -> InstanceList:
 )
 async def get_stats(db: Db) -> Stats:
     """As cheap with ten million jobs as with ten."""
-    return await instances.stats(db)
+    return await instances.read_stats(db)

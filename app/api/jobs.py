@@ -125,7 +125,7 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
 ) -> JobPage:
     """Jobs created while you page through do not move the pages: they come before the first."""
     wanted = JobFilter(tags=listed(tags), kind=kind, state=stands, name_prefix=name, text=q)
-    page = await jobs.page(db, wanted, before=job_before(cursor), limit=limit)
+    page = await jobs.list_page(db, wanted, before=job_before(cursor), limit=limit)
     return JobPage(
         items=[masked_job(job) for job in page],
         next_cursor=job_cursor(page.items[-1].id) if page.more else None,

@@ -14,7 +14,7 @@ from app.api.paging import key_before, key_cursor
 from app.api.parameters import Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.api.responses import LOCATION
-from app.core.access.api_key import RANDOM_BYTES, Scope, issued
+from app.core.access.api_key import RANDOM_BYTES, Scope, issue
 from app.core.jobs.job import HUNDRED_YEARS, MAX_NAME_LENGTH
 from app.db import keys
 from app.db.keys import ApiKey
@@ -64,7 +64,7 @@ class KeyPage(Struct, frozen=True, kw_only=True):
 async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewKey]:
     """From the first key on, every request needs one."""
     given = await decode_body(request, KeyRequest)
-    key = issued(secrets.token_bytes(RANDOM_BYTES))
+    key = issue(secrets.token_bytes(RANDOM_BYTES))
     stored = await keys.create(
         db,
         key,
@@ -85,7 +85,7 @@ async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewK
 )
 async def list_keys(db: Db, limit: Limit = 50, cursor: Cursor = None) -> KeyPage:
     """Those that expired or were revoked as well."""
-    found = await keys.page(db, before=key_before(cursor), limit=limit + 1)
+    found = await keys.list_page(db, before=key_before(cursor), limit=limit + 1)
     page = found[:limit]
     return KeyPage(items=page, next_cursor=key_cursor(page[-1].id) if len(found) > limit else None)
 

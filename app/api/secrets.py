@@ -94,7 +94,7 @@ async def put_secret(
 )
 async def list_secrets(db: Db, limit: Limit = 50, cursor: Cursor = None) -> SecretPage:
     """Names only."""
-    found = await secrets.page(db, after=secret_after(cursor), limit=limit + 1)
+    found = await secrets.list_page(db, after=secret_after(cursor), limit=limit + 1)
     page = found[:limit]
     return SecretPage(
         items=page, next_cursor=secret_cursor(page[-1].name) if len(found) > limit else None

@@ -29,7 +29,7 @@ from app.core.access.session import (
     digest_of,
     is_from_own_page,
     is_from_page,
-    issued,
+    issue,
 )
 from app.core.secrets.masking import SECRET, Masked
 from app.db import sessions
@@ -78,7 +78,7 @@ async def sign_in(request: ApiRequest, db: Db, state: State) -> Response[Session
         raise CrossOrigin("only pages of Tocsin may sign a browser in")
     given = await decode_body(request, SignIn)
     key = await key_given(state.key_ring, given.key)
-    session = issued(secrets.token_bytes(RANDOM_BYTES))
+    session = issue(secrets.token_bytes(RANDOM_BYTES))
     expires_at = await sessions.create(db, session.digest, key_id=key.id)
     if expires_at is None:
         raise KeyRequired("the API key has just been revoked", refused=True)

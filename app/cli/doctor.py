@@ -21,7 +21,7 @@ from app.core.health import (
     unset_finding,
     upkeep_finding,
 )
-from app.core.schedule.zone_rules import Rules, present
+from app.core.schedule.zone_rules import Rules, find_versions
 from app.core.schedule.zones import offset_at, use_rules
 from app.core.session_health import OtherSession, session_findings
 from app.core.zone_health import rules_findings
@@ -94,7 +94,7 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     found.append(upkeep_finding([row["trouble"] for row in rows]))
     rows = await db.fetch("doctor.others")
     found.append(others_finding([row["name"] for row in rows]))
-    found.append(kinds_finding(await kinds.nobodys(db)))
+    found.append(kinds_finding(await kinds.list_unsupported(db)))
     rows = await db.fetch("doctor.sequences")
     found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
 
@@ -112,19 +112,19 @@ async def examine_zones(db: Database, mine: Rules, *, now: datetime) -> list[Fin
     Postgres does not tell the version of its rules, so its offsets are compared month by month.
     """
     instants = [now + MONTH * months for months in range(PROBED_MONTHS)]
-    theirs = await zones.offsets(db, mine.names, instants)
+    theirs = await zones.read_offsets(db, mine.names, instants)
     differing = {
         name
         for (name, at), seconds in theirs.items()
         if (zone := mine.zone(name)) and offset_at(zone, at).total_seconds() != seconds
     }
     found = rules_findings(
-        mine, present=present(), instances=await zones.used(db), differing=differing
+        mine, present=find_versions(), instances=await zones.list_used(db), differing=differing
     )
     return list(found)
 
 
 async def examine_rights(db: Database) -> Finding:
     """Find the rights that Tocsin's role lacks."""
-    lacking = await rights.lacking(db)
+    lacking = await rights.list_lacking(db)
     return rights_finding(**{one: rights.named(lacking, one) for one in rights.Purpose})

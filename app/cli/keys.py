@@ -10,7 +10,7 @@ from typing import TypeVar
 import click
 
 from app.config import Settings
-from app.core.access.api_key import RANDOM_BYTES, Scope, issued
+from app.core.access.api_key import RANDOM_BYTES, Scope, issue
 from app.core.jobs.job import HUNDRED_YEARS
 from app.core.schedule.duration import duration_seconds
 from app.db import Database
@@ -64,7 +64,7 @@ def keys() -> None:
 @click.option("--expires-in", type=Duration(), help="Such as 90d or 12h; else it never expires.")
 def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
     """Make a key called NAME and print it, once."""
-    key = issued(secrets.token_bytes(RANDOM_BYTES))
+    key = issue(secrets.token_bytes(RANDOM_BYTES))
     run(
         lambda db: stored.create(
             db,
@@ -117,9 +117,9 @@ def shown(instant: datetime) -> str:
 
 async def all_keys(db: Database) -> list[ApiKey]:
     """Read all keys, page by page."""
-    found = page = await stored.page(db, before=None, limit=PAGE)
+    found = page = await stored.list_page(db, before=None, limit=PAGE)
     while len(page) == PAGE:
-        page = await stored.page(db, before=page[-1].id, limit=PAGE)
+        page = await stored.list_page(db, before=page[-1].id, limit=PAGE)
         found += page
     return found
 

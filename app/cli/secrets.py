@@ -135,9 +135,9 @@ def value_given(name: str) -> str:
 
 async def all_secrets(db: Database) -> list[NamedSecret]:
     """Read all named secrets, page by page."""
-    found = page = await stored.page(db, after=None, limit=PAGE)
+    found = page = await stored.list_page(db, after=None, limit=PAGE)
     while len(page) == PAGE:
-        page = await stored.page(db, after=page[-1].name, limit=PAGE)
+        page = await stored.list_page(db, after=page[-1].name, limit=PAGE)
         found += page
     return found
 

@@ -118,7 +118,7 @@ async def find_access(settings: Settings) -> Access:
         async with Database.connect(url, application_name="tocsin api") as db:
             await migrate.check(db)
             await check_keys(db, SecretKeys(settings.secret_keys))
-            any_key = (await keys.valid(db)).any_key
+            any_key = (await keys.read_valid(db)).any_key
     except DatabaseRefused:
         raise
     except DatabaseUnavailable:

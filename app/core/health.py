@@ -54,7 +54,7 @@ class Vitals(Struct, frozen=True, kw_only=True):
     """Enabled triggers that send notifications."""
 
 
-class NobodysJobs(Struct, frozen=True, kw_only=True):
+class UnsupportedKind(Struct, frozen=True, kw_only=True):
     """Jobs of one kind that no instance has an executor for."""
 
     kind: str
@@ -266,13 +266,13 @@ def upkeep_finding(troubles: Sequence[str]) -> Finding:
     )
 
 
-def kinds_finding(nobodys: Sequence[NobodysJobs]) -> Finding:
+def kinds_finding(kinds: Sequence[UnsupportedKind]) -> Finding:
     """Judge the jobs whose kinds no instance has an executor for."""
-    told = "; ".join(f"{one.jobs} of kind {one.kind} ({', '.join(one.newest)})" for one in nobodys)
+    told = "; ".join(f"{one.jobs} of kind {one.kind} ({', '.join(one.newest)})" for one in kinds)
     return finding(
         "kinds",
-        f"no instance runs {told}" if nobodys else "an instance runs each",
-        "Correct the kind of these jobs, or start an instance that has it." if nobodys else "",
+        f"no instance runs {told}" if kinds else "an instance runs each",
+        "Correct the kind of these jobs, or start an instance that has it." if kinds else "",
     )
 
 

@@ -37,7 +37,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     ]
 
 
-async def page(
+async def list_page(
     db: Database, *, entity_id: UUID | None, before: int | None, limit: int
 ) -> Page[AuditEntry]:
     """List changes, newest first, from the first one older than `before`."""

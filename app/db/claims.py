@@ -153,7 +153,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     )
 
 
-async def due(  # noqa: PLR0913 - as many as a look that finds them has
+async def list_due(  # noqa: PLR0913 - as many as a look that finds them has
     db: Runner,
     *,
     limit: int,
@@ -222,12 +222,12 @@ async def record_late(db: Runner, executions: Sequence[Execution]) -> set[int]:
     return {row["id"] for row in rows}
 
 
-async def ring(db: Runner) -> None:
+async def wake_instances(db: Runner) -> None:
     """Wake all instances."""
     await db.fetch("claims.ring")
 
 
-async def unplanned(
+async def list_unplanned(
     db: Runner, *, aside: Sequence[UUID] = (), only: Sequence[UUID] | None = None
 ) -> list[Unplanned]:
     """Return up to 100 jobs that have yet to be planned, longest waiting first."""
@@ -243,7 +243,7 @@ async def unplanned(
     ]
 
 
-async def unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]:
+async def list_unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]:
     """Return the ids of the jobs that `list_unplanned` reads."""
     return [row["id"] for row in await db.fetch("claims.unplanned_ids", aside=aside)]
 

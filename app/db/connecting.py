@@ -10,7 +10,7 @@ import asyncpg
 
 from app.db.errors import TRANSIENT
 from app.db.keepalive import keep_alive
-from app.db.refusals import check_files, is_pooler_refusing, saying_why
+from app.db.refusals import check_files, is_pooler_refusing, translate_connection_errors
 from app.dsn import Address, Host, parse
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -55,7 +55,7 @@ async def connect(url: str, **options: Any) -> asyncpg.Connection:  # noqa: ANN4
             return await connect_to(host, address, options)
         except TRANSIENT:
             continue
-    with saying_why(address, last):
+    with translate_connection_errors(address, last):
         return await connect_to(last, address, options)
 
 

@@ -50,7 +50,7 @@ class ExecutionFilter(Struct, frozen=True, kw_only=True):
     """The latest `finished_at`, not included."""
 
 
-async def page(
+async def list_page(
     db: Database, wanted: ExecutionFilter, *, before: int | None, limit: int
 ) -> Page[Execution]:
     """List executions, newest first, from the first one older than `before`."""

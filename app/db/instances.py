@@ -50,12 +50,12 @@ class Stats(Struct, frozen=True, kw_only=True):
     ]
 
 
-async def instances(db: Runner) -> list[Instance]:
+async def list_instances(db: Runner) -> list[Instance]:
     """List the instances that are connected or hold leases."""
     return [Instance(**row) for row in await db.fetch("instances.instances")]
 
 
-async def stats(db: Database) -> Stats:
+async def read_stats(db: Database) -> Stats:
     """Count the jobs by state, and the latest executions by outcome."""
     [row] = await db.fetch_filtered("instances.stats", most=MAX_COUNTED)
     outcomes = msgspec.json.decode(row["outcomes"], type=dict[Outcome, int])

@@ -21,7 +21,7 @@ MAX_REASON_LENGTH = 300
 """How many characters of a message a reason keeps."""
 
 
-async def by_halves(
+async def run_by_halves(
     run: Callable[[Sequence[ItemT]], Awaitable[ResultT]],
     items: Sequence[ItemT],
     *,
@@ -47,8 +47,8 @@ async def by_halves(
             return []
     middle = len(items) // 2
     return [
-        *await by_halves(run, items[:middle], refused=refused),
-        *await by_halves(run, items[middle:], refused=refused),
+        *await run_by_halves(run, items[:middle], refused=refused),
+        *await run_by_halves(run, items[middle:], refused=refused),
     ]
 
 

@@ -49,7 +49,7 @@ async def insert(db: Runner, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
     return [stored[job.id] for job in jobs]
 
 
-async def names_taken(db: Runner, names: Iterable[str]) -> set[str]:
+async def find_taken_names(db: Runner, names: Iterable[str]) -> set[str]:
     """Return which of the names belong to jobs."""
     rows = await db.fetch("jobs.names_taken", names=list(names))
     return {row["name"] for row in rows}
@@ -66,7 +66,7 @@ async def find(db: Runner, reference: str) -> StoredJob:
     raise not_found(reference)
 
 
-async def page(
+async def list_page(
     db: Database, wanted: JobFilter, *, before: UUID | None, limit: int
 ) -> Page[StoredJob]:
     """List jobs, newest first, from the first one older than `before`."""

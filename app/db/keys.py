@@ -45,7 +45,7 @@ class ValidKeys(Struct, frozen=True, kw_only=True):
     by_prefix: Mapping[str, ValidKey]
 
 
-async def valid(db: Runner) -> ValidKeys:
+async def read_valid(db: Runner) -> ValidKeys:
     """Read the keys that are neither expired nor revoked."""
     rows = await db.fetch("keys.valid")
     keys = [
@@ -89,7 +89,7 @@ async def create(
     return api_key(row)
 
 
-async def page(db: Runner, *, before: UUID | None, limit: int) -> list[ApiKey]:
+async def list_page(db: Runner, *, before: UUID | None, limit: int) -> list[ApiKey]:
     """List keys, newest first, from the first one older than `before`."""
     return [api_key(row) for row in await db.fetch("keys.page", before=before, limit=limit)]
 

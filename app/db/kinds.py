@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-from app.core.health import NobodysJobs
+from app.core.health import UnsupportedKind
 from app.db.database import Runner
 
 MAX_COUNTED = 1000
 """Jobs of a kind that are counted, so that counting stays cheap in large tables."""
 
 
-async def tell(db: Runner, kinds: Sequence[str]) -> None:
+async def record_kinds(db: Runner, kinds: Sequence[str]) -> None:
     """Record the kinds that an instance has executors for."""
     await db.fetch("kinds.tell", kinds=kinds)
 
 
-async def nobodys(db: Runner) -> list[NobodysJobs]:
+async def list_unsupported(db: Runner) -> list[UnsupportedKind]:
     """List the kinds of jobs that no instance has an executor for."""
     rows = await db.fetch("kinds.nobodys", most=MAX_COUNTED)
-    return [NobodysJobs(**row) for row in rows]
+    return [UnsupportedKind(**row) for row in rows]

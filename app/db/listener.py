@@ -10,7 +10,7 @@ import asyncpg
 from app.db.connecting import connect
 from app.db.database import Row
 from app.db.errors import translate_errors
-from app.db.pooler import is_pooled, prove_that_we_hear
+from app.db.pooler import is_pooled, require_notification
 from app.db.queries import query
 from app.errors import DatabaseUnavailable, PoolerInTheWay
 
@@ -49,7 +49,7 @@ class Session:
 
 
 @asynccontextmanager
-async def listening(
+async def open_session(
     url: str,
     *,
     ring: Callable[[], None],
@@ -97,7 +97,7 @@ async def listening(
             await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))
             await connection.add_listener(TARGETS, lambda *_: check())
             if await is_pooled(connection):
-                await prove_that_we_hear(url, CHANNEL, arrived)
+                await require_notification(url, CHANNEL, arrived)
         yield Session(connection)
     except (DatabaseUnavailable, PoolerInTheWay):
         connection.terminate()  # no server is there to close the session with

@@ -57,27 +57,27 @@ async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Se
     with translate_errors():
         connection = await connect(url)
         try:
-            with explained():
-                if not await anything_to_do(connection):
+            with translate_migration_errors():
+                if not await is_outdated(connection):
                     return []
                 while True:
                     try:
                         return await apply(connection)
                     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
                         if monotonic() > until:
-                            raise LockedByOthers(await gave_up(connection)) from error
+                            raise LockedByOthers(await describe_holders(connection)) from error
                     await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
         finally:
             await connection.close()
 
 
-async def anything_to_do(connection: asyncpg.Connection) -> bool:
+async def is_outdated(connection: asyncpg.Connection) -> bool:
     """Return whether a migration is missing, or functions and triggers are of another version.
 
     Raises:
         SchemaOutdated: the database is of a newer Tocsin.
     """
-    if await missing(connection):
+    if await list_missing(connection):
         return True
     [row] = await ask(connection, "migrate.functions_exist")
     rows = await ask(connection, "migrate.functions") if row["functions_exist"] else []
@@ -99,10 +99,10 @@ async def apply(connection: asyncpg.Connection) -> Sequence[int]:
     """Apply the missing migrations, functions and triggers in one transaction."""
     async with connection.transaction():
         await ask(connection, "migrate.lock")
-        if not await anything_to_do(connection):  # another process has migrated meanwhile
+        if not await is_outdated(connection):  # another process has migrated meanwhile
             return []
         await ask(connection, "migrate.wait_briefly")
-        applied = await missing(connection)
+        applied = await list_missing(connection)
         fresh = applied == list(migrations())
         for path in (
             [files("db") / "schema.sql"] if fresh else [migrations()[number] for number in applied]
@@ -120,7 +120,7 @@ async def apply(connection: asyncpg.Connection) -> Sequence[int]:
     return applied
 
 
-async def missing(connection: asyncpg.Connection) -> list[int]:
+async def list_missing(connection: asyncpg.Connection) -> list[int]:
     """Return the versions of the schema that the database does not have yet.
 
     Raises:
@@ -146,7 +146,7 @@ async def ask(connection: asyncpg.Connection, name: str, **arguments: Any) -> li
     return rows
 
 
-async def gave_up(connection: asyncpg.Connection) -> str:
+async def describe_holders(connection: asyncpg.Connection) -> str:
     """Word the refusal of a migration, naming the sessions that hold the locks."""
     holders = "; ".join(
         f"process {row['pid']} ({row['application_name'] or 'nameless'}, role {row['usename']}) "
@@ -161,7 +161,7 @@ async def gave_up(connection: asyncpg.Connection) -> str:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def translate_migration_errors() -> Iterator[None]:
     """Translate errors that mean something else in a migration than in other statements.
 
     Raises:

@@ -27,7 +27,7 @@ async def process_behind(connection: asyncpg.Connection) -> int:
         return pid
 
 
-async def prove_that_we_hear(url: str, channel: str, heard: asyncio.Event) -> None:
+async def require_notification(url: str, channel: str, heard: asyncio.Event) -> None:
     """Send a notification from a second session and wait until the listening one has `heard` it.
 
     The listening session could not prove that by itself: a pooler may have kept its server process

@@ -30,7 +30,7 @@ class Query(Struct, frozen=True, kw_only=True):
         return [given[parameter] for parameter in self.parameters]
 
 
-def parsed(group: str, text: str) -> dict[str, Query]:
+def parse_queries(group: str, text: str) -> dict[str, Query]:
     """Split a query file at its `-- name:` lines; each statement carries its name as a comment."""
     queries = {}
     _, *parts = HEADER.split(text)
@@ -49,13 +49,13 @@ def parsed(group: str, text: str) -> dict[str, Query]:
 
 
 @lru_cache(maxsize=1)
-def all_queries() -> dict[str, Query]:
+def load_queries() -> dict[str, Query]:
     """Load every statement by `group.name`, where the group is the name of its file."""
     return {
         query.name: query
         for path in files("db").joinpath("queries").iterdir()
         if path.name.endswith(".sql")
-        for query in parsed(path.name.removesuffix(".sql"), path.read_text("utf-8")).values()
+        for query in parse_queries(path.name.removesuffix(".sql"), path.read_text("utf-8")).values()
     }
 
 
@@ -65,4 +65,4 @@ def query(name: str) -> Query:
     Raises:
         KeyError: no statement has the name: a bug of the caller.
     """
-    return all_queries()[name]
+    return load_queries()[name]

@@ -29,7 +29,7 @@ OURS: tuple[type[BaseException], ...] = (
 
 
 @contextmanager
-def saying_why(address: Address, host: Host) -> Iterator[None]:
+def translate_connection_errors(address: Address, host: Host) -> Iterator[None]:
     """Raise Tocsin's errors for those that asyncpg raises while it connects.
 
     Raises:

@@ -29,7 +29,7 @@ class Lacking(Struct, frozen=True, kw_only=True):
     right: str
 
 
-async def lacking(db: Runner) -> list[Lacking]:
+async def list_lacking(db: Runner) -> list[Lacking]:
     """List the rights that Tocsin's role does not have."""
     return [
         Lacking(role=row["role"], purpose=Purpose(row["purpose"]), right=row["lacking"])
@@ -48,7 +48,7 @@ async def check(db: Runner) -> str:
     Raises:
         RightMissing: the role lacks a right of `Purpose.INSTANCE`.
     """
-    found = await lacking(db)
+    found = await list_lacking(db)
     if needed := named(found, Purpose.INSTANCE):
         message = (
             f"the role {found[0].role} lacks {needed}: let the owner of the tables grant that, "

@@ -67,7 +67,7 @@ async def put(
     return NamedSecret(**columns), is_new
 
 
-async def page(db: Runner, *, after: str | None, limit: int) -> list[NamedSecret]:
+async def list_page(db: Runner, *, after: str | None, limit: int) -> list[NamedSecret]:
     """List secrets in the order of their names, from the first name after `after`."""
     rows = await db.fetch("secrets.page", after=after, limit=limit)
     return [NamedSecret(**row) for row in rows]
@@ -84,7 +84,7 @@ async def delete(db: Runner, name: str) -> None:
         raise SecretNotFound(message)
 
 
-async def values(db: Runner, names: Collection[str] | None = None) -> dict[str, StoredSecret]:
+async def read_values(db: Runner, names: Collection[str] | None = None) -> dict[str, StoredSecret]:
     """Return the secrets of these names, or all if None; a name without a secret is left out."""
     if names is None:
         rows = await db.fetch("secrets.all_values")
@@ -97,17 +97,17 @@ def stored_by_name(rows: Sequence[Row]) -> dict[str, StoredSecret]:
     return {row["name"]: StoredSecret(token=row["value"], hosts=row["hosts"]) for row in rows}
 
 
-async def newest(db: Runner, *, limit: int) -> dict[str, StoredSecret]:
+async def read_newest(db: Runner, *, limit: int) -> dict[str, StoredSecret]:
     """Return the newest secrets, keyed by name."""
     return stored_by_name(await db.fetch("secrets.newest", limit=limit))
 
 
-async def newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:
+async def read_newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:
     """Read the targets of the newest jobs."""
     return [StoredTarget(**row) for row in await db.fetch("secrets.newest_targets", limit=limit)]
 
 
-async def newest_referring(db: Runner, *, among: int, limit: int) -> list[ReferringJob]:
+async def list_newest_referring(db: Runner, *, among: int, limit: int) -> list[ReferringJob]:
     """Read, of so many of the newest jobs, up to `limit` that may refer to a named secret."""
     rows = await db.fetch("secrets.newest_referring", among=among, limit=limit)
     return [ReferringJob(**row) for row in rows]
@@ -118,13 +118,13 @@ async def replace_value(db: Runner, name: str, *, old: str, new: str) -> bool:
     return bool(await db.fetch("secrets.replace_value", name=name, old=old, new=new))
 
 
-async def targets(db: Runner, *, after: UUID | None, limit: int) -> list[StoredTarget]:
+async def read_targets(db: Runner, *, after: UUID | None, limit: int) -> list[StoredTarget]:
     """Read targets in the order of their jobs' ids, from the first id after `after`."""
     rows = await db.fetch("secrets.targets", after=after, limit=limit)
     return [StoredTarget(**row) for row in rows]
 
 
-async def targets_of(db: Runner, ids: Sequence[UUID]) -> list[StoredTarget]:
+async def read_targets_of(db: Runner, ids: Sequence[UUID]) -> list[StoredTarget]:
     """Read the targets of these jobs; a deleted job is left out."""
     return [StoredTarget(**row) for row in await db.fetch("secrets.targets_of", ids=ids)]
 

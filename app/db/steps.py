@@ -53,7 +53,7 @@ async def shorten_leases(db: Runner, *, lease_seconds: float) -> int:
     return len(await db.fetch("steps.shorten_leases", lease_seconds=lease_seconds))
 
 
-async def step(db: Runner, *, after: UUID, many: int) -> Step | None:
+async def read_step(db: Runner, *, after: UUID, many: int) -> Step | None:
     """Read the next `many` jobs in the order of their ids; None after the last job."""
     rows = await db.fetch("steps.step", after=after, many=many)
     if not rows:

@@ -30,13 +30,15 @@ class Verdict(Struct, frozen=True, kw_only=True):
     problem: str | None
 
 
-async def unchecked(db: Runner, *, kinds: Sequence[str], aside: Sequence[UUID]) -> list[Unchecked]:
+async def list_unchecked(
+    db: Runner, *, kinds: Sequence[str], aside: Sequence[UUID]
+) -> list[Unchecked]:
     """Return up to 200 targets of these kinds that have yet to be checked."""
     rows = await db.fetch("targets.unchecked", kinds=kinds, aside=aside)
     return [Unchecked(**row) for row in rows]
 
 
-async def checked(db: Runner, verdicts: Sequence[Verdict]) -> int:
+async def write_verdicts(db: Runner, verdicts: Sequence[Verdict]) -> int:
     """Write the verdicts, but on no job that was edited since, is locked or executing.
 
     Return how many verdicts were written.

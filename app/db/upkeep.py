@@ -30,7 +30,7 @@ class Deleted(Struct, frozen=True, kw_only=True):
     """The message of the last refusal."""
 
 
-class Housekeeping:
+class UpkeepSession:
     """The one session that does upkeep; its statements wait for locks for milliseconds only."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
@@ -63,7 +63,7 @@ class Housekeeping:
 
 
 @asynccontextmanager
-async def housekeeping(url: str, *, application_name: str) -> AsyncIterator[Housekeeping | None]:
+async def open_session(url: str, *, application_name: str) -> AsyncIterator[UpkeepSession | None]:
     """Open the session that does upkeep; yield None while another instance has such a session.
 
     Raises:
@@ -76,7 +76,7 @@ async def housekeeping(url: str, *, application_name: str) -> AsyncIterator[Hous
             server_settings={"application_name": application_name, "jit": "off"},
         )
     try:
-        session = Housekeeping(connection)
+        session = UpkeepSession(connection)
         [row] = await session.fetch("upkeep.begin")
         yield session if row["leads"] else None
     finally:
@@ -88,7 +88,7 @@ async def follow_clock(session: Runner) -> None:
     await session.fetch("upkeep.follow_clock")
 
 
-async def keep_from(session: Runner, *, retention_days: float) -> datetime:
+async def read_keep_from(session: Runner, *, retention_days: float) -> datetime:
     """Return the instant before which history is pruned; `follow_clock` has to run first."""
     [row] = await session.fetch("upkeep.keep_from", retention_days=retention_days)
     instant: datetime = row["keep_from"]
@@ -106,7 +106,7 @@ async def add_partition(session: Runner, *, days_ahead: int, most_bytes: int | N
     return bool(row["added"])
 
 
-async def expired_partitions(session: Runner, *, keep_from: datetime) -> list[str]:
+async def list_expired_partitions(session: Runner, *, keep_from: datetime) -> list[str]:
     """Name the partitions whose day ended before `keep_from`, oldest first."""
     rows = await session.fetch("upkeep.expired_partitions", keep_from=keep_from)
     return [row["partition"] for row in rows]
@@ -118,13 +118,13 @@ async def drop_partition(session: Runner, partition: str, *, keep_from: datetime
     return bool(row["dropped"])
 
 
-async def pages(session: Runner, relation: str) -> int:
+async def count_pages(session: Runner, relation: str) -> int:
     """Count the pages (8 KB each) of a table, for `prune_pages`."""
     [row] = await session.fetch("upkeep.pages", relation=relation)
     return int(row["pages"])
 
 
-async def jobs_expired(session: Runner, *, pages: int, keep_from: datetime) -> bool:
+async def has_expired_jobs(session: Runner, *, pages: int, keep_from: datetime) -> bool:
     """Return whether to prune jobs: not done for a day, or a sample of `pages` has one to prune."""
     [row] = await session.fetch("upkeep.jobs_expired", pages=pages, keep_from=keep_from)
     return bool(row["expired"])
@@ -138,7 +138,10 @@ async def prune_pages(
     `name` is the query: `prune_jobs`, or `prune_default` for the default partition.
     """
     [row] = await session.fetch(
-        f"upkeep.{name}", first_page=first_page, pages=pages, keep_from=keep_from
+        f"upkeep.{name}",
+        first_page=first_page,
+        pages=pages,
+        keep_from=keep_from,
     )
     return Deleted(rows=row["deleted"], refused=row["refused"], refusal=row["refusal"])
 
@@ -154,12 +157,12 @@ async def prune_audit_log(
     return last_id
 
 
-async def done(session: Runner, step: str, *, refused: int) -> None:
+async def record_end(session: Runner, step: str, *, refused: int) -> None:
     """Record, for `tocsin doctor`, that a step ended without deleting `refused` rows."""
     await session.fetch("upkeep.done", step=step, refused=refused)
 
 
-async def failed(session: Runner, step: str, *, error: str) -> None:
+async def record_failure(session: Runner, step: str, *, error: str) -> None:
     """Record, for `tocsin doctor`, why a step of upkeep failed."""
     await session.fetch("upkeep.failed", step=step, error=error)
 
@@ -188,7 +191,7 @@ async def release_orphans(  # noqa: PLR0913 - as many as the query has
     return len(rows)
 
 
-async def orphans(
+async def list_orphans(
     db: Runner,
     *,
     instance: str,

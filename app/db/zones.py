@@ -41,7 +41,7 @@ class Move(Struct, frozen=True, kw_only=True):
     moved_to: datetime
 
 
-async def tell(db: Runner, *, instance: str, rules: Rules) -> Standing:
+async def record_rules(db: Runner, *, instance: str, rules: Rules) -> Standing:
     """Record the rules that an instance plans by, and compare them with the others'."""
     [row] = await db.fetch(
         "zones.tell", instance=instance, version=rules.version, source=rules.source
@@ -49,7 +49,7 @@ async def tell(db: Runner, *, instance: str, rules: Rules) -> Standing:
     return Standing(**row)
 
 
-async def note(db: Runner, version: str, archive: bytes) -> None:
+async def store_zones(db: Runner, version: str, archive: bytes) -> None:
     """Store all zones of a version, for the comparison with a later version."""
     await db.fetch("zones.note", version=version, zones=archive)
 
@@ -62,7 +62,7 @@ async def begin_walk(db: Runner, version: str) -> tuple[bool, Rules | None]:
     return True, from_archive(rows[0]["version"], rows[0]["zones"])
 
 
-async def go_on(db: Runner, version: str) -> None:
+async def continue_walk(db: Runner, version: str) -> None:
     """Record that the walk goes on, so that no other instance begins one."""
     await db.fetch("zones.go_on", version=version)
 
@@ -72,7 +72,7 @@ async def end_walk(db: Runner, version: str, *, complete: bool) -> None:
     await db.fetch("zones.end_walk", version=version, complete=complete)
 
 
-async def step(db: Runner, *, after: UUID, many: int) -> Step | None:
+async def read_step(db: Runner, *, after: UUID, many: int) -> Step | None:
     """Read the next `many` jobs in the order of their ids; None after the last job."""
     rows = await db.fetch("zones.step", after=after, many=many)
     if not rows:
@@ -93,12 +93,12 @@ async def move(db: Runner, moves: Sequence[Move]) -> int:
     return len(await db.fetch("zones.move", moves=json.encode(moves).decode()))
 
 
-async def used(db: Runner) -> list[UsedRules]:
+async def list_used(db: Runner) -> list[UsedRules]:
     """List the rules that the instances plan by."""
     return [UsedRules(**row) for row in await db.fetch("zones.used")]
 
 
-async def offsets(
+async def read_offsets(
     db: Runner, zones: Sequence[str], instants: Sequence[datetime]
 ) -> dict[tuple[str, datetime], float]:
     """Return Postgres's own offsets from UTC, in seconds, of the zones that Postgres knows."""

@@ -12,7 +12,7 @@ ENOUGH = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 """Variables of which one alone suffices to name a database."""
 
 
-def completed(text: str | None, environ: Mapping[str, str]) -> str | None:
+def complete(text: str | None, environ: Mapping[str, str]) -> str | None:
     """Return the address completed from `environ`; None if no database is named.
 
     As in libpq, the address wins over the service that it names, and the service over variables.

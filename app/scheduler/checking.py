@@ -9,7 +9,7 @@ from functools import partial
 from app.core.facts import Planned
 from app.db import targets
 from app.db.claims import Unworkable
-from app.db.isolating import by_halves
+from app.db.isolating import run_by_halves
 from app.db.targets import Unchecked, Verdict
 from app.errors import InvalidInput
 from app.scheduler.isolation import Isolation, unworkable
@@ -48,7 +48,7 @@ async def check_targets(isolation: Isolation, keys: SecretKeys, kinds: Sequence[
 
     Any number of instances may do so at once: they reach the same verdicts, and an edit since wins.
     """
-    found = await targets.unchecked(isolation.db, kinds=kinds, aside=isolation.aside())
+    found = await targets.list_unchecked(isolation.db, kinds=kinds, aside=isolation.aside())
     if not found:
         return 0
     verdicts = await asyncio.to_thread(lambda: [judged(one, keys) for one in found])
@@ -58,7 +58,9 @@ async def check_targets(isolation: Isolation, keys: SecretKeys, kinds: Sequence[
         unwritable.append(unworkable(verdict.job_id, error, what="checked"))
 
     written = sum(
-        await by_halves(partial(targets.checked, isolation.db), verdicts, refused=refused)
+        await run_by_halves(
+            partial(targets.write_verdicts, isolation.db), verdicts, refused=refused
+        )
     )
     await isolation.put_aside(unwritable)
     invalid = sum(one.problem is not None for one in verdicts)

@@ -16,7 +16,7 @@ from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
-from app.db.listener import Session, listening
+from app.db.listener import Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.executors import KINDS, Executors
 from app.names import Resolver
@@ -236,7 +236,7 @@ class Instance:
     async def open_session(self, stack: AsyncExitStack) -> Session:
         """Listen, check the schema, and free what a look whose answer was lost may have claimed."""
         session = await stack.enter_async_context(
-            listening(
+            open_session(
                 self.database_url,
                 ring=self.doorbell.hear,
                 recall=self.recall,

@@ -9,7 +9,7 @@ from app.core.facts import Faulted, PutAside
 from app.db import Database, claims, upkeep
 from app.db.claims import Unplanned, Unworkable
 from app.db.database import Runner
-from app.db.isolating import by_halves, is_about_a_row, is_certain, reason
+from app.db.isolating import is_about_a_row, is_certain, reason, run_by_halves
 from app.telemetry import Observers
 
 REMEDY = "correct the job, then set plan_error to null"
@@ -31,7 +31,7 @@ async def put_aside(
     def refused(job: Unworkable, error: Exception) -> None:
         failed[job.job_id] = f"{job.problem}; and plan_error cannot be set: {reason(error)}"
 
-    parts = await by_halves(partial(claims.put_aside, db), jobs, refused=refused)
+    parts = await run_by_halves(partial(claims.put_aside, db), jobs, refused=refused)
     written = set[UUID]().union(*parts)
     for job in jobs:
         if job.job_id not in written and job.job_id not in failed:
@@ -103,14 +103,14 @@ class Isolation:
             if not is_about_a_row(error):
                 raise
             self.observers.tell(Faulted(where="release", error=reason(error)))
-            ids = only or await upkeep.orphans(
+            ids = only or await upkeep.list_orphans(
                 db,
                 instance=self.instance,
                 executing=executing,
                 lease_seconds=self.lease_seconds,
                 aside=[*self.suspects],
             )
-            await by_halves(lambda half: release(only=half), ids, refused=lambda _, __: None)
+            await run_by_halves(lambda half: release(only=half), ids, refused=lambda _, __: None)
 
     async def claim(
         self,
@@ -136,7 +136,7 @@ class Isolation:
                 raise
 
         try:
-            await by_halves(attempt, ids, refused=failed.__setitem__)
+            await run_by_halves(attempt, ids, refused=failed.__setitem__)
             if len(ids) == len(failed) >= MANY and not any(map(is_certain, failed.values())):
                 problem = f"nothing can be claimed: {reason(failed[ids[0]])}"
                 self.observers.tell(Faulted(where="look", error=problem))
@@ -186,14 +186,14 @@ class Isolation:
         """
         aside = self.aside()
         try:
-            return await claims.unplanned(self.db, aside=aside)
+            return await claims.list_unplanned(self.db, aside=aside)
         except Exception as error:
             if not is_about_a_row(error):
                 raise
             found: list[Unworkable] = []
-            parts = await by_halves(
-                lambda half: claims.unplanned(self.db, only=half),
-                await claims.unplanned_ids(self.db, aside=aside),
+            parts = await run_by_halves(
+                lambda half: claims.list_unplanned(self.db, only=half),
+                await claims.list_unplanned_ids(self.db, aside=aside),
                 refused=lambda id, error: found.append(unworkable(id, error, what="planned")),
             )
             await self.put_aside(found)

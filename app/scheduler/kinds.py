@@ -15,7 +15,7 @@ async def keep_kinds(db: Database, observers: Observers, known: Sequence[str]) -
     """Say at once, and then about every hour, which kinds are known here, until cancelled."""
     while True:
         try:
-            await kinds.tell(db, known)
+            await kinds.record_kinds(db, known)
         except Exception as error:  # noqa: BLE001 - jobs run without this, and seem invalid
             observers.tell(faulted("kinds", error))
         await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spread

@@ -9,7 +9,7 @@ from app.core.facts import Faulted
 from app.core.runs.claim import Claim
 from app.db import Database, claims
 from app.db.claims import Extended
-from app.db.isolating import by_halves, reason
+from app.db.isolating import reason, run_by_halves
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import Ending
 from app.telemetry import Observers
@@ -52,7 +52,7 @@ async def extend_leases(
         if not ageing:
             continue
         try:
-            answers = await by_halves(
+            answers = await run_by_halves(
                 partial(claims.extend, db, lease_seconds=lease_seconds),
                 [flight.claim for flight in ageing],
                 refused=lambda claim, error: observers.tell(refusal(claim, error)),

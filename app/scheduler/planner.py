@@ -7,7 +7,7 @@ from app.core.facts import Planned
 from app.core.schedule.schedule import check, check_runs, first_run, normalized
 from app.db import claims
 from app.db.claims import Plan, Unplanned, Unworkable
-from app.db.isolating import by_halves
+from app.db.isolating import run_by_halves
 from app.errors import InvalidInput
 from app.scheduler.isolation import Isolation, unworkable
 
@@ -27,7 +27,7 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
     def refused(plan: Plan, error: Exception) -> None:
         unwritable.append(unworkable(plan.job_id, error, what="planned"))
 
-    written = sum(await by_halves(partial(claims.plan, isolation.db), plans, refused=refused))
+    written = sum(await run_by_halves(partial(claims.plan, isolation.db), plans, refused=refused))
     await isolation.put_aside(unwritable)
     if not written and len(plans) == claims.UNPLANNED:  # others may wait behind them
         isolation.rest([plan.job_id for plan in plans], seconds=UNWRITTEN_SECONDS)

@@ -160,7 +160,7 @@ class Poller:
         Return for how many seconds to sleep before the next look, which leaves them out.
         """
         await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
-        ids = await claims.due(
+        ids = await claims.list_due(
             session,
             limit=limit,
             ahead_seconds=ahead_seconds,

@@ -7,7 +7,7 @@ from time import monotonic
 from msgspec import Struct
 
 from app.db import upkeep
-from app.db.upkeep import Housekeeping
+from app.db.upkeep import UpkeepSession
 from app.errors import AppError
 
 STEP_SECONDS = 0.05
@@ -30,7 +30,7 @@ NONE_LEFT = Left(rows=0)
 
 
 async def prune_pages(
-    session: Housekeeping, name: str, *, of: str, before: datetime
+    session: UpkeepSession, name: str, *, of: str, before: datetime
 ) -> tuple[int, Left]:
     """Walk once through the pages of a table; return how many rows were deleted, and what stays.
 
@@ -41,7 +41,7 @@ async def prune_pages(
         AppError: the session was lost.
     """
     deleted, refused, reason = 0, 0, ""
-    total = await upkeep.pages(session, of)
+    total = await upkeep.count_pages(session, of)
     first, pages = 0, 1
     while first < total:
         began = monotonic()
@@ -73,7 +73,7 @@ def following(pages: int, *, took: float) -> int:
     return min(pages * 2, MAX_PAGES) if took < STEP_SECONDS / 2 else pages
 
 
-async def prune_log(session: Housekeeping, *, before: datetime) -> None:
+async def prune_log(session: UpkeepSession, *, before: datetime) -> None:
     """Delete the entries of the audit log of before, from its oldest on.
 
     Raises:

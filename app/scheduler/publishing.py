@@ -13,7 +13,7 @@ from app.core.runs.suppression import (
     withdraws,
 )
 from app.db import Database
-from app.db import doorbell as promises
+from app.db import suppression as promises
 from app.scheduler.doorbell import Doorbell
 from app.telemetry import Observers
 

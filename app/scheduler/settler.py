@@ -12,7 +12,7 @@ from app.core.facts import Faulted, LeaseLost
 from app.core.runs.claim import Execution, Settlement
 from app.db import Database, claims
 from app.db.claims import Closed
-from app.db.isolating import by_halves, is_about_a_row, reason
+from app.db.isolating import is_about_a_row, reason, run_by_halves
 from app.errors import DatabaseUnavailable
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.isolation import SUPPRESSED, put_aside, unworkable
@@ -123,7 +123,7 @@ class Settler:
             self.doorbell.ring_in(min(due) - self.ahead_seconds)
             return
         try:
-            await claims.ring(self.db)
+            await claims.wake_instances(self.db)
         except DatabaseUnavailable as error:  # their own looks come late, but they come
             self.observers.tell(Faulted(where="ring", error=str(error)))
 
@@ -175,7 +175,7 @@ class Settler:
             self.observers.tell(Faulted(where="record_late", error=reason(error)))
 
         try:
-            parts = await by_halves(
+            parts = await run_by_halves(
                 lambda some: patiently(claims.record_late, self.db, some),
                 list(executions.values()),
                 refused=refused,

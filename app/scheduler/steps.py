@@ -46,13 +46,13 @@ async def mend(db: Database, *, lease_seconds: float) -> int:
     """Shorten leases and move plans that were made in the future; return how many plans."""
     await steps.shorten_leases(db, lease_seconds=lease_seconds)
     moved = 0
-    step = await steps.step(db, after=UUID(int=0), many=STEP_JOBS)
+    step = await steps.read_step(db, after=UUID(int=0), many=STEP_JOBS)
     while step is not None:
         moves = await asyncio.to_thread(moves_of, step)
         if moves:
             moved += await steps.move(db, moves)
         await asyncio.sleep(STEP_REST_SECONDS)
-        step = await steps.step(db, after=step.last_id, many=STEP_JOBS)
+        step = await steps.read_step(db, after=step.last_id, many=STEP_JOBS)
     return moved
 
 

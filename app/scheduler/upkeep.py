@@ -13,7 +13,7 @@ from functools import partial
 
 from app.core.facts import Pruned, UpkeepFailed
 from app.db import upkeep
-from app.db.upkeep import Housekeeping
+from app.db.upkeep import UpkeepSession
 from app.errors import AppError, LockedByOthers
 from app.scheduler.pruning import NONE_LEFT, Left, prune_log, prune_pages
 from app.telemetry import Observers
@@ -51,7 +51,7 @@ async def keep_up_once(
     """
     try:
         name = f"tocsin upkeep {instance}"
-        async with upkeep.housekeeping(url, application_name=name) as session:
+        async with upkeep.open_session(url, application_name=name) as session:
             if session is None:
                 return False
             return await Pass(session, observers, retention_days=retention_days).run()
@@ -64,7 +64,7 @@ class Pass:
     """One pass through all steps; what fails in one keeps none of the others from its turn."""
 
     def __init__(
-        self, session: Housekeeping, observers: Observers, *, retention_days: float
+        self, session: UpkeepSession, observers: Observers, *, retention_days: float
     ) -> None:
         self.session = session
         self.observers = observers
@@ -110,13 +110,13 @@ class Pass:
         if left.rows:
             told = f"{left.rows} rows refuse to go: {left.reason}"
             self.observers.tell(UpkeepFailed(step=name, error=told))
-        await self.write_down(upkeep.done(self.session, name, refused=left.rows))
+        await self.write_down(upkeep.record_end(self.session, name, refused=left.rows))
 
     async def fail(self, name: str, error: str) -> None:
         """Tell that a step did not come to its end."""
         self.failures += 1
         self.observers.tell(UpkeepFailed(step=name, error=error))
-        await self.write_down(upkeep.failed(self.session, name, error=error))
+        await self.write_down(upkeep.record_failure(self.session, name, error=error))
 
     async def write_down(self, writing: Awaitable[None]) -> None:
         """Keep what the doctor is to find; without it the upkeep goes on."""
@@ -145,12 +145,12 @@ class Pass:
 
     async def keep_from(self) -> datetime:
         """Return the instant before which history is pruned."""
-        return await upkeep.keep_from(self.session, retention_days=self.retention_days)
+        return await upkeep.read_keep_from(self.session, retention_days=self.retention_days)
 
     async def drop_partitions(self) -> Left:
         """Drop those whose day is over for long enough."""
         keep_from = await self.keep_from()
-        expired = await upkeep.expired_partitions(self.session, keep_from=keep_from)
+        expired = await upkeep.list_expired_partitions(self.session, keep_from=keep_from)
         return await self.each(
             partial(self.drop_partition, one, keep_from=keep_from) for one in expired
         )
@@ -195,8 +195,8 @@ class Pass:
     async def prune_jobs(self) -> Left:
         """Delete one-off jobs that finished before."""
         keep_from = await self.keep_from()
-        pages = await upkeep.pages(self.session, "tocsin.jobs")
-        expired = await upkeep.jobs_expired(self.session, pages=pages, keep_from=keep_from)
+        pages = await upkeep.count_pages(self.session, "tocsin.jobs")
+        expired = await upkeep.has_expired_jobs(self.session, pages=pages, keep_from=keep_from)
         if not expired and not self.dropped:
             return NONE_LEFT
         self.jobs, left = await prune_pages(

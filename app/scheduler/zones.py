@@ -43,9 +43,9 @@ async def replan(db: Database, instance: str, rules: Rules) -> int:
     Rules that are older than some in the database move nothing, so of two instances that differ
     the newer wins.
     """
-    standing = await zones.tell(db, instance=instance, rules=rules)
+    standing = await zones.record_rules(db, instance=instance, rules=rules)
     if standing.newest is None or standing.newest < rules.version:
-        await zones.note(db, rules.version, await asyncio.to_thread(rules.archived))
+        await zones.store_zones(db, rules.version, await asyncio.to_thread(rules.archive))
     elif standing.newest > rules.version or not standing.unwalked:
         return 0
     mine, old = await zones.begin_walk(db, rules.version)
@@ -59,15 +59,15 @@ async def replan(db: Database, instance: str, rules: Rules) -> int:
 async def walk(db: Database, old: Rules, new: Rules) -> tuple[int, bool]:
     """Walk over all jobs; return how many were moved, and whether none was passed over."""
     moved, complete = 0, True
-    step = await zones.step(db, after=UUID(int=0), many=STEP_JOBS)
+    step = await zones.read_step(db, after=UUID(int=0), many=STEP_JOBS)
     while step is not None:
         moves = await asyncio.to_thread(moves_of, step, old, new)
         written = await zones.move(db, moves) if moves else 0
         moved += written
         complete = complete and written == len(moves)
-        await zones.go_on(db, new.version)
+        await zones.continue_walk(db, new.version)
         await asyncio.sleep(STEP_REST_SECONDS)
-        step = await zones.step(db, after=step.last_id, many=STEP_JOBS)
+        step = await zones.read_step(db, after=step.last_id, many=STEP_JOBS)
     return moved, complete
 
 

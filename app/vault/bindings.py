@@ -64,7 +64,7 @@ async def check_bindings(
     names = frozenset[str]().union(*(one.fields for one in targets))
     if not names:
         return {}
-    known = await secrets.values(db, names)
+    known = await secrets.read_values(db, names)
     errors = [
         FieldError(field="target" if len(targets) == 1 else f"[{index}].target", message=message)
         for index, one in enumerate(targets)
@@ -81,7 +81,7 @@ async def check_bindings(
 async def find_unset(db: Runner, kind: str, target: dict[str, Any]) -> list[FieldError]:
     """Return a warning for each secret that a target refers to and that is not set."""
     fields = fields_in(target_type(kind), target)
-    return unset(fields, await secrets.values(db, fields)) if fields else []
+    return unset(fields, await secrets.read_values(db, fields)) if fields else []
 
 
 def unset(fields: Mapping[str, str], known: Collection[str]) -> list[FieldError]:

@@ -32,14 +32,16 @@ class KeyCheck(Struct, frozen=True, kw_only=True):
 
 async def check_named_secrets(db: Runner, keys: SecretKeys) -> KeyCheck:
     """Look at named secrets."""
-    found = await secrets.newest(db, limit=MOST)
+    found = await secrets.read_newest(db, limit=MOST)
     unopened = sum(not decrypts(keys, name, secret.token) for name, secret in found.items())
     return KeyCheck(looked_at=len(found), unopened=unopened)
 
 
 async def check_targets(db: Runner, keys: SecretKeys) -> KeyCheck:
     """Look at the newest targets, those that have something encrypted."""
-    found = [one for one in await secrets.newest_targets(db, limit=MOST) if PREFIX in one.target]
+    found = [
+        one for one in await secrets.read_newest_targets(db, limit=MOST) if PREFIX in one.target
+    ]
     unopened = 0
     for one in found:
         try:
@@ -54,13 +56,13 @@ async def check_targets(db: Runner, keys: SecretKeys) -> KeyCheck:
 async def unset_secrets(db: Runner) -> list[tuple[str, str]]:
     """Find newer jobs that refer to a secret which is not set: (name of the secret, job)."""
     found: list[tuple[str, str]] = []
-    for one in await secrets.newest_referring(db, among=MOST_REFERRING, limit=MOST):
+    for one in await secrets.list_newest_referring(db, among=MOST_REFERRING, limit=MOST):
         try:
             names = names_in(target_type(one.kind), msgspec.json.decode(one.target))
         except (InvalidInput, ValueError, RecursionError):
             continue  # what else is wrong with it is told elsewhere
         found += ((name, one.called) for name in sorted(names))
-    known = await secrets.values(db, {name for name, _ in found}) if found else {}
+    known = await secrets.read_values(db, {name for name, _ in found}) if found else {}
     return [(name, called) for name, called in found if name not in known]
 
 

@@ -82,7 +82,7 @@ class NamedSecrets:
         """Read all that is wanted with one query, and forget what is old."""
         self.wanted = set()
         read_at = now()
-        found = await secrets.values(self.db, names)
+        found = await secrets.read_values(self.db, names)
         kept = self.known.keys() - self.not_fresh(self.known)
         self.known = {name: self.known[name] for name in kept} | {
             name: Known(secret=found.get(name), read_at=read_at) for name in names

@@ -48,14 +48,14 @@ async def rotate(db: Runner, keys: SecretKeys, *, unbound: bool = False) -> Rota
     rotated = Rotated()
     await rotate_secrets(db, keys, rotated, unbound=unbound)
     last: UUID | None = None
-    while page := await secrets.targets(db, after=last, limit=BATCH):
+    while page := await secrets.read_targets(db, after=last, limit=BATCH):
         last = page[-1].id
         await rotate_targets(db, keys, page, rotated, unbound=unbound)
     return rotated
 
 
 async def rotate_secrets(db: Runner, keys: SecretKeys, rotated: Rotated, *, unbound: bool) -> None:
-    for name, secret in (await secrets.values(db)).items():
+    for name, secret in (await secrets.read_values(db)).items():
         token = secret.token
         try:
             new = reencrypt_value(token, keys, of_secret(name), unbound=unbound)
@@ -90,7 +90,7 @@ async def rotate_targets(
         if not left:
             return
         await asyncio.sleep(PAUSE_SECONDS)
-        page = await secrets.targets_of(db, left)
+        page = await secrets.read_targets_of(db, left)
     rotated.busy += len(page)
 
 

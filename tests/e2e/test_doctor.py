@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.core.schedule.zone_rules import present
+from app.core.schedule.zone_rules import find_versions
 from app.vault import of_job, of_secret
 from tests.support.builders import insert_job
 from tests.support.cluster import ROOT, Processes
@@ -56,9 +56,9 @@ async def test_the_doctor_says_whose_time_zone_rules_are_older(
     other = await doctor(database_url, TOCSIN_TZDATA=str(tree))
 
     [used] = await connection.fetch("select name, version from tocsin.instance_rules")
-    assert used["version"] == max(present().values())
+    assert used["version"] == max(find_versions().values())
     assert f"instances: {used['name']} {used['version']}" in same[1]
-    assert all(f"{source} {version}" in same[1] for source, version in present().items())
+    assert all(f"{source} {version}" in same[1] for source, version in find_versions().items())
     assert "!!  zone rules" in other[1]
     assert "TOCSIN_TZDATA" in other[1]
     assert "! " + "  zones of Postgres  differ from these for " in other[1]

@@ -203,7 +203,7 @@ MUTANTS = (
     Mutant(
         what="a pooler that swallows notifications is believed",
         file="app/db/listener.py",
-        before="await prove_that_we_hear(url, CHANNEL, arrived)",
+        before="await require_notification(url, CHANNEL, arrived)",
         after="pass",
         tests=("tests/faults/test_pooler.py",),
     ),

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from msgspec import json
 
-from app.db.listener import listening
+from app.db.listener import open_session
 from tests.support.api import NIGHTLY, serving
 from tests.support.builders import insert_job
 from tests.support.recorder import Recorder
@@ -57,8 +57,8 @@ async def test_instances_are_seen_by_their_connection_and_by_their_leases(
     )
 
     async with (
-        listening(database_url, ring=print, application_name=f"tocsin scheduler {long}"),
-        listening(database_url, ring=print, application_name="tocsin scheduler idle:2:ffff"),
+        open_session(database_url, ring=print, application_name=f"tocsin scheduler {long}"),
+        open_session(database_url, ring=print, application_name="tocsin scheduler idle:2:ffff"),
     ):
         items = (await api.get("/v1/instances")).json()["items"]
 

@@ -188,7 +188,7 @@ async def test_targets_that_others_judge_cost_nothing(
     api = await insert_job(connection, run_at=FAR, unchecked=False)
 
     marks = [(await job_row(connection, one))["unchecked"] for one in (soon, api, written)]
-    found = await targets.unchecked(db, kinds=("http", "amqp"), aside=())
+    found = await targets.list_unchecked(db, kinds=("http", "amqp"), aside=())
 
     assert marks == [None, False, True]
     assert [one.job_id for one in found] == [written]
@@ -209,7 +209,7 @@ async def test_whatever_the_api_writes_it_has_judged(
             marks.add((await job_row(connection, UUID(job["id"])))["unchecked"])
 
     assert True not in marks
-    assert await targets.unchecked(db, kinds=("http", "amqp"), aside=()) == []
+    assert await targets.list_unchecked(db, kinds=("http", "amqp"), aside=()) == []
 
 
 async def test_many_writers_notify_once_until_their_targets_are_checked(
@@ -244,7 +244,7 @@ async def test_targets_of_kinds_that_nobody_has_hold_up_no_others(
         db, limit=1, ahead_seconds=0.0, lease_seconds=60.0, kinds=("http", "amqp"), instance="test"
     )
     assert not look.unchecked
-    assert await targets.unchecked(db, kinds=("http", "amqp"), aside=()) == []
+    assert await targets.list_unchecked(db, kinds=("http", "amqp"), aside=()) == []
 
 
 async def test_due_jobs_of_a_kind_that_nobody_has_make_no_job_late(
@@ -315,12 +315,12 @@ async def test_an_edit_wins_over_the_verdict_on_what_was_before(
     db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, target=BAD, run_at=FAR)
-    [found] = await targets.unchecked(db, kinds=("http",), aside=())
+    [found] = await targets.list_unchecked(db, kinds=("http",), aside=())
     await retarget(connection, job_id, "http://h/")
 
     verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
 
-    assert await targets.checked(db, [verdict]) == 0
+    assert await targets.write_verdicts(db, [verdict]) == 0
     assert (await job_row(connection, job_id))["plan_error"] is None
 
 
@@ -337,10 +337,10 @@ async def test_a_job_that_is_executing_keeps_its_lease_whatever_its_new_target(
         leased,
     )
     await retarget(connection, job_id, "ftp://bad")
-    [found] = await targets.unchecked(db, kinds=("http",), aside=())
+    [found] = await targets.list_unchecked(db, kinds=("http",), aside=())
     verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
 
-    assert await targets.checked(db, [verdict]) == 0
+    assert await targets.write_verdicts(db, [verdict]) == 0
     job = await job_row(connection, job_id)
     assert (job["locked_until"], job["plan_error"], job["unchecked"]) == (leased, None, True)
 

@@ -14,7 +14,7 @@ from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import invalid, released, settled
 from app.db import Database, claims, upkeep
 from app.db.claims import Look, Plan
-from app.db.listener import Session, listening
+from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row
 
 LEASE_SECONDS = 60.0
@@ -35,7 +35,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
-    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
         yield session
 
 
@@ -514,7 +514,7 @@ async def test_planning_is_compare_and_set_on_the_edit(
     db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, cron="0 3 * * *")
-    [unplanned] = await claims.unplanned(db)
+    [unplanned] = await claims.list_unplanned(db)
     plan = Plan(
         job_id=job_id,
         edited_at=unplanned.edited_at,
@@ -527,7 +527,7 @@ async def test_planning_is_compare_and_set_on_the_edit(
     await connection.execute("update tocsin.jobs set cron = '0 4 * * *' where id = $1", job_id)
 
     outdated = await claims.plan(db, [plan])
-    [edited] = await claims.unplanned(db)
+    [edited] = await claims.list_unplanned(db)
     current = await claims.plan(
         db, [replace(plan, edited_at=edited.edited_at, cron=edited.schedule.cron)]
     )
@@ -551,7 +551,7 @@ async def test_four_instances_share_two_thousand_jobs_without_a_duplicate(
 
     async def claim_all(name: str) -> list[UUID]:
         found: list[UUID] = []
-        async with listening(database_url, ring=lambda: None, application_name=name) as session:
+        async with open_session(database_url, ring=lambda: None, application_name=name) as session:
             while batch := (await look(session, limit=37, instance=name)).claims:
                 found += [claim.job_id for claim in batch]
         return found

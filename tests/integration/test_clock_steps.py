@@ -221,7 +221,7 @@ async def test_the_first_pass_trusts_a_clock_as_far_as_days_are_ready(
 async def followed(session: Database) -> datetime:
     """From when on history is kept after one more pass of housekeeping."""
     await upkeep.follow_clock(session)
-    return await upkeep.keep_from(session, retention_days=30)
+    return await upkeep.read_keep_from(session, retention_days=30)
 
 
 def housekeeper(url: str) -> AbstractAsyncContextManager[Database]:

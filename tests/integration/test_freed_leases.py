@@ -13,7 +13,7 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.db import Database, claims
-from app.db.listener import Session, listening
+from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, hang, reply
@@ -65,7 +65,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
-    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
         yield session
 
 

@@ -13,10 +13,10 @@ IN_AN_EMPTY_PLACE = """
 import sys
 import app
 from app.cli.main import main
-from app.db.queries import all_queries
+from app.db.queries import load_queries
 
 assert app.__file__.startswith(sys.argv[1]), app.__file__
-print(len(all_queries()))
+print(len(load_queries()))
 """
 
 

@@ -14,7 +14,7 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.db import Database, claims
-from app.db.listener import Session, listening
+from app.db.listener import Session, open_session
 from app.scheduler.planner import planned
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
@@ -36,7 +36,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
-    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
         yield session
 
 
@@ -77,7 +77,7 @@ async def finished(
     """A job whose only, or last, run failed for good, and the instant of that run."""
     job_id = await insert_job(connection, max_attempts=1, **schedule)
     if schedule.keys() & {"every_seconds", "cron"}:
-        for job in await claims.unplanned(db):
+        for job in await claims.list_unplanned(db):
             await claims.plan(db, [planned(job, now=datetime.now(UTC))])
         await connection.execute("update tocsin.jobs set next_run = now()")
     [claim] = await claimed(session)
@@ -150,7 +150,7 @@ async def test_what_is_asked_for_again_and_again_runs_as_often(
     for occurrence in asked:
         await connection.execute(REPLAY, job_id, occurrence)
     done = await carried_out(session, db)
-    for job in await claims.unplanned(db):
+    for job in await claims.list_unplanned(db):
         await claims.plan(db, [planned(job, now=datetime.now(UTC))])
 
     assert [claim.scheduled_for for claim in done] == asked
@@ -289,7 +289,7 @@ async def test_a_run_now_of_a_cron_that_no_instance_has_planned_yet_keeps_its_pl
 
     await connection.execute(RUN_NOW, job_id)
     [extra] = await claimed(session)
-    for job in await claims.unplanned(db):
+    for job in await claims.list_unplanned(db):
         await claims.plan(db, [planned(job, now=datetime.now(UTC))])
     during = await job_row(connection, job_id)
     await claims.settle(db, [closed(extra)])

@@ -4,8 +4,8 @@ import asyncpg
 import pytest
 from msgspec import json
 
-from app.db.listener import listening
-from app.db.queries import all_queries, parsed, query
+from app.db.listener import open_session
+from app.db.queries import load_queries, parse_queries, query
 
 ROWS = 100_000
 LITERALS = {
@@ -21,7 +21,7 @@ LITERALS = {
 SINCES = ["null", "now() - interval '2 seconds'"]
 
 
-@pytest.mark.parametrize("name", sorted(all_queries()))
+@pytest.mark.parametrize("name", sorted(load_queries()))
 async def test_every_query_prepares_on_every_postgres(name: str, any_database: str) -> None:
     connection = await asyncpg.connect(any_database)
     try:
@@ -36,7 +36,7 @@ async def test_every_query_prepares_on_every_postgres(name: str, any_database: s
 def test_parameters_are_numbered_in_the_order_of_their_first_use() -> None:
     text = "-- name: one\n-- why\nselect :b::int, :a, :b, 'HH24:MI', x::text from t;\n"
 
-    one = parsed("group", text)["one"]
+    one = parse_queries("group", text)["one"]
 
     assert one.parameters == ("b", "a")
     assert one.sql == "/* group.one */ select $1::int, $2, $1, 'HH24:MI', x::text from t"
@@ -76,7 +76,7 @@ def scans(plan: dict[str, object]) -> list[tuple[str, str, int]]:
 
 async def look_plan(database: str, *, since: str = "null") -> list[tuple[str, str, int]]:
     """Return the scans of a look as an instance's session makes it: planned without its values."""
-    async with listening(database, ring=lambda: None, application_name="test") as session:
+    async with open_session(database, ring=lambda: None, application_name="test") as session:
         look = query("claims.look")
         await session.connection.execute(f"prepare look as {look.sql}")
         literals = LITERALS | {"since": since}
@@ -138,7 +138,7 @@ async def test_what_an_old_snapshot_keeps_below_the_floor_is_not_walked(any_data
 
 async def pages_of_look(database: str, *, since: str) -> int:
     """Return how many pages a look that claims nothing touches."""
-    async with listening(database, ring=lambda: None, application_name="test") as session:
+    async with open_session(database, ring=lambda: None, application_name="test") as session:
         look = query("claims.look")
         await session.connection.execute(f"prepare look as {look.sql}")
         literals = LITERALS | {"since": since, "ahead_seconds": 0.0}

@@ -16,7 +16,7 @@ from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import invalid, released, settled
 from app.db import Database, claims, upkeep
 from app.db.claims import Plan
-from app.db.listener import Session, listening
+from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.waiting import until
 
@@ -32,7 +32,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
-    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
         yield session
 
 
@@ -140,7 +140,7 @@ async def test_two_looks_at_one_expired_lease(
     job_id = await recurring(connection)
     await claimed(session, by="frozen")
     await expire(connection)
-    async with listening(database_url, ring=lambda: None, application_name="two") as second:
+    async with open_session(database_url, ring=lambda: None, application_name="two") as second:
         looks = await asyncio.gather(
             *(
                 claims.look(
@@ -475,7 +475,7 @@ async def test_two_instances_plan_the_same_cron(
     db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, cron="0 3 * * *")
-    [first], [second] = await claims.unplanned(db), await claims.unplanned(db)
+    [first], [second] = await claims.list_unplanned(db), await claims.list_unplanned(db)
     instants = [datetime.now(UTC) + HOUR, datetime.now(UTC) + 2 * HOUR]
 
     written = [
@@ -506,7 +506,7 @@ async def test_plan_of_a_cron_while_the_old_plan_still_executes(
     job_id = await recurring(connection)
     settlement = closed(await claimed(session))
     await connection.execute(EDITS["cron"])
-    [unplanned] = await claims.unplanned(db)
+    [unplanned] = await claims.list_unplanned(db)
     planned_for = datetime.now(UTC) + 5 * HOUR
 
     await claims.plan(

@@ -40,7 +40,7 @@ async def scheduler_url(database_url: str, connection: asyncpg.Connection) -> As
 
 async def lacking(url: str) -> list[tuple[Purpose, str]]:
     async with Database.connect(url, application_name="test") as db:
-        return [(one.purpose, one.right) for one in await rights.lacking(db)]
+        return [(one.purpose, one.right) for one in await rights.list_lacking(db)]
 
 
 async def test_the_documented_role_of_an_instance_does_the_upkeep_of_a_new_day(

@@ -8,7 +8,7 @@ import pytest
 from app.core.facts import Settled
 from app.db import Database
 from app.db.connecting import connect
-from app.db.listener import listening
+from app.db.listener import open_session
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.postgres import SCHEMA
@@ -111,7 +111,7 @@ async def test_all_our_connections_look_nowhere_else(database_url: str) -> None:
     async with (
         Database.connect(database_url, application_name="test") as db,
         db.pool.acquire() as pooled,
-        listening(database_url, ring=lambda: None, application_name="test") as session,
+        open_session(database_url, ring=lambda: None, application_name="test") as session,
     ):
         for one in (pooled, session.connection):
             assert await one.fetchval("show search_path") == "pg_catalog, pg_temp"

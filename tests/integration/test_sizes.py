@@ -21,7 +21,7 @@ from app.core.jobs.job import MAX_METADATA_BYTES, MAX_TARGET_BYTES
 from app.core.jobs.json_size import MAX_GROWTH_LENGTH, exceeds, numbers_exceed
 from app.db import claims
 from app.db.database import MAX_PAGE_BYTES
-from app.db.listener import listening
+from app.db.listener import open_session
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
@@ -244,7 +244,7 @@ async def test_a_look_claims_a_few_large_targets_at_a_time_and_all_small_ones(
         await insert_job(connection, run_at=due.replace(year=due.year - 1))
 
     found = []
-    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
         while True:
             look = await claims.look(
                 session,
@@ -335,7 +335,7 @@ async def test_a_look_reads_no_more_of_what_is_short_only_when_stored(
     await insert_job(connection, run_at=due)
 
     found = []
-    async with listening(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
         while sum(map(len, found)) < 301:
             look = await claims.look(
                 session,

@@ -122,7 +122,7 @@ async def typed(connection: asyncpg.Connection, db: Database, columns: dict[str,
         for name, value in columns.items()
     }
     job_id = await insert_job(connection, **given)
-    for job in await claims.unplanned(db):
+    for job in await claims.list_unplanned(db):
         await claims.plan(db, [planned(job, now=datetime.now(UTC))])
     return await job_row(connection, job_id)
 

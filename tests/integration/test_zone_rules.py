@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Faulted, Replanned
-from app.core.schedule.zone_rules import chosen
+from app.core.schedule.zone_rules import choose_rules
 from app.db import Database, zones
 from app.scheduler.zones import replan
 from tests.support.builders import insert_job
@@ -104,7 +104,7 @@ async def test_newer_rules_move_plans_and_nothing_else(
 async def test_an_older_instance_moves_nothing_back(
     database_url: str, connection: asyncpg.Connection, west_8: str, west_7: str
 ) -> None:
-    old, new = chosen(west_8), chosen(west_7)
+    old, new = choose_rules(west_8), choose_rules(west_7)
     async with Database.connect(database_url, application_name="test") as db:
         assert await replan(db, "a", old) == 0
         job = await yearly(connection)
@@ -125,15 +125,15 @@ async def test_without_older_instances_jobs_are_walked_over_once(
     database_url: str, connection: asyncpg.Connection, west_8: str, west_7: str
 ) -> None:
     async with Database.connect(database_url, application_name="test") as db:
-        await replan(db, "a", chosen(west_8))
+        await replan(db, "a", choose_rules(west_8))
         await connection.execute(
             "update tocsin.instance_rules set told_at = now() - interval '3 h'"
         )
-        await replan(db, "b", chosen(west_7))
+        await replan(db, "b", choose_rules(west_7))
         job = await yearly(connection)
         await put(connection, job, hour=11)
 
-        assert await replan(db, "b", chosen(west_7)) == 0
+        assert await replan(db, "b", choose_rules(west_7)) == 0
 
     assert await hours_of(connection, job) == (11, 11)
 
@@ -143,16 +143,16 @@ async def test_a_row_that_somebody_has_locked_is_moved_by_the_next_walk(
 ) -> None:
     holder = await asyncpg.connect(database_url)
     async with Database.connect(database_url, application_name="test") as db:
-        await replan(db, "a", chosen(west_8))
+        await replan(db, "a", choose_rules(west_8))
         job = await yearly(connection)
         await put(connection, job, hour=11)
         await connection.execute("delete from tocsin.instance_rules")
         async with holder.transaction():
             await holder.execute("select from tocsin.jobs for update")
-            assert await replan(db, "b", chosen(west_7)) == 0
+            assert await replan(db, "b", choose_rules(west_7)) == 0
         await holder.close()
 
-        assert await replan(db, "b", chosen(west_7)) == 1
+        assert await replan(db, "b", choose_rules(west_7)) == 1
 
     assert await hours_of(connection, job) == (10, 10)
 
@@ -160,12 +160,12 @@ async def test_a_row_that_somebody_has_locked_is_moved_by_the_next_walk(
 async def test_one_instance_walks_at_a_time_and_a_walk_that_broke_off_is_made_again(
     database_url: str, connection: asyncpg.Connection, west_8: str, west_7: str
 ) -> None:
-    new = chosen(west_7)
+    new = choose_rules(west_7)
     async with Database.connect(database_url, application_name="test") as db:
-        await replan(db, "a", chosen(west_8))
+        await replan(db, "a", choose_rules(west_8))
         job = await yearly(connection)
         await put(connection, job, hour=11)
-        await zones.note(db, NEW, new.archived())
+        await zones.store_zones(db, NEW, new.archive())
         assert await zones.begin_walk(db, NEW) != (False, None)
 
         assert await replan(db, "b", new) == 0
@@ -184,12 +184,12 @@ async def test_a_walk_reads_all_jobs_in_bounded_steps(
 ) -> None:
     monkeypatch.setattr("app.scheduler.zones.STEP_JOBS", 10)
     async with Database.connect(database_url, application_name="test") as db:
-        await replan(db, "a", chosen(west_8))
+        await replan(db, "a", choose_rules(west_8))
         for _ in range(25):
             await put(connection, await yearly(connection), hour=11)
             await insert_job(connection)
 
-        assert await replan(db, "b", chosen(west_7)) == 25
+        assert await replan(db, "b", choose_rules(west_7)) == 25
 
 
 async def test_a_failure_of_this_ends_no_instance(

@@ -34,7 +34,7 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import released, settled
 from app.db import Database, claims
-from app.db.listener import Session, listening
+from app.db.listener import Session, open_session
 from app.scheduler.planner import planned
 from tests.support.builders import insert_job
 
@@ -85,7 +85,7 @@ class Protocol(RuleBasedStateMachine):
         )
         self.sessions: dict[str, Session] = {
             name: await self.stack.enter_async_context(
-                listening(url, ring=lambda: None, application_name=name)
+                open_session(url, ring=lambda: None, application_name=name)
             )
             for name in INSTANCES
         }
@@ -135,7 +135,7 @@ class Protocol(RuleBasedStateMachine):
                 before.ended = "lost"
             self.expired.discard(claim.job_id)
             self.holds.append(Hold(claim=claim, instance=instance))
-        for job in self.run(claims.unplanned(self.db)):
+        for job in self.run(claims.list_unplanned(self.db)):
             self.run(claims.plan(self.db, [planned(job, now=datetime.now(UTC))]))
 
     @precondition(lambda self: self.holds)

@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 from app.api import access
 from app.asgi import create_app
 from app.config import Settings
-from app.core.access.api_key import Scope, digest_of, granted, is_key, issued, prefix_of
+from app.core.access.api_key import Scope, digest_of, granted, is_key, issue, prefix_of
 from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
 from tests.support.waiting import until
@@ -139,7 +139,7 @@ async def test_no_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
 async def test_a_wrong_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
     right = admin.headers["Authorization"].removeprefix("Bearer ")
     other_secret = right[:-1] + ("0" if right[-1] != "0" else "1")
-    other_prefix = issued(bytes(38)).key
+    other_prefix = issue(bytes(38)).key
 
     for key in (other_secret, other_prefix, "tocsin", "", "é"):
         headers = {"Authorization": f"Bearer {key}".encode("latin-1")}
@@ -347,7 +347,7 @@ async def test_a_key_made_in_one_process_counts_in_another_within_seconds(
 
 
 def test_a_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = issued(bytes(range(38)))
+    key = issue(bytes(range(38)))
     compared: list[tuple[bytes, bytes]] = []
 
     def compare_digest(given: bytes, kept: bytes) -> bool:
@@ -380,7 +380,7 @@ async def test_an_unknown_prefix_is_compared_as_well(
 def test_a_key_is_256_random_bits_behind_a_prefix_that_may_be_shown() -> None:
     random = bytes(range(38))
 
-    key = issued(random)
+    key = issue(random)
 
     assert key.key == f"tocsin_{random[:6].hex()}_{random[6:].hex()}"
     assert prefix_of(key.key) == key.prefix == random[:6].hex()

@@ -339,8 +339,8 @@ async def test_what_holds_secrets_shows_none_when_printed(
     held: list[object] = [decode_target("http", target) for target in targets]
     held += [JobDocument(kind="http", target=target) for target in targets]
     async with Database.connect(database_url, application_name="test") as db:
-        held += await jobs.jobs.page(db, jobs.JobFilter(), before=None, limit=50)
-        held += await secrets.targets(db, after=None, limit=50)
+        held += await jobs.jobs.list_page(db, jobs.JobFilter(), before=None, limit=50)
+        held += await secrets.read_targets(db, after=None, limit=50)
         look = await claims.look(
             db, limit=50, ahead_seconds=0, lease_seconds=60, kinds=("http",), instance="me"
         )

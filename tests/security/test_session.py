@@ -9,7 +9,7 @@ from app.api.headers import HEADERS
 from app.api.proxies import behind, trusted_proxies
 from app.asgi import create_app
 from app.config import Settings
-from app.core.access.session import SESSION_SECONDS, digest_of, is_from_own_page, issued
+from app.core.access.session import SESSION_SECONDS, digest_of, is_from_own_page, issue
 from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
 
@@ -105,7 +105,7 @@ async def test_the_cookie_holds_nothing_of_the_key_and_the_database_nothing_of_t
     assert held not in repr(dict(row))
     assert held not in answer.text
     assert key not in answer.text
-    assert held not in repr(issued(bytes.fromhex(held)))
+    assert held not in repr(issue(bytes.fromhex(held)))
 
 
 async def test_a_session_ends_within_half_a_day_and_not_after_its_key(

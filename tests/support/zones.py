@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.core.schedule.zone_rules import PACKAGE, chosen
+from app.core.schedule.zone_rules import PACKAGE, choose_rules
 
 VANCOUVER = "America/Vancouver"
 ALWAYS_WEST_8 = {VANCOUVER: "Etc/GMT+8"}
@@ -14,7 +14,7 @@ def zone_tree(directory: Path, version: str, zones: dict[str, str]) -> Path:
     for name, other in zones.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = chosen(PACKAGE).read(other)
+        content = choose_rules(PACKAGE).read(other)
         assert content is not None
         path.write_bytes(content)
     (directory / "tzdata.zi").write_text(f"# version {version}\nL a b\n")

@@ -4,7 +4,7 @@ from uuid import UUID
 import pytest
 from croniter import CroniterBadCronError, croniter
 
-from app.core.schedule.cron_parser import LONGEST, parse, parsed
+from app.core.schedule.cron_parser import LONGEST, parse, parse_cached
 from app.errors import InvalidInput
 
 JOB = UUID("018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42")
@@ -193,7 +193,7 @@ def test_what_only_croniter_refuses_is_our_error_too(monkeypatch: pytest.MonkeyP
         raise CroniterBadCronError("no such field")
 
     monkeypatch.setattr(croniter, "expand", refuse)
-    parsed.cache_clear()
+    parse_cached.cache_clear()
 
     assert refusal("7 7 7 7 7") == "'7 7 7 7 7' cannot be read: no such field"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config import Settings
-from app.dsn import Host, completed, masked, parse
+from app.dsn import Host, complete, masked, parse
 from app.errors import InvalidSettings
 
 SECRET = "s3cret-pa55"
@@ -185,7 +185,7 @@ def test_what_others_wrote_is_shown_without_the_password_in_any_encoding() -> No
 def test_libpqs_variables_complete_an_address(
     text: str | None, environ: dict[str, str], expected: str | None
 ) -> None:
-    found = completed(text, environ)
+    found = complete(text, environ)
 
     assert found == expected or parse(found or "") == parse(expected or "")
 
@@ -196,8 +196,7 @@ def test_a_service_file_says_what_the_address_leaves_open(tmp_path: Path) -> Non
     )
 
     address = parse(
-        completed("postgresql:///?service=prod&port=7", {"HOME": str(tmp_path), "PGUSER": "x"})
-        or ""
+        complete("postgresql:///?service=prod&port=7", {"HOME": str(tmp_path), "PGUSER": "x"}) or ""
     )
 
     assert address.hosts == (Host("db.internal", 7),)

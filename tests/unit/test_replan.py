@@ -6,7 +6,7 @@ import pytest
 
 from app.core.schedule.replan import Planned, replanned
 from app.core.schedule.schedule import Schedule
-from app.core.schedule.zone_rules import Rules, chosen
+from app.core.schedule.zone_rules import Rules, choose_rules
 from tests.support.zones import ALWAYS_WEST_7, ALWAYS_WEST_8, VANCOUVER, zone_tree
 
 NOW = datetime(2026, 12, 14, 20, tzinfo=UTC)
@@ -15,12 +15,12 @@ JOB = UUID(int=7)
 
 @pytest.fixture
 def west_8(tmp_path: Path) -> Rules:
-    return chosen(str(zone_tree(tmp_path / "8", "2025b", ALWAYS_WEST_8)))
+    return choose_rules(str(zone_tree(tmp_path / "8", "2025b", ALWAYS_WEST_8)))
 
 
 @pytest.fixture
 def west_7(tmp_path: Path) -> Rules:
-    return chosen(str(zone_tree(tmp_path / "7", "2026f", ALWAYS_WEST_7)))
+    return choose_rules(str(zone_tree(tmp_path / "7", "2026f", ALWAYS_WEST_7)))
 
 
 @pytest.mark.parametrize(

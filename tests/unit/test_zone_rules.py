@@ -9,9 +9,9 @@ from app.core.schedule.zone_rules import (
     AUTO,
     PACKAGE,
     SYSTEM,
-    chosen,
+    choose_rules,
+    find_versions,
     from_archive,
-    present,
     version_in,
 )
 from app.core.schedule.zones import InUse, offset_at, use_rules, zone_named
@@ -23,10 +23,10 @@ DECEMBER = datetime(2026, 12, 15, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def what_was_chosen(monkeypatch: pytest.MonkeyPatch):
-    chosen.cache_clear()
+    choose_rules.cache_clear()
     monkeypatch.setattr(InUse, "rules", None)
     yield
-    chosen.cache_clear()
+    choose_rules.cache_clear()
 
 
 def system(monkeypatch: pytest.MonkeyPatch, *directories: Path) -> None:
@@ -34,7 +34,7 @@ def system(monkeypatch: pytest.MonkeyPatch, *directories: Path) -> None:
 
 
 def hours(setting: str, name: str = VANCOUVER) -> float:
-    zone = chosen(setting).zone(name)
+    zone = choose_rules(setting).zone(name)
     assert zone is not None
     return offset_at(zone, DECEMBER) / timedelta(hours=1)
 
@@ -65,14 +65,14 @@ def test_the_package_is_taken_where_the_system_is_older(
 ):
     system(monkeypatch, zone_tree(tmp_path, "2025b", ALWAYS_WEST_8))
 
-    assert chosen(AUTO).source == PACKAGE
+    assert choose_rules(AUTO).source == PACKAGE
     assert hours(AUTO) == -7, "British Columbia stays at UTC-7 from 2026 on"
 
 
 def test_the_system_is_taken_where_it_is_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     system(monkeypatch, zone_tree(tmp_path, "2099a", ALWAYS_WEST_8))
 
-    assert (chosen(AUTO).source, chosen(AUTO).version) == (SYSTEM, "2099a")
+    assert (choose_rules(AUTO).source, choose_rules(AUTO).version) == (SYSTEM, "2099a")
     assert hours(AUTO) == -8
 
 
@@ -82,7 +82,7 @@ def test_the_newest_of_several_directories_of_the_system_counts(
     old = zone_tree(tmp_path / "old", "2001a", ALWAYS_WEST_8)
     system(monkeypatch, old, tmp_path / "none", zone_tree(tmp_path / "n", "2099b", ALWAYS_WEST_7))
 
-    assert (chosen(AUTO).version, hours(AUTO)) == ("2099b", -7)
+    assert (choose_rules(AUTO).version, hours(AUTO)) == ("2099b", -7)
 
 
 def test_rules_that_do_not_say_their_version_are_older_than_any(
@@ -92,9 +92,13 @@ def test_rules_that_do_not_say_their_version_are_older_than_any(
     (tree / "tzdata.zi").unlink()
     system(monkeypatch, tree)
 
-    assert chosen(AUTO).source == PACKAGE
-    assert (chosen(SYSTEM).source, chosen(SYSTEM).version, hours(SYSTEM)) == (SYSTEM, "", -8)
-    assert str(chosen(SYSTEM)) == "of unknown version (system)"
+    assert choose_rules(AUTO).source == PACKAGE
+    assert (choose_rules(SYSTEM).source, choose_rules(SYSTEM).version, hours(SYSTEM)) == (
+        SYSTEM,
+        "",
+        -8,
+    )
+    assert str(choose_rules(SYSTEM)) == "of unknown version (system)"
 
 
 def test_a_zone_that_is_packaged_apart_comes_from_the_other_rules(
@@ -103,7 +107,7 @@ def test_a_zone_that_is_packaged_apart_comes_from_the_other_rules(
     system(monkeypatch, zone_tree(tmp_path, "2099a", ALWAYS_WEST_8))
 
     assert hours(AUTO, "US/Hawaii") == -10
-    assert "US/Hawaii" in chosen(AUTO).names
+    assert "US/Hawaii" in choose_rules(AUTO).names
 
 
 @pytest.mark.parametrize("setting", [SYSTEM, PACKAGE, "a directory"])
@@ -112,9 +116,9 @@ def test_rules_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, se
     directory = zone_tree(tmp_path / "mine", "2024a", {VANCOUVER: "Etc/GMT+3"})
     setting = str(directory) if setting == "a directory" else setting
 
-    expected = {SYSTEM: (SYSTEM, "2025b", -8), PACKAGE: (PACKAGE, present()[PACKAGE], -7)}
+    expected = {SYSTEM: (SYSTEM, "2025b", -8), PACKAGE: (PACKAGE, find_versions()[PACKAGE], -7)}
 
-    rules = chosen(setting)
+    rules = choose_rules(setting)
     assert (rules.source, rules.version, hours(setting)) == expected.get(
         setting, (setting, "2024a", -3)
     )
@@ -123,28 +127,28 @@ def test_rules_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, se
 def test_rules_that_are_not_there_stop_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     system(monkeypatch, tmp_path / "none")
 
-    assert chosen(AUTO).source == PACKAGE
+    assert choose_rules(AUTO).source == PACKAGE
     for setting in (SYSTEM, str(tmp_path / "none")):
         with pytest.raises(InvalidSettings, match=r"TOCSIN_TZDATA is .*; auto takes what there is"):
-            chosen(setting)
+            choose_rules(setting)
 
 
 def test_without_the_package_the_system_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     system(monkeypatch, zone_tree(tmp_path, "2001a", ALWAYS_WEST_8))
     monkeypatch.setattr(rules, "package_directory", lambda: None)
-    chosen.cache_clear()
+    choose_rules.cache_clear()
 
-    assert chosen(AUTO).source == SYSTEM
+    assert choose_rules(AUTO).source == SYSTEM
     with pytest.raises(InvalidSettings):
-        chosen(PACKAGE)
+        choose_rules(PACKAGE)
     system(monkeypatch, tmp_path / "none")
-    chosen.cache_clear()
+    choose_rules.cache_clear()
     with pytest.raises(InvalidSettings, match="install tzdata"):
-        chosen(AUTO)
+        choose_rules(AUTO)
 
 
 def test_a_process_goes_by_the_newest_rules_unless_told_otherwise(tmp_path: Path):
-    newest = max(present().values())
+    newest = max(find_versions().values())
     tree = zone_tree(tmp_path, "2001a", ALWAYS_WEST_8)
 
     before = offset_at(zone_named(VANCOUVER), DECEMBER)
@@ -157,12 +161,12 @@ def test_a_process_goes_by_the_newest_rules_unless_told_otherwise(tmp_path: Path
 
 def test_what_is_packed_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     system(monkeypatch, zone_tree(tmp_path, "2099a", ALWAYS_WEST_8))
-    packed = chosen(AUTO).archived()
+    packed = choose_rules(AUTO).archive()
 
     again = from_archive("2099a", packed)
 
     assert len(packed) < 100_000
-    assert again.names == chosen(AUTO).names
+    assert again.names == choose_rules(AUTO).names
     zone = again.zone(VANCOUVER)
     assert zone is not None
     assert offset_at(zone, DECEMBER) == timedelta(hours=-8)
@@ -170,6 +174,6 @@ def test_what_is_packed_reads_the_same(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["Europe", "x" * 3000, "leapseconds", "tzdata.zi", "../UTC"])
 def test_what_is_no_zone_is_none_in_any_rules(name: str):
-    assert chosen(AUTO).zone(name) is None
+    assert choose_rules(AUTO).zone(name) is None
     with pytest.raises(InvalidInput):
         zone_named(name)

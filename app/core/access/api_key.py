@@ -38,7 +38,7 @@ class IssuedKey(Masked, frozen=True, kw_only=True):
     digest: bytes
 
 
-def issued(random: bytes) -> IssuedKey:
+def issue(random: bytes) -> IssuedKey:
     """Make a key of `RANDOM_BYTES` cryptographically random bytes."""
     prefix, secret = random[:PREFIX_BYTES].hex(), random[PREFIX_BYTES:].hex()
     key = f"tocsin_{prefix}_{secret}"

@@ -24,7 +24,7 @@ class IssuedSession(Masked, frozen=True, kw_only=True):
     digest: bytes
 
 
-def issued(random: bytes) -> IssuedSession:
+def issue(random: bytes) -> IssuedSession:
     """Make a session of `RANDOM_BYTES` cryptographically random bytes."""
     token = random.hex()
     return IssuedSession(token=token, digest=digest_of(token))

@@ -95,11 +95,11 @@ def parse(text: str, *, job_id: UUID) -> Cron:
     Raises:
         InvalidInput: the text is not of the dialect; its message names each field that is wrong.
     """
-    return parsed(text, job_id if USES_HASH.search(text) else None)
+    return parse_cached(text, job_id if USES_HASH.search(text) else None)
 
 
 @lru_cache(maxsize=4096)
-def parsed(text: str, job_id: UUID | None) -> Cron:
+def parse_cached(text: str, job_id: UUID | None) -> Cron:
     """Read a cron text; `job_id` is None for a text without `H`, so that jobs share the result."""
     texts = split(text)
     errors = [found for pair in zip(FIELDS, texts, strict=True) for found in errors_of(*pair)]

@@ -72,7 +72,7 @@ class Rules:
         """The names of all zones, sorted."""
         return sorted({name for name in self.list_names() if self.zone(name) is not None})
 
-    def archived(self) -> bytes:
+    def archive(self) -> bytes:
         """Return all zones, compressed, so that a later release can be compared with this one."""
         contents = {name: self.read(name) for name in self.names}
         return lzma.compress(msgspec.msgpack.encode(contents))
@@ -105,7 +105,7 @@ def from_directories(source: str, version: str, *directories: Path) -> Rules:
 
 
 @cache
-def chosen(setting: str) -> Rules:
+def choose_rules(setting: str) -> Rules:
     """Return the rules that a setting asks for: `auto`, `system`, `package`, or a directory.
 
     `auto` takes the newest release. Rules without a version are taken only if there are no others.
@@ -144,7 +144,7 @@ def chosen(setting: str) -> Rules:
     return from_directories(source, version_in(system), system, *filter(None, others))
 
 
-def present() -> dict[str, str]:
+def find_versions() -> dict[str, str]:
     """Return the versions of the rules on this machine, by their source."""
     directories = {SYSTEM: max(map(Path, zoneinfo.TZPATH), key=version_in, default=None)}
     directories[PACKAGE] = package_directory()

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from app.core.schedule.zone_rules import AUTO, Rules, chosen
+from app.core.schedule.zone_rules import AUTO, Rules, choose_rules
 from app.errors import FieldError, InvalidInput
 
 OFFSET = re.compile(
@@ -107,7 +107,7 @@ def use_rules(setting: str) -> Rules:
     Raises:
         InvalidSettings: this machine does not have these rules.
     """
-    InUse.rules = chosen(setting)
+    InUse.rules = choose_rules(setting)
     return InUse.rules
 
 
