@@ -22,7 +22,7 @@ from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.listener import Session, open_session
 from app.db.queries import query
-from app.executors import KINDS
+from app.targets.registry import KINDS
 from benchmarks import bare
 from benchmarks.support import load, options, results
 from benchmarks.support.postgres import Postgres

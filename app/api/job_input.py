@@ -24,7 +24,7 @@ from app.core.jobs.job import (
 from app.core.schedule.schedule import Schedule, check, check_runs, first_run, normalized
 from app.core.secrets.masking import mask, unmask
 from app.errors import FieldError, InvalidInput
-from app.executors import KINDS, nobodys_kind, target_type
+from app.targets.registry import KINDS, nobodys_kind, target_type
 from app.vault import SecretKeys, check_target, decrypt_target, encrypt_target
 
 

@@ -33,7 +33,7 @@ from app.db.executions import Execution
 from app.db.instances import Stats
 from app.db.keys import ApiKey
 from app.db.secrets import NamedSecret
-from app.executors import KINDS, target_type
+from app.targets.registry import KINDS, target_type
 
 ONE_OF = ("run_at", "cron", "every_seconds")
 REF = "#/components/schemas/{name}"

@@ -14,7 +14,7 @@ from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
 from app.db.clock import PolledClock
 from app.errors import FieldError, StateConflict
-from app.executors import KINDS
+from app.targets.registry import KINDS
 from app.vault import SecretKeys, check_bindings, find_unset, referring
 
 TRIES = 20

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 
 from app.config import Settings
 from app.descriptors import raise_limit
-from app.names import Resolver
-from app.names.loop import Loop
+from app.targets.net.loop import Loop
+from app.targets.net.resolver import Resolver
 
 GARBAGE = 20_000
 """Growth in the number of objects that starts a collection of the youngest generation."""

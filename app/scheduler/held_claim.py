@@ -6,8 +6,8 @@ from time import monotonic
 
 from app.core.runs.claim import Claim
 from app.deadline import Deadline
-from app.executors.tls_target import brings_certificates
 from app.scheduler.hosts import host_of, names_of
+from app.targets.tls_target import brings_certificates
 
 MARGIN_SECONDS = 0.5
 """An execution is cut off so long before its lease ends: closing a connection takes a moment, and

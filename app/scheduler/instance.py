@@ -18,8 +18,6 @@ from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
 from app.db.listener import Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
-from app.executors import KINDS, Executors
-from app.names import Resolver
 from app.scheduler.checking import keep_checking
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.doorbell import Doorbell
@@ -34,6 +32,8 @@ from app.scheduler.slots import Slots
 from app.scheduler.steps import mend_steps
 from app.scheduler.upkeep import keep_up
 from app.scheduler.zones import keep_zones
+from app.targets.net.resolver import Resolver
+from app.targets.registry import KINDS, Executors
 from app.telemetry import Observers
 from app.vault import SecretKeys, Targets, check_keys
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from random import getrandbits
 
-from app.auth.tls_contexts import ContextsCrowded
 from app.core.facts import Settled, Started
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import missed
@@ -17,13 +16,14 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
-from app.executors import Executors
-from app.executors.base import Context, named, unnoted
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.hosts import defer_seconds
 from app.scheduler.isolation import REMEDY
 from app.scheduler.settler import Settler
 from app.scheduler.shortage import Shortage
+from app.targets.base import Context, named, unnoted
+from app.targets.net.tls_contexts import ContextsCrowded
+from app.targets.registry import Executors
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.vault import ReadyTarget, SecretUnusable, Targets

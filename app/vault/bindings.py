@@ -10,7 +10,7 @@ from app.core.secrets.references import fields_in, with_values
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
-from app.executors import target_type
+from app.targets.registry import target_type
 
 STAND_IN = "x"
 """Stands for a secret that is known only by its name; fits into headers and URLs."""

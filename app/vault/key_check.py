@@ -7,7 +7,7 @@ from app.core.secrets.references import names_in
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import AppError, InvalidInput
-from app.executors import target_type
+from app.targets.registry import target_type
 from app.vault.sealing import decrypt_target
 from app.vault.secret_keys import PREFIX, NotDecrypted, SecretKeys, of_secret
 

@@ -11,7 +11,7 @@ from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import RewrittenTarget, StoredTarget
 from app.errors import InvalidInput, SecretKeysMissing
-from app.executors import target_type
+from app.targets.registry import target_type
 from app.vault.sealing import reencrypt_target, reencrypt_value
 from app.vault.secret_keys import NO_KEYS, NotDecrypted, SecretKeys, of_secret
 

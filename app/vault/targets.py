@@ -8,7 +8,6 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.auth.tls import MAX_CHECKED
 from app.core.jobs.exact_json import DECODER
 from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
@@ -18,9 +17,10 @@ from app.core.secrets.places import Place, replace_secrets
 from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
-from app.executors import decode_target, target_type
-from app.executors.base import Target
-from app.executors.tls_target import brings_certificates
+from app.targets.base import Target
+from app.targets.net.tls import MAX_CHECKED
+from app.targets.registry import decode_target, target_type
+from app.targets.tls_target import brings_certificates
 from app.vault.bindings import STAND_IN
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.sealing import decrypt_target

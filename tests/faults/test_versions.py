@@ -14,7 +14,7 @@ PIGEON = """
 from typing import ClassVar
 
 from app.core.runs.outcome import Outcome, Report
-from app.executors.base import Context, Options, Target
+from app.targets.base import Context, Options, Target
 
 
 class PigeonTarget(Target, frozen=True, kw_only=True):

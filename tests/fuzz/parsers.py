@@ -21,10 +21,10 @@ from app.core.schedule.words import describe
 from app.core.secrets.bindings import Place, host_error, places_of, strangers
 from app.core.secrets.masking import mask, redact, secrets_in, unmask
 from app.errors import InvalidInput
-from app.executors import decode_target, target_type
-from app.executors.http_answer import MAX_RESPONSE_LENGTH, AnswerReader, HttpAnswer
-from app.executors.http_failures import Closed, NotHttp
-from app.executors.http_rules import retry_after_seconds
+from app.targets.http.answer import MAX_RESPONSE_LENGTH, AnswerReader, HttpAnswer
+from app.targets.http.failures import Closed, NotHttp
+from app.targets.http.rules import retry_after_seconds
+from app.targets.registry import decode_target, target_type
 from app.vault import (
     SecretKeys,
     check_target,

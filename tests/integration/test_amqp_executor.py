@@ -17,9 +17,10 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from msgspec.structs import replace
 
 from app.core.runs.outcome import Outcome, Report
-from app.executors import Executors, amqp_connect, amqp_pool, decode_target
-from app.executors.amqp import AmqpExecutor
-from app.executors.guard import Guard
+from app.targets.amqp import connect, pool
+from app.targets.amqp.executor import AmqpExecutor
+from app.targets.net.guard import Guard
+from app.targets.registry import Executors, decode_target
 from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
 from tests.support.rabbit import Broker
 from tests.support.sink import Sink
@@ -72,7 +73,7 @@ async def bodies(queue: AbstractQueue) -> list[bytes]:
     return found
 
 
-def links(executors: Executors) -> dict[str, amqp_pool.Link]:
+def links(executors: Executors) -> dict[str, pool.Link]:
     executor = executors.opened["amqp"]
     assert isinstance(executor, AmqpExecutor)
     return {broker.url: link for broker, link in executor.pool.links.items()}
@@ -399,7 +400,7 @@ async def test_connections_and_channels_are_used_again(
 async def test_a_channel_that_failed_is_closed_and_its_slot_is_free_again(
     publish: Publish, executors: Executors, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(amqp_pool, "MAX_CHANNELS", 1)
+    monkeypatch.setattr(pool, "MAX_CHANNELS", 1)
 
     reasons = [(await publish(routing_key=f"nobody-{uuid4()}")).reason for _ in range(3)]
 
@@ -434,8 +435,8 @@ async def test_an_idle_connection_is_closed(
     queue: AbstractQueue,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(amqp_pool, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(amqp_pool, "UPKEEP_SECONDS", 0.01)
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "UPKEEP_SECONDS", 0.01)
     await publish(routing_key=queue.name)
     [link] = links(executors).values()
 
@@ -452,7 +453,7 @@ async def test_beyond_the_most_connections_the_one_used_longest_ago_is_closed(
     queue: AbstractQueue,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(amqp_pool, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 2)
     urls = [urlsplit(amqp_url)._replace(path=path).geturl() for path in ("", "/", "/%2F")]
     first, second, third = urls
     await publish(url=first, routing_key=queue.name)
@@ -511,7 +512,7 @@ async def test_a_broker_that_falls_silent_is_given_up_before_the_timeout(
     publish: Publish, amqp_url: str, queue: AbstractQueue, monkeypatch: pytest.MonkeyPatch
 ):
     """The client ends whoever waits on it with a CancelledError that nobody asked for."""
-    monkeypatch.setattr(amqp_connect, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(connect, "HEARTBEAT_SECONDS", 1)
     monkeypatch.setattr("aiormq.Connection.HEARTBEAT_GRACE_MULTIPLIER", 0.5)
     async with relay(amqp_url) as (url, frozen):
         await publish(url=url, routing_key=queue.name)

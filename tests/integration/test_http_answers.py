@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from app.core.runs.outcome import Outcome, Report
-from app.executors import Executors, decode_target
-from app.executors.http_answer import MAX_INTERIM, MAX_RESPONSE_LENGTH
+from app.targets.http.answer import MAX_INTERIM, MAX_RESPONSE_LENGTH
+from app.targets.registry import Executors, decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import Behaviour, Received, Sink, Wire, cut, reply, reset
 

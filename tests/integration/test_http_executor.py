@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from app.auth.base import Auth, AuthFailed, Outgoing
 from app.core.runs.outcome import Outcome, Report
-from app.executors import Executors, decode_target
-from app.executors.http import HttpTarget
+from app.targets.auth.base import Auth, AuthFailed, Outgoing
+from app.targets.http.executor import HttpTarget
+from app.targets.registry import Executors, decode_target
 from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
 from tests.support.sink import Sink, reply
 

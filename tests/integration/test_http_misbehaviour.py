@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.core.runs.outcome import Outcome, Report
-from app.executors import Executors, decode_target
-from app.executors.http_answer import MAX_RESPONSE_LENGTH
+from app.targets.http.answer import MAX_RESPONSE_LENGTH
+from app.targets.registry import Executors, decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import (
     DRIP_SECONDS,
@@ -90,7 +90,7 @@ async def test_a_connection_that_its_server_has_closed_costs_no_attempt(
 async def test_what_is_noted_of_hosts_does_not_add_up(
     executors: Executors, send: Send, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("app.executors.http_client.MAX_KEPT", 1)
+    monkeypatch.setattr("app.targets.http.client.MAX_KEPT", 1)
 
     for host in ("127.0.0.1", "127.0.0.2", "localhost", "127.0.0.1"):
         await send(url=sink.url(host=host))

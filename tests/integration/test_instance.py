@@ -13,7 +13,7 @@ import pytest
 
 from app.core.facts import Looked, Planned, Settled, Started
 from app.core.runs.outcome import Outcome
-from app.executors.guard import Guard
+from app.targets.net.guard import Guard
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, hang, late, reply

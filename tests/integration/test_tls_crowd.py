@@ -6,10 +6,10 @@ import threading
 import asyncpg
 import pytest
 
-from app.auth import tls_contexts
-from app.auth.tls import Tls, tls_context
-from app.executors import Executors
-from app.executors.base import Target
+from app.targets.base import Target
+from app.targets.net import tls_contexts
+from app.targets.net.tls import Tls, tls_context
+from app.targets.registry import Executors
 from tests.support.builders import insert_job
 from tests.support.certificates import certificate
 from tests.support.instances import StartInstance

@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from app.auth.tls import Tls, tls_context, tls_errors
-from app.auth.tls_contexts import Contexts
 from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
-from app.executors import Executors, decode_target
+from app.targets.net.tls import Tls, tls_context, tls_errors
+from app.targets.net.tls_contexts import Contexts
+from app.targets.registry import Executors, decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import Received, Sink, Wire, reply
 

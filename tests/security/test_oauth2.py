@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from app.auth import oauth2, tokens
 from app.core.net.egress import Egress, Listed
 from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
-from app.executors import Executors, decode_target
+from app.targets.auth import oauth2, tokens
+from app.targets.registry import Executors, decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.canary import Canary
 from tests.support.sink import Behaviour, Received, Sink, Wire, hang, late, reply

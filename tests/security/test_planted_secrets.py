@@ -14,8 +14,8 @@ from app.api import batch, jobs
 from app.core.facts import Fact, Settled
 from app.core.jobs.job import JobDocument
 from app.db import Database, claims, secrets
-from app.executors import decode_target
-from app.executors.http import HttpExecutor, HttpTarget
+from app.targets.http.executor import HttpExecutor, HttpTarget
+from app.targets.registry import decode_target
 from tests.support.api import LATER, serving
 from tests.support.builders import insert_job
 from tests.support.cluster import Process, Processes

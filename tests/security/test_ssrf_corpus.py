@@ -10,8 +10,8 @@ import pytest
 from app.core.net.egress import EVERY_PORT, Egress
 from app.core.runs.outcome import Outcome
 from app.errors import InvalidInput
-from app.executors import Executors, decode_target
-from app.executors.amqp import AmqpTarget
+from app.targets.amqp.executor import AmqpTarget
+from app.targets.registry import Executors, decode_target
 from tests.support.attempts import attempt
 from tests.support.canary import Canary, Names
 

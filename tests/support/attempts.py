@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from app.core.net.egress import EVERY_PORT, Egress
-from app.executors.base import Context
+from app.targets.base import Context
 
 JOB = UUID("0193ab7e-0000-7000-8000-000000000001")
 RUN = "2026-11-24T03:00:00Z"

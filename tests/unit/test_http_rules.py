@@ -7,7 +7,7 @@ import pytest
 from yarl import URL
 
 from app.core.net.urls import address
-from app.executors.http_rules import MAX_RETRY_AFTER_SECONDS, Request, retry_after_seconds
+from app.targets.http.rules import MAX_RETRY_AFTER_SECONDS, Request, retry_after_seconds
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 

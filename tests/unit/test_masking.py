@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct, field
 
-from app.auth import AUTH_TYPES
 from app.core.secrets.masking import (
     MASK,
     NAMED_SECRETS,
@@ -22,7 +21,8 @@ from app.core.secrets.masking import (
     unmask,
 )
 from app.errors import InvalidInput
-from app.executors import target_type
+from app.targets.auth import AUTH_TYPES
+from app.targets.registry import target_type
 
 HTTP = target_type("http")
 AMQP = target_type("amqp")

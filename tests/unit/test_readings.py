@@ -6,7 +6,7 @@ from yarl import URL
 
 from app.core.net.urls import url_error
 from app.core.schedule.zones import rules_in_use, unknown_zone
-from app.executors import amqp_rules
+from app.targets.amqp import rules
 
 PORTS = ["18_221", "+18221", "-1", "0x50", "\u0661\u0662", "80 ", "65536", "0", "123456"]
 
@@ -14,20 +14,20 @@ PORTS = ["18_221", "+18221", "-1", "0x50", "\u0661\u0662", "80 ", "65536", "0", 
 @pytest.mark.parametrize("port", PORTS)
 def test_a_port_is_a_number_in_digits(port: str) -> None:
     assert url_error(f"http://example.com:{port}/")
-    assert amqp_rules.url_error(f"amqp://example.com:{port}/")
+    assert rules.url_error(f"amqp://example.com:{port}/")
 
 
 @pytest.mark.parametrize("port", ["", ":80", ":18221", ":65535"])
 def test_any_other_port_is_fine(port: str) -> None:
     assert url_error(f"http://example.com{port}/") is None
     assert url_error(f"http://[::1]{port}/@") is None
-    assert amqp_rules.url_error(f"amqp://user:p%40ss@example.com{port}/") is None
+    assert rules.url_error(f"amqp://user:p%40ss@example.com{port}/") is None
 
 
 @pytest.mark.parametrize("host", ["example.com", "[::1]", "example.com:80"])
 def test_an_empty_user_is_refused(host: str) -> None:
     assert "user" in str(url_error(f"http://@{host}/"))
-    assert "user" in str(amqp_rules.url_error(f"amqp://@{host}/"))
+    assert "user" in str(rules.url_error(f"amqp://@{host}/"))
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_an_empty_user_is_refused(host: str) -> None:
 async def test_a_virtual_host_is_decoded_once(path: str, vhost: str) -> None:
     url = f"amqp://example.com{path}"
 
-    assert amqp_rules.url_error(url) is None
+    assert rules.url_error(url) is None
     asked = URL(url, encoded=True).update_query(heartbeat=10)
     assert Connection(asked).vhost == vhost
 
 
 @pytest.mark.parametrize("path", ["/%252F", "/a%252fb", "/100%", "/%zz"])
 def test_a_virtual_host_that_the_client_would_decode_twice_is_refused(path: str) -> None:
-    assert "virtual host" in str(amqp_rules.url_error(f"amqp://example.com{path}"))
+    assert "virtual host" in str(rules.url_error(f"amqp://example.com{path}"))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 
 from app.errors import InvalidSettings
-from app.names import NameFailed, Resolver, resolver
-from app.names.loop import Loop
-from app.names.resolver import (
+from app.targets.net import resolver
+from app.targets.net.loop import Loop
+from app.targets.net.resolver import (
     MAX_ADDRESSES,
     MAX_FRESH_SECONDS,
     MAX_KNOWN,
@@ -19,6 +19,8 @@ from app.names.resolver import (
     RENEWED_AFTER,
     SILENCE_SECONDS,
     Known,
+    NameFailed,
+    Resolver,
 )
 from tests.support.nameserver import (
     REFUSED,

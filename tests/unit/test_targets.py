@@ -17,10 +17,10 @@ from app.core.field_errors import field_errors
 from app.core.net.headers import header_errors
 from app.core.net.urls import host_of
 from app.errors import FieldError, InvalidInput
-from app.executors import KINDS, decode_target, target_type
-from app.executors.amqp import AmqpTarget
-from app.executors.base import Context, named
-from app.executors.http import HttpTarget
+from app.targets.amqp.executor import AmqpTarget
+from app.targets.base import Context, named
+from app.targets.http.executor import HttpTarget
+from app.targets.registry import KINDS, decode_target, target_type
 from app.vault.targets import check_target
 
 HTTP: dict[str, Any] = {"url": "https://example.com/report"}

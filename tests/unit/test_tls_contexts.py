@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.auth import tls as tls_module
-from app.auth import tls_contexts
-from app.auth.tls import Tls, tls_context
-from app.auth.tls_contexts import MAX_WAITING, Contexts, ContextsCrowded
-from app.auth.tls_groups import names_groups
+from app.targets.net import tls as tls_module
+from app.targets.net import tls_contexts
+from app.targets.net.tls import Tls, tls_context
+from app.targets.net.tls_contexts import MAX_WAITING, Contexts, ContextsCrowded
+from app.targets.net.tls_groups import names_groups
 from tests.support.hello import offered
 
 FINITE_FIELD_GROUPS = range(0x0100, 0x0200)

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from app.auth import tls
 from app.core.net.url_parts import url_parts, with_password
 from app.core.secrets.masking import MASK, mask, redact
 from app.core.secrets.places import Place
 from app.core.secrets.references import filled_url, is_reference, names_in, with_values
 from app.db.database import Runner
 from app.errors import InvalidInput, SecretKeysMissing
-from app.executors import decode_target, target_type
+from app.targets.net import tls
+from app.targets.registry import decode_target, target_type
 from app.vault import (
     SecretKeys,
     Targets,

@@ -1,39 +1,37 @@
-"""The kinds of jobs: each module here that has an `EXECUTOR` carries out one.
+"""The kinds of jobs, and the executor of each.
 
 A new kind is a file with a `Target` and an `Executor`; validation, masking, what an instance claims
 and the API's schema follow.
 """
 
 import asyncio
-import pkgutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from difflib import get_close_matches
-from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 from msgspec.structs import replace
 
-from app.auth import AUTH_TYPES
 from app.core.field_errors import field_errors
 from app.core.jobs.exact_json import DECODER, number
 from app.core.net.egress import PUBLIC_ONLY, Egress
 from app.core.runs.outcome import Report
 from app.core.secrets.masking import redact, secrets_in
 from app.errors import FieldError, InvalidInput
-from app.executors.base import Context, Executor, Options, Target
-from app.executors.guard import Guard, Lookup
-from app.executors.names import Names
-from app.names import Resolver
+from app.targets.amqp.executor import AmqpExecutor
+from app.targets.auth import AUTH_TYPES
+from app.targets.base import Context, Executor, Options, Target
+from app.targets.http.executor import HttpExecutor
+from app.targets.net.guard import Guard, Lookup
+from app.targets.net.names import Names
+from app.targets.net.resolver import Resolver
 
 __all__ = ["KINDS", "Executors", "decode_target", "nobodys_kind", "target_type"]
 
-MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
-
 EXECUTORS: dict[str, type[Executor[Any]]] = {
-    module.EXECUTOR.kind: module.EXECUTOR for module in MODULES if hasattr(module, "EXECUTOR")
+    executor.kind: executor for executor in (AmqpExecutor, HttpExecutor)
 }
 
 DECODERS = {

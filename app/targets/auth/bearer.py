@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from app.auth.base import Auth, Outgoing
 from app.core.net.headers import value_error
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
+from app.targets.auth.base import Auth, Outgoing
 
 
 class BearerAuth(Auth, frozen=True, kw_only=True, tag="bearer"):

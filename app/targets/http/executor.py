@@ -10,9 +10,6 @@ import aiohttp
 from msgspec import Meta, field
 from msgspec.structs import force_setattr
 
-from app.auth import AnyAuth, AuthFailed, Outgoing
-from app.auth.tls import Tls
-from app.auth.tokens import Tokens
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
 from app.core.net.urls import MAX_URL_LENGTH, address, url_error
 from app.core.runs.outcome import Outcome, Report
@@ -20,12 +17,14 @@ from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, redact, secrets_
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import FieldError
-from app.executors.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
-from app.executors.http_answer import MAX_RESPONSE_LENGTH, HttpAnswer
-from app.executors.http_client import Client, user_agent
-from app.executors.http_failures import reason_and_error
-from app.executors.http_protocol import TlsChoice
-from app.executors.http_rules import (
+from app.targets.auth import AnyAuth, AuthFailed, Outgoing
+from app.targets.auth.tokens import Tokens
+from app.targets.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
+from app.targets.http.answer import MAX_RESPONSE_LENGTH, HttpAnswer
+from app.targets.http.client import Client, user_agent
+from app.targets.http.failures import reason_and_error
+from app.targets.http.protocol import TlsChoice
+from app.targets.http.rules import (
     MAX_REDIRECTS,
     BadRedirect,
     Request,
@@ -37,7 +36,8 @@ from app.executors.http_rules import (
     status_line,
     visible,
 )
-from app.executors.tls_target import TlsTarget
+from app.targets.net.tls import Tls
+from app.targets.tls_target import TlsTarget
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -125,9 +125,6 @@ class HttpExecutor:
 
     async def close(self) -> None:
         await self.client.close()
-
-
-EXECUTOR = HttpExecutor
 
 
 class Attempt:

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
-from app.auth.tls import Tls
-from app.auth.tls_contexts import Contexts
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
 from app.errors import FieldError
-from app.executors.guard import Guard
+from app.targets.net.guard import Guard
+from app.targets.net.tls import Tls
+from app.targets.net.tls_contexts import Contexts
 
 MAX_ERROR_LENGTH = 500
 """Characters of a report's error."""

@@ -4,8 +4,8 @@ import asyncio
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 
-from app.auth.tls import MAX_CONTEXTS, Tls, tls_context
 from app.errors import AppError
+from app.targets.net.tls import MAX_CONTEXTS, Tls, tls_context
 
 MAX_WAITING = 8
 """Contexts that are being made or wait for it; executions wait for them in their slots."""

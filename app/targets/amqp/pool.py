@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager, suppress
 from aio_pika import Connection
 from aio_pika.abc import AbstractChannel
 
-from app.auth.tls_contexts import Contexts
-from app.executors.amqp_connect import Broker, connected
-from app.executors.amqp_failures import PublishFailed
-from app.executors.guard import Guard
+from app.targets.amqp.connect import Broker, connected
+from app.targets.amqp.failures import PublishFailed
+from app.targets.net.guard import Guard
+from app.targets.net.tls_contexts import Contexts
 
 MAX_CONNECTIONS = 64
 """Beyond it the connection that was idle longest is closed; busy ones are bounded by the slots."""

@@ -8,14 +8,14 @@ import aio_pika
 from aiormq.connection import TransportFactory
 from yarl import URL
 
-from app.auth.tls import Tls
-from app.auth.tls_contexts import Contexts
 from app.core.net.urls import host_of
 from app.core.secrets.masking import URL_SECRET, Masked
 from app.descriptors import OutOfDescriptors, is_shortage
-from app.executors.amqp_failures import PublishFailed, is_of_broker, refusal_of
-from app.executors.amqp_frames import Credit, Frames, Writer
-from app.executors.guard import AddressBlocked, Guard
+from app.targets.amqp.failures import PublishFailed, is_of_broker, refusal_of
+from app.targets.amqp.frames import Credit, Frames, Writer
+from app.targets.net.guard import AddressBlocked, Guard
+from app.targets.net.tls import Tls
+from app.targets.net.tls_contexts import Contexts
 
 HEARTBEAT_SECONDS = 10
 """Both sides speak at least this often; three silences (33 s) end a half-open connection."""

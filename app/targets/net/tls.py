@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_pem_x509_certificate
 
-from app.auth.tls_groups import limit_groups
 from app.core.secrets.masking import Masked, Secret
 from app.errors import FieldError
+from app.targets.net.tls_groups import limit_groups
 
 MAX_PEM_LENGTH = 32_768
 """Characters."""

@@ -10,16 +10,16 @@ from aio_pika import DeliveryMode, Message
 from aiormq import spec
 from msgspec import Meta, field
 
-from app.auth.tls import Tls
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, redact, secrets_of
 from app.errors import FieldError
-from app.executors.amqp_connect import Broker, fault_of
-from app.executors.amqp_failures import PublishFailed, failure_of, is_of_broker
-from app.executors.amqp_pool import Link, Pool
-from app.executors.amqp_rules import headers_error, name_error, url_error
-from app.executors.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
-from app.executors.tls_target import TlsTarget
+from app.targets.amqp.connect import Broker, fault_of
+from app.targets.amqp.failures import PublishFailed, failure_of, is_of_broker
+from app.targets.amqp.pool import Link, Pool
+from app.targets.amqp.rules import headers_error, name_error, url_error
+from app.targets.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
+from app.targets.net.tls import Tls
+from app.targets.tls_target import TlsTarget
 
 MAX_EXPIRATION_SECONDS = 4_294_967.0
 """Seconds; brokers count milliseconds in 32 bits."""
@@ -90,9 +90,6 @@ class AmqpExecutor:
 
     async def close(self) -> None:
         await self.pool.close()
-
-
-EXECUTOR = AmqpExecutor
 
 
 class Stage(Enum):

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
 
-from app.auth.base import Auth, AuthFailed, Outgoing
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
+from app.targets.auth.base import Auth, AuthFailed, Outgoing
 
 PREFIX = "whsec_"
 KEY_BYTES = range(24, 65)

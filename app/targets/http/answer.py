@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import httptools
 
-from app.executors.http_failures import Closed, NotHttp
-from app.executors.http_lengths import HEAD_END, with_one_length
+from app.targets.http.failures import Closed, NotHttp
+from app.targets.http.lengths import HEAD_END, with_one_length
 
 MAX_RESPONSE_LENGTH = 16_384
 """Bytes of an answer's body that are kept; upon more the connection is closed."""

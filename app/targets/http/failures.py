@@ -3,7 +3,7 @@
 import aiohttp
 
 from app.descriptors import is_shortage
-from app.executors.guard import AddressBlocked
+from app.targets.net.guard import AddressBlocked
 
 
 class NotHttp(aiohttp.ClientError):

@@ -10,8 +10,8 @@ from typing import Any
 
 import uvloop
 
-from app.names.forms import is_address
-from app.names.resolver import NameFailed, Resolver
+from app.targets.net.forms import is_address
+from app.targets.net.resolver import NameFailed, Resolver
 
 Connect = Callable[..., Awaitable[tuple[Any, Any]]]
 

@@ -14,13 +14,13 @@ from urllib.parse import quote_plus, urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from app.auth.base import Answer, Auth, AuthFailed, Form, Outgoing
-from app.auth.tls import MAX_PEM_LENGTH, Tls, tls_errors
-from app.auth.tokens import Granted
 from app.core.net.headers import value_error
 from app.core.net.urls import MAX_URL_LENGTH, url_error
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
+from app.targets.auth.base import Answer, Auth, AuthFailed, Form, Outgoing
+from app.targets.auth.tokens import Granted
+from app.targets.net.tls import MAX_PEM_LENGTH, Tls, tls_errors
 
 TOKEN_SECONDS = 10.0
 """How long a token server may take."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from app.executors.guard import Guard
-from app.names import Resolver, is_address
+from app.targets.net.forms import is_address
+from app.targets.net.guard import Guard
+from app.targets.net.resolver import Resolver
 
 SUBNET_BITS = 64
 """Who has one IPv6 address has a network of them (RFC 6177)."""

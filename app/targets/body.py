@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from app.errors import FieldError
-from app.executors.base import Target
+from app.targets.base import Target
 
 DEEPEST_JSON = 64
 """Levels; what was read at one depth of the stack must be writable at any other."""

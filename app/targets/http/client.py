@@ -17,17 +17,17 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from app.auth.base import Answer, AuthFailed, Form
-from app.auth.tls import Tls, tls_context
 from app.core.net.urls import MAX_ORIGINS, address
 from app.descriptors import OutOfDescriptors, limit
-from app.executors.base import Options
-from app.executors.guard import GuardedResolver
-from app.executors.guard import forget as forget_judged
-from app.executors.http_answer import HttpAnswer
-from app.executors.http_failures import reason_and_error
-from app.executors.http_protocol import HttpProtocol, Key, TlsChoice
-from app.executors.http_rules import Request
+from app.targets.auth.base import Answer, AuthFailed, Form
+from app.targets.base import Options
+from app.targets.http.answer import HttpAnswer
+from app.targets.http.failures import reason_and_error
+from app.targets.http.protocol import HttpProtocol, Key, TlsChoice
+from app.targets.http.rules import Request
+from app.targets.net.guard import GuardedResolver
+from app.targets.net.guard import forget as forget_judged
+from app.targets.net.tls import Tls, tls_context
 
 KEEP_ALIVE_SECONDS = 3.0
 """Below the 5 s after which common servers close an idle connection, maybe upon our request."""

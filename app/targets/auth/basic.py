@@ -3,9 +3,9 @@
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 
-from app.auth.base import Auth, Outgoing
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
+from app.targets.auth.base import Auth, Outgoing
 
 
 class BasicAuth(Auth, frozen=True, kw_only=True, tag="basic"):

@@ -16,7 +16,7 @@ import pycares
 from msgspec import Struct
 
 from app.descriptors import shortage
-from app.names.forms import checked, is_address, zone_of
+from app.targets.net.forms import checked, is_address, zone_of
 
 LOOKUP_SECONDS = 6.0
 """How long anybody waits for a name."""

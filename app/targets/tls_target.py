@@ -5,10 +5,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from app.auth.tls import MAX_PEM_LENGTH, Tls, tls_errors
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
-from app.executors.body import BodyTarget
+from app.targets.body import BodyTarget
+from app.targets.net.tls import MAX_PEM_LENGTH, Tls, tls_errors
 
 FIELDS = ('"client_certificate":', '"client_key":', '"ca":')
 """As Postgres writes them: a field of these names, at whatever depth."""

@@ -8,9 +8,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
-from app.auth.tls import Tls
-from app.executors.http_answer import AnswerReader, HttpAnswer
-from app.executors.http_failures import Closed, NotHttp
+from app.targets.http.answer import AnswerReader, HttpAnswer
+from app.targets.http.failures import Closed, NotHttp
+from app.targets.net.tls import Tls
 
 MAX_EARLY_LENGTH = 65_536
 """Bytes that a server may say on a new connection before it was asked."""

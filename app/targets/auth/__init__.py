@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Union
 
 from msgspec.structs import StructConfig
 
-from app.auth.base import Auth, AuthFailed, Outgoing
+from app.targets.auth.base import Auth, AuthFailed, Outgoing
 
 __all__ = ["AUTH_TYPES", "AnyAuth", "AuthFailed", "Outgoing"]
 

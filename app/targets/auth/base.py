@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from app.auth.tls import Tls
-from app.auth.tokens import Tokens
 from app.core.secrets.masking import Masked, Unshown
 from app.errors import AppError, FieldError
+from app.targets.auth.tokens import Tokens
+from app.targets.net.tls import Tls
 
 
 class Answer(Unshown, frozen=True, kw_only=True):

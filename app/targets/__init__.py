@@ -1,0 +1,1 @@
+"""What jobs call: the kinds, how each is carried out, and what goes out over the network."""

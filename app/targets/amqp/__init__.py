@@ -1,0 +1,1 @@
+"""The kind `amqp`: one message per attempt, confirmed by the broker."""

@@ -1,0 +1,1 @@
+"""Names, addresses and TLS of everything that goes out."""
