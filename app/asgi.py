@@ -44,6 +44,7 @@ from app.core.schedule.zones import use_rules
 from app.db import Database
 from app.db.clock import PolledClock
 from app.errors import AppError
+from app.targets.registry import IGNORED
 from app.telemetry import Observers
 from app.telemetry.logs import log_fact
 from app.vault import SecretKeys
@@ -78,6 +79,9 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
     Egress.from_settings(settings)  # raises for settings with which no instance would start
     database_url = settings.required_database_url()
     use_rules(settings.tzdata)
+    observers = observers or Observers(log_fact)
+    for ignored in IGNORED:
+        observers.tell(ignored)
 
     @asynccontextmanager
     async def database(app: Litestar) -> AsyncIterator[None]:
@@ -95,7 +99,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
         lifespan=[database],
         state=State(
             {
-                "observers": observers or Observers(log_fact),
+                "observers": observers,
                 "open_to_loopback": is_loopback(settings.host),
                 "secret_keys": SecretKeys(settings.secret_keys),
             }

@@ -32,8 +32,9 @@ from app.scheduler.slots import Slots
 from app.scheduler.steps import mend_steps
 from app.scheduler.upkeep import keep_up
 from app.scheduler.zones import keep_zones
+from app.targets.executors import Executors
 from app.targets.net.resolver import Resolver
-from app.targets.registry import KINDS, Executors
+from app.targets.registry import IGNORED, KINDS
 from app.telemetry import Observers
 from app.vault import SecretKeys, Targets, check_keys
 
@@ -118,6 +119,8 @@ class Instance:
 
     async def serve(self) -> None:
         """Do all of it, each part inside what it needs."""
+        for ignored in IGNORED:
+            self.observers.tell(ignored)
         async with AsyncExitStack() as stack:
             db = await stack.enter_async_context(
                 Database.connect(

@@ -22,8 +22,8 @@ from app.scheduler.isolation import REMEDY
 from app.scheduler.settler import Settler
 from app.scheduler.shortage import Shortage
 from app.targets.base import Context, named, unnoted
+from app.targets.executors import Executors
 from app.targets.net.tls_contexts import ContextsCrowded
-from app.targets.registry import Executors
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.vault import ReadyTarget, SecretUnusable, Targets

@@ -4,43 +4,86 @@ A new kind is a file with a `Target` and an `Executor`; validation, masking, wha
 and the API's schema follow.
 """
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
-from types import TracebackType
-from typing import Any, Self
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from app.core.facts import Ignored
 from app.core.field_errors import field_errors
 from app.core.jobs.exact_json import DECODER, number
-from app.core.net.egress import PUBLIC_ONLY, Egress
-from app.core.runs.outcome import Report
 from app.core.secrets.masking import redact, secrets_in
 from app.errors import FieldError, InvalidInput
 from app.targets.amqp.executor import AmqpExecutor
 from app.targets.auth import AUTH_TYPES
-from app.targets.base import Context, Executor, Options, Target
+from app.targets.base import Executor, Target
 from app.targets.http.executor import HttpExecutor
-from app.targets.net.guard import Guard, Lookup
-from app.targets.net.names import Names
-from app.targets.net.resolver import Resolver
 
-__all__ = ["KINDS", "Executors", "decode_target", "nobodys_kind", "target_type"]
+__all__ = ["EXECUTORS", "IGNORED", "KINDS", "decode_target", "nobodys_kind", "target_type"]
 
-EXECUTORS: dict[str, type[Executor[Any]]] = {
-    executor.kind: executor for executor in (AmqpExecutor, HttpExecutor)
-}
+GROUP = "tocsin.executors"
+"""The entry points by which other packages bring kinds: `pigeon = "pigeons.tocsin:Pigeon"`."""
+
+BUILT_IN: tuple[type[Executor[Any]], ...] = (AmqpExecutor, HttpExecutor)
+KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
+"""What the database takes for the name of a kind."""
+
+
+def all_executors(
+    found: Iterable[EntryPoint],
+) -> tuple[dict[str, type[Executor[Any]]], tuple[Ignored, ...]]:
+    """Return our executors and those of entry points by kind, and the entry points left out.
+
+    A package that is broken costs its own kind and nothing else.
+    """
+    executors = {executor.kind: executor for executor in BUILT_IN}
+    ignored = []
+    for one in found:
+        try:
+            executor = one.load()
+            check_executor(executor, kind=one.name, others=executors)
+        except Exception as error:  # noqa: BLE001 - whatever an import runs
+            of = f" of {one.dist.name} {one.dist.version}" if one.dist else ""
+            because = f"{type(error).__name__}: {error}"
+            ignored.append(Ignored(setting=f"executor {one.name}{of}", because=because))
+        else:
+            executors[one.name] = executor
+    return executors, tuple(ignored)
+
+
+def check_executor(executor: Any, *, kind: str, others: Container[str]) -> None:  # noqa: ANN401
+    """Make sure that what an entry point names is an executor, of a kind that has none yet.
+
+    Raises:
+        AttributeError, TypeError: not an executor, or its targets cannot be read from JSON.
+        ValueError: an executor of another kind, or one too many.
+    """
+    if not issubclass(executor.target_type, Target):
+        raise TypeError("its target_type is no subclass of app.targets.base.Target")
+    decoder_of(executor.target_type)
+    if executor.kind != kind or not KIND.fullmatch(kind):
+        raise ValueError(
+            f"its kind is {executor.kind!r}: give both one name, of a to z, 0 to 9 and _"
+        )
+    if kind in others:
+        raise ValueError("another executor has this kind")
+
+
+def decoder_of(type_: type[Target]) -> msgspec.json.Decoder[Target]:
+    return msgspec.json.Decoder(type_, float_hook=number)
+
+
+EXECUTORS, IGNORED = all_executors(entry_points(group=GROUP))
+"""The executor of each kind that can be carried out here, and the entry points that were no use."""
 
 DECODERS = {
-    executor.target_type: msgspec.json.Decoder(executor.target_type, float_hook=number)
-    for executor in EXECUTORS.values()
+    executor.target_type: decoder_of(executor.target_type) for executor in EXECUTORS.values()
 }
-
-PREPARE_SECONDS = 0.25
-"""The longest that an attempt is prepared."""
 
 KINDS = tuple(sorted(EXECUTORS))
 """Every kind that can be carried out here."""
@@ -125,62 +168,3 @@ def without_secrets(
         secrets = secrets_in(type_, readable) if isinstance(readable, dict) else ()
         return [replace(one, message=redact(secrets, one.message)) for one in refusal.errors]
     return list(refusal.errors)
-
-
-class Executors:
-    """The executors of one process, open inside its context.
-
-    All are opened at once: what the first job of a kind had to wait for would make it late.
-    """
-
-    def __init__(
-        self,
-        *,
-        egress: Egress = PUBLIC_ONLY,
-        resolver: Resolver | None = None,
-        lookup: Lookup | None = None,
-        connections_per_host: int = 0,
-    ) -> None:
-        self.resolver = resolver or Resolver()
-        self.options = Options(
-            connections_per_host=connections_per_host,
-            guard=Guard(egress, lookup=lookup or self.resolver.lookup),
-        )
-        self.names = Names(self.options.guard, self.resolver)
-        self.opened: dict[str, Executor[Any]] = {}
-
-    async def __aenter__(self) -> Self:
-        for kind, executor in EXECUTORS.items():
-            self.opened[kind] = executor(self.options)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        while self.opened:
-            _, executor = self.opened.popitem()
-            await executor.close()
-        self.options.contexts.close()
-        await self.resolver.close()
-
-    @property
-    def thread(self) -> ThreadPoolExecutor:
-        """What reads certificates beside the event loop."""
-        return self.options.contexts.thread
-
-    async def prepare(self, kind: str, target: Target, context: Context) -> None:
-        """Prepare an attempt that comes in a moment."""
-        async with asyncio.timeout(PREPARE_SECONDS):
-            await self.opened[kind].prepare(target, context)
-
-    async def load(self, target: Target) -> None:
-        """Have the certificates of a target at hand for the attempt that comes next."""
-        for tls in target.certificates():
-            await self.options.contexts.context(tls, patient=True)
-
-    async def execute(self, kind: str, target: Target, context: Context) -> Report:
-        """Carry out one attempt; `target` is what `decode_target` made for this kind."""
-        return await self.opened[kind].execute(target, context)

@@ -8,6 +8,7 @@ import pytest
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job, job_row
 from tests.support.cluster import ROOT
+from tests.support.packages import install
 from tests.support.waiting import until
 
 PIGEON = """
@@ -36,9 +37,6 @@ class Pigeon:
 
     async def close(self) -> None:
         pass
-
-
-EXECUTOR = Pigeon
 """
 
 
@@ -47,7 +45,11 @@ def newer(tmp_path: Path) -> Path:
     """Have a version of Tocsin that knows one more kind of job."""
     for name in ("app", "db"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    (tmp_path / "app" / "executors" / "pigeon.py").write_text(PIGEON, "utf-8")
+    install(
+        *(tmp_path, "pigeons"),
+        modules={"pigeons": PIGEON},
+        entry_points={"pigeon": "pigeons:Pigeon"},
+    )
     return tmp_path
 
 

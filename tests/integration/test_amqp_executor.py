@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from app.core.runs.outcome import Outcome, Report
 from app.targets.amqp import connect, pool
 from app.targets.amqp.executor import AmqpExecutor
+from app.targets.executors import Executors
 from app.targets.net.guard import Guard
-from app.targets.registry import Executors, decode_target
+from app.targets.registry import decode_target
 from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
 from tests.support.rabbit import Broker
 from tests.support.sink import Sink

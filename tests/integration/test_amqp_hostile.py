@@ -10,7 +10,8 @@ import pytest
 from aiormq import spec as commands
 
 from app.core.runs.outcome import Outcome, Report
-from app.targets.registry import Executors, decode_target
+from app.targets.executors import Executors
+from app.targets.registry import decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.brokers import Client, Script, raw, scripted
 

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from app.core.runs.outcome import Outcome, Report
+from app.targets.executors import Executors
 from app.targets.http.answer import MAX_INTERIM, MAX_RESPONSE_LENGTH
-from app.targets.registry import Executors, decode_target
+from app.targets.registry import decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import Behaviour, Received, Sink, Wire, cut, reply, reset
 

@@ -9,8 +9,9 @@ import pytest
 
 from app.core.runs.outcome import Outcome, Report
 from app.targets.auth.base import Auth, AuthFailed, Outgoing
+from app.targets.executors import Executors
 from app.targets.http.executor import HttpTarget
-from app.targets.registry import Executors, decode_target
+from app.targets.registry import decode_target
 from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
 from tests.support.sink import Sink, reply
 

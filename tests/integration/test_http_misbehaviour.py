@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.core.runs.outcome import Outcome, Report
+from app.targets.executors import Executors
 from app.targets.http.answer import MAX_RESPONSE_LENGTH
-from app.targets.registry import Executors, decode_target
+from app.targets.registry import decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import (
     DRIP_SECONDS,

@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 
 from app.targets.base import Target
+from app.targets.executors import Executors
 from app.targets.net import tls_contexts
 from app.targets.net.tls import Tls, tls_context
-from app.targets.registry import Executors
 from tests.support.builders import insert_job
 from tests.support.certificates import certificate
 from tests.support.instances import StartInstance

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
+from app.targets.executors import Executors
 from app.targets.net.tls import Tls, tls_context, tls_errors
 from app.targets.net.tls_contexts import Contexts
-from app.targets.registry import Executors, decode_target
+from app.targets.registry import decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.sink import Received, Sink, Wire, reply
 

@@ -14,7 +14,8 @@ from app.core.net.egress import Egress, Listed
 from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
 from app.targets.auth import oauth2, tokens
-from app.targets.registry import Executors, decode_target
+from app.targets.executors import Executors
+from app.targets.registry import decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.canary import Canary
 from tests.support.sink import Behaviour, Received, Sink, Wire, hang, late, reply

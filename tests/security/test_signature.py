@@ -9,7 +9,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.core.runs.outcome import Outcome, Report
 from app.errors import InvalidInput
-from app.targets.registry import Executors, decode_target
+from app.targets.executors import Executors
+from app.targets.registry import decode_target
 from tests.support.attempts import JOB, NEARBY, RUN, attempt
 from tests.support.sink import Received, Sink, reply
 

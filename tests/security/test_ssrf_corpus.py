@@ -11,7 +11,8 @@ from app.core.net.egress import EVERY_PORT, Egress
 from app.core.runs.outcome import Outcome
 from app.errors import InvalidInput
 from app.targets.amqp.executor import AmqpTarget
-from app.targets.registry import Executors, decode_target
+from app.targets.executors import Executors
+from app.targets.registry import decode_target
 from tests.support.attempts import attempt
 from tests.support.canary import Canary, Names
 

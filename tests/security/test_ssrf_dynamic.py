@@ -7,7 +7,8 @@ import pytest
 
 from app.core.net.egress import Egress, Listed
 from app.core.runs.outcome import Outcome, Report
-from app.targets.registry import Executors, decode_target
+from app.targets.executors import Executors
+from app.targets.registry import decode_target
 from tests.support.attempts import attempt
 from tests.support.canary import Canary, Names
 from tests.support.sink import Sink, hang_up, reply

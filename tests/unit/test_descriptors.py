@@ -16,8 +16,9 @@ from app.core.runs.outcome import Outcome
 from app.core.runs.transition import released
 from app.descriptors import OutOfDescriptors, is_shortage, limit, shortage
 from app.scheduler.shortage import PASSED_SECONDS, TOLD_SECONDS, Shortage
+from app.targets.executors import Executors
 from app.targets.net.resolver import NameFailed, Resolver
-from app.targets.registry import Executors, decode_target
+from app.targets.registry import decode_target
 from app.telemetry import Observers
 from tests.support.attempts import NEARBY, attempt
 from tests.support.claims import some_claim

@@ -1,0 +1,76 @@
+"""The executors of one process, one of each kind."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from app.core.net.egress import PUBLIC_ONLY, Egress
+from app.core.runs.outcome import Report
+from app.targets.base import Context, Executor, Options, Target
+from app.targets.net.guard import Guard, Lookup
+from app.targets.net.names import Names
+from app.targets.net.resolver import Resolver
+from app.targets.registry import EXECUTORS
+
+PREPARE_SECONDS = 0.25
+"""The longest that an attempt is prepared."""
+
+
+class Executors:
+    """The executors of one process, open inside its context.
+
+    All are opened at once: what the first job of a kind had to wait for would make it late.
+    """
+
+    def __init__(
+        self,
+        *,
+        egress: Egress = PUBLIC_ONLY,
+        resolver: Resolver | None = None,
+        lookup: Lookup | None = None,
+        connections_per_host: int = 0,
+    ) -> None:
+        self.resolver = resolver or Resolver()
+        self.options = Options(
+            connections_per_host=connections_per_host,
+            guard=Guard(egress, lookup=lookup or self.resolver.lookup),
+        )
+        self.names = Names(self.options.guard, self.resolver)
+        self.opened: dict[str, Executor[Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        for kind, executor in EXECUTORS.items():
+            self.opened[kind] = executor(self.options)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        while self.opened:
+            _, executor = self.opened.popitem()
+            await executor.close()
+        self.options.contexts.close()
+        await self.resolver.close()
+
+    @property
+    def thread(self) -> ThreadPoolExecutor:
+        """What reads certificates beside the event loop."""
+        return self.options.contexts.thread
+
+    async def prepare(self, kind: str, target: Target, context: Context) -> None:
+        """Prepare an attempt that comes in a moment."""
+        async with asyncio.timeout(PREPARE_SECONDS):
+            await self.opened[kind].prepare(target, context)
+
+    async def load(self, target: Target) -> None:
+        """Have the certificates of a target at hand for the attempt that comes next."""
+        for tls in target.certificates():
+            await self.options.contexts.context(tls, patient=True)
+
+    async def execute(self, kind: str, target: Target, context: Context) -> Report:
+        """Carry out one attempt; `target` is what `decode_target` made for this kind."""
+        return await self.opened[kind].execute(target, context)
