@@ -193,8 +193,10 @@ class Poller:
         """Decide how long to sleep, planning first what was typed by hand."""
         if look.unchecked:
             self.check_targets()  # beside the loop: nothing that is due waits for it
-        if full or look.suppressed:
+        if full:
             return 0.0  # more may be due
+        if look.suppressed:  # more may be due behind those, which the next look leaves out
+            return 0.0 if look.claims else MIN_SLEEP_SECONDS
         blocked = look.blocked or look.left_from is not None
         if look.unplanned:
             if await plan_unplanned(self.isolation, now=self.clock.now()):
