@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from app.api.access import is_loopback
 from app.api.connections import Connections, bounded_http, most_connections
 from app.api.proxies import behind, trusted_proxies
+from app.api.shortage import AcceptShortage
 from app.asgi import create_app
 from app.cli.running import on_stop_signal
 from app.config import Settings
@@ -34,6 +35,15 @@ class PortTaken(AppError):
 
 class Server(uvicorn.Server):
     """Uvicorn without its own signal handlers, so that one signal stops API and instance."""
+
+    def __init__(self, config: uvicorn.Config, shortage: AcceptShortage) -> None:
+        super().__init__(config)
+        self.shortage = shortage
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after what has to be seen to ten times a second; return whether to end."""
+        self.shortage.look()
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -154,7 +164,8 @@ def api_server(settings: Settings) -> Server:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=int(settings.grace_seconds),
-        )
+        ),
+        AcceptShortage(Observers(log_fact)),
     )
 
 

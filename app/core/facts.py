@@ -158,9 +158,10 @@ class ProcessEnded(Struct, frozen=True, kw_only=True):
 
 
 class DescriptorsExhausted(Struct, frozen=True, kw_only=True):
-    """Claims were deferred without an attempt, as this process could open no more files.
+    """This process could open no more files.
 
-    `limit` is how many files the process may have open.
+    Claims were deferred without an attempt, or connections to the API were closed unread. `limit`
+    is how many files the process may have open.
     """
 
     limit: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from app.cli.serve import Server, api_server
 from app.config import Settings
 from app.core.net.proxies import Proxies
 from tests.support.api import LATER
-from tests.support.cluster import ROOT
+from tests.support.cluster import ROOT, Process
 from tests.support.rabbit import free_ports
 from tests.support.waiting import until
 
@@ -108,6 +109,53 @@ async def test_hundreds_of_half_sent_requests_lock_nobody_out(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_connections_that_no_descriptor_is_left_for_are_told_once_and_waited_out(
+    database_url: str,
+) -> None:
+    [port] = free_ports(1)
+    few = 80
+    kept = "for _ in {1..40}; do exec {any}</dev/null; done"  # as if others had opened them
+    process = Process(
+        await asyncio.create_subprocess_exec(
+            *("bash", "-c", f'ulimit -n {few}; {kept}; exec "{sys.executable}" -m app api'),
+            env={
+                "TOCSIN_DATABASE_URL": database_url,
+                "TOCSIN_PORT": str(port),
+                "TOCSIN_LOG_FORMAT": "json",
+                "PATH": "/usr/bin:/bin",
+            },
+            cwd=ROOT,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    )
+    halves: list[Half] = []
+    try:
+        await process.says("serving", within=30)
+        halves = [await Half.begun(port, HALF_A_HEAD) for _ in range(few)]
+        await process.says("descriptors_exhausted", level="warning", limit=few)
+        for half in halves:
+            half.close()
+
+        async def serves() -> bool:
+            try:
+                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as api:
+                    return (await api.post("/v1/jobs", json=LATER)).status_code == 201
+            except httpx.HTTPError:
+                return False
+
+        await until(serves, "the API serves again", within=30)
+        process.send(signal.SIGTERM)
+
+        assert await process.ended(within=30) == 0
+    finally:
+        for half in halves:
+            half.close()
+        await process.kill()
+
+    assert len(process.said("descriptors_exhausted")) == 1
+    assert process.text == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.api.shortage import SPELL_SECONDS, AcceptShortage
 from app.core.facts import DescriptorsExhausted, Fact
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import released
@@ -155,6 +156,26 @@ def test_executions_are_put_off_longer_the_more_there_are_and_it_is_told_now_and
 
     assert (waits[0], waits[-1]) == (1.0, 3.0)
     assert shortage.times == 1
+    assert facts == [DescriptorsExhausted(limit=limit())] * 2
+
+
+def test_the_api_tells_each_spell_without_descriptors_once(
+    request: pytest.FixtureRequest,
+) -> None:
+    facts: list[Fact] = []
+    ticks = Ticks()
+    shortage = AcceptShortage(Observers(facts.append), clock=ticks)
+    shortage.look()
+    assert facts == []
+    request.getfixturevalue("exhausted")
+
+    for _ in range(100):
+        shortage.look()
+        ticks.now += SPELL_SECONDS / 2
+    assert len(facts) == 1
+    ticks.now += SPELL_SECONDS
+    shortage.look()
+
     assert facts == [DescriptorsExhausted(limit=limit())] * 2
 
 
