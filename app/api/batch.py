@@ -1,8 +1,7 @@
 """Many jobs at once: all or none."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import post
@@ -10,26 +9,23 @@ from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from app.api.body import MAX_NESTED, check_json, read, received
-from app.api.job_input import encrypt_job, masked_job, new_job
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.api.responses import JobList
 from app.core.access.api_key import Scope
+from app.core.field_errors import at_index
 from app.core.jobs.job import (
     MAX_METADATA_BYTES,
     MAX_TARGET_BYTES,
     JobDocument,
-    PlannedJob,
-    StoredJob,
 )
 from app.core.jobs.json_size import exceeds, numbers_exceed
-from app.db import Database, jobs
-from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
-from app.vault import Referring, SecretKeys, check_bindings, referring
+from app.errors import InvalidInput
+from app.jobs.create import Written, create_batch
+from app.jobs.shown import masked_job
 
 MAX_JOBS = 10_000
 MAX_BYTES = 16 * 1024 * 1024
-MAX_ERRORS = 100
 
 Documents = Annotated[list[JobDocument], Meta(max_length=MAX_JOBS)]
 
@@ -77,24 +73,9 @@ async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Ke
 
     A bare array of jobs is accepted as well.
     """
-    given = await batch(request)
-    now = await clock.now()
-    planned = await asyncio.to_thread(new_jobs, given, now, secret_keys)
-    warnings = await check_bindings(db, await asyncio.to_thread(referring_each, given))
-    try:
-        stored = await jobs.insert(db, planned)
-    except NameTaken:
-        raise await names_taken(db, given) from None
-    return await asyncio.to_thread(shown_list, stored, warnings)
-
-
-async def batch(request: ApiRequest) -> Sequence[JobDocument]:
-    """Read the jobs, and name errors by index whichever form the body has.
-
-    Raises:
-        MalformedInput, InvalidInput, HTTPException: as `decoded` does.
-    """
-    return await asyncio.to_thread(documents, await received(request))
+    given = await asyncio.to_thread(documents, await received(request))
+    written = await create_batch(db, given, secret_keys, now=await clock.now())
+    return await asyncio.to_thread(shown_list, written)
 
 
 def documents(body: bytes) -> list[JobDocument]:
@@ -118,7 +99,7 @@ def documents(body: bytes) -> list[JobDocument]:
         except InvalidInput as refusal:
             for rest in parts[index:]:
                 check_json(bytes(rest))
-            raise InvalidInput(*(at(index, one) for one in refusal.errors)) from None
+            raise InvalidInput(*(at_index(index, one) for one in refusal.errors)) from None
     return read_ones
 
 
@@ -146,63 +127,5 @@ def partly(outline: JobDocument) -> JobDocument:
     return JobDocument(**{one: getattr(outline, one) for one in JobDocument.__struct_fields__})
 
 
-def new_jobs(
-    documents: Sequence[JobDocument], now: datetime, secret_keys: SecretKeys
-) -> list[PlannedJob]:
-    """Check, plan and encrypt all the jobs; up to a second's work, so not for the event loop.
-
-    Raises:
-        InvalidInput: naming every field of every job that is wrong, up to `MAX_ERRORS`.
-    """
-    errors = list(duplicates(documents))
-    planned = []
-    for index, document in enumerate(documents):
-        try:
-            planned.append(encrypt_job(new_job(document, now=now), secret_keys))
-        except InvalidInput as refusal:
-            errors += [at(index, one) for one in refusal.errors]
-    if errors:
-        raise InvalidInput(*errors[:MAX_ERRORS])
-    return planned
-
-
-def referring_each(documents: Sequence[JobDocument]) -> list[Referring]:
-    """Look at what each target refers to: in clear, as it was sent."""
-    return [referring(one.kind, one.target) for one in documents]
-
-
-def duplicates(documents: Sequence[JobDocument]) -> list[FieldError]:
-    """Find the names that are given twice."""
-    first: dict[str, int] = {}
-    errors = []
-    for index, document in enumerate(documents):
-        if document.name is None:
-            continue
-        if (earlier := first.setdefault(document.name, index)) != index:
-            message = f"is the name of [{earlier}] too: give each job its own"
-            errors.append(FieldError(field=f"[{index}].name", message=message))
-    return errors
-
-
-async def names_taken(db: Database, documents: Sequence[JobDocument]) -> NamesTaken:
-    """Say which names belong to jobs that exist."""
-    names = [document.name for document in documents if document.name is not None]
-    taken = await jobs.find_taken_names(db, names)
-    errors = [
-        FieldError(field=f"[{index}].name", message="another job already has this name")
-        for index, document in enumerate(documents)
-        if document.name in taken
-    ]
-    return NamesTaken(*errors[:MAX_ERRORS])
-
-
-def at(index: int, error: FieldError) -> FieldError:
-    """Place an error of one job in the batch."""
-    field = f"[{index}].{error.field}" if error.field else f"[{index}]"
-    return replace(error, field=field)
-
-
-def shown_list(
-    stored: Sequence[StoredJob], warnings: Mapping[int, Sequence[FieldError]]
-) -> JobList:
-    return JobList(items=[masked_job(job, warnings.get(at, ())) for at, job in enumerate(stored)])
+def shown_list(written: Sequence[Written]) -> JobList:
+    return JobList(items=[masked_job(one.job, one.warnings) for one in written])

@@ -7,7 +7,6 @@ from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
-from app.api.actions import check_runnable
 from app.api.paging import execution_before, execution_cursor, listed, sound
 from app.api.parameters import Cursor, Db, Limit, Reference
 from app.api.responses import ETAG, answer
@@ -16,7 +15,8 @@ from app.core.jobs.job import Job, job_id
 from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.executions import Execution, ExecutionFilter
-from app.errors import FieldError, InvalidInput, JobNotFound, StateConflict
+from app.errors import FieldError, InvalidInput, JobNotFound
+from app.jobs import actions
 
 Outcomes = Annotated[
     list[str] | None,
@@ -110,17 +110,7 @@ async def get_execution(db: Db, id: Id) -> Execution:
 )
 async def replay_execution(db: Db, id: Id) -> Response[Job]:
     """With the same `scheduled_for` and idempotency key as then; the schedule goes on as before."""
-    past = await executions.find(db, id)
-    try:
-        job = await jobs.find(db, str(past.job_id))
-    except JobNotFound:
-        message = f"the job {past.job_id} of this execution was deleted: create it again"
-        raise StateConflict(message) from None
-    check_runnable(job)
-    if not await jobs.run_now(db, job.id, occurrence=past.scheduled_for):
-        message = "a retry of another run is pending: wait for it, or run the job first"
-        raise StateConflict(message)
-    return answer(await jobs.find(db, str(job.id)), status=202)
+    return answer(await actions.replay(db, id), status=202)
 
 
 async def listing(

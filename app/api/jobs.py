@@ -1,37 +1,28 @@
 """Jobs: create, replace, list, read, edit, delete."""
 
-from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
 from litestar import Response, delete, get, patch, post, put
 from litestar.params import PathParameter, QueryParameter
-from msgspec.structs import replace
 
 from app.api.body import JSON, MERGE_PATCH, by_length, decode_body
-from app.api.etag import require_match
-from app.api.job_input import encrypt_job, masked_job, new_job
-from app.api.optimistic_edit import TRIES, edit_job
 from app.api.paging import job_before, job_cursor, listed
 from app.api.parameters import Clock, Cursor, Db, IfMatch, Keys, Limit, Reference
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, LOCATION, JobPage, answer
 from app.core.access.api_key import Scope
-from app.core.jobs.job import (
-    Job,
-    JobDocument,
-    JobPatch,
-    JobReplacement,
-    JobState,
-    PlannedJob,
-    document_of,
-    name_error,
-)
+from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState, document_of
 from app.core.jobs.patch import patched
-from app.db import Database, jobs
+from app.db import jobs
 from app.db.jobs import JobFilter
-from app.errors import EditConflict, FieldError, InvalidInput, JobNotFound, NameTaken, StateConflict
-from app.vault import SecretKeys, check_bindings, referring
+from app.jobs import actions
+from app.jobs.create import insert_drafts
+from app.jobs.edit import edit_job
+from app.jobs.input import draft_new
+from app.jobs.put import check_put_name
+from app.jobs.put import put_job as put_named
+from app.jobs.shown import masked_job
 
 Name = Annotated[str, PathParameter(description="The name of the job, there already or not.")]
 Tags = Annotated[
@@ -50,8 +41,10 @@ Tags = Annotated[
 async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> Response[Job]:
     """Give exactly one of `run_at`, `cron` (with `timezone`) and `every_seconds`."""
     document = await decode_body(request, JobDocument)
-    job = await by_length(request, partial(new_job, now=await clock.now()), document)
-    return await insert_job(job, db, secret_keys)
+    now = await clock.now()
+    draft = await by_length(request, partial(draft_new, keys=secret_keys, now=now), document)
+    [written] = await insert_drafts(db, [draft])
+    return answer(written.job, status=201, warnings=written.warnings)
 
 
 @put(
@@ -80,28 +73,10 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     What is left out goes back to its default, except that a paused job stays paused. `***` keeps
     the secret that is stored. A job as it was answered may be sent back as a whole.
     """
-    if error := name_error(job):
-        raise InvalidInput(FieldError(field="name", message=error))
-    given = await decode_body(request, JobReplacement)
-    document = document_of(given)
-    if document.name not in (None, job):
-        message = f"is not the name in the address, {job!r}: leave it out, or rename with PATCH"
-        raise InvalidInput(FieldError(field="name", message=message))
-    document = replace(document, name=job)
-    for _ in range(TRIES):
-        with suppress(JobNotFound):
-            edit = await edit_job(
-                db, clock, secret_keys, job, lambda _: document, if_match=if_match
-            )
-            return answer(edit.job, warnings=edit.warnings)
-        if if_match is not None:
-            message = f"no job has the name {job!r}, so If-Match cannot name its version"
-            raise EditConflict(message)
-        with suppress(NameTaken):  # somebody created it meanwhile: replace that one
-            new = await by_length(request, partial(new_job, now=await clock.now()), document)
-            return await insert_job(new, db, secret_keys)
-    message = f"the job {job!r} is being created and deleted by others all the time: try again"
-    raise StateConflict(message)
+    check_put_name(job)
+    document = document_of(await decode_body(request, JobReplacement))
+    written = await put_named(db, clock, secret_keys, job, document, if_match=if_match)
+    return answer(written.job, status=201 if written.is_new else 200, warnings=written.warnings)
 
 
 @get(
@@ -193,19 +168,4 @@ async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
 
     Runs that were asked for and have not started are recorded as `missed`, reason `deleted`.
     """
-    unchanged_since = None
-    if if_match is not None:
-        stored = await jobs.find(db, job)
-        require_match(if_match, stored)
-        unchanged_since = None if if_match.strip() == "*" else stored.updated_at
-    if not await jobs.delete(db, job, unchanged_since=unchanged_since):
-        stored = await jobs.find(db, job)
-        message = f"the job {stored.id} was edited meanwhile: get it again and decide on that"
-        raise EditConflict(message)
-
-
-async def insert_job(job: PlannedJob, db: Database, secret_keys: SecretKeys) -> Response[Job]:
-    """Insert one job and show it."""
-    warnings = await check_bindings(db, [referring(job.kind, job.target)])
-    [stored] = await jobs.insert(db, [encrypt_job(job, secret_keys)])
-    return answer(stored, status=201, warnings=warnings.get(0, ()))
+    await actions.delete_job(db, job, if_match=if_match)

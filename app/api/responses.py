@@ -6,10 +6,10 @@ from litestar import Response
 from litestar.datastructures import ResponseHeader
 from msgspec import Struct
 
-from app.api.etag import etag
-from app.api.job_input import masked_job
 from app.core.jobs.job import Job, StoredJob
 from app.errors import FieldError
+from app.jobs.etag import etag
+from app.jobs.shown import masked_job
 
 ETAG = ResponseHeader(
     name="ETag",

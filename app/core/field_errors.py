@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from app.errors import FieldError
 
@@ -100,3 +101,9 @@ def joined(*parts: str) -> str:
     for part in filter(None, parts):
         path += part if not path or part.startswith("[") else f".{part}"
     return path
+
+
+def at_index(index: int, error: FieldError) -> FieldError:
+    """Place an error of one item in its list."""
+    field = f"[{index}].{error.field}" if error.field else f"[{index}]"
+    return replace(error, field=field)

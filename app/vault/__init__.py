@@ -1,14 +1,19 @@
-"""Secrets at rest: encrypted where they are stored, in clear where a target is carried out."""
+"""Secrets at rest: encrypted where they are stored, in clear where a target is carried out.
 
-from app.vault.bindings import Referring, check_bindings, find_unset, referring
+`prepare` makes what a client wrote ready to be stored, `Targets` what is stored ready to be carried
+out. `SecretKeys` are the operator's keys, `NamedSecrets` what `${secret:NAME}` in a target means.
+"""
+
 from app.vault.key_check import check_keys
 from app.vault.named import NamedSecrets, SecretUnusable
+from app.vault.prepare import Prepared, Referring, check_bindings, check_target, find_unset, prepare
+from app.vault.ready import ReadyTarget, Targets, check_stored
 from app.vault.sealing import decrypt_target, encrypt_target, reencrypt_target
 from app.vault.secret_keys import SecretKeys, of_job, of_secret
-from app.vault.targets import ReadyTarget, Targets, check_stored, check_target
 
 __all__ = [
     "NamedSecrets",
+    "Prepared",
     "ReadyTarget",
     "Referring",
     "SecretKeys",
@@ -23,6 +28,6 @@ __all__ = [
     "find_unset",
     "of_job",
     "of_secret",
+    "prepare",
     "reencrypt_target",
-    "referring",
 ]

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Collection
 
-from app.core.secrets.bindings import Place
+from app.core.secrets.bindings import Place, strangers
 from app.core.secrets.masking import Unshown
 from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import StoredSecret
 from app.errors import AppError
-from app.vault.bindings import binding_error
 from app.vault.secret_keys import NotDecrypted, SecretKeys, of_secret
 
 FRESH_SECONDS = 5.0
@@ -87,6 +86,25 @@ class NamedSecrets:
         self.known = {name: self.known[name] for name in kept} | {
             name: Known(secret=found.get(name), read_at=read_at) for name in names
         }
+
+
+def binding_error(name: str, bound_to: Collection[str], places: Collection[Place]) -> str | None:
+    """Say why the secret may not be sent to these places; None: it may."""
+    if bound_to and not places:
+        return f"the secret {name!r} is bound to hosts, and the target names none"
+    if wrong := strangers(bound_to, places):
+        return (
+            f"the secret {name!r} may not be sent to {said(wrong[0], bound_to)}: "
+            "`tocsin secrets list` shows the hosts that it is bound to"
+        )
+    return None
+
+
+def said(place: Place, bound_to: Collection[str]) -> str:
+    """Name a place, by as much of it as counts."""
+    if not place.host:
+        return "an address without a host"
+    return str(place) if any("://" in one for one in bound_to) else place.host
 
 
 def now() -> float:

@@ -1,13 +1,13 @@
 """Encrypts the secrets inside the JSON of a target, one by one, and decrypts them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from app.core.net.url_parts import with_password
-from app.core.secrets.places import Place, replace_secrets
+from app.core.secrets.places import Place, Spot, change_spots, spots_in
 from app.core.secrets.references import is_reference
 from app.errors import FieldError
 from app.vault.secret_keys import UNBOUND, NotDecrypted, SecretKeys, is_token, of_job
@@ -20,11 +20,20 @@ def encrypt_target(
     type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
 ) -> dict[str, Any]:
     """Encrypt every secret that is in clear, for this job; without keys, none."""
-    if not keys:
-        return target
-    return changed(
-        type_, target, lambda value, field: encrypt_value(value, keys, of_job(job_id, field))
-    )[0]
+    return encrypt_spots(target, spots_in(type_, target), keys, job_id=job_id)
+
+
+def encrypt_spots(
+    target: dict[str, Any], spots: Iterable[Spot], keys: SecretKeys, *, job_id: UUID
+) -> dict[str, Any]:
+    """Encrypt the secrets in these spots of a target, as `encrypt_target` does."""
+
+    def encrypt(value: object, field: str) -> object:
+        return encrypt_value(value, keys, of_job(job_id, field))
+
+    return (
+        change_spots(target, spots, lambda spot: change_secret(spot, encrypt)) if keys else target
+    )
 
 
 def decrypt_target(
@@ -81,20 +90,25 @@ def reencrypt_value(token: str, keys: SecretKeys, context: str, *, unbound: bool
 def changed(
     type_: type[Struct], target: dict[str, Any], change: Callable[[Any, str], Any]
 ) -> Decrypted:
-    """Change every secret, by its value and field; `change` may raise Unopened."""
+    """Change every secret, by its value and field; `change` may raise NotDecrypted."""
     unopened: list[FieldError] = []
 
-    def change_one(place: Place, value: object, _stored: object, field: str) -> object:
+    def change_one(spot: Spot) -> object:
         try:
-            match place, value:
-                case Place.NONE, _:
-                    return value
-                case Place.IN_URL, str() if not is_token(value):  # it is where it was no text
-                    return with_password(value, lambda password: change(password, field))
-                case _:
-                    return change(value, field)
+            return change_secret(spot, change)
         except NotDecrypted as error:
-            unopened.append(FieldError(field=field, message=str(error)))
-            return value
+            unopened.append(FieldError(field=spot.field, message=str(error)))
+            return spot.value
 
-    return replace_secrets(type_, target, change_one), unopened
+    return change_spots(target, spots_in(type_, target), change_one), unopened
+
+
+def change_secret(spot: Spot, change: Callable[[Any, str], Any]) -> object:
+    """Change the secret in one spot, which in a URL is the password alone."""
+    match spot.place, spot.value:
+        case Place.NONE, value:
+            return value
+        case Place.IN_URL, str() as url if not is_token(url):  # the value was no text once
+            return with_password(url, lambda password: change(password, spot.field))
+        case _, value:
+            return change(value, spot.field)

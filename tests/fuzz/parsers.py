@@ -30,8 +30,8 @@ from app.vault import (
     check_target,
     decrypt_target,
     encrypt_target,
+    prepare,
     reencrypt_target,
-    referring,
 )
 
 SECONDS = 0.1
@@ -90,7 +90,7 @@ def target(kind: str, value: dict[str, Any]) -> None:
     redact({"sesame"}, shown)
     unmask(type_, value, value)
     check_target(kind, value)
-    referring(kind, value)
+    prepare(kind, value, KEYS, job_id=JOB)
     decode_target(kind, value)
 
 

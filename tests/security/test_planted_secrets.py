@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import AsyncIterator
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,10 +11,10 @@ import asyncpg
 import httpx
 import pytest
 
-from app.api import batch, jobs
 from app.core.facts import Fact, Settled
 from app.core.jobs.job import JobDocument
-from app.db import Database, claims, secrets
+from app.db import Database, claims, jobs, secrets
+from app.jobs import input as job_input
 from app.targets.http.executor import HttpExecutor, HttpTarget
 from app.targets.registry import decode_target
 from tests.support.api import LATER, serving
@@ -300,18 +301,18 @@ async def test_a_bug_in_an_executor_tells_nothing_of_what_it_was_about_to_send(
     assert planted.found_in(f"{told(facts.facts)} {rows}") == set()
 
 
-@pytest.mark.parametrize("broken", ["insert", "encrypted"])
+@pytest.mark.parametrize(
+    ("module", "broken"), [(jobs, "insert"), (job_input, "prepare")], ids=["insert", "prepare"]
+)
 async def test_a_bug_in_the_api_tells_nothing_of_what_it_was_sent(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, broken: str
+    database_url: str, monkeypatch: pytest.MonkeyPatch, module: ModuleType, broken: str
 ) -> None:
     planted = Planted()
 
     def fail(*given: object, **_: object) -> None:
         raise ValueError(f"{given} {[getattr(one, 'target', one) for one in given]}")
 
-    for module in (jobs, batch):
-        owner = module if broken == "encrypted" else module.jobs
-        monkeypatch.setattr(owner, broken, fail)
+    monkeypatch.setattr(module, broken, fail)
     recorder = Recorder()
     job = LATER | {"target": {"url": "http://a/", "headers": {"X-Key": planted.text()}}}
     async with serving(database_url, recorder) as api:
@@ -339,7 +340,7 @@ async def test_what_holds_secrets_shows_none_when_printed(
     held: list[object] = [decode_target("http", target) for target in targets]
     held += [JobDocument(kind="http", target=target) for target in targets]
     async with Database.connect(database_url, application_name="test") as db:
-        held += await jobs.jobs.list_page(db, jobs.JobFilter(), before=None, limit=50)
+        held += await jobs.list_page(db, jobs.JobFilter(), before=None, limit=50)
         held += await secrets.read_targets(db, after=None, limit=50)
         look = await claims.look(
             db, limit=50, ahead_seconds=0, lease_seconds=60, kinds=("http",), instance="me"

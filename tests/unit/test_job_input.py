@@ -7,12 +7,15 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from app.api.job_input import edited_job, masked_job, new_job
-from app.core.jobs.job import JobDocument, JobState, StoredJob, document_of
+from app.core.jobs.job import JobDocument, JobState, PlannedJob, StoredJob, document_of
 from app.core.runs.claim import Misfire
 from app.core.schedule.schedule import DstGap, DstOverlap
 from app.errors import InvalidInput
+from app.jobs.input import draft_edit, draft_new
+from app.jobs.shown import masked_job
+from app.vault import SecretKeys
 
+NO_KEYS = SecretKeys()
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 STORED = StoredJob(
     id=UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee"),
@@ -55,26 +58,34 @@ def document(**changes: Any) -> JobDocument:  # noqa: ANN401
     return JobDocument(**{"kind": "http", "target": {"url": "http://x"}} | changes)
 
 
+def new_job(written: JobDocument) -> PlannedJob:
+    return draft_new(written, NO_KEYS, now=NOW).job
+
+
+def edited_job(written: JobDocument, stored: StoredJob) -> PlannedJob | None:
+    return draft_edit(stored, lambda _: written, NO_KEYS, now=NOW).job
+
+
 def test_a_new_cron_job_comes_with_its_plan_and_others_leave_it_to_the_database() -> None:
-    cron = new_job(document(cron="0 3 * * *"), now=NOW)
-    interval = new_job(document(every_seconds=60.0), now=NOW)
+    cron = new_job(document(cron="0 3 * * *"))
+    interval = new_job(document(every_seconds=60.0))
 
     assert (cron.planned, cron.next_run) == (True, datetime(2026, 11, 25, 3, tzinfo=UTC))
     assert (interval.planned, interval.next_run) == (False, None)
 
 
 def test_two_new_jobs_have_two_ids() -> None:
-    assert new_job(document(run_at=NOW), now=NOW).id != new_job(document(run_at=NOW), now=NOW).id
+    assert new_job(document(run_at=NOW)).id != new_job(document(run_at=NOW)).id
 
 
 def test_what_nothing_changes_is_no_edit() -> None:
-    assert edited_job(document_of(STORED), STORED, now=NOW) is None
+    assert edited_job(document_of(STORED), STORED) is None
 
 
 def test_an_untidy_way_to_write_the_same_is_no_edit() -> None:
     untidy = replace(document_of(STORED), cron=" 0  3 * * * ", timezone=" UTC")
 
-    assert edited_job(untidy, STORED, now=NOW) is None
+    assert edited_job(untidy, STORED) is None
 
 
 @pytest.mark.parametrize(
@@ -94,7 +105,7 @@ def test_an_edit_is_planned_here_only_where_a_cron_decides(
     planned: bool,  # noqa: FBT001
     next_run: datetime | None,
 ) -> None:
-    job = edited_job(replace(document_of(STORED), **changes), STORED, now=NOW)
+    job = edited_job(replace(document_of(STORED), **changes), STORED)
 
     assert job is not None
     assert (job.planned, job.next_run) == (planned, next_run)
@@ -103,7 +114,7 @@ def test_an_edit_is_planned_here_only_where_a_cron_decides(
 def test_a_finished_job_that_may_run_more_is_planned_again() -> None:
     finished = replace(STORED, next_run=None, max_runs=3)
 
-    job = edited_job(replace(document_of(finished), max_runs=4), finished, now=NOW)
+    job = edited_job(replace(document_of(finished), max_runs=4), finished)
 
     assert job is not None
     assert job.next_run == datetime(2026, 11, 25, 3, tzinfo=UTC)
@@ -112,14 +123,12 @@ def test_a_finished_job_that_may_run_more_is_planned_again() -> None:
 def test_only_what_an_edit_changes_is_checked() -> None:
     typed = replace(STORED, name="batch", tags=("a,b",), target={"n": 1}, cron="61 * * * *")
 
-    job = edited_job(replace(document_of(typed), description="new"), typed, now=NOW)
+    job = edited_job(replace(document_of(typed), description="new"), typed)
 
     assert job is not None
     assert job.cron == "61 * * * *"
     with pytest.raises(InvalidInput) as refusal:
-        edited_job(
-            replace(document_of(typed), tags=("c,d",), timezone="Asia/Tokyo"), typed, now=NOW
-        )
+        edited_job(replace(document_of(typed), tags=("c,d",), timezone="Asia/Tokyo"), typed)
     assert {error.field for error in refusal.value.errors} == {"tags[0]", "cron"}
 
 
@@ -131,7 +140,7 @@ def test_a_secret_of_another_kind_is_not_kept() -> None:
     )
 
     with pytest.raises(InvalidInput, match="none is stored"):
-        edited_job(amqp, STORED, now=NOW)
+        edited_job(amqp, STORED)
 
 
 def test_a_job_is_shown_without_its_secrets() -> None:

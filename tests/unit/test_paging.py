@@ -5,7 +5,6 @@ from uuid import UUID
 
 import pytest
 
-from app.api.etag import etag, matches
 from app.api.paging import (
     execution_before,
     execution_cursor,
@@ -14,6 +13,7 @@ from app.api.paging import (
     listed,
 )
 from app.errors import InvalidInput
+from app.jobs.etag import etag, matches
 
 ID = UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee")
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123_456, tzinfo=UTC)

@@ -21,7 +21,7 @@ from app.targets.amqp.executor import AmqpTarget
 from app.targets.base import Context, named
 from app.targets.http.executor import HttpTarget
 from app.targets.registry import KINDS, decode_target, target_type
-from app.vault.targets import check_target
+from app.vault import check_target
 
 HTTP: dict[str, Any] = {"url": "https://example.com/report"}
 TARGETS_PAGE = Path(__file__).parents[2] / "docs" / "targets.md"

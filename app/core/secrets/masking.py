@@ -1,6 +1,7 @@
 """Masks the secrets inside targets as `***`, and restores masked ones from what is stored."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,9 +17,12 @@ from app.core.secrets.places import (
     URL_SECRET,
     Place,
     Secret,
+    Spot,
+    change_spots,
     replace_secrets,
     secret_fields,
     sounds_secret,
+    spots_in,
 )
 from app.core.secrets.redaction import holds, redact
 from app.core.secrets.references import is_reference
@@ -40,6 +44,7 @@ __all__ = [
     "secrets_of",
     "sounds_secret",
     "unmask",
+    "unmask_spots",
 ]
 
 WORD = re.compile(r"[^\s;,=\"']{8,}")
@@ -79,21 +84,27 @@ def unmask(
     Raises:
         InvalidInput: no secret is stored for a `***`, or the URL around a `***` was changed.
     """
-    errors: list[FieldError] = []
+    return unmask_spots(incoming, spots_in(target_type, incoming, stored=stored))
 
-    def put_back(place: Place, value: object, kept: object, field: str) -> object:
-        if not is_masked(place, value):
-            return value
-        if kept is not NOTHING and value in (MASK, masked(place, kept)):
-            return kept
-        message = f"write the secret out: none is stored for this {MASK}"
-        errors.append(FieldError(field=field, message=message))
-        return value
 
-    whole = replace_secrets(target_type, incoming, put_back, stored=stored)
+def unmask_spots(incoming: dict[str, Any], spots: Iterable[Spot]) -> dict[str, Any]:
+    """Return `incoming` with stored secrets put back in its spots, as `unmask` does.
+
+    Returns `incoming` itself where nothing is masked.
+
+    Raises:
+        InvalidInput: as `unmask` does.
+    """
+    masks = [spot for spot in spots if is_masked(spot.place, spot.value)]
+    message = f"write the secret out: none is stored for this {MASK}"
+    errors = [
+        FieldError(field=spot.field, message=message)
+        for spot in masks
+        if spot.stored is NOTHING or spot.value not in (MASK, masked(spot.place, spot.stored))
+    ]
     if errors:
         raise InvalidInput(*errors)
-    return whole
+    return change_spots(incoming, masks, lambda spot: spot.stored)
 
 
 def secrets_of(target: Struct) -> set[str]:

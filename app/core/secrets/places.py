@@ -52,6 +52,62 @@ class Place(Enum):
 
 Replace = Callable[[Place, object, object, str], object]
 """Returns the new value for (place, value, stored value or NOTHING, field)."""
+Path = tuple[str | int, ...]
+"""The names of fields and headers, and the indexes in lists, from the target to a value."""
+
+
+class Spot(Struct, frozen=True):
+    """A value in a target that is a secret or may refer to one."""
+
+    place: Place
+    value: object
+    stored: object
+    """What is stored in the same place, or NOTHING."""
+    path: Path
+
+    def __repr__(self) -> str:
+        return f"Spot({self.place.name} at {self.field})"
+
+    @property
+    def field(self) -> str:
+        """Where the value is, in JSON notation: `target.auth.token`."""
+        return joined("target", *map(str, self.path))
+
+
+def spots_in(
+    target_type: type[Struct] | None, target: dict[str, Any], *, stored: object = NOTHING
+) -> list[Spot]:
+    """List every spot of a target, in one walk over it.
+
+    Without a type, each value of the target counts as a secret. `stored` is another target, whose
+    values in the same places stand beside the target's.
+    """
+    found: list[Spot] = []
+    walk_struct(struct_fields(target_type) if target_type else {}, target, stored, (), found)
+    return found
+
+
+def change_spots(
+    target: dict[str, Any], spots: Iterable[Spot], change: Callable[[Spot], object]
+) -> dict[str, Any]:
+    """Return the target with what `change` makes of each spot; all else is shared, not copied."""
+    root = target
+    copied: dict[Path, Any] = {}
+    for spot in spots:
+        value = change(spot)
+        if value is spot.value:
+            continue
+        for depth in range(len(spot.path)):
+            here = spot.path[:depth]
+            if here in copied:
+                continue
+            if depth:
+                container, key = copied[here[:-1]], here[-1]
+                container[key] = copied[here] = container[key].copy()
+            else:
+                root = copied[here] = target.copy()
+        copied[spot.path[:-1]][spot.path[-1]] = value
+    return root
 
 
 def replace_secrets(
@@ -61,13 +117,16 @@ def replace_secrets(
     *,
     stored: object = NOTHING,
 ) -> dict[str, Any]:
-    """Return a copy of the target in which `replace` was called for each value that may be secret.
+    """Return the target in which `replace` was called for each value that may be secret.
 
     Without a type, each value of the target counts as a secret. `stored` is another target, whose
     values in the same places are passed to `replace`.
     """
-    fields = struct_fields(target_type) if target_type else {}
-    return in_struct(fields, target, stored, "target", replace)
+    return change_spots(
+        target,
+        spots_in(target_type, target, stored=stored),
+        lambda spot: replace(spot.place, spot.value, spot.stored, spot.field),
+    )
 
 
 class Form(Struct, frozen=True, kw_only=True):
@@ -116,42 +175,40 @@ def secret_fields(target_type: type[Struct]) -> tuple[str, ...]:
     return tuple(name for name, form in struct_fields(target_type).items() if form is not None)
 
 
-def in_struct(
-    fields: Fields, value: dict[str, Any], stored: object, path: str, replace: Replace
-) -> dict[str, Any]:
-    copy = {}
+def walk_struct(
+    fields: Fields, value: dict[str, Any], stored: object, path: Path, found: list[Spot]
+) -> None:
+    """Find the spots in the JSON of a Struct, which should have these fields."""
     for name, item in value.items():
         form = fields.get(name, UNEXPECTED)
-        if form is None:
-            copy[name] = item
-        else:
-            copy[name] = in_type(form, item, inside(stored, name), joined(path, name), replace)
-    return copy
+        if form is not None:
+            walk_value(form, item, inside(stored, name), (*path, name), found)
 
 
-def in_type(form: Form, value: object, stored: object, path: str, replace: Replace) -> object:
-    """Replace the secrets in a value, which should be of the type that has this form."""
+def walk_value(form: Form, value: object, stored: object, path: Path, found: list[Spot]) -> None:
+    """Find the spots in a value, which should be of the type that has this form."""
     if value is None and form.is_nullable:
-        return value
+        return
     if form.is_whole:
-        return replace(Place.WHOLE, value, stored, path)
-    if form.is_url and isinstance(value, str):
-        return replace(Place.IN_URL, value, stored, path)
-    if form.is_headers and isinstance(value, dict):
-        return in_headers(value, stored, path, replace)
-    if isinstance(value, dict):
-        return in_tagged(form.structs, value, stored, path, replace)
-    return replace(Place.WHOLE, value, stored, path)
+        found.append(Spot(Place.WHOLE, value, stored, path))
+    elif form.is_url and isinstance(value, str):
+        found.append(Spot(Place.IN_URL, value, stored, path))
+    elif form.is_headers and isinstance(value, dict):
+        walk_headers(value, stored, path, found)
+    elif isinstance(value, dict):
+        walk_tagged(form.structs, value, stored, path, found)
+    else:
+        found.append(Spot(Place.WHOLE, value, stored, path))
 
 
-def in_tagged(
+def walk_tagged(
     structs: Iterable[mi.StructType],
     value: dict[str, Any],
     stored: object,
-    path: str,
-    replace: Replace,
-) -> dict[str, Any]:
-    """Replace the secrets in a tagged Struct; a stored value with another tag is ignored."""
+    path: Path,
+    found: list[Spot],
+) -> None:
+    """Find the spots in a tagged Struct; a stored value with another tag is ignored."""
     tags = {struct.tag_field for struct in structs if struct.tag_field}
     tag = {name: value[name] for name in tags if is_tag(value.get(name))}
     fields: Fields = {}
@@ -161,8 +218,7 @@ def in_tagged(
     if any(inside(stored, name) != written for name, written in tag.items()):
         stored = NOTHING
     rest = {name: item for name, item in value.items() if name not in tag}
-    copy = in_struct(fields, rest, stored, path, replace)
-    return {name: tag.get(name, copy.get(name)) for name in value}
+    walk_struct(fields, rest, stored, path, found)
 
 
 def is_tag(value: object) -> bool:
@@ -170,23 +226,21 @@ def is_tag(value: object) -> bool:
     return isinstance(value, str) and value != MASK
 
 
-def in_headers(
-    headers: dict[str, Any], stored: object, path: str, replace: Replace
-) -> dict[str, Any]:
-    """Replace the secrets in headers, nested tables included; each name tells whether it is one."""
-    copy: dict[str, Any] = {}
-    for name, value in headers.items():
-        kept, field = inside(stored, name), joined(path, name)
+def walk_headers(
+    headers: dict[str, Any] | dict[int, Any], stored: object, path: Path, found: list[Spot]
+) -> None:
+    """Find the spots in headers, nested tables included; each name tells whether it is secret."""
+    for key, value in headers.items():
+        name = str(key)
+        kept, at = inside(stored, name), (*path, key)
         if sounds_secret(name):
-            copy[name] = replace(Place.WHOLE, value, kept, field)
+            found.append(Spot(Place.WHOLE, value, kept, at))
         elif isinstance(value, dict):
-            copy[name] = in_headers(value, kept, field, replace)
+            walk_headers(value, kept, at, found)
         elif isinstance(value, list):
-            as_table = {str(index): item for index, item in enumerate(value)}
-            copy[name] = list(in_headers(as_table, kept, field, replace).values())
+            walk_headers(dict(enumerate(value)), kept, at, found)
         else:
-            copy[name] = replace(Place.NONE, value, kept, field)
-    return copy
+            found.append(Spot(Place.NONE, value, kept, at))
 
 
 def sounds_secret(name: str) -> bool:

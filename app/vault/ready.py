@@ -9,27 +9,20 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from app.core.jobs.exact_json import DECODER
-from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
 from app.core.secrets.bindings import places_of
 from app.core.secrets.masking import Unshown, pieces, redact
-from app.core.secrets.places import Place, replace_secrets
-from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
+from app.core.secrets.references import BEGINNING, names_in, with_values
 from app.db.database import Runner
-from app.errors import FieldError, InvalidInput
+from app.errors import InvalidInput
 from app.targets.base import Target
 from app.targets.net.tls import MAX_CHECKED
 from app.targets.registry import decode_target, target_type
 from app.targets.tls_target import brings_certificates
-from app.vault.bindings import STAND_IN
 from app.vault.named import NamedSecrets, SecretUnusable
+from app.vault.prepare import check_target
 from app.vault.sealing import decrypt_target
-from app.vault.secret_keys import PREFIX, SecretKeys, is_token
-
-UNOPENED = (
-    "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
-    "another job or place, write the secret out"
-)
+from app.vault.secret_keys import PREFIX, SecretKeys
 
 
 class ReadyTarget(Unshown, frozen=True, kw_only=True):
@@ -126,51 +119,6 @@ def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None
     clear, unopened = decrypt_target(target_type(kind), read(kind, stored), keys, job_id=job_id)
     if not unopened:  # else no fault of the job: another instance may have the key
         check_target(kind, clear)
-
-
-def check_target(kind: str, target: dict[str, Any]) -> None:
-    """Check a target in clear that is to be stored; what references stand for can be anything.
-
-    Raises:
-        InvalidInput: naming every field that is wrong.
-    """
-    type_ = target_type(kind)
-    unopened: list[str] = []
-    referring: set[str] = set()
-    names: set[str] = set()
-
-    def note(name: str) -> str:
-        names.add(name)
-        return STAND_IN
-
-    def look(place: Place, value: object, _stored: object, field: str) -> object:
-        if holds_token(place, value):
-            unopened.append(field)
-        if place is Place.WHOLE and isinstance(value, str) and BEGINNING in value:
-            referring.add(field)
-        return filled(place, value, note)
-
-    in_clear = replace_secrets(type_, target, look)
-    if unopened:
-        raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
-    if impossible := sorted(name for name in names if not NAME.fullmatch(name)):
-        message = f"refers to {impossible[0]!r}, which no secret can be called"
-        raise InvalidInput(FieldError(field="target", message=message))
-    try:
-        decode_target(kind, in_clear)
-    except InvalidInput as refusal:
-        errors = [one for one in refusal.errors if one.field not in referring]
-        if errors:
-            raise InvalidInput(*errors) from None
-
-
-def holds_token(place: Place, value: object) -> bool:
-    """Whether an encrypted secret stands in a place."""
-    match place, value:
-        case Place.IN_URL, str():
-            return PREFIX in value and is_token(url_parts(value).password)
-        case _:
-            return place is Place.WHOLE and is_token(value)
 
 
 def read(kind: str, stored: str) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""Does with a job what needs no input: pause, resume, run now, run a past occurrence again."""
+
+from msgspec.structs import replace
+
+from app.core.jobs.job import StoredJob, document_of
+from app.db import Database, executions, jobs
+from app.db.clock import PolledClock
+from app.errors import EditConflict, JobNotFound, StateConflict
+from app.jobs.edit import edit_job
+from app.jobs.etag import require_match
+from app.jobs.shown import told_error
+from app.vault import SecretKeys
+
+
+async def set_paused(
+    db: Database, clock: PolledClock, secret_keys: SecretKeys, reference: str, *, paused: bool
+) -> StoredJob:
+    """Pause or resume a job, and return it as it then is; a job that is so already stays as it is.
+
+    Raises:
+        JobNotFound: no job has that id or name.
+        StateConflict: others edit the job all the time.
+    """
+    written = await edit_job(
+        db,
+        clock,
+        secret_keys,
+        reference,
+        lambda stored: replace(document_of(stored), paused=paused),
+    )
+    return written.job
+
+
+async def run_now(db: Database, reference: str) -> StoredJob:
+    """Make a job due now and return it as it then is.
+
+    Raises:
+        JobNotFound: no job has that id or name, or the job was deleted meanwhile.
+        StateConflict: the job is paused or invalid.
+    """
+    job = await jobs.find(db, reference)
+    check_runnable(job)
+    if not await jobs.run_now(db, job.id):
+        message = f"the job {job.id} was deleted meanwhile"
+        raise JobNotFound(message)
+    return await jobs.find(db, str(job.id))
+
+
+async def replay(db: Database, execution_id: int) -> StoredJob:
+    """Make the occurrence of a past execution due now, and return its job as it then is.
+
+    Raises:
+        ExecutionNotFound: no execution has that id.
+        StateConflict: the job was deleted, is paused or invalid, or waits for another retry.
+    """
+    past = await executions.find(db, execution_id)
+    try:
+        job = await jobs.find(db, str(past.job_id))
+    except JobNotFound:
+        message = f"the job {past.job_id} of this execution was deleted: create it again"
+        raise StateConflict(message) from None
+    check_runnable(job)
+    if not await jobs.run_now(db, job.id, occurrence=past.scheduled_for):
+        message = "a retry of another run is pending: wait for it, or run the job first"
+        raise StateConflict(message)
+    return await jobs.find(db, str(job.id))
+
+
+async def delete_job(db: Database, reference: str, *, if_match: str | None = None) -> None:
+    """Delete a job.
+
+    Raises:
+        JobNotFound: no job has that id or name.
+        EditConflict: `If-Match` does not name the job's version.
+    """
+    unchanged_since = None
+    if if_match is not None:
+        stored = await jobs.find(db, reference)
+        require_match(if_match, stored)
+        unchanged_since = None if if_match.strip() == "*" else stored.updated_at
+    if not await jobs.delete(db, reference, unchanged_since=unchanged_since):
+        stored = await jobs.find(db, reference)
+        message = f"the job {stored.id} was edited meanwhile: get it again and decide on that"
+        raise EditConflict(message)
+
+
+def check_runnable(job: StoredJob) -> None:
+    """Refuse to make due what would not run then.
+
+    Raises:
+        StateConflict: the job is paused or invalid.
+    """
+    if problem := told_error(job):
+        message = f"the job cannot be executed until it is corrected: {problem}"
+        raise StateConflict(message)
+    if job.paused:
+        message = "the job is paused: resume it first (POST /v1/jobs/{id or name}/resume)"
+        raise StateConflict(message)

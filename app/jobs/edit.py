@@ -1,0 +1,50 @@
+"""Edits a job that others may edit meanwhile: read, change, write if unchanged, else once more."""
+
+import asyncio
+
+from app.db import Database, jobs
+from app.db.clock import PolledClock
+from app.errors import StateConflict
+from app.jobs.create import Written
+from app.jobs.etag import require_match
+from app.jobs.input import Change, draft_edit
+from app.vault import SecretKeys, check_bindings, find_unset
+
+TRIES = 20
+"""How often an edit is tried: each try loses only to an edit that was written meanwhile."""
+
+
+async def edit_job(  # noqa: PLR0913 - what an edit needs
+    db: Database,
+    clock: PolledClock,
+    secret_keys: SecretKeys,
+    reference: str,
+    change: Change,
+    *,
+    if_match: str | None = None,
+) -> Written:
+    """Change a job and return it as it then is; a change that changes nothing writes nothing.
+
+    Raises:
+        JobNotFound: no job has that id or name.
+        EditConflict: `If-Match` does not name the job's version.
+        InvalidInput, NameTaken: the change leads to a job that cannot be.
+        StateConflict: others edit the job all the time.
+    """
+    for _ in range(TRIES):
+        stored = await jobs.find(db, reference)
+        require_match(if_match, stored)
+        now = await clock.now()
+        # In a thread, as a target may have ten thousands of values.
+        edit = await asyncio.to_thread(draft_edit, stored, change, secret_keys, now=now)
+        if edit.has_new_target:
+            warnings = (await check_bindings(db, [edit.referring])).get(0, [])
+        else:
+            warnings = await find_unset(db, edit.referring)
+        if edit.job is None:
+            return Written(job=stored, warnings=warnings)
+        written = await jobs.update(db, edit.job, unchanged_since=stored.updated_at)
+        if written is not None:
+            return Written(job=written, warnings=warnings)
+    message = f"the job {reference!r} is being edited by others all the time: try again"
+    raise StateConflict(message)

@@ -1,0 +1,27 @@
+"""Jobs as people are shown them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import asdict
+
+from app.core.jobs.job import Job, JobState, StoredJob
+from app.core.secrets.masking import mask
+from app.errors import FieldError
+from app.targets.registry import KINDS, nobodys_kind, target_type
+
+
+def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
+    """Hide the secrets of a job; of a kind that is not known here, every value of its target."""
+    type_ = target_type(job.kind) if job.kind in KINDS else None
+    hidden: dict[str, Any] = {"target": mask(type_, job.target), "plan_error": told_error(job)}
+    if warnings:
+        hidden["warnings"] = list(warnings)
+    return Job(**asdict(job) | hidden)
+
+
+def told_error(job: StoredJob) -> str | None:
+    """Say why a job is invalid: as stored, or that no instance has its kind, which may pass."""
+    if job.plan_error is None and job.state is JobState.INVALID:
+        return nobodys_kind(job.kind)
+    return job.plan_error

@@ -1,0 +1,178 @@
+"""Prepares targets to be stored, and checks those that are stored already.
+
+A target is walked once. What the walk finds (`Spot`) is unmasked, checked, asked for the named
+secrets that are referred to, and encrypted.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from app.core.jobs.exact_json import same
+from app.core.net.url_parts import url_parts
+from app.core.secrets.bindings import Place as Destination
+from app.core.secrets.bindings import places_of
+from app.core.secrets.masking import Unshown, unmask_spots
+from app.core.secrets.places import Place, Spot, change_spots, spots_in
+from app.core.secrets.references import BEGINNING, NAME, filled
+from app.db import secrets
+from app.db.database import Runner
+from app.errors import FieldError, InvalidInput
+from app.targets.registry import decode_target, target_type
+from app.vault.named import binding_error
+from app.vault.sealing import encrypt_spots
+from app.vault.secret_keys import PREFIX, SecretKeys, is_token
+
+STAND_IN = "x"
+"""Stands for a secret that is known only by its name; fits into headers and URLs."""
+MAX_ERRORS = 100
+"""Errors of a batch that are told; nobody corrects more at a time."""
+UNOPENED = (
+    "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
+    "another job or place, write the secret out"
+)
+
+
+class Referring(Struct, frozen=True, kw_only=True):
+    """The named secrets that a target refers to, and the hosts that it would send them to."""
+
+    fields: Mapping[str, str] = {}
+    """The names of the secrets, each with the first field that refers to it."""
+    places: frozenset[Destination] = frozenset()
+    """Empty where no secret is referred to."""
+
+
+class Prepared(Unshown, frozen=True, kw_only=True):
+    """A target that passed every check but that of its named secrets, see `check_bindings`."""
+
+    stored: dict[str, Any]
+    """What to store: secrets are encrypted, where there are keys."""
+    referring: Referring
+
+
+def prepare(
+    kind: str,
+    target: dict[str, Any],
+    keys: SecretKeys,
+    *,
+    job_id: UUID,
+    kept: dict[str, Any] | None = None,
+) -> Prepared | None:
+    """Make what a client wrote ready to be stored as the target of a job of this kind.
+
+    `kept` is the target that the job has, in clear, of the same kind; its secrets take the place
+    of `***`. Returns None where the job then has this very target: nothing is checked, as a person
+    may have typed it.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
+    type_ = target_type(kind)
+    spots = spots_in(type_, target, stored=kept or {})
+    clear = unmask_spots(target, spots)
+    if kept is not None and same(clear, kept):
+        return None
+    if clear is not target:
+        spots = spots_in(type_, clear)
+    referring = check_spots(kind, clear, spots)
+    return Prepared(stored=encrypt_spots(clear, spots, keys, job_id=job_id), referring=referring)
+
+
+def check_target(kind: str, target: dict[str, Any]) -> Referring:
+    """Check a target in clear; references may stand for anything that a secret can be.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
+    return check_spots(kind, target, spots_in(target_type(kind), target))
+
+
+def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Referring:
+    """Check a target, whose spots are known, as `check_target` does."""
+    if unopened := [spot.field for spot in spots if holds_token(spot)]:
+        raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
+    fields: dict[str, str] = {}
+
+    def fill(spot: Spot) -> object:
+        def note(name: str) -> str:
+            fields.setdefault(name, spot.field)
+            return STAND_IN
+
+        return filled(spot.place, spot.value, note)
+
+    legible = change_spots(target, spots, fill)
+    if impossible := sorted(name for name in fields if not NAME.fullmatch(name)):
+        message = f"refers to {impossible[0]!r}, which no secret can be called"
+        raise InvalidInput(FieldError(field="target", message=message))
+    try:
+        decode_target(kind, legible)
+    except InvalidInput as refusal:
+        unknown = {spot.field for spot in spots if is_unknown(spot)}
+        errors = [one for one in refusal.errors if one.field not in unknown]
+        if errors:
+            raise InvalidInput(*errors) from None
+    if not fields:
+        return Referring()
+    return Referring(fields=fields, places=frozenset(places_of(legible)))
+
+
+def is_unknown(spot: Spot) -> bool:
+    """Whether the value depends on a named secret, so that its errors are those of a stand-in."""
+    return spot.place is Place.WHOLE and isinstance(spot.value, str) and BEGINNING in spot.value
+
+
+def holds_token(spot: Spot) -> bool:
+    """Whether the value is encrypted still."""
+    match spot.place, spot.value:
+        case Place.IN_URL, str() as url:
+            return PREFIX in url and is_token(url_parts(url).password)
+        case place, value:
+            return place is Place.WHOLE and is_token(value)
+
+
+async def check_bindings(
+    db: Runner, targets: Sequence[Referring]
+) -> Mapping[int, list[FieldError]]:
+    """Refuse targets that would send a named secret to a host that it is not bound to.
+
+    Returns, by the index of the target, a warning for each secret that is not set.
+
+    Raises:
+        InvalidInput: naming the target by its index where there are several.
+    """
+    names = frozenset[str]().union(*(one.fields for one in targets))
+    if not names:
+        return {}
+    known = await secrets.read_values(db, names)
+    errors = [
+        FieldError(field="target" if len(targets) == 1 else f"[{index}].target", message=message)
+        for index, one in enumerate(targets)
+        for name in sorted(one.fields.keys() & known.keys())
+        if (message := binding_error(name, known[name].hosts, one.places))
+    ]
+    if errors:
+        raise InvalidInput(*errors[:MAX_ERRORS])
+    return {
+        index: missing for index, one in enumerate(targets) if (missing := unset(one.fields, known))
+    }
+
+
+async def find_unset(db: Runner, target: Referring) -> list[FieldError]:
+    """Return a warning for each secret that a target refers to and that is not set."""
+    fields = target.fields
+    return unset(fields, await secrets.read_values(db, list(fields))) if fields else []
+
+
+def unset(fields: Mapping[str, str], known: Collection[str]) -> list[FieldError]:
+    """Say which of the secrets are not known, and what to do."""
+    return [
+        FieldError(
+            field=field,
+            message=f"refers to the secret {name!r}, which is not set: "
+            f"set it with `tocsin secrets set {name}`, as runs fail until then",
+        )
+        for name, field in sorted(fields.items())
+        if name not in known
+    ]
