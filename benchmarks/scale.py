@@ -222,7 +222,7 @@ async def measure(options_: argparse.Namespace) -> None:
             rows.append({"jobs": jobs, "executions": executions})
             db = await stack.enter_async_context(Database.connect(url, application_name="bench"))
             session = await stack.enter_async_context(
-                open_session(url, ring=lambda: None, application_name="bench")
+                open_session(url, wake=lambda: None, application_name="bench")
             )
             measured.append(Costs(db, session, f"{jobs}", quick=options_.quick))
         for number in range(rounds + WARMING_ROUNDS):

@@ -55,7 +55,7 @@ async def examine(settings: Settings) -> None:
                 await examine_tables(db, settings, found)
         except DatabaseRefused:
             raise
-        except (LockedByOthers, DatabaseUnavailable) as error:  # what is known is said all the same
+        except (LockedByOthers, DatabaseUnavailable) as error:  # earlier findings are still printed
             found.append(
                 Finding(
                     subject="tables",
@@ -75,11 +75,11 @@ async def examine(settings: Settings) -> None:
 
 
 async def examine_tables(db: Database, settings: Settings, found: list[Finding]) -> None:
-    """Add what the tables tell, as far as it can be read, to what was found; the vitals first.
+    """Add the findings about Tocsin's tables to `found`, the vitals in front.
 
     Raises:
-        LockedByOthers: somebody has one of the tables locked.
-        RightMissing: our role may not read one of them.
+        LockedByOthers: another session has a table locked; earlier findings have been added.
+        RightMissing: Tocsin's role may not read a table; earlier findings have been added.
     """
     await migrate.check(db)
     [row] = await db.fetch("doctor.vitals", retention_days=settings.retention_days)
@@ -100,7 +100,7 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
 
 
 async def examine_sessions(db: Database) -> list[Finding]:
-    """Find who is in the way, before anything that would have to wait for them."""
+    """Judge the sessions that hold locks, before a statement of the doctor waits for a lock."""
     await db.fetch("doctor.hurry")
     sessions = [OtherSession(**row) for row in await db.fetch("doctor.sessions")]
     return list(session_findings(sessions))

@@ -19,6 +19,7 @@ from app.db.keys import ApiKey
 from app.errors import InvalidInput
 
 PAGE = 200
+"""Keys that one statement reads."""
 
 T = TypeVar("T")
 

@@ -171,7 +171,7 @@ def migrate_database() -> None:
 
 @main.command("prune")
 def prune_database() -> None:
-    """Do the upkeep now, as instances do hourly: in steps that keep nobody waiting."""
+    """Do the upkeep now, as instances do hourly: in short steps, which hold up no other session."""
     from app.scheduler.upkeep import keep_up_once
 
     settings = Settings.from_environ(os.environ)

@@ -21,6 +21,7 @@ from app.vault.rotation import Rotated, rotate
 from app.vault.secret_keys import NO_KEYS
 
 PAGE = 200
+"""Secrets that one statement reads."""
 
 T = TypeVar("T")
 
@@ -38,14 +39,14 @@ def secrets() -> None:
 @click.option("--host", "hosts", multiple=True, help="Send it to this host only; may be repeated.")
 @click.option("--any-host", is_flag=True, help="Send it to any host; so it is unless bound.")
 def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
-    """Set the secret NAME to what stdin has, or to what is typed where that is a terminal.
+    """Set the secret NAME to the text on stdin; on a terminal, the command asks for it.
 
-    A host is api.example.com, *.example.com for all below, an address, or one of these with scheme
-    and port, https://api.example.com:8443. Without any of them a secret that
-    is there keeps those that it has.
+    A host is api.example.com, *.example.com for all names below, an address, or one of these with
+    scheme and port: https://api.example.com:8443. Without --host and --any-host, an existing secret
+    keeps its hosts.
 
-    One newline at the end is left out. The value is no argument, as those can be seen by everybody
-    on a machine.
+    One newline at the end is left out. The value is no argument, as all users of a machine can see
+    the arguments of its commands.
     """
     if error := name_error(name):
         raise click.BadParameter(error, param_hint="NAME")
@@ -77,7 +78,7 @@ def list_secrets() -> None:
 @secrets.command()
 @click.argument("name")
 def delete(name: str) -> None:
-    """Delete the secret NAME; what refers to it fails until it is set again."""
+    """Delete the secret NAME; jobs that refer to it fail until the secret is set again."""
     run(lambda db, _: stored.delete(db, name))
     click.echo(f"deleted {name}")
 

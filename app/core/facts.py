@@ -126,7 +126,7 @@ class ClockSetBack(Struct, frozen=True, kw_only=True):
 
 
 class Replanned(Struct, frozen=True, kw_only=True):
-    """Newer time zone rules moved the planned runs of so many jobs."""
+    """Newer time zone rules moved the planned runs of this many jobs."""
 
     jobs: int
     rules: str

@@ -1,4 +1,4 @@
-"""What sessions of others that hold locks, or stay in a transaction, mean for Tocsin."""
+"""Judges other sessions of the database that hold locks or have been in a transaction for long."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,12 +7,15 @@ from msgspec import Struct
 from app.core.health import Finding
 
 LOCK_SECONDS = 2.0
-"""No statement of Tocsin's holds such a lock for as long."""
+"""Age of a transaction from which its table locks are reported; Tocsin's own end earlier."""
 ROW_LOCK_SECONDS = 10.0
+"""Age of a transaction from which its row locks are reported."""
 GRAVE_SECONDS = 60.0
-"""Whoever writes jobs in a transaction has the same locks for as long as that takes."""
+"""Age from which row locks need a remedy; writing jobs in a transaction locks rows for less."""
 TRANSACTION_SECONDS = 300.0
+"""Age from which any transaction needs a remedy."""
 MAX_NAMED = 5
+"""How many sessions a finding names."""
 
 
 class OtherSession(Struct, frozen=True, kw_only=True):
@@ -23,17 +26,17 @@ class OtherSession(Struct, frozen=True, kw_only=True):
     application_name: str
     state: str
     seconds: float
-    """Since its transaction began; 0 where that may not be seen."""
+    """The age of the transaction; 0 if the doctor's role may not see it."""
     table_locks: list[str]
-    """Such as `AccessExclusiveLock on tocsin.jobs`; those that keep instances from writing."""
+    """Locks that keep instances from writing, such as `AccessExclusiveLock on tocsin.jobs`."""
     waiting_locks: list[str]
-    """The same, not granted yet: what comes after waits behind them."""
+    """Such locks that are not granted yet; later statements wait behind them."""
     locks_rows: bool
-    """It may have rows of tocsin.jobs locked."""
+    """Whether the session may have rows of `tocsin.jobs` locked."""
 
 
 def session_findings(sessions: Sequence[OtherSession]) -> Iterator[Finding]:
-    """Judge the sessions, each in one line with what ends it."""
+    """Judge the sessions by table locks, row locks and the age of their transactions."""
     locking = [
         one
         for one in sessions
@@ -68,7 +71,7 @@ def session_findings(sessions: Sequence[OtherSession]) -> Iterator[Finding]:
 def finding(
     subject: str, sessions: Sequence[OtherSession], *, well: str, remedy: str, grave: bool
 ) -> Finding:
-    """Name the sessions, the longest first, and the statement that ends each."""
+    """Return a finding that names the sessions, the oldest first, and what ends each of them."""
     named = sorted(sessions, key=lambda one: -one.seconds)[:MAX_NAMED]
     if not named:
         return Finding(subject=subject, found=well)
@@ -82,7 +85,7 @@ def finding(
 
 
 def described(session: OtherSession) -> str:
-    """Say who it is, for how long, and what it holds."""
+    """Word a session: its process, user and program, its state, age and locks."""
     name = f", {session.application_name!r}" if session.application_name else ""
     since = f" for {session.seconds:.0f} s" if session.seconds else ""
     held = [f"holds {one}" for one in session.table_locks]

@@ -1,4 +1,4 @@
-"""The database's clock, estimated on this host; no other clock says what time it is.
+"""The database's clock, estimated on this host: the only clock by which jobs are planned and run.
 
 Wall clocks of hosts need not agree with the database's clock or with each other.
 """
@@ -52,7 +52,7 @@ class DatabaseClock:
         self.observed_at = 0.0
         """Monotonic seconds of the last answer that was believed."""
         self.ahead_since: float | None = None
-        """Monotonic seconds of the first of the answers that are ahead; None: the last was not."""
+        """Monotonic seconds of the first of consecutive answers ahead of `upper`; None if none."""
 
     def __repr__(self) -> str:
         told = self.now().isoformat() if self.offset > float("-inf") else "before the first answer"
@@ -104,9 +104,9 @@ class DatabaseClock:
 
 
 class PolledClock:
-    """Tells the database's time and asks for it when the last answer is older than a minute.
+    """Tells the database's time, and asks the database when the last answer is over a minute old.
 
-    For a process that has no look in whose answers the time comes along.
+    An API process uses this clock; an instance learns the time from the answers to its looks.
     """
 
     def __init__(self, db: Runner, *, clock: Callable[[], float] = monotonic) -> None:
@@ -120,7 +120,7 @@ class PolledClock:
         return f"PolledClock({self.estimate!r})"
 
     async def now(self) -> datetime:
-        """Return the database's time, behind by a fraction of a round trip at most.
+        """Return the database's time, at most a fraction of a round trip behind it.
 
         Raises:
             DatabaseUnavailable: the database had to be asked and does not answer.

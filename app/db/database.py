@@ -80,9 +80,9 @@ class Patience:
 
 
 class Database:
-    """A pool of connections; each statement takes one for its own time only.
+    """A pool of connections; each statement takes a connection only while the statement runs.
 
-    `actor` is who the audit log is told of; empty: nobody but the database user.
+    `actor` is named in the audit log as the author of changes; if empty, only the database user is.
     """
 
     def __init__(

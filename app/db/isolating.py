@@ -1,4 +1,7 @@
-"""Finds the row for which a statement about many rows fails, and runs it for the others."""
+"""Finds the row for which a statement about many rows fails, and runs the statement for the others.
+
+Thus a row that breaks a constraint, or a user's trigger, affects only its own job (docs/adr/0044).
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar

@@ -52,14 +52,14 @@ class Session:
 async def open_session(
     url: str,
     *,
-    ring: Callable[[], None],
+    wake: Callable[[], None],
     recall: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
     application_name: str,
 ) -> AsyncIterator[Session]:
     """Open a session that listens for notifications.
 
-    `ring` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
+    `wake` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
     with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`.
     LISTEN has taken effect when this returns, so a look made afterwards misses no job.
 
@@ -71,7 +71,7 @@ async def open_session(
 
     def told(*_: object) -> None:
         arrived.set()
-        ring()
+        wake()
 
     with translate_errors():
         connection = await connect(
@@ -92,7 +92,7 @@ async def open_session(
         )
     try:
         with translate_errors():
-            connection.add_termination_listener(lambda _: ring())
+            connection.add_termination_listener(lambda _: wake())
             await connection.add_listener(CHANNEL, told)
             await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))
             await connection.add_listener(TARGETS, lambda *_: check())

@@ -108,7 +108,7 @@ async def read_newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:
 
 
 async def list_newest_referring(db: Runner, *, among: int, limit: int) -> list[ReferringJob]:
-    """Read, of so many of the newest jobs, up to `limit` that may refer to a named secret."""
+    """Read up to `limit` jobs, among the newest `among`, that may refer to a named secret."""
     rows = await db.fetch("secrets.newest_referring", among=among, limit=limit)
     return [ReferringJob(**row) for row in rows]
 

@@ -241,7 +241,7 @@ class Instance:
         session = await stack.enter_async_context(
             open_session(
                 self.database_url,
-                ring=self.doorbell.hear,
+                wake=self.doorbell.hear,
                 recall=self.recall,
                 check=self.targets_written.set,
                 application_name=f"tocsin scheduler {self.name}",

@@ -57,8 +57,8 @@ async def test_instances_are_seen_by_their_connection_and_by_their_leases(
     )
 
     async with (
-        open_session(database_url, ring=print, application_name=f"tocsin scheduler {long}"),
-        open_session(database_url, ring=print, application_name="tocsin scheduler idle:2:ffff"),
+        open_session(database_url, wake=print, application_name=f"tocsin scheduler {long}"),
+        open_session(database_url, wake=print, application_name="tocsin scheduler idle:2:ffff"),
     ):
         items = (await api.get("/v1/instances")).json()["items"]
 

@@ -35,7 +35,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
         yield session
 
 
@@ -551,7 +551,7 @@ async def test_four_instances_share_two_thousand_jobs_without_a_duplicate(
 
     async def claim_all(name: str) -> list[UUID]:
         found: list[UUID] = []
-        async with open_session(database_url, ring=lambda: None, application_name=name) as session:
+        async with open_session(database_url, wake=lambda: None, application_name=name) as session:
             while batch := (await look(session, limit=37, instance=name)).claims:
                 found += [claim.job_id for claim in batch]
         return found

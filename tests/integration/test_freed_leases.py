@@ -65,7 +65,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
         yield session
 
 

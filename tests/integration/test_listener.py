@@ -31,7 +31,7 @@ class Bell:
 
 async def test_a_committed_job_rings(database_url: str, connection: asyncpg.Connection) -> None:
     bell = Bell()
-    async with open_session(database_url, ring=bell, application_name="test"):
+    async with open_session(database_url, wake=bell, application_name="test"):
         await insert_job(connection)
 
         await bell.heard()
@@ -39,7 +39,7 @@ async def test_a_committed_job_rings(database_url: str, connection: asyncpg.Conn
 
 async def test_a_job_typed_into_psql_rings(database_url: str, psql: Callable[[str], str]) -> None:
     bell = Bell()
-    async with open_session(database_url, ring=bell, application_name="test"):
+    async with open_session(database_url, wake=bell, application_name="test"):
         await asyncio.to_thread(
             psql,
             """insert into tocsin.jobs (kind, target, run_at)
@@ -53,7 +53,7 @@ async def test_the_end_of_the_connection_rings(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     bell = Bell()
-    async with open_session(database_url, ring=bell, application_name="test") as session:
+    async with open_session(database_url, wake=bell, application_name="test") as session:
         pid = session.connection.get_server_pid()
         await connection.execute("select pg_terminate_backend($1)", pid)
 
@@ -63,7 +63,7 @@ async def test_the_end_of_the_connection_rings(
 
 
 async def test_the_kernel_watches_the_connection(database_url: str) -> None:
-    async with open_session(database_url, ring=Bell(), application_name="test") as session:
+    async with open_session(database_url, wake=Bell(), application_name="test") as session:
         sock: socket.socket = session.connection._transport.get_extra_info("socket")
 
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -73,5 +73,5 @@ async def test_the_kernel_watches_the_connection(database_url: str) -> None:
 
 async def test_nobody_there_is_said_in_our_words() -> None:
     with pytest.raises(DatabaseUnavailable, match="Postgres is not available"):
-        async with open_session("postgresql://127.0.0.1:9/x", ring=Bell(), application_name="test"):
+        async with open_session("postgresql://127.0.0.1:9/x", wake=Bell(), application_name="test"):
             pass

@@ -76,7 +76,7 @@ def scans(plan: dict[str, object]) -> list[tuple[str, str, int]]:
 
 async def look_plan(database: str, *, since: str = "null") -> list[tuple[str, str, int]]:
     """Return the scans of a look as an instance's session makes it: planned without its values."""
-    async with open_session(database, ring=lambda: None, application_name="test") as session:
+    async with open_session(database, wake=lambda: None, application_name="test") as session:
         look = query("claims.look")
         await session.connection.execute(f"prepare look as {look.sql}")
         literals = LITERALS | {"since": since}
@@ -138,7 +138,7 @@ async def test_what_an_old_snapshot_keeps_below_the_floor_is_not_walked(any_data
 
 async def pages_of_look(database: str, *, since: str) -> int:
     """Return how many pages a look that claims nothing touches."""
-    async with open_session(database, ring=lambda: None, application_name="test") as session:
+    async with open_session(database, wake=lambda: None, application_name="test") as session:
         look = query("claims.look")
         await session.connection.execute(f"prepare look as {look.sql}")
         literals = LITERALS | {"since": since, "ahead_seconds": 0.0}

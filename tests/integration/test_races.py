@@ -32,7 +32,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
         yield session
 
 
@@ -140,7 +140,7 @@ async def test_two_looks_at_one_expired_lease(
     job_id = await recurring(connection)
     await claimed(session, by="frozen")
     await expire(connection)
-    async with open_session(database_url, ring=lambda: None, application_name="two") as second:
+    async with open_session(database_url, wake=lambda: None, application_name="two") as second:
         looks = await asyncio.gather(
             *(
                 claims.look(

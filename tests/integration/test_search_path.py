@@ -111,7 +111,7 @@ async def test_all_our_connections_look_nowhere_else(database_url: str) -> None:
     async with (
         Database.connect(database_url, application_name="test") as db,
         db.pool.acquire() as pooled,
-        open_session(database_url, ring=lambda: None, application_name="test") as session,
+        open_session(database_url, wake=lambda: None, application_name="test") as session,
     ):
         for one in (pooled, session.connection):
             assert await one.fetchval("show search_path") == "pg_catalog, pg_temp"

@@ -244,7 +244,7 @@ async def test_a_look_claims_a_few_large_targets_at_a_time_and_all_small_ones(
         await insert_job(connection, run_at=due.replace(year=due.year - 1))
 
     found = []
-    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
         while True:
             look = await claims.look(
                 session,
@@ -335,7 +335,7 @@ async def test_a_look_reads_no_more_of_what_is_short_only_when_stored(
     await insert_job(connection, run_at=due)
 
     found = []
-    async with open_session(database_url, ring=lambda: None, application_name="test") as session:
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
         while sum(map(len, found)) < 301:
             look = await claims.look(
                 session,

@@ -85,7 +85,7 @@ class Protocol(RuleBasedStateMachine):
         )
         self.sessions: dict[str, Session] = {
             name: await self.stack.enter_async_context(
-                open_session(url, ring=lambda: None, application_name=name)
+                open_session(url, wake=lambda: None, application_name=name)
             )
             for name in INSTANCES
         }

@@ -10,8 +10,11 @@ from app.core.secrets.masking import Masked, Secret
 from app.errors import FieldError, InvalidInput
 
 PREFIX_BYTES = 6
+"""Of the part by which a key is looked up, and which may be shown."""
 SECRET_BYTES = 32
+"""Of the secret part."""
 RANDOM_BYTES = PREFIX_BYTES + SECRET_BYTES
+"""How many random bytes `issue` takes."""
 
 KEY = re.compile(r"tocsin_(?P<prefix>[0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")

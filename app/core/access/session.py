@@ -9,6 +9,7 @@ from app.core.secrets.masking import Masked, Secret
 SESSION_SECONDS = 12 * 3600
 """A working day; a session ends earlier if its API key expires earlier."""
 RANDOM_BYTES = 32
+"""How many random bytes `issue` takes."""
 
 TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 COOKIE = "tocsin_session"

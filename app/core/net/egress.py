@@ -126,6 +126,7 @@ class Egress(Struct, frozen=True, kw_only=True):
         return None
 
     def refusal(self, ip: IPAddress, host: str, called: str) -> str | None:
+        """Judge an address, and one embedded in it; `called` is the subject of the message."""
         kind = kind_of(ip)
         if self.allowed.has_alone(ip) or (kind is not Kind.METADATA and self.allowed.has(ip)):
             if (carried := carried_by(ip)) is None:

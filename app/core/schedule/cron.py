@@ -1,4 +1,4 @@
-"""A cron as sets of values, and the wall times that match it; time zones come in `occurrences`.
+"""A cron as sets of values, and the wall times that match them; `occurrences` adds the time zone.
 
 croniter could iterate too, but only one match forward or back, and wrongly at the end of a month,
 with `#` and at the end of a list of years. With sets of values one can also count and jump.

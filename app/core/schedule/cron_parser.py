@@ -50,7 +50,7 @@ class Field(Struct, frozen=True, kw_only=True):
 
     @property
     def remedy(self) -> str:
-        """The end of an error message: what may be written."""
+        """The end of an error message, with the values that the field allows."""
         names = f" or {self.names[0].upper()}-{self.names[-1].upper()}" if self.names else ""
         return f"write {self.low}-{self.high}{names}, such as {self.example}"
 

@@ -1,4 +1,4 @@
-"""What names, addresses and name servers look like."""
+"""The forms of host names, addresses and name servers."""
 
 import re
 from contextlib import suppress
@@ -12,9 +12,9 @@ HIGHEST_PORT = 65_535
 
 
 def is_address(host: str) -> bool:
-    """Whether the text is an IP address rather than a name."""
+    """Return whether the text is an IP address rather than a name."""
     if not host[:1].isdigit() and ":" not in host:
-        return False  # as most are: to raise and catch an error takes longer
+        return False  # the usual case, without the cost of an exception
     with suppress(ValueError):
         ip_address(host)
         return True
@@ -22,6 +22,11 @@ def is_address(host: str) -> bool:
 
 
 def checked(server: str) -> str:
+    """Return the address of a name server, if valid.
+
+    Raises:
+        InvalidSettings: the text is no address of a name server.
+    """
     found = SERVER.fullmatch(server)
     address = (found["bracketed"] or found["plain"]) if found else server
     port = int((found and found["port"]) or 53)
@@ -34,5 +39,5 @@ def checked(server: str) -> str:
 
 
 def zone_of(name: str) -> str:
-    """The last two labels: whoever has a domain has as many names below it as they like."""
+    """Return the last two labels of a name: the owner of a domain can make any number of names."""
     return ".".join(name.rstrip(".").rsplit(".", 2)[-2:])

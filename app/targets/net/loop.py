@@ -1,7 +1,7 @@
-"""The event loop of a process: uvloop, but for names, which our own resolver looks up.
+"""The event loop of a process: uvloop with Tocsin's own resolver for host names.
 
-uvloop looks names up in libuv's few threads, which those that hang keep for themselves, and the end
-of the process waits for.
+uvloop resolves names in the few threads of libuv. Names that hang would occupy them all, and the
+process could not end before they are resolved.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Connect = Callable[..., Awaitable[tuple[Any, Any]]]
 
 
 class Loop(uvloop.Loop):
-    """An event loop that opens connections to names by the addresses that the resolver tells."""
+    """An event loop that connects to names by the addresses of a `Resolver`."""
 
     def __init__(self, names: Resolver) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class Loop(uvloop.Loop):
     ) -> tuple[Any, Any]:
         """Connect to the first address of `host` that answers.
 
-        What only the system's resolver knows, by one of its own modules, is left to that: who gave
-        such a name is the operator. Targets come here as addresses.
+        A name that the `Resolver` does not find is left to the system's resolver, whose modules may
+        know other names. Such names come from the operator: targets are resolved before.
 
         Raises:
             OSError: no address answers, or the name was not found.

@@ -1,8 +1,8 @@
-"""Looks names up without threads, within a time limit, so that no name holds up another.
+"""Resolves host names without threads and within a time limit, so that no name delays another.
 
-c-ares asks `/etc/hosts` and the name servers of `/etc/resolv.conf`, as asynchronous as a connection
-(docs/adr/0040). What is ours are the bounds: one question at a time for each name, a few for each
-zone, a time limit for those who wait, and failures that are remembered.
+c-ares asks `/etc/hosts` and the name servers of `/etc/resolv.conf`, without blocking
+(docs/adr/0040). This module adds the bounds: one question at a time for each name, a few for each
+zone, a time limit for callers, and a memory of answers and failures.
 """
 
 import asyncio
@@ -19,67 +19,71 @@ from app.descriptors import shortage
 from app.targets.net.forms import checked, is_address, zone_of
 
 LOOKUP_SECONDS = 6.0
-"""How long anybody waits for a name."""
+"""How long a caller waits for the addresses of a name."""
 TRIES = 5
-"""Times a name server is asked: the first waits 0.25 s or more, each other twice the one before."""
+"""How often a name server is asked: the first try waits at least 0.25 s, each other twice as long
+as the one before."""
 UNTRIED_SECONDS = 0.5
-"""What the first waits while nothing is known of how long the name server takes."""
+"""The wait of the first try while the usual time of the name server is unknown."""
 
 MIN_FRESH_SECONDS = 2.0
+"""How long an answer is used at least, even if its time to live is shorter."""
 MAX_FRESH_SECONDS = 60.0
-"""An answer is used again for as long as its time to live says, within these bounds."""
+"""How long an answer is used at most, even if its time to live is longer."""
 SILENCE_SECONDS = 5.0
-"""How long a name whose server did not answer is not asked for again."""
+"""How long a name is not asked for again after its name server did not answer."""
 FAILED_SECONDS = 1.0
-"""How long another failure is remembered."""
+"""How long a name is not asked for again after any other failure."""
 
 MAX_ADDRESSES = 32
-"""Of one name; the others are as if they were not there."""
+"""How many addresses of one name are used."""
 MAX_KNOWN = 10_000
-"""Names that are remembered."""
+"""How many names are remembered; the one not asked for the longest is forgotten first."""
 MAX_QUESTIONS = 1000
+"""Questions under way at which names that never had an answer are refused."""
 MAX_OF_A_ZONE = 16
-"""Questions under way for names that have never had an answer."""
+"""Questions under way for names of one zone that never had an answer, at which more are refused."""
 RENEWED_AFTER = 500
-"""Questions, after which the client is made anew: what it caches by itself has no bound."""
+"""Questions after which the client is replaced: its own cache has no bound."""
 
 MAX_NAME_LENGTH = 255
+"""Characters."""
 NOT_FOUND = {pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME}
 NO_ANSWER = {pycares.errno.ARES_ETIMEOUT, pycares.errno.ARES_ECANCELLED}
 
 
 class NameFailed(socket.gaierror):
-    """A name has no address, or nobody told which in time; the text says why."""
+    """A name has no address, or no name server answered in time; the message says which."""
 
     @property
     def is_silence(self) -> bool:
-        """Whether there was no answer, rather than one without an address."""
+        """Whether no name server answered."""
         return self.errno == socket.EAI_AGAIN
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the answer was that there is no such name."""
+        """Whether a name server answered that the name does not exist or has no address."""
         return self.errno == socket.EAI_NONAME
 
     def again(self) -> "NameFailed":
-        """The same failure for somebody else, without the traceback of the first."""
+        """Return the same failure for another caller, without the first caller's traceback."""
         return NameFailed(self.errno, self.strerror)
 
 
 class Known(Struct):
-    """What is known of a name; instants are those of the resolver's clock."""
+    """The latest answer for a name; instants are those of the resolver's clock."""
 
     addresses: tuple[str, ...] = ()
-    """Of the latest answer, which may be too old to be used."""
+    """The addresses of the latest answer that had some; it may be too old to be used."""
     fresh_until: float = 0.0
     failure: NameFailed | None = None
     failed_until: float = 0.0
 
     def told(self) -> list[str]:
-        """The addresses.
+        """Return the addresses.
 
         Raises:
-            NameFailed: the latest answer was none.
+            NameFailed: the latest question failed.
         """
         if self.failure is not None:
             raise self.failure.again()
@@ -87,12 +91,12 @@ class Known(Struct):
 
 
 class Resolver:
-    """The addresses of names, for any number who ask at a time.
+    """Resolves names, for any number of callers at a time.
 
-    `servers` are asked instead of the system's: `10.0.0.2`, `[2001:db8::2]:5353`.
+    `servers`, such as `10.0.0.2` or `[2001:db8::2]:5353`, are asked instead of the system's.
 
     Raises:
-        InvalidSettings: one of them is no address.
+        InvalidSettings: a server is no address of a name server.
     """
 
     def __init__(
@@ -101,16 +105,20 @@ class Resolver:
         self.servers = tuple(map(checked, servers))
         self.clock = clock
         self.known: dict[str, Known] = {}
-        """The one asked for last is last."""
+        """What is known of each name, in the order of the answers."""
         self.questions: dict[str, asyncio.Future[pycares.AddrInfoResult]] = {}
         self.of_zone: Counter[str] = Counter()
-        """Questions under way for names that have never had an answer."""
+        """Questions under way for names that never had an answer, by zone."""
         self.clients: list[aiodns.DNSResolver] = []
-        """The last one is asked; the others have questions that are under way."""
+        """The last client is asked; the others still have questions under way."""
         self.asked = 0
+        """How many questions the last client was asked."""
+
+    def __repr__(self) -> str:
+        return f"Resolver({len(self.known)} names known, {len(self.questions)} being asked for)"
 
     async def close(self) -> None:
-        """Give up every question; takes no time."""
+        """Cancel every question, without waiting."""
         for client in self.clients:
             await client.close()
         self.clients.clear()
@@ -121,10 +129,10 @@ class Resolver:
         return await self.addresses(host)
 
     async def addresses(self, host: str) -> list[str]:
-        """Look up the addresses of a name; an address is its own.
+        """Return the addresses of a name; for an address, the address itself.
 
         Raises:
-            NameFailed: there is none, or no answer in time.
+            NameFailed: the name has no address, or no name server answered in time.
         """
         if is_address(host):
             return [host]
@@ -139,32 +147,32 @@ class Resolver:
         question = self.questions.get(name) or self.ask(name)
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
-                await asyncio.shield(question)  # others may wait for it as well
+                await asyncio.shield(question)  # other callers may wait for the same answer
         except TimeoutError:
             self.note_failure(name, silence())
         except aiodns.error.DNSError:
-            pass  # was noted when it came
+            pass  # the callback of the question has noted the failure
         known = self.known.get(name)
         if known is None:
             raise silence()
         return known.told()
 
     def settled(self, host: str) -> Known | None:
-        """What is known of a name and needs no question, be it addresses or a failure."""
+        """Return the fresh answer or failure of a name; None if the name has to be asked for."""
         known = self.known.get(host.lower())
         if known is None or max(known.fresh_until, known.failed_until) <= self.clock():
             return None
         return known
 
     def latest(self, host: str) -> tuple[str, ...]:
-        """The addresses that a name had last, however long ago; none if it never had any."""
+        """Return the addresses that a name had last, however long ago."""
         known = self.known.get(host.lower())
         return known.addresses if known else ()
 
     def crowded(self, host: str) -> bool:
-        """Whether so much of the name's kind is asked already that it had better come later.
+        """Return whether too many questions are under way to ask for a name that had no answer yet.
 
-        The names that have had an answer before are not held up by those that never had one.
+        Names that have had an answer before are always asked for.
         """
         name = host.lower()
         if name in self.questions or self.latest(name):
@@ -173,10 +181,10 @@ class Resolver:
         return full or self.of_zone[zone_of(name)] >= MAX_OF_A_ZONE
 
     def ask(self, name: str) -> asyncio.Future[pycares.AddrInfoResult]:
-        """Begin to ask for a name.
+        """Start the question for a name.
 
         Raises:
-            NameFailed: nothing can be asked at all, as for want of a file descriptor.
+            NameFailed: no question can be asked, as no file descriptor is left for example.
         """
         try:
             question = self.client().getaddrinfo(name, type=socket.SOCK_STREAM)
@@ -198,14 +206,14 @@ class Resolver:
             else:
                 self.note_answer(name, question.result())
 
-        if question.done():  # a name that is none
+        if question.done():  # an invalid name
             answered(question)
         else:
             question.add_done_callback(answered)
         return question
 
     def client(self) -> aiodns.DNSResolver:
-        """The client that asks."""
+        """Return the client to ask, a new one after `RENEWED_AFTER` questions."""
         if not self.clients or self.asked >= RENEWED_AFTER:
             self.asked = 0
             self.clients.append(
@@ -219,9 +227,9 @@ class Resolver:
         return self.clients[-1]
 
     def retire(self) -> None:
-        """Close the client that asks no more, by when nobody waits for it."""
+        """Close the oldest client, whose questions have all ended by now."""
         if len(self.clients) > 1:
-            self.clients.pop(0).cancel()  # it closes as the last reference goes
+            self.clients.pop(0).cancel()  # the client closes with its last reference
 
     def note_answer(self, name: str, answer: pycares.AddrInfoResult) -> None:
         nodes = answer.nodes[:MAX_ADDRESSES]
@@ -260,7 +268,7 @@ def silence() -> NameFailed:
 
 
 def failure_of(error: BaseException | None) -> NameFailed:
-    """Say what came instead of an address."""
+    """Translate an error of c-ares; None stands for an answer without addresses."""
     code = error.args[0] if error is not None and error.args else pycares.errno.ARES_ENODATA
     if code in NOT_FOUND:
         return NameFailed(socket.EAI_NONAME, "it does not exist, or has no address")
