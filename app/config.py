@@ -157,9 +157,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             if value is not None
         }
         known = {field.name: field for field in fields(cls)}
-        problems = [problem for one in given.values() if (problem := one.problem(known))]
-        if problems:
-            raise InvalidSettings("\n".join(problems))
+        errors = [error for one in given.values() if (error := one.error(known))]
+        if errors:
+            raise InvalidSettings("\n".join(errors))
         values = {field: one.value for field, one in given.items()}
         given_address = values.get("database_url")
         if address := complete(str(given_address) if given_address else None, environ):
@@ -195,7 +195,7 @@ class Given(Struct, frozen=True, kw_only=True):
     """The name in error messages: that of the variable, or of the field for an override."""
     value: object
 
-    def problem(self, known: Mapping[str, FieldInfo]) -> str | None:
+    def error(self, known: Mapping[str, FieldInfo]) -> str | None:
         """Say why the value cannot be used, and what to write instead; None if it can."""
         if self.field not in known:
             return f"{self.label} is not a setting; {nearest(self.field, tuple(known))}"
@@ -207,11 +207,11 @@ class Given(Struct, frozen=True, kw_only=True):
             shown = shown_value(self.field, self.value)
             return f"{self.label} cannot be {shown!r}; it takes {allowed}"
         if self.field == "database_url":
-            return address_problem(str(self.value))
+            return address_error(str(self.value))
         return None
 
 
-def address_problem(address: str) -> str | None:
+def address_error(address: str) -> str | None:
     try:
         parse(address)
     except InvalidSettings as error:

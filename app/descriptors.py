@@ -39,7 +39,7 @@ def is_shortage(error: BaseException | None) -> bool:
     return False
 
 
-def shortage() -> OSError | None:
+def find_shortage() -> OSError | None:
     """Try to open a file; return the error if no file descriptor is left, else None.
 
     Some libraries fail for a lack of descriptors without saying so.

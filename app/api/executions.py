@@ -61,7 +61,7 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
         job_id=id, outcomes=known(outcomes), since=sound(since, "from"), until=sound(until, "to")
     )
     page = await listing(db, wanted, cursor=cursor, limit=limit)
-    if not page.items and not await executions.known_job(db, id):
+    if not page.items and not await executions.is_known_job(db, id):
         message = f"no job has the id {str(id)!r}, nor are there executions of one that had"
         raise JobNotFound(message)
     return page

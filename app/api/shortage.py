@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from app.core.facts import DescriptorsExhausted
-from app.descriptors import limit, shortage
+from app.descriptors import find_shortage, limit
 from app.telemetry import Observers
 
 SPELL_SECONDS = 10.0
@@ -25,7 +25,7 @@ class AcceptShortage:
 
     def look(self) -> None:
         """Try whether a file can be opened, which takes microseconds."""
-        if shortage() is None:
+        if find_shortage() is None:
             return
         now = self.clock()
         if now - self.met_at >= SPELL_SECONDS:

@@ -83,7 +83,7 @@ def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
 def list_keys() -> None:
     """List all keys, newest first, without their secret part."""
     now = datetime.now(UTC)
-    for key in run(all_keys):
+    for key in run(read_all_keys):
         click.echo("  ".join((key.prefix, f"{','.join(key.scopes):<16}", *standing(key, now))))
 
 
@@ -116,7 +116,7 @@ def shown(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M}"
 
 
-async def all_keys(db: Database) -> list[ApiKey]:
+async def read_all_keys(db: Database) -> list[ApiKey]:
     """Read all keys, page by page."""
     found = page = await stored.list_page(db, before=None, limit=PAGE)
     while len(page) == PAGE:

@@ -60,7 +60,7 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
     async def put(db: Database, keys: SecretKeys) -> bool:
         if not keys:
             raise SecretKeysMissing(NO_KEYS)  # before the value is asked for
-        token = keys.encrypt(value_given(name), of_secret(name))
+        token = keys.encrypt(read_value(name), of_secret(name))
         _, is_new = await stored.put(db, name, token, hosts=bound_to)
         return is_new
 
@@ -70,7 +70,7 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
 @secrets.command("list")
 def list_secrets() -> None:
     """List the names, when each value was set, and the hosts that it may be sent to."""
-    for secret in run(lambda db, _: all_secrets(db)):
+    for secret in run(lambda db, _: read_all_secrets(db)):
         hosts = " ".join(secret.hosts) or "any host"
         click.echo(f"{secret.updated_at:%Y-%m-%d %H:%M}  {secret.name}  {hosts}")
 
@@ -118,7 +118,7 @@ def not_done(rotated: Rotated) -> list[str]:
     return [text for text, count in left.items() if count]
 
 
-def value_given(name: str) -> str:
+def read_value(name: str) -> str:
     """Read the value of a secret from stdin, which may be a terminal.
 
     Raises:
@@ -134,7 +134,7 @@ def value_given(name: str) -> str:
     return str(value)
 
 
-async def all_secrets(db: Database) -> list[NamedSecret]:
+async def read_all_secrets(db: Database) -> list[NamedSecret]:
     """Read all named secrets, page by page."""
     found = page = await stored.list_page(db, after=None, limit=PAGE)
     while len(page) == PAGE:

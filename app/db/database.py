@@ -113,7 +113,7 @@ class Database:
             max_size=max_connections,
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
-            reset=nothing_to_reset,
+            reset=skip_reset,
             connect=connect,
             server_settings={
                 "application_name": application_name,
@@ -213,7 +213,7 @@ class Database:
         return statement.arguments(arguments)
 
 
-async def nothing_to_reset(_connection: asyncpg.Connection) -> None:
+async def skip_reset(_connection: asyncpg.Connection) -> None:
     """Return a connection to the pool as it is.
 
     asyncpg would reset the session after each statement, which costs a round trip, and single

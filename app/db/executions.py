@@ -79,7 +79,7 @@ async def find(db: Runner, execution_id: int) -> Execution:
     raise ExecutionNotFound(message)
 
 
-async def known_job(db: Runner, job_id: UUID) -> bool:
+async def is_known_job(db: Runner, job_id: UUID) -> bool:
     """Return whether there is such a job, or was one whose executions are still kept."""
     [row] = await db.fetch("executions.known_job", job_id=job_id)
     return bool(row["known"])

@@ -18,10 +18,10 @@ HEARD_SECONDS = 2.0
 
 async def is_pooled(connection: asyncpg.Connection) -> bool:
     """Return whether a pooler answers: its server process is not the one announced at first."""
-    return bool(await process_behind(connection) != connection.get_server_pid())
+    return bool(await find_server_process(connection) != connection.get_server_pid())
 
 
-async def process_behind(connection: asyncpg.Connection) -> int:
+async def find_server_process(connection: asyncpg.Connection) -> int:
     async with connection.transaction():  # in a transaction a pooler keeps to one server process
         pid: int = await connection.fetchval("select pg_backend_pid()")
         return pid
@@ -60,10 +60,10 @@ async def refuse_shared_sessions(url: str) -> None:
         try:
             if not await is_pooled(one):
                 return
-            pid = await process_behind(one)
+            pid = await find_server_process(one)
             other = await connect(url)
             try:
-                if await process_behind(other) == pid:
+                if await find_server_process(other) == pid:
                     raise PoolerInTheWay(POOLER)
             finally:
                 other.terminate()

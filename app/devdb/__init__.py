@@ -30,7 +30,7 @@ async def embedded_postgres(data_dir: Path) -> AsyncIterator[Server]:
     with ExitStack() as stack:
         try:
             home = reachable_home(data_dir)
-            stack.enter_context(held(home / "lock"))
+            stack.enter_context(hold_lock(home / "lock"))
             cluster = Cluster(bin=reachable_programs(embedded_programs()), home=home)
             cluster.check_version()
             if not cluster.is_running():  # a server left by a killed `tocsin dev` is taken over
@@ -45,7 +45,7 @@ async def embedded_postgres(data_dir: Path) -> AsyncIterator[Server]:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock of a home, which only one `tocsin dev` can have; it ends with the process."""
     with path.open("a+", encoding="ascii") as lock:
         try:

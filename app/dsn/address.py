@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from msgspec import Struct, field
 
-from app.dsn.parameters import ALIASES, HONOURED, IGNORED, problem_of, unknown
+from app.dsn.parameters import ALIASES, HONOURED, IGNORED, unknown, value_error
 from app.errors import InvalidSettings
 
 URL = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
@@ -52,8 +52,8 @@ class Address(Struct, frozen=True, kw_only=True):
         """
         values = {name: value for name, value in given.items() if value}
         for name, value in values.items():
-            if problem := problem_of(name, value):
-                raise unusable(f"cannot be used: {problem}")
+            if error := value_error(name, value):
+                raise unusable(f"cannot be used: {error}")
         system = values.get("sslrootcert") == "system"
         if system and values.setdefault("sslmode", "verify-full") != "verify-full":
             raise unusable("cannot be used: sslrootcert=system takes sslmode=verify-full")

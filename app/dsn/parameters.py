@@ -98,7 +98,7 @@ def unknown(name: str, *, quotable: bool) -> str:
     )
 
 
-def problem_of(name: str, value: str) -> str | None:
+def value_error(name: str, value: str) -> str | None:
     """Say why a parameter cannot have this value, without quoting it; None if it can."""
     if name in WORDS:
         *before, last = WORDS[name]

@@ -66,14 +66,14 @@ class Lines:
         if stat.S_ISREG(mode):
             return self.write_at_once
         if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and hasattr(os, "RWF_NOWAIT"):
-            return self.write_if_it_can
+            return self.write_if_possible
         return None
 
     def write_at_once(self, data: bytes) -> int:
         """Write to a regular file, which has no reader to wait for."""
         return os.write(self.descriptor or 0, data)
 
-    def write_if_it_can(self, data: bytes) -> int:
+    def write_if_possible(self, data: bytes) -> int:
         """Write as much as a pipe or socket has room for; a short line is written whole or not."""
         return os.pwritev(self.descriptor or 0, [data], -1, os.RWF_NOWAIT)
 

@@ -15,7 +15,7 @@ from app.api.shortage import SPELL_SECONDS, AcceptShortage
 from app.core.facts import DescriptorsExhausted, Fact
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import released
-from app.descriptors import OutOfDescriptors, is_shortage, limit, shortage
+from app.descriptors import OutOfDescriptors, find_shortage, is_shortage, limit
 from app.scheduler.shortage import PASSED_SECONDS, TOLD_SECONDS, Shortage
 from app.targets.executors import Executors
 from app.targets.net.resolver import NameFailed, Resolver
@@ -75,11 +75,11 @@ def test_a_shortage_is_told_from_other_errors(number: int) -> None:
 
 @pytest.mark.usefixtures("exhausted")
 def test_a_shortage_is_found_by_trying() -> None:
-    assert is_shortage(shortage())
+    assert is_shortage(find_shortage())
 
 
 def test_without_a_shortage_none_is_found() -> None:
-    assert shortage() is None
+    assert find_shortage() is None
 
 
 @pytest.mark.parametrize("kind", ["http", "amqp"])

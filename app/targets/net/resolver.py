@@ -15,7 +15,7 @@ import aiodns
 import pycares
 from msgspec import Struct
 
-from app.descriptors import shortage
+from app.descriptors import find_shortage
 from app.targets.net.forms import checked, is_address, zone_of
 
 LOOKUP_SECONDS = 6.0
@@ -274,6 +274,6 @@ def failure_of(error: BaseException | None) -> NameFailed:
         return NameFailed(socket.EAI_NONAME, "it does not exist, or has no address")
     if code in NO_ANSWER:
         return silence()
-    if (refusal := shortage()) is not None:
+    if (refusal := find_shortage()) is not None:
         return NameFailed(refusal.errno, refusal.strerror)
     return NameFailed(socket.EAI_FAIL, pycares.errno.strerror(code))
