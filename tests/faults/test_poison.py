@@ -119,7 +119,10 @@ CORRUPTIONS = (
 
 
 async def corrupt(connection: asyncpg.Connection, jobs: list[UUID], changes: list[str]) -> None:
-    """Write what no constraint lets in, as a superuser can, to paused jobs, and resume them."""
+    """Write what no constraint lets in, as a superuser can, to paused jobs, and resume them.
+
+    Of checked targets: the check of one would write its row before a look meets it.
+    """
     async with connection.transaction():
         await connection.execute(
             """alter table tocsin.jobs drop constraint if exists jobs_sound,
@@ -145,7 +148,8 @@ async def test_rows_that_no_statement_can_work_with_harm_no_other(case: Case) ->
         for _ in range(3):
             now = datetime.now(UTC)
             jobs = [
-                await insert_job(case.connection, run_at=now, paused_at=now) for _ in CORRUPTIONS
+                await insert_job(case.connection, run_at=now, paused_at=now, unchecked=False)
+                for _ in CORRUPTIONS
             ]
             with case.ledger.fault("rows that no statement can work with", within=1.0):
                 await corrupt(case.connection, jobs, list(CORRUPTIONS))

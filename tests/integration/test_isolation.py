@@ -75,11 +75,19 @@ async def refuse(connection: asyncpg.Connection, job_id: UUID, *, when: str, by:
 async def with_bystanders(
     connection: asyncpg.Connection, sink: Sink, odd: Callable[[UUID], object]
 ) -> tuple[UUID, list[UUID]]:
-    """Insert an odd job among others that are due in the same instant; all of them paused."""
+    """Insert an odd job among others that are due in the same instant; all of them paused.
+
+    Their targets are checked already: a check would write the odd row before a look meets it.
+    """
     due = await connection.fetchval("select now() - interval '1 second'")
     jobs = [
         await insert_job(
-            connection, target={"url": sink.url("/")}, run_at=due, paused_at=due, max_attempts=1
+            connection,
+            target={"url": sink.url("/")},
+            run_at=due,
+            paused_at=due,
+            max_attempts=1,
+            unchecked=False,
         )
         for _ in range(BYSTANDERS + 1)
     ]
@@ -142,6 +150,26 @@ async def test_a_job_that_no_look_can_claim_is_put_aside_and_the_others_are_clai
     assert "set plan_error to null" in row["plan_error"]
     assert (row["state"], row["locked_until"], alive) == ("invalid", None, 0)
     assert told.written
+
+
+async def test_an_execution_without_its_claim_is_repaired_by_the_check_of_its_target(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    guilty, _ = await with_bystanders(
+        connection, sink, lambda id: corrupt(connection, id, "execution_id = 7, unchecked = true")
+    )
+
+    async def repaired() -> bool:
+        return (await standing(connection, guilty))["execution_id"] is None
+
+    async with instance(longest_sleep_seconds=5) as (_, facts):
+        await until(repaired, "the row was repaired")
+        await resume(connection)
+        await facts.seen(Settled, job_id=guilty, outcome="succeeded")
+
+    executions = await execution_rows(connection, guilty)
+    assert {one["outcome"] for one in executions} == {"lost", "succeeded"}
+    assert [one["id"] for one in executions if one["outcome"] == "lost"] == [7]
 
 
 @pytest.mark.parametrize(
