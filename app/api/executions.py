@@ -5,18 +5,18 @@ from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
-from msgspec import Struct
 
-from app.api.paging import execution_before, execution_cursor, listed, sound
-from app.api.parameters import Cursor, Db, Limit, Reference
+from app.api.parameters import Cursor, Db, Limit, Reference, listed, sound
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, job_id
 from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
-from app.db.executions import Execution, ExecutionFilter
+from app.db.executions import ExecutionFilter
 from app.errors import FieldError, InvalidInput, JobNotFound
 from app.jobs import actions
+from app.wire.executions import Execution, ExecutionPage
+from app.wire.pages import EXECUTIONS
 
 Outcomes = Annotated[
     list[str] | None,
@@ -30,13 +30,6 @@ Since = Annotated[
 ]
 Until = Annotated[datetime | None, QueryParameter(name="to", description="Finished earlier.")]
 Id = Annotated[int, PathParameter(description="The id of an execution.")]
-
-
-class ExecutionPage(Struct, frozen=True, kw_only=True):
-    """Executions, newest first."""
-
-    items: list[Execution]
-    next_cursor: str | None
 
 
 @get(
@@ -117,10 +110,10 @@ async def listing(
     db: Database, wanted: ExecutionFilter, *, cursor: str | None, limit: int
 ) -> ExecutionPage:
     """Get one page."""
-    page = await executions.list_page(db, wanted, before=execution_before(cursor), limit=limit)
+    page = await executions.list_page(db, wanted, before=EXECUTIONS.read(cursor), limit=limit)
     return ExecutionPage(
         items=page.items,
-        next_cursor=execution_cursor(page.items[-1].id) if page.more else None,
+        next_cursor=EXECUTIONS.after(page.items, more=page.more),
     )
 
 

@@ -1,16 +1,10 @@
 """Probes for whoever runs the process."""
 
 from litestar import get
-from msgspec import Struct
 
 from app.api.parameters import Db
 from app.db import migrate
-
-
-class Health(Struct, frozen=True, kw_only=True):
-    """The process is well."""
-
-    status: str = "ok"
+from app.wire.health import Health
 
 
 @get("/health/live", operation_id="getLiveness", summary="Does the process answer?")

@@ -1,18 +1,11 @@
 """Who is alive, and how the work stands."""
 
 from litestar import get
-from msgspec import Struct
 
 from app.api.parameters import Db
 from app.core.access.api_key import Scope
 from app.db import instances
-from app.db.instances import Instance, Stats
-
-
-class InstanceList(Struct, frozen=True, kw_only=True):
-    """The scheduler instances by name."""
-
-    items: list[Instance]
+from app.wire.instances import InstanceList, Stats
 
 
 @get(

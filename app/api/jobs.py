@@ -7,10 +7,9 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.params import PathParameter, QueryParameter
 
 from app.api.body import JSON, MERGE_PATCH, by_length, decode_body
-from app.api.paging import job_before, job_cursor, listed
-from app.api.parameters import Clock, Cursor, Db, IfMatch, Keys, Limit, Reference
+from app.api.parameters import Clock, Cursor, Db, IfMatch, Keys, Limit, Reference, listed
 from app.api.problems import ApiRequest
-from app.api.responses import ETAG, LOCATION, JobPage, answer
+from app.api.responses import ETAG, LOCATION, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState, document_of
 from app.core.jobs.patch import patched
@@ -23,6 +22,8 @@ from app.jobs.input import draft_new
 from app.jobs.put import check_put_name
 from app.jobs.put import put_job as put_named
 from app.jobs.shown import masked_job
+from app.wire.jobs import JobPage
+from app.wire.pages import JOBS
 
 Name = Annotated[str, PathParameter(description="The name of the job, there already or not.")]
 Tags = Annotated[
@@ -100,10 +101,10 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
 ) -> JobPage:
     """Jobs created while you page through do not move the pages: they come before the first."""
     wanted = JobFilter(tags=listed(tags), kind=kind, state=stands, name_prefix=name, text=q)
-    page = await jobs.list_page(db, wanted, before=job_before(cursor), limit=limit)
+    page = await jobs.list_page(db, wanted, before=JOBS.read(cursor), limit=limit)
     return JobPage(
         items=[masked_job(job) for job in page],
-        next_cursor=job_cursor(page.items[-1].id) if page.more else None,
+        next_cursor=JOBS.after(page.items, more=page.more),
     )
 
 

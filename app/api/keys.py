@@ -6,52 +6,18 @@ from typing import Annotated
 from litestar import Response, delete, get, post
 from litestar.datastructures import State
 from litestar.params import PathParameter
-from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from app.api.body import decode_body
-from app.api.paging import key_before, key_cursor
 from app.api.parameters import Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.api.responses import LOCATION
 from app.core.access.api_key import RANDOM_BYTES, Scope, issue
-from app.core.jobs.job import HUNDRED_YEARS, MAX_NAME_LENGTH
 from app.db import keys
-from app.db.keys import ApiKey
+from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
+from app.wire.pages import KEYS
 
 KeyReference = Annotated[str, PathParameter(description="The prefix or the name of a key.")]
-
-
-class KeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to make."""
-
-    name: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=MAX_NAME_LENGTH,
-            description="Whose it is. Unique among those in force.",
-            extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
-            examples=["deployment"],
-        ),
-    ]
-    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope))]
-    expires_in_seconds: (
-        Annotated[float, Meta(gt=0, le=HUNDRED_YEARS, description="Seconds from now.")] | None
-    ) = None
-
-
-class NewKey(ApiKey, frozen=True, kw_only=True):
-    """A key, with what nobody is told again."""
-
-    key: Annotated[str, Meta(description="Send it as Authorization: Bearer. Not shown again.")]
-
-
-class KeyPage(Struct, frozen=True, kw_only=True):
-    """Keys, newest first."""
-
-    items: list[ApiKey]
-    next_cursor: str | None
 
 
 @post(
@@ -85,9 +51,8 @@ async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewK
 )
 async def list_keys(db: Db, limit: Limit = 50, cursor: Cursor = None) -> KeyPage:
     """Those that expired or were revoked as well."""
-    found = await keys.list_page(db, before=key_before(cursor), limit=limit + 1)
-    page = found[:limit]
-    return KeyPage(items=page, next_cursor=key_cursor(page[-1].id) if len(found) > limit else None)
+    page = await keys.list_page(db, before=KEYS.read(cursor), limit=limit)
+    return KeyPage(items=page.items, next_cursor=KEYS.after(page.items, more=page.more))
 
 
 @get(

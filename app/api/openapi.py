@@ -12,28 +12,24 @@ from litestar.openapi import OpenAPIConfig
 from litestar.routes import HTTPRoute
 from msgspec import Struct
 
-from app.api.audit import AuditPage
-from app.api.batch import JobBatch
 from app.api.body import JSON
 from app.api.docs import DocsPage, OpenAPIJson, docs_router
 from app.api.examples import BODIES
-from app.api.executions import ExecutionPage
-from app.api.health import Health
-from app.api.instances import InstanceList
-from app.api.keys import KeyPage, KeyRequest, NewKey
-from app.api.problems import MEDIA_TYPE, ApiRequest, Problem
-from app.api.responses import JobList, JobPage
-from app.api.schedule import PreviewedSchedule, SchedulePreview
-from app.api.secrets import SecretPage, SecretValue
-from app.api.session import SessionState, SignIn
+from app.api.problems import MEDIA_TYPE, ApiRequest
 from app.core.access.api_key import Scope
 from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
-from app.db.executions import Execution
-from app.db.instances import Stats
-from app.db.keys import ApiKey
-from app.db.secrets import NamedSecret
 from app.targets.registry import KINDS, target_type
+from app.wire.audit import AuditPage
+from app.wire.executions import Execution, ExecutionPage
+from app.wire.health import Health
+from app.wire.instances import InstanceList, Stats
+from app.wire.jobs import JobBatch, JobList, JobPage
+from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
+from app.wire.problems import Problem
+from app.wire.schedules import PreviewedSchedule, SchedulePreview
+from app.wire.secrets import NamedSecret, SecretPage, SecretValue
+from app.wire.session import SessionState, SignIn
 
 ONE_OF = ("run_at", "cron", "every_seconds")
 REF = "#/components/schemas/{name}"

@@ -1,12 +1,15 @@
 """What the handlers take: the parameters of several addresses, and what the app hands them."""
 
+from datetime import datetime
 from typing import Annotated
 
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from app.core.schedule.schedule import instant_error
 from app.db import Database
 from app.db.clock import PolledClock
+from app.errors import FieldError, InvalidInput
 from app.vault import SecretKeys
 
 Db = NamedDependency[Database]
@@ -22,3 +25,20 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Items of a page
 Cursor = Annotated[
     str | None, QueryParameter(description="next_cursor of the page before; the filters again.")
 ]
+
+
+def listed(values: list[str] | None) -> list[str] | None:
+    """Join what was given repeatedly and what was given between commas; None: nothing was."""
+    found = [one.strip() for value in values or () for one in value.split(",")]
+    return [one for one in found if one] or None
+
+
+def sound(instant: datetime | None, field: str) -> datetime | None:
+    """Return the instant if it can be compared with others.
+
+    Raises:
+        InvalidInput: it has no offset, or is out of range.
+    """
+    if error := instant_error(instant):
+        raise InvalidInput(FieldError(field=field, message=error))
+    return instant

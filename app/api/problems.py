@@ -35,22 +35,13 @@ from app.errors import (
 )
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
+from app.wire.problems import Problem
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tocsin:problem:"
 RETRY_AFTER_SECONDS = 1
 
 ApiRequest = Request[object, object, State]
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """What went wrong (RFC 9457); `errors` names the fields that have to change."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[FieldError]
 
 
 class Kind(Struct, frozen=True):

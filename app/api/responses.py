@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from litestar import Response
 from litestar.datastructures import ResponseHeader
-from msgspec import Struct
 
 from app.core.jobs.job import Job, StoredJob
 from app.errors import FieldError
@@ -19,19 +18,6 @@ ETAG = ResponseHeader(
 LOCATION = ResponseHeader(
     name="Location", description="Where the new job is.", documentation_only=True
 )
-
-
-class JobPage(Struct, frozen=True, kw_only=True):
-    """Jobs, newest first."""
-
-    items: list[Job]
-    next_cursor: str | None
-
-
-class JobList(Struct, frozen=True, kw_only=True):
-    """Jobs in the order they were sent in."""
-
-    items: list[Job]
 
 
 def answer(

@@ -1,21 +1,16 @@
 """Trying out a schedule before any job has it."""
 
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
 from litestar import post
-from msgspec import Meta, Struct, field
 
 from app.api.body import decode_body
-from app.api.paging import sound
-from app.api.parameters import Clock
+from app.api.parameters import Clock, sound
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.jobs.job import SCHEDULE_FIELDS, Instant
+from app.core.jobs.job import SCHEDULE_FIELDS
 from app.core.schedule.schedule import (
-    DstGap,
-    DstOverlap,
     Schedule,
     check,
     first_run,
@@ -24,42 +19,9 @@ from app.core.schedule.schedule import (
 )
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
+from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
 
 NO_JOB = UUID(int=0)
-
-
-class SchedulePreview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A schedule to try out, with the fields that a job has for it."""
-
-    run_at: Instant | None = None
-    cron: str | None = None
-    timezone: str = "UTC"
-    every_seconds: float | None = None
-    dst_gap: DstGap = DstGap.RUN_AFTER
-    dst_overlap: DstOverlap = DstOverlap.FIRST
-    starts_at: Instant | None = None
-    ends_at: Instant | None = None
-    count: Annotated[int, Meta(ge=1, le=100, description="How many runs to show.")] = 5
-    from_: Annotated[
-        Instant | None, Meta(description="Runs after this instant; null: after now.")
-    ] = field(name="from", default=None)
-    job_id: Annotated[
-        UUID | None, Meta(description="Whose H is meant: it differs from job to job.")
-    ] = None
-
-
-class PreviewedRun(Struct, frozen=True, kw_only=True):
-    """A run that the schedule has."""
-
-    at: datetime
-    local: Annotated[datetime, Meta(description="The same instant as the zone's clocks show it.")]
-
-
-class PreviewedSchedule(Struct, frozen=True, kw_only=True):
-    """What a schedule comes to."""
-
-    description: str
-    runs: list[PreviewedRun]
 
 
 @post(

@@ -4,56 +4,21 @@ from typing import Annotated
 
 from litestar import Response, delete, get, put
 from litestar.params import PathParameter
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET
 
 from app.api.body import decode_body
-from app.api.paging import secret_after, secret_cursor
 from app.api.parameters import Cursor, Db, Keys, Limit
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.net.egress import MAX_HOST_LENGTH
-from app.core.secrets.bindings import MAX_HOSTS, host_error
-from app.core.secrets.masking import SECRET, Masked
-from app.core.secrets.references import MAX_VALUE_LENGTH, name_error
+from app.core.secrets.bindings import host_error
+from app.core.secrets.references import name_error
 from app.db import secrets
-from app.db.secrets import NamedSecret
 from app.errors import FieldError, InvalidInput
 from app.vault import of_secret
+from app.wire.pages import SECRETS
+from app.wire.secrets import NamedSecret, SecretPage, SecretValue
 
 SecretName = Annotated[str, PathParameter(description="The name of the secret.")]
-
-
-class SecretValue(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A secret to keep."""
-
-    value: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=MAX_VALUE_LENGTH,
-            description="Stored encrypted, and never told again.",
-        ),
-        SECRET,
-    ]
-    hosts: (
-        Annotated[
-            list[Annotated[str, Meta(max_length=MAX_HOST_LENGTH)]],
-            Meta(
-                max_length=MAX_HOSTS,
-                description="Where it may be sent, such as api.example.com, *.example.com and "
-                "https://api.example.com:8443. "
-                "None: anywhere. Left out: as before, and a new secret may be sent anywhere.",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-
-
-class SecretPage(Struct, frozen=True, kw_only=True):
-    """Secrets, by name."""
-
-    items: list[NamedSecret]
-    next_cursor: str | None
 
 
 @put(
@@ -94,11 +59,8 @@ async def put_secret(
 )
 async def list_secrets(db: Db, limit: Limit = 50, cursor: Cursor = None) -> SecretPage:
     """Names only."""
-    found = await secrets.list_page(db, after=secret_after(cursor), limit=limit + 1)
-    page = found[:limit]
-    return SecretPage(
-        items=page, next_cursor=secret_cursor(page[-1].name) if len(found) > limit else None
-    )
+    page = await secrets.list_page(db, after=SECRETS.read(cursor), limit=limit)
+    return SecretPage(items=page.items, next_cursor=SECRETS.after(page.items, more=page.more))
 
 
 @delete(

@@ -1,13 +1,10 @@
 """Sessions of browsers: sign in with an API key, see who one is, sign out."""
 
 import secrets
-from datetime import datetime
-from typing import Annotated
 
 from litestar import Response, delete, get, post
 from litestar.datastructures import Cookie, ResponseHeader, State
 from litestar.middleware import DefineMiddleware
-from msgspec import Meta, Struct
 
 from app.api.access import (
     Caller,
@@ -31,11 +28,10 @@ from app.core.access.session import (
     is_from_page,
     issue,
 )
-from app.core.secrets.masking import SECRET, Masked
 from app.db import sessions
 from app.errors import CrossOrigin, KeyRequired
+from app.wire.session import SessionState, SignIn
 
-MAX_KEY_LENGTH = 200
 SIGN_INS_A_MINUTE = 30
 """From one address to one process: far more than people need, and far less than guessing does."""
 
@@ -44,22 +40,6 @@ SET_COOKIE = ResponseHeader(
     description="HttpOnly and SameSite=Strict; over TLS also Secure, with a name of its own.",
     documentation_only=True,
 )
-
-
-class SignIn(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to sign in with."""
-
-    key: Annotated[str, Meta(max_length=MAX_KEY_LENGTH, description="An API key."), SECRET]
-
-
-class SessionState(Struct, frozen=True, kw_only=True):
-    """Who is signed in."""
-
-    actor: Annotated[str, Meta(description="As the audit log names it.")]
-    scopes: Annotated[list[Scope], Meta(description="What may be done.")]
-    expires_at: Annotated[
-        datetime | None, Meta(description="Null: no session, but a key, or no need of one.")
-    ]
 
 
 @post(

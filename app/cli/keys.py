@@ -15,8 +15,8 @@ from app.core.jobs.job import HUNDRED_YEARS
 from app.core.schedule.duration import duration_seconds
 from app.db import Database
 from app.db import keys as stored
-from app.db.keys import ApiKey
 from app.errors import InvalidInput
+from app.wire.keys import ApiKey
 
 PAGE = 200
 """Keys that one statement reads."""
@@ -118,10 +118,11 @@ def shown(instant: datetime) -> str:
 
 async def read_all_keys(db: Database) -> list[ApiKey]:
     """Read all keys, page by page."""
-    found = page = await stored.list_page(db, before=None, limit=PAGE)
-    while len(page) == PAGE:
-        page = await stored.list_page(db, before=page[-1].id, limit=PAGE)
-        found += page
+    page = await stored.list_page(db, before=None, limit=PAGE)
+    found = page.items
+    while page.more:
+        page = await stored.list_page(db, before=found[-1].id, limit=PAGE)
+        found += page.items
     return found
 
 

@@ -14,11 +14,11 @@ from app.core.secrets.bindings import host_error
 from app.core.secrets.references import MAX_VALUE_LENGTH, name_error
 from app.db import Database
 from app.db import secrets as stored
-from app.db.secrets import NamedSecret
 from app.errors import SecretKeysMissing
 from app.vault import SecretKeys, of_secret
 from app.vault.rotation import Rotated, rotate
 from app.vault.secret_keys import NO_KEYS
+from app.wire.secrets import NamedSecret
 
 PAGE = 200
 """Secrets that one statement reads."""
@@ -136,10 +136,11 @@ def read_value(name: str) -> str:
 
 async def read_all_secrets(db: Database) -> list[NamedSecret]:
     """Read all named secrets, page by page."""
-    found = page = await stored.list_page(db, after=None, limit=PAGE)
-    while len(page) == PAGE:
-        page = await stored.list_page(db, after=page[-1].name, limit=PAGE)
-        found += page
+    page = await stored.list_page(db, after=None, limit=PAGE)
+    found = page.items
+    while page.more:
+        page = await stored.list_page(db, after=found[-1].name, limit=PAGE)
+        found += page.items
     return found
 
 

@@ -1,40 +1,15 @@
 """The audit log, which the database's triggers write."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
 
 from app.core.jobs.exact_json import number
 from app.db.database import Database, Page
+from app.wire.audit import AuditEntry
 
 DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=number)
-
-
-class AuditEntry(Struct, frozen=True, kw_only=True):
-    """One change of a job, a key or a named secret."""
-
-    id: int
-    at: datetime
-    actor: Annotated[str, Meta(description="The API key, or the database user.")]
-    db_user: Annotated[str, Meta(description="Whom the database knows it by.")]
-    program: Annotated[str | None, Meta(description="Such as psql, or which API process.")]
-    action: Literal["create", "update", "delete"]
-    entity: Literal["job", "key", "secret"]
-    entity_id: UUID
-    entity_name: str | None
-    changed: Annotated[
-        list[str] | None, Meta(description="Of an update: columns, and parts of the target.")
-    ]
-    before: Annotated[
-        dict[str, Any] | None, Meta(description="What was changed or deleted; of a target a part.")
-    ]
-    after: Annotated[
-        dict[str, Any] | None,
-        Meta(description="What it became; of a created job all but `next_run`."),
-    ]
 
 
 async def list_page(

@@ -1,28 +1,14 @@
 """API keys in Postgres: a digest of each, never the key."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from app.core.access.api_key import IssuedKey, Scope, check_name
-from app.db.database import Row, Runner
+from app.db.database import Database, Page, Row, Runner
 from app.errors import KeyNotFound
-
-
-class ApiKey(Struct, frozen=True, kw_only=True):
-    """An API key as clients see it: without the secret part."""
-
-    id: UUID
-    name: str
-    prefix: Annotated[str, Meta(description="The part of the key that may be shown.")]
-    scopes: Annotated[list[Scope], Meta(description="Each includes those before it.")]
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: Annotated[datetime | None, Meta(description="To the minute.")]
-    revoked_at: datetime | None
+from app.wire.keys import ApiKey
 
 
 class ValidKey(Struct, frozen=True, kw_only=True):
@@ -89,9 +75,10 @@ async def create(
     return api_key(row)
 
 
-async def list_page(db: Runner, *, before: UUID | None, limit: int) -> list[ApiKey]:
+async def list_page(db: Database, *, before: UUID | None, limit: int) -> Page[ApiKey]:
     """List keys, newest first, from the first one older than `before`."""
-    return [api_key(row) for row in await db.fetch("keys.page", before=before, limit=limit)]
+    found = await db.fetch_page("keys.page", before=before, limit=limit)
+    return Page(items=[api_key(row) for row in found.rows], more=found.more)
 
 
 async def find(db: Runner, reference: str) -> ApiKey:

@@ -2,27 +2,18 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from app.core.secrets.masking import Masked, Secret
-from app.db.database import Row, Runner
+from app.db.database import Database, Page, Row, Runner
 from app.errors import SecretNotFound
+from app.wire.secrets import NamedSecret
 
 JSON = msgspec.json.Encoder()
-
-
-class NamedSecret(Struct, frozen=True, kw_only=True):
-    """A named secret as clients see it: without its value, which only targets get."""
-
-    name: str
-    hosts: Annotated[list[str], Meta(description="Where it may be sent; none: anywhere.")]
-    created_at: datetime
-    updated_at: datetime
-    """When the value was last set."""
 
 
 class StoredTarget(Masked, frozen=True, kw_only=True):
@@ -67,10 +58,10 @@ async def put(
     return NamedSecret(**columns), is_new
 
 
-async def list_page(db: Runner, *, after: str | None, limit: int) -> list[NamedSecret]:
+async def list_page(db: Database, *, after: str | None, limit: int) -> Page[NamedSecret]:
     """List secrets in the order of their names, from the first name after `after`."""
-    rows = await db.fetch("secrets.page", after=after, limit=limit)
-    return [NamedSecret(**row) for row in rows]
+    found = await db.fetch_page("secrets.page", after=after, limit=limit)
+    return Page(items=[NamedSecret(**row) for row in found.rows], more=found.more)
 
 
 async def delete(db: Runner, name: str) -> None:

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import msgspec
 
-from app.api import paging
 from app.core.access import api_key as key
 from app.core.access import session
 from app.core.jobs.job import JobDocument, JobPatch
@@ -33,6 +32,7 @@ from app.vault import (
     prepare,
     reencrypt_target,
 )
+from app.wire import pages
 
 SECONDS = 0.1
 TARGET_SECONDS = 0.5
@@ -41,9 +41,9 @@ NOW = datetime(2026, 3, 28, 23, 59, 59, 999_999, tzinfo=UTC)
 JOB = UUID(int=7)
 KEYS = SecretKeys(["A" * 43])
 JOB = UUID(int=1)
-CURSORS = (
-    *(paging.job_before, paging.execution_before, paging.key_before),
-    *(paging.audit_before, paging.secret_after),
+LISTS: tuple[pages.Cursor[Any], ...] = (
+    *(pages.JOBS, pages.EXECUTIONS, pages.KEYS),
+    *(pages.CHANGES, pages.SECRETS),
 )
 
 Parser = Callable[[str], object]
@@ -163,12 +163,12 @@ def retry_after(text: str) -> None:
 
 def cursor(text: str) -> None:
     refusals = []
-    for read in CURSORS:
+    for one in LISTS:
         try:
-            read(text)
+            one.read(text)
         except InvalidInput as refusal:
             refusals.append(refusal)
-    assert len(refusals) >= len(CURSORS) - 1 or text == ""
+    assert len(refusals) >= len(LISTS) - 1 or text == ""
 
 
 def host(text: str) -> None:
@@ -250,8 +250,8 @@ SEEDS: dict[str, tuple[str, ...]] = {
     ),
     "retry_after": ("120", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "9" * 5000, "1.5"),
     "cursor": (
-        *(paging.job_cursor(JOB), paging.execution_cursor(7), paging.key_cursor(JOB)),
-        *(paging.audit_cursor(2**63 - 1), paging.secret_cursor("A.b"), "=", "\x00"),
+        *(pages.JOBS.write(JOB), pages.EXECUTIONS.write(7), pages.KEYS.write(JOB)),
+        *(pages.CHANGES.write(2**63 - 1), pages.SECRETS.write("A.b"), "=", "\x00"),
     ),
     "host": ("api.example.com", "*.example.com", "10.0.0.0/8", "::1%eth0", "*", "1.2.3.4."),
     "api_key": (f"tocsin_{'0' * 12}_{'0' * 64}", "0" * 64),

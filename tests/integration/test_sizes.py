@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, json
 
-from app.api import batch as batch_reader
 from app.api import body as body_reader
 from app.core.facts import Looked
 from app.core.jobs.exact_json import number
@@ -22,6 +21,7 @@ from app.core.jobs.json_size import MAX_GROWTH_LENGTH, exceeds, numbers_exceed
 from app.db import claims
 from app.db.database import MAX_PAGE_BYTES
 from app.db.listener import open_session
+from app.wire import batch as batch_reader
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink

@@ -5,43 +5,38 @@ from uuid import UUID
 
 import pytest
 
-from app.api.paging import (
-    execution_before,
-    execution_cursor,
-    job_before,
-    job_cursor,
-    listed,
-)
+from app.api.parameters import listed
 from app.errors import InvalidInput
 from app.jobs.etag import etag, matches
+from app.wire.pages import EXECUTIONS, JOBS
 
 ID = UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee")
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123_456, tzinfo=UTC)
 
 
 def test_a_cursor_leads_back_to_where_the_page_ended() -> None:
-    assert job_before(job_cursor(ID)) == ID
-    assert execution_before(execution_cursor(2**63 - 1)) == 2**63 - 1
+    assert JOBS.read(JOBS.write(ID)) == ID
+    assert EXECUTIONS.read(EXECUTIONS.write(2**63 - 1)) == 2**63 - 1
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_no_cursor_is_the_first_page(nothing: str | None) -> None:
-    assert job_before(nothing) is None
-    assert execution_before(nothing) is None
+    assert JOBS.read(nothing) is None
+    assert EXECUTIONS.read(nothing) is None
 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["x", "....", "ä", execution_cursor(5), job_cursor(ID)[:-1], f"{job_cursor(ID)}A", "=" * 30],
+    ["x", "....", "ä", EXECUTIONS.write(5), JOBS.write(ID)[:-1], f"{JOBS.write(ID)}A", "=" * 30],
 )
 def test_what_is_no_cursor_of_the_list_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidInput, match="next_cursor"):
-        job_before(cursor)
+        JOBS.read(cursor)
 
 
 def test_a_cursor_of_jobs_is_none_of_executions() -> None:
     with pytest.raises(InvalidInput, match="next_cursor"):
-        execution_before(job_cursor(ID))
+        EXECUTIONS.read(JOBS.write(ID))
 
 
 @pytest.mark.parametrize(

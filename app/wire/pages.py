@@ -1,0 +1,105 @@
+"""Pages of lists, and cursors, which say where the next page begins."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from app.errors import FieldError, InvalidInput
+
+ItemT = TypeVar("ItemT")
+KeyT = TypeVar("KeyT")
+
+INT8_BYTES = 8
+UUID_BYTES = 16
+
+
+class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
+    """A part of a list; `next_cursor` is null on the last page."""
+
+    items: list[ItemT]
+    next_cursor: str | None
+
+
+class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
+    """How the cursors of one list are written and read.
+
+    A cursor is base64url without padding, of a letter that names the list and of the key of the
+    page's last item.
+    """
+
+    letter: bytes
+    key: Callable[[Any], KeyT]
+    """The key of an item, by which the list is ordered."""
+    encode: Callable[[KeyT], bytes]
+    decode: Callable[[bytes], KeyT]
+    length: int | None = None
+    """Bytes of each key; None where keys differ in length."""
+
+    def after(self, items: Sequence[Any], *, more: bool) -> str | None:
+        """Return the cursor of the page that follows these items; None without `more`."""
+        return self.write(self.key(items[-1])) if more else None
+
+    def write(self, last: KeyT) -> str:
+        """Return the cursor of the page that follows the item with this key."""
+        return in_base64(self.letter + self.encode(last))
+
+    def read(self, cursor: str | None) -> KeyT | None:
+        """Return the key that the page follows; None for the first page.
+
+        Raises:
+            InvalidInput: the text is no cursor of this list.
+        """
+        if not cursor:
+            return None
+        try:
+            text = urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+        except (binascii.Error, ValueError):
+            text = b""
+        letter, key = text[:1], text[1:]
+        fits = self.length is None or len(key) == self.length
+        if letter != self.letter or not fits or in_base64(text) != cursor:
+            message = "is not a cursor of this list: use the next_cursor of a page, or leave it out"
+            raise InvalidInput(FieldError(field="cursor", message=message))
+        return self.decode(key)
+
+
+def in_base64(text: bytes) -> str:
+    return urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def by_uuid(letter: bytes) -> Cursor[UUID]:
+    """Make the cursor of a list in the order of `id`, a UUID."""
+    return Cursor(
+        letter=letter,
+        key=lambda item: item.id,
+        encode=lambda id: id.bytes,
+        decode=lambda key: UUID(bytes=key),
+        length=UUID_BYTES,
+    )
+
+
+def by_number(letter: bytes) -> Cursor[int]:
+    """Make the cursor of a list in the order of `id`, a bigint."""
+    return Cursor(
+        letter=letter,
+        key=lambda item: item.id,
+        encode=lambda id: id.to_bytes(INT8_BYTES),
+        decode=lambda key: int.from_bytes(key, signed=True),
+        length=INT8_BYTES,
+    )
+
+
+JOBS = by_uuid(b"j")
+EXECUTIONS = by_number(b"e")
+KEYS = by_uuid(b"k")
+CHANGES = by_number(b"c")
+SECRETS: Cursor[str] = Cursor(
+    letter=b"s",
+    key=lambda item: item.name,
+    encode=str.encode,
+    decode=lambda key: key.decode(errors="replace"),
+)

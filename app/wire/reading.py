@@ -1,0 +1,139 @@
+"""Reads JSON strictly: nothing is converted or passed over, and errors name the field.
+
+The levels of what is read are counted, as readers with a stack could not follow too many.
+"""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import fields, replace
+
+from app.core.field_errors import field_errors, joined
+from app.core.jobs.exact_json import number
+from app.core.jobs.job import CHOICES, KEPT_FIELDS
+from app.errors import FieldError, InvalidInput, MalformedInput
+
+NUL = "\0"
+MAX_NESTED = 100
+"""Levels of a body, arrays and objects."""
+TOO_DEEP = f"the body is nested too deeply: use at most {MAX_NESTED} levels"
+ANY_JSON = msgspec.json.Decoder(float_hook=str)
+"""Decodes any JSON, to tell its form. Numbers stay text: msgspec takes 100 µs to read `1e308`."""
+
+T = TypeVar("T")
+
+
+def read(body: bytes, type_: type[T], *, levels: int = MAX_NESTED) -> T:
+    """Read JSON of this type, of so many levels at most.
+
+    Raises:
+        MalformedInput: it is not JSON, or too deep.
+        InvalidInput: it is, but not of this type; names the field.
+    """
+    try:
+        if body.count(b"[") + body.count(b"{") > levels:
+            check_depth(ANY_JSON.decode(body), levels)
+        value: T = decoder(type_).decode(body)  # type: ignore[arg-type] # mypy takes types for unhashable
+        if b"\\u0000" in body and (nuls := list(nul_errors(ANY_JSON.decode(body), ""))):
+            raise InvalidInput(*nuls)
+    except msgspec.ValidationError as error:
+        check_json(body)  # msgspec stops at the first error, before what is no JSON
+        raise InvalidInput(
+            *with_hints(field_errors(error, prefix="", choices=CHOICES), type_)
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_json(error) from None
+    except RecursionError:
+        raise MalformedInput(TOO_DEEP) from None
+    return value
+
+
+@cache
+def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
+    """Make what reads this type once; numbers that no float holds stay as they were sent."""
+    return msgspec.json.Decoder(type_, float_hook=number)
+
+
+def check_json(body: bytes) -> None:
+    """Make sure that a body is JSON, whatever it says.
+
+    Raises:
+        MalformedInput: it is not, or too deep.
+    """
+    try:
+        ANY_JSON.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_json(error) from None
+    except RecursionError:
+        raise MalformedInput(TOO_DEEP) from None
+
+
+def not_json(error: Exception) -> MalformedInput:
+    return MalformedInput(f"the body is not JSON: {str(error)[:200]}")
+
+
+def check_depth(value: object, levels: int) -> None:
+    """Refuse what readers with a stack could not follow.
+
+    Raises:
+        MalformedInput: it has more levels than that.
+    """
+    level = [value]
+    for _ in range(levels):
+        level = [item for one in level for item in items(one)]
+        if not level:
+            return
+    raise MalformedInput(TOO_DEEP)
+
+
+def items(value: object) -> Iterable[object]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()
+
+
+def with_hints(errors: list[FieldError], type_: Any) -> list[FieldError]:  # noqa: ANN401
+    """Add the nearest name to the refusal of an unknown field of the body itself."""
+    if not (isinstance(type_, type) and issubclass(type_, Struct)):
+        return errors
+    known = [one.encode_name for one in fields(type_)]
+    return [
+        replace(one, message=unknown_field(one.field, known))
+        if one.message.startswith("unknown field")
+        else one
+        for one in errors
+    ]
+
+
+def unknown_field(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such field, and what may have been meant."""
+    if name in KEPT_FIELDS:
+        return "is kept by Tocsin and cannot be written: leave it out"
+    if close := get_close_matches(name, list(known), n=1):
+        return f"unknown field: did you mean {close[0]}?"
+    return f"unknown field: there are {', '.join(known)}"
+
+
+def nul_errors(value: object, path: str) -> Iterator[FieldError]:
+    """Find the texts that Postgres cannot store."""
+    match value:
+        case str() if NUL in value:
+            message = "has the character U+0000, which Postgres cannot store: remove it"
+            yield FieldError(field=path, message=message)
+        case dict():
+            for name, item in value.items():
+                yield from nul_errors(name, path)
+                yield from nul_errors(item, joined(path, name))
+        case list():
+            for index, item in enumerate(value):
+                yield from nul_errors(item, f"{path}[{index}]")
+        case _:
+            pass

@@ -1,0 +1,44 @@
+"""Schedules that are tried out, and what they come to."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct, field
+
+from app.core.jobs.job import Instant
+from app.core.schedule.schedule import DstGap, DstOverlap
+
+
+class SchedulePreview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A schedule to try out, with the fields that a job has for it."""
+
+    run_at: Instant | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    every_seconds: float | None = None
+    dst_gap: DstGap = DstGap.RUN_AFTER
+    dst_overlap: DstOverlap = DstOverlap.FIRST
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+    count: Annotated[int, Meta(ge=1, le=100, description="How many runs to show.")] = 5
+    from_: Annotated[
+        Instant | None, Meta(description="Runs after this instant; null: after now.")
+    ] = field(name="from", default=None)
+    job_id: Annotated[
+        UUID | None, Meta(description="Whose H is meant: it differs from job to job.")
+    ] = None
+
+
+class PreviewedRun(Struct, frozen=True, kw_only=True):
+    """A run that the schedule has."""
+
+    at: datetime
+    local: Annotated[datetime, Meta(description="The same instant as the zone's clocks show it.")]
+
+
+class PreviewedSchedule(Struct, frozen=True, kw_only=True):
+    """What a schedule comes to."""
+
+    description: str
+    runs: list[PreviewedRun]

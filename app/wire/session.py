@@ -1,0 +1,28 @@
+"""Sessions of browsers: how they begin, and who is signed in."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from app.core.access.api_key import Scope
+from app.core.secrets.masking import SECRET, Masked
+
+MAX_KEY_LENGTH = 200
+"""Characters; Tocsin's keys have 84."""
+
+
+class SignIn(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to sign in with."""
+
+    key: Annotated[str, Meta(max_length=MAX_KEY_LENGTH, description="An API key."), SECRET]
+
+
+class SessionState(Struct, frozen=True, kw_only=True):
+    """Who is signed in."""
+
+    actor: Annotated[str, Meta(description="As the audit log names it.")]
+    scopes: Annotated[list[Scope], Meta(description="What may be done.")]
+    expires_at: Annotated[
+        datetime | None, Meta(description="Null: no session, but a key, or no need of one.")
+    ]
