@@ -1,6 +1,5 @@
 """Who may do what: a key for every request or, while there is none, requests of this machine."""
 
-import asyncio
 import re
 from datetime import datetime
 from ipaddress import ip_address
@@ -20,9 +19,12 @@ from app.core.net.proxies import speaks_of_a_proxy
 from app.db import Database, keys, sessions
 from app.db.keys import ValidKey, ValidKeys
 from app.errors import CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissing
+from app.single_flight import SingleFlight
 
 TRUSTED_SECONDS = 2.0
 """How long what was read of the keys holds: so soon a new or revoked one counts everywhere."""
+ALL = "all"
+"""The key of the one flight: keys are read together."""
 TOUCH_SECONDS = 60.0
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII)
@@ -49,7 +51,7 @@ class KeyRing:
         self.db = db
         self.known = ValidKeys(any_key=True, by_prefix={})
         self.read_at = float("-inf")
-        self.reading = asyncio.Lock()
+        self.reading = SingleFlight()
         self.touched_at: dict[UUID, float] = {}
 
     def forget(self) -> None:
@@ -89,16 +91,21 @@ class KeyRing:
         Raises:
             DatabaseUnavailable: they have to be read again and cannot.
         """
-        if monotonic() - self.read_at <= TRUSTED_SECONDS:
-            return self.known
-        async with self.reading:
-            if monotonic() - self.read_at > TRUSTED_SECONDS:
-                asked_at = monotonic()
-                self.known = await keys.read_valid(self.db)
-                self.read_at = asked_at
-                valid = {key.id for key in self.known.by_prefix.values()}
-                self.touched_at = {id: at for id, at in self.touched_at.items() if id in valid}
+        if not self.is_fresh():
+            await self.reading.run(ALL, self.is_fresh, self.read)
         return self.known
+
+    def is_fresh(self) -> bool:
+        """Tell whether the keys were read a short time ago."""
+        return monotonic() - self.read_at <= TRUSTED_SECONDS
+
+    async def read(self) -> None:
+        """Read the keys, and forget when keys that are valid no more were in use."""
+        asked_at = monotonic()
+        self.known = await keys.read_valid(self.db)
+        self.read_at = asked_at
+        valid = {key.id for key in self.known.by_prefix.values()}
+        self.touched_at = {id: at for id, at in self.touched_at.items() if id in valid}
 
     async def touch(self, key: ValidKey) -> None:
         try:

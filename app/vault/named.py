@@ -9,8 +9,11 @@ from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import StoredSecret
 from app.errors import AppError
+from app.single_flight import SingleFlight
 from app.vault.secret_keys import NotDecrypted, SecretKeys, of_secret
 
+ALL = "all"
+"""The key of the one flight: secrets are read together."""
 FRESH_SECONDS = 5.0
 """How long a secret that was changed or deleted may still be used."""
 
@@ -34,7 +37,7 @@ class NamedSecrets:
         self.keys = keys
         self.known: dict[str, Known] = {}
         self.wanted: set[str] = set()
-        self.reading = asyncio.Lock()
+        self.reading = SingleFlight()
 
     async def values(self, names: Collection[str]) -> dict[str, str]:
         """The values of the secrets of these names.
@@ -45,9 +48,11 @@ class NamedSecrets:
         """
         if missing := self.not_fresh(names):
             self.wanted |= missing
-            async with self.reading:
-                if missing := self.not_fresh(names):
-                    await self.read(self.not_fresh(self.wanted | missing))
+            await self.reading.run(
+                ALL,
+                lambda: not self.not_fresh(names),
+                lambda: self.read(self.not_fresh(self.wanted.union(names))),
+            )
         return {name: self.value(name) for name in names}
 
     def check_places(self, names: Collection[str], places: Collection[Place]) -> None:

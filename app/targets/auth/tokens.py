@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from app.core.secrets.masking import Unshown
 from app.errors import AppError
+from app.single_flight import SingleFlight
 
 MAX_TOKENS = 1000
 EARLY_PART = 0.2
@@ -31,23 +32,13 @@ class Held(Unshown, frozen=True, kw_only=True):
     ends_at: float
 
 
-class Asking:
-    """Who waits for one token: one asks at a time, and its failure speaks for all who wait."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.waiting = 0
-        self.failures = 0
-        self.failure: AppError | None = None
-
-
 class Tokens:
     """The tokens of one process, by what they were granted for."""
 
     def __init__(self) -> None:
         self.held: dict[Hashable, Held] = {}
         """The one granted last is last."""
-        self.asking: dict[Hashable, Asking] = {}
+        self.asking = SingleFlight()
 
     async def get(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
         """The token for `grant`; `ask` gets one where there is none, or the one there is gets old.
@@ -59,36 +50,25 @@ class Tokens:
         if held is not None and now() < min(held.renew_at, held.ends_at):
             return held.token
         try:
-            return await self.renewed(grant, ask)
+            return await self.renew(grant, ask)
         except AppError:
             if held is None or now() >= held.ends_at or grant not in self.held:
                 raise
             self.held[grant] = replace(held, renew_at=now() + PAUSE_SECONDS)
             return held.token
 
-    async def renewed(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
-        asking = self.asking.setdefault(grant, Asking())
-        failures = asking.failures
-        asking.waiting += 1
-        try:
-            async with asking.lock:
-                held = self.held.get(grant)
-                if held is not None and now() < held.renew_at:
-                    return held.token
-                if asking.failure is not None and asking.failures > failures:
-                    raise asking.failure
-                try:
-                    granted = await ask()
-                except AppError as failure:
-                    asking.failures += 1
-                    asking.failure = failure
-                    raise
-                self.keep(grant, granted)
-                return granted.token
-        finally:
-            asking.waiting -= 1
-            if not asking.waiting:
-                del self.asking[grant]
+    async def renew(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
+        """Return a token that need not be renewed yet, from one answer for all who want it."""
+
+        def is_there() -> bool:
+            held = self.held.get(grant)
+            return held is not None and now() < held.renew_at
+
+        async def fetch() -> None:
+            self.keep(grant, await ask())
+
+        await self.asking.run(grant, is_there, fetch)
+        return self.held[grant].token
 
     def keep(self, grant: Hashable, granted: Granted) -> None:
         lifetime = granted.lifetime_seconds
