@@ -1,4 +1,4 @@
-"""Who may do what: a key for every request or, while there is none, requests of this machine."""
+"""Access to the API: by key, by the session of a browser, or from this machine without any key."""
 
 import re
 from datetime import datetime
@@ -22,7 +22,7 @@ from app.errors import CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissi
 from app.single_flight import SingleFlight
 
 TRUSTED_SECONDS = 2.0
-"""How long what was read of the keys holds: so soon a new or revoked one counts everywhere."""
+"""How long the keys that were read are used; a new or revoked key counts everywhere after that."""
 ALL = "all"
 """The key of the one flight: keys are read together."""
 TOUCH_SECONDS = 60.0
@@ -55,7 +55,7 @@ class KeyRing:
         self.touched_at: dict[UUID, float] = {}
 
     def forget(self) -> None:
-        """Read the keys again: this process has changed them."""
+        """Have the keys read again, after this process has changed them."""
         self.read_at = float("-inf")
 
     async def any_key(self) -> bool:
@@ -63,7 +63,7 @@ class KeyRing:
         return (await self.current()).any_key
 
     async def find(self, given: str) -> ValidKey | None:
-        """Find the key, and note that it is in use; None: no key that may be used is this one."""
+        """Return the key, if it may be used, and note that the key is in use; else None."""
         known = await self.current()
         key = known.by_prefix.get(prefix_of(given) or "")
         if not is_key(given, key.digest if key else NO_DIGEST) or key is None:
@@ -76,7 +76,7 @@ class KeyRing:
         return None if key is None else await self.used(key)
 
     async def used(self, key: ValidKey) -> ValidKey | None:
-        """Note that the key is in use; None: it expired since the keys were read."""
+        """Note that the key is in use, and return it; None where it expired since it was read."""
         now = monotonic()
         if key.seconds_left is not None and now - self.read_at >= key.seconds_left:
             return None
@@ -111,28 +111,28 @@ class KeyRing:
         try:
             await keys.touch(self.db, key.id)
         except DatabaseUnavailable:
-            self.touched_at.pop(key.id, None)  # it is for people to read: no reason to refuse
+            self.touched_at.pop(key.id, None)  # told to people only: no reason to refuse
 
 
 class KeyAuthentication(AbstractAuthenticationMiddleware):
-    """Lets in who has a key."""
+    """Refuses requests whose caller is not known."""
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
-        """Say whom the request is from.
+        """Name the caller of a request.
 
         Raises:
-            KeyRequired: it has no key that may be used, and needs one.
-            DatabaseUnavailable: nobody can tell.
+            KeyRequired: the request needs a key, and has none that may be used.
+            DatabaseUnavailable: the keys cannot be read.
         """
         return AuthenticationResult(user=await caller_of(connection), auth=None)
 
 
 async def caller_of(connection: Connection) -> Caller:
-    """Say whom the request is from.
+    """Name the caller of a request.
 
     Raises:
-        KeyRequired: it has no key that may be used, and needs one.
-        CrossOrigin: it has the cookie of a browser, and a page of elsewhere made it.
+        KeyRequired: the request needs a key, and has none that may be used.
+        CrossOrigin: the request has a browser's cookie, and was made by a page of another origin.
     """
     ring: KeyRing = connection.app.state.key_ring
     scheme, _, given = connection.headers.get("Authorization", "").partition(" ")
@@ -147,10 +147,10 @@ async def caller_of(connection: Connection) -> Caller:
 
 
 async def key_given(ring: KeyRing, given: str) -> ValidKey:
-    """Find the key that somebody gave.
+    """Find the key that a client gave.
 
     Raises:
-        KeyRequired: it may not be used.
+        KeyRequired: the key may not be used.
     """
     key = await ring.find(given)
     if key is None:
@@ -160,7 +160,7 @@ async def key_given(ring: KeyRing, given: str) -> ValidKey:
 
 
 def caller_with(key: ValidKey, *, session_ends: datetime | None = None) -> Caller:
-    """Say who has this key."""
+    """Name the caller that has this key."""
     return Caller(
         actor=f"key {key.prefix} ({key.name})",
         limited_as=key.prefix,
@@ -173,7 +173,7 @@ def caller_of_this_machine(connection: Connection) -> Caller:
     """Serve programs of this machine while there is no key.
 
     Raises:
-        KeyRequired: it comes from elsewhere, or may.
+        KeyRequired: the request comes from elsewhere, or may.
     """
     if not (connection.app.state.open_to_loopback and is_of_this_machine(connection)):
         message = (
@@ -185,17 +185,17 @@ def caller_of_this_machine(connection: Connection) -> Caller:
 
 
 def session_token(connection: Connection) -> str | None:
-    """Return what the session's cookie holds, if there is one and it may be ours."""
+    """Return the token in the session's cookie; None without one that has the form of ours."""
     given = connection.cookies.get(cookie_name(connection.scope["scheme"]), "")
     return given if is_token(given) else None
 
 
 async def caller_in_session(connection: Connection, ring: KeyRing, token: str) -> Caller:
-    """Say who is signed in.
+    """Name the caller that is signed in.
 
     Raises:
         KeyRequired: the session is over, or its key may not be used any more.
-        CrossOrigin: it would change something, and a page of elsewhere asks for it.
+        CrossOrigin: the request would change something, and comes from a page of another origin.
     """
     session = await sessions.find(ring.db, digest_of(token))
     key = await ring.of_session(session.prefix) if session else None
@@ -215,8 +215,8 @@ async def caller_in_session(connection: Connection, ring: KeyRing, token: str) -
 def is_of_this_machine(connection: Connection) -> bool:
     """Whether a request without a key comes from here, and not from a web page seen here.
 
-    A page of elsewhere can make its own name lead here (Host), or just send forms (Origin). What
-    a proxy passes on comes from anywhere.
+    A page of another origin can make its own name lead here (Host), or just send forms (Origin).
+    A request that a proxy passes on may come from anywhere.
     """
     host = connection.headers.get("Host", "")
     found = HOST.fullmatch(host)
@@ -241,10 +241,10 @@ def is_loopback(host: str) -> bool:
 async def require_scope(connection: Connection, handler: BaseRouteHandler) -> None:
     """Guard a handler by the scope that it declares, or by the highest if it declares none.
 
-    Only OPTIONS comes without a caller: what there is is no secret, /openapi.json tells anybody.
+    Only OPTIONS comes without a caller: methods are no secret, as /openapi.json lists them.
 
     Raises:
-        ScopeMissing: the key does not have it.
+        ScopeMissing: the key does not have the scope.
     """
     needed: Scope = handler.opt.get("scope", Scope.ADMIN)
     caller: Caller | None = connection.scope.get("user")

@@ -1,4 +1,4 @@
-"""What is done with a job as it is: pause, resume, run now."""
+"""Actions on a job: pause, resume, run now."""
 
 from litestar import Response, post
 

@@ -1,4 +1,4 @@
-"""Who changed what."""
+"""The audit log: changes of jobs, keys and secrets."""
 
 from typing import Annotated
 from uuid import UUID

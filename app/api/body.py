@@ -1,4 +1,4 @@
-"""Receives what clients send: bodies, and what of a query must not be overlooked."""
+"""Receives bodies, and refuses parameters of a query that no handler would read."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -29,16 +29,16 @@ async def decode_body(
     """Read the body as JSON of this type, strictly: nothing is converted or passed over.
 
     Raises:
-        MalformedInput: it is not JSON.
-        InvalidInput: it is, but not of this type; names the field.
-        HTTPException: 415, it claims to be something else.
+        MalformedInput: the body is not JSON.
+        InvalidInput: the JSON is not of this type; names the field.
+        HTTPException: 415, the body claims to be something else.
     """
     body = await received(request, media_types)
     return await by_length(request, partial(read, type_=type_), body)
 
 
 async def by_length(request: ApiRequest, work: Callable[[S], T], on: S) -> T:
-    """Do what takes long for a long body, and then in a thread."""
+    """Do work that takes long for a long body; for one of those, in a thread."""
     if len(await request.body()) <= MAX_AT_ONCE_BYTES:
         return work(on)
     return await asyncio.to_thread(work, on)
@@ -48,7 +48,7 @@ async def received(request: ApiRequest, media_types: Iterable[str] = (JSON,)) ->
     """Take the body as it was sent.
 
     Raises:
-        HTTPException: 415, it claims to be something else.
+        HTTPException: 415, the body claims to be something else.
     """
     check_media_type(request, media_types)
     return await request.body()
@@ -68,7 +68,7 @@ def check_media_type(request: ApiRequest, media_types: Iterable[str]) -> None:
 
 
 def check_request(request: ApiRequest) -> None:
-    """Refuse what the handlers would overlook, in the query and in what answer is accepted.
+    """Refuse parameters that no handler reads, and an Accept that allows no JSON.
 
     Raises:
         InvalidInput: naming each parameter.
@@ -95,7 +95,7 @@ def check_request(request: ApiRequest) -> None:
 def parameter_error(
     name: str, values: list[str], known: Mapping[str, FieldDefinition]
 ) -> str | None:
-    """Say why a parameter of the query cannot be used as it was given; None: it may be."""
+    """Say why a parameter of the query cannot be used as it was given; None where it can."""
     if name not in known:
         return unknown_parameter(name, list(known))
     if any(NUL in value for value in values):
@@ -104,7 +104,7 @@ def parameter_error(
     if len(values) > 1 and list[str] not in types:
         return "is given more than once"
     if not types & {str, list[str]} and any(value.lower() == "null" for value in values):
-        return "cannot be null: leave it out"  # msgspec would take the word for it
+        return "cannot be null: leave it out"  # msgspec would take the word for null
     return None
 
 
@@ -113,7 +113,7 @@ def accepts_json(request: ApiRequest) -> bool:
         return True
     try:
         return request.accept.best_match([JSON, "application/problem+json"]) is not None
-    except ArithmeticError:  # a quality that is no number
+    except ArithmeticError:  # a quality in Accept that is no number
         return True
 
 

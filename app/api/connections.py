@@ -173,7 +173,7 @@ class BoundedHttp(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client has yet to send something, and nobody here holds it up."""
+        """Whether the client has yet to send something, and the server does read."""
         if self.transport.is_closing() or self.flow.read_paused:
             return False
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)

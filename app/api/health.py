@@ -1,4 +1,4 @@
-"""Probes for whoever runs the process."""
+"""Probes for the supervisor of the process."""
 
 from litestar import get
 

@@ -1,4 +1,4 @@
-"""Who is alive, and how the work stands."""
+"""The instances, and counts of jobs and executions."""
 
 from litestar import get
 

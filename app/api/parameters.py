@@ -1,4 +1,4 @@
-"""What the handlers take: the parameters of several addresses, and what the app hands them."""
+"""Parameters that several handlers have, and dependencies that the application provides."""
 
 from datetime import datetime
 from typing import Annotated
@@ -28,7 +28,7 @@ Cursor = Annotated[
 
 
 def listed(values: list[str] | None) -> list[str] | None:
-    """Join what was given repeatedly and what was given between commas; None: nothing was."""
+    """Join values that were repeated and values that have commas between them; None without any."""
     found = [one.strip() for value in values or () for one in value.split(",")]
     return [one for one in found if one] or None
 
@@ -37,7 +37,7 @@ def sound(instant: datetime | None, field: str) -> datetime | None:
     """Return the instant if it can be compared with others.
 
     Raises:
-        InvalidInput: it has no offset, or is out of range.
+        InvalidInput: the instant has no offset, or is out of range.
     """
     if error := instant_error(instant):
         raise InvalidInput(FieldError(field=field, message=error))

@@ -80,7 +80,7 @@ REFUSALS = {
     415: Kind(415, "unsupported-media-type", "The body is of a type that is not read"),
     429: Kind(429, "too-many-requests", "There are too many requests"),
 }
-"""What Litestar refuses, or has us refuse, in words that no version of Python changes."""
+"""Refusals of Litestar and of our handlers, in words that no version of Python changes."""
 
 DETAILS = {
     404: "nothing is at this address; /docs lists what there is",
@@ -106,7 +106,7 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
     detail = str(error)
     if isinstance(error, DatabaseUnavailable) and not isinstance(error, SchemaOutdated):
         observers: Observers = request.app.state.observers
-        # Not where it was, but what is wrong: our sentence has no secret, and says what to do.
+        # The error's own sentence, which has no secret and says what to do, and no traceback.
         observers.tell(Faulted(where=where(request), error=str(error)))
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         detail = "Postgres cannot be reached, or gave up on a statement: try again"
@@ -130,7 +130,7 @@ def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
         return unexpected_problem(request, error)
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        headers["Connection"] = "close"  # else the server would read the rest, and drop it
+        headers["Connection"] = "close"  # else the server would read the rest
     if error.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         headers["Retry-After"] = headers["Ratelimit-Reset"]
     kind = REFUSALS.get(error.status_code) or Kind(error.status_code, "refused", "Refused")
@@ -147,7 +147,7 @@ def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
 
 
 def challenge_of(error: AppError) -> str | None:
-    """Say how to be let in (RFC 6750); None: that is not what is missing."""
+    """Return the challenge that says how to authenticate (RFC 6750); None for other errors."""
     match error:
         case KeyRequired(refused=True):
             return 'Bearer realm="tocsin", error="invalid_token"'
@@ -160,7 +160,7 @@ def challenge_of(error: AppError) -> str | None:
 
 
 def unexpected_problem(request: ApiRequest, error: Exception) -> Response[bytes]:
-    """Answer for a bug, of which the client learns nothing; the log gets where it was."""
+    """Answer for a bug: the log gets the place in the code, the client learns nothing."""
     tell_error(request, error)
     return answered(
         Problem(
@@ -183,7 +183,7 @@ def answered(problem: Problem, *, headers: dict[str, str] | None = None) -> Resp
 
 
 def tell_error(request: ApiRequest, error: Exception) -> None:
-    """State where it failed."""
+    """Tell the observers where a request failed."""
     observers: Observers = request.app.state.observers
     observers.tell(faulted(where(request), error))
 

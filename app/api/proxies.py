@@ -1,4 +1,4 @@
-"""Whom a request is from when a proxy passes it on: believed of trusted proxies only."""
+"""The client of a request that a proxy passes on; only trusted proxies are believed."""
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -11,8 +11,8 @@ from app.errors import InvalidSettings
 def behind(app: ASGIApp, proxies: Proxies) -> ASGIApp:
     """Serve the application with the client and scheme that trusted proxies tell.
 
-    A proxy on this machine is believed the scheme without being named: it can do no more with it
-    than have the answer speak of TLS.
+    A proxy on this machine is believed the scheme without being named: the scheme decides no more
+    than whether the answer speaks of TLS.
     """
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,7 +21,7 @@ Counts = dict[str, tuple[int, int]]
 
 
 def rate_limit(requests_a_minute: int) -> DefineMiddleware:
-    """Limit the requests of each caller to this process; it comes after authentication."""
+    """Limit the requests of each caller to this process; comes after authentication."""
     config = RateLimitConfig(
         rate_limit=("minute", requests_a_minute),
         identifier_for_request=limited_as,
@@ -54,10 +54,10 @@ async def has_caller(request: Request[Any, Any, Any]) -> bool:
 
 
 class CountingRateLimit(RateLimitMiddleware):
-    """Litestar's limit with a number for a memory.
+    """Litestar's limit, with one number for each caller.
 
-    Its own keeps the instant of every request and writes all of them anew with each: at 6,000 a
-    minute that costs more than the request.
+    Litestar keeps the instant of every request and writes all of them anew with each: at 6,000
+    requests a minute that costs more than the request.
     """
 
     def __init__(self, app: ASGIApp, config: RateLimitConfig, counts: Counts) -> None:

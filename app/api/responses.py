@@ -1,4 +1,4 @@
-"""What the handlers of jobs have in common: their answers and how these are documented."""
+"""Answers that show a job, and the headers of such answers."""
 
 from collections.abc import Sequence
 

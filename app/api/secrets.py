@@ -1,4 +1,4 @@
-"""Named secrets: set, list by name, delete. Nobody is told a value."""
+"""Named secrets: set, list by name, delete. No answer has a value."""
 
 from typing import Annotated
 

@@ -15,7 +15,7 @@ from app.vault import SecretKeys
 async def set_paused(
     db: Database, clock: PolledClock, secret_keys: SecretKeys, reference: str, *, paused: bool
 ) -> StoredJob:
-    """Pause or resume a job, and return it as it then is; a job that is so already stays as it is.
+    """Pause or resume a job, and return it as stored; without a change nothing is written.
 
     Raises:
         JobNotFound: no job has that id or name.

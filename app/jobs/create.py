@@ -12,13 +12,11 @@ from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
 from app.jobs.input import Draft, draft_new
 from app.vault import SecretKeys, check_bindings
-
-MAX_ERRORS = 100
-"""Errors of a batch that are told; nobody corrects more at a time."""
+from app.vault.prepare import MAX_ERRORS
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """A job as it is after it was written, and what makes its runs fail as things are."""
+    """A job as stored after a write, with warnings of what would make its runs fail."""
 
     job: StoredJob
     warnings: Sequence[FieldError] = ()

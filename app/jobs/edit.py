@@ -23,7 +23,7 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
     *,
     if_match: str | None = None,
 ) -> Written:
-    """Change a job and return it as it then is; a change that changes nothing writes nothing.
+    """Change a job and return it as stored; a change that changes nothing writes nothing.
 
     Raises:
         JobNotFound: no job has that id or name.

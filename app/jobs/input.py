@@ -125,7 +125,7 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
 
 
 def referring_in(job: StoredJob) -> Referring:
-    """Return what the target of a job, in clear, refers to; it need not be a valid one."""
+    """Return what the target of a job, in clear, refers to; the target need not be valid."""
     if job.kind not in KINDS:
         return Referring()
     return Referring(fields=fields_in(target_type(job.kind), job.target))

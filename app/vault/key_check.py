@@ -20,25 +20,25 @@ MOST_REFERRING = 2000
 
 
 class WrongSecretKeys(AppError):
-    """The keys open nothing of what is encrypted; the message says what to do."""
+    """The keys decrypt no named secret; the message says what to do."""
 
 
 class KeyCheck(Struct, frozen=True, kw_only=True):
-    """How many of the newest secrets were looked at, and how many no key opens."""
+    """How many of the newest secrets were looked at, and how many no key decrypts."""
 
     looked_at: int
     unopened: int
 
 
 async def check_named_secrets(db: Runner, keys: SecretKeys) -> KeyCheck:
-    """Look at named secrets."""
+    """Count the newest named secrets, and those that no key decrypts."""
     found = await secrets.read_newest(db, limit=MOST)
     unopened = sum(not decrypts(keys, name, secret.token) for name, secret in found.items())
     return KeyCheck(looked_at=len(found), unopened=unopened)
 
 
 async def check_targets(db: Runner, keys: SecretKeys) -> KeyCheck:
-    """Look at the newest targets, those that have something encrypted."""
+    """Count the newest targets with something encrypted, and those that no key decrypts."""
     found = [
         one for one in await secrets.read_newest_targets(db, limit=MOST) if PREFIX in one.target
     ]
@@ -48,7 +48,7 @@ async def check_targets(db: Runner, keys: SecretKeys) -> KeyCheck:
             target = msgspec.json.decode(one.target)
             _, left = decrypt_target(target_type(one.kind), target, keys, job_id=one.id)
         except (InvalidInput, ValueError, RecursionError):
-            continue  # what else is wrong with it is told elsewhere
+            continue  # other errors of a target are told elsewhere
         unopened += bool(left)
     return KeyCheck(looked_at=len(found), unopened=unopened)
 
@@ -60,16 +60,16 @@ async def unset_secrets(db: Runner) -> list[tuple[str, str]]:
         try:
             names = names_in(target_type(one.kind), msgspec.json.decode(one.target))
         except (InvalidInput, ValueError, RecursionError):
-            continue  # what else is wrong with it is told elsewhere
+            continue  # other errors of a target are told elsewhere
         found += ((name, one.called) for name in sorted(names))
     known = await secrets.read_values(db, {name for name, _ in found}) if found else {}
     return [(name, called) for name, called in found if name not in known]
 
 
 async def check_keys(db: Runner, keys: SecretKeys) -> None:
-    """Refuse to work with keys that open none of the named secrets: they are another's keys.
+    """Refuse keys that decrypt none of the named secrets, as keys of another installation do.
 
-    Of targets no more than one by one is judged, as who may insert a row could insert any token.
+    Targets do not count here: a row inserted in SQL can hold any token.
 
     Raises:
         WrongSecretKeys: saying what to do.

@@ -23,14 +23,14 @@ class SecretUnusable(AppError):
 
 
 class Known(Unshown, frozen=True, kw_only=True):
-    """A secret as it was read at `read_at`, loop time; None: there is none of that name."""
+    """A secret as read at `read_at`, seconds of the loop's clock; None where none has the name."""
 
     secret: StoredSecret | None
     read_at: float
 
 
 class NamedSecrets:
-    """The named secrets of one process. They are kept encrypted, and opened where they are used."""
+    """The named secrets of one process: kept encrypted, decrypted when a target needs them."""
 
     def __init__(self, db: Runner, keys: SecretKeys) -> None:
         self.db = db
@@ -94,7 +94,7 @@ class NamedSecrets:
 
 
 def binding_error(name: str, bound_to: Collection[str], places: Collection[Place]) -> str | None:
-    """Say why the secret may not be sent to these places; None: it may."""
+    """Say why the secret may not be sent to these places; None where it may."""
     if bound_to and not places:
         return f"the secret {name!r} is bound to hosts, and the target names none"
     if wrong := strangers(bound_to, places):
@@ -106,7 +106,7 @@ def binding_error(name: str, bound_to: Collection[str], places: Collection[Place
 
 
 def said(place: Place, bound_to: Collection[str]) -> str:
-    """Name a place, by as much of it as counts."""
+    """Name a place by its host, or by its origin where bindings have origins."""
     if not place.host:
         return "an address without a host"
     return str(place) if any("://" in one for one in bound_to) else place.host

@@ -28,7 +28,7 @@ from app.vault.secret_keys import PREFIX, SecretKeys, is_token
 STAND_IN = "x"
 """Stands for a secret that is known only by its name; fits into headers and URLs."""
 MAX_ERRORS = 100
-"""Errors of a batch that are told; nobody corrects more at a time."""
+"""Errors of a batch that an answer lists; more would only make the answer long."""
 UNOPENED = (
     "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
     "another job or place, write the secret out"

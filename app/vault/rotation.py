@@ -37,8 +37,8 @@ class Rotated(Struct, kw_only=True):
 async def rotate(db: Runner, keys: SecretKeys, *, unbound: bool = False) -> Rotated:
     """Go over all jobs and named secrets; safe to run at any time, and again.
 
-    `unbound`: what development versions encrypted is bound to where it is now, whoever put it
-    there; so not without being asked to.
+    `unbound` binds tokens of development versions to the place where they are now. Such a token may
+    have been pasted there by anybody, so nothing is bound without this flag.
 
     Raises:
         SecretKeysMissing: there is no key.
@@ -76,7 +76,7 @@ async def rotate_targets(
 ) -> None:
     """Rewrite one page; what was edited or locked meanwhile is read and tried again."""
     for again in range(TRIES):
-        # What could not be done is counted when it is first seen.
+        # Failures are counted at the first try only.
         wanted = [
             one
             for stored in page

@@ -13,7 +13,7 @@ from app.errors import FieldError
 from app.vault.secret_keys import UNBOUND, NotDecrypted, SecretKeys, is_token, of_job
 
 Decrypted = tuple[dict[str, Any], list[FieldError]]
-"""A target, and the fields whose secret does not open: these have been left as they are."""
+"""A target, and errors for the fields whose secret no key decrypts; those stay encrypted."""
 
 
 def encrypt_target(
@@ -39,7 +39,7 @@ def encrypt_spots(
 def decrypt_target(
     type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
 ) -> Decrypted:
-    """Decrypt every secret that is encrypted, if it was for this job."""
+    """Decrypt every secret that was encrypted for this job."""
 
     def change(value: object, field: str) -> object:
         return keys.decrypt(str(value), of_job(job_id, field)) if is_token(value) else value
@@ -76,10 +76,10 @@ def encrypt_value(value: object, keys: SecretKeys, context: str) -> object:
 
 
 def reencrypt_value(token: str, keys: SecretKeys, context: str, *, unbound: bool) -> str:
-    """Encrypt a token anew unless that is how it is.
+    """Encrypt a token with the first key, unless the token is of that key already.
 
     Raises:
-        Unopened: it does not open.
+        NotDecrypted: no key decrypts the token here.
     """
     if unbound and token.startswith(UNBOUND):
         return keys.encrypt(keys.open_unbound(token), context)

@@ -1,8 +1,8 @@
 """The keys of `TOCSIN_SECRET_KEYS`, and the form that an encrypted value has: a token.
 
-A token is text that fits into JSON and into a URL as it is. It is encrypted with a key that is
-derived (HKDF, RFC 5869) from one of the operator's and from the context, which says where the value
-belongs: one field of one job, or one named secret. So it opens nowhere else, wherever it is pasted.
+A token is text that fits into JSON and into a URL as it is. Its key is derived (HKDF, RFC 5869)
+from one of the operator's keys and from the context, which says where the value belongs: one field
+of one job, or one named secret. So a token that is pasted elsewhere does not open.
 Why Fernet: docs/adr/0023; why derived keys: docs/adr/0054.
 """
 
@@ -80,7 +80,7 @@ class SecretKey:
         return HKDFExpand(SHA256(), KEY_BYTES, info=f"tocsin {info}".encode()).derive(self.key)
 
     def fernet(self, context: str) -> Fernet:
-        """Give what encrypts and decrypts in this context."""
+        """Return the cipher of this context."""
         return Fernet(urlsafe_b64encode(self.derived(context)))
 
 
@@ -110,10 +110,10 @@ class SecretKeys:
         return f"{BOUND}{first.id}.{sealed}"
 
     def decrypt(self, token: str, context: str) -> object:
-        """Decrypt the JSON value that `seal` encrypted in this context.
+        """Decrypt the JSON value that `encrypt` encrypted in this context.
 
         Raises:
-            Unopened: it was encrypted with another key or for another context, or changed since.
+            NotDecrypted: the token is of another key or another context, or was changed.
         """
         if token.startswith(UNBOUND):
             raise NotDecrypted(OF_NO_JOB)
@@ -128,10 +128,10 @@ class SecretKeys:
         return opened
 
     def open_unbound(self, token: str) -> object:
-        """Decrypt a token of a development version; only for binding it, as anybody may paste it.
+        """Decrypt a token of a development version, to bind it; such a token opens anywhere.
 
         Raises:
-            Unopened: it is none, or was encrypted with another key.
+            NotDecrypted: the text is no such token, or the token is of another key.
         """
         for key in self.each:
             with suppress(InvalidToken):
@@ -142,7 +142,7 @@ class SecretKeys:
         raise NotDecrypted(UNKNOWN_KEY)
 
     def is_current(self, token: str) -> bool:
-        """Whether it says that it is encrypted with the first key, and bound."""
+        """Whether the token names the first key, and is bound to a context."""
         return bool(self.each) and token.startswith(f"{BOUND}{self.each[0].id}.")
 
 

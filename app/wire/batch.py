@@ -19,7 +19,7 @@ PartList = Annotated[list[Raw], Meta(max_length=MAX_JOBS)]
 
 
 class Parts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The same, each job as it was sent."""
+    """A `JobBatch` in which each job is JSON that has not been read."""
 
     jobs: PartList
 
@@ -27,13 +27,13 @@ class Parts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class WithoutTarget(JobDocument, frozen=True, kw_only=True):
     """A job of which the target is not read."""
 
-    target: Raw  # type: ignore[assignment] # which is how it differs
+    target: Raw  # type: ignore[assignment] # not read, so of another type
 
 
 class WithoutMetadata(JobDocument, frozen=True, kw_only=True):
     """A job of which the metadata are not read."""
 
-    metadata: Raw = Raw(b"{}")  # type: ignore[assignment] # which is how it differs
+    metadata: Raw = Raw(b"{}")  # type: ignore[assignment] # not read, so of another type
 
 
 class Outline(WithoutTarget, WithoutMetadata, frozen=True, kw_only=True):
@@ -44,8 +44,8 @@ def documents(body: bytes) -> list[JobDocument]:
     """Read the jobs one by one: reading all at once would let no other thread run meanwhile.
 
     Raises:
-        MalformedInput: it is not JSON, or too deep.
-        InvalidInput: it is, but no list of jobs; names the first field that is wrong.
+        MalformedInput: the body is not JSON, or too deep.
+        InvalidInput: the JSON is no list of jobs; names the first field that is wrong.
     """
     try:
         given = read(body, Parts | PartList, levels=len(body))  # type: ignore[arg-type] # a union

@@ -31,8 +31,8 @@ def read(body: bytes, type_: type[T], *, levels: int = MAX_NESTED) -> T:
     """Read JSON of this type, of so many levels at most.
 
     Raises:
-        MalformedInput: it is not JSON, or too deep.
-        InvalidInput: it is, but not of this type; names the field.
+        MalformedInput: the text is not JSON, or too deep.
+        InvalidInput: the JSON is not of this type; names the field.
     """
     try:
         if body.count(b"[") + body.count(b"{") > levels:
@@ -59,10 +59,10 @@ def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
 
 
 def check_json(body: bytes) -> None:
-    """Make sure that a body is JSON, whatever it says.
+    """Make sure that a body is JSON, of whatever type.
 
     Raises:
-        MalformedInput: it is not, or too deep.
+        MalformedInput: the body is not JSON, or too deep.
     """
     try:
         ANY_JSON.decode(body)
@@ -77,10 +77,10 @@ def not_json(error: Exception) -> MalformedInput:
 
 
 def check_depth(value: object, levels: int) -> None:
-    """Refuse what readers with a stack could not follow.
+    """Refuse a value with more levels than that, which readers with a stack could not follow.
 
     Raises:
-        MalformedInput: it has more levels than that.
+        MalformedInput: the value has too many levels.
     """
     level = [value]
     for _ in range(levels):
