@@ -1,6 +1,5 @@
 """The roles of docs/security.md can do what they are for, and what they lack is named."""
 
-import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -14,20 +13,9 @@ from app.errors import RightMissing
 from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
 from tests.support.builders import insert_job
-from tests.support.cluster import ROOT
 from tests.support.history import finished_jobs, old_day, partitions
 from tests.support.recorder import Recorder
-from tests.support.roles import name_in, role
-
-PAGE = (ROOT / "docs" / "security.md").read_text("utf-8")
-BLOCKS = re.findall(r"```sql\ncreate role (\w+) login[^\n]*\n(.*?)```", PAGE, re.DOTALL)
-
-
-def documented(name: str) -> str:
-    """Return what the page grants a role, with its name left open."""
-    [grants] = [block for found, block in BLOCKS if found == name]
-    return re.sub(rf"\b{name}\b", "{role}", re.sub(r"--.*", "", grants))
-
+from tests.support.roles import documented, name_in, role
 
 GRANTS = documented("tocsin_scheduler")
 

@@ -1,5 +1,6 @@
-"""Roles of Postgres for a test's time."""
+"""Roles of Postgres for a test's time, such as those of docs/security.md."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -7,7 +8,17 @@ from uuid import uuid4
 
 import asyncpg
 
+from tests.support.pages import ROOT
+
 PASSWORD = "its-own"
+PAGE = (ROOT / "docs" / "security.md").read_text("utf-8")
+BLOCKS = re.findall(r"```sql\ncreate role (\w+) login[^\n]*\n(.*?)```", PAGE, re.DOTALL)
+
+
+def documented(name: str) -> str:
+    """Return what docs/security.md grants a role, with its name left open."""
+    [grants] = [block for found, block in BLOCKS if found == name]
+    return re.sub(rf"\b{name}\b", "{role}", re.sub(r"--.*", "", grants))
 
 
 @asynccontextmanager
