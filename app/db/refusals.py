@@ -16,6 +16,8 @@ UNSUPPORTED = "unsupported startup parameter"
 """In the message of a pooler, never of Postgres, that refuses a setting at a session's start."""
 NO_TLS = "rejected SSL upgrade"
 """In asyncpg's message about a server that does not speak TLS."""
+NO_ENCRYPTION = "no encryption"
+"""In Postgres's message when a session without TLS meets no line of pg_hba.conf that admits it."""
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 WHERE = "in TOCSIN_DATABASE_URL"
 
@@ -57,6 +59,8 @@ def reason(error: BaseException, address: Address, host: Host) -> AppError:
         remedy = next((text for kind, text in HELP if isinstance(error, kind)), "")
         return DatabaseUnavailable(f"Postgres is not available: {said}{remedy}")
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), LAST_REMEDY)
+    if address.parameters.get("sslmode") == "disable" and NO_ENCRYPTION in said:
+        remedy = USE_TLS
     names = {"user": address.user or "of this user", "database": address.database or "this one"}
     return DatabaseRefused(
         f"Postgres at {host} refused the connection: {said}. {remedy.format(**names)}"
@@ -86,13 +90,17 @@ REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     ),
     (
         asyncpg.InvalidAuthorizationSpecificationError,
-        "The role {user} needs LOGIN, and a line in pg_hba.conf; some ask for sslmode=verify-full",
+        "The role {user} needs LOGIN, and a line in pg_hba.conf that lets it in; some ask for TLS",
     ),
     (asyncpg.InvalidCatalogNameError, f"Create the database, or correct its name {WHERE}"),
     (
         asyncpg.InsufficientPrivilegeError,
         "Its owner may say: GRANT CONNECT ON DATABASE {database} TO {user}",
     ),
+)
+USE_TLS = (
+    f"It may let in by TLS alone: write sslmode=require instead of disable {WHERE}, or better "
+    "verify-full with sslrootcert; else it needs a line in pg_hba.conf that lets {user} in"
 )
 LAST_REMEDY = f"Look at the options {WHERE}, and at the log of Postgres"
 

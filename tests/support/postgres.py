@@ -131,6 +131,14 @@ def started(name: str) -> Iterator[PostgresServer]:
         yield stack.enter_context(with_template(name, url))
 
 
+def programs_with_tls() -> Path:
+    """Find the programs of an installed server; the embedded one is built without TLS."""
+    places = [SYSTEM_SERVERS / str(major) / "bin" for major in SUPPORTED]
+    found = [place for place in places if (place / "postgres").exists()]
+    assert found, "no Postgres is installed: make servers"
+    return found[-1]
+
+
 @cache
 def sources() -> tuple[str, ...]:
     """Name the servers that this machine can have, the usual one first."""
