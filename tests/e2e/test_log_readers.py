@@ -27,14 +27,15 @@ PAST_A_PIPE = 400
 
 @asynccontextmanager
 async def started(
-    command: str, url: str, *, stderr: int, port: int = 0
+    command: str, url: str | None, *, stderr: int, port: int = 0, **more: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app", *command.split()),
         env=ours
+        | ({} if url is None else {"TOCSIN_DATABASE_URL": url})
+        | more
         | {
-            "TOCSIN_DATABASE_URL": url,
             "TOCSIN_ALLOW_PRIVATE_TARGETS": "true",
             "TOCSIN_LOG_LEVEL": "debug",
             "TOCSIN_LOG_FORMAT": "json",
@@ -107,6 +108,48 @@ async def test_the_api_answers_whatever_the_reader_does(database_url: str, reade
                     return False
 
         await until(answers, "the API is ready", within=PATIENCE_SECONDS)
+        process.terminate()
+
+        assert await ended(process) == 0
+    if reader == "stuck":
+        os.close(ours)
+
+
+@pytest.mark.parametrize("reader", ["stuck", "gone"])
+@pytest.mark.parametrize("postgres", ["given", "embedded"])
+async def test_dev_neither_freezes_nor_ends_whatever_the_reader_does(
+    database_url: str, sink: Sink, tmp_path: Path, postgres: str, reader: str
+) -> None:
+    ours, theirs = os.pipe()
+    [port] = free_ports(1)
+    os.set_blocking(theirs, False)
+    os.write(theirs, b"x" * 65_536)  # full from the start
+    os.set_blocking(theirs, True)
+    if reader == "gone":
+        os.close(ours)
+    url = database_url if postgres == "given" else None
+    data_dir = str(tmp_path / "data")
+    job = {"kind": "http", "target": {"url": sink.url("/due")}, "run_at": "2026-01-01T00:00:00Z"}
+    async with (
+        started("dev", url, stderr=theirs, port=port, TOCSIN_DATA_DIR=data_dir) as process,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as api,
+    ):
+        os.close(theirs)
+
+        async def answers() -> bool:
+            try:
+                return (await api.get("/health/ready")).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        async def all_arrived() -> bool:
+            return len(sink.requests) >= PAST_A_PIPE
+
+        await until(answers, "the API is ready", within=100)
+        created = await api.post("/v1/jobs/batch", json=[job] * PAST_A_PIPE)
+        await until(all_arrived, "all were executed", within=PATIENCE_SECONDS)
+        assert created.status_code == 201
+        assert await answers()
         process.terminate()
 
         assert await ended(process) == 0
