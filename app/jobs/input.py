@@ -57,22 +57,22 @@ def draft_new(document: JobDocument, keys: SecretKeys, *, now: datetime) -> Draf
     """
     id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
     errors: list[FieldError] = list(document.errors())
-    prepared = None
+    prepared = first = None
     if not any(one.field == "target" for one in errors):  # what is too large is not looked into
         try:
             prepared = prepare(document.kind, document.target, keys, job_id=id)
         except InvalidInput as refusal:
             errors += refusal.errors
     try:
-        document = with_schedule(document, job_id=id, now=now)
-        check_runs(document.schedule(), job_id=id, now=now)
+        document, first = with_schedule(document, job_id=id, now=now)
+        check_runs(document.schedule(), first, now=now)
     except InvalidInput as refusal:
         errors += refusal.errors
     if errors or prepared is None:
         raise InvalidInput(*errors)
     if document.paused is UNSET:
         document = replace(document, paused=False)
-    next_run = first_run(document.schedule(), job_id=id, now=now) if document.cron else None
+    next_run = first if document.cron else None
     written = asdict(document) | {"target": prepared.stored}
     job = PlannedJob(**written, id=id, planned=document.cron is not None, next_run=next_run)
     return Draft(job=job, referring=prepared.referring)
@@ -106,7 +106,7 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
             errors += refusal.errors
     if differ(document, before, SCHEDULE_FIELDS):
         try:
-            document = with_schedule(document, job_id=stored.id, now=now)
+            document, _ = with_schedule(document, job_id=stored.id, now=now)
         except InvalidInput as refusal:
             errors += refusal.errors
     if errors:
@@ -151,15 +151,17 @@ def needs_cron_plan(document: JobDocument, stored: StoredJob) -> bool:
     return limit_changed or differ(document, document_of(stored), SCHEDULE_FIELDS)
 
 
-def with_schedule(document: JobDocument, *, job_id: UUID, now: datetime) -> JobDocument:
-    """Check the schedule and write it in one form.
+def with_schedule(
+    document: JobDocument, *, job_id: UUID, now: datetime
+) -> tuple[JobDocument, datetime | None]:
+    """Check the schedule and write it in one form; return the first run of a new job as well.
 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
     schedule: Schedule = normalized(document.schedule())
-    check(schedule, job_id=job_id, now=now)
-    return replace(document, **asdict(schedule))
+    first = check(schedule, job_id=job_id, now=now)
+    return replace(document, **asdict(schedule)), first
 
 
 def differ(one: Struct, other: Struct, names: tuple[str, ...]) -> bool:

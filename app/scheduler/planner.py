@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 
 from app.core.facts import Planned
-from app.core.schedule.schedule import check, check_runs, first_run, normalized
+from app.core.schedule.schedule import check, check_runs, normalized
 from app.db import claims
 from app.db.claims import Plan, Unplanned, Unworkable
 from app.db.isolating import run_by_halves
@@ -41,10 +41,9 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
     """Work out the first run, or say why there is none to work out."""
     try:
         schedule = normalized(job.schedule)
-        check(schedule, job_id=job.job_id, now=now)
+        next_run = check(schedule, job_id=job.job_id, now=now)
         if job.is_new:
-            check_runs(schedule, job_id=job.job_id, now=now)
-        next_run = first_run(schedule, job_id=job.job_id, now=now)
+            check_runs(schedule, next_run, now=now)
         plan_error = None
     except InvalidInput as error:
         schedule, next_run, plan_error = job.schedule, None, str(error)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from app.core.jobs.job import JobDocument, JobState, PlannedJob, StoredJob, document_of
 from app.core.runs.claim import Misfire
+from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import DstGap, DstOverlap
 from app.errors import InvalidInput
 from app.jobs.input import draft_edit, draft_new
@@ -146,3 +147,22 @@ def test_a_secret_of_another_kind_is_not_kept() -> None:
 def test_a_job_is_shown_without_its_secrets() -> None:
     assert masked_job(STORED).target["auth"] == {"type": "bearer", "token": "***"}
     assert masked_job(replace(STORED, kind="fax", target={"n": 1})).target == {"n": "***"}
+
+
+@pytest.mark.parametrize("ends_at", [None, NOW + timedelta(days=9)])
+def test_the_first_run_of_a_new_job_is_searched_for_once(
+    ends_at: datetime | None, monkeypatch: pytest.MonkeyPatch
+):
+    searches = []
+    search = ZonedCron.first
+
+    def first(cron: ZonedCron, start: datetime, stop: datetime) -> datetime | None:
+        searches.append(start)
+        return search(cron, start, stop)
+
+    monkeypatch.setattr(ZonedCron, "first", first)
+
+    job = draft_new(document(cron="0 3 * * *", ends_at=ends_at), NO_KEYS, now=NOW).job
+
+    assert job.next_run == NOW + timedelta(hours=15)
+    assert len(searches) == 1

@@ -449,8 +449,8 @@ def test_what_cannot_be_brought_to_one_form_is_refused(given: Schedule, field: s
         Schedule(every_seconds=FIVE_YEARS, starts_at=NOW, ends_at=NOW + timedelta(seconds=1)),
     ],
 )
-def test_a_sound_schedule_passes(schedule: Schedule):
-    check(schedule, job_id=JOB, now=NOW)
+def test_a_sound_schedule_passes_and_its_first_run_is_known(schedule: Schedule):
+    assert check(schedule, job_id=JOB, now=NOW) == first_run(schedule, job_id=JOB, now=NOW)
 
 
 @pytest.mark.parametrize(
