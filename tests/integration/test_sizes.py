@@ -62,6 +62,8 @@ GROWING = {
 @example(document={})
 @example(document={"a": [], "b": {}})
 @example(document={"a": [1e308, -1.5e-300, 0.1, 1e16, 123456789012345680000.0]})
+@example(document={"a": ["1e308, -0.0", "\\", '"1e9'], "b:": [-0.0, 0.0, -0.5, 1e300]})
+@example(document={"a": [Raw(b"1.23456789012345678901e300"), Raw(b"-0.123456789012345678901E-9")]})
 async def test_a_document_is_as_long_as_postgres_writes_it(
     connection: asyncpg.Connection, document: dict[str, object]
 ) -> None:

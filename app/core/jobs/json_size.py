@@ -16,6 +16,9 @@ WORDS = re.compile(
     rb'"(?:[^"\\]++|\\.)*+"?|([0-9][0-9.]*+(?:[eE]([+-]?[0-9]{1,3})(?![0-9]))?+)', re.DOTALL
 )
 """Matches a string, which is skipped, or a number. Possessive quantifiers keep matching linear."""
+STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+EXPONENTS = re.compile(rb"[0-9.]++[eE][+-]?[0-9]++")
+NEGATIVE_ZERO = re.compile(rb"-0(?:[.]0++)?+(?![0-9.eE])")
 
 
 def numbers_exceed(document: bytes, most: int) -> bool:
@@ -45,23 +48,16 @@ def exceeds(document: Any, most: int) -> bool:  # noqa: ANN401 - any JSON
     """
     if isinstance(document, Raw):
         return numbers_exceed(bytes(document), most)
-    encoded = len(ENCODER.encode(document))
-    if encoded > most or encoded * MAX_GROWTH_LENGTH <= most:
-        return encoded > most
-    left = most
-    waiting = [document]
-    while waiting and left >= 0:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            left -= 2 * max(len(one), 1)
-            left -= sum(len(ENCODER.encode(key)) + 2 for key in one)
-            waiting.extend(one.values())
-        elif isinstance(one, list | tuple):
-            left -= 2 * max(len(one), 1)
-            waiting.extend(one)
-        elif isinstance(one, float):
-            text = repr(one + 0.0)  # Postgres knows no -0.0
-            left -= len(format(Decimal(text), "f") if "e" in text else text)
-        else:
-            left -= len(ENCODER.encode(one))
+    encoded = ENCODER.encode(document)
+    if len(encoded) > most or len(encoded) * MAX_GROWTH_LENGTH <= most:
+        return len(encoded) > most
+    rest = STRINGS.sub(b"", encoded)
+    left = most - len(encoded) - rest.count(b",") - rest.count(b":")
+    left += len(NEGATIVE_ZERO.findall(rest))  # Postgres knows none
+    numbers = EXPONENTS.findall(rest)
+    left += sum(map(len, numbers))
+    for number in numbers:
+        if left < 0:
+            break
+        left -= len(format(Decimal(number.decode()), "f"))
     return left < 0
