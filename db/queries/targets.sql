@@ -1,22 +1,19 @@
 -- Targets that were written in SQL and are not carried out soon: checked by an instance.
 
 -- name: unchecked
--- A cron comes once it is planned. Rows that somebody has locked come later. Of targets that may be
--- large at most 16, as in a look.
+-- A cron comes once it is planned. Rows that somebody has locked come later, and so do those whose targets
+-- have more than a megabyte together, as in a look. A target that a look would refuse for its length is left
+-- to its run: it must not keep the others from being read.
 with found as materialized (
-    select id,
-        pg_column_size(target) > 2000 or pg_column_compression(target) is not null as large
-    from tocsin.jobs
+    select id from tocsin.jobs
     where unchecked and planned_at is not null and plan_error is null
       and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
+      and (not judged or tocsin.fits_at_once(target, 262144))
     limit 200
     for no key update skip locked
-), counted as (
-    select id, count(*) filter (where large) over (rows unbounded preceding) as large_ones from found
 )
-select j.id as job_id, j.kind, j.target::text as target, j.edited_at
-from counted join tocsin.jobs j using (id)
-where large_ones <= 16;
+select j.id as job_id, j.kind, written.target, j.edited_at
+from tocsin.targets((select array_agg(id) from found), 1048576) as written join tocsin.jobs j using (id);
 
 -- name: checked
 -- Compare-and-set on edited_at: what was edited since is checked in its turn. planned_at moves, so

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import httpx
+import msgspec
 import pytest
 
 from app.core.facts import Settled
@@ -229,6 +230,41 @@ async def test_many_writers_notify_once_until_their_targets_are_checked(
 
     assert first == ["tocsin_targets"]
     assert heard == ["tocsin_targets"] * 2
+
+
+async def test_targets_to_check_are_read_a_megabyte_at_a_time_as_they_are_written_out(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    """Stored, each takes a few hundred bytes."""
+    await connection.execute(
+        """insert into tocsin.jobs (kind, run_at, target)
+           select 'http', $1, jsonb_build_object('url', 'http://h/', 'json', '1e131071'::jsonb)
+           from generate_series(1, 40)""",
+        FAR,
+    )
+
+    found = await targets.list_unchecked(db, kinds=("http",), aside=())
+
+    assert found
+    assert sum(len(msgspec.json.encode(one.target)) for one in found) <= 2 * 2**20
+
+
+async def test_a_target_that_is_too_large_to_read_keeps_no_other_from_being_checked(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("set session_replication_role = replica")
+    await connection.execute(
+        """insert into tocsin.jobs (kind, run_at, next_run, planned_at, judged, unchecked, target)
+           values ('http', $1, $1, $1, true, true,
+               '{"url": "http://h/", "json": [1e131071, 1e131071, 1e131071]}')""",
+        FAR,
+    )
+    await connection.execute("reset session_replication_role")
+    written = await insert_job(connection, run_at=FAR)
+
+    found = await targets.list_unchecked(db, kinds=("http",), aside=())
+
+    assert [one.job_id for one in found] == [written]
 
 
 async def test_targets_of_kinds_that_nobody_has_hold_up_no_others(
