@@ -47,6 +47,8 @@ end $$;
 -- Wakes the instances to check targets whose execution is far ahead. Those who write many need not
 -- notify for each: while one of the last two seconds has yet to be checked, its writer has notified,
 -- and whoever checks it looks again and again for some seconds. See app/scheduler/checking.py.
+-- A session that asked within the same second need not ask again; what it remembers of that is undone
+-- with the transaction.
 create or replace function tocsin.wake_to_check(kind text)
 returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -119,6 +121,7 @@ declare
     zone text;
     duration text;
     woke boolean;
+    this_second text;
     unstamped tocsin.jobs;
 begin
     if tg_op = 'INSERT' then
@@ -144,7 +147,11 @@ begin
                 new.unchecked := nullif(new.unchecked, true);  -- its execution will
             elsif new.unchecked is distinct from false then  -- else the API has checked the target
                 new.unchecked := true;
-                woke := tocsin.wake_to_check(new.kind);
+                this_second := new.kind || floor(extract(epoch from moment));
+                if current_setting('tocsin.woken_to_check', true) is distinct from this_second then
+                    woke := tocsin.wake_to_check(new.kind);
+                    this_second := set_config('tocsin.woken_to_check', this_second, false);
+                end if;
             end if;
             return new;
         end if;

@@ -21,8 +21,11 @@ REST_SECONDS = 0.05
 MAX_PROBLEM_LENGTH = 10_000
 """Characters that a plan_error may have."""
 AGAIN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""How long after a step that found targets to look for more: a writer that saw them unchecked
-notifies nobody, and may COMMIT later."""
+"""How long after a notification, and after a step that found targets, to look for more.
+
+A writer that saw those unchecked, or that notified in the same second, notifies nobody, and may
+COMMIT later.
+"""
 
 
 async def keep_checking(
@@ -34,6 +37,7 @@ async def keep_checking(
         with suppress(TimeoutError):
             async with asyncio.timeout(next(again, None)):
                 await written.wait()
+                again = iter(AGAIN_SECONDS)
         await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread
         written.clear()
         try:

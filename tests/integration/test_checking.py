@@ -232,6 +232,55 @@ async def test_many_writers_notify_once_until_their_targets_are_checked(
     assert heard == ["tocsin_targets"] * 2
 
 
+async def test_a_session_asks_once_a_second_whether_to_notify(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute("set track_functions = 'all'")
+    async with connection.transaction():
+        began = await connection.fetchval("select clock_timestamp()")
+        for _ in range(3):
+            await insert_many(connection, 100, kind="http", url="http://h/")
+        asked, ended = await connection.fetchrow(
+            """select calls, clock_timestamp() from pg_stat_xact_user_functions
+               where funcname = 'wake_to_check'"""
+        )
+
+    assert asked >= 1
+    assert asked <= (ended - began).total_seconds() + 2
+
+
+async def test_a_notification_that_was_rolled_back_is_sent_by_the_next_writer(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    heard = asyncio.Event()
+    listener = await asyncpg.connect(database_url)
+    await listener.add_listener("tocsin_targets", lambda *_: heard.set())
+    for undo in ("rollback", "rollback to before"):
+        heard.clear()
+        await connection.execute("begin; savepoint before")
+        await insert_job(connection, run_at=FAR)
+        await connection.execute(undo)
+        await insert_job(connection, run_at=FAR)
+        if undo != "rollback":
+            await connection.execute("commit")
+
+        async with asyncio.timeout(10):
+            await heard.wait()
+        await connection.execute("delete from tocsin.jobs; set tocsin.woken_to_check = ''")
+    await listener.close()
+
+
+async def test_a_target_written_right_after_another_was_deleted_is_judged(
+    instance: StartInstance, connection: asyncpg.Connection
+) -> None:
+    async with instance(longest_sleep_seconds=30):
+        for _ in range(5):
+            first = await insert_job(connection, target=BAD, run_at=FAR)
+            await connection.execute("delete from tocsin.jobs where id = $1", first)
+        last = await insert_job(connection, target=BAD, run_at=FAR)
+        await refused(connection, last)
+
+
 async def test_targets_to_check_are_read_a_megabyte_at_a_time_as_they_are_written_out(
     db: Database, connection: asyncpg.Connection
 ) -> None:
