@@ -82,6 +82,8 @@ class ClaimRunner:
         Where not even that can be worked out, the job is put aside until somebody corrects it:
         left to its lease, it would be lost again and again.
         """
+        if isinstance(error, InvalidInput):  # a schedule that was written past the triggers
+            return invalid(claim, str(error))
         self.observers.tell(faulted(f"job {claim.job_id}", error))
         # Nothing of the error itself, which may repeat a secret of the target.
         said = f"Tocsin failed: {type(error).__name__}; its log says where"

@@ -145,6 +145,25 @@ async def test_a_row_that_got_past_every_judgement_harms_no_other_job(
     assert one.stopping.is_set()
 
 
+async def test_what_came_of_a_run_stays_on_record_though_its_schedule_cannot_be_read(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await connection.execute("alter table tocsin.jobs disable trigger user")
+    now = datetime.now(UTC)
+    bad = {"cron": "99 99 * * *", "timezone": "Mars/Olympus", "planned_at": now}
+    job_id = await insert_job(
+        connection, target={"url": sink.url("/")}, next_run=now, scheduled_for=now, **bad
+    )
+    await connection.execute("alter table tocsin.jobs enable trigger user")
+    async with instance() as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+
+    [row] = await execution_rows(connection, job_id)
+    assert (row["outcome"], row["status_code"]) == ("succeeded", 200)
+    job = await connection.fetchrow("select plan_error from tocsin.jobs where id = $1", job_id)
+    assert "cron: minute '99'" in job["plan_error"]
+
+
 async def test_a_failure_is_retried_until_it_succeeds(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import exhausted, invalid, released, settled
+from app.core.schedule.schedule import Schedule
 from tests.support.claims import DUE, ONE_OFF, some_claim
 
 STARTED = DUE + timedelta(milliseconds=2)
@@ -148,6 +149,15 @@ def test_a_job_that_cannot_be_executed_stays_due_and_says_why() -> None:
     assert settlement.plan_error == "target.url: is missing"
     assert (settlement.next_run, settlement.attempt) == (DUE, 0)
     assert settlement.executions == []
+
+
+def test_a_run_counts_although_its_schedule_cannot_be_read() -> None:
+    settlement = closed(some_claim(schedule=Schedule(cron="99 99 * * *")), Outcome.SUCCEEDED)
+
+    assert settlement.plan_error is not None
+    assert "cron" in settlement.plan_error
+    assert [one.outcome for one in settlement.executions] == [Outcome.SUCCEEDED]
+    assert settlement.runs == 1
 
 
 def test_a_claim_given_back_changes_nothing() -> None:

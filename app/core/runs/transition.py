@@ -9,6 +9,7 @@ from app.core.runs.claim import Claim, Execution, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.retry import backoff_seconds
 from app.core.schedule.schedule import run_after
+from app.errors import InvalidInput
 
 INT4_MAX = 2_147_483_647
 """The largest value of the column; a job that fails ten times a second takes seven years."""
@@ -132,8 +133,18 @@ def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
 
 
 def ended(claim: Claim, execution: Execution) -> Settlement:
-    """End the run and plan the next one; after an extra run, the planned run in `resume_at`."""
-    following = claim.resume_at if claim.extra else scheduled_next(claim, after=claim.scheduled_for)
+    """End the run and plan the next one; after an extra run, the planned run in `resume_at`.
+
+    A row that was written past the triggers can have a schedule that cannot be read. The job then
+    keeps what came of its run, and its `plan_error` holds it until a person corrects it.
+    """
+    plan_error = None
+    try:
+        following = (
+            claim.resume_at if claim.extra else scheduled_next(claim, after=claim.scheduled_for)
+        )
+    except InvalidInput as error:
+        following, plan_error = claim.next_run, str(error)
     succeeded = execution.outcome is Outcome.SUCCEEDED
     return replace(
         released(claim),
@@ -145,6 +156,7 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
         last_finished_at=execution.finished_at,
         consecutive_failures=0 if succeeded else min(claim.consecutive_failures + 1, INT4_MAX),
         runs=claim.runs + 1,
+        plan_error=plan_error,
         executions=[execution],
     )
 
