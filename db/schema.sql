@@ -218,12 +218,6 @@ begin
     if jsonb_typeof(job.target) <> 'object' then
         perform tocsin.refuse('target', 'must be a JSON object',
             'For example: {"url": "https://example.com/hook", "method": "POST"}');
-    elsif job.kind in ('http', 'amqp') and not job.target ? 'url' then
-        perform tocsin.refuse('target', format('of kind %s has no "url"', job.kind),
-            case job.kind
-                when 'http' then 'For example: {"url": "https://example.com/hook"}'
-                else 'For example: {"url": "amqp://host/", "exchange": "", "routing_key": "queue"}'
-            end);
     end if;
     if not tocsin.fits_at_once(job.target, 262144) then
         perform tocsin.refuse('target', 'has more than 262144 bytes as text',
@@ -363,7 +357,6 @@ begin
             and cardinality(job.tags) <= 100 and array_to_string(job.tags, chr(10)) !~ ('[^' || chr(10) || ']{201}')
             and octet_length(array_to_string(job.tags, '')) <= 80000))
         and jsonb_typeof(job.target) = 'object'
-        and (job.kind not in ('http', 'amqp') or job.target ? 'url')
         and jsonb_typeof(job.metadata) = 'object'
         and tocsin.fits_at_once(job.target, 262144)
         and tocsin.fits_at_once(job.metadata, 65536)
@@ -566,7 +559,8 @@ create table tocsin.instance_rules (
 -- Which kinds of jobs some instance can run, as each says at its start and hourly. See tocsin.has_kind.
 create table tocsin.kinds (
     kind text collate "C" primary key,
-    told_at timestamptz not null default clock_timestamp()
+    told_at timestamptz not null default clock_timestamp(),
+    shown jsonb not null default '{}'  -- what the audit log keeps of targets: see tocsin.audited_targets
 );
 grant select on tocsin.kinds to public;  -- who may see how a job stands
 

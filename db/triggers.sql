@@ -416,28 +416,32 @@ create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
 -- such a way that Postgres inlines it: an expression without a subquery, or a set that stands in FROM;
 -- and as stable, since what is immutable may not be made of format or jsonb_build_object.
 
--- Nothing of a target is kept but what is named here, so no secret can be: of a url what comes
--- before its path, and nothing at all if it has an @, as a password may end anywhere before it.
+-- Nothing of a target is kept but what its kind says may be shown, so no secret can be: all of a short
+-- value, one of a few texts, or of an address what comes before its path, and nothing at all if it has
+-- an @, as a password may end anywhere before it. Of a kind that no instance has told of, nothing.
 create or replace function tocsin.audited_targets(kind text, target jsonb)
 returns setof jsonb language sql stable
 begin atomic
     select coalesce(jsonb_object_agg(key, coalesce(
         case
-            when origin ~ '^(https?|amqps?)://([A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?$'
-                then to_jsonb(origin)
-            when kind in ('http', 'amqp') and key = 'method'
-                and value in ('"DELETE"', '"GET"', '"HEAD"', '"OPTIONS"', '"PATCH"', '"POST"', '"PUT"') then value
+            when origin ~ '^[a-z][a-z0-9+.-]*://([A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?$'
+                and rule -> 'origin' ? split_part(origin, ':', 1) then to_jsonb(origin)
+            when jsonb_typeof(value) = 'string' and rule -> 'values' @> value then value
+            when jsonb_typeof(value) in ('string', 'number', 'boolean') and rule -> 'whole' = 'true'
+                and length(value #>> '{}') <= 200 then value
         end,
         to_jsonb('***'::text))), '{}')
     from (
         -- Cut out before it is matched: to match what follows as well takes five times as long.
-        select left(key, 200) as key, value,
-            case when key = 'url' and kind in ('http', 'amqp') and jsonb_typeof(value) = 'string'
+        select left(key, 200) as key, value, told.shown -> key as rule,
+            case when told.shown -> key ? 'origin' and jsonb_typeof(value) = 'string'
                     and position('@' in value #>> '{}') = 0
                 then left(value #>> '{}', position('://' in value #>> '{}') + 2)
                     || split_part(translate(substr(value #>> '{}', position('://' in value #>> '{}') + 3), '?#', '//'), '/', 1)
             end as origin
-        from jsonb_each(target) limit 100
+        from jsonb_each(target)
+        left join tocsin.kinds told on told.kind = audited_targets.kind
+        limit 100
     ) as kept;
 end;
 

@@ -1,6 +1,9 @@
 """The kinds that instances have executors for, and the jobs of all other kinds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
 
 from app.core.health import UnsupportedKind
 from app.db.database import Runner
@@ -9,9 +12,12 @@ MAX_COUNTED = 1000
 """Jobs of a kind that are counted, so that counting stays cheap in large tables."""
 
 
-async def record_kinds(db: Runner, kinds: Sequence[str]) -> None:
-    """Record the kinds that an instance has executors for."""
-    await db.fetch("kinds.tell", kinds=kinds)
+async def record_kinds(db: Runner, shown: Mapping[str, Mapping[str, Struct]]) -> None:
+    """Record the kinds that an instance has executors for.
+
+    `shown`: for each, by field, what the audit log keeps of targets.
+    """
+    await db.fetch("kinds.tell", shown=msgspec.json.encode(shown).decode())
 
 
 async def list_unsupported(db: Runner) -> list[UnsupportedKind]:

@@ -6,7 +6,7 @@ from time import monotonic
 
 from app.core.runs.claim import Claim
 from app.deadline import Deadline
-from app.scheduler.hosts import host_of, names_of
+from app.scheduler.hosts import hosts_of, names_of
 from app.targets.tls_target import brings_certificates
 
 MARGIN_SECONDS = 0.5
@@ -35,8 +35,9 @@ class HeldClaim:
 
     def __init__(self, claim: Claim, *, lease_ends: float) -> None:
         self.claim = claim
-        self.host = host_of(claim.target)
-        self.names = names_of(self.host, claim.target)
+        hosts = hosts_of(claim.kind, claim.target)
+        self.host = hosts[0] if hosts else ""
+        self.names = names_of(hosts)
         """What it connects to, without ports."""
         self.names_waited_for = 0
         """How many of them, in their order."""

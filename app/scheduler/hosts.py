@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from time import monotonic
 
-import msgspec
-from msgspec import Struct
 from yarl import URL
+
+from app.targets.registry import addresses_of
 
 SHARE = 9
 """A host may execute up to so many times what is free: one host gets nine tenths of the slots, two
@@ -29,43 +29,21 @@ HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\
 """Host and port are what its group finds (RFC 3986, appendix B)."""
 
 
-class Addressed(Struct):
-    """As much of a target as says where it is."""
-
-    url: str = ""
-
-
-class Authenticated(Struct):
-    """As much of a target as says who hands its tokens out."""
-
-    class Auth(Struct):
-        token_url: str = ""
-
-    auth: Auth
-
-
-ADDRESSED = msgspec.json.Decoder(Addressed)
-AUTHENTICATED = msgspec.json.Decoder(Authenticated)
 MAX_NAMES = 4096
 
 
-def host_of(target: str) -> str:
-    """Name the host and port that a target, as stored, is for; empty where none can be told."""
-    try:
-        found = HOST.match(ADDRESSED.decode(target).url)
-    except (ValueError, msgspec.DecodeError, RecursionError):
-        return ""
-    return found[1] if found else ""
+def hosts_of(kind: str, target: str) -> tuple[str, ...]:
+    """Return host and port of each server that a stored target is for, the principal one first.
+
+    Empty where it cannot be told.
+    """
+    found = [HOST.match(address) for address in addresses_of(kind, target)]
+    return tuple([one[1] if one else "" for one in found])
 
 
-def names_of(host: str, target: str) -> tuple[str, ...]:
-    """List the names, or addresses, that an execution connects to: its host's, its tokens'."""
-    names = [name_of(host)]
-    if "token_url" in target:
-        with suppress(ValueError, msgspec.DecodeError, RecursionError):
-            found = HOST.match(AUTHENTICATED.decode(target).auth.token_url)
-            names.append(name_of(found[1] if found else ""))
-    return tuple(dict.fromkeys(filter(None, names)))
+def names_of(hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, or addresses, of these hosts, each once."""
+    return tuple(dict.fromkeys(filter(None, map(name_of, hosts))))
 
 
 @lru_cache(maxsize=MAX_NAMES)

@@ -34,7 +34,7 @@ from app.scheduler.upkeep import keep_up
 from app.scheduler.zones import keep_zones
 from app.targets.executors import Executors
 from app.targets.net.resolver import Resolver
-from app.targets.registry import IGNORED, KINDS
+from app.targets.registry import IGNORED, KINDS, SHOWN
 from app.telemetry import Observers
 from app.vault import SecretKeys, Targets, check_keys
 
@@ -195,7 +195,7 @@ class Instance:
             "keep_checking": keep_checking(
                 self.isolation, self.secret_keys, KINDS, self.targets_written
             ),
-            "keep_kinds": keep_kinds(db, self.observers, KINDS),
+            "keep_kinds": keep_kinds(db, self.observers, SHOWN),
             "keep_zones": keep_zones(db, self.observers, instance=self.name),
             "mend_steps": mend_steps(
                 db, self.observers, self.set_back, lease_seconds=self.settings.lease_seconds

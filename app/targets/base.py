@@ -1,11 +1,11 @@
 """What every executor has in common: targets, the context of an attempt, options."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
@@ -28,6 +28,42 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def certificates(self) -> Iterable[Tls]:
         """What has to be loaded for its connections."""
         return ()
+
+
+class Where(Struct, frozen=True):
+    """As much of a kind's targets as says where they go.
+
+    Decoded from the JSON of a target whose secrets are still encrypted; all other fields are
+    skipped. The JSON may be wrong in any way: a field of type Any takes whatever is there.
+    """
+
+    def addresses(self) -> Iterable[object]:
+        """Return a URL with host and port for every server that an attempt connects to.
+
+        The first counts: a server has a share of the slots. Named secrets that are bound to hosts
+        are sent nowhere else, and the names of all hosts are looked up ahead.
+        """
+        return ()
+
+
+class AtUrl(Where, frozen=True):
+    """Where targets go that have a field `url`."""
+
+    url: Any = UNSET
+
+    def addresses(self) -> Iterable[object]:
+        return () if self.url is UNSET else (self.url,)
+
+
+class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the audit log keeps of the value of a field; nothing by default."""
+
+    whole: bool = False
+    """A text of at most 200 characters, a number or a boolean, as it is."""
+    values: tuple[str, ...] = ()
+    """A text that is one of these."""
+    origin: tuple[str, ...] = ()
+    """Scheme, host and port of an address that has one of these schemes, and no user."""
 
 
 def unnoted(seconds: float) -> None:
@@ -96,6 +132,10 @@ class Executor(Protocol[TargetT_contra]):
 
     kind: ClassVar[str]
     target_type: ClassVar[type[Target]]
+    """Says what a target must have, and what of it is secret."""
+    where_type: ClassVar[type[Where]]
+    shown: ClassVar[Mapping[str, Shown]]
+    """The fields of a target that the audit log keeps something of, none of them secret."""
 
     def __init__(self, options: Options) -> None: ...
 

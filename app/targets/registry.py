@@ -18,13 +18,23 @@ from app.core.facts import Ignored
 from app.core.field_errors import field_errors
 from app.core.jobs.exact_json import DECODER, number
 from app.core.secrets.masking import redact, secrets_in
+from app.core.secrets.places import secret_fields
 from app.errors import FieldError, InvalidInput
 from app.targets.amqp.executor import AmqpExecutor
 from app.targets.auth import AUTH_TYPES
-from app.targets.base import Executor, Target
+from app.targets.base import Executor, Target, Where
 from app.targets.http.executor import HttpExecutor
 
-__all__ = ["EXECUTORS", "IGNORED", "KINDS", "decode_target", "nobodys_kind", "target_type"]
+__all__ = [
+    "EXECUTORS",
+    "IGNORED",
+    "KINDS",
+    "SHOWN",
+    "addresses_of",
+    "decode_target",
+    "nobodys_kind",
+    "target_type",
+]
 
 GROUP = "tocsin.executors"
 """The entry points by which other packages bring kinds: `pigeon = "pigeons.tocsin:Pigeon"`."""
@@ -65,7 +75,14 @@ def check_executor(executor: Any, *, kind: str, others: Container[str]) -> None:
     """
     if not issubclass(executor.target_type, Target):
         raise TypeError("its target_type is no subclass of app.targets.base.Target")
+    if not issubclass(executor.where_type, Where):
+        raise TypeError("its where_type is no subclass of app.targets.base.Where")
     decoder_of(executor.target_type)
+    msgspec.json.Decoder(executor.where_type)
+    secret = secret_fields(executor.target_type)
+    for field, shown in executor.shown.items():
+        if field in secret and (shown.whole or shown.values):
+            raise ValueError(f"it shows {field!r}, which may hold a secret: leave it out")
     if executor.kind != kind or not KIND.fullmatch(kind):
         raise ValueError(
             f"its kind is {executor.kind!r}: give both one name, of a to z, 0 to 9 and _"
@@ -85,6 +102,11 @@ DECODERS = {
     executor.target_type: decoder_of(executor.target_type) for executor in EXECUTORS.values()
 }
 
+WHERE = {kind: msgspec.json.Decoder(executor.where_type) for kind, executor in EXECUTORS.items()}
+
+SHOWN = {kind: executor.shown for kind, executor in EXECUTORS.items()}
+"""What the audit log keeps of targets, by kind."""
+
 KINDS = tuple(sorted(EXECUTORS))
 """Every kind that can be carried out here."""
 
@@ -99,6 +121,21 @@ def target_type(kind: str) -> type[Target]:
         message = f"{kind!r} is not known: {nearest_kind(kind)}"
         raise InvalidInput(FieldError(field="kind", message=message))
     return EXECUTORS[kind].target_type
+
+
+def addresses_of(kind: str, target: str | dict[str, Any]) -> tuple[str, ...]:
+    """Return the URLs of the servers that a target of this kind goes to, the principal one first.
+
+    `target`: as stored, or decoded. One that cannot be read has an empty address.
+    """
+    try:
+        if isinstance(target, str):
+            where = WHERE[kind].decode(target)
+        else:
+            where = msgspec.convert(target, EXECUTORS[kind].where_type)
+        return tuple(map(str, where.addresses()))
+    except Exception:  # noqa: BLE001 - whatever the kind's own code raises concerns this job alone
+        return ("",)
 
 
 def nearest_kind(kind: str) -> str:

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Collection
+from typing import Any
 
-from app.core.secrets.bindings import Place, strangers
+from app.core.secrets.bindings import Place, place_of, strangers
 from app.core.secrets.masking import Unshown
 from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import StoredSecret
 from app.errors import AppError
 from app.single_flight import SingleFlight
+from app.targets.registry import addresses_of
 from app.vault.secret_keys import NotDecrypted, SecretKeys, of_secret
 
 ALL = "all"
@@ -103,6 +105,14 @@ def binding_error(name: str, bound_to: Collection[str], places: Collection[Place
             "`tocsin secrets list` shows the hosts that it is bound to"
         )
     return None
+
+
+def places_of(kind: str, target: dict[str, Any]) -> frozenset[Place]:
+    """Return every place that a target in clear is sent to, or gets a token from.
+
+    An invalid URL yields a place with an empty host, which no secret can be bound to.
+    """
+    return frozenset(map(place_of, addresses_of(kind, target)))
 
 
 def said(place: Place, bound_to: Collection[str]) -> str:

@@ -13,7 +13,6 @@ from msgspec import Struct
 from app.core.jobs.exact_json import same
 from app.core.net.url_parts import url_parts
 from app.core.secrets.bindings import Place as Destination
-from app.core.secrets.bindings import places_of
 from app.core.secrets.masking import Unshown, unmask_spots
 from app.core.secrets.places import Place, Spot, change_spots, spots_in
 from app.core.secrets.references import BEGINNING, NAME, filled
@@ -21,7 +20,7 @@ from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
 from app.targets.registry import decode_target, target_type
-from app.vault.named import binding_error
+from app.vault.named import binding_error, places_of
 from app.vault.sealing import encrypt_spots
 from app.vault.secret_keys import PREFIX, SecretKeys, is_token
 
@@ -115,7 +114,7 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
             raise InvalidInput(*errors) from None
     if not fields:
         return Referring()
-    return Referring(fields=fields, places=frozenset(places_of(legible)))
+    return Referring(fields=fields, places=places_of(kind, legible))
 
 
 def is_unknown(spot: Spot) -> bool:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from app.core.jobs.exact_json import DECODER
 from app.core.runs.outcome import Report
-from app.core.secrets.bindings import places_of
 from app.core.secrets.masking import Unshown, pieces, redact
 from app.core.secrets.references import BEGINNING, names_in, with_values
 from app.db.database import Runner
@@ -19,7 +18,7 @@ from app.targets.base import Target
 from app.targets.net.tls import MAX_CHECKED
 from app.targets.registry import decode_target, target_type
 from app.targets.tls_target import brings_certificates
-from app.vault.named import NamedSecrets, SecretUnusable
+from app.vault.named import NamedSecrets, SecretUnusable, places_of
 from app.vault.prepare import check_target
 from app.vault.sealing import decrypt_target
 from app.vault.secret_keys import PREFIX, SecretKeys
@@ -74,7 +73,7 @@ class Targets:
             return ReadyTarget(target=await self.decoded(kind, stored, clear))
         values = await self.named.values(names)
         filled = with_values(type_, clear, values)
-        self.named.check_places(names, places_of(filled))
+        self.named.check_places(names, places_of(kind, filled))
         try:
             target = await self.decoded(kind, stored, filled)
         except InvalidInput as refusal:

@@ -1,8 +1,9 @@
 -- Which kinds of jobs there are instances for.
 
 -- name: tell
-insert into tocsin.kinds (kind) select unnest(:kinds::text[])
-on conflict (kind) do update set told_at = clock_timestamp();
+-- With what the audit log keeps of their targets.
+insert into tocsin.kinds (kind, shown) select key, value from jsonb_each(:shown::jsonb)
+on conflict (kind) do update set told_at = clock_timestamp(), shown = excluded.shown;
 
 -- name: nobodys
 -- Jobs that wait for an instance of a kind that none has, by kind, with the newest few of them. A step

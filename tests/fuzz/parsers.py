@@ -17,7 +17,7 @@ from app.core.net import headers, url_parts, urls
 from app.core.net.egress import Listed
 from app.core.schedule.schedule import Schedule, check, first_run, normalized, run_after
 from app.core.schedule.words import describe
-from app.core.secrets.bindings import Place, host_error, places_of, strangers
+from app.core.secrets.bindings import Place, host_error, strangers
 from app.core.secrets.masking import mask, redact, secrets_in, unmask
 from app.errors import InvalidInput
 from app.targets.http.answer import MAX_RESPONSE_LENGTH, AnswerReader, HttpAnswer
@@ -32,6 +32,7 @@ from app.vault import (
     prepare,
     reencrypt_target,
 )
+from app.vault.named import places_of
 from app.wire import pages
 
 SECONDS = 0.1
@@ -86,7 +87,7 @@ def target(kind: str, value: dict[str, Any]) -> None:
     reencrypt_target(type_, at_rest, KEYS, job_id=JOB)
     clear = decrypt_target(type_, value, KEYS, job_id=JOB)[0]
     assert decrypt_target(type_, at_rest, KEYS, job_id=JOB)[0] == clear
-    places_of(value)
+    places_of(kind, value)
     redact({"sesame"}, shown)
     unmask(type_, value, value)
     check_target(kind, value)

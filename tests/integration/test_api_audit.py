@@ -10,6 +10,9 @@ import pytest
 from msgspec import json
 
 from app.core.facts import Settled
+from app.db import Database
+from app.db.kinds import record_kinds
+from app.targets.registry import SHOWN
 from tests.support.api import LATER, NIGHTLY
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
@@ -38,6 +41,13 @@ TARGETS = {
     },
     "other": {"url": "https://example.com", "method": SECRET, "anything": SECRET},
 }
+
+
+@pytest.fixture(autouse=True)
+async def told_kinds(database_url: str) -> None:
+    """Have an instance's word on what may be kept of targets."""
+    async with Database.connect(database_url, application_name="test") as db:
+        await record_kinds(db, SHOWN)
 
 
 async def changes(api: httpx.AsyncClient, **filters: object) -> list[dict[str, Any]]:
@@ -250,7 +260,8 @@ async def test_of_an_address_only_the_host_is_kept(
     connection: asyncpg.Connection, url: str, kept: str
 ) -> None:
     masked = await connection.fetchval(
-        "select tocsin.audited_target('http', jsonb_build_object('url', $1::text)) ->> 'url'", url
+        "select tocsin.audited_target($2, jsonb_build_object('url', $1::text)) ->> 'url'",
+        *(url, "amqp" if url.startswith("amqp") else "http"),
     )
 
     assert masked == kept

@@ -110,7 +110,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"every_seconds": -3}, "every_seconds", "0.1"),
     ({"run_at": datetime(1999, 1, 1, tzinfo=UTC)}, "run_at", "2000 to 2200"),
     ({"target": []}, "target", '{"url"'),
-    ({"target": {"path": "/x"}}, "target", '{"url"'),
     ({"kind": "HTTP!"}, "kind", "http, amqp"),
     ({"name": "a/b"}, "name", "200 characters"),
     ({"metadata": [1]}, "metadata", '{"team"'),

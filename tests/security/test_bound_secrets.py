@@ -6,8 +6,9 @@ import pytest
 from msgspec import json
 
 from app.core.facts import Settled
-from app.core.secrets.bindings import host_error, place_in, places_of, strangers
+from app.core.secrets.bindings import host_error, place_in, strangers
 from app.vault import of_secret
+from app.vault.named import places_of
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import execution_rows, insert_job
 from tests.support.instances import StartInstance
@@ -110,7 +111,6 @@ def test_what_is_no_host_cannot_be_bound_to(host: str) -> None:
             {"url": "http://a/", "auth": {"type": "oauth2", "token_url": "http://b/"}},
             {"http://a:80", "http://b:80"},
         ),
-        ({"url": "http://a/", "callback_url": "http://c/"}, {"http://a:80", "http://c:80"}),
         ({"url": "http://[", "auth": 7}, {""}),
         ({"url": None}, {""}),
         ({"queue": "x"}, set()),
@@ -119,7 +119,7 @@ def test_what_is_no_host_cannot_be_bound_to(host: str) -> None:
 def test_the_hosts_of_a_target_are_all_that_it_calls(
     target: dict[str, object], hosts: set[str]
 ) -> None:
-    assert {str(place) for place in places_of(target)} == hosts
+    assert {str(place) for place in places_of("http", target)} == hosts
 
 
 @pytest.mark.parametrize("kind", ["http", "amqp"])

@@ -6,7 +6,7 @@ from app.scheduler.hosts import (
     MAX_PUT_OFF_SECONDS,
     STUCK_SECONDS,
     Hosts,
-    host_of,
+    hosts_of,
     name_of,
     names_of,
 )
@@ -27,7 +27,8 @@ from tests.support.ticks import Ticks
     ],
 )
 def test_the_host_of_a_target(target: str, host: str) -> None:
-    assert host_of(target) == host
+    for kind in ("http", "amqp"):
+        assert "".join(hosts_of(kind, target)) == host
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,9 @@ def test_the_name_of_a_host_is_the_one_that_is_looked_up(host: str, name: str) -
 def test_an_execution_connects_to_its_host_and_to_the_one_of_its_tokens(
     auth: str, names: tuple[str, ...]
 ) -> None:
-    assert names_of("a.example", f'{{"url": "http://a.example/", "auth": {auth}}}') == names
+    hosts = hosts_of("http", f'{{"url": "http://a.example/", "auth": {auth}}}')
+
+    assert names_of(hosts) == names
 
 
 def granted(names: list[str], *, slots: int) -> dict[str, int]:

@@ -12,17 +12,30 @@ from app.targets.registry import EXECUTORS, GROUP, all_executors
 from tests.support.packages import install
 
 KINDS = """
-from app.targets.base import Target
+from typing import Annotated
+from app.core.secrets.masking import Secret
+from app.targets.base import Shown, Target, Where
 
 class LetterTarget(Target, frozen=True, kw_only=True):
     street: str
+    seal: Secret = ""
 
 class Letter:
     kind = "letter"
     target_type = LetterTarget
+    where_type = Where
+    shown = {"street": Shown(whole=True)}
 
 class Http(Letter):
     kind = "http"
+
+class Lost(Letter):
+    kind = "lost"
+    where_type = str
+
+class Telling(Letter):
+    kind = "telling"
+    shown = {"seal": Shown(whole=True)}
 
 class Unreadable(Letter):
     kind = "unreadable"
@@ -70,6 +83,8 @@ def test_a_package_brings_a_kind(place: Path) -> None:
         ("letter", "letters:Http", "its kind is 'http'"),
         ("http", "letters:Http", "another executor has this kind"),
         ("unreadable", "letters:Unreadable", "TypeError"),
+        ("lost", "letters:Lost", "where_type"),
+        ("telling", "letters:Telling", "shows 'seal', which may hold a secret"),
     ],
 )
 def test_a_package_that_is_broken_costs_its_own_kind_and_is_named(

@@ -1,9 +1,8 @@
 """Bindings of named secrets: the hosts that a secret may be sent to, and those of a target."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any
 
 from msgspec import Struct
 
@@ -94,28 +93,10 @@ def is_bound(place: Place, entries: Collection[Place]) -> bool:
     return Listed(hosts=frozenset(hosts)).has_host(place.host)
 
 
-def places_of(target: dict[str, Any]) -> set[Place]:
-    """Return every place that a target is sent to, or that its `auth` gets a token from.
-
-    The places are in `url` and in fields that end in `_url`, of the target and of its `auth`. An
-    invalid URL yields a place with an empty host, which no secret can be bound to.
-    """
-    auth = target.get("auth")
-    return {place_of(url) for part in (target, auth) for url in addresses_in(part)}
-
-
-def addresses_in(part: object) -> Iterator[object]:
-    if isinstance(part, dict):
-        yield from (
-            value
-            for name, value in part.items()
-            if name == "url" or (name.endswith("_url") and value is not None)
-        )
-
-
-def place_of(url: object) -> Place:
+def place_of(url: str) -> Place:
+    """Read where a URL leads to; the host is empty where the URL is invalid."""
     try:
-        parsed = parsed_url(str(url))
+        parsed = parsed_url(url)
         scheme = parsed.scheme.lower()
         port = parsed.port or DEFAULT_PORTS.get(scheme)
         host = normalized(host_of(parsed))

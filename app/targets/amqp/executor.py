@@ -1,7 +1,7 @@
 """Carries out `amqp` jobs: one message per attempt, confirmed by the broker."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any, ClassVar, assert_never
@@ -17,7 +17,17 @@ from app.targets.amqp.connect import Broker, fault_of
 from app.targets.amqp.failures import PublishFailed, failure_of, is_of_broker
 from app.targets.amqp.pool import Link, Pool
 from app.targets.amqp.rules import headers_error, name_error, url_error
-from app.targets.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
+from app.targets.base import (
+    MAX_ERROR_LENGTH,
+    AtUrl,
+    Context,
+    Options,
+    Shown,
+    Target,
+    Where,
+    as_text,
+    timed_out,
+)
 from app.targets.net.tls import Tls
 from app.targets.tls_target import TlsTarget
 
@@ -75,6 +85,8 @@ class AmqpExecutor:
 
     kind: ClassVar[str] = "amqp"
     target_type: ClassVar[type[Target]] = AmqpTarget
+    where_type: ClassVar[type[Where]] = AtUrl
+    shown: ClassVar[Mapping[str, Shown]] = {"url": Shown(origin=("amqp", "amqps"))}
 
     def __init__(self, options: Options) -> None:
         self.pool = Pool(guard=options.guard, contexts=options.contexts)

@@ -1,13 +1,13 @@
 """Carries out `http` jobs: one request per attempt, judged by the status of its answer."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import aiohttp
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, field
 from msgspec.structs import force_setattr
 
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
@@ -19,7 +19,17 @@ from app.descriptors import OutOfDescriptors
 from app.errors import FieldError
 from app.targets.auth import AnyAuth, AuthFailed, Outgoing
 from app.targets.auth.tokens import Tokens
-from app.targets.base import MAX_ERROR_LENGTH, Context, Options, Target, as_text, timed_out
+from app.targets.base import (
+    MAX_ERROR_LENGTH,
+    AtUrl,
+    Context,
+    Options,
+    Shown,
+    Target,
+    Where,
+    as_text,
+    timed_out,
+)
 from app.targets.http.answer import MAX_RESPONSE_LENGTH, HttpAnswer
 from app.targets.http.client import Client, user_agent
 from app.targets.http.failures import reason_and_error
@@ -100,11 +110,27 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
         return self.tls_settings(verify=self.verify_tls, ours=ours) or self.verify_tls
 
 
+class HttpWhere(AtUrl, frozen=True):
+    """Where the request goes, and the one for its token."""
+
+    auth: Any = None
+
+    def addresses(self) -> Iterable[object]:
+        here = () if self.url is UNSET else (self.url,)
+        token_url = self.auth.get("token_url") if isinstance(self.auth, dict) else None
+        return here if token_url is None else (*here, token_url)
+
+
 class HttpExecutor:
     """Sends the requests of all `http` jobs through one client."""
 
     kind: ClassVar[str] = "http"
     target_type: ClassVar[type[Target]] = HttpTarget
+    where_type: ClassVar[type[Where]] = HttpWhere
+    shown: ClassVar[Mapping[str, Shown]] = {
+        "url": Shown(origin=("http", "https")),
+        "method": Shown(values=METHODS),
+    }
 
     def __init__(self, options: Options) -> None:
         self.client = Client(options)
