@@ -20,7 +20,7 @@ async def instance(settings: Settings, *, supervised: bool) -> None:
     """
     one = Instance(settings, Observers(log_fact))
     bind_contextvars(instance=one.name)
-    on_stop_signal(one.stop)
+    on_stop_signal(one.stop_or_hurry)
     if supervised:
         stop_without_parent(one)
     await one.run()
@@ -35,7 +35,6 @@ def stop_without_parent(one: Instance) -> None:
         if os.read(stdin, 1):
             return
         loop.remove_reader(stdin)
-        if not one.stopping.is_set():  # a second stop would cancel the executions
-            one.stop()
+        one.stop()
 
     loop.add_reader(stdin, readable)

@@ -84,14 +84,15 @@ async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> N
 
     def stop() -> None:
         server.stop()
-        instance.stop()
+        instance.stop_or_hurry()
 
     on_stop_signal(stop)
     host, port = sock.getsockname()[:2]
     lines_to(sys.stdout).write(welcome(url=f"http://{host}:{port}", psql=psql) + "\n")
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_then_stop(server.serve(sockets=[sock]), stop), name="api")
-        group.create_task(run_then_stop(instance.run(), stop), name="instance")
+        serving = run_then_stop(server.serve(sockets=[sock]), instance.stop)
+        group.create_task(serving, name="api")
+        group.create_task(run_then_stop(instance.run(), server.stop), name="instance")
 
 
 async def announce(settings: Settings, sock: socket.socket) -> None:
@@ -137,7 +138,7 @@ async def find_access(settings: Settings) -> Access:
 
 
 async def run_then_stop(part: Coroutine[None, None, None], stop: Callable[[], None]) -> None:
-    """Run one of two parts; when it ends, stop the other one as well."""
+    """Run one of two parts; when it ends, `stop` the other one as well."""
     try:
         await part
     finally:

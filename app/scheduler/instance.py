@@ -81,10 +81,14 @@ class Instance:
         self.stopping = asyncio.Event()
         self.isolation: Isolation
 
-    def stop(self) -> None:
-        """Claim no more and let executions end; asked again, cut them off at once."""
+    def stop_or_hurry(self) -> None:
+        """Stop as a person asks for it: asked again, cut executions off at once."""
         if self.stopping.is_set():
             self.cut_executions()
+        self.stop()
+
+    def stop(self) -> None:
+        """Claim no more and let executions end; another call changes nothing."""
         self.stopping.set()
         self.hand.close()
         self.doorbell.ring()

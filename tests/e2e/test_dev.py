@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
-from tests.support.cluster import ROOT
-from tests.support.sink import Sink
+from tests.support.builders import execution_rows, insert_job
+from tests.support.cluster import ROOT, Processes
+from tests.support.sink import Sink, late, reply
 from tests.support.waiting import until
 
 START_SECONDS = 60.0
@@ -147,3 +149,56 @@ async def test_a_port_in_use_is_named_with_the_remedy(launch: Launch) -> None:
     assert process.returncode == 1
     assert f"port {port} of 127.0.0.1 is in use" in text.decode()
     assert "TOCSIN_PORT" in text.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_one_signal_to_all_its_processes_lets_executions_end(
+    processes: Processes, connection: asyncpg.Connection, sink: Sink, number: signal.Signals
+) -> None:
+    slow = sink.on("/slow", late(3.0, reply(200)))
+    dev = await processes.start("dev", "--port", "0", grace_seconds=60)
+    await dev.says("connected")
+    job_id = await insert_job(connection, target={"url": slow})
+    await sink.arrived(1)
+
+    os.killpg(dev.process.pid, number)
+
+    assert await dev.ended() == 0
+    [execution] = await execution_rows(connection, job_id)
+    assert (execution["outcome"], execution["error"]) == ("succeeded", None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_cuts_executions_off(
+    processes: Processes, connection: asyncpg.Connection, sink: Sink, number: signal.Signals
+) -> None:
+    slow = sink.on("/slow", late(100.0, reply(200)))
+    dev = await processes.start("dev", "--port", "0", grace_seconds=100)
+    await dev.says("connected")
+    job_id = await insert_job(connection, target={"url": slow}, timeout_seconds=100)
+    await sink.arrived(1)
+
+    dev.send(number)
+    await dev.says("draining")
+    dev.send(number)
+
+    assert await dev.ended(within=60) == 0
+    [execution] = await execution_rows(connection, job_id)
+    assert (execution["outcome"], execution["reason"]) == ("cancelled", "drain")
+
+
+async def test_its_postgres_outlives_what_executes_when_ctrl_c_reaches_all(
+    start_dev: StartDev, sink: Sink
+) -> None:
+    slow = sink.on("/slow", late(3.0, reply(200)))
+    async with start_dev() as dev:
+        job = {"name": "slow", "kind": "http", "target": {"url": slow}}
+        await dev.call("POST", "/v1/jobs", json=job | {"run_at": "2020-01-01T00:00:00Z"})
+        await sink.arrived(1)
+        os.killpg(dev.process.pid, signal.SIGINT)
+        async with asyncio.timeout(60):
+            assert await dev.process.wait() == 0
+
+    async with start_dev() as again:
+        [execution] = (await again.call("GET", "/v1/executions"))["items"]
+        assert execution["outcome"] == "succeeded"
