@@ -59,8 +59,7 @@ async def extend_leases(
             )
         except Exception as error:  # noqa: BLE001 - leases end by themselves if it lasts
             observers.tell(Faulted(where="extend", error=reason(error)))
-            wait = min(RETRY_SECONDS, interval / 2)
-            continue
+            answers = []
         told = Extended(
             extended=set[UUID]().union(*(one.extended for one in answers)),
             lost=set[UUID]().union(*(one.lost for one in answers)),
@@ -70,7 +69,8 @@ async def extend_leases(
                 flight.extend(lease_ends=asked_at + lease_seconds)
             elif flight.claim.job_id in told.lost:
                 flight.cut(Ending.LEASE)
-            else:  # somebody has its row locked, perhaps with a great many others
+            else:  # somebody has its row locked, or the database gave no answer
+                flight.doubted = True
                 wait = min(RETRY_SECONDS, interval / 2)
 
 

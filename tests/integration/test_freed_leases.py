@@ -1,7 +1,7 @@
 """A lease that a person takes away, wholly or in part, is gone; its job runs again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.db import Database, claims
+from app.db.claims import Extended
+from app.db.database import Runner
 from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
@@ -244,3 +246,45 @@ async def test_another_instance_takes_a_freed_job_over_and_the_holder_is_cut_off
 
     executions = await execution_rows(connection, job_id)
     assert [row["outcome"] for row in executions] == ["lost", "lost", "succeeded"]
+
+
+async def test_a_lease_whose_row_somebody_has_locked_is_tried_again_each_second(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    database_url: str,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[Extended] = []
+    extend = claims.extend
+
+    async def recorded(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
+        answers.append(await extend(db, held, lease_seconds=lease_seconds))
+        return answers[-1]
+
+    monkeypatch.setattr(claims, "extend", recorded)
+    job_id = await insert_job(
+        connection, target={"url": sink.on("/stuck", hang)}, timeout_seconds=600
+    )
+    person = await asyncpg.connect(database_url)
+    async with instance(lease_seconds=600, grace_seconds=0.1) as (_, facts):
+        await sink.arrived()
+        async with person.transaction():
+            await person.execute("select from tocsin.jobs where id = $1 for update", job_id)
+            await connection.execute("select pg_notify('tocsin_recalls', $1)", str(job_id))
+
+            async def tried() -> bool:
+                return len(answers) >= 3
+
+            await until(tried, "the lease was tried three times", within=30)
+        before = (await job_row(connection, job_id))["locked_until"]
+
+        async def extended() -> bool:
+            return bool((await job_row(connection, job_id))["locked_until"] > before)
+
+        await until(extended, "the lease was extended", within=30)
+        lost = facts.of(LeaseLost)
+    await person.close()
+
+    assert all(not one.extended | one.lost for one in answers[:3])
+    assert lost == []
