@@ -9,7 +9,7 @@ import pytest
 
 from app.core.facts import Looked, Settled
 from app.core.runs.suppression import GRACE_SECONDS, PROMISE_SECONDS
-from app.db import Database, doorbell
+from app.db import Database, suppression
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.psql import run_psql
@@ -75,7 +75,7 @@ async def published_to_the_calm(db: Database, facts: Recorder) -> float:
     async with asyncio.timeout(3 * PATIENCE_SECONDS):
         while True:
             before = len(facts.of(Looked))
-            await doorbell.publish(db, seconds=PROMISE_SECONDS)
+            await suppression.publish(db, seconds=PROMISE_SECONDS)
             published = time.monotonic()
             await asyncio.sleep(0.7 * PROMISE_SECONDS)
             looks = facts.of(Looked)[before:]
@@ -102,13 +102,13 @@ async def storm(connection: asyncpg.Connection, *, url: str, seconds: float) -> 
 async def test_a_promise_is_announced_once_and_silences_writers(
     connection: asyncpg.Connection, db: Database, heard: Heard
 ) -> None:
-    await doorbell.publish(db, seconds=PROMISE_SECONDS)
+    await suppression.publish(db, seconds=PROMISE_SECONDS)
     announced = await heard.rung()
-    await doorbell.publish(db, seconds=PROMISE_SECONDS)
+    await suppression.publish(db, seconds=PROMISE_SECONDS)
     renewed = await heard.rung()
     await insert_job(connection)
     inserted = await heard.rung()
-    await doorbell.withdraw(db)
+    await suppression.withdraw(db)
     withdrawn = await heard.rung()
     await insert_job(connection)
 
@@ -120,7 +120,7 @@ async def test_a_promise_is_announced_once_and_silences_writers(
 async def test_a_promise_that_is_over_or_from_another_time_is_not_believed(
     connection: asyncpg.Connection, db: Database, heard: Heard, seconds: float
 ) -> None:
-    await doorbell.publish(db, seconds=seconds)
+    await suppression.publish(db, seconds=seconds)
     await heard.rung()
 
     await insert_job(connection)
@@ -132,7 +132,7 @@ async def test_writers_need_no_right_to_the_doorbell(
     connection: asyncpg.Connection, db: Database, database_url: str, heard: Heard
 ) -> None:
     role = "writer_without_doorbell"
-    await doorbell.publish(db, seconds=PROMISE_SECONDS)
+    await suppression.publish(db, seconds=PROMISE_SECONDS)
     await heard.rung()
     run_psql(
         database_url,

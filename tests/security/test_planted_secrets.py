@@ -297,7 +297,7 @@ async def test_a_bug_in_an_executor_tells_nothing_of_what_it_was_about_to_send(
 
     rows = await connection.fetch("select * from tocsin.executions")
     assert rows[0]["reason"] == "internal"
-    assert "execute.py" in told(facts.facts)
+    assert "runner.py" in told(facts.facts)
     assert planted.found_in(f"{told(facts.facts)} {rows}") == set()
 
 
