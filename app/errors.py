@@ -93,6 +93,14 @@ class StateConflict(AppError):
     """The job's state does not allow the action; the message says what to do first."""
 
 
+class ConstraintViolated(AppError):
+    """A constraint that users put on, or beside, Tocsin's tables forbids the change."""
+
+
+class TriggerRefused(AppError):
+    """A function of users, such as that of a trigger on Tocsin's tables, failed or refused."""
+
+
 class Exposed(AppError):
     """The API would serve other machines without asking for an API key."""
 

@@ -162,7 +162,7 @@ async def patch_job(  # noqa: PLR0913 - as put_job
     "/{job:str}",
     operation_id="deleteJob",
     summary="Delete a job",
-    opt={"scope": Scope.WRITE, "problems": (404, 412)},
+    opt={"scope": Scope.WRITE, "problems": (404, 409, 412)},
 )
 async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
     """Its executions stay on record; one under way goes on to its end.

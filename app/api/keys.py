@@ -70,7 +70,7 @@ async def get_key(db: Db, key: KeyReference) -> ApiKey:
     "/{key:str}",
     operation_id="revokeKey",
     summary="Revoke an API key",
-    opt={"scope": Scope.ADMIN, "problems": (404,)},
+    opt={"scope": Scope.ADMIN, "problems": (404, 409)},
 )
 async def revoke_key(db: Db, key: KeyReference, state: State) -> None:
     """No process accepts it any more within a few seconds. Idempotent, by its prefix."""

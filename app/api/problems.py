@@ -11,8 +11,10 @@ from msgspec import Struct
 
 from app.core.facts import Faulted
 from app.core.field_errors import remedy
+from app.db.errors import refused_by_others
 from app.errors import (
     AppError,
+    ConstraintViolated,
     CrossOrigin,
     DatabaseUnavailable,
     EditConflict,
@@ -32,6 +34,7 @@ from app.errors import (
     SecretKeysMissing,
     SecretNotFound,
     StateConflict,
+    TriggerRefused,
 )
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
@@ -65,8 +68,10 @@ KINDS: dict[type[AppError], Kind] = {
     KeyNameTaken: Kind(409, "key-name-taken", "The name belongs to another API key"),
     StateConflict: Kind(409, "state-conflict", "The job is in a state that does not allow this"),
     SecretKeysMissing: Kind(409, "secret-keys-missing", "There is no key to encrypt with"),
+    ConstraintViolated: Kind(409, "constraint-violated", "A constraint in the database forbids it"),
     EditConflict: Kind(412, "edit-conflict", "The job was edited meanwhile"),
     InvalidInput: Kind(422, "invalid-input", "The input breaks a rule"),
+    TriggerRefused: Kind(422, "trigger-refused", "A trigger in the database refuses this"),
     DatabaseUnavailable: Kind(503, "database-unavailable", "Postgres is not available"),
     PoolerInTheWay: Kind(503, "pooler-in-the-way", "The database is behind a pooler"),
     SchemaOutdated: Kind(503, "schema-outdated", "The database's schema does not fit"),
@@ -160,7 +165,12 @@ def challenge_of(error: AppError) -> str | None:
 
 
 def unexpected_problem(request: ApiRequest, error: Exception) -> Response[bytes]:
-    """Answer for a bug: the log gets the place in the code, the client learns nothing."""
+    """Answer for a bug: the log gets the place in the code, the client learns nothing.
+
+    The refusal of a constraint or trigger of users is no bug.
+    """
+    if refused := refused_by_others(error):
+        return app_problem(request, refused)
     tell_error(request, error)
     return answered(
         Problem(

@@ -67,7 +67,7 @@ async def list_secrets(db: Db, limit: Limit = 50, cursor: Cursor = None) -> Secr
     "/{name:str}",
     operation_id="deleteSecret",
     summary="Delete a named secret",
-    opt={"scope": Scope.ADMIN, "problems": (404,)},
+    opt={"scope": Scope.ADMIN, "problems": (404, 409)},
 )
 async def delete_secret(db: Db, name: SecretName) -> None:
     """Executions of targets that refer to it fail from then on, until it is set again."""

@@ -8,6 +8,7 @@ import asyncpg
 
 from app.errors import (
     AppError,
+    ConstraintViolated,
     DatabaseRefused,
     DatabaseUnavailable,
     FieldError,
@@ -18,6 +19,7 @@ from app.errors import (
     PoolerInTheWay,
     RightMissing,
     SchemaOutdated,
+    TriggerRefused,
 )
 
 TRANSIENT: tuple[type[BaseException], ...] = (
@@ -51,6 +53,9 @@ LACKING: tuple[type[BaseException], ...] = (
 
 OTHERS_FUNCTION = re.compile(r"\bfunction (?!tocsin\.)")
 """Found in the context of an error that a function outside the schema `tocsin` raised."""
+
+OTHERS_NAME = re.compile(OTHERS_FUNCTION.pattern + r"[^\s(]{1,130}")
+"""The same with the name of the function."""
 
 MIXED_SESSIONS: tuple[type[BaseException], ...] = (
     asyncpg.DuplicatePreparedStatementError,
@@ -95,6 +100,8 @@ def translate_errors() -> Iterator[None]:
         kind, message = taken
         raise kind(message) from error
     except (asyncpg.CheckViolationError, asyncpg.NotNullViolationError) as error:
+        if error.schema_name not in (None, "tocsin"):  # a row of a table that a trigger writes to
+            raise
         raise InvalidInput(refused(error)) from error
     except LACKING as error:
         if raised_by_others(error):
@@ -113,6 +120,32 @@ def said_by_postgres(error: Exception) -> str | None:
     if isinstance(error, asyncpg.PostgresError):
         return f"Postgres refused a statement: {in_one_line(error)}"
     return None
+
+
+def refused_by_others(error: Exception) -> AppError | None:
+    """Translate the refusal of a constraint or trigger of users; None for any other error.
+
+    The API does so with what `translate_errors` passed on; instances tell such errors apart by row.
+    """
+    if not isinstance(error, asyncpg.PostgresError):
+        return None
+    state = error.sqlstate or ""
+    if state[:2] == "23":
+        table = ".".join(name for name in (error.schema_name, error.table_name) if name)
+        named = [f"constraint {error.constraint_name}"] if error.constraint_name else []
+        named += [f"table {table}"] if table else []
+        where = f" ({', '.join(named)})" if named else ""
+        return ConstraintViolated(f"Postgres refused the change: {in_one_line(error)}{where}")
+    context = error.context or ""
+    if state != "P0001" and not raised_by_others(error):
+        return None
+    said = in_one_line(error)
+    if not (state == "P0001" or state[:2] == "42" or " at RAISE" in context.partition("\n")[0]):
+        # Messages about values quote them, and one of the values may be a secret of the target.
+        said = f"SQLSTATE {state}, of which the log of Postgres says more"
+    function = OTHERS_NAME.search(context)
+    by = function.group() if function else "a trigger"
+    return TriggerRefused(f"{by} in the database refused the change: {said}")
 
 
 def refusal(error: BaseException) -> DatabaseRefused:
