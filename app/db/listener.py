@@ -96,6 +96,9 @@ async def open_session(
             await connection.add_listener(CHANNEL, told)
             await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))
             await connection.add_listener(TARGETS, lambda *_: check())
+            # Before its first uuid[] asyncpg asks the server what that is, which takes longer than
+            # fifty looks: not in the first look, whose length decides how soon another one may be.
+            await connection.prepare("select $1::uuid[]")
             if await is_pooled(connection):
                 await require_notification(url, CHANNEL, arrived)
         yield Session(connection)

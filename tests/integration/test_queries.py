@@ -1,9 +1,13 @@
 """Every statement of `db/queries` fits the schema, and the hot ones stay index probes at size."""
 
+from collections.abc import Iterable
+from uuid import uuid4
+
 import asyncpg
 import pytest
 from msgspec import json
 
+from app.db import claims
 from app.db.listener import open_session
 from app.db.queries import load_queries, parse_queries, query
 
@@ -118,6 +122,36 @@ async def test_a_look_at_a_sleeping_table_reads_one_row(any_database: str, since
 
     assert {node for node, _, _ in found} <= {"Index Scan", "Index Only Scan"}
     assert max(read for _, _, read in found) <= 1
+
+
+async def test_the_first_look_of_a_session_asks_the_server_about_no_type(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = asyncpg.Connection._introspect_types
+
+    async def noted(connection: asyncpg.Connection, oids: Iterable[int], *rest: object) -> object:
+        asked.extend(oids)
+        return await real(connection, oids, *rest)
+
+    monkeypatch.setattr(asyncpg.Connection, "_introspect_types", noted)
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
+        assert asked  # at its start
+        asked.clear()
+        for ids in ([], [uuid4()]):
+            look = await claims.look(
+                session,
+                limit=1,
+                ahead_seconds=0.0,
+                lease_seconds=60.0,
+                kinds=("http",),
+                instance="me",
+                aside=ids,
+                only=ids,
+            )
+            assert look.claims == []
+
+    assert asked == []
 
 
 async def test_what_an_old_snapshot_keeps_below_the_floor_is_not_walked(any_database: str) -> None:
