@@ -31,7 +31,13 @@ where a.datname = current_database() and a.pid <> pg_backend_pid()
   and (a.xact_start is not null or held.pid is not null);
 
 -- name: vitals
--- All of it at once; every part is an index probe, a catalogue or a view of the present.
+-- All of it at once; every part is an index probe, a catalogue or a view of the present. Jobs of a kind
+-- that no instance has are not late: more instances would not help. They are a finding of their own.
+with had as (
+    select array_agg(kind) as kinds
+    from (select kind from tocsin.kinds union values ('http'), ('amqp')) as known
+    where tocsin.has_kind(kind)
+)
 select
     clock_timestamp() as database_now,
     current_setting('server_version') as server_version,
@@ -43,6 +49,7 @@ select
     (select coalesce(extract(epoch from now() - min(greatest(next_run, locked_until))), 0)::float8
      from tocsin.jobs
      where next_run is not null and paused_at is null and plan_error is null
+       and kind = any ((select kinds from had)::text[])
        and greatest(next_run, locked_until) < now()) as overdue_seconds,
     (select coalesce(extract(epoch from now() - min(locked_until)), 0)::float8 from tocsin.jobs
      where next_run is not null and paused_at is null and plan_error is null

@@ -245,3 +245,21 @@ async def test_the_doctor_names_who_has_rows_locked(
 
         assert f"!   row locks          pid {other.get_server_pid()} (user " in printed
     await other.close()
+
+
+async def test_the_doctor_counts_no_job_as_late_that_no_instance_can_run(
+    processes: Processes, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await processes.instance()
+    past = await connection.fetchval("select now() - interval '10 minutes'")
+    await insert_job(connection, name="typo", kind="htpp", run_at=past)
+
+    code, printed = await doctor(database_url)
+
+    wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
+    assert (code, wrong) == (1, ["kinds"]), printed
+    assert "no instance runs 1 of kind htpp (typo)" in printed
+    await connection.execute("insert into tocsin.kinds values ('htpp')")
+    code, printed = await doctor(database_url)
+    wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
+    assert (code, wrong) == (1, ["due"]), printed
