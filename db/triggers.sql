@@ -107,6 +107,24 @@ begin
     end loop;
 end $$;
 
+-- Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but
+-- then Postgres shows the whole row, with its target, to whoever reads the error or the server's log.
+create or replace function tocsin.refuse_nulls(job tocsin.jobs)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    missing constant text := (array['kind', 'target', 'tags', 'metadata', 'dst_gap', 'dst_overlap', 'max_attempts',
+        'backoff_seconds', 'backoff_max_seconds', 'timeout_seconds', 'misfire', 'max_catchup'])[array_position(
+        array[job.kind is null, job.target is null, job.tags is null, job.metadata is null, job.dst_gap is null,
+            job.dst_overlap is null, job.max_attempts is null, job.backoff_seconds is null,
+            job.backoff_max_seconds is null, job.timeout_seconds is null, job.misfire is null,
+            job.max_catchup is null], true)];
+begin
+    perform tocsin.refuse(missing, 'is missing', case missing
+        when 'kind' then 'Write which executor runs the job: http or amqp.'
+        when 'target' then 'Write a JSON object, such as {"url": "https://example.com/"} of the kind http.'
+        else 'Leave the column out to have its default.' end);
+end $$;
+
 -- Fills in the plan of a row that a person wrote. What only cron arithmetic can answer is left
 -- unplanned (planned_at null) for an instance. Writes of instances never come here: see the WHEN.
 create or replace function tocsin.plan_job()
@@ -124,6 +142,10 @@ declare
     this_second text;
     unstamped tocsin.jobs;
 begin
+    if num_nulls(new.kind, new.target, new.tags, new.metadata, new.dst_gap, new.dst_overlap, new.max_attempts,
+        new.backoff_seconds, new.backoff_max_seconds, new.timeout_seconds, new.misfire, new.max_catchup) > 0 then
+        perform tocsin.refuse_nulls(new);
+    end if;
     if tg_op = 'INSERT' then
         new.judged := false;  -- a person cannot say so
         new.creation := nextval('tocsin.audit_log_id_seq');
