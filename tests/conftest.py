@@ -1,5 +1,7 @@
 """Every test may use the fixtures of these modules."""
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -12,6 +14,9 @@ pytest_plugins = [
     "tests.support.rabbit",
     "tests.support.sink",
 ]
+
+# Under nohup it is ignored, which processes inherit and respect; tests send it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A busy machine is slow to make examples, which says nothing of what they show.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
