@@ -83,14 +83,21 @@ async def list_page(
     return Page(items=stored_jobs(found.rows), more=found.more)
 
 
-async def update(db: Runner, job: PlannedJob, *, unchanged_since: datetime) -> StoredJob | None:
+async def update(
+    db: Runner, job: PlannedJob, *, unchanged_since: datetime, checked: bool
+) -> StoredJob | None:
     """Write a job; return None if the job was edited after `unchanged_since`, or deleted.
+
+    `checked`: its target is another one than before, which was checked.
 
     Raises:
         NameTaken: the job's new name belongs to another job.
     """
     rows = await db.fetch(
-        "jobs.update", job=ENCODER.encode(job).decode(), unchanged_since=unchanged_since
+        "jobs.update",
+        job=ENCODER.encode(job).decode(),
+        unchanged_since=unchanged_since,
+        checked=checked,
     )
     return stored_jobs(rows)[0] if rows else None
 

@@ -43,7 +43,9 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
             warnings = await find_unset(db, edit.referring)
         if edit.job is None:
             return Written(job=stored, warnings=warnings)
-        written = await jobs.update(db, edit.job, unchanged_since=stored.updated_at)
+        written = await jobs.update(
+            db, edit.job, unchanged_since=stored.updated_at, checked=edit.has_new_target
+        )
         if written is not None:
             return Written(job=written, warnings=warnings)
     message = f"the job {reference!r} is being edited by others all the time: try again"

@@ -103,7 +103,12 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     updated_at = clock_timestamp(),
     edited_at = greatest(clock_timestamp(), j.edited_at + interval '1 microsecond'),
     creation = null,  -- for the audit log
-    unchecked = case when j.unchecked is false then null else false end  -- any change says: it was checked
+    -- checked: the target is another one, which was checked; any change of the mark says so.
+    unchecked = case
+        when :checked::boolean then case when j.unchecked is false then null else false end
+        when w.planned and j.plan_error is not null then true
+        else j.unchecked
+    end
 from acting, json_to_record(:job::json) as w (
     id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,

@@ -195,6 +195,17 @@ async def test_targets_that_others_judge_cost_nothing(
     assert [one.job_id for one in found] == [written]
 
 
+async def test_an_edit_by_the_api_of_something_else_leaves_the_target_to_be_checked(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, target=BAD, run_at=FAR)
+
+    answer = await api.patch(f"/v1/jobs/{job_id}", json={"description": "mine"})
+
+    assert answer.status_code == 200
+    assert (await job_row(connection, job_id))["unchecked"] is True
+
+
 async def test_whatever_the_api_writes_it_has_judged(
     api: httpx.AsyncClient, db: Database, connection: asyncpg.Connection
 ) -> None:
