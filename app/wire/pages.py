@@ -60,7 +60,8 @@ class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
         except (binascii.Error, ValueError):
             text = b""
         letter, key = text[:1], text[1:]
-        fits = self.length is None or len(key) == self.length
+        # Postgres takes no NUL in a text.
+        fits = b"\0" not in key if self.length is None else len(key) == self.length
         if letter != self.letter or not fits or in_base64(text) != cursor:
             message = "is not a cursor of this list: use the next_cursor of a page, or leave it out"
             raise InvalidInput(FieldError(field="cursor", message=message))

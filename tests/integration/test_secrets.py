@@ -145,11 +145,13 @@ async def test_a_named_secret_is_set_listed_and_deleted_and_never_told(
         page = await api.get("/v1/secrets", params={"limit": 1})
         cursor = page.json()["next_cursor"]
         rest = await api.get("/v1/secrets", params={"limit": 1, "cursor": cursor})
+        with_nul = await api.get("/v1/secrets", params={"cursor": "cwA"})
         token = await connection.fetchval("select value from tocsin.secrets where name = 'TOKEN'")
         gone = await api.delete("/v1/secrets/TOKEN")
         gone_already = await api.delete("/v1/secrets/TOKEN")
 
     assert (created.status_code, changed.status_code) == (201, 200)
+    assert with_nul.status_code == 422
     assert created.json().keys() == {"name", "hosts", "created_at", "updated_at"}
     assert changed.json()["created_at"] == created.json()["created_at"]
     assert changed.json()["updated_at"] > created.json()["updated_at"]
