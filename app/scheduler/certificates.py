@@ -48,7 +48,10 @@ class Certificates:
             return
         if len(self.loading) < MAX_LOADING:
             name = f"load certificates of {flight.claim.job_id}"
-            self.loading[flight] = self.tasks.create_task(self.load_for(flight), name=name)
+            task = self.tasks.create_task(self.load_for(flight), name=name)
+            self.loading[flight] = task
+            # Not at the end of the task's own code: cancelled before its first step it runs none.
+            task.add_done_callback(lambda _: self.ended(flight))
 
     def holds(self, flight: HeldClaim) -> bool | None:
         """Have the claim wait for its certificates; False: it can start, None: it comes later.
@@ -64,16 +67,17 @@ class Certificates:
         return True
 
     async def load_for(self, flight: HeldClaim) -> None:
-        try:
-            await self.load(flight.claim)
-        finally:
-            del self.loading[flight]
-            if not self.loading:
-                self.deferred = 0
+        await self.load(flight.claim)
         flight.brings_certificates = False
         if flight in self.waiting:
             del self.waiting[flight]
             self.loaded((flight,))
+
+    def ended(self, flight: HeldClaim) -> None:
+        """Forget the task that loads, or was to load, for a claim."""
+        del self.loading[flight]
+        if not self.loading:
+            self.deferred = 0
 
     def defer_seconds(self, *, jitter: float) -> float:
         """Return when a claim that found too many being loaded is worth claiming again."""

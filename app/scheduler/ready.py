@@ -24,7 +24,10 @@ class Holder(Protocol):
         ...
 
     def holds(self, flight: HeldClaim) -> bool | None:
-        """Have the claim wait; False: it can start, None: it is to come again later."""
+        """Return True if the claim waits here from now on, and False if it need not wait.
+
+        None: too many wait here already, so the claim is to be given back for `defer_seconds`.
+        """
         ...
 
     def defer_seconds(self, *, jitter: float) -> float:
@@ -41,7 +44,12 @@ class Holder(Protocol):
 
 
 class Ready:
-    """Those whose host is at its share are parked, so that each is passed over once."""
+    """The due claims, in the order in which they came due.
+
+    A claim that finds its host at its share is *parked*: moved to a queue for that host, of which
+    only the first claim is looked at from then on. One that needs names or certificates first is
+    with a `Holder` meanwhile.
+    """
 
     def __init__(self, slots: Slots, *, defer: Callable[[HeldClaim, float], None]) -> None:
         self.slots = slots
@@ -113,10 +121,10 @@ class Ready:
     def next_of_all(self, jitter: Callable[[], float]) -> HeldClaim | None:
         while self.flights and self.slots.free > 0:
             flight = self.flights.popleft()
+            if self.has_to_wait(flight, jitter):
+                continue
             if flight.host in self.parked:
                 self.parked[flight.host].append(flight)
-            elif self.has_to_wait(flight, jitter):
-                continue
             elif self.slots.admits(flight.host, flight.places):
                 return flight
             elif self.slots.is_stuck(flight.host, flight.places):

@@ -94,16 +94,16 @@ class Targets:
         if not brings_certificates(stored):
             return decode_target(kind, target)
         digest = blake2b(stored.encode()).digest()
-        if digest in self.known:
-            decoded = decode_target(kind, target)
-        else:
+        try:
+            if digest in self.known:
+                return decode_target(kind, target)
             loop = asyncio.get_running_loop()
-            decoded = await loop.run_in_executor(self.thread, decode_target, kind, target)
-        self.known.pop(digest, None)
-        self.known[digest] = None
-        while len(self.known) > MAX_CHECKED:
-            del self.known[next(iter(self.known))]
-        return decoded
+            return await loop.run_in_executor(self.thread, decode_target, kind, target)
+        finally:  # also where it was refused: an execution must not wait for the thread again
+            self.known.pop(digest, None)
+            self.known[digest] = None
+            while len(self.known) > MAX_CHECKED:
+                del self.known[next(iter(self.known))]
 
 
 def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:

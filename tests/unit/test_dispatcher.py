@@ -505,6 +505,18 @@ async def test_a_claim_that_is_given_back_loads_its_certificates_no_longer(
     assert not list(hand.ready.cleared())
 
 
+async def test_a_claim_that_is_recalled_on_its_way_leaves_no_loading_behind(
+    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    [flight] = certified(flights(clock, 1))
+    hand.recall(flight.claim.job_id)
+    hand.take([flight])  # and cancels the task before its first step
+    await turns()
+
+    [holder] = [one for one in hand.ready.holders if isinstance(one, certificates.Certificates)]
+    assert holder.loading == {}
+
+
 async def test_a_claim_waits_for_a_name_once_whatever_comes_of_it(
     hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:

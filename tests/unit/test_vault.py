@@ -415,3 +415,4 @@ async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
     assert [isinstance(one, InvalidInput) for [one] in found] == [not is_sound] * 3
     assert len(reading.threads) == 1
     assert threading.get_ident() not in reading.threads
+    assert len(targets.known) == 1  # so that the next execution waits for no thread
