@@ -24,14 +24,16 @@ STARTED_IN_A_TURN = 4
 """Executions started in one turn of the event loop: the first of many should be on its way before
 the last one has begun."""
 TIMER_SECONDS = 0.001
-"""How exact the event loop's timers are."""
+"""How late the event loop's timers may be. The timer for the next claim is set this much too early;
+the rest of the time the loop turns without sleeping."""
 SURPLUS_SECONDS = 0.2
-"""After so long without room for another look, more claims wait than are of use."""
+"""If no look was made for this long, for want of room, claims beyond the reserve are given back."""
 PREPARED_SECONDS = (0.1, 0.003)
-"""How long before its instant the next claim is prepared. Code that has rested for seconds takes
-ten milliseconds and more to wake up, and a part of that again after a tenth of a second."""
+"""How long before it is due the next claim is prepared: twice. Code that has not run for seconds
+takes 10 ms and more to run again, and part of that after a pause of a tenth of a second."""
 AWAKE_SECONDS = 0.02
-"""So soon after an execution there is nothing to wake; to turn before each of many costs a CPU."""
+"""For this long after an execution started, claims are not prepared and timers are not set early:
+the code has just run, and both would cost a CPU if done before each of many claims."""
 
 
 class Dispatcher:
@@ -79,9 +81,10 @@ class Dispatcher:
     def open(
         self, execution: ClaimRunner, tasks: asyncio.TaskGroup, *, names: Names | None = None
     ) -> None:
-        """Say how claims are carried out, and in whose tasks; before the first one is taken.
+        """Set how claims are carried out, and the group for all tasks; call this before `take`.
 
-        With `names`, those of a claim are known before it has a slot; so are its certificates.
+        With `names`, the names of a claim are looked up before it gets a slot. Its certificates
+        are loaded before that in any case.
         """
         self.loop = asyncio.get_running_loop()
         self.timers = self.given_timers or self.loop
@@ -147,10 +150,10 @@ class Dispatcher:
         self.dispatch()
 
     def recall(self, job_id: UUID) -> None:
-        """Give a claim back that has not started: somebody has edited or deleted its job.
+        """Give back the claim of a job that was edited or deleted, unless it has started.
 
-        One that is still on its way here is given back when it arrives; of one that has started,
-        the lease may have been taken away.
+        A claim that the look under way brings is given back when it is taken. If the claim has
+        started, its lease is extended soon, to find out whether the edit took it away.
         """
         flight = self.claims.get(job_id)
         if flight is None:
@@ -232,7 +235,7 @@ class Dispatcher:
         self.release_surplus()
 
     def release_surplus(self) -> None:
-        """Let others have what would wait here for long, as executions take longer than thought."""
+        """Give back claims beyond the reserve: executions take longer than when it was set."""
         if self.slots.counted_seconds < SURPLUS_SECONDS:
             return  # looks go on, or it is too early to tell
         self.slots.update_pace()

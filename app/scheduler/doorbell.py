@@ -1,4 +1,4 @@
-"""The in-process wake-up that a notification becomes."""
+"""Wakes the loop of this instance: for a notification, a free slot, or a job that comes due."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The claims that this instance is executing."""
+"""A claim that this instance holds, from taking it until it is settled."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -25,12 +25,12 @@ class Ending(StrEnum):
 
 
 class HeldClaim:
-    """One claim while it executes: its scope ends when the lease does, or upon a drain.
+    """One claim that this instance holds, and the deadline of its execution once that has begun.
 
-    The timeout is the executor's own to keep; one that does not is cut off a little later, by
-    whoever extends the leases. So an execution whose lease outlives its timeout needs no timer
-    here. Cutting off is done by moving a deadline, so a cancellation of the task itself always
-    means that the process is being torn down.
+    An execution is cut off shortly before its lease ends, and when a drain's grace is over. The
+    timeout is kept by the executor. If it fails to, `extend_leases` cuts the execution off
+    `OVERTIME_SECONDS` later, so a lease that outlives the timeout needs no timer here. Executions
+    are cut off by moving their deadline; any other cancellation means that the process ends.
     """
 
     def __init__(self, claim: Claim, *, lease_ends: float) -> None:
@@ -65,9 +65,9 @@ class HeldClaim:
 
     @property
     def over(self) -> bool:
-        """Whether the lease has ended: the process was frozen, or Postgres answered too late.
+        """Whether `cut_at` has passed, as the process was frozen or Postgres answered too late.
 
-        Not by the loop's time, which stands still until the loop gets round to it.
+        Read from the clock itself, as the loop's time stands still during a turn of the loop.
         """
         return monotonic() >= self.cut_at
 

@@ -12,8 +12,8 @@ from yarl import URL
 from app.targets.registry import addresses_of
 
 SHARE = 9
-"""A host may execute up to so many times what is free: one host gets nine tenths of the slots, two
-get nine nineteenths each, and something is always left for a host that has none (the dynamic
+"""The most slots that a host may have, in multiples of the free ones. One host alone gets 9/10 of
+the slots, two get 9/19 each, and some are always left for a host that has none (the dynamic
 thresholds of shared switch buffers, after Choudhury and Hahne)."""
 
 STUCK_SECONDS = 0.25
@@ -33,9 +33,9 @@ MAX_NAMES = 4096
 
 
 def hosts_of(kind: str, target: str) -> tuple[str, ...]:
-    """Return host and port of each server that a stored target is for, the principal one first.
+    """Return `host:port` of each server that a stored target is for, the principal one first.
 
-    Empty where it cannot be told.
+    The text is empty for a server that cannot be read; the tuple is, for a target that names none.
     """
     found = [HOST.match(address) for address in addresses_of(kind, target)]
     return tuple([one[1] if one else "" for one in found])
@@ -96,7 +96,7 @@ class Hosts:
 
 
 def defer_seconds(times: int, *, jitter: float) -> float:
-    """Return for how long to put a job off, the `times`-th of its kind; `jitter` in [0, 1)."""
+    """Return for how many seconds to put off the `times`-th job in a row; `jitter` in [0, 1)."""
     seconds = times / PUT_OFFS_PER_SECOND
     seconds = min(max(seconds, MIN_PUT_OFF_SECONDS), MAX_PUT_OFF_SECONDS)
     return seconds * (0.5 + jitter)

@@ -15,11 +15,12 @@ from app.telemetry import Observers
 REMEDY = "correct the job, then set plan_error to null"
 SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
 REST_SECONDS = 60.0
-"""A job of which not even the `plan_error` can be written is left alone for so long."""
+"""For how long looks leave a job out that can neither be claimed nor get a `plan_error`."""
 MANY = 10
-"""Where so many jobs fail together, and none does not, a trigger is at fault and not the jobs."""
+"""If at least this many jobs cannot be claimed, and no other can, a trigger may be at fault: they
+get no `plan_error`, and rest."""
 MAX_RESTING = 1000
-"""Of more than these at once the first are tried again earlier."""
+"""How many jobs may rest; with more, those resting the longest are looked for again."""
 
 
 async def put_aside(
@@ -85,10 +86,12 @@ class Isolation:
     async def release_orphans(
         self, db: Runner, *, executing: Sequence[int], only: Sequence[UUID] | None = None
     ) -> None:
-        """Free the leases in our name that nothing is known of; one that cannot be freed ends.
+        """Free the leases that this instance has without `executing` them.
+
+        A lease that cannot be freed is left to run out.
 
         Raises:
-            Exception: what `is_about_a_row` denies.
+            Exception: an error for which `is_about_a_row` is false.
         """
         release = partial(
             upkeep.release_orphans,

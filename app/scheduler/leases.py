@@ -22,12 +22,13 @@ DOUBT_SECONDS = 0.1
 async def extend_leases(
     db: Database, hand: Dispatcher, observers: Observers, *, lease_seconds: float
 ) -> None:
-    """Extend, until cancelled, every lease that has passed a third of its time.
+    """Extend, until cancelled, every lease by the time a third of it has passed.
 
-    Two thirds are left for tries; should all fail, `InFlight` cuts the execution off just before
-    the lease ends, so that nobody else can have started the job meanwhile. One that somebody may
-    have taken away is extended soon. Executions whose executor does not keep their timeout are
-    cut off as well.
+    Two thirds of the lease are left for further tries. If all of them fail, the `HeldClaim` cuts
+    the execution off `MARGIN_SECONDS` before the lease ends, so that no other instance can have
+    started the job by then. The lease of a job that was edited while it executes is extended
+    after `DOUBT_SECONDS`, as the edit may have taken it away. Executions that exceed their timeout
+    by `OVERTIME_SECONDS` are cut off here, too.
     """
     loop = asyncio.get_running_loop()
     interval = lease_seconds / 3
@@ -75,5 +76,5 @@ async def extend_leases(
 
 
 def refusal(claim: Claim, error: Exception) -> Faulted:
-    """State that the lease of one job cannot be extended; `InFlight` cuts it off when it ends."""
+    """State that a lease cannot be extended; the `HeldClaim` ends the execution before it ends."""
     return Faulted(where=f"extend the lease of job {claim.job_id}", error=reason(error))

@@ -12,9 +12,9 @@ from app.scheduler.held_claim import HeldClaim
 from app.scheduler.hosts import defer_seconds
 
 MAX_WAITING = 1000
-"""Claims that wait for names."""
+"""How many due claims may wait for names; more are deferred. No more names are looked up ahead."""
 MAX_FOR_A_NAME = 25
-"""Of them, for one name; what comes on top is put off."""
+"""How many due claims may wait for one name; more are deferred."""
 
 
 class Names(Protocol):

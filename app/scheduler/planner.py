@@ -1,4 +1,4 @@
-"""Plans the jobs whose cron a person typed into Postgres."""
+"""Plans the jobs whose cron was written in SQL: Postgres cannot compute their next run."""
 
 from datetime import datetime
 from functools import partial
@@ -16,10 +16,11 @@ UNWRITTEN_SECONDS = 1.0
 
 
 async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
-    """Plan up to 100 such jobs and return how many were; 0: somebody has their rows locked.
+    """Plan up to 100 unplanned jobs; return how many plans were written.
 
-    Any number of instances may do so at once: they reach the same plans, and an edit since wins. A
-    job whose plan cannot be written is put aside, and the others are planned.
+    A job whose row is locked or was edited meanwhile is left for another time. A job whose plan
+    Postgres refuses is put aside. Several instances may do this at once: they compute the same
+    plans.
     """
     plans = [planned(job, now=now) for job in await isolation.unplanned()]
     unwritable: list[Unworkable] = []

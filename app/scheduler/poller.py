@@ -37,7 +37,7 @@ LOST_LOOK_SECONDS = 1.0
 
 
 class Poller:
-    """Looks at the table and starts what is due, for as long as its session lives."""
+    """Claims due jobs and hands them to the dispatcher, over one session after the other."""
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
         self,
@@ -155,9 +155,9 @@ class Poller:
         ahead_seconds: float,
         since: datetime | None,
     ) -> float:
-        """Have the jobs at which a look failed claimed one by one, beside the loop.
+        """Have the jobs of a failed look claimed by halves in a task, to find the one at fault.
 
-        Return for how many seconds to sleep before the next look, which leaves them out.
+        Return the seconds to sleep before the next look, which leaves these jobs out.
         """
         await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
         ids = await claims.list_due(

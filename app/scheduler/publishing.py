@@ -1,4 +1,7 @@
-"""Publishes, under a storm of notifications, the promise to look often, and keeps it."""
+"""Publishes this instance's promise to poll, so that writers send no notifications, and keeps it.
+
+When to publish and to withdraw it is decided in `app.core.runs.suppression`.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -19,7 +22,8 @@ from app.telemetry import Observers
 
 NEVER = float("-inf")
 MAX_PROMISE_SECONDS = 5.0
-"""What is longer was published before the database's clock was set back; nobody relies on it."""
+"""A promise that seems to be in force for longer than this is ignored: it was published before the
+database's clock was set back."""
 
 
 class Pace:
@@ -102,7 +106,7 @@ class Publishing:
             self.under_way = None
 
     async def publish(self) -> None:
-        """Promise; should the answer be lost, it counts as published."""
+        """Publish the promise; after an error it is kept all the same, as it may be in force."""
         try:
             await promises.publish(self.db, seconds=PROMISE_SECONDS)
         except Exception as error:  # noqa: BLE001 - without it all goes on, with notifications

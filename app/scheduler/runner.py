@@ -96,9 +96,9 @@ class ClaimRunner:
             return invalid(claim, problem)
 
     async def prepare(self, claim: Claim) -> None:
-        """Do ahead of its instant what can be done of an execution without anybody's notice.
+        """Do shortly before the claim is due what can be done without sending its request.
 
-        Never raises: what is wrong the execution finds out, at its time.
+        Never raises: the execution itself meets whatever is wrong, and reports it.
         """
         with suppress(Exception):
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)

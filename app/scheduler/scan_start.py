@@ -1,4 +1,8 @@
-"""Where a look begins: most of the time behind what earlier looks found empty."""
+"""Decides from which instant on a look searches for due jobs.
+
+Usually it searches from the *floor*, before which earlier looks left no due job. Now and then it
+is a *whole* look, which searches the index `jobs_claimable` from its beginning.
+"""
 
 from datetime import datetime, timedelta
 
@@ -7,22 +11,21 @@ from app.db.claims import Look
 MARGIN = timedelta(seconds=2)
 """What becomes claimable at an instant so shortly before the floor is looked for all the same."""
 PACE = 20.0
-"""Looks from the left end take at most one part in so many of the time. On a busy machine one takes
-20 ms; a job that somebody moved into the past is still found within half a second."""
+"""The pause after a whole look, in multiples of the time that it took. On a busy machine one takes
+20 ms, so a job that was moved into the past is found within half a second."""
 MAX_REST_SECONDS = 10.0
-"""There is a look from the left end at least so often: one that was slow for another reason than
-dead entries must not hide a job."""
+"""The longest pause after a whole look: it may have been slow for another reason than dead entries,
+and jobs due before the floor must not wait long for that."""
 
 
 class ScanStart:
-    """The earliest instant at which a job that we have not seen may have become claimable.
+    """The floor of the next looks, and when a whole look is needed again.
 
-    A claim and a settlement each leave a dead entry in `jobs_claimable`. While somebody's old
-    snapshot keeps them from being cleared away, a walk from the left end takes longer and longer:
-    a third of a microsecond for each. What lies below the floor is rare: a job that somebody put
-    far into the past, or that was committed long after its instant. So a look goes to the left end
-    only when the last one that did so was long ago, measured by what it took; that is nearly
-    always while those are quick.
+    A claim and a settlement each leave a dead entry in `jobs_claimable`. While an old snapshot of
+    some transaction keeps vacuum from removing these, a whole look takes longer and longer: a third
+    of a microsecond for each entry. Jobs due before the floor are rare: those moved far into the
+    past, and those committed long after they were due. So the pause after a whole look is `PACE`
+    times as long as it took; while whole looks are quick, nearly every look is one.
     """
 
     def __init__(self, *, longest_sleep_seconds: float) -> None:
@@ -30,18 +33,18 @@ class ScanStart:
         self.most_rest_seconds = min(MAX_REST_SECONDS, longest_sleep_seconds)
         self.empty_until: datetime | None = None
         self.whole_at = 0.0
-        """When the last look at everything was asked for, seconds of the loop's clock,"""
+        """When the last whole look was sent to the database, loop time."""
         self.rest_seconds = 0.0
-        """and for how long there need not be another."""
+        """How long after `whole_at` the next whole look is needed."""
         self.below = False
-        """Since then a look has left out what lies below the floor."""
+        """Whether there was a look since the last whole one, which left out older jobs."""
 
     def forget(self) -> None:
-        """Begin at the left end."""
+        """Have the next look be a whole one."""
         self.empty_until = None
 
     def since(self, now: float) -> datetime | None:
-        """Return where a look that is made now begins; None: at the left end."""
+        """Return the instant from which a look at `now` (loop time) searches; None: whole look."""
         if self.empty_until is None or now >= self.whole_at + self.rest_seconds:
             return None
         return self.empty_until - MARGIN

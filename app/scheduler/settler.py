@@ -29,7 +29,10 @@ patiently = stamina.AsyncRetryingCaller(
 
 
 class Done(Protocol):
-    """Is told once whether a claim was closed, or turned out to be lost."""
+    """Is called once, when a settlement is done with.
+
+    `closed` is False if the claim turned out to be lost.
+    """
 
     def __call__(self, *, closed: bool) -> None: ...
 
@@ -90,7 +93,12 @@ class Settler:
             await self.finish(batch, {(one.job_id, one.fence): one for one in closed})
 
     async def finish(self, batch: Batch, closed: dict[tuple[UUID, int], Closed]) -> None:
-        """Tell who waits; put off what is locked by others, keep what came too late."""
+        """Deal with each settlement by its result.
+
+        Those written are reported as closed; those whose row is locked are tried again. Of those
+        whose lease was lost the executions are recorded; jobs that a trigger keeps from being
+        written are put aside.
+        """
         settled: list[Done] = []
         late: Batch = []
         suppressed: Batch = []
@@ -128,10 +136,11 @@ class Settler:
             self.observers.tell(Faulted(where="ring", error=str(error)))
 
     async def isolate(self, batch: Batch, error: Exception) -> None:
-        """Write a refused batch by halves; one that is refused alone goes without its texts.
+        """Write a refused batch by halves, to find the settlement that Postgres refuses.
 
-        A job whose settlement is refused all the same is put aside; what came of it stays on
-        record. What no row is to blame for is tried again.
+        That one is written without the texts of its target. If it is refused even then, the job is
+        put aside, and its execution is recorded. After an error that no row can be to blame for,
+        the whole batch is tried again.
         """
         if not is_about_a_row(error):
             self.observers.tell(Faulted(where="settle", error=reason(error)))

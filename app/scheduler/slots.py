@@ -6,24 +6,28 @@ from time import monotonic
 from app.scheduler.hosts import SHARE, Hosts
 
 RESERVE_SECONDS = 0.1
-"""Claims for so long at the present pace are kept waiting, so that no slot idles during a look."""
+"""How long the reserve lasts at the present pace: the claims held in addition to the free slots,
+so that no slot is idle during a look."""
 MAX_RESERVE = 4
-"""Times the slots: a reserve is lost time for others if the instance dies."""
+"""The largest reserve, in multiples of the slots. If the instance dies, all claims in the reserve
+are late: others can claim them only when their leases end."""
 PLACE_SHARE = 19
-"""What `SHARE` is for a host, for an address: of a hundred slots it gets 95."""
+"""What `SHARE` is for a host, this is for an address: one address gets 95 of 100 slots. With less
+than 20 slots it is smaller, but at least `SHARE`."""
 MAX_SETTLING = 10
-"""Times the slots: executions that wait for Postgres to take their results."""
+"""How many ended executions may wait for Postgres to take their results, in multiples of the slots;
+with more, no job is claimed."""
 
 
 class Slots:
     """Counts the slots that are taken. No host and no address gets them all: see `Hosts`.
 
-    Who has a domain has as many hosts as they like. So the places where hosts are, which are their
-    addresses, have a share as well; a larger one, lest a host that hangs leave nothing to the
-    others that are at the same address.
+    The owner of a domain can make any number of hosts. So their addresses, called places, have a
+    share as well. It is larger than a host's: a host that hangs must leave some slots of its
+    address to the other hosts there.
 
-    While executions are short, a few more claims are worth having than there are slots for; while
-    they are long, none is: another instance could start it at once.
+    While executions are short, it is worth holding a few claims more than there are free slots, the
+    reserve. While they are long it is not: another instance could start those claims at once.
     """
 
     def __init__(self, size: int, *, clock: Callable[[], float] = monotonic) -> None:
@@ -93,10 +97,10 @@ class Slots:
             self.given, self.counted_at = 0, now
 
     def demand(self, *, waiting: int, settling: int, early: bool) -> int:
-        """How many more claims are worth having; none or less while too many are being settled.
+        """Return how many more jobs to claim; 0 or a negative number for none.
 
-        `early`: all that wait have yet to come due, so nobody could start them sooner, and what
-        is claimed next comes due later still.
+        `early`: nothing is executing and no claim is due. As no other instance could start these
+        claims sooner, the reserve may then be as large as `MAX_RESERVE` allows.
         """
         reserve = MAX_RESERVE * self.size if early else self.reserve
         demand = self.free + reserve - waiting

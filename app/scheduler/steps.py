@@ -1,4 +1,4 @@
-"""Puts right what was planned by a clock of the database that was ahead, once it was set back."""
+"""Repairs leases and plans after the database's clock was set back (docs/adr/0051)."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -19,10 +19,10 @@ RETRY_SECONDS = 5.0
 async def mend_steps(
     db: Database, observers: Observers, set_back: asyncio.Event, *, lease_seconds: float
 ) -> None:
-    """Put the plans right whenever the clock was set back, until cancelled.
+    """Repair leases and plans whenever `set_back` is set, until cancelled.
 
-    At the start too, where there are results from the future. Each instance does so; they find the
-    same, and what one has written is no more to be done.
+    Also once at the start, if the newest execution lies in the future. Every instance does this:
+    they compute the same repairs, and what one has written the others find repaired.
     """
     try:
         if await steps.has_future(db):

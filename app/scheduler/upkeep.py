@@ -23,9 +23,11 @@ RETRY_SECONDS = 60.0
 """The wait after a pass that failed somewhere; doubled each time, up to the interval."""
 
 DAYS_AHEAD = 7
-"""So that no trouble shorter than that puts rows into the default partition."""
+"""How many days ahead partitions are added. If that fails for fewer days, each row still finds the
+partition of its day, and none goes to the default partition."""
 MAX_DEFAULT_BYTES = 16 * 2**20
-"""How much of the default partition may be scanned while those wait whose day has no other."""
+"""The size up to which the default partition is scanned to add a partition for its rows; whoever
+writes to it waits for the scan."""
 
 LOCK_TRIES = 5
 LOCK_PAUSE_SECONDS = 0.5

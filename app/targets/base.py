@@ -40,8 +40,8 @@ class Where(Struct, frozen=True):
     def addresses(self) -> Iterable[object]:
         """Return a URL with host and port for every server that an attempt connects to.
 
-        The first counts: a server has a share of the slots. Named secrets that are bound to hosts
-        are sent nowhere else, and the names of all hosts are looked up ahead.
+        The execution counts against the share of slots of the first server's host. The names of
+        all hosts are looked up ahead. A named secret bound to hosts must be bound to all of these.
         """
         return ()
 
@@ -142,7 +142,12 @@ class Executor(Protocol[TargetT_contra]):
     async def execute(self, target: TargetT_contra, context: Context) -> Report:
         """Carry out one attempt within its timeout.
 
-        Whatever the target does is in the report; only a bug or a cancellation raises.
+        Whatever the target does is in the report. Only a bug, a cancellation or a shortage of this
+        process raises.
+
+        Raises:
+            OutOfDescriptors, ContextsCrowded: nothing was sent to the target; the job is claimed
+                again later, at no cost of an attempt.
         """
         ...
 

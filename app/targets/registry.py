@@ -1,7 +1,8 @@
 """The kinds of jobs, and the executor of each.
 
-A new kind is a file with a `Target` and an `Executor`; validation, masking, what an instance claims
-and the API's schema follow.
+A new kind needs a `Target`, an `Executor`, and an entry in `BUILT_IN`, or in another package an
+entry point of `GROUP`. Validation, masking, the kinds that instances claim and the API's schema are
+derived from them.
 """
 
 import re
@@ -70,8 +71,9 @@ def check_executor(executor: Any, *, kind: str, others: Container[str]) -> None:
     """Make sure that what an entry point names is an executor, of a kind that has none yet.
 
     Raises:
-        AttributeError, TypeError: not an executor, or its targets cannot be read from JSON.
-        ValueError: an executor of another kind, or one too many.
+        AttributeError, TypeError: it is no executor, or its targets cannot be read from JSON.
+        ValueError: its `shown` names a field that may hold a secret, its kind is no valid name or
+            not `kind`, or the kind has an executor already.
     """
     if not issubclass(executor.target_type, Target):
         raise TypeError("its target_type is no subclass of app.targets.base.Target")
@@ -157,7 +159,8 @@ def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:
     """Make a target of JSON as stored, or of what was decoded from it, and check all of it.
 
     Raises:
-        InvalidInput: naming every field that is wrong, as `target.url`, and the remedy.
+        InvalidInput: with the fields that are wrong, such as `target.url`, and the remedies; a
+            field of a wrong type is named alone.
     """
     type_ = target_type(kind)
     try:

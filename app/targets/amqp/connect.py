@@ -35,7 +35,8 @@ async def connected(broker: Broker, *, guard: Guard, contexts: Contexts) -> aio_
     afterwards may be a publish that was given up long ago.
 
     Raises:
-        PublishFailed: nobody answers, or not as an AMQP broker that lets us in.
+        PublishFailed: the address is forbidden, nothing answers, or no AMQP broker that lets us in.
+        ContextsCrowded, OutOfDescriptors: this process is short of something; nothing was sent.
     """
     url = URL(broker.url, encoded=True)
     is_secure = url.scheme == "amqps"
@@ -80,7 +81,7 @@ class GuardedTransport(TransportFactory):
         url: URL,
         **kwargs: Any,  # noqa: ANN401 - the client's own signature
     ) -> tuple[Any, Any]:
-        """Return streams that judge what comes, of which the client sees no more than that."""
+        """Return a reader that gives the client only frames it judged, and the writer for it."""
         host, port = host_of(url), url.port or 0
         try:
             addresses = await self.guard.addresses(host, port)
@@ -106,7 +107,8 @@ async def first_open(
     """Try the addresses one after the other.
 
     Raises:
-        PublishFailed: none of them takes a connection, or there is no trusting the one that does.
+        PublishFailed: no address takes a connection, or TLS fails with the first one that does.
+        OutOfDescriptors: no file descriptor is left for a connection.
     """
     because: OSError | None = None
     for address in addresses:

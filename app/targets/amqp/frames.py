@@ -38,10 +38,12 @@ EXPECTED: Final = frozenset(
 """Class and method of all that a broker has to tell a publisher."""
 
 FIRST_CREDIT = 256.0
+"""The credit of a new connection. A frame costs 1, and 1 more for each `BYTES_PER_CREDIT`."""
 CREDIT_PER_SECOND = 20.0
-"""Heartbeats and alarms come unasked, a few in a minute."""
+"""For frames that come unasked: heartbeats and alarms, of which there are a few per minute."""
 CREDIT_PER_WRITE = 8.0
-"""Each of our writes is answered by a confirmation, and before it perhaps by the message itself."""
+"""For the answer to each write: a confirmation, and before it perhaps the returned message. So each
+byte written earns twice what a byte received costs."""
 BYTES_PER_CREDIT = 1024
 
 MESSAGE_ID = 0x0080

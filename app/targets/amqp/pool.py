@@ -18,7 +18,8 @@ from app.targets.net.guard import Guard
 from app.targets.net.tls_contexts import Contexts
 
 MAX_CONNECTIONS = 64
-"""Beyond it the connection that was idle longest is closed; busy ones are bounded by the slots."""
+"""With more connections, idle ones are closed, those handed out least recently first. Busy ones are
+never closed: the slots bound them."""
 MAX_CHANNELS = 128
 """On one connection; brokers allow 2047 unless told otherwise."""
 IDLE_SECONDS = 60.0

@@ -21,14 +21,15 @@ HEAD_BUDGET = 131_072
 """Bytes for all heads of one exchange, counting also what each read and each line costs."""
 
 BODY_BUDGET = 1_048_576
-"""Bytes for all that follows the head, so counted too; it suffices for 16 KiB in chunks of one
-byte, each of whose bytes is a read."""
+"""Bytes for all that follows the head, counted like `HEAD_BUDGET`. It suffices for a body of 16 KiB
+in chunks of one byte, even if each byte of them arrives in a read of its own."""
 
 READ_COST = 8
-"""In bytes: to be woken for a single one takes as long as to parse hundreds."""
+"""Bytes that each read counts in addition to its data. A read takes as long as parsing hundreds of
+bytes, but with twice this cost `BODY_BUDGET` would not suffice for the body described there."""
 
 FIELD_COST = 32
-"""In bytes, of a header or trailer line."""
+"""Bytes that each header or trailer line counts in addition to its text."""
 
 INTERIM_STATUS = 100
 SWITCHING_PROTOCOLS = 101

@@ -211,10 +211,11 @@ class Client:
             self.close_oldest()
 
     async def post(self, form: Form) -> Answer:
-        """Post a form, to one who hands out what requests prove themselves with.
+        """Post a form to a token server, and return its answer.
 
         Raises:
-            AuthFailed: there is no answer.
+            AuthFailed: there is no answer, or the guard forbids the address.
+            OutOfDescriptors: no file descriptor is left for a connection; nothing was sent.
         """
         request = Request(
             method="POST",

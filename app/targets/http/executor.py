@@ -141,9 +141,9 @@ class HttpExecutor:
         return await Attempt(self, target, context).report()
 
     async def prepare(self, target: HttpTarget, context: Context) -> None:
-        """See to it that a connection is open, and build the request, which warms the CPU's caches.
+        """Open a connection, and build the request once, which warms the CPU's caches.
 
-        Not what proves itself by a token: to fetch one is a request.
+        A request with `auth` is not built: that may send a request for a token.
         """
         if target.auth is None:
             Attempt(self, target, context).request().encoded()
@@ -201,7 +201,7 @@ class Attempt:
 
     @property
     def status(self) -> int | None:
-        """Of the latest answer whose head is complete."""
+        """The status of the answer to the latest request; None until its head is complete."""
         return self.answer.status
 
     def request(self) -> Request:

@@ -23,7 +23,10 @@ def with_one_length(head: bytes, *, bodiless: bool) -> bytes | None:
 
 
 def agreed(values: list[bytes]) -> bytes | None:
-    """The one number that all values say, some of them as lists; as large as the parser takes."""
+    """Return the number that all Content-Length values agree on; None if they do not.
+
+    A value may be a list. A number of over `MAX_LENGTH_LENGTH` digits becomes that many nines.
+    """
     said = [one.strip(b" \t") for value in values for one in value.split(b",")]
     if not all(map(bytes.isdigit, said)):
         return None

@@ -22,10 +22,10 @@ Lookup = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) → its IP addresses; raises OSError where there are none."""
 
 judged: ContextVar[frozenset[tuple[str, int]]] = ContextVar("judged", default=frozenset())
-"""(address, port) of the name that the request of this task has resolved, all of them allowed.
+"""The (address, port) pairs that the guard allowed for the name which this task resolved last.
 
-Where a socket is made the name is not known any more, and what an allowed name opens is open to
-that name only. So each request starts with `forget`.
+`make_socket` is not told the name. A rule may allow an address under one name only, so each request
+starts with `forget`, lest it use what was allowed for the name of the request before.
 """
 
 

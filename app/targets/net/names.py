@@ -40,7 +40,10 @@ class Names:
             await self.resolver.addresses(name)
 
     def place(self, name: str) -> str:
-        """Name the address behind a name: equal for names of one server; empty: not known."""
+        """Return an address of a name, or for IPv6 its /64 network; empty if unknown.
+
+        Names of the same server have the same place, so that they share its slots.
+        """
         addresses: Sequence[str] = (name,) if is_address(name) else self.resolver.latest(name)
         return network_of(min(addresses)) if addresses else ""
 

@@ -171,7 +171,7 @@ def load(context: ssl.SSLContext, certificate: str, key: str) -> None:
 
 
 def check_size(certificate: str) -> None:
-    """Refuse a key that each handshake would compute with for long, which nothing else can do then.
+    """Refuse a certificate with a key so large that each handshake would block the event loop.
 
     Raises:
         BadPem: the key of the certificate is larger than what is in use.

@@ -1,4 +1,4 @@
-"""Contexts for TLS, made outside of the event loop, a few at a time."""
+"""Makes TLS contexts in a thread beside the event loop, one at a time, and keeps them."""
 
 import asyncio
 import ssl
@@ -31,11 +31,13 @@ class Contexts:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="tls")
 
     async def context(self, tls: Tls, *, patient: bool = False) -> ssl.SSLContext:
-        """Make a context, or take the one that is there; `patient`: behind any number of others.
+        """Return the context for these settings, made first if it is not kept.
+
+        `patient`: wait for it even while `MAX_WAITING` others are being made.
 
         Raises:
-            ContextsCrowded: come again later.
-            BadPem: naming the field.
+            ContextsCrowded: too many are waited for, and the caller is not patient.
+            BadPem: OpenSSL cannot use the texts; it names the field.
         """
         context = self.made.pop(tls, None)
         if context is None:
