@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, MsgspecError, Struct
+from msgspec.json import Decoder
 
 from app.core.secrets.masking import Secret
 from app.errors import FieldError
@@ -11,14 +12,37 @@ from app.targets.body import BodyTarget
 from app.targets.net.tls import MAX_PEM_LENGTH, Tls, tls_errors
 
 FIELDS = ('"client_certificate":', '"client_key":', '"ca":')
-"""As Postgres writes them: a field of these names, at whatever depth."""
+"""As Postgres writes them: fields of these names, at whatever depth, such as in a body."""
 
 Pem = Annotated[str, Meta(max_length=MAX_PEM_LENGTH)]
 
 
 def brings_certificates(stored: str) -> bool:
     """Whether a target, as stored, may have certificates, which take milliseconds to load."""
-    return any(field in stored for field in FIELDS)
+    if not any(field in stored for field in FIELDS):
+        return False
+    try:
+        return DECODER.decode(stored).has_any()
+    except MsgspecError:  # no such target; whoever decodes all of it says so
+        return True
+
+
+class Certified(Struct):
+    """Where a target may have certificates: for its own server, and for that of its tokens."""
+
+    client_certificate: object = None
+    client_key: object = None
+    ca: object = None
+    auth: "Certified | None" = None
+
+    def has_any(self) -> bool:
+        own = (self.client_certificate, self.client_key, self.ca)
+        return any(one is not None for one in own) or (
+            self.auth is not None and self.auth.has_any()
+        )
+
+
+DECODER = Decoder(Certified)
 
 
 class TlsTarget(BodyTarget, frozen=True, kw_only=True):

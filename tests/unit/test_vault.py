@@ -22,6 +22,7 @@ from app.db.database import Runner
 from app.errors import InvalidInput, SecretKeysMissing
 from app.targets.net import tls
 from app.targets.registry import decode_target, target_type
+from app.targets.tls_target import brings_certificates
 from app.vault import (
     SecretKeys,
     Targets,
@@ -416,3 +417,24 @@ async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
     assert len(reading.threads) == 1
     assert threading.get_ident() not in reading.threads
     assert len(targets.known) == 1  # so that the next execution waits for no thread
+
+
+@pytest.mark.parametrize(
+    ("target", "brings"),
+    [
+        ({"url": "https://h/"}, False),
+        ({"url": "https://h/", "json": {"ca": 1}}, False),
+        ({"url": "https://h/", "headers": {"ca": "California"}}, False),
+        ({"url": "https://h/", "ca": None}, False),
+        ({"url": "https://h/", "ca": "PEM"}, True),
+        ({"url": "https://h/", "client_key": {"encrypted": "x"}}, True),
+        ({"url": "https://h/", "auth": {"type": "oauth2", "ca": "PEM"}}, True),
+        ({"url": "https://h/", "auth": ["ca", {"ca": 1}]}, True),
+    ],
+)
+def test_only_a_field_of_the_target_brings_certificates(
+    target: dict[str, Any], *, brings: bool
+) -> None:
+    stored = json.dumps(target)  # with spaces, as Postgres writes it
+
+    assert brings_certificates(stored) is brings
