@@ -55,7 +55,7 @@ declare
     moment constant timestamptz := clock_timestamp();
 begin
     if exists (select from tocsin.jobs j
-               where j.unchecked and j.planned_at is not null and j.plan_error is null
+               where j.unchecked and j.next_run is not null and j.planned_at is not null and j.plan_error is null
                  and j.kind = wake_to_check.kind
                  and j.edited_at > moment - interval '2 seconds' and j.edited_at <= moment) then
         return false;
@@ -326,7 +326,7 @@ begin
             or (new.unchecked is null and not coalesce(is_soon, false))) then
         new.unchecked := true;
     end if;
-    if new.unchecked and new.planned_at is not null and new.plan_error is null then
+    if new.unchecked and new.next_run is not null and new.planned_at is not null and new.plan_error is null then
         woke := tocsin.wake_to_check(new.kind);
     end if;
     return new;

@@ -446,7 +446,7 @@ create index jobs_aside on tocsin.jobs (id)
 
 -- Targets that an instance has yet to check: nearly always empty.
 create index jobs_unchecked on tocsin.jobs (kind, edited_at)
-    where unchecked and planned_at is not null and plan_error is null;
+    where unchecked and next_run is not null and planned_at is not null and plan_error is null;
 
 -- Jobs of other kinds than every instance has, some of which perhaps no instance has.
 create index jobs_other_kinds on tocsin.jobs (kind, id) where kind not in ('http', 'amqp');

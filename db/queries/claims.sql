@@ -96,7 +96,7 @@ with due as materialized (
     ) as unplanned,
     exists (
         select from tocsin.jobs
-        where unchecked and planned_at is not null and plan_error is null
+        where unchecked and next_run is not null and planned_at is not null and plan_error is null
           and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
     ) as unchecked,
     (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds

@@ -6,7 +6,7 @@
 -- to its run: it must not keep the others from being read.
 with found as materialized (
     select id from tocsin.jobs
-    where unchecked and planned_at is not null and plan_error is null
+    where unchecked and next_run is not null and planned_at is not null and plan_error is null
       and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
       and (not judged or tocsin.fits_at_once(target, 262144))
     limit 200

@@ -14,6 +14,7 @@ import pytest
 from app.core.facts import Settled
 from app.db import Database, claims, targets
 from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.history import finished_jobs
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
 from tests.support.waiting import until
@@ -193,6 +194,15 @@ async def test_targets_that_others_judge_cost_nothing(
 
     assert marks == [None, False, True]
     assert [one.job_id for one in found] == [written]
+
+
+async def test_a_job_that_has_finished_is_left_alone(
+    connection: asyncpg.Connection, db: Database
+) -> None:
+    await finished_jobs(connection, 3, days_ago=40)
+    await connection.execute("update tocsin.jobs set unchecked = true")
+
+    assert await targets.list_unchecked(db, kinds=("http",), aside=()) == []
 
 
 async def test_an_edit_by_the_api_of_something_else_leaves_the_target_to_be_checked(

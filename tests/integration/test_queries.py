@@ -55,8 +55,9 @@ def test_arguments_must_be_those_of_the_query() -> None:
 async def filled(connection: asyncpg.Connection) -> None:
     await connection.execute("alter table tocsin.jobs disable trigger all")
     await connection.execute(
-        """insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at)
-           select 'http', '{"url": "x"}', at, at, at, now()
+        """insert into tocsin.jobs
+               (kind, target, run_at, next_run, scheduled_for, planned_at, unchecked)
+           select 'http', '{"url": "x"}', at, at, at, now(), false
            from (select now() - interval '1 hour' + n * interval '1 second' as at
                  from generate_series(1, $1) n) as instants""",
         ROWS,
