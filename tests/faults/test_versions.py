@@ -15,7 +15,7 @@ PIGEON = """
 from typing import ClassVar
 
 from app.core.runs.outcome import Outcome, Report
-from app.targets.base import Context, Options, Target
+from app.targets.base import Context, Options, Target, Where
 
 
 class PigeonTarget(Target, frozen=True, kw_only=True):
@@ -25,6 +25,8 @@ class PigeonTarget(Target, frozen=True, kw_only=True):
 class Pigeon:
     kind: ClassVar[str] = "pigeon"
     target_type: ClassVar[type[Target]] = PigeonTarget
+    where_type: ClassVar[type[Where]] = Where
+    shown: ClassVar[dict[str, object]] = {}
 
     def __init__(self, options: Options) -> None:
         pass
