@@ -49,8 +49,8 @@ def exceeds(document: Any, most: int) -> bool:  # noqa: ANN401 - any JSON
     if isinstance(document, Raw):
         return numbers_exceed(bytes(document), most)
     encoded = ENCODER.encode(document)
-    if len(encoded) > most or len(encoded) * MAX_GROWTH_LENGTH <= most:
-        return len(encoded) > most
+    if len(encoded) * MAX_GROWTH_LENGTH <= most:
+        return False
     rest = STRINGS.sub(b"", encoded)
     left = most - len(encoded) - rest.count(b",") - rest.count(b":")
     left += len(NEGATIVE_ZERO.findall(rest))  # Postgres knows none
