@@ -108,7 +108,7 @@ async def test_a_bystander_of_odd_rows_is_executed_in_time(
         await insert_odd(connection, row, f"'{due}'")
     await connection.execute("alter table tocsin.jobs enable trigger all")
 
-    async with instance(longest_sleep_seconds=2, grace_seconds=1) as (_, facts):
+    async with instance(longest_sleep_seconds=2, grace_seconds=10) as (_, facts):
         await facts.seen(Connected)
 
         async def both_ran() -> bool:
