@@ -1,17 +1,19 @@
 """Repairs leases and plans that were made while the database's clock was ahead.
 
-See docs/adr/0051. The jobs are read in steps, a range of ids at a time.
+See docs/adr/0051.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct, json
+from msgspec import Struct
 
 from app.core.schedule.schedule import Schedule
+from app.db import walks
 from app.db.claims import schedule
-from app.db.database import Runner
+from app.db.database import Row, Runner
+from app.db.walks import Step
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -23,14 +25,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     last_finished_at: datetime | None
     retried: bool
     """Whether `next_run` is a retry of the same run, rather than the schedule's next run."""
-
-
-class Step(Struct, frozen=True, kw_only=True):
-    """A range of jobs by id: the last id, and the plans to repair."""
-
-    last_id: UUID
-    now: datetime
-    plans: list[Plan]
 
 
 class Move(Struct, frozen=True, kw_only=True):
@@ -53,28 +47,21 @@ async def shorten_leases(db: Runner, *, lease_seconds: float) -> int:
     return len(await db.fetch("steps.shorten_leases", lease_seconds=lease_seconds))
 
 
-async def read_step(db: Runner, *, after: UUID, many: int) -> Step | None:
-    """Read the next `many` jobs in the order of their ids; None after the last job."""
-    rows = await db.fetch("steps.step", after=after, many=many)
-    if not rows:
-        return None
-    return Step(
-        last_id=rows[0]["last_id"],
-        now=rows[0]["now"],
-        plans=[
-            Plan(
-                job_id=row["id"],
-                schedule=schedule(row),
-                next_run=row["next_run"],
-                last_finished_at=row["last_finished_at"],
-                retried=row["retried"],
-            )
-            for row in rows
-            if row["id"] is not None
-        ],
+async def read_step(db: Runner, after: UUID, many: int) -> Step[Plan] | None:
+    """Read the next `many` jobs, and the plans among them to repair."""
+    return await walks.read_step(db, "steps.step", plan, after, many)
+
+
+def plan(row: Row) -> Plan:
+    return Plan(
+        job_id=row["id"],
+        schedule=schedule(row),
+        next_run=row["next_run"],
+        last_finished_at=row["last_finished_at"],
+        retried=row["retried"],
     )
 
 
 async def move(db: Runner, moves: Sequence[Move]) -> int:
-    """Write the plans of jobs that are unchanged since they were read; return how many."""
-    return len(await db.fetch("steps.move", moves=json.encode(moves).decode()))
+    """Repair the plans of jobs that are unchanged since they were read; return how many."""
+    return await walks.move(db, "steps.move", moves)

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct, json
+from msgspec import Struct
 
 from app.core.schedule.replan import Planned
 from app.core.schedule.zone_rules import Rules, from_archive
 from app.core.zone_health import UsedRules
+from app.db import walks
 from app.db.claims import schedule
-from app.db.database import Runner
+from app.db.database import Row, Runner
+from app.db.walks import Step
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -23,14 +25,6 @@ class Standing(Struct, frozen=True, kw_only=True):
     """The newest version that any instance has recorded."""
     unwalked: bool
     """Whether jobs may be left that are planned by older rules, if these are the newest."""
-
-
-class Step(Struct, frozen=True, kw_only=True):
-    """A range of jobs by id: the last id, and the plans to compare."""
-
-    last_id: UUID
-    now: datetime
-    plans: list[Planned]
 
 
 class Move(Struct, frozen=True, kw_only=True):
@@ -72,25 +66,18 @@ async def end_walk(db: Runner, version: str, *, complete: bool) -> None:
     await db.fetch("zones.end_walk", version=version, complete=complete)
 
 
-async def read_step(db: Runner, *, after: UUID, many: int) -> Step | None:
-    """Read the next `many` jobs in the order of their ids; None after the last job."""
-    rows = await db.fetch("zones.step", after=after, many=many)
-    if not rows:
-        return None
-    return Step(
-        last_id=rows[0]["last_id"],
-        now=rows[0]["now"],
-        plans=[
-            Planned(job_id=row["id"], schedule=schedule(row), next_run=row["next_run"])
-            for row in rows
-            if row["id"] is not None
-        ],
-    )
+async def read_step(db: Runner, after: UUID, many: int) -> Step[Planned] | None:
+    """Read the next `many` jobs, and the plans among them that follow a time zone."""
+    return await walks.read_step(db, "zones.step", planned, after, many)
+
+
+def planned(row: Row) -> Planned:
+    return Planned(job_id=row["id"], schedule=schedule(row), next_run=row["next_run"])
 
 
 async def move(db: Runner, moves: Sequence[Move]) -> int:
-    """Write the plans of jobs that are unchanged since they were read; return how many."""
-    return len(await db.fetch("zones.move", moves=json.encode(moves).decode()))
+    """Move the runs of jobs that are unchanged since they were read; return how many."""
+    return await walks.move(db, "zones.move", moves)
 
 
 async def list_used(db: Runner) -> list[UsedRules]:

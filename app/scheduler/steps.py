@@ -2,17 +2,16 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from uuid import UUID
+from functools import partial
 
 from app.core.facts import ClockSetBack
 from app.core.schedule.schedule import first_run
 from app.db import Database, steps
-from app.db.steps import Move, Plan, Step
+from app.db.steps import Move, Plan
+from app.scheduler.walking import walk
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
-STEP_JOBS = 2000
-STEP_REST_SECONDS = 0.05
 RETRY_SECONDS = 5.0
 
 
@@ -45,35 +44,18 @@ async def mend_steps(
 async def mend(db: Database, *, lease_seconds: float) -> int:
     """Shorten leases and move plans that were made in the future; return how many plans."""
     await steps.shorten_leases(db, lease_seconds=lease_seconds)
-    moved = 0
-    step = await steps.read_step(db, after=UUID(int=0), many=STEP_JOBS)
-    while step is not None:
-        moves = await asyncio.to_thread(moves_of, step)
-        if moves:
-            moved += await steps.move(db, moves)
-        await asyncio.sleep(STEP_REST_SECONDS)
-        step = await steps.read_step(db, after=step.last_id, many=STEP_JOBS)
-    return moved
+    walked = walk(partial(steps.read_step, db), move_of, partial(steps.move, db))
+    return sum([moved async for _, moved in walked])
 
 
-def moves_of(step: Step) -> list[Move]:
-    """Work out where the plans belong."""
-    found = []
-    for plan in step.plans:
-        try:
-            moved_to = planned_now(plan, now=step.now)
-        except Exception:  # noqa: BLE001, S112 - a row that cannot be planned says so when it runs
-            continue
-        if moved_to is not None and moved_to < plan.next_run:
-            found.append(
-                Move(
-                    job_id=plan.job_id,
-                    next_run=plan.next_run,
-                    moved_to=moved_to,
-                    same_run=plan.retried,
-                )
-            )
-    return found
+def move_of(plan: Plan, now: datetime) -> Move | None:
+    """Work out where a plan belongs; None if it is not too late."""
+    moved_to = planned_now(plan, now=now)
+    if moved_to is None or moved_to >= plan.next_run:
+        return None
+    return Move(
+        job_id=plan.job_id, next_run=plan.next_run, moved_to=moved_to, same_run=plan.retried
+    )
 
 
 def planned_now(plan: Plan, *, now: datetime) -> datetime | None:

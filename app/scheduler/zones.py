@@ -2,21 +2,21 @@
 
 import asyncio
 import random
-from uuid import UUID
+from datetime import datetime
+from functools import partial
 
 from app.core.facts import Replanned
-from app.core.schedule.replan import replanned
+from app.core.schedule.replan import Planned, replanned
 from app.core.schedule.zone_rules import Rules
 from app.core.schedule.zones import rules_in_use
 from app.db import Database, zones
-from app.db.zones import Move, Step
+from app.db.zones import Move
+from app.scheduler.walking import walk
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
 INTERVAL_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
-STEP_JOBS = 2000
-STEP_REST_SECONDS = 0.05
 
 
 async def keep_zones(db: Database, observers: Observers, *, instance: str) -> None:
@@ -51,34 +51,25 @@ async def replan(db: Database, instance: str, rules: Rules) -> int:
     mine, old = await zones.begin_walk(db, rules.version)
     if not mine:
         return 0
-    moved, complete = (0, True) if old is None else await walk(db, old, rules)
+    moved, complete = (0, True) if old is None else await walk_by(db, old, rules)
     await zones.end_walk(db, rules.version, complete=complete)
     return moved
 
 
-async def walk(db: Database, old: Rules, new: Rules) -> tuple[int, bool]:
+async def walk_by(db: Database, old: Rules, new: Rules) -> tuple[int, bool]:
     """Walk over all jobs; return how many were moved, and whether none was passed over."""
     moved, complete = 0, True
-    step = await zones.read_step(db, after=UUID(int=0), many=STEP_JOBS)
-    while step is not None:
-        moves = await asyncio.to_thread(moves_of, step, old, new)
-        written = await zones.move(db, moves) if moves else 0
+    move = partial(move_of, old=old, new=new)
+    async for wanted, written in walk(partial(zones.read_step, db), move, partial(zones.move, db)):
         moved += written
-        complete = complete and written == len(moves)
+        complete = complete and written == wanted
         await zones.continue_walk(db, new.version)
-        await asyncio.sleep(STEP_REST_SECONDS)
-        step = await zones.read_step(db, after=step.last_id, many=STEP_JOBS)
     return moved, complete
 
 
-def moves_of(step: Step, old: Rules, new: Rules) -> list[Move]:
-    """Work out which plans are elsewhere by the new rules."""
-    found = []
-    for plan in step.plans:
-        try:
-            moved_to = replanned(plan, now=step.now, old=old, new=new)
-        except Exception:  # noqa: BLE001, S112 - a row that cannot be planned says so when it runs
-            continue
-        if moved_to is not None:
-            found.append(Move(job_id=plan.job_id, next_run=plan.next_run, moved_to=moved_to))
-    return found
+def move_of(plan: Planned, now: datetime, *, old: Rules, new: Rules) -> Move | None:
+    """Work out where a run is by the new rules; None where it is by the old ones."""
+    moved_to = replanned(plan, now=now, old=old, new=new)
+    if moved_to is None:
+        return None
+    return Move(job_id=plan.job_id, next_run=plan.next_run, moved_to=moved_to)
