@@ -133,6 +133,12 @@ class Instance:
                     patience_seconds=PATIENCE_SECONDS,
                 )
             )
+            self.isolation = Isolation(
+                db,
+                self.observers,
+                instance=self.name,
+                lease_seconds=self.settings.lease_seconds,
+            )
             executors = await stack.enter_async_context(
                 Executors(egress=self.egress, resolver=self.resolver)
             )
@@ -162,12 +168,6 @@ class Instance:
             )
             async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as executions:
                 self.hand.open(execution, executions, names=executors.names)
-                self.isolation = Isolation(
-                    db,
-                    self.observers,
-                    instance=self.name,
-                    lease_seconds=self.settings.lease_seconds,
-                )
                 loop = Poller(
                     db=db,
                     instance=self.name,
