@@ -62,7 +62,7 @@ class Targets:
                 open: no key of this process decrypts it, or it was encrypted for another job.
             DatabaseUnavailable: the secrets could not be read.
         """
-        if PREFIX not in stored and BEGINNING not in stored:
+        if is_in_clear(stored):
             return ReadyTarget(target=await self.decoded(kind, stored, stored.encode()))
         type_ = target_type(kind)
         clear, unopened = decrypt_target(type_, read(kind, stored), self.keys, job_id=job_id)
@@ -112,12 +112,17 @@ def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    if PREFIX not in stored and BEGINNING not in stored:
+    if is_in_clear(stored):
         decode_target(kind, stored.encode())
         return
     clear, unopened = decrypt_target(target_type(kind), read(kind, stored), keys, job_id=job_id)
     if not unopened:  # else no fault of the job: another instance may have the key
         check_target(kind, clear)
+
+
+def is_in_clear(stored: str) -> bool:
+    """Return whether nothing in the JSON of a target is encrypted, nor names a secret."""
+    return PREFIX not in stored and BEGINNING not in stored
 
 
 def read(kind: str, stored: str) -> dict[str, Any]:
