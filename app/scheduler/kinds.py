@@ -3,16 +3,13 @@
 Jobs of all other kinds are shown as invalid, and the audit log knows what it may keep of targets.
 """
 
-import asyncio
-import random
 from collections.abc import Mapping
 
 from app.db import Database, kinds
+from app.scheduler.hourly import INTERVAL_SECONDS, rest
 from app.targets.base import Shown
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
-
-INTERVAL_SECONDS = 3600.0
 
 
 async def keep_kinds(
@@ -24,4 +21,4 @@ async def keep_kinds(
             await kinds.record_kinds(db, shown)
         except Exception as error:  # noqa: BLE001 - jobs run without this, and seem invalid
             observers.tell(faulted("kinds", error))
-        await asyncio.sleep(INTERVAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+        await rest(INTERVAL_SECONDS)

@@ -15,12 +15,9 @@ from app.core.facts import Pruned, UpkeepFailed
 from app.db import upkeep
 from app.db.upkeep import UpkeepSession
 from app.errors import AppError, LockedByOthers
+from app.scheduler.hourly import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.scheduler.pruning import NONE_LEFT, Left, prune_log, prune_pages
 from app.telemetry import Observers
-
-INTERVAL_SECONDS = 3600.0
-RETRY_SECONDS = 60.0
-"""The wait after a pass that failed somewhere; doubled each time, up to the interval."""
 
 DAYS_AHEAD = 7
 """How many days ahead partitions are added. If that fails for fewer days, each row still finds the
@@ -35,13 +32,13 @@ LOCK_PAUSE_SECONDS = 0.5
 
 async def keep_up(url: str, observers: Observers, *, instance: str, retention_days: float) -> None:
     """Do the upkeep at once and then about every hour, until cancelled."""
-    retry = RETRY_SECONDS
+    retry = RETRY_SECONDS  # doubled each time that a pass failed somewhere, up to the interval
     while True:
         if await keep_up_once(url, observers, instance=instance, retention_days=retention_days):
             wait, retry = INTERVAL_SECONDS, RETRY_SECONDS
         else:
             wait, retry = retry, min(2 * retry, INTERVAL_SECONDS)
-        await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - keeps instances apart
+        await rest(wait)
 
 
 async def keep_up_once(

@@ -1,7 +1,6 @@
 """Replans the jobs whose runs newer time zone rules put elsewhere."""
 
 import asyncio
-import random
 from datetime import datetime
 from functools import partial
 
@@ -11,12 +10,10 @@ from app.core.schedule.zone_rules import Rules
 from app.core.schedule.zones import rules_in_use
 from app.db import Database, zones
 from app.db.zones import Move
+from app.scheduler.hourly import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.scheduler.walking import walk
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
-
-INTERVAL_SECONDS = 3600.0
-RETRY_SECONDS = 60.0
 
 
 async def keep_zones(db: Database, observers: Observers, *, instance: str) -> None:
@@ -34,7 +31,7 @@ async def keep_zones(db: Database, observers: Observers, *, instance: str) -> No
         else:
             if moved:
                 observers.tell(Replanned(jobs=moved, rules=str(rules_in_use())))
-        await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+        await rest(wait)
 
 
 async def replan(db: Database, instance: str, rules: Rules) -> int:
