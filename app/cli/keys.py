@@ -1,15 +1,14 @@
 """`tocsin keys`: makes, lists and revokes API keys."""
 
-import asyncio
-import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 import click
 
-from app.config import Settings
+from app.cli.database import read_all, run_with_database
 from app.core.access.api_key import RANDOM_BYTES, Scope, issue
 from app.core.jobs.job import HUNDRED_YEARS
 from app.core.schedule.duration import duration_seconds
@@ -17,9 +16,7 @@ from app.db import Database
 from app.db import keys as stored
 from app.errors import InvalidInput
 from app.wire.keys import ApiKey
-
-PAGE = 200
-"""Keys that one statement reads."""
+from app.wire.pages import KEYS
 
 T = TypeVar("T")
 
@@ -83,7 +80,7 @@ def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
 def list_keys() -> None:
     """List all keys, newest first, without their secret part."""
     now = datetime.now(UTC)
-    for key in run(read_all_keys):
+    for key in run(lambda db: read_all(partial(stored.list_page, db), KEYS)):
         click.echo("  ".join((key.prefix, f"{','.join(key.scopes):<16}", *standing(key, now))))
 
 
@@ -116,23 +113,6 @@ def shown(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M}"
 
 
-async def read_all_keys(db: Database) -> list[ApiKey]:
-    """Read all keys, page by page."""
-    page = await stored.list_page(db, before=None, limit=PAGE)
-    found = page.items
-    while page.more:
-        page = await stored.list_page(db, before=found[-1].id, limit=PAGE)
-        found += page.items
-    return found
-
-
 def run(work: Callable[[Database], Awaitable[T]]) -> T:
     """Run a coroutine function with a connection to the database that the settings name."""
-    settings = Settings.from_environ(os.environ)
-
-    async def connect_and_work() -> T:
-        url = settings.required_database_url()
-        async with Database.connect(url, application_name="tocsin keys") as db:
-            return await work(db)
-
-    return asyncio.run(connect_and_work())
+    return run_with_database(lambda db, _: work(db), application_name="tocsin keys")

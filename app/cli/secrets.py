@@ -1,7 +1,5 @@
 """`tocsin secrets`: sets, lists and deletes named secrets, and rotates the keys that encrypt."""
 
-import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -9,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from app.config import Settings
+from app.cli.database import read_all, run_with_database
 from app.core.secrets.bindings import host_error
 from app.core.secrets.references import MAX_VALUE_LENGTH, name_error
 from app.db import Database
@@ -18,10 +16,7 @@ from app.errors import SecretKeysMissing
 from app.vault import SecretKeys, of_secret
 from app.vault.rotation import Rotated, rotate
 from app.vault.secret_keys import NO_KEYS
-from app.wire.secrets import NamedSecret
-
-PAGE = 200
-"""Secrets that one statement reads."""
+from app.wire.pages import SECRETS
 
 T = TypeVar("T")
 
@@ -70,7 +65,7 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
 @secrets.command("list")
 def list_secrets() -> None:
     """List the names, when each value was set, and the hosts that it may be sent to."""
-    for secret in run(lambda db, _: read_all_secrets(db)):
+    for secret in run(lambda db, _: read_all(partial(stored.list_page, db), SECRETS)):
         hosts = " ".join(secret.hosts) or "any host"
         click.echo(f"{secret.updated_at:%Y-%m-%d %H:%M}  {secret.name}  {hosts}")
 
@@ -134,23 +129,9 @@ def read_value(name: str) -> str:
     return str(value)
 
 
-async def read_all_secrets(db: Database) -> list[NamedSecret]:
-    """Read all named secrets, page by page."""
-    page = await stored.list_page(db, after=None, limit=PAGE)
-    found = page.items
-    while page.more:
-        page = await stored.list_page(db, after=found[-1].name, limit=PAGE)
-        found += page.items
-    return found
-
-
 def run(work: Callable[[Database, SecretKeys], Awaitable[T]]) -> T:
     """Run a coroutine function with the database and the secret keys that the settings name."""
-    settings = Settings.from_environ(os.environ)
-
-    async def connect_and_work() -> T:
-        url = settings.required_database_url()
-        async with Database.connect(url, application_name="tocsin secrets") as db:
-            return await work(db, SecretKeys(settings.secret_keys))
-
-    return asyncio.run(connect_and_work())
+    return run_with_database(
+        lambda db, settings: work(db, SecretKeys(settings.secret_keys)),
+        application_name="tocsin secrets",
+    )

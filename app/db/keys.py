@@ -75,7 +75,7 @@ async def create(
     return api_key(row)
 
 
-async def list_page(db: Database, *, before: UUID | None, limit: int) -> Page[ApiKey]:
+async def list_page(db: Database, before: UUID | None, limit: int) -> Page[ApiKey]:
     """List keys, newest first, from the first one older than `before`."""
     found = await db.fetch_page("keys.page", before=before, limit=limit)
     return Page(items=[api_key(row) for row in found.rows], more=found.more)

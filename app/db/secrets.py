@@ -58,7 +58,7 @@ async def put(
     return NamedSecret(**columns), is_new
 
 
-async def list_page(db: Database, *, after: str | None, limit: int) -> Page[NamedSecret]:
+async def list_page(db: Database, after: str | None, limit: int) -> Page[NamedSecret]:
     """List secrets in the order of their names, from the first name after `after`."""
     found = await db.fetch_page("secrets.page", after=after, limit=limit)
     return Page(items=[NamedSecret(**row) for row in found.rows], more=found.more)
