@@ -6,12 +6,15 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.support.api",
+    "tests.support.attempts",
     "tests.support.canary",
     "tests.support.chance",
     "tests.support.instances",
     "tests.support.nameserver",
     "tests.support.postgres",
+    "tests.support.faketime",  # which imports the one before
     "tests.support.rabbit",
+    "tests.support.sessions",
     "tests.support.sink",
 ]
 

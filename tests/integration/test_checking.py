@@ -1,7 +1,6 @@
 """Targets that people write in SQL long before their run are judged soon after their COMMIT."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,12 +26,6 @@ MAX_LATE_SECONDS = 3.0
 GOOD = {"url": "http://h/"}
 BAD = {"url": "ftp://bad"}
 BAD_AMQP = {"url": "amqp://host/", "exchange": "", "routing_key": "queue", "priority": 4711}
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
 
 
 async def refused(connection: asyncpg.Connection, job_id: UUID) -> None:

@@ -1,7 +1,6 @@
 """The queries of a claim's life, one by one, against real Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -16,8 +15,8 @@ from app.db import Database, claims, upkeep
 from app.db.claims import Look, Plan
 from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.sessions import LEASE_SECONDS
 
-LEASE_SECONDS = 60.0
 MINUTE = timedelta(minutes=1)
 
 
@@ -25,18 +24,6 @@ MINUTE = timedelta(minutes=1)
 def database_url(any_database: str) -> str:
     """Run on every Postgres there is."""
     return any_database
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
-
-
-@pytest.fixture
-async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
-        yield session
 
 
 async def look(  # noqa: PLR0913 - as many as the look has

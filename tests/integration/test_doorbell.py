@@ -25,13 +25,6 @@ TAKEN_BACK = "select awake_until < now() - interval '30 minutes' from tocsin.doo
 """Not merely over."""
 
 
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """The pool that an instance publishes on."""
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
-
-
 class Heard:
     """The notifications so far, heard as an instance hears them."""
 

@@ -1,7 +1,7 @@
 """A lease that a person takes away, wholly or in part, is gone; its job runs again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,13 +15,13 @@ from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.claims import Extended
 from app.db.database import Runner
-from app.db.listener import Session, open_session
+from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
+from tests.support.sessions import LEASE_SECONDS, claimed_one
 from tests.support.sink import Sink, hang, reply
 from tests.support.waiting import until
 
-LEASE_SECONDS = 60.0
 LEASE = (
     "locked_until",
     "locked_by",
@@ -59,31 +59,6 @@ def database_url(any_database: str) -> str:
     return any_database
 
 
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
-
-
-@pytest.fixture
-async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
-        yield session
-
-
-async def claimed(session: Session, *, by: str = "one") -> Claim:
-    look = await claims.look(
-        session,
-        limit=10,
-        ahead_seconds=0.0,
-        lease_seconds=LEASE_SECONDS,
-        kinds=("http",),
-        instance=by,
-    )
-    [claim] = look.claims
-    return claim
-
-
 def closed(claim: Claim, *, by: str = "one") -> Settlement:
     now = datetime.now(UTC)
     return settled(
@@ -101,7 +76,7 @@ async def test_whatever_part_of_a_lease_is_taken_away_all_of_it_is(
     session: Session, db: Database, connection: asyncpg.Connection, change: str
 ) -> None:
     job_id = await insert_job(connection)
-    first = await claimed(session)
+    first = await claimed_one(session)
 
     await connection.execute(f"update tocsin.jobs set {change} where id = $1", job_id)
 
@@ -119,7 +94,7 @@ async def test_whatever_part_of_a_lease_is_taken_away_all_of_it_is(
     assert extension.lost == {job_id}
     assert (result.settled, result.held) == (False, False)
 
-    second = await claimed(session, by="two")
+    second = await claimed_one(session, by="two")
     [result] = await claims.settle(db, [closed(second, by="two")])
     assert result.settled
     assert second.scheduled_for == first.scheduled_for
@@ -137,7 +112,7 @@ async def test_whoever_holds_a_freed_lease_is_told_and_others_look(
     session: Session, database_url: str, connection: asyncpg.Connection, change: str
 ) -> None:
     job_id = await insert_job(connection)
-    await claimed(session)
+    await claimed_one(session)
     heard: asyncio.Queue[str] = asyncio.Queue()
     listener = await asyncpg.connect(database_url)
     for channel in ("tocsin_jobs", "tocsin_recalls"):
@@ -157,7 +132,7 @@ async def test_an_edit_that_frees_the_lease_too_is_planned_and_written_to_the_au
     job_id = await insert_job(
         connection, every_seconds=3600, next_run=await connection.fetchval("select now()")
     )
-    await claimed(session)
+    await claimed_one(session)
 
     await connection.execute(
         "update tocsin.jobs set locked_until = null, every_seconds = 7200 where id = $1", job_id
@@ -174,7 +149,7 @@ async def test_freeing_alone_is_no_edit_of_the_job(
     session: Session, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection)
-    await claimed(session)
+    await claimed_one(session)
     before = await job_row(connection, job_id)
 
     await connection.execute("update tocsin.jobs set locked_until = null where id = $1", job_id)

@@ -1,7 +1,6 @@
 """Runs that were asked for: each one that was acknowledged is carried out, with its identity."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,10 +13,11 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.db import Database, claims
-from app.db.listener import Session, open_session
+from app.db.listener import Session
 from app.scheduler.planner import planned
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
+from tests.support.sessions import claimed_one, look_once
 from tests.support.sink import Sink, late, reply
 from tests.support.waiting import until
 
@@ -26,30 +26,6 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 RUN_NOW = "select tocsin.run_now($1)"
 REPLAY = "select tocsin.run_now($1, $2)"
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
-
-
-@pytest.fixture
-async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
-        yield session
-
-
-async def claimed(session: Session) -> list[Claim]:
-    look = await claims.look(
-        session,
-        limit=10,
-        ahead_seconds=0.0,
-        lease_seconds=60.0,
-        kinds=("http",),
-        instance="one",
-    )
-    return look.claims
 
 
 def closed(claim: Claim, outcome: Outcome = Outcome.SUCCEEDED) -> Settlement:
@@ -62,7 +38,7 @@ def closed(claim: Claim, outcome: Outcome = Outcome.SUCCEEDED) -> Settlement:
 async def carried_out(session: Session, db: Database) -> list[Claim]:
     """Claim and settle until nothing is due; return the claims in their order."""
     done = []
-    while found := await claimed(session):
+    while found := (await look_once(session)).claims:
         done += found
         await claims.settle(db, [closed(claim) for claim in found])
     return done
@@ -80,7 +56,7 @@ async def finished(
         for job in await claims.list_unplanned(db):
             await claims.plan(db, [planned(job, now=datetime.now(UTC))])
         await connection.execute("update tocsin.jobs set next_run = now()")
-    [claim] = await claimed(session)
+    claim = await claimed_one(session)
     await claims.settle(db, [closed(claim, Outcome.FAILED)])
     assert (await job_row(connection, job_id))["next_run"] is None
     return job_id, claim.scheduled_for
@@ -177,7 +153,7 @@ async def test_what_was_asked_for_does_not_wait_for_a_plan_that_was_moved_far_ah
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600)
     await connection.execute("update tocsin.jobs set next_run = now()")
-    [dead] = await claimed(session)
+    dead = await claimed_one(session)
     moved_to = datetime(2100, 1, 1, tzinfo=UTC)
     await connection.execute("update tocsin.jobs set next_run = $1", moved_to)
     await connection.execute(REPLAY, job_id, PAST)
@@ -251,7 +227,7 @@ async def test_requests_during_an_execution_come_after_its_retries(
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600, backoff_seconds=0)
     await connection.execute("update tocsin.jobs set next_run = now()")
-    [first] = await claimed(session)
+    first = await claimed_one(session)
     await connection.execute(REPLAY, job_id, first.scheduled_for)
     await connection.execute(RUN_NOW, job_id)
 
@@ -271,7 +247,7 @@ async def test_a_retry_that_is_due_and_a_run_now_are_two_runs(
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600)
     await connection.execute("update tocsin.jobs set next_run = now()")
-    [first] = await claimed(session)
+    first = await claimed_one(session)
     await claims.settle(db, [closed(first, Outcome.FAILED)])
 
     await connection.execute(RUN_NOW, job_id)  # brings the retry forward
@@ -288,7 +264,7 @@ async def test_a_run_now_of_a_cron_that_no_instance_has_planned_yet_keeps_its_pl
     job_id = await insert_job(connection, cron="0 3 * * *")
 
     await connection.execute(RUN_NOW, job_id)
-    [extra] = await claimed(session)
+    extra = await claimed_one(session)
     for job in await claims.list_unplanned(db):
         await claims.plan(db, [planned(job, now=datetime.now(UTC))])
     during = await job_row(connection, job_id)
@@ -316,7 +292,7 @@ async def test_an_edit_of_the_schedule_takes_no_request_away(
     await connection.execute(REPLAY, job_id, PAST)
     await connection.execute(REPLAY, job_id, PAST + DAY)
     change, wait = EDITS[edit]
-    held = await claimed(session) if executing else []
+    held = (await look_once(session)).claims if executing else []
 
     await connection.execute(f"update tocsin.jobs set {change}")
     await claims.settle(db, [closed(claim) for claim in held])
@@ -370,7 +346,7 @@ async def test_a_request_that_waited_for_long_is_not_too_late(
     await connection.execute(
         "update tocsin.jobs set next_run = now() - interval '1 hour', planned_at = now()"
     )
-    [claim] = await claimed(session)
+    claim = await claimed_one(session)
 
     assert claim.extra
     assert claim.scheduled_for > claim.next_run
@@ -399,7 +375,7 @@ async def test_what_was_asked_for_is_on_record_when_its_job_is_deleted(
     for occurrence in asked:
         await connection.execute(REPLAY, job_id, occurrence)
     if executing:
-        await claimed(session)
+        await look_once(session)
 
     await connection.execute("delete from tocsin.jobs")
 

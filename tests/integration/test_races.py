@@ -18,22 +18,10 @@ from app.db import Database, claims, upkeep
 from app.db.claims import Plan
 from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.sessions import LEASE_SECONDS, claimed_one
 from tests.support.waiting import until
 
-LEASE_SECONDS = 60.0
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
-
-
-@pytest.fixture
-async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
-        yield session
 
 
 @pytest.fixture
@@ -42,19 +30,6 @@ async def person(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
-
-
-async def claimed(session: Session, *, by: str = "one") -> Claim:
-    look = await claims.look(
-        session,
-        limit=10,
-        ahead_seconds=0.0,
-        lease_seconds=LEASE_SECONDS,
-        kinds=("http",),
-        instance=by,
-    )
-    [claim] = look.claims
-    return claim
 
 
 def closed(claim: Claim, outcome: Outcome = Outcome.SUCCEEDED) -> Settlement:
@@ -87,9 +62,9 @@ async def test_claim_expire_claim_settle_late_settle(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    late = await claimed(session, by="frozen")
+    late = await claimed_one(session, by="frozen")
     await expire(connection)
-    current = await claimed(session, by="other")
+    current = await claimed_one(session, by="other")
 
     [result] = await claims.settle(db, [closed(late)])
     told = await claims.extend(db, [late], lease_seconds=LEASE_SECONDS)
@@ -107,9 +82,9 @@ async def test_late_and_current_settlement_in_one_batch(
     session: Session, db: Database, connection: asyncpg.Connection, *, late_first: bool
 ) -> None:
     job_id = await recurring(connection)
-    late = await claimed(session)
+    late = await claimed_one(session)
     await expire(connection)
-    current = await claimed(session)
+    current = await claimed_one(session)
     batch = [closed(late, Outcome.FAILED), closed(current)]
 
     results = await claims.settle(db, batch if late_first else batch[::-1])
@@ -125,7 +100,7 @@ async def test_claim_expire_settle_unclaimed(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    claim = await claimed(session)
+    claim = await claimed_one(session)
     await expire(connection)
 
     [result] = await claims.settle(db, [closed(claim)])
@@ -138,7 +113,7 @@ async def test_two_looks_at_one_expired_lease(
     session: Session, database_url: str, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    await claimed(session, by="frozen")
+    await claimed_one(session, by="frozen")
     await expire(connection)
     async with open_session(database_url, wake=lambda: None, application_name="two") as second:
         looks = await asyncio.gather(
@@ -163,7 +138,7 @@ async def test_claim_ahead_of_the_end_of_a_lease(
     session: Session, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    await claimed(session, by="holder")
+    await claimed_one(session, by="holder")
 
     look = await claims.look(
         session,
@@ -185,7 +160,7 @@ async def test_claim_while_somebody_takes_it_over_uncommitted(
     person: asyncpg.Connection,
 ) -> None:
     job_id = await recurring(connection)
-    claim = await claimed(session)
+    claim = await claimed_one(session)
     takeover = person.transaction()
     await takeover.start()
     await person.execute("update tocsin.jobs set fence = fence + 1 where id = $1", job_id)
@@ -218,7 +193,7 @@ async def test_edit_commits_between_claim_and_settle(
     outcome: Outcome,
 ) -> None:
     job_id = await recurring(connection)
-    claim = await claimed(session)
+    claim = await claimed_one(session)
     await connection.execute(EDITS[edit])
     edited = await job_row(connection, job_id)
 
@@ -241,7 +216,7 @@ async def test_settle_meets_an_edit_that_commits_in_the_same_moment(
     edit: str,
 ) -> None:
     job_id = await recurring(connection)
-    settlement = closed(await claimed(session))
+    settlement = closed(await claimed_one(session))
     editing = person.transaction()
     await editing.start()
     await person.execute(EDITS[edit])
@@ -263,7 +238,7 @@ async def test_edit_waits_for_a_settlement_and_wins(
     db: Database,
 ) -> None:
     job_id = await recurring(connection)
-    settlement = closed(await claimed(session))
+    settlement = closed(await claimed_one(session))
     holding = connection.transaction()
     await holding.start()
     await connection.execute("select from tocsin.jobs for update")
@@ -288,14 +263,14 @@ async def test_edit_then_the_holder_dies(
     session: Session, connection: asyncpg.Connection, change: str
 ) -> None:
     job_id = await recurring(connection)
-    dead = await claimed(session, by="dead")
+    dead = await claimed_one(session, by="dead")
     await connection.execute(EDITS[change])
     await connection.execute(
         "update tocsin.jobs set next_run = now(), planned_at = now(), plan_error = null"
     )
     await expire(connection)
 
-    taken = await claimed(session, by="other")
+    taken = await claimed_one(session, by="other")
 
     [lost] = await execution_rows(connection, job_id)
     assert (lost["id"], lost["outcome"]) == (dead.execution_id, "lost")
@@ -307,13 +282,13 @@ async def test_run_now_then_the_holder_dies(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    dead = await claimed(session, by="dead")
+    dead = await claimed_one(session, by="dead")
     await connection.execute("select tocsin.run_now($1)", job_id)
     await expire(connection)
 
-    taken = await claimed(session, by="other")
+    taken = await claimed_one(session, by="other")
     await claims.settle(db, [closed(taken)])
-    extra = await claimed(session, by="other")
+    extra = await claimed_one(session, by="other")
 
     [lost, _] = await execution_rows(connection, job_id)
     assert (lost["id"], lost["outcome"]) == (dead.execution_id, "lost")
@@ -327,28 +302,28 @@ async def test_correction_commits_before_the_refusal_of_what_it_corrected(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, target={"url": "http://x", "wrong": True})
-    refusal = invalid(await claimed(session), "target.wrong: is not known")
+    refusal = invalid(await claimed_one(session), "target.wrong: is not known")
     await connection.execute("""update tocsin.jobs set target = '{"url": "http://127.0.0.1/"}'""")
 
     [result] = await claims.settle(db, [refusal])
 
     row = await job_row(connection, job_id)
     assert (result.settled, row["plan_error"]) == (True, None)
-    assert (await claimed(session)).attempt == 1
+    assert (await claimed_one(session)).attempt == 1
 
 
 async def test_run_now_twice_during_one_execution(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    settlement = closed(await claimed(session))
+    settlement = closed(await claimed_one(session))
     await connection.execute("select tocsin.run_now($1)", job_id)
     await connection.execute("select tocsin.run_now($1)", job_id)
 
     await claims.settle(db, [settlement])
-    extra = await claimed(session)
+    extra = await claimed_one(session)
     await claims.settle(db, [closed(extra)])
-    another = await claimed(session)
+    another = await claimed_one(session)
     await claims.settle(db, [closed(another)])
 
     row = await job_row(connection, job_id)
@@ -360,13 +335,13 @@ async def test_run_now_while_a_claim_is_given_back_unexecuted(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    claim = await claimed(session)
+    claim = await claimed_one(session)
     await connection.execute("select tocsin.run_now($1)", job_id)
 
     await claims.settle(db, [released(claim)])
-    extra = await claimed(session)
+    extra = await claimed_one(session)
     await claims.settle(db, [closed(extra)])
-    again = await claimed(session)
+    again = await claimed_one(session)
 
     assert extra.scheduled_for > claim.scheduled_for
     assert (again.scheduled_for, again.attempt) == (claim.scheduled_for, 1)
@@ -376,15 +351,15 @@ async def test_replay_during_an_execution_then_the_execution_fails(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    settlement = closed(await claimed(session), Outcome.FAILED)
+    settlement = closed(await claimed_one(session), Outcome.FAILED)
     occurrence = datetime(2026, 1, 2, tzinfo=UTC)
     await connection.execute("select tocsin.run_now($1, $2)", job_id, occurrence)
 
     await claims.settle(db, [settlement])
     await connection.execute("select tocsin.run_now($1)", job_id)  # its retry comes now
-    retry = await claimed(session)
+    retry = await claimed_one(session)
     await claims.settle(db, [closed(retry)])
-    replay = await claimed(session)
+    replay = await claimed_one(session)
     await claims.settle(db, [closed(replay)])
 
     assert (retry.scheduled_for, retry.attempt) == (settlement.scheduled_for, 2)
@@ -397,7 +372,7 @@ async def test_pause_commits_between_claim_and_a_failing_settle(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    settlement = closed(await claimed(session), Outcome.FAILED)
+    settlement = closed(await claimed_one(session), Outcome.FAILED)
     await connection.execute("update tocsin.jobs set paused_at = now()")
 
     [result] = await claims.settle(db, [settlement])
@@ -411,7 +386,7 @@ async def test_delete_commits_between_claim_and_settle_and_the_name_is_taken_aga
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, name="one")
-    settlement = closed(await claimed(session))
+    settlement = closed(await claimed_one(session))
     await connection.execute("delete from tocsin.jobs")
     again = await insert_job(connection, name="one", run_at=datetime.now(UTC) + HOUR)
 
@@ -427,10 +402,10 @@ async def test_settle_commits_its_answer_is_lost_somebody_claims_it_settles_agai
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    settlement = closed(await claimed(session))
+    settlement = closed(await claimed_one(session))
     await claims.settle(db, [settlement])
     await connection.execute("update tocsin.jobs set next_run = now()")
-    current = await claimed(session, by="other")
+    current = await claimed_one(session, by="other")
 
     [again] = await claims.settle(db, [settlement])
     lost = await claims.record_late(db, settlement.executions)
@@ -445,12 +420,12 @@ async def test_look_commits_its_answer_is_lost_the_orphan_is_freed_and_claimed_a
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    orphan = await claimed(session)
+    orphan = await claimed_one(session)
 
     freed = await upkeep.release_orphans(
         session, instance="one", executing=[], lease_seconds=LEASE_SECONDS
     )
-    again = await claimed(session)
+    again = await claimed_one(session)
     [late] = await claims.settle(db, [closed(orphan)])
 
     assert (freed, late.settled) == (1, False)
@@ -462,7 +437,7 @@ async def test_extend_commits_after_the_settlement_of_the_same_claim(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    claim = await claimed(session)
+    claim = await claimed_one(session)
     await claims.settle(db, [closed(claim)])
 
     told = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
@@ -504,7 +479,7 @@ async def test_plan_of_a_cron_while_the_old_plan_still_executes(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await recurring(connection)
-    settlement = closed(await claimed(session))
+    settlement = closed(await claimed_one(session))
     await connection.execute(EDITS["cron"])
     [unplanned] = await claims.list_unplanned(db)
     planned_for = datetime.now(UTC) + 5 * HOUR

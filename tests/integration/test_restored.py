@@ -1,6 +1,5 @@
 """A snapshot is restored under a live instance, whose claims then close none made since."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,12 +11,12 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.db import Database, claims
-from app.db.listener import Session, open_session
+from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
+from tests.support.sessions import claimed_one
 from tests.support.sink import Sink, late, reply
 
-LEASE_SECONDS = 60.0
 SNAPSHOT = """
 create table public.jobs_then as select * from tocsin.jobs;
 create table public.executions_then as select * from tocsin.executions;
@@ -33,31 +32,6 @@ insert into tocsin.executions select * from public.executions_then;
 select setval('tocsin.executions_id_seq', last_value, is_called) from public.last;
 commit
 """
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
-
-
-@pytest.fixture
-async def session(database_url: str) -> AsyncIterator[Session]:
-    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
-        yield session
-
-
-async def claimed(session: Session, *, by: str) -> Claim:
-    look = await claims.look(
-        session,
-        limit=10,
-        ahead_seconds=0.0,
-        lease_seconds=LEASE_SECONDS,
-        kinds=("http",),
-        instance=by,
-    )
-    [claim] = look.claims
-    return claim
 
 
 def closed(claim: Claim, *, by: str) -> Settlement:
@@ -78,9 +52,9 @@ async def claimed_twice(
     """Claim a job, take it back to what it was, and claim it again under the same numbers."""
     job_id = await insert_job(connection)
     await connection.execute(SNAPSHOT)
-    before = await claimed(session, by=by[0])
+    before = await claimed_one(session, by=by[0])
     await connection.execute(RESTORED)
-    since = await claimed(session, by=by[1])
+    since = await claimed_one(session, by=by[1])
     assert (before.fence, before.execution_id) == (since.fence, since.execution_id)
     return job_id, before, since
 

@@ -18,12 +18,12 @@ from app.core.facts import Looked
 from app.core.jobs.exact_json import number
 from app.core.jobs.job import MAX_METADATA_BYTES, MAX_TARGET_BYTES
 from app.core.jobs.json_size import MAX_GROWTH_LENGTH, exceeds, numbers_exceed
-from app.db import claims
 from app.db.database import MAX_PAGE_BYTES
 from app.db.listener import open_session
 from app.wire import batch as batch_reader
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
+from tests.support.sessions import look_once
 from tests.support.sink import Sink
 from tests.support.waiting import until
 
@@ -249,14 +249,7 @@ async def test_a_look_claims_a_few_large_targets_at_a_time_and_all_small_ones(
     found = []
     async with open_session(database_url, wake=lambda: None, application_name="test") as session:
         while True:
-            look = await claims.look(
-                session,
-                limit=500,
-                ahead_seconds=0.0,
-                lease_seconds=60.0,
-                kinds=("http",),
-                instance="me",
-            )
+            look = await look_once(session, limit=500)
             if not look.claims:
                 break
             found.append([len(claim.target) > 2000 for claim in look.claims])
@@ -340,14 +333,7 @@ async def test_a_look_reads_no_more_of_what_is_short_only_when_stored(
     found = []
     async with open_session(database_url, wake=lambda: None, application_name="test") as session:
         while sum(map(len, found)) < 301:
-            look = await claims.look(
-                session,
-                limit=500,
-                ahead_seconds=0.0,
-                lease_seconds=60.0,
-                kinds=("http",),
-                instance="me",
-            )
+            look = await look_once(session, limit=500)
             assert look.claims
             found.append([len(claim.target) for claim in look.claims])
 

@@ -3,7 +3,6 @@
 A row typed in psql is judged by the database at once, or by an instance, as a cron is.
 """
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -107,12 +106,6 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (HOURLY | {"name": "b\xa0\u2028"}, {"name": "b\xa0\u2028"}),
     (HOURLY | {"name": "batches", "tags": ["a b", "c"]}, {"name": "batches"}),
 ]
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
 
 
 async def typed(connection: asyncpg.Connection, db: Database, columns: dict[str, Any]) -> Any:  # noqa: ANN401

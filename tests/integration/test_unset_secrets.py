@@ -25,12 +25,6 @@ WARNING = {
 }
 
 
-@pytest.fixture
-async def db(database_url: str) -> Any:  # noqa: ANN401 - an iterator
-    async with Database.connect(database_url, application_name="test") as db:
-        yield db
-
-
 async def set_secret(connection: asyncpg.Connection, name: str) -> None:
     await connection.execute(
         "insert into tocsin.secrets (name, value) values ($1, $2)",
