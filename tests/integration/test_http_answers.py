@@ -4,15 +4,14 @@ import asyncio
 import select
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from app.core.runs.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome
 from app.targets.executors import Executors
 from app.targets.http.answer import MAX_INTERIM, MAX_RESPONSE_LENGTH
 from app.targets.registry import decode_target
-from tests.support.attempts import NEARBY, attempt
+from tests.support.attempts import Send, attempt
 from tests.support.sink import Behaviour, Received, Sink, Wire, cut, reply, reset
 
 PATIENCE_SECONDS = 5.0
@@ -24,26 +23,6 @@ MAX_MEMORY = 10_000_000
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 SAID = OK + b"Content-Length: 2\r\n\r\nok"
-
-Send = Callable[..., Awaitable[Report]]
-
-
-@pytest.fixture
-async def executors() -> AsyncIterator[Executors]:
-    async with Executors(egress=NEARBY) as executors:
-        yield executors
-
-
-@pytest.fixture
-def send(executors: Executors) -> Send:
-    """Carries out an attempt at a target made of the keyword arguments."""
-
-    async def send(*, within: float = 10.0, **target: object) -> Report:
-        return await executors.execute(
-            "http", decode_target("http", target), attempt(within=within)
-        )
-
-    return send
 
 
 def saying(answer: bytes) -> Behaviour:

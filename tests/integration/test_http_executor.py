@@ -1,6 +1,6 @@
 """The http executor against a real receiver: what is sent, and how answers are judged."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -12,28 +12,8 @@ from app.targets.auth.base import Auth, AuthFailed, Outgoing
 from app.targets.executors import Executors
 from app.targets.http.executor import HttpTarget
 from app.targets.registry import decode_target
-from tests.support.attempts import JOB, NEARBY, RUN, TRACE, attempt
+from tests.support.attempts import JOB, RUN, TRACE, Send, attempt
 from tests.support.sink import Sink, reply
-
-Send = Callable[..., Awaitable[Report]]
-
-
-@pytest.fixture
-async def executors() -> AsyncIterator[Executors]:
-    async with Executors(egress=NEARBY) as executors:
-        yield executors
-
-
-@pytest.fixture
-def send(executors: Executors) -> Send:
-    """Carries out an attempt at a target made of the keyword arguments."""
-
-    async def send(*, within: float = 10.0, **target: object) -> Report:
-        return await executors.execute(
-            "http", decode_target("http", target), attempt(within=within)
-        )
-
-    return send
 
 
 async def test_a_request_says_who_sends_it_and_for_which_run(send: Send, sink: Sink):

@@ -4,16 +4,15 @@ import asyncio
 import gzip
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from app.core.runs.outcome import Outcome, Report
+from app.core.runs.outcome import Outcome
 from app.targets.executors import Executors
 from app.targets.http.answer import MAX_RESPONSE_LENGTH
 from app.targets.registry import decode_target
-from tests.support.attempts import NEARBY, attempt
+from tests.support.attempts import NEARBY, Send, attempt
 from tests.support.sink import (
     DRIP_SECONDS,
     Behaviour,
@@ -34,26 +33,6 @@ SHORT_SECONDS = 0.3
 BRIEFLY_SECONDS = 0.02
 PATIENCE_SECONDS = 5.0
 BOMB_BYTES = 50_000_000
-
-Send = Callable[..., Awaitable[Report]]
-
-
-@pytest.fixture
-async def executors() -> AsyncIterator[Executors]:
-    async with Executors(egress=NEARBY) as executors:
-        yield executors
-
-
-@pytest.fixture
-def send(executors: Executors) -> Send:
-    """Carries out an attempt at a target made of the keyword arguments."""
-
-    async def send(*, within: float = 10.0, **target: object) -> Report:
-        return await executors.execute(
-            "http", decode_target("http", target), attempt(within=within)
-        )
-
-    return send
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
