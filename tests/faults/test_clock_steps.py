@@ -7,27 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.faults.conftest import Case
-from tests.support.faketime import Clock, postgres_with_clock
+from tests.support.faketime import Clock
 from tests.support.ledger import key_of
-from tests.support.postgres import PostgresServer, throwaway_directory
+from tests.support.postgres import PostgresServer
 
 MINUTE, DAY = 60.0, 86_400.0
 LATE_SECONDS = 1.0
 ONE_OFFS = 80
 APART_SECONDS = 0.1
-
-
-@pytest.fixture(scope="module")
-def stepping() -> Iterator[tuple[PostgresServer, Clock]]:
-    with throwaway_directory() as directory, postgres_with_clock(directory) as server:
-        yield server
-
-
-@pytest.fixture
-def clock(stepping: tuple[PostgresServer, Clock]) -> Iterator[Clock]:
-    _, clock = stepping
-    yield clock
-    clock.set(0)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The clock of the database jumps ahead and back while instances run."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
@@ -11,9 +11,9 @@ import pytest
 from app.core.facts import ClockSetBack
 from app.db import Database, upkeep
 from tests.support.builders import insert_job
-from tests.support.faketime import Clock, postgres_with_clock
+from tests.support.faketime import Clock
 from tests.support.instances import StartInstance
-from tests.support.postgres import PostgresServer, throwaway_directory
+from tests.support.postgres import PostgresServer
 from tests.support.sink import Behaviour, Received, Sink, Wire, reply
 from tests.support.waiting import until
 
@@ -23,30 +23,10 @@ HOLD_SECONDS = 3.0
 """The larger of the lease and twice the longest sleep."""
 
 
-@pytest.fixture(scope="module")
-def stepping() -> Iterator[tuple[PostgresServer, Clock]]:
-    with throwaway_directory() as directory, postgres_with_clock(directory) as server:
-        yield server
-
-
-@pytest.fixture
-def clock(stepping: tuple[PostgresServer, Clock]) -> Iterator[Clock]:
-    _, clock = stepping
-    yield clock
-    clock.set(0)
-
-
 @pytest.fixture
 def database_url(stepping: tuple[PostgresServer, Clock]) -> Iterator[str]:
     with stepping[0].database() as url:
         yield url
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
 
 
 async def outcomes(connection: asyncpg.Connection) -> list[str]:

@@ -5,9 +5,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from app.devdb import cluster
 from app.devdb.places import embedded_programs
-from tests.support.postgres import PostgresServer, throwaway_cluster, with_template
+from tests.support.postgres import (
+    PostgresServer,
+    throwaway_cluster,
+    throwaway_directory,
+    with_template,
+)
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
@@ -42,3 +49,18 @@ def postgres_with_clock(directory: Path) -> Iterator[tuple[PostgresServer, Clock
         with_template("with-clock", one.server().url) as server,
     ):
         yield server, clock
+
+
+@pytest.fixture(scope="module")
+def stepping() -> Iterator[tuple[PostgresServer, Clock]]:
+    """Give such a server to the tests of a module."""
+    with throwaway_directory() as directory, postgres_with_clock(directory) as server:
+        yield server
+
+
+@pytest.fixture
+def clock(stepping: tuple[PostgresServer, Clock]) -> Iterator[Clock]:
+    """Give its clock, which is right again afterwards."""
+    _, clock = stepping
+    yield clock
+    clock.set(0)
