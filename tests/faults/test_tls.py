@@ -2,7 +2,7 @@
 
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job
-from tests.support.certificates import certificate
+from tests.support.certificate import certificate
 from tests.support.waiting import until
 
 LATE_SECONDS = 1.0

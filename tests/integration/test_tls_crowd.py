@@ -11,7 +11,7 @@ from app.targets.executors import Executors
 from app.targets.net import tls_contexts
 from app.targets.net.tls import Tls, tls_context
 from tests.support.builders import insert_job
-from tests.support.certificates import certificate
+from tests.support.certificate import certificate
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
 from tests.support.waiting import until

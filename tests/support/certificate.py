@@ -1,4 +1,4 @@
-"""A certificate that nobody vouches for."""
+"""Certificates that nobody vouches for: each is signed by itself."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -20,11 +20,27 @@ def self_signed(address: str) -> ssl.SSLContext:
 
 
 def self_signed_files(host: str, directory: Path) -> tuple[Path, Path]:
-    """Write a certificate for a name or an IP address, signed by itself, and its key."""
+    """Write a certificate for a name or an IP address, and its key."""
+    files = directory / "server.crt", directory / "server.key"
+    subject = x509.SubjectAlternativeName([alternative_name(host)])
+    for file, content in zip(files, pem_of(host, subject), strict=True):
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+    return files
+
+
+def certificate(number: int) -> dict[str, str]:
+    """Return the fields of a target that shows a client certificate of its own."""
+    made, key = pem_of(f"client {number}")
+    return {"client_certificate": made.decode(), "client_key": key.decode()}
+
+
+def pem_of(common_name: str, *extensions: x509.ExtensionType) -> tuple[bytes, bytes]:
+    """Make a certificate that is valid for a day, and its key; return both as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -32,18 +48,15 @@ def self_signed_files(host: str, directory: Path) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([alternative_name(host)]), critical=False)
-        .sign(key, hashes.SHA256())
     )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     pem = serialization.Encoding.PEM
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    files = directory / "server.crt", directory / "server.key"
-    for file, content in zip(
-        files, (certificate.public_bytes(pem), key.private_bytes(pem, *form)), strict=True
-    ):
-        file.touch(mode=0o600)
-        file.write_bytes(content)
-    return files
+    return (
+        builder.sign(key, hashes.SHA256()).public_bytes(pem),
+        key.private_bytes(pem, *form),
+    )
 
 
 def alternative_name(host: str) -> x509.GeneralName:

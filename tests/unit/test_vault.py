@@ -32,7 +32,7 @@ from app.vault import (
     reencrypt_target,
 )
 from app.vault.secret_keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
-from tests.support.certificates import certificate
+from tests.support.certificate import certificate
 from tests.unit.test_masking import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
 
 HTTP = target_type("http")
