@@ -92,7 +92,7 @@ create table tocsin.jobs (
     claimed_for timestamptz,
     claimed_attempt integer,
     execution_id bigint,
-    judged boolean not null default false,  -- set by the first claim: the row was found sound before
+    validated boolean not null default false,  -- set by the first claim: the row was found sound before
     unchecked boolean default true,  -- an instance has yet to check the target; null: its run does, soon
 
     -- Runs that somebody asked for beside the plan: whether next_run is one, and how many wait for it
@@ -395,7 +395,7 @@ begin
 end $$;
 
 -- Judged when it is inserted, with triggers or without, and as long as nobody has claimed it.
-alter table tocsin.jobs add constraint jobs_sound check (judged or tocsin.is_sound(jobs));
+alter table tocsin.jobs add constraint jobs_sound check (validated or tocsin.is_sound(jobs));
 
 -- And whenever a person changes it. Claims, extensions and settlements write none of these columns,
 -- so they pay for no judgement. Fired for replicated rows as well.

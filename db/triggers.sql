@@ -76,7 +76,7 @@ end $$;
 -- The targets as text of those of the jobs, in order, of which the long ones have at most so many bytes
 -- together; at least one. Each is written out once, and none once that is reached but what should be short;
 -- it may be long all the same, so that ends at twice as much. Volatile, so that each is read as whoever
--- has locked it sees it. A row that was judged when it was written is not judged again; what came past
+-- has locked it sees it. A row that was validated when it was written is not validated again; what came past
 -- that is refused before it takes time and memory.
 create or replace function tocsin.targets(ids uuid[], most bigint)
 returns table (id uuid, target text) language plpgsql strict rows 100 set search_path = pg_catalog, pg_temp as $$
@@ -85,14 +85,14 @@ declare
     total bigint := 0;
 begin
     for one in
-        select j.id, j.target, j.judged,
+        select j.id, j.target, j.validated,
             pg_column_size(j.target) <= 2000 and pg_column_compression(j.target) is null as short
         from unnest(ids) with ordinality as wanted (id, place),
             lateral (select * from tocsin.jobs as j where j.id = wanted.id offset 0) as j
         order by wanted.place
     loop
         continue when total > most and not one.short;
-        if one.judged and not tocsin.fits_at_once(one.target, 262144) then
+        if one.validated and not tocsin.fits_at_once(one.target, 262144) then
             raise exception using errcode = 'program_limit_exceeded',
                 message = 'target has more than 262144 bytes as text', hint = 'Make it smaller.';
         end if;
@@ -147,7 +147,7 @@ begin
         perform tocsin.refuse_nulls(new);
     end if;
     if tg_op = 'INSERT' then
-        new.judged := false;  -- a person cannot say so
+        new.validated := false;  -- a person cannot say so
         new.creation := nextval('tocsin.audit_log_id_seq');
         new.created_at := moment;
         new.updated_at := moment;

@@ -45,7 +45,7 @@ with due as materialized (
         claimed_for = coalesce(j.scheduled_for, j.next_run),
         claimed_attempt = j.attempt + 1,
         execution_id = nextval('tocsin.executions_id_seq'),
-        judged = true  -- when it was written; a claim changes nothing of that
+        validated = true  -- when it was written; a claim changes nothing of that
     from taken
     where j.id = taken.id
     returning j.id as job_id, j.name, j.kind, taken.target,
@@ -126,9 +126,9 @@ limit :limit::bigint;
 -- Takes jobs that nothing can be done with out of the looks until somebody corrects them, and ends
 -- the claim that one of them was met under. fence: of that claim; null: it was met under none, and
 -- is left alone if somebody has claimed it since. planned_at moves, so that no trigger takes this
--- for a person's edit, and judges the row.
+-- for a person's edit, and validates the row.
 update tocsin.jobs j
-set plan_error = w.problem, planned_at = clock_timestamp(), judged = true,
+set plan_error = w.problem, planned_at = clock_timestamp(), validated = true,
     attempt = least(greatest(j.attempt, 0), 1000000), fence = least(j.fence, 4611686018427387903),
     locked_until = null, locked_by = null,
     claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
@@ -171,13 +171,13 @@ from wanted w left join extended e on e.id = w.job_id;
 -- settled again; suppressed: nobody has, and a trigger of somebody's kept the row from being written.
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
-        job_id uuid, fence bigint, claimed_at timestamptz, due_at timestamptz, next_run timestamptz, scheduled_for timestamptz,
-        attempt integer, extra boolean,
-        plan_error text, judged_at timestamptz,
+        job_id uuid, fence bigint, claimed_at timestamptz,
+        expected_next_run timestamptz, next_run timestamptz, scheduled_for timestamptz, attempt integer, extra boolean,
+        plan_error text, edit_seen_at timestamptz,
         last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint)
 ), held as materialized (
-    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.due_at as moved,
-        j.next_run = w.due_at and j.extra and not w.extra as resumed
+    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.expected_next_run as moved,
+        j.next_run = w.expected_next_run and j.extra and not w.extra as resumed
     from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
     for no key update of j skip locked
@@ -191,7 +191,7 @@ with wanted as materialized (
         attempt = case when moved then j.attempt else w.attempt end,
         extra = case when moved then j.extra else w.extra end,
         resume_at = case when not resumed then j.resume_at end,
-        plan_error = coalesce(case when j.edited_at = w.judged_at then w.plan_error end, j.plan_error),
+        plan_error = coalesce(case when j.edited_at = w.edit_seen_at then w.plan_error end, j.plan_error),
         last_outcome = w.last_outcome,
         last_finished_at = w.last_finished_at,
         consecutive_failures = w.consecutive_failures,

@@ -109,7 +109,7 @@ where tgrelid = 'tocsin.jobs'::regclass and not tgisinternal and tgenabled in ('
       select from pg_attribute a
       where a.attrelid = tgrelid and a.attnum = any (tgattr) and a.attname in (
           'next_run', 'scheduled_for', 'attempt', 'resume_at', 'planned_at', 'plan_error', 'locked_until',
-          'locked_by', 'fence', 'claimed_at', 'claimed_for', 'claimed_attempt', 'execution_id', 'judged',
+          'locked_by', 'fence', 'claimed_at', 'claimed_for', 'claimed_attempt', 'execution_id', 'validated',
           'extra', 'last_outcome', 'last_finished_at', 'consecutive_failures', 'runs')))
 union all
 select format('rule %I', rulename) from pg_rules where schemaname = 'tocsin' and tablename = 'jobs'

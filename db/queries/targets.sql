@@ -8,7 +8,7 @@ with found as materialized (
     select id from tocsin.jobs
     where unchecked and next_run is not null and planned_at is not null and plan_error is null
       and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
-      and (not judged or tocsin.fits_at_once(target, 262144))
+      and (not validated or tocsin.fits_at_once(target, 262144))
     limit 200
     for no key update skip locked
 )

@@ -57,14 +57,16 @@ MUTANTS = (
         what="settlement does not check the fence",
         file="db/queries/claims.sql",
         before=(
-            "select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.due_at as moved, "
-            "j.next_run = w.due_at and j.extra and not w.extra as resumed "
+            "select j.id, j.fence, j.claimed_at, "
+            "j.next_run is distinct from w.expected_next_run as moved, "
+            "j.next_run = w.expected_next_run and j.extra and not w.extra as resumed "
             "from tocsin.jobs j join wanted w on j.id = w.job_id "
             "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"
         ),
         after=(
-            "select j.id, w.fence, w.claimed_at, j.next_run is distinct from w.due_at as moved, "
-            "j.next_run = w.due_at and j.extra and not w.extra as resumed "
+            "select j.id, w.fence, w.claimed_at, "
+            "j.next_run is distinct from w.expected_next_run as moved, "
+            "j.next_run = w.expected_next_run and j.extra and not w.extra as resumed "
             "from tocsin.jobs j join wanted w on j.id = w.job_id "
             "where j.locked_until is not null"
         ),
@@ -120,7 +122,7 @@ MUTANTS = (
     Mutant(
         what="a refusal is written over a correction",
         file="db/queries/claims.sql",
-        before="case when j.edited_at = w.judged_at then w.plan_error end",
+        before="case when j.edited_at = w.edit_seen_at then w.plan_error end",
         after="w.plan_error",
         tests=(RACES,),
     ),

@@ -317,7 +317,8 @@ async def test_a_target_that_is_too_large_to_read_keeps_no_other_from_being_chec
 ) -> None:
     await connection.execute("set session_replication_role = replica")
     await connection.execute(
-        """insert into tocsin.jobs (kind, run_at, next_run, planned_at, judged, unchecked, target)
+        """insert into tocsin.jobs
+               (kind, run_at, next_run, planned_at, validated, unchecked, target)
            values ('http', $1, $1, $1, true, true,
                '{"url": "http://h/", "json": [1e131071, 1e131071, 1e131071]}')""",
         FAR,
@@ -480,11 +481,11 @@ async def test_nobody_gets_around_the_rules_for_jobs_by_a_mark(
     connection: asyncpg.Connection,
 ) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
-        await insert_job(connection, run_at=FAR, judged=True, unchecked=False, max_attempts=0)
+        await insert_job(connection, run_at=FAR, validated=True, unchecked=False, max_attempts=0)
     job_id = await insert_job(connection, run_at=FAR)
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute(
-            """update tocsin.jobs set judged = true, unchecked = false, max_attempts = 0
+            """update tocsin.jobs set validated = true, unchecked = false, max_attempts = 0
                where id = $1""",
             job_id,
         )

@@ -133,7 +133,7 @@ async def test_a_row_that_got_past_every_judgement_harms_no_other_job(
     await connection.execute("alter table tocsin.jobs disable trigger user")
     now = datetime.now(UTC)
     planned = {"run_at": now, "next_run": now, "scheduled_for": now, "planned_at": now}
-    bad = {"target": {"url": sink.url("/bad")}, "judged": True} | planned | columns
+    bad = {"target": {"url": sink.url("/bad")}, "validated": True} | planned | columns
     await insert_job(connection, **bad)
     await connection.execute("alter table tocsin.jobs enable trigger user")
     async with instance() as (one, facts):

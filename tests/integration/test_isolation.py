@@ -47,7 +47,7 @@ async def corrupt(connection: asyncpg.Connection, job_id: UUID, change: str) -> 
             alter table tocsin.jobs disable trigger all;
             alter table tocsin.jobs drop constraint jobs_sound;
             alter table tocsin.jobs drop constraint jobs_within_range;
-            update tocsin.jobs set judged = true, {change} where id = '{job_id}';
+            update tocsin.jobs set validated = true, {change} where id = '{job_id}';
             alter table tocsin.jobs enable trigger all;
             commit"""
     )

@@ -348,7 +348,7 @@ async def test_a_target_that_came_past_every_judgement_is_put_aside_and_delays_n
     await connection.execute("set session_replication_role = replica")
     hostile = await connection.fetch(
         f"""insert into tocsin.jobs (
-                kind, run_at, next_run, scheduled_for, planned_at, judged, target)
+                kind, run_at, next_run, scheduled_for, planned_at, validated, target)
             select 'http', $1, $1, $1, $1, true,
                 jsonb_build_object('url', 'http://h/', 'json', {GROWING[growing]})
             from generate_series(1, 5) returning id""",

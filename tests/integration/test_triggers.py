@@ -179,7 +179,9 @@ async def test_a_bad_edit_is_refused_whatever_else_it_sets(
         planned = {"run_at": now, "next_run": now, "scheduled_for": now, "planned_at": now}
         job_id = await insert_job(connection, **planned)
         if claimed:
-            await connection.execute("update tocsin.jobs set judged = true where id = $1", job_id)
+            await connection.execute(
+                "update tocsin.jobs set validated = true where id = $1", job_id
+            )
         with pytest.raises(asyncpg.CheckViolationError) as refused:
             await connection.execute(
                 f"""update tocsin.jobs set {name} = $2, locked_until = now(), planned_at = now()
@@ -202,7 +204,7 @@ async def test_no_instant_of_an_instance_can_be_endless(
 
     with pytest.raises(asyncpg.CheckViolationError, match="jobs_within_range"):
         await connection.execute(
-            f"update tocsin.jobs set {column} = 'infinity', judged = true where id = $1", job_id
+            f"update tocsin.jobs set {column} = 'infinity', validated = true where id = $1", job_id
         )
 
 
@@ -505,8 +507,8 @@ def parts(change: str) -> dict[str, str]:
 
 
 async def test_nobody_can_say_that_a_job_was_judged(connection: asyncpg.Connection) -> None:
-    job_id = await insert_job(connection, judged=True)
+    job_id = await insert_job(connection, validated=True)
 
     with pytest.raises(asyncpg.CheckViolationError):
-        await insert_job(connection, judged=True, timeout_seconds=0)
-    assert not (await job_row(connection, job_id))["judged"]
+        await insert_job(connection, validated=True, timeout_seconds=0)
+    assert not (await job_row(connection, job_id))["validated"]

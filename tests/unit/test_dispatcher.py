@@ -257,7 +257,7 @@ async def test_what_waits_for_long_executions_is_given_back_for_others(
 
     assert (taken, early) == (10, 0)
     assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in range(11, 31)}
-    assert all(one.next_run == one.due_at for one in executing.settled)
+    assert all(one.next_run == one.expected_next_run for one in executing.settled)
 
 
 async def test_room_is_offered_only_after_it_was_refused(

@@ -96,13 +96,14 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a claim is closed: the job's new plan and summary, and the executions to record.
 
     A settlement applies only if the job still has the `fence` of the claim made at `claimed_at`.
-    Its plan applies only if the job's `next_run` is still `due_at`: an edit in between wins.
+    Its plan applies only if the job's `next_run` is still `expected_next_run`: an edit in between
+    wins.
     """
 
     job_id: UUID
     fence: int
     claimed_at: datetime
-    due_at: datetime
+    expected_next_run: datetime
     next_run: datetime | None = None
     scheduled_for: datetime | None
     attempt: int
@@ -112,7 +113,7 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     False once an extra run has ended; then the job's planned run follows.
     """
     plan_error: str | None = None
-    judged_at: datetime
+    edit_seen_at: datetime
     """The edit that `plan_error` is about; a later edit of the job discards the `plan_error`."""
     last_outcome: Outcome | None = None
     last_finished_at: datetime | None = None

@@ -86,11 +86,11 @@ def dropped_before(claim: Claim, kept: datetime, *, now: datetime) -> Settlement
 
 def dropped(claim: Claim, *, until: datetime, now: datetime) -> Settlement:
     """Settle a claim by dropping its runs from `scheduled_for` to `until`, both included."""
-    following = run_after(claim.schedule, until, job_id=claim.job_id)
+    next_planned_run = run_after(claim.schedule, until, job_id=claim.job_id)
     return replace(
         released(claim),
-        next_run=following,
-        scheduled_for=following,
+        next_run=next_planned_run,
+        scheduled_for=next_planned_run,
         attempt=0,
         last_outcome=Outcome.MISSED,
         last_finished_at=claim.last_finished_at or now,

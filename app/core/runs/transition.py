@@ -101,12 +101,12 @@ def released(claim: Claim) -> Settlement:
         job_id=claim.job_id,
         fence=claim.fence,
         claimed_at=claim.claimed_at,
-        due_at=claim.next_run,
+        expected_next_run=claim.next_run,
         next_run=claim.next_run,
         scheduled_for=claim.scheduled_for,
         attempt=claim.attempt - 1,
         extra=claim.extra,
-        judged_at=claim.edited_at,
+        edit_seen_at=claim.edited_at,
         last_outcome=claim.last_outcome,
         last_finished_at=claim.last_finished_at,
         consecutive_failures=claim.consecutive_failures,
@@ -140,16 +140,16 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
     """
     plan_error = None
     try:
-        following = (
+        next_planned_run = (
             claim.resume_at if claim.extra else scheduled_next(claim, after=claim.scheduled_for)
         )
     except InvalidInput as error:
-        following, plan_error = claim.next_run, str(error)
+        next_planned_run, plan_error = claim.next_run, str(error)
     succeeded = execution.outcome is Outcome.SUCCEEDED
     return replace(
         released(claim),
-        next_run=following,
-        scheduled_for=following or claim.scheduled_for,
+        next_run=next_planned_run,
+        scheduled_for=next_planned_run or claim.scheduled_for,
         attempt=0,
         extra=False,
         last_outcome=execution.outcome,
