@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import date
 
 import asyncpg
 import pytest
 
 from tests.faults.conftest import Case
-from tests.support.history import finished_jobs, old_day, partitions
+from tests.support.history import begin_day, finished_jobs, name_of, old_day, partitions
 from tests.support.waiting import until
 
 EXPIRED = 50_000
@@ -71,10 +71,11 @@ async def test_housekeeping_beside_a_reader_of_the_history_makes_no_job_late(
 
 
 async def test_what_refuses_housekeeping_ends_no_instance(case: Case) -> None:
+    today = name_of(await begin_day(case.connection))
     viewed = await old_day(case.connection, date(2020, 1, 1))
     await finished_jobs(case.connection, 1000, days_ago=40)
     await case.connection.execute(
-        f"""drop table tocsin.executions_{datetime.now(UTC):%Y%m%d};
+        f"""drop table tocsin.{today};
             create view january as select * from tocsin.{viewed};
             create table invoices (job_id uuid references tocsin.jobs (id));
             insert into invoices select id from tocsin.jobs limit 10;

@@ -13,7 +13,7 @@ from app.errors import RightMissing
 from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
 from tests.support.builders import insert_job
-from tests.support.history import finished_jobs, old_day, partitions
+from tests.support.history import begin_day, finished_jobs, name_of, old_day, partitions
 from tests.support.recorder import Recorder
 from tests.support.roles import documented, name_in, role
 
@@ -34,9 +34,10 @@ async def lacking(url: str) -> list[tuple[Purpose, str]]:
 async def test_the_documented_role_of_an_instance_does_the_upkeep_of_a_new_day(
     connection: asyncpg.Connection, scheduler_url: str
 ) -> None:
+    today = name_of(await begin_day(connection))
     old = await old_day(connection, datetime(2020, 1, 1, tzinfo=UTC).date())
     await finished_jobs(connection, 50, days_ago=40)
-    await connection.execute(f"drop table tocsin.executions_{datetime.now(UTC):%Y%m%d}")
+    await connection.execute(f"drop table tocsin.{today}")
     recorder = Recorder()
 
     done = await keep_up_once(
@@ -45,7 +46,7 @@ async def test_the_documented_role_of_an_instance_does_the_upkeep_of_a_new_day(
 
     assert (done, recorder.of(UpkeepFailed)) == (True, [])
     left = await partitions(connection)
-    assert (old in left, f"executions_{datetime.now(UTC):%Y%m%d}" in left) == (False, True)
+    assert (old in left, today in left) == (False, True)
     assert await connection.fetchval("select count(*) from tocsin.jobs") == 0
 
 

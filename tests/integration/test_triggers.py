@@ -11,6 +11,7 @@ import pytest
 from msgspec import json
 
 from tests.support.builders import insert_job, job_row
+from tests.support.history import begin_day, name_of
 
 QUIET_SECONDS = 0.3
 SOON = timedelta(seconds=30)
@@ -405,8 +406,7 @@ async def test_the_helper_functions_make_and_update_jobs_by_name(
 async def test_partitions_take_over_what_the_default_one_caught(
     connection: asyncpg.Connection,
 ) -> None:
-    today = now().date()
-    partition = f"tocsin.executions_{today:%Y%m%d}"
+    partition = f"tocsin.{name_of(await begin_day(connection))}"
     await connection.execute(f"drop table {partition}")
     await connection.execute(
         """insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome)

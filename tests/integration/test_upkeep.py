@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
@@ -12,7 +13,7 @@ from app.scheduler.pruning import MAX_PAGES, STEP_SECONDS, following
 from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
 from tests.support.builders import insert_job
-from tests.support.history import finished_jobs, old_day, partitions
+from tests.support.history import begin_day, finished_jobs, name_of, old_day, partitions
 from tests.support.recorder import Recorder
 from tests.support.roles import name_in, role
 
@@ -36,8 +37,16 @@ async def upkeep(url: str, recorder: Recorder) -> bool:
     return await keep_up_once(url, Observers(recorder), instance="test", retention_days=30)
 
 
-def day(ahead: int = 0) -> str:
-    return f"executions_{datetime.now(UTC) + timedelta(days=ahead):%Y%m%d}"
+@pytest.fixture
+async def today(connection: asyncpg.Connection) -> date:
+    """Have the partitions of the coming week, and a day that lasts as long as the test."""
+    return await begin_day(connection)
+
+
+@pytest.fixture
+def day(today: date) -> Callable[[int], str]:
+    """Name the partition of today, or of a day ahead."""
+    return lambda ahead: name_of(today + timedelta(days=ahead))
 
 
 async def jobs(connection: asyncpg.Connection) -> int:
@@ -53,7 +62,7 @@ async def record(connection: asyncpg.Connection) -> None:
 
 
 async def test_it_prunes_what_is_older_than_the_retention_and_nothing_else(
-    database_url: str, connection: asyncpg.Connection, recorder: Recorder
+    database_url: str, connection: asyncpg.Connection, recorder: Recorder, day: Callable[[int], str]
 ) -> None:
     await old_day(connection, FIRST)
     await finished_jobs(connection, 100, days_ago=31)
@@ -119,7 +128,7 @@ async def test_a_trigger_that_refuses_every_deletion_is_told_once(
     assert await jobs(connection) == 300
     [told] = recorder.of(UpkeepFailed)
     assert told.error == "300 rows refuse to go: keep them all"
-    assert f"executions_{FIRST:%Y%m%d}" not in await partitions(connection)
+    assert name_of(FIRST) not in await partitions(connection)
 
 
 async def test_a_day_that_a_view_needs_stays_and_the_others_go(
@@ -141,11 +150,11 @@ async def test_a_day_that_a_view_needs_stays_and_the_others_go(
 
 
 async def test_a_rule_against_schema_changes_leaves_the_rest_to_be_done(
-    database_url: str, connection: asyncpg.Connection, recorder: Recorder
+    database_url: str, connection: asyncpg.Connection, recorder: Recorder, day: Callable[[int], str]
 ) -> None:
     await old_day(connection, FIRST)
     await finished_jobs(connection, 10, days_ago=31)
-    await connection.execute(f"drop table tocsin.{day()}")
+    await connection.execute(f"drop table tocsin.{day(0)}")
     await connection.execute(
         """create function frozen() returns event_trigger language plpgsql
            as $$ begin raise 'no changes on Fridays'; end $$;
@@ -176,10 +185,10 @@ STYLES = {
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=list(STYLES))
 async def test_days_are_the_same_whatever_the_session_writes_dates_like(
-    connection: asyncpg.Connection, style: str
+    connection: asyncpg.Connection, style: str, day: Callable[[int], str]
 ) -> None:
     await connection.execute(style)
-    await connection.execute(f"drop table tocsin.{day()}, tocsin.{day(5)}")
+    await connection.execute(f"drop table tocsin.{day(0)}, tocsin.{day(5)}")
     await record(connection)
     await old_day(connection, FIRST)
 
@@ -195,26 +204,30 @@ async def test_days_are_the_same_whatever_the_session_writes_dates_like(
 
 
 async def test_a_table_in_the_place_of_a_partition_is_named_and_the_day_is_recorded_all_the_same(
-    database_url: str, connection: asyncpg.Connection, recorder: Recorder
+    database_url: str, connection: asyncpg.Connection, recorder: Recorder, day: Callable[[int], str]
 ) -> None:
-    await connection.execute(f"drop table tocsin.{day()}, tocsin.{day(3)}")
-    await connection.execute(f"create table tocsin.{day()} (note text)")
+    await connection.execute(f"drop table tocsin.{day(0)}, tocsin.{day(3)}")
+    await connection.execute(f"create table tocsin.{day(0)} (note text)")
 
     done = await upkeep(database_url, recorder)
     await record(connection)
 
     assert not done
     [told] = recorder.of(UpkeepFailed)
-    assert told.error == f"tocsin.{day()} exists and is not the partition of that day"
+    assert told.error == f"tocsin.{day(0)} exists and is not the partition of that day"
     assert day(3) in await partitions(connection)
     assert await connection.fetchval("select count(*) from tocsin.executions_default") == 1
 
 
 async def test_a_day_that_a_wider_partition_covers_needs_no_other(
-    database_url: str, connection: asyncpg.Connection, recorder: Recorder
+    database_url: str,
+    connection: asyncpg.Connection,
+    recorder: Recorder,
+    today: date,
+    day: Callable[[int], str],
 ) -> None:
     await connection.execute(f"drop table tocsin.{day(2)}, tocsin.{day(3)}")
-    start = datetime.now(UTC).date() + timedelta(days=2)
+    start = today + timedelta(days=2)
     await connection.execute(
         f"""create table tocsin.two_days partition of tocsin.executions
             for values from ('{start} 00:00Z') to ('{start + timedelta(days=2)} 00:00Z')"""
@@ -226,9 +239,9 @@ async def test_a_day_that_a_wider_partition_covers_needs_no_other(
 
 
 async def test_a_default_partition_that_took_too_much_is_not_gone_through_while_others_write(
-    database_url: str, connection: asyncpg.Connection, recorder: Recorder
+    database_url: str, connection: asyncpg.Connection, recorder: Recorder, day: Callable[[int], str]
 ) -> None:
-    await connection.execute(f"drop table tocsin.{day()}")
+    await connection.execute(f"drop table tocsin.{day(0)}")
     await connection.execute(
         """insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome, response)
            select gen_random_uuid(), 'http', now(), 1, 'succeeded', repeat(md5(n::text), 50)
@@ -259,7 +272,7 @@ async def test_old_rows_of_the_default_partition_go(
 
 
 async def test_a_reader_of_the_history_keeps_nobody_waiting_and_only_puts_off_the_drop(
-    database_url: str, connection: asyncpg.Connection, recorder: Recorder
+    database_url: str, connection: asyncpg.Connection, recorder: Recorder, day: Callable[[int], str]
 ) -> None:
     old = await old_day(connection, FIRST)
     await connection.execute(f"drop table tocsin.{day(7)}")
@@ -316,9 +329,9 @@ async def test_a_database_that_takes_no_writes_ends_a_pass_and_not_the_instance(
 
 
 async def test_a_role_without_rights_is_told_what_it_lacks_for_each_step(
-    database_url: str, connection: asyncpg.Connection, recorder: Recorder
+    database_url: str, connection: asyncpg.Connection, recorder: Recorder, day: Callable[[int], str]
 ) -> None:
-    await connection.execute(f"drop table tocsin.{day()}")
+    await connection.execute(f"drop table tocsin.{day(0)}")
     await finished_jobs(connection, 10, days_ago=31)
     grants = "grant usage on schema tocsin to {role}; grant select on tocsin.jobs to {role}"
     async with role(connection, database_url, grants) as url:
@@ -331,7 +344,7 @@ async def test_a_role_without_rights_is_told_what_it_lacks_for_each_step(
 
 
 async def test_nobody_prunes_the_last_day_whatever_rights_they_were_given(
-    connection: asyncpg.Connection,
+    connection: asyncpg.Connection, day: Callable[[int], str]
 ) -> None:
     await record(connection)
     await connection.execute("select tocsin.add_partition((now() - interval '2 hours')::date - 1)")
@@ -341,7 +354,7 @@ async def test_nobody_prunes_the_last_day_whatever_rights_they_were_given(
            select tocsin.prune_audit_log(0, 1000, 'infinity')"""
     )
 
-    assert day() in await partitions(connection)
+    assert day(0) in await partitions(connection)
     assert await connection.fetchval("select count(*) from tocsin.executions") == 1
 
 

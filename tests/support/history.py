@@ -1,6 +1,6 @@
 """Jobs and executions of long ago, as a database has that was used for months."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import asyncpg
 
@@ -10,6 +10,37 @@ insert into tocsin.jobs (
 select 'http', '{"url": "http://127.0.0.1:9/"}', at, at, at, at, 'succeeded', 1
 from (select now() - $2 * interval '1 day' as at from generate_series(1, $1)) as finished
 """
+
+SPARE = timedelta(seconds=30)
+"""More than a test takes: none that counts days begins so shortly before the end of one."""
+
+
+async def begin_day(connection: asyncpg.Connection, *, spare: timedelta = SPARE) -> date:
+    """Make the partitions those that a schema has which is made today (UTC); return today.
+
+    Less than `spare` before midnight, today is tomorrow: that is waited for.
+    """
+    await connection.execute(
+        """select pg_sleep(extract(epoch from ends_at - clock_timestamp())::float8)
+           from (select (date_trunc('day', now() at time zone 'UTC') + interval '1 day')
+                     at time zone 'UTC' as ends_at) as today
+           where ends_at - now() < $1""",
+        spare,
+    )
+    today: date = await connection.fetchval("select (now() at time zone 'UTC')::date")
+    for name in await partitions(connection) - set(week_from(today)):
+        await connection.execute(f"drop table tocsin.{name}")
+    await connection.execute("select tocsin.add_partitions()")
+    return today
+
+
+def week_from(today: date) -> list[str]:
+    """Name the partitions of a schema that was made today."""
+    return ["executions_default", *(name_of(today + timedelta(days=n)) for n in range(8))]
+
+
+def name_of(day: date) -> str:
+    return f"executions_{day:%Y%m%d}"
 
 
 async def finished_jobs(connection: asyncpg.Connection, count: int, *, days_ago: float) -> None:
@@ -29,7 +60,7 @@ async def old_day(connection: asyncpg.Connection, day: date, *, executions: int 
         day,
         executions,
     )
-    return f"executions_{day:%Y%m%d}"
+    return name_of(day)
 
 
 async def partitions(connection: asyncpg.Connection) -> set[str]:

@@ -29,6 +29,17 @@ from tests.support.psql import run_psql
 
 SQL = Path(__file__).parents[2] / "db"
 SCHEMA = (SQL / "schema.sql", SQL / "triggers.sql")
+DAY_BEFORE = """
+do $$
+declare
+    today constant date := (now() at time zone 'UTC')::date;
+begin
+    execute format('drop table tocsin.executions_%s', to_char(today + 7, 'YYYYMMDD'));
+    perform tocsin.add_partition(today - 1);
+end
+$$
+"""
+"""Moves the week that has partitions a day back, as if midnight (UTC) had passed since."""
 PORTS = range(20_000, 32_000)
 """Below those that outgoing connections take, so that it is still free after a restart."""
 
@@ -56,7 +67,7 @@ class PostgresServer(Struct, frozen=True, kw_only=True):
     url: str
     """The database to give orders from, as a superuser."""
     template: str
-    """The database that is copied: schema and triggers, no rows."""
+    """The database that is copied: schema and triggers as made the day before, no rows."""
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -78,7 +89,7 @@ def with_template(name: str, url: str) -> Iterator[PostgresServer]:
     template = f"template_{uuid4().hex}"
     run_psql(url, f"create database {template}")
     try:
-        run_psql(url_of(url, template), files=SCHEMA)
+        run_psql(url_of(url, template), DAY_BEFORE, files=SCHEMA)
         yield PostgresServer(name=name, url=url, template=template)
     finally:
         run_psql(url, f"drop database {template} with (force)")
@@ -224,7 +235,7 @@ def stopped_postgres() -> Iterator[Cluster]:
         cluster.create(TEST_SETTINGS)
         cluster.start(random.choice(PORTS))
         try:
-            run_psql(cluster.server().url, files=SCHEMA)
+            run_psql(cluster.server().url, DAY_BEFORE, files=SCHEMA)
         finally:
             cluster.stop()
         yield cluster
