@@ -5,23 +5,30 @@
 set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
 
--- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree.
+-- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The
+-- setting takes a name in any case, as no instance does, and turns into the name as it is spelled.
 create or replace function tocsin.check_timezone(timezone text)
-returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    spelling text;
+    hint text := 'Write an IANA name such as UTC, Europe/Paris or America/New_York.';
 begin
     if timezone !~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$' then
         raise invalid_parameter_value;
     end if;
-    -- Postgres also takes POSIX' UTC+2, whose sign is the other way round, and abbreviations.
-    if timezone ~ '^[A-Za-z]+[+-]?[0-9]' and timezone !~ '^[A-Z]{3}[0-9][A-Z]{3}$|^GMT[+-]?0$'
-        or exists (select from pg_timezone_abbrevs as a where a.abbrev = timezone
-            and a.abbrev not in ('UTC', 'GMT', 'UCT', 'EST', 'MST', 'HST', 'CET', 'EET', 'MET', 'WET')) then
+    spelling := set_config('timezone', timezone, true);  -- until the end of this function
+    -- Postgres also takes what POSIX does, such as UTC+2, whose sign is the other way round, and files
+    -- that stand beside the zones.
+    if spelling ~ '[0-9]' and spelling !~ '^(Etc/)?GMT[+-]?0$|^Etc/GMT[+-][0-9]+$|^(EST5EDT|CST6CDT|MST7MDT|PST8PDT)$'
+        or spelling ~ '^(posix|right)/|^(localtime|posixrules|Factory)$' then
         raise invalid_parameter_value;
     end if;
-    perform now() at time zone timezone;
+    if spelling <> timezone then
+        hint := format('Did you mean %s?', spelling);
+        raise invalid_parameter_value;
+    end if;
 exception when invalid_parameter_value then
-    perform tocsin.refuse('timezone', format('%L is not known', timezone),
-        'Write an IANA name such as UTC, Europe/Paris or America/New_York.');
+    perform tocsin.refuse('timezone', format('%L is not known to Postgres', timezone), hint);
 end $$;
 
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
@@ -200,7 +207,7 @@ begin
             new.claimed_attempt := old.claimed_attempt;
         end if;
     end if;
-    new.timezone := coalesce(new.timezone, 'UTC');
+    new.timezone := coalesce(btrim(new.timezone, concat(' ', chr(9), chr(10), chr(13))), 'UTC');
     if new.cron ~ '^[[:space:]]*(CRON_)?TZ=' then
         zone := substring(new.cron from 'TZ=([^[:space:]]*)');
         new.cron := regexp_replace(new.cron, '^[[:space:]]*(CRON_)?TZ=[^[:space:]]*[[:space:]]*', '');

@@ -20,8 +20,8 @@ from app.errors import InvalidSettings
 
 AUTO, SYSTEM, PACKAGE = "auto", "system", "package"
 ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
-FOREIGN_NAMES = ("posix/", "right/", "posixrules", "localtime")
-"""Files beside the zones of some systems that other machines do not have."""
+FOREIGN_NAMES = ("posix/", "right/", "posixrules", "localtime", "Factory")
+"""Files beside the zones that other machines do not have, and the zone of unset clocks."""
 VERSION = re.compile(r"\d{4}[a-z]{1,2}", re.ASCII)
 VERSION_FILES = ("tzdata.zi", "+VERSION", "version")
 """Files of a directory of zones that can have the version in their first line."""
