@@ -56,6 +56,10 @@ class Deadline:
         self.at = at
         self.timer = None if at is None else self.loop.call_at(at, self.cancel_task)
 
+    def pass_now(self) -> None:
+        """Let the deadline pass in the next turn of the loop."""
+        self.move(self.loop.time())
+
     def cancel_task(self) -> None:
         self.passed = True
         self.task.cancel()

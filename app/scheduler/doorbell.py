@@ -2,6 +2,8 @@
 
 import asyncio
 
+from app.timers import Timer, Timers
+
 
 class Doorbell:
     """A level-triggered bell: a ring that comes while nobody waits is remembered until silenced.
@@ -9,9 +11,10 @@ class Doorbell:
     Silence it before looking, never after: whatever rings during the look must still be heard.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timers: Timers) -> None:
+        self.timers = timers
         self.rung = asyncio.Event()
-        self.timer: asyncio.Handle | None = None
+        self.timer: Timer | None = None
         self.rings_at = float("inf")
         """Loop time. The timer cannot be asked: uvloop's for the very next turn does not know."""
         self.heard = 0
@@ -28,13 +31,12 @@ class Doorbell:
 
     def ring_in(self, seconds: float) -> None:
         """Ring later, for a job that comes due then; the earliest such ring is kept."""
-        loop = asyncio.get_running_loop()
-        at = loop.time() + max(seconds, 0.0)
+        at = self.timers.time() + max(seconds, 0.0)
         if self.timer is not None:
             if self.rings_at <= at:
                 return
             self.timer.cancel()
-        self.timer = loop.call_at(at, self.ring_now)
+        self.timer = self.timers.call_at(at, self.ring_now)
         self.rings_at = at
 
     def ring_now(self) -> None:

@@ -1,19 +1,27 @@
-"""A claim that this instance holds, from taking it until it is settled."""
+"""A claim that this instance holds: where its target is, and when its execution is cut off."""
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
-from time import monotonic
+from functools import lru_cache
+
+from yarl import URL
 
 from app.core.runs.claim import Claim
 from app.deadline import Deadline
-from app.scheduler.hosts import hosts_of, names_of
+from app.targets.registry import addresses_of
 from app.targets.tls_target import brings_certificates
 
 MARGIN_SECONDS = 0.5
-"""An execution is cut off so long before its lease ends: closing a connection takes a moment, and
-whoever takes over may do so in the very instant."""
+"""The time between the cut-off of an execution and the end of its lease. Closing a connection takes
+a moment, and another instance may start the job in the instant in which the lease ends."""
 OVERTIME_SECONDS = 1.0
-"""An executor that has not kept its timeout after so much longer is not going to."""
+"""The time between the timeout, which the executor keeps, and the cut-off of an execution whose
+executor has not kept it."""
+MAX_CACHED_NAMES = 4096
+HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\[\]])")
+"""Matches a URL; the group is `host:port` (RFC 3986, appendix B)."""
 
 
 class Ending(StrEnum):
@@ -25,12 +33,12 @@ class Ending(StrEnum):
 
 
 class HeldClaim:
-    """One claim that this instance holds, and the deadline of its execution once that has begun.
+    """A claim from the look that took it until its settlement.
 
-    An execution is cut off shortly before its lease ends, and when a drain's grace is over. The
-    timeout is kept by the executor. If it fails to, `extend_leases` cuts the execution off
-    `OVERTIME_SECONDS` later, so a lease that outlives the timeout needs no timer here. Executions
-    are cut off by moving their deadline; any other cancellation means that the process ends.
+    The end of its execution is decided here. The executor keeps the timeout, as only the executor
+    can say what was waited for. An execution is cut off, by moving its deadline, if its timeout was
+    not kept, its lease is about to end, or a drain does not wait for it any longer. Any other
+    cancellation of an execution means that the process ends.
     """
 
     def __init__(self, claim: Claim, *, lease_ends: float) -> None:
@@ -38,88 +46,107 @@ class HeldClaim:
         hosts = hosts_of(claim.kind, claim.target)
         self.host = hosts[0] if hosts else ""
         self.names = names_of(hosts)
-        """What it connects to, without ports."""
+        """The names of all hosts that the target connects to, without ports."""
         self.names_waited_for = 0
-        """How many of them, in their order."""
-        self.places: tuple[str, ...] = ()
-        """The addresses of its names, as far as they are known."""
-        self.brings_certificates = brings_certificates(claim.target)
-        """Whether certificates of its target have yet to be loaded."""
+        """How many of `names`, in their order, need not be waited for any more."""
+        self.addresses: tuple[str, ...] = ()
+        """The addresses of `names`, as far as they are known when the claim gets a slot."""
+        self.needs_certificates = brings_certificates(claim.target)
+        """Whether certificates of the target have yet to be loaded."""
         self.lease_ends = lease_ends
-        """Loop time, which is monotonic; whoever claims next may start then."""
+        """Monotonic seconds; from then on another instance may start the job."""
         self.started = False
+        """Whether the claim has left the queues: its execution or its release has begun."""
         self.doubted = False
-        """Whether somebody edited the job or took its lease away since it was last extended."""
-        self.prepared = 0
-        """How often it was prepared."""
+        """Whether the job was edited, or its lease taken away, since the lease was extended."""
+        self.times_prepared = 0
         self.waited_seconds = 0.0
-        """Between its start and its request."""
-        self.times_out: float | None = None
+        """The time between the start of the execution and its request."""
+        self.overtime_ends = float("inf")
+        """Monotonic seconds: the timeout and `OVERTIME_SECONDS` after the execution began."""
         self.ending = Ending.TIMEOUT
-        self.scope: Deadline | None = None
+        self.deadline: Deadline | None = None
+        """That of the execution while it lasts."""
+
+    def __repr__(self) -> str:
+        state = "executing" if self.deadline else "started" if self.started else "waiting"
+        return (
+            f"<HeldClaim: job {self.claim.job_id}, execution {self.claim.execution_id} for "
+            f"{self.host or 'no host'!r}, due {self.claim.next_run:%H:%M:%S.%f}, {state}, "
+            f"lease ends at {self.lease_ends:.3f}>"
+        )
 
     @property
     def cut_at(self) -> float:
-        """Loop time from which nothing more may be sent for this claim."""
+        """The instant (monotonic seconds) from which nothing more may be sent for this claim."""
         return self.lease_ends - MARGIN_SECONDS
 
-    @property
-    def over(self) -> bool:
-        """Whether `cut_at` has passed, as the process was frozen or Postgres answered too late.
-
-        Read from the clock itself, as the loop's time stands still during a turn of the loop.
-        """
-        return monotonic() >= self.cut_at
-
-    def begin(self, scope: Deadline, *, timeout_seconds: float) -> None:
-        """Start the clock of an execution inside `scope`."""
-        self.scope = scope
-        self.times_out = monotonic() + timeout_seconds
-        self.reschedule()
-
-    def waited(self, seconds: float) -> None:
-        """Note what had to be waited for before the request could be sent."""
-        self.waited_seconds += seconds
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether the executor should have kept its timeout by now, loop time."""
-        return (
-            self.scope is not None
-            and self.times_out is not None
-            and now >= self.times_out + OVERTIME_SECONDS
-        )
+    def begin(self, deadline: Deadline, *, now: float) -> None:
+        """Note that the execution begins, inside `deadline`."""
+        self.deadline = deadline
+        self.overtime_ends = now + self.claim.timeout_seconds + OVERTIME_SECONDS
+        self.set_deadline()
 
     def end(self) -> None:
         """Note that the executor has reported."""
-        self.scope = None
+        self.deadline = None
+
+    def note_wait(self, seconds: float) -> None:
+        """Note what had to be waited for before the request could be sent."""
+        self.waited_seconds += seconds
 
     def extend(self, *, lease_ends: float) -> None:
         """Note that the lease now ends later."""
         self.lease_ends = lease_ends
-        self.reschedule()
+        self.set_deadline()
 
-    def reschedule(self) -> None:
-        """Cut off at the end of the lease, if that comes before the timeout."""
-        if (
-            self.scope is None
-            or self.times_out is None
-            or self.ending is Ending.DRAIN
-            or self.scope.passed
-        ):
+    def set_deadline(self) -> None:
+        """Set the deadline to the end of the lease, if that comes before the end of the overtime.
+
+        Otherwise there is none: a timer for each execution would cost more than `cut_overtime`.
+        """
+        if self.deadline is None or self.deadline.passed or self.ending is Ending.DRAIN:
             return
-        if self.cut_at < self.times_out + OVERTIME_SECONDS:
+        if self.cut_at < self.overtime_ends:
             self.ending = Ending.LEASE
-            self.scope.move(self.cut_at)
-        elif self.scope.at is not None:
-            self.scope.move(None)
+            self.deadline.move(self.cut_at)
+        elif self.deadline.at is not None:
+            self.deadline.move(None)
+
+    def cut_overtime(self, now: float) -> None:
+        """Cut off an execution whose overtime is over; to be called every few seconds."""
+        if now >= self.overtime_ends:
+            self.cut(Ending.TIMEOUT)
 
     def cut(self, ending: Ending) -> None:
-        """End the execution now."""
-        if self.scope is not None and not self.scope.passed:
+        """End the execution now, if there is one."""
+        if self.deadline is not None and not self.deadline.passed:
             self.ending = ending
-            self.scope.move(self.scope.loop.time())
+            self.deadline.pass_now()
 
 
-def execution_ids(flights: Iterable[HeldClaim]) -> list[int]:
-    """Name the executions of these claims."""
-    return [flight.claim.execution_id for flight in flights]
+def execution_ids(claims: Iterable[HeldClaim]) -> list[int]:
+    """Return the ids of the executions of these claims."""
+    return [held.claim.execution_id for held in claims]
+
+
+def hosts_of(kind: str, target: str) -> tuple[str, ...]:
+    """Return `host:port` of each server that a stored target is for, the principal one first.
+
+    The text is empty for a server that cannot be read. A target that names none has no entries.
+    """
+    found = [HOST.match(address) for address in addresses_of(kind, target)]
+    return tuple([one[1] if one else "" for one in found])
+
+
+def names_of(hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, or addresses, of these hosts, each once."""
+    return tuple(dict.fromkeys(filter(None, map(name_of, hosts))))
+
+
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def name_of(host: str) -> str:
+    """Return the name without its port, as the resolver takes it; empty where it cannot be one."""
+    with suppress(ValueError):
+        return URL(f"//{host}").raw_host or ""
+    return ""

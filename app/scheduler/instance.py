@@ -6,6 +6,8 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from time import monotonic
 from uuid import UUID
 
 import stamina
@@ -18,6 +20,7 @@ from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
 from app.db.listener import Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
+from app.scheduler.admission import Slots
 from app.scheduler.checking import keep_checking
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.doorbell import Doorbell
@@ -28,7 +31,6 @@ from app.scheduler.leases import extend_leases
 from app.scheduler.poller import AHEAD_SECONDS, Poller
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
-from app.scheduler.slots import Slots
 from app.scheduler.steps import mend_steps
 from app.scheduler.upkeep import keep_up
 from app.scheduler.zones import keep_zones
@@ -71,15 +73,23 @@ class Instance:
         self.resolver = Resolver(settings.name_servers)
         self.observers = observers
         self.name = instance_name()
-        self.doorbell = Doorbell()
+        self.loop = asyncio.get_running_loop()
+        self.doorbell = Doorbell(self.loop)
         self.targets_written = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
-        self.clock = DatabaseClock(hold_seconds=hold_seconds, set_back=self.set_back.set)
-        self.hand = Dispatcher(Slots(settings.concurrency), self.clock, freed=self.doorbell.ring)
+        self.clock = DatabaseClock(
+            hold_seconds=hold_seconds, set_back=self.set_back.set, clock=monotonic
+        )
         self.stopping = asyncio.Event()
         self.isolation: Isolation
+        self.dispatcher: Dispatcher | None = None
+        """None until this instance is connected."""
+
+    def __repr__(self) -> str:
+        state = "stopping" if self.stopping.is_set() else "running"
+        return f"<Instance {self.name}: {state}, {self.dispatcher}>"
 
     def stop_or_hurry(self) -> None:
         """Stop as a person asks for it: asked again, cut executions off at once."""
@@ -90,13 +100,14 @@ class Instance:
     def stop(self) -> None:
         """Claim no more and let executions end; another call changes nothing."""
         self.stopping.set()
-        self.hand.close()
+        if self.dispatcher is not None:
+            self.dispatcher.close()
         self.doorbell.ring()
 
     def cut_executions(self) -> None:
         """End what is still executing; it settles as cancelled and is due again at once."""
-        for flight in self.hand:
-            flight.cut(Ending.DRAIN)
+        for held in self.dispatcher or ():
+            held.cut(Ending.DRAIN)
 
     async def run(self) -> None:
         """Run until stopped and drained.
@@ -138,53 +149,79 @@ class Instance:
                 self.observers,
                 instance=self.name,
                 lease_seconds=self.settings.lease_seconds,
+                clock=monotonic,
             )
             executors = await stack.enter_async_context(
                 Executors(egress=self.egress, resolver=self.resolver)
             )
             settler = Settler(
                 db,
-                self.doorbell,
                 self.observers,
+                doorbell=self.doorbell,
+                timers=self.loop,
                 ahead_seconds=AHEAD_SECONDS,
                 stopping=self.stopping,
             )
+            executions = asyncio.TaskGroup()
+            dispatcher = self.dispatcher = self.make_dispatcher(db, executors, settler, executions)
+            if self.stopping.is_set():
+                dispatcher.close()
             await stack.enter_async_context(
                 background(
                     settle=settler.write_batches(),
                     extend=extend_leases(
-                        db, self.hand, self.observers, lease_seconds=self.settings.lease_seconds
+                        db,
+                        dispatcher,
+                        self.observers,
+                        lease_seconds=self.settings.lease_seconds,
+                        clock=monotonic,
                     ),
                     keep_house=self.keep_house(db),
                 )
             )
-            execution = ClaimRunner(
-                instance=self.name,
-                executors=executors,
-                targets=Targets(db, self.secret_keys, thread=executors.thread),
-                settler=settler,
-                clock=self.clock,
-                observers=self.observers,
-            )
-            async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as executions:
-                self.hand.open(execution, executions, names=executors.names)
-                loop = Poller(
+            async with asyncio.timeout(None) as limit, executions:
+                poller = Poller(
                     db=db,
                     instance=self.name,
                     kinds=KINDS,
                     lease_seconds=self.settings.lease_seconds,
                     longest_sleep_seconds=self.settings.longest_sleep_seconds,
                     doorbell=self.doorbell,
-                    hand=self.hand,
+                    dispatcher=dispatcher,
+                    tasks=executions,
                     clock=self.clock,
+                    monotonic=monotonic,
                     isolation=self.isolation,
                     check_targets=self.targets_written.set,
                     observers=self.observers,
                 )
-                await self.look_through_outages(loop)
-                loop.publishing.end()
-                self.drain(limit)
-                await self.hand.until_empty()
+                await self.look_through_outages(poller, dispatcher)
+                poller.publishing.end()
+                self.drain(dispatcher, limit)
+                await dispatcher.wait_until_empty()
+
+    def make_dispatcher(
+        self, db: Database, executors: Executors, settler: Settler, tasks: asyncio.TaskGroup
+    ) -> Dispatcher:
+        """Put the dispatcher together with what carries its claims out, in `tasks`."""
+        return Dispatcher(
+            slots=Slots(self.settings.concurrency, monotonic),
+            names=executors.names,
+            runner=ClaimRunner(
+                instance=self.name,
+                executors=executors,
+                targets=Targets(db, self.secret_keys, thread=executors.thread),
+                clock=self.clock,
+                monotonic=monotonic,
+                loop=self.loop,
+                observers=self.observers,
+            ),
+            settler=settler,
+            clock=self.clock,
+            timers=self.loop,
+            tasks=tasks,
+            offer_room=self.doorbell.ring,
+        )
 
     async def keep_house(self, db: Database) -> None:
         """Do what no job waits for, once the database has let this instance in."""
@@ -209,7 +246,7 @@ class Instance:
             for name, task in tasks.items():
                 group.create_task(endless(name, task), name=name)
 
-    async def look_through_outages(self, loop: Poller) -> None:
+    async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
         """Keep a session open and look on it; open another whenever it is lost."""
         patiently = stamina.AsyncRetryingCaller(
             attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.2
@@ -217,8 +254,10 @@ class Instance:
         while not self.stopping.is_set():
             try:
                 async with AsyncExitStack() as stack:
-                    session = await patiently(self.worth_retrying, self.open_session, stack)
-                    await loop.look_until(self.stopping, session)
+                    session = await patiently(
+                        self.worth_retrying, self.open_session, stack, dispatcher
+                    )
+                    await poller.look_until(self.stopping, session)
             except DatabaseUnavailable as error:
                 if self.must_end(error):
                     raise
@@ -240,13 +279,13 @@ class Instance:
             return isinstance(error, SchemaTooNew)
         return isinstance(error, DatabaseRefused)
 
-    async def open_session(self, stack: AsyncExitStack) -> Session:
+    async def open_session(self, stack: AsyncExitStack, dispatcher: Dispatcher) -> Session:
         """Listen, check the schema, and free what a look whose answer was lost may have claimed."""
         session = await stack.enter_async_context(
             open_session(
                 self.database_url,
                 wake=self.doorbell.hear,
-                recall=self.recall,
+                recall=partial(recall, dispatcher),
                 check=self.targets_written.set,
                 application_name=f"tocsin scheduler {self.name}",
             )
@@ -258,23 +297,23 @@ class Instance:
             self.admitted.set()
             if lacking:
                 self.observers.tell(UpkeepFailed(step="rights", error=lacking))
-        await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
+        await self.isolation.release_orphans(session, executing=execution_ids(dispatcher))
         return session
 
-    def recall(self, job_id: str) -> None:
-        """Give back the claim of a job that was edited or deleted, unless it has started."""
-        with suppress(ValueError):  # anybody may notify
-            self.hand.recall(UUID(job_id))
-
-    def drain(self, limit: asyncio.Timeout) -> None:
+    def drain(self, dispatcher: Dispatcher, limit: asyncio.Timeout) -> None:
         """Give executions the grace to end, then cut them off; never wait for ever."""
         grace = self.settings.grace_seconds
         self.observers.tell(
-            Draining(instance=self.name, executions=len(self.hand), grace_seconds=grace)
+            Draining(instance=self.name, executions=len(dispatcher), grace_seconds=grace)
         )
-        clock = asyncio.get_running_loop()
-        clock.call_later(grace, self.cut_executions)
-        limit.reschedule(clock.time() + grace + SETTLE_SECONDS)
+        self.loop.call_later(grace, self.cut_executions)
+        limit.reschedule(self.loop.time() + grace + SETTLE_SECONDS)
+
+
+def recall(dispatcher: Dispatcher, job_id: str) -> None:
+    """Release the claim of a job that was edited or deleted, unless it has started."""
+    with suppress(ValueError):  # anybody may notify
+        dispatcher.recall(UUID(job_id))
 
 
 @asynccontextmanager

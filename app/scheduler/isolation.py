@@ -1,6 +1,5 @@
 """Finds the jobs at which a look fails and puts them aside, so that all others go on in time."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from uuid import UUID
@@ -11,6 +10,7 @@ from app.db.claims import Unplanned, Unworkable
 from app.db.database import Runner
 from app.db.isolating import is_about_a_row, is_certain, reason, run_by_halves
 from app.telemetry import Observers
+from app.timers import Monotonic
 
 REMEDY = "correct the job, then set plan_error to null"
 SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
@@ -66,20 +66,27 @@ class Isolation:
     """
 
     def __init__(
-        self, db: Database, observers: Observers, *, instance: str, lease_seconds: float
+        self,
+        db: Database,
+        observers: Observers,
+        *,
+        instance: str,
+        lease_seconds: float,
+        clock: Monotonic,
     ) -> None:
         self.db = db
         self.observers = observers
         self.instance = instance
         self.lease_seconds = lease_seconds
+        self.clock = clock
         self.suspects: set[UUID] = set()
         self.resting: dict[UUID, float] = {}
-        """Until when, loop time."""
+        """Until when, monotonic seconds."""
 
     def aside(self) -> list[UUID]:
         """Return the jobs that looks are to leave alone."""
         if self.resting:
-            now = asyncio.get_running_loop().time()
+            now = self.clock()
             self.resting = {id: until for id, until in self.resting.items() if until > now}
         return [*self.suspects, *self.resting] if self.suspects or self.resting else []
 
@@ -176,7 +183,7 @@ class Isolation:
 
     def rest(self, ids: Iterable[UUID], *, seconds: float = REST_SECONDS) -> None:
         """Leave jobs alone for a while."""
-        until = asyncio.get_running_loop().time() + seconds
+        until = self.clock() + seconds
         self.resting |= dict.fromkeys(ids, until)
         while len(self.resting) > MAX_RESTING:
             del self.resting[next(iter(self.resting))]

@@ -1,4 +1,4 @@
-"""Extends the leases of claims in flight; a lease that cannot be extended ends its execution."""
+"""Extends the leases of held claims; a lease that cannot be extended ends its execution."""
 
 import asyncio
 from contextlib import suppress
@@ -13,14 +13,21 @@ from app.db.isolating import reason, run_by_halves
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import Ending
 from app.telemetry import Observers
+from app.timers import Monotonic
 
 RETRY_SECONDS = 1.0
+"""The longest wait after a lease could not be extended."""
 DOUBT_SECONDS = 0.1
-"""The wait after somebody edited a job that is executing."""
+"""The wait after a job was edited while it executes."""
 
 
 async def extend_leases(
-    db: Database, hand: Dispatcher, observers: Observers, *, lease_seconds: float
+    db: Database,
+    dispatcher: Dispatcher,
+    observers: Observers,
+    *,
+    lease_seconds: float,
+    clock: Monotonic,
 ) -> None:
     """Extend, until cancelled, every lease by the time a third of it has passed.
 
@@ -30,32 +37,30 @@ async def extend_leases(
     after `DOUBT_SECONDS`, as the edit may have taken it away. Executions that exceed their timeout
     by `OVERTIME_SECONDS` are cut off here, too.
     """
-    loop = asyncio.get_running_loop()
     interval = lease_seconds / 3
     wait = interval / 2
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(hand.doubts.wait(), wait)
+            await asyncio.wait_for(dispatcher.doubts.wait(), wait)
             await asyncio.sleep(min(DOUBT_SECONDS, wait))  # many at once are asked about at once
-        hand.doubts.clear()
+        dispatcher.doubts.clear()
         wait = interval / 2
-        asked_at = loop.time()
-        for flight in hand:
-            if flight.is_overdue(asked_at):
-                flight.cut(Ending.TIMEOUT)
+        asked_at = clock()
+        for held in dispatcher:
+            held.cut_overtime(asked_at)
         ageing = [
-            flight
-            for flight in hand
-            if flight.doubted or flight.lease_ends - asked_at < lease_seconds - interval / 2
+            held
+            for held in dispatcher
+            if held.doubted or held.lease_ends - asked_at < lease_seconds - interval / 2
         ]
-        for flight in ageing:
-            flight.doubted = False
+        for held in ageing:
+            held.doubted = False
         if not ageing:
             continue
         try:
             answers = await run_by_halves(
                 partial(claims.extend, db, lease_seconds=lease_seconds),
-                [flight.claim for flight in ageing],
+                [held.claim for held in ageing],
                 refused=lambda claim, error: observers.tell(refusal(claim, error)),
             )
         except Exception as error:  # noqa: BLE001 - leases end by themselves if it lasts
@@ -65,13 +70,13 @@ async def extend_leases(
             extended=set[UUID]().union(*(one.extended for one in answers)),
             lost=set[UUID]().union(*(one.lost for one in answers)),
         )
-        for flight in ageing:
-            if flight.claim.job_id in told.extended:
-                flight.extend(lease_ends=asked_at + lease_seconds)
-            elif flight.claim.job_id in told.lost:
-                flight.cut(Ending.LEASE)
-            else:  # somebody has its row locked, or the database gave no answer
-                flight.doubted = True
+        for held in ageing:
+            if held.claim.job_id in told.extended:
+                held.extend(lease_ends=asked_at + lease_seconds)
+            elif held.claim.job_id in told.lost:
+                held.cut(Ending.LEASE)
+            else:  # another transaction has its row locked, or the database gave no answer
+                held.doubted = True
                 wait = min(RETRY_SECONDS, interval / 2)
 
 

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from app.scheduler.planner import plan_unplanned
 from app.scheduler.publishing import Publishing
 from app.scheduler.scan_start import ScanStart
 from app.telemetry import Observers
+from app.timers import Monotonic
 
 BATCH = 500
 AHEAD_SECONDS = 0.25
@@ -48,8 +48,10 @@ class Poller:
         lease_seconds: float,
         longest_sleep_seconds: float,
         doorbell: Doorbell,
-        hand: Dispatcher,
+        dispatcher: Dispatcher,
+        tasks: asyncio.TaskGroup,
         clock: DatabaseClock,
+        monotonic: Monotonic,
         isolation: Isolation,
         check_targets: Callable[[], None],
         observers: Observers,
@@ -60,14 +62,16 @@ class Poller:
         self.lease_seconds = lease_seconds
         self.longest_sleep_seconds = longest_sleep_seconds
         self.doorbell = doorbell
-        self.hand = hand
+        self.dispatcher = dispatcher
+        self.tasks = tasks
         self.clock = clock
+        self.monotonic = monotonic
         self.isolation = isolation
         self.check_targets = check_targets
         self.observers = observers
         self.blocked_looks = 0
         self.floor = ScanStart(longest_sleep_seconds=longest_sleep_seconds)
-        self.publishing = Publishing(db, doorbell, observers, tasks=hand.tasks)
+        self.publishing = Publishing(db, doorbell, observers, tasks=tasks, clock=monotonic)
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
         """Look and sleep by turns until `stopping` is set.
@@ -88,13 +92,12 @@ class Poller:
 
     async def look(self, session: Session) -> float:
         """Claim and start what is due; return for how many seconds to sleep."""
-        limit, ahead_seconds = min(self.hand.room(), BATCH), AHEAD_SECONDS
+        limit, ahead_seconds = min(self.dispatcher.room(), BATCH), AHEAD_SECONDS
         if limit == 0:  # what is held for later must not hold up what is due
-            limit, ahead_seconds = self.hand.room_at_once(), 0.0
+            limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0
         if limit == 0:
             return self.publishing.bounded(self.longest_sleep_seconds)  # a freed slot rings
-        sent_at = monotonic()
-        asked_at = asyncio.get_running_loop().time()
+        asked_at = self.monotonic()
         since = self.floor.since(asked_at)
         aside = self.isolation.aside()
         try:
@@ -107,7 +110,9 @@ class Poller:
             return await self.look_past(
                 session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
             )
-        self.clock.observe(look.begun_at, look.ended_at, sent_at=sent_at, received_at=monotonic())
+        self.clock.observe(
+            look.begun_at, look.ended_at, sent_at=asked_at, received_at=self.monotonic()
+        )
         self.take(look, asked_at=asked_at)
         if look.claims:
             await asyncio.sleep(0)  # let them start before all that is left to do here
@@ -134,15 +139,15 @@ class Poller:
         )
 
     def take(self, look: Look, *, asked_at: float) -> None:
-        """Take in hand what a look claimed that was asked for at that time of the loop."""
+        """Give the dispatcher what a look claimed that was asked for at `asked_at` (monotonic)."""
         lease_ends = asked_at + self.lease_seconds
-        self.hand.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
+        self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
     def look_past_suppressed(self, look: Look) -> None:
         """Leave out of the next looks what a trigger kept from being claimed."""
         self.isolation.suspects.update(look.suppressed)
         self.floor.forget()
-        self.hand.tasks.create_task(
+        self.tasks.create_task(
             self.isolation.suppressed(look.suppressed, all_were=not look.claims), name="suppressed"
         )
 
@@ -159,7 +164,7 @@ class Poller:
 
         Return the seconds to sleep before the next look, which leaves these jobs out.
         """
-        await self.isolation.release_orphans(session, executing=execution_ids(self.hand))
+        await self.isolation.release_orphans(session, executing=execution_ids(self.dispatcher))
         ids = await claims.list_due(
             session,
             limit=limit,
@@ -172,20 +177,20 @@ class Poller:
             self.observers.tell(Faulted(where="look", error=reason(error)))
             return LOST_LOOK_SECONDS
         self.isolation.suspects.update(ids)
-        self.hand.tasks.create_task(self.isolate(ids, ahead_seconds=ahead_seconds), name="isolate")
+        self.tasks.create_task(self.isolate(ids, ahead_seconds=ahead_seconds), name="isolate")
         return 0.0
 
     async def isolate(self, ids: Sequence[UUID], *, ahead_seconds: float) -> None:
         """Claim those of the jobs that can be; then look for them all again."""
 
         async def claim(half: Sequence[UUID]) -> None:
-            asked_at = asyncio.get_running_loop().time()
+            asked_at = self.monotonic()
             look = await self.claimed(
                 self.db, limit=len(half), ahead_seconds=ahead_seconds, only=half
             )
             self.take(look, asked_at=asked_at)
 
-        await self.isolation.claim(ids, claim, executing=partial(execution_ids, self.hand))
+        await self.isolation.claim(ids, claim, executing=partial(execution_ids, self.dispatcher))
         self.floor.forget()
         self.doorbell.ring()
 

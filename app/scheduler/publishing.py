@@ -5,7 +5,6 @@ When to publish and to withdraw it is decided in `app.core.runs.suppression`.
 
 import asyncio
 from collections.abc import Coroutine
-from time import monotonic
 
 from app.core.facts import Faulted
 from app.core.runs.suppression import (
@@ -19,6 +18,7 @@ from app.db import Database
 from app.db import suppression as promises
 from app.scheduler.doorbell import Doorbell
 from app.telemetry import Observers
+from app.timers import Monotonic
 
 NEVER = float("-inf")
 MAX_PROMISE_SECONDS = 5.0
@@ -29,9 +29,9 @@ database's clock was set back."""
 class Pace:
     """How often something happened lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self.total = 0
-        self.since = monotonic()
+        self.since = now
         self.per_second = 0.0
 
     def read(self, total: int, now: float) -> float:
@@ -50,23 +50,30 @@ class Publishing:
     """
 
     def __init__(
-        self, db: Database, doorbell: Doorbell, observers: Observers, *, tasks: asyncio.TaskGroup
+        self,
+        db: Database,
+        doorbell: Doorbell,
+        observers: Observers,
+        *,
+        tasks: asyncio.TaskGroup,
+        clock: Monotonic,
     ) -> None:
         self.db = db
         self.doorbell = doorbell
         self.observers = observers
         self.tasks = tasks
-        self.rings = Pace()
-        self.finds = Pace()
+        self.clock = clock
+        self.rings = Pace(clock())
+        self.finds = Pace(clock())
         self.found = 0
         self.awake_until = NEVER
         self.others_until = NEVER
-        self.looked_at = monotonic()
+        self.looked_at = self.clock()
         self.under_way: asyncio.Task[None] | None = None
 
     def looked(self, *, claimed: int, awake_seconds: float | None) -> None:
         """Note a look that had room, and what it read of the promise in force."""
-        now = monotonic()
+        now = self.clock()
         self.looked_at = now
         self.found += claimed
         if awake_seconds is not None and awake_seconds <= MAX_PROMISE_SECONDS:
@@ -74,7 +81,7 @@ class Publishing:
 
     def bounded(self, sleep: float) -> float:
         """Promise, renew or withdraw as is due; return the sleep that the promises allow."""
-        now = monotonic()
+        now = self.clock()
         rings = self.rings.read(self.doorbell.heard, now)
         finds = self.finds.read(self.found, now)
         awake_seconds, looked_ago = self.awake_until - now, now - self.looked_at
@@ -111,7 +118,7 @@ class Publishing:
             await promises.publish(self.db, seconds=PROMISE_SECONDS)
         except Exception as error:  # noqa: BLE001 - without it all goes on, with notifications
             self.observers.tell(Faulted(where="publish", error=f"{type(error).__name__}: {error}"))
-        self.awake_until = monotonic() + PROMISE_SECONDS
+        self.awake_until = self.clock() + PROMISE_SECONDS
 
     async def withdraw(self) -> None:
         """Take the promise back: writers notify again, and all others look now."""
@@ -130,5 +137,5 @@ class Publishing:
         """Withdraw what is promised, for the instance stops looking."""
         if self.under_way is not None:
             self.begin(self.withdraw_after(self.under_way))
-        elif self.awake_until > monotonic():
+        elif self.awake_until > self.clock():
             self.begin(self.withdraw())

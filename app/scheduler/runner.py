@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from random import getrandbits
 
-from app.core.facts import Settled, Started
+from app.core.facts import Started
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import missed
 from app.core.runs.outcome import Outcome, Report
@@ -16,16 +16,16 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
+from app.scheduler.admission import defer_seconds
 from app.scheduler.held_claim import Ending, HeldClaim
-from app.scheduler.hosts import defer_seconds
 from app.scheduler.isolation import REMEDY
-from app.scheduler.settler import Settler
 from app.scheduler.shortage import Shortage
 from app.targets.base import Context, named, unnoted
 from app.targets.executors import Executors
 from app.targets.net.tls_contexts import ContextsCrowded
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
+from app.timers import Monotonic
 from app.vault import ReadyTarget, SecretUnusable, Targets
 
 
@@ -38,33 +38,42 @@ class ClaimRunner:
         instance: str,
         executors: Executors,
         targets: Targets,
-        settler: Settler,
         clock: DatabaseClock,
+        monotonic: Monotonic,
+        loop: asyncio.AbstractEventLoop,
         observers: Observers,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
         self.instance = instance
         self.executors = executors
         self.targets = targets
-        self.settler = settler
         self.clock = clock
+        self.monotonic = monotonic
+        self.loop = loop
         self.observers = observers
-        self.shortage = Shortage(observers)
+        self.shortage = Shortage(observers, monotonic)
 
-    async def carry_out(self, flight: HeldClaim) -> Settlement:
+    def is_too_late(self, held: HeldClaim) -> bool:
+        """Return whether nothing may be sent any more for a claim whose lease is nearly over.
+
+        The process was frozen, or Postgres answered too late. This is read from the clock itself,
+        as the loop's time stands still during a turn of the loop.
+        """
+        return self.monotonic() >= held.cut_at
+
+    async def carry_out(self, held: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and decide how it is to be settled.
 
         Never raises: an execution that fails by our own fault must not take its siblings along.
         The job says that it did.
         """
-        claim = flight.claim
+        claim = held.claim
         try:
             now = self.clock.now()
             settlement = exhausted(claim, now=now, instance=self.instance) or missed(claim, now=now)
             if settlement is not None:
                 return settlement
             # Checked here because a warm connection would be written to before any deadline.
-            return released(claim) if flight.over else await self.attempt(flight)
+            return released(claim) if self.is_too_late(held) else await self.attempt(held)
         except ContextsCrowded as crowded:
             seconds = defer_seconds(crowded.times, jitter=random.random())  # noqa: S311 - spreads
             return deferred(claim, until=self.clock.now() + timedelta(seconds=seconds))
@@ -89,7 +98,7 @@ class ClaimRunner:
         said = f"Tocsin failed: {type(error).__name__}; its log says where"
         try:
             report = Report(outcome=Outcome.FAILED, reason="internal", error=said)
-            return self.judged(claim, report, started_at=self.clock.now())
+            return self.settled(claim, report, started_at=self.clock.now())
         except Exception as again:  # noqa: BLE001 - see above
             self.observers.tell(faulted(f"job {claim.job_id}", again))
             problem = f"cannot be carried out: {type(again).__name__}: {REMEDY}"
@@ -113,19 +122,9 @@ class ClaimRunner:
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
             await self.executors.load(ready.target)
 
-    def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
-        """Settle, state what that did, and call `then`."""
-
-        def done(*, closed: bool) -> None:
-            if closed:
-                self.observers.tell(settled_fact(claim, settlement))
-            then()
-
-        self.settler.settle(settlement, done)
-
-    async def attempt(self, flight: HeldClaim) -> Settlement:
+    async def attempt(self, held: HeldClaim) -> Settlement:
         """Hand the claim to its executor and decide what its report means."""
-        claim = flight.claim
+        claim = held.claim
         try:
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
         except InvalidInput as error:
@@ -134,8 +133,8 @@ class ClaimRunner:
             return released(claim)
         except SecretUnusable as error:
             report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
-            return self.judged(claim, report, started_at=self.clock.now())
-        if flight.over:  # named secrets may have been waited for
+            return self.settled(claim, report, started_at=self.clock.now())
+        if self.is_too_late(held):  # named secrets may have been waited for
             return released(claim)
         started_at = self.clock.now()
         self.observers.tell(
@@ -147,12 +146,12 @@ class ClaimRunner:
                 lag_seconds=(started_at - claim.next_run).total_seconds(),
             )
         )
-        report = ready.redacted(await self.report(flight, ready))
-        if flight.waited_seconds:  # started is what its target takes notice of
-            started_at += timedelta(seconds=flight.waited_seconds)
-        return self.judged(claim, report, started_at=started_at)
+        report = ready.redacted(await self.report(held, ready))
+        if held.waited_seconds:  # started is what its target takes notice of
+            started_at += timedelta(seconds=held.waited_seconds)
+        return self.settled(claim, report, started_at=started_at)
 
-    def judged(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
+    def settled(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
         """Decide what a report means for the job."""
         return settled(
             claim,
@@ -163,16 +162,16 @@ class ClaimRunner:
             jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
 
-    async def report(self, flight: HeldClaim, ready: ReadyTarget) -> Report:
-        """Execute until the executor reports, or one of the ends of `flight` cuts it off."""
-        claim = flight.claim
+    async def report(self, held: HeldClaim, ready: ReadyTarget) -> Report:
+        """Execute until the executor reports, or is cut off."""
+        claim = held.claim
         try:
-            with Deadline(self.loop) as scope:
-                flight.begin(scope, timeout_seconds=claim.timeout_seconds)
-                attempt = context(claim, secrets=ready.named, waited=flight.waited)
+            with Deadline(self.loop) as deadline:
+                held.begin(deadline, now=self.monotonic())
+                attempt = context(claim, secrets=ready.named, waited=held.note_wait)
                 return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:
-            return cut_off(flight.ending, claim)
+            return cut_off(held.ending, claim)
         except (OutOfDescriptors, ContextsCrowded):
             raise
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
@@ -183,7 +182,7 @@ class ClaimRunner:
                 error=f"the executor failed: {type(error).__name__}",
             )
         finally:
-            flight.end()
+            held.end()
 
 
 def context(
@@ -228,22 +227,3 @@ def cut_off(ending: Ending, claim: Claim) -> Report:
                 reason="drain",
                 error="cut off: the instance was stopped and its grace was over",
             )
-
-
-def settled_fact(claim: Claim, settlement: Settlement) -> Settled:
-    """State what the settlement did."""
-    last = settlement.executions[-1] if settlement.executions else None
-    started = last.started_at if last else None
-    return Settled(
-        job_id=claim.job_id,
-        name=claim.name,
-        kind=claim.kind,
-        outcome=last.outcome if last else None,
-        reason=last.reason if last else None,
-        scheduled_for=claim.scheduled_for,
-        attempt=claim.attempt,
-        next_run=settlement.next_run,
-        lag_seconds=(started - claim.next_run).total_seconds() if started else None,
-        duration_seconds=(last.finished_at - started).total_seconds() if last and started else None,
-        error=settlement.plan_error or (last.error if last else None),
-    )

@@ -1,15 +1,16 @@
 """Settles claims in batches: low latency when calm, one commit for many under load."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 import stamina
 from msgspec.structs import replace
 
-from app.core.facts import Faulted, LeaseLost
-from app.core.runs.claim import Execution, Settlement
+from app.core.facts import Faulted, LeaseLost, Settled
+from app.core.runs.claim import Claim, Execution, Settlement
 from app.db import Database, claims
 from app.db.claims import Closed
 from app.db.isolating import is_about_a_row, reason, run_by_halves
@@ -17,10 +18,14 @@ from app.errors import DatabaseUnavailable
 from app.scheduler.doorbell import Doorbell
 from app.scheduler.isolation import SUPPRESSED, put_aside, unworkable
 from app.telemetry import Observers
+from app.timers import Timers
 
 BATCH = 500
-HELD_RETRY_SECONDS = 0.2
+"""The most settlements that are written in one commit."""
+LOCKED_RETRY_SECONDS = 0.2
+"""The wait after another transaction had the row of the job locked."""
 REFUSED_RETRY_SECONDS = 1.0
+"""The wait after Postgres refused a batch for a reason that is not in its rows."""
 
 patiently = stamina.AsyncRetryingCaller(
     attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
@@ -28,62 +33,82 @@ patiently = stamina.AsyncRetryingCaller(
 """Calls again for as long as the database is away."""
 
 
-class Done(Protocol):
-    """Is called once, when a settlement is done with.
+class Unsettled(NamedTuple):
+    """A claim, how it is to be settled, and what is called once Postgres has taken that.
 
-    `closed` is False if the claim turned out to be lost.
+    `done` is called once, also when the claim turns out to be lost.
     """
 
-    def __call__(self, *, closed: bool) -> None: ...
+    claim: Claim
+    settlement: Settlement
+    done: Callable[[], None]
 
 
-Batch = list[tuple[Settlement, Done]]
+Batch = list[Unsettled]
 
 
 class Settler:
     """Gathers settlements while one batch is being written, then writes them as the next."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
         self,
         db: Database,
-        doorbell: Doorbell,
         observers: Observers,
         *,
+        doorbell: Doorbell,
+        timers: Timers,
         ahead_seconds: float,
         stopping: asyncio.Event,
     ) -> None:
         self.db = db
+        self.observers = observers
+        self.doorbell = doorbell
+        self.timers = timers
         self.ahead_seconds = ahead_seconds
         """How long before its instant a planned job is worth a look."""
-        self.doorbell = doorbell
-        self.observers = observers
-        self.waiting: Batch = []
-        self.wanted = asyncio.Event()
-        self.loop = asyncio.get_running_loop()  # once: to ask for it costs a system call
         self.stopping = stopping
-        """Once set, this instance looks no more: others are to hear of what comes due."""
+        """Once set, this instance looks no more: the others are told of what comes due."""
+        self.waiting: Batch = []
+        self.has_waiting = asyncio.Event()
 
-    def settle(self, settlement: Settlement, done: Done) -> None:
+    def __repr__(self) -> str:
+        return f"<Settler: {len(self.waiting)} settlements wait for the next batch>"
+
+    def settle(self, claim: Claim, settlement: Settlement, done: Callable[[], None]) -> None:
         """Put a settlement into the next batch.
 
-        It waits there through an outage of the database for as long as it takes.
+        It stays there through an outage of the database for as long as that takes.
         """
-        self.waiting.append((settlement, done))
-        self.wanted.set()
+        self.add(Unsettled(claim, settlement, done))
+
+    def add(self, one: Unsettled) -> None:
+        self.waiting.append(one)
+        self.has_waiting.set()
+
+    def add_later(self, batch: Batch, seconds: float) -> None:
+        """Put settlements into a later batch."""
+        at = self.timers.time() + seconds
+        for one in batch:
+            self.timers.call_at(at, partial(self.add, one))
+
+    def close(self, one: Unsettled) -> None:
+        """State what a settlement did, then be done with it."""
+        self.observers.tell(settled_fact(one.claim, one.settlement))
+        one.done()
 
     async def write_batches(self) -> None:
         """Write what is waiting, batch after batch, until cancelled."""
         while True:
-            await self.wanted.wait()
+            await self.has_waiting.wait()
             batch, self.waiting = self.waiting[:BATCH], self.waiting[BATCH:]
             if not self.waiting:
-                self.wanted.clear()
+                self.has_waiting.clear()
             if batch:
                 await self.write(batch)
 
     async def write(self, batch: Batch) -> None:
         """Write one batch; a settlement that Postgres refuses does not hold up its neighbours."""
-        settlements = [settlement for settlement, _ in batch]
+        settlements = [one.settlement for one in batch]
         try:
             # Settling twice changes nothing, so an answer lost on the way back does no harm.
             closed = await patiently(claims.settle, self.db, settlements)
@@ -99,25 +124,27 @@ class Settler:
         whose lease was lost the executions are recorded; jobs that a trigger keeps from being
         written are put aside.
         """
-        settled: list[Done] = []
+        settled: Batch = []
+        locked: Batch = []
         late: Batch = []
         suppressed: Batch = []
-        for settlement, done in batch:
-            result = closed[settlement.job_id, settlement.fence]
+        for one in batch:
+            result = closed[one.settlement.job_id, one.settlement.fence]
             if result.settled:
-                settled.append(done)
+                settled.append(one)
             elif result.suppressed:
-                suppressed.append((settlement, done))
+                suppressed.append(one)
             elif result.held:
-                self.loop.call_later(HELD_RETRY_SECONDS, self.settle, settlement, done)
+                locked.append(one)
             else:
-                late.append((settlement, done))
+                late.append(one)
         due = [one.wakeup_seconds for one in closed.values() if one.wakeup_seconds is not None]
         if late:
-            due.append(0.0)  # nobody told us when these jobs are due again: look
+            due.append(0.0)  # when these jobs are due again is not known here: look
+        self.add_later(locked, LOCKED_RETRY_SECONDS)
         await self.announce(due)  # first: a stopping instance ends with its last settlement
-        for done in settled:
-            done(closed=True)
+        for one in settled:
+            self.close(one)
         if late:
             await self.keep_evidence(late)
         if suppressed:
@@ -144,26 +171,25 @@ class Settler:
         """
         if not is_about_a_row(error):
             self.observers.tell(Faulted(where="settle", error=reason(error)))
-            for settlement, done in batch:
-                self.loop.call_later(REFUSED_RETRY_SECONDS, self.settle, settlement, done)
+            self.add_later(batch, REFUSED_RETRY_SECONDS)
             return
         if (middle := len(batch) // 2) > 0:
             await self.write(batch[:middle])
             await self.write(batch[middle:])
             return
-        [(settlement, done)] = batch
+        [one] = batch
         self.observers.tell(Faulted(where="settle", error=reason(error)))
-        bare = without_texts(settlement)
-        if bare != settlement:
-            self.settle(bare, done)
+        bare = without_texts(one.settlement)
+        if bare != one.settlement:
+            self.add(one._replace(settlement=bare))
             return
         await self.give_up(batch, error)
 
     async def give_up(self, batch: Batch, why: Exception | str) -> None:
         """Put the jobs aside that cannot be settled; keep on record what came of them."""
         jobs = [
-            unworkable(settlement.job_id, why, what="settled", fence=settlement.fence)
-            for settlement, _ in batch
+            unworkable(one.claim.job_id, why, what="settled", fence=one.claim.fence)
+            for one in batch
         ]
         try:
             await put_aside(self.db, self.observers, jobs, where="settle")
@@ -172,12 +198,15 @@ class Settler:
         await self.keep_evidence(batch)
 
     async def keep_evidence(self, late: Batch) -> None:
-        """Record what came of executions whose lease was lost, and tell who waits.
+        """Record the results of executions whose lease was lost, then be done with them.
 
-        Not all of them were: some were settled by a statement whose answer got lost.
+        Some of them were not lost, but settled by a statement whose answer got lost.
         """
         executions = {
-            one.id: one for settlement, _ in late for one in settlement.executions if one.id
+            execution.id: execution
+            for one in late
+            for execution in one.settlement.executions
+            if execution.id
         }
 
         def refused(_: Execution, error: Exception) -> None:
@@ -196,8 +225,11 @@ class Settler:
         for execution_id in lost:
             job_id = executions[execution_id].job_id
             self.observers.tell(LeaseLost(job_id=job_id, execution_id=execution_id))
-        for settlement, done in late:
-            done(closed=lost.isdisjoint({one.id for one in settlement.executions}))
+        for one in late:
+            if lost.isdisjoint({execution.id for execution in one.settlement.executions}):
+                self.close(one)
+            else:
+                one.done()
 
 
 def without_texts(settlement: Settlement) -> Settlement:
@@ -208,4 +240,23 @@ def without_texts(settlement: Settlement) -> Settlement:
             replace(execution, response=None, error="the answer could not be stored")
             for execution in settlement.executions
         ],
+    )
+
+
+def settled_fact(claim: Claim, settlement: Settlement) -> Settled:
+    """State what the settlement did."""
+    last = settlement.executions[-1] if settlement.executions else None
+    started = last.started_at if last else None
+    return Settled(
+        job_id=claim.job_id,
+        name=claim.name,
+        kind=claim.kind,
+        outcome=last.outcome if last else None,
+        reason=last.reason if last else None,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt,
+        next_run=settlement.next_run,
+        lag_seconds=(started - claim.next_run).total_seconds() if started else None,
+        duration_seconds=(last.finished_at - started).total_seconds() if last and started else None,
+        error=settlement.plan_error or (last.error if last else None),
     )

@@ -1,15 +1,14 @@
 """What becomes of executions while no file can be opened: they wait, and it is told."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from time import monotonic
 
 from app.core.facts import DescriptorsExhausted
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.transition import deferred
 from app.descriptors import limit
-from app.scheduler.hosts import defer_seconds
+from app.scheduler.admission import defer_seconds
 from app.telemetry import Observers
+from app.timers import Monotonic
 
 TOLD_SECONDS = 10.0
 """How often at most it is told."""
@@ -20,7 +19,7 @@ PASSED_SECONDS = 5.0
 class Shortage:
     """Puts executions off, the longer the more there are; none of them costs an attempt."""
 
-    def __init__(self, observers: Observers, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, observers: Observers, clock: Monotonic) -> None:
         self.observers = observers
         self.clock = clock
         self.times = 0

@@ -143,7 +143,7 @@ async def test_a_job_that_no_look_can_claim_is_put_aside_and_the_others_are_clai
         resumed_at = await resume(connection)
         await all_settled(connection, others, resumed_at=resumed_at)
         [told] = await facts.seen(PutAside, job_id=guilty)
-        alive = len(one.hand)
+        alive = len(one.dispatcher or ())
 
     row = await standing(connection, guilty)
     assert row["plan_error"].startswith("cannot be claimed: ")

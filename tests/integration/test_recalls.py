@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Settled
-from app.scheduler.slots import MAX_RESERVE
+from app.scheduler.admission import MAX_RESERVE
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink

@@ -46,6 +46,9 @@ class ManualTimers:
         self.planned.append(timer)
         return timer
 
+    def call_soon(self, callback: Callable[[], object], /) -> asyncio.Handle:
+        return asyncio.get_running_loop().call_soon(callback)
+
     async def advance(self, seconds: float) -> None:
         """Let time pass, and all happen on the way that is planned for it or follows from it."""
         end = self.ticks.now + seconds

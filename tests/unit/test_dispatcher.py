@@ -1,4 +1,4 @@
-"""Which of the claims in hand start, and when."""
+"""Which of the claims in dispatcher start, and when."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,13 +11,13 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.transition import released
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
-from app.scheduler import certificates
+from app.scheduler import prerequisites
+from app.scheduler.admission import MAX_RESERVE, STUCK_SECONDS, Slots
 from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Dispatcher
 from app.scheduler.held_claim import Ending, HeldClaim
-from app.scheduler.hosts import STUCK_SECONDS
-from app.scheduler.naming import MAX_FOR_A_NAME
+from app.scheduler.prerequisites import MAX_FOR_A_NAME, CertificateLoads
 from app.scheduler.runner import ClaimRunner
-from app.scheduler.slots import MAX_RESERVE, Slots
+from app.scheduler.settler import Settler
 from tests.support.claims import some_claim
 from tests.support.ticks import ManualTimers, Ticks, turns
 
@@ -27,13 +27,25 @@ LONG_SECONDS = 5.0
 MOMENT_SECONDS = 0.0002
 
 
+class Settling(Settler):
+    """Notes what is settled, and is done with it in the next turn of the loop."""
+
+    def __init__(self) -> None:
+        self.settled: list[Settlement] = []
+
+    def settle(self, claim: Claim, settlement: Settlement, done: Callable[[], None]) -> None:
+        del claim
+        self.settled.append(settlement)
+        asyncio.get_running_loop().call_soon(done)
+
+
 class Executing(ClaimRunner):
     """Notes what is carried out, each until it is told to end, and what is settled."""
 
-    def __init__(self) -> None:
+    def __init__(self, settling: Settling) -> None:
         self.prepared: list[UUID] = []
         self.started: list[UUID] = []
-        self.settled: list[Settlement] = []
+        self.settled = settling.settled
         self.ends: dict[UUID, asyncio.Event] = {}
         self.unloaded: dict[UUID, asyncio.Event] = {}
         """Of claims whose certificates are not loaded before a test says so."""
@@ -48,19 +60,14 @@ class Executing(ClaimRunner):
         assert claim.job_id not in self.started
         await self.unloaded.get(claim.job_id, self.nothing).wait()
 
-    async def carry_out(self, flight: HeldClaim) -> Settlement | None:
-        self.started.append(flight.claim.job_id)
-        await self.ends.setdefault(flight.claim.job_id, asyncio.Event()).wait()
-        return released(flight.claim)
+    async def carry_out(self, held: HeldClaim) -> Settlement | None:
+        self.started.append(held.claim.job_id)
+        await self.ends.setdefault(held.claim.job_id, asyncio.Event()).wait()
+        return released(held.claim)
 
-    def close(self, claim: Claim, settlement: Settlement, *, then: Callable[[], None]) -> None:
-        del claim
-        self.settled.append(settlement)
-        asyncio.get_running_loop().call_soon(then)
-
-    def end(self, *flights: HeldClaim) -> None:
-        for flight in flights:
-            self.ends.setdefault(flight.claim.job_id, asyncio.Event()).set()
+    def end(self, *claims: HeldClaim) -> None:
+        for held in claims:
+            self.ends.setdefault(held.claim.job_id, asyncio.Event()).set()
 
 
 class Freed:
@@ -91,8 +98,13 @@ def clock(ticks: Ticks) -> DatabaseClock:
 
 
 @pytest.fixture
-def executing() -> Executing:
-    return Executing()
+def settling() -> Settling:
+    return Settling()
+
+
+@pytest.fixture
+def executing(settling: Settling) -> Executing:
+    return Executing(settling)
 
 
 @pytest.fixture
@@ -128,26 +140,36 @@ def naming() -> Naming:
 
 
 @pytest.fixture
-async def hand(  # noqa: PLR0913 - what it is put together of
+async def dispatcher(  # noqa: PLR0913 - what it is put together of
     *,
     clock: DatabaseClock,
     executing: Executing,
+    settling: Settling,
     freed: Freed,
     naming: Naming,
     ticks: Ticks,
     timers: ManualTimers,
 ) -> AsyncIterator[Dispatcher]:
     """Ten slots."""
-    hand = Dispatcher(Slots(10, clock=ticks), clock, freed=freed, timers=timers)
-    async with asyncio.TaskGroup() as tasks:
-        hand.open(executing, tasks, names=naming)
-        yield hand
-        hand.close()
-        executing.end(*hand)
-        await hand.until_empty()
+    tasks = asyncio.TaskGroup()
+    dispatcher = Dispatcher(
+        slots=Slots(10, ticks),
+        names=naming,
+        runner=executing,
+        settler=settling,
+        clock=clock,
+        timers=timers,
+        tasks=tasks,
+        offer_room=freed,
+    )
+    async with tasks:
+        yield dispatcher
+        dispatcher.close()
+        executing.end(*dispatcher)
+        await dispatcher.wait_until_empty()
 
 
-def flights(
+def due_claims(
     clock: DatabaseClock, count: int, *, first: int = 1, host: str = "", due_in: float = 0.0
 ) -> list[HeldClaim]:
     """Claims by number; without a `host` each has one of its own."""
@@ -167,20 +189,20 @@ def flights(
 
 
 async def test_what_is_due_starts_up_to_the_number_of_slots(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    hand.take(flights(clock, 12))
+    dispatcher.take(due_claims(clock, 12))
     await turns()
 
     assert executing.started == [UUID(int=number) for number in range(1, 11)]
-    assert hand.waiting == 2
+    assert dispatcher.waiting == 2
 
 
 async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    claims = flights(clock, 12)
-    hand.take(claims)
+    claims = due_claims(clock, 12)
+    dispatcher.take(claims)
     await turns()
 
     executing.end(claims[4])
@@ -188,15 +210,15 @@ async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
 
     assert executing.started[10:] == [UUID(int=11)]
     assert [one.job_id for one in executing.settled] == [UUID(int=5)]
-    assert len(hand) == 11
+    assert len(dispatcher) == 11
 
 
 async def test_a_claim_that_is_not_due_starts_at_its_instant(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    later, sooner = flights(clock, 2, due_in=SOON_SECONDS)
-    hand.take([later])
-    hand.take([sooner, *flights(clock, 1, first=3)])
+    later, sooner = due_claims(clock, 2, due_in=SOON_SECONDS)
+    dispatcher.take([later])
+    dispatcher.take([sooner, *due_claims(clock, 1, first=3)])
     await turns()
     early = list(executing.started)
 
@@ -208,9 +230,9 @@ async def test_a_claim_that_is_not_due_starts_at_its_instant(
 
 
 async def test_the_next_claim_is_prepared_ahead_of_its_instant(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    hand.take(flights(clock, 3, due_in=LONG_SECONDS))
+    dispatcher.take(due_claims(clock, 3, due_in=LONG_SECONDS))
     prepared = []
     early: list[UUID] = []
     for seconds in (*PREPARED_SECONDS, 0.0):
@@ -226,10 +248,10 @@ async def test_the_next_claim_is_prepared_ahead_of_its_instant(
 
 
 async def test_nothing_is_prepared_while_executions_keep_everything_awake(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    hand.started_at = timers.time() + LONG_SECONDS
-    hand.take(flights(clock, 1, due_in=SOON_SECONDS))
+    dispatcher.started_at = timers.time() + LONG_SECONDS
+    dispatcher.take(due_claims(clock, 1, due_in=SOON_SECONDS))
     await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
 
     assert executing.started == [UUID(int=1)]
@@ -237,20 +259,20 @@ async def test_nothing_is_prepared_while_executions_keep_everything_awake(
 
 
 async def test_more_is_claimed_of_what_nobody_could_start_yet(
-    hand: Dispatcher, clock: DatabaseClock
+    dispatcher: Dispatcher, clock: DatabaseClock
 ) -> None:
-    hand.take(flights(clock, 10, due_in=LONG_SECONDS))
-    asleep = hand.room()
-    hand.take(flights(clock, 1, first=11))
+    dispatcher.take(due_claims(clock, 10, due_in=LONG_SECONDS))
+    asleep = dispatcher.room()
+    dispatcher.take(due_claims(clock, 1, first=11))
 
     assert asleep == 10 * MAX_RESERVE
-    assert (hand.room(), hand.room_at_once()) == (0, 9)
+    assert (dispatcher.room(), dispatcher.room_at_once()) == (0, 9)
 
 
 async def test_what_waits_for_long_executions_is_given_back_for_others(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    hand.take(flights(clock, 30, due_in=SOON_SECONDS))
+    dispatcher.take(due_claims(clock, 30, due_in=SOON_SECONDS))
     await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
     taken, early = len(executing.started), len(executing.settled)
     await timers.advance(SURPLUS_SECONDS + STUCK_SECONDS)
@@ -261,16 +283,16 @@ async def test_what_waits_for_long_executions_is_given_back_for_others(
 
 
 async def test_room_is_offered_only_after_it_was_refused(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, freed: Freed
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, freed: Freed
 ) -> None:
-    claims = flights(clock, 10)
-    hand.take(claims)
+    claims = due_claims(clock, 10)
+    dispatcher.take(claims)
     await turns()
     executing.end(claims[0])
     await turns()
     unasked = freed.times
-    hand.take(flights(clock, 1, first=11))
-    refused = hand.room()
+    dispatcher.take(due_claims(clock, 1, first=11))
+    refused = dispatcher.room()
     executing.end(claims[1])
     await turns()
 
@@ -279,31 +301,31 @@ async def test_room_is_offered_only_after_it_was_refused(
 
 
 async def test_a_host_at_its_share_does_not_hold_up_the_others(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    hand.take([*flights(clock, 20, host="greedy"), *flights(clock, 1, first=21)])
+    dispatcher.take([*due_claims(clock, 20, host="greedy"), *due_claims(clock, 1, first=21)])
     await turns()
 
     assert executing.started == [*(UUID(int=number) for number in range(1, 10)), UUID(int=21)]
 
 
 async def test_those_parked_for_their_host_start_in_their_order(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    claims = flights(clock, 12, host="greedy")
-    hand.take(claims)
+    claims = due_claims(clock, 12, host="greedy")
+    dispatcher.take(claims)
     await turns()
-    for flight in claims[:3]:
-        executing.end(flight)
+    for held in claims[:3]:
+        executing.end(held)
         await turns()
 
     assert executing.started == [UUID(int=number) for number in range(1, 13)]
 
 
 async def test_jobs_of_a_host_that_is_stuck_are_put_off(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    hand.take(flights(clock, 12, host="stuck"))
+    dispatcher.take(due_claims(clock, 12, host="stuck"))
     await turns()
     early = len(executing.settled)
     await timers.advance(STUCK_SECONDS)
@@ -313,37 +335,37 @@ async def test_jobs_of_a_host_that_is_stuck_are_put_off(
     put_off = {one.job_id: one.next_run for one in executing.settled}
     assert put_off.keys() == {UUID(int=number) for number in (10, 11, 12)}
     assert all(at is not None and at > clock.now() for at in put_off.values())
-    assert len(hand) == 9
+    assert len(dispatcher) == 9
 
 
 async def test_a_claim_whose_job_was_edited_is_given_back_unless_it_has_started(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    waiting = flights(clock, 12, host="greedy")
-    asleep = flights(clock, 2, first=21, due_in=LONG_SECONDS)
-    hand.take([*waiting, *asleep])
+    waiting = due_claims(clock, 12, host="greedy")
+    asleep = due_claims(clock, 2, first=21, due_in=LONG_SECONDS)
+    dispatcher.take([*waiting, *asleep])
     await turns()
 
-    for flight in (waiting[0], waiting[10], asleep[0]):
-        hand.recall(flight.claim.job_id)
+    for held in (waiting[0], waiting[10], asleep[0]):
+        dispatcher.recall(held.claim.job_id)
     await turns()
 
     assert {one.job_id for one in executing.settled} == {UUID(int=11), UUID(int=21)}
-    assert hand.waiting == 3
-    for flight in waiting:
-        executing.end(flight)
+    assert dispatcher.waiting == 3
+    for held in waiting:
+        executing.end(held)
     await turns()
     assert UUID(int=11) not in executing.started
     assert UUID(int=12) in executing.started
 
 
 async def test_a_claim_on_its_way_here_is_given_back_when_it_arrives(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    hand.recall(UUID(int=2))
-    hand.take(flights(clock, 3))
+    dispatcher.recall(UUID(int=2))
+    dispatcher.take(due_claims(clock, 3))
     await turns()
-    hand.take(flights(clock, 1, first=2))
+    dispatcher.take(due_claims(clock, 1, first=2))
     await turns()
 
     assert executing.started == [UUID(int=1), UUID(int=3), UUID(int=2)]
@@ -351,81 +373,81 @@ async def test_a_claim_on_its_way_here_is_given_back_when_it_arrives(
 
 
 async def test_an_edit_of_what_has_started_puts_its_lease_in_doubt(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    [flight] = flights(clock, 1)
-    hand.take([flight])
+    [held] = due_claims(clock, 1)
+    dispatcher.take([held])
     await turns()
 
-    hand.recall(flight.claim.job_id)
+    dispatcher.recall(held.claim.job_id)
 
     assert executing.settled == []
-    assert flight.doubted
-    assert hand.doubts.is_set()
+    assert held.doubted
+    assert dispatcher.doubts.is_set()
 
 
 async def test_a_claim_of_a_job_in_hand_cuts_off_what_executes_under_an_earlier_one(
-    hand: Dispatcher, clock: DatabaseClock
+    dispatcher: Dispatcher, clock: DatabaseClock
 ) -> None:
-    [earlier], [later] = flights(clock, 1), flights(clock, 1)
-    hand.take([earlier])
+    [earlier], [later] = due_claims(clock, 1), due_claims(clock, 1)
+    dispatcher.take([earlier])
     await turns()
 
     async def execute() -> None:
         with Deadline(asyncio.get_running_loop()) as scope:
-            earlier.begin(scope, timeout_seconds=LONG_SECONDS)
-            hand.take([later])
+            earlier.begin(scope, now=asyncio.get_running_loop().time())
+            dispatcher.take([later])
             await asyncio.sleep(LONG_SECONDS)
 
     with pytest.raises(TimeoutError):
         await execute()
     assert earlier.ending is Ending.LEASE
-    assert list(hand) == [later]
+    assert list(dispatcher) == [later]
 
 
 async def test_closing_gives_back_whatever_has_not_started(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    hand.take([*flights(clock, 11), *flights(clock, 1, first=12, due_in=LONG_SECONDS)])
+    dispatcher.take([*due_claims(clock, 11), *due_claims(clock, 1, first=12, due_in=LONG_SECONDS)])
     await turns()
 
-    hand.close()
-    hand.take(flights(clock, 1, first=13))
+    dispatcher.close()
+    dispatcher.take(due_claims(clock, 1, first=13))
     await turns()
 
     assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in (11, 12, 13)}
-    assert len(hand) == 10
+    assert len(dispatcher) == 10
 
 
 async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(
-    hand: Dispatcher, clock: DatabaseClock
+    dispatcher: Dispatcher, clock: DatabaseClock
 ) -> None:
-    [old] = flights(clock, 1, due_in=LONG_SECONDS)
-    [new] = flights(clock, 1, due_in=LONG_SECONDS)
-    hand.claims[old.claim.job_id] = new
+    [old] = due_claims(clock, 1, due_in=LONG_SECONDS)
+    [new] = due_claims(clock, 1, due_in=LONG_SECONDS)
+    dispatcher.claims[old.claim.job_id] = new
 
-    hand.drop(old)
+    dispatcher.forget(old)
 
-    assert list(hand) == [new]
-    hand.drop(new)
+    assert list(dispatcher) == [new]
+    dispatcher.forget(new)
 
 
 async def test_a_name_that_is_looked_up_takes_no_slot(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown = {f"silent{n}": asyncio.Event() for n in range(20)}
-    hand.take(
+    dispatcher.take(
         [
-            flight
+            held
             for number in range(20)
-            for flight in flights(clock, 1, first=101 + number, host=f"silent{number}")
+            for held in due_claims(clock, 1, first=101 + number, host=f"silent{number}")
         ]
     )
-    hand.take(flights(clock, 10))
+    dispatcher.take(due_claims(clock, 10))
     await turns()
     others = list(executing.started)
     asked = list(naming.asked)
-    executing.end(*hand)
+    executing.end(*dispatcher)
     for name, event in naming.unknown.items():
         naming.asked.append(name)
         event.set()
@@ -439,89 +461,92 @@ async def test_a_name_that_is_looked_up_takes_no_slot(
 
 def certified(claims: list[HeldClaim]) -> list[HeldClaim]:
     """Claims whose targets bring certificates."""
-    for flight in claims:
-        flight.brings_certificates = True
+    for held in claims:
+        held.needs_certificates = True
     return claims
 
 
 async def test_a_claim_whose_certificates_are_loaded_takes_no_slot(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    unloaded = certified(flights(clock, 20, first=101))
-    executing.unloaded = {flight.claim.job_id: asyncio.Event() for flight in unloaded}
-    hand.take(unloaded)
-    hand.take(flights(clock, 10))
+    unloaded = certified(due_claims(clock, 20, first=101))
+    executing.unloaded = {held.claim.job_id: asyncio.Event() for held in unloaded}
+    dispatcher.take(unloaded)
+    dispatcher.take(due_claims(clock, 10))
     await turns()
-    others, held = list(executing.started), hand.waiting
-    executing.end(*hand)
+    others, waiting = list(executing.started), dispatcher.waiting
+    executing.end(*dispatcher)
     for event in executing.unloaded.values():
         event.set()
     await turns()
 
-    assert (others, held) == ([UUID(int=number) for number in range(1, 11)], 20)
-    assert {*executing.started[10:]} == {flight.claim.job_id for flight in unloaded}
+    assert (others, waiting) == ([UUID(int=number) for number in range(1, 11)], 20)
+    assert {*executing.started[10:]} == {held.claim.job_id for held in unloaded}
 
 
 async def test_certificates_are_loaded_while_their_claim_still_sleeps(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    [flight] = certified(flights(clock, 1, due_in=LONG_SECONDS))
-    hand.take([flight])
+    [held] = certified(due_claims(clock, 1, due_in=LONG_SECONDS))
+    dispatcher.take([held])
     await turns()
 
-    assert not flight.brings_certificates
+    assert not held.needs_certificates
     assert executing.started == []
 
 
 async def test_claims_with_more_certificates_than_may_wait_come_later(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, monkeypatch: pytest.MonkeyPatch
+    dispatcher: Dispatcher,
+    executing: Executing,
+    clock: DatabaseClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(certificates, "MAX_LOADING", 2)
-    unloaded = certified(flights(clock, 5))
-    executing.unloaded = {flight.claim.job_id: asyncio.Event() for flight in unloaded}
-    hand.take(unloaded)
+    monkeypatch.setattr(prerequisites, "MAX_LOADING", 2)
+    unloaded = certified(due_claims(clock, 5))
+    executing.unloaded = {held.claim.job_id: asyncio.Event() for held in unloaded}
+    dispatcher.take(unloaded)
     await turns()
     put_off = [one.job_id for one in executing.settled]
     for event in executing.unloaded.values():
         event.set()
     await turns()
 
-    assert put_off == [flight.claim.job_id for flight in unloaded[2:]]
-    assert executing.started == [flight.claim.job_id for flight in unloaded[:2]]
+    assert put_off == [held.claim.job_id for held in unloaded[2:]]
+    assert executing.started == [held.claim.job_id for held in unloaded[:2]]
 
 
 async def test_a_claim_that_is_given_back_loads_its_certificates_no_longer(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    [flight] = certified(flights(clock, 1))
-    executing.unloaded = {flight.claim.job_id: asyncio.Event()}
-    hand.take([flight])
+    [held] = certified(due_claims(clock, 1))
+    executing.unloaded = {held.claim.job_id: asyncio.Event()}
+    dispatcher.take([held])
     await turns()
-    hand.recall(flight.claim.job_id)
+    dispatcher.recall(held.claim.job_id)
     await turns()
 
-    assert [one.job_id for one in executing.settled] == [flight.claim.job_id]
-    assert (len(hand), executing.started) == (0, [])
-    assert not list(hand.ready.cleared())
+    assert [one.job_id for one in executing.settled] == [held.claim.job_id]
+    assert (len(dispatcher), executing.started) == (0, [])
+    assert not dispatcher.due.take_all()
 
 
 async def test_a_claim_that_is_recalled_on_its_way_leaves_no_loading_behind(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
-    [flight] = certified(flights(clock, 1))
-    hand.recall(flight.claim.job_id)
-    hand.take([flight])  # and cancels the task before its first step
+    [held] = certified(due_claims(clock, 1))
+    dispatcher.recall(held.claim.job_id)
+    dispatcher.take([held])  # and cancels the task before its first step
     await turns()
 
-    [holder] = [one for one in hand.ready.holders if isinstance(one, certificates.Certificates)]
+    [holder] = [one for one in dispatcher.prerequisites if isinstance(one, CertificateLoads)]
     assert holder.loading == {}
 
 
 async def test_a_claim_waits_for_a_name_once_whatever_comes_of_it(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["never"] = asyncio.Event()
-    hand.take(flights(clock, 1, host="never"))
+    dispatcher.take(due_claims(clock, 1, host="never"))
     await turns()
     waiting = len(executing.started)
     naming.unknown["never"].set()
@@ -531,47 +556,47 @@ async def test_a_claim_waits_for_a_name_once_whatever_comes_of_it(
 
 
 async def test_what_waits_for_names_does_not_keep_others_from_being_claimed(
-    hand: Dispatcher, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
-    hand.take(flights(clock, 20, host="silent"))
+    dispatcher.take(due_claims(clock, 20, host="silent"))
     await turns()
 
-    assert (hand.room(), hand.waiting, hand.settling) == (10, 20, 0)
+    assert (dispatcher.room(), dispatcher.waiting, dispatcher.settling) == (10, 20, 0)
     naming.unknown["silent"].set()
 
 
 async def test_more_of_one_silent_name_than_may_wait_come_later(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
-    hand.take(flights(clock, MAX_FOR_A_NAME + 5, host="silent"))
+    dispatcher.take(due_claims(clock, MAX_FOR_A_NAME + 5, host="silent"))
     await turns()
 
-    assert hand.waiting == MAX_FOR_A_NAME
+    assert dispatcher.waiting == MAX_FOR_A_NAME
     assert len(executing.settled) == 5
     assert all(one.next_run is not None and one.next_run > clock.now() for one in executing.settled)
     naming.unknown["silent"].set()
 
 
 async def test_a_name_of_a_crowd_comes_later(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
     naming.crowded.add("silent")
-    hand.take(flights(clock, 1, host="silent"))
+    dispatcher.take(due_claims(clock, 1, host="silent"))
     await turns()
 
     assert [one.job_id for one in executing.settled] == [UUID(int=1)]
     assert naming.asked == []
-    assert not hand.waiting
+    assert not dispatcher.waiting
 
 
 async def test_a_name_is_looked_up_while_its_claim_still_sleeps(
-    hand: Dispatcher, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["name"] = asyncio.Event()
-    hand.take(flights(clock, 1, host="name", due_in=LONG_SECONDS))
+    dispatcher.take(due_claims(clock, 1, host="name", due_in=LONG_SECONDS))
     await turns()
 
     assert naming.asked == ["name"]
@@ -579,12 +604,12 @@ async def test_a_name_is_looked_up_while_its_claim_still_sleeps(
 
 
 async def test_a_deleted_job_waits_for_no_name(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     naming.unknown["silent"] = asyncio.Event()
-    hand.take(flights(clock, 2, host="silent"))
+    dispatcher.take(due_claims(clock, 2, host="silent"))
     await turns()
-    hand.recall(UUID(int=1))
+    dispatcher.recall(UUID(int=1))
     naming.unknown["silent"].set()
     await turns()
 
@@ -593,28 +618,28 @@ async def test_a_deleted_job_waits_for_no_name(
 
 
 async def test_closing_waits_for_no_name(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
     """The fixture would hang if the lookup went on."""
     naming.unknown["silent"] = asyncio.Event()
-    hand.take(flights(clock, 3, host="silent"))
+    dispatcher.take(due_claims(clock, 3, host="silent"))
     await turns()
-    hand.close()
+    dispatcher.close()
     await turns()
 
     assert len(executing.settled) == 3
-    assert not hand.waiting
+    assert not dispatcher.waiting
 
 
 async def test_names_of_one_address_share_what_it_gets(
-    hand: Dispatcher, executing: Executing, clock: DatabaseClock
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     wild = [
-        flight
+        held
         for number in range(1, 21)
-        for flight in flights(clock, 1, first=number, host=f"wild{number}")
+        for held in due_claims(clock, 1, first=number, host=f"wild{number}")
     ]
-    hand.take([*wild, *flights(clock, 1, first=21)])
+    dispatcher.take([*wild, *due_claims(clock, 1, first=21)])
     await turns()
 
     assert executing.started == [*(UUID(int=number) for number in range(1, 10)), UUID(int=21)]
