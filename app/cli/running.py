@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
+from time import monotonic
 
 from app.config import Settings
 from app.descriptors import raise_limit
@@ -21,7 +22,7 @@ def run(serving: Coroutine[None, None, None], settings: Settings) -> None:
     raise_limit()
     gc.freeze()
     gc.set_threshold(GARBAGE)
-    loop = Loop(Resolver(settings.name_servers))
+    loop = Loop(Resolver(settings.name_servers, clock=monotonic))
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(serving)
 

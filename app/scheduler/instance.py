@@ -70,7 +70,7 @@ class Instance:
         self.admitted = asyncio.Event()
         """Set once the database has let this instance in; from then on a refusal is an outage."""
         self.egress = Egress.from_settings(settings)
-        self.resolver = Resolver(settings.name_servers)
+        self.resolver = Resolver(settings.name_servers, clock=monotonic)
         self.observers = observers
         self.name = instance_name()
         self.loop = asyncio.get_running_loop()
@@ -152,7 +152,7 @@ class Instance:
                 clock=monotonic,
             )
             executors = await stack.enter_async_context(
-                Executors(egress=self.egress, resolver=self.resolver)
+                Executors(egress=self.egress, resolver=self.resolver, clock=self.loop.time)
             )
             settler = Settler(
                 db,

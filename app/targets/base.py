@@ -13,6 +13,7 @@ from app.errors import FieldError
 from app.targets.net.guard import Guard
 from app.targets.net.tls import Tls
 from app.targets.net.tls_contexts import Contexts
+from app.timers import Monotonic
 
 MAX_ERROR_LENGTH = 500
 """Characters of a report's error."""
@@ -116,11 +117,12 @@ def named(scheduled_for: datetime) -> str:
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What an operator decides for all executors."""
+    """What all executors are given: what an operator decides, and what they share."""
 
     connections_per_host: int = 0
     """At most so many HTTP connections to one scheme, host and port; 0: no limit but the slots."""
     guard: Guard
+    clock: Monotonic
     contexts: Contexts = field(default_factory=Contexts)
 
 

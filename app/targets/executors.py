@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from app.targets.net.guard import Guard, Lookup
 from app.targets.net.names import Names
 from app.targets.net.resolver import Resolver
 from app.targets.registry import EXECUTORS
+from app.timers import Monotonic
 
 PREPARE_SECONDS = 0.25
 """The longest that an attempt is prepared."""
@@ -30,11 +32,14 @@ class Executors:
         resolver: Resolver | None = None,
         lookup: Lookup | None = None,
         connections_per_host: int = 0,
+        clock: Monotonic | None = None,
     ) -> None:
-        self.resolver = resolver or Resolver()
+        """By default the clock is that of the event loop, in which this must be called."""
+        self.resolver = resolver or Resolver(clock=monotonic)
         self.options = Options(
             connections_per_host=connections_per_host,
             guard=Guard(egress, lookup=lookup or self.resolver.lookup),
+            clock=clock or asyncio.get_running_loop().time,
         )
         self.names = Names(self.options.guard, self.resolver)
         self.opened: dict[str, Executor[Any]] = {}

@@ -40,10 +40,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(tokens, "now", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 class Pair:
@@ -70,11 +68,11 @@ class Pair:
 
 
 @pytest.fixture
-async def pair() -> AsyncIterator[Pair]:
+async def pair(clock: Clock) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(Sink().listening())
         target = await stack.enter_async_context(Sink().listening())
-        executors = await stack.enter_async_context(Executors(egress=NEARBY))
+        executors = await stack.enter_async_context(Executors(egress=NEARBY, clock=clock))
         server.on("/token", *(granted(f"token-{number}") for number in range(1, 10)))
         yield Pair(executors, server, target)
 
@@ -360,7 +358,7 @@ def test_what_cannot_work_is_refused_by_its_field(change: dict[str, str], field:
 
 async def test_only_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tokens, "MAX_TOKENS", 2)
-    kept = tokens.Tokens()
+    kept = tokens.Tokens(Clock())
 
     def ask(token: str) -> Callable[[], Any]:
         async def answer() -> tokens.Granted:
@@ -376,7 +374,7 @@ async def test_only_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPatch):
 
 
 async def test_a_token_granted_since_is_not_thrown_away_with_the_old_one():
-    kept = tokens.Tokens()
+    kept = tokens.Tokens(Clock())
 
     async def ask() -> tokens.Granted:
         return tokens.Granted(token="new", lifetime_seconds=60)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -114,7 +115,7 @@ async def test_a_name_that_no_descriptor_is_left_for_is_no_failure_of_the_name(
     name_server: NameServer, request: pytest.FixtureRequest
 ) -> None:
     name_server.names["name.test"] = at("127.0.0.1")
-    resolver = Resolver([name_server.address])
+    resolver = Resolver([name_server.address], clock=monotonic)
     request.getfixturevalue("exhausted")
 
     with pytest.raises(NameFailed) as caught:

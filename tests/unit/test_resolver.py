@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from time import monotonic
 
 import pytest
 
@@ -282,12 +283,12 @@ async def test_to_close_takes_no_time_while_questions_are_under_way(
 )
 def test_a_name_server_has_to_be_an_address(server: str):
     with pytest.raises(InvalidSettings, match="TOCSIN_NAME_SERVERS"):
-        Resolver([server])
+        Resolver([server], clock=monotonic)
 
 
 @pytest.mark.parametrize("server", ["10.0.0.2", "10.0.0.2:5353", "2001:db8::2", "[2001:db8::2]:53"])
 def test_name_servers_are_given_with_or_without_a_port(server: str):
-    assert Resolver([server]).servers == (server,)
+    assert Resolver([server], clock=monotonic).servers == (server,)
 
 
 def test_a_connection_to_a_name_is_opened_by_the_address_that_the_resolver_tells():
@@ -308,7 +309,7 @@ def test_a_connection_to_a_name_is_opened_by_the_address_that_the_resolver_tells
             await loop.names.close()
             return said, name_server.asked["db.test"]
 
-    with asyncio.Runner(loop_factory=partial(Loop, Resolver())) as runner:
+    with asyncio.Runner(loop_factory=partial(Loop, Resolver(clock=monotonic))) as runner:
         assert runner.run(connect()) == (b"hello", 1)
 
 
@@ -323,7 +324,7 @@ def test_a_server_that_answers_for_one_family_only_is_enough():
             name_server.names["name.test"] = lambda question: (
                 Answer(addresses=(HERE,)) if question.type == A else None
             )
-            names = Resolver([name_server.address])
+            names = Resolver([name_server.address], clock=monotonic)
             try:
                 return await names.addresses("name.test")
             finally:

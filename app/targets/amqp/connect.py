@@ -16,6 +16,7 @@ from app.targets.amqp.frames import Credit, Frames, Writer
 from app.targets.net.guard import AddressBlocked, Guard
 from app.targets.net.tls import Tls
 from app.targets.net.tls_contexts import Contexts
+from app.timers import Monotonic
 
 HEARTBEAT_SECONDS = 10
 """Both sides speak at least this often; three silences (33 s) end a half-open connection."""
@@ -28,7 +29,9 @@ class Broker(Masked, frozen=True, kw_only=True):
     tls: Tls | None = None
 
 
-async def connected(broker: Broker, *, guard: Guard, contexts: Contexts) -> aio_pika.Connection:
+async def connected(
+    broker: Broker, *, guard: Guard, contexts: Contexts, clock: Monotonic
+) -> aio_pika.Connection:
     """Open a connection that stays closed once it is lost.
 
     Not aio-pika's robust one: while that restores itself a publish hangs, and what it restores
@@ -45,7 +48,7 @@ async def connected(broker: Broker, *, guard: Guard, contexts: Contexts) -> aio_
         ssl_context=await contexts.context(broker.tls or Tls()) if is_secure else None,
         client_properties={"connection_name": "tocsin", "product": "tocsin"},
     )
-    transport = GuardedTransport(guard)
+    transport = GuardedTransport(guard, clock)
     connection.kwargs["transport_factory"] = transport
     try:
         await connection.connect()
@@ -66,8 +69,9 @@ def fault_of(connection: aio_pika.Connection) -> PublishFailed | None:
 class GuardedTransport(TransportFactory):
     """TCP or TLS to the first address of a host that answers; every address has to be allowed."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, clock: Monotonic) -> None:
         self.guard = guard
+        self.clock = clock
         self.frames: Frames | None = None
 
     @property
@@ -96,7 +100,7 @@ class GuardedTransport(TransportFactory):
         if url.scheme == "amqps":
             tls = await kwargs["ssl_context_provider"].get_context()
         reader, writer = await first_open(addresses, host=host, port=port, tls=tls)
-        credit = Credit()
+        credit = Credit(self.clock)
         self.frames = Frames(reader, credit)
         return self.frames, Writer(writer, credit)
 

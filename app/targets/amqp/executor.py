@@ -89,7 +89,7 @@ class AmqpExecutor:
     shown: ClassVar[Mapping[str, Shown]] = {"url": Shown(origin=("amqp", "amqps"))}
 
     def __init__(self, options: Options) -> None:
-        self.pool = Pool(guard=options.guard, contexts=options.contexts)
+        self.pool = Pool(guard=options.guard, contexts=options.contexts, clock=options.clock)
 
     async def execute(self, target: AmqpTarget, context: Context) -> Report:
         return await Publication(self.pool, target, context).report()
@@ -120,8 +120,7 @@ class Publication:
         self.target = target
         self.context = context
         self.stage = Stage.CONNECTION
-        self.loop = asyncio.get_running_loop()
-        self.begun_at = self.loop.time()
+        self.begun_at = pool.clock()
         self.link: Link | None = None
 
     async def report(self) -> Report:
@@ -156,7 +155,7 @@ class Publication:
                 exchange = channel.default_exchange
                 if self.target.exchange:
                     exchange = await channel.get_exchange(self.target.exchange, ensure=False)
-                self.context.waited(self.loop.time() - self.begun_at)
+                self.context.waited(self.pool.clock() - self.begun_at)
                 confirmed = await exchange.publish(
                     message, self.target.routing_key, mandatory=self.target.mandatory
                 )

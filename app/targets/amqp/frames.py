@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from aiormq.exceptions import AMQPConnectionError
 
+from app.timers import Monotonic
+
 HEAD: Final = struct.Struct(">BHI")
 """Of a frame: its type, channel and length; the payload follows, and `END`."""
 END: Final = 0xCE
@@ -80,10 +82,10 @@ class Credit:
     of keeping this process busy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Monotonic) -> None:
         self.left = FIRST_CREDIT
-        self.loop = asyncio.get_running_loop()
-        self.counted_at = self.loop.time()
+        self.clock = clock
+        self.counted_at = clock()
 
     def earn(self, sent: int) -> None:
         """We wrote so many bytes."""
@@ -93,7 +95,7 @@ class Credit:
         """A frame of so many bytes came."""
         self.left -= 1 + size / BYTES_PER_CREDIT
         if self.left < 0:
-            now = self.loop.time()
+            now = self.clock()
             self.left += (now - self.counted_at) * CREDIT_PER_SECOND
             self.counted_at = now
         if self.left < 0:

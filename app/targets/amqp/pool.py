@@ -16,6 +16,7 @@ from app.targets.amqp.connect import Broker, connected
 from app.targets.amqp.failures import PublishFailed
 from app.targets.net.guard import Guard
 from app.targets.net.tls_contexts import Contexts
+from app.timers import Monotonic
 
 MAX_CONNECTIONS = 64
 """With more connections, idle ones are closed, those handed out least recently first. Busy ones are
@@ -31,7 +32,7 @@ CLOSE_SECONDS = 3.0
 class Link:
     """One connection with its channels."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, now: float) -> None:
         self.connection = connection
         self.users = 0
         self.retired = False
@@ -40,7 +41,8 @@ class Link:
         """A publish was cut off: is the other side still there?"""
         self.spoilt: list[AbstractChannel] = []
         self.idle: list[AbstractChannel] = []
-        self.idle_since = asyncio.get_running_loop().time()
+        self.idle_since = now
+        """When the last user left, in monotonic seconds."""
         self.slots = asyncio.Semaphore(MAX_CHANNELS)
 
     @property
@@ -110,9 +112,10 @@ class Dial:
 class Pool:
     """Every connection of one process. `close` it when no publish is under way."""
 
-    def __init__(self, *, guard: Guard, contexts: Contexts | None = None) -> None:
+    def __init__(self, *, guard: Guard, contexts: Contexts, clock: Monotonic) -> None:
         self.guard = guard
-        self.contexts = contexts or Contexts()
+        self.contexts = contexts
+        self.clock = clock
         self.links: dict[Broker, Link] = {}
         """The one used last is last."""
         self.dials: dict[Broker, Dial] = {}
@@ -136,7 +139,7 @@ class Pool:
             raise
         finally:
             link.users -= 1
-            link.idle_since = asyncio.get_running_loop().time()
+            link.idle_since = self.clock()
             if link.spoilt or link.doubted or link.retired:
                 self.work.set()
 
@@ -161,12 +164,14 @@ class Pool:
                 if dial.failure and dial.failures > failures:
                     raise dial.failure
                 try:
-                    connection = await connected(broker, guard=self.guard, contexts=self.contexts)
+                    connection = await connected(
+                        broker, guard=self.guard, contexts=self.contexts, clock=self.clock
+                    )
                 except PublishFailed as failure:
                     dial.failures += 1
                     dial.failure = failure
                     raise
-                return self.added(broker, Link(connection))
+                return self.added(broker, Link(connection, now=self.clock()))
         finally:
             dial.waiting -= 1
             if not dial.waiting:
@@ -193,7 +198,7 @@ class Pool:
                 async with asyncio.timeout(UPKEEP_SECONDS if self.links else None):
                     await self.work.wait()
             self.work.clear()
-            now = asyncio.get_running_loop().time()
+            now = self.clock()
             for broker, link in list(self.links.items()):
                 if await self.is_over(link, now=now):
                     self.retire(self.links.pop(broker))

@@ -1,6 +1,5 @@
 """Access tokens that are shared by all attempts of a process: asked for once, renewed early."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 
 from msgspec.structs import replace
@@ -8,6 +7,7 @@ from msgspec.structs import replace
 from app.core.secrets.masking import Unshown
 from app.errors import AppError
 from app.single_flight import SingleFlight
+from app.timers import Monotonic
 
 MAX_TOKENS = 1000
 EARLY_PART = 0.2
@@ -25,7 +25,7 @@ class Granted(Unshown, frozen=True, kw_only=True):
 
 
 class Held(Unshown, frozen=True, kw_only=True):
-    """A token and its times, by the clock of the event loop."""
+    """A token and its times, in monotonic seconds."""
 
     token: str
     renew_at: float
@@ -35,7 +35,8 @@ class Held(Unshown, frozen=True, kw_only=True):
 class Tokens:
     """The tokens of one process, by what they were granted for."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Monotonic) -> None:
+        self.clock = clock
         self.held: dict[Hashable, Held] = {}
         """The one granted last is last."""
         self.asking = SingleFlight()
@@ -47,14 +48,14 @@ class Tokens:
             AppError: what `ask` raised, and there is no token that could still be used.
         """
         held = self.held.get(grant)
-        if held is not None and now() < min(held.renew_at, held.ends_at):
+        if held is not None and self.clock() < min(held.renew_at, held.ends_at):
             return held.token
         try:
             return await self.renew(grant, ask)
         except AppError:
-            if held is None or now() >= held.ends_at or grant not in self.held:
+            if held is None or self.clock() >= held.ends_at or grant not in self.held:
                 raise
-            self.held[grant] = replace(held, renew_at=now() + PAUSE_SECONDS)
+            self.held[grant] = replace(held, renew_at=self.clock() + PAUSE_SECONDS)
             return held.token
 
     async def renew(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
@@ -62,7 +63,7 @@ class Tokens:
 
         def is_there() -> bool:
             held = self.held.get(grant)
-            return held is not None and now() < held.renew_at
+            return held is not None and self.clock() < held.renew_at
 
         async def fetch() -> None:
             self.keep(grant, await ask())
@@ -76,8 +77,8 @@ class Tokens:
         self.held.pop(grant, None)
         self.held[grant] = Held(
             token=granted.token,
-            renew_at=now() + lifetime - early,
-            ends_at=now() + lifetime,
+            renew_at=self.clock() + lifetime - early,
+            ends_at=self.clock() + lifetime,
         )
         if len(self.held) > MAX_TOKENS:
             del self.held[next(iter(self.held))]
@@ -87,7 +88,3 @@ class Tokens:
         held = self.held.get(grant)
         if held is not None and held.token == token:
             del self.held[grant]
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()

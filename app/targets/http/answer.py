@@ -49,7 +49,7 @@ class HttpAnswer:
 
     def __init__(self) -> None:
         self.asked_at: float | None = None
-        """When the request was written, loop time."""
+        """When the request was written, in monotonic seconds."""
         self.status: int | None = None
         """None: the head is not complete."""
         self.fields: dict[bytes, list[bytes]] = {}

@@ -67,7 +67,7 @@ class Connector(aiohttp.TCPConnector):
             socket_factory=options.guard.make_socket,
         )
         # Not public, so what is made with it is checked; no other way leads to a protocol.
-        factory = partial(HttpProtocol, loop=asyncio.get_running_loop())
+        factory = partial(HttpProtocol, loop=asyncio.get_running_loop(), clock=options.clock)
         self._factory = cast("partial[ResponseHandler]", factory)
 
 
@@ -77,11 +77,12 @@ class Client:
     def __init__(self, options: Options) -> None:
         """Open the client; must be called in the event loop that uses it."""
         self.loop = asyncio.get_running_loop()
+        self.clock = options.clock
         self.connector = Connector(options)
         self.kept: dict[Key, dict[HttpProtocol, None]] = {}
         """Connections that wait for the next request; the one used last is last."""
         self.used_at: dict[HttpProtocol, float] = {}
-        """When each of them was given back, loop time; the one that has waited longest is first."""
+        """When each was given back (monotonic seconds); the one that waited longest is first."""
         self.room_to_keep = limit() // KEPT_PART
         self.upkeep: asyncio.Handle | None = None
         self.connections_per_host = options.connections_per_host
@@ -137,7 +138,7 @@ class Client:
             protocol = next(reversed(kept))
             used_at = self.used_at[protocol]
             self.forget(protocol)
-            if self.loop.time() - used_at <= KEEP_ALIVE_SECONDS and not protocol.has_news():
+            if self.clock() - used_at <= KEEP_ALIVE_SECONDS and not protocol.has_news():
                 return protocol
             protocol.drop()
         return None
@@ -176,7 +177,7 @@ class Client:
         if not protocol.is_reusable:
             protocol.drop()
             return
-        self.used_at[protocol] = self.loop.time()
+        self.used_at[protocol] = self.clock()
         self.kept.setdefault(protocol.key, {})[protocol] = None
         if len(self.used_at) > min(MAX_KEPT, self.room_to_keep):
             self.close_oldest()
@@ -204,7 +205,7 @@ class Client:
         """Close what nobody has used for long."""
         self.upkeep = None
         while self.used_at:
-            left = next(iter(self.used_at.values())) + KEEP_ALIVE_SECONDS - self.loop.time()
+            left = next(iter(self.used_at.values())) + KEEP_ALIVE_SECONDS - self.clock()
             if left > 0:
                 self.upkeep = self.loop.call_later(left, self.keep_up)
                 return

@@ -135,7 +135,8 @@ class HttpExecutor:
     def __init__(self, options: Options) -> None:
         self.client = Client(options)
         self.loop = asyncio.get_running_loop()
-        self.tokens = Tokens()
+        self.clock = options.clock
+        self.tokens = Tokens(options.clock)
 
     async def execute(self, target: HttpTarget, context: Context) -> Report:
         return await Attempt(self, target, context).report()
@@ -159,6 +160,7 @@ class Attempt:
     def __init__(self, executor: HttpExecutor, target: HttpTarget, context: Context) -> None:
         self.client = executor.client
         self.loop = executor.loop
+        self.clock = executor.clock
         self.tokens = executor.tokens
         self.target = target
         self.context = context
@@ -166,13 +168,13 @@ class Attempt:
         self.proof: dict[str, str] = {}
         self.answer = HttpAnswer()
         self.asked_at: float | None = None
-        """When the first request was written, loop time."""
+        """When the first request was written, in monotonic seconds."""
 
     async def report(self) -> Report:
         """Send the request and judge the answer, within the timeout."""
-        begun_at = self.loop.time()
+        begun_at = self.clock()
         try:
-            with Deadline(self.loop, begun_at + self.context.timeout_seconds):
+            with Deadline(self.loop, self.loop.time() + self.context.timeout_seconds):
                 if self.target.auth is None:
                     return await self.answered(self.request())
                 report = await self.answered(await self.proven_request())

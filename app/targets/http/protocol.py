@@ -11,6 +11,7 @@ from yarl import URL
 from app.targets.http.answer import AnswerReader, HttpAnswer
 from app.targets.http.failures import Closed, NotHttp
 from app.targets.net.tls import Tls
+from app.timers import Monotonic
 
 MAX_EARLY_LENGTH = 65_536
 """Bytes that a server may say on a new connection before it was asked."""
@@ -34,9 +35,10 @@ class HttpProtocol(ResponseHandler):
 
     key: Key
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Monotonic) -> None:
         super().__init__(loop)
         self.loop = loop
+        self.clock = clock
         self.reader = AnswerReader()
         self.waiting: asyncio.Future[None] | None = None
         """Of the exchange under way."""
@@ -66,7 +68,7 @@ class HttpProtocol(ResponseHandler):
         if self.transport is None:
             raise Closed
         self.reader.begin(answer, to_head=to_head)
-        answer.asked_at = self.loop.time()
+        answer.asked_at = self.clock()
         self.is_asked = True
         self.waiting = waiting = self.loop.create_future()
         self.transport.write(encoded)

@@ -8,8 +8,7 @@ zone, a time limit for callers, and a memory of answers and failures.
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
-from time import monotonic
+from collections.abc import Sequence
 
 import aiodns
 import pycares
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from app.descriptors import find_shortage
 from app.targets.net.forms import checked, is_address, zone_of
+from app.timers import Monotonic
 
 LOOKUP_SECONDS = 6.0
 """How long a caller waits for the addresses of a name."""
@@ -99,9 +99,7 @@ class Resolver:
         InvalidSettings: a server is no address of a name server.
     """
 
-    def __init__(
-        self, servers: Sequence[str] = (), *, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, servers: Sequence[str] = (), *, clock: Monotonic) -> None:
         self.servers = tuple(map(checked, servers))
         self.clock = clock
         self.known: dict[str, Known] = {}
