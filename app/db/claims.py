@@ -52,6 +52,18 @@ class Look(Struct, frozen=True, kw_only=True):
     """When the look ended, on the database's clock."""
 
 
+class Missed(Struct, frozen=True, kw_only=True):
+    """A job that was due and not locked, and that a look did not claim."""
+
+    job_id: UUID
+    due_at: datetime
+    left: bool
+    """Whether the job was left to the next look for its large target, and not suppressed."""
+
+
+MISSED = msgspec.json.Decoder(list[Missed])
+
+
 class Unplanned(Struct, frozen=True, kw_only=True):
     """A job written in SQL whose next run an instance has to work out."""
 
@@ -138,18 +150,27 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         aside=aside,
         only=only,
     )
+    found = rows[0]
+    claimed = [claim(row) for row in rows if row["job_id"] is not None]
+    missed = MISSED.decode(found["missed"]) if found["missed"] else []
+    wakeup_seconds = found["next_seconds"]
+    blocked = wakeup_seconds is not None and wakeup_seconds <= 0
+    if blocked:
+        leave = [*aside, *(one.job_id for one in claimed)]
+        later = await session.fetch("claims.wakeup", kinds=kinds, believed=believed, aside=leave)
+        wakeup_seconds = later[0]["wakeup_seconds"] if later else None
     return Look(
-        claims=[claim(row) for row in rows if row["job_id"] is not None],
-        wakeup_seconds=rows[0]["wakeup_seconds"],
-        blocked=rows[0]["blocked"],
-        left_from=rows[0]["left_from"],
-        unplanned=rows[0]["unplanned"],
-        unchecked=rows[0]["unchecked"],
-        awake_seconds=rows[0]["awake_seconds"],
-        suppressed=rows[0]["suppressed"] or (),
-        looked_until=rows[0]["looked_until"],
-        begun_at=rows[0]["begun_at"],
-        ended_at=rows[0]["ended_at"],
+        claims=claimed,
+        wakeup_seconds=wakeup_seconds,
+        blocked=blocked,
+        left_from=min((one.due_at for one in missed if one.left), default=None),
+        unplanned=found["unplanned"],
+        unchecked=found["unchecked"],
+        awake_seconds=found["awake_seconds"],
+        suppressed=[one.job_id for one in missed if not one.left],
+        looked_until=found["looked_until"],
+        begun_at=found["begun_at"],
+        ended_at=found["ended_at"],
     )
 
 

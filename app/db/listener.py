@@ -88,6 +88,8 @@ async def open_session(
                 "enable_seqscan": "off",
                 "enable_hashjoin": "off",
                 "enable_mergejoin": "off",
+                # Of a bitmap all that is due would be read and sorted, for a batch of it.
+                "enable_bitmapscan": "off",
             },
         )
     try:

@@ -2,23 +2,27 @@
 
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
--- batch is full, learn how many seconds it is until the next job comes due, and whether a due one
--- was left because somebody else has its row locked. Each is a probe of jobs_claimable. Also
--- until when somebody promised to look often. What comes
+-- batch is full, learn how many seconds it is until the next job comes due, or that a due one was
+-- left because somebody else has its row locked (zero or less). It is one probe of jobs_claimable.
+-- Also until when somebody promised to look often. What comes
 -- due within :ahead_seconds is claimed already, to be started at its instant.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/scan_start.py. It never lies ahead of
 -- the clock, which may have been set back.
--- As many jobs are claimed as have a megabyte of targets together, and at least one, so that a look answers
--- in milliseconds. left_from: since when the first of the others is due; null: none is.
+-- Short targets are written out here, long ones by tocsin.targets: as many as have a megabyte together,
+-- and at least one, so that a look answers in milliseconds. left_from: since when the first of the others
+-- is due; null: none is.
 -- believed: where the clock should be at most, as whoever looks counts on from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/db/clock.py.
 -- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
 -- suppressed: jobs that were due and free, of which a trigger of somebody's suppressed the claim.
+-- Every expression here costs every look, whether or not it is evaluated: what is rarely needed is a
+-- function or a statement of its own. And no join but by the primary key: sessions that look know none.
 with due as materialized (
-    select id, kind, fence, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
-        greatest(next_run, locked_until) as due_at
+    select id, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
+        greatest(next_run, locked_until) as due_at,
+        case when pg_column_size(target) < 1000 and pg_column_compression(target) is null then target::text end as text
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
       and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
@@ -31,10 +35,14 @@ with due as materialized (
     limit :limit::bigint
     for no key update skip locked
 ), written as materialized (
-    select id, target
-    from tocsin.targets((select array_agg(id order by due_at) from due), 1048576)
-), taken as materialized (
-    select due.*, written.target from due join written using (id)
+    select id, text as target, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
+    from due
+    where octet_length(text) <= 10000
+    union all
+    select id, target, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
+    from tocsin.targets((
+        select array_agg(id order by due_at) from due where coalesce(octet_length(text) > 10000, true)
+    ), 1048576)
 ), claimed as (
     update tocsin.jobs j
     set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
@@ -46,9 +54,9 @@ with due as materialized (
         claimed_attempt = j.attempt + 1,
         execution_id = nextval('tocsin.executions_id_seq'),
         validated = true  -- when it was written; a claim changes nothing of that
-    from taken
-    where j.id = taken.id
-    returning j.id as job_id, j.name, j.kind, taken.target,
+    from written as w
+    where j.id = w.id
+    returning j.id as job_id, j.name, j.kind, w.target,
         j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
         j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
         j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
@@ -57,57 +65,60 @@ with due as materialized (
         j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup,
         j.next_run, j.claimed_for as scheduled_for, j.resume_at, j.extra, j.attempt, j.fence,
         j.execution_id, j.claimed_at, j.edited_at,
-        j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs
-), lost as (
-    insert into tocsin.executions (
-        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
-    select execution_id, id, fence, kind, claimed_for, claimed_attempt,
-        'lost', 'lease', claimed_at, now(), locked_by,
-        format('instance %s did not settle before its lease ended at %s', locked_by,
-               to_char(locked_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-    from taken
-    where execution_id is not null
-      and id in (select job_id from claimed)
-), suppressed as (
-    select array_agg(id) as suppressed from taken where id not in (select job_id from claimed)
-), sleep as (
-    select case when many < :limit::bigint and left_from is null then (
-        select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
-        from tocsin.jobs
-        where next_run is not null and paused_at is null and plan_error is null
-          and greatest(next_run, locked_until) > least(now(), :believed::timestamptz)
-          and kind = any(:kinds::text[])
-          and not (id = any (ids))
-        order by greatest(next_run, locked_until)
-        limit 1
-    ) end as wakeup_seconds,
-    left_from,
-    many < :limit::bigint and left_from is null and exists (
-        select from tocsin.jobs
-        where next_run is not null and paused_at is null and plan_error is null
-          and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
-          and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz)
-          and kind = any(:kinds::text[])
-          and not (id = any (ids))
-    ) as blocked,
-    exists (
-        select from tocsin.jobs
-        where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
-    ) as unplanned,
-    exists (
-        select from tocsin.jobs
-        where unchecked and next_run is not null and planned_at is not null and plan_error is null
-          and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
-    ) as unchecked,
-    (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
-    from (
-        select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids from claimed
-    ) as counted, (
-        select min(due_at) as left_from from due where id not in (select id from written)
-    ) as rest
+        j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs,
+        case when w.execution_id is not null then json_build_object(
+            'id', w.execution_id, 'job_id', j.id, 'fence', j.fence - 1, 'kind', j.kind,
+            'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,
+            'instance', w.locked_by, 'lease_ended_at', w.locked_until) end as lost
 )
-select sleep.*, suppressed.suppressed, now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at, claimed.*
-from sleep cross join suppressed left join claimed on true;
+select looked.*, now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
+    clock_timestamp() as ended_at, claimed.*
+from (
+    select recorded,
+        case when many < found then (
+            select json_agg(json_build_object(
+                'job_id', id, 'due_at', due_at, 'left', id not in (select id from written)))
+            from due where not (id = any (ids))
+        ) end as missed,
+        case when many < :limit::bigint and many = found then (
+            select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
+            from tocsin.jobs
+            where next_run is not null and paused_at is null and plan_error is null
+              and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+              and kind = any(:kinds::text[])
+              and not (id = any (ids))
+            order by greatest(next_run, locked_until)
+            limit 1
+        ) end as next_seconds,
+        exists (
+            select from tocsin.jobs
+            where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
+        ) as unplanned,
+        exists (
+            select from tocsin.jobs
+            where unchecked and next_run is not null and planned_at is not null and plan_error is null
+              and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
+        ) as unchecked,
+        (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
+    from (
+        select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids,
+            (select count(*) from due) as found,
+            tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as recorded
+        from claimed
+    ) as counted
+) as looked left join claimed on true;
+
+-- name: wakeup
+-- How many seconds it is until the next job comes due, for a look that found one due which somebody
+-- has locked.
+select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8 as wakeup_seconds
+from tocsin.jobs
+where next_run is not null and paused_at is null and plan_error is null
+  and greatest(next_run, locked_until) > least(now(), :believed::timestamptz)
+  and kind = any(:kinds::text[])
+  and not (id = any(:aside::uuid[]))
+order by greatest(next_run, locked_until)
+limit 1;
 
 -- name: due
 -- What a look finds due, the same and in the same order, but nothing of it that could not be read.

@@ -12,7 +12,7 @@ from tests.support.pgbouncer import pooled
 
 OURS = (
     *("jit", "idle_session_timeout", "plan_cache_mode"),
-    *("enable_seqscan", "enable_hashjoin", "enable_mergejoin"),
+    *("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan"),
 )
 REMEDY = "leads through a pooler"
 

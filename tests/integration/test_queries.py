@@ -52,15 +52,19 @@ def test_arguments_must_be_those_of_the_query() -> None:
         query("upkeep.prune_audit_log").arguments({"retention": 1})
 
 
-async def filled(connection: asyncpg.Connection) -> None:
+async def filled(
+    connection: asyncpg.Connection, *, rows: int = ROWS, interval: str = "1 second"
+) -> None:
+    """Write jobs of which the first was due an hour ago, and one more each `interval`."""
     await connection.execute("alter table tocsin.jobs disable trigger all")
     await connection.execute(
         """insert into tocsin.jobs
                (kind, target, run_at, next_run, scheduled_for, planned_at, unchecked)
            select 'http', '{"url": "x"}', at, at, at, now(), false
-           from (select now() - interval '1 hour' + n * interval '1 second' as at
+           from (select now() - interval '1 hour' + n * $2::text::interval as at
                  from generate_series(1, $1) n) as instants""",
-        ROWS,
+        rows,
+        interval,
     )
     await connection.execute("alter table tocsin.jobs enable trigger all")
     await connection.execute("analyze tocsin.jobs")
@@ -107,6 +111,19 @@ async def test_a_look_reads_as_many_rows_as_it_claims(any_database: str) -> None
         "jobs_unplanned",
         "doorbell_pkey",
     }
+    assert max(read for _, _, read in found) == 100
+
+
+@pytest.mark.parametrize("rows", [2_000, 20_000])
+async def test_a_look_at_a_backlog_reads_no_more_than_it_claims(
+    any_database: str, rows: int
+) -> None:
+    connection = await asyncpg.connect(any_database)
+    await filled(connection, rows=rows, interval="1 millisecond")
+    await connection.close()
+
+    found = await look_plan(any_database)
+
     assert max(read for _, _, read in found) == 100
 
 
