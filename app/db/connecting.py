@@ -22,6 +22,9 @@ SEARCH_PATH = "set search_path = pg_catalog, pg_temp"
 """Makes Postgres resolve names without a schema in its own catalog, never in `public`, where other
 roles may have put functions of the same name. A statement of its own after the connection was made:
 poolers refuse most settings that come with the start of a session."""
+ISOLATION = "set default_transaction_isolation = 'read committed'"
+"""Overrides what the database or the role has: statements that skip locked rows, and compare before
+they set, must see what others committed meanwhile. Under another level they fail time and again."""
 TLS_PARAMETERS = (
     *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation"),
     *("ssl_min_protocol_version", "ssl_max_protocol_version"),
@@ -86,7 +89,9 @@ async def connect_to(host: Host, address: Address, options: dict[str, Any]) -> a
         connection = await asyncpg.connect(**how | {"server_settings": first})
     try:
         keep_alive(connection, address)
-        await connection.execute(SEARCH_PATH + as_statement(later), timeout=options["timeout"])
+        await connection.execute(
+            f"{SEARCH_PATH}; {ISOLATION}{as_statement(later)}", timeout=options["timeout"]
+        )
     except BaseException:
         connection.terminate()
         raise

@@ -8,6 +8,7 @@ import pytest
 from app.db import Database
 from app.db.connecting import connect
 from app.db.keepalive import KEEPALIVE
+from app.db.listener import open_session
 from app.errors import DatabaseUnavailable
 from tests.support.postgres import url_of
 
@@ -56,3 +57,29 @@ async def test_the_second_host_is_used_where_nobody_answers_at_the_first(databas
         assert await connection.fetchval("select current_database()") == database
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_the_isolation_level_of_the_database_is_not_that_of_our_sessions(
+    database_url: str, level: str
+) -> None:
+    database = database_url.rpartition("/")[2]
+    person = await connect(database_url)
+    await person.execute(
+        f"""alter database "{database}" set default_transaction_isolation = '{level}'"""
+    )
+    await person.close()
+
+    connection = await connect(database_url)
+    try:
+        assert await connection.fetchval("show transaction_isolation") == "read committed"
+    finally:
+        await connection.close()
+    async with (
+        Database.connect(database_url, application_name="test") as db,
+        db.pool.acquire() as pooled,
+    ):
+        assert await pooled.fetchval("show transaction_isolation") == "read committed"
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
+        level_of_looks = await session.connection.fetchval("show transaction_isolation")
+        assert level_of_looks == "read committed"
