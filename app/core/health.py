@@ -221,10 +221,11 @@ def others_finding(names: Sequence[str]) -> Finding:
     """Judge the triggers, rules and policies of users that take part in what instances write."""
     return Finding(
         subject="triggers of others",
-        found=f"{', '.join(names)} on tocsin.jobs" if names else "none is run for runs",
+        found=", ".join(names) if names else "none is run for runs",
         remedy="Each claim, extension and settlement of a run is subject to it: where it raises or "
-        "returns null, jobs do not run. A trigger that is meant for edits alone is left out of "
-        "that when it lists their columns: before update of name, target, run_at, cron …"
+        "returns null, jobs do not run, or leave no execution behind. A trigger that is meant for "
+        "edits alone is left out of that when it lists their columns: before update of name, "
+        "target, run_at, cron …"
         if names
         else "",
         grave=False,

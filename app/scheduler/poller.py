@@ -165,6 +165,9 @@ class Poller:
         Return the seconds to sleep before the next look, which leaves these jobs out.
         """
         await self.isolation.release_orphans(session, executing=execution_ids(self.dispatcher))
+        if await self.fails_without_jobs(session):
+            self.observers.tell(Faulted(where="look", error=reason(error)))
+            return LOST_LOOK_SECONDS
         ids = await claims.list_due(
             session,
             limit=limit,
@@ -179,6 +182,16 @@ class Poller:
         self.isolation.suspects.update(ids)
         self.tasks.create_task(self.isolate(ids, ahead_seconds=ahead_seconds), name="isolate")
         return 0.0
+
+    async def fails_without_jobs(self, db: Runner) -> bool:
+        """Return whether a look fails that claims nothing, so that no due job is to blame."""
+        try:
+            await self.claimed(db, limit=1, ahead_seconds=0.0, only=[])
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            return True
+        return False
 
     async def isolate(self, ids: Sequence[UUID], *, ahead_seconds: float) -> None:
         """Claim those of the jobs that can be; then look for them all again."""

@@ -165,9 +165,10 @@ class Settler:
     async def isolate(self, batch: Batch, error: Exception) -> None:
         """Write a refused batch by halves, to find the settlement that Postgres refuses.
 
-        That one is written without the texts of its target. If it is refused even then, the job is
-        put aside, and its execution is recorded. After an error that no row can be to blame for,
-        the whole batch is tried again.
+        That one is written without the texts of its target, then without the record of its
+        execution, as what refuses may be on `tocsin.executions`. If it is refused even then, the
+        job is put aside, and its execution is recorded. After an error that no row can be to blame
+        for, the whole batch is tried again.
         """
         if not is_about_a_row(error):
             self.observers.tell(Faulted(where="settle", error=reason(error)))
@@ -183,7 +184,28 @@ class Settler:
         if bare != one.settlement:
             self.add(one._replace(settlement=bare))
             return
-        await self.give_up(batch, error)
+        if not await self.settle_unrecorded(one, error):
+            await self.give_up(batch, error)
+
+    async def settle_unrecorded(self, one: Unsettled, error: Exception) -> bool:
+        """Settle without recording the executions; return whether Postgres took that.
+
+        A job goes on although its history cannot be written, and the log says so.
+        """
+        if not one.settlement.executions:
+            return False
+        unrecorded = replace(one.settlement, executions=[])
+        try:
+            closed = await patiently(claims.settle, self.db, [unrecorded])
+        except Exception:  # noqa: BLE001 - then it is the job that is refused
+            return False
+        [result] = closed
+        if result.suppressed:
+            return False
+        if result.settled:
+            self.observers.tell(Faulted(where="record", error=reason(error)))
+        await self.finish([one], {(result.job_id, result.fence): result})
+        return True
 
     async def give_up(self, batch: Batch, why: Exception | str) -> None:
         """Put the jobs aside that cannot be settled; keep on record what came of them."""

@@ -11,7 +11,7 @@ with locks as (
     select l.pid, c.relname, l.granted, l.mode,
         l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') as stops
     from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
-    where l.locktype = 'relation' and n.nspname = 'tocsin' and c.relname in ('jobs', 'executions')
+    where l.locktype = 'relation' and n.nspname = 'tocsin' and c.relkind in ('r', 'p')
       and l.database = (select oid from pg_database where datname = current_database())
 ), held as (
     select pid,
@@ -86,22 +86,24 @@ where error is not null or refused > 0
 order by step;
 
 -- name: sequences
--- Sequences that are behind the numbers they gave, as after a move by logical replication.
+-- Sequences that are behind the numbers they gave, as after a move by logical replication. They gave no
+-- number beyond the half of their range: whoever wrote one by hand is no reason to end a sequence.
 select name, last, most
 from (values
     ('executions_id_seq', pg_sequence_last_value('tocsin.executions_id_seq'), greatest(
-        (select max(id) from tocsin.executions),
+        (select max(id) from tocsin.executions where id <= 4611686018427387903),
         (select max(execution_id) from tocsin.jobs where locked_until is not null))),
     ('audit_log_id_seq', pg_sequence_last_value('tocsin.audit_log_id_seq'), greatest(
         (select max(id) from tocsin.audit_log),
-        (select max(creation) from tocsin.jobs where creation is not null)))
+        (select max(creation) from tocsin.jobs where creation <= 4611686018427387903)))
 ) as sequences (name, last, most)
 where coalesce(last, 0) < most;
 
 -- name: others
--- What users put on tocsin.jobs that takes part in the writes of instances. Postgres runs a trigger with
--- a list of columns only where a statement sets one of them; these are the ones that instances set.
-select format('trigger %I', tgname) as name
+-- What users put on tocsin.jobs and tocsin.executions that takes part in the writes of instances. Postgres
+-- runs a trigger with a list of columns only where a statement sets one of them; these are the ones that
+-- instances set.
+select format('trigger %I on tocsin.jobs', tgname) as name
 from pg_trigger t join pg_proc p on p.oid = t.tgfoid
 where tgrelid = 'tocsin.jobs'::regclass and not tgisinternal and tgenabled in ('O', 'A')
   and p.pronamespace <> 'tocsin'::regnamespace and tgtype & 16 <> 0
@@ -112,7 +114,18 @@ where tgrelid = 'tocsin.jobs'::regclass and not tgisinternal and tgenabled in ('
           'locked_by', 'fence', 'claimed_at', 'claimed_for', 'claimed_attempt', 'execution_id', 'validated',
           'extra', 'last_outcome', 'last_finished_at', 'consecutive_failures', 'runs')))
 union all
-select format('rule %I', rulename) from pg_rules where schemaname = 'tocsin' and tablename = 'jobs'
+select format('trigger %I on tocsin.executions', tgname)
+from pg_trigger
+where tgrelid = 'tocsin.executions'::regclass and not tgisinternal and tgenabled in ('O', 'A')
 union all
-select format('policy %I', policyname) from pg_policies where schemaname = 'tocsin' and tablename = 'jobs'
+select format('rule %I on tocsin.%I', rulename, tablename)
+from pg_rules where schemaname = 'tocsin' and tablename in ('jobs', 'executions')
+union all
+select format('policy %I on tocsin.%I', policyname, tablename)
+from pg_policies where schemaname = 'tocsin' and tablename in ('jobs', 'executions')
+union all
+-- Without any policy it shows a role that is not the owner no row at all.
+select format('row security on tocsin.%I', relname)
+from pg_class
+where oid in ('tocsin.jobs'::regclass, 'tocsin.executions'::regclass) and relrowsecurity
 order by 1;

@@ -203,12 +203,18 @@ async def test_the_doctor_names_the_triggers_that_take_part_in_each_run(
            create trigger stamp before update on tocsin.jobs
            for each row execute function public.mine();
            create trigger "only Edits" before update of name, target on tocsin.jobs
-           for each row execute function public.mine()"""
+           for each row execute function public.mine();
+           create trigger copy after insert on tocsin.executions
+           for each row execute function public.mine();
+           alter table tocsin.executions enable row level security"""
     )
 
     _, printed = await doctor(database_url)
 
-    assert "! " + "  triggers of others trigger stamp on tocsin.jobs\n" in printed
+    assert (
+        "!   triggers of others row security on tocsin.executions, "
+        "trigger copy on tocsin.executions, trigger stamp on tocsin.jobs\n" in printed
+    )
     assert "only Edits" not in printed
 
 
@@ -229,6 +235,22 @@ async def test_the_doctor_names_who_has_the_table_locked_and_does_not_wait(
         assert "holds AccessExclusiveLock on tocsin.jobs" in printed
         assert f"select pg_terminate_backend({pid});" in printed
         assert "!!  tables" in printed
+    await other.close()
+
+
+async def test_the_doctor_names_who_has_a_table_locked_that_every_look_reads(
+    database_url: str,
+) -> None:
+    other = await asyncpg.connect(database_url)
+    async with other.transaction():
+        await other.execute("lock table tocsin.doorbell in access exclusive mode")
+        await asyncio.sleep(2.5)
+
+        code, printed = await doctor(database_url)
+
+        assert code == 1
+        assert f"!!  table locks        pid {other.get_server_pid()} (user " in printed
+        assert "holds AccessExclusiveLock on tocsin.doorbell" in printed
     await other.close()
 
 

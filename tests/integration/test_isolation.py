@@ -20,6 +20,8 @@ from tests.support.sink import Sink, late, reply
 from tests.support.waiting import until
 
 BYSTANDERS = 7
+UNTIL_BLAMED_SECONDS = 2.0
+"""Longer than it takes a few jobs to come due, to be claimed by halves and to be put aside."""
 MAX_LATE_SECONDS = 2.0
 """On a busy machine; an instance that gets stuck is late for ever."""
 
@@ -261,6 +263,43 @@ async def test_a_trigger_that_refuses_every_job_puts_none_of_them_aside(
         "select count(*) from tocsin.jobs where id = any($1) and plan_error is not null", jobs
     )
     assert invalid == 0
+
+
+NO_JOBS = {
+    "a promise that cannot be read": (
+        """alter table tocsin.doorbell rename to kept;
+           create view tocsin.doorbell as select one, awake_until from tocsin.kept
+           union all select true, now() + 1 / (select 0) * interval '1 second'""",
+        "drop view tocsin.doorbell; alter table tocsin.kept rename to doorbell",
+    ),
+    "a sequence at its end": (
+        "select setval('tocsin.executions_id_seq', 9223372036854775807)",
+        "select setval('tocsin.executions_id_seq', 1000)",
+    ),
+}
+"""What makes every look fail, whatever job is due, and what ends that."""
+
+
+@pytest.mark.parametrize(("breaks", "mends"), NO_JOBS.values(), ids=NO_JOBS)
+async def test_a_look_that_fails_for_no_job_puts_none_aside(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink, breaks: str, mends: str
+) -> None:
+    async with instance(longest_sleep_seconds=5) as (_, facts):
+        due = await connection.fetchval("select now() + interval '1 second'")
+        jobs = [
+            await insert_job(connection, target={"url": sink.url("/")}, run_at=due)
+            for _ in range(3)
+        ]
+        await connection.execute(breaks)
+        await asyncio.sleep(UNTIL_BLAMED_SECONDS)
+        blamed = await connection.fetchval(
+            "select count(*) from tocsin.jobs where plan_error is not null"
+        )
+        await connection.execute(mends)
+        for job_id in jobs:
+            await facts.seen(Settled, job_id=job_id, within=10.0)
+
+    assert blamed == 0
 
 
 async def test_a_job_that_cannot_be_read_to_be_planned_is_put_aside(

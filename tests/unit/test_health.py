@@ -131,7 +131,7 @@ def test_rights_are_judged_by_what_they_are_for(
 
 
 def test_a_trigger_of_others_is_named_with_what_it_can_do() -> None:
-    found = others_finding(["trigger set_updated_at"])
+    found = others_finding(["trigger set_updated_at on tocsin.jobs"])
 
     assert found.found == "trigger set_updated_at on tocsin.jobs"
     assert "before update of" in found.remedy
