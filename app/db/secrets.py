@@ -93,6 +93,11 @@ async def read_newest(db: Runner, *, limit: int) -> dict[str, StoredSecret]:
     return stored_by_name(await db.fetch("secrets.newest", limit=limit))
 
 
+async def list_key_ids(db: Runner) -> list[str]:
+    """List the ids of the keys that named secrets were encrypted with; empty: by none that said."""
+    return [row["key_id"] for row in await db.fetch("secrets.key_ids")]
+
+
 async def read_newest_targets(db: Runner, *, limit: int) -> list[StoredTarget]:
     """Read the targets of the newest jobs."""
     return [StoredTarget(**row) for row in await db.fetch("secrets.newest_targets", limit=limit)]

@@ -67,15 +67,16 @@ async def unset_secrets(db: Runner) -> list[tuple[str, str]]:
 
 
 async def check_keys(db: Runner, keys: SecretKeys) -> None:
-    """Refuse keys that decrypt none of the named secrets, as keys of another installation do.
+    """Refuse keys that encrypted none of the named secrets, as those of another installation.
 
-    Targets do not count here: a row inserted in SQL can hold any token.
+    Neither targets nor values that no key can have made count here: a row inserted in SQL can hold
+    any text. Nor does a secret that was copied in SQL, which opens nowhere.
 
     Raises:
         WrongSecretKeys: saying what to do.
     """
-    named = await check_named_secrets(db, keys)
-    if named.looked_at and named.unopened == named.looked_at:
+    used = await secrets.list_key_ids(db)
+    if used and not any(map(keys.has, used)):
         message = (
             f"TOCSIN_SECRET_KEYS {'opens none' if keys else 'is not set, and opens none'} of the "
             "named secrets in this database: give every process the same keys; if they are lost, "

@@ -141,6 +141,10 @@ class SecretKeys:
                 return opened
         raise NotDecrypted(UNKNOWN_KEY)
 
+    def has(self, key_id: str) -> bool:
+        """Whether one of the keys has this id."""
+        return key_id in self.by_id
+
     def is_current(self, token: str) -> bool:
         """Whether the token names the first key, and is bound to a context."""
         return bool(self.each) and token.startswith(f"{BOUND}{self.each[0].id}.")

@@ -42,7 +42,7 @@ create function tocsin.actor() returns text language sql stable
     return case
         when coalesce(current_setting('tocsin.actor', true), '') = '' then 'user ' || session_user
         when has_table_privilege(session_user, 'tocsin.audit_log', 'insert')
-            then current_setting('tocsin.actor', true)
+            then left(current_setting('tocsin.actor', true), 1000)
         else 'user ' || session_user || ', claiming to be ' || left(current_setting('tocsin.actor', true), 200)
     end;
 
@@ -471,7 +471,9 @@ create table tocsin.pending_runs (
 
     constraint pending_runs_request_known check (request in ('run_now', 'replay')),
     constraint pending_runs_within_range check (
-        scheduled_for between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
+        least(scheduled_for, asked_at) >= '2000-01-01 00:00Z'
+        and greatest(scheduled_for, asked_at) <= '2200-01-01 00:00Z'
+        and octet_length(asked_by) <= 10000)
 );
 create index pending_runs_job on tocsin.pending_runs (job_id, id);
 
@@ -479,7 +481,10 @@ create index pending_runs_job on tocsin.pending_runs (job_id, id);
 -- Unlogged: after a crash it is empty, so everybody is notified.
 create unlogged table tocsin.doorbell (
     one boolean primary key default true check (one),
-    awake_until timestamptz not null
+    awake_until timestamptz not null,
+
+    -- Every look counts the seconds to it: what is no instant in between would fail them all.
+    constraint doorbell_within_range check (awake_until between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
 );
 
 -- One row per attempt as carried out, and one per run that was missed. It outlives its job.
@@ -511,6 +516,12 @@ create table tocsin.executions (
     constraint executions_missed_whole check (
         (outcome = 'missed') = (missed_runs is not null)
         and (missed_runs is null) = (missed_until is null)
+    ),
+    -- The instants that Python can hold, and that can be counted with. No more than that: its text is
+    -- read anew for every settlement. The lists cut off what is long.
+    constraint executions_within_range check (
+        least(scheduled_for, started_at, finished_at, missed_until) >= '2000-01-01 00:00Z'
+        and greatest(scheduled_for, started_at, finished_at, missed_until) <= '2200-01-01 00:00Z'
     )
 ) partition by range (finished_at);
 alter sequence tocsin.executions_id_seq owned by tocsin.executions.id;
@@ -529,7 +540,11 @@ create table tocsin.upkeep (
     done_at timestamptz,
     refused bigint not null default 0,  -- rows that refused to go, the last time
     failed_at timestamptz,
-    error text
+    error text,
+
+    constraint upkeep_within_range check (
+        least(done_at, failed_at) >= '2000-01-01 00:00Z' and greatest(done_at, failed_at) <= '2200-01-01 00:00Z'
+        and refused >= 0 and octet_length(step) <= 200 and octet_length(error) <= 100000)
 );
 
 -- How far history may be pruned: what the clock showed at the last pass of housekeeping, and how much
@@ -537,7 +552,10 @@ create table tocsin.upkeep (
 create table tocsin.trusted_clock (
     one boolean primary key default true check (one),
     trusted timestamptz not null,
-    shown timestamptz not null
+    shown timestamptz not null,
+
+    constraint trusted_clock_within_range check (
+        least(trusted, shown) >= '2000-01-01 00:00Z' and greatest(trusted, shown) <= '2200-01-01 00:00Z')
 );
 
 -- The time zone rules that runs were planned by, to tell what a newer release of them moves. An
@@ -546,7 +564,12 @@ create table tocsin.zone_rules (
     version text collate "C" primary key,  -- of the IANA database, such as 2026f; empty: not known
     zones bytea not null,                  -- all of its files, packed
     walking_until timestamptz,             -- somebody is at it
-    walked_at timestamptz                  -- null: plans by older rules may be left
+    walked_at timestamptz,                 -- null: plans by older rules may be left
+
+    constraint zone_rules_within_range check (
+        least(walking_until, walked_at) >= '2000-01-01 00:00Z'
+        and greatest(walking_until, walked_at) <= '2200-01-01 00:00Z'
+        and octet_length(version) <= 100 and octet_length(zones) <= 16777216)
 );
 
 -- What each instance goes by, as it says hourly.
@@ -554,14 +577,23 @@ create table tocsin.instance_rules (
     name text primary key,
     version text collate "C" not null,
     source text not null,
-    told_at timestamptz not null default clock_timestamp()
+    told_at timestamptz not null default clock_timestamp(),
+
+    constraint instance_rules_within_range check (
+        told_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and greatest(octet_length(name), octet_length(version), octet_length(source)) <= 1000)
 );
 
 -- Which kinds of jobs some instance can run, as each says at its start and hourly. See tocsin.has_kind.
 create table tocsin.kinds (
     kind text collate "C" primary key,
     told_at timestamptz not null default clock_timestamp(),
-    shown jsonb not null default '{}'  -- what the audit log keeps of targets: see tocsin.audited_targets
+    shown jsonb not null default '{}',  -- what the audit log keeps of targets: see tocsin.audited_targets
+
+    constraint kinds_kind_shape check (kind ~ '^[a-z][a-z0-9_]{0,62}$'),
+    constraint kinds_within_range check (
+        told_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and jsonb_typeof(shown) = 'object' and tocsin.fits(shown, 262144))
 );
 grant select on tocsin.kinds to public;  -- who may see how a job stands
 
@@ -580,7 +612,12 @@ create table tocsin.api_keys (
     constraint api_keys_name_shape check (name ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
     constraint api_keys_prefix_shape check (prefix ~ '^[0-9a-f]{12}$'),
     constraint api_keys_hash_length check (length(hash) = 32),
-    constraint api_keys_scopes_known check (scopes <> '{}' and scopes <@ array['read', 'write', 'admin'])
+    constraint api_keys_scopes_known check (
+        scopes <> '{}' and scopes <@ array['read', 'write', 'admin'] and array_ndims(scopes) = 1
+        and cardinality(scopes) <= 100),
+    constraint api_keys_within_range check (
+        least(created_at, expires_at, last_used_at, revoked_at) >= '2000-01-01 00:00Z'
+        and greatest(created_at, expires_at, last_used_at, revoked_at) <= '2200-01-01 00:00Z')
 );
 create unique index api_keys_prefix on tocsin.api_keys (prefix);
 create unique index api_keys_name on tocsin.api_keys (name) where revoked_at is null;
@@ -592,7 +629,10 @@ create table tocsin.sessions (
     created_at timestamptz not null default clock_timestamp(),
     expires_at timestamptz not null,
 
-    constraint sessions_digest_length check (length(digest) = 32)
+    constraint sessions_digest_length check (length(digest) = 32),
+    constraint sessions_within_range check (
+        least(created_at, expires_at) >= '2000-01-01 00:00Z'
+        and greatest(created_at, expires_at) <= '2200-01-01 00:00Z')
 );
 create index sessions_key on tocsin.sessions (key_id);
 
@@ -613,7 +653,12 @@ create table tocsin.audit_log (
     after jsonb,
 
     constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
-    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret'))
+    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret')),
+    constraint audit_log_within_range check (
+        at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z' and id between 0 and 4611686018427387903
+        and greatest(octet_length(actor), octet_length(program), octet_length(entity_name)) <= 10000
+        and cardinality(changed) <= 1000 and octet_length(array_to_string(changed, '')) <= 1048576
+        and tocsin.fits_at_once(before, 1048576) and tocsin.fits_at_once(after, 1048576))
 );
 revoke all on tocsin.audit_log from public;
 grant usage on sequence tocsin.audit_log_id_seq to public;  -- who creates a job draws its number
@@ -631,8 +676,12 @@ create table tocsin.secrets (
     updated_at timestamptz not null default clock_timestamp(),  -- when the value was set
 
     constraint secrets_name_shape check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$'),
-    constraint secrets_hosts_range check (cardinality(hosts) <= 100 and array_position(hosts, null) is null),
-    constraint secrets_value_encrypted check (value ~ '^encrypted[.]v[0-9]+[.]')
+    constraint secrets_hosts_range check (
+        hosts = '{}' or (array_ndims(hosts) = 1 and cardinality(hosts) <= 100 and array_position(hosts, null) is null
+            and octet_length(array_to_string(hosts, '')) <= 100000)),
+    constraint secrets_value_encrypted check (value ~ '^encrypted[.]v[0-9]+[.]' and octet_length(value) <= 1048576),
+    constraint secrets_within_range check (
+        least(created_at, updated_at) >= '2000-01-01 00:00Z' and greatest(created_at, updated_at) <= '2200-01-01 00:00Z')
 );
 create unique index secrets_name on tocsin.secrets (name);
 commit;

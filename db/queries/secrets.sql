@@ -83,3 +83,10 @@ set target = w.target,
 from wanted w join free on free.id = w.id
 where j.id = w.id
 returning j.id;
+
+-- name: key_ids
+-- Which keys the values were encrypted with; empty: by a development version, which did not say.
+-- What is no whole token tells nothing of keys.
+select distinct coalesce(substring(value from '^encrypted[.]v2[.]([0-9a-f]{8})[.]'), '') as key_id
+from tocsin.secrets
+where value ~ '^encrypted[.](v1|v2[.][0-9a-f]{8})[.][A-Za-z0-9_-]{50,}={0,2}$';

@@ -97,6 +97,26 @@ async def test_a_process_whose_keys_open_no_named_secret_does_not_start(
     assert (await job_row(connection, job_id))["fence"] == 0
 
 
+async def test_values_that_no_key_made_and_secrets_copied_in_sql_keep_no_instance_from_starting(
+    instance: StartInstance, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        """insert into tocsin.secrets (name, value) values
+           ('A', 'encrypted.v2.AAAA'), ('B', 'encrypted.v9.'), ('C', 'encrypted.v2.%00')"""
+    )
+    async with instance(secret_keys=(KEY,)):
+        pass
+
+    await named(connection, TOKEN="sesame")
+    await connection.execute(
+        """insert into tocsin.secrets (name, value)
+           select name || '_' || n, value
+           from tocsin.secrets, generate_series(1, 120) as n where name = 'TOKEN'"""
+    )
+    async with instance(secret_keys=(KEY,)):
+        pass
+
+
 async def test_a_named_secret_is_filled_in_where_a_target_typed_in_psql_refers_to_it(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
