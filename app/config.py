@@ -177,7 +177,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise InvalidSettings(
                 f"{PREFIX}DATABASE_URL is not set, nor is PGHOST or PGSERVICE; it takes "
                 f"{DATABASE_URL.description}. "
-                "`tocsin dev` needs none: it starts a Postgres of its own"
+                "`tocsin dev` needs none: it starts a Postgres of its own, on which "
+                "`tocsin dev COMMAND` works"
             )
         return self.database_url
 

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from app.config import Settings
-from app.db import Database
+from app.db import Database, migrate
 from app.db.database import Page
+from app.errors import DatabaseRefused, DatabaseUnavailable
 from app.wire.pages import Cursor
 
 PAGE = 200
@@ -20,15 +21,37 @@ KeyT = TypeVar("KeyT")
 def run_with_database(
     work: Callable[[Database, Settings], Awaitable[T]], *, application_name: str
 ) -> T:
-    """Run a coroutine function with the settings and a connection to the database they name."""
+    """Run a coroutine function with the settings and a connection to the database they name.
+
+    Raises:
+        SchemaOutdated: the schema is not the one this version needs.
+        DatabaseUnavailable: the database cannot be reached.
+    """
     settings = Settings.from_environ(os.environ)
 
     async def connect_and_work() -> T:
         url = settings.required_database_url()
         async with Database.connect(url, application_name=application_name) as db:
+            await migrate.check(db)
             return await work(db, settings)
 
     return asyncio.run(connect_and_work())
+
+
+async def check_schema(settings: Settings) -> None:
+    """Make sure of the schema for processes that are to start, unless the database is not up yet.
+
+    Raises:
+        DatabaseRefused: the database refuses the connection, or has another schema.
+    """
+    url = settings.required_database_url()
+    try:
+        async with Database.connect(url, application_name="tocsin", max_connections=1) as db:
+            await migrate.check(db)
+    except DatabaseRefused:
+        raise
+    except DatabaseUnavailable:
+        return
 
 
 async def read_all(

@@ -6,20 +6,26 @@ memory.
 
 import asyncio
 import os
+import re
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
+from shutil import which
 
 import click
 
 from app.cli import doctor
+from app.cli.database import check_schema, run_with_database
 from app.cli.keys import keys
 from app.cli.running import run
 from app.cli.secrets import secrets
 from app.config import Settings
 from app.core.facts import Ignored
 from app.core.schedule.zones import use_rules
-from app.db import migrate
+from app.db import Database, migrate
 from app.db.errors import said_by_postgres
 from app.descriptors import is_shortage, limit
 from app.dsn import IGNORED, parse
@@ -42,7 +48,10 @@ def keep_standard_streams() -> None:
 
 
 class Commands(click.Group):
-    """A group of commands that report each of Tocsin's own errors in one line."""
+    """A group of commands that report each of Tocsin's own errors in one line.
+
+    `obj` of the context is None, or what to write for `tocsin` in commands that an error names.
+    """
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; report an error in one line and exit with 1, unless it is a bug."""
@@ -57,7 +66,7 @@ class Commands(click.Group):
                 sys.unraisablehook = ignore  # a half-made event loop raises in its finalizer
             for message in sorted(filter(None, messages)):
                 # Not with click.echo: a reader that does not read must not delay the exit.
-                lines_to(sys.stderr).write(f"tocsin: {message}\n")
+                lines_to(sys.stderr).write(f"tocsin: {through(ctx.obj, message)}\n")
             sys.exit(1)
 
 
@@ -79,6 +88,11 @@ def sentence(error: Exception) -> str | None:
             return f"{name}: {reason}"
         case _:
             return said_by_postgres(error)
+
+
+def through(command: str | None, message: str) -> str:
+    """Have each command that a message names go through another, such as `tocsin dev`."""
+    return re.sub("`tocsin (?!dev\\b)", f"`{command} ", message) if command else message
 
 
 def leaves(error: Exception) -> Iterator[Exception]:
@@ -106,19 +120,42 @@ def begin_log(settings: Settings) -> None:
             log_fact(Ignored(setting=f"{name} of the database's address", because=IGNORED[name]))
 
 
-@main.command()
+@main.command(context_settings={"allow_interspersed_args": False})
 @click.option("--port", type=int, help="Port of the API; TOCSIN_PORT or 8080 by default.")
-def dev(port: int | None) -> None:
-    """Run everything on this machine: an embedded Postgres, the API and one instance."""
+@click.argument("command", nargs=-1)
+@click.pass_context
+def dev(ctx: click.Context, port: int | None, command: tuple[str, ...]) -> None:
+    """Run everything on this machine: an embedded Postgres, the API and one instance.
+
+    With a COMMAND, such as `tocsin dev keys list`, carry that one out on the embedded Postgres
+    instead, whether or not it runs already.
+    """
     from app.cli import serve
+    from app.devdb import running_postgres
 
     # In development the targets are usually on this machine.
     environ = {"TOCSIN_ALLOW_PRIVATE_TARGETS": "true", **os.environ}
-    if not environ.get("TOCSIN_DATABASE_URL"):  # then the embedded Postgres, whatever PGHOST says
+    if embedded := not environ.get("TOCSIN_DATABASE_URL"):  # whatever PGHOST says
         environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
+        ctx.find_root().obj = f"{program()} dev"
     settings = Settings.from_environ(environ, port=port)
-    begin_log(settings)
-    run(serve.dev(settings), settings)
+    if not command:
+        begin_log(settings)
+        run(serve.dev(settings), settings)
+        return
+    with ExitStack() as stack:
+        if embedded:
+            postgres = stack.enter_context(running_postgres(settings.data_dir, shared=True))
+            environ["TOCSIN_DATABASE_URL"] = postgres.url
+        os.environ.clear()
+        os.environ.update(environ)
+        main.main(command, prog_name="tocsin", standalone_mode=False, obj=ctx.find_root().obj)
+
+
+def program() -> str:
+    """Return what a shell finds this program by: its name, or the path that it was called by."""
+    called = Path(sys.argv[0])
+    return shlex.quote(str(called)) if called.name == "tocsin" and not which("tocsin") else "tocsin"
 
 
 @main.command()
@@ -149,8 +186,10 @@ def scheduler(concurrency: int | None, processes: int, supervised: bool) -> None
     if processes > 1:
         from app.cli.processes import Processes
 
-        settings.required_database_url()
         use_rules(settings.tzdata)
+        asyncio.run(
+            check_schema(settings)
+        )  # each process would refuse it, in a sentence of its own
         asyncio.run(Processes(settings, Observers(log_fact)).run(processes))
     else:
         from app.cli.instance import instance
@@ -174,11 +213,16 @@ def prune_database() -> None:
     """Do the upkeep now, as instances do hourly: in short steps, which hold up no other session."""
     from app.scheduler.upkeep import keep_up_once
 
-    settings = Settings.from_environ(os.environ)
-    configure(level=settings.log_level, log_format=settings.log_format)
-    url, observers = settings.required_database_url(), Observers(log_fact)
-    upkeep = keep_up_once(url, observers, instance="prune", retention_days=settings.retention_days)
-    if not asyncio.run(upkeep):
+    def prune(_: Database, settings: Settings) -> Awaitable[bool]:
+        configure(level=settings.log_level, log_format=settings.log_format)
+        return keep_up_once(
+            settings.required_database_url(),
+            Observers(log_fact),
+            instance="prune",
+            retention_days=settings.retention_days,
+        )
+
+    if not run_with_database(prune, application_name="tocsin prune"):
         click.echo(
             "tocsin: not all of it could be done: see above, or an instance is at it", err=True
         )

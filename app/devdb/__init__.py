@@ -12,7 +12,7 @@ from pathlib import Path
 from app.devdb.cluster import Cluster, DevDatabaseFailed, Server
 from app.devdb.places import embedded_programs, reachable_home, reachable_programs
 
-__all__ = ["DevDatabaseFailed", "Server", "embedded_postgres"]
+__all__ = ["DevDatabaseFailed", "Server", "embedded_postgres", "running_postgres"]
 
 PREFERRED_PORT = 54321
 """The first choice, so that a command line with psql stays valid; else any free port."""
@@ -27,15 +27,31 @@ async def embedded_postgres(data_dir: Path) -> AsyncIterator[Server]:
     Raises:
         DevDatabaseFailed: the server cannot start; the message ends with Postgres's log.
     """
+    with running_postgres(data_dir) as server:
+        yield server
+
+
+@contextmanager
+def running_postgres(data_dir: Path, *, shared: bool = False) -> Iterator[Server]:
+    """Run that server; where it is `shared`, one that runs already does as well, and goes on.
+
+    Raises:
+        DevDatabaseFailed: the server cannot start; the message ends with Postgres's log.
+    """
     with ExitStack() as stack:
         try:
             home = reachable_home(data_dir)
-            stack.enter_context(hold_lock(home / "lock"))
             cluster = Cluster(bin=reachable_programs(embedded_programs()), home=home)
-            cluster.check_version()
-            if not cluster.is_running():  # a server left by a killed `tocsin dev` is taken over
-                cluster.start(PREFERRED_PORT)
-            stack.callback(cluster.stop)
+            try:
+                stack.enter_context(hold_lock(home / "lock"))
+            except DevDatabaseFailed:
+                if not (shared and cluster.is_running()):
+                    raise
+            else:
+                cluster.check_version()
+                if not cluster.is_running():  # a server left by a killed `tocsin dev` is taken over
+                    cluster.start(PREFERRED_PORT)
+                stack.callback(cluster.stop)
             server = cluster.server()
         except OSError as error:
             raise DevDatabaseFailed(

@@ -80,7 +80,8 @@ async def check_keys(db: Runner, keys: SecretKeys) -> None:
         message = (
             f"TOCSIN_SECRET_KEYS {'opens none' if keys else 'is not set, and opens none'} of the "
             "named secrets in this database: give every process the same keys; if they are lost, "
-            "delete the secrets (`tocsin secrets delete NAME`) or set them anew"
+            "delete the secrets that `tocsin secrets list` names (`tocsin secrets delete NAME`) or "
+            "set them anew (`tocsin secrets set NAME`)"
         )
         raise WrongSecretKeys(message)
 

@@ -1,16 +1,17 @@
 """The first steps of the README: a job over REST and one in psql, both called and recorded."""
 
 import asyncio
+import base64
 import os
 import re
 import shlex
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import asyncpg
@@ -70,8 +71,22 @@ async def printed(process: asyncio.subprocess.Process, until_line: str) -> str:
     return text
 
 
-Launch = Callable[[int], Awaitable[asyncio.subprocess.Process]]
-StartDev = Callable[[], AbstractAsyncContextManager[Dev]]
+class Launch(Protocol):
+    """Starts `tocsin dev` on a port, with more variables of the environment."""
+
+    async def __call__(self, port: int, **variables: str) -> asyncio.subprocess.Process: ...
+
+
+class StartDev(Protocol):
+    """Runs `tocsin dev` for a while, with more variables of the environment."""
+
+    def __call__(self, **variables: str) -> AbstractAsyncContextManager[Dev]: ...
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the variables with which `tocsin dev` keeps its data in `home`."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+    return ours | {"TOCSIN_DATA_DIR": str(home / "data"), "TOCSIN_LOG_LEVEL": "warning"}
 
 
 @pytest.fixture
@@ -79,11 +94,10 @@ def launch(tmp_path: Path) -> Launch:
     """Start `tocsin dev` on a port, with a data directory of the test's own."""
     tmp_path.chmod(0o755)
 
-    async def launched(port: int) -> asyncio.subprocess.Process:
-        settings = {"TOCSIN_DATA_DIR": str(tmp_path / "data"), "TOCSIN_LOG_LEVEL": "warning"}
+    async def launched(port: int, **variables: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app", "dev", "--port", str(port)),
-            env={k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")} | settings,
+            env=environment(tmp_path) | variables,
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -98,8 +112,8 @@ def start_dev(launch: Launch) -> StartDev:
     """Run `tocsin dev` for a while."""
 
     @asynccontextmanager
-    async def start() -> AsyncIterator[Dev]:
-        process = await launch(0)
+    async def start(**variables: str) -> AsyncIterator[Dev]:
+        process = await launch(0, **variables)
         try:
             yield Dev(process, await printed(process, "Postgres "))
         finally:
@@ -149,6 +163,65 @@ async def test_a_port_in_use_is_named_with_the_remedy(launch: Launch) -> None:
     assert process.returncode == 1
     assert f"port {port} of 127.0.0.1 is in use" in text.decode()
     assert "TOCSIN_PORT" in text.decode()
+
+
+async def pasted(command: str, **variables: str) -> tuple[int | None, str]:
+    """Run a command line; return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_shell(
+        command,
+        env=variables,
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(START_SECONDS):
+        text, _ = await process.communicate()
+    return process.returncode, text.decode()
+
+
+async def test_what_it_says_of_a_lost_secret_key_mends_it(
+    start_dev: StartDev, tmp_path: Path
+) -> None:
+    async with start_dev(TOCSIN_SECRET_KEYS=base64.b64encode(b"k" * 32).decode()) as dev:
+        await dev.call("PUT", "/v1/secrets/token", json={"value": "hidden"})
+    # As `make run` calls it, for someone whose PATH does not lead to it.
+    place = Path(sys.executable).parent
+    own = environment(tmp_path) | {"PATH": "/usr/bin:/bin"}
+
+    code, said = await pasted(f"{place}/tocsin dev --port 0", **own)
+    assert (code, len(said.splitlines())) == (1, 1), said
+    listing, delete, _ = re.findall("`(.+?)`", said)
+    assert (await pasted(listing, **own))[1].split()[2] == "token"
+    code, said = await pasted(delete.replace("NAME", "token"), **own)
+
+    assert (code, said) == (0, "deleted token\n")
+    async with start_dev() as again:
+        assert (await again.call("GET", "/v1/secrets"))["items"] == []
+
+
+async def test_a_command_reaches_its_postgres_beside_it(
+    start_dev: StartDev, tmp_path: Path
+) -> None:
+    program = f"{sys.executable} -m app dev"
+    async with start_dev() as dev:
+        made = await pasted(f"{program} keys create me --scope admin", **environment(tmp_path))
+        headers = {"Authorization": f"Bearer {made[1].split()[0]}"}
+        await dev.call("GET", "/v1/keys", headers=headers)
+    code, listed = await pasted(f"{program} keys list", **environment(tmp_path))
+
+    assert (made[0], code) == (0, 0)
+    assert listed.endswith("me\n")
+
+
+async def test_what_it_says_of_other_machines_without_a_key_can_be_done(
+    tmp_path: Path,
+) -> None:
+    program = f"{sys.executable} -m app dev --port 0"
+    code, said = await pasted(program, **environment(tmp_path) | {"TOCSIN_HOST": "0.0.0.0"})  # noqa: S104 - what is refused
+
+    assert code == 1
+    assert "`tocsin dev keys create NAME --scope admin`" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -2,19 +2,22 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import click
 import pytest
 
+from app.cli.main import main
 from tests.support.cluster import ROOT, Process, Processes
-from tests.support.postgres import PostgresServer, url_of
+from tests.support.postgres import SCHEMA, PostgresServer, url_of
+from tests.support.psql import run_psql
 
-COMMANDS = ("scheduler", "api", "doctor", "migrate", "keys list", "secrets list")
-SERVING = ("scheduler", "api", "scheduler --processes 2")
+COMMANDS = ("scheduler", "api", "doctor", "migrate", "prune", "keys list", "secrets list")
 SECRET = "s3cret-pa55"
 
 
@@ -74,16 +77,61 @@ async def test_an_address_that_is_none_is_one_sentence_without_its_password(comm
     assert SECRET not in lines[0]
 
 
-@pytest.mark.parametrize("command", [*SERVING, "doctor", "keys list"])
-async def test_on_a_database_that_nobody_migrated_every_command_ends_with_what_to_run(
-    empty_database: str, command: str
+EVERY_COMMAND = (
+    *("scheduler", "scheduler --processes 2", "api", "dev", "migrate", "prune", "doctor"),
+    *("keys create NAME --scope admin", "keys list", "keys revoke NAME"),
+    *("secrets set NAME", "secrets list", "secrets delete NAME", "secrets rotate"),
+)
+MIGRATING = ("dev", "migrate")
+UNMIGRATED = {
+    "empty": "",
+    "half made": "create schema tocsin",
+    "older": f"\\i {SCHEMA[0]}\n\\i {SCHEMA[1]}\ndelete from tocsin.schema_migrations",
+}
+NEWER = """
+insert into tocsin.schema_migrations (version, breaking) values (9, true)
+"""
+
+
+def names(group: click.Group, before: str = "") -> set[str]:
+    """Name all commands, those of groups with the group's."""
+    found: set[str] = set()
+    for name, command in group.commands.items():
+        inner = isinstance(command, click.Group)
+        found |= names(command, f"{before}{name} ") if inner else {f"{before}{name}"}
+    return found
+
+
+def test_no_command_on_a_database_is_left_out_here() -> None:
+    here = {re.sub(" (NAME|--).*", "", command) for command in EVERY_COMMAND}
+    assert here == names(main) - {"version"}
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND)
+async def test_a_newer_schema_is_one_sentence_in_every_command(
+    database_url: str, connection: asyncpg.Connection, command: str
 ) -> None:
+    await connection.execute(NEWER)
+
+    code, lines = await printed(command, TOCSIN_DATABASE_URL=database_url)
+
+    assert (code, len(lines)) == (1, 1), lines
+    assert "the database has schema version 9" in lines[0]
+    assert "newer Tocsin" in lines[0] or "newest Tocsin" in lines[0]
+    assert await connection.fetchval("select count(*) from tocsin.api_keys") == 0
+
+
+@pytest.mark.parametrize("state", UNMIGRATED)
+@pytest.mark.parametrize("command", [one for one in EVERY_COMMAND if one not in MIGRATING])
+async def test_on_a_database_that_nobody_migrated_every_command_ends_with_what_to_run(
+    empty_database: str, command: str, state: str
+) -> None:
+    run_psql(empty_database, UNMIGRATED[state])
+
     code, lines = await printed(command, TOCSIN_DATABASE_URL=empty_database)
 
-    assert code == 1
-    told = [line for line in lines if "tocsin migrate" in line]
-    assert told, lines
-    assert not [line for line in lines if "Traceback" in line]
+    sentence = "tocsin: the database lacks schema version 1: run `tocsin migrate`"
+    assert (code, lines) == (1, [sentence])
 
 
 async def test_what_has_no_effect_is_a_word_in_the_log(
