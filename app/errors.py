@@ -125,7 +125,12 @@ class DatabaseRefused(DatabaseUnavailable):
     """Postgres refuses until an operator changes something; the message says what.
 
     A process that starts ends with this error; a running process goes on trying, as in an outage.
+    `remedy` is the part of the message that names no host, user or database; it may be empty.
     """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class RightMissing(DatabaseRefused):

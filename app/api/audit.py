@@ -17,7 +17,10 @@ from app.wire.pages import CHANGES
     "/audit",
     operation_id="listChanges",
     summary="List who changed what, newest first",
-    opt={"scope": Scope.ADMIN},
+    opt={
+        "scope": Scope.ADMIN,
+        "meant": dict.fromkeys(("job", "job_id", "id", "key"), "did you mean entity_id?"),
+    },
 )
 async def list_changes(
     db: Db,

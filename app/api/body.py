@@ -83,21 +83,22 @@ def check_request(request: ApiRequest) -> None:
         if isinstance(parameter.kwarg_definition, QueryParameter)
     }
     given = request.query_params
+    meant = request.route_handler.opt.get("meant", {})
     errors = [
         FieldError(field=name, message=error)
         for name in given
-        if (error := parameter_error(name, given.getall(name), known))
+        if (error := parameter_error(name, given.getall(name), known, meant))
     ]
     if errors:
         raise InvalidInput(*errors)
 
 
 def parameter_error(
-    name: str, values: list[str], known: Mapping[str, FieldDefinition]
+    name: str, values: list[str], known: Mapping[str, FieldDefinition], meant: Mapping[str, str]
 ) -> str | None:
     """Say why a parameter of the query cannot be used as it was given; None where it can."""
     if name not in known:
-        return unknown_parameter(name, list(known))
+        return unknown_parameter(name, list(known), meant)
     if any(NUL in value for value in values):
         return "has the character U+0000: remove it"
     types = {known[name].annotation, *(inner.annotation for inner in known[name].inner_types)}
@@ -117,7 +118,10 @@ def accepts_json(request: ApiRequest) -> bool:
         return True
 
 
-def unknown_parameter(name: str, known: list[str]) -> str:
+def unknown_parameter(name: str, known: list[str], meant: Mapping[str, str]) -> str:
+    """Say that there is no such parameter, and what may be meant: `meant` is the route's own."""
+    if name in meant:
+        return f"unknown parameter: {meant[name]}"
     if close := get_close_matches(name, known, n=1):
         return f"unknown parameter: did you mean {close[0]}?"
     return f"unknown parameter: there are {', '.join(known)}" if known else "unknown parameter"

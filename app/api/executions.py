@@ -29,6 +29,13 @@ Since = Annotated[
     datetime | None, QueryParameter(name="from", description="Finished then or later.")
 ]
 Until = Annotated[datetime | None, QueryParameter(name="to", description="Finished earlier.")]
+MEANT = {
+    **dict.fromkeys(("state", "status", "result"), "did you mean outcome?"),
+    **dict.fromkeys(("since", "after", "start"), "did you mean from?"),
+    **dict.fromkeys(("until", "before", "end"), "did you mean to?"),
+}
+"""What may be meant by parameters that there are not."""
+OF_ONE_JOB = "the executions of one job are at /v1/jobs/JOB/executions, by its id or name"
 Id = Annotated[int, PathParameter(description="The id of an execution.")]
 
 
@@ -36,7 +43,7 @@ Id = Annotated[int, PathParameter(description="The id of an execution.")]
     "/jobs/{job:str}/executions",
     operation_id="listExecutionsOfJob",
     summary="List the executions of a job, newest first",
-    opt={"scope": Scope.READ, "problems": (404, 422)},
+    opt={"scope": Scope.READ, "problems": (404, 422), "meant": MEANT},
 )
 async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of the query's
     *,
@@ -64,7 +71,11 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
     "/executions",
     operation_id="listExecutions",
     summary="List executions, newest first",
-    opt={"scope": Scope.READ, "problems": (422,)},
+    opt={
+        "scope": Scope.READ,
+        "problems": (422,),
+        "meant": MEANT | dict.fromkeys(("job", "job_id", "job_name", "name"), OF_ONE_JOB),
+    },
 )
 async def list_executions(  # noqa: PLR0913 - one parameter for each of the query's
     *,

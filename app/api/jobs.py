@@ -84,7 +84,11 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     "/",
     operation_id="listJobs",
     summary="List jobs, newest first",
-    opt={"scope": Scope.READ, "problems": (422,)},
+    opt={
+        "scope": Scope.READ,
+        "problems": (422,),
+        "meant": {"id": "a job is read at /v1/jobs/JOB, by its id or name"},
+    },
 )
 async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     *,

@@ -1,5 +1,6 @@
 """Every error of the API as an RFC 9457 problem, made in this one place."""
 
+import re
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -16,6 +17,7 @@ from app.errors import (
     AppError,
     ConstraintViolated,
     CrossOrigin,
+    DatabaseRefused,
     DatabaseUnavailable,
     EditConflict,
     ExecutionNotFound,
@@ -29,6 +31,7 @@ from app.errors import (
     NamesTaken,
     NameTaken,
     PoolerInTheWay,
+    RightMissing,
     SchemaOutdated,
     ScopeMissing,
     SecretKeysMissing,
@@ -43,6 +46,9 @@ from app.wire.problems import Problem
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tocsin:problem:"
 RETRY_AFTER_SECONDS = 1
+
+LOST_PLUS = re.compile(r":\d{2}(\.\d+)? \d{2}(:?\d{2})?$", re.ASCII)
+"""The end of an instant whose offset has a space for its plus."""
 
 ApiRequest = Request[object, object, State]
 
@@ -114,7 +120,7 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
         # The error's own sentence, which has no secret and says what to do, and no traceback.
         observers.tell(Faulted(where=where(request), error=str(error)))
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        detail = "Postgres cannot be reached, or gave up on a statement: try again"
+        detail = unavailable(error)
     return answered(
         Problem(
             type=f"{TYPE_PREFIX}{kind.slug}",
@@ -125,6 +131,21 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
         ),
         headers=headers,
     )
+
+
+def unavailable(error: DatabaseUnavailable) -> str:
+    """Say what is to be done, without the host, the user and the database that the log names."""
+    match error:
+        case RightMissing():
+            return "Tocsin's role in Postgres lacks a right: `tocsin doctor` says which"
+        case DatabaseRefused(remedy=remedy):
+            told = f"{remedy[:1].lower()}{remedy[1:]}; " if remedy else ""
+            return (
+                "Postgres refuses the connection until an operator changes something: "
+                f"{told}the log of the API has its words, and so has `tocsin doctor`"
+            )
+        case _:
+            return "Postgres cannot be reached, or gave up on a statement: try again"
 
 
 def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
@@ -208,11 +229,17 @@ def parameter_errors(request: ApiRequest, error: ValidationException) -> list[Fi
     given = error.extra if isinstance(error.extra, list) else []
     return [
         FieldError(
-            field=parameter_name(request, one.get("key", "")),
-            message=remedy(one["message"], allowed=allowed_values(request, one.get("key", ""))),
+            field=(name := parameter_name(request, one.get("key", ""))),
+            message=remedy(one["message"], allowed=allowed_values(request, one.get("key", "")))
+            + plus_hint(request.query_params.get(name)),
         )
         for one in given
     ]
+
+
+def plus_hint(value: str | None) -> str:
+    """Say how an offset is written where its plus was read as a space, as in any address."""
+    return "; in an address write + as %2B" if value and LOST_PLUS.search(value) else ""
 
 
 def parameter_name(request: ApiRequest, key: str) -> str:

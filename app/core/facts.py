@@ -22,6 +22,15 @@ class Disconnected(Struct, frozen=True, kw_only=True):
     error: str
 
 
+class Retrying(Struct, frozen=True, kw_only=True):
+    """A statement or a connection failed and is tried again after so many seconds."""
+
+    error: str
+    tries: int
+    """How many have failed in a row."""
+    wait_seconds: float
+
+
 class Looked(Struct, frozen=True, kw_only=True):
     """A look ended: how many jobs it claimed, and the seconds until the next look."""
 
@@ -177,6 +186,7 @@ class Faulted(Struct, frozen=True, kw_only=True):
 Fact = (
     Connected
     | Disconnected
+    | Retrying
     | Looked
     | Planned
     | Started

@@ -1,9 +1,13 @@
 """Turns msgspec's validation errors into field errors that name the remedy."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
 
 import msgspec
+from msgspec import inspect
 from msgspec.structs import replace
 
 from app.errors import FieldError
@@ -23,6 +27,9 @@ EXAMPLES = {
     "tags": '["billing", "nightly"]',
     "headers": '{"X-Team": "billing"}',
 }
+
+UNKNOWN_FIELD = "unknown field"
+"""How the message of a field begins that no type has."""
 
 WORDS = {
     "str": "a string",
@@ -57,13 +64,71 @@ def field_errors(
         return [FieldError(field=joined(prefix, path, missing["name"]), message="is required")]
     if unknown := UNKNOWN.fullmatch(message):
         name = joined(prefix, path, unknown["name"])
-        return [FieldError(field=name, message="unknown field: correct its spelling or remove it")]
+        message = f"{UNKNOWN_FIELD}: correct its spelling or remove it"
+        return [FieldError(field=name, message=message)]
     return [
         FieldError(
             field=joined(prefix, path),
             message=remedy(message, allowed=allowed(path, choices)) + example(path),
         )
     ]
+
+
+def name_known_fields(
+    errors: Iterable[FieldError],
+    type_: Any,  # noqa: ANN401 - of a Struct, or any other
+    given: object,
+    *,
+    prefix: str = "",
+) -> list[FieldError]:
+    """Say for each unknown field what was meant, or which fields there are.
+
+    `type_` is what `given`, at the path `prefix`, was to be; paths of the errors begin with that.
+    """
+    named = []
+    for one in errors:
+        *path, name = re.findall(r"[^.\[\]]+", one.field.removeprefix(prefix)) or [""]
+        is_unknown = one.message.startswith(UNKNOWN_FIELD)
+        known = list(known_fields(type_info(type_), path, given)) if is_unknown else []
+        named.append(replace(one, message=unknown_field(name, known)) if known else one)
+    return named
+
+
+def unknown_field(name: str, known: Sequence[str]) -> str:
+    """Say that there is no such field, and what may have been meant."""
+    if close := get_close_matches(name, known, n=1):
+        return f"{UNKNOWN_FIELD}: did you mean {close[0]}?"
+    return f"{UNKNOWN_FIELD}: there are {', '.join(known)}"
+
+
+@cache
+def type_info(type_: Any) -> inspect.Type:  # noqa: ANN401
+    """Look at a type as msgspec reads it, once."""
+    return inspect.type_info(type_)
+
+
+def known_fields(type_: inspect.Type, path: Sequence[str], given: object) -> Iterator[str]:
+    """List the fields of the object at a path below a type; of several, `given` tells which."""
+    match type_:
+        case inspect.UnionType(types=types):
+            for one in types:
+                yield from known_fields(one, path, given)
+        case inspect.StructType(tag=tag, tag_field=tag_field, fields=fields):
+            of_this = given.get(tag_field) == tag if tag_field and isinstance(given, dict) else True
+            if of_this and not path:
+                yield from (field.encode_name for field in fields)
+                yield from filter(None, [tag_field])
+            elif of_this:
+                inner = given.get(path[0]) if isinstance(given, dict) else None
+                for field in fields:
+                    if field.encode_name == path[0]:
+                        yield from known_fields(field.type, path[1:], inner)
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item) if path:
+            index = int(path[0]) if path[0].isdecimal() else 0
+            inner = given[index] if isinstance(given, list) and index < len(given) else None
+            yield from known_fields(item, path[1:], inner)
+        case _:
+            return
 
 
 def allowed(path: str, choices: Mapping[str, Sequence[str]] | None) -> Sequence[str] | None:
@@ -74,6 +139,8 @@ def allowed(path: str, choices: Mapping[str, Sequence[str]] | None) -> Sequence[
 def example(path: str) -> str:
     """Return an example of a field that people often write in a wrong way, or an empty text."""
     name = re.sub(r"\[.*?\]", "", path).rpartition(".")[2]
+    if name.endswith("_seconds"):
+        return "; for example 10 or 0.5: seconds, without a unit"
     return f"; for example {EXAMPLES[name]}" if name in EXAMPLES else ""
 
 

@@ -63,7 +63,8 @@ def reason(error: BaseException, address: Address, host: Host) -> AppError:
         remedy = USE_TLS
     names = {"user": address.user or "of this user", "database": address.database or "this one"}
     return DatabaseRefused(
-        f"Postgres at {host} refused the connection: {said}. {remedy.format(**names)}"
+        f"Postgres at {host} refused the connection: {said}. {remedy.format(**names)}",
+        remedy=remedy.format(user="of Tocsin", database="this one"),
     )
 
 

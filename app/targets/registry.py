@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.core.facts import Ignored
-from app.core.field_errors import field_errors
+from app.core.field_errors import field_errors, name_known_fields
 from app.core.jobs.exact_json import DECODER, number
 from app.core.secrets.masking import redact, secrets_in
 from app.core.secrets.places import secret_fields
@@ -177,8 +177,10 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
             decoded = msgspec.convert(target, type_)
     except msgspec.ValidationError as error:
         choices = {"auth.type": tuple(AUTH_TYPES)}
+        readable = DECODER.decode(target) if isinstance(target, bytes) else target
         errors = field_errors(error, prefix="target", choices=choices)
-        raise InvalidInput(*(with_header(one, target) for one in errors)) from None
+        errors = name_known_fields(errors, type_, readable, prefix="target")
+        raise InvalidInput(*(with_header(one, readable) for one in errors)) from None
     except (ValueError, RecursionError) as error:
         message = f"must be JSON that can be read: {error}"
         raise InvalidInput(FieldError(field="target", message=message)) from None
@@ -189,10 +191,9 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
     return decoded
 
 
-def with_header(error: FieldError, target: bytes | dict[str, Any]) -> FieldError:
+def with_header(error: FieldError, target: Any) -> FieldError:  # noqa: ANN401
     """Name the header whose value is no text, which msgspec leaves out."""
-    readable = DECODER.decode(target) if isinstance(target, bytes) else target
-    headers = readable.get("headers") if isinstance(readable, dict) else None
+    headers = target.get("headers") if isinstance(target, dict) else None
     if error.field != "target.headers" or not isinstance(headers, dict):
         return error
     wrong = [name for name, value in headers.items() if not isinstance(value, str)]

@@ -7,6 +7,7 @@ from typing import TextIO, assert_never, cast
 
 import structlog
 from msgspec import json, structs
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from app.core.facts import (
     Access,
@@ -25,6 +26,7 @@ from app.core.facts import (
     Pruned,
     PutAside,
     Replanned,
+    Retrying,
     Serving,
     Settled,
     Started,
@@ -32,6 +34,7 @@ from app.core.facts import (
     UpkeepFailed,
 )
 from app.core.runs.outcome import Outcome
+from app.errors import AppError
 from app.telemetry.lines import Lines, lines_to
 
 LOGGER: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -76,6 +79,19 @@ def configure(*, level: str, log_format: str, stream: TextIO | Lines | None = No
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
     for library in SPOKEN_FOR:
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    set_on_retry_hooks([log_retry])
+
+
+def log_retry(details: RetryDetails) -> None:
+    """Log that a call failed and is tried again, without its arguments, which may have secrets."""
+    error = details.caused_by
+    log_fact(
+        Retrying(
+            error=str(error) if isinstance(error, AppError) else type(error).__name__,
+            tries=details.retry_num,
+            wait_seconds=round(details.wait_for, 2),
+        )
+    )
 
 
 def say_lost(count: int) -> None:
@@ -127,6 +143,7 @@ def severity(fact: Fact) -> int:
             | Disconnected()
             | LeaseLost()
             | ProcessEnded()
+            | Retrying()
             | UpkeepFailed()
             | Ignored()
         ):

@@ -4,15 +4,13 @@ The levels of what is read are counted, as readers with a stack could not follow
 """
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
-from app.core.field_errors import field_errors, joined
+from app.core.field_errors import UNKNOWN_FIELD, field_errors, joined, name_known_fields
 from app.core.jobs.exact_json import number
 from app.core.jobs.job import CHOICES, KEPT_FIELDS
 from app.errors import FieldError, InvalidInput, MalformedInput
@@ -43,7 +41,7 @@ def read(body: bytes, type_: type[T], *, levels: int = MAX_NESTED) -> T:
     except msgspec.ValidationError as error:
         check_json(body)  # msgspec stops at the first error, before what is no JSON
         raise InvalidInput(
-            *with_hints(field_errors(error, prefix="", choices=CHOICES), type_)
+            *with_hints(field_errors(error, prefix="", choices=CHOICES), type_, body)
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_json(error) from None
@@ -100,26 +98,15 @@ def items(value: object) -> Iterable[object]:
             return ()
 
 
-def with_hints(errors: list[FieldError], type_: Any) -> list[FieldError]:  # noqa: ANN401
-    """Add the nearest name to the refusal of an unknown field of the body itself."""
-    if not (isinstance(type_, type) and issubclass(type_, Struct)):
-        return errors
-    known = [one.encode_name for one in fields(type_)]
+def with_hints(errors: list[FieldError], type_: Any, body: bytes) -> list[FieldError]:  # noqa: ANN401
+    """Say of unknown fields what was meant, and of those that Tocsin keeps that they are."""
+    kept = "is kept by Tocsin and cannot be written: leave it out"
     return [
-        replace(one, message=unknown_field(one.field, known))
-        if one.message.startswith("unknown field")
+        replace(one, message=kept)
+        if one.field in KEPT_FIELDS and one.message.startswith(UNKNOWN_FIELD)
         else one
-        for one in errors
+        for one in name_known_fields(errors, type_, ANY_JSON.decode(body))
     ]
-
-
-def unknown_field(name: str, known: Iterable[str]) -> str:
-    """Say that there is no such field, and what may have been meant."""
-    if name in KEPT_FIELDS:
-        return "is kept by Tocsin and cannot be written: leave it out"
-    if close := get_close_matches(name, list(known), n=1):
-        return f"unknown field: did you mean {close[0]}?"
-    return f"unknown field: there are {', '.join(known)}"
 
 
 def nul_errors(value: object, path: str) -> Iterator[FieldError]:

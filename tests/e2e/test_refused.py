@@ -153,6 +153,10 @@ async def test_a_database_that_is_not_there_yet_is_waited_for(
         command, database_url="postgresql://127.0.0.1:9/x", port=0
     )
 
-    await waiting.says("serving" if command == "api" else "stamina.retry_scheduled")
+    await waiting.says("serving" if command == "api" else "retrying")
 
+    assert [line["error"] for line in waiting.said("retrying", tries=1)] == [
+        "Postgres is not available: nothing listens at 127.0.0.1:9 ([Errno 111] Connection refused)"
+        for _ in range(command == "scheduler")
+    ]
     assert await waiting.terminate() == 0

@@ -186,7 +186,20 @@ async def test_a_deleted_job_has_its_executions_by_id(
         ("/v1/executions?to=yesterday", "to", "RFC3339"),
         ("/v1/executions?from=0001-01-01T00:00:00%2B14:00", "from", "out of range"),
         ("/v1/executions?cursor=agAAAAAAAAAAAAAAAAAAAAAA", "cursor", "next_cursor"),
-        ("/v1/executions?since=2026-01-01T00:00:00Z", "since", "unknown parameter"),
+        (
+            "/v1/executions?since=2026-01-01T00:00:00Z",
+            "since",
+            "unknown parameter: did you mean from",
+        ),
+        ("/v1/executions?status=failed", "status", "did you mean outcome?"),
+        ("/v1/executions?job=report", "job", "/v1/jobs/JOB/executions"),
+        ("/v1/executions?job_id=report", "job_id", "/v1/jobs/JOB/executions"),
+        ("/v1/jobs/report/executions?until=x", "until", "did you mean to?"),
+        ("/v1/executions?from=2026-01-01T00:00:00+01:00", "from", "write + as %2B"),
+        ("/v1/executions?to=2026-01-01T00:00:00.5+0100", "to", "write + as %2B"),
+        ("/v1/jobs/report/executions?from=2026-01-01T00:00:00+01:00", "from", "write + as %2B"),
+        ("/v1/audit?job=report", "job", "did you mean entity_id?"),
+        ("/v1/jobs?id=report", "id", "/v1/jobs/JOB"),
     ],
 )
 async def test_a_parameter_that_cannot_be_meant_is_refused(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -11,10 +12,12 @@ import httpx
 import pytest
 from msgspec import json
 
+from app.core.facts import Faulted
 from app.db.listener import open_session
 from tests.support.api import NIGHTLY, serving
 from tests.support.builders import insert_job
 from tests.support.recorder import Recorder
+from tests.support.roles import role
 from tests.support.vault import KEY
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -41,6 +44,41 @@ async def test_a_schema_that_a_newer_tocsin_broke_is_not_ready(
         "urn:tocsin:problem:schema-outdated",
     )
     assert "newer Tocsin" in answer.json()["detail"]
+
+
+REFUSED = [
+    ("alter role {role} password 'another'", "correct the user or the password"),
+    ("alter role {role} nologin", "needs LOGIN"),
+    ("revoke connect on database {database} from public", "GRANT CONNECT"),
+]
+
+
+@pytest.mark.parametrize(("change", "remedy"), REFUSED)
+async def test_a_refused_connection_says_what_an_operator_needs_and_nothing_secret(
+    database_url: str, connection: asyncpg.Connection, change: str, remedy: str
+) -> None:
+    grants = "grant usage on schema tocsin to {role}"
+    database = await connection.fetchval("select current_database()")
+    recorder = Recorder()
+    async with role(connection, database_url, grants) as url:
+        address = urlsplit(url)
+        change = change.format(role=address.username, database=database)
+        await connection.execute(change)
+        async with serving(url, recorder) as api:
+            answers = [await api.get(path) for path in ("/health/ready", "/v1/jobs")]
+
+    for answer in answers:
+        problem = answer.json()
+        assert (answer.status_code, problem["type"]) == (
+            503,
+            "urn:tocsin:problem:database-unavailable",
+        )
+        assert remedy in problem["detail"]
+        assert "tocsin doctor" in problem["detail"]
+        for hidden in (address.password, address.username, database, str(address.port)):
+            assert str(hidden) not in answer.text
+    assert all(str(address.password) not in str(fact) for fact in recorder.facts)
+    assert len(recorder.of(Faulted)) == 2
 
 
 async def test_instances_are_seen_by_their_connection_and_by_their_leases(

@@ -236,6 +236,12 @@ async def test_a_taken_name_is_a_conflict(api: httpx.AsyncClient) -> None:
         ({"run_at": None, "cron": "0 0 31 2 *"}, "cron", "does not occur"),
         ({"run_at": None, "every_seconds": 0}, "every_seconds", ">= 0.1"),
         ({"run_at": None, "every_seconds": "60"}, "every_seconds", "must be a number"),
+        (
+            {"run_at": None, "every_seconds": "10s"},
+            "every_seconds",
+            "for example 10 or 0.5: seconds",
+        ),
+        ({"timeout_seconds": "1m"}, "timeout_seconds", "for example 10 or 0.5: seconds"),
         ({"timezone": "Europe/Pari"}, "timezone", "did you mean Europe/Paris"),
         ({"dst_gap": "later"}, "dst_gap", "not"),
         ({"max_runs": 0}, "max_runs", ">= 1"),

@@ -1,5 +1,6 @@
 """Lines of the log."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -33,3 +34,29 @@ def test_a_line_is_one_write_so_that_processes_can_share_a_pipe(log_format: str)
 
     assert (b"host:1:abcd" in first, first[-1:]) == (True, b"\n")
     assert (b"host:2:abcd" in second, second[-1:]) == (True, b"\n")
+
+
+RETRY = """
+import asyncio, stamina
+from app.errors import DatabaseUnavailable
+from app.telemetry.logs import configure
+configure(level="info", log_format="json")
+failures = [DatabaseUnavailable("Postgres is not available: no answer"), OSError("hidden")]
+async def settle(secret):
+    if failures:
+        raise failures.pop(0)
+caller = stamina.AsyncRetryingCaller(wait_initial=0, wait_jitter=0).on(Exception)
+asyncio.run(caller(settle, "hidden"))
+"""
+
+
+def test_a_retry_is_a_sentence_without_what_was_tried() -> None:
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", RETRY], capture_output=True, cwd=ROOT, check=True, timeout=30
+    )
+
+    first, second = map(json.loads, done.stderr.decode().splitlines())
+    assert (first["event"], first["level"]) == ("retrying", "warning")
+    assert first["error"] == "Postgres is not available: no answer"
+    assert (second["error"], second["tries"]) == ("OSError", 2)
+    assert b"hidden" not in done.stderr

@@ -92,7 +92,8 @@ def test_what_is_no_json_object_is_refused(text: bytes, message: str):
     [
         ({"url": None}, "target.url", "must be a string, not null"),
         ({"url": "http://" + "a" * 2048}, "target.url", "must be a string of length <= 2048"),
-        ({"metod": "GET"}, "target.metod", "unknown field: correct its spelling or remove it"),
+        ({"metod": "GET"}, "target.metod", "unknown field: did you mean method?"),
+        ({"zzz": 1}, "target.zzz", "unknown field: there are body, json, body_base64, client_cert"),
         ({"headers": {"X": 1}}, "target.headers", "must be a string, not an integer"),
         ({"success": [99]}, "target.success[0]", "must be an integer >= 100"),
         ({"verify_tls": "no"}, "target.verify_tls", "must be true or false, not a string"),
@@ -106,8 +107,14 @@ def test_what_is_no_json_object_is_refused(text: bytes, message: str):
         (
             {"auth": {"type": "bearer", "token": "x", "user": "y"}},
             "target.auth.user",
-            "unknown field: correct its spelling or remove it",
+            "unknown field: there are token, type",
         ),
+        (
+            {"auth": {"type": "basic", "username": "x", "pasword": "y"}},
+            "target.auth.pasword",
+            "unknown field: did you mean password?",
+        ),
+        ({"a.b[c": 1}, "target.a.b[c", "unknown field: "),
         ({"auth": "Bearer x"}, "target.auth", "must be an object or null, not a string"),
         (
             {"method": "BREW"},
