@@ -30,7 +30,7 @@ from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
 from app.errors import DatabaseRefused, DatabaseUnavailable, LockedByOthers, RightMissing
 from app.vault import SecretKeys
-from app.vault.key_check import check_named_secrets, check_targets, unset_secrets
+from app.vault.rotate import check_named_secrets, check_targets, unset_secrets
 
 MONTH = timedelta(days=30)
 PROBED_MONTHS = 25

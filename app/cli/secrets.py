@@ -14,8 +14,8 @@ from app.db import Database
 from app.db import secrets as stored
 from app.errors import SecretKeysMissing
 from app.vault import SecretKeys, of_secret
-from app.vault.rotation import Rotated, rotate
-from app.vault.secret_keys import NO_KEYS
+from app.vault.keys import NO_KEYS
+from app.vault.rotate import Rotated, rotate
 from app.wire.pages import SECRETS
 
 T = TypeVar("T")

@@ -210,7 +210,7 @@ class Instance:
             runner=ClaimRunner(
                 instance=self.name,
                 executors=executors,
-                targets=Targets(db, self.secret_keys, thread=executors.thread),
+                targets=Targets(db, self.secret_keys, thread=executors.thread, clock=monotonic),
                 clock=self.clock,
                 monotonic=monotonic,
                 loop=self.loop,

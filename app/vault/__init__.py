@@ -4,12 +4,27 @@
 out. `SecretKeys` are the operator's keys, `NamedSecrets` what `${secret:NAME}` in a target means.
 """
 
-from app.vault.key_check import check_keys
+from app.vault.keys import (
+    SecretKeys,
+    decrypt_target,
+    encrypt_target,
+    of_job,
+    of_secret,
+    reencrypt_target,
+)
 from app.vault.named import NamedSecrets, SecretUnusable
-from app.vault.prepare import Prepared, Referring, check_bindings, check_target, find_unset, prepare
-from app.vault.ready import ReadyTarget, Targets, check_stored
-from app.vault.sealing import decrypt_target, encrypt_target, reencrypt_target
-from app.vault.secret_keys import SecretKeys, of_job, of_secret
+from app.vault.prepare import (
+    Prepared,
+    ReadyTarget,
+    Referring,
+    Targets,
+    check_bindings,
+    check_stored,
+    check_target,
+    find_unset,
+    prepare,
+)
+from app.vault.rotate import check_keys
 
 __all__ = [
     "NamedSecrets",

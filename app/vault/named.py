@@ -1,6 +1,5 @@
 """Named secrets as targets use them: fetched together, kept for seconds."""
 
-import asyncio
 from collections.abc import Collection
 from typing import Any
 
@@ -12,10 +11,11 @@ from app.db.secrets import StoredSecret
 from app.errors import AppError
 from app.single_flight import SingleFlight
 from app.targets.registry import addresses_of
-from app.vault.secret_keys import NotDecrypted, SecretKeys, of_secret
+from app.timers import Monotonic
+from app.vault.keys import NotDecrypted, SecretKeys, of_secret
 
 ALL = "all"
-"""The key of the one flight: secrets are read together."""
+"""The key under which secrets are read: all that are wanted are read together."""
 FRESH_SECONDS = 5.0
 """How long a secret that was changed or deleted may still be used."""
 
@@ -25,7 +25,7 @@ class SecretUnusable(AppError):
 
 
 class Known(Unshown, frozen=True, kw_only=True):
-    """A secret as read at `read_at`, seconds of the loop's clock; None where none has the name."""
+    """A secret as read at `read_at` (monotonic seconds); None where no secret has the name."""
 
     secret: StoredSecret | None
     read_at: float
@@ -34,15 +34,16 @@ class Known(Unshown, frozen=True, kw_only=True):
 class NamedSecrets:
     """The named secrets of one process: kept encrypted, decrypted when a target needs them."""
 
-    def __init__(self, db: Runner, keys: SecretKeys) -> None:
+    def __init__(self, db: Runner, keys: SecretKeys, clock: Monotonic) -> None:
         self.db = db
         self.keys = keys
+        self.clock = clock
         self.known: dict[str, Known] = {}
         self.wanted: set[str] = set()
         self.reading = SingleFlight()
 
     async def values(self, names: Collection[str]) -> dict[str, str]:
-        """The values of the secrets of these names.
+        """Return the values of the secrets of these names.
 
         Raises:
             SecretUnusable: naming one that cannot be used.
@@ -69,6 +70,7 @@ class NamedSecrets:
                 raise SecretUnusable(message)
 
     def value(self, name: str) -> str:
+        """Decrypt the value of a secret that was just read."""
         secret = self.known[name].secret
         if secret is None:
             message = f"no secret is called {name!r}: set it with `tocsin secrets set {name}`"
@@ -79,7 +81,8 @@ class NamedSecrets:
             raise SecretUnusable(f"the secret {name!r} cannot be used: {error}") from None
 
     def not_fresh(self, names: Collection[str]) -> set[str]:
-        oldest = now() - FRESH_SECONDS
+        """Return those of the names whose secret has to be read again."""
+        oldest = self.clock() - FRESH_SECONDS
         return {
             name for name in names if name not in self.known or self.known[name].read_at < oldest
         }
@@ -87,7 +90,7 @@ class NamedSecrets:
     async def read(self, names: set[str]) -> None:
         """Read all that is wanted with one query, and forget what is old."""
         self.wanted = set()
-        read_at = now()
+        read_at = self.clock()
         found = await secrets.read_values(self.db, names)
         kept = self.known.keys() - self.not_fresh(self.known)
         self.known = {name: self.known[name] for name in kept} | {
@@ -120,7 +123,3 @@ def said(place: Place, bound_to: Collection[str]) -> str:
     if not place.host:
         return "an address without a host"
     return str(place) if any("://" in one for one in bound_to) else place.host
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()

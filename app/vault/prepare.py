@@ -1,33 +1,41 @@
-"""Prepares targets to be stored, and checks those that are stored already.
+"""Prepares targets to be stored (`prepare`) and to be carried out (`Targets`), and checks them.
 
 A target is walked once. What the walk finds (`Spot`) is unmasked, checked, asked for the named
 secrets that are referred to, and encrypted.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from app.core.jobs.exact_json import same
+from app.core.jobs.exact_json import DECODER, same
 from app.core.net.url_parts import url_parts
+from app.core.runs.outcome import Report
 from app.core.secrets.bindings import Place as Destination
-from app.core.secrets.masking import Unshown, unmask_spots
+from app.core.secrets.masking import Unshown, pieces, redact, unmask_spots
 from app.core.secrets.places import Place, Spot, change_spots, spots_in
-from app.core.secrets.references import BEGINNING, NAME, filled
+from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
+from app.targets.base import Target
+from app.targets.net.tls import MAX_CHECKED
 from app.targets.registry import decode_target, target_type
-from app.vault.named import binding_error, places_of
-from app.vault.sealing import encrypt_spots
-from app.vault.secret_keys import PREFIX, SecretKeys, is_token
+from app.targets.tls_target import brings_certificates
+from app.timers import Monotonic
+from app.vault.keys import PREFIX, SecretKeys, decrypt_target, encrypt_spots, is_token
+from app.vault.named import NamedSecrets, SecretUnusable, binding_error, places_of
 
 STAND_IN = "x"
-"""Stands for a secret that is known only by its name; fits into headers and URLs."""
+"""The value in place of a secret that is known only by its name. Headers and URLs may hold it."""
 MAX_ERRORS = 100
-"""Errors of a batch that an answer lists; more would only make the answer long."""
+"""The most errors of a batch that an answer lists."""
 UNOPENED = (
     "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
     "another job or place, write the secret out"
@@ -175,3 +183,120 @@ def unset(fields: Mapping[str, str], known: Collection[str]) -> list[FieldError]
         for name, field in sorted(fields.items())
         if name not in known
     ]
+
+
+class ReadyTarget(Unshown, frozen=True, kw_only=True):
+    """A target with all its secrets in clear."""
+
+    target: Target
+    named: frozenset[str] = frozenset()
+    """The named secrets in it and their parts, which may stand where its type expects none."""
+
+    def redacted(self, report: Report) -> Report:
+        """Return the report without what the target may have repeated of the named secrets."""
+        if not self.named:
+            return report
+        return replace(
+            report,
+            response=report.response and redact(self.named, report.response),
+            error=report.error and redact(self.named, report.error),
+        )
+
+
+class Targets:
+    """Prepares stored targets to be carried out."""
+
+    def __init__(
+        self, db: Runner, keys: SecretKeys, *, thread: ThreadPoolExecutor, clock: Monotonic
+    ) -> None:
+        self.keys = keys
+        self.thread = thread
+        """The thread that reads certificates, each of which takes milliseconds the first time."""
+        self.known: dict[bytes, None] = {}
+        """Digests of targets whose certificates were read; the one used last is last."""
+        self.named = NamedSecrets(db, keys, clock)
+
+    async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
+        """Decrypt what is encrypted in the JSON of a job's target, fill in named secrets, check it.
+
+        Raises:
+            InvalidInput: naming every field that is wrong.
+            SecretUnusable: naming a secret that does not exist, may not be sent there, or does not
+                open: no key of this process decrypts it, or it was encrypted for another job.
+            DatabaseUnavailable: the secrets could not be read.
+        """
+        if is_in_clear(stored):
+            return ReadyTarget(target=await self.decoded(kind, stored, stored.encode()))
+        type_ = target_type(kind)
+        clear, unopened = decrypt_target(type_, read(kind, stored), self.keys, job_id=job_id)
+        if unopened:  # no fault of the job: another instance may have the key
+            raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
+        names = names_in(type_, clear)
+        if not names:
+            return ReadyTarget(target=await self.decoded(kind, stored, clear))
+        values = await self.named.values(names)
+        in_clear = with_values(type_, clear, values)
+        self.named.check_places(names, places_of(kind, in_clear))
+        try:
+            target = await self.decoded(kind, stored, in_clear)
+        except InvalidInput as refusal:
+            raise InvalidInput(
+                *(
+                    replace(one, message=redact(values.values(), one.message))
+                    for one in refusal.errors
+                )
+            ) from None
+        named = frozenset().union(*map(pieces, values.values())) - {""}
+        return ReadyTarget(target=target, named=named)
+
+    async def decoded(self, kind: str, stored: str, target: bytes | dict[str, Any]) -> Target:
+        """Decode and check a target; one that brings certificates beside the loop, the first time.
+
+        Their verdict is kept, so that the next time they are not read at all.
+        """
+        if not brings_certificates(stored):
+            return decode_target(kind, target)
+        digest = blake2b(stored.encode()).digest()
+        try:
+            if digest in self.known:
+                return decode_target(kind, target)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.thread, decode_target, kind, target)
+        finally:  # also where it was refused: an execution must not wait for the thread again
+            self.known.pop(digest, None)
+            self.known[digest] = None
+            while len(self.known) > MAX_CHECKED:
+                del self.known[next(iter(self.known))]
+
+
+def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:
+    """Check the JSON of a job's target before its execution; secrets may be set until then.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
+    if is_in_clear(stored):
+        decode_target(kind, stored.encode())
+        return
+    clear, unopened = decrypt_target(target_type(kind), read(kind, stored), keys, job_id=job_id)
+    if not unopened:  # else no fault of the job: another instance may have the key
+        check_target(kind, clear)
+
+
+def is_in_clear(stored: str) -> bool:
+    """Return whether nothing in the JSON of a target is encrypted, nor names a secret."""
+    return PREFIX not in stored and BEGINNING not in stored
+
+
+def read(kind: str, stored: str) -> dict[str, Any]:
+    """Read the JSON of a target.
+
+    Raises:
+        InvalidInput: Python cannot hold it.
+    """
+    try:
+        target: dict[str, Any] = DECODER.decode(stored)
+    except (ValueError, RecursionError):
+        decode_target(kind, stored.encode())  # says so
+        raise
+    return target

@@ -12,7 +12,7 @@ from msgspec import json
 
 from app.db import Database
 from app.vault import SecretKeys, of_job, of_secret
-from app.vault.rotation import Rotated, rotate
+from app.vault.rotate import Rotated, rotate
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import insert_job, job_row
 from tests.support.recorder import Recorder

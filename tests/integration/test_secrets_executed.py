@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from time import monotonic
 from uuid import UUID
 
 import asyncpg
@@ -237,7 +238,7 @@ async def test_secrets_are_read_together_and_kept_for_seconds(
     await named(connection, A="a", B="b")
     async with Database.connect(database_url, application_name="test") as db:
         read = Reads(db)
-        secrets = NamedSecrets(read, KEYS)
+        secrets = NamedSecrets(read, KEYS, monotonic)
         found = await asyncio.gather(*(secrets.values({name}) for name in "ABAB"))
         with pytest.raises(SecretUnusable, match="'C'"):
             await secrets.values({"A", "C"})

@@ -10,7 +10,7 @@ import pytest
 from app.core.health import unset_finding
 from app.db import Database
 from app.vault import of_secret
-from app.vault.key_check import unset_secrets
+from app.vault.rotate import unset_secrets
 from tests.support.api import LATER
 from tests.support.builders import insert_job, job_row
 from tests.support.vault import KEYS

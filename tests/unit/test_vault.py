@@ -31,8 +31,9 @@ from app.vault import (
     encrypt_target,
     reencrypt_target,
 )
-from app.vault.secret_keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
+from app.vault.keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
 from tests.support.certificate import certificate
+from tests.support.ticks import Ticks
 from tests.unit.test_masking import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
 
 HTTP = target_type("http")
@@ -407,7 +408,7 @@ async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
     texts = certificate(1) if is_sound else certificate(1) | {"client_key": "no key"}
     stored = json.dumps({"url": "https://hooks.example", **texts})
     with ThreadPoolExecutor(1) as thread:
-        targets = Targets(NoDatabase(), KEYS, thread=thread)
+        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
         found = [
             await asyncio.gather(targets.ready(JOB, "http", stored), return_exceptions=True)
             for _ in range(3)
