@@ -27,7 +27,7 @@ import aiohttp
 import asyncpg
 from msgspec import Struct
 
-from app.db import Database, doorbell
+from app.db import Database, polling
 from benchmarks import bare
 from benchmarks.support import options, processes, results
 from benchmarks.support.postgres import Postgres, free_port
@@ -91,17 +91,17 @@ async def promising(url: str) -> AsyncIterator[None]:
 
         async def hold() -> None:
             while True:
-                await doorbell.publish(db, seconds=HELD_SECONDS)
+                await polling.announce(db, seconds=HELD_SECONDS)
                 await asyncio.sleep(HELD_SECONDS / 4)
 
-        await doorbell.publish(db, seconds=HELD_SECONDS)
+        await polling.announce(db, seconds=HELD_SECONDS)
         holding = asyncio.create_task(hold())
         try:
             yield
         finally:
             holding.cancel()
             await asyncio.wait({holding})
-            await doorbell.withdraw(db)
+            await polling.withdraw(db)
 
 
 class Bench:

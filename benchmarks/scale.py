@@ -34,7 +34,7 @@ FLAT = 1.5
 """What is flat takes at most so many times as long in the largest tables as in the smallest."""
 STATEMENTS = ("look", "claim", "settle", "insert", "list jobs", "list executions")
 INDEXES = {
-    "claims.look": {"jobs_claimable", "jobs_pkey", "jobs_unplanned", "doorbell_pkey"},
+    "claims.look": {"jobs_claimable", "jobs_pkey", "jobs_unplanned", "polling_pkey"},
     "jobs.page": {"jobs_pkey"},
 }
 

@@ -476,14 +476,14 @@ create table tocsin.pending_runs (
 );
 create index pending_runs_job on tocsin.pending_runs (job_id, id);
 
--- The promise of an instance to look often, which lets writers notify nobody: see tocsin.ring.
--- Unlogged: after a crash it is empty, so everybody is notified.
-create unlogged table tocsin.doorbell (
+-- Until when an instance polls, which lets writers notify nobody: see tocsin.wake.
+-- Unlogged: after a crash it is empty, so all instances are notified.
+create unlogged table tocsin.polling (
     one boolean primary key default true check (one),
-    awake_until timestamptz not null,
+    polling_until timestamptz not null,
 
     -- Every look counts the seconds to it: what is no instant in between would fail them all.
-    constraint doorbell_within_range check (awake_until between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
+    constraint polling_within_range check (polling_until between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
 );
 
 -- One row per attempt as carried out, and one per run that was missed. It outlives its job.

@@ -34,15 +34,15 @@ end $$;
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
 -- notification makes its COMMIT take an instance-wide lock, so only rows that need one come here:
 -- due within 60 s (every instance looks at least every 30 s), or yet to be planned. None is sent
--- while an instance looks often by itself, as it promises under a storm; a promise that is longer
--- than any comes from before the clock was set back.
+-- while an instance polls, as it announces at a high rate of notifications; an announcement that is
+-- longer than any comes from before the clock was set back.
 -- A full queue must not fail the writer's COMMIT; a look that comes late is better.
 create or replace function tocsin.wake()
 returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if exists (select from tocsin.doorbell
-               where awake_until > clock_timestamp()
-                 and awake_until < clock_timestamp() + interval '5 seconds') then
+    if exists (select from tocsin.polling
+               where polling_until > clock_timestamp()
+                 and polling_until < clock_timestamp() + interval '5 seconds') then
         return false;
     end if;
     if pg_notification_queue_usage() < 0.5 then

@@ -5,7 +5,7 @@
 - Statements: `queries` loads `db/queries/*.sql`, `errors` translates what Postgres refuses,
   `isolating` finds the row for which a statement about many rows fails.
 - The life of a claim: `claims` looks for due jobs and claims them, extends leases, settles, and
-  plans jobs written in SQL; `targets` reads targets written in SQL, to be checked; `suppression`
+  plans jobs written in SQL; `targets` reads targets written in SQL, to be checked; `polling`
   announces that an instance polls; `clock` estimates the database's clock.
 - What clients see: `jobs`, `executions`, `instances`, `keys`, `sessions`, `secrets`, `audit`.
 - Upkeep: `upkeep` prunes, `zones` and `steps` replan jobs after new time zone rules and after a

@@ -40,7 +40,7 @@ class Look(Struct, frozen=True, kw_only=True):
     """Whether some job written in SQL has yet to be planned."""
     unchecked: bool = False
     """Whether some target written in SQL has yet to be checked."""
-    awake_seconds: float | None
+    polling_seconds: float | None
     """How long the latest promise to poll stays in force; negative once over, None if none was."""
     suppressed: Sequence[UUID] = ()
     """Due jobs that were not locked, but whose claim a user's trigger suppressed."""
@@ -166,7 +166,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         left_from=min((one.due_at for one in missed if one.left), default=None),
         unplanned=found["unplanned"],
         unchecked=found["unchecked"],
-        awake_seconds=found["awake_seconds"],
+        polling_seconds=found["polling_seconds"],
         suppressed=[one.job_id for one in missed if not one.left],
         looked_until=found["looked_until"],
         begun_at=found["begun_at"],
@@ -245,7 +245,7 @@ async def record_late(db: Runner, executions: Sequence[Execution]) -> set[int]:
 
 async def wake_instances(db: Runner) -> None:
     """Wake all instances."""
-    await db.fetch("claims.ring")
+    await db.fetch("claims.wake")
 
 
 async def list_unplanned(

@@ -23,11 +23,11 @@ from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaToo
 from app.scheduler.admission import Slots
 from app.scheduler.checking import keep_checking
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.doorbell import Doorbell
 from app.scheduler.held_claim import Ending, execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import extend_leases
+from app.scheduler.notify import Wakeup
 from app.scheduler.poller import AHEAD_SECONDS, Poller
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
@@ -74,7 +74,7 @@ class Instance:
         self.observers = observers
         self.name = instance_name()
         self.loop = asyncio.get_running_loop()
-        self.doorbell = Doorbell(self.loop)
+        self.wakeup = Wakeup(self.loop)
         self.targets_written = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
@@ -102,7 +102,7 @@ class Instance:
         self.stopping.set()
         if self.dispatcher is not None:
             self.dispatcher.close()
-        self.doorbell.ring()
+        self.wakeup.wake()
 
     def cut_executions(self) -> None:
         """End what is still executing; it settles as cancelled and is due again at once."""
@@ -157,7 +157,7 @@ class Instance:
             settler = Settler(
                 db,
                 self.observers,
-                doorbell=self.doorbell,
+                wakeup=self.wakeup,
                 timers=self.loop,
                 ahead_seconds=AHEAD_SECONDS,
                 stopping=self.stopping,
@@ -186,7 +186,7 @@ class Instance:
                     kinds=KINDS,
                     lease_seconds=self.settings.lease_seconds,
                     longest_sleep_seconds=self.settings.longest_sleep_seconds,
-                    doorbell=self.doorbell,
+                    wakeup=self.wakeup,
                     dispatcher=dispatcher,
                     tasks=executions,
                     clock=self.clock,
@@ -196,7 +196,7 @@ class Instance:
                     observers=self.observers,
                 )
                 await self.look_through_outages(poller, dispatcher)
-                poller.publishing.end()
+                poller.polling.end()
                 self.drain(dispatcher, limit)
                 await dispatcher.wait_until_empty()
 
@@ -220,7 +220,7 @@ class Instance:
             clock=self.clock,
             timers=self.loop,
             tasks=tasks,
-            offer_room=self.doorbell.ring,
+            offer_room=self.wakeup.wake,
         )
 
     async def keep_house(self, db: Database) -> None:
@@ -284,7 +284,7 @@ class Instance:
         session = await stack.enter_async_context(
             open_session(
                 self.database_url,
-                wake=self.doorbell.hear,
+                wake=self.wakeup.notify,
                 recall=partial(recall, dispatcher),
                 check=self.targets_written.set,
                 application_name=f"tocsin scheduler {self.name}",

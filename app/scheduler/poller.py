@@ -17,11 +17,10 @@ from app.db.database import Runner
 from app.db.isolating import is_about_a_row, reason
 from app.db.listener import Session
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.doorbell import Doorbell
 from app.scheduler.held_claim import HeldClaim, execution_ids
 from app.scheduler.isolation import Isolation
+from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.planner import plan_unplanned
-from app.scheduler.publishing import Publishing
 from app.scheduler.scan_start import ScanStart
 from app.telemetry import Observers
 from app.timers import Monotonic
@@ -47,7 +46,7 @@ class Poller:
         kinds: tuple[str, ...],
         lease_seconds: float,
         longest_sleep_seconds: float,
-        doorbell: Doorbell,
+        wakeup: Wakeup,
         dispatcher: Dispatcher,
         tasks: asyncio.TaskGroup,
         clock: DatabaseClock,
@@ -61,7 +60,7 @@ class Poller:
         self.kinds = kinds
         self.lease_seconds = lease_seconds
         self.longest_sleep_seconds = longest_sleep_seconds
-        self.doorbell = doorbell
+        self.wakeup = wakeup
         self.dispatcher = dispatcher
         self.tasks = tasks
         self.clock = clock
@@ -71,7 +70,7 @@ class Poller:
         self.observers = observers
         self.blocked_looks = 0
         self.floor = ScanStart(longest_sleep_seconds=longest_sleep_seconds)
-        self.publishing = Publishing(db, doorbell, observers, tasks=tasks, clock=monotonic)
+        self.polling = Polling(db, wakeup, observers, tasks=tasks, clock=monotonic)
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
         """Look and sleep by turns until `stopping` is set.
@@ -82,13 +81,13 @@ class Poller:
         connected = False
         self.floor.forget()  # what happened meanwhile is not known
         while not stopping.is_set():
-            self.doorbell.silence()  # before the claim: a job committed meanwhile must still ring
+            self.wakeup.clear()  # before the claim: a job committed meanwhile must still wake it
             sleep = await self.look(session)
             if not connected:
                 connected = True
                 self.observers.tell(Connected(instance=self.instance))
             if not stopping.is_set():
-                await self.doorbell.wait(sleep)
+                await self.wakeup.wait(sleep)
 
     async def look(self, session: Session) -> float:
         """Claim and start what is due; return for how many seconds to sleep."""
@@ -96,7 +95,7 @@ class Poller:
         if limit == 0:  # what is held for later must not hold up what is due
             limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0
         if limit == 0:
-            return self.publishing.bounded(self.longest_sleep_seconds)  # a freed slot rings
+            return self.polling.limit_sleep(self.longest_sleep_seconds)  # a freed slot wakes it
         asked_at = self.monotonic()
         since = self.floor.since(asked_at)
         aside = self.isolation.aside()
@@ -122,8 +121,8 @@ class Poller:
         if look.suppressed:
             self.look_past_suppressed(look)
         sleep = await self.sleep_after(look, full=full)
-        self.publishing.looked(claimed=len(look.claims), awake_seconds=look.awake_seconds)
-        sleep = self.publishing.bounded(min(sleep, self.floor.patience(asked_at)))
+        self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
+        sleep = self.polling.limit_sleep(min(sleep, self.floor.patience(asked_at)))
         self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
         return sleep
 
@@ -205,7 +204,7 @@ class Poller:
 
         await self.isolation.claim(ids, claim, executing=partial(execution_ids, self.dispatcher))
         self.floor.forget()
-        self.doorbell.ring()
+        self.wakeup.wake()
 
     async def sleep_after(self, look: Look, *, full: bool) -> float:
         """Decide how long to sleep, planning first what was typed by hand."""

@@ -15,8 +15,8 @@ from app.db import Database, claims
 from app.db.claims import Closed
 from app.db.isolating import is_about_a_row, reason, run_by_halves
 from app.errors import DatabaseUnavailable
-from app.scheduler.doorbell import Doorbell
 from app.scheduler.isolation import SUPPRESSED, put_aside, unworkable
+from app.scheduler.notify import Wakeup
 from app.telemetry import Observers
 from app.timers import Timers
 
@@ -55,14 +55,14 @@ class Settler:
         db: Database,
         observers: Observers,
         *,
-        doorbell: Doorbell,
+        wakeup: Wakeup,
         timers: Timers,
         ahead_seconds: float,
         stopping: asyncio.Event,
     ) -> None:
         self.db = db
         self.observers = observers
-        self.doorbell = doorbell
+        self.wakeup = wakeup
         self.timers = timers
         self.ahead_seconds = ahead_seconds
         """How long before its instant a planned job is worth a look."""
@@ -155,7 +155,7 @@ class Settler:
         if not due:
             return
         if not self.stopping.is_set():
-            self.doorbell.ring_in(min(due) - self.ahead_seconds)
+            self.wakeup.wake_in(min(due) - self.ahead_seconds)
             return
         try:
             await claims.wake_instances(self.db)

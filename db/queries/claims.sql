@@ -4,7 +4,7 @@
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
 -- batch is full, learn how many seconds it is until the next job comes due, or that a due one was
 -- left because somebody else has its row locked (zero or less). It is one probe of jobs_claimable.
--- Also until when somebody promised to look often. What comes
+-- Also for how many seconds an instance announced that it polls. What comes
 -- due within :ahead_seconds is claimed already, to be started at its instant.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/scan_start.py. It never lies ahead of
@@ -99,7 +99,7 @@ from (
             where unchecked and next_run is not null and planned_at is not null and plan_error is null
               and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
         ) as unchecked,
-        (select extract(epoch from awake_until - now())::float8 from tocsin.doorbell where one) as awake_seconds
+        (select extract(epoch from polling_until - now())::float8 from tocsin.polling where one) as polling_seconds
     from (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids,
             (select count(*) from due) as found,
@@ -286,7 +286,7 @@ with late as (
 )
 select id from evidence union all select id from unknown where not gone;
 
--- name: ring
+-- name: wake
 -- Tells the other instances to look; what ours plans it looks at itself, except when it stops.
 select pg_notify('tocsin_jobs', '');
 

@@ -7,7 +7,7 @@ with needed (purpose, privileges, kind, name) as (values
     ('instance', 'select', 'table', 'schema_migrations'),
     ('instance', 'select, update', 'table', 'jobs'),
     ('instance', 'select, insert, update', 'table', 'executions'),
-    ('instance', 'select, insert, update', 'table', 'doorbell'),
+    ('instance', 'select, insert, update', 'table', 'polling'),
     ('instance', 'select', 'table', 'secrets'),
     ('instance', 'usage', 'sequence', 'executions_id_seq'),
     ('upkeep', 'delete', 'table', 'jobs'),

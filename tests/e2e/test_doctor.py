@@ -243,14 +243,14 @@ async def test_the_doctor_names_who_has_a_table_locked_that_every_look_reads(
 ) -> None:
     other = await asyncpg.connect(database_url)
     async with other.transaction():
-        await other.execute("lock table tocsin.doorbell in access exclusive mode")
+        await other.execute("lock table tocsin.polling in access exclusive mode")
         await asyncio.sleep(2.5)
 
         code, printed = await doctor(database_url)
 
         assert code == 1
         assert f"!!  table locks        pid {other.get_server_pid()} (user " in printed
-        assert "holds AccessExclusiveLock on tocsin.doorbell" in printed
+        assert "holds AccessExclusiveLock on tocsin.polling" in printed
     await other.close()
 
 

@@ -266,11 +266,11 @@ async def test_a_trigger_that_refuses_every_job_puts_none_of_them_aside(
 
 
 NO_JOBS = {
-    "a promise that cannot be read": (
-        """alter table tocsin.doorbell rename to kept;
-           create view tocsin.doorbell as select one, awake_until from tocsin.kept
+    "an announcement that cannot be read": (
+        """alter table tocsin.polling rename to kept;
+           create view tocsin.polling as select one, polling_until from tocsin.kept
            union all select true, now() + 1 / (select 0) * interval '1 second'""",
-        "drop view tocsin.doorbell; alter table tocsin.kept rename to doorbell",
+        "drop view tocsin.polling; alter table tocsin.kept rename to polling",
     ),
     "a sequence at its end": (
         "select setval('tocsin.executions_id_seq', 9223372036854775807)",

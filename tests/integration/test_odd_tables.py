@@ -12,7 +12,7 @@ from tests.support.instances import StartInstance
 from tests.support.sink import Sink
 
 INSTANTS = {
-    "doorbell": ("awake_until",),
+    "polling": ("polling_until",),
     "upkeep": ("done_at", "failed_at"),
     "trusted_clock": ("trusted", "shown"),
     "zone_rules": ("walking_until", "walked_at"),
@@ -27,7 +27,7 @@ INSTANTS = {
 NEVER = ("infinity", "-infinity", "4714-11-24 00:00:00+00 BC", "294276-12-31 00:00:00+00")
 
 ROWS = """
-insert into tocsin.doorbell values (true, now());
+insert into tocsin.polling values (true, now());
 insert into tocsin.upkeep values ('jobs', now(), 0, now(), 'an error');
 insert into tocsin.trusted_clock values (true, now(), now());
 insert into tocsin.zone_rules values ('2020a', '\\x00', now(), now());

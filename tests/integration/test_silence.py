@@ -47,7 +47,7 @@ async def test_a_job_committed_while_a_look_is_under_way_is_not_slept_over(
     monkeypatch.setattr(claims, "look", interrupted)
     async with instance(longest_sleep_seconds=30) as (one, facts):
         armed = True
-        one.doorbell.ring()
+        one.wakeup.wake()
         await facts.seen(Settled, within=3.0)
 
     assert [request.path for request in sink.requests] == ["/during"]

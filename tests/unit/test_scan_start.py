@@ -20,7 +20,7 @@ def a_look(
         wakeup_seconds=None,
         blocked=blocked,
         unplanned=False,
-        awake_seconds=None,
+        polling_seconds=None,
         begun_at=begun_at,
         ended_at=begun_at + timedelta(seconds=took),
     )

@@ -1,4 +1,4 @@
-"""Under a storm writers notify nobody, because an instance promised to look by itself."""
+"""Under a storm writers notify nobody, because an instance announced that it polls."""
 
 import asyncio
 import time
@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from app.core.facts import Looked, Settled
-from app.core.runs.suppression import GRACE_SECONDS, PROMISE_SECONDS
-from app.db import Database, suppression
+from app.db import Database, polling
+from app.scheduler.notify import ANNOUNCED_SECONDS, GRACE_SECONDS
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.psql import run_psql
@@ -21,7 +21,7 @@ SLACK_SECONDS = 0.5
 MAX_SLEEP_SECONDS = 30.0
 CALM_SECONDS = 20.0
 """Sooner than in so long nobody who sleeps for the longest looks, whatever their jitter."""
-TAKEN_BACK = "select awake_until < now() - interval '30 minutes' from tocsin.doorbell"
+WITHDRAWN = "select polling_until < now() - interval '30 minutes' from tocsin.polling"
 """Not merely over."""
 
 
@@ -59,20 +59,20 @@ async def heard(database_url: str) -> AsyncIterator[Heard]:
     await connection.close()
 
 
-async def published_to_the_calm(db: Database, facts: Recorder) -> float:
-    """Publish a promise, and return when, once seven tenths of it have passed.
+async def announced_to_the_calm(db: Database, facts: Recorder) -> float:
+    """Announce polling, and return when, once seven tenths of it have passed.
 
-    What the instance saw last lets it sleep beyond the end of the promise. One that was not calm,
-    for example because its first look was slow, has another look planned that may come sooner.
+    What the instance saw last lets it sleep beyond the end of the announcement. One that was not
+    calm, for example because its first look was slow, has planned another look that may be sooner.
     """
     async with asyncio.timeout(3 * PATIENCE_SECONDS):
         while True:
             before = len(facts.of(Looked))
-            await suppression.publish(db, seconds=PROMISE_SECONDS)
+            await polling.announce(db, seconds=ANNOUNCED_SECONDS)
             published = time.monotonic()
-            await asyncio.sleep(0.7 * PROMISE_SECONDS)
+            await asyncio.sleep(0.7 * ANNOUNCED_SECONDS)
             looks = facts.of(Looked)[before:]
-            if looks and looks[-1].sleep_seconds > PROMISE_SECONDS:
+            if looks and looks[-1].sleep_seconds > ANNOUNCED_SECONDS:
                 return published
 
 
@@ -92,16 +92,16 @@ async def storm(connection: asyncpg.Connection, *, url: str, seconds: float) -> 
     return count
 
 
-async def test_a_promise_is_announced_once_and_silences_writers(
+async def test_polling_is_announced_once_and_silences_writers(
     connection: asyncpg.Connection, db: Database, heard: Heard
 ) -> None:
-    await suppression.publish(db, seconds=PROMISE_SECONDS)
+    await polling.announce(db, seconds=ANNOUNCED_SECONDS)
     announced = await heard.rung()
-    await suppression.publish(db, seconds=PROMISE_SECONDS)
+    await polling.announce(db, seconds=ANNOUNCED_SECONDS)
     renewed = await heard.rung()
     await insert_job(connection)
     inserted = await heard.rung()
-    await suppression.withdraw(db)
+    await polling.withdraw(db)
     withdrawn = await heard.rung()
     await insert_job(connection)
 
@@ -110,10 +110,10 @@ async def test_a_promise_is_announced_once_and_silences_writers(
 
 
 @pytest.mark.parametrize("seconds", [-0.1, 6.0, 3600.0])
-async def test_a_promise_that_is_over_or_from_another_time_is_not_believed(
+async def test_an_announcement_that_is_over_or_from_another_time_is_not_believed(
     connection: asyncpg.Connection, db: Database, heard: Heard, seconds: float
 ) -> None:
-    await suppression.publish(db, seconds=seconds)
+    await polling.announce(db, seconds=seconds)
     await heard.rung()
 
     await insert_job(connection)
@@ -121,11 +121,11 @@ async def test_a_promise_that_is_over_or_from_another_time_is_not_believed(
     assert await heard.rung() == 1
 
 
-async def test_writers_need_no_right_to_the_doorbell(
+async def test_writers_need_no_right_to_the_announcement(
     connection: asyncpg.Connection, db: Database, database_url: str, heard: Heard
 ) -> None:
-    role = "writer_without_doorbell"
-    await suppression.publish(db, seconds=PROMISE_SECONDS)
+    role = "writer_without_polling"
+    await polling.announce(db, seconds=ANNOUNCED_SECONDS)
     await heard.rung()
     run_psql(
         database_url,
@@ -139,16 +139,16 @@ async def test_writers_need_no_right_to_the_doorbell(
         run_psql(database_url, f"drop owned by {role}; drop role {role}")
 
 
-async def test_what_a_publisher_that_died_would_have_found_waits_for_its_promise_and_grace(
+async def test_what_a_publisher_that_died_would_have_found_waits_for_its_announcement_and_grace(
     instance: StartInstance, connection: asyncpg.Connection, db: Database, sink: Sink
 ) -> None:
     async with instance(longest_sleep_seconds=MAX_SLEEP_SECONDS) as (_, facts):
-        published = await published_to_the_calm(db, facts)  # and dies: nobody looks
+        published = await announced_to_the_calm(db, facts)  # and dies: nobody looks
         await insert_job(connection, target={"url": sink.url("/")})
         await facts.seen(Settled)
         waited = time.monotonic() - published
 
-    assert PROMISE_SECONDS < waited < PROMISE_SECONDS + GRACE_SECONDS + SLACK_SECONDS
+    assert ANNOUNCED_SECONDS < waited < ANNOUNCED_SECONDS + GRACE_SECONDS + SLACK_SECONDS
 
 
 async def test_a_storm_is_silenced_and_calm_returns(
@@ -182,13 +182,13 @@ async def test_a_trickle_of_jobs_publishes_nothing(
             await insert_job(connection, target={"url": sink.url("/")})
             await asyncio.sleep(0.03)
 
-    assert await connection.fetchval("select count(*) from tocsin.doorbell") == 0
+    assert await connection.fetchval("select count(*) from tocsin.polling") == 0
 
 
-async def test_who_stops_takes_the_promise_back(
+async def test_who_stops_withdraws_the_announcement(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, heard: Heard
 ) -> None:
-    in_force = "select exists (select from tocsin.doorbell where awake_until > clock_timestamp())"
+    in_force = "select exists (select from tocsin.polling where polling_until > clock_timestamp())"
     async with instance() as (_, facts):
         while not await connection.fetchval(in_force):
             await storm(connection, url=sink.url("/"), seconds=0.3)
@@ -200,14 +200,16 @@ async def test_who_stops_takes_the_promise_back(
     assert await heard.rung() == 1
 
 
-async def test_who_has_no_room_takes_the_promise_back(
+async def test_who_has_no_room_withdraws_the_announcement(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
     sink.on("/long", hang)
-    in_force = "select exists (select from tocsin.doorbell where awake_until > clock_timestamp())"
+    in_force = "select exists (select from tocsin.polling where polling_until > clock_timestamp())"
     async with instance(concurrency=4, grace_seconds=0.1):
         while not await connection.fetchval(in_force):
             await storm(connection, url=sink.url("/"), seconds=0.3)
         for _ in range(20):
             await insert_job(connection, target={"url": sink.url("/long")})
-        await until(lambda: connection.fetchval(TAKEN_BACK), "the promise was taken back", within=3)
+        await until(
+            lambda: connection.fetchval(WITHDRAWN), "the announcement was withdrawn", within=3
+        )

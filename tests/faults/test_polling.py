@@ -1,4 +1,4 @@
-"""Whoever promised to look often is killed; what was written in silence starts all the same."""
+"""An instance that announced polling is killed; what was written in silence starts all the same."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from datetime import datetime
 import asyncpg
 import pytest
 
-from app.core.runs.suppression import GRACE_SECONDS, PROMISE_SECONDS
+from app.scheduler.notify import ANNOUNCED_SECONDS, GRACE_SECONDS
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job
 
@@ -24,13 +24,13 @@ async def test_the_publisher_is_killed_and_what_was_inserted_in_its_silence_star
     publisher = await case.processes.instance(longest_sleep_seconds=30)
     storming = asyncio.create_task(storm(case))
     try:
-        published = await newer_promise(case.connection, None)
-        # It comes when all is silent: it reads of the promise, and is not rung enough to promise.
+        published = await newer_announcement(case.connection, None)
+        # Started while all is silent: it reads the announcement, and gets too few notifications.
         other = await case.processes.instance(longest_sleep_seconds=30)
-        await asyncio.sleep(PROMISE_SECONDS + GRACE_SECONDS)
-        published = await newer_promise(
+        await asyncio.sleep(ANNOUNCED_SECONDS + GRACE_SECONDS)
+        published = await newer_announcement(
             case.connection,
-            await case.connection.fetchval("select awake_until from tocsin.doorbell"),
+            await case.connection.fetchval("select polling_until from tocsin.polling"),
         )
     finally:
         storming.cancel()
@@ -50,7 +50,7 @@ async def test_the_publisher_is_killed_and_what_was_inserted_in_its_silence_star
 
     assert in_silence
     assert heard == []
-    assert waited < PROMISE_SECONDS + GRACE_SECONDS + SLACK_SECONDS
+    assert waited < ANNOUNCED_SECONDS + GRACE_SECONDS + SLACK_SECONDS
 
 
 async def storm(case: Case) -> None:
@@ -64,12 +64,12 @@ async def storm(case: Case) -> None:
         connection.terminate()
 
 
-async def newer_promise(connection: asyncpg.Connection, known: datetime | None) -> datetime:
-    """Wait for a promise in force that is another than the known one."""
+async def newer_announcement(connection: asyncpg.Connection, known: datetime | None) -> datetime:
+    """Wait for an announcement in force that is another than the known one."""
     async with asyncio.timeout(15):
         while True:
             until: datetime | None = await connection.fetchval(
-                "select awake_until from tocsin.doorbell where awake_until > clock_timestamp()"
+                "select polling_until from tocsin.polling where polling_until > clock_timestamp()"
             )
             if until is not None and until != known:
                 return until

@@ -1,0 +1,259 @@
+"""Wakes the poller, and suppresses notifications while this instance polls.
+
+The triggers on `tocsin.jobs` notify instances of jobs that come due soon. Each NOTIFY takes a lock
+that all commits of the server share. At a high rate of notifications an instance therefore
+announces, in `tocsin.polling`, that it looks every few milliseconds by itself. While such an
+announcement is in force, the triggers send no notification (docs/adr/0027).
+"""
+
+import asyncio
+from collections.abc import Coroutine
+
+from app.core.facts import Faulted
+from app.db import Database, polling
+from app.telemetry import Observers
+from app.timers import Monotonic, Timer, Timers
+
+ANNOUNCED_SECONDS = 1.0
+"""How long an announcement is in force: for this long writers send no notification."""
+RENEW_SECONDS = 0.5
+"""An announcement with less than this left is renewed."""
+GRACE_SECONDS = 1.0
+"""How long after the end of an announcement a writer that relied on it may still commit.
+
+The announcing instance polls for this long beyond its announcement. All others look once
+afterwards: jobs that an instance which died would have found wait no longer than this.
+"""
+LOOK_SECONDS = 0.02
+"""The longest sleep between two looks of an instance that polls."""
+MAX_LOOKED_AGO_SECONDS = 0.1
+"""An instance without a free slot for this long withdraws its announcement: others may have one."""
+PACE_SECONDS = 0.5
+"""The time over which the rates of notifications and of claims are measured."""
+MIN_NOTIFICATIONS_PER_SECOND = 100.0
+"""The rate from which an instance polls; at lower rates each new job is started at once."""
+MIN_CLAIMS_PER_SECOND = 50.0
+"""The rate from which an announcement is renewed: while it is in force no notifications come."""
+MAX_ANNOUNCED_SECONDS = 5.0
+"""An announcement that seems to be in force for longer than this is ignored: it was made before the
+database's clock was set back."""
+NEVER = float("-inf")
+
+
+class Wakeup:
+    """Ends the sleep before the next look: for a notification, a free slot, or a job that is due.
+
+    A wake-up while nothing sleeps is remembered until it is cleared. Clear it before looking, never
+    after: a job that is committed during the look must still end the sleep that follows.
+    """
+
+    def __init__(self, timers: Timers) -> None:
+        self.timers = timers
+        self.woken = asyncio.Event()
+        self.timer: Timer | None = None
+        self.timer_at = float("inf")
+        """When `timer` wakes; uvloop's timer for the very next turn cannot tell."""
+        self.notifications = 0
+        """How many notifications came."""
+
+    def __repr__(self) -> str:
+        planned = f", planned for {self.timer_at:.3f}" if self.timer is not None else ""
+        return f"<Wakeup: {'woken' if self.woken.is_set() else 'asleep'}{planned}>"
+
+    def notify(self) -> None:
+        """Wake the poller for a notification."""
+        self.notifications += 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake the poller, now or as soon as it would sleep."""
+        self.woken.set()
+
+    def wake_in(self, seconds: float) -> None:
+        """Wake the poller later, for a job that comes due then; the earliest wake-up is kept."""
+        at = self.timers.time() + max(seconds, 0.0)
+        if self.timer is not None:
+            if self.timer_at <= at:
+                return
+            self.timer.cancel()
+        self.timer = self.timers.call_at(at, self.on_timer)
+        self.timer_at = at
+
+    def on_timer(self) -> None:
+        """Wake the poller as it was planned."""
+        self.timer = None
+        self.wake()
+
+    def clear(self) -> None:
+        """Forget all wake-ups so far, planned ones too: the next look sees what they were for."""
+        self.woken.clear()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    async def wait(self, seconds: float) -> bool:
+        """Sleep for `seconds` or until woken; return whether the sleep was ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.woken.wait()
+        except TimeoutError:
+            return False
+
+
+class Pace:
+    """How often something happened lately."""
+
+    def __init__(self, now: float) -> None:
+        self.total = 0
+        self.since = now
+        self.per_second = 0.0
+
+    def read(self, total: int, now: float) -> float:
+        """Return how many there were a second over the last whole span, given how many ever."""
+        elapsed = now - self.since
+        if elapsed >= PACE_SECONDS:
+            self.per_second = (total - self.total) / elapsed
+            self.total, self.since = total, now
+        return self.per_second
+
+
+class Polling:
+    """Whether this instance polls, and for how long others do; all instants are monotonic seconds.
+
+    Announcements are written beside the loop: a lock on their row must not hold up a look.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        wakeup: Wakeup,
+        observers: Observers,
+        *,
+        tasks: asyncio.TaskGroup,
+        clock: Monotonic,
+    ) -> None:
+        self.db = db
+        self.wakeup = wakeup
+        self.observers = observers
+        self.tasks = tasks
+        self.clock = clock
+        self.notification_pace = Pace(clock())
+        self.claim_pace = Pace(clock())
+        self.claimed = 0
+        """How many jobs were ever claimed."""
+        self.own_until = NEVER
+        """Until when the announcement of this instance is in force."""
+        self.others_until = NEVER
+        """Until when an announcement was in force that a look read."""
+        self.looked_at = clock()
+        """When the last look with a free slot was made."""
+        self.writing: asyncio.Task[None] | None = None
+        """Writes or withdraws an announcement."""
+
+    def __repr__(self) -> str:
+        now = self.clock()
+        return (
+            f"<Polling: announced for {self.own_until - now:.3f} s, "
+            f"by others for {self.others_until - now:.3f} s>"
+        )
+
+    def looked(self, *, claimed: int, polling_seconds: float | None) -> None:
+        """Note a look that had room, and for how long it read that an announcement is in force."""
+        now = self.clock()
+        self.looked_at = now
+        self.claimed += claimed
+        if polling_seconds is not None and polling_seconds <= MAX_ANNOUNCED_SECONDS:
+            self.others_until = now + polling_seconds
+
+    def limit_sleep(self, sleep: float) -> float:
+        """Announce, renew or withdraw as is due; return the sleep that all announcements allow."""
+        now = self.clock()
+        notifications = self.notification_pace.read(self.wakeup.notifications, now)
+        claims = self.claim_pace.read(self.claimed, now)
+        own_seconds, looked_ago = self.own_until - now, now - self.looked_at
+        if self.writing is None:
+            if should_announce(
+                notifications_per_second=notifications,
+                claims_per_second=claims,
+                own_seconds=own_seconds,
+                looked_ago=looked_ago,
+            ):
+                self.begin(self.announce())
+            elif should_withdraw(own_seconds=own_seconds, looked_ago=looked_ago):
+                self.begin(self.withdraw())
+        return min(
+            sleep,
+            longest_sleep_seconds(
+                own_seconds=max(own_seconds, 0.0) if self.writing else own_seconds,
+                others_seconds=self.others_until - now,
+            ),
+        )
+
+    def begin(self, write: Coroutine[None, None, None]) -> None:
+        """Write beside the loop; one at a time."""
+        self.writing = self.tasks.create_task(write, name="announce polling")
+        self.writing.add_done_callback(self.on_written)
+
+    def on_written(self, task: asyncio.Task[None]) -> None:
+        if self.writing is task:
+            self.writing = None
+
+    async def announce(self) -> None:
+        """Announce polling; after an error, too, the instance polls, as it may be in force."""
+        try:
+            await polling.announce(self.db, seconds=ANNOUNCED_SECONDS)
+        except Exception as error:  # noqa: BLE001 - without it all goes on, with notifications
+            self.observers.tell(Faulted(where="publish", error=f"{type(error).__name__}: {error}"))
+        self.own_until = self.clock() + ANNOUNCED_SECONDS
+
+    async def withdraw(self) -> None:
+        """Withdraw the announcement: writers notify again, and all others look now."""
+        self.own_until = NEVER
+        try:
+            await polling.withdraw(self.db)
+        except Exception as error:  # noqa: BLE001 - it ends by itself, and others look after that
+            self.observers.tell(Faulted(where="publish", error=f"{type(error).__name__}: {error}"))
+
+    async def withdraw_after(self, writing: asyncio.Task[None]) -> None:
+        """Withdraw what is about to be announced."""
+        await asyncio.wait({writing})
+        await self.withdraw()
+
+    def end(self) -> None:
+        """Withdraw what is announced, as the instance stops looking."""
+        if self.writing is not None:
+            self.begin(self.withdraw_after(self.writing))
+        elif self.own_until > self.clock():
+            self.begin(self.withdraw())
+
+
+def should_announce(
+    *,
+    notifications_per_second: float,
+    claims_per_second: float,
+    own_seconds: float,
+    looked_ago: float,
+) -> bool:
+    """Return whether the instance should announce that it polls, or renew its announcement.
+
+    `own_seconds` is how long the instance's own announcement stays in force, negative once it is
+    over; `looked_ago` the seconds since the last look with a free slot.
+    """
+    if own_seconds > RENEW_SECONDS or looked_ago > MAX_LOOKED_AGO_SECONDS:
+        return False
+    lasts = own_seconds > -GRACE_SECONDS and claims_per_second >= MIN_CLAIMS_PER_SECOND
+    return lasts or notifications_per_second >= MIN_NOTIFICATIONS_PER_SECOND
+
+
+def should_withdraw(*, own_seconds: float, looked_ago: float) -> bool:
+    """Return whether the instance should withdraw its announcement, as it has no free slot."""
+    return own_seconds > 0 and looked_ago > MAX_LOOKED_AGO_SECONDS
+
+
+def longest_sleep_seconds(*, own_seconds: float, others_seconds: float) -> float:
+    """Return the longest sleep that the announcements of this instance and of others allow."""
+    if own_seconds > -GRACE_SECONDS:
+        return LOOK_SECONDS
+    if others_seconds > -GRACE_SECONDS:
+        return others_seconds + GRACE_SECONDS
+    return float("inf")
