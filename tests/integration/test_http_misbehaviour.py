@@ -320,3 +320,48 @@ async def test_connections_to_one_host_can_be_limited(sink: Sink):
 
     assert {report.outcome for report in reports} == {Outcome.SUCCEEDED}
     assert len(sink.wires) == 2
+
+
+async def test_a_limited_host_gets_no_connection_for_an_attempt_ahead_beside_its_own(sink: Sink):
+    answered = asyncio.Event()
+
+    async def held(wire: Wire, _: Received) -> None:
+        await answered.wait()
+        await wire.write(reply(200))
+
+    sink.on("/x", held)
+    async with Executors(egress=NEARBY, connections_per_host=1) as executors:
+        target = decode_target("http", {"url": sink.url("/x")})
+        executing = asyncio.create_task(executors.execute("http", target, attempt()))
+        await sink.arrived(1)
+
+        await executors.prepare("http", target, attempt())
+        answered.set()
+        first, second = await executing, await executors.execute("http", target, attempt())
+
+    assert {first.outcome, second.outcome} == {Outcome.SUCCEEDED}
+    assert (sink.most_open, len(sink.wires)) == (1, 1)
+
+
+async def test_a_connection_opened_ahead_counts_and_is_the_one_that_is_used(sink: Sink):
+    async with Executors(egress=NEARBY, connections_per_host=1) as executors:
+        target = decode_target("http", {"url": sink.url("/x")})
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(executors.prepare("http", target, attempt()))
+                group.create_task(executors.execute("http", target, attempt()))
+
+    assert len(sink.requests) == 4
+    assert (sink.most_open, len(sink.wires)) == (1, 1)
+
+
+async def test_the_limit_is_of_the_host_whatever_its_tls_is_to_be_like(sink: Sink):
+    async with Executors(egress=NEARBY, connections_per_host=1) as executors:
+        for verify in (True, False, True, False):
+            target = decode_target("http", {"url": sink.url("/x"), "verify_tls": verify})
+            await executors.prepare("http", target, attempt())
+            await executors.execute("http", target, attempt())
+
+    assert len(sink.requests) == 4
+    assert sink.most_open == 1

@@ -67,6 +67,7 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.sink.wires.append(self)
+        self.sink.most_open = max(self.sink.most_open, self.sink.open)
         self.sink.news.set()
         self.ordinal = len(self.sink.wires)
         if self.sink.greeting:
@@ -199,6 +200,8 @@ class Sink:
         self.tls = tls
         self.requests: list[Received] = []
         self.wires: list[Wire] = []
+        self.most_open = 0
+        """The most connections that there were at a time."""
         self.poured = 0
         """Bytes that `endless` has got rid of."""
         self.script: dict[str, list[Behaviour]] = {}
@@ -222,6 +225,11 @@ class Sink:
             for wire in self.wires:
                 wire.transport.abort()
             await asyncio.sleep(0)
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return sum(not wire.closed.is_set() for wire in self.wires)
 
     def url(self, path: str = "/", *, host: str = "127.0.0.1") -> str:
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"

@@ -86,7 +86,7 @@ class Client:
         self.room_to_keep = limit() // KEPT_PART
         self.upkeep: asyncio.Handle | None = None
         self.connections_per_host = options.connections_per_host
-        self.rooms: WeakValueDictionary[Key, asyncio.Semaphore] = WeakValueDictionary()
+        self.rooms: WeakValueDictionary[URL, asyncio.Semaphore] = WeakValueDictionary()
         """Of origins that are called, where the connections to one are limited."""
         self.turnstile = Turnstile(OPENED_IN_A_TURN)
         self.contexts = options.contexts
@@ -124,9 +124,21 @@ class Client:
 
     async def exchange_inside(self, key: Key, request: Request, answer: HttpAnswer) -> None:
         """Exchange with few others at a time: whoever finds no connection kept makes one."""
-        room = self.rooms.setdefault(key, asyncio.Semaphore(self.connections_per_host))
-        async with room:
+        async with self.room(key):
+            await self.make_room(key)
             await self.exchange(key, request, answer)
+
+    def room(self, key: Key) -> asyncio.Semaphore:
+        """Return what each connection to an origin is used inside of, where they are limited."""
+        return self.rooms.setdefault(key[0], asyncio.Semaphore(self.connections_per_host))
+
+    async def make_room(self, key: Key) -> None:
+        """Close what is kept to the origin with other TLS, which would count beside a new one."""
+        while other := next((one for one in self.kept if one[0] == key[0] and one != key), None):
+            protocol = next(iter(self.kept[other]))
+            self.forget(protocol)
+            protocol.drop()
+            await asyncio.sleep(0)  # its socket is closed in the next turn
 
     def taken(self, key: Key) -> HttpProtocol | None:
         """Take a kept connection that its other side has left alone.
@@ -168,9 +180,14 @@ class Client:
             await self.contexts.context(tls, patient=True)
 
     async def open(self, origin: URL, *, tls: TlsChoice) -> None:
-        """See to it that a connection is kept for the next request."""
+        """See to it that a connection is kept for the next request, if another is allowed."""
         key = origin, tls
-        self.give_back(await self.connection(key))
+        if not self.connections_per_host:
+            self.give_back(await self.connection(key))
+        elif not (room := self.room(key)).locked():  # else one that is used now will be kept
+            async with room:
+                await self.make_room(key)
+                self.give_back(await self.connection(key))
 
     def give_back(self, protocol: HttpProtocol) -> None:
         """Keep the connection for the next request, if it can take one."""
