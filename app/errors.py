@@ -117,6 +117,10 @@ class LockedByOthers(DatabaseUnavailable):
     """Another session held a lock for longer than the statement was to wait for it."""
 
 
+class StatementCancelled(DatabaseUnavailable):
+    """Postgres ended a statement that took longer than its session allows."""
+
+
 class UpkeepRefused(AppError):
     """Postgres refused a step of upkeep; the message is that of Postgres."""
 

@@ -51,6 +51,28 @@ class Look(Struct, frozen=True, kw_only=True):
     ended_at: datetime
     """When the look ended, on the database's clock."""
 
+    @property
+    def took_seconds(self) -> float:
+        return (self.ended_at - self.begun_at).total_seconds()
+
+
+class Due(Struct, frozen=True, kw_only=True):
+    """A job that waits to be claimed."""
+
+    job_id: UUID
+    due_at: str
+    """As Postgres writes it: no `datetime` holds some of the instants that a row may have."""
+    now: datetime
+    """When this was read, on the database's clock."""
+
+    @property
+    def since(self) -> datetime | None:
+        """Where a look at this job may begin; None: at the left end."""
+        try:
+            return datetime.fromisoformat(self.due_at)
+        except ValueError:
+            return None
+
 
 class Missed(Struct, frozen=True, kw_only=True):
     """A job that was due and not locked, and that a look did not claim."""
@@ -181,10 +203,10 @@ async def list_due(  # noqa: PLR0913 - as many as a look that finds them has
     ahead_seconds: float,
     kinds: Sequence[str],
     since: datetime | None,
+    believed: datetime | None,
     aside: Sequence[UUID],
-    believed: datetime | None = None,
-) -> list[UUID]:
-    """Return the ids of the jobs that a look with these arguments would claim, in its order."""
+) -> list[Due]:
+    """List the jobs that a look with these arguments would claim, in its order."""
     rows = await db.fetch(
         "claims.due",
         limit=limit,
@@ -194,7 +216,49 @@ async def list_due(  # noqa: PLR0913 - as many as a look that finds them has
         believed=believed,
         aside=aside,
     )
-    return [row["id"] for row in rows]
+    return [Due(**row) for row in rows]
+
+
+async def list_due_behind(  # noqa: PLR0913 - one keyword for each parameter of the query
+    db: Runner,
+    *,
+    limit: int,
+    kinds: Sequence[str],
+    since: datetime | None,
+    until: datetime,
+    before: Due | None,
+    newer: str | None,
+    aside: Sequence[UUID],
+) -> list[Due]:
+    """List jobs that are due, latest first.
+
+    - `before`: only those that come before this one in the order of looks.
+    - `newer`: only those whose rows were written since this `read_horizon`.
+    """
+    rows = await db.fetch(
+        "claims.due_behind",
+        limit=limit,
+        kinds=kinds,
+        since=since,
+        until=until,
+        before=None if before is None else before.job_id,
+        before_at=None if before is None else before.due_at,
+        newer=newer,
+        aside=aside,
+    )
+    return [Due(**row) for row in rows]
+
+
+async def list_due_among(db: Runner, ids: Sequence[UUID], *, kinds: Sequence[str]) -> list[Due]:
+    """List which of these jobs wait to be claimed, in the order of looks."""
+    return [Due(**row) for row in await db.fetch("claims.due_among", ids=ids, kinds=kinds)]
+
+
+async def read_horizon(db: Runner) -> str:
+    """Return the transaction before which all has been written that is visible now."""
+    [row] = await db.fetch("claims.horizon")
+    horizon: str = row["horizon"]
+    return horizon
 
 
 async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:

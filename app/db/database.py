@@ -1,7 +1,7 @@
 """The connection pool, which runs all statements but the looks, the upkeep and migrations."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
@@ -94,19 +94,32 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def connect(
+    async def connect(  # noqa: PLR0913 - one keyword for each way in which pools differ
         cls,
         url: str,
         *,
         application_name: str,
         max_connections: int = 10,
         patience_seconds: float = COMMAND_TIMEOUT_SECONDS,
+        settings: Mapping[str, str] | None = None,
+        limit_seconds: float | None = None,
     ) -> AsyncIterator["Database"]:
         """Open the pool, which connects with its first statement, and close it at the end.
 
         `patience_seconds` is the first time-out, for callers that repeat a statement that timed
-        out; see `Patience`.
+        out; see `Patience`. `settings` are further ones of each session. `limit_seconds`: how long
+        a statement may take until Postgres cancels it, or half as long for a lock; None: any time.
         """
+
+        async def limit(connection: asyncpg.Connection) -> None:
+            if limit_seconds is None:
+                return
+            await connection.prepare("select $1::uuid[]")  # asks for types, which may take long
+            await connection.execute(
+                f"set statement_timeout = {limit_seconds * 1000:.0f};"
+                f"set lock_timeout = {limit_seconds * 500:.0f}"
+            )
+
         pool = await asyncpg.create_pool(  # type: ignore[call-overload] # `connect` passes options on
             url,
             min_size=0,
@@ -115,10 +128,12 @@ class Database:
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             reset=skip_reset,
             connect=connect,
+            init=limit,
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
                 "timezone": "UTC",  # instants inside JSON then end in +00:00
+                **(settings or {}),
             },
         )
         try:

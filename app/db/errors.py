@@ -19,6 +19,7 @@ from app.errors import (
     PoolerInTheWay,
     RightMissing,
     SchemaOutdated,
+    StatementCancelled,
     TriggerRefused,
 )
 
@@ -90,7 +91,7 @@ def translate_errors() -> Iterator[None]:
         SchemaOutdated: the database lacks a table, column or function of the statement.
         RightMissing: Tocsin's role may not do what the statement does.
         PoolerInTheWay: a pooler shares the session between clients.
-        LockedByOthers, DatabaseUnavailable: one of `TRANSIENT`.
+        LockedByOthers, StatementCancelled, DatabaseUnavailable: one of `TRANSIENT`.
     """
     try:
         yield
@@ -111,9 +112,7 @@ def translate_errors() -> Iterator[None]:
     except MIXED_SESSIONS as error:
         raise PoolerInTheWay(POOLER) from error
     except TRANSIENT as error:
-        message = f"Postgres is not available: {in_one_line(error)}"
-        locked = isinstance(error, asyncpg.LockNotAvailableError)
-        raise (LockedByOthers if locked else DatabaseUnavailable)(message) from error
+        raise unavailable(error) from error
 
 
 def said_by_postgres(error: Exception) -> str | None:
@@ -149,6 +148,16 @@ def refused_by_others(error: Exception) -> AppError | None:
     return TriggerRefused(f"{by} in the database refused the change: {said}")
 
 
+def unavailable(error: BaseException) -> DatabaseUnavailable:
+    """Translate an error of `TRANSIENT`."""
+    message = f"Postgres is not available: {in_one_line(error)}"
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return LockedByOthers(message)
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return StatementCancelled(message)
+    return DatabaseUnavailable(message)
+
+
 def refusal(error: BaseException) -> DatabaseRefused:
     """Translate an error of `LACKING`: a right or a part of the schema is missing."""
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
@@ -164,6 +173,14 @@ def raised_by_others(error: BaseException) -> bool:
     """Return whether a function outside the schema `tocsin`, such as a user's trigger, raised."""
     context = error.context if isinstance(error, asyncpg.PostgresError) else None
     return OTHERS_FUNCTION.search(context or "") is not None
+
+
+def function_of_others(error: BaseException) -> str:
+    """Return " in" and the function outside the schema `tocsin` that was running; "" for none."""
+    cause = error.__cause__
+    context = cause.context if isinstance(cause, asyncpg.PostgresError) else None
+    found = OTHERS_NAME.search(context or "")
+    return f" in {found.group()}" if found else ""
 
 
 def in_one_line(error: BaseException) -> str:

@@ -23,6 +23,20 @@ TARGETS = "tocsin_targets"
 LOOK_TIMEOUT_SECONDS = 5.0
 """A look without an answer for this long ends the session, which may be half-open."""
 
+OF_LOOKS = {
+    "datestyle": "ISO",  # instants that Python cannot hold are read as text
+    # The look is one statement made of index probes, whatever the number of rows: plan it once, and
+    # never by statistics of a table that was empty a minute ago or by the guess that its limit, a
+    # parameter, is a tenth of the table.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    # Of a bitmap all that is due would be read and sorted, for a batch of it.
+    "enable_bitmapscan": "off",
+}
+"""Settings of a session that looks."""
+
 
 class Session:
     """A listening connection.
@@ -32,6 +46,8 @@ class Session:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
+        self.limit_seconds: float | None = None
+        """How long a statement may take until Postgres cancels it; None for any time."""
 
     def __repr__(self) -> str:
         state = "closed" if self.connection.is_closed() else "open"
@@ -46,6 +62,15 @@ class Session:
         statement = query(name)
         with translate_errors():
             return await self.connection.fetch(statement.sql, *statement.arguments(arguments))
+
+    async def limit(self, seconds: float) -> None:
+        """Have Postgres cancel statements of this session that take longer than `seconds`.
+
+        Raises:
+            DatabaseUnavailable: the session is lost.
+        """
+        await self.fetch("claims.limit", statement_timeout=f"{seconds * 1000:.0f}")
+        self.limit_seconds = seconds
 
 
 @asynccontextmanager
@@ -81,15 +106,7 @@ async def open_session(
                 "application_name": application_name,
                 "idle_session_timeout": "0",
                 "jit": "off",
-                # The look is one statement made of index probes, whatever the number of rows:
-                # plan it once, and never by statistics of a table that was empty a minute ago
-                # or by the guess that its limit, a parameter, is a tenth of the table.
-                "plan_cache_mode": "force_generic_plan",
-                "enable_seqscan": "off",
-                "enable_hashjoin": "off",
-                "enable_mergejoin": "off",
-                # Of a bitmap all that is due would be read and sorted, for a batch of it.
-                "enable_bitmapscan": "off",
+                **OF_LOOKS,
             },
         )
     try:

@@ -18,7 +18,8 @@ from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
-from app.db.listener import Session, open_session
+from app.db.isolating import AT_ONCE
+from app.db.listener import OF_LOOKS, Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.scheduler.admission import Slots
 from app.scheduler.checking import keep_checking
@@ -32,6 +33,8 @@ from app.scheduler.poller import AHEAD_SECONDS, Poller
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.steps import mend_steps
+from app.scheduler.suspects import LONGEST_SECONDS, QUICK_SECONDS, Suspects
+from app.scheduler.sweep import Sweep
 from app.scheduler.upkeep import keep_up
 from app.scheduler.zones import keep_zones
 from app.targets.executors import Executors
@@ -84,6 +87,7 @@ class Instance:
         )
         self.stopping = asyncio.Event()
         self.isolation: Isolation
+        self.sweep: Sweep
         self.dispatcher: Dispatcher | None = None
         """None until this instance is connected."""
 
@@ -151,6 +155,18 @@ class Instance:
                 lease_seconds=self.settings.lease_seconds,
                 clock=monotonic,
             )
+            quick, patient = [
+                await stack.enter_async_context(
+                    Database.connect(
+                        self.database_url,
+                        application_name=f"tocsin isolate {self.name}",
+                        max_connections=most,
+                        settings=OF_LOOKS,
+                        limit_seconds=seconds,
+                    )
+                )
+                for most, seconds in ((AT_ONCE, QUICK_SECONDS), (1, LONGEST_SECONDS))
+            ]
             executors = await stack.enter_async_context(
                 Executors(egress=self.egress, resolver=self.resolver, clock=self.loop.time)
             )
@@ -166,6 +182,17 @@ class Instance:
             dispatcher = self.dispatcher = self.make_dispatcher(db, executors, settler, executions)
             if self.stopping.is_set():
                 dispatcher.close()
+            suspects = Suspects(
+                self.isolation,
+                dispatcher,
+                self.clock,
+                self.observers,
+                quick=quick,
+                patient=patient,
+                kinds=KINDS,
+                tasks=executions,
+            )
+            sweep = self.sweep = Sweep(suspects)
             await stack.enter_async_context(
                 background(
                     settle=settler.write_batches(),
@@ -176,6 +203,7 @@ class Instance:
                         lease_seconds=self.settings.lease_seconds,
                         clock=monotonic,
                     ),
+                    sweep=sweep.keep_sweeping(),
                     keep_house=self.keep_house(db),
                 )
             )
@@ -192,12 +220,14 @@ class Instance:
                     clock=self.clock,
                     monotonic=monotonic,
                     isolation=self.isolation,
+                    sweep=sweep,
                     check_targets=self.targets_written.set,
                     observers=self.observers,
                 )
                 await self.look_through_outages(poller, dispatcher)
                 poller.polling.end()
                 self.drain(dispatcher, limit)
+                await suspects.wait_until_idle()
                 await dispatcher.wait_until_empty()
 
     def make_dispatcher(

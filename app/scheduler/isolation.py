@@ -1,14 +1,17 @@
-"""Finds the jobs at which a look fails and puts them aside, so that all others go on in time."""
+"""The jobs that an instance leaves alone for the moment, as nothing can be done with them."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID
+
+from msgspec import Struct
 
 from app.core.facts import Faulted, PutAside
 from app.db import Database, claims, upkeep
 from app.db.claims import Unplanned, Unworkable
 from app.db.database import Runner
-from app.db.isolating import is_about_a_row, is_certain, reason, run_by_halves
+from app.db.isolating import is_about_a_row, reason, run_by_halves, run_by_parts
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -16,11 +19,18 @@ REMEDY = "correct the job, then set plan_error to null"
 SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
 REST_SECONDS = 60.0
 """For how long looks leave a job out that can neither be claimed nor get a `plan_error`."""
-MANY = 10
-"""If at least this many jobs cannot be claimed, and no other can, a trigger may be at fault: they
-get no `plan_error`, and rest."""
 MAX_RESTING = 1000
-"""How many jobs may rest; with more, those resting the longest are looked for again."""
+"""How many jobs may rest, as each look is told which; looks begin behind any more."""
+
+
+class Rest(Struct, frozen=True, kw_only=True):
+    """Why a job is left alone, and how long."""
+
+    until: float
+    """Monotonic seconds at which it is tried again."""
+    problem: str
+    slow: int = 0
+    """How often its claim took too long."""
 
 
 async def put_aside(
@@ -28,12 +38,15 @@ async def put_aside(
 ) -> set[UUID]:
     """Give jobs a `plan_error`, and tell; return those of which it cannot be written either."""
     failed: dict[UUID, str] = {}
+    written: set[UUID] = set()
 
     def refused(job: Unworkable, error: Exception) -> None:
         failed[job.job_id] = f"{job.problem}; and plan_error cannot be set: {reason(error)}"
 
-    parts = await run_by_halves(partial(claims.put_aside, db), jobs, refused=refused)
-    written = set[UUID]().union(*parts)
+    async def write(some: Sequence[Unworkable]) -> None:
+        written.update(await claims.put_aside(db, some))
+
+    await run_by_parts(write, jobs, refused=refused, blame=True)
     for job in jobs:
         if job.job_id not in written and job.job_id not in failed:
             failed[job.job_id] = f"{job.problem}; and plan_error was not taken"
@@ -59,11 +72,7 @@ def unworkable(
 
 
 class Isolation:
-    """The jobs that one instance leaves out of its looks for the moment.
-
-    Those at which a look may have failed are claimed beside the loop, by halves, while the loop
-    looks past them. One that cannot be claimed even alone gets a `plan_error`.
-    """
+    """The jobs that one instance leaves out of its looks for the moment."""
 
     def __init__(
         self,
@@ -80,14 +89,13 @@ class Isolation:
         self.lease_seconds = lease_seconds
         self.clock = clock
         self.suspects: set[UUID] = set()
-        self.resting: dict[UUID, float] = {}
-        """Until when, monotonic seconds."""
+        """Those at which a look may have failed, while they are claimed beside the loop."""
+        self.resting: dict[UUID, Rest] = {}
+        self.news = asyncio.Event()
+        """Set when some begin to rest."""
 
     def aside(self) -> list[UUID]:
         """Return the jobs that looks are to leave alone."""
-        if self.resting:
-            now = self.clock()
-            self.resting = {id: until for id, until in self.resting.items() if until > now}
         return [*self.suspects, *self.resting] if self.suspects or self.resting else []
 
     async def release_orphans(
@@ -122,71 +130,31 @@ class Isolation:
             )
             await run_by_halves(lambda half: release(only=half), ids, refused=lambda _, __: None)
 
-    async def claim(
-        self,
-        ids: Sequence[UUID],
-        claim: Callable[[Sequence[UUID]], Awaitable[None]],
-        *,
-        executing: Callable[[], Sequence[int]],
-    ) -> None:
-        """Claim those of the suspects that can be, and put the others aside.
+    async def put_aside(self, jobs: Sequence[Unworkable], *, db: Runner | None = None) -> int:
+        """Give jobs a `plan_error`; let those rest that do not take it.
 
-        Never raises: what fails is told, and the jobs are looked for again.
+        Return how many can do neither. `db`: the pool to write with, by default the usual one.
         """
-        failed: dict[UUID, Exception] = {}
+        failed = await put_aside(db or self.db, self.observers, jobs, where="claim")
+        for job in jobs:
+            if job.job_id not in failed:
+                self.resting.pop(job.job_id, None)
+        return self.rest({job.job_id: job.problem for job in jobs if job.job_id in failed})
 
-        async def attempt(half: Sequence[UUID]) -> None:
-            try:
-                await claim(half)
-            except Exception as error:
-                if not is_about_a_row(error):
-                    raise
-                # Claimed all the same, where only the answer could not be read.
-                await self.release_orphans(self.db, executing=executing(), only=half)
-                raise
-
-        try:
-            await run_by_halves(attempt, ids, refused=failed.__setitem__)
-            if len(ids) == len(failed) >= MANY and not any(map(is_certain, failed.values())):
-                problem = f"nothing can be claimed: {reason(failed[ids[0]])}"
-                self.observers.tell(Faulted(where="look", error=problem))
-                self.rest(failed)
-                return
-            await self.put_aside(
-                [unworkable(id, error, what="claimed") for id, error in failed.items()]
-            )
-        except Exception as error:  # noqa: BLE001 - see above
-            self.observers.tell(Faulted(where="isolate", error=reason(error)))
-        finally:
-            self.suspects.difference_update(ids)
-
-    async def suppressed(self, ids: Sequence[UUID], *, all_were: bool) -> None:
-        """Put jobs aside of which a trigger suppressed the claim; `all_were`: no other was claimed.
-
-        Never raises: what fails is told, and the jobs are looked for again.
-        """
-        try:
-            if all_were and len(ids) >= MANY:
-                problem = f"nothing can be claimed: {SUPPRESSED}"
-                self.observers.tell(Faulted(where="look", error=problem))
-                self.rest(ids)
-            else:
-                await self.put_aside([unworkable(id, SUPPRESSED, what="claimed") for id in ids])
-        except Exception as error:  # noqa: BLE001 - see above
-            self.observers.tell(Faulted(where="isolate", error=reason(error)))
-        finally:
-            self.suspects.difference_update(ids)
-
-    async def put_aside(self, jobs: Sequence[Unworkable]) -> None:
-        """Give jobs a `plan_error`; let those rest that do not take it."""
-        self.rest(await put_aside(self.db, self.observers, jobs, where="claim"))
-
-    def rest(self, ids: Iterable[UUID], *, seconds: float = REST_SECONDS) -> None:
-        """Leave jobs alone for a while."""
+    def rest(
+        self, problems: Mapping[UUID, str], *, seconds: float | None = None, slow: int = 0
+    ) -> int:
+        """Leave jobs alone, by default for `REST_SECONDS`; return for how many there is no room."""
+        seconds = REST_SECONDS if seconds is None else seconds
         until = self.clock() + seconds
-        self.resting |= dict.fromkeys(ids, until)
-        while len(self.resting) > MAX_RESTING:
-            del self.resting[next(iter(self.resting))]
+        left = 0
+        for job_id, problem in problems.items():
+            if job_id in self.resting or len(self.resting) < MAX_RESTING:
+                self.resting[job_id] = Rest(until=until, problem=problem, slow=slow)
+            else:
+                left += 1
+        self.news.set()
+        return left
 
     async def unplanned(self) -> list[Unplanned]:
         """Read the jobs that have yet to be planned; put those aside that cannot be read.

@@ -31,7 +31,8 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
     written = sum(await run_by_halves(partial(claims.plan, isolation.db), plans, refused=refused))
     await isolation.put_aside(unwritable)
     if not written and len(plans) == claims.UNPLANNED:  # others may wait behind them
-        isolation.rest([plan.job_id for plan in plans], seconds=UNWRITTEN_SECONDS)
+        unwritten = dict.fromkeys((plan.job_id for plan in plans), "its plan was not taken")
+        isolation.rest(unwritten, seconds=UNWRITTEN_SECONDS)
     if written:
         invalid = sum(plan.plan_error is not None for plan in plans)
         isolation.observers.tell(Planned(jobs=written, refused=invalid))

@@ -4,24 +4,24 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 from app.core.facts import Connected, Faulted, Looked
 from app.core.runs.wakeup import sleep_seconds
 from app.db import Database, claims
-from app.db.claims import Look
+from app.db.claims import Due, Look
 from app.db.clock import DatabaseClock
 from app.db.database import Runner
-from app.db.isolating import is_about_a_row, reason
+from app.db.isolating import is_about_a_row, may_be_about_a_row, may_have_succeeded, reason
 from app.db.listener import Session
+from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import HeldClaim, execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.planner import plan_unplanned
 from app.scheduler.scan_start import ScanStart
+from app.scheduler.sweep import Sweep
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -31,6 +31,13 @@ AHEAD_SECONDS = 0.25
 edited or deleted in between is given back."""
 MIN_SLEEP_SECONDS = 0.02
 JITTER = 0.1
+LOOK_SECONDS = 0.5
+"""How long a look may take until it counts as failed; usually it takes milliseconds."""
+MAX_LOOK_SECONDS = 4.0
+"""The same where Postgres is slow: doubled up to this while no job is found to be to blame."""
+GROWTH = 4
+"""How many times as many jobs are looked at after a look that could claim none."""
+SLOW = "Postgres is slow, or tocsin.jobs is locked: tocsin doctor tells by whom"
 LOST_LOOK_SECONDS = 1.0
 """Until the next look after one that failed although nothing was due."""
 
@@ -52,6 +59,7 @@ class Poller:
         clock: DatabaseClock,
         monotonic: Monotonic,
         isolation: Isolation,
+        sweep: Sweep,
         check_targets: Callable[[], None],
         observers: Observers,
     ) -> None:
@@ -66,9 +74,15 @@ class Poller:
         self.clock = clock
         self.monotonic = monotonic
         self.isolation = isolation
+        self.sweep = sweep
+        self.suspects = sweep.suspects
+        self.suspects.look_again = self.look_again
         self.check_targets = check_targets
         self.observers = observers
         self.blocked_looks = 0
+        self.least = 0
+        """How many jobs to claim at least: what cannot be claimed takes no room."""
+        self.look_seconds = LOOK_SECONDS
         self.floor = ScanStart(longest_sleep_seconds=longest_sleep_seconds)
         self.polling = Polling(db, wakeup, observers, tasks=tasks, clock=monotonic)
 
@@ -96,7 +110,11 @@ class Poller:
             limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0
         if limit == 0:
             return self.polling.limit_sleep(self.longest_sleep_seconds)  # a freed slot wakes it
+        limit = min(max(limit, self.least), BATCH)
+        if session.limit_seconds != self.look_seconds:
+            await session.limit(self.look_seconds)
         asked_at = self.monotonic()
+        self.floor.behind = behind = self.sweep.behind
         since = self.floor.since(asked_at)
         aside = self.isolation.aside()
         try:
@@ -104,7 +122,7 @@ class Poller:
                 session, limit=limit, ahead_seconds=ahead_seconds, since=since, aside=aside
             )
         except Exception as error:
-            if not is_about_a_row(error):
+            if not may_be_about_a_row(error):
                 raise
             return await self.look_past(
                 session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
@@ -117,9 +135,13 @@ class Poller:
             await asyncio.sleep(0)  # let them start before all that is left to do here
         # What was left for its size is due as well, unless nothing at all can be claimed.
         full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
-        self.floor.looked(look, at=asked_at, whole=since is None, full=full)
+        self.floor.looked(look, at=asked_at, whole=since == behind, full=full)
         if look.suppressed:
-            self.look_past_suppressed(look)
+            self.look_past_suppressed(look, limit=limit)
+        elif self.least:
+            self.least = 0
+        if self.look_seconds > LOOK_SECONDS and look.took_seconds < LOOK_SECONDS / 4:
+            self.look_seconds = LOOK_SECONDS
         sleep = await self.sleep_after(look, full=full)
         self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
         sleep = self.polling.limit_sleep(min(sleep, self.floor.patience(asked_at)))
@@ -142,13 +164,18 @@ class Poller:
         lease_ends = asked_at + self.lease_seconds
         self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
-    def look_past_suppressed(self, look: Look) -> None:
-        """Leave out of the next looks what a trigger kept from being claimed."""
-        self.isolation.suspects.update(look.suppressed)
+    def look_again(self) -> None:
+        """Have the next look be a whole one, and come at once."""
         self.floor.forget()
-        self.tasks.create_task(
-            self.isolation.suppressed(look.suppressed, all_were=not look.claims), name="suppressed"
-        )
+        self.wakeup.wake()
+
+    def look_past_suppressed(self, look: Look, *, limit: int) -> None:
+        """Leave out of the next looks what a trigger kept from being claimed."""
+        self.least = 0 if look.claims else GROWTH * limit
+        self.isolation.suspects.update(look.suppressed)
+        self.sweep.relieve(look.looked_until or look.begun_at)
+        self.floor.forget()
+        self.tasks.create_task(self.suspects.isolate_suppressed(look), name="suppressed")
 
     async def look_past(
         self,
@@ -159,52 +186,61 @@ class Poller:
         ahead_seconds: float,
         since: datetime | None,
     ) -> float:
-        """Have the jobs of a failed look claimed by halves in a task, to find the one at fault.
+        """Have the jobs of a failed look claimed by parts in a task, to find those at fault.
 
         Return the seconds to sleep before the next look, which leaves these jobs out.
         """
-        await self.isolation.release_orphans(session, executing=execution_ids(self.dispatcher))
-        if await self.fails_without_jobs(session):
+        if may_have_succeeded(error):
+            await self.isolation.release_orphans(session, executing=execution_ids(self.dispatcher))
+        try:
+            if await self.fails_without_jobs(session):
+                self.observers.tell(Faulted(where="look", error=reason(error)))
+                return LOST_LOOK_SECONDS
+            found = await claims.list_due(
+                session,
+                limit=limit,
+                ahead_seconds=ahead_seconds,
+                kinds=self.kinds,
+                since=since,
+                believed=self.clock.believed(),
+                aside=self.isolation.aside(),
+            )
+        except StatementCancelled:
+            self.observers.tell(Faulted(where="look", error=SLOW))
+            self.lengthen()
+            return 0.0
+        if not found:
             self.observers.tell(Faulted(where="look", error=reason(error)))
             return LOST_LOOK_SECONDS
-        ids = await claims.list_due(
-            session,
-            limit=limit,
-            ahead_seconds=ahead_seconds,
-            kinds=self.kinds,
-            since=since,
-            aside=self.isolation.aside(),
+        self.least = GROWTH * limit
+        self.isolation.suspects.update(one.job_id for one in found)
+        self.sweep.relieve(found[0].now)
+        self.tasks.create_task(
+            self.isolate(found, ahead_seconds=ahead_seconds, error=error), name="isolate"
         )
-        if not ids:
-            self.observers.tell(Faulted(where="look", error=reason(error)))
-            return LOST_LOOK_SECONDS
-        self.isolation.suspects.update(ids)
-        self.tasks.create_task(self.isolate(ids, ahead_seconds=ahead_seconds), name="isolate")
         return 0.0
 
     async def fails_without_jobs(self, db: Runner) -> bool:
         """Return whether a look fails that claims nothing, so that no due job is to blame."""
         try:
-            await self.claimed(db, limit=1, ahead_seconds=0.0, only=[])
+            await self.claimed(db, limit=1, ahead_seconds=0.0, since=self.clock.believed(), only=[])
         except Exception as error:
             if not is_about_a_row(error):
                 raise
             return True
         return False
 
-    async def isolate(self, ids: Sequence[UUID], *, ahead_seconds: float) -> None:
-        """Claim those of the jobs that can be; then look for them all again."""
+    async def isolate(
+        self, found: Sequence[Due], *, ahead_seconds: float, error: Exception
+    ) -> None:
+        """Claim what can be claimed; if no job is to blame, give looks more time."""
+        bad = await self.suspects.isolate(found, ahead_seconds=ahead_seconds, error=error)
+        if isinstance(error, StatementCancelled) and not bad:
+            self.lengthen()
 
-        async def claim(half: Sequence[UUID]) -> None:
-            asked_at = self.monotonic()
-            look = await self.claimed(
-                self.db, limit=len(half), ahead_seconds=ahead_seconds, only=half
-            )
-            self.take(look, asked_at=asked_at)
-
-        await self.isolation.claim(ids, claim, executing=partial(execution_ids, self.dispatcher))
-        self.floor.forget()
-        self.wakeup.wake()
+    def lengthen(self) -> None:
+        """Give looks more time, as Postgres is slow and no job is to blame."""
+        self.look_seconds = min(2 * self.look_seconds, MAX_LOOK_SECONDS)
 
     async def sleep_after(self, look: Look, *, full: bool) -> float:
         """Decide how long to sleep, planning first what was typed by hand."""

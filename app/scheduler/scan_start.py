@@ -32,6 +32,8 @@ class ScanStart:
         self.longest_sleep_seconds = longest_sleep_seconds
         self.most_rest_seconds = min(MAX_REST_SECONDS, longest_sleep_seconds)
         self.empty_until: datetime | None = None
+        self.behind: datetime | None = None
+        """Where a whole look begins, None: at the left end. See `app.scheduler.sweep`."""
         self.whole_at = 0.0
         """When the last whole look was sent to the database, loop time."""
         self.rest_seconds = 0.0
@@ -44,17 +46,20 @@ class ScanStart:
         self.empty_until = None
 
     def since(self, now: float) -> datetime | None:
-        """Return the instant from which a look at `now` (loop time) searches; None: whole look."""
+        """Return the instant from which a look at `now` (loop time) searches.
+
+        `behind` for a whole look, None for one from the left end.
+        """
         if self.empty_until is None or now >= self.whole_at + self.rest_seconds:
-            return None
-        return self.empty_until - MARGIN
+            return self.behind
+        floor = self.empty_until - MARGIN
+        return floor if self.behind is None else max(floor, self.behind)
 
     def looked(self, look: Look, *, at: float, whole: bool, full: bool) -> None:
         """Learn from a look that was asked for at `at`."""
         if whole:
-            took = (look.ended_at - look.begun_at).total_seconds()
             self.whole_at = at
-            self.rest_seconds = min(took * PACE, self.most_rest_seconds)
+            self.rest_seconds = min(look.took_seconds * PACE, self.most_rest_seconds)
             self.empty_until = None
         self.below = not whole
         if look.blocked:

@@ -121,8 +121,8 @@ order by greatest(next_run, locked_until)
 limit 1;
 
 -- name: due
--- What a look finds due, the same and in the same order, but nothing of it that could not be read.
-select id
+-- What a look finds due, in its order, but nothing of it that could not be read.
+select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
 from tocsin.jobs
 where next_run is not null and paused_at is null and plan_error is null
   and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
@@ -132,6 +132,38 @@ where next_run is not null and paused_at is null and plan_error is null
   and not (id = any(:aside::uuid[]))
 order by greatest(next_run, locked_until)
 limit :limit::bigint;
+
+-- name: due_behind
+-- What is due, latest first: since one instant and until another, in front of the one with this id that
+-- is due at before_at, and written since the transaction newer; each of these may be null.
+select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
+from tocsin.jobs
+where next_run is not null and paused_at is null and plan_error is null
+  and greatest(next_run, locked_until) >= coalesce(:since::timestamptz, '-infinity')
+  and greatest(next_run, locked_until) <= least(now(), :until::timestamptz)
+  and greatest(next_run, locked_until) <= coalesce(:before_at::text::timestamptz, 'infinity')
+  and (:before::uuid is null or (greatest(next_run, locked_until), id) < (:before_at::text::timestamptz, :before::uuid))
+  and kind = any(:kinds::text[])
+  and not (id = any(:aside::uuid[]))
+  and (:newer::text is null or age(xmin) <= age(:newer::text::xid8::xid))
+order by greatest(next_run, locked_until) desc, id desc
+limit :limit::bigint;
+
+-- name: due_among
+-- Which of these jobs wait to be claimed, and since when.
+select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
+from tocsin.jobs
+where id = any(:ids::uuid[])
+  and next_run is not null and paused_at is null and plan_error is null
+  and greatest(next_run, locked_until) <= now() and kind = any(:kinds::text[])
+order by greatest(next_run, locked_until), id;
+
+-- name: horizon
+-- The oldest transaction that may still write; what is visible now was written by older ones.
+select pg_snapshot_xmin(pg_current_snapshot())::text as horizon;
+
+-- name: limit
+select set_config('statement_timeout', :statement_timeout::text, false);
 
 -- name: put_aside
 -- Takes jobs that nothing can be done with out of the looks until somebody corrects them, and ends
