@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from shutil import which
+from time import monotonic
 
 import click
 
@@ -220,6 +221,7 @@ def prune_database() -> None:
             Observers(log_fact),
             instance="prune",
             retention_days=settings.retention_days,
+            clock=monotonic,
         )
 
     if not run_with_database(prune, application_name="tocsin prune"):

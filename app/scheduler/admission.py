@@ -17,8 +17,8 @@ SHARE = 9
 the slots, two get 9/19 each, and some are always left for a host that has none (the dynamic
 thresholds of shared switch buffers, after Choudhury and Hahne)."""
 ADDRESS_SHARE = 19
-"""What `SHARE` is for a host, this is for an address: one address gets 95 of 100 slots. With less
-than 20 slots it is smaller, but at least `SHARE`."""
+"""The same for an address: one address alone gets 95 of 100 slots. With less than 20 slots the
+share is smaller, but at least `SHARE`."""
 STUCK_SECONDS = 0.25
 """A host at its share that has ended nothing for so long is not worth waiting for."""
 MIN_DEFER_SECONDS = 1.0
@@ -38,8 +38,8 @@ with more, no job is claimed."""
 
 
 Admission = Literal["start", "park", "defer"]
-"""What becomes of a due claim. `park`: it waits here, as what it waits for may soon be there.
-`defer`: it is given back for some seconds, as too much waits for the same, or in vain."""
+"""What becomes of a due claim. `park`: the claim waits here, as what is lacking may soon be there.
+`defer`: the claim is released for some seconds, as too much waits for the same, or in vain."""
 
 
 def defer_seconds(times: int, *, jitter: float) -> float:
@@ -100,11 +100,11 @@ class Slots:
     """The slots of one instance: who has them, who may have one, how many jobs to claim.
 
     No host and no address gets all slots: see `Shares`. The owner of a domain can make any number
-    of hosts, so their addresses have a share as well. It is larger than a host's: a host that hangs
+    of hosts, so their addresses have a share as well, a larger one: a host that hangs
     must leave some slots of its address to the other hosts there.
 
-    While executions are short, it is worth holding a few claims more than there are free slots, the
-    reserve. While they are long it is not: another instance could start those claims at once.
+    While executions are short, a few claims more than there are free slots are worth holding, the
+    reserve. While executions are long they are not: another instance could start them at once.
     """
 
     def __init__(self, size: int, clock: Monotonic) -> None:

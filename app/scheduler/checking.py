@@ -17,9 +17,9 @@ from app.telemetry.faults import faulted
 from app.vault import SecretKeys, check_stored
 
 REST_SECONDS = 0.05
-"""Before each step, so that many targets at once leave Postgres to others."""
+"""The pause before each step, so that many targets at once leave Postgres to others."""
 MAX_PROBLEM_LENGTH = 10_000
-"""Characters that a plan_error may have."""
+"""The most characters that a `plan_error` may have."""
 AGAIN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long after a notification, and after a step that found targets, to look for more.
 
@@ -31,7 +31,7 @@ COMMIT later.
 async def keep_checking(
     isolation: Isolation, keys: SecretKeys, kinds: Sequence[str], written: asyncio.Event
 ) -> None:
-    """Check targets whenever some were written, until cancelled; what fails is tried again."""
+    """Check targets whenever some were written, until cancelled; errors are told."""
     again: Iterator[float] = iter(())
     while True:
         with suppress(TimeoutError):
@@ -48,7 +48,7 @@ async def keep_checking(
 
 
 async def check_targets(isolation: Isolation, keys: SecretKeys, kinds: Sequence[str]) -> int:
-    """Check up to 200 targets and return of how many the verdict was written.
+    """Check up to 200 targets; return how many verdicts were written.
 
     Any number of instances may do so at once: they reach the same verdicts, and an edit since wins.
     """
@@ -74,7 +74,7 @@ async def check_targets(isolation: Isolation, keys: SecretKeys, kinds: Sequence[
 
 
 def judged(one: Unchecked, keys: SecretKeys) -> Verdict:
-    """Judge one target as its execution would; what is no fault of the target is left to that."""
+    """Return the verdict on one target; errors that are not its own are left to its execution."""
     problem = None
     try:
         check_stored(one.job_id, one.kind, one.target, keys)

@@ -186,9 +186,9 @@ class Dispatcher:
         self.dispatch()
 
     def resume(self, claims: Iterable[HeldClaim]) -> None:
-        """Dispatch claims that were parked for a prerequisite; what one lacks, its execution says.
+        """Dispatch claims that were parked for a prerequisite, before all others.
 
-        They are the first in the queue.
+        Where the prerequisite could not be had, the execution reports that.
         """
         self.due.resume(claims)
         self.dispatch()

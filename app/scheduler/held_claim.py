@@ -66,7 +66,7 @@ class HeldClaim:
         """Monotonic seconds: the timeout and `OVERTIME_SECONDS` after the execution began."""
         self.ending = Ending.TIMEOUT
         self.deadline: Deadline | None = None
-        """That of the execution while it lasts."""
+        """The deadline of the execution while it lasts."""
 
     def __repr__(self) -> str:
         state = "executing" if self.deadline else "started" if self.started else "waiting"

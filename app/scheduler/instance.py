@@ -109,7 +109,7 @@ class Instance:
         self.wakeup.wake()
 
     def cut_executions(self) -> None:
-        """End what is still executing; it settles as cancelled and is due again at once."""
+        """Cut off all executions; their runs settle as cancelled and are due again at once."""
         for held in self.dispatcher or ():
             held.cut(Ending.DRAIN)
 
@@ -120,9 +120,9 @@ class Instance:
         the pool closes last.
 
         Raises:
-            DatabaseRefused: at the start the database does not let it in, or its schema does not
-                fit; met later, that is an outage.
-            PoolerInTheWay: that is not Postgres itself, and what is there does not do instead.
+            DatabaseRefused: at the start the database does not let this instance in, or the schema
+                does not fit. Later either counts as an outage.
+            PoolerInTheWay: the address is that of a pooler which loses notifications.
             WrongSecretKeys: this process has not the keys of the secrets in the database.
             ResultsNotTaken: stopped, but Postgres did not take the last results in time.
         """
@@ -137,7 +137,7 @@ class Instance:
         self.observers.tell(Stopped(instance=self.name))
 
     async def serve(self) -> None:
-        """Do all of it, each part inside what it needs."""
+        """Open each part inside what the part needs, then look until stopped, then drain."""
         for ignored in IGNORED:
             self.observers.tell(ignored)
         async with AsyncExitStack() as stack:
@@ -254,7 +254,7 @@ class Instance:
         )
 
     async def keep_house(self, db: Database) -> None:
-        """Do what no job waits for, once the database has let this instance in."""
+        """Run the tasks that no job waits for, once the database has let this instance in."""
         await self.admitted.wait()
         tasks = {
             "keep_up": keep_up(
@@ -262,6 +262,7 @@ class Instance:
                 self.observers,
                 instance=self.name,
                 retention_days=self.settings.retention_days,
+                clock=monotonic,
             ),
             "keep_checking": keep_checking(
                 self.isolation, self.secret_keys, KINDS, self.targets_written
@@ -361,7 +362,7 @@ async def background(**tasks: Coroutine[None, None, None]) -> AsyncIterator[None
 
 
 async def endless(name: str, task: Coroutine[None, None, None]) -> None:
-    """Make even a plain return an error: an instance that only half lives must go down."""
+    """Run a task, and fail when it returns: an instance without one of its tasks must end."""
     await task
     message = f"{name} ended although the instance is running"
     raise RuntimeError(message)

@@ -12,7 +12,7 @@ from app.errors import InvalidInput
 from app.scheduler.isolation import Isolation, unworkable
 
 UNWRITTEN_SECONDS = 1.0
-"""For so long jobs are left alone of which no plan was taken."""
+"""How long jobs are left alone after none of their plans was written."""
 
 
 async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
@@ -40,7 +40,7 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
 
 
 def planned(job: Unplanned, *, now: datetime) -> Plan:
-    """Work out the first run, or say why there is none to work out."""
+    """Return the plan of a job: its first run, or an error that says why there is none."""
     try:
         schedule = normalized(job.schedule)
         next_run = check(schedule, job_id=job.job_id, now=now)

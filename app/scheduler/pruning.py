@@ -2,25 +2,28 @@
 
 import asyncio
 from datetime import datetime
-from time import monotonic
 
 from msgspec import Struct
 
 from app.db import upkeep
 from app.db.upkeep import UpkeepSession
 from app.errors import AppError
+from app.timers import Monotonic
 
 STEP_SECONDS = 0.05
-"""How long one step is to take: fewer pages are asked for next, or more."""
+"""How long one step is to take: the next one gets fewer pages, or more, accordingly."""
 MAX_PAGES = 512
+"""The most pages of one step: 4 MB."""
 MAX_ENTRIES = 1000
+"""The most entries of the audit log of one step."""
 PAUSE = 0.5
-"""How long a pause is, in the time that the step before it took."""
+"""How long a pause is, as a part of the time that the step before it took."""
 MIN_PAUSE_SECONDS = 0.01
+"""The shortest pause."""
 
 
 class Left(Struct, frozen=True, kw_only=True):
-    """Rows that were to go and did not, and what the last of them said."""
+    """How many rows could not be deleted, and the error of the last of them."""
 
     rows: int
     reason: str = ""
@@ -30,12 +33,12 @@ NONE_LEFT = Left(rows=0)
 
 
 async def prune_pages(
-    session: UpkeepSession, name: str, *, of: str, before: datetime
+    session: UpkeepSession, name: str, *, of: str, before: datetime, clock: Monotonic
 ) -> tuple[int, Left]:
-    """Walk once through the pages of a table; return how many rows were deleted, and what stays.
+    """Walk once through the pages of a table; return how many rows were deleted, and what is left.
 
-    What refuses to go is passed over: its page is gone through row by row, and then the walk goes
-    on behind it. A page that takes too long even alone is passed over whole, as one row.
+    A row that cannot be deleted is passed over: its page is gone through row by row, and then the
+    walk goes on behind the page. A page that takes too long even alone counts as one such row.
 
     Raises:
         AppError: the session was lost.
@@ -44,7 +47,7 @@ async def prune_pages(
     total = await upkeep.count_pages(session, of)
     first, pages = 0, 1
     while first < total:
-        began = monotonic()
+        began = clock()
         try:
             step = await upkeep.prune_pages(
                 session, name, first_page=first, pages=pages, keep_from=before
@@ -61,28 +64,28 @@ async def prune_pages(
             refused += step.refused
             reason = step.refusal or reason
             first += pages
-            pages = following(pages, took=monotonic() - began)
-        await asyncio.sleep(max(PAUSE * (monotonic() - began), MIN_PAUSE_SECONDS))
+            pages = following(pages, took=clock() - began)
+        await asyncio.sleep(max(PAUSE * (clock() - began), MIN_PAUSE_SECONDS))
     return deleted, Left(rows=refused, reason=reason)
 
 
 def following(pages: int, *, took: float) -> int:
-    """How many pages the next step gets after one that took so many seconds."""
+    """Return how many pages the next step gets after one that took so many seconds."""
     if took > STEP_SECONDS:
         return max(pages // 2, 1)
     return min(pages * 2, MAX_PAGES) if took < STEP_SECONDS / 2 else pages
 
 
-async def prune_log(session: UpkeepSession, *, before: datetime) -> None:
-    """Delete the entries of the audit log of before, from its oldest on.
+async def prune_log(session: UpkeepSession, *, before: datetime, clock: Monotonic) -> None:
+    """Delete the entries of the audit log that are older than `before`, the oldest first.
 
     Raises:
         AppError: Postgres refused, or the session was lost.
     """
     last: int | None = 0
     while last is not None:
-        began = monotonic()
+        began = clock()
         last = await upkeep.prune_audit_log(
             session, after_id=last, most=MAX_ENTRIES, keep_from=before
         )
-        await asyncio.sleep(max(PAUSE * (monotonic() - began), MIN_PAUSE_SECONDS))
+        await asyncio.sleep(max(PAUSE * (clock() - began), MIN_PAUSE_SECONDS))

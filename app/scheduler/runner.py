@@ -1,4 +1,4 @@
-"""Carries out one claim: judge, execute under its deadlines, decide what came of it."""
+"""Carries out one claim: decides whether to execute, executes, and decides on the settlement."""
 
 import asyncio
 import random
@@ -61,10 +61,10 @@ class ClaimRunner:
         return self.monotonic() >= held.cut_at
 
     async def carry_out(self, held: HeldClaim) -> Settlement:
-        """Carry out a claim that is due, and decide how it is to be settled.
+        """Carry out a claim that is due, and return how to settle it.
 
-        Never raises: an execution that fails by our own fault must not take its siblings along.
-        The job says that it did.
+        Never raises: an error of our own must not end the executions beside this one. The error is
+        recorded with the execution.
         """
         claim = held.claim
         try:
@@ -86,10 +86,10 @@ class ClaimRunner:
             return self.failed(claim, error)
 
     def failed(self, claim: Claim, error: Exception) -> Settlement:
-        """Settle an execution that failed by our own fault.
+        """Return how to settle an execution that failed by an error of our own.
 
-        Where not even that can be worked out, the job is put aside until somebody corrects it:
-        left to its lease, it would be lost again and again.
+        If not even that can be worked out, the job is put aside until a person corrects it: left to
+        its lease, it would be lost again and again.
         """
         if isinstance(error, InvalidInput):  # a schedule that was written past the triggers
             return invalid(claim, str(error))
@@ -105,18 +105,18 @@ class ClaimRunner:
             return invalid(claim, problem)
 
     async def prepare(self, claim: Claim) -> None:
-        """Do shortly before the claim is due what can be done without sending its request.
+        """Prepare an execution shortly before the claim is due, without sending its request.
 
-        Never raises: the execution itself meets whatever is wrong, and reports it.
+        Never raises: the execution meets the same error, and reports it.
         """
         with suppress(Exception):
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
             await self.executors.prepare(claim.kind, ready.target, context(claim))
 
     async def load(self, claim: Claim) -> None:
-        """Load the certificates of a target, which the execution then need not wait for.
+        """Load the certificates of a target, so that the execution need not wait for them.
 
-        Never raises: what is wrong the execution finds out.
+        Never raises: the execution meets the same error, and reports it.
         """
         with suppress(Exception):
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
@@ -147,7 +147,7 @@ class ClaimRunner:
             )
         )
         report = ready.redacted(await self.report(held, ready))
-        if held.waited_seconds:  # started is what its target takes notice of
+        if held.waited_seconds:  # the start is when the request went out
             started_at += timedelta(seconds=held.waited_seconds)
         return self.settled(claim, report, started_at=started_at)
 
@@ -191,7 +191,7 @@ def context(
     secrets: frozenset[str] = frozenset(),
     waited: Callable[[float], None] = unnoted,
 ) -> Context:
-    """Tell the executor which attempt this is; each gets a trace of its own (W3C Trace Context)."""
+    """Return what the executor is told of an attempt; the trace is new (W3C Trace Context)."""
     return Context(
         job_id=claim.job_id,
         job_name=claim.name,

@@ -77,7 +77,7 @@ class Settler:
     def settle(self, claim: Claim, settlement: Settlement, done: Callable[[], None]) -> None:
         """Put a settlement into the next batch.
 
-        It stays there through an outage of the database for as long as that takes.
+        The settlement stays there through an outage of the database, however long.
         """
         self.add(Unsettled(claim, settlement, done))
 

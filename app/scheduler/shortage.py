@@ -1,4 +1,4 @@
-"""What becomes of executions while no file can be opened: they wait, and it is told."""
+"""Defers executions while this process can open no file, and tells observers of that."""
 
 from datetime import datetime, timedelta
 
@@ -11,13 +11,13 @@ from app.telemetry import Observers
 from app.timers import Monotonic
 
 TOLD_SECONDS = 10.0
-"""How often at most it is told."""
+"""The shortest time between two facts that tell of a shortage."""
 PASSED_SECONDS = 5.0
-"""A shortage that nobody has met for so long is over."""
+"""A shortage is over when no execution has met one for so long."""
 
 
 class Shortage:
-    """Puts executions off, the longer the more there are; none of them costs an attempt."""
+    """Defers executions, the longer the more of them meet the shortage; none costs an attempt."""
 
     def __init__(self, observers: Observers, clock: Monotonic) -> None:
         self.observers = observers
@@ -26,7 +26,7 @@ class Shortage:
         self.met_at = self.told_at = float("-inf")
 
     def defer(self, claim: Claim, *, now: datetime, jitter: float) -> Settlement:
-        """Give the claim back for a while; `jitter` in [0, 1)."""
+        """Return a settlement that releases the claim for seconds; `jitter` in [0, 1)."""
         clock = self.clock()
         if clock - self.met_at > PASSED_SECONDS:
             self.times = 0

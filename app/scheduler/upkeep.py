@@ -1,7 +1,7 @@
-"""Makes partitions of executions ahead of time and deletes what is older than the retention.
+"""Adds partitions of executions ahead of time and deletes what is older than the retention.
 
-No error of it ends an instance, and no step of it makes a job late: each is a short transaction on
-a connection of its own, which waits for locks for milliseconds only.
+No error of the upkeep ends an instance, and no step makes a job late: each is a short transaction
+on a connection of its own, which waits for locks for milliseconds only.
 """
 
 import asyncio
@@ -18,23 +18,29 @@ from app.errors import AppError, LockedByOthers
 from app.scheduler.hourly import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.scheduler.pruning import NONE_LEFT, Left, prune_log, prune_pages
 from app.telemetry import Observers
+from app.timers import Monotonic
 
 DAYS_AHEAD = 7
 """How many days ahead partitions are added. If that fails for fewer days, each row still finds the
 partition of its day, and none goes to the default partition."""
 MAX_DEFAULT_BYTES = 16 * 2**20
-"""The size up to which the default partition is scanned to add a partition for its rows; whoever
-writes to it waits for the scan."""
-
+"""The size up to which the default partition is scanned to add a partition for its rows. Writers
+to it wait for the scan."""
 LOCK_TRIES = 5
+"""How often a step is tried that has to lock what others use."""
 LOCK_PAUSE_SECONDS = 0.5
+"""The pause between two of these tries, on average."""
 
 
-async def keep_up(url: str, observers: Observers, *, instance: str, retention_days: float) -> None:
+async def keep_up(
+    url: str, observers: Observers, *, instance: str, retention_days: float, clock: Monotonic
+) -> None:
     """Do the upkeep at once and then about every hour, until cancelled."""
     retry = RETRY_SECONDS  # doubled each time that a pass failed somewhere, up to the interval
     while True:
-        if await keep_up_once(url, observers, instance=instance, retention_days=retention_days):
+        if await keep_up_once(
+            url, observers, instance=instance, retention_days=retention_days, clock=clock
+        ):
             wait, retry = INTERVAL_SECONDS, RETRY_SECONDS
         else:
             wait, retry = retry, min(2 * retry, INTERVAL_SECONDS)
@@ -42,39 +48,45 @@ async def keep_up(url: str, observers: Observers, *, instance: str, retention_da
 
 
 async def keep_up_once(
-    url: str, observers: Observers, *, instance: str, retention_days: float
+    url: str, observers: Observers, *, instance: str, retention_days: float, clock: Monotonic
 ) -> bool:
-    """Do all of it; tell whether every step came to its end.
+    """Do one pass of the upkeep; return whether every step came to its end.
 
-    Of several instances at once one does it, and the others leave it alone.
+    Of several instances that begin at once, one does the pass and the others return.
     """
     try:
         name = f"tocsin upkeep {instance}"
         async with upkeep.open_session(url, application_name=name) as session:
             if session is None:
                 return False
-            return await Pass(session, observers, retention_days=retention_days).run()
+            return await Pass(session, observers, retention_days=retention_days, clock=clock).run()
     except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
         observers.tell(UpkeepFailed(step="session", error=said(error)))
         return False
 
 
 class Pass:
-    """One pass through all steps; what fails in one keeps none of the others from its turn."""
+    """One pass through all steps of the upkeep; the others are done when one of them fails."""
 
     def __init__(
-        self, session: UpkeepSession, observers: Observers, *, retention_days: float
+        self,
+        session: UpkeepSession,
+        observers: Observers,
+        *,
+        retention_days: float,
+        clock: Monotonic,
     ) -> None:
         self.session = session
         self.observers = observers
         self.retention_days = retention_days
+        self.clock = clock
         self.failures = 0
         self.added = 0
         self.dropped = 0
         self.jobs = 0
 
     async def run(self) -> bool:
-        """Take all steps; tell whether every one came to its end.
+        """Take all steps; return whether every one came to its end.
 
         Raises:
             AppError: the session was lost.
@@ -128,11 +140,11 @@ class Pass:
             self.observers.tell(UpkeepFailed(step="write_down", error=said(error)))
 
     async def add_partitions(self) -> Left:
-        """Make those of the coming week."""
+        """Add the partitions of the coming week."""
         return await self.each(partial(self.add_partition, days) for days in range(DAYS_AHEAD + 1))
 
     async def add_partition(self, days_ahead: int) -> None:
-        """Make that of one day."""
+        """Add the partition of one day."""
         self.added += await upkeep.add_partition(
             self.session, days_ahead=days_ahead, most_bytes=MAX_DEFAULT_BYTES
         )
@@ -147,7 +159,7 @@ class Pass:
         return await upkeep.read_keep_from(self.session, retention_days=self.retention_days)
 
     async def drop_partitions(self) -> Left:
-        """Drop those whose day is over for long enough."""
+        """Drop the partitions of days that are over for longer than the retention."""
         keep_from = await self.keep_from()
         expired = await upkeep.list_expired_partitions(self.session, keep_from=keep_from)
         return await self.each(
@@ -155,14 +167,14 @@ class Pass:
         )
 
     async def drop_partition(self, partition: str, *, keep_from: datetime) -> None:
-        """Drop one of them."""
+        """Drop one partition, if all of its rows are older than `keep_from`."""
         self.dropped += await upkeep.drop_partition(self.session, partition, keep_from=keep_from)
 
     async def each(self, works: Iterable[Callable[[], Awaitable[None]]]) -> Left:
-        """Do each, whatever became of the others.
+        """Do each piece of work, also after one failed.
 
         Raises:
-            AppError: what the first of those that failed said.
+            AppError: the first error, once all are done.
         """
         first: AppError | None = None
         for work in works:
@@ -177,38 +189,40 @@ class Pass:
         return NONE_LEFT
 
     async def prune_default(self) -> Left:
-        """Delete what no day's partition took and is over."""
+        """Delete executions older than the retention from the default partition."""
         _, left = await prune_pages(
             self.session,
             "prune_default",
             of="tocsin.executions_default",
             before=await self.keep_from(),
+            clock=self.clock,
         )
         return left
 
     async def prune_audit_log(self) -> Left:
-        """Delete the entries of before."""
-        await prune_log(self.session, before=await self.keep_from())
+        """Delete entries of the audit log that are older than the retention."""
+        await prune_log(self.session, before=await self.keep_from(), clock=self.clock)
         return NONE_LEFT
 
     async def prune_jobs(self) -> Left:
-        """Delete one-off jobs that finished before."""
+        """Delete one-off jobs that finished longer ago than the retention."""
         keep_from = await self.keep_from()
         pages = await upkeep.count_pages(self.session, "tocsin.jobs")
         expired = await upkeep.has_expired_jobs(self.session, pages=pages, keep_from=keep_from)
         if not expired and not self.dropped:
             return NONE_LEFT
         self.jobs, left = await prune_pages(
-            self.session, "prune_jobs", of="tocsin.jobs", before=keep_from
+            self.session, "prune_jobs", of="tocsin.jobs", before=keep_from, clock=self.clock
         )
         return left
 
 
 async def between_others(work: Callable[[], Awaitable[None]]) -> None:
-    """Do it in a moment at which nobody holds what it has to lock.
+    """Do the work at a moment when no other transaction holds what the work has to lock.
 
     Raises:
-        LockedByOthers: there was none; nobody was kept waiting for longer than milliseconds.
+        LockedByOthers: there was no such moment. No transaction was kept waiting for longer than
+            milliseconds.
     """
     for _ in range(LOCK_TRIES - 1):
         with suppress(LockedByOthers):
@@ -218,5 +232,5 @@ async def between_others(work: Callable[[], Awaitable[None]]) -> None:
 
 
 def said(error: Exception) -> str:
-    """What an error says, or at least which it is."""
+    """Return the message of an error that has one for people, else its type as well."""
     return str(error) if isinstance(error, AppError) else f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from time import monotonic
 
 import asyncpg
 import pytest
@@ -41,7 +42,7 @@ async def test_the_documented_role_of_an_instance_does_the_upkeep_of_a_new_day(
     recorder = Recorder()
 
     done = await keep_up_once(
-        scheduler_url, Observers(recorder), instance="test", retention_days=30
+        scheduler_url, Observers(recorder), instance="test", retention_days=30, clock=monotonic
     )
 
     assert (done, recorder.of(UpkeepFailed)) == (True, [])

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from time import monotonic
 
 import asyncpg
 import pytest
@@ -34,7 +35,9 @@ def recorder() -> Recorder:
 
 
 async def upkeep(url: str, recorder: Recorder) -> bool:
-    return await keep_up_once(url, Observers(recorder), instance="test", retention_days=30)
+    return await keep_up_once(
+        url, Observers(recorder), instance="test", retention_days=30, clock=monotonic
+    )
 
 
 @pytest.fixture
