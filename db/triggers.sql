@@ -149,12 +149,11 @@ end $$;
 create or replace function tocsin.refuse_nulls(job tocsin.jobs)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    missing constant text := (array['kind', 'target', 'tags', 'metadata', 'dst_gap', 'dst_overlap', 'max_attempts',
-        'backoff_seconds', 'backoff_max_seconds', 'timeout_seconds', 'misfire', 'max_catchup'])[array_position(
-        array[job.kind is null, job.target is null, job.tags is null, job.metadata is null, job.dst_gap is null,
-            job.dst_overlap is null, job.max_attempts is null, job.backoff_seconds is null,
-            job.backoff_max_seconds is null, job.timeout_seconds is null, job.misfire is null,
-            job.max_catchup is null], true)];
+    missing constant text := (
+        select attname from pg_attribute
+        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and attnotnull and attname <> 'timezone'
+          and to_jsonb(job) -> attname = 'null'
+        order by attnum limit 1);
 begin
     perform tocsin.refuse(missing, 'is missing', case missing
         when 'kind' then 'Write which executor runs the job: http or amqp.'
@@ -162,8 +161,9 @@ begin
         else 'Leave the column out to have its default.' end);
 end $$;
 
--- Fills in the plan of a row that a person wrote. What only cron arithmetic can answer is left
--- unplanned (planned_at null) for an instance. Writes of instances never come here: see the WHEN.
+-- Fills in the plan of a row that a person wrote: a one-off is due at its instant; a recurring job is left
+-- unplanned (planned_at null) for an instance, which is woken for it. What holds for every row is left to
+-- the constraint. Writes of instances never come here: see the WHEN.
 create or replace function tocsin.plan_job()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -171,10 +171,7 @@ declare
     rescheduled boolean;
     retargeted boolean := false;
     is_soon boolean;
-    elapsed numeric;
     planned timestamptz;
-    zone text;
-    duration text;
     woke boolean;
     this_second text;
     unstamped tocsin.jobs;
@@ -193,10 +190,7 @@ begin
         new.created_as := session_user;
         new.created_with := nullif(current_setting('application_name', true), '');
         -- The common case is done with few expressions: each is set up anew in every transaction.
-        -- It needs no arithmetic, so it may be judged after this, by jobs_sound.
-        if new.run_at is not null and new.cron is null and new.next_run is null
-            and new.planned_at is null and new.timezone = 'UTC'
-            and not tocsin.is_deep(new.target) and not tocsin.is_deep(new.metadata) then
+        if new.run_at is not null and new.next_run is null and new.planned_at is null and new.timezone = 'UTC' then
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
@@ -214,7 +208,7 @@ begin
             end if;
             return new;
         end if;
-        rescheduled := true;
+        rescheduled := new.planned_at is null and new.next_run is null;
     else
         -- Where nothing else changes than the time of the change, nothing does.
         new.edited_at := old.edited_at;
@@ -223,6 +217,7 @@ begin
         if unstamped *= old then
             return new;
         end if;
+        new.validated := false;
         new.creation := null;  -- its entry is written with that of this change
         -- Whoever changes by hand what a lease is held under takes it away: see tocsin.free_lease.
         if num_nonnulls(old.locked_until, old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) = 5
@@ -236,36 +231,6 @@ begin
             new.claimed_for := old.claimed_for;
             new.claimed_attempt := old.claimed_attempt;
         end if;
-    end if;
-    new.timezone := coalesce(btrim(new.timezone, concat(' ', chr(9), chr(10), chr(13))), 'UTC');
-    if new.cron ~ '^[[:space:]]*(CRON_)?TZ=' then
-        zone := substring(new.cron from 'TZ=([^[:space:]]*)');
-        new.cron := regexp_replace(new.cron, '^[[:space:]]*(CRON_)?TZ=[^[:space:]]*[[:space:]]*', '');
-        if new.timezone not in ('UTC', zone) or new.cron ~ '^(CRON_)?TZ=' then
-            perform tocsin.refuse('timezone', format('is %L, and the cron names another zone, %L', new.timezone, zone),
-                'Write one of them.');
-        end if;
-        new.timezone := zone;
-    end if;
-    -- The durations of Go: a month, a day or a bare number would be a guess.
-    if new.cron ~* '^[[:space:]]*@every' and new.every_seconds is null then
-        duration := regexp_replace(new.cron, '^[[:space:]]*@every[[:space:]]*|[[:space:]]+$', '', 'gi');
-        if getdatabaseencoding() = 'UTF8' then  -- the micro sign and the Greek letter
-            duration := translate(duration, chr(181) || chr(956), 'uu');
-        end if;
-        if duration !~ '^(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|ms|s|m|h))+$' then
-            perform tocsin.refuse('cron', format('%L is no duration', left(new.cron, 140)),
-                'Write hours, minutes and seconds, for example @every 1h30m or @every 90s.');
-        end if;
-        select trim_scale(round(sum(part[1]::numeric * case part[2]
-                when 'h' then 3600 when 'm' then 60 when 's' then 1
-                when 'ms' then 1e-3 when 'us' then 1e-6 else 1e-9 end), 6))
-            into new.every_seconds
-            from regexp_matches(duration, '([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|ms|s|m|h)', 'g') as part;
-        new.cron := null;
-    end if;
-
-    if tg_op = 'UPDATE' then
         new.updated_at := moment;
         new.edited_at := greatest(moment, old.edited_at + interval '1 microsecond');
         -- Only what the schedule depends on: else a new time zone would repeat a one-off that is done.
@@ -286,7 +251,7 @@ begin
             or (old.plan_error is not null and new.plan_error is null
                 and old.next_run is null and new.next_run is null and new.run_at is null);
     end if;
-    perform tocsin.check_job(new);
+    new.timezone := coalesce(btrim(new.timezone, concat(' ', chr(9), chr(10), chr(13))), 'UTC');
     if new.timezone <> 'UTC' and (tg_op = 'INSERT' or new.timezone is distinct from old.timezone) then
         perform tocsin.check_timezone(new.timezone);
     end if;
@@ -303,39 +268,14 @@ begin
             new.resume_at := null;
             new.extra := false;
         end if;
-    elsif rescheduled and (tg_op = 'UPDATE' or new.planned_at is null) then
+    elsif rescheduled then
+        planned := new.run_at;
+        -- With all of its runs behind it a recurring job is finished.
+        new.planned_at := case when new.run_at is not null or new.runs >= new.max_runs then moment end;
         if tg_op = 'INSERT' then
-            planned := new.next_run;  -- given by whoever inserts the row
-            if new.run_at is null and planned is null and new.ends_at <= moment then
+            if new.run_at is null and new.ends_at <= moment then
                 perform tocsin.refuse('ends_at', 'has passed: the job would never run', 'Write a later instant.');
             end if;
-        end if;
-        new.planned_at := moment;
-        if planned is not null then
-            null;
-        elsif new.run_at is not null then
-            planned := new.run_at;
-        elsif new.runs >= new.max_runs then
-            null;  -- it has had them all
-        elsif new.every_seconds is not null then
-            if new.starts_at > moment then
-                planned := new.starts_at;
-            else
-                elapsed := extract(epoch from moment - coalesce(new.starts_at, moment));
-                planned := coalesce(new.starts_at, moment)
-                    + (floor(elapsed / new.every_seconds) + 1) * new.every_seconds * interval '1 second';
-            end if;
-            if planned > new.ends_at then
-                planned := null;
-                if tg_op = 'INSERT' then
-                    perform tocsin.refuse('ends_at', 'leaves no time for a run: the job would never run',
-                        'Write a later instant; the first run comes at starts_at or, without it, after one interval.');
-                end if;
-            end if;
-        else
-            new.planned_at := null;
-        end if;
-        if tg_op = 'INSERT' then
             new.next_run := planned;
             new.scheduled_for := coalesce(new.scheduled_for, planned);
         elsif new.extra then
@@ -345,6 +285,9 @@ begin
             new.scheduled_for := planned;
             new.attempt := 0;
         end if;
+    elsif tg_op = 'INSERT' and new.planned_at is null then
+        new.planned_at := moment;  -- next_run is given by whoever inserts the row
+        new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
     end if;
     -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
     is_soon := new.paused_at is null and new.plan_error is null
@@ -399,8 +342,10 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 declare
     moment constant timestamptz := clock_timestamp();
     woke boolean;
+    broken text[];
 begin
     if old.execution_id is null then
+        broken := tocsin.broken_rule(new, true);
         perform tocsin.refuse('execution_id', 'and claimed_at to claimed_attempt are set without a claim',
             'Leave them to the instances. To free a lease set locked_until to null.');
     end if;

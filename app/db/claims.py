@@ -91,6 +91,8 @@ class Unplanned(Struct, frozen=True, kw_only=True):
 
     job_id: UUID
     edited_at: datetime
+    planned_from: datetime
+    """The instant from which the runs count: of the latest edit or the end of a later run."""
     schedule: Schedule
     is_new: bool = False
     """Whether the job has neither been edited nor run since it was inserted."""
@@ -321,6 +323,7 @@ async def list_unplanned(
         Unplanned(
             job_id=row["job_id"],
             edited_at=row["edited_at"],
+            planned_from=row["planned_from"],
             schedule=schedule(row),
             is_new=row["is_new"],
         )

@@ -1,4 +1,4 @@
-"""Plans the jobs whose cron was written in SQL: Postgres cannot compute their next run."""
+"""Plans the recurring jobs that were written in SQL: there Postgres plans one-offs alone."""
 
 from datetime import datetime
 from functools import partial
@@ -40,12 +40,18 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
 
 
 def planned(job: Unplanned, *, now: datetime) -> Plan:
-    """Return the plan of a job: its first run, or an error that says why there is none."""
+    """Return the plan of a job: its first run, or an error that says why there is none.
+
+    The runs count from `job.planned_from`, not from when the instance came to plan the job: an
+    interval stays exact, and a run that fell due in between is made up for like any late one. Where
+    `now` is earlier, as after the clock was set back, they count from `now`.
+    """
     try:
+        planned_from = min(job.planned_from, now)
         schedule = normalized(job.schedule)
-        next_run = check(schedule, job_id=job.job_id, now=now)
+        next_run = check(schedule, job_id=job.job_id, now=planned_from)
         if job.is_new:
-            check_runs(schedule, next_run, now=now)
+            check_runs(schedule, next_run, now=planned_from)
         plan_error = None
     except InvalidInput as error:
         schedule, next_run, plan_error = job.schedule, None, str(error)

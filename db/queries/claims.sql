@@ -323,9 +323,10 @@ select id from evidence union all select id from unknown where not gone;
 select pg_notify('tocsin_jobs', '');
 
 -- name: unplanned
--- Rows whose cron a person typed; which instance plans them does not matter, see plan. Those that
+-- Recurring jobs that a person typed; which instance plans them does not matter, see plan. Those that
 -- somebody has locked are passed over, however many: others wait behind them.
-select id as job_id, edited_at, run_at, cron, timezone, every_seconds::float8 as every_seconds,
+-- planned_from: the instant from which runs count; what fell due since is made up for like any late run.
+select id as job_id, edited_at, least(greatest(edited_at, last_finished_at), now()) as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
 from tocsin.jobs
 where planned_at is null and plan_error is null
@@ -360,7 +361,8 @@ set next_run = case when j.extra then j.next_run else w.next_run end,
     attempt = case when j.extra then j.attempt else 0 end,
     resume_at = case when j.extra then w.next_run end,
     planned_at = clock_timestamp(),
-    plan_error = w.plan_error, cron = w.cron, timezone = w.timezone, every_seconds = w.every_seconds
+    plan_error = w.plan_error, cron = w.cron, timezone = w.timezone,
+    every_seconds = coalesce(j.every_seconds, w.every_seconds)  -- more exact than what was read of it
 from wanted w join free on free.id = w.job_id
 where j.id = w.job_id
 returning j.id;

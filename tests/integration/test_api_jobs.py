@@ -230,7 +230,7 @@ async def test_a_taken_name_is_a_conflict(api: httpx.AsyncClient) -> None:
         ({"run_at": "tomorrow"}, "run_at", "RFC3339"),
         ({"run_at": "9999-12-31T23:59:59-14:00"}, "run_at", "out of range"),
         ({"run_at": "1999-12-31T23:59:59Z"}, "run_at", "out of range"),
-        ({"run_at": None}, "", "exactly one of run_at, cron, every_seconds"),
+        ({"run_at": None}, "run_at", "exactly one of run_at, cron, every_seconds"),
         ({"cron": "0 3 * * *"}, "cron", "exactly one of"),
         ({"run_at": None, "cron": "61 3 * * *"}, "cron", "0-59"),
         ({"run_at": None, "cron": "0 0 31 2 *"}, "cron", "does not occur"),

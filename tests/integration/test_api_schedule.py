@@ -146,7 +146,7 @@ async def test_the_preview_is_what_a_job_then_does(api: httpx.AsyncClient) -> No
 @pytest.mark.parametrize(
     ("schedule", "field"),
     [
-        ({}, ""),
+        ({}, "run_at"),
         ({"cron": "0 3 * * *", "every_seconds": 5}, "every_seconds"),
         ({"cron": "0 0 31 2 *"}, "cron"),
         ({"cron": "0 3 * *"}, "cron"),

@@ -12,7 +12,7 @@ import pytest
 
 from app.core.facts import Settled
 from app.db import Database, claims, targets
-from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.history import finished_jobs
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
@@ -429,6 +429,7 @@ async def test_a_job_that_is_executing_keeps_its_lease_whatever_its_new_target(
 ) -> None:
     leased = await connection.fetchval("select now() + interval '1 minute'")
     job_id = await insert_job(connection, target=GOOD, every_seconds=3600)
+    await plan_jobs(db)
     await connection.execute(
         """update tocsin.jobs set planned_at = now(), locked_until = $2, locked_by = 'x',
                execution_id = 1, claimed_at = now(), claimed_for = now(), claimed_attempt = 1

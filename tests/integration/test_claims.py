@@ -14,7 +14,7 @@ from app.core.runs.transition import invalid, released, settled
 from app.db import Database, claims, upkeep
 from app.db.claims import Look, Plan
 from app.db.listener import Session, open_session
-from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.sessions import LEASE_SECONDS
 
 MINUTE = timedelta(minutes=1)
@@ -381,6 +381,7 @@ async def test_a_run_now_keeps_the_planned_run(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600)
+    await plan_jobs(db)
     planned = (await job_row(connection, job_id))["next_run"]
 
     await connection.execute("select tocsin.run_now($1)", job_id)
@@ -395,6 +396,7 @@ async def test_a_replay_has_the_identity_of_its_run(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600)
+    await plan_jobs(db)
     planned = (await job_row(connection, job_id))["next_run"]
     occurrence = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

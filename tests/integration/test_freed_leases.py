@@ -16,7 +16,7 @@ from app.db import Database, claims
 from app.db.claims import Extended
 from app.db.database import Runner
 from app.db.listener import Session
-from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.instances import StartInstance
 from tests.support.sessions import LEASE_SECONDS, claimed_one
 from tests.support.sink import Sink, hang, reply
@@ -127,7 +127,7 @@ async def test_whoever_holds_a_freed_lease_is_told_and_others_look(
 
 
 async def test_an_edit_that_frees_the_lease_too_is_planned_and_written_to_the_audit_log(
-    session: Session, connection: asyncpg.Connection
+    session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(
         connection, every_seconds=3600, next_run=await connection.fetchval("select now()")
@@ -137,9 +137,10 @@ async def test_an_edit_that_frees_the_lease_too_is_planned_and_written_to_the_au
     await connection.execute(
         "update tocsin.jobs set locked_until = null, every_seconds = 7200 where id = $1", job_id
     )
+    await plan_jobs(db)
 
     row = await job_row(connection, job_id)
-    assert row["next_run"] - row["planned_at"] == timedelta(hours=2)
+    assert row["next_run"] - row["edited_at"] == timedelta(hours=2)
     actions = await connection.fetch("select action, changed from tocsin.audit_log order by id")
     assert [row["action"] for row in actions] == ["create", "update"]
     assert "every_seconds" in actions[1]["changed"]

@@ -14,8 +14,7 @@ from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.listener import Session
-from app.scheduler.planner import planned
-from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.instances import StartInstance
 from tests.support.sessions import claimed_one, look_once
 from tests.support.sink import Sink, late, reply
@@ -53,8 +52,7 @@ async def finished(
     """A job whose only, or last, run failed for good, and the instant of that run."""
     job_id = await insert_job(connection, max_attempts=1, **schedule)
     if schedule.keys() & {"every_seconds", "cron"}:
-        for job in await claims.list_unplanned(db):
-            await claims.plan(db, [planned(job, now=datetime.now(UTC))])
+        await plan_jobs(db)
         await connection.execute("update tocsin.jobs set next_run = now()")
     claim = await claimed_one(session)
     await claims.settle(db, [closed(claim, Outcome.FAILED)])
@@ -105,6 +103,7 @@ async def test_a_replay_of_the_planned_instant_keeps_both_runs(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600)
+    await plan_jobs(db)
     plan = (await job_row(connection, job_id))["next_run"]
 
     await connection.execute(REPLAY, job_id, plan)
@@ -126,8 +125,7 @@ async def test_what_is_asked_for_again_and_again_runs_as_often(
     for occurrence in asked:
         await connection.execute(REPLAY, job_id, occurrence)
     done = await carried_out(session, db)
-    for job in await claims.list_unplanned(db):
-        await claims.plan(db, [planned(job, now=datetime.now(UTC))])
+    await plan_jobs(db)
 
     assert [claim.scheduled_for for claim in done] == asked
     row = await job_row(connection, job_id)
@@ -265,8 +263,7 @@ async def test_a_run_now_of_a_cron_that_no_instance_has_planned_yet_keeps_its_pl
 
     await connection.execute(RUN_NOW, job_id)
     extra = await claimed_one(session)
-    for job in await claims.list_unplanned(db):
-        await claims.plan(db, [planned(job, now=datetime.now(UTC))])
+    await plan_jobs(db)
     during = await job_row(connection, job_id)
     await claims.settle(db, [closed(extra)])
 
@@ -297,6 +294,7 @@ async def test_an_edit_of_the_schedule_takes_no_request_away(
     await connection.execute(f"update tocsin.jobs set {change}")
     await claims.settle(db, [closed(claim) for claim in held])
     done = held + await carried_out(session, db)
+    await plan_jobs(db)
 
     assert [claim.scheduled_for for claim in done] == [PAST, PAST + DAY]
     row = await job_row(connection, job_id)
@@ -356,6 +354,7 @@ async def test_a_run_that_was_asked_for_and_is_moved_by_hand_stays_the_same_run(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600)
+    await plan_jobs(db)
     plan = (await job_row(connection, job_id))["next_run"]
     await connection.execute(REPLAY, job_id, PAST)
     await connection.execute("update tocsin.jobs set next_run = now() - interval '1 second'")

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 from msgspec import json
 
-from tests.support.builders import insert_job, job_row
+from app.db import Database
+from tests.support.builders import insert_job, job_row, plan_jobs
 from tests.support.history import begin_day, name_of
 
 QUIET_SECONDS = 0.3
@@ -65,44 +66,51 @@ async def test_a_one_off_is_due_at_its_instant(connection: asyncpg.Connection) -
     assert job["state"] == "scheduled"
 
 
-async def test_an_interval_starts_one_interval_from_now(connection: asyncpg.Connection) -> None:
-    job = await job_row(connection, await insert_job(connection, every_seconds=90))
+async def test_an_interval_starts_one_interval_after_its_insert_whenever_it_is_planned(
+    connection: asyncpg.Connection, db: Database
+) -> None:
+    job_id = await insert_job(connection, every_seconds=90)
+    await connection.fetch("select pg_sleep(0.2)")
+    await plan_jobs(db)
 
-    assert job["next_run"] - job["created_at"] == pytest.approx(
-        timedelta(seconds=90), abs=timedelta(seconds=1)
-    )
+    job = await job_row(connection, job_id)
+    assert job["next_run"] == job["created_at"] + timedelta(seconds=90)
 
 
 async def test_an_interval_with_a_past_start_keeps_to_its_grid(
-    connection: asyncpg.Connection,
+    connection: asyncpg.Connection, db: Database
 ) -> None:
     starts_at = now() - timedelta(seconds=1000)
 
-    job = await job_row(
-        connection, await insert_job(connection, every_seconds=300, starts_at=starts_at)
-    )
+    job_id = await insert_job(connection, every_seconds=300, starts_at=starts_at)
+    await plan_jobs(db)
 
+    job = await job_row(connection, job_id)
     assert job["next_run"] == starts_at + timedelta(seconds=1200)
 
 
-async def test_a_cron_is_left_to_an_instance(connection: asyncpg.Connection) -> None:
-    job = await job_row(connection, await insert_job(connection, cron="0 3 * * *"))
+@pytest.mark.parametrize("schedule", [{"cron": "0 3 * * *"}, {"every_seconds": 60}])
+async def test_a_recurring_job_is_left_to_an_instance(
+    connection: asyncpg.Connection, schedule: dict[str, Any]
+) -> None:
+    job = await job_row(connection, await insert_job(connection, **schedule))
 
     assert (job["next_run"], job["planned_at"], job["state"]) == (None, None, "scheduled")
 
 
-async def test_the_go_dialect_becomes_columns(connection: asyncpg.Connection) -> None:
-    zoned = await job_row(
-        connection, await insert_job(connection, cron="CRON_TZ=Europe/Paris 0 3 * * *")
-    )
-    every = await job_row(connection, await insert_job(connection, cron="@every 1h30m"))
+async def test_the_go_dialect_becomes_columns(connection: asyncpg.Connection, db: Database) -> None:
+    zoned_id = await insert_job(connection, cron="CRON_TZ=Europe/Paris 0 3 * * *")
+    every_id = await insert_job(connection, cron="@every 1h30m")
+    await plan_jobs(db)
+
+    zoned, every = await job_row(connection, zoned_id), await job_row(connection, every_id)
 
     assert (zoned["cron"], zoned["timezone"]) == ("0 3 * * *", "Europe/Paris")
     assert (every["cron"], every["every_seconds"]) == (None, 5400)
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({"cron": "* * * * *", "every_seconds": 5}, "cron", "exactly one of run_at"),
+    ({"cron": "* * * * *", "every_seconds": 5}, "every_seconds", "exactly one of run_at"),
     ({"cron": "nonsense"}, "cron", "minute hour day month weekday"),
     ({"cron": "* * * * * * * *"}, "cron", "minute hour day month weekday"),
     ({"cron": "@every never"}, "cron", "@every 1h30m"),
@@ -251,14 +259,16 @@ async def test_what_is_due_soon_rings_and_what_is_far_ahead_does_not(
     connection: asyncpg.Connection, bell: Bell
 ) -> None:
     await insert_job(connection, run_at=now() + FAR)
-    await insert_job(connection, every_seconds=3600)
+    await insert_job(connection, every_seconds=3600, paused_at=now())
     far = await bell.rung()
     await insert_job(connection, run_at=now() + SOON)
     soon = await bell.rung()
     await insert_job(connection, cron="0 3 * * *")
     cron = await bell.rung()
+    await insert_job(connection, every_seconds=3600)  # an instance has to plan it
+    interval = await bell.rung()
 
-    assert (far, soon, cron) == (0, 1, 1)
+    assert (far, soon, cron, interval) == (0, 1, 1, 1)
 
 
 async def test_a_thousand_due_jobs_ring_once(connection: asyncpg.Connection, bell: Bell) -> None:

@@ -4,17 +4,18 @@ A row typed in psql is judged by the database at once, or by an instance, as a c
 """
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
-from app.db import Database, claims
-from app.scheduler.planner import planned
+from app.db import Database
 from tests.support.api import JOB, fields
-from tests.support.builders import insert_job, job_row
+from tests.support.builders import insert_job, job_row, plan_jobs
 
+INSTANTS = ("run_at", "starts_at", "ends_at")
 ID = "01a20b8a-bff9-74d9-850d-71f7929b30ee"
 HOURLY: dict[str, Any] = {"every_seconds": 3600}
 TARGET: dict[str, Any] = {"url": "http://127.0.0.1:9/nothing-listens-here"}
@@ -29,7 +30,54 @@ def window(*, minutes: float, starts_in: float | None = None) -> dict[str, str]:
     return ends | {"starts_at": (now + timedelta(minutes=starts_in)).isoformat()}
 
 
+YEAR = 31_557_600
+BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
+    "name": (["x" * 201], ["x", "x" * 200]),
+    "description": (["x" * 10_001], ["", "x" * 10_000]),
+    "tags": ([["x"] * 101, ["x" * 201]], [[], ["x"] * 100, ["x" * 200], ["x" * 200] * 100]),
+    "metadata": ([{"a": "x" * 65_536}, {"a": 1e308} | {f"b{n}": 1e308 for n in range(250)}], [{}]),
+    "target": ([TARGET | {"body": "x" * 262_144}, [], "x"], [TARGET | {"body": "x" * 200_000}]),
+    "kind": (["HTTP!", "", "x" * 64], ["http"]),
+    "every_seconds": ([-3, 0, 0.09, 157_680_001], [0.1, 157_680_000]),
+    "max_runs": ([-1, 0], [1, 2_147_483_647]),
+    "max_attempts": ([-1, 0, 1001], [1, 1000]),
+    "backoff_seconds": ([-1, 1e-7, YEAR + 1], [0, 1e-6, YEAR]),
+    "backoff_max_seconds": ([-1, 1e-7, YEAR + 1], [0, 1e-6, YEAR]),
+    "timeout_seconds": ([-1, 0, 0.09, 86_401], [0.1, 86_400]),
+    "misfire": (["", "never", "RUN_ONCE"], ["run_once", "skip", "run_all"]),
+    "misfire_grace_seconds": ([-1, 1e-7, 3_155_760_001], [0, 1e-6, 3_155_760_000]),
+    "max_catchup": ([-1, 10_001], [0, 10_000]),
+    "dst_gap": (["", "never"], ["run_after", "skip"]),
+    "dst_overlap": (["", "never"], ["first", "last", "both"]),
+    "starts_at": (["1999-12-31T23:59:59Z", "2200-01-01T00:00:01Z"], ["2000-01-01T00:00:00Z"]),
+    "ends_at": (["1999-12-31T23:59:59Z", "2200-01-01T00:00:01Z"], ["2200-01-01T00:00:00Z"]),
+}
+"""Of every column that people write what is just beyond its bounds, and what is just within."""
+
+
+def at_bounds(column: str, value: Any) -> dict[str, Any]:  # noqa: ANN401
+    return HOURLY | {column: value}
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    *((at_bounds(name, value), name) for name, (beyond, _) in BOUNDS.items() for value in beyond),
+    ({}, "run_at"),
+    ({"run_at": "2100-01-01T00:00:00Z", "cron": "0 3 * * *"}, "cron"),
+    ({"run_at": "2100-01-01T00:00:00Z", "every_seconds": 5}, "every_seconds"),
+    ({"cron": "0 3 * * *", "every_seconds": 5}, "every_seconds"),
+    ({"cron": "@every 1h", "every_seconds": 5}, "every_seconds"),
+    ({"run_at": "1999-12-31T23:59:59Z"}, "run_at"),
+    ({"run_at": "2200-01-01T00:00:01Z"}, "run_at"),
+    ({"cron": "0 3 * * " + ",".join("1" for _ in range(61))}, "cron"),
+    ({"cron": "0 3 * * *", "timezone": "x" * 101}, "timezone"),
+    ({"cron": "0 3 * * *", "timezone": ""}, "timezone"),
+    ({"cron": "TZ=Europe/Paris"}, "cron"),
+    ({"cron": "CRON_TZ=Mars/Base 0 3 * * *"}, "timezone"),
+    ({"cron": "@every @daily"}, "cron"),
+    (
+        HOURLY | {"starts_at": "2100-01-02T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z"},
+        "ends_at",
+    ),
     *(
         ({"cron": f"@every {text}"}, "cron")
         for text in (
@@ -84,6 +132,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (HOURLY | {"misfire": "never"}, "misfire"),
 ]
 ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    *(
+        (at_bounds(name, value), {name: value})
+        for name, (_, within) in BOUNDS.items()
+        for value in within
+    ),
+    ({"run_at": "2000-01-01T00:00:00Z"}, {"run_at": "2000-01-01T00:00:00Z"}),
+    ({"run_at": "2200-01-01T00:00:00Z"}, {"run_at": "2200-01-01T00:00:00Z"}),
+    ({"cron": "0 3 * * *", "timezone": " UTC "}, {"timezone": "UTC"}),
     ({"cron": "@every 1h30m"}, {"every_seconds": 5400.0, "cron": None}),
     ({"cron": "@EVERY 90s"}, {"every_seconds": 90.0, "cron": None}),
     ({"cron": " @every  1.5h "}, {"every_seconds": 5400.0, "cron": None}),
@@ -108,15 +164,20 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+def sql_value(name: str, value: Any) -> Any:  # noqa: ANN401
+    """Turn a value of JSON into the one that stands for the same literal in SQL."""
+    if name in INSTANTS:
+        return datetime.fromisoformat(value)
+    return Decimal(str(value)) if isinstance(value, float) else value
+
+
 async def typed(connection: asyncpg.Connection, db: Database, columns: dict[str, Any]) -> Any:  # noqa: ANN401
     """Insert a row in psql, let an instance plan it, and return it."""
-    given = {
-        name: datetime.fromisoformat(value) if name in ("starts_at", "ends_at") else value
-        for name, value in columns.items()
-    }
+    given = {name: sql_value(name, value) for name, value in columns.items()}
+    if not given.keys() & {"run_at", "cron", "every_seconds"}:
+        given["run_at"] = None
     job_id = await insert_job(connection, **given)
-    for job in await claims.list_unplanned(db):
-        await claims.plan(db, [planned(job, now=datetime.now(UTC))])
+    await plan_jobs(db)
     return await job_row(connection, job_id)
 
 
@@ -163,12 +224,13 @@ async def test_what_one_door_takes_the_other_takes_for_the_same_job(
 
 
 async def test_no_function_depends_on_how_a_session_reads_backslashes(
-    connection: asyncpg.Connection,
+    connection: asyncpg.Connection, db: Database
 ) -> None:
     await connection.execute("set standard_conforming_strings = off")
 
     job_id = await insert_job(connection, cron="CRON_TZ=Europe/Paris 0 3 * * *")
     every = await insert_job(connection, cron="@every 1h30m")
+    await plan_jobs(db)
 
     assert (await job_row(connection, job_id))["timezone"] == "Europe/Paris"
     assert (await job_row(connection, every))["every_seconds"] == 5400

@@ -35,8 +35,7 @@ from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import released, settled
 from app.db import Database, claims
 from app.db.listener import Session, open_session
-from app.scheduler.planner import planned
-from tests.support.builders import insert_job
+from tests.support.builders import insert_job, plan_jobs
 
 INSTANCES = ("one", "two", "three")
 LEASE_SECONDS = 60.0
@@ -135,8 +134,7 @@ class Protocol(RuleBasedStateMachine):
                 before.ended = "lost"
             self.expired.discard(claim.job_id)
             self.holds.append(Hold(claim=claim, instance=instance))
-        for job in self.run(claims.list_unplanned(self.db)):
-            self.run(claims.plan(self.db, [planned(job, now=datetime.now(UTC))]))
+        self.run(plan_jobs(self.db))
 
     @precondition(lambda self: self.holds)
     @rule(number=NUMBER)

@@ -1,10 +1,14 @@
 """Short ways to put rows into a test's database."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 from msgspec import json
+
+from app.db import Database, claims
+from app.scheduler.planner import planned
 
 URL = "http://127.0.0.1:9/nothing-listens-here"
 
@@ -22,6 +26,14 @@ async def insert_job(connection: asyncpg.Connection, **columns: Any) -> UUID:  #
     statement = f"insert into tocsin.jobs ({names}) values ({values}) returning id"
     job_id: UUID = await connection.fetchval(statement, *columns.values())
     return job_id
+
+
+async def plan_jobs(db: Database) -> None:
+    """Plan the recurring jobs that were inserted or edited in SQL, as an instance does at once."""
+    written = 1
+    while written:
+        plans = [planned(job, now=datetime.now(UTC)) for job in await claims.list_unplanned(db)]
+        written = await claims.plan(db, plans)
 
 
 async def job_row(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Record:

@@ -456,7 +456,7 @@ def test_a_sound_schedule_passes_and_its_first_run_is_known(schedule: Schedule):
 @pytest.mark.parametrize(
     ("schedule", "field", "message"),
     [
-        (Schedule(), "", "there is no schedule; write exactly one of run_at, cron"),
+        (Schedule(), "run_at", "there is no schedule; write exactly one of run_at, cron"),
         (
             Schedule(run_at=NOW, cron="@daily", every_seconds=5),
             "every_seconds",

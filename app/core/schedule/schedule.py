@@ -227,10 +227,13 @@ def form_errors(schedule: Schedule) -> Iterator[FieldError]:
 
 
 def not_one_schedule(given: list[str]) -> FieldError:
-    """Word the refusal of a job without a schedule, or with several; the field is the last."""
+    """Word the refusal of a job without a schedule, or with several; the field is the last.
+
+    Without any the field is `run_at`, as it is in SQL.
+    """
     has = f"{' and '.join(given)} are given" if given else "there is no schedule"
     message = f"{has}; write exactly one of run_at, cron, every_seconds"
-    return FieldError(field=given[-1] if given else "", message=message)
+    return FieldError(field=given[-1] if given else "run_at", message=message)
 
 
 def bound_errors(schedule: Schedule) -> Iterator[FieldError]:
