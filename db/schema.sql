@@ -312,7 +312,9 @@ begin
         exit when tocsin.broken_rule(rest, false) is distinct from broken;
         columns := columns[:place - 1];
     end loop;
-    execute format('select left(($1).%I::text, 140)', columns[cardinality(columns)]) into value using job;
+    if position('%' in broken[2]) > 0 then  -- else it may be endless
+        execute format('select left(($1).%I::text, 140)', columns[cardinality(columns)]) into value using job;
+    end if;
     perform tocsin.refuse(columns[cardinality(columns)], format(broken[2], value), broken[3]);
     return broken;
 end $$;

@@ -72,9 +72,9 @@ def draft_new(document: JobDocument, keys: SecretKeys, *, now: datetime) -> Draf
         raise InvalidInput(*errors)
     if document.paused is UNSET:
         document = replace(document, paused=False)
-    next_run = first if document.cron else None
+    recurs = document.run_at is None
     written = asdict(document) | {"target": prepared.stored}
-    job = PlannedJob(**written, id=id, planned=document.cron is not None, next_run=next_run)
+    job = PlannedJob(**written, id=id, planned=recurs, next_run=first if recurs else None)
     return Draft(job=job, referring=prepared.referring)
 
 
@@ -114,7 +114,7 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
     referring = prepared.referring if prepared else referring_in(clear)
     if prepared is None and not differ(document, before, OTHER_FIELDS):
         return Edit(job=None, referring=referring, has_new_target=False)
-    planned = needs_cron_plan(document, stored)
+    planned = needs_plan(document, stored)
     had_them_all = document.max_runs is not None and stored.runs >= document.max_runs
     next_run = None
     if planned and not had_them_all:
@@ -139,13 +139,13 @@ def decrypt_job(job: StoredJob, keys: SecretKeys) -> StoredJob:
     return replace(job, target=target)
 
 
-def needs_cron_plan(document: JobDocument, stored: StoredJob) -> bool:
-    """Whether an edit leads to another run that only cron arithmetic can tell.
+def needs_plan(document: JobDocument, stored: StoredJob) -> bool:
+    """Whether an edit leads to another run of a recurring job.
 
-    A raised limit of runs revives a job that had them all. Schedules without a cron are planned by
-    the database's triggers.
+    A raised limit of runs revives a job that had them all. One-offs are planned by the database's
+    triggers.
     """
-    if document.cron is None:
+    if document.run_at is not None:
         return False
     limit_changed = document.max_runs != stored.max_runs and stored.next_run is None
     return limit_changed or differ(document, document_of(stored), SCHEDULE_FIELDS)

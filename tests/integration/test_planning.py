@@ -1,0 +1,80 @@
+"""Recurring jobs that are typed in SQL, planned by an instance that runs."""
+
+from datetime import timedelta
+
+import asyncpg
+
+from app.core.facts import Connected
+from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.instances import StartInstance
+from tests.support.sink import Sink
+from tests.support.waiting import until
+
+MANY = 2_000
+
+
+async def test_an_interval_runs_at_exact_instants_after_its_insert(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    async with instance() as (_, facts):
+        await facts.seen(Connected)
+        job_id = await insert_job(connection, target={"url": sink.url("/")}, every_seconds=0.5)
+
+        async def ran() -> bool:
+            return bool(await execution_rows(connection, job_id))
+
+        await until(ran, "the interval ran", within=30.0)
+
+    created_at = (await job_row(connection, job_id))["created_at"]
+    first = (await execution_rows(connection, job_id))[0]
+    assert first["scheduled_for"] == created_at + timedelta(seconds=0.5)
+    assert first["started_at"] >= first["scheduled_for"]
+
+
+async def test_an_interval_that_fell_due_before_any_instance_was_there_runs_late(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    job_id = await insert_job(
+        connection, target={"url": sink.url("/")}, every_seconds=0.2, max_runs=1
+    )
+    await connection.execute("select pg_sleep(0.5)")
+
+    async with instance():
+
+        async def ran() -> bool:
+            return bool(await execution_rows(connection, job_id))
+
+        await until(ran, "the run was made up for", within=30.0)
+
+    [row] = await execution_rows(connection, job_id)
+    created_at = (await job_row(connection, job_id))["created_at"]
+    assert row["outcome"] == "succeeded"
+    assert row["scheduled_for"] >= created_at + timedelta(seconds=0.2)
+
+
+async def test_what_many_inserts_leave_to_plan_keeps_no_due_job_waiting(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    async with instance() as (_, facts):
+        await facts.seen(Connected)
+        await connection.execute(
+            """insert into tocsin.jobs (kind, target, every_seconds)
+               select 'http', '{"url": "http://127.0.0.1:9/"}', 3600
+               from generate_series(1, $1::integer)""",
+            MANY,
+        )
+        due = await insert_job(connection, target={"url": sink.url("/")})
+
+        async def all_planned_and_ran() -> bool:
+            left = await connection.fetchval(
+                "select count(*) from tocsin.jobs where planned_at is null"
+            )
+            return left == 0 and bool(await execution_rows(connection, due))
+
+        await until(all_planned_and_ran, "all are planned and the due job ran", within=120.0)
+
+    last_plan = await connection.fetchval(
+        "select max(planned_at) from tocsin.jobs where id <> $1", due
+    )
+    [row] = await execution_rows(connection, due)
+    assert row["started_at"] < last_plan
