@@ -58,7 +58,7 @@ async def test_an_empty_batch_is_none(api: httpx.AsyncClient) -> None:
         (LATER | {"target": {"url": "x"}}, ["[3].target.url"]),
         (LATER | {"target": {"url": "x"}, "timezone": "Mars"}, ["[3].target.url", "[3].timezone"]),
         (LATER | {"max_attempts": 0}, ["[3].max_attempts"]),
-        (LATER | {"run_at": None}, ["[3]"]),
+        (LATER | {"run_at": None}, ["[3].run_at"]),
         (LATER | {"name": "a0"}, ["[3].name"]),
         ({"kind": "http"}, ["[3].target"]),
         (LATER | {"description": "\0"}, ["[3].description"]),

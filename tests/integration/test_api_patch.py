@@ -131,7 +131,7 @@ async def test_a_patch_that_changes_nothing_writes_nothing(
         ({"target": None}, "target", "required"),
         ({"target": {"url": None}}, "target.url", "required"),
         ({"run_at": "2100-01-01T00:00:00Z"}, "cron", "exactly one of"),
-        ({"cron": None}, "", "exactly one of"),
+        ({"cron": None}, "run_at", "exactly one of"),
         ({"cron": "0 0 31 2 *"}, "cron", "does not occur"),
         ({"state": "paused"}, "state", "kept by Tocsin"),
         ({"id": "x"}, "id", "kept by Tocsin"),
