@@ -67,12 +67,14 @@ def edited_job(written: JobDocument, stored: StoredJob) -> PlannedJob | None:
     return draft_edit(stored, lambda _: written, NO_KEYS, now=NOW).job
 
 
-def test_a_new_cron_job_comes_with_its_plan_and_others_leave_it_to_the_database() -> None:
+def test_a_new_recurring_job_comes_with_its_plan_and_a_one_off_leaves_it_to_the_database() -> None:
     cron = new_job(document(cron="0 3 * * *"))
     interval = new_job(document(every_seconds=60.0))
+    once = new_job(document(run_at=NOW))
 
     assert (cron.planned, cron.next_run) == (True, datetime(2026, 11, 25, 3, tzinfo=UTC))
-    assert (interval.planned, interval.next_run) == (False, None)
+    assert (interval.planned, interval.next_run) == (True, NOW + timedelta(seconds=60))
+    assert (once.planned, once.next_run) == (False, None)
 
 
 def test_two_new_jobs_have_two_ids() -> None:
@@ -97,11 +99,12 @@ def test_an_untidy_way_to_write_the_same_is_no_edit() -> None:
         ({"timezone": "Asia/Tokyo"}, True, datetime(2026, 11, 24, 18, tzinfo=UTC)),
         ({"cron": "0 4 * * *", "max_runs": 3}, True, None),
         ({"cron": "0 4 * * *", "ends_at": NOW + timedelta(hours=1)}, True, None),
-        ({"cron": None, "every_seconds": 60.0}, False, None),
+        ({"cron": None, "every_seconds": 60.0}, True, NOW + timedelta(seconds=60)),
+        ({"cron": None, "run_at": NOW}, False, None),
     ],
-    ids=["else", "cron", "zone", "had all", "over", "interval"],
+    ids=["else", "cron", "zone", "had all", "over", "interval", "one-off"],
 )
-def test_an_edit_is_planned_here_only_where_a_cron_decides(
+def test_an_edit_is_planned_here_only_where_a_job_recurs_and_its_schedule_changes(
     changes: dict[str, Any],
     planned: bool,  # noqa: FBT001
     next_run: datetime | None,
