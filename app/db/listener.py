@@ -1,15 +1,17 @@
 """The session of an instance that listens for notifications and runs the looks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import asyncpg
 
 from app.db.connecting import connect
 from app.db.database import Row
 from app.db.errors import translate_errors
+from app.db.hearing import Hearing
 from app.db.pooler import is_pooled, require_notification
 from app.db.queries import query
 from app.errors import DatabaseUnavailable, PoolerInTheWay
@@ -38,20 +40,60 @@ OF_LOOKS = {
 """Settings of a session that looks."""
 
 
+Told = Callable[[str], None]
+"""Is called with the payload of a notification."""
+
+
+def deliver(told: Told, *heard: object) -> None:
+    """Call what a channel calls; asyncpg gives the payload last."""
+    told(str(heard[-1]))
+
+
+class CountingConnection(asyncpg.Connection):
+    """Counts notifications where they are read, and ends itself at one too many.
+
+    asyncpg calls listeners after the event loop has read all there is, which may be a million.
+    """
+
+    hearing: Hearing
+
+    def _process_notification(self, pid: int, channel: str, payload: str) -> None:
+        if self.hearing.hear(payload):
+            super()._process_notification(pid, channel, payload)  # type: ignore[misc] # not in the stubs
+        elif not self.is_closed():
+            self.terminate()
+
+
 class Session:
     """A listening connection.
 
     A session is never pooled and never in a transaction, as either would keep notifications back.
     """
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: CountingConnection, told: Mapping[str, Told]) -> None:
         self.connection = connection
         self.limit_seconds: float | None = None
         """How long a statement may take until Postgres cancels it; None for any time."""
+        self.told = told
+        """What each channel calls."""
+        self.is_listening = False
 
     def __repr__(self) -> str:
         state = "closed" if self.connection.is_closed() else "open"
         return f"Session(pid {self.connection.get_server_pid()}, {state})"
+
+    async def listen(self) -> None:
+        """Begin to listen, unless that has begun or a flood was lately.
+
+        Raises:
+            DatabaseUnavailable: LISTEN failed.
+        """
+        if self.is_listening or self.connection.hearing.is_deaf:
+            return
+        with translate_errors():
+            for channel, told in self.told.items():
+                await self.connection.add_listener(channel, partial(deliver, told))
+        self.is_listening = True
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
@@ -74,15 +116,16 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(
+async def open_session(  # noqa: PLR0913 - what a session has to call
     url: str,
     *,
     wake: Callable[[], None],
     recall: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
     application_name: str,
+    hearing: Hearing | None = None,
 ) -> AsyncIterator[Session]:
-    """Open a session that listens for notifications.
+    """Open a session that listens for notifications, or will once `hearing` is no longer deaf.
 
     `wake` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
     with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`.
@@ -94,14 +137,17 @@ async def open_session(
     """
     arrived = asyncio.Event()
 
-    def told(*_: object) -> None:
+    def woken(_: str) -> None:
         arrived.set()
         wake()
+
+    told: dict[str, Told] = {CHANNEL: woken, RECALLS: recall, TARGETS: lambda _: check()}
 
     with translate_errors():
         connection = await connect(
             url,
             command_timeout=LOOK_TIMEOUT_SECONDS,
+            connection_class=CountingConnection,
             server_settings={
                 "application_name": application_name,
                 "idle_session_timeout": "0",
@@ -109,18 +155,19 @@ async def open_session(
                 **OF_LOOKS,
             },
         )
+    counting = cast("CountingConnection", connection)
+    counting.hearing = hearing or Hearing()
+    session = Session(counting, told)
     try:
+        await session.listen()
         with translate_errors():
             connection.add_termination_listener(lambda _: wake())
-            await connection.add_listener(CHANNEL, told)
-            await connection.add_listener(RECALLS, lambda *heard: recall(str(heard[-1])))
-            await connection.add_listener(TARGETS, lambda *_: check())
             # Before its first uuid[] asyncpg asks the server what that is, which takes longer than
             # fifty looks: not in the first look, whose length decides how soon another one may be.
             await connection.prepare("select $1::uuid[]")
-            if await is_pooled(connection):
+            if session.is_listening and await is_pooled(connection):
                 await require_notification(url, CHANNEL, arrived)
-        yield Session(connection)
+        yield session
     except (DatabaseUnavailable, PoolerInTheWay):
         connection.terminate()  # no server is there to close the session with
         raise

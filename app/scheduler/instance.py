@@ -13,11 +13,12 @@ from uuid import UUID
 import stamina
 
 from app.config import Settings
-from app.core.facts import Disconnected, Draining, Stopped, UpkeepFailed
+from app.core.facts import Disconnected, Draining, Faulted, Stopped, UpkeepFailed
 from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
+from app.db.hearing import DEAF_SECONDS, MAX_PER_SECOND, Hearing
 from app.db.isolating import AT_ONCE
 from app.db.listener import OF_LOOKS, Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
@@ -49,6 +50,12 @@ SETTLE_SECONDS = 10.0
 REFUSED_SECONDS = 1.0
 """How long a running instance waits after it was let in and found that it cannot look."""
 
+FLOOD = (
+    f"more than {MAX_PER_SECOND} notifications came in a second: for {DEAF_SECONDS:g} s this "
+    "instance looks often instead of listening; pg_stat_activity may show who sends them"
+)
+"""What is told when a flood of notifications has ended a session."""
+
 PATIENCE_SECONDS = 3.0
 """How long a settlement or an extension waits for its answer at first; both are tried again."""
 
@@ -78,6 +85,7 @@ class Instance:
         self.name = instance_name()
         self.loop = asyncio.get_running_loop()
         self.wakeup = Wakeup(self.loop)
+        self.hearing = Hearing(clock=self.loop.time)
         self.targets_written = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
@@ -319,8 +327,11 @@ class Instance:
                 recall=partial(recall, dispatcher),
                 check=self.targets_written.set,
                 application_name=f"tocsin scheduler {self.name}",
+                hearing=self.hearing,
             )
         )
+        if not session.is_listening:
+            self.observers.tell(Faulted(where="listen", error=FLOOD))
         lacking = await rights.check(session)
         await migrate.check(session)
         if not self.admitted.is_set():

@@ -12,6 +12,7 @@ from app.db import Database, claims
 from app.db.claims import Due, Look
 from app.db.clock import DatabaseClock
 from app.db.database import Runner
+from app.db.hearing import DEAF_SLEEP_SECONDS
 from app.db.isolating import is_about_a_row, may_be_about_a_row, may_have_succeeded, reason
 from app.db.listener import Session
 from app.errors import StatementCancelled
@@ -95,8 +96,11 @@ class Poller:
         connected = False
         self.floor.forget()  # what happened meanwhile is not known
         while not stopping.is_set():
+            await session.listen()  # again, where a flood of notifications has ended that
             self.wakeup.clear()  # before the claim: a job committed meanwhile must still wake it
             sleep = await self.look(session)
+            if not session.is_listening:
+                sleep = min(sleep, DEAF_SLEEP_SECONDS)
             if not connected:
                 connected = True
                 self.observers.tell(Connected(instance=self.instance))

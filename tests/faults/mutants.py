@@ -191,7 +191,7 @@ MUTANTS = (
     Mutant(
         what="nobody listens again after the session was lost",
         file="app/db/listener.py",
-        before="await connection.add_listener(CHANNEL, told)",
+        before="await self.connection.add_listener(channel, partial(deliver, told))",
         after="told",
         tests=("tests/integration/test_listener.py",),
     ),

@@ -1,4 +1,4 @@
-"""Receivers and brokers send without an end: their own jobs fail, and nobody else is late."""
+"""Receivers, brokers and others send without an end: nobody else is late."""
 
 import asyncio
 
@@ -75,6 +75,25 @@ async def test_receivers_that_send_without_an_end_delay_nobody_else(case: Case, 
                     max_attempts=1,
                 )
             await until_ended(case, MANY)
+
+    await case.verdict()
+
+    assert await lateness(case) < LATE_SECONDS
+
+
+@pytest.mark.parametrize("channel", ["tocsin_jobs", "tocsin_recalls", "tocsin_targets"])
+async def test_notifications_without_an_end_delay_nobody(case: Case, channel: str) -> None:
+    instance = await case.processes.instance()
+    async with case.load.running(per_second=20):
+        await case.moment(1.0)
+        with case.ledger.fault(f"a flood of notifications on {channel}"):
+            await case.connection.fetchval(
+                """select count(pg_notify($1, i || repeat('x', 500)))
+                   from generate_series(1, 300000) as i""",
+                channel,
+            )
+            await instance.says("faulted", where="listen")
+            await case.moment(2.0)
 
     await case.verdict()
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
+from app.db.hearing import MAX_PER_SECOND, Hearing
 from app.db.keepalive import KEEPALIVE
 from app.db.listener import open_session
 from app.errors import DatabaseUnavailable
 from tests.support.builders import insert_job
+from tests.support.waiting import until
 
 PATIENCE_SECONDS = 5.0
 
@@ -75,3 +77,59 @@ async def test_nobody_there_is_said_in_our_words() -> None:
     with pytest.raises(DatabaseUnavailable, match="Postgres is not available"):
         async with open_session("postgresql://127.0.0.1:9/x", wake=Bell(), application_name="test"):
             pass
+
+
+@pytest.mark.parametrize("channel", ["tocsin_jobs", "tocsin_recalls", "tocsin_targets"])
+async def test_a_flood_of_notifications_ends_the_session_and_the_next_one_does_not_listen(
+    database_url: str, connection: asyncpg.Connection, channel: str
+) -> None:
+    bell, now = Bell(), [1000.0]
+    hearing = Hearing(clock=lambda: now[0], deaf_seconds=30.0)
+    async with open_session(
+        database_url, wake=bell, application_name="test", hearing=hearing
+    ) as session:
+        await connection.fetch(
+            "select pg_notify($1, i::text) from generate_series(1, $2) as i",
+            channel,
+            10 * MAX_PER_SECOND,
+        )
+        await bell.heard()
+
+        async def is_closed() -> bool:
+            return session.connection.is_closed()
+
+        await until(is_closed, "the session is closed")
+        with pytest.raises(DatabaseUnavailable):
+            await session.fetch("upkeep.schema_versions")
+
+    later = Bell()
+    async with open_session(
+        database_url, wake=later, application_name="test", hearing=hearing
+    ) as session:
+        await connection.execute(f"notify {channel}, 'deaf'")
+        await session.listen()
+        assert await session.fetch("upkeep.schema_versions")
+        assert not session.is_listening
+        assert not later.rung.is_set()
+
+        now[0] += 31.0
+        await session.listen()
+        await connection.execute("notify tocsin_jobs")
+        await later.heard()
+
+
+def test_what_is_heard_in_calm_is_heard_for_ever() -> None:
+    now = 0.0
+    hearing = Hearing(clock=lambda: now)
+    for _ in range(20):
+        assert all(hearing.hear("") for _ in range(MAX_PER_SECOND))
+        now += 1.0
+
+
+def test_long_payloads_count_several_times() -> None:
+    hearing = Hearing(clock=lambda: 0.0)
+
+    heard = sum(hearing.hear("x" * 7_000) for _ in range(MAX_PER_SECOND))
+
+    assert MAX_PER_SECOND / 50 < heard < MAX_PER_SECOND / 10
+    assert hearing.is_deaf
