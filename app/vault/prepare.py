@@ -7,7 +7,6 @@ secrets that are referred to, and encrypted.
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +24,8 @@ from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
 from app.targets.base import Target
-from app.targets.net.tls import MAX_CHECKED
+from app.targets.net.tls import Unread, kept_verdicts_only
 from app.targets.registry import decode_target, target_type
-from app.targets.tls_target import brings_certificates
 from app.timers import Monotonic
 from app.vault.keys import PREFIX, SecretKeys, decrypt_target, encrypt_spots, is_token
 from app.vault.named import NamedSecrets, SecretUnusable, binding_error, places_of
@@ -212,8 +210,6 @@ class Targets:
         self.keys = keys
         self.thread = thread
         """The thread that reads certificates, each of which takes milliseconds the first time."""
-        self.known: dict[bytes, None] = {}
-        """Digests of targets whose certificates were read; the one used last is last."""
         self.named = NamedSecrets(db, keys, clock)
 
     async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
@@ -226,19 +222,19 @@ class Targets:
             DatabaseUnavailable: the secrets could not be read.
         """
         if is_in_clear(stored):
-            return ReadyTarget(target=await self.decoded(kind, stored, stored.encode()))
+            return ReadyTarget(target=await self.decoded(kind, stored.encode()))
         type_ = target_type(kind)
         clear, unopened = decrypt_target(type_, read(kind, stored), self.keys, job_id=job_id)
         if unopened:  # no fault of the job: another instance may have the key
             raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
         names = names_in(type_, clear)
         if not names:
-            return ReadyTarget(target=await self.decoded(kind, stored, clear))
+            return ReadyTarget(target=await self.decoded(kind, clear))
         values = await self.named.values(names)
         in_clear = with_values(type_, clear, values)
         self.named.check_places(names, places_of(kind, in_clear))
         try:
-            target = await self.decoded(kind, stored, in_clear)
+            target = await self.decoded(kind, in_clear)
         except InvalidInput as refusal:
             raise InvalidInput(
                 *(
@@ -249,24 +245,17 @@ class Targets:
         named = frozenset().union(*map(pieces, values.values())) - {""}
         return ReadyTarget(target=target, named=named)
 
-    async def decoded(self, kind: str, stored: str, target: bytes | dict[str, Any]) -> Target:
-        """Decode and check a target; one that brings certificates beside the loop, the first time.
+    async def decoded(self, kind: str, target: bytes | dict[str, Any]) -> Target:
+        """Decode and check a target, beside the event loop where its certificates have to be read.
 
         Their verdict is kept, so that the next time they are not read at all.
         """
-        if not brings_certificates(stored):
-            return decode_target(kind, target)
-        digest = blake2b(stored.encode()).digest()
         try:
-            if digest in self.known:
+            with kept_verdicts_only():
                 return decode_target(kind, target)
+        except Unread:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self.thread, decode_target, kind, target)
-        finally:  # also where it was refused: an execution must not wait for the thread again
-            self.known.pop(digest, None)
-            self.known[digest] = None
-            while len(self.known) > MAX_CHECKED:
-                del self.known[next(iter(self.known))]
 
 
 def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:

@@ -20,6 +20,8 @@ from app.core.secrets.places import Place
 from app.core.secrets.references import filled_url, is_reference, names_in, with_values
 from app.db.database import Runner
 from app.errors import InvalidInput, SecretKeysMissing
+from app.scheduler.held_claim import HeldClaim
+from app.targets import tls_target
 from app.targets.net import tls
 from app.targets.registry import decode_target, target_type
 from app.targets.tls_target import brings_certificates
@@ -33,6 +35,7 @@ from app.vault import (
 )
 from app.vault.keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
 from tests.support.certificate import certificate
+from tests.support.claims import some_claim
 from tests.support.ticks import Ticks
 from tests.unit.test_masking import AMQP_MASKED, AMQP_TARGET, HTTP_MASKED, HTTP_TARGET
 
@@ -417,7 +420,76 @@ async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
     assert [isinstance(one, InvalidInput) for [one] in found] == [not is_sound] * 3
     assert len(reading.threads) == 1
     assert threading.get_ident() not in reading.threads
-    assert len(targets.known) == 1  # so that the next execution waits for no thread
+
+
+async def test_a_verdict_on_certificates_is_kept_and_asked_for_without_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tls, "VERDICTS", tls.Verdicts(4))
+    stored = json.dumps({"url": "https://hooks.example", **certificate(2)})
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
+        await targets.ready(JOB, "http", stored)
+    # From here on the thread takes nothing more.
+
+    assert (await targets.ready(JOB, "http", stored)).target
+
+
+async def test_certificates_whose_verdict_others_displaced_are_read_beside_the_event_loop_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tls, "VERDICTS", tls.Verdicts(4))
+    reading = Reading(monkeypatch)
+    stored = json.dumps({"url": "https://hooks.example", **certificate(3)})
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
+        await targets.ready(JOB, "http", stored)
+        for number in range(4):  # as many as are kept, checked as a row typed in psql is
+            list(tls.tls_errors(tls.Tls(ca=f"{number}")))
+        await targets.ready(JOB, "http", stored)
+
+    assert len(tls.VERDICTS.kept) == 4
+    assert len(reading.threads) == 2
+    assert threading.get_ident() not in reading.threads
+
+
+def test_thousands_of_certificates_displace_no_verdict_on_those_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[tls.Tls] = []
+    monkeypatch.setattr(tls, "problem_of", read.append)
+    verdicts = tls.Verdicts(tls.MAX_CHECKED)
+    mine = tls.Tls(client_certificate="mine", client_key="key")
+
+    verdicts.of(mine)
+    for number in range(5000):
+        verdicts.of(tls.Tls(client_certificate="mine", client_key=f"key {number}"))
+    verdicts.of(mine)
+
+    assert len(read) == 5001  # keys that differ have verdicts that differ
+    assert read.count(mine) == 1
+
+
+async def test_whether_a_target_brings_certificates_is_asked_once_for_a_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    decoder = tls_target.DECODER
+
+    class Counting:
+        def decode(self, stored: str) -> tls_target.Certified:
+            asked.append(stored)
+            return decoder.decode(stored)
+
+    monkeypatch.setattr(tls_target, "DECODER", Counting())
+    stored = json.dumps({"url": "https://hooks.example", "json": {"ca": 1}})
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
+        held = HeldClaim(some_claim(target=stored), lease_ends=60.0)
+        for _ in range(3):  # to load, to prepare, to execute
+            await targets.ready(JOB, "http", stored)
+
+    assert (asked, held.needs_certificates) == ([stored], False)
 
 
 @pytest.mark.parametrize(

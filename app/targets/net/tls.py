@@ -6,10 +6,14 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import load_pem_x509_certificate
@@ -24,8 +28,8 @@ MAX_KEY_BITS = 4096
 """Of a key of ours; to sign with one of 16,384 bits takes the event loop most of a second."""
 MAX_CONTEXTS = 256
 """Kept for use again: to make one takes milliseconds, and connections are shared within one."""
-MAX_CHECKED = 1024
-"""Settings whose verdict is kept: to read the texts takes milliseconds."""
+MAX_CHECKED = 16_384
+"""Settings whose verdict is kept, in some 4 MB: to read the texts takes milliseconds."""
 
 HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 """How OpenSSL finds a certificate by the hash of its subject (`openssl rehash`)."""
@@ -49,13 +53,67 @@ class BadPem(ValueError):
         self.field = field
 
 
+class Unread(Exception):
+    """Texts have to be read, which takes milliseconds, where only kept verdicts are to be used."""
+
+
+class Verdicts:
+    """What was found in texts, good or bad; the verdict used last is kept longest."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.kept: dict[bytes, FieldError | None] = {}
+        """By the digest of the settings, of which the texts may have 96 kB."""
+        self.lock = Lock()  # two threads read texts, and the event loop asks
+
+    def __repr__(self) -> str:
+        return f"<Verdicts: {len(self.kept)} of {self.most}>"
+
+    def of(self, tls: Tls) -> FieldError | None:
+        """Return what is wrong with the texts.
+
+        Raises:
+            Unread: within `kept_verdicts_only`, none is kept.
+        """
+        digest = blake2b(msgspec.msgpack.encode(tls), digest_size=16).digest()
+        with self.lock:
+            if digest in self.kept:
+                verdict = self.kept[digest] = self.kept.pop(digest)
+                return verdict
+        if ONLY_KEPT.get():
+            raise Unread
+        verdict = problem_of(tls)
+        with self.lock:
+            self.kept[digest] = verdict
+            while len(self.kept) > self.most:
+                del self.kept[next(iter(self.kept))]
+        return verdict
+
+
+ONLY_KEPT: ContextVar[bool] = ContextVar("only_kept", default=False)
+VERDICTS = Verdicts(MAX_CHECKED)
+
+
+@contextmanager
+def kept_verdicts_only() -> Iterator[None]:
+    """Have texts that were not read yet, or whose verdict is kept no more, raise `Unread`."""
+    token = ONLY_KEPT.set(True)
+    try:
+        yield
+    finally:
+        ONLY_KEPT.reset(token)
+
+
 def tls_errors(tls: Tls) -> Iterator[FieldError]:
-    """What is wrong with the texts, by the fields of the target."""
-    if (problem := problem_of(tls)) is not None:
+    """What is wrong with the texts, by the fields of the target.
+
+    Raises:
+        Unread: within `kept_verdicts_only`, no verdict is kept.
+    """
+    if (problem := VERDICTS.of(tls)) is not None:
         yield problem
 
 
-@lru_cache(maxsize=MAX_CHECKED)
 def problem_of(tls: Tls) -> FieldError | None:
     """Have OpenSSL read the texts, without the authorities of the system, which take it long."""
     try:
