@@ -28,6 +28,10 @@ $(VENV)/.complete: pyproject.toml constraints.txt scripts/make-venv
 run: setup ## Start everything: a Postgres, the API and a scheduler instance
 	$(BIN)/tocsin dev $(ARGS)
 
+.PHONY: triggers
+triggers: ## Make db/triggers.sql of its parts in db/triggers
+	cat db/triggers/*.sql > db/triggers.sql
+
 .PHONY: test
 test: setup servers ## Run all tests
 	$(BIN)/pytest $(ARGS)

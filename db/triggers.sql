@@ -1,35 +1,13 @@
+-- db/triggers/1_settings.sql: what holds for all that follows.
+
 -- Functions and triggers; safe to apply again at any time, and applied after every migration.
+-- db/triggers.sql is made of the files in db/triggers by `make triggers`: edit those.
 -- Without the triggers nothing is lost: rows need next_run filled in by hand and start later.
 -- Nothing here looks a name up in a schema that others may write to: each function has a search path
 -- of its own, or a body that is bound when it is created.
 set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
-
--- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The
--- setting takes a name in any case, as no instance does, and turns into the name as it is spelled.
-create or replace function tocsin.check_timezone(timezone text)
-returns void language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
-declare
-    spelling text;
-    hint text := 'Write an IANA name such as UTC, Europe/Paris or America/New_York.';
-begin
-    if timezone !~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$' then
-        raise invalid_parameter_value;
-    end if;
-    spelling := set_config('timezone', timezone, true);  -- until the end of this function
-    -- Postgres also takes what POSIX does, such as UTC+2, whose sign is the other way round, and files
-    -- that stand beside the zones.
-    if spelling ~ '[0-9]' and spelling !~ '^(Etc/)?GMT[+-]?0$|^Etc/GMT[+-][0-9]+$|^(EST5EDT|CST6CDT|MST7MDT|PST8PDT)$'
-        or spelling ~ '^(posix|right)/|^(localtime|posixrules|Factory)$' then
-        raise invalid_parameter_value;
-    end if;
-    if spelling <> timezone then
-        hint := format('Did you mean %s?', spelling);
-        raise invalid_parameter_value;
-    end if;
-exception when invalid_parameter_value then
-    perform tocsin.refuse('timezone', format('%L is not known to Postgres', timezone), hint);
-end $$;
+-- db/triggers/2_wake.sql: which writes wake the instances.
 
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
 -- notification makes its COMMIT take an instance-wide lock, so only rows that need one come here:
@@ -79,6 +57,19 @@ begin
     perform tocsin.wake();
     return null;
 end $$;
+
+-- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
+-- next run and looks in time; should that instance die, the others find it at their next look.
+create or replace trigger jobs_900_ring_update after update on tocsin.jobs
+    for each row
+    when (new.locked_until is not distinct from old.locked_until
+          and new.paused_at is null and new.plan_error is null
+          and (new.planned_at is null
+               or (new.next_run < clock_timestamp() + interval '60 seconds'
+                   and (old.next_run is null or new.next_run < old.next_run
+                        or old.paused_at is not null or old.plan_error is not null))))
+    execute function tocsin.ring();
+-- db/triggers/3_claims.sql: what a look calls.
 
 -- The targets as text, and the claims, of those of the jobs, in order, of which the long ones have at most so many bytes
 -- together; at least one. Each is written out once, and none once that is reached but what should be short;
@@ -142,6 +133,33 @@ begin
         started_at timestamptz, instance text, lease_ended_at timestamptz);
     get diagnostics recorded = row_count;
     return recorded;
+end $$;
+-- db/triggers/4_plan.sql: plans and refuses what a person writes.
+
+-- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The
+-- setting takes a name in any case, as no instance does, and turns into the name as it is spelled.
+create or replace function tocsin.check_timezone(timezone text)
+returns void language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    spelling text;
+    hint text := 'Write an IANA name such as UTC, Europe/Paris or America/New_York.';
+begin
+    if timezone !~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$' then
+        raise invalid_parameter_value;
+    end if;
+    spelling := set_config('timezone', timezone, true);  -- until the end of this function
+    -- Postgres also takes what POSIX does, such as UTC+2, whose sign is the other way round, and files
+    -- that stand beside the zones.
+    if spelling ~ '[0-9]' and spelling !~ '^(Etc/)?GMT[+-]?0$|^Etc/GMT[+-][0-9]+$|^(EST5EDT|CST6CDT|MST7MDT|PST8PDT)$'
+        or spelling ~ '^(posix|right)/|^(localtime|posixrules|Factory)$' then
+        raise invalid_parameter_value;
+    end if;
+    if spelling <> timezone then
+        hint := format('Did you mean %s?', spelling);
+        raise invalid_parameter_value;
+    end if;
+exception when invalid_parameter_value then
+    perform tocsin.refuse('timezone', format('%L is not known to Postgres', timezone), hint);
 end $$;
 
 -- Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but
@@ -333,6 +351,7 @@ create or replace trigger jobs_110_plan_freed before update of
     when (new.locked_until is distinct from old.locked_until
           and new.planned_at is not distinct from old.planned_at)
     execute function tocsin.plan_job();
+-- db/triggers/5_leases.sql: leases that a person takes away or edits under.
 
 -- Completes what a person began by setting locked_until to null, or part of what the lease is held
 -- under: nothing of it is left, its execution is recorded as lost, and whoever holds it is told. The
@@ -380,18 +399,6 @@ create or replace trigger jobs_120_free_lease before update on tocsin.jobs
           or num_nonnulls(new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt) not in (0, 4))
     execute function tocsin.free_lease();
 
--- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
--- next run and looks in time; should that instance die, the others find it at their next look.
-create or replace trigger jobs_900_ring_update after update on tocsin.jobs
-    for each row
-    when (new.locked_until is not distinct from old.locked_until
-          and new.paused_at is null and new.plan_error is null
-          and (new.planned_at is null
-               or (new.next_run < clock_timestamp() + interval '60 seconds'
-                   and (old.next_run is null or new.next_run < old.next_run
-                        or old.paused_at is not null or old.plan_error is not null))))
-    execute function tocsin.ring();
-
 -- Tells whoever holds a claim that its job was edited or deleted since. A claim is held for a moment
 -- before it starts; one that has not started is given back then, and claimed anew as the job is now.
 -- No claim, extension or settlement comes here: they leave edited_at alone, whatever a trigger of
@@ -412,6 +419,7 @@ create or replace trigger jobs_910_recall_update after update on tocsin.jobs
 create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
     for each row when (old.locked_until is not null)
     execute function tocsin.recall();
+-- db/triggers/6_audit.sql: who changed what.
 
 -- The audit log: who changed what, by whatever means. What instances do is nobody's change, and has
 -- a history of its own in tocsin.executions.
@@ -657,6 +665,7 @@ create or replace trigger audit_log_append_only before update or truncate on toc
 create or replace trigger audit_log_keep before delete on tocsin.audit_log
     for each row when (old.at > clock_timestamp() - interval '1 day')
     execute function tocsin.refuse_rewriting();
+-- db/triggers/7_state.sql: how a job stands, and the runs that are asked for.
 
 -- Whether an instance that ran in the last day can run jobs of a kind; the two that come with Tocsin every
 -- one can.
@@ -767,6 +776,7 @@ end $$;
 create or replace trigger jobs_850_drop_pending_runs after delete on tocsin.jobs
     for each row when (old.pending_runs > 0 or (old.extra and old.attempt = 0))
     execute function tocsin.drop_pending_runs();
+-- db/triggers/8_helpers.sql: shorthands for psql.
 
 -- Shorthands for psql; the body is sent as JSON. A name that exists is updated; without a schedule the job is due at once.
 create or replace function tocsin.put_job(
@@ -808,6 +818,7 @@ create or replace function tocsin.amqp_job(
             || case when body is null then '{}' else jsonb_build_object('json', body) end,
         run_at, cron, timezone, every_seconds)
 $$;
+-- db/triggers/9_retention.sql: partitions, and what is removed after its time.
 
 -- Housekeeping. Instances do it in steps, each of them a short transaction under a lock time-out of
 -- milliseconds, so that nobody waits for it: see app/scheduler/upkeep.py. What only the owner of the

@@ -97,6 +97,12 @@ def test_no_module_has_so_many_lines_that_it_has_two_subjects() -> None:
     assert long == []
 
 
+def test_the_triggers_are_what_their_parts_make() -> None:
+    parts = [text for name, text in sorted(TEXTS.items()) if name.startswith("db/triggers/")]
+
+    assert TEXTS["db/triggers.sql"] == "".join(parts), "edit db/triggers/*.sql, then: make triggers"
+
+
 def test_only_the_command_line_reads_the_environment() -> None:
     readers = [
         name

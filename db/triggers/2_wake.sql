@@ -1,0 +1,62 @@
+-- db/triggers/2_wake.sql: which writes wake the instances.
+
+-- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
+-- notification makes its COMMIT take an instance-wide lock, so only rows that need one come here:
+-- due within 60 s (every instance looks at least every 30 s), or yet to be planned. None is sent
+-- while an instance polls, as it announces at a high rate of notifications; an announcement that is
+-- longer than any comes from before the clock was set back.
+-- A full queue must not fail the writer's COMMIT; a look that comes late is better.
+create or replace function tocsin.wake()
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if exists (select from tocsin.polling
+               where polling_until > clock_timestamp()
+                 and polling_until < clock_timestamp() + interval '5 seconds') then
+        return false;
+    end if;
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_jobs', '');
+    end if;
+    return true;
+end $$;
+
+-- Wakes the instances to check targets whose execution is far ahead. Those who write many need not
+-- notify for each: while one of the last two seconds has yet to be checked, its writer has notified,
+-- and whoever checks it looks again and again for some seconds. See app/scheduler/checking.py.
+-- A session that asked within the same second need not ask again; what it remembers of that is undone
+-- with the transaction.
+create or replace function tocsin.wake_to_check(kind text)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+begin
+    if exists (select from tocsin.jobs j
+               where j.unchecked and j.next_run is not null and j.planned_at is not null and j.plan_error is null
+                 and j.kind = wake_to_check.kind
+                 and j.edited_at > moment - interval '2 seconds' and j.edited_at <= moment) then
+        return false;
+    end if;
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_targets', '');
+    end if;
+    return true;
+end $$;
+
+create or replace function tocsin.ring()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform tocsin.wake();
+    return null;
+end $$;
+
+-- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
+-- next run and looks in time; should that instance die, the others find it at their next look.
+create or replace trigger jobs_900_ring_update after update on tocsin.jobs
+    for each row
+    when (new.locked_until is not distinct from old.locked_until
+          and new.paused_at is null and new.plan_error is null
+          and (new.planned_at is null
+               or (new.next_run < clock_timestamp() + interval '60 seconds'
+                   and (old.next_run is null or new.next_run < old.next_run
+                        or old.paused_at is not null or old.plan_error is not null))))
+    execute function tocsin.ring();

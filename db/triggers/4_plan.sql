@@ -1,0 +1,217 @@
+-- db/triggers/4_plan.sql: plans and refuses what a person writes.
+
+-- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The
+-- setting takes a name in any case, as no instance does, and turns into the name as it is spelled.
+create or replace function tocsin.check_timezone(timezone text)
+returns void language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    spelling text;
+    hint text := 'Write an IANA name such as UTC, Europe/Paris or America/New_York.';
+begin
+    if timezone !~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$' then
+        raise invalid_parameter_value;
+    end if;
+    spelling := set_config('timezone', timezone, true);  -- until the end of this function
+    -- Postgres also takes what POSIX does, such as UTC+2, whose sign is the other way round, and files
+    -- that stand beside the zones.
+    if spelling ~ '[0-9]' and spelling !~ '^(Etc/)?GMT[+-]?0$|^Etc/GMT[+-][0-9]+$|^(EST5EDT|CST6CDT|MST7MDT|PST8PDT)$'
+        or spelling ~ '^(posix|right)/|^(localtime|posixrules|Factory)$' then
+        raise invalid_parameter_value;
+    end if;
+    if spelling <> timezone then
+        hint := format('Did you mean %s?', spelling);
+        raise invalid_parameter_value;
+    end if;
+exception when invalid_parameter_value then
+    perform tocsin.refuse('timezone', format('%L is not known to Postgres', timezone), hint);
+end $$;
+
+-- Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but
+-- then Postgres shows the whole row, with its target, to whoever reads the error or the server's log.
+create or replace function tocsin.refuse_nulls(job tocsin.jobs)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    missing constant text := (
+        select attname from pg_attribute
+        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and attnotnull and attname <> 'timezone'
+          and to_jsonb(job) -> attname = 'null'
+        order by attnum limit 1);
+begin
+    perform tocsin.refuse(missing, 'is missing', case missing
+        when 'kind' then 'Write which executor runs the job: http or amqp.'
+        when 'target' then 'Write a JSON object, such as {"url": "https://example.com/"} of the kind http.'
+        else 'Leave the column out to have its default.' end);
+end $$;
+
+-- Fills in the plan of a row that a person wrote: a one-off is due at its instant; a recurring job is left
+-- unplanned (planned_at null) for an instance, which is woken for it. What holds for every row is left to
+-- the constraint. Writes of instances never come here: see the WHEN.
+create or replace function tocsin.plan_job()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+    rescheduled boolean;
+    retargeted boolean := false;
+    is_soon boolean;
+    planned timestamptz;
+    woke boolean;
+    this_second text;
+    unstamped tocsin.jobs;
+begin
+    if num_nulls(new.kind, new.target, new.tags, new.metadata, new.dst_gap, new.dst_overlap, new.max_attempts,
+        new.backoff_seconds, new.backoff_max_seconds, new.timeout_seconds, new.misfire, new.max_catchup) > 0 then
+        perform tocsin.refuse_nulls(new);
+    end if;
+    if tg_op = 'INSERT' then
+        new.validated := false;  -- a person cannot say so
+        new.creation := nextval('tocsin.audit_log_id_seq');
+        new.created_at := moment;
+        new.updated_at := moment;
+        new.edited_at := moment;
+        new.created_by := left(tocsin.actor(), 200);
+        new.created_as := session_user;
+        new.created_with := nullif(current_setting('application_name', true), '');
+        -- The common case is done with few expressions: each is set up anew in every transaction.
+        if new.run_at is not null and new.next_run is null and new.planned_at is null and new.timezone = 'UTC' then
+            new.next_run := new.run_at;
+            new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
+            new.planned_at := moment;
+            if new.run_at < moment + interval '60 seconds'
+                and new.paused_at is null and new.plan_error is null then
+                woke := tocsin.wake();  -- an assignment, as PERFORM is a query
+                new.unchecked := nullif(new.unchecked, true);  -- its execution will
+            elsif new.unchecked is distinct from false then  -- else the API has checked the target
+                new.unchecked := true;
+                this_second := new.kind || floor(extract(epoch from moment));
+                if current_setting('tocsin.woken_to_check', true) is distinct from this_second then
+                    woke := tocsin.wake_to_check(new.kind);
+                    this_second := set_config('tocsin.woken_to_check', this_second, false);
+                end if;
+            end if;
+            return new;
+        end if;
+        rescheduled := new.planned_at is null and new.next_run is null;
+    else
+        -- Where nothing else changes than the time of the change, nothing does.
+        new.edited_at := old.edited_at;
+        unstamped := new;
+        unstamped.updated_at := old.updated_at;
+        if unstamped *= old then
+            return new;
+        end if;
+        new.validated := false;
+        new.creation := null;  -- its entry is written with that of this change
+        -- Whoever changes by hand what a lease is held under takes it away: see tocsin.free_lease.
+        if num_nonnulls(old.locked_until, old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) = 5
+            and row(new.locked_by is null, new.fence,
+                    new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt)
+                is distinct from row(old.locked_by is null, old.fence,
+                    old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) then
+            new.locked_until := null;
+            new.execution_id := old.execution_id;
+            new.claimed_at := old.claimed_at;
+            new.claimed_for := old.claimed_for;
+            new.claimed_attempt := old.claimed_attempt;
+        end if;
+        new.updated_at := moment;
+        new.edited_at := greatest(moment, old.edited_at + interval '1 microsecond');
+        -- Only what the schedule depends on: else a new time zone would repeat a one-off that is done.
+        rescheduled := row(new.run_at, new.cron, new.every_seconds)
+                is distinct from row(old.run_at, old.cron, old.every_seconds)
+            or (new.run_at is null and (
+                row(new.starts_at, new.ends_at) is distinct from row(old.starts_at, old.ends_at)
+                or (new.max_runs is distinct from old.max_runs and new.next_run is null)))
+            or (new.cron is not null
+                and row(new.timezone, new.dst_gap, new.dst_overlap)
+                    is distinct from row(old.timezone, old.dst_gap, old.dst_overlap));
+        retargeted := new.kind <> old.kind or row(new.target)::record *<> row(old.target)::record;
+        if rescheduled or retargeted then
+            new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
+        end if;
+        -- A schedule that was refused is no more right for an edit of something else: judge it again.
+        rescheduled := rescheduled
+            or (old.plan_error is not null and new.plan_error is null
+                and old.next_run is null and new.next_run is null and new.run_at is null);
+    end if;
+    new.timezone := coalesce(btrim(new.timezone, concat(' ', chr(9), chr(10), chr(13))), 'UTC');
+    if new.timezone <> 'UTC' and (tg_op = 'INSERT' or new.timezone is distinct from old.timezone) then
+        perform tocsin.check_timezone(new.timezone);
+    end if;
+
+    if tg_op = 'UPDATE' and new.next_run is distinct from old.next_run then
+        -- Moved by hand. A run that was asked for and a pending retry stay the same run; anything
+        -- else is a new one, after which the plan goes on.
+        new.planned_at := moment;
+        if (old.attempt = 0 and not old.extra) or old.locked_until > moment or new.next_run is null then
+            if new.scheduled_for is not distinct from old.scheduled_for then
+                new.scheduled_for := new.next_run;
+            end if;
+            new.attempt := 0;
+            new.resume_at := null;
+            new.extra := false;
+        end if;
+    elsif rescheduled then
+        planned := new.run_at;
+        -- With all of its runs behind it a recurring job is finished.
+        new.planned_at := case when new.run_at is not null or new.runs >= new.max_runs then moment end;
+        if tg_op = 'INSERT' then
+            if new.run_at is null and new.ends_at <= moment then
+                perform tocsin.refuse('ends_at', 'has passed: the job would never run', 'Write a later instant.');
+            end if;
+            new.next_run := planned;
+            new.scheduled_for := coalesce(new.scheduled_for, planned);
+        elsif new.extra then
+            new.resume_at := planned;  -- what was asked for goes first
+        else
+            new.next_run := planned;
+            new.scheduled_for := planned;
+            new.attempt := 0;
+        end if;
+    elsif tg_op = 'INSERT' and new.planned_at is null then
+        new.planned_at := moment;  -- next_run is given by whoever inserts the row
+        new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
+    end if;
+    -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
+    is_soon := new.paused_at is null and new.plan_error is null
+        and (new.planned_at is null or new.next_run < moment + interval '60 seconds');
+    if tg_op = 'INSERT' and is_soon then
+        woke := tocsin.wake();
+    end if;
+    -- A target that its execution will not check soon: a new or another one, one that was refused, and
+    -- one whose execution was put off. Who changes the mark as well, as the API does, has checked it.
+    if tg_op = 'INSERT' then
+        new.unchecked := case when new.unchecked is false then false
+            when is_soon and new.run_at is not null then null
+            else true end;
+    elsif new.unchecked is not distinct from old.unchecked
+        and (retargeted or (new.plan_error is null and old.plan_error is not null)
+            or (new.unchecked is null and not coalesce(is_soon, false))) then
+        new.unchecked := true;
+    end if;
+    if new.unchecked and new.next_run is not null and new.planned_at is not null and new.plan_error is null then
+        woke := tocsin.wake_to_check(new.kind);
+    end if;
+    return new;
+end $$;
+
+create or replace trigger jobs_100_plan_insert before insert on tocsin.jobs
+    for each row execute function tocsin.plan_job();
+
+-- A claim, an extension, a settlement and an instance's plan change one of these two columns;
+-- a person never does. So this costs instances one comparison.
+create or replace trigger jobs_100_plan_update before update on tocsin.jobs
+    for each row
+    when (new.locked_until is not distinct from old.locked_until
+          and new.planned_at is not distinct from old.planned_at)
+    execute function tocsin.plan_job();
+
+-- And an edit that frees the lease in the same statement: no instance writes these columns together
+-- with a lease, so they are not asked.
+create or replace trigger jobs_110_plan_freed before update of
+    name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
+    dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
+    backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at
+    on tocsin.jobs for each row
+    when (new.locked_until is distinct from old.locked_until
+          and new.planned_at is not distinct from old.planned_at)
+    execute function tocsin.plan_job();

@@ -1,0 +1,68 @@
+-- db/triggers/5_leases.sql: leases that a person takes away or edits under.
+
+-- Completes what a person began by setting locked_until to null, or part of what the lease is held
+-- under: nothing of it is left, its execution is recorded as lost, and whoever holds it is told. The
+-- run is due again; that attempt of it counts.
+create or replace function tocsin.free_lease()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+    woke boolean;
+    broken text[];
+begin
+    if old.execution_id is null then
+        broken := tocsin.broken_rule(new, true);
+        perform tocsin.refuse('execution_id', 'and claimed_at to claimed_attempt are set without a claim',
+            'Leave them to the instances. To free a lease set locked_until to null.');
+    end if;
+    insert into tocsin.executions (
+        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
+    values (old.execution_id, old.id, old.fence, old.kind,
+        coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
+        coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
+        'lost', 'lease', old.claimed_at, moment, old.locked_by,
+        format('%s took its lease away from instance %s',
+            left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200),
+            old.locked_by));
+    new.locked_until := null;
+    new.locked_by := null;
+    new.claimed_at := null;
+    new.claimed_for := null;
+    new.claimed_attempt := null;
+    new.execution_id := null;
+    new.fence := greatest(new.fence, old.fence);
+    new.updated_at := moment;
+    new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
+    if new.next_run < moment + interval '60 seconds' and new.paused_at is null and new.plan_error is null then
+        woke := tocsin.wake();
+    end if;
+    return new;
+end $$;
+
+-- False for whatever an instance writes: a claim sets all of these columns, a settlement none.
+create or replace trigger jobs_120_free_lease before update on tocsin.jobs
+    for each row
+    when ((new.locked_until is null and new.execution_id is not null)
+          or num_nonnulls(new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt) not in (0, 4))
+    execute function tocsin.free_lease();
+
+-- Tells whoever holds a claim that its job was edited or deleted since. A claim is held for a moment
+-- before it starts; one that has not started is given back then, and claimed anew as the job is now.
+-- No claim, extension or settlement comes here: they leave edited_at alone, whatever a trigger of
+-- somebody's does with updated_at.
+create or replace function tocsin.recall()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_recalls', old.id::text);
+    end if;
+    return null;
+end $$;
+
+create or replace trigger jobs_910_recall_update after update on tocsin.jobs
+    for each row
+    when (old.locked_until is not null and new.edited_at is distinct from old.edited_at)
+    execute function tocsin.recall();
+create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
+    for each row when (old.locked_until is not null)
+    execute function tocsin.recall();

@@ -1,0 +1,246 @@
+-- db/triggers/6_audit.sql: who changed what.
+
+-- The audit log: who changed what, by whatever means. What instances do is nobody's change, and has
+-- a history of its own in tocsin.executions.
+
+-- What follows is asked for each of thousands of rows that a statement deletes. So it is written in
+-- such a way that Postgres inlines it: an expression without a subquery, or a set that stands in FROM;
+-- and as stable, since what is immutable may not be made of format or jsonb_build_object.
+
+-- Nothing of a target is kept but what its kind says may be shown, so no secret can be: all of a short
+-- value, one of a few texts, or of an address what comes before its path, and nothing at all if it has
+-- an @, as a password may end anywhere before it. Of a kind that no instance has told of, nothing.
+create or replace function tocsin.audited_targets(kind text, target jsonb)
+returns setof jsonb language sql stable
+begin atomic
+    select coalesce(jsonb_object_agg(key, coalesce(
+        case
+            when origin ~ '^[a-z][a-z0-9+.-]*://([A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?$'
+                and rule -> 'origin' ? split_part(origin, ':', 1) then to_jsonb(origin)
+            when jsonb_typeof(value) = 'string' and rule -> 'values' @> value then value
+            when jsonb_typeof(value) in ('string', 'number', 'boolean') and rule -> 'whole' = 'true'
+                and length(value #>> '{}') <= 200 then value
+        end,
+        to_jsonb('***'::text))), '{}')
+    from (
+        -- Cut out before it is matched: to match what follows as well takes five times as long.
+        select left(key, 200) as key, value, told.shown -> key as rule,
+            case when told.shown -> key ? 'origin' and jsonb_typeof(value) = 'string'
+                    and position('@' in value #>> '{}') = 0
+                then left(value #>> '{}', position('://' in value #>> '{}') + 2)
+                    || split_part(translate(substr(value #>> '{}', position('://' in value #>> '{}') + 3), '?#', '//'), '/', 1)
+            end as origin
+        from jsonb_each(target)
+        left join tocsin.kinds told on told.kind = audited_targets.kind
+        limit 100
+    ) as kept;
+end;
+
+create or replace function tocsin.audited_target(kind text, target jsonb)
+returns jsonb language sql stable
+    return (select kept from tocsin.audited_targets(kind, target) as kept);
+
+-- Of what is long the log keeps the beginning or the length, and a hash that tells of a change.
+create or replace function tocsin.audited_text(value text)
+returns text language sql stable
+    return case when length(value) > 1000
+        then left(value, 1000) || format('… (%s characters, md5 %s)', length(value), md5(value)) else value end;
+
+create or replace function tocsin.audited_metadata(value jsonb)
+returns jsonb language sql stable
+    return case when pg_column_size(value) < 100 or octet_length(value::text) <= 8192 then value
+        else to_jsonb(format('… (%s bytes, md5 %s)', octet_length(value::text), md5(value::text))) end;
+
+-- What a person decides about a job, without what moves with every run. A list, so that a new column is
+-- not kept without a thought. `target`: as `audited_target` has it.
+create or replace function tocsin.audited_columns(job tocsin.jobs, target jsonb)
+returns jsonb language sql stable
+    return jsonb_build_object(
+        'name', job.name, 'description', tocsin.audited_text(job.description), 'tags', job.tags,
+        'metadata', tocsin.audited_metadata(job.metadata), 'kind', job.kind, 'target', target,
+        'run_at', job.run_at, 'cron', job.cron, 'timezone', job.timezone,
+        'every_seconds', job.every_seconds, 'dst_gap', job.dst_gap, 'dst_overlap', job.dst_overlap,
+        'starts_at', job.starts_at, 'ends_at', job.ends_at, 'max_runs', job.max_runs,
+        'max_attempts', job.max_attempts, 'backoff_seconds', job.backoff_seconds,
+        'backoff_max_seconds', job.backoff_max_seconds, 'timeout_seconds', job.timeout_seconds,
+        'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
+        'max_catchup', job.max_catchup, 'paused_at', job.paused_at);
+
+create or replace function tocsin.audited(job tocsin.jobs)
+returns jsonb language sql stable
+    return tocsin.audited_columns(job, tocsin.audited_target(job.kind, job.target))
+        || jsonb_build_object('next_run', job.next_run, 'pending_runs', job.pending_runs);
+
+-- A creation costs writers no row: it is kept with the job, which is what it was made as until its
+-- first change; that, or its end, writes the entry. The list of changes shows both alike.
+-- An edit sets creation to null, and since it changes edited_at, that writes the entry.
+-- The triggers write with their owner's rights: who may change a job needs none to the log.
+create or replace function tocsin.created_image(job tocsin.jobs)
+returns jsonb language sql stable
+    return tocsin.audited_columns(job, tocsin.audited_target(job.kind, job.target));
+
+create or replace function tocsin.refuse_another_creation()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform tocsin.refuse('created_by', 'and what belongs to it are written once',
+        'Leave creation and created_at to created_with as they are.');
+end $$;
+
+create or replace trigger jobs_050_keep_creation
+    before update of creation, created_at, created_by, created_as, created_with on tocsin.jobs
+    for each row
+    when (row(new.creation, new.created_at, new.created_by, new.created_as, new.created_with)
+          is distinct from row(
+              case when new.creation is not null or new.edited_at is not distinct from old.edited_at
+                  then old.creation end,
+              old.created_at, old.created_by, old.created_as, old.created_with))
+    execute function tocsin.refuse_another_creation();
+
+create or replace function tocsin.audit_changed_job()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    was jsonb := tocsin.audited(old);
+    is_now jsonb;
+    columns text[];
+    parts text[];
+begin
+    if old.creation is not null and new.creation is null then
+        insert into tocsin.audit_log (
+            id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
+        overriding system value
+        values (old.creation, old.created_at, old.created_by, old.created_as, old.created_with,
+            'create', 'job', old.id, old.name, tocsin.created_image(old));
+    end if;
+    is_now := tocsin.audited(new);
+    columns := array(
+        select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
+        where key <> 'target' and row(jsonb_each.value)::record *<> row(other.value)::record order by key);
+    parts := array(
+        select 'target.' || left(key, 200) from jsonb_each(old.target) full join jsonb_each(new.target) as other using (key)
+        where row(jsonb_each.value)::record *<> row(other.value)::record order by key);
+    if columns || parts = '{}' then
+        return null;
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    select 'update', 'job', new.id, new.name, (columns || parts)[1:100],
+        jsonb_object_agg(key, jsonb_each.value), jsonb_object_agg(key, other.value)
+    from jsonb_each(was) join jsonb_each(is_now) as other using (key)
+    where key = any (columns) or (key = 'target' and parts <> '{}');
+    return null;
+end $$;
+
+-- Every edit changes edited_at; no claim, settlement or plan of an instance does.
+create or replace trigger jobs_800_audit_update after update on tocsin.jobs
+    for each row
+    when (new.edited_at is distinct from old.edited_at)
+    execute function tocsin.audit_changed_job();
+
+-- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays. Its
+-- creation is written for as long as the executions of that day are kept. Once for all that a
+-- statement deletes, which may be thousands.
+create or replace function tocsin.is_tidied(job tocsin.jobs)
+returns boolean language sql stable
+    return job.run_at is not null and job.next_run is null and job.locked_until is null
+        and coalesce(job.last_finished_at < statement_timestamp() - interval '1 day', false);
+
+create or replace function tocsin.audit_deleted_jobs()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+begin
+    insert into tocsin.audit_log (
+        id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
+    overriding system value
+    select creation, created_at, created_by, created_as, created_with,
+        'create', 'job', id, name, tocsin.audited_columns(row(deleted.*)::tocsin.jobs, target_kept)
+    from deleted cross join lateral tocsin.audited_targets(kind, target) as target_kept
+    where creation is not null
+      and (not tocsin.is_tidied(row(deleted.*)::tocsin.jobs)
+          or to_regclass('tocsin.executions_' || to_char(created_at at time zone 'UTC', 'YYYYMMDD')) is not null);
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
+    select 'delete', 'job', id, name, tocsin.audited(row(deleted.*)::tocsin.jobs)
+    from deleted
+    where not tocsin.is_tidied(row(deleted.*)::tocsin.jobs);
+    return null;
+end $$;
+
+create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
+    referencing old table as deleted
+    for each statement execute function tocsin.audit_deleted_jobs();
+
+-- Keys without their digests, and without their use.
+create or replace function tocsin.audit_key()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    was jsonb;
+    is_now jsonb;
+begin
+    if tg_op <> 'INSERT' then
+        was := jsonb_build_object('name', old.name, 'prefix', old.prefix, 'scopes', old.scopes,
+            'expires_at', old.expires_at, 'revoked_at', old.revoked_at);
+    end if;
+    if tg_op <> 'DELETE' then
+        is_now := jsonb_build_object('name', new.name, 'prefix', new.prefix, 'scopes', new.scopes,
+            'expires_at', new.expires_at, 'revoked_at', new.revoked_at);
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    values (
+        case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        'key', coalesce(new.id, old.id), coalesce(new.name, old.name),
+        case when tg_op = 'UPDATE' then array(
+            select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
+            where jsonb_each.value <> other.value
+            union all select 'hash' where new.hash <> old.hash order by 1) end,
+        was, is_now);
+    return null;
+end $$;
+
+create or replace trigger api_keys_800_audit after insert or delete on tocsin.api_keys
+    for each row execute function tocsin.audit_key();
+create or replace trigger api_keys_800_audit_update after update on tocsin.api_keys
+    for each row
+    when (row(new.name, new.prefix, new.hash, new.scopes, new.expires_at, new.revoked_at)
+          is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
+    execute function tocsin.audit_key();
+
+-- Secrets by name and hosts only: not even what is encrypted is kept. To encrypt one anew changes
+-- nothing.
+create or replace function tocsin.audit_secret()
+returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    values (
+        case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        'secret', coalesce(new.id, old.id), coalesce(new.name, old.name),
+        case when tg_op = 'UPDATE' then array_remove(array[
+            case when new.hosts <> old.hosts then 'hosts' end,
+            case when new.updated_at <> old.updated_at then 'value' end], null) end,
+        case when tg_op <> 'INSERT' then jsonb_build_object('hosts', old.hosts) end,
+        case when tg_op <> 'DELETE' then jsonb_build_object('hosts', new.hosts) end);
+    return null;
+end $$;
+
+create or replace trigger secrets_800_audit after insert or delete on tocsin.secrets
+    for each row execute function tocsin.audit_secret();
+create or replace trigger secrets_800_audit_update after update on tocsin.secrets
+    for each row
+    when (row(new.name, new.hosts, new.updated_at)
+          is distinct from row(old.name, old.hosts, old.updated_at))
+    execute function tocsin.audit_secret();
+
+-- Others have no right to rewrite the log; this keeps its owner from doing so by mistake. Pruning
+-- deletes what is older than the shortest retention.
+create or replace function tocsin.refuse_rewriting()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    raise exception using errcode = 'insufficient_privilege',
+        message = 'tocsin.audit_log is append-only', hint = 'tocsin.prune removes what is old.';
+end $$;
+
+create or replace trigger audit_log_append_only before update or truncate on tocsin.audit_log
+    for each statement execute function tocsin.refuse_rewriting();
+create or replace trigger audit_log_keep before delete on tocsin.audit_log
+    for each row when (old.at > clock_timestamp() - interval '1 day')
+    execute function tocsin.refuse_rewriting();
