@@ -508,6 +508,20 @@ create table tocsin.instance_rules (
         and greatest(octet_length(name), octet_length(version), octet_length(source)) <= 1000)
 );
 
+-- How many jobs an instance leaves alone, as they can neither be claimed nor given a plan_error, one of
+-- them and why; as it says each minute while there are any.
+create table tocsin.resting_jobs (
+    instance text primary key,
+    jobs bigint not null,
+    job_id uuid not null,
+    problem text not null,
+    told_at timestamptz not null default clock_timestamp(),
+
+    constraint resting_jobs_within_range check (
+        told_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z' and jobs > 0
+        and octet_length(instance) <= 1000 and octet_length(problem) <= 8000)
+);
+
 -- Which kinds of jobs some instance can run, as each says at its start and hourly. See tocsin.has_kind.
 create table tocsin.kinds (
     kind text collate "C" primary key,

@@ -21,11 +21,12 @@ from app.core.health import (
     unset_finding,
     upkeep_finding,
 )
+from app.core.instance_health import HeldLeases, instance_findings
 from app.core.schedule.zone_rules import Rules, find_versions
 from app.core.schedule.zones import offset_at, use_rules
 from app.core.session_health import OtherSession, session_findings
 from app.core.zone_health import rules_findings
-from app.db import Database, kinds, migrate, rights, zones
+from app.db import Database, kinds, migrate, resting, rights, zones
 from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
 from app.errors import DatabaseRefused, DatabaseUnavailable, LockedByOthers, RightMissing
@@ -90,6 +91,8 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     looked_at = named.looked_at + targets.looked_at
     found.append(key_finding(looked_at, named.unopened + targets.unopened))
     found.append(unset_finding(await unset_secrets(db)))
+    gone = [HeldLeases(**row) for row in await db.fetch("doctor.gone")]
+    found += instance_findings(await resting.list_resting(db), gone)
     rows = await db.fetch("doctor.upkeep")
     found.append(upkeep_finding([row["trouble"] for row in rows]))
     rows = await db.fetch("doctor.others")

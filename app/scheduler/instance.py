@@ -31,6 +31,7 @@ from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import extend_leases
 from app.scheduler.notify import Wakeup
 from app.scheduler.poller import AHEAD_SECONDS, Poller
+from app.scheduler.resting import keep_resting_told
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.steps import mend_steps
@@ -275,6 +276,7 @@ class Instance:
             "keep_checking": keep_checking(
                 self.isolation, self.secret_keys, KINDS, self.targets_written
             ),
+            "keep_resting_told": keep_resting_told(db, self.isolation, self.sweep),
             "keep_kinds": keep_kinds(db, self.observers, SHOWN),
             "keep_zones": keep_zones(db, self.observers, instance=self.name),
             "mend_steps": mend_steps(

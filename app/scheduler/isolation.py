@@ -34,9 +34,17 @@ class Rest(Struct, frozen=True, kw_only=True):
 
 
 async def put_aside(
-    db: Runner, observers: Observers, jobs: Sequence[Unworkable], *, where: str
+    db: Runner,
+    observers: Observers,
+    jobs: Sequence[Unworkable],
+    *,
+    where: str,
+    quiet: bool = False,
 ) -> set[UUID]:
-    """Give jobs a `plan_error`, and tell; return those of which it cannot be written either."""
+    """Give jobs a `plan_error`, and tell; return those of which it cannot be written either.
+
+    `quiet`: nothing is told of the latter.
+    """
     failed: dict[UUID, str] = {}
     written: set[UUID] = set()
 
@@ -51,6 +59,8 @@ async def put_aside(
         if job.job_id not in written and job.job_id not in failed:
             failed[job.job_id] = f"{job.problem}; and plan_error was not taken"
         problem = failed.get(job.job_id)
+        if quiet and problem is not None:
+            continue
         observers.tell(
             PutAside(
                 job_id=job.job_id,
@@ -92,7 +102,9 @@ class Isolation:
         """Those at which a look may have failed, while they are claimed beside the loop."""
         self.resting: dict[UUID, Rest] = {}
         self.news = asyncio.Event()
-        """Set when some begin to rest."""
+        """Set when some begin to rest, for the sweep."""
+        self.rested = asyncio.Event()
+        """Set when some begin to rest, for the doctor."""
 
     def aside(self) -> list[UUID]:
         """Return the jobs that looks are to leave alone."""
@@ -130,12 +142,14 @@ class Isolation:
             )
             await run_by_halves(lambda half: release(only=half), ids, refused=lambda _, __: None)
 
-    async def put_aside(self, jobs: Sequence[Unworkable], *, db: Runner | None = None) -> int:
+    async def put_aside(
+        self, jobs: Sequence[Unworkable], *, db: Runner | None = None, quiet: bool = False
+    ) -> int:
         """Give jobs a `plan_error`; let those rest that do not take it.
 
         Return how many can do neither. `db`: the pool to write with, by default the usual one.
         """
-        failed = await put_aside(db or self.db, self.observers, jobs, where="claim")
+        failed = await put_aside(db or self.db, self.observers, jobs, where="claim", quiet=quiet)
         for job in jobs:
             if job.job_id not in failed:
                 self.resting.pop(job.job_id, None)
@@ -153,7 +167,9 @@ class Isolation:
                 self.resting[job_id] = Rest(until=until, problem=problem, slow=slow)
             else:
                 left += 1
-        self.news.set()
+        if problems:
+            self.news.set()
+            self.rested.set()
         return left
 
     async def unplanned(self) -> list[Unplanned]:

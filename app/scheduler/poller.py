@@ -32,8 +32,9 @@ AHEAD_SECONDS = 0.25
 edited or deleted in between is given back."""
 MIN_SLEEP_SECONDS = 0.02
 JITTER = 0.1
-LOOK_SECONDS = 0.5
-"""How long a look may take until it counts as failed; usually it takes milliseconds."""
+LOOK_SECONDS = 1.0
+"""How long a look may take until it counts as failed; one of 500 may take half of that on a busy
+machine."""
 MAX_LOOK_SECONDS = 4.0
 """The same where Postgres is slow: doubled up to this while no job is found to be to blame."""
 GROWTH = 4

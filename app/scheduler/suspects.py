@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from app.core.facts import Faulted
+from app.core.facts import Faulted, PutAside
 from app.db import Database, claims
 from app.db.claims import Due, Look
 from app.db.clock import DatabaseClock
@@ -214,21 +214,22 @@ class Suspects:
             if not self.claiming:
                 self.idle.set()
 
-    async def set_aside(self, tried: Tried) -> int:
+    async def set_aside(self, tried: Tried, *, quiet: bool = False) -> int:
         """Give a `plan_error` to what cannot be claimed, or let it rest.
 
         If none of many can be, a trigger may be at fault, and none gets one. Return for how many
-        there is no room to rest.
+        there is no room to rest. `quiet`: nothing is told of those that get no `plan_error`.
         """
         bad = tried.bad
         if tried.all_are_bad:
-            problem = f"nothing can be claimed: {next(iter(bad.values()))}"
-            self.observers.tell(Faulted(where="look", error=problem))
+            if not quiet:
+                problem = f"nothing can be claimed: {next(iter(bad.values()))}"
+                self.observers.tell(Faulted(where="look", error=problem))
             left = self.isolation.rest(bad)
         else:
             slow = {id for id, one in tried.failed.items() if isinstance(one, StatementCancelled)}
             jobs = [unworkable(id, bad[id], what="claimed") for id in bad.keys() - slow]
-            left = await self.isolation.put_aside(jobs, db=self.quick) if jobs else 0
+            left = await self.isolation.put_aside(jobs, db=self.quick, quiet=quiet)
             resting = self.isolation.resting
             for id in slow:
                 times = resting[id].slow + 1 if id in resting else 1
@@ -279,6 +280,14 @@ class Suspects:
                     await self.isolation.put_aside(jobs, db=self.patient)
                 else:
                     self.rest_slow(tried.bad, slow=slow + 1)
+                    self.observers.tell(
+                        PutAside(
+                            job_id=one.job_id,
+                            where="claim",
+                            written=False,
+                            error=f"cannot be claimed: {tried.bad[one.job_id]}",
+                        )
+                    )
             except Exception as failure:  # noqa: BLE001 - see above
                 self.observers.tell(Faulted(where="isolate", error=reason(failure)))
                 self.rest_slow({one.job_id: reason(failure)}, slow=slow)

@@ -105,6 +105,9 @@ class Sweep:
         self.left, self.top, self.locked = 0, self.behind, set()
         self.watch_at = began + MIN_WATCH_SECONDS
         await self.go_over()
+        if self.left:
+            told = f"{self.left} jobs can neither be claimed nor put aside: looks begin behind them"
+            self.suspects.observers.tell(Faulted(where="sweep", error=told))
         self.walk_at = self.seconds() + max(REST_SECONDS, PACE * (self.seconds() - began))
 
     async def catch_up(self) -> None:
@@ -166,7 +169,7 @@ class Sweep:
         results = await asyncio.gather(*(claim(quick, some) for some in parts))
         claimed = 0
         for some, tried in zip(parts, results, strict=True):
-            self.left += await self.suspects.set_aside(tried)
+            self.left += await self.suspects.set_aside(tried, quiet=True)
             claimed += len(tried.claimed)
             passed = {one.job_id for one in some} - tried.claimed - tried.bad.keys()
             if len(self.locked) + len(passed) <= MAX_LOCKED:

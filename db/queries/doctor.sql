@@ -78,6 +78,18 @@ select
      where tgrelid = 'tocsin.jobs'::regclass and tgenabled in ('O', 'A')
        and tgname in ('jobs_100_plan_insert', 'jobs_900_ring_update')) as ringing_triggers;
 
+-- name: gone
+-- Leases in the name of instances of which no session is there; an application_name may be cut at 63 bytes.
+select locked_by as instance, count(*) as jobs, max(locked_until) as until
+from tocsin.jobs
+where locked_until is not null and locked_until > now() and locked_by is not null
+  and not exists (
+      select from pg_stat_activity
+      where datname = current_database()
+        and application_name in (left('tocsin scheduler ' || locked_by, 63), left('tocsin settle ' || locked_by, 63)))
+group by locked_by
+order by 1;
+
 -- name: upkeep
 -- What kept steps of the upkeep from their end, and what refused to go.
 select step || ': ' || coalesce(error, format('%s rows refuse to go', refused)) as trouble

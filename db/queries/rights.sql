@@ -15,6 +15,7 @@ with needed (purpose, privileges, kind, name) as (values
     ('upkeep', 'select, insert, update', 'table', 'trusted_clock'),
     ('upkeep', 'select, insert, update, delete', 'table', 'instance_rules'),
     ('upkeep', 'select, insert, update, delete', 'table', 'zone_rules'),
+    ('upkeep', 'select, insert, update, delete', 'table', 'resting_jobs'),
     ('upkeep', 'select, insert, update', 'table', 'kinds'),
     ('upkeep', 'execute', 'function', 'add_partition'),
     ('upkeep', 'execute', 'function', 'drop_partition'),

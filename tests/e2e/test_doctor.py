@@ -40,7 +40,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 24), printed
+    assert (code, judged.count("ok  ")) == (0, 26), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -81,6 +81,50 @@ async def test_the_doctor_names_what_is_wrong_and_the_remedy(
     wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
     assert wrong == ["instances", "due", "leases", "triggers"]
     assert "tocsin scheduler" in printed
+
+
+async def test_the_doctor_names_jobs_that_an_instance_can_only_leave_alone(
+    processes: Processes, database_url: str, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await connection.execute(
+        """create function public.never() returns trigger language plpgsql as
+           $$ begin raise 'not this one'; end $$;
+           create trigger never before update on tocsin.jobs
+           for each row execute function public.never()"""
+    )
+    await insert_job(connection, name="stubborn", target={"url": sink.url("/")})
+    await processes.instance()
+    await until(
+        lambda: connection.fetchval("select count(*) from tocsin.resting_jobs"), "it is on record"
+    )
+
+    code, printed = await doctor(database_url)
+
+    assert code == 1
+    [found] = [line for line in printed.splitlines() if "jobs left alone" in line]
+    assert found.startswith("!!")
+    assert "leaves 1 alone, such as stubborn (cannot be claimed: not this one" in found
+
+
+async def test_the_doctor_says_how_long_jobs_wait_for_an_instance_that_is_gone(
+    processes: Processes, database_url: str, connection: asyncpg.Connection
+) -> None:
+    for name in ("one", "two", "three"):
+        await insert_job(connection, name=name)
+    await connection.execute(
+        """update tocsin.jobs set locked_until = '2099-01-01 00:00Z', locked_by = 'host:1:dead',
+               attempt = 1, fence = 1, execution_id = nextval('tocsin.executions_id_seq'),
+               claimed_at = now(), claimed_for = scheduled_for, claimed_attempt = 1"""
+    )
+    await processes.instance()
+
+    code, printed = await doctor(database_url)
+
+    assert code == 0
+    assert (
+        "instance host:1:dead is gone, 3 jobs wait for its lease until 2099-01-01 00:00:00 UTC"
+        in printed
+    )
 
 
 async def test_a_lease_freed_by_hand_leaves_nothing_for_the_doctor(
