@@ -29,6 +29,7 @@ from app.scheduler.held_claim import Ending, execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import extend_leases
+from app.scheduler.next_look import ScanStart
 from app.scheduler.notify import Wakeup
 from app.scheduler.poller import AHEAD_SECONDS, Poller
 from app.scheduler.resting import keep_resting_told
@@ -191,6 +192,12 @@ class Instance:
             dispatcher = self.dispatcher = self.make_dispatcher(db, executors, settler, executions)
             if self.stopping.is_set():
                 dispatcher.close()
+            scan_start = ScanStart(longest_sleep_seconds=self.settings.longest_sleep_seconds)
+
+            def look_again() -> None:
+                scan_start.forget()
+                self.wakeup.wake()
+
             suspects = Suspects(
                 self.isolation,
                 dispatcher,
@@ -200,6 +207,7 @@ class Instance:
                 patient=patient,
                 kinds=KINDS,
                 tasks=executions,
+                look_again=look_again,
             )
             sweep = self.sweep = Sweep(suspects)
             await stack.enter_async_context(
@@ -230,6 +238,7 @@ class Instance:
                     monotonic=monotonic,
                     isolation=self.isolation,
                     sweep=sweep,
+                    scan_start=scan_start,
                     check_targets=self.targets_written.set,
                     observers=self.observers,
                 )

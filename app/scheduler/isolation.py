@@ -106,6 +106,9 @@ class Isolation:
         self.rested = asyncio.Event()
         """Set when some begin to rest, for the doctor."""
 
+    def __repr__(self) -> str:
+        return f"<Isolation: {len(self.suspects)} suspects, {len(self.resting)} resting>"
+
     def aside(self) -> list[UUID]:
         """Return the jobs that looks are to leave alone."""
         return [*self.suspects, *self.resting] if self.suspects or self.resting else []

@@ -1,4 +1,4 @@
-"""The loop of one instance: silence, look, start, sleep."""
+"""The loop of one instance: forget wake-ups, look, start what was claimed, sleep."""
 
 import asyncio
 import random
@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from app.core.facts import Connected, Faulted, Looked
-from app.core.runs.wakeup import sleep_seconds
 from app.db import Database, claims
 from app.db.claims import Due, Look
 from app.db.clock import DatabaseClock
@@ -19,9 +18,9 @@ from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import HeldClaim, execution_ids
 from app.scheduler.isolation import Isolation
+from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.planner import plan_unplanned
-from app.scheduler.scan_start import ScanStart
 from app.scheduler.sweep import Sweep
 from app.telemetry import Observers
 from app.timers import Monotonic
@@ -62,6 +61,7 @@ class Poller:
         monotonic: Monotonic,
         isolation: Isolation,
         sweep: Sweep,
+        scan_start: ScanStart,
         check_targets: Callable[[], None],
         observers: Observers,
     ) -> None:
@@ -78,15 +78,17 @@ class Poller:
         self.isolation = isolation
         self.sweep = sweep
         self.suspects = sweep.suspects
-        self.suspects.look_again = self.look_again
         self.check_targets = check_targets
         self.observers = observers
         self.blocked_looks = 0
         self.least = 0
         """How many jobs to claim at least: what cannot be claimed takes no room."""
         self.look_seconds = LOOK_SECONDS
-        self.floor = ScanStart(longest_sleep_seconds=longest_sleep_seconds)
+        self.scan_start = scan_start
         self.polling = Polling(db, wakeup, observers, tasks=tasks, clock=monotonic)
+
+    def __repr__(self) -> str:
+        return f"<Poller of {self.instance}: {self.scan_start}, {self.blocked_looks} blocked looks>"
 
     async def look_until(self, stopping: asyncio.Event, session: Session) -> None:
         """Look and sleep by turns until `stopping` is set.
@@ -95,7 +97,7 @@ class Poller:
             DatabaseUnavailable: the session is lost; nothing that is executing is touched by that.
         """
         connected = False
-        self.floor.forget()  # what happened meanwhile is not known
+        self.scan_start.forget()  # what happened meanwhile is not known
         while not stopping.is_set():
             await session.listen()  # again, where a flood of notifications has ended that
             self.wakeup.clear()  # before the claim: a job committed meanwhile must still wake it
@@ -119,8 +121,8 @@ class Poller:
         if session.limit_seconds != self.look_seconds:
             await session.limit(self.look_seconds)
         asked_at = self.monotonic()
-        self.floor.behind = behind = self.sweep.behind
-        since = self.floor.since(asked_at)
+        self.scan_start.behind = behind = self.sweep.behind
+        since = self.scan_start.since(asked_at)
         aside = self.isolation.aside()
         try:
             look = await self.claimed(
@@ -140,7 +142,7 @@ class Poller:
             await asyncio.sleep(0)  # let them start before all that is left to do here
         # What was left for its size is due as well, unless nothing at all can be claimed.
         full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
-        self.floor.looked(look, at=asked_at, whole=since == behind, full=full)
+        self.scan_start.looked(look, at=asked_at, whole=since == behind, full=full)
         if look.suppressed:
             self.look_past_suppressed(look, limit=limit)
         elif self.least:
@@ -149,7 +151,7 @@ class Poller:
             self.look_seconds = LOOK_SECONDS
         sleep = await self.sleep_after(look, full=full)
         self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
-        sleep = self.polling.limit_sleep(min(sleep, self.floor.patience(asked_at)))
+        sleep = self.polling.limit_sleep(min(sleep, self.scan_start.patience(asked_at)))
         self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
         return sleep
 
@@ -169,17 +171,12 @@ class Poller:
         lease_ends = asked_at + self.lease_seconds
         self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
-    def look_again(self) -> None:
-        """Have the next look be a whole one, and come at once."""
-        self.floor.forget()
-        self.wakeup.wake()
-
     def look_past_suppressed(self, look: Look, *, limit: int) -> None:
         """Leave out of the next looks what a trigger kept from being claimed."""
         self.least = 0 if look.claims else GROWTH * limit
         self.isolation.suspects.update(look.suppressed)
         self.sweep.relieve(look.looked_until or look.begun_at)
-        self.floor.forget()
+        self.scan_start.forget()
         self.tasks.create_task(self.suspects.isolate_suppressed(look), name="suppressed")
 
     async def look_past(

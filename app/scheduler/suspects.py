@@ -85,6 +85,7 @@ class Suspects:
         patient: Database,
         kinds: Sequence[str],
         tasks: asyncio.TaskGroup,
+        look_again: Callable[[], None],
     ) -> None:
         self.isolation = isolation
         self.dispatcher = dispatcher
@@ -96,8 +97,8 @@ class Suspects:
         """A pool whose statements take `LONGEST_SECONDS` at most."""
         self.kinds = kinds
         self.tasks = tasks
-        self.look_again: Callable[[], None] = lambda: None
-        """Called when a look may find what looks left out."""
+        self.look_again = look_again
+        """Called when a look may find jobs that looks left out."""
         self.slow: deque[Due] = deque()
         """What is being tried again with more time."""
         self.trying: asyncio.Task[None] | None = None
@@ -105,6 +106,12 @@ class Suspects:
         self.claiming = 0
         self.idle = asyncio.Event()
         self.idle.set()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Suspects: {self.claiming} claims under way, {len(self.slow)} to be tried with more "
+            f"time, {self.isolation}>"
+        )
 
     async def wait_until_idle(self) -> None:
         """Wait until no claim is under way; with the dispatcher closed no other begins."""

@@ -14,7 +14,7 @@ from app.db import claims
 from app.db.claims import Due
 from app.db.isolating import reason
 from app.scheduler.isolation import MAX_RESTING, REST_SECONDS
-from app.scheduler.scan_start import MAX_REST_SECONDS, PACE
+from app.scheduler.next_look import MAX_REST_SECONDS, PACE
 from app.scheduler.suspects import STEP, Suspects
 
 PAGE = 2000
@@ -53,6 +53,9 @@ class Sweep:
         self.walk_at = self.watch_at = float("inf")
         """When the next walk and the next watch are due, monotonic seconds."""
         self.seconds = suspects.seconds
+
+    def __repr__(self) -> str:
+        return f"<Sweep: looks begin at {self.behind}, walked up to {self.top}, {self.left} left>"
 
     async def keep_sweeping(self) -> None:
         """Walk and watch, and have tried again what rests, until cancelled."""

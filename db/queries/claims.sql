@@ -7,7 +7,7 @@
 -- Also for how many seconds an instance announced that it polls. What comes
 -- due within :ahead_seconds is claimed already, to be started at its instant.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
--- since: where to begin; null: at the left end. See app/scheduler/scan_start.py. It never lies ahead of
+-- since: where to begin; null: at the left end. See app/scheduler/next_look.py. It never lies ahead of
 -- the clock, which may have been set back.
 -- Short targets are written out here, long ones by tocsin.targets: as many as have a megabyte together,
 -- and at least one, so that a look answers in milliseconds. left_from: since when the first of the others

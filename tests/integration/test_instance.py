@@ -387,7 +387,7 @@ async def test_what_lies_below_the_floor_is_found_even_where_looks_at_everything
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.scheduler.scan_start.PACE", 1e9)
+    monkeypatch.setattr("app.scheduler.next_look.PACE", 1e9)
     now = await connection.fetchval("select now()")
     job_id = await insert_job(
         connection, target={"url": sink.url("/")}, run_at=now + timedelta(days=1)

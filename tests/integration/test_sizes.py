@@ -275,7 +275,7 @@ async def test_a_backlog_of_bodies_of_a_few_kilobytes_is_looked_for_without_a_re
     *,
     compressed: bool,
 ) -> None:
-    monkeypatch.setattr("app.scheduler.scan_start.PACE", 0.0)  # every look sees what is long due
+    monkeypatch.setattr("app.scheduler.next_look.PACE", 0.0)  # every look sees what is long due
     due = datetime.now(UTC)
     target = {"url": sink.url("/"), "method": "POST"}
     bodies = {"body": body_of(4000, compressed=compressed)}
