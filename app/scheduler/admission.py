@@ -49,6 +49,25 @@ def defer_seconds(times: int, *, jitter: float) -> float:
     return seconds * (0.5 + jitter)
 
 
+class Deferrals:
+    """How many claims were deferred in a row for want of the same, of which each comes later."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __repr__(self) -> str:
+        return f"<Deferrals: {self.times}>"
+
+    def next_seconds(self, *, jitter: float) -> float:
+        """Count one more; return when it is worth claiming again. `jitter` in [0, 1)."""
+        self.times += 1
+        return defer_seconds(self.times, jitter=jitter)
+
+    def end(self) -> None:
+        """Begin to count anew, as nothing is waited for any longer."""
+        self.times = 0
+
+
 class Shares:
     """How many slots each host has, when it last ended an execution, and what was deferred since.
 
@@ -204,6 +223,9 @@ class Slots:
 class Prerequisite(Protocol):
     """Something that a due claim may need before it can have a slot."""
 
+    deferrals: Deferrals
+    """Of the claims that were to be deferred."""
+
     def __iter__(self) -> Iterator[HeldClaim]: ...
 
     @property
@@ -217,10 +239,6 @@ class Prerequisite(Protocol):
 
     def admit(self, held: HeldClaim) -> Admission:
         """Decide about a due claim; one that is parked is kept here until it has what it needs."""
-        ...
-
-    def defer_seconds(self, *, jitter: float) -> float:
-        """Return when a claim that was to be deferred is worth claiming again."""
         ...
 
     def remove(self, held: HeldClaim) -> None:
@@ -348,7 +366,7 @@ class DueClaims:
                 case "park":
                     return True
                 case "defer":
-                    self.defer(held, prerequisite.defer_seconds(jitter=self.jitter()))
+                    self.defer(held, prerequisite.deferrals.next_seconds(jitter=self.jitter()))
                     return True
                 case "start":
                     pass

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Protocol
 
 from app.core.runs.claim import Claim
-from app.scheduler.admission import Admission, defer_seconds
+from app.scheduler.admission import Admission, Deferrals
 from app.scheduler.held_claim import HeldClaim
 
 MAX_WAITING = 1000
@@ -59,8 +59,8 @@ class NameLookups:
         """The parked claims by the name that they wait for; empty: a lookup for a later claim."""
         self.count = 0
         """How many claims are parked."""
-        self.deferred = 0
-        """How many were deferred since nothing waited."""
+        self.deferrals = Deferrals()
+        """Since nothing waited."""
         self.lookups: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[HeldClaim]:
@@ -68,7 +68,7 @@ class NameLookups:
 
     def __repr__(self) -> str:
         waiting = {name: len(claims) for name, claims in self.waiting.items()}
-        return f"<NameLookups: claims by name {waiting}, {self.deferred} deferred>"
+        return f"<NameLookups: claims by name {waiting}, {self.deferrals.times} deferred>"
 
     def expect(self, held: HeldClaim) -> None:
         """Look up ahead what the claim will have to know, unless too much is asked already."""
@@ -113,16 +113,11 @@ class NameLookups:
         claims = self.waiting.pop(name, [])
         self.count -= len(claims)
         if not self.waiting:
-            self.deferred = 0
+            self.deferrals.end()
         for held in claims:
             held.names_waited_for = held.names.index(name) + 1
         if claims:
             self.resume(claims)
-
-    def defer_seconds(self, *, jitter: float) -> float:
-        """Return when a claim that was to be deferred is worth claiming again."""
-        self.deferred += 1
-        return defer_seconds(self.deferred, jitter=jitter)
 
     def remove(self, held: HeldClaim) -> None:
         """Let the claim wait no longer, if it does."""
@@ -156,8 +151,8 @@ class CertificateLoads:
         self.loading: dict[HeldClaim, asyncio.Task[None]] = {}
         self.waiting: dict[HeldClaim, None] = {}
         """The claims among them that are due; a set that keeps its order."""
-        self.deferred = 0
-        """How many were deferred since nothing was loaded."""
+        self.deferrals = Deferrals()
+        """Since nothing was loaded."""
 
     def __iter__(self) -> Iterator[HeldClaim]:
         return iter(tuple(self.waiting))
@@ -206,12 +201,7 @@ class CertificateLoads:
         """Forget the task that loaded, or was to load, for a claim."""
         del self.loading[held]
         if not self.loading:
-            self.deferred = 0
-
-    def defer_seconds(self, *, jitter: float) -> float:
-        """Return when a claim that was to be deferred is worth claiming again."""
-        self.deferred += 1
-        return defer_seconds(self.deferred, jitter=jitter)
+            self.deferrals.end()
 
     def remove(self, held: HeldClaim) -> None:
         """Let the claim wait no longer, if it does."""
