@@ -9,12 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Settlement
-from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import invalid, released, settled
+from app.core.runs.outcome import Outcome
+from app.core.runs.transition import invalid, released
 from app.db import Database, claims, upkeep
 from app.db.claims import Look, Plan
 from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.claims import closed_now
 from tests.support.sessions import LEASE_SECONDS
 
 MINUTE = timedelta(minutes=1)
@@ -53,15 +54,7 @@ async def claim_of(session: Session, job_id: UUID) -> Claim:
 
 
 def closed(claim: Claim, outcome: Outcome = Outcome.SUCCEEDED, response: str = "") -> Settlement:
-    now = datetime.now(UTC)
-    return settled(
-        claim,
-        Report(outcome=outcome, status_code=200, response=response),
-        started_at=now,
-        finished_at=now,
-        instance="me",
-        jitter=0.5,
-    )
+    return closed_now(claim, outcome, by="me", response=response)
 
 
 async def expire(connection: asyncpg.Connection, job_id: UUID) -> None:

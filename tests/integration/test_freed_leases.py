@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -10,13 +10,12 @@ import pytest
 
 from app.core.facts import LeaseLost, Settled
 from app.core.runs.claim import Claim, Settlement
-from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.claims import Extended
 from app.db.database import Runner
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.claims import closed_now
 from tests.support.instances import StartInstance
 from tests.support.sessions import LEASE_SECONDS, claimed_one
 from tests.support.sink import Sink, hang, reply
@@ -60,15 +59,7 @@ def database_url(any_database: str) -> str:
 
 
 def closed(claim: Claim, *, by: str = "one") -> Settlement:
-    now = datetime.now(UTC)
-    return settled(
-        claim,
-        Report(outcome=Outcome.SUCCEEDED, status_code=200, response=by),
-        started_at=now,
-        finished_at=now,
-        instance=by,
-        jitter=0.5,
-    )
+    return closed_now(claim, by=by, response=by)
 
 
 @pytest.mark.parametrize("change", FREEING)

@@ -9,12 +9,12 @@ import asyncpg
 import httpx
 import pytest
 
-from app.core.runs.claim import Claim, Settlement
-from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import settled
+from app.core.runs.claim import Claim
+from app.core.runs.outcome import Outcome
 from app.db import Database, claims
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.claims import closed_now
 from tests.support.instances import StartInstance
 from tests.support.sessions import claimed_one, look_once
 from tests.support.sink import Sink, late, reply
@@ -27,19 +27,12 @@ RUN_NOW = "select tocsin.run_now($1)"
 REPLAY = "select tocsin.run_now($1, $2)"
 
 
-def closed(claim: Claim, outcome: Outcome = Outcome.SUCCEEDED) -> Settlement:
-    now = datetime.now(UTC)
-    return settled(
-        claim, Report(outcome=outcome), started_at=now, finished_at=now, instance="one", jitter=0.5
-    )
-
-
 async def carried_out(session: Session, db: Database) -> list[Claim]:
     """Claim and settle until nothing is due; return the claims in their order."""
     done = []
     while found := (await look_once(session)).claims:
         done += found
-        await claims.settle(db, [closed(claim) for claim in found])
+        await claims.settle(db, [closed_now(claim) for claim in found])
     return done
 
 
@@ -55,7 +48,7 @@ async def finished(
         await plan_jobs(db)
         await connection.execute("update tocsin.jobs set next_run = now()")
     claim = await claimed_one(session)
-    await claims.settle(db, [closed(claim, Outcome.FAILED)])
+    await claims.settle(db, [closed_now(claim, Outcome.FAILED)])
     assert (await job_row(connection, job_id))["next_run"] is None
     return job_id, claim.scheduled_for
 
@@ -229,7 +222,7 @@ async def test_requests_during_an_execution_come_after_its_retries(
     await connection.execute(REPLAY, job_id, first.scheduled_for)
     await connection.execute(RUN_NOW, job_id)
 
-    await claims.settle(db, [closed(first, Outcome.FAILED)])
+    await claims.settle(db, [closed_now(first, Outcome.FAILED)])
     done = await carried_out(session, db)
 
     assert [(one.scheduled_for, one.attempt) for one in done[:2]] == [
@@ -246,7 +239,7 @@ async def test_a_retry_that_is_due_and_a_run_now_are_two_runs(
     job_id = await insert_job(connection, every_seconds=3600)
     await connection.execute("update tocsin.jobs set next_run = now()")
     first = await claimed_one(session)
-    await claims.settle(db, [closed(first, Outcome.FAILED)])
+    await claims.settle(db, [closed_now(first, Outcome.FAILED)])
 
     await connection.execute(RUN_NOW, job_id)  # brings the retry forward
     await connection.execute(RUN_NOW, job_id)
@@ -265,7 +258,7 @@ async def test_a_run_now_of_a_cron_that_no_instance_has_planned_yet_keeps_its_pl
     extra = await claimed_one(session)
     await plan_jobs(db)
     during = await job_row(connection, job_id)
-    await claims.settle(db, [closed(extra)])
+    await claims.settle(db, [closed_now(extra)])
 
     row = await job_row(connection, job_id)
     assert during["next_run"] == extra.next_run
@@ -292,7 +285,7 @@ async def test_an_edit_of_the_schedule_takes_no_request_away(
     held = (await look_once(session)).claims if executing else []
 
     await connection.execute(f"update tocsin.jobs set {change}")
-    await claims.settle(db, [closed(claim) for claim in held])
+    await claims.settle(db, [closed_now(claim) for claim in held])
     done = held + await carried_out(session, db)
     await plan_jobs(db)
 

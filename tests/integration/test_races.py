@@ -12,12 +12,13 @@ import asyncpg
 import pytest
 
 from app.core.runs.claim import Claim, Settlement
-from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import invalid, released, settled
+from app.core.runs.outcome import Outcome
+from app.core.runs.transition import invalid, released
 from app.db import Database, claims, upkeep
 from app.db.claims import Plan
 from app.db.listener import Session, open_session
 from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.claims import closed_now
 from tests.support.sessions import LEASE_SECONDS, claimed_one
 from tests.support.waiting import until
 
@@ -33,15 +34,7 @@ async def person(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 def closed(claim: Claim, outcome: Outcome = Outcome.SUCCEEDED) -> Settlement:
-    now = datetime.now(UTC)
-    return settled(
-        claim,
-        Report(outcome=outcome, status_code=200, response=str(claim.fence)),
-        started_at=now,
-        finished_at=now,
-        instance="one",
-        jitter=0.5,
-    )
+    return closed_now(claim, outcome, response=str(claim.fence))
 
 
 async def recurring(connection: asyncpg.Connection) -> UUID:

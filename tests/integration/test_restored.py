@@ -1,6 +1,5 @@
 """A snapshot is restored under a live instance, whose claims then close none made since."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -8,11 +7,10 @@ import pytest
 
 from app.core.facts import LeaseLost, Settled
 from app.core.runs.claim import Claim, Settlement
-from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import settled
 from app.db import Database, claims
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.claims import closed_now
 from tests.support.instances import StartInstance
 from tests.support.sessions import claimed_one
 from tests.support.sink import Sink, late, reply
@@ -35,15 +33,7 @@ commit
 
 
 def closed(claim: Claim, *, by: str) -> Settlement:
-    now = datetime.now(UTC)
-    return settled(
-        claim,
-        Report(outcome=Outcome.SUCCEEDED, status_code=200, response=f"of {by}"),
-        started_at=now,
-        finished_at=now,
-        instance=by,
-        jitter=0.5,
-    )
+    return closed_now(claim, by=by, response=f"of {by}")
 
 
 async def claimed_twice(

@@ -1,4 +1,4 @@
-"""A claim to start from; tests change what matters to them."""
+"""A claim to start from, and how one is closed; tests change what matters to them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,9 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.core.runs.claim import Claim, Misfire, MisfirePolicy, RetryPolicy
+from app.core.runs.claim import Claim, Misfire, MisfirePolicy, RetryPolicy, Settlement
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import settled
 from app.core.schedule.schedule import Schedule
 
 DUE = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -41,3 +43,22 @@ def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
         runs=0,
     )
     return replace(claim, **changes)
+
+
+def closed_now(
+    claim: Claim,
+    outcome: Outcome = Outcome.SUCCEEDED,
+    *,
+    by: str = "one",
+    response: str | None = None,
+) -> Settlement:
+    """Return the settlement of a claim whose execution took no time and was answered with 200."""
+    now = datetime.now(UTC)
+    return settled(
+        claim,
+        Report(outcome=outcome, status_code=200, response=response),
+        started_at=now,
+        finished_at=now,
+        instance=by,
+        jitter=0.5,
+    )
