@@ -76,6 +76,12 @@ KEPT = {
     "name of 10,000": with_field(b"x" * 10_000 + b": y"),
     "reason of 10,000": b"HTTP/1.1 200 " + b"x" * 10_000 + SAID[15:],
     "200 lines": with_field(b"\r\n".join([b"X: y"] * 200)),
+    "space before a colon": with_field(b"X \t: y"),
+    "space before the colon of a length": OK + b"X : y\r\nContent-Length : 2\r\n\r\nok",
+    "space before the colon of two": OK
+    + b"X : y\r\nContent-Length : 2\r\nContent-Length: 2\r\n\r\nok",
+    "space before the colon of a coding": OK
+    + b"X : y\r\nTransfer-Encoding : chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "folded line": with_field(b"X: a\r\n\tb"),
     "no text": with_field(b"X: \xff\xfe\x01"),
     "line feeds alone": SAID.replace(b"\r\n", b"\n"),

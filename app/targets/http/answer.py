@@ -9,7 +9,7 @@ from contextlib import suppress
 import httptools
 
 from app.targets.http.failures import Closed, NotHttp
-from app.targets.http.lengths import HEAD_END, with_one_length
+from app.targets.http.lengths import HEAD_END, LENGTH_LINE, with_one_length, without_spaces
 
 MAX_RESPONSE_LENGTH = 16_384
 """Bytes of an answer's body that are kept; upon more the connection is closed."""
@@ -38,6 +38,9 @@ BODILESS = (204, 304)
 
 NOTED = frozenset({b"location", b"retry-after"})
 """Fields that are read; all others may be discarded, however long they are (RFC 9110, 5.4)."""
+
+MENDABLE = ("Content-Length", "header token")
+"""What the parser says of heads that have a reading all the same."""
 
 PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
@@ -177,7 +180,7 @@ class AnswerReader:
                 raise NotHttp(self.refusal) from None
             elif self.is_in_size:  # trailers, of no use to anybody
                 self.is_complete, self.is_clean = True, False
-            elif "Content-Length" in str(error) and self.mended != self.interim:
+            elif any(one in str(error) for one in MENDABLE) and self.mended != self.interim:
                 self.doubt = str(error)
                 self.mend()
             else:
@@ -193,7 +196,9 @@ class AnswerReader:
         if end is None:
             return
         bodiless = self.is_bodiless(self.parser.get_status_code())
-        head = with_one_length(whole[: end.end()], bodiless=bodiless)
+        head: bytes | None = without_spaces(whole[: end.end()])
+        if head and ("Content-Length" in self.doubt or LENGTH_LINE.search(head)):
+            head = with_one_length(head, bodiless=bodiless)
         if head is None:
             raise NotHttp(self.doubt)
         self.doubt = ""

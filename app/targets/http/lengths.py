@@ -1,8 +1,9 @@
-"""What a head means whose Content-Length the parser does not take (RFC 9112, section 6.3)."""
+"""What a head means of which the parser does not take a Content-Length or a name (RFC 9112)."""
 
 import re
 
 HEAD_END = re.compile(rb"\r?\n\r?\n")
+SPACED_NAME = re.compile(rb"(?m)^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
 LENGTH_LINE = re.compile(rb"(?im)^content-length:([^\r\n]*)\r?\n")
 MAX_LENGTH_LENGTH = 18
 """Digits that the parser takes; nobody reads as much as longer numbers say."""
@@ -20,6 +21,11 @@ def with_one_length(head: bytes, *, bodiless: bool) -> bytes | None:
             return None
         length = b"Content-Length: %s\r\n" % number
     return b"%s\r\n%s\r\n" % (LENGTH_LINE.sub(b"", head).rstrip(b"\r\n"), length)
+
+
+def without_spaces(head: bytes) -> bytes:
+    """The head without spaces between a name and its colon (section 5.1 has proxies do so)."""
+    return SPACED_NAME.sub(rb"\1:", head)
 
 
 def agreed(values: list[bytes]) -> bytes | None:
