@@ -73,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     longest_sleep_seconds: Annotated[float, between(0.1, 30, "seconds")] = 30.0
     """The longest sleep between two looks: the most that a lost notification delays a job.
 
-    At most half of the 60 s within which `db/triggers.sql` notifies of a job.
+    At most half of `tocsin.wake_window()`, within which `db/triggers.sql` notifies of a job.
     """
 
     grace_seconds: Annotated[float, between(0, 3600, "seconds")] = 30.0

@@ -7,11 +7,37 @@
 -- of its own, or a body that is bound when it is created.
 set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
+
+-- Whether a job may be claimed once its time has come; the index jobs_claimable has the same condition. This
+-- and what follows is inlined: it costs a query nothing but a look-up when it is planned.
+create or replace function tocsin.is_claimable(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.next_run is not null and job.paused_at is null and job.plan_error is null;
+
+-- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
+create or replace function tocsin.is_unplanned(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.planned_at is null and job.plan_error is null;
+
+-- A write that makes a job due within so long wakes the instances. Each looks at least twice in that time.
+create or replace function tocsin.wake_window()
+returns interval language sql immutable parallel safe
+    return interval '60 seconds';
+
+-- The longest that an instance announces to poll; more was written before the clock was set back.
+create or replace function tocsin.max_polling()
+returns interval language sql immutable parallel safe
+    return interval '5 seconds';
+
+-- While a target written within so long is unchecked, an instance has been told and looks for others.
+create or replace function tocsin.check_window()
+returns interval language sql immutable parallel safe
+    return interval '2 seconds';
 -- db/triggers/2_wake.sql: which writes wake the instances.
 
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
 -- notification makes its COMMIT take an instance-wide lock, so only rows that need one come here:
--- due within 60 s (every instance looks at least every 30 s), or yet to be planned. None is sent
+-- due within tocsin.wake_window() (every instance looks twice in that time), or yet to be planned. None is sent
 -- while an instance polls, as it announces at a high rate of notifications; an announcement that is
 -- longer than any comes from before the clock was set back.
 -- A full queue must not fail the writer's COMMIT; a look that comes late is better.
@@ -20,7 +46,7 @@ returns boolean language plpgsql security definer set search_path = pg_catalog, 
 begin
     if exists (select from tocsin.polling
                where polling_until > clock_timestamp()
-                 and polling_until < clock_timestamp() + interval '5 seconds') then
+                 and polling_until < clock_timestamp() + tocsin.max_polling()) then
         return false;
     end if;
     if pg_notification_queue_usage() < 0.5 then
@@ -42,7 +68,7 @@ begin
     if exists (select from tocsin.jobs j
                where j.unchecked and j.next_run is not null and j.planned_at is not null and j.plan_error is null
                  and j.kind = wake_to_check.kind
-                 and j.edited_at > moment - interval '2 seconds' and j.edited_at <= moment) then
+                 and j.edited_at > moment - tocsin.check_window() and j.edited_at <= moment) then
         return false;
     end if;
     if pg_notification_queue_usage() < 0.5 then
@@ -60,15 +86,20 @@ end $$;
 
 -- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
 -- next run and looks in time; should that instance die, the others find it at their next look.
-create or replace trigger jobs_900_ring_update after update on tocsin.jobs
-    for each row
-    when (new.locked_until is not distinct from old.locked_until
-          and new.paused_at is null and new.plan_error is null
-          and (new.planned_at is null
-               or (new.next_run < clock_timestamp() + interval '60 seconds'
-                   and (old.next_run is null or new.next_run < old.next_run
-                        or old.paused_at is not null or old.plan_error is not null))))
-    execute function tocsin.ring();
+-- The window is written into it: what a WHEN calls would be planned anew for every claim.
+do $$ begin
+    execute format($trigger$
+        create or replace trigger jobs_900_ring_update after update on tocsin.jobs
+            for each row
+            when (new.locked_until is not distinct from old.locked_until
+                  and new.paused_at is null and new.plan_error is null
+                  and (new.planned_at is null
+                       or (new.next_run < clock_timestamp() + interval %L
+                           and (old.next_run is null or new.next_run < old.next_run
+                                or old.paused_at is not null or old.plan_error is not null))))
+            execute function tocsin.ring()
+    $trigger$, tocsin.wake_window());
+end $$;
 -- db/triggers/3_claims.sql: what a look calls.
 
 -- The targets as text, and the claims, of those of the jobs, in order, of which the long ones have at most so many bytes
@@ -212,7 +243,7 @@ begin
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
-            if new.run_at < moment + interval '60 seconds'
+            if new.run_at < moment + tocsin.wake_window()
                 and new.paused_at is null and new.plan_error is null then
                 woke := tocsin.wake();  -- an assignment, as PERFORM is a query
                 new.unchecked := nullif(new.unchecked, true);  -- its execution will
@@ -309,7 +340,7 @@ begin
     end if;
     -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
     is_soon := new.paused_at is null and new.plan_error is null
-        and (new.planned_at is null or new.next_run < moment + interval '60 seconds');
+        and (new.planned_at is null or new.next_run < moment + tocsin.wake_window());
     if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
     end if;
@@ -386,7 +417,7 @@ begin
     new.fence := greatest(new.fence, old.fence);
     new.updated_at := moment;
     new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
-    if new.next_run < moment + interval '60 seconds' and new.paused_at is null and new.plan_error is null then
+    if new.next_run < moment + tocsin.wake_window() and new.paused_at is null and new.plan_error is null then
         woke := tocsin.wake();
     end if;
     return new;

@@ -24,7 +24,7 @@ with due as materialized (
         greatest(next_run, locked_until) as due_at,
         case when pg_column_size(target) < 1000 and pg_column_compression(target) is null then target::text end as text
     from tocsin.jobs
-    where next_run is not null and paused_at is null and plan_error is null
+    where tocsin.is_claimable(jobs)
       and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
       and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
       and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))
@@ -83,7 +83,7 @@ from (
         case when many < :limit::bigint and many = found then (
             select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
             from tocsin.jobs
-            where next_run is not null and paused_at is null and plan_error is null
+            where tocsin.is_claimable(jobs)
               and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
               and kind = any(:kinds::text[])
               and not (id = any (ids))
@@ -92,7 +92,7 @@ from (
         ) end as next_seconds,
         exists (
             select from tocsin.jobs
-            where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
+            where tocsin.is_unplanned(jobs) and not (id = any(:aside::uuid[]))
         ) as unplanned,
         exists (
             select from tocsin.jobs
@@ -113,7 +113,7 @@ from (
 -- has locked.
 select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8 as wakeup_seconds
 from tocsin.jobs
-where next_run is not null and paused_at is null and plan_error is null
+where tocsin.is_claimable(jobs)
   and greatest(next_run, locked_until) > least(now(), :believed::timestamptz)
   and kind = any(:kinds::text[])
   and not (id = any(:aside::uuid[]))
@@ -124,7 +124,7 @@ limit 1;
 -- What a look finds due, in its order, but nothing of it that could not be read.
 select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
 from tocsin.jobs
-where next_run is not null and paused_at is null and plan_error is null
+where tocsin.is_claimable(jobs)
   and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
   and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
   and coalesce(locked_until, '-infinity') <= least(now(), :believed::timestamptz)
@@ -138,7 +138,7 @@ limit :limit::bigint;
 -- is due at before_at, and written since the transaction newer; each of these may be null.
 select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
 from tocsin.jobs
-where next_run is not null and paused_at is null and plan_error is null
+where tocsin.is_claimable(jobs)
   and greatest(next_run, locked_until) >= coalesce(:since::timestamptz, '-infinity')
   and greatest(next_run, locked_until) <= least(now(), :until::timestamptz)
   and greatest(next_run, locked_until) <= coalesce(:before_at::text::timestamptz, 'infinity')
@@ -154,7 +154,7 @@ limit :limit::bigint;
 select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
 from tocsin.jobs
 where id = any(:ids::uuid[])
-  and next_run is not null and paused_at is null and plan_error is null
+  and tocsin.is_claimable(jobs)
   and greatest(next_run, locked_until) <= now() and kind = any(:kinds::text[])
 order by greatest(next_run, locked_until), id;
 
@@ -329,7 +329,7 @@ select pg_notify('tocsin_jobs', '');
 select id as job_id, edited_at, least(greatest(edited_at, last_finished_at), now()) as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
 from tocsin.jobs
-where planned_at is null and plan_error is null
+where tocsin.is_unplanned(jobs)
   and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]))
 order by edited_at
 limit 100
@@ -338,7 +338,7 @@ for no key update skip locked;
 -- name: unplanned_ids
 select id
 from tocsin.jobs
-where planned_at is null and plan_error is null and not (id = any(:aside::uuid[]))
+where tocsin.is_unplanned(jobs) and not (id = any(:aside::uuid[]))
 order by edited_at
 limit 100
 for no key update skip locked;

@@ -48,14 +48,14 @@ select
      where datname = current_database() and application_name like 'tocsin scheduler %') as instances,
     (select coalesce(extract(epoch from now() - min(greatest(next_run, locked_until))), 0)::float8
      from tocsin.jobs
-     where next_run is not null and paused_at is null and plan_error is null
+     where tocsin.is_claimable(jobs)
        and kind = any ((select kinds from had)::text[])
        and greatest(next_run, locked_until) < now()) as overdue_seconds,
     (select coalesce(extract(epoch from now() - min(locked_until)), 0)::float8 from tocsin.jobs
-     where next_run is not null and paused_at is null and plan_error is null
+     where tocsin.is_claimable(jobs)
        and greatest(next_run, locked_until) < now() and locked_until is not null) as stuck_lease_seconds,
     (select coalesce(extract(epoch from now() - min(edited_at)), 0)::float8 from tocsin.jobs
-     where planned_at is null and plan_error is null) as unplanned_seconds,
+     where tocsin.is_unplanned(jobs)) as unplanned_seconds,
     (select count(*) from generate_series(0, 2) as ahead
      where not exists (
          select from tocsin.partitions()

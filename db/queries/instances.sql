@@ -32,7 +32,7 @@ with due as (
     select count(*) as jobs, extract(epoch from now() - min(at))::float8 as oldest_seconds
     from (
         select greatest(next_run, locked_until) as at from tocsin.jobs
-        where next_run is not null and paused_at is null and plan_error is null
+        where tocsin.is_claimable(jobs)
           and greatest(next_run, locked_until) <= now()
         order by 1 limit :most::bigint
     ) as claimable
@@ -78,8 +78,8 @@ select now() as at,
          else (select greatest(reltuples::bigint, counted.jobs) from pg_class
                where oid = 'tocsin.jobs'::regclass) end as jobs,
     due.jobs as due, due.oldest_seconds as oldest_due_seconds,
-    (select greatest(next_run, locked_until) from tocsin.jobs
-     where next_run is not null and paused_at is null and plan_error is null
+    (select greatest(next_run, locked_until) from tocsin.jobs j
+     where tocsin.is_claimable(j)
        and greatest(next_run, locked_until) > now()
      order by greatest(next_run, locked_until) limit 1) as next_due_at,
     executing.jobs as executing, aside.retrying, aside.paused, aside.failed, aside.invalid,

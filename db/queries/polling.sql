@@ -5,7 +5,7 @@
 -- the announcement and looks again after its end. A renewal notifies nobody: it is read at that look.
 with in_force as materialized (
     select from tocsin.polling
-    where polling_until between clock_timestamp() and clock_timestamp() + interval '5 seconds'
+    where polling_until between clock_timestamp() and clock_timestamp() + tocsin.max_polling()
 ), announced as (
     insert into tocsin.polling (polling_until)
     values (clock_timestamp() + :seconds::float8 * interval '1 second')

@@ -76,7 +76,7 @@ update tocsin.jobs
 set locked_until = null, locked_by = null,
     claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null,
     attempt = greatest(attempt - 1, 0)
-where next_run is not null and paused_at is null and plan_error is null
+where tocsin.is_claimable(jobs)
   and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
   and locked_by = :instance::text
   and execution_id <> all (:executing::bigint[])
@@ -86,7 +86,7 @@ returning id as job_id;
 -- name: orphans
 select id
 from tocsin.jobs
-where next_run is not null and paused_at is null and plan_error is null
+where tocsin.is_claimable(jobs)
   and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
   and locked_by = :instance::text
   and execution_id <> all (:executing::bigint[])

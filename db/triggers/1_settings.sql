@@ -7,3 +7,29 @@
 -- of its own, or a body that is bound when it is created.
 set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
+
+-- Whether a job may be claimed once its time has come; the index jobs_claimable has the same condition. This
+-- and what follows is inlined: it costs a query nothing but a look-up when it is planned.
+create or replace function tocsin.is_claimable(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.next_run is not null and job.paused_at is null and job.plan_error is null;
+
+-- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
+create or replace function tocsin.is_unplanned(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.planned_at is null and job.plan_error is null;
+
+-- A write that makes a job due within so long wakes the instances. Each looks at least twice in that time.
+create or replace function tocsin.wake_window()
+returns interval language sql immutable parallel safe
+    return interval '60 seconds';
+
+-- The longest that an instance announces to poll; more was written before the clock was set back.
+create or replace function tocsin.max_polling()
+returns interval language sql immutable parallel safe
+    return interval '5 seconds';
+
+-- While a target written within so long is unchecked, an instance has been told and looks for others.
+create or replace function tocsin.check_window()
+returns interval language sql immutable parallel safe
+    return interval '2 seconds';

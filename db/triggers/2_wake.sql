@@ -2,7 +2,7 @@
 
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
 -- notification makes its COMMIT take an instance-wide lock, so only rows that need one come here:
--- due within 60 s (every instance looks at least every 30 s), or yet to be planned. None is sent
+-- due within tocsin.wake_window() (every instance looks twice in that time), or yet to be planned. None is sent
 -- while an instance polls, as it announces at a high rate of notifications; an announcement that is
 -- longer than any comes from before the clock was set back.
 -- A full queue must not fail the writer's COMMIT; a look that comes late is better.
@@ -11,7 +11,7 @@ returns boolean language plpgsql security definer set search_path = pg_catalog, 
 begin
     if exists (select from tocsin.polling
                where polling_until > clock_timestamp()
-                 and polling_until < clock_timestamp() + interval '5 seconds') then
+                 and polling_until < clock_timestamp() + tocsin.max_polling()) then
         return false;
     end if;
     if pg_notification_queue_usage() < 0.5 then
@@ -33,7 +33,7 @@ begin
     if exists (select from tocsin.jobs j
                where j.unchecked and j.next_run is not null and j.planned_at is not null and j.plan_error is null
                  and j.kind = wake_to_check.kind
-                 and j.edited_at > moment - interval '2 seconds' and j.edited_at <= moment) then
+                 and j.edited_at > moment - tocsin.check_window() and j.edited_at <= moment) then
         return false;
     end if;
     if pg_notification_queue_usage() < 0.5 then
@@ -51,12 +51,17 @@ end $$;
 
 -- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
 -- next run and looks in time; should that instance die, the others find it at their next look.
-create or replace trigger jobs_900_ring_update after update on tocsin.jobs
-    for each row
-    when (new.locked_until is not distinct from old.locked_until
-          and new.paused_at is null and new.plan_error is null
-          and (new.planned_at is null
-               or (new.next_run < clock_timestamp() + interval '60 seconds'
-                   and (old.next_run is null or new.next_run < old.next_run
-                        or old.paused_at is not null or old.plan_error is not null))))
-    execute function tocsin.ring();
+-- The window is written into it: what a WHEN calls would be planned anew for every claim.
+do $$ begin
+    execute format($trigger$
+        create or replace trigger jobs_900_ring_update after update on tocsin.jobs
+            for each row
+            when (new.locked_until is not distinct from old.locked_until
+                  and new.paused_at is null and new.plan_error is null
+                  and (new.planned_at is null
+                       or (new.next_run < clock_timestamp() + interval %L
+                           and (old.next_run is null or new.next_run < old.next_run
+                                or old.paused_at is not null or old.plan_error is not null))))
+            execute function tocsin.ring()
+    $trigger$, tocsin.wake_window());
+end $$;

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from msgspec import json
 
+from app.config import Settings
 from app.db import Database
 from tests.support.builders import insert_job, job_row, plan_jobs
 from tests.support.history import begin_day, name_of
@@ -522,3 +523,17 @@ async def test_nobody_can_say_that_a_job_was_judged(connection: asyncpg.Connecti
     with pytest.raises(asyncpg.CheckViolationError):
         await insert_job(connection, validated=True, timeout_seconds=0)
     assert not (await job_row(connection, job_id))["validated"]
+
+
+async def test_every_instance_looks_twice_within_the_window_in_which_writes_wake_it(
+    connection: asyncpg.Connection,
+) -> None:
+    window = await connection.fetchval("select tocsin.wake_window()")
+    in_trigger = await connection.fetchval(
+        "select substring(pg_get_triggerdef(oid) from $1)::interval from pg_trigger "
+        "where tgname = 'jobs_900_ring_update'",
+        r"clock_timestamp\(\) \+ '([^']+)'",
+    )
+
+    assert window == in_trigger
+    assert window >= 2 * timedelta(seconds=Settings().longest_sleep_seconds)
