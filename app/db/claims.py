@@ -41,7 +41,7 @@ class Look(Struct, frozen=True, kw_only=True):
     unchecked: bool = False
     """Whether some target written in SQL has yet to be checked."""
     polling_seconds: float | None
-    """How long the latest promise to poll stays in force; negative once over, None if none was."""
+    """How long an announcement of polling stays in force; negative once over, None without one."""
     suppressed: Sequence[UUID] = ()
     """Due jobs that were not locked, but whose claim a user's trigger suppressed."""
     looked_until: datetime | None = None

@@ -123,7 +123,7 @@ class ClaimRunner:
             await self.executors.load(ready.target)
 
     async def attempt(self, held: HeldClaim) -> Settlement:
-        """Hand the claim to its executor and decide what its report means."""
+        """Execute the claim and return what its report means for the job."""
         claim = held.claim
         try:
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)

@@ -197,7 +197,7 @@ class Suspects:
     async def look(
         self, db: Database, ids: Sequence[UUID], *, since: datetime | None, ahead_seconds: float
     ) -> Look:
-        """Claim these jobs and take them in hand."""
+        """Claim these jobs and give the claims to the dispatcher."""
         asked_at = self.seconds()
         self.claiming += 1
         self.idle.clear()
