@@ -23,7 +23,7 @@ from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.planner import plan_unplanned
 from app.scheduler.sweep import Sweep
 from app.telemetry import Observers
-from app.timers import Monotonic
+from app.timers import Monotonic, Timer
 
 BATCH = 500
 AHEAD_SECONDS = 0.25
@@ -31,11 +31,11 @@ AHEAD_SECONDS = 0.25
 edited or deleted in between is given back."""
 MIN_SLEEP_SECONDS = 0.02
 JITTER = 0.1
-LOOK_SECONDS = 1.0
-"""How long a look may take until it counts as failed; one of 500 may take half of that on a busy
-machine."""
+LOOK_SECONDS = 0.5
+"""How long a look may take where users have triggers, until it counts as failed for one of them.
+Doubled while no job is found to be to blame. Usually a look takes milliseconds."""
 MAX_LOOK_SECONDS = 4.0
-"""The same where Postgres is slow: doubled up to this while no job is found to be to blame."""
+"""How long a look may take in any case."""
 GROWTH = 4
 """How many times as many jobs are looked at after a look that could claim none."""
 SLOW = "Postgres is slow, or tocsin.jobs is locked: tocsin doctor tells by whom"
@@ -84,6 +84,9 @@ class Poller:
         self.least = 0
         """How many jobs to claim at least: what cannot be claimed takes no room."""
         self.look_seconds = LOOK_SECONDS
+        self.looking_since: float | None = None
+        """When the look under way was asked for, monotonic; None if none is."""
+        self.watch_timer: Timer | None = None
         self.scan_start = scan_start
         self.polling = Polling(db, wakeup, observers, tasks=tasks, clock=monotonic)
 
@@ -98,6 +101,7 @@ class Poller:
         """
         connected = False
         self.scan_start.forget()  # what happened meanwhile is not known
+        await session.limit(MAX_LOOK_SECONDS)
         while not stopping.is_set():
             await session.listen()  # again, where a flood of notifications has ended that
             self.wakeup.clear()  # before the claim: a job committed meanwhile must still wake it
@@ -118,12 +122,13 @@ class Poller:
         if limit == 0:
             return self.polling.limit_sleep(self.longest_sleep_seconds)  # a freed slot wakes it
         limit = min(max(limit, self.least), BATCH)
-        if session.limit_seconds != self.look_seconds:
-            await session.limit(self.look_seconds)
         asked_at = self.monotonic()
         self.scan_start.behind = behind = self.sweep.behind
         since = self.scan_start.since(asked_at)
         aside = self.isolation.aside()
+        self.looking_since = asked_at
+        if self.watch_timer is None:
+            self.watch_in(self.look_seconds)
         try:
             look = await self.claimed(
                 session, limit=limit, ahead_seconds=ahead_seconds, since=since, aside=aside
@@ -134,6 +139,8 @@ class Poller:
             return await self.look_past(
                 session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
             )
+        finally:
+            self.looking_since = None
         self.clock.observe(
             look.begun_at, look.ended_at, sent_at=asked_at, received_at=self.monotonic()
         )
@@ -171,6 +178,29 @@ class Poller:
         lease_ends = asked_at + self.lease_seconds
         self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
+    def watch_in(self, seconds: float) -> None:
+        """Watch the look that is under way in so many seconds."""
+        timers = self.dispatcher.timers
+        self.watch_timer = timers.call_at(timers.time() + seconds, self.watch)
+
+    def watch(self) -> None:
+        """Interrupt a look that takes too long; watch one that may yet, later."""
+        self.watch_timer = None
+        if self.looking_since is None:
+            return
+        left = self.looking_since + self.look_seconds - self.monotonic()
+        if left > 0:
+            self.watch_in(left)
+        else:
+            self.tasks.create_task(self.interrupt(), name="interrupt")
+
+    async def interrupt(self) -> None:
+        """Cancel the look under way, if it may take long for a user's trigger."""
+        try:
+            await claims.interrupt_look(self.db, instance=self.instance)
+        except Exception as error:  # noqa: BLE001 - the look ends by itself
+            self.observers.tell(Faulted(where="interrupt", error=reason(error)))
+
     def look_past_suppressed(self, look: Look, *, limit: int) -> None:
         """Leave out of the next looks what a trigger kept from being claimed."""
         self.least = 0 if look.claims else GROWTH * limit
@@ -192,6 +222,7 @@ class Poller:
 
         Return the seconds to sleep before the next look, which leaves these jobs out.
         """
+        self.looking_since = None
         if may_have_succeeded(error):
             await self.isolation.release_orphans(session, executing=execution_ids(self.dispatcher))
         try:
