@@ -207,11 +207,16 @@ create or replace trigger jobs_100_plan_update before update on tocsin.jobs
 
 -- And an edit that frees the lease in the same statement: no instance writes these columns together
 -- with a lease, so they are not asked.
-create or replace trigger jobs_110_plan_freed before update of
-    name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
-    dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
-    backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at
-    on tocsin.jobs for each row
-    when (new.locked_until is distinct from old.locked_until
-          and new.planned_at is not distinct from old.planned_at)
-    execute function tocsin.plan_job();
+-- The columns are those of jobs_200_sound, the list of what people write, but for the id and the stamps.
+do $$ begin
+    execute format($trigger$
+        create or replace trigger jobs_110_plan_freed before update of %s on tocsin.jobs for each row
+            when (new.locked_until is distinct from old.locked_until
+                  and new.planned_at is not distinct from old.planned_at)
+            execute function tocsin.plan_job()
+    $trigger$, (
+        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute, pg_trigger
+        where tgrelid = 'tocsin.jobs'::regclass and tgname = 'jobs_200_sound'
+          and attrelid = tgrelid and attnum = any (tgattr::smallint[])
+          and attname not in ('id', 'created_at', 'updated_at', 'edited_at')));
+end $$;
