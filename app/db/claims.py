@@ -44,6 +44,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """How long an announcement of polling stays in force; negative once over, None without one."""
     suppressed: Sequence[UUID] = ()
     """Due jobs that were not locked, but whose claim a user's trigger suppressed."""
+    record_error: str | None = None
+    """Why Postgres refused to record an execution as lost; its job was claimed all the same."""
     looked_until: datetime | None = None
     """The latest `next_run` that the look covered; None stands for `begun_at`."""
     begun_at: datetime
@@ -192,6 +194,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         unchecked=found["unchecked"],
         polling_seconds=found["polling_seconds"],
         suppressed=[one.job_id for one in missed if not one.left],
+        record_error=found["record_error"],
         looked_until=found["looked_until"],
         begun_at=found["begun_at"],
         ended_at=found["ended_at"],

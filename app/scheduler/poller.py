@@ -175,6 +175,8 @@ class Poller:
 
     def take(self, look: Look, *, asked_at: float) -> None:
         """Give the dispatcher what a look claimed that was asked for at `asked_at` (monotonic)."""
+        if look.record_error:
+            self.observers.tell(Faulted(where="record", error=look.record_error))
         lease_ends = asked_at + self.lease_seconds
         self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 

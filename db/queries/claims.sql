@@ -74,7 +74,7 @@ with due as materialized (
 select looked.*, now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
     clock_timestamp() as ended_at, claimed.*
 from (
-    select recorded,
+    select record_error,
         case when many < found then (
             select json_agg(json_build_object(
                 'job_id', id, 'due_at', due_at, 'left', id not in (select id from written)))
@@ -103,7 +103,7 @@ from (
     from (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids,
             (select count(*) from due) as found,
-            tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as recorded
+            tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
         from claimed
     ) as counted
 ) as looked left join claimed on true;

@@ -44,22 +44,32 @@ begin
     end loop;
 end $$;
 
--- Records executions as lost, whose leases ended before a look claimed their jobs again. Returns how many.
--- A function, as an insert in the look would cost each look, and nearly none needs it.
+-- Records executions as lost, whose leases ended before a look claimed their jobs again. Returns why one was
+-- refused, by somebody's trigger or for want of a partition: its job goes on all the same. A function, as an
+-- insert in the look would cost each look, and nearly none needs it.
 create or replace function tocsin.record_lost(executions json)
-returns bigint language plpgsql strict set search_path = pg_catalog, pg_temp as $$
+returns text language plpgsql strict set search_path = pg_catalog, pg_temp as $$
 declare
-    recorded bigint;
+    one record;
+    refused text;
 begin
-    insert into tocsin.executions (
-        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
-    select id, job_id, fence, kind, scheduled_for, attempt,
-        'lost', 'lease', started_at, now(), instance,
-        format('instance %s did not settle before its lease ended at %s', instance,
-               to_char(lease_ended_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-    from json_to_recordset(executions) as lost (
-        id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
-        started_at timestamptz, instance text, lease_ended_at timestamptz);
-    get diagnostics recorded = row_count;
-    return recorded;
+    for one in
+        select * from json_to_recordset(executions) as lost (
+            id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
+            started_at timestamptz, instance text, lease_ended_at timestamptz)
+    loop
+        begin
+            insert into tocsin.executions (
+                id, job_id, fence, kind, scheduled_for, attempt,
+                outcome, reason, started_at, finished_at, instance, error)
+            values (
+                one.id, one.job_id, one.fence, one.kind, one.scheduled_for, one.attempt,
+                'lost', 'lease', one.started_at, now(), one.instance,
+                format('instance %s did not settle before its lease ended at %s', one.instance,
+                       to_char(one.lease_ended_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')));
+        exception when others then
+            refused := sqlerrm;
+        end;
+    end loop;
+    return refused;
 end $$;

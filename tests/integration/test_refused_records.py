@@ -1,11 +1,15 @@
 """Jobs go on although what users put on `tocsin.executions` refuses to take what came of them."""
 
+from datetime import UTC, datetime
+
 import asyncpg
 import pytest
 
 from app.core.facts import Faulted, Settled
+from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
+from tests.support.sessions import look_once
 from tests.support.sink import Sink
 
 REFUSING = {
@@ -50,3 +54,24 @@ async def test_jobs_go_on_although_no_execution_can_be_recorded(
     assert row["runs"] >= 2
     assert told.error
     assert await execution_rows(connection, job_id) == []
+
+
+@pytest.mark.parametrize("what", REFUSING.values(), ids=REFUSING)
+async def test_jobs_of_the_dead_go_on_although_no_execution_can_be_recorded_as_lost(
+    connection: asyncpg.Connection,
+    session: Session,
+    instance: StartInstance,
+    sink: Sink,
+    what: str,
+) -> None:
+    job_id = await insert_job(connection, target={"url": sink.url("/")}, run_at=datetime.now(UTC))
+    look = await look_once(session, by="dead")
+    await connection.execute("update tocsin.jobs set locked_until = now()")
+    await connection.execute(what)
+    async with instance() as (_, facts):
+        await facts.seen(Settled, job_id=job_id, within=10.0)
+        await facts.seen(Faulted, where="record")
+        row = await job_row(connection, job_id)
+
+    assert [one.job_id for one in look.claims] == [job_id]
+    assert (row["plan_error"], row["last_outcome"]) == (None, "succeeded")
