@@ -10,8 +10,10 @@ from msgspec import convert
 from app.config import Settings
 from app.core.health import (
     Finding,
+    InvalidJob,
     Vitals,
     findings,
+    invalid_finding,
     key_finding,
     kinds_finding,
     others_finding,
@@ -34,6 +36,8 @@ from app.vault import SecretKeys
 from app.vault.rotate import check_named_secrets, check_targets, unset_secrets
 
 MONTH = timedelta(days=30)
+MAX_SEARCHED = 1000
+"""How many of the newest jobs that are out of the ordinary are searched for invalid ones."""
 PROBED_MONTHS = 25
 """Offsets are compared once a month over two years, which finds every lasting difference."""
 
@@ -98,6 +102,8 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     rows = await db.fetch("doctor.others")
     found.append(others_finding([row["name"] for row in rows]))
     found.append(kinds_finding(await kinds.list_unsupported(db)))
+    rows = await db.fetch("doctor.invalid", most=MAX_SEARCHED)
+    found.append(invalid_finding([InvalidJob(**row) for row in rows]))
     rows = await db.fetch("doctor.sequences")
     found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
 

@@ -21,6 +21,10 @@ QUEUE_USAGE = 0.1
 """Share of Postgres's notification queue in use that calls for a remedy."""
 RINGING_TRIGGERS = 2
 """How many triggers of `tocsin.jobs` send notifications."""
+MAX_NAMED = 3
+"""How many jobs a finding names."""
+MAX_TOLD = 120
+"""Characters of a job's error that a finding quotes."""
 UNPROVEN = ("allow", "prefer", "require")
 """Values of `sslmode` with which the server need not prove its identity."""
 
@@ -62,6 +66,14 @@ class UnsupportedKind(Struct, frozen=True, kw_only=True):
     """How many jobs have the kind; counting stops at a thousand."""
     newest: list[str]
     """The names, or else ids, of the newest few."""
+
+
+class InvalidJob(Struct, frozen=True, kw_only=True):
+    """A job that has a plan_error and is not paused."""
+
+    called: str
+    """The name, or else the id."""
+    plan_error: str
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -127,7 +139,8 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
     yield finding(
         "planning",
         f"the oldest unplanned job waits for {vitals.unplanned_seconds:.0f} s",
-        "Start an instance: crons typed in psql are planned by one."
+        "Start an instance: crons typed in psql are planned by one. Where one is connected, see "
+        "row locks and triggers of others: both keep plans from being written."
         if vitals.unplanned_seconds > LATE_SECONDS
         else "",
     )
@@ -274,6 +287,19 @@ def kinds_finding(kinds: Sequence[UnsupportedKind]) -> Finding:
         "kinds",
         f"no instance runs {told}" if kinds else "an instance runs each",
         "Correct the kind of these jobs, or start an instance that has it." if kinds else "",
+    )
+
+
+def invalid_finding(jobs: Sequence[InvalidJob]) -> Finding:
+    """Judge the jobs that have a plan_error, the newest first."""
+    told = ", ".join(f"{one.called} ({one.plan_error[:MAX_TOLD]})" for one in jobs[:MAX_NAMED])
+    return finding(
+        "invalid jobs",
+        f"{len(jobs)} of the newer do not run, such as {told}" if jobs else "no newer job is",
+        "Correct what each plan_error names, or pause or delete the job: "
+        "GET /v1/jobs?state=invalid lists them."
+        if jobs
+        else "",
     )
 
 

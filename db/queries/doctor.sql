@@ -97,6 +97,19 @@ from tocsin.upkeep
 where error is not null or refused > 0
 order by step;
 
+-- name: invalid
+-- Jobs that take a correction to run again, of the newest :most that jobs_aside has.
+select called, plan_error
+from (
+    select id, coalesce(name, id::text) as called, plan_error, paused_at from tocsin.jobs
+    where plan_error is not null or paused_at is not null
+        or (attempt > 0 and locked_until is null)
+        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'))
+    order by id desc limit :most::bigint
+) as aside
+where plan_error is not null and paused_at is null
+order by id desc;
+
 -- name: sequences
 -- Sequences that are behind the numbers they gave, as after a move by logical replication. They gave no
 -- number beyond the half of their range: whoever wrote one by hand is no reason to end a sequence.

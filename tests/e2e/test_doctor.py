@@ -40,7 +40,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 26), printed
+    assert (code, judged.count("ok  ")) == (0, 27), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -162,6 +162,24 @@ async def test_the_doctor_names_jobs_that_no_instance_can_run(
     assert code == 1
     assert "!!  kinds              no instance runs 1 of kind htpt (nightly); 1 of" in printed
     await connection.execute("insert into tocsin.kinds values ('htpt'), ('pigeon')")
+    assert (await doctor(database_url))[0] == 0
+
+
+async def test_the_doctor_names_jobs_that_cannot_run_until_they_are_corrected(
+    processes: Processes, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await processes.instance()
+    job_id = await insert_job(connection, name="nightly", cron="0 25 * * *")
+    query = "select plan_error from tocsin.jobs where id = $1"
+    await until(lambda: connection.fetchval(query, job_id), "it is refused")
+
+    code, printed = await doctor(database_url)
+
+    assert code == 1
+    assert (
+        "!!  invalid jobs       1 of the newer do not run, such as nightly (cron: hour" in printed
+    )
+    await connection.execute("update tocsin.jobs set paused_at = now()")
     assert (await doctor(database_url))[0] == 0
 
 

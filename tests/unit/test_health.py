@@ -55,6 +55,7 @@ def test_a_healthy_database_needs_no_remedy() -> None:
         ({"overdue_seconds": 90.0}, "due jobs", "TOCSIN_CONCURRENCY"),
         ({"stuck_lease_seconds": 90.0}, "leases", "kind"),
         ({"unplanned_seconds": 90.0}, "planning", "Start an instance"),
+        ({"unplanned_seconds": 90.0}, "planning", "triggers of others"),
         ({"missing_partitions": 1}, "partitions", "add_partitions"),
         ({"default_rows": 1}, "history", "add_partitions"),
         ({"expired_days": 3}, "history", "pg_stat_activity"),
