@@ -101,6 +101,16 @@ class TriggerRefused(AppError):
     """A function of users, such as that of a trigger on Tocsin's tables, failed or refused."""
 
 
+class WriteSuppressed(TriggerRefused):
+    """A trigger, rule or policy of users kept a job from being written, without an error."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(
+            f"{job} stays as it is: a trigger, rule or policy of yours on tocsin.jobs kept it from "
+            "being written, without an error; \\d tocsin.jobs in psql lists them"
+        )
+
+
 class Exposed(AppError):
     """The API would serve other machines without asking for an API key."""
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from app.core.jobs.job import StoredJob, document_of
 from app.db import Database, executions, jobs
 from app.db.clock import PolledClock
-from app.errors import EditConflict, JobNotFound, StateConflict
+from app.errors import EditConflict, JobNotFound, StateConflict, WriteSuppressed
 from app.jobs.edit import edit_job
 from app.jobs.etag import require_match
 from app.jobs.shown import told_error
@@ -37,12 +37,13 @@ async def run_now(db: Database, reference: str) -> StoredJob:
     Raises:
         JobNotFound: no job has that id or name, or the job was deleted meanwhile.
         StateConflict: the job is paused or invalid.
+        WriteSuppressed: a trigger of users suppresses it.
     """
     job = await jobs.find(db, reference)
     check_runnable(job)
     if not await jobs.run_now(db, job.id):
-        message = f"the job {job.id} was deleted meanwhile"
-        raise JobNotFound(message)
+        await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
+        raise WriteSuppressed(f"the job {reference!r}")
     return await jobs.find(db, str(job.id))
 
 
@@ -72,6 +73,7 @@ async def delete_job(db: Database, reference: str, *, if_match: str | None = Non
     Raises:
         JobNotFound: no job has that id or name.
         EditConflict: `If-Match` does not name the job's version.
+        WriteSuppressed: a trigger of users suppresses the deletion.
     """
     unchanged_since = None
     if if_match is not None:
@@ -80,6 +82,8 @@ async def delete_job(db: Database, reference: str, *, if_match: str | None = Non
         unchanged_since = None if if_match.strip() == "*" else stored.updated_at
     if not await jobs.delete(db, reference, unchanged_since=unchanged_since):
         stored = await jobs.find(db, reference)
+        if unchanged_since in (None, stored.updated_at):
+            raise WriteSuppressed(f"the job {reference!r}")
         message = f"the job {stored.id} was edited meanwhile: get it again and decide on that"
         raise EditConflict(message)
 

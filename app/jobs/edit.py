@@ -1,10 +1,12 @@
 """Edits a job that others may edit meanwhile: read, change, write if unchanged, else once more."""
 
 import asyncio
+from datetime import datetime
+from uuid import UUID
 
 from app.db import Database, jobs
 from app.db.clock import PolledClock
-from app.errors import StateConflict
+from app.errors import StateConflict, WriteSuppressed
 from app.jobs.create import Written
 from app.jobs.etag import require_match
 from app.jobs.input import Change, draft_edit
@@ -30,9 +32,14 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
         EditConflict: `If-Match` does not name the job's version.
         InvalidInput, NameTaken: the change leads to a job that cannot be.
         StateConflict: others edit the job all the time.
+        WriteSuppressed: a trigger of users suppresses the edit.
     """
+    tried: tuple[UUID, datetime] | None = None
     for _ in range(TRIES):
         stored = await jobs.find(db, reference)
+        if tried == (stored.id, stored.updated_at):  # nobody else's edit was in the way
+            raise WriteSuppressed(f"the job {reference!r}")
+        tried = (stored.id, stored.updated_at)
         require_match(if_match, stored)
         now = await clock.now()
         # In a thread, as a target may have ten thousands of values.

@@ -138,3 +138,23 @@ async def test_a_trigger_that_stumbles_over_a_secret_does_not_tell_it(
     assert (answer.status_code, answer.json()["type"]) == (422, f"{PREFIX}trigger-refused")
     assert "SQLSTATE 22P02" in answer.json()["detail"]
     assert "hunter2" not in answer.text + str(faults.facts)
+
+
+async def test_a_trigger_that_suppresses_a_write_is_told(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await trigger(connection, "return null", event="update or delete")
+    made = await api.put("/v1/jobs/x", json=JOB)
+
+    answers = [
+        await api.patch("/v1/jobs/x", json={"description": "new"}),
+        await api.put("/v1/jobs/x", json=JOB | {"description": "new"}),
+        await api.post("/v1/jobs/x/pause"),
+        await api.post("/v1/jobs/x/run"),
+        await api.delete("/v1/jobs/x"),
+        await api.delete("/v1/jobs/x", headers={"If-Match": made.headers["ETag"]}),
+    ]
+
+    for answer in answers:
+        assert (answer.status_code, answer.json()["type"]) == (422, f"{PREFIX}trigger-refused")
+        assert "the job 'x' stays as it is: a trigger" in answer.json()["detail"]
