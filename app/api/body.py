@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from litestar.typing import FieldDefinition
 
 from app.api.problems import ApiRequest
+from app.core.field_errors import SIMILAR
 from app.errors import FieldError, InvalidInput
 from app.wire.reading import NUL, read
 
@@ -122,6 +123,6 @@ def unknown_parameter(name: str, known: list[str], meant: Mapping[str, str]) -> 
     """Say that there is no such parameter, and what may be meant: `meant` is the route's own."""
     if name in meant:
         return f"unknown parameter: {meant[name]}"
-    if close := get_close_matches(name, known, n=1):
+    if close := get_close_matches(name, known, n=1, cutoff=SIMILAR):
         return f"unknown parameter: did you mean {close[0]}?"
     return f"unknown parameter: there are {', '.join(known)}" if known else "unknown parameter"

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
 from app.core.facts import Faulted
-from app.core.field_errors import remedy
+from app.core.field_errors import example, remedy
 from app.db.errors import refused_by_others
 from app.errors import (
     AppError,
@@ -231,7 +231,7 @@ def parameter_errors(request: ApiRequest, error: ValidationException) -> list[Fi
         FieldError(
             field=(name := parameter_name(request, one.get("key", ""))),
             message=remedy(one["message"], allowed=allowed_values(request, one.get("key", "")))
-            + plus_hint(request.query_params.get(name)),
+            + (plus_hint(request.query_params.get(name)) or example(name)),
         )
         for one in given
     ]

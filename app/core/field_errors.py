@@ -28,6 +28,22 @@ EXAMPLES = {
     "headers": '{"X-Team": "billing"}',
 }
 
+SIMILAR = 0.65
+"""Likeness, from 0 to 1, from which on a name may be a misspelt one: `sort` is no `cursor`."""
+MEANT = {
+    **dict.fromkeys(("retries", "retry", "max_retries", "attempts", "max_tries"), "max_attempts"),
+    **dict.fromkeys(("interval", "interval_seconds", "every", "period"), "every_seconds"),
+    **dict.fromkeys(("schedule", "cron_expression", "crontab"), "cron"),
+    **dict.fromkeys(("at", "when", "time", "scheduled_at"), "run_at"),
+    **dict.fromkeys(("tz", "zone", "time_zone"), "timezone"),
+    **dict.fromkeys(("uri", "endpoint", "address"), "url"),
+    **dict.fromkeys(("payload", "data"), "body"),
+    **dict.fromkeys(("queue", "queue_name"), "routing_key"),
+}
+"""Names that other schedulers have for a field, whose own name is not similar."""
+INSIDE_TARGET = frozenset({"url", "uri", "method", "headers", "body", "json", "auth", "payload"})
+"""Fields of targets that people write beside the target."""
+
 UNKNOWN_FIELD = "unknown field"
 """How the message of a field begins that no type has."""
 
@@ -96,7 +112,13 @@ def name_known_fields(
 
 def unknown_field(name: str, known: Sequence[str]) -> str:
     """Say that there is no such field, and what may have been meant."""
-    if close := get_close_matches(name, known, n=1):
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")
+    for meant in (words, f"{words}_seconds", MEANT.get(words)):
+        if meant in known:
+            return f"{UNKNOWN_FIELD}: did you mean {meant}?"
+    if "target" in known and words in INSIDE_TARGET:
+        return f"{UNKNOWN_FIELD}: write it inside target"
+    if close := get_close_matches(words, known, n=1, cutoff=SIMILAR):
         return f"{UNKNOWN_FIELD}: did you mean {close[0]}?"
     return f"{UNKNOWN_FIELD}: there are {', '.join(known)}"
 
@@ -133,7 +155,8 @@ def known_fields(type_: inspect.Type, path: Sequence[str], given: object) -> Ite
 
 def allowed(path: str, choices: Mapping[str, Sequence[str]] | None) -> Sequence[str] | None:
     """Find the allowed values of a field by its path, or by its name in a list of objects."""
-    return (choices or {}).get(path) or (choices or {}).get(path.rpartition(".")[2])
+    name = path.rpartition(".")[2].partition("[")[0]
+    return (choices or {}).get(path) or (choices or {}).get(name)
 
 
 def example(path: str) -> str:

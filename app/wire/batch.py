@@ -3,6 +3,7 @@
 To read a whole batch at once would let no other thread of the process run meanwhile.
 """
 
+import re
 from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
@@ -51,7 +52,7 @@ def documents(body: bytes) -> list[JobDocument]:
         given = read(body, Parts | PartList, levels=len(body))  # type: ignore[arg-type] # a union
     except InvalidInput as refusal:
         raise InvalidInput(
-            *(replace(one, field=one.field.removeprefix("jobs")) for one in refusal.errors)
+            *(replace(one, field=re.sub(r"^jobs(?=\[)", "", one.field)) for one in refusal.errors)
         ) from None
     parts, outside = (given.jobs, 2) if isinstance(given, Parts) else (given, 1)
     read_ones = []

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from app.core.access.api_key import Scope
 from app.core.field_errors import UNKNOWN_FIELD, field_errors, joined, name_known_fields
 from app.core.jobs.exact_json import number
 from app.core.jobs.job import CHOICES, KEPT_FIELDS
@@ -18,7 +19,11 @@ from app.errors import FieldError, InvalidInput, MalformedInput
 NUL = "\0"
 MAX_NESTED = 100
 """Levels of a body, arrays and objects."""
+TRUNCATED = "Input data was truncated"
+"""What msgspec says of a text that ends too early, as an empty one does."""
 TOO_DEEP = f"the body is nested too deeply: use at most {MAX_NESTED} levels"
+WORDS_OF = CHOICES | {"scopes": tuple(Scope)}
+"""The words that fields take, by the name of the field."""
 ANY_JSON = msgspec.json.Decoder(float_hook=str)
 """Decodes any JSON, to tell its form. Numbers stay text: msgspec takes 100 µs to read `1e308`."""
 
@@ -41,7 +46,7 @@ def read(body: bytes, type_: type[T], *, levels: int = MAX_NESTED) -> T:
     except msgspec.ValidationError as error:
         check_json(body)  # msgspec stops at the first error, before what is no JSON
         raise InvalidInput(
-            *with_hints(field_errors(error, prefix="", choices=CHOICES), type_, body)
+            *with_hints(field_errors(error, prefix="", choices=WORDS_OF), type_, body)
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise not_json(error) from None
@@ -71,7 +76,10 @@ def check_json(body: bytes) -> None:
 
 
 def not_json(error: Exception) -> MalformedInput:
-    return MalformedInput(f"the body is not JSON: {str(error)[:200]}")
+    said = str(error)[:200]
+    if said == TRUNCATED:
+        said = "it is empty, or ends too early"
+    return MalformedInput(f"the body is not JSON: {said}")
 
 
 def check_depth(value: object, levels: int) -> None:

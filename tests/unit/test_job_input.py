@@ -11,10 +11,13 @@ from app.core.jobs.job import JobDocument, JobState, PlannedJob, StoredJob, docu
 from app.core.runs.claim import Misfire
 from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import DstGap, DstOverlap
-from app.errors import InvalidInput
+from app.errors import InvalidInput, MalformedInput
 from app.jobs.input import draft_edit, draft_new
 from app.jobs.shown import masked_job
 from app.vault import SecretKeys
+from app.wire.batch import documents
+from app.wire.keys import KeyRequest
+from app.wire.reading import read
 
 NO_KEYS = SecretKeys()
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -169,3 +172,31 @@ def test_the_first_run_of_a_new_job_is_searched_for_once(
 
     assert job.next_run == NOW + timedelta(hours=15)
     assert len(searches) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        (b"{}", "jobs", "is required"),
+        (b'{"jobs": {}}', "jobs", "must be an array"),
+        (b'[{"kind": "http"}]', "[0].target", "is required"),
+        (b'{"jobs": [{"kind": "http"}]}', "[0].target", "is required"),
+    ],
+)
+def test_what_a_batch_lacks_is_named(body: bytes, field: str, said: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        documents(body)
+
+    [error] = refused.value.errors
+    assert error.field == field
+    assert said in error.message
+
+
+def test_a_body_that_is_empty_is_told_so() -> None:
+    with pytest.raises(MalformedInput, match="it is empty, or ends too early"):
+        read(b"", JobDocument)
+
+
+def test_a_scope_that_there_is_not_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(InvalidInput, match="'wrote' is not known: write one of read, write, admin"):
+        read(b'{"name": "x", "scopes": ["read", "wrote"]}', KeyRequest)

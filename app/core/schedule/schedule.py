@@ -232,7 +232,8 @@ def not_one_schedule(given: list[str]) -> FieldError:
     Without any the field is `run_at`, as it is in SQL.
     """
     has = f"{' and '.join(given)} are given" if given else "there is no schedule"
-    message = f"{has}; write exactly one of run_at, cron, every_seconds"
+    others = ", and null for the others" if given else ""
+    message = f"{has}; write exactly one of run_at, cron, every_seconds{others}"
     return FieldError(field=given[-1] if given else "run_at", message=message)
 
 
