@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.core.facts import Faulted
+from app.errors import DatabaseUnavailable
+from app.telemetry.faults import faulted
+
 ROOT = Path(__file__).parents[2]
 TWO_FACTS = """
 from app.core.facts import Stopped
@@ -60,3 +64,10 @@ def test_a_retry_is_a_sentence_without_what_was_tried() -> None:
     assert first["error"] == "Postgres is not available: no answer"
     assert (second["error"], second["tries"]) == ("OSError", 2)
     assert b"hidden" not in done.stderr
+
+
+def test_an_outage_of_the_database_is_told_by_its_sentence_and_a_bug_by_its_place() -> None:
+    outage = DatabaseUnavailable("Postgres is not available: nothing listens at db:5432")
+
+    assert faulted("targets", outage) == Faulted(where="targets", error=str(outage))
+    assert faulted("targets", ValueError("hunter2")).error.startswith("ValueError from ValueError")
