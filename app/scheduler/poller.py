@@ -16,7 +16,7 @@ from app.db.isolating import is_about_a_row, may_be_about_a_row, may_have_succee
 from app.db.listener import Session
 from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import HeldClaim, execution_ids
+from app.scheduler.held_claim import execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
@@ -144,7 +144,7 @@ class Poller:
         self.clock.observe(
             look.begun_at, look.ended_at, sent_at=asked_at, received_at=self.monotonic()
         )
-        self.take(look, asked_at=asked_at)
+        self.suspects.take(look, asked_at=asked_at)
         if look.claims:
             await asyncio.sleep(0)  # let them start before all that is left to do here
         # What was left for its size is due as well, unless nothing at all can be claimed.
@@ -172,13 +172,6 @@ class Poller:
             believed=self.clock.believed(),
             **arguments,
         )
-
-    def take(self, look: Look, *, asked_at: float) -> None:
-        """Give the dispatcher what a look claimed that was asked for at `asked_at` (monotonic)."""
-        if look.record_error:
-            self.observers.tell(Faulted(where="record", error=look.record_error))
-        lease_ends = asked_at + self.lease_seconds
-        self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
     def watch_in(self, seconds: float) -> None:
         """Watch the look that is under way in so many seconds."""

@@ -213,13 +213,19 @@ class Suspects:
                 believed=self.clock.believed(),
                 only=ids,
             )
-            lease_ends = asked_at + self.isolation.lease_seconds
-            self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
+            self.take(look, asked_at=asked_at)
             return look
         finally:
             self.claiming -= 1
             if not self.claiming:
                 self.idle.set()
+
+    def take(self, look: Look, *, asked_at: float) -> None:
+        """Give the dispatcher what a look claimed that was asked for at `asked_at` (monotonic)."""
+        if look.record_error:
+            self.observers.tell(Faulted(where="record", error=look.record_error))
+        lease_ends = asked_at + self.isolation.lease_seconds
+        self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
     async def set_aside(self, tried: Tried, *, quiet: bool = False) -> int:
         """Give a `plan_error` to what cannot be claimed, or let it rest.
