@@ -112,6 +112,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     plan_error: str | None
 
 
+class Written(Struct, frozen=True, kw_only=True):
+    """What became of some plans; those not counted were of jobs that are locked or were edited."""
+
+    planned: int
+    suppressed: list[UUID]
+    """Jobs whose plan a user's trigger suppressed."""
+
+
 class Unworkable(Struct, frozen=True, kw_only=True):
     """A job that cannot be planned or executed until a person corrects it."""
 
@@ -344,9 +352,13 @@ async def list_unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]
     return [row["id"] for row in await db.fetch("claims.unplanned_ids", aside=aside)]
 
 
-async def plan(db: Runner, plans: Sequence[Plan]) -> int:
-    """Write the plans of jobs that are unedited since they were read; return how many."""
-    return len(await db.fetch("claims.plan", plans=JSON.encode(plans).decode()))
+async def plan(db: Runner, plans: Sequence[Plan]) -> Written:
+    """Write the plans of jobs that are neither locked nor edited since they were read."""
+    rows = await db.fetch("claims.plan", plans=JSON.encode(plans).decode())
+    return Written(
+        planned=sum(row["written"] for row in rows),
+        suppressed=[row["job_id"] for row in rows if not row["written"]],
+    )
 
 
 def schedule(row: Row) -> Schedule:

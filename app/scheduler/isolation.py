@@ -16,6 +16,7 @@ from app.telemetry import Observers
 from app.timers import Monotonic
 
 REMEDY = "correct the job, then set plan_error to null"
+CHANGE_TRIGGER = "change the trigger, then set plan_error to null if the job has one"
 SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
 REST_SECONDS = 60.0
 """For how long looks leave a job out that can neither be claimed nor get a `plan_error`."""
@@ -77,7 +78,8 @@ def unworkable(
 ) -> Unworkable:
     """State that a job cannot be claimed, planned or settled, why, and what to do."""
     why = error if isinstance(error, str) else reason(error)
-    problem = f"cannot be {what}: {why}: {REMEDY}"
+    remedy = CHANGE_TRIGGER if error == SUPPRESSED else REMEDY
+    problem = f"cannot be {what}: {why}: {remedy}"
     return Unworkable(job_id=job_id, fence=fence, problem=problem)
 
 

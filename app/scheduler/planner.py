@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import partial
+from itertools import chain
 
 from app.core.facts import Planned
 from app.core.schedule.schedule import check, check_runs, normalized
@@ -9,7 +10,7 @@ from app.db import claims
 from app.db.claims import Plan, Unplanned, Unworkable
 from app.db.isolating import run_by_halves
 from app.errors import InvalidInput
-from app.scheduler.isolation import Isolation, unworkable
+from app.scheduler.isolation import SUPPRESSED, Isolation, unworkable
 
 UNWRITTEN_SECONDS = 1.0
 """How long jobs are left alone after none of their plans was written."""
@@ -19,8 +20,8 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
     """Plan up to 100 unplanned jobs; return how many plans were written.
 
     A job whose row is locked or was edited meanwhile is left for another time. A job whose plan
-    Postgres refuses is put aside. Several instances may do this at once: they compute the same
-    plans.
+    Postgres refuses, or a user's trigger suppresses, is put aside. Several instances may do this at
+    once: they compute the same plans.
     """
     plans = [planned(job, now=now) for job in await isolation.unplanned()]
     unwritable: list[Unworkable] = []
@@ -28,7 +29,10 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
     def refused(plan: Plan, error: Exception) -> None:
         unwritable.append(unworkable(plan.job_id, error, what="planned"))
 
-    written = sum(await run_by_halves(partial(claims.plan, isolation.db), plans, refused=refused))
+    parts = await run_by_halves(partial(claims.plan, isolation.db), plans, refused=refused)
+    written = sum(part.planned for part in parts)
+    suppressed = chain.from_iterable(part.suppressed for part in parts)
+    unwritable += [unworkable(job_id, SUPPRESSED, what="planned") for job_id in suppressed]
     await isolation.put_aside(unwritable)
     if not written and len(plans) == claims.UNPLANNED:  # others may wait behind them
         unwritten = dict.fromkeys((plan.job_id for plan in plans), "its plan was not taken")

@@ -362,7 +362,8 @@ for no key update skip locked;
 
 -- name: plan
 -- Compare-and-set on edited_at: an edit since the row was read wins and is planned in its turn.
--- While next_run is an extra run, the plan waits in resume_at.
+-- While next_run is an extra run, the plan waits in resume_at. Tells of each that was neither edited nor
+-- locked whether the plan was written: if not, a trigger of somebody's suppressed it.
 with wanted as (
     select * from json_to_recordset(:plans::json) as w (
         job_id uuid, edited_at timestamptz, cron text, timezone text, every_seconds numeric,
@@ -371,15 +372,18 @@ with wanted as (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.edited_at = w.edited_at and j.planned_at is null
     for no key update of j skip locked
+), planned as (
+    update tocsin.jobs j
+    set next_run = case when j.extra then j.next_run else w.next_run end,
+        scheduled_for = case when j.extra then j.scheduled_for else w.next_run end,
+        attempt = case when j.extra then j.attempt else 0 end,
+        resume_at = case when j.extra then w.next_run end,
+        planned_at = clock_timestamp(),
+        plan_error = w.plan_error, cron = w.cron, timezone = w.timezone,
+        every_seconds = coalesce(j.every_seconds, w.every_seconds)  -- more exact than what was read of it
+    from wanted w join free on free.id = w.job_id
+    where j.id = w.job_id
+    returning j.id
 )
-update tocsin.jobs j
-set next_run = case when j.extra then j.next_run else w.next_run end,
-    scheduled_for = case when j.extra then j.scheduled_for else w.next_run end,
-    attempt = case when j.extra then j.attempt else 0 end,
-    resume_at = case when j.extra then w.next_run end,
-    planned_at = clock_timestamp(),
-    plan_error = w.plan_error, cron = w.cron, timezone = w.timezone,
-    every_seconds = coalesce(j.every_seconds, w.every_seconds)  -- more exact than what was read of it
-from wanted w join free on free.id = w.job_id
-where j.id = w.job_id
-returning j.id;
+select free.id as job_id, planned.id is not null as written
+from free left join planned on planned.id = free.id;

@@ -30,7 +30,6 @@ ODD = {
     "another one": "misfire_grace_seconds = 1e400",
     "an attempt that cannot be counted on": "attempt = 2147483647",
     "a fence that cannot be raised": "fence = 9223372036854775807",
-    "an execution without its claim": "execution_id = 7",
     "an instant before all years": "starts_at = '4000-01-01 BC'",
     "an instant after all years": "ends_at = '200000-01-01'",
 }
@@ -152,6 +151,24 @@ async def test_a_job_that_no_look_can_claim_is_put_aside_and_the_others_are_clai
     assert "set plan_error to null" in row["plan_error"]
     assert (row["state"], row["locked_until"], alive) == ("invalid", None, 0)
     assert told.written
+
+
+async def test_an_execution_without_its_claim_is_repaired_by_the_next_claim(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    odd, others = await with_bystanders(
+        connection, sink, lambda id: corrupt(connection, id, "execution_id = 7")
+    )
+
+    async with instance(longest_sleep_seconds=5) as (_, facts):
+        resumed_at = await resume(connection)
+        await all_settled(connection, others, resumed_at=resumed_at)
+        await facts.seen(Settled, job_id=odd, outcome="succeeded")
+        [told] = await facts.seen(Faulted, where="record")
+
+    assert "scheduled_for" in told.error, "nothing is known of the execution that was lost"
+    row = await standing(connection, odd)
+    assert (row["plan_error"], row["execution_id"]) == (None, None)
 
 
 async def test_an_execution_without_its_claim_is_repaired_by_the_check_of_its_target(

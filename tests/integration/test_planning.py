@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 import asyncpg
+import pytest
 
-from app.core.facts import Connected
+from app.core.facts import Connected, PutAside, Settled
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
@@ -50,6 +51,33 @@ async def test_an_interval_that_fell_due_before_any_instance_was_there_runs_late
     created_at = (await job_row(connection, job_id))["created_at"]
     assert row["outcome"] == "succeeded"
     assert row["scheduled_for"] >= created_at + timedelta(seconds=0.2)
+
+
+SUPPRESSING = """
+    create function public.suppress() returns trigger language plpgsql as
+    $$ begin if new.name = 'guilty' {and_more} then return null; end if; return new; end $$;
+    create trigger suppress before update on tocsin.jobs
+    for each row execute function public.suppress()"""
+
+
+@pytest.mark.parametrize("and_more", ["", "and new.plan_error is null"], ids=["at all", "its plan"])
+async def test_a_job_whose_plan_a_trigger_suppresses_says_so(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink, and_more: str
+) -> None:
+    target = {"url": sink.url("/")}
+    async with instance() as (_, facts):
+        await facts.seen(Connected)
+        await connection.execute(SUPPRESSING.format(and_more=and_more))
+        guilty = await insert_job(connection, name="guilty", target=target, every_seconds=0.2)
+        other = await insert_job(connection, name="other", target=target, every_seconds=0.2)
+
+        await facts.seen(Settled, job_id=other)
+        [told] = await facts.seen(PutAside, job_id=guilty)
+
+    row = await job_row(connection, guilty)
+    assert told.written == bool(and_more) == (row["plan_error"] is not None)
+    assert told.error.startswith("cannot be planned: a trigger on tocsin.jobs keeps the row")
+    assert "change the trigger" in told.error
 
 
 async def test_what_many_inserts_leave_to_plan_keeps_no_due_job_waiting(

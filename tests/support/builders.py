@@ -33,7 +33,7 @@ async def plan_jobs(db: Database) -> None:
     written = 1
     while written:
         plans = [planned(job, now=datetime.now(UTC)) for job in await claims.list_unplanned(db)]
-        written = await claims.plan(db, plans)
+        written = (await claims.plan(db, plans)).planned
 
 
 async def job_row(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Record:
