@@ -1,4 +1,4 @@
-"""The life of a claim in Postgres: look, extend, settle; and the plans of jobs written in SQL."""
+"""The life of a claim in Postgres: look, extend, settle."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,9 +12,6 @@ from app.core.runs.claim import Claim, Execution, Misfire, MisfirePolicy, RetryP
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import DstGap, DstOverlap, Schedule
 from app.db.database import Row, Runner
-
-UNPLANNED = 100
-"""As many jobs the query reads at once to be planned."""
 
 JSON = msgspec.json.Encoder()
 
@@ -86,38 +83,6 @@ class Missed(Struct, frozen=True, kw_only=True):
 
 
 MISSED = msgspec.json.Decoder(list[Missed])
-
-
-class Unplanned(Struct, frozen=True, kw_only=True):
-    """A job written in SQL whose next run an instance has to work out."""
-
-    job_id: UUID
-    edited_at: datetime
-    planned_from: datetime
-    """The instant from which the runs count: of the latest edit or the end of a later run."""
-    schedule: Schedule
-    is_new: bool = False
-    """Whether the job has neither been edited nor run since it was inserted."""
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """The plan of an `Unplanned` job, applied only if the job's `edited_at` is unchanged."""
-
-    job_id: UUID
-    edited_at: datetime
-    cron: str | None
-    timezone: str
-    every_seconds: float | None
-    next_run: datetime | None
-    plan_error: str | None
-
-
-class Written(Struct, frozen=True, kw_only=True):
-    """What became of some plans; those not counted were of jobs that are locked or were edited."""
-
-    planned: int
-    suppressed: list[UUID]
-    """Jobs whose plan a user's trigger suppressed."""
 
 
 class Unworkable(Struct, frozen=True, kw_only=True):
@@ -328,37 +293,6 @@ async def record_late(db: Runner, executions: Sequence[Execution]) -> set[int]:
 async def wake_instances(db: Runner) -> None:
     """Wake all instances."""
     await db.fetch("claims.wake")
-
-
-async def list_unplanned(
-    db: Runner, *, aside: Sequence[UUID] = (), only: Sequence[UUID] | None = None
-) -> list[Unplanned]:
-    """Return up to 100 jobs that have yet to be planned, longest waiting first."""
-    rows = await db.fetch("claims.unplanned", aside=aside, only=only)
-    return [
-        Unplanned(
-            job_id=row["job_id"],
-            edited_at=row["edited_at"],
-            planned_from=row["planned_from"],
-            schedule=schedule(row),
-            is_new=row["is_new"],
-        )
-        for row in rows
-    ]
-
-
-async def list_unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]:
-    """Return the ids of the jobs that `list_unplanned` reads."""
-    return [row["id"] for row in await db.fetch("claims.unplanned_ids", aside=aside)]
-
-
-async def plan(db: Runner, plans: Sequence[Plan]) -> Written:
-    """Write the plans of jobs that are neither locked nor edited since they were read."""
-    rows = await db.fetch("claims.plan", plans=JSON.encode(plans).decode())
-    return Written(
-        planned=sum(row["written"] for row in rows),
-        suppressed=[row["job_id"] for row in rows if not row["written"]],
-    )
 
 
 def schedule(row: Row) -> Schedule:

@@ -8,10 +8,11 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.facts import Faulted, PutAside
-from app.db import Database, claims, upkeep
-from app.db.claims import Unplanned, Unworkable
+from app.db import Database, claims, plans, upkeep
+from app.db.claims import Unworkable
 from app.db.database import Runner
 from app.db.isolating import is_about_a_row, reason, run_by_halves, run_by_parts
+from app.db.plans import Unplanned
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -185,14 +186,14 @@ class Isolation:
         """
         aside = self.aside()
         try:
-            return await claims.list_unplanned(self.db, aside=aside)
+            return await plans.list_unplanned(self.db, aside=aside)
         except Exception as error:
             if not is_about_a_row(error):
                 raise
             found: list[Unworkable] = []
             parts = await run_by_halves(
-                lambda half: claims.list_unplanned(self.db, only=half),
-                await claims.list_unplanned_ids(self.db, aside=aside),
+                lambda half: plans.list_unplanned(self.db, only=half),
+                await plans.list_unplanned_ids(self.db, aside=aside),
                 refused=lambda id, error: found.append(unworkable(id, error, what="planned")),
             )
             await self.put_aside(found)

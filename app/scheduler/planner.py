@@ -6,9 +6,10 @@ from itertools import chain
 
 from app.core.facts import Planned
 from app.core.schedule.schedule import check, check_runs, normalized
-from app.db import claims
-from app.db.claims import Plan, Unplanned, Unworkable
+from app.db import plans
+from app.db.claims import Unworkable
 from app.db.isolating import run_by_halves
+from app.db.plans import Plan, Unplanned
 from app.errors import InvalidInput
 from app.scheduler.isolation import SUPPRESSED, Isolation, unworkable
 
@@ -23,22 +24,22 @@ async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
     Postgres refuses, or a user's trigger suppresses, is put aside. Several instances may do this at
     once: they compute the same plans.
     """
-    plans = [planned(job, now=now) for job in await isolation.unplanned()]
+    computed = [planned(job, now=now) for job in await isolation.unplanned()]
     unwritable: list[Unworkable] = []
 
     def refused(plan: Plan, error: Exception) -> None:
         unwritable.append(unworkable(plan.job_id, error, what="planned"))
 
-    parts = await run_by_halves(partial(claims.plan, isolation.db), plans, refused=refused)
+    parts = await run_by_halves(partial(plans.write, isolation.db), computed, refused=refused)
     written = sum(part.planned for part in parts)
     suppressed = chain.from_iterable(part.suppressed for part in parts)
     unwritable += [unworkable(job_id, SUPPRESSED, what="planned") for job_id in suppressed]
     await isolation.put_aside(unwritable)
-    if not written and len(plans) == claims.UNPLANNED:  # others may wait behind them
-        unwritten = dict.fromkeys((plan.job_id for plan in plans), "its plan was not taken")
+    if not written and len(computed) == plans.UNPLANNED:  # others may wait behind them
+        unwritten = dict.fromkeys((plan.job_id for plan in computed), "its plan was not taken")
         isolation.rest(unwritten, seconds=UNWRITTEN_SECONDS)
     if written:
-        invalid = sum(plan.plan_error is not None for plan in plans)
+        invalid = sum(plan.plan_error is not None for plan in computed)
         isolation.observers.tell(Planned(jobs=written, refused=invalid))
     return written
 

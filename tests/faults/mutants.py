@@ -128,7 +128,7 @@ MUTANTS = (
     ),
     Mutant(
         what="planning does not compare the edit",
-        file="db/queries/claims.sql",
+        file="db/queries/plans.sql",
         before="where j.edited_at = w.edited_at and j.planned_at is null",
         after="where true",
         tests=(RACES, "tests/integration/test_claims.py"),

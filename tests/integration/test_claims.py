@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import invalid, released
-from app.db import Database, claims, upkeep
-from app.db.claims import Look, Plan
+from app.db import Database, claims, plans, upkeep
+from app.db.claims import Look
 from app.db.listener import Session, open_session
+from app.db.plans import Plan
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.claims import closed_now
 from tests.support.sessions import LEASE_SECONDS
@@ -496,7 +497,7 @@ async def test_planning_is_compare_and_set_on_the_edit(
     db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, cron="0 3 * * *")
-    [unplanned] = await claims.list_unplanned(db)
+    [unplanned] = await plans.list_unplanned(db)
     plan = Plan(
         job_id=job_id,
         edited_at=unplanned.edited_at,
@@ -508,9 +509,9 @@ async def test_planning_is_compare_and_set_on_the_edit(
     )
     await connection.execute("update tocsin.jobs set cron = '0 4 * * *' where id = $1", job_id)
 
-    outdated = await claims.plan(db, [plan])
-    [edited] = await claims.list_unplanned(db)
-    current = await claims.plan(
+    outdated = await plans.write(db, [plan])
+    [edited] = await plans.list_unplanned(db)
+    current = await plans.write(
         db, [replace(plan, edited_at=edited.edited_at, cron=edited.schedule.cron)]
     )
 

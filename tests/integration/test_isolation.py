@@ -443,7 +443,7 @@ async def test_a_right_that_we_lack_is_nobody_s_error(
     async with Database.connect(f"postgresql://powerless:x@{address}", application_name="t") as db:
 
         async def run(_: object) -> None:
-            await db.fetch("claims.unplanned_ids", aside=[])
+            await db.fetch("plans.unplanned_ids", aside=[])
 
         with pytest.raises(RightMissing):
             await run_by_halves(run, range(100), refused=lambda *_: pytest.fail("blamed"))

@@ -14,9 +14,9 @@ import pytest
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import invalid, released
-from app.db import Database, claims, upkeep
-from app.db.claims import Plan
+from app.db import Database, claims, plans, upkeep
 from app.db.listener import Session, open_session
+from app.db.plans import Plan
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.claims import closed_now
 from tests.support.sessions import LEASE_SECONDS, claimed_one
@@ -443,11 +443,11 @@ async def test_two_instances_plan_the_same_cron(
     db: Database, connection: asyncpg.Connection
 ) -> None:
     job_id = await insert_job(connection, cron="0 3 * * *")
-    [first], [second] = await claims.list_unplanned(db), await claims.list_unplanned(db)
+    [first], [second] = await plans.list_unplanned(db), await plans.list_unplanned(db)
     instants = [datetime.now(UTC) + HOUR, datetime.now(UTC) + 2 * HOUR]
 
     written = [
-        await claims.plan(
+        await plans.write(
             db,
             [
                 Plan(
@@ -474,10 +474,10 @@ async def test_plan_of_a_cron_while_the_old_plan_still_executes(
     job_id = await recurring(connection)
     settlement = closed(await claimed_one(session))
     await connection.execute(EDITS["cron"])
-    [unplanned] = await claims.list_unplanned(db)
+    [unplanned] = await plans.list_unplanned(db)
     planned_for = datetime.now(UTC) + 5 * HOUR
 
-    await claims.plan(
+    await plans.write(
         db,
         [
             Plan(

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.schedule.zone_rules import Rules
 from app.core.schedule.zones import InUse, rules_in_use
-from app.db import Database, claims
+from app.db import Database, plans
 from app.scheduler.planner import planned
 from tests.support.api import JOB
 from tests.support.builders import insert_job, job_row
@@ -158,8 +158,8 @@ async def test_a_zone_that_only_postgres_knows_is_told_by_the_instance_and_refus
     )
 
     job_id = await insert_job(connection, cron=CRON, timezone="Asia/Tokyo")
-    for job in await claims.list_unplanned(db):
-        await claims.plan(db, [planned(job, now=datetime.now(UTC))])
+    for job in await plans.list_unplanned(db):
+        await plans.write(db, [planned(job, now=datetime.now(UTC))])
 
     row = await job_row(connection, job_id)
     assert row["state"] == "invalid"

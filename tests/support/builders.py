@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import json
 
-from app.db import Database, claims
+from app.db import Database, plans
 from app.scheduler.planner import planned
 
 URL = "http://127.0.0.1:9/nothing-listens-here"
@@ -32,8 +32,8 @@ async def plan_jobs(db: Database) -> None:
     """Plan the recurring jobs that were inserted or edited in SQL, as an instance does at once."""
     written = 1
     while written:
-        plans = [planned(job, now=datetime.now(UTC)) for job in await claims.list_unplanned(db)]
-        written = (await claims.plan(db, plans)).planned
+        computed = [planned(job, now=datetime.now(UTC)) for job in await plans.list_unplanned(db)]
+        written = (await plans.write(db, computed)).planned
 
 
 async def job_row(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Record:

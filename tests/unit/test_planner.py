@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.core.schedule.schedule import Schedule
-from app.db.claims import Plan, Unplanned
+from app.db.plans import Plan, Unplanned
 from app.scheduler.planner import planned
 
 EDITED = datetime(2026, 12, 1, 2, 59, 59, 123456, tzinfo=UTC)

@@ -1,0 +1,80 @@
+"""The plans of recurring jobs that were written in SQL, which an instance works out."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.core.schedule.schedule import Schedule
+from app.db.claims import schedule
+from app.db.database import Runner
+
+UNPLANNED = 100
+"""As many jobs the query reads at once to be planned."""
+
+JSON = msgspec.json.Encoder()
+
+
+class Unplanned(Struct, frozen=True, kw_only=True):
+    """A job written in SQL whose next run an instance has to work out."""
+
+    job_id: UUID
+    edited_at: datetime
+    planned_from: datetime
+    """The instant from which the runs count: of the latest edit or the end of a later run."""
+    schedule: Schedule
+    is_new: bool = False
+    """Whether the job has neither been edited nor run since it was inserted."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The plan of an `Unplanned` job, applied only if the job's `edited_at` is unchanged."""
+
+    job_id: UUID
+    edited_at: datetime
+    cron: str | None
+    timezone: str
+    every_seconds: float | None
+    next_run: datetime | None
+    plan_error: str | None
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """What became of some plans; those not counted were of jobs that are locked or were edited."""
+
+    planned: int
+    suppressed: list[UUID]
+    """Jobs whose plan a user's trigger suppressed."""
+
+
+async def list_unplanned(
+    db: Runner, *, aside: Sequence[UUID] = (), only: Sequence[UUID] | None = None
+) -> list[Unplanned]:
+    """Return up to 100 jobs that have yet to be planned, longest waiting first."""
+    rows = await db.fetch("plans.unplanned", aside=aside, only=only)
+    return [
+        Unplanned(
+            job_id=row["job_id"],
+            edited_at=row["edited_at"],
+            planned_from=row["planned_from"],
+            schedule=schedule(row),
+            is_new=row["is_new"],
+        )
+        for row in rows
+    ]
+
+
+async def list_unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]:
+    """Return the ids of the jobs that `list_unplanned` reads."""
+    return [row["id"] for row in await db.fetch("plans.unplanned_ids", aside=aside)]
+
+
+async def write(db: Runner, plans: Sequence[Plan]) -> Written:
+    """Write the plans of jobs that are neither locked nor edited since they were read."""
+    rows = await db.fetch("plans.write", plans=JSON.encode(plans).decode())
+    return Written(
+        planned=sum(row["written"] for row in rows),
+        suppressed=[row["job_id"] for row in rows if not row["written"]],
+    )

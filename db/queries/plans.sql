@@ -1,0 +1,50 @@
+-- The plans of recurring jobs that were written in SQL.
+
+-- name: unplanned
+-- Recurring jobs that a person typed; which instance plans them does not matter, see write. Those that
+-- somebody has locked are passed over, however many: others wait behind them.
+-- planned_from: the instant from which runs count; what fell due since is made up for like any late run.
+select id as job_id, edited_at, least(greatest(edited_at, last_finished_at), now()) as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
+    dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
+from tocsin.jobs
+where tocsin.is_unplanned(jobs)
+  and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]))
+order by edited_at
+limit 100
+for no key update skip locked;
+
+-- name: unplanned_ids
+select id
+from tocsin.jobs
+where tocsin.is_unplanned(jobs) and not (id = any(:aside::uuid[]))
+order by edited_at
+limit 100
+for no key update skip locked;
+
+-- name: write
+-- Compare-and-set on edited_at: an edit since the row was read wins and is planned in its turn.
+-- While next_run is an extra run, the plan waits in resume_at. Tells of each that was neither edited nor
+-- locked whether the plan was written: if not, a trigger of somebody's suppressed it.
+with wanted as (
+    select * from json_to_recordset(:plans::json) as w (
+        job_id uuid, edited_at timestamptz, cron text, timezone text, every_seconds numeric,
+        next_run timestamptz, plan_error text)
+), free as materialized (
+    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    where j.edited_at = w.edited_at and j.planned_at is null
+    for no key update of j skip locked
+), planned as (
+    update tocsin.jobs j
+    set next_run = case when j.extra then j.next_run else w.next_run end,
+        scheduled_for = case when j.extra then j.scheduled_for else w.next_run end,
+        attempt = case when j.extra then j.attempt else 0 end,
+        resume_at = case when j.extra then w.next_run end,
+        planned_at = clock_timestamp(),
+        plan_error = w.plan_error, cron = w.cron, timezone = w.timezone,
+        every_seconds = coalesce(j.every_seconds, w.every_seconds)  -- more exact than what was read of it
+    from wanted w join free on free.id = w.job_id
+    where j.id = w.job_id
+    returning j.id
+)
+select free.id as job_id, planned.id is not null as written
+from free left join planned on planned.id = free.id;
