@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import ip_address
 
 from app.config import PREFIX
@@ -11,6 +12,7 @@ SERVER = re.compile(r"(\[(?P<bracketed>[^\]]*)\]|(?P<plain>[^:\[]*))(:(?P<port>[
 HIGHEST_PORT = 65_535
 
 
+@lru_cache(maxsize=4096)  # asked four times for each job
 def is_address(host: str) -> bool:
     """Return whether the text is an IP address rather than a name."""
     if not host[:1].isdigit() and ":" not in host:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from app.targets.net.forms import is_address
@@ -48,6 +49,7 @@ class Names:
         return network_of(min(addresses)) if addresses else ""
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """The address, or the network that whoever has it has as well."""
     ip = ip_address(address.partition("%")[0])
