@@ -1,5 +1,6 @@
 """Somebody edits a great many jobs in one statement: what it does not lock stays on time."""
 
+from time import monotonic
 from uuid import UUID
 
 import asyncpg
@@ -65,9 +66,11 @@ async def test_an_update_of_very_many_jobs_makes_no_other_late(case: Case, chang
     person = await asyncpg.connect(case.database_url)
     async with case.load.running(per_second=20):
         with case.ledger.fault("an update of very many jobs"):
+            begun = monotonic()
             changed = await person.fetch(
                 f"update tocsin.jobs set {change} returning id", timeout=100
             )
+            held_up = monotonic() - begun
             beat = await case.connection.fetchval(BEAT, held, LEASE_SECONDS)
 
         async def planned() -> bool:
@@ -88,5 +91,6 @@ async def test_an_update_of_very_many_jobs_makes_no_other_late(case: Case, chang
     await until(ended, "the long executions have ended", within=60)
     await case.verdict()
     assert len(changed) >= JOBS
-    assert beat < LEASE_SECONDS / 3 + BEAT_SECONDS
+    # Rows that the statement itself updates stay locked until it ends, however slow the machine.
+    assert beat < LEASE_SECONDS / 3 + max(BEAT_SECONDS, held_up + LATE_SECONDS)
     assert late < LATE_SECONDS

@@ -21,13 +21,19 @@ HOURLY: dict[str, Any] = {"every_seconds": 3600}
 TARGET: dict[str, Any] = {"url": "http://127.0.0.1:9/nothing-listens-here"}
 
 
-def window(*, minutes: float, starts_in: float | None = None) -> dict[str, str]:
-    """Bounds so many minutes from now."""
+def window(*, minutes: float, starts_in: float | None = None) -> dict[str, timedelta]:
+    """Bounds so many minutes from the time of the test, which `resolved` makes of them."""
+    ends = {"ends_at": timedelta(minutes=minutes)}
+    return ends if starts_in is None else ends | {"starts_at": timedelta(minutes=starts_in)}
+
+
+def resolved(columns: dict[str, Any]) -> dict[str, Any]:
+    """Turn spans from now into instants: the cases are made minutes before their test runs."""
     now = datetime.now(UTC)
-    ends = {"ends_at": (now + timedelta(minutes=minutes)).isoformat()}
-    if starts_in is None:
-        return ends
-    return ends | {"starts_at": (now + timedelta(minutes=starts_in)).isoformat()}
+    return {
+        name: (now + value).isoformat() if isinstance(value, timedelta) else value
+        for name, value in columns.items()
+    }
 
 
 YEAR = 31_557_600
@@ -189,6 +195,7 @@ async def test_what_one_door_refuses_the_other_refuses_for_the_same_field(
     columns: dict[str, Any],
     field: str,
 ) -> None:
+    columns = resolved(columns)
     answer = await api.post("/v1/jobs", json=JOB | columns)
     try:
         row = await typed(connection, db, columns)
@@ -211,6 +218,7 @@ async def test_what_one_door_takes_the_other_takes_for_the_same_job(
     columns: dict[str, Any],
     kept: dict[str, Any],
 ) -> None:
+    columns = resolved(columns)
     row = await typed(connection, db, {name: v for name, v in columns.items() if name != "name"})
 
     answer = await api.post("/v1/jobs", json=JOB | columns)
