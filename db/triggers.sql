@@ -102,48 +102,38 @@ do $$ begin
 end $$;
 -- db/triggers/3_claims.sql: what a look calls.
 
--- The targets as text, and the claims, of those of the jobs, in order, of which the long ones have at most so many bytes
--- together; at least one. Each is written out once, and none once that is reached but what should be short;
--- it may be long all the same, so that ends at twice as much. Volatile, so that each is read as whoever
--- has locked it sees it. A row that was validated when it was written is not validated again; what came past
--- that is refused before it takes time and memory.
-create or replace function tocsin.targets(ids uuid[], most bigint)
-returns table (
-    id uuid, target text, locked_until timestamptz, locked_by text, claimed_at timestamptz, claimed_for timestamptz,
-    claimed_attempt integer, execution_id bigint)
-language plpgsql strict rows 100 set search_path = pg_catalog, pg_temp as $$
+-- The target of a job as text, where it may be long. Of those that one statement asks for, in its order, it
+-- writes out as many as have at most so many bytes together, and at least one; null: it is not written out. What is
+-- stored in few bytes is written all the same, as it should be short; it may be long, so that ends at twice as
+-- much. Volatile, so that the row is read as whoever has locked it sees it. A row that was validated when it was
+-- written is not validated again; what came past that is refused before it takes time and memory.
+-- The sum is in a setting of the transaction: a plain call costs jobs with short targets nothing.
+create or replace function tocsin.long_target(job_id uuid, most integer)
+returns text language plpgsql strict set search_path = pg_catalog, pg_temp as $$
 declare
     one record;
-    total bigint := 0;
+    written bigint := coalesce(nullif(current_setting('tocsin.written_bytes', true), ''), '0');
+    text text;
+    bytes integer;
 begin
-    for one in
-        select j.id, j.target, j.validated,
-            j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id,
-            pg_column_size(j.target) <= 2000 and pg_column_compression(j.target) is null as short
-        from unnest(ids) with ordinality as wanted (id, place),
-            lateral (select * from tocsin.jobs as j where j.id = wanted.id offset 0) as j
-        order by wanted.place
-    loop
-        continue when total > most and not one.short;
-        if one.validated and not tocsin.fits_at_once(one.target, 262144) then
-            raise exception using errcode = 'program_limit_exceeded',
-                message = 'target has more than 262144 bytes as text', hint = 'Make it smaller.';
+    select target, validated, pg_column_size(target) <= 2000 and pg_column_compression(target) is null as short
+    into one from tocsin.jobs where id = job_id;
+    if written > 2::bigint * most or (written > most and not one.short) then
+        return null;
+    end if;
+    if one.validated and not tocsin.fits_at_once(one.target, 262144) then
+        raise exception using errcode = 'program_limit_exceeded',
+            message = 'target has more than 262144 bytes as text', hint = 'Make it smaller.';
+    end if;
+    text := one.target::text;
+    bytes := octet_length(text);
+    if bytes > 2000 then
+        perform set_config('tocsin.written_bytes', (written + bytes)::text, true);
+        if written > 0 and written + bytes > most then
+            return null;
         end if;
-        id := one.id;
-        target := one.target::text;
-        if octet_length(target) > 2000 then
-            total := total + octet_length(target);
-            exit when total > 2 * most and total > octet_length(target);
-            continue when total > most and total > octet_length(target);
-        end if;
-        locked_until := one.locked_until;
-        locked_by := one.locked_by;
-        claimed_at := one.claimed_at;
-        claimed_for := one.claimed_for;
-        claimed_attempt := one.claimed_attempt;
-        execution_id := one.execution_id;
-        return next;
-    end loop;
+    end if;
+    return text;
 end $$;
 
 -- Records executions as lost, whose leases ended before a look claimed their jobs again. Returns why one was
@@ -259,10 +249,11 @@ begin
                 new.unchecked := nullif(new.unchecked, true);  -- its execution will
             elsif new.unchecked is distinct from false then  -- else the API has checked the target
                 new.unchecked := true;
-                this_second := new.kind || floor(extract(epoch from moment));
-                if current_setting('tocsin.woken_to_check', true) is distinct from this_second then
+                if current_setting('tocsin.woken_to_check', true)
+                        is distinct from new.kind || date_part('epoch', moment)::bigint then
                     woke := tocsin.wake_to_check(new.kind);
-                    this_second := set_config('tocsin.woken_to_check', this_second, false);
+                    this_second := set_config(
+                        'tocsin.woken_to_check', new.kind || date_part('epoch', moment)::bigint, false);
                 end if;
             end if;
             return new;

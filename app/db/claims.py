@@ -35,8 +35,6 @@ class Look(Struct, frozen=True, kw_only=True):
     """Since when the first job is due that this look left to the next one for its large target."""
     unplanned: bool
     """Whether some job written in SQL has yet to be planned."""
-    unchecked: bool = False
-    """Whether some target written in SQL has yet to be checked."""
     polling_seconds: float | None
     """How long an announcement of polling stays in force; negative once over, None without one."""
     suppressed: Sequence[UUID] = ()
@@ -71,18 +69,6 @@ class Due(Struct, frozen=True, kw_only=True):
             return datetime.fromisoformat(self.due_at)
         except ValueError:
             return None
-
-
-class Missed(Struct, frozen=True, kw_only=True):
-    """A job that was due and not locked, and that a look did not claim."""
-
-    job_id: UUID
-    due_at: datetime
-    left: bool
-    """Whether the job was left to the next look for its large target, and not suppressed."""
-
-
-MISSED = msgspec.json.Decoder(list[Missed])
 
 
 class Unworkable(Struct, frozen=True, kw_only=True):
@@ -151,7 +137,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     )
     found = rows[0]
     claimed = [claim(row) for row in rows if row["job_id"] is not None]
-    missed = MISSED.decode(found["missed"]) if found["missed"] else []
+    others = {*(found["left_ids"] or ()), *(one.job_id for one in claimed)}
     wakeup_seconds = found["next_seconds"]
     blocked = wakeup_seconds is not None and wakeup_seconds <= 0
     if blocked:
@@ -162,11 +148,10 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         claims=claimed,
         wakeup_seconds=wakeup_seconds,
         blocked=blocked,
-        left_from=min((one.due_at for one in missed if one.left), default=None),
+        left_from=found["left_from"],
         unplanned=found["unplanned"],
-        unchecked=found["unchecked"],
         polling_seconds=found["polling_seconds"],
-        suppressed=[one.job_id for one in missed if not one.left],
+        suppressed=[id for id in found["found_ids"] or () if id not in others],
         record_error=found["record_error"],
         looked_until=found["looked_until"],
         begun_at=found["begun_at"],

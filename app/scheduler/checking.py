@@ -29,13 +29,21 @@ COMMIT later.
 
 
 async def keep_checking(
-    isolation: Isolation, keys: SecretKeys, kinds: Sequence[str], written: asyncio.Event
+    isolation: Isolation,
+    keys: SecretKeys,
+    kinds: Sequence[str],
+    written: asyncio.Event,
+    *,
+    longest_sleep_seconds: float,
 ) -> None:
-    """Check targets whenever some were written, until cancelled; errors are told."""
+    """Check targets whenever some were written, until cancelled; errors are told.
+
+    A notification that is lost costs at most `longest_sleep_seconds`, as with looks.
+    """
     again: Iterator[float] = iter(())
     while True:
         with suppress(TimeoutError):
-            async with asyncio.timeout(next(again, None)):
+            async with asyncio.timeout(next(again, longest_sleep_seconds)):
                 await written.wait()
                 again = iter(AGAIN_SECONDS)
         await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread

@@ -239,7 +239,6 @@ class Instance:
                     isolation=self.isolation,
                     sweep=sweep,
                     scan_start=scan_start,
-                    check_targets=self.targets_written.set,
                     observers=self.observers,
                 )
                 await self.look_through_outages(poller, dispatcher)
@@ -283,7 +282,11 @@ class Instance:
                 clock=monotonic,
             ),
             "keep_checking": keep_checking(
-                self.isolation, self.secret_keys, KINDS, self.targets_written
+                self.isolation,
+                self.secret_keys,
+                KINDS,
+                self.targets_written,
+                longest_sleep_seconds=self.settings.longest_sleep_seconds,
             ),
             "keep_resting_told": keep_resting_told(db, self.isolation, self.sweep),
             "keep_kinds": keep_kinds(db, self.observers, SHOWN),
@@ -351,6 +354,7 @@ class Instance:
             if lacking:
                 self.observers.tell(UpkeepFailed(step="rights", error=lacking))
         await self.isolation.release_orphans(session, executing=execution_ids(dispatcher))
+        self.targets_written.set()  # a session hears nothing of what was written before it
         return session
 
     def drain(self, dispatcher: Dispatcher, limit: asyncio.Timeout) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -62,7 +62,6 @@ class Poller:
         isolation: Isolation,
         sweep: Sweep,
         scan_start: ScanStart,
-        check_targets: Callable[[], None],
         observers: Observers,
     ) -> None:
         self.db = db
@@ -78,7 +77,6 @@ class Poller:
         self.isolation = isolation
         self.sweep = sweep
         self.suspects = sweep.suspects
-        self.check_targets = check_targets
         self.observers = observers
         self.blocked_looks = 0
         self.least = 0
@@ -272,8 +270,6 @@ class Poller:
 
     async def sleep_after(self, look: Look, *, full: bool) -> float:
         """Decide how long to sleep, planning first what was typed by hand."""
-        if look.unchecked:
-            self.check_targets()  # beside the loop: nothing that is due waits for it
         if full:
             return 0.0  # more may be due
         if look.suppressed:  # more may be due behind those, which the next look leaves out

@@ -9,14 +9,15 @@
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
 -- since: where to begin; null: at the left end. See app/scheduler/next_look.py. It never lies ahead of
 -- the clock, which may have been set back.
--- Short targets are written out here, long ones by tocsin.targets: as many as have a megabyte together,
--- and at least one, so that a look answers in milliseconds. left_from: since when the first of the others
--- is due; null: none is.
+-- Short targets are written out here, long ones by tocsin.long_target: as many as have a megabyte together,
+-- and at least one, so that a look answers in milliseconds. left_ids, left_from: the others, and since when the
+-- first of them is due.
 -- believed: where the clock should be at most, as whoever looks counts on from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/db/clock.py.
 -- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
--- suppressed: jobs that were due and free, of which a trigger of somebody's suppressed the claim.
+-- found_ids: all jobs that were due and free, if some are not claimed: those of which a trigger of somebody's
+-- suppressed the claim, and those left.
 -- Every expression here costs every look, whether or not it is evaluated: what is rarely needed is a
 -- function or a statement of its own. And no join but by the primary key: sessions that look know none.
 with due as materialized (
@@ -35,14 +36,9 @@ with due as materialized (
     limit :limit::bigint
     for no key update skip locked
 ), written as materialized (
-    select id, text as target, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
+    select id, case when octet_length(text) <= 10000 then text else tocsin.long_target(id, 1048576) end as target, due_at,
+        locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
     from due
-    where octet_length(text) <= 10000
-    union all
-    select id, target, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
-    from tocsin.targets((
-        select array_agg(id order by due_at) from due where coalesce(octet_length(text) > 10000, true)
-    ), 1048576)
 ), claimed as (
     update tocsin.jobs j
     set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
@@ -55,7 +51,7 @@ with due as materialized (
         execution_id = nextval('tocsin.executions_id_seq'),
         validated = true  -- when it was written; a claim changes nothing of that
     from written as w
-    where j.id = w.id
+    where j.id = w.id and w.target is not null
     returning j.id as job_id, j.name, j.kind, w.target,
         j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
         j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
@@ -75,11 +71,7 @@ select looked.*, now() as begun_at, least(now(), :believed::timestamptz) as look
     clock_timestamp() as ended_at, claimed.*
 from (
     select record_error,
-        case when many < found then (
-            select json_agg(json_build_object(
-                'job_id', id, 'due_at', due_at, 'left', id not in (select id from written)))
-            from due where not (id = any (ids))
-        ) end as missed,
+        case when many < found then found_ids end as found_ids, left_ids, left_from,
         case when many < :limit::bigint and many = found then (
             select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
             from tocsin.jobs
@@ -94,18 +86,16 @@ from (
             select from tocsin.jobs
             where tocsin.is_unplanned(jobs) and not (id = any(:aside::uuid[]))
         ) as unplanned,
-        exists (
-            select from tocsin.jobs
-            where unchecked and next_run is not null and planned_at is not null and plan_error is null
-              and kind = any(:kinds::text[]) and not (id = any(:aside::uuid[]))
-        ) as unchecked,
         (select extract(epoch from polling_until - now())::float8 from tocsin.polling where one) as polling_seconds
     from (
         select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids,
-            (select count(*) from due) as found,
             tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
         from claimed
-    ) as counted
+    ) as counted, (
+        select count(*) as found, array_agg(id) as found_ids,
+            array_agg(id) filter (where target is null) as left_ids, min(due_at) filter (where target is null) as left_from
+        from written
+    ) as found
 ) as looked left join claimed on true;
 
 -- name: wakeup

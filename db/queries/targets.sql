@@ -12,8 +12,12 @@ with found as materialized (
     limit 200
     for no key update skip locked
 )
-select j.id as job_id, j.kind, written.target, j.edited_at
-from tocsin.targets((select array_agg(id) from found), 1048576) as written join tocsin.jobs j using (id);
+select job_id, kind, target, edited_at
+from (
+    select j.id as job_id, j.kind, tocsin.long_target(j.id, 1048576) as target, j.edited_at
+    from found join tocsin.jobs j using (id) offset 0
+) as written
+where target is not null;
 
 -- name: checked
 -- Compare-and-set on edited_at: what was edited since is checked in its turn. planned_at moves, so

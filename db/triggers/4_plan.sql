@@ -82,10 +82,11 @@ begin
                 new.unchecked := nullif(new.unchecked, true);  -- its execution will
             elsif new.unchecked is distinct from false then  -- else the API has checked the target
                 new.unchecked := true;
-                this_second := new.kind || floor(extract(epoch from moment));
-                if current_setting('tocsin.woken_to_check', true) is distinct from this_second then
+                if current_setting('tocsin.woken_to_check', true)
+                        is distinct from new.kind || date_part('epoch', moment)::bigint then
                     woke := tocsin.wake_to_check(new.kind);
-                    this_second := set_config('tocsin.woken_to_check', this_second, false);
+                    this_second := set_config(
+                        'tocsin.woken_to_check', new.kind || date_part('epoch', moment)::bigint, false);
                 end if;
             end if;
             return new;

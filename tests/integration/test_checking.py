@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from app.core.facts import Settled
-from app.db import Database, claims, targets
+from app.db import Database, targets
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.history import finished_jobs
 from tests.support.instances import StartInstance
@@ -340,10 +340,6 @@ async def test_targets_of_kinds_that_nobody_has_hold_up_no_others(
         job_id = await insert_job(connection, target=BAD, run_at=FAR)
         await refused(connection, job_id)
 
-    look = await claims.look(
-        db, limit=1, ahead_seconds=0.0, lease_seconds=60.0, kinds=("http", "amqp"), instance="test"
-    )
-    assert not look.unchecked
     assert await targets.list_unchecked(db, kinds=("http", "amqp"), aside=()) == []
 
 
