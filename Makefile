@@ -38,7 +38,7 @@ test: setup servers ## Run all tests
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that need no server
-	$(BIN)/pytest tests/unit $(ARGS)
+	$(BIN)/pytest tests/unit --numprocesses 2 $(ARGS)
 
 .PHONY: test-faults
 test-faults: setup servers ## Kill, cut and freeze whatever a scheduler depends on

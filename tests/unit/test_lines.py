@@ -3,6 +3,7 @@
 import os
 import pty
 import resource
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -33,14 +34,13 @@ def pipe() -> Iterator[tuple[int, int]]:
 def read_all(descriptor: int, lines: Lines) -> bytes:
     """Read until nothing waits any more, then what is still there."""
     found = b""
-    os.set_blocking(descriptor, False)
     while True:
-        done = lines.drain(0.02)
-        try:
+        done = lines.drain(0)
+        readable, _, _ = select.select([descriptor], [], [], 0 if done else 0.02)
+        if readable:
             found += os.read(descriptor, 1_000_000)
-        except BlockingIOError:
-            if done:
-                return found
+        elif done:
+            return found
 
 
 def ends(work: Callable[[], object], *, within: float = 20.0) -> None:

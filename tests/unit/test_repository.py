@@ -171,6 +171,17 @@ def test_every_dependency_is_explained(name: str) -> None:
     assert name in given | {"testcontainers"} or f"**{name}**" in explained
 
 
+def test_no_unit_test_draws_examples() -> None:
+    """These take most of the time: they belong in `tests/properties`."""
+    drawing = [
+        name
+        for name in MODULES
+        if name.startswith("tests/unit/") and re.search(r"^@given", TEXTS[name], re.MULTILINE)
+    ]
+
+    assert drawing == []
+
+
 def test_every_pin_has_hashes_and_nothing_says_where_from() -> None:
     lines = [line.strip() for line in CONSTRAINTS.splitlines() if not line.startswith("#")]
     pins = [index for index, line in enumerate(lines) if "==" in line.split(";")[0]]

@@ -10,11 +10,8 @@ from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec import Struct
 
-from app.core.net.url_parts import url_parts, with_password
 from app.core.secrets.masking import MASK, mask, redact
 from app.core.secrets.places import Place
 from app.core.secrets.references import filled_url, is_reference, names_in, with_values
@@ -230,28 +227,6 @@ def test_resealing_rewrites_clear_and_old_values_and_leaves_current_ones() -> No
         "Cookie": "current",
     }
     assert reencrypt_target(HTTP, rewritten, KEYS, job_id=JOB) == (rewritten, [])
-
-
-SECRETS = st.text(min_size=1, max_size=20) | st.integers() | st.lists(st.text(max_size=5))
-
-
-@given(secret=SECRETS)
-def test_every_json_value_comes_back_as_it_was(secret: object) -> None:
-    target = {"url": "amqp://a/", "routing_key": "q", "headers": {"x-token": secret}}
-
-    assert decrypt_target(
-        AMQP, encrypt_target(AMQP, target, KEYS, job_id=JOB), KEYS, job_id=JOB
-    ) == (target, [])
-
-
-@given(
-    st.from_regex(
-        r"\A(https?|amqps?)?(://)?[a-z:@/?#%${}\[\].]{0,20}(\$\{secret:A\})?[a-z:@/?#]{0,9}\Z"
-    )
-)
-def test_the_parts_of_any_url_are_the_url(url: str) -> None:
-    assert str(url_parts(url)) == url
-    assert with_password(url, lambda password: password) == url
 
 
 REFERRING = {

@@ -1,17 +1,14 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.core.schedule.cron import Cron
 from app.core.schedule.cron_parser import parse
 from app.core.schedule.cron_words import cron_in_words
 from app.core.schedule.schedule import Schedule
 from app.core.schedule.words import describe
-from tests.support.sentences import read
+from tests.support.wall_times import meant, promised
 
 JOB = UUID("018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42")
 CRONS = (Path(__file__).parents[1] / "support" / "crons.txt").read_text("utf-8").splitlines()
@@ -112,70 +109,13 @@ def test_the_values_that_h_has_for_the_job_are_said():
     assert words == f"At {hour:02}:{minute:02} (H differs from job to job), in UTC"
 
 
-def promised(sentence: str, days: list[date]) -> tuple[set[int], list[date]]:
-    times, counts = read(sentence)
-    return times, [day for day in days if counts(day)]
-
-
-def meant(cron: Cron, days: list[date]) -> tuple[set[int], list[date]]:
-    times = {time.hour * 3600 + time.minute * 60 + time.second for time in times_of(cron)}
-    return times, list(cron.dates(days[0], days[-1]))
-
-
-def times_of(cron: Cron) -> list[datetime]:
-    walls = (cron.time_at(index) for index in range(cron.times_a_day))
-    return [datetime.combine(date(2026, 1, 1), wall) for wall in walls]
-
-
-YEARS = [date(2027, 1, 1) + timedelta(days) for days in range(3 * 365)]
-
-
 @pytest.mark.parametrize("text", CRONS)
 def test_a_sentence_promises_exactly_the_times_and_days_that_its_cron_has(text: str):
     cron = parse(text, job_id=JOB)
 
     sentence = cron_in_words(cron)
 
-    assert promised(sentence, YEARS) == meant(cron, YEARS)
-
-
-def values(low: int, high: int) -> st.SearchStrategy[str]:
-    number = st.integers(low, high)
-    span = st.tuples(number, number).map(sorted).filter(lambda ends: ends[0] < ends[1])
-    step = st.integers(1, high - low + 1)
-    item = st.one_of(
-        number.map(str),
-        span.map(lambda ends: f"{ends[0]}-{ends[1]}"),
-        st.tuples(span, step).map(lambda one: f"{one[0][0]}-{one[0][1]}/{one[1]}"),
-        st.tuples(number, step).map(lambda one: f"{one[0]}/{one[1]}"),
-        step.map(lambda one: f"*/{one}"),
-        st.just("*"),
-    )
-    return st.lists(item, min_size=1, max_size=3).map(",".join)
-
-
-NTH = st.tuples(st.integers(0, 7), st.sampled_from(["#1", "#2", "#3", "#4", "#5", "L"]))
-ANY_CRON = st.tuples(
-    st.one_of(st.just("0"), values(0, 59)),
-    values(0, 59),
-    values(0, 23),
-    st.one_of(st.just("*"), values(1, 31), values(1, 31).map(lambda days: f"{days},L")),
-    st.one_of(st.just("*"), values(1, 12), st.sampled_from(["11-2", "6-3"])),
-    st.one_of(
-        st.just("*"),
-        values(0, 6),
-        st.sampled_from(["5-1", "6-7", "7"]),
-        st.lists(NTH.map(lambda one: f"{one[0]}{one[1]}"), min_size=1, max_size=3).map(",".join),
-    ),
-    st.one_of(st.just("*"), values(2025, 2032)),
-).map(" ".join)
-
-
-@given(text=ANY_CRON.filter(lambda text: len(text) <= 128))
-def test_any_cron_has_a_sentence_that_promises_what_it_does(text: str):
-    cron = parse(text, job_id=JOB)
-
-    assert promised(cron_in_words(cron), YEARS) == meant(cron, YEARS)
+    assert promised(sentence) == meant(cron)
 
 
 @pytest.mark.parametrize(

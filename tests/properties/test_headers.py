@@ -1,0 +1,16 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.net.headers import header_errors
+
+
+@given(headers=st.dictionaries(st.text(max_size=12), st.text(max_size=12), max_size=3))
+def test_headers_that_pass_cannot_add_lines_or_break_the_framing(headers: dict[str, str]):
+    refused_names = {
+        problem.field.partition(".")[2] for problem in header_errors(headers, field="h")
+    }
+
+    for name in headers.keys() - refused_names:
+        line = f"{name}: {headers[name]}".encode("ascii")
+        assert line.splitlines() == [line]
+        assert name.lower() not in {"host", "content-length", "transfer-encoding", "connection"}
