@@ -107,11 +107,24 @@ async def test_a_look_reads_as_many_rows_as_it_claims(any_database: str) -> None
     assert {index for _, index, _ in found} == {
         "jobs_claimable",
         "jobs_pkey",
-        "jobs_unchecked",
         "jobs_unplanned",
         "polling_pkey",
     }
     assert max(read for _, _, read in found) == 100
+
+
+async def test_asking_for_unchecked_targets_reads_none_of_those_checked(any_database: str) -> None:
+    connection = await asyncpg.connect(any_database)
+    await filled(connection)
+    unchecked = query("targets.unchecked")
+    await connection.execute(f"prepare unchecked as {unchecked.sql}")
+    values = ", ".join({"kinds": "'{amqp,http}'", "aside": "'{}'"}[n] for n in unchecked.parameters)
+
+    plan = await connection.fetchval(f"explain (analyze, format json) execute unchecked ({values})")
+
+    await connection.close()
+    assert {index for _, index, _ in scans(json.decode(plan)[0]["Plan"])} >= {"jobs_unchecked"}
+    assert max(read for _, _, read in scans(json.decode(plan)[0]["Plan"])) == 0
 
 
 @pytest.mark.parametrize("rows", [2_000, 20_000])
