@@ -9,6 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import takewhile
 from time import monotonic
 from typing import Any
 
@@ -45,7 +46,8 @@ async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Se
     applied if the functions and triggers in the database are not those of this version. All of
     that is one transaction, which waits for each lock for a tenth of a second. If a lock is not
     free, the transaction is rolled back and tried again, so that no other session queues behind
-    its locks. Where nothing has to be changed, no lock is taken.
+    its locks. Only migrations that build indexes concurrently run outside of a transaction, between
+    one for those before and one for those after. Where nothing has to be changed, no lock is taken.
 
     Raises:
         SchemaOutdated: the schema or its functions are of a newer Tocsin, or not of Tocsin at all.
@@ -54,21 +56,27 @@ async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Se
         DatabaseUnavailable: no server answers at `url`.
     """
     until = monotonic() + patience_seconds
+    applied: list[int] = []
     with translate_errors():
         connection = await connect(url)
         try:
             with translate_migration_errors():
-                if not await is_outdated(connection):
-                    return []
-                while True:
+                while await is_outdated(connection):
                     try:
-                        return await apply(connection)
+                        versions = await apply_next(connection, patience_seconds)
                     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
                         if monotonic() > until:
-                            raise LockedByOthers(await describe_holders(connection)) from error
-                    await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+                            message = await describe_holders(connection, applied)
+                            raise LockedByOthers(message) from error
+                        versions = None
+                    if versions is None:
+                        await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+                    else:
+                        applied += versions
+                        until = monotonic() + patience_seconds
         finally:
             await connection.close()
+    return applied
 
 
 async def is_outdated(connection: asyncpg.Connection) -> bool:
@@ -95,29 +103,77 @@ async def is_outdated(connection: asyncpg.Connection) -> bool:
     return (applied["source"], applied["catalog"]) != (triggers_digest(), found["catalog"])
 
 
-async def apply(connection: asyncpg.Connection) -> Sequence[int]:
-    """Apply the missing migrations, functions and triggers in one transaction."""
+async def apply_next(
+    connection: asyncpg.Connection, patience_seconds: float
+) -> Sequence[int] | None:
+    """Apply the next missing migrations that go together, and return their versions.
+
+    Returns None if another process is migrating: its lock is never waited for in a statement, since
+    an index that is built concurrently waits for the end of every statement.
+    """
+    missing = await list_missing(connection)
+    if missing == list(migrations()):
+        return await apply_together(connection, missing, [files("db") / "schema.sql"])
+    scripts = migrations()
+    together = list(takewhile(lambda version: is_transaction(scripts[version]), missing))
+    if together or not missing:
+        return await apply_together(connection, together, [scripts[one] for one in together])
+    return await apply_alone(connection, missing[0], patience_seconds)
+
+
+async def apply_together(
+    connection: asyncpg.Connection, versions: Sequence[int], scripts: Sequence[Traversable]
+) -> Sequence[int] | None:
+    """Apply scripts in one transaction, after the last of all also functions and triggers.
+
+    Returns None if another process is migrating.
+    """
     async with connection.transaction():
-        await ask(connection, "migrate.lock")
+        if not (await ask(connection, "migrate.lock"))[0]["locked"]:
+            return None
         if not await is_outdated(connection):  # another process has migrated meanwhile
             return []
+        missing = await list_missing(connection)
+        if missing[: len(versions)] != list(versions):
+            return []
         await ask(connection, "migrate.wait_briefly")
-        applied = await list_missing(connection)
-        fresh = applied == list(migrations())
-        for path in (
-            [files("db") / "schema.sql"] if fresh else [migrations()[number] for number in applied]
-        ):
-            await connection.execute(without_transaction(path.read_text("utf-8")))
-        await connection.execute(triggers())
-        [found] = await ask(connection, "migrate.catalog")
-        await ask(
-            connection,
-            "migrate.functions_applied",
-            source=triggers_digest(),
-            catalog=found["catalog"],
-            release=version("tocsin"),
-        )
-    return applied
+        for script in scripts:
+            await connection.execute(without_transaction(script.read_text("utf-8")))
+        if missing == list(versions):
+            await apply_triggers(connection)
+    return versions
+
+
+async def apply_triggers(connection: asyncpg.Connection) -> None:
+    """Apply functions and triggers, and record their digests."""
+    await connection.execute(triggers())
+    [found] = await ask(connection, "migrate.catalog")
+    await ask(
+        connection,
+        "migrate.functions_applied",
+        source=triggers_digest(),
+        catalog=found["catalog"],
+        release=version("tocsin"),
+    )
+
+
+async def apply_alone(
+    connection: asyncpg.Connection, number: int, patience_seconds: float
+) -> Sequence[int] | None:
+    """Apply a migration that builds indexes concurrently, statement by statement.
+
+    Each statement may wait for `patience_seconds` for the transactions that began before; no other
+    session waits for that. The lock against other processes that migrate lasts until `connection`
+    is closed. Returns None if another process is migrating.
+    """
+    if not (await ask(connection, "migrate.lock_session"))[0]["locked"]:
+        return None
+    if number not in await list_missing(connection):  # another process has migrated meanwhile
+        return []
+    await ask(connection, "migrate.wait_patiently", milliseconds=round(patience_seconds * 1000) + 1)
+    for statement in statements(migrations()[number].read_text("utf-8")):
+        await connection.execute(statement)
+    return [number]
 
 
 async def list_missing(connection: asyncpg.Connection) -> list[int]:
@@ -146,15 +202,21 @@ async def ask(connection: asyncpg.Connection, name: str, **arguments: Any) -> li
     return rows
 
 
-async def describe_holders(connection: asyncpg.Connection) -> str:
-    """Word the refusal of a migration, naming the sessions that hold the locks."""
+async def describe_holders(connection: asyncpg.Connection, applied: Sequence[int]) -> str:
+    """Word the refusal of a migration, naming the sessions that hold the locks.
+
+    `applied` are the versions that were committed before.
+    """
+    missing = await list_missing(connection)
+    waits_for_all = bool(missing) and not is_transaction(migrations()[missing[0]])
     holders = "; ".join(
         f"process {row['pid']} ({row['application_name'] or 'nameless'}, role {row['usename']}) "
-        f"holds {', '.join(row['tables'])} for {row['seconds'] or 0:.0f} s"
-        for row in await ask(connection, "migrate.holders")
+        f"holds {', '.join(row['tables']) or 'a transaction open'} for {row['seconds'] or 0:.0f} s"
+        for row in await ask(connection, "migrate.holders", open=waits_for_all)
     )
+    changed = f"nothing after schema version {applied[-1]}" if applied else "nothing"
     return (
-        "tables that have to be changed are in use, so nothing was changed, and nobody was kept "
+        f"tables that have to be changed are in use, so {changed} was changed, and nobody was kept "
         f"waiting: {holders or 'by whom is not to be seen'}. Run `tocsin migrate` again when that "
         "has ended, or end it with pg_terminate_backend"
     )
@@ -206,6 +268,16 @@ def triggers_digest() -> str:
 def without_transaction(script: str) -> str:
     """Drop a script's own begin and commit, which are for psql: here one transaction holds all."""
     return re.sub(r"^(begin|commit);$", "", script, flags=re.MULTILINE)
+
+
+def is_transaction(script: Traversable) -> bool:
+    """Tell whether a migration is one transaction; one that is not builds indexes concurrently."""
+    return re.search(r"^begin;$", script.read_text("utf-8"), re.MULTILINE) is not None
+
+
+def statements(script: str) -> list[str]:
+    """Split a script into its statements, each of which ends with a semicolon at a line's end."""
+    return [one for one in re.split(r"(?<=;)\n", script) if one.strip()]
 
 
 async def check(db: Runner) -> None:

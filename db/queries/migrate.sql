@@ -1,12 +1,21 @@
 -- What `tocsin migrate` asks and writes down. Nothing here waits for a lock on what others use.
 
 -- name: lock
--- Of two that run at once the second waits here, where it is in nobody's way; from then on it waits
--- for locks only as long as writers may be made to wait behind it.
-select pg_advisory_xact_lock(hashtext('tocsin.migrate'));
+-- Of two that run at once the second asks again later. Whoever waited in this statement would hold up
+-- an index that is built concurrently.
+select pg_try_advisory_xact_lock(hashtext('tocsin.migrate')) as locked;
+
+-- name: lock_session
+-- The same, until the end of the session: for what runs outside of a transaction.
+select pg_try_advisory_lock(hashtext('tocsin.migrate')) as locked;
 
 -- name: wait_briefly
+-- From here on locks are waited for only as long as writers may be made to wait behind.
 select set_config('lock_timeout', '100ms', true);
+
+-- name: wait_patiently
+-- No writer waits behind an index that is built concurrently.
+select set_config('lock_timeout', :milliseconds::bigint::text, false);
 
 -- name: functions
 select source, catalog, release from tocsin.schema_functions;
@@ -40,15 +49,19 @@ set source = excluded.source, catalog = excluded.catalog, release = excluded.rel
     applied_at = excluded.applied_at;
 
 -- name: holders
--- Whose transactions hold locks on our tables, the longest first.
+-- Whose transactions hold locks on our tables, or are open where these are waited for as well, the
+-- longest first.
 select a.pid, a.usename, a.application_name,
-    extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds,
-    array_agg(distinct c.relname order by c.relname) as tables
-from pg_locks l
-join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
-join pg_stat_activity a on a.pid = l.pid
-where n.nspname = 'tocsin' and c.relkind in ('r', 'p') and l.granted and l.pid <> pg_backend_pid()
-  and l.database = (select oid from pg_database where datname = current_database())
-group by a.pid, a.usename, a.application_name, a.xact_start
+    extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds, held.tables
+from pg_stat_activity a
+cross join lateral (
+    select coalesce(array_agg(distinct c.relname order by c.relname), '{}') as tables
+    from pg_locks l
+    join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+    where l.pid = a.pid and n.nspname = 'tocsin' and c.relkind in ('r', 'p') and l.granted
+      and l.database = (select oid from pg_database where datname = current_database())
+) as held
+where a.pid <> pg_backend_pid()
+  and (held.tables <> '{}' or (:open::boolean and a.datname = current_database() and a.backend_xmin is not null))
 order by seconds desc nulls last
 limit 3;
