@@ -127,6 +127,10 @@ audit: setup ## Ask the index for known vulnerabilities of what is pinned; fails
 	$(BIN)/uv tool run --quiet --system-certs --from 'pip-audit>=2.10,<3' pip-audit --strict --progress-spinner off \
 		--disable-pip --require-hashes --requirement constraints.txt $(ARGS)
 
+.PHONY: freeze
+freeze: setup ## Freeze the migrations for the release of this version and date CHANGELOG.md
+	$(BIN)/python -m tests.support.releases
+
 .PHONY: wheel
 wheel: setup ## Build the wheel into dist
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
