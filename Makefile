@@ -44,6 +44,10 @@ test-unit: setup ## Run the tests that need no server
 test-faults: setup servers ## Kill, cut and freeze whatever a scheduler depends on
 	$(BIN)/pytest tests/faults --numprocesses 2 --dist loadfile $(ARGS)
 
+.PHONY: upgrade-test
+upgrade-test: setup servers ## Upgrade databases of older versions, under load and by psql
+	$(BIN)/pytest tests/upgrade $(ARGS)
+
 .PHONY: fault-runs
 fault-runs: setup servers ## Do that again and again with other seeds (ARGS="--runs 10")
 	$(BIN)/python -m tests.faults.runs --numprocesses 2 --dist loadfile $(ARGS)

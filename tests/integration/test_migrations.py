@@ -1,8 +1,6 @@
 """psql and `tocsin migrate` do the same, and schema.sql is the sum of the migrations."""
 
 import asyncio
-import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +9,9 @@ import asyncpg
 import pytest
 
 from app.db import Database, migrate
-from app.devdb.places import embedded_programs
 from app.errors import LockedByOthers, RightMissing, SchemaOutdated
 from tests.support.builders import insert_job
+from tests.support.dump import dumped
 from tests.support.history import begin_day, partitions, week_from
 from tests.support.postgres import PostgresServer, url_of
 from tests.support.psql import run_psql
@@ -34,23 +32,6 @@ def empty_database(postgres_server: PostgresServer) -> Iterator[EmptyDatabase]:
             return url_of(postgres_server.url, name)
 
         yield create
-
-
-def dumped(url: str) -> str:
-    """Return the schema as pg_dump writes it, without its version lines and partitions of days."""
-    dump = subprocess.run(  # noqa: S603 - a program of our own choice, by its full path
-        [
-            embedded_programs() / "pg_dump",
-            "--schema-only",
-            "--schema=tocsin",
-            "--exclude-table=tocsin.executions_2*",
-            f"--dbname={url}",
-        ],
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-    return re.sub(r"^(--|\\(un)?restrict).*\n", "", dump, flags=re.MULTILINE)
 
 
 async def test_the_schema_is_the_same_where_backslashes_escape(
@@ -75,9 +56,7 @@ async def test_schema_sql_is_the_sum_of_the_migrations(empty_database: EmptyData
     run_psql(summed, files=(*sorted((DB / "migrations").glob("*.sql")), DB / "triggers.sql"))
 
     assert dumped(whole) == dumped(summed)
-    versions = (
-        "select string_agg(version::text, ' ' order by version) from tocsin.schema_migrations"
-    )
+    versions = "select version, breaking from tocsin.schema_migrations order by version"
     assert run_psql(whole, versions) == run_psql(summed, versions)
 
 

@@ -147,9 +147,9 @@ class Processes:
         await process.says("connected")
         return process
 
-    async def instances(self, count: int) -> list[Process]:
+    async def instances(self, count: int, *, tree: Path = ROOT) -> list[Process]:
         """Start several at once."""
-        return list(await asyncio.gather(*(self.instance() for _ in range(count))))
+        return list(await asyncio.gather(*(self.instance(tree=tree) for _ in range(count))))
 
     async def start(self, *arguments: str, tree: Path = ROOT, **settings: object) -> Process:
         process = await Process.start(*arguments, tree=tree, **(self.settings | settings))
