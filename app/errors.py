@@ -2,12 +2,15 @@
 
 from msgspec import Struct
 
+WHOLE = "$"
+"""The path of the whole input, in place of a field's."""
+
 
 class FieldError(Struct, frozen=True, kw_only=True):
     """An error in one field of the input, with what to write instead."""
 
     field: str
-    """The path of the field: `cron`, `target.url`, `[3].name`; empty for the whole input."""
+    """The path of the field: `cron`, `target.url`, `[3].name`; see `app.core.field_paths`."""
     message: str
 
 
@@ -20,7 +23,10 @@ class InvalidInput(AppError):
 
     def __init__(self, *errors: FieldError) -> None:
         super().__init__(
-            "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors)
+            "; ".join(
+                f"{e.field}: {e.message}" if e.field not in ("", WHOLE) else e.message
+                for e in errors
+            )
         )
         self.errors = errors
 

@@ -14,13 +14,13 @@ from msgspec import Struct
 
 from app.api.body import JSON
 from app.api.docs import DocsPage, OpenAPIJson, docs_router
-from app.api.examples import BODIES
 from app.api.problems import MEDIA_TYPE, ApiRequest
 from app.core.access.api_key import Scope
 from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.targets.registry import KINDS, target_type
 from app.wire.audit import AuditPage
+from app.wire.examples import BODIES
 from app.wire.executions import Execution, ExecutionPage
 from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats

@@ -11,7 +11,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
 from app.core.facts import Faulted
-from app.core.field_errors import example, remedy
+from app.core.field_errors import NOT_AN_INSTANT, example, remedy
+from app.core.instants import misread_instant
 from app.db.errors import refused_by_others
 from app.errors import (
     AppError,
@@ -227,14 +228,18 @@ def where(request: ApiRequest) -> str:
 def parameter_errors(request: ApiRequest, error: ValidationException) -> list[FieldError]:
     """Name the parameters of path and query that were refused."""
     given = error.extra if isinstance(error.extra, list) else []
-    return [
-        FieldError(
-            field=(name := parameter_name(request, one.get("key", ""))),
-            message=remedy(one["message"], allowed=allowed_values(request, one.get("key", "")))
-            + (plus_hint(request.query_params.get(name)) or example(name)),
-        )
-        for one in given
-    ]
+    errors = []
+    for one in given:
+        key = one.get("key", "")
+        name = parameter_name(request, key)
+        value = request.query_params.get(name)
+        if value is not None and NOT_AN_INSTANT.match(one["message"]):
+            message = misread_instant(value)
+        else:
+            message = remedy(one["message"], allowed=allowed_values(request, key))
+        message += plus_hint(value) or example(name)
+        errors.append(FieldError(field=name, message=message))
+    return errors
 
 
 def plus_hint(value: str | None) -> str:

@@ -7,7 +7,8 @@
 - `net` judges addresses, URLs and headers, and which targets an instance may call.
 - `access` makes and checks API keys and browser sessions.
 - `facts` are what an instance tells its observers; `health`, `zone_health` and `session_health`
-  judge what `tocsin doctor` measured; `field_errors` words msgspec's refusals.
+  judge what `tocsin doctor` measured; `field_errors` words msgspec's refusals, with the help of
+  `field_paths` and `instants`.
 
 The path of a run: a schedule plans `next_run`; an instance claims the job when due (`runs.claim`);
 the executor reports an outcome (`runs.outcome`); `runs.transition` makes of both a settlement, with

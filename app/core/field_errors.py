@@ -1,22 +1,32 @@
 """Turns msgspec's validation errors into field errors that name the remedy."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
-from typing import Any
+from itertools import islice
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
-from msgspec import inspect
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+from msgspec.structs import fields as struct_fields
 from msgspec.structs import replace
 
-from app.errors import FieldError
+from app.core.field_paths import joined
+from app.core.instants import misread_instant
+from app.core.jobs.exact_json import number
+from app.errors import WHOLE, FieldError
+
+MAX_ERRORS = 100
+"""The most errors that an answer lists."""
 
 LOCATED = re.compile(r"(?P<message>.*) - at (?:`key` in )?`\$(?P<path>.*)`", re.DOTALL)
 MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
 UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 MISTYPED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
 CONSTRAINED = re.compile(r"Expected `(?P<expected>[^`]*)` (?P<constraint>.*)", re.DOTALL)
+NOT_AN_INSTANT = re.compile(r"Invalid RFC3339|Expected `datetime` with a timezone")
 NOT_A_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
 
 INSTANT = '"2030-01-31T08:30:00Z"'
@@ -44,6 +54,7 @@ MEANT = {
 INSIDE_TARGET = frozenset({"url", "uri", "method", "headers", "body", "json", "auth", "payload"})
 """Fields of targets that people write beside the target."""
 
+KEPT_FIELD = "is kept by Tocsin and cannot be written: leave it out"
 UNKNOWN_FIELD = "unknown field"
 """How the message of a field begins that no type has."""
 
@@ -60,54 +71,140 @@ WORDS = {
 }
 
 
-def field_errors(
+class Place(Struct, frozen=True, kw_only=True):
+    """A place in the input: the path `top`, and the steps that lead on from there."""
+
+    top: str = ""
+    choices: Mapping[str, Sequence[str]] = {}
+    """The allowed values of fields, named without `top`, which msgspec's messages leave out."""
+    kept: Collection[str] = ()
+    """The fields at the top that Tocsin alone writes."""
+    steps: tuple[str | int, ...] = ()
+
+    def inside(self, *steps: str | int) -> "Place":
+        return replace(self, steps=(*self.steps, *steps))
+
+    def saying(self, message: str) -> FieldError:
+        return FieldError(field=joined(self.top, *self.steps) or WHOLE, message=message)
+
+    def error(self, error: msgspec.ValidationError, text: bytes) -> FieldError:
+        """Word what msgspec said of the text in this place."""
+        located = LOCATED.fullmatch(str(error))
+        message = located["message"] if located else str(error)
+        # The names in msgspec's paths are those of fields. It leaves out the keys of objects, so
+        # what follows one names no place.
+        path = located["path"].partition("[...]")[0] if located else ""
+        found = re.findall(r"\.([^.\[\]]+)|\[([0-9]+)\]", path)
+        place = self.inside(*(name or int(index) for name, index in found))
+        if missing := MISSING.fullmatch(message):
+            return place.inside(missing["name"]).saying("is required")
+        if unknown := UNKNOWN.fullmatch(message):
+            said = f"{UNKNOWN_FIELD}: correct its spelling or remove it"
+            return place.inside(unknown["name"]).saying(said)
+        path = joined("", *place.steps)
+        if NOT_AN_INSTANT.match(message) and not found:
+            said = misread_instant(str(msgspec.json.decode(text)))
+        else:
+            said = remedy(message, allowed=allowed(path, self.choices))
+        return place.saying(said + example(path))
+
+
+def type_errors(
     error: msgspec.ValidationError,
-    *,
-    prefix: str,
-    choices: Mapping[str, Sequence[str]] | None = None,
+    type_: Any,  # noqa: ANN401 - a Struct, or a union of some
+    text: bytes,
+    place: Place,
 ) -> list[FieldError]:
-    """Name the field below `prefix` that msgspec refused, and say what to write instead.
+    """List what is wrong with JSON that msgspec refused as this type, up to `MAX_ERRORS`.
 
-    msgspec stops at the first error, so the list has one entry. `choices` gives the allowed values
-    of a field (named without the prefix), which msgspec's message leaves out.
+    msgspec stops at the first error, so each field is decoded by itself; `error` is what msgspec
+    said.
     """
-    text = str(error)
-    located = LOCATED.fullmatch(text)
-    message = located["message"] if located else text
-    path = located["path"].replace("[...]", "").removeprefix(".") if located else ""
-
-    if missing := MISSING.fullmatch(message):
-        return [FieldError(field=joined(prefix, path, missing["name"]), message="is required")]
-    if unknown := UNKNOWN.fullmatch(message):
-        name = joined(prefix, path, unknown["name"])
-        message = f"{UNKNOWN_FIELD}: correct its spelling or remove it"
-        return [FieldError(field=name, message=message)]
-    return [
-        FieldError(
-            field=joined(prefix, path),
-            message=remedy(message, allowed=allowed(path, choices)) + example(path),
-        )
-    ]
+    found = list(islice(errors_inside(type_, text, place), MAX_ERRORS))
+    return found or [place.error(error, text)]
 
 
-def name_known_fields(
-    errors: Iterable[FieldError],
-    type_: Any,  # noqa: ANN401 - of a Struct, or any other
-    given: object,
-    *,
-    prefix: str = "",
-) -> list[FieldError]:
-    """Say for each unknown field what was meant, or which fields there are.
+def errors_inside(type_: Any, text: bytes, place: Place) -> Iterator[FieldError]:  # noqa: ANN401
+    """Find the errors of fields and items, and so none in a value that is neither object nor list.
 
-    `type_` is what `given`, at the path `prefix`, was to be; paths of the errors begin with that.
+    Of several Structs in a union the tag tells which is meant.
     """
-    named = []
-    for one in errors:
-        *path, name = re.findall(r"[^.\[\]]+", one.field.removeprefix(prefix)) or [""]
-        is_unknown = one.message.startswith(UNKNOWN_FIELD)
-        known = list(known_fields(type_info(type_), path, given)) if is_unknown else []
-        named.append(replace(one, message=unknown_field(name, known)) if known else one)
-    return named
+    forms = list(members(type_))
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, Raw] | list[Raw])
+    except msgspec.ValidationError:
+        return
+    if isinstance(fields, list):
+        for item_type in filter(None, map(item_of, forms)):
+            for index, item in enumerate(fields):
+                yield from errors_of(item_type, bytes(item), place.inside(index))
+        return
+    structs = [one for one in forms if is_struct(one) and is_meant(one, fields)]
+    for struct in structs:
+        yield from struct_errors(struct, fields, place)
+
+
+def struct_errors(
+    struct: type[Struct], given: Mapping[str, Raw], place: Place
+) -> Iterator[FieldError]:
+    known = {field.encode_name: field for field in struct_fields(struct)}
+    tag_field = struct.__struct_config__.tag_field
+    names = [*known, *filter(None, [tag_field])]
+    meant = set()
+    for name, text in given.items():
+        if name in known:
+            yield from errors_of(known[name].type, bytes(text), place.inside(name))
+        elif name != tag_field and struct.__struct_config__.forbid_unknown_fields:
+            is_kept = name in place.kept and not place.steps
+            said = KEPT_FIELD if is_kept else unknown_field(name, names)
+            meant.update(re.findall(r"did you mean (\w+)\?", said))
+            yield place.inside(name).saying(said)
+    for name, field in known.items():
+        if field.required and name not in given and name not in meant:
+            yield place.inside(name).saying("is required")
+
+
+def errors_of(type_: Any, text: bytes, place: Place) -> Iterator[FieldError]:  # noqa: ANN401
+    """Find the errors of one value: those inside, or that of the value itself."""
+    try:
+        Decoder(type_, float_hook=number).decode(text)
+    except msgspec.ValidationError as error:
+        found = False
+        for one in errors_inside(type_, text, place):
+            found = True
+            yield one
+        if not found:
+            yield place.error(error, text)
+
+
+def members(type_: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the types of a union, without what annotates them."""
+    match get_origin(type_):
+        case origin if origin is Annotated:
+            yield from members(get_args(type_)[0])
+        case origin if origin in (Union, UnionType):
+            for one in get_args(type_):
+                yield from members(one)
+        case _:
+            yield type_
+
+
+def item_of(type_: Any) -> Any:  # noqa: ANN401
+    """Return the type of a list's items; None if the type is no list."""
+    return get_args(type_)[0] if get_origin(type_) in (list, tuple, frozenset) else None
+
+
+def is_struct(type_: Any) -> bool:  # noqa: ANN401
+    return isinstance(type_, type) and issubclass(type_, Struct)
+
+
+def is_meant(struct: type[Struct], given: Mapping[str, Raw]) -> bool:
+    """Whether the tag is that of the Struct, which may have none."""
+    config = struct.__struct_config__
+    if config.tag_field is None:
+        return True
+    tag = given.get(config.tag_field)
+    return tag is not None and msgspec.json.decode(tag) == config.tag
 
 
 def unknown_field(name: str, known: Sequence[str]) -> str:
@@ -121,36 +218,6 @@ def unknown_field(name: str, known: Sequence[str]) -> str:
     if close := get_close_matches(words, known, n=1, cutoff=SIMILAR):
         return f"{UNKNOWN_FIELD}: did you mean {close[0]}?"
     return f"{UNKNOWN_FIELD}: there are {', '.join(known)}"
-
-
-@cache
-def type_info(type_: Any) -> inspect.Type:  # noqa: ANN401
-    """Look at a type as msgspec reads it, once."""
-    return inspect.type_info(type_)
-
-
-def known_fields(type_: inspect.Type, path: Sequence[str], given: object) -> Iterator[str]:
-    """List the fields of the object at a path below a type; of several, `given` tells which."""
-    match type_:
-        case inspect.UnionType(types=types):
-            for one in types:
-                yield from known_fields(one, path, given)
-        case inspect.StructType(tag=tag, tag_field=tag_field, fields=fields):
-            of_this = given.get(tag_field) == tag if tag_field and isinstance(given, dict) else True
-            if of_this and not path:
-                yield from (field.encode_name for field in fields)
-                yield from filter(None, [tag_field])
-            elif of_this:
-                inner = given.get(path[0]) if isinstance(given, dict) else None
-                for field in fields:
-                    if field.encode_name == path[0]:
-                        yield from known_fields(field.type, path[1:], inner)
-        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item) if path:
-            index = int(path[0]) if path[0].isdecimal() else 0
-            inner = given[index] if isinstance(given, list) and index < len(given) else None
-            yield from known_fields(item, path[1:], inner)
-        case _:
-            return
 
 
 def allowed(path: str, choices: Mapping[str, Sequence[str]] | None) -> Sequence[str] | None:
@@ -183,17 +250,3 @@ def remedy(message: str, *, allowed: Sequence[str] | None) -> str:
 def in_words(types: str) -> str:
     """Translate msgspec's names of types: `int | null` becomes `an integer or null`."""
     return " or ".join(WORDS.get(name, name) for name in types.split(" | "))
-
-
-def joined(*parts: str) -> str:
-    """Join the parts of a JSON path with dots; an index such as `[0]` follows without a dot."""
-    path = ""
-    for part in filter(None, parts):
-        path += part if not path or part.startswith("[") else f".{part}"
-    return path
-
-
-def at_index(index: int, error: FieldError) -> FieldError:
-    """Place an error of one item in its list."""
-    field = f"[{index}].{error.field}" if error.field else f"[{index}]"
-    return replace(error, field=field)

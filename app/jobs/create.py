@@ -6,13 +6,13 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from app.core.field_errors import at_index
+from app.core.field_errors import MAX_ERRORS
+from app.core.field_paths import at_index
 from app.core.jobs.job import JobDocument, StoredJob
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
 from app.jobs.input import Draft, draft_new
 from app.vault import SecretKeys, check_bindings
-from app.vault.prepare import MAX_ERRORS
 
 
 class Written(Struct, frozen=True, kw_only=True):

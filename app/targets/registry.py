@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.core.facts import Ignored
-from app.core.field_errors import field_errors, name_known_fields
+from app.core.field_errors import Place, type_errors
 from app.core.jobs.exact_json import DECODER, number
 from app.core.secrets.masking import redact, secrets_in
 from app.core.secrets.places import secret_fields
@@ -37,6 +37,8 @@ __all__ = [
     "target_type",
 ]
 
+MAX_NAMED = 10
+"""The most headers that one error names."""
 GROUP = "tocsin.executors"
 """The entry points by which other packages bring kinds: `pigeon = "pigeons.tocsin:Pigeon"`."""
 
@@ -159,8 +161,8 @@ def decode_target(kind: str, target: bytes | dict[str, Any]) -> Target:
     """Make a target of JSON as stored, or of what was decoded from it, and check all of it.
 
     Raises:
-        InvalidInput: with the fields that are wrong, such as `target.url`, and the remedies; a
-            field of a wrong type is named alone.
+        InvalidInput: with the fields that are wrong, such as `target.url`, and the remedies; rules
+            beyond the types of fields are looked at once all types are right.
     """
     type_ = target_type(kind)
     try:
@@ -176,10 +178,10 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
         else:
             decoded = msgspec.convert(target, type_)
     except msgspec.ValidationError as error:
-        choices = {"auth.type": tuple(AUTH_TYPES)}
+        place = Place(top="target", choices={"auth.type": tuple(AUTH_TYPES)})
         readable = DECODER.decode(target) if isinstance(target, bytes) else target
-        errors = field_errors(error, prefix="target", choices=choices)
-        errors = name_known_fields(errors, type_, readable, prefix="target")
+        text = target if isinstance(target, bytes) else msgspec.json.encode(target)
+        errors = type_errors(error, type_, text, place)
         raise InvalidInput(*(with_header(one, readable) for one in errors)) from None
     except (ValueError, RecursionError) as error:
         message = f"must be JSON that can be read: {error}"
@@ -192,12 +194,15 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
 
 
 def with_header(error: FieldError, target: Any) -> FieldError:  # noqa: ANN401
-    """Name the header whose value is no text, which msgspec leaves out."""
+    """Name the headers whose value is no text, which msgspec leaves out."""
     headers = target.get("headers") if isinstance(target, dict) else None
     if error.field != "target.headers" or not isinstance(headers, dict):
         return error
-    wrong = [name for name, value in headers.items() if not isinstance(value, str)]
-    return replace(error, message=f"{error.message}: {wrong[0][:100]}") if wrong else error
+    wrong = [name[:100] for name, value in headers.items() if not isinstance(value, str)]
+    if not wrong:
+        return error
+    more = f" and {len(wrong) - MAX_NAMED} more" if len(wrong) > MAX_NAMED else ""
+    return replace(error, message=f"{error.message}: {', '.join(wrong[:MAX_NAMED])}{more}")
 
 
 def without_secrets(

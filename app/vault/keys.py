@@ -261,6 +261,6 @@ def change_secret(spot: Spot, change: Callable[[Any, str], Any]) -> object:
         case Place.NONE, value:
             return value
         case Place.IN_URL, str() as url if not is_token(url):  # the value was no text once
-            return with_password(url, lambda password: change(password, spot.field))
+            return with_password(url, lambda password: change(password, spot.context))
         case _, value:
-            return change(value, spot.field)
+            return change(value, spot.context)

@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.exact_json import DECODER, same
 from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
@@ -32,8 +33,6 @@ from app.vault.named import NamedSecrets, SecretUnusable, binding_error, places_
 
 STAND_IN = "x"
 """The value in place of a secret that is known only by its name. Headers and URLs may hold it."""
-MAX_ERRORS = 100
-"""The most errors of a batch that an answer lists."""
 UNOPENED = (
     "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
     "another job or place, write the secret out"

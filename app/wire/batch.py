@@ -9,11 +9,12 @@ from typing import Annotated
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
-from app.core.field_errors import at_index
+from app.core.field_errors import MAX_ERRORS
+from app.core.field_paths import at_index
 from app.core.jobs.job import MAX_METADATA_BYTES, MAX_TARGET_BYTES, JobDocument
 from app.core.jobs.json_size import exceeds, numbers_exceed
-from app.errors import InvalidInput
-from app.wire.jobs import MAX_JOBS
+from app.errors import FieldError, InvalidInput
+from app.wire.jobs import MAX_JOBS, JobBatch
 from app.wire.reading import MAX_NESTED, check_json, read
 
 PartList = Annotated[list[Raw], Meta(max_length=MAX_JOBS)]
@@ -46,23 +47,28 @@ def documents(body: bytes) -> list[JobDocument]:
 
     Raises:
         MalformedInput: the body is not JSON, or too deep.
-        InvalidInput: the JSON is no list of jobs; names the first field that is wrong.
+        InvalidInput: the JSON is no list of jobs; names each field of another type than its own,
+            up to `MAX_ERRORS`.
     """
     try:
-        given = read(body, Parts | PartList, levels=len(body))  # type: ignore[arg-type] # a union
+        given = read(body, Parts | PartList, levels=len(body), shown=JobBatch)  # type: ignore[arg-type] # a union
     except InvalidInput as refusal:
         raise InvalidInput(
             *(replace(one, field=re.sub(r"^jobs(?=\[)", "", one.field)) for one in refusal.errors)
         ) from None
     parts, outside = (given.jobs, 2) if isinstance(given, Parts) else (given, 1)
     read_ones = []
+    errors: list[FieldError] = []
     for index, part in enumerate(parts):
+        if len(errors) >= MAX_ERRORS:
+            check_json(bytes(part))
+            continue
         try:
             read_ones.append(read_job(bytes(part), levels=MAX_NESTED - outside))
         except InvalidInput as refusal:
-            for rest in parts[index:]:
-                check_json(bytes(rest))
-            raise InvalidInput(*(at_index(index, one) for one in refusal.errors)) from None
+            errors += [at_index(index, one) for one in refusal.errors]
+    if errors:
+        raise InvalidInput(*errors[:MAX_ERRORS])
     return read_ones
 
 

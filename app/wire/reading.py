@@ -5,16 +5,19 @@ The levels of what is read are counted, as readers with a stack could not follow
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.access.api_key import Scope
-from app.core.field_errors import UNKNOWN_FIELD, field_errors, joined, name_known_fields
+from app.core.field_errors import Place, type_errors
+from app.core.field_paths import joined
 from app.core.jobs.exact_json import number
 from app.core.jobs.job import CHOICES, KEPT_FIELDS
-from app.errors import FieldError, InvalidInput, MalformedInput
+from app.errors import WHOLE, FieldError, InvalidInput, MalformedInput
+from app.wire.examples import shortest_body
 
 NUL = "\0"
 MAX_NESTED = 100
@@ -24,18 +27,23 @@ TRUNCATED = "Input data was truncated"
 TOO_DEEP = f"the body is nested too deeply: use at most {MAX_NESTED} levels"
 WORDS_OF = CHOICES | {"scopes": tuple(Scope)}
 """The words that fields take, by the name of the field."""
+DOCUMENT = Place(choices=WORDS_OF, kept=KEPT_FIELDS)
 ANY_JSON = msgspec.json.Decoder(float_hook=str)
 """Decodes any JSON, to tell its form. Numbers stay text: msgspec takes 100 µs to read `1e308`."""
 
 T = TypeVar("T")
 
 
-def read(body: bytes, type_: type[T], *, levels: int = MAX_NESTED) -> T:
+def read(
+    body: bytes, type_: type[T], *, levels: int = MAX_NESTED, shown: type[Struct] | None = None
+) -> T:
     """Read JSON of this type, of so many levels at most.
+
+    `shown`: the Struct of which errors show an example, where that is not `type_`.
 
     Raises:
         MalformedInput: the text is not JSON, or too deep.
-        InvalidInput: the JSON is not of this type; names the field.
+        InvalidInput: the JSON is not of this type; names each field that is not of its own.
     """
     try:
         if body.count(b"[") + body.count(b"{") > levels:
@@ -45,11 +53,11 @@ def read(body: bytes, type_: type[T], *, levels: int = MAX_NESTED) -> T:
             raise InvalidInput(*nuls)
     except msgspec.ValidationError as error:
         check_json(body)  # msgspec stops at the first error, before what is no JSON
-        raise InvalidInput(
-            *with_hints(field_errors(error, prefix="", choices=WORDS_OF), type_, body)
-        ) from None
+        errors = type_errors(error, type_, body, DOCUMENT)
+        example = shortest_body(shown or type_)
+        raise InvalidInput(*(with_example(one, example) for one in errors)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise not_json(error) from None
+        raise not_json(error, example=shortest_body(shown or type_)) from None
     except RecursionError:
         raise MalformedInput(TOO_DEEP) from None
     return value
@@ -75,10 +83,12 @@ def check_json(body: bytes) -> None:
         raise MalformedInput(TOO_DEEP) from None
 
 
-def not_json(error: Exception) -> MalformedInput:
+def not_json(error: Exception, *, example: str | None = None) -> MalformedInput:
+    """Word what keeps a body from being JSON; of one that ends too early with an example."""
     said = str(error)[:200]
     if said == TRUNCATED:
-        said = "it is empty, or ends too early"
+        hint = f": send an object such as {example}" if example else ""
+        said = f"it is empty, or ends too early{hint}"
     return MalformedInput(f"the body is not JSON: {said}")
 
 
@@ -106,15 +116,11 @@ def items(value: object) -> Iterable[object]:
             return ()
 
 
-def with_hints(errors: list[FieldError], type_: Any, body: bytes) -> list[FieldError]:  # noqa: ANN401
-    """Say of unknown fields what was meant, and of those that Tocsin keeps that they are."""
-    kept = "is kept by Tocsin and cannot be written: leave it out"
-    return [
-        replace(one, message=kept)
-        if one.field in KEPT_FIELDS and one.message.startswith(UNKNOWN_FIELD)
-        else one
-        for one in name_known_fields(errors, type_, ANY_JSON.decode(body))
-    ]
+def with_example(error: FieldError, example: str | None) -> FieldError:
+    """Show what a body that is no object should be."""
+    if error.field != WHOLE or not error.message.startswith("must be an object") or not example:
+        return error
+    return replace(error, message=f"the body {error.message}: send one such as {example}")
 
 
 def nul_errors(value: object, path: str) -> Iterator[FieldError]:
@@ -122,13 +128,13 @@ def nul_errors(value: object, path: str) -> Iterator[FieldError]:
     match value:
         case str() if NUL in value:
             message = "has the character U+0000, which Postgres cannot store: remove it"
-            yield FieldError(field=path, message=message)
+            yield FieldError(field=path or WHOLE, message=message)
         case dict():
             for name, item in value.items():
                 yield from nul_errors(name, path)
                 yield from nul_errors(item, joined(path, name))
         case list():
             for index, item in enumerate(value):
-                yield from nul_errors(item, f"{path}[{index}]")
+                yield from nul_errors(item, joined(path, index))
         case _:
             pass

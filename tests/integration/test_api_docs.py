@@ -1,5 +1,6 @@
 """What docs/api.md shows is what happens."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from app.api.problems import KINDS, REFUSALS
+from tests.support.api import NIGHTLY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 COMMANDS = [
@@ -52,3 +54,11 @@ def test_every_type_of_problem_on_the_page_exists() -> None:
 
     assert len(shown) >= 12
     assert set(shown) <= slugs
+
+
+async def test_the_problem_on_the_page_is_the_one_that_is_answered(api: httpx.AsyncClient) -> None:
+    [shown] = re.findall(r"^```json\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+    answer = await api.post("/v1/jobs", json=NIGHTLY | {"timezone": "Europe/Pari"})
+
+    assert answer.json() == json.loads(shown)

@@ -115,6 +115,6 @@ def test_what_does_not_change_is_shared_and_nothing_is_changed_in_place() -> Non
     assert [spot.field for spot in spots] == [
         "target.url",
         "target.headers.a.Token",
-        "target.headers.b.0",
-        "target.headers.b.1.Key",
+        "target.headers.b[0]",
+        "target.headers.b[1].Key",
     ]

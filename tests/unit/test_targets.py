@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from yarl import URL
 
-from app.core.field_errors import field_errors
+from app.core.field_errors import Place, type_errors
+from app.core.field_paths import joined
 from app.core.net.urls import host_of
 from app.errors import FieldError, InvalidInput
 from app.targets.amqp.executor import AmqpTarget
@@ -111,7 +112,7 @@ def test_what_is_no_json_object_is_refused(text: bytes, message: str):
             "target.auth.pasword",
             "unknown field: did you mean password?",
         ),
-        ({"a.b[c": 1}, "target.a.b[c", "unknown field: "),
+        ({"a.b[c": 1}, 'target["a.b[c"]', "unknown field: "),
         ({"auth": "Bearer x"}, "target.auth", "must be an object or null, not a string"),
         (
             {"method": "BREW"},
@@ -218,7 +219,7 @@ def test_a_url_with_a_password_is_refused_with_the_remedy_and_without_the_passwo
 @pytest.mark.parametrize(
     ("headers", "field"),
     [
-        ({"": "x"}, "target.headers."),
+        ({"": "x"}, 'target.headers[""]'),
         ({"X A": "x"}, "target.headers.X A"),
         ({"X\r\nEvil": "x"}, "target.headers.X\r\nEvil"),
         ({"Ü": "x"}, "target.headers.Ü"),
@@ -240,11 +241,13 @@ def test_a_url_with_a_password_is_refused_with_the_remedy_and_without_the_passwo
                 *("Content_Length", "TRANSFER_ENCODING", "Keep_Alive", "proxy_authorization"),
                 *("Idempotency_Key", "Tocsin_Job_Id", "tocsin_anything", "Tocsin-Job_Id"),
                 *("Content_Type", "user_agent", "Accept_Encoding"),
-                *("Content.Length", "Transfer~Encoding", "Tocsin.Attempt", "Content^Type"),
+                *("Transfer~Encoding", "Content^Type"),
             )
         ),
+        ({"Content.Length": "x"}, 'target.headers["Content.Length"]'),
+        ({"Tocsin.Attempt": "x"}, 'target.headers["Tocsin.Attempt"]'),
         ({"X-Team": "1", "X_Team": "2"}, "target.headers.X_Team"),
-        ({"X_Team": "1", "x.team": "2"}, "target.headers.x.team"),
+        ({"X_Team": "1", "x.team": "2"}, 'target.headers["x.team"]'),
         ({f"X-{n}": "x" for n in range(101)}, "target.headers"),
         ({"X": "x" * 16_384}, "target.headers"),
     ],
@@ -280,7 +283,7 @@ def test_a_header_that_many_servers_take_for_the_one_of_auth_may_not_be_beside_i
 
     refusals = refused("http", HTTP | {"headers": {name: "x"}, "auth": auth})
 
-    assert refusals == [(f"target.headers.{name}", "is set by auth: remove one")]
+    assert refusals == [(joined("target.headers", name), "is set by auth: remove one")]
 
 
 def test_a_header_that_auth_sets_may_not_be_set_beside_it():
@@ -446,15 +449,15 @@ def test_a_validation_error_names_the_field_in_json_notation(text: bytes, error:
     with pytest.raises(msgspec.ValidationError) as refusal:
         msgspec.json.decode(text, type=Outer)
 
-    [problem] = field_errors(refusal.value, prefix="jobs")
+    [problem] = type_errors(refusal.value, Outer, text, Place(top="jobs"))
 
     assert (problem.field, problem.message) == error
 
 
 def test_without_a_prefix_a_field_is_named_from_the_top():
-    problems = field_errors(
-        msgspec.ValidationError("Expected `int`, got `str` - at `$[3].x`"), prefix=""
-    )
+    said = msgspec.ValidationError("Expected `int`, got `str` - at `$[3].x`")
+
+    problems = type_errors(said, Any, b"[]", Place())
 
     assert problems == [FieldError(field="[3].x", message="must be an integer, not a string")]
 

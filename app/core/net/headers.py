@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from app.core.field_paths import joined
 from app.errors import FieldError
 
 MAX_HEADERS = 100
@@ -71,7 +72,7 @@ def header_errors(headers: Mapping[str, str], *, field: str) -> Iterable[FieldEr
         if problem is None and name_as_read(name) in seen:
             problem = "is given twice: header names do not differ in case, nor - from _ for many"
         if problem:
-            yield FieldError(field=f"{field}.{name}", message=problem)
+            yield FieldError(field=joined(field, name), message=problem)
         seen.add(name_as_read(name))
     if len(headers) > MAX_HEADERS:
         yield FieldError(field=field, message=f"may have at most {MAX_HEADERS} entries")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast
 import msgspec.inspect as mi
 from msgspec import Meta, Struct
 
-from app.core.field_errors import joined
+from app.core.field_paths import joined
 
 MASK = "***"
 
@@ -70,8 +70,13 @@ class Spot(Struct, frozen=True):
 
     @property
     def field(self) -> str:
-        """Where the value is, in JSON notation: `target.auth.token`."""
-        return joined("target", *map(str, self.path))
+        """The path of the value: `target.auth.token`."""
+        return joined("target", *self.path)
+
+    @property
+    def context(self) -> str:
+        """The path as encrypted values are bound to it: no step is quoted, an index is a name."""
+        return ".".join(("target", *map(str, self.path)))
 
 
 def spots_in(

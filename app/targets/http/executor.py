@@ -10,6 +10,7 @@ import aiohttp
 from msgspec import UNSET, Meta, field
 from msgspec.structs import force_setattr
 
+from app.core.field_paths import joined
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
 from app.core.net.urls import MAX_URL_LENGTH, address, url_error
 from app.core.runs.outcome import Outcome, Report
@@ -97,7 +98,8 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
             theirs = set(map(name_as_read, self.auth.header_names()))
             for name in sorted(self.headers):
                 if name_as_read(name) in theirs:
-                    yield FieldError(field=f"headers.{name}", message="is set by auth: remove one")
+                    at = joined("headers", name)
+                    yield FieldError(field=at, message="is set by auth: remove one")
 
     def certificates(self) -> Iterable[Tls]:
         if isinstance(tls := self.tls(ours=True), Tls) and self.url.lower().startswith("https:"):

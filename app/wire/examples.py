@@ -1,5 +1,6 @@
-"""Bodies to start from, as the description of the API shows them."""
+"""Bodies to start from, as the description of the API and refusals of other bodies show them."""
 
+import json
 from typing import Any
 
 HTTP_TARGET = {
@@ -51,3 +52,11 @@ BODIES: dict[str, dict[str, Any]] = {
     },
 }
 """By the name of the body's Struct, then by a name of their own."""
+
+
+def shortest_body(struct: type) -> str | None:
+    """Return the shortest example of a Struct, or of one that the Struct is made of, as JSON."""
+    for one in struct.__mro__:
+        if bodies := BODIES.get(one.__name__):
+            return min(map(json.dumps, bodies.values()), key=len)
+    return None
