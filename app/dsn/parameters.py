@@ -54,6 +54,20 @@ IGNORED: dict[str, str] = {
 
 ALIASES = {"database": "dbname"}
 
+MEANT = {
+    **dict.fromkeys(("db", "db_name", "database_name", "catalog", "initial_catalog"), "dbname"),
+    **dict.fromkeys(("username", "user_name", "uid", "login", "role"), "user"),
+    **dict.fromkeys(("pass", "passwd", "pwd", "user_password", "userpassword"), "password"),
+    **dict.fromkeys(("hostname", "server", "address", "addr", "data_source"), "host"),
+    **dict.fromkeys(("ssl", "tls", "ssl_mode", "tls_mode", "use_ssl", "encrypt"), "sslmode"),
+    **dict.fromkeys(("ssl_root_cert", "sslca", "ssl_ca", "cafile", "ca_file"), "sslrootcert"),
+    **dict.fromkeys(("timeout", "connection_timeout", "login_timeout"), "connect_timeout"),
+    **dict.fromkeys(("app_name", "appname", "app"), "application_name"),
+}
+"""Names that other clients have for a parameter, in lower case."""
+SETTINGS = frozenset({"statement_timeout", "lock_timeout", "search_path", "timezone", "datestyle"})
+"""Settings of the server that people write as parameters."""
+
 VARIABLES = {
     "PGHOST": "host",
     "PGHOSTADDR": "hostaddr",
@@ -89,8 +103,16 @@ def unknown(name: str, *, quotable: bool) -> str:
     similar to the name of a parameter.
     """
     known = sorted({*HONOURED, *IGNORED})
-    if close := get_close_matches(name.lower(), known, n=1):
-        return f"has a parameter {name}, which libpq does not know; did you mean {close[0]}?"
+    plain = name.lower().replace("-", "_")
+    close = get_close_matches(plain, known, n=1)
+    meant = MEANT.get(plain) or ALIASES.get(plain) or next(iter(close), None)
+    if plain in SETTINGS:
+        return (
+            f"has a parameter {name}, which is a setting of the server: write it as "
+            f"options=-c%20{plain}=value, among pairs of key and value options='-c {plain}=value'"
+        )
+    if meant:
+        return f"has a parameter {name}, which libpq does not know; did you mean {meant}?"
     shown = f"a parameter {name}" if quotable else "a parameter"
     return (
         f"has {shown} that libpq does not know; settings of the server are written "

@@ -56,6 +56,23 @@ def test_user_password_and_database_are_read_as_libpq_reads_them(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        *(
+            (address, f"did you mean {meant}\\?")
+            for address, meant in (
+                *(
+                    ("host=h db=d", "dbname"),
+                    ("host=h DB=d", "dbname"),
+                    ("host=h Database=d", "dbname"),
+                ),
+                *(("host=h username=u", "user"), ("host=h UID=u", "user"), ("Server=h", "host")),
+                *(("host=h pass=p", "password"), ("host=h pwd=p", "password")),
+                *(("host=h passwd=p", "password"), ("host=h ssl_mode=require", "sslmode")),
+                *(("postgresql://h/d?username=u", "user"), ("postgresql://h/?db=d", "dbname")),
+                *(("postgresql://h/d?ssl-mode=require", "sslmode"), ("host=h tls=on", "sslmode")),
+                ("host=h timeout=3", "connect_timeout"),
+            )
+        ),
+        ("host=h statement_timeout=5", "a setting of the server.*-c statement_timeout=value"),
         ("postgresql://h/d?sslmod=require", "sslmod.*did you mean sslmode?"),
         ("postgresql://h/d?connection_timeout=3", "did you mean connect_timeout?"),
         ("postgresql://h/d?schema=public", "parameter schema .*options=-c"),
