@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+
+import click
 
 from app.config import Settings
 from app.db import Database, migrate
@@ -52,6 +55,16 @@ async def check_schema(settings: Settings) -> None:
         raise
     except DatabaseUnavailable:
         return
+
+
+def through(command: str | None, message: str) -> str:
+    """Have each command that a message names go through another, such as `tocsin dev`."""
+    return re.sub("`tocsin (?!dev\\b)", f"`{command} ", message) if command else message
+
+
+def say_empty(message: str) -> None:
+    """Say on stderr that a list is empty; programs that read the list from stdout get nothing."""
+    click.echo(through(click.get_current_context().find_root().obj, message), err=True)
 
 
 async def read_all(

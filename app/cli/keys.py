@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from app.cli.database import read_all, run_with_database
+from app.cli.database import read_all, run_with_database, say_empty
 from app.core.access.api_key import RANDOM_BYTES, Scope, issue
 from app.core.jobs.job import HUNDRED_YEARS
 from app.core.schedule.duration import duration_seconds
@@ -80,7 +80,10 @@ def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
 def list_keys() -> None:
     """List all keys, newest first, without their secret part."""
     now = datetime.now(UTC)
-    for key in run(lambda db: read_all(partial(stored.list_page, db), KEYS)):
+    found = run(lambda db: read_all(partial(stored.list_page, db), KEYS))
+    if not found:
+        say_empty("there is no API key: `tocsin keys create NAME --scope admin` makes one")
+    for key in found:
         click.echo("  ".join((key.prefix, f"{','.join(key.scopes):<16}", *standing(key, now))))
 
 

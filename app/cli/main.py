@@ -6,10 +6,9 @@ memory.
 
 import asyncio
 import os
-import re
 import shlex
 import sys
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +18,12 @@ from time import monotonic
 import click
 
 from app.cli import doctor
-from app.cli.database import check_schema, run_with_database
+from app.cli.database import check_schema, run_with_database, through
 from app.cli.keys import keys
 from app.cli.running import run
 from app.cli.secrets import secrets
 from app.config import Settings
-from app.core.facts import Ignored
+from app.core.facts import Fact, Ignored, Pruned
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate
 from app.db.errors import said_by_postgres
@@ -89,11 +88,6 @@ def sentence(error: Exception) -> str | None:
             return f"{name}: {reason}"
         case _:
             return said_by_postgres(error)
-
-
-def through(command: str | None, message: str) -> str:
-    """Have each command that a message names go through another, such as `tocsin dev`."""
-    return re.sub("`tocsin (?!dev\\b)", f"`{command} ", message) if command else message
 
 
 def leaves(error: Exception) -> Iterator[Exception]:
@@ -214,11 +208,13 @@ def prune_database() -> None:
     """Do the upkeep now, as instances do hourly: in short steps, which hold up no other session."""
     from app.scheduler.upkeep import keep_up_once
 
+    told: list[Fact] = []
+
     def prune(_: Database, settings: Settings) -> Awaitable[bool]:
         configure(level=settings.log_level, log_format=settings.log_format)
         return keep_up_once(
             settings.required_database_url(),
-            Observers(log_fact),
+            Observers(log_fact, told.append),
             instance="prune",
             retention_days=settings.retention_days,
             clock=monotonic,
@@ -229,6 +225,18 @@ def prune_database() -> None:
             "tocsin: not all of it could be done: see above, or an instance is at it", err=True
         )
         sys.exit(1)
+    click.echo(pruned_in_words([one for one in told if isinstance(one, Pruned)]))
+
+
+def pruned_in_words(done: Sequence[Pruned]) -> str:
+    """Say what the upkeep came to; of nothing, that there was nothing to do."""
+    if not done:
+        return "no day of executions had to be dropped or added, and no finished job to be deleted"
+    return "; ".join(
+        f"days of executions dropped: {one.partitions_dropped}, added: {one.partitions_added}; "
+        f"finished jobs deleted: {one.jobs_deleted}"
+        for one in done
+    )
 
 
 @main.command("doctor")

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from app.cli.database import read_all, run_with_database
+from app.cli.database import read_all, run_with_database, say_empty
 from app.core.secrets.bindings import host_error
 from app.core.secrets.references import MAX_VALUE_LENGTH, name_error
 from app.db import Database
@@ -65,7 +65,10 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
 @secrets.command("list")
 def list_secrets() -> None:
     """List the names, when each value was set, and the hosts that it may be sent to."""
-    for secret in run(lambda db, _: read_all(partial(stored.list_page, db), SECRETS)):
+    found = run(lambda db, _: read_all(partial(stored.list_page, db), SECRETS))
+    if not found:
+        say_empty("there is no named secret: `tocsin secrets set NAME` makes one")
+    for secret in found:
         hosts = " ".join(secret.hosts) or "any host"
         click.echo(f"{secret.updated_at:%Y-%m-%d %H:%M}  {secret.name}  {hosts}")
 

@@ -10,6 +10,7 @@ import asyncpg
 from msgspec import Struct
 
 from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
+from app.db.connections import POOL
 from app.db.errors import translate_errors
 from app.db.queries import Query, query
 
@@ -99,7 +100,7 @@ class Database:
         url: str,
         *,
         application_name: str,
-        max_connections: int = 10,
+        max_connections: int = POOL,
         patience_seconds: float = COMMAND_TIMEOUT_SECONDS,
         settings: Mapping[str, str] | None = None,
         limit_seconds: float | None = None,

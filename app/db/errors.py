@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
+from app.db.connections import NEEDED
 from app.errors import (
     AppError,
     ConstraintViolated,
@@ -68,7 +69,7 @@ MIXED_SESSIONS: tuple[type[BaseException], ...] = (
 POOLER = (
     "TOCSIN_DATABASE_URL leads through a pooler that does not keep a session for its client, such "
     "as PgBouncer in transaction mode: notifications are lost there. Give Tocsin an address of "
-    "Postgres itself; it needs eleven connections for each instance"
+    f"Postgres itself; it needs up to {NEEDED}"
 )
 
 MAX_SAID_LENGTH = 300

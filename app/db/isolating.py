@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import asyncpg
 
+from app.db.connections import ISOLATING_QUICKLY
 from app.db.errors import function_of_others, raised_by_others
 from app.errors import (
     AppError,
@@ -27,7 +28,7 @@ OUTAGES = (DatabaseUnavailable, SchemaOutdated, PoolerInTheWay)
 VALUES = ("22", "23", "54")
 """Classes of SQLSTATE: a value out of range, a broken constraint, more than Postgres can do."""
 
-AT_ONCE = 3
+AT_ONCE = ISOLATING_QUICKLY
 """How many statements `run_by_parts` runs at once."""
 PARTS = 8
 """Into how many parts `run_by_parts` divides the items of a statement that failed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
+from app.db.connections import NEEDED
 from app.db.errors import TRANSIENT, in_one_line
 from app.dsn import Address, Host
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, PoolerInTheWay
@@ -77,7 +78,7 @@ IT_MAY_THINK_BETTER: tuple[type[BaseException], ...] = (
 HELP: tuple[tuple[type[BaseException], str], ...] = (
     (
         asyncpg.TooManyConnectionsError,
-        ". Raise max_connections or the role's limit: an instance needs twelve, an API ten",
+        f". Raise max_connections, or the limit of role, database or pooler: up to {NEEDED}",
     ),
     (
         asyncpg.ObjectNotInPrerequisiteStateError,

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from app.core.jobs.job import StoredJob, document_of
+from app.core.jobs.job import JobState, StoredJob, document_of
 from app.db import Database, executions, jobs
 from app.db.clock import PolledClock
 from app.errors import EditConflict, JobNotFound, StateConflict, WriteSuppressed
@@ -53,6 +53,8 @@ async def replay(db: Database, execution_id: int) -> StoredJob:
     Raises:
         ExecutionNotFound: no execution has that id.
         StateConflict: the job was deleted, is paused or invalid, or waits for another retry.
+        JobNotFound: the job was deleted meanwhile.
+        WriteSuppressed: a trigger of users suppresses it.
     """
     past = await executions.find(db, execution_id)
     try:
@@ -62,8 +64,11 @@ async def replay(db: Database, execution_id: int) -> StoredJob:
         raise StateConflict(message) from None
     check_runnable(job)
     if not await jobs.run_now(db, job.id, occurrence=past.scheduled_for):
-        message = "a retry of another run is pending: wait for it, or run the job first"
-        raise StateConflict(message)
+        job = await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
+        if job.state is JobState.RETRYING:
+            message = "a retry of another run is pending: wait for it, or run the job first"
+            raise StateConflict(message)
+        raise WriteSuppressed(f"the job {job.name or str(job.id)!r}")
     return await jobs.find(db, str(job.id))
 
 

@@ -18,8 +18,8 @@ from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
+from app.db.connections import ISOLATING_PATIENTLY, ISOLATING_QUICKLY
 from app.db.hearing import DEAF_SECONDS, MAX_PER_SECOND, Hearing
-from app.db.isolating import AT_ONCE
 from app.db.listener import OF_LOOKS, Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.scheduler.admission import Slots
@@ -175,7 +175,10 @@ class Instance:
                         limit_seconds=seconds,
                     )
                 )
-                for most, seconds in ((AT_ONCE, QUICK_SECONDS), (1, LONGEST_SECONDS))
+                for most, seconds in (
+                    (ISOLATING_QUICKLY, QUICK_SECONDS),
+                    (ISOLATING_PATIENTLY, LONGEST_SECONDS),
+                )
             ]
             executors = await stack.enter_async_context(
                 Executors(egress=self.egress, resolver=self.resolver, clock=self.loop.time)

@@ -160,3 +160,24 @@ async def test_a_database_that_is_not_there_yet_is_waited_for(
         for _ in range(command == "scheduler")
     ]
     assert await waiting.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("keys list", "there is no API key: `tocsin keys create NAME --scope admin` makes one"),
+        ("secrets list", "there is no named secret: `tocsin secrets set NAME` makes one"),
+        (
+            "prune",
+            "no day of executions had to be dropped or added, and no finished job to be deleted",
+        ),
+    ],
+)
+async def test_where_there_is_nothing_a_command_says_so_in_a_line(
+    database_url: str, command: str, said: str
+) -> None:
+    await printed("prune", TOCSIN_DATABASE_URL=database_url)
+
+    code, lines = await printed(command, TOCSIN_DATABASE_URL=database_url)
+
+    assert (code, lines) == (0, [said])

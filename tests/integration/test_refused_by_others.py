@@ -158,3 +158,25 @@ async def test_a_trigger_that_suppresses_a_write_is_told(
     for answer in answers:
         assert (answer.status_code, answer.json()["type"]) == (422, f"{PREFIX}trigger-refused")
         assert "the job 'x' stays as it is: a trigger" in answer.json()["detail"]
+
+
+async def test_a_replay_that_a_trigger_suppresses_says_so_and_not_that_a_retry_is_pending(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    job_id = (await api.put("/v1/jobs/x", json=JOB)).json()["id"]
+    execution_id = await connection.fetchval(
+        """insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome)
+           values ($1, 1, 'http', now(), 1, 'failed') returning id""",
+        job_id,
+    )
+    await trigger(connection, "return null")
+
+    suppressed = await api.post(f"/v1/executions/{execution_id}/replay")
+    await connection.execute("drop trigger mine on tocsin.jobs")
+    await connection.execute("update tocsin.jobs set attempt = 1, next_run = now() + '1 hour'")
+    pending = await api.post(f"/v1/executions/{execution_id}/replay")
+
+    assert (suppressed.status_code, pending.status_code) == (422, 409)
+    assert suppressed.json()["type"] == f"{PREFIX}trigger-refused"
+    assert "the job 'x' stays as it is: a trigger" in suppressed.json()["detail"]
+    assert "a retry of another run is pending" in pending.json()["detail"]

@@ -1,0 +1,14 @@
+"""How many connections to Postgres processes need at most: what a pooler or a role has to allow."""
+
+POOL = 10
+"""Of an API process; of an instance, those that settle, extend leases and plan."""
+LISTENING = 1
+UPKEEP = 1
+"""The session of the hourly upkeep, and of a step that ran late."""
+ISOLATING_QUICKLY = 3
+"""Statements about single rows at once, each for a moment, while jobs are isolated."""
+ISOLATING_PATIENTLY = 1
+
+OF_INSTANCE = POOL + LISTENING + UPKEEP + ISOLATING_QUICKLY + ISOLATING_PATIENTLY
+OF_API = POOL
+NEEDED = f"{OF_INSTANCE} connections for each instance and {OF_API} for each API process"
