@@ -77,21 +77,24 @@ begin
     return true;
 end $$;
 
-create or replace function tocsin.ring()
+create or replace function tocsin.wake_after_update()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform tocsin.wake();
     return null;
 end $$;
 
--- Only what became claimable sooner by a person's hand: whoever settles or plans a job knows its
--- next run and looks in time; should that instance die, the others find it at their next look.
--- Not for what sets only the columns of a lease, as each claim and extension does: to read and plan the
--- condition takes a tenth of the time of a claim. Who frees a lease wakes in tocsin.free_lease.
--- The window is written into it: what a WHEN calls would be planned anew for every settlement.
+-- Notifies only of jobs that an edit made claimable sooner: an instance that settles or plans a job
+-- knows its next run and looks in time; should that instance die, the others find the job at their
+-- next look.
+-- The trigger is not called for statements that set only columns of a lease, as each claim and extension
+-- does: to read and plan its condition takes a tenth of the time of a claim. An edit that frees a lease
+-- notifies in tocsin.free_lease.
+-- The window is written into the condition: a function that a WHEN calls would be planned anew for
+-- every settlement.
 do $$ begin
     execute format($trigger$
-        create or replace trigger jobs_900_ring_update after update of %s on tocsin.jobs
+        create or replace trigger jobs_900_wake_update after update of %s on tocsin.jobs
             for each row
             when (new.locked_until is not distinct from old.locked_until
                   and new.paused_at is null and new.plan_error is null
@@ -99,7 +102,7 @@ do $$ begin
                        or (new.next_run < clock_timestamp() + interval %L
                            and (old.next_run is null or new.next_run < old.next_run
                                 or old.paused_at is not null or old.plan_error is not null))))
-            execute function tocsin.ring()
+            execute function tocsin.wake_after_update()
     $trigger$, (
         select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
         where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped

@@ -24,7 +24,7 @@ from app.single_flight import SingleFlight
 TRUSTED_SECONDS = 2.0
 """How long the keys that were read are used; a new or revoked key counts everywhere after that."""
 ALL = "all"
-"""The key of the one flight: keys are read together."""
+"""The key of all reads in the single flight: one query serves whoever waits for the keys."""
 TOUCH_SECONDS = 60.0
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII)

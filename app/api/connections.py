@@ -162,7 +162,7 @@ class BoundedHttp(H11Protocol):
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """Let what is in hand be answered, and briefly wait for what is half sent."""
+        """Let requests under way be answered, and briefly wait for those that are half sent."""
         self.draining = True
         super().shutdown()
 

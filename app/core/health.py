@@ -19,7 +19,7 @@ A shorter one can be the time for which no instance ran.
 """
 QUEUE_USAGE = 0.1
 """Share of Postgres's notification queue in use that calls for a remedy."""
-RINGING_TRIGGERS = 2
+WAKING_TRIGGERS = 2
 """How many triggers of `tocsin.jobs` send notifications."""
 MAX_NAMED = 3
 """How many jobs a finding names."""
@@ -54,7 +54,7 @@ class Vitals(Struct, frozen=True, kw_only=True):
     """How far the clock is ahead of the time that upkeep trusts; hours if no upkeep ran lately."""
     newest_ahead_seconds: float
     """How far the newest execution lies in the future."""
-    ringing_triggers: int
+    waking_triggers: int
     """Enabled triggers that send notifications."""
 
 
@@ -170,9 +170,9 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
     )
     yield finding(
         "triggers",
-        f"{vitals.ringing_triggers} of {RINGING_TRIGGERS} ring",
+        f"{vitals.waking_triggers} of {WAKING_TRIGGERS} wake instances",
         "Apply db/triggers.sql again (tocsin migrate): without them jobs start late."
-        if vitals.ringing_triggers < RINGING_TRIGGERS
+        if vitals.waking_triggers < WAKING_TRIGGERS
         else "",
     )
     yield finding(

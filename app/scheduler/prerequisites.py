@@ -24,7 +24,7 @@ MAX_LOADING = 1000
 class Names(Protocol):
     """What the executors know of names."""
 
-    def is_settled(self, name: str) -> bool:
+    def is_known(self, name: str) -> bool:
         """Return whether an execution would not have to wait for the name."""
         ...
 
@@ -32,11 +32,11 @@ class Names(Protocol):
         """Return whether so many names like this one are waited for that it had better wait."""
         ...
 
-    async def settle(self, name: str) -> None:
+    async def look_up(self, name: str) -> None:
         """Wait until the name has an address, or until it is known that it has none."""
         ...
 
-    def place(self, name: str) -> str:
+    def address_of(self, name: str) -> str:
         """Return the address behind a name; empty: not known."""
         ...
 
@@ -73,7 +73,7 @@ class NameLookups:
     def expect(self, held: HeldClaim) -> None:
         """Look up ahead what the claim will have to know, unless too much is asked already."""
         for name in held.names:
-            if self.names.is_settled(name) or name in self.waiting:
+            if self.names.is_known(name) or name in self.waiting:
                 continue
             if len(self.waiting) < MAX_WAITING and not self.names.is_crowded(name):
                 self.begin(name)
@@ -84,7 +84,7 @@ class NameLookups:
         A claim waits for each of its names once, whatever comes of that.
         """
         for name in held.names[held.names_waited_for :]:
-            if self.names.is_settled(name):
+            if self.names.is_known(name):
                 continue
             waiting = self.waiting.get(name)
             if self.count >= MAX_WAITING or (waiting and len(waiting) >= MAX_FOR_A_NAME):
@@ -96,7 +96,7 @@ class NameLookups:
             waiting.append(held)
             self.count += 1
             return "park"
-        held.addresses = tuple(filter(None, dict.fromkeys(map(self.names.place, held.names))))
+        held.addresses = tuple(filter(None, dict.fromkeys(map(self.names.address_of, held.names))))
         return "start"
 
     def begin(self, name: str) -> list[HeldClaim]:
@@ -109,7 +109,7 @@ class NameLookups:
 
     async def look_up(self, name: str) -> None:
         """Look up a name, then resume the claims that wait for it."""
-        await self.names.settle(name)
+        await self.names.look_up(name)
         claims = self.waiting.pop(name, [])
         self.count -= len(claims)
         if not self.waiting:

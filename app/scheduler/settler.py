@@ -160,7 +160,7 @@ class Settler:
         try:
             await claims.wake_instances(self.db)
         except DatabaseUnavailable as error:  # their own looks come late, but they come
-            self.observers.tell(Faulted(where="ring", error=str(error)))
+            self.observers.tell(Faulted(where="wake", error=str(error)))
 
     async def isolate(self, batch: Batch, error: Exception) -> None:
         """Write a refused batch by halves, to find the settlement that Postgres refuses.

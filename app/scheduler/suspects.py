@@ -102,7 +102,7 @@ class Suspects:
         self.slow: deque[Due] = deque()
         """What is being tried again with more time."""
         self.trying: asyncio.Task[None] | None = None
-        self.seconds = isolation.clock
+        self.monotonic = isolation.clock
         self.claiming = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -198,7 +198,7 @@ class Suspects:
         self, db: Database, ids: Sequence[UUID], *, since: datetime | None, ahead_seconds: float
     ) -> Look:
         """Claim these jobs and give the claims to the dispatcher."""
-        asked_at = self.seconds()
+        asked_at = self.monotonic()
         self.claiming += 1
         self.idle.clear()
         try:
@@ -251,7 +251,7 @@ class Suspects:
 
     async def retry(self) -> None:
         """Try again what has rested for long enough; what is not due any more is forgotten."""
-        resting, now = self.isolation.resting, self.seconds()
+        resting, now = self.isolation.resting, self.monotonic()
         over = [job_id for job_id, one in resting.items() if one.until <= now]
         if not over:
             return

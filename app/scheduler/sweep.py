@@ -52,7 +52,7 @@ class Sweep:
         """What was passed over, as others had the rows locked."""
         self.walk_at = self.watch_at = float("inf")
         """When the next walk and the next watch are due, monotonic seconds."""
-        self.seconds = suspects.seconds
+        self.monotonic = suspects.monotonic
 
     def __repr__(self) -> str:
         return f"<Sweep: looks begin at {self.behind}, walked up to {self.top}, {self.left} left>"
@@ -77,7 +77,7 @@ class Sweep:
         """Return the seconds until there is something to do; None: until there are news."""
         rests = (one.until for one in self.isolation.resting.values())
         at = min(self.walk_at, self.watch_at, *rests)
-        return max(at - self.seconds(), 0.0) if at < float("inf") else None
+        return max(at - self.monotonic(), 0.0) if at < float("inf") else None
 
     def relieve(self, instant: datetime) -> None:
         """Have looks begin at an instant, if they would have to leave out too many jobs."""
@@ -90,7 +90,7 @@ class Sweep:
         if self.behind is None or self.dispatcher.closed:
             return
         try:
-            if self.top is None or self.seconds() >= self.walk_at:
+            if self.top is None or self.monotonic() >= self.walk_at:
                 await self.walk()
             await self.catch_up()
         except Exception:
@@ -103,7 +103,7 @@ class Sweep:
 
     async def walk(self) -> None:
         """Go over everything."""
-        began = self.seconds()
+        began = self.monotonic()
         self.horizon = await claims.read_horizon(self.isolation.db)
         self.left, self.top, self.locked = 0, self.behind, set()
         self.watch_at = began + MIN_WATCH_SECONDS
@@ -111,7 +111,7 @@ class Sweep:
         if self.left:
             told = f"{self.left} jobs can neither be claimed nor put aside: looks begin behind them"
             self.suspects.observers.tell(Faulted(where="sweep", error=told))
-        self.walk_at = self.seconds() + max(REST_SECONDS, PACE * (self.seconds() - began))
+        self.walk_at = self.monotonic() + max(REST_SECONDS, PACE * (self.monotonic() - began))
 
     async def catch_up(self) -> None:
         """Go over what has been added, and watch if it is time."""
@@ -119,12 +119,12 @@ class Sweep:
         if top is not None and behind is not None and behind > top:
             self.top = behind
             await self.go_over(since=top)
-        if self.seconds() >= self.watch_at:
+        if self.monotonic() >= self.watch_at:
             await self.watch()
 
     async def watch(self) -> None:
         """Go over what was written since the last time, or was locked."""
-        began, self.watch_at = self.seconds(), float("inf")
+        began, self.watch_at = self.monotonic(), float("inf")
         horizon = await claims.read_horizon(self.isolation.db)
         locked, self.locked = list(self.locked), set()
         if locked:
@@ -132,8 +132,8 @@ class Sweep:
             await self.step(await claims.list_due_among(self.isolation.db, locked, kinds=kinds))
         await self.go_over(newer=self.horizon)
         self.horizon = horizon
-        rest = max(PACE * (self.seconds() - began), MIN_WATCH_SECONDS)
-        self.watch_at = self.seconds() + min(rest, MAX_REST_SECONDS)
+        rest = max(PACE * (self.monotonic() - began), MIN_WATCH_SECONDS)
+        self.watch_at = self.monotonic() + min(rest, MAX_REST_SECONDS)
 
     async def go_over(self, *, since: datetime | None = None, newer: str | None = None) -> None:
         """Claim, latest first, what is due from `since` to `top` and was written since `newer`."""
@@ -178,5 +178,5 @@ class Sweep:
             if len(self.locked) + len(passed) <= MAX_LOCKED:
                 self.locked |= passed
             else:  # too many to remember
-                self.walk_at = min(self.walk_at, self.seconds() + MAX_REST_SECONDS)
+                self.walk_at = min(self.walk_at, self.monotonic() + MAX_REST_SECONDS)
         return claimed

@@ -72,7 +72,7 @@ class Executors:
             await self.opened[kind].prepare(target, context)
 
     async def load(self, target: Target) -> None:
-        """Have the certificates of a target at hand for the attempt that comes next."""
+        """Load the certificates of a target before its next attempt."""
         for tls in target.certificates():
             await self.options.contexts.context(tls, patient=True)
 

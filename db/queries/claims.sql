@@ -189,7 +189,7 @@ where j.id = w.job_id
 returning j.id;
 
 -- name: extend
--- Moves the leases of executions in flight forward and tells of each whether it did. A row that
+-- Moves the leases of executions under way forward and tells of each whether it did. A row that
 -- somebody has locked is neither extended nor lost and is tried again; one whose fence has moved
 -- on, that was claimed at another instant, or that is gone, is no longer ours.
 with wanted as (

@@ -76,7 +76,7 @@ select
               from tocsin.executions order by id desc limit 1), 0)::float8 as newest_ahead_seconds,
     (select count(*) from pg_trigger
      where tgrelid = 'tocsin.jobs'::regclass and tgenabled in ('O', 'A')
-       and tgname in ('jobs_100_plan_insert', 'jobs_900_ring_update')) as ringing_triggers;
+       and tgname in ('jobs_100_plan_insert', 'jobs_900_wake_update')) as waking_triggers;
 
 -- name: gone
 -- Leases in the name of instances of which no session is there; an application_name may be cut at 63 bytes.

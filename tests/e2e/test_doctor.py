@@ -73,7 +73,7 @@ async def test_the_doctor_names_what_is_wrong_and_the_remedy(
         """update tocsin.jobs set locked_until = now() - interval '5 minutes', locked_by = 'gone',
                next_run = now() - interval '10 minutes'"""
     )
-    await connection.execute("alter table tocsin.jobs disable trigger jobs_900_ring_update")
+    await connection.execute("alter table tocsin.jobs disable trigger jobs_900_wake_update")
 
     code, printed = await doctor(database_url)
 

@@ -182,7 +182,7 @@ MUTANTS = (
         tests=("tests/integration/test_polling.py", "tests/faults/test_polling.py"),
     ),
     Mutant(
-        what="a storm is silenced without telling the others",
+        what="notifications are suppressed without telling the other instances",
         file="db/queries/polling.sql",
         before="where not exists (select from in_force)",
         after="where false",

@@ -133,7 +133,7 @@ async def test_a_rolling_deploy_hands_everything_over(case: Case) -> None:
 
 
 async def test_what_a_stopped_instance_gives_back_starts_elsewhere_at_once(case: Case) -> None:
-    await case.connection.execute("alter table tocsin.jobs disable trigger jobs_900_ring_update")
+    await case.connection.execute("alter table tocsin.jobs disable trigger jobs_900_wake_update")
     stopped = await case.processes.instance(grace_seconds=0.5)
     case.sink.on("/long", case.ledger.receiver(30.0), case.ledger.receiver())
     job_id = await insert_job(case.connection, target={"url": case.sink.url("/long")})

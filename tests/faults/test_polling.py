@@ -37,7 +37,7 @@ async def test_the_publisher_is_killed_and_what_was_inserted_in_its_silence_star
         await asyncio.wait({storming})
     listener = await asyncpg.connect(case.database_url)
     heard: list[object] = []
-    await listener.add_listener("tocsin_jobs", lambda *_: heard.append("rung"))
+    await listener.add_listener("tocsin_jobs", lambda *_: heard.append("notified"))
 
     with case.ledger.fault("kill -9 of the publisher"):
         await publisher.kill()

@@ -1,4 +1,4 @@
-"""The session that listens: it rings, it notices its own death, the kernel watches it."""
+"""The session that listens: it wakes, it notices its own death, the kernel watches it."""
 
 import asyncio
 import socket
@@ -17,55 +17,55 @@ from tests.support.waiting import until
 PATIENCE_SECONDS = 5.0
 
 
-class Bell:
-    """Counts rings and lets a test wait for one."""
+class Wake:
+    """Counts calls and lets a test wait for one."""
 
     def __init__(self) -> None:
-        self.rung = asyncio.Event()
+        self.event = asyncio.Event()
 
     def __call__(self) -> None:
-        self.rung.set()
+        self.event.set()
 
     async def heard(self) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.rung.wait()
+            await self.event.wait()
 
 
 async def test_a_committed_job_rings(database_url: str, connection: asyncpg.Connection) -> None:
-    bell = Bell()
-    async with open_session(database_url, wake=bell, application_name="test"):
+    wake = Wake()
+    async with open_session(database_url, wake=wake, application_name="test"):
         await insert_job(connection)
 
-        await bell.heard()
+        await wake.heard()
 
 
 async def test_a_job_typed_into_psql_rings(database_url: str, psql: Callable[[str], str]) -> None:
-    bell = Bell()
-    async with open_session(database_url, wake=bell, application_name="test"):
+    wake = Wake()
+    async with open_session(database_url, wake=wake, application_name="test"):
         await asyncio.to_thread(
             psql,
             """insert into tocsin.jobs (kind, target, run_at)
                values ('http', '{"url": "http://127.0.0.1:9/"}', now());""",
         )
 
-        await bell.heard()
+        await wake.heard()
 
 
 async def test_the_end_of_the_connection_rings(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    bell = Bell()
-    async with open_session(database_url, wake=bell, application_name="test") as session:
+    wake = Wake()
+    async with open_session(database_url, wake=wake, application_name="test") as session:
         pid = session.connection.get_server_pid()
         await connection.execute("select pg_terminate_backend($1)", pid)
 
-        await bell.heard()
+        await wake.heard()
         with pytest.raises(DatabaseUnavailable):
             await session.fetch("upkeep.schema_versions")
 
 
 async def test_the_kernel_watches_the_connection(database_url: str) -> None:
-    async with open_session(database_url, wake=Bell(), application_name="test") as session:
+    async with open_session(database_url, wake=Wake(), application_name="test") as session:
         sock: socket.socket = session.connection._transport.get_extra_info("socket")
 
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -75,7 +75,7 @@ async def test_the_kernel_watches_the_connection(database_url: str) -> None:
 
 async def test_nobody_there_is_said_in_our_words() -> None:
     with pytest.raises(DatabaseUnavailable, match="Postgres is not available"):
-        async with open_session("postgresql://127.0.0.1:9/x", wake=Bell(), application_name="test"):
+        async with open_session("postgresql://127.0.0.1:9/x", wake=Wake(), application_name="test"):
             pass
 
 
@@ -83,17 +83,17 @@ async def test_nobody_there_is_said_in_our_words() -> None:
 async def test_a_flood_of_notifications_ends_the_session_and_the_next_one_does_not_listen(
     database_url: str, connection: asyncpg.Connection, channel: str
 ) -> None:
-    bell, now = Bell(), [1000.0]
+    wake, now = Wake(), [1000.0]
     hearing = Hearing(clock=lambda: now[0], deaf_seconds=30.0)
     async with open_session(
-        database_url, wake=bell, application_name="test", hearing=hearing
+        database_url, wake=wake, application_name="test", hearing=hearing
     ) as session:
         await connection.fetch(
             "select pg_notify($1, i::text) from generate_series(1, $2) as i",
             channel,
             10 * MAX_PER_SECOND,
         )
-        await bell.heard()
+        await wake.heard()
 
         async def is_closed() -> bool:
             return session.connection.is_closed()
@@ -102,7 +102,7 @@ async def test_a_flood_of_notifications_ends_the_session_and_the_next_one_does_n
         with pytest.raises(DatabaseUnavailable):
             await session.fetch("upkeep.schema_versions")
 
-    later = Bell()
+    later = Wake()
     async with open_session(
         database_url, wake=later, application_name="test", hearing=hearing
     ) as session:
@@ -110,7 +110,7 @@ async def test_a_flood_of_notifications_ends_the_session_and_the_next_one_does_n
         await session.listen()
         assert await session.fetch("upkeep.schema_versions")
         assert not session.is_listening
-        assert not later.rung.is_set()
+        assert not later.event.is_set()
 
         now[0] += 31.0
         await session.listen()

@@ -154,7 +154,7 @@ async def test_what_was_changed_by_hand_is_put_right(empty_database: EmptyDataba
     whole = dumped(url)
     run_psql(
         url,
-        """drop trigger jobs_900_ring_update on tocsin.jobs;
+        """drop trigger jobs_900_wake_update on tocsin.jobs;
            create or replace function tocsin.state(job tocsin.jobs) returns text language sql
            stable as $$ select 'mine' $$""",
     )
@@ -169,7 +169,7 @@ async def test_beside_an_open_writer_it_gives_up_and_names_who_is_in_the_way(
 ) -> None:
     url = empty_database("beside_a_writer")
     await migrate.migrate(url)
-    run_psql(url, "drop trigger jobs_900_ring_update on tocsin.jobs")
+    run_psql(url, "drop trigger jobs_900_wake_update on tocsin.jobs")
     before = dumped(url)
     writer = await asyncpg.connect(url, server_settings={"application_name": "somebody's shell"})
 

@@ -40,7 +40,7 @@ class Heard:
     def hear(self, *_: object) -> None:
         self.count += 1
 
-    async def rung(self) -> int:
+    async def notifications(self) -> int:
         """Return how many there were since last asked; they arrive in the order of COMMIT."""
         self.caught_up.clear()
         await self.connection.execute("notify caught_up")
@@ -96,17 +96,17 @@ async def test_polling_is_announced_once_and_silences_writers(
     connection: asyncpg.Connection, db: Database, heard: Heard
 ) -> None:
     await polling.announce(db, seconds=ANNOUNCED_SECONDS)
-    announced = await heard.rung()
+    announced = await heard.notifications()
     await polling.announce(db, seconds=ANNOUNCED_SECONDS)
-    renewed = await heard.rung()
+    renewed = await heard.notifications()
     await insert_job(connection)
-    inserted = await heard.rung()
+    inserted = await heard.notifications()
     await polling.withdraw(db)
-    withdrawn = await heard.rung()
+    withdrawn = await heard.notifications()
     await insert_job(connection)
 
     assert (announced, renewed, inserted, withdrawn) == (1, 0, 0, 1)
-    assert await heard.rung() == 1
+    assert await heard.notifications() == 1
 
 
 @pytest.mark.parametrize("seconds", [-0.1, 6.0, 3600.0])
@@ -114,11 +114,11 @@ async def test_an_announcement_that_is_over_or_from_another_time_is_not_believed
     connection: asyncpg.Connection, db: Database, heard: Heard, seconds: float
 ) -> None:
     await polling.announce(db, seconds=seconds)
-    await heard.rung()
+    await heard.notifications()
 
     await insert_job(connection)
 
-    assert await heard.rung() == 1
+    assert await heard.notifications() == 1
 
 
 async def test_writers_need_no_right_to_the_announcement(
@@ -126,7 +126,7 @@ async def test_writers_need_no_right_to_the_announcement(
 ) -> None:
     role = "writer_without_polling"
     await polling.announce(db, seconds=ANNOUNCED_SECONDS)
-    await heard.rung()
+    await heard.notifications()
     run_psql(
         database_url,
         f"create role {role}; grant usage on schema tocsin to {role};"
@@ -134,7 +134,7 @@ async def test_writers_need_no_right_to_the_announcement(
     )
     try:
         run_psql(database_url, f"set role {role}; select tocsin.http_job(null, 'http://h/')")
-        assert await heard.rung() == 0
+        assert await heard.notifications() == 0
     finally:
         run_psql(database_url, f"drop owned by {role}; drop role {role}")
 
@@ -151,27 +151,27 @@ async def test_what_a_publisher_that_died_would_have_found_waits_for_its_announc
     assert ANNOUNCED_SECONDS < waited < ANNOUNCED_SECONDS + GRACE_SECONDS + SLACK_SECONDS
 
 
-async def test_a_storm_is_silenced_and_calm_returns(
+async def test_notifications_are_suppressed_at_a_high_rate_and_return(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, heard: Heard
 ) -> None:
     async with instance(longest_sleep_seconds=MAX_SLEEP_SECONDS) as (_, facts):
         await storm(connection, url=sink.url("/"), seconds=1.5)
-        await heard.rung()
+        await heard.notifications()
         count = await storm(connection, url=sink.url("/"), seconds=2.0)
-        during = await heard.rung()
+        during = await heard.notifications()
         assert count > 200, "this machine is too slow for a storm"
         await facts.until(lambda: is_calm(facts), within=2 * PATIENCE_SECONDS)
         looks = len(facts.of(Looked))
         await asyncio.sleep(1.0)
         after = len(facts.of(Looked)) - looks
-        await heard.rung()
+        await heard.notifications()
         job_id = await insert_job(connection, target={"url": sink.url("/")})
         await facts.seen(Settled, job_id=job_id, within=1.0)
-        rung = await heard.rung()
+        notifications = await heard.notifications()
 
     assert during <= 2
     assert after <= 1
-    assert rung == 1
+    assert notifications == 1
 
 
 async def test_a_trickle_of_jobs_publishes_nothing(
@@ -193,11 +193,11 @@ async def test_who_stops_withdraws_the_announcement(
         while not await connection.fetchval(in_force):
             await storm(connection, url=sink.url("/"), seconds=0.3)
         assert facts.of(Settled)
-    await heard.rung()
+    await heard.notifications()
 
     assert not await connection.fetchval(in_force)
     await insert_job(connection)
-    assert await heard.rung() == 1
+    assert await heard.notifications() == 1
 
 
 async def test_who_has_no_room_withdraws_the_announcement(

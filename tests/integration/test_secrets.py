@@ -359,15 +359,15 @@ async def test_a_rotation_neither_plans_nor_wakes_anybody(
         " where cron = '0 3 * * *'"
     )
     before = await connection.fetch(PLAN)
-    rung: list[str] = []
-    await connection.add_listener("tocsin_jobs", lambda *_: rung.append("rung"))
+    notified: list[str] = []
+    await connection.add_listener("tocsin_jobs", lambda *_: notified.append("notified"))
 
     done = await rotate(database, KEYS)
     await connection.execute("select 1")
 
     assert done == Rotated(targets=4)
     assert await connection.fetch(PLAN) == before
-    assert rung == []
+    assert notified == []
 
 
 async def test_a_rotation_wins_no_race_against_an_edit(

@@ -1,4 +1,4 @@
-"""A ring that comes during the look is heard after it: the look is frozen at the crucial moment."""
+"""A notification during a look leads to another look: the look is frozen at the crucial moment."""
 
 import asyncio
 from collections.abc import Sequence

@@ -27,16 +27,16 @@ def database_url(any_database: str) -> str:
 
 
 @pytest.fixture
-async def bell(database_url: str) -> AsyncIterator["Bell"]:
+async def notified(database_url: str) -> AsyncIterator["Notified"]:
     """Listen as an instance does."""
     connection = await asyncpg.connect(database_url)
-    bell = Bell()
-    await connection.add_listener("tocsin_jobs", bell)
-    yield bell
+    notified = Notified()
+    await connection.add_listener("tocsin_jobs", notified)
+    yield notified
     await connection.close()
 
 
-class Bell:
+class Notified:
     """Counts notifications."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Bell:
     def __call__(self, *notification: object) -> None:
         self.payloads.append(str(notification[-1]))
 
-    async def rung(self) -> int:
+    async def notifications(self) -> int:
         """Wait long enough for any notification to arrive; return how many did since last asked."""
         await asyncio.sleep(QUIET_SECONDS)
         count = len(self.payloads)
@@ -256,45 +256,47 @@ async def test_a_one_off_without_a_real_instant_is_refused(
     assert hint in refused.value.hint
 
 
-async def test_what_is_due_soon_rings_and_what_is_far_ahead_does_not(
-    connection: asyncpg.Connection, bell: Bell
+async def test_what_is_due_soon_notifies_and_what_is_far_ahead_does_not(
+    connection: asyncpg.Connection, notified: Notified
 ) -> None:
     await insert_job(connection, run_at=now() + FAR)
     await insert_job(connection, every_seconds=3600, paused_at=now())
-    far = await bell.rung()
+    far = await notified.notifications()
     await insert_job(connection, run_at=now() + SOON)
-    soon = await bell.rung()
+    soon = await notified.notifications()
     await insert_job(connection, cron="0 3 * * *")
-    cron = await bell.rung()
+    cron = await notified.notifications()
     await insert_job(connection, every_seconds=3600)  # an instance has to plan it
-    interval = await bell.rung()
+    interval = await notified.notifications()
 
     assert (far, soon, cron, interval) == (0, 1, 1, 1)
 
 
-async def test_a_thousand_due_jobs_ring_once(connection: asyncpg.Connection, bell: Bell) -> None:
+async def test_a_thousand_due_jobs_notify_once(
+    connection: asyncpg.Connection, notified: Notified
+) -> None:
     await connection.execute(
         """insert into tocsin.jobs (kind, target, run_at)
            select 'http', '{"url": "x"}', now() from generate_series(1, 1000)"""
     )
 
-    assert await bell.rung() == 1
+    assert await notified.notifications() == 1
 
 
-async def test_nothing_rings_before_the_commit_and_nothing_after_a_rollback(
-    connection: asyncpg.Connection, bell: Bell
+async def test_nothing_notifies_before_the_commit_and_nothing_after_a_rollback(
+    connection: asyncpg.Connection, notified: Notified
 ) -> None:
     transaction = connection.transaction()
     await transaction.start()
     await insert_job(connection)
-    before = await bell.rung()
+    before = await notified.notifications()
     await transaction.rollback()
 
-    assert (before, await bell.rung()) == (0, 0)
+    assert (before, await notified.notifications()) == (0, 0)
 
 
 @pytest.mark.parametrize(
-    ("change", "rings"),
+    ("change", "count"),
     [
         ("next_run = now()", 1),
         ("next_run = next_run + interval '1 day'", 0),
@@ -306,24 +308,26 @@ async def test_nothing_rings_before_the_commit_and_nothing_after_a_rollback(
         ("plan_error = 'x', planned_at = now()", 0),
     ],
 )
-async def test_an_update_rings_only_when_a_job_became_claimable_sooner(
-    connection: asyncpg.Connection, bell: Bell, change: str, rings: int
+async def test_an_update_notifies_only_when_a_job_became_claimable_sooner(
+    connection: asyncpg.Connection, notified: Notified, change: str, count: int
 ) -> None:
     job_id = await insert_job(connection, run_at=now() + FAR)
-    await bell.rung()
+    await notified.notifications()
 
     await connection.execute(f"update tocsin.jobs set {change} where id = $1", job_id)
 
-    assert await bell.rung() == rings
+    assert await notified.notifications() == count
 
 
-async def test_resuming_a_due_job_rings(connection: asyncpg.Connection, bell: Bell) -> None:
+async def test_resuming_a_due_job_notifies(
+    connection: asyncpg.Connection, notified: Notified
+) -> None:
     job_id = await insert_job(connection, paused_at=now())
-    paused = await bell.rung()
+    paused = await notified.notifications()
 
     await connection.execute("update tocsin.jobs set paused_at = null where id = $1", job_id)
 
-    assert (paused, await bell.rung()) == (0, 1)
+    assert (paused, await notified.notifications()) == (0, 1)
 
 
 async def test_an_edit_raises_updated_at_and_an_instances_write_does_not(
@@ -531,7 +535,7 @@ async def test_every_instance_looks_twice_within_the_window_in_which_writes_wake
     window = await connection.fetchval("select tocsin.wake_window()")
     in_trigger = await connection.fetchval(
         "select substring(pg_get_triggerdef(oid) from $1)::interval from pg_trigger "
-        "where tgname = 'jobs_900_ring_update'",
+        "where tgname = 'jobs_900_wake_update'",
         r"clock_timestamp\(\) \+ '([^']+)'",
     )
 

@@ -120,17 +120,17 @@ class Naming:
         self.crowded: set[str] = set()
         self.asked: list[str] = []
 
-    def is_settled(self, name: str) -> bool:
+    def is_known(self, name: str) -> bool:
         return name not in self.unknown
 
     def is_crowded(self, name: str) -> bool:
         return name in self.crowded
 
-    async def settle(self, name: str) -> None:
+    async def look_up(self, name: str) -> None:
         self.asked.append(name)
         await self.unknown[name].wait()
 
-    def place(self, name: str) -> str:
+    def address_of(self, name: str) -> str:
         return "192.0.2.1" if name.startswith("wild") else ""
 
 

@@ -33,7 +33,7 @@ WELL = Vitals(
     default_rows=0,
     expired_days=0,
     prepared_transactions=[],
-    ringing_triggers=2,
+    waking_triggers=2,
     untrusted_seconds=3600.0,
     newest_ahead_seconds=-5.0,
 )
@@ -60,7 +60,7 @@ def test_a_healthy_database_needs_no_remedy() -> None:
         ({"default_rows": 1}, "history", "add_partitions"),
         ({"expired_days": 3}, "history", "pg_stat_activity"),
         ({"prepared_transactions": ["'x' since then"]}, "prepared", "rollback prepared"),
-        ({"ringing_triggers": 1}, "triggers", "triggers.sql"),
+        ({"waking_triggers": 1}, "triggers", "triggers.sql"),
         ({"notification_queue_usage": 0.6}, "notification queue", "pg_stat_activity"),
     ],
 )

@@ -18,14 +18,14 @@ from app.scheduler.notify import (
 )
 
 
-async def test_a_ring_while_nobody_waits_is_heard_later() -> None:
+async def test_a_wake_up_while_nobody_waits_is_noticed_later() -> None:
     wakeup = Wakeup(asyncio.get_running_loop())
     wakeup.wake()
 
     assert await wakeup.wait(5.0)
 
 
-async def test_silence_forgets_the_rings_so_far() -> None:
+async def test_clearing_forgets_the_wake_ups_so_far() -> None:
     wakeup = Wakeup(asyncio.get_running_loop())
     wakeup.wake()
     wakeup.wake_in(0.0)
@@ -35,7 +35,7 @@ async def test_silence_forgets_the_rings_so_far() -> None:
 
 
 @pytest.mark.parametrize("seconds", [(0.0, 30.0), (30.0, 0.0), (0.01, 30.0), (30.0, 0.01)])
-def test_of_two_rings_the_earlier_is_kept(seconds: tuple[float, float]) -> None:
+def test_of_two_wake_ups_the_earlier_is_kept(seconds: tuple[float, float]) -> None:
     """On uvloop, whose timer for the very next turn cannot say when it is due."""
 
     async def ring_twice() -> bool:
@@ -48,7 +48,7 @@ def test_of_two_rings_the_earlier_is_kept(seconds: tuple[float, float]) -> None:
         assert runner.run(ring_twice())
 
 
-async def test_a_ring_can_be_asked_for_after_one_has_rung() -> None:
+async def test_a_wake_up_can_be_asked_for_after_another() -> None:
     wakeup = Wakeup(asyncio.get_running_loop())
     wakeup.wake_in(0.0)
     await asyncio.sleep(0.01)

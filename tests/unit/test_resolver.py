@@ -204,11 +204,11 @@ async def test_an_answer_is_used_for_as_long_as_it_may_live_within_bounds(
     name_server.names["name.test"] = at(HERE, ttl=ttl)
     await names.addresses("name.test")
     clock.now += seconds - 0.5
-    fresh = names.settled("name.test") is not None
+    fresh = names.fresh("name.test") is not None
     clock.now += 0.5
 
     assert fresh
-    assert names.settled("name.test") is None
+    assert names.fresh("name.test") is None
     assert names.latest("name.test") == (HERE,)
 
 

@@ -84,7 +84,7 @@ class Tokens:
             del self.held[next(iter(self.held))]
 
     def forget(self, grant: Hashable, token: str) -> None:
-        """Hand `token` out no more; one that was granted since is kept."""
+        """Discard `token`; a newer one that was granted since is kept."""
         held = self.held.get(grant)
         if held is not None and held.token == token:
             del self.held[grant]

@@ -23,10 +23,10 @@ class Names:
         self.guard = guard
         self.resolver = resolver
 
-    def is_settled(self, name: str) -> bool:
+    def is_known(self, name: str) -> bool:
         """Whether an execution would not have to wait for the name, for better or worse."""
         return (
-            self.resolver.settled(name) is not None
+            self.resolver.fresh(name) is not None
             or is_address(name)
             or self.guard.egress.host_verdict(name) is not None
         )
@@ -35,15 +35,15 @@ class Names:
         """Whether so many names like it are waited for that it had better come later."""
         return self.resolver.crowded(name)
 
-    async def settle(self, name: str) -> None:
+    async def look_up(self, name: str) -> None:
         """Wait until the name has an address, or until it is known that it has none."""
         with suppress(Exception):  # the execution finds out for itself
             await self.resolver.addresses(name)
 
-    def place(self, name: str) -> str:
+    def address_of(self, name: str) -> str:
         """Return an address of a name, or for IPv6 its /64 network; empty if unknown.
 
-        Names of the same server have the same place, so that they share its slots.
+        Names with the same result are taken for one server, and share its slots.
         """
         addresses: Sequence[str] = (name,) if is_address(name) else self.resolver.latest(name)
         return network_of(min(addresses)) if addresses else ""

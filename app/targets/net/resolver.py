@@ -137,7 +137,7 @@ class Resolver:
         name = host.lower()
         if not name.isascii() or not name.isprintable() or not 0 < len(name) <= MAX_NAME_LENGTH:
             raise NameFailed(socket.EAI_NONAME, "it is no name")
-        if known := self.settled(name):
+        if known := self.fresh(name):
             return known.told()
         if self.crowded(name):
             message = f"too many names of {zone_of(name)} are being waited for"
@@ -155,7 +155,7 @@ class Resolver:
             raise silence()
         return known.told()
 
-    def settled(self, host: str) -> Known | None:
+    def fresh(self, host: str) -> Known | None:
         """Return the fresh answer or failure of a name; None if the name has to be asked for."""
         known = self.known.get(host.lower())
         if known is None or max(known.fresh_until, known.failed_until) <= self.clock():
