@@ -125,14 +125,14 @@ async def test_writers_need_no_right_to_the_announcement(
     connection: asyncpg.Connection, db: Database, database_url: str, heard: Heard
 ) -> None:
     role = "writer_without_polling"
-    await polling.announce(db, seconds=ANNOUNCED_SECONDS)
-    await heard.notifications()
     run_psql(
         database_url,
         f"create role {role}; grant usage on schema tocsin to {role};"
         f"grant select, insert, update on tocsin.jobs to {role}",
     )
     try:
+        await polling.announce(db, seconds=ANNOUNCED_SECONDS)
+        await heard.notifications()
         run_psql(database_url, f"set role {role}; select tocsin.http_job(null, 'http://h/')")
         assert await heard.notifications() == 0
     finally:
