@@ -50,7 +50,7 @@ from app.telemetry.logs import log_fact
 from app.vault import SecretKeys
 
 MAX_BYTES = 1024 * 1024
-"""Of the body of a request."""
+"""The largest body of a request, in bytes."""
 
 
 class Application(Litestar):

@@ -33,15 +33,16 @@ Connection = ASGIConnection[Any, Any, Any, State]
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Whom a request is from."""
+    """The client that a request is from."""
 
     actor: str
-    """As the audit log has it."""
+    """The name of the caller in the audit log."""
     limited_as: str
-    """Whose requests are counted together."""
+    """The name under which the rate limit counts the requests of the caller."""
     scopes: frozenset[Scope]
     session_ends: datetime | None = None
-    """Of a browser that signed in; None: the request came with a key, or needed none."""
+    """When the session of a browser ends; None for a request that came with a key, or needed
+    none."""
 
 
 class KeyRing:

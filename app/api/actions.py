@@ -18,7 +18,7 @@ from app.jobs import actions
     opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def pause_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> Response[Job]:
-    """It keeps its plan but is not executed; an execution under way goes on. Idempotent."""
+    """The job keeps its plan but is not executed; an execution under way goes on. Idempotent."""
     return answer(await actions.set_paused(db, clock, secret_keys, job, paused=True))
 
 
@@ -31,7 +31,7 @@ async def pause_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> 
     opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def resume_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> Response[Job]:
-    """What it missed meanwhile is treated as its `misfire` says. Idempotent."""
+    """Runs that the job missed meanwhile are treated as its `misfire` says. Idempotent."""
     return answer(await actions.set_paused(db, clock, secret_keys, job, paused=False))
 
 
@@ -44,7 +44,7 @@ async def resume_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) ->
     opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def run_job(db: Db, job: Reference) -> Response[Job]:
-    """An extra run, due at once; its schedule goes on as before.
+    """An extra run of the job is due at once; the schedule goes on as before.
 
     A run that waits for its retry is retried at once instead. While a run is under way this one
     waits until that is over, with its retries.

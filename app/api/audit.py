@@ -30,6 +30,9 @@ async def list_changes(
         UUID | None, QueryParameter(description="Changes of this job or key.")
     ] = None,
 ) -> AuditPage:
-    """Of jobs and keys, over the API and in SQL. Of a target only what cannot be secret."""
+    """Changes of jobs, keys and secrets, made over the API and in SQL.
+
+    Targets are shown without what can be secret.
+    """
     page = await audit.list_page(db, entity_id=entity_id, before=CHANGES.read(cursor), limit=limit)
     return AuditPage(items=page.items, next_cursor=CHANGES.after(page.items, more=page.more))

@@ -15,7 +15,7 @@ from app.wire.batch import documents
 from app.wire.jobs import JobBatch, JobList
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Bytes of a batch's body: 10,000 jobs of 1.6 kB."""
+"""The largest body of a batch, in bytes: 10,000 jobs of 1.6 kB."""
 
 
 @post(
@@ -26,7 +26,7 @@ MAX_BYTES = 16 * 1024 * 1024
     opt={"scope": Scope.WRITE, "body": JobBatch, "problems": (400, 409, 413, 415, 422)},
 )
 async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> JobList:
-    """In one transaction. Errors name the job by its index: `[3].target.url`.
+    """All jobs are created in one transaction. Errors name the job by its index: `[3].target.url`.
 
     A bare array of jobs is accepted as well.
     """

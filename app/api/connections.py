@@ -18,20 +18,22 @@ from app.core.net.clients import client_of
 from app.core.net.proxies import Proxies
 
 HEAD_SECONDS = 10.0
-"""For the headers of a request, from its first byte or from the opening of the connection."""
+"""How long the headers of a request may take, from its first byte or from the opening of the
+connection."""
 BODY_SECONDS = 20.0
-"""For a body, beside what it takes at the slowest rate."""
+"""How long a body may take, in addition to its length at the slowest rate."""
 SLOWEST_BYTES_A_SECOND = 16_384
 DRAIN_SECONDS = 2.0
-"""For a body that is half sent when the server is told to stop."""
+"""How long a half-sent body is waited for when the server is told to stop."""
 ANSWER_SECONDS = 30.0
 """How long no byte of an answer is taken before the connection is cut."""
 SWEEP_SECONDS = 0.5
 
 SHARE_OF_DESCRIPTORS = 0.5
-"""Of what the process may open, for connections of clients; the rest is for Postgres and files."""
+"""The share of the file descriptors for connections of clients; the rest is for Postgres and
+files."""
 MAX_CONNECTIONS = 10_000
-"""Of all clients, however many descriptors there are."""
+"""The most connections of all clients, however many descriptors there are."""
 
 TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\n"
@@ -57,7 +59,8 @@ class Connections:
     """Every connection of one server, and whose it is.
 
     Beyond what one client, or all together, may have, the one that has waited longest for a request
-    makes room: of that client, or of the one with the most. One that carries out a request never.
+    makes room: of that client, or of the one with the most. A connection that carries out a request
+    is never closed for this.
     """
 
     def __init__(self, *, of_a_client: int, in_all: int, proxies: Proxies) -> None:
@@ -65,7 +68,7 @@ class Connections:
         self.in_all = in_all
         self.proxies = proxies
         self.open: dict[BoundedHttp, str] = {}
-        """By whose they are, the oldest first."""
+        """The connections by client, the oldest first."""
         self.counts: Counter[str] = Counter()
         self.timer: asyncio.TimerHandle | None = None
 
@@ -124,11 +127,11 @@ class BoundedHttp(H11Protocol):
     since = 0.0
     """When the present request, or the wait for it, began; monotonic seconds."""
     received = 0
-    """Bytes since then."""
+    """Bytes received since then."""
     taken_at = 0.0
     """When the client last took a part of an answer."""
     untaken = 0
-    """Bytes of it that are left."""
+    """Bytes of the answer that the client has not taken yet."""
     draining = False
     refused = False
 

@@ -55,7 +55,7 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
     since: Since = None,
     until: Until = None,
 ) -> ExecutionPage:
-    """Of a deleted job too, by its id, for as long as they are kept."""
+    """Executions of a deleted job are listed too, by its id, for as long as they are kept."""
     id = job_id(job) or (await jobs.find(db, job)).id
     wanted = ExecutionFilter(
         job_id=id, outcomes=known(outcomes), since=sound(since, "from"), until=sound(until, "to")
@@ -86,7 +86,7 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
     since: Since = None,
     until: Until = None,
 ) -> ExecutionPage:
-    """One for every attempt as carried out, and for every run that was missed."""
+    """Every attempt that was carried out has an execution, and so has every run that was missed."""
     wanted = ExecutionFilter(
         outcomes=known(outcomes), since=sound(since, "from"), until=sound(until, "to")
     )
@@ -100,7 +100,7 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
     opt={"scope": Scope.READ, "problems": (404,)},
 )
 async def get_execution(db: Db, id: Id) -> Execution:
-    """One that is under way is not on record yet."""
+    """An execution that is under way is not on record yet."""
     return await executions.find(db, id)
 
 
@@ -113,7 +113,7 @@ async def get_execution(db: Db, id: Id) -> Execution:
     opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def replay_execution(db: Db, id: Id) -> Response[Job]:
-    """With the same `scheduled_for` and idempotency key as then; the schedule goes on as before."""
+    """The new run has the same `scheduled_for` and idempotency key; the schedule goes on."""
     return answer(await actions.replay(db, id), status=202)
 
 

@@ -15,7 +15,7 @@ from app.wire.instances import InstanceList, Stats
     opt={"scope": Scope.READ},
 )
 async def list_instances(db: Db) -> InstanceList:
-    """Those that are connected to the database, and those that hold leases without being so."""
+    """Instances that are connected to the database, and others that still hold leases."""
     return InstanceList(items=await instances.list_instances(db))
 
 
@@ -26,5 +26,5 @@ async def list_instances(db: Db) -> InstanceList:
     opt={"scope": Scope.READ},
 )
 async def get_stats(db: Db) -> Stats:
-    """As cheap with ten million jobs as with ten."""
+    """Counting is as cheap with ten million jobs as with ten."""
     return await instances.read_stats(db)

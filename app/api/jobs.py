@@ -69,7 +69,7 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     job: Name,
     if_match: IfMatch = None,
 ) -> Response[Job]:
-    """Say the same again, and nothing changes: neither its plan nor its ETag.
+    """A job that is sent again as it is keeps its plan and its ETag.
 
     What is left out goes back to its default, except that a paused job stays paused. `***` keeps
     the secret that is stored. A job as it was answered may be sent back as a whole.
@@ -169,7 +169,7 @@ async def patch_job(  # noqa: PLR0913 - as put_job
     opt={"scope": Scope.WRITE, "problems": (404, 409, 412)},
 )
 async def delete_job(db: Db, job: Reference, if_match: IfMatch = None) -> None:
-    """Its executions stay on record; one under way goes on to its end.
+    """The executions of the job stay on record; one under way goes on to its end.
 
     Runs that were asked for and have not started are recorded as `missed`, reason `deleted`.
     """

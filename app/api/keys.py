@@ -28,7 +28,7 @@ KeyReference = Annotated[str, PathParameter(description="The prefix or the name 
     opt={"scope": Scope.ADMIN, "body": KeyRequest, "problems": (400, 409, 413, 415, 422)},
 )
 async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewKey]:
-    """From the first key on, every request needs one."""
+    """Once there is a key, every request needs one."""
     given = await decode_body(request, KeyRequest)
     key = issue(secrets.token_bytes(RANDOM_BYTES))
     stored = await keys.create(
@@ -50,7 +50,7 @@ async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewK
     "/", operation_id="listKeys", summary="List API keys, newest first", opt={"scope": Scope.ADMIN}
 )
 async def list_keys(db: Db, limit: Limit = 50, cursor: Cursor = None) -> KeyPage:
-    """Those that expired or were revoked as well."""
+    """Keys that expired or were revoked are listed as well."""
     page = await keys.list_page(db, before=KEYS.read(cursor), limit=limit)
     return KeyPage(items=page.items, next_cursor=KEYS.after(page.items, more=page.more))
 
@@ -62,7 +62,7 @@ async def list_keys(db: Db, limit: Limit = 50, cursor: Cursor = None) -> KeyPage
     opt={"scope": Scope.ADMIN, "problems": (404,)},
 )
 async def get_key(db: Db, key: KeyReference) -> ApiKey:
-    """By its prefix also when it is revoked."""
+    """A key is found by its prefix even after it is revoked."""
     return await keys.find(db, key)
 
 

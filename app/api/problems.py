@@ -99,7 +99,7 @@ DETAILS = {
     405: "this address does not take this method; the header Allow says which it takes",
     413: "the body is too large: send less at a time",
 }
-"""Where Litestar's own words would not help."""
+"""Sentences of ours for statuses of which Litestar's own words would not help."""
 
 
 def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:

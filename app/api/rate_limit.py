@@ -17,7 +17,7 @@ MAX_COUNTED = 10_000
 OTHERS = "others"
 
 Counts = dict[str, tuple[int, int]]
-"""By whose they are: requests in this minute, and when the next begins."""
+"""By caller: the requests in this minute, and when the next minute begins."""
 
 
 def rate_limit(requests_a_minute: int) -> DefineMiddleware:
@@ -49,7 +49,7 @@ def limited_as(request: Request[Any, Any, Any]) -> str:
 
 
 async def has_caller(request: Request[Any, Any, Any]) -> bool:
-    """Leave OPTIONS alone, which does nothing and is for anybody."""
+    """Return whether the request is counted: OPTIONS, which has no effect, has no caller."""
     return request.scope.get("user") is not None
 
 
@@ -79,9 +79,9 @@ class CountingRateLimit(RateLimitMiddleware):
         self.counts[self.counted_as(key)] = (len(cache_object.history), cache_object.reset)
 
     def counted_as(self, key: str) -> str:
-        """Say under what a caller is counted: memory has an end, so of too many the rest share one.
+        """Return the name that a caller is counted under: one for all beyond `MAX_COUNTED` callers.
 
-        To drop counts instead would let whoever has many addresses begin anew.
+        Dropping counts instead, to bound memory, would let a client with many addresses begin anew.
         """
         if key in self.counts or len(self.counts) < MAX_COUNTED:
             return key

@@ -32,7 +32,7 @@ NO_JOB = UUID(int=0)
     opt={"scope": Scope.READ, "body": SchedulePreview, "problems": (400, 413, 415, 422)},
 )
 async def preview_schedule(request: ApiRequest, clock: Clock) -> PreviewedSchedule:
-    """And say in words when that is. Nothing is stored."""
+    """The schedule is also described in words. Nothing is stored."""
     given = await decode_body(request, SchedulePreview)
     now = sound(given.from_, "from") or await clock.now()
     schedule = normalized(Schedule(**{name: getattr(given, name) for name in SCHEDULE_FIELDS}))

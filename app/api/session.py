@@ -33,7 +33,8 @@ from app.errors import CrossOrigin, KeyRequired
 from app.wire.session import SessionState, SignIn
 
 SIGN_INS_A_MINUTE = 30
-"""From one address to one process: far more than people need, and far less than guessing does."""
+"""The sign-ins that one address may try at one process in a minute: far more than people need, and
+far fewer than guessing needs."""
 
 SET_COOKIE = ResponseHeader(
     name="Set-Cookie",
@@ -76,7 +77,7 @@ async def sign_in(request: ApiRequest, db: Db, state: State) -> Response[Session
     opt={"scope": Scope.READ, "problems": (401, 403, 406, 422, 500, 503)},
 )
 async def get_session(request: ApiRequest) -> SessionState:
-    """By a session's cookie, by a key, or as this machine while there is no key."""
+    """The caller has a session's cookie or a key, or is this machine while there is no key."""
     return state_of(request.scope["user"])
 
 
@@ -89,7 +90,7 @@ async def get_session(request: ApiRequest) -> SessionState:
     opt={"scope": Scope.READ, "problems": (401, 403, 406, 422, 500, 503)},
 )
 async def sign_out(request: ApiRequest, db: Db) -> Response[None]:
-    """On all processes at once. Without a session it does nothing."""
+    """The session ends on all processes at once. A request without a session changes nothing."""
     if token := session_token(request):
         await sessions.delete(db, digest_of(token))
     cookie = session_cookie(request.scope["scheme"], "", max_age=0)

@@ -167,7 +167,7 @@ class ProcessEnded(Struct, frozen=True, kw_only=True):
 
 
 class DescriptorsExhausted(Struct, frozen=True, kw_only=True):
-    """This process could open no more files.
+    """The process could open no more files.
 
     Claims were deferred without an attempt, or connections to the API were closed unread. `limit`
     is how many files the process may have open.

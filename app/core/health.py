@@ -37,7 +37,7 @@ class Vitals(Struct, frozen=True, kw_only=True):
     standby: bool
     synchronous_commit: str
     notification_queue_usage: float
-    """From 0 to 1; above 0.5 the triggers stop notifying."""
+    """The used share of the notification queue, 0 to 1; above 0.5 the triggers stop notifying."""
     instances: int
     overdue_seconds: float
     stuck_lease_seconds: float

@@ -28,11 +28,12 @@ class Look(Struct, frozen=True, kw_only=True):
 
     claims: list[Claim]
     wakeup_seconds: float | None
-    """Until the next job is due; None if no job is planned, or if the look reached its limit."""
+    """Seconds until the next job is due; None if none is planned, or the look reached its limit."""
     blocked: bool
     """Whether a due job was not claimed, as another transaction has its row locked."""
     left_from: datetime | None = None
-    """Since when the first job is due that this look left to the next one for its large target."""
+    """The instant since which a job is due that this look left to the next one for its large
+    target; None if there is none."""
     unplanned: bool
     """Whether some job written in SQL has yet to be planned."""
     polling_seconds: float | None
@@ -58,13 +59,13 @@ class Due(Struct, frozen=True, kw_only=True):
 
     job_id: UUID
     due_at: str
-    """As Postgres writes it: no `datetime` holds some of the instants that a row may have."""
+    """The instant as Postgres writes it: no `datetime` holds some of those that a row may have."""
     now: datetime
     """When this was read, on the database's clock."""
 
     @property
     def since(self) -> datetime | None:
-        """Where a look at this job may begin; None: at the left end."""
+        """The instant from which a look finds this job; None: from the earliest due job on."""
         try:
             return datetime.fromisoformat(self.due_at)
         except ValueError:

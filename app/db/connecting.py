@@ -14,7 +14,8 @@ from app.db.refusals import check_files, is_pooler_refusing, translate_connectio
 from app.dsn import Address, Host, parse
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-"""For a connection to any host of the address, unless `connect_timeout` says otherwise."""
+"""How long connecting to any host of the address may take, unless `connect_timeout` says
+otherwise."""
 MAX_TIMEOUT_SECONDS = 60.0
 """The longest `connect_timeout` that is honoured."""
 
@@ -115,8 +116,8 @@ def literal(text: str) -> str:
 def arguments(host: Host, address: Address) -> dict[str, Any]:
     """Return the keyword arguments with which asyncpg connects to a host as `address` says.
 
-    They are not one URL: asyncpg quotes a URL, with its password, in errors, and does not know all
-    parameters that libpq allows in one.
+    No URL is given to asyncpg, which quotes a URL, with its password, in errors, and does not know
+    all parameters that libpq allows in one.
     """
     tls = {name: address.parameters[name] for name in TLS_PARAMETERS if name in address.parameters}
     if host.name and not host.name.startswith("/"):

@@ -1,7 +1,8 @@
 """How many connections to Postgres processes need at most: what a pooler or a role has to allow."""
 
 POOL = 10
-"""Of an API process; of an instance, those that settle, extend leases and plan."""
+"""The most connections in the pool of an API process, or in the pool with which an instance
+settles, extends leases and plans."""
 LISTENING = 1
 UPKEEP = 1
 """The session of the hourly upkeep, and of a step that ran late."""

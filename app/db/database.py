@@ -15,7 +15,7 @@ from app.db.errors import translate_errors
 from app.db.queries import Query, query
 
 COMMAND_TIMEOUT_SECONDS = 15.0
-"""For the answer to any statement."""
+"""How long Postgres may take to answer any statement."""
 GIVE_BACK_SECONDS = 1.0
 """How long the pool may take to cancel a statement that timed out and to reuse its connection."""
 

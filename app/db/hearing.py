@@ -10,9 +10,9 @@ from time import monotonic
 MAX_PER_SECOND = 10_000
 """Notifications in a second that are a flood; those with long payloads count several times."""
 PAYLOAD_UNIT = 256
-"""Characters of a payload that count as one notification more."""
+"""Each so many characters of a payload count as one notification more."""
 DEAF_SECONDS = 30.0
-"""For how long nothing is listened for after a flood."""
+"""How long an instance does not listen after a flood."""
 DEAF_SLEEP_SECONDS = 0.2
 """The longest sleep between looks while nothing is listened for."""
 

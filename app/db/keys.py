@@ -20,7 +20,7 @@ class ValidKey(Struct, frozen=True, kw_only=True):
     digest: bytes
     scopes: Sequence[Scope]
     seconds_left: float | None
-    """From the reading until the key expires; None for a key that does not expire."""
+    """Seconds from the reading until the key expires; None for a key that does not expire."""
 
 
 class ValidKeys(Struct, frozen=True, kw_only=True):

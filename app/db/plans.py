@@ -12,7 +12,7 @@ from app.db.claims import schedule
 from app.db.database import Runner
 
 UNPLANNED = 100
-"""As many jobs the query reads at once to be planned."""
+"""The most jobs that the query reads at once to be planned."""
 
 JSON = msgspec.json.Encoder()
 

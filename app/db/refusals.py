@@ -14,11 +14,11 @@ from app.dsn import Address, Host
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, PoolerInTheWay
 
 UNSUPPORTED = "unsupported startup parameter"
-"""In the message of a pooler, never of Postgres, that refuses a setting at a session's start."""
+"""Words of a pooler, never of Postgres, that refuses a setting at a session's start."""
 NO_TLS = "rejected SSL upgrade"
-"""In asyncpg's message about a server that does not speak TLS."""
+"""Words of asyncpg about a server that does not speak TLS."""
 NO_ENCRYPTION = "no encryption"
-"""In Postgres's message when a session without TLS meets no line of pg_hba.conf that admits it."""
+"""Words of Postgres for a session without TLS that no line of pg_hba.conf admits."""
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 WHERE = "in TOCSIN_DATABASE_URL"
 

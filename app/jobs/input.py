@@ -43,7 +43,7 @@ class Edit(Struct, frozen=True, kw_only=True):
     """What an edit comes to."""
 
     job: PlannedJob | None
-    """None where nothing changes."""
+    """The job to store; None where nothing changes."""
     referring: Referring
     """Empty where the kind is not known here."""
     has_new_target: bool

@@ -191,7 +191,7 @@ class Slots:
 
     @property
     def counted_seconds(self) -> float:
-        """For how long the pace has been counted."""
+        """Seconds since the pace was last set."""
         return self.clock() - self.counted_at
 
     def update_pace(self) -> None:
@@ -224,7 +224,7 @@ class Prerequisite(Protocol):
     """Something that a due claim may need before it can have a slot."""
 
     deferrals: Deferrals
-    """Of the claims that were to be deferred."""
+    """The deferrals of claims for which there was no room."""
 
     def __iter__(self) -> Iterator[HeldClaim]: ...
 
@@ -267,7 +267,7 @@ class DueClaims:
     ) -> None:
         self.slots = slots
         self.prerequisites = prerequisites
-        """In the order in which a claim waits for them."""
+        """What a claim waits for before it starts, in this order."""
         self.defer = defer
         """Gives a claim back, to be claimed again after so many seconds."""
         self.jitter = jitter

@@ -99,7 +99,7 @@ class Instance:
         self.isolation: Isolation
         self.sweep: Sweep
         self.dispatcher: Dispatcher | None = None
-        """None until this instance is connected."""
+        """The dispatcher; None until this instance is connected."""
 
     def __repr__(self) -> str:
         state = "stopping" if self.stopping.is_set() else "running"

@@ -102,7 +102,7 @@ class Isolation:
         self.lease_seconds = lease_seconds
         self.clock = clock
         self.suspects: set[UUID] = set()
-        """Those at which a look may have failed, while they are claimed beside the loop."""
+        """Jobs at which a look may have failed, while they are claimed beside the loop."""
         self.resting: dict[UUID, Rest] = {}
         self.news = asyncio.Event()
         """Set when some begin to rest, for the sweep."""

@@ -35,7 +35,8 @@ class ScanStart:
         self.empty_until: datetime | None = None
         """The instant before which looks left no due job; None: not known."""
         self.behind: datetime | None = None
-        """Where a whole look begins, None: at the left end. See `app.scheduler.sweep`."""
+        """The instant at which a whole look begins; None: at the earliest due job. See
+        `app.scheduler.sweep`."""
         self.whole_at = 0.0
         """When the last whole look was sent to the database, monotonic seconds."""
         self.rest_seconds = 0.0

@@ -1,7 +1,7 @@
 """What due claims are parked for, without a slot: addresses of names, and certificates.
 
-So neither a name server that is silent nor a large certificate takes a slot from anybody, however
-many there are.
+Neither silent name servers nor large certificates, however many there are, take a slot from other
+jobs.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class NameLookups:
         self.count = 0
         """How many claims are parked."""
         self.deferrals = Deferrals()
-        """Since nothing waited."""
+        """The deferrals since no claim waited."""
         self.lookups: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[HeldClaim]:
@@ -152,7 +152,7 @@ class CertificateLoads:
         self.waiting: dict[HeldClaim, None] = {}
         """The claims among them that are due; a set that keeps its order."""
         self.deferrals = Deferrals()
-        """Since nothing was loaded."""
+        """The deferrals since no certificate was being loaded."""
 
     def __iter__(self) -> Iterator[HeldClaim]:
         return iter(tuple(self.waiting))

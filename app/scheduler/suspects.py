@@ -1,7 +1,7 @@
 """Claims, beside the loop, jobs at which a look failed or that it could not claim.
 
-Those that cannot be claimed even alone get a `plan_error`; if not even that can be written, they
-rest and are tried again.
+Those that cannot be claimed even alone get a `plan_error`; jobs for which not even that can be
+written rest and are tried again.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ QUICK_SECONDS = 0.2
 LONGEST_SECONDS = 3.0
 """How long the claim of one job may take that was too slow before."""
 SLOW_RESTS = (1.0, 5.0, 10.0)
-"""For how long a job rests whose claim took too long, the first times."""
+"""Seconds that a job rests after its claim took too long: the first, second and third time."""
 QUICK_TRIES = 2
 """How often a claim may be too slow until it is given `LONGEST_SECONDS`."""
 SLOW_TRIES = 4
-"""How often it may be too slow until the job gets a `plan_error`."""
+"""How often the claim may be too slow until the job gets a `plan_error`."""
 STEP = 250
 """How many jobs a statement claims at most."""
 
@@ -52,12 +52,12 @@ class Tried(Struct, kw_only=True):
     many: int = 0
     claimed: set[UUID] = field(default_factory=set)
     suppressed: set[UUID] = field(default_factory=set)
-    """Those whose claim a trigger suppressed."""
+    """Jobs whose claim a trigger suppressed."""
     failed: dict[UUID, Exception] = field(default_factory=dict)
 
     @property
     def bad(self) -> dict[UUID, str]:
-        """Those that cannot be claimed, and why."""
+        """Jobs that cannot be claimed, and why."""
         failed = {job_id: reason(error) for job_id, error in self.failed.items()}
         return dict.fromkeys(self.suppressed, SUPPRESSED) | failed
 
@@ -100,7 +100,7 @@ class Suspects:
         self.look_again = look_again
         """Called when a look may find jobs that looks left out."""
         self.slow: deque[Due] = deque()
-        """What is being tried again with more time."""
+        """Jobs whose claims are tried again with more time."""
         self.trying: asyncio.Task[None] | None = None
         self.monotonic = isolation.clock
         self.claiming = 0

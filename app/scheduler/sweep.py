@@ -1,6 +1,6 @@
 """Has looks begin behind jobs that are too many to be left out, and claims what is among them.
 
-Each look is told which jobs to leave out, and walks past them: it can be told a thousand, not more.
+Each look is told which jobs to leave out, at most a thousand, and walks past them.
 """
 
 import asyncio
@@ -41,15 +41,15 @@ class Sweep:
         self.isolation = suspects.isolation
         self.dispatcher = suspects.dispatcher
         self.behind: datetime | None = None
-        """The instant at which looks begin; None: at the left end."""
+        """The instant at which looks begin; None: at the earliest due job."""
         self.top: datetime | None = None
-        """The instant up to which was walked; None before the first walk."""
+        """The latest instant that a walk has covered; None before the first walk."""
         self.left = 0
         """How many jobs the walk found that can neither be claimed nor marked nor left out."""
         self.horizon = ""
         """The transaction since which rows were written that the watch has not seen."""
         self.locked: set[UUID] = set()
-        """What was passed over, as others had the rows locked."""
+        """Jobs that were passed over, as other transactions had their rows locked."""
         self.walk_at = self.watch_at = float("inf")
         """When the next walk and the next watch are due, monotonic seconds."""
         self.monotonic = suspects.monotonic
@@ -163,9 +163,9 @@ class Sweep:
             size = 1 if claimed else 4 * size  # what cannot be claimed takes no room
 
     async def step(self, found: Sequence[Due]) -> int:
-        """Claim some jobs and return how many could be.
+        """Claim some jobs and return how many of them could be claimed.
 
-        Those that cannot be are put aside, and those that are locked are remembered.
+        The others are put aside, or remembered if another transaction has them locked.
         """
         parts = [found[start : start + STEP] for start in range(0, len(found), STEP)]
         claim, quick = self.suspects.claim, self.suspects.quick

@@ -16,7 +16,7 @@ from app.targets.net.tls_contexts import Contexts
 from app.timers import Monotonic
 
 MAX_ERROR_LENGTH = 500
-"""Characters of a report's error."""
+"""The most characters of a report's error."""
 
 
 class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +32,7 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Where(Struct, frozen=True):
-    """As much of a kind's targets as says where they go.
+    """The fields of a kind's targets that say where they go.
 
     Decoded from the JSON of a target whose secrets are still encrypted; all other fields are
     skipped. The JSON may be wrong in any way: a field of type Any takes whatever is there.
@@ -48,7 +48,7 @@ class Where(Struct, frozen=True):
 
 
 class AtUrl(Where, frozen=True):
-    """Where targets go that have a field `url`."""
+    """The destination of targets that have a field `url`."""
 
     url: Any = UNSET
 
@@ -80,9 +80,10 @@ class Context(Unshown, frozen=True, kw_only=True):
     run: str
     """The instant it is scheduled for, as `named` writes it."""
     attempt: int
-    """From 1, within the run."""
+    """The number of the attempt within the run, from 1."""
     timeout_seconds: float
-    """Of the whole attempt, from resolving a name to the last byte kept of the answer."""
+    """How long the whole attempt may take, from resolving a name to the last byte kept of the
+    answer."""
     traceparent: str
     """W3C Trace Context, for the target to continue."""
     waited: Callable[[float], None] = unnoted
@@ -120,7 +121,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """What all executors are given: what an operator decides, and what they share."""
 
     connections_per_host: int = 0
-    """At most so many HTTP connections to one scheme, host and port; 0: no limit but the slots."""
+    """The most HTTP connections to one scheme, host and port; 0: no limit but the slots."""
     guard: Guard
     clock: Monotonic
     contexts: Contexts = field(default_factory=Contexts)
@@ -156,7 +157,7 @@ class Executor(Protocol[TargetT_contra]):
     async def prepare(self, target: TargetT_contra, context: Context) -> None:
         """Do a moment ahead what nobody takes for the attempt, such as to open a connection.
 
-        It may raise, and may be cut off: the attempt then finds out for itself.
+        An error or a cancellation here has no effect: the attempt does the same again.
         """
         ...
 

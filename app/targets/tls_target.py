@@ -12,7 +12,7 @@ from app.targets.body import BodyTarget
 from app.targets.net.tls import MAX_PEM_LENGTH, Tls, tls_errors
 
 FIELDS = ('"client_certificate":', '"client_key":', '"ca":')
-"""As Postgres writes them: fields of these names, at whatever depth, such as in a body."""
+"""Names of fields as Postgres writes them in JSON; they match at any depth, such as in a body."""
 
 Pem = Annotated[str, Meta(max_length=MAX_PEM_LENGTH)]
 
@@ -28,7 +28,7 @@ def brings_certificates(stored: str) -> bool:
 
 
 class Certified(Struct):
-    """Where a target may have certificates: for its own server, and for that of its tokens."""
+    """The certificates of a target: for its own server, and for the server of its tokens."""
 
     client_certificate: object = None
     client_key: object = None

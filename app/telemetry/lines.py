@@ -42,7 +42,8 @@ class Lines:
         most_bytes: int = MAX_BYTES,
     ) -> None:
         self.descriptor = descriptor
-        """None for a stream that was closed: its number may be another file's by now."""
+        """The file descriptor; None for a stream that was closed, as its number may be another
+        file's by now."""
         self.on_lost = on_lost
         self.most_bytes = most_bytes
         self.lost = 0

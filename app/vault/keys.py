@@ -29,7 +29,8 @@ PREFIX = "encrypted.v"
 """How every token begins, of whatever version."""
 BOUND = f"{PREFIX}2."
 UNBOUND = f"{PREFIX}1."
-"""Of development versions: a Fernet token of the operator's key, good for any job."""
+"""The beginning of tokens of development versions: Fernet tokens of the operator's key, good for
+any job."""
 TOKEN = re.compile(r"encrypted\.v[0-9]{1,4}\.[A-Za-z0-9_.-]+={0,2}")
 BOUND_TOKEN = re.compile(
     r"encrypted\.v2\.(?P<key_id>[0-9a-f]{8})\.(?P<sealed>[A-Za-z0-9_-]+={0,2})"
@@ -209,7 +210,7 @@ def reencrypt_target(
 ) -> Decrypted:
     """Encrypt with the first key every secret that is not; the others stay the same tokens.
 
-    `unbound`: those of development versions as well, which then are this job's.
+    `unbound`: tokens of development versions are encrypted anew as well, and bound to this job.
     """
 
     def change(value: object, field: str) -> object:

@@ -33,7 +33,7 @@ PAUSE_SECONDS = 0.2
 MAX_CHECKED_ROWS = 100
 """How many secrets and how many jobs, the newest, a check of the keys looks at."""
 MAX_SEARCHED_JOBS = 2000
-"""Among how many jobs, the newest, those are searched that refer to named secrets."""
+"""How many of the newest jobs are searched for references to named secrets."""
 
 
 class Rotated(Struct, kw_only=True):
@@ -46,7 +46,7 @@ class Rotated(Struct, kw_only=True):
     unread: int = 0
     """Targets of kinds that are not known here, or that cannot be read."""
     busy: int = 0
-    """Targets that somebody's transaction has locked for seconds."""
+    """Targets that another transaction has locked for seconds."""
 
 
 async def rotate(db: Runner, keys: SecretKeys, *, unbound: bool = False) -> Rotated:

@@ -51,7 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "interval": {"every_seconds": 90},
     },
 }
-"""By the name of the body's Struct, then by a name of their own."""
+"""Example bodies by the name of the body's Struct, then by a name of their own."""
 
 
 def shortest_body(struct: type) -> str | None:

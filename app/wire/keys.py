@@ -44,7 +44,7 @@ class KeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class NewKey(ApiKey, frozen=True, kw_only=True):
-    """A key, with what nobody is told again."""
+    """A new key with its secret part, which is shown only here."""
 
     key: Annotated[str, Meta(description="Send it as Authorization: Bearer. Not shown again.")]
 

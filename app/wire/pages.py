@@ -37,7 +37,7 @@ class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
     encode: Callable[[KeyT], bytes]
     decode: Callable[[bytes], KeyT]
     length: int | None = None
-    """Bytes of each key; None where keys differ in length."""
+    """The length of each key in bytes; None where keys differ in length."""
 
     def after(self, items: Sequence[Any], *, more: bool) -> str | None:
         """Return the cursor of the page that follows these items; None without `more`."""

@@ -9,7 +9,7 @@ from app.core.access.api_key import Scope
 from app.core.secrets.masking import SECRET, Masked
 
 MAX_KEY_LENGTH = 200
-"""Characters; Tocsin's keys have 84."""
+"""The most characters of a key; Tocsin's keys have 84."""
 
 
 class SignIn(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +19,7 @@ class SignIn(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class SessionState(Struct, frozen=True, kw_only=True):
-    """Who is signed in."""
+    """The caller that is signed in."""
 
     actor: Annotated[str, Meta(description="As the audit log names it.")]
     scopes: Annotated[list[Scope], Meta(description="What may be done.")]

@@ -10,9 +10,9 @@ from app.core.secrets.masking import Masked, Secret
 from app.errors import FieldError, InvalidInput
 
 PREFIX_BYTES = 6
-"""Of the part by which a key is looked up, and which may be shown."""
+"""Random bytes of the part by which a key is looked up, and which may be shown."""
 SECRET_BYTES = 32
-"""Of the secret part."""
+"""Random bytes of the secret part."""
 RANDOM_BYTES = PREFIX_BYTES + SECRET_BYTES
 """How many random bytes `issue` takes."""
 

@@ -22,7 +22,8 @@ ALLOW_PRIVATE = f"{PREFIX}ALLOW_PRIVATE_TARGETS"
 
 NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z_][a-z0-9_-]{0,62}")
 MAX_HOST_LENGTH = 255
-"""Characters; the longest name that can be resolved has 254 with its final dot (RFC 1035)."""
+"""The most characters of a name; the longest that can be resolved has 254 with its final dot (RFC
+1035)."""
 EVERYTHING = "*"
 HIGHEST_PORT = 65_535
 

@@ -8,7 +8,7 @@ from app.errors import FieldError
 
 MAX_HEADERS = 100
 MAX_HEADERS_LENGTH = 16_384
-"""Characters of all names and values of a target together."""
+"""The most characters of all header names and values of a target together."""
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 TEXT = re.compile(r"[\t\x20-\x7e]*")

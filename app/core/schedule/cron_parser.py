@@ -17,7 +17,7 @@ from app.core.schedule.cron import LAST, Cron
 from app.errors import FieldError, InvalidInput
 
 LONGEST = 128
-"""Characters of a cron text; the bound keeps parsing below about a millisecond."""
+"""The most characters of a cron text; the bound keeps parsing below about a millisecond."""
 ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",

@@ -19,7 +19,7 @@ class Place(Struct, frozen=True):
 
     host: str
     scheme: str | None = None
-    """None, then together with the port, stands for any."""
+    """None stands for any scheme; the port is then None too, for any port."""
     port: int | None = None
 
     def __str__(self) -> str:

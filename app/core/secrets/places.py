@@ -29,7 +29,7 @@ SOUNDS_SECRET = re.compile(
 )
 
 MAX_NAME_LENGTH = 1000
-"""Characters of a header's name; a longer name cannot be sent and is not examined."""
+"""The most characters of a header's name; a longer name cannot be sent and is not examined."""
 
 
 class Nothing(Enum):
@@ -135,7 +135,7 @@ def replace_secrets(
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """Where secrets can be in the values of a type."""
+    """The places of secrets in the values of a type."""
 
     is_nullable: bool
     is_whole: bool

@@ -65,7 +65,7 @@ class Layer:
     def __init__(self, text: bytes, escapes: list[re.Match[bytes]]) -> None:
         pieces: list[bytes] = []
         self.starts: list[int] = []
-        """Where each piece begins in `read`."""
+        """The index in `read` at which each piece begins."""
         self.places: list[tuple[int, int, int]] = []
         """Where each piece was in the text: its first byte, the byte after its last, and the bytes
         of text for each byte read (0 for a piece that counts only as a whole)."""

@@ -19,7 +19,7 @@ REFERENCE = re.compile(r"\$\{secret:([^${}]*)\}")
 REFERENCE_ALONE = re.compile(r"(?:(?:Basic|Bearer|Token) )?\$\{secret:[^${}]*\}", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MAX_VALUE_LENGTH = 65_536
-"""Characters of a secret's value."""
+"""The most characters of a secret's value."""
 
 PATH_SAFE = "/"
 """Not percent-encoded in a path: a secret may be several segments, as in chat webhooks."""

@@ -209,6 +209,6 @@ class Publication:
 
 
 def is_cancelled() -> bool:
-    """Whether somebody asked for the end of the task that runs this."""
+    """Whether the task that runs this has been cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

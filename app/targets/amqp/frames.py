@@ -1,8 +1,8 @@
 """Judges what a broker sends, frame by frame, before the client reads it.
 
 The client trusts its broker: it reads frames of any length into memory, decodes every table and
-takes any number of frames. Ours may be anybody's. A publisher needs little of what a broker can
-say (AMQP 0-9-1, sections 4.2 and 1.4), and all else ends the connection.
+takes any number of frames. Tocsin calls brokers of strangers, too. A publisher needs little of what
+a broker can say (AMQP 0-9-1, sections 4.2 and 1.4), and all else ends the connection.
 """
 
 import asyncio
@@ -15,14 +15,15 @@ from aiormq.exceptions import AMQPConnectionError
 from app.timers import Monotonic
 
 HEAD: Final = struct.Struct(">BHI")
-"""Of a frame: its type, channel and length; the payload follows, and `END`."""
+"""The head of a frame: its type, channel and length; the payload follows, and `END`."""
 END: Final = 0xCE
 METHOD_HEAD: Final = struct.Struct(">HH")
 TUNING: Final = struct.Struct(">HHHIH")
 CONTENT: Final = struct.Struct(">HHQH")
 
 MAX_HANDSHAKE_BYTES = 8192
-"""Of a frame before sizes are agreed upon; the protocol has 4096, some brokers a little more."""
+"""The longest frame before sizes are agreed upon; the protocol has 4096, some brokers a little
+more."""
 SMALLEST_FRAME_MAX = 4096
 LARGEST_FRAME_MAX = 131_072
 """We agree to no larger frames, as is usual, nor to an unlimited size."""
@@ -42,7 +43,8 @@ EXPECTED: Final = frozenset(
 FIRST_CREDIT = 256.0
 """The credit of a new connection. A frame costs 1, and 1 more for each `BYTES_PER_CREDIT`."""
 CREDIT_PER_SECOND = 20.0
-"""For frames that come unasked: heartbeats and alarms, of which there are a few per minute."""
+"""The credit that each second earns, for frames that come unasked: heartbeats and alarms, of which
+there are a few per minute."""
 CREDIT_PER_WRITE = 8.0
 """For the answer to each write: a confirmation, and before it perhaps the returned message. So each
 byte written earns twice what a byte received costs."""
@@ -63,7 +65,7 @@ BEFORE_MESSAGE_ID: Final = (
 
 
 class Kind(IntEnum):
-    """Of a frame."""
+    """The type of a frame."""
 
     METHOD = 1
     HEADER = 2
@@ -157,7 +159,7 @@ class Frames:
                 return HEAD.pack(kind, channel, len(payload)) + payload + bytes((END,))
 
     def judged(self, kind: int, channel: int, payload: bytes) -> bytes | None:
-        """Return a frame's payload as the client is to see it; None: not at all.
+        """Return a frame's payload as the client is to see it; None hides the frame.
 
         Raises:
             BrokerMisbehaved: it may not come, or not now.

@@ -22,7 +22,7 @@ MAX_CONNECTIONS = 64
 """With more connections, idle ones are closed, those handed out least recently first. Busy ones are
 never closed: the slots bound them."""
 MAX_CHANNELS = 128
-"""On one connection; brokers allow 2047 unless told otherwise."""
+"""The most channels of one connection; brokers allow 2047 unless told otherwise."""
 IDLE_SECONDS = 60.0
 UPKEEP_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
@@ -36,7 +36,7 @@ class Link:
         self.connection = connection
         self.users = 0
         self.retired = False
-        """Not handed out any more, to be closed when its last user leaves."""
+        """Whether the link takes no new users, and is closed when the last one leaves."""
         self.doubted = False
         """A publish was cut off: is the other side still there?"""
         self.spoilt: list[AbstractChannel] = []
@@ -211,7 +211,7 @@ class Pool:
                     group.create_task(link.close_spoilt(), name="close channels")
 
     async def is_over(self, link: Link, *, now: float) -> bool:
-        """Whether nobody is to be given this link any more."""
+        """Whether this link takes no new users."""
         if link.is_closed:
             return True
         if link.doubted and await link.is_blocked():

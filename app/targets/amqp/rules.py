@@ -13,9 +13,9 @@ from app.core.net.headers import MAX_HEADERS_LENGTH, OURS
 from app.core.net.urls import AUTHORITY, authority_error, host_name_errors, host_of
 
 MAX_NAME_LENGTH = 255
-"""Bytes of a short string."""
+"""The most bytes of a short string."""
 MAX_HEADER_NAME_LENGTH = 128
-"""Bytes; the client cuts longer ones off without a word."""
+"""The most bytes of a header name; the client cuts longer ones off without a word."""
 DEEPEST_TABLE = 16
 ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 INTEGERS = range(-(2**63), 2**63)

@@ -25,9 +25,9 @@ from app.targets.net.tls import MAX_PEM_LENGTH, Tls, tls_errors
 TOKEN_SECONDS = 10.0
 """How long a token server may take."""
 UNSAID_LIFETIME_SECONDS = 300.0
-"""Of a token whose server does not say how long it is good."""
+"""The assumed lifetime of a token whose server does not say how long it is good."""
 MAX_SAID_LENGTH = 200
-"""Characters of a token server's explanation."""
+"""The characters of a token server's explanation that are kept."""
 
 BEARER = "Bearer "
 

@@ -1,7 +1,7 @@
 """Reads one HTTP answer after the other: when one is complete, and how much talk is too much.
 
 The bytes are httptools' to parse (docs/adr/0038). Decided here are the ends of messages that need
-to know the request (RFC 9112, section 6.3), and the bounds: whoever answers is a stranger.
+to know the request (RFC 9112, section 6.3), and the bounds: the servers are those of strangers.
 """
 
 from contextlib import suppress
@@ -54,11 +54,11 @@ class HttpAnswer:
         self.asked_at: float | None = None
         """When the request was written, in monotonic seconds."""
         self.status: int | None = None
-        """None: the head is not complete."""
+        """The status of the answer; None until its head is complete."""
         self.fields: dict[bytes, list[bytes]] = {}
-        """Those of `NOTED`, by lower-case name."""
+        """The header fields named in `NOTED`, by lower-case name."""
         self.body = bytearray()
-        """Its first `MAX_RESPONSE_LENGTH` bytes."""
+        """The first `MAX_RESPONSE_LENGTH` bytes of the body."""
 
     @property
     def final_status(self) -> int:
@@ -108,7 +108,7 @@ class AnswerReader:
         self.is_clean = True
         """Whether the connection is at the beginning of another message once this one is read."""
         self.heads = b""
-        """As received: all that precedes the body, and some of that."""
+        """The bytes as received before the body, and some bytes of the body."""
         self.left = HEAD_BUDGET
         self.interim = 0
         self.has_length = False

@@ -35,7 +35,7 @@ KEEP_ALIVE_SECONDS = 3.0
 MAX_KEPT = 512
 """Connections that wait for another request; beyond it the one that waits longest is closed."""
 KEPT_PART = 4
-"""Of the file descriptors: at most a quarter."""
+"""Kept connections take at most one in so many of the file descriptors."""
 
 BRIEFLY_SECONDS = 0.02
 """How long the other side may take to hear that a connection is closed."""
@@ -87,7 +87,8 @@ class Client:
         self.upkeep: asyncio.Handle | None = None
         self.connections_per_host = options.connections_per_host
         self.rooms: WeakValueDictionary[URL, asyncio.Semaphore] = WeakValueDictionary()
-        """Of origins that are called, where the connections to one are limited."""
+        """The limits on connections to the origins that are being called, where there is a
+        limit."""
         self.turnstile = Turnstile(OPENED_IN_A_TURN)
         self.contexts = options.contexts
         self.plain = {verify: plain_context(verify=verify) for verify in (True, False)}
@@ -123,7 +124,7 @@ class Client:
         self.give_back(protocol)
 
     async def exchange_inside(self, key: Key, request: Request, answer: HttpAnswer) -> None:
-        """Exchange with few others at a time: whoever finds no connection kept makes one."""
+        """Exchange with few others at a time; make a connection where none is kept."""
         async with self.room(key):
             await self.make_room(key)
             await self.exchange(key, request, answer)
@@ -219,7 +220,7 @@ class Client:
             self.loop.call_later(BRIEFLY_SECONDS, protocol.drop)  # whatever the other side says
 
     def keep_up(self) -> None:
-        """Close what nobody has used for long."""
+        """Close connections that were unused for long."""
         self.upkeep = None
         while self.used_at:
             left = next(iter(self.used_at.values())) + KEEP_ALIVE_SECONDS - self.clock()
@@ -265,7 +266,7 @@ class Turnstile:
     """Lets only a few through in each turn of the event loop.
 
     Of a thousand jobs due at one instant the first could be answered before the last slot has begun
-    to connect. So few connections are opened in a turn, and whoever comes next finds one kept.
+    to connect. So few connections are opened in a turn, and the next exchanges find some kept.
     """
 
     def __init__(self, most: int) -> None:

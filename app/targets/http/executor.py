@@ -77,7 +77,7 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
     follow_redirects: bool = False
     """Follow at most five; credentials and secret headers stay with the origin they are for."""
     verify_tls: bool = True
-    """False: with whoever answers there; see `ca` for authorities of your own."""
+    """False accepts any certificate; see `ca` for authorities of your own."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "method", self.method.upper())
@@ -113,7 +113,7 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
 
 
 class HttpWhere(AtUrl, frozen=True):
-    """Where the request goes, and the one for its token."""
+    """The destinations of the request and of the request for its token."""
 
     auth: Any = None
 

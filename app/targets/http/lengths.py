@@ -6,7 +6,7 @@ HEAD_END = re.compile(rb"\r?\n\r?\n")
 SPACED_NAME = re.compile(rb"(?m)^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
 LENGTH_LINE = re.compile(rb"(?im)^content-length:([^\r\n]*)\r?\n")
 MAX_LENGTH_LENGTH = 18
-"""Digits that the parser takes; nobody reads as much as longer numbers say."""
+"""The most digits of a length that the parser takes; longer numbers exceed any body."""
 
 
 def with_one_length(head: bytes, *, bodiless: bool) -> bytes | None:

@@ -14,13 +14,13 @@ from app.targets.net.tls import Tls
 from app.timers import Monotonic
 
 MAX_EARLY_LENGTH = 65_536
-"""Bytes that a server may say on a new connection before it was asked."""
+"""The most bytes that a server may send on a new connection before a request."""
 
 TlsChoice = Tls | bool
 """What is special about the connection, or whether to verify who answers."""
 
 Key = tuple[URL, TlsChoice]
-"""Whom a connection is to, and how it was made."""
+"""The server of a connection, and how the connection was made."""
 
 NEWS = select.POLLIN | select.POLLHUP | select.POLLERR
 
@@ -41,11 +41,11 @@ class HttpProtocol(ResponseHandler):
         self.clock = clock
         self.reader = AnswerReader()
         self.waiting: asyncio.Future[None] | None = None
-        """Of the exchange under way."""
+        """The future of the exchange under way; None between exchanges."""
         self.is_asked = False
         """Whether a request was ever written."""
         self.early = b""
-        """Received before that: some servers refuse whoever connects, without listening."""
+        """Bytes received before any request: some servers answer with a refusal right away."""
         self.is_reusable = True
         self.connection: Connection | None = None
         """What the connector knows it as."""
@@ -59,11 +59,11 @@ class HttpProtocol(ResponseHandler):
     def ask(self, encoded: bytes, answer: HttpAnswer, *, to_head: bool) -> asyncio.Future[None]:
         """Write a request; the future ends when its answer is complete in `answer`.
 
-        It ends with `NotHttp` or `Closed` where that will not be. Whoever stops waiting for it must
-        `drop` the connection.
+        It ends with `NotHttp` or `Closed` where that will not be. A caller that stops waiting for
+        the future must `drop` the connection.
 
         Raises:
-            Closed: it is closed already; nothing was sent.
+            Closed: the connection is closed already; nothing was sent.
         """
         if self.transport is None:
             raise Closed

@@ -97,7 +97,7 @@ class Request(Unshown, frozen=True, kw_only=True):
 
 
 class BadRedirect(AppError):
-    """There is no going where the target points to."""
+    """A redirect that cannot be followed."""
 
 
 ABROAD = (
@@ -144,8 +144,9 @@ def redirected(
 def may_leave(name: str, text: str, secrets: Collection[str]) -> bool:
     """Whether any host may see a header.
 
-    Those of ours, and those known as harmless unless a secret is in them. A list of the harmless,
-    not of the secret: who can tell what `X-Tenant` or `X-Auth` opens?
+    True for headers of ours, and for those known as harmless unless a secret is in them. The list
+    is of harmless names, not of secret ones, as any other name, such as `X-Tenant` or `X-Auth`, may
+    stand for a secret.
     """
     if OURS.fullmatch(name.lower()):
         return True

@@ -10,7 +10,7 @@ from app.targets.net.guard import Guard
 from app.targets.net.resolver import Resolver
 
 SUBNET_BITS = 64
-"""Who has one IPv6 address has a network of them (RFC 6177)."""
+"""The network that a holder of one IPv6 address has as a whole (RFC 6177), in bits."""
 
 
 class Names:
@@ -51,7 +51,7 @@ class Names:
 
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
-    """The address, or the network that whoever has it has as well."""
+    """Return the address; for IPv6 the /64 network that its holder has as a whole."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         return str(ip_network((ip, SUBNET_BITS), strict=False))

@@ -47,7 +47,7 @@ RENEWED_AFTER = 500
 """Questions after which the client is replaced: its own cache has no bound."""
 
 MAX_NAME_LENGTH = 255
-"""Characters."""
+"""The most characters of a name."""
 NOT_FOUND = {pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME}
 NO_ANSWER = {pycares.errno.ARES_ETIMEOUT, pycares.errno.ARES_ECANCELLED}
 

@@ -25,7 +25,8 @@ from app.targets.net.tls_groups import limit_groups
 MAX_PEM_LENGTH = 32_768
 """Characters."""
 MAX_KEY_BITS = 4096
-"""Of a key of ours; to sign with one of 16,384 bits takes the event loop most of a second."""
+"""The largest private key, in bits; a signature with one of 16,384 takes the event loop most of a
+second."""
 MAX_CONTEXTS = 256
 """Kept for use again: to make one takes milliseconds, and connections are shared within one."""
 MAX_CHECKED = 16_384
@@ -63,7 +64,7 @@ class Verdicts:
     def __init__(self, most: int) -> None:
         self.most = most
         self.kept: dict[bytes, FieldError | None] = {}
-        """By the digest of the settings, of which the texts may have 96 kB."""
+        """The contexts by the digest of their settings, whose texts may have 96 kB."""
         self.lock = Lock()  # two threads read texts, and the event loop asks
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 
 CURVES = "X25519:P-256:X448:P-521:P-384"
 POST_QUANTUM = "X25519:X25519MLKEM768:P-256:X448:P-521:P-384"
-"""From OpenSSL 3.5 on."""
+"""The post-quantum groups that OpenSSL has from 3.5 on."""
 CONFIGURATION = """\
 tocsin = tocsin_modules
 [tocsin_modules]
