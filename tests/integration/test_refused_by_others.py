@@ -173,7 +173,10 @@ async def test_a_replay_that_a_trigger_suppresses_says_so_and_not_that_a_retry_i
 
     suppressed = await api.post(f"/v1/executions/{execution_id}/replay")
     await connection.execute("drop trigger mine on tocsin.jobs")
-    await connection.execute("update tocsin.jobs set attempt = 1, next_run = now() + '1 hour'")
+    await connection.execute(
+        """update tocsin.jobs set attempt = 1, next_run = now() + interval '1 hour',
+                                  planned_at = clock_timestamp()"""
+    )
     pending = await api.post(f"/v1/executions/{execution_id}/replay")
 
     assert (suppressed.status_code, pending.status_code) == (422, 409)
