@@ -54,6 +54,7 @@ def test_every_type_of_problem_on_the_page_exists() -> None:
 
     assert len(shown) >= 12
     assert set(shown) <= slugs
+    assert slugs - set(shown) == {"not-acceptable"} - set(shown)
 
 
 async def test_the_problem_on_the_page_is_the_one_that_is_answered(api: httpx.AsyncClient) -> None:
