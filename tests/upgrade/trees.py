@@ -78,16 +78,19 @@ class Upgrade(Struct, frozen=True, kw_only=True):
         return tree
 
 
-UPGRADES = (
-    *(Upgrade(release=release) for release in RELEASES),
-    Upgrade(samples=ADDING),
-    Upgrade(samples=BREAKING),
-)
+SAMPLES = (Upgrade(samples=ADDING), Upgrade(samples=BREAKING))
+UPGRADES = (*(Upgrade(release=release) for release in RELEASES), *SAMPLES)
+FROM_THE_LAST = (*(Upgrade(release=release) for release in RELEASES[-1:]), *SAMPLES)
+"""Those that leave out no release: only beside these may instances of both versions run."""
 
 
 def upgrades(*, breaking: bool | None = None) -> pytest.MarkDecorator:
-    """Run a test once for each upgrade, or each that is breaking or is not."""
-    chosen = [one for one in UPGRADES if breaking in (None, one.is_breaking)]
+    """Run a test once for each upgrade, or each from the last release that is breaking or not."""
+    chosen = [
+        one
+        for one in (UPGRADES if breaking is None else FROM_THE_LAST)
+        if breaking in (None, one.is_breaking)
+    ]
     return pytest.mark.parametrize("upgrade", chosen, ids=[one.name for one in chosen])
 
 
