@@ -3,21 +3,21 @@
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
 -- batch is full, learn how many seconds it is until the next job comes due, or that a due one was
--- left because somebody else has its row locked (zero or less). It is one probe of jobs_claimable.
--- Also for how many seconds an instance announced that it polls. What comes
+-- left because another transaction has its row locked (zero or less): one probe of jobs_claimable.
+-- The look also reads for how many seconds an instance has announced that it polls. What comes
 -- due within :ahead_seconds is claimed already, to be started at its instant.
 -- kind = any(:kinds): an instance never takes a kind it cannot run.
--- since: where to begin; null: at the left end. See app/scheduler/next_look.py. It never lies ahead of
+-- since: the instant to begin at; null: at the earliest due job. See app/scheduler/next_look.py. It never lies ahead of
 -- the clock, which may have been set back.
 -- Short targets are written out here, long ones by tocsin.long_target: as many as have a megabyte together,
--- and at least one, so that a look answers in milliseconds. left_ids, left_from: the others, and since when the
+-- and at least one, so that a look answers in milliseconds. left_ids, left_from: the other jobs, and since when the
 -- first of them is due.
--- believed: where the clock should be at most, as whoever looks counts on from earlier answers; null:
+-- believed: where the clock should be at most, by the count of the instance from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/db/clock.py.
--- aside: jobs to leave alone; only: no others than these, null: any. See app/scheduler/isolation.py.
--- found_ids: all jobs that were due and free, if some are not claimed: those of which a trigger of somebody's
--- suppressed the claim, and those left.
+-- aside: jobs to leave alone; only: the only jobs to claim, null: any. See app/scheduler/isolation.py.
+-- found_ids: all jobs that were due and free, if some are not claimed: jobs of which a trigger of users
+-- suppressed the claim, and the jobs left.
 -- Every expression here costs every look, whether or not it is evaluated: what is rarely needed is a
 -- function or a statement of its own. And no join but by the primary key: sessions that look know none.
 with due as materialized (
@@ -99,7 +99,7 @@ from (
 ) as looked left join claimed on true;
 
 -- name: wakeup
--- How many seconds it is until the next job comes due, for a look that found one due which somebody
+-- How many seconds it is until the next job comes due, for a look that found one due which a transaction
 -- has locked.
 select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8 as wakeup_seconds
 from tocsin.jobs
@@ -173,9 +173,9 @@ where datname = current_database() and state = 'active'
 select set_config('statement_timeout', :statement_timeout::text, false);
 
 -- name: put_aside
--- Takes jobs that nothing can be done with out of the looks until somebody corrects them, and ends
--- the claim that one of them was met under. fence: of that claim; null: it was met under none, and
--- is left alone if somebody has claimed it since. planned_at moves, so that no trigger takes this
+-- Keeps jobs that no statement can work with out of the looks until a person corrects them, and ends
+-- the claim under which such a job was met. fence: of that claim; null: the job was met under none, and
+-- is left alone if an instance has claimed it since. planned_at moves, so that no trigger takes this
 -- for a person's edit, and validates the row.
 update tocsin.jobs j
 set plan_error = w.problem, planned_at = clock_timestamp(), validated = true,
@@ -190,7 +190,7 @@ returning j.id;
 
 -- name: extend
 -- Moves the leases of executions under way forward and tells of each whether it did. A row that
--- somebody has locked is neither extended nor lost and is tried again; one whose fence has moved
+-- another transaction has locked is neither extended nor lost and is tried again; one whose fence has moved
 -- on, that was claimed at another instant, or that is gone, is no longer ours.
 with wanted as (
     select * from unnest(:job_ids::uuid[], :fences::bigint[], :claimed_ats::timestamptz[])
@@ -215,10 +215,11 @@ from wanted w left join extended e on e.id = w.job_id;
 -- name: settle
 -- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
 -- executions. Compare-and-set twice over: only under the fence and the instant of the claim, as a
--- restored snapshot gives fences a second time, and next_run only if nobody moved it meanwhile; plan_error only if nobody edited the job meanwhile. When an extra run is
--- over, the plan goes on as the row has it, as it may have been edited. One batch may hold a late
--- settlement and the current one of the same job. A job whose row somebody has locked is left alone and reported as still held, to be
--- settled again; suppressed: nobody has, and a trigger of somebody's kept the row from being written.
+-- restored snapshot gives fences a second time; next_run only if no edit moved it meanwhile, and
+-- plan_error only if the job was not edited meanwhile. When an extra run is over, the plan goes on as
+-- the row has it, as it may have been edited. One batch may hold a late settlement and the current one
+-- of the same job. A job whose row another transaction has locked is left alone and reported as still
+-- held, to be settled again; suppressed: a trigger of users kept the row, which was not locked, from being written.
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
         job_id uuid, fence bigint, claimed_at timestamptz,
@@ -279,7 +280,7 @@ from wanted w left join settled on settled.id = w.job_id and settled.fence = w.f
 
 -- name: record_late
 -- What came of executions that could not be settled, kept as evidence: on the lost row that
--- whoever took over wrote, or on a row of its own where there is none (the job was deleted, its
+-- the next holder wrote, or on a row of its own where there is none (the job was deleted, its
 -- lease was taken away by hand). An execution that is recorded already stays as it is: it was
 -- settled, and only the answer got lost. After a snapshot was restored its number may belong to
 -- another by now, or be given to one later: then it gets a new one. Returns those that did lose their
@@ -326,5 +327,5 @@ with late as (
 select id from evidence union all select id from unknown where not gone;
 
 -- name: wake
--- Tells the other instances to look; what ours plans it looks at itself, except when it stops.
+-- Notifies the other instances. An instance looks at what it plans itself, except when it stops.
 select pg_notify('tocsin_jobs', '');

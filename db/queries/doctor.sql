@@ -31,7 +31,7 @@ where a.datname = current_database() and a.pid <> pg_backend_pid()
   and (a.xact_start is not null or held.pid is not null);
 
 -- name: vitals
--- All of it at once; every part is an index probe, a catalogue or a view of the present. Jobs of a kind
+-- All vitals at once; every part is an index probe, a catalogue or a view of the present. Jobs of a kind
 -- that no instance has are not late: more instances would not help. They are a finding of their own.
 with had as (
     select array_agg(kind) as kinds
@@ -112,7 +112,7 @@ order by id desc;
 
 -- name: sequences
 -- Sequences that are behind the numbers they gave, as after a move by logical replication. They gave no
--- number beyond the half of their range: whoever wrote one by hand is no reason to end a sequence.
+-- number beyond the half of their range: a number that a person wrote is no reason to end a sequence.
 select name, last, most
 from (values
     ('executions_id_seq', pg_sequence_last_value('tocsin.executions_id_seq'), greatest(
@@ -149,7 +149,7 @@ union all
 select format('policy %I on tocsin.%I', policyname, tablename)
 from pg_policies where schemaname = 'tocsin' and tablename in ('jobs', 'executions')
 union all
--- Without any policy it shows a role that is not the owner no row at all.
+-- Without any policy, a role that is not the owner sees no row at all.
 select format('row security on tocsin.%I', relname)
 from pg_class
 where oid in ('tocsin.jobs'::regclass, 'tocsin.executions'::regclass) and relrowsecurity

@@ -1,4 +1,4 @@
--- Who is alive, and how the work stands; each in time that does not grow with the number of jobs.
+-- Which instances are alive, and counts of jobs; each in time that does not grow with the number of jobs.
 
 -- name: clock
 select clock_timestamp() as now;

@@ -1,5 +1,5 @@
 -- What people do with jobs. A job comes as one JSON object, read straight into its Struct.
--- acting: for whom the API acts, told to the triggers of the audit log by a setting that ends with
+-- acting: the caller for whom the API acts, told to the triggers of the audit log by a setting that ends with
 -- the statement. Postgres leaves out what the statement does not join.
 
 -- name: insert
@@ -81,7 +81,7 @@ limit :limit::bigint;
 -- name: update
 -- Compare-and-set on edited_at, which every edit changes and no execution does. planned: the plan
 -- comes with it. Such an update changes planned_at, which the plan trigger takes for an instance's:
--- so what that does is done here.
+-- so the work of the trigger is done here.
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 update tocsin.jobs j
 set name = w.name, description = w.description, tags = w.tags, metadata = w.metadata,

@@ -1,7 +1,7 @@
--- Who may use the API.
+-- API keys.
 
 -- name: valid
--- Every key that may be used now, and whether there ever was one: then nobody is let in without.
+-- Every key that may be used now, and whether there ever was one: then every request needs one.
 -- How long each has left is told in seconds, so that no other clock matters.
 select exists (select from tocsin.api_keys) as any_key, k.id, k.name, k.prefix, k.hash, k.scopes,
     extract(epoch from k.expires_at - now())::float8 as seconds_left

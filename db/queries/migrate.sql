@@ -1,8 +1,8 @@
 -- What `tocsin migrate` asks and writes down. Nothing here waits for a lock on what others use.
 
 -- name: lock
--- Of two that run at once the second asks again later. Whoever waited in this statement would hold up
--- an index that is built concurrently.
+-- Of two migrations that run at once the second asks again later: waiting in this statement would hold
+-- up an index that is built concurrently.
 select pg_try_advisory_xact_lock(hashtext('tocsin.migrate')) as locked;
 
 -- name: lock_session
@@ -26,7 +26,7 @@ select exists (
     where n.nspname = 'tocsin' and c.relname = 'schema_functions') as functions_exist;
 
 -- name: catalog
--- What functions and triggers there are in truth, whoever made them. From the columns of the
+-- What functions and triggers there are in truth, by any owner. From the columns of the
 -- catalogue: to write a trigger out as SQL, Postgres locks its table.
 select md5(string_agg(definition, ' ' order by definition)) as catalog
 from (

@@ -1,8 +1,8 @@
 -- The plans of recurring jobs that were written in SQL.
 
 -- name: unplanned
--- Recurring jobs that a person typed; which instance plans them does not matter, see write. Those that
--- somebody has locked are passed over, however many: others wait behind them.
+-- Recurring jobs that a person typed; which instance plans them does not matter, see write. Rows that
+-- another transaction has locked are passed over, however many: other rows wait behind them.
 -- planned_from: the instant from which runs count; what fell due since is made up for like any late run.
 select id as job_id, edited_at, least(greatest(edited_at, last_finished_at), now()) as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
@@ -24,7 +24,7 @@ for no key update skip locked;
 -- name: write
 -- Compare-and-set on edited_at: an edit since the row was read wins and is planned in its turn.
 -- While next_run is an extra run, the plan waits in resume_at. Tells of each that was neither edited nor
--- locked whether the plan was written: if not, a trigger of somebody's suppressed it.
+-- locked whether the plan was written: if not, a trigger of users suppressed it.
 with wanted as (
     select * from json_to_recordset(:plans::json) as w (
         job_id uuid, edited_at timestamptz, cron text, timezone text, every_seconds numeric,

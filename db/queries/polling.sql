@@ -1,8 +1,8 @@
 -- The announcement of polling that tocsin.wake reads; see docs/how-it-works.md.
 
 -- name: announce
--- The notification that begins the silence is part of the same commit: an instance that gets it sees
--- the announcement and looks again after its end. A renewal notifies nobody: it is read at that look.
+-- The notification of the first announcement is part of the same commit: an instance that gets it sees
+-- the announcement and looks again after its end. A renewal sends no notification: that look reads it.
 with in_force as materialized (
     select from tocsin.polling
     where polling_until between clock_timestamp() and clock_timestamp() + tocsin.max_polling()

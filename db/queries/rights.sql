@@ -1,4 +1,4 @@
--- What the role that asks may not do, of what Tocsin does.
+-- Which rights that Tocsin needs the current role lacks.
 
 -- name: lacking
 -- From the catalogue: names in a schema that one may not use cannot be looked up by name.

@@ -38,7 +38,7 @@ order by id desc
 limit :limit::bigint;
 
 -- name: newest_referring
--- Of the newest jobs those that may refer to a named secret.
+-- Those of the newest jobs that may refer to a named secret.
 select coalesce(name, id::text) as called, kind, target::text as target
 from (select name, id, kind, target from tocsin.jobs order by id desc limit :among::bigint) as newest
 where strpos(target::text, '${secret:') > 0
@@ -64,9 +64,9 @@ from tocsin.jobs
 where id = any(:ids::uuid[]);
 
 -- name: rewrite_targets
--- Compare-and-set on edited_at, which changes so that an edit under way starts over. No edit of a
+-- Compare-and-set on edited_at, which changes so that an edit under way starts over. No edit by a
 -- person: planned_at moves, which the plan trigger takes for an instance's write, so that no plan and
--- no plan_error changes, and nobody is woken. A row that somebody has locked is left for another try.
+-- no plan_error changes, and no instance is woken. A row that another transaction has locked is left for another try.
 with wanted as (
     select * from json_to_recordset(:jobs::json) as w (
         id uuid, edited_at timestamptz, target jsonb)

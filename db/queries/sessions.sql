@@ -1,7 +1,7 @@
 -- Sessions of browsers: each lives on a key, and ends with it.
 
 -- name: create
--- Sweeps: what is over, and of this key's all but the newest, so that nobody fills the table.
+-- Deletes sessions that are over, and all but the newest of this key, so that no client fills the table.
 with swept as (
     delete from tocsin.sessions
     where expires_at <= now() or digest in (

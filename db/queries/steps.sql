@@ -1,13 +1,13 @@
 -- What a clock of the database that was ahead, and was set back, has left behind.
 
 -- name: future
--- Whether there are results from the future: nobody who is here now saw the clock being set back.
+-- Whether there are results from the future: no instance that runs now saw the clock being set back.
 select coalesce((select finished_at > clock_timestamp() + interval '1 second'
                  from tocsin.executions order by id desc limit 1), false) as future;
 
 -- name: shorten_leases
--- No lease is longer than an hour: one that is was taken by a clock that was ahead. Whoever holds it
--- extends it within a third of its time; else it ends.
+-- No lease is longer than an hour: one that is was taken by a clock that was ahead. Its holder
+-- extends it within a third of its time; else the lease ends.
 update tocsin.jobs
 set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
 where locked_until > clock_timestamp() + interval '2 hours'

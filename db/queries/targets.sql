@@ -1,7 +1,7 @@
 -- Targets that were written in SQL and are not carried out soon: checked by an instance.
 
 -- name: unchecked
--- A cron comes once it is planned. Rows that somebody has locked come later, and so do those whose targets
+-- A cron comes once it is planned. Rows that another transaction has locked come later, and so do those whose targets
 -- have more than a megabyte together, as in a look. A target that a look would refuse for its length is left
 -- to its run: it must not keep the others from being read.
 with found as materialized (
@@ -22,7 +22,7 @@ where target is not null;
 -- name: checked
 -- Compare-and-set on edited_at: what was edited since is checked in its turn. planned_at moves, so
 -- that no trigger takes this for a person's edit. A job under a lease gets no plan_error, which would
--- hide it from whoever has to record a lost execution: its execution tells, or the next check.
+-- hide it from the instance that has to record a lost execution: its execution tells, or the next check.
 with wanted as (
     select * from json_to_recordset(:verdicts::json) as w (
         job_id uuid, edited_at timestamptz, problem text)

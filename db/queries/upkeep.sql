@@ -9,7 +9,7 @@ select set_config('lock_timeout', '50ms', false), set_config('statement_timeout'
 -- name: follow_clock
 -- Moves the clock that history is pruned by. It follows the database's by two days at a time, and 48
 -- times as fast as that goes on, so a clock that is 60 days ahead costs no history for the 30 hours in
--- which somebody may see it. At first it reaches to the end of the newest day that was made ready.
+-- which a person may notice. At first it reaches to the end of the newest day that was made ready.
 insert into tocsin.trusted_clock as c (trusted, shown)
 select least(clock_timestamp(), max(ends_at)), clock_timestamp() from tocsin.partitions()
 on conflict (one) do update

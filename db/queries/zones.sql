@@ -1,4 +1,4 @@
--- Time zone rules: who goes by which, and the replanning of jobs by newer ones.
+-- Time zone rules: which instance goes by which, and the replanning of jobs by newer ones.
 
 -- name: tell
 -- Says what an instance goes by, forgets those that have said nothing for a day, and returns which
