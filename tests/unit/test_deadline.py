@@ -44,10 +44,10 @@ async def test_one_in_the_past_passes_at_the_first_wait(until: Until) -> None:
 
 
 async def test_what_ends_before_is_left_alone(until: Until) -> None:
-    async with until(soon()):
+    async with until(soon(0.2)):
         await asyncio.sleep(0)
 
-    await asyncio.sleep(0.04)
+    await asyncio.sleep(0.25)
 
 
 async def test_an_error_of_the_body_stays_what_it_is(until: Until) -> None:

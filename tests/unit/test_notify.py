@@ -38,14 +38,14 @@ async def test_clearing_forgets_the_wake_ups_so_far() -> None:
 def test_of_two_wake_ups_the_earlier_is_kept(seconds: tuple[float, float]) -> None:
     """On uvloop, whose timer for the very next turn cannot say when it is due."""
 
-    async def ring_twice() -> bool:
+    async def wake_twice() -> bool:
         wakeup = Wakeup(asyncio.get_running_loop())
         for one in seconds:
             wakeup.wake_in(one)
         return await wakeup.wait(5.0)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert runner.run(ring_twice())
+        assert runner.run(wake_twice())
 
 
 async def test_a_wake_up_can_be_asked_for_after_another() -> None:
@@ -70,9 +70,9 @@ NONE = float("-inf")
         (700, 0, NONE, 0, True),
         (700, 0, NONE, 1.0, False),  # no room: others may have some
         (700, 0, 0.9, 0, False),  # fresh enough
-        (0, 200, 0.4, 0, True),  # silence is what it is for: what is found tells of the storm
+        (0, 200, 0.4, 0, True),  # writers do not notify: what is found tells of the burst
         (0, 200, 0.4, 0.2, False),
-        (0, 10, 0.4, 0, False),  # the storm is over
+        (0, 10, 0.4, 0, False),  # the burst is over
         (0, 200, -0.5, 0, True),
         (0, 200, -1.5, 0, False),
     ],
