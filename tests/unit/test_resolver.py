@@ -38,8 +38,7 @@ from tests.support.nameserver import (
 from tests.support.waiting import until
 
 HERE = "127.0.0.1"
-SOON_SECONDS = 0.5
-"""Long enough for a healthy name on a busy machine; a silent one takes all of it."""
+SOON_SECONDS = 0.2
 MAKE_KNOWN = 2 * MAX_KNOWN
 
 
@@ -65,9 +64,11 @@ async def names(name_server: NameServer, clock: Clock) -> AsyncIterator[Resolver
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for long."""
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let lookups end soon; those that begin once this is called take their time."""
+    usual = resolver.LOOKUP_SECONDS
     monkeypatch.setattr(resolver, "LOOKUP_SECONDS", SOON_SECONDS)
+    return lambda: monkeypatch.setattr(resolver, "LOOKUP_SECONDS", usual)
 
 
 @pytest.fixture
@@ -141,11 +142,13 @@ async def test_what_is_no_name_fails_without_a_question(
     assert not name_server.asked
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_silent_names_do_not_hold_up_healthy_ones(names: Resolver, name_server: NameServer):
+async def test_silent_names_do_not_hold_up_healthy_ones(
+    names: Resolver, name_server: NameServer, be_patient: Callable[[], None]
+):
     name_server.names |= {"*.silent.test": silent, "healthy.test": at(HERE)}
     waiting = [asyncio.create_task(failure(names, f"n{n}.silent.test")) for n in range(200)]
     await until(lambda: asked(name_server, 1), "the silent ones were asked for")
+    be_patient()
 
     found = await names.addresses("healthy.test")
 
@@ -157,9 +160,9 @@ async def asked(name_server: NameServer, count: int) -> bool:
     return name_server.asked.total() >= count
 
 
-@pytest.mark.usefixtures("asked_once", "impatient")
+@pytest.mark.usefixtures("asked_once")
 async def test_silence_is_remembered_for_a_while(
-    names: Resolver, name_server: NameServer, clock: Clock
+    names: Resolver, name_server: NameServer, clock: Clock, be_patient: Callable[[], None]
 ):
     name_server.names["name.test"] = silent
     first = await failure(names, "name.test")
@@ -169,6 +172,7 @@ async def test_silence_is_remembered_for_a_while(
     still = name_server.asked["name.test"] - before
     clock.now += SILENCE_SECONDS
     name_server.names["name.test"] = at(HERE)
+    be_patient()
 
     assert (first.is_silence, second.is_silence, still) == (True, True, 0)
     assert await names.addresses("name.test") == [HERE]
@@ -236,9 +240,8 @@ async def test_of_thousands_of_addresses_a_few_count(names: Resolver, name_serve
     assert set(found) <= set(many)
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_zone_has_few_questions_under_way_for_names_that_never_had_an_answer(
-    names: Resolver, name_server: NameServer
+    names: Resolver, name_server: NameServer, be_patient: Callable[[], None]
 ):
     name_server.names |= {"*.test": silent, "known.zone.test": at(HERE), "other": at(HERE)}
     names.note("known.zone.test", Known(addresses=(HERE,)))
@@ -247,6 +250,7 @@ async def test_a_zone_has_few_questions_under_way_for_names_that_never_had_an_an
     ]
     await asyncio.sleep(0)
     under_way = len(names.questions)
+    be_patient()
 
     assert under_way == MAX_OF_A_ZONE
     assert await names.addresses("known.zone.test") == [HERE]
