@@ -43,6 +43,8 @@ class Planned(Struct, frozen=True, kw_only=True):
 
     jobs: int
     refused: int
+    refusals: str | None = None
+    """The first few of these with the reasons, and how many more there are."""
 
 
 class Started(Struct, frozen=True, kw_only=True):

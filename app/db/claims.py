@@ -213,11 +213,6 @@ async def list_due_behind(  # noqa: PLR0913 - one keyword for each parameter of 
     return [Due(**row) for row in rows]
 
 
-async def interrupt_look(db: Runner, *, instance: str) -> None:
-    """Cancel an instance's look, if users have put something on the jobs that may take long."""
-    await db.fetch("claims.interrupt", instance=instance)
-
-
 async def list_due_among(db: Runner, ids: Sequence[UUID], *, kinds: Sequence[str]) -> list[Due]:
     """List which of these jobs wait to be claimed, in the order of looks."""
     return [Due(**row) for row in await db.fetch("claims.due_among", ids=ids, kinds=kinds)]

@@ -87,11 +87,18 @@ class Database:
     """
 
     def __init__(
-        self, pool: asyncpg.Pool, *, actor: str = "", patience: Patience | None = None
+        self,
+        pool: asyncpg.Pool,
+        *,
+        actor: str = "",
+        patience: Patience | None = None,
+        limited: bool = False,
     ) -> None:
         self.pool = pool
         self.actor = actor
         self.patience = patience or Patience(COMMAND_TIMEOUT_SECONDS)
+        self.limited = limited
+        """Whether Postgres cancels what takes too long."""
 
     @classmethod
     @asynccontextmanager
@@ -138,7 +145,7 @@ class Database:
             },
         )
         try:
-            yield cls(pool, patience=Patience(patience_seconds))
+            yield cls(pool, patience=Patience(patience_seconds), limited=limit_seconds is not None)
         finally:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
@@ -171,7 +178,7 @@ class Database:
         patience = self.patience.seconds
         try:
             began = monotonic()
-            rows: list[Row] = await connection.fetch(sql, *values, timeout=patience)
+            rows: list[Row] = await self.run(connection, sql, values, seconds=patience)
             self.patience.adjust(within=monotonic() - began)
         except TimeoutError:
             self.patience.lengthen(patience)
@@ -184,6 +191,26 @@ class Database:
             await self.pool.release(connection)
             raise
         await self.pool.release(connection)
+        return rows
+
+    async def run(
+        self,
+        connection: "asyncpg.pool.PoolConnectionProxy[Row]",
+        sql: str,
+        values: Sequence[Any],
+        *,
+        seconds: float,
+    ) -> list[Row]:
+        """Run a statement; where time is limited, with all that users deferred to its end.
+
+        Postgres neither cancels a COMMIT nor tells whose trigger has failed in one.
+        """
+        if not self.limited:
+            rows: list[Row] = await connection.fetch(sql, *values, timeout=seconds)
+            return rows
+        async with connection.transaction():
+            rows = await connection.fetch(sql, *values, timeout=seconds)
+            await connection.execute("set constraints all immediate", timeout=seconds)
         return rows
 
     async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401

@@ -20,7 +20,6 @@ from app.errors import (
 )
 
 ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 OUTAGES = (DatabaseUnavailable, SchemaOutdated, PoolerInTheWay)
 """Errors that no row is to blame for."""
@@ -42,37 +41,6 @@ MAX_REASON_LENGTH = 300
 """How many characters of a message a reason keeps."""
 
 
-async def run_by_halves(
-    run: Callable[[Sequence[ItemT]], Awaitable[ResultT]],
-    items: Sequence[ItemT],
-    *,
-    refused: Callable[[ItemT, Exception], None],
-) -> list[ResultT]:
-    """Run a statement for all items; if it fails, for each half of them, and so on.
-
-    One bad item among `n` costs about `2 * log2(n)` statements. `refused` is called with each item
-    for which the statement fails even when run for that item alone.
-
-    Raises:
-        Exception: an error for which `is_about_a_row` is false.
-    """
-    if not items:
-        return []
-    try:
-        return [await run(items)]
-    except Exception as error:
-        if not is_about_a_row(error):
-            raise
-        if len(items) == 1:
-            refused(items[0], error)
-            return []
-    middle = len(items) // 2
-    return [
-        *await run_by_halves(run, items[:middle], refused=refused),
-        *await run_by_halves(run, items[middle:], refused=refused),
-    ]
-
-
 async def run_by_parts(  # noqa: PLR0913 - one keyword for each way in which callers differ
     run: Callable[[Sequence[ItemT]], Awaitable[None]],
     items: Sequence[ItemT],
@@ -84,9 +52,10 @@ async def run_by_parts(  # noqa: PLR0913 - one keyword for each way in which cal
 ) -> None:
     """Run a statement for `parts` of the items at once; if it fails for one, for parts of that.
 
-    As `run_by_halves`, but soon done where many items are bad. A statement that Postgres cancelled,
-    as it took too long, counts as failed. `blame`: the items are to blame even if that is what
-    became of all of them. `turns`: how many statements may run at once.
+    `refused` is called with each item for which the statement fails even when run for that item
+    alone. A statement that Postgres cancelled, as it took too long, counts as failed. `blame`: the
+    items are to blame even if that is what became of all of them. `turns`: how many statements may
+    run at once.
 
     Raises:
         Exception: an error that no row can be to blame for.

@@ -10,9 +10,7 @@ from msgspec import Struct
 from app.core.schedule.schedule import Schedule
 from app.db.claims import schedule
 from app.db.database import Runner
-
-UNPLANNED = 100
-"""The most jobs that the query reads at once to be planned."""
+from app.db.places import Place, Written, columns_of
 
 JSON = msgspec.json.Encoder()
 
@@ -41,19 +39,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     plan_error: str | None
 
 
-class Written(Struct, frozen=True, kw_only=True):
-    """What became of some plans; those not counted were of jobs that are locked or were edited."""
-
-    planned: int
-    suppressed: list[UUID]
-    """Jobs whose plan a user's trigger suppressed."""
-
-
 async def list_unplanned(
-    db: Runner, *, aside: Sequence[UUID] = (), only: Sequence[UUID] | None = None
+    db: Runner,
+    *,
+    after: Place | None = None,
+    aside: Sequence[UUID] = (),
+    only: Sequence[UUID] | None = None,
 ) -> list[Unplanned]:
     """Return up to 100 jobs that have yet to be planned, longest waiting first."""
-    rows = await db.fetch("plans.unplanned", aside=aside, only=only)
+    rows = await db.fetch("plans.unplanned", **columns_of(after), aside=aside, only=only)
     return [
         Unplanned(
             job_id=row["job_id"],
@@ -66,15 +60,26 @@ async def list_unplanned(
     ]
 
 
-async def list_unplanned_ids(db: Runner, *, aside: Sequence[UUID]) -> list[UUID]:
-    """Return the ids of the jobs that `list_unplanned` reads."""
-    return [row["id"] for row in await db.fetch("plans.unplanned_ids", aside=aside)]
+async def list_unplanned_places(
+    db: Runner, *, after: Place | None, aside: Sequence[UUID]
+) -> list[Place]:
+    """Return the places of the jobs that `list_unplanned` reads."""
+    rows = await db.fetch("plans.unplanned_ids", **columns_of(after), aside=aside)
+    return [Place(job_id=row["id"], edited_at=row["edited_at"]) for row in rows]
+
+
+async def list_unplanned_lately(
+    db: Runner, *, newer: str | None, aside: Sequence[UUID]
+) -> list[UUID]:
+    """Return up to five jobs that have yet to be planned, written since a `read_horizon`."""
+    rows = await db.fetch("plans.unplanned_lately", newer=newer, aside=aside)
+    return [row["id"] for row in rows]
 
 
 async def write(db: Runner, plans: Sequence[Plan]) -> Written:
     """Write the plans of jobs that are neither locked nor edited since they were read."""
     rows = await db.fetch("plans.write", plans=JSON.encode(plans).decode())
     return Written(
-        planned=sum(row["written"] for row in rows),
+        written=[row["job_id"] for row in rows if row["written"]],
         suppressed=[row["job_id"] for row in rows if not row["written"]],
     )

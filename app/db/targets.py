@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from app.core.secrets.masking import Masked, Secret
 from app.db.database import Runner
+from app.db.places import Place, Written, columns_of
 
 JSON = msgspec.json.Encoder()
 
@@ -31,16 +32,32 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 async def list_unchecked(
-    db: Runner, *, kinds: Sequence[str], aside: Sequence[UUID]
+    db: Runner,
+    *,
+    kinds: Sequence[str],
+    after: Place | None = None,
+    aside: Sequence[UUID],
+    only: Sequence[UUID] | None = None,
 ) -> list[Unchecked]:
-    """Return up to 200 targets of these kinds that have yet to be checked."""
-    rows = await db.fetch("targets.unchecked", kinds=kinds, aside=aside)
+    """Return up to five0 targets of these kinds that have yet to be checked, by their last edit."""
+    rows = await db.fetch(
+        "targets.unchecked", kinds=kinds, **columns_of(after), aside=aside, only=only
+    )
     return [Unchecked(**row) for row in rows]
 
 
-async def write_verdicts(db: Runner, verdicts: Sequence[Verdict]) -> int:
-    """Write the verdicts, but on no job that was edited since, is locked or executing.
+async def list_unchecked_lately(
+    db: Runner, *, kinds: Sequence[str], newer: str | None, aside: Sequence[UUID]
+) -> list[UUID]:
+    """Return up to five jobs whose target has yet to be checked, written since a `read_horizon`."""
+    rows = await db.fetch("targets.unchecked_lately", kinds=kinds, newer=newer, aside=aside)
+    return [row["id"] for row in rows]
 
-    Return how many verdicts were written.
-    """
-    return len(await db.fetch("targets.checked", verdicts=JSON.encode(verdicts).decode()))
+
+async def write_verdicts(db: Runner, verdicts: Sequence[Verdict]) -> Written:
+    """Write the verdicts, but on no job that was edited since, is locked or executing."""
+    rows = await db.fetch("targets.checked", verdicts=JSON.encode(verdicts).decode())
+    return Written(
+        written=[row["job_id"] for row in rows if row["written"]],
+        suppressed=[row["job_id"] for row in rows if not row["written"]],
+    )

@@ -167,7 +167,14 @@ async def record_failure(session: Runner, step: str, *, error: str) -> None:
     await session.fetch("upkeep.failed", step=step, error=error)
 
 
-async def release_orphans(  # noqa: PLR0913 - as many as the query has
+class Orphan(Struct, frozen=True, kw_only=True):
+    """A lease that this instance holds without an execution."""
+
+    job_id: UUID
+    execution_id: int
+
+
+async def list_orphans(  # noqa: PLR0913 - as many as the query has
     db: Runner,
     *,
     instance: str,
@@ -175,36 +182,28 @@ async def release_orphans(  # noqa: PLR0913 - as many as the query has
     lease_seconds: float,
     aside: Sequence[UUID] = (),
     only: Sequence[UUID] | None = None,
-) -> int:
-    """Free the leases that this instance holds without `executing` them; return how many.
+) -> list[Orphan]:
+    """List the leases that this instance holds without `executing` them.
 
-    The jobs in `aside` are left alone; with `only`, all jobs but those.
+    The jobs in `aside` are left out; with `only`, all jobs but those.
     """
-    rows = await db.fetch(
-        "upkeep.release_orphans",
-        instance=instance,
-        executing=executing,
-        lease_seconds=lease_seconds,
-        aside=aside,
-        only=only,
-    )
-    return len(rows)
-
-
-async def list_orphans(
-    db: Runner,
-    *,
-    instance: str,
-    executing: Sequence[int],
-    lease_seconds: float,
-    aside: Sequence[UUID],
-) -> list[UUID]:
-    """Return the ids of the jobs whose leases `release_orphans` frees."""
     rows = await db.fetch(
         "upkeep.orphans",
         instance=instance,
         executing=executing,
         lease_seconds=lease_seconds,
         aside=aside,
+        only=only,
     )
-    return [row["id"] for row in rows]
+    return [Orphan(**row) for row in rows]
+
+
+async def release_orphans(db: Runner, orphans: Sequence[Orphan], *, instance: str) -> int:
+    """Free these leases, if this instance still has them; return how many."""
+    rows = await db.fetch(
+        "upkeep.release_orphans",
+        job_ids=[one.job_id for one in orphans],
+        execution_ids=[one.execution_id for one in orphans],
+        instance=instance,
+    )
+    return len(rows)

@@ -4,16 +4,18 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from uuid import UUID
 
 from app.core.facts import Planned
-from app.db import targets
+from app.db import Database, targets
 from app.db.claims import Unworkable
-from app.db.isolating import run_by_halves
+from app.db.isolating import run_by_parts
+from app.db.places import Place
 from app.db.targets import Unchecked, Verdict
 from app.errors import InvalidInput
-from app.scheduler.isolation import Isolation, unworkable
-from app.telemetry.faults import faulted
+from app.scheduler.backlog import Backlog, Step
+from app.scheduler.isolation import SUPPRESSED, Isolation, named, unworkable
+from app.timers import Monotonic
 from app.vault import SecretKeys, check_stored
 
 REST_SECONDS = 0.05
@@ -28,57 +30,103 @@ COMMIT later.
 """
 
 
-async def keep_checking(
+async def keep_checking(  # noqa: PLR0913 - the parts of an instance
     isolation: Isolation,
     keys: SecretKeys,
     kinds: Sequence[str],
     written: asyncio.Event,
     *,
+    db: Database,
+    clock: Monotonic,
     longest_sleep_seconds: float,
 ) -> None:
     """Check targets whenever some were written, until cancelled; errors are told.
 
     A notification that is lost costs at most `longest_sleep_seconds`, as with looks.
     """
-    again: Iterator[float] = iter(())
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(next(again, longest_sleep_seconds)):
-                await written.wait()
-                again = iter(AGAIN_SECONDS)
-        await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread
-        written.clear()
-        try:
-            if await check_targets(isolation, keys, kinds):
-                again = iter(AGAIN_SECONDS)
-        except Exception as error:  # noqa: BLE001 - jobs run without this, and find out themselves
-            isolation.observers.tell(faulted("targets", error))
+    checking = Checking(isolation, db, keys, kinds)
+    backlog = Backlog(checking, db, isolation.observers, clock=clock, worked_off=written.set)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(backlog.keep_working(), name="check targets")
+        again: Iterator[float] = iter(())
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(next(again, longest_sleep_seconds)):
+                    await written.wait()
+                    written.clear()
+                    again = iter(AGAIN_SECONDS)
+            backlog.told.set()
+            await asyncio.sleep(REST_SECONDS)
 
 
-async def check_targets(isolation: Isolation, keys: SecretKeys, kinds: Sequence[str]) -> int:
-    """Check up to 200 targets; return how many verdicts were written.
+class Checking:
+    """Reads targets that have yet to be checked, and writes the verdicts.
 
     Any number of instances may do so at once: they reach the same verdicts, and an edit since wins.
     """
-    found = await targets.list_unchecked(isolation.db, kinds=kinds, aside=isolation.aside())
-    if not found:
-        return 0
-    verdicts = await asyncio.to_thread(lambda: [judged(one, keys) for one in found])
-    unwritable: list[Unworkable] = []
 
-    def refused(verdict: Verdict, error: Exception) -> None:
-        unwritable.append(unworkable(verdict.job_id, error, what="checked"))
+    def __init__(
+        self, isolation: Isolation, db: Database, keys: SecretKeys, kinds: Sequence[str]
+    ) -> None:
+        self.isolation = isolation
+        self.db = db
+        """A pool whose statements end soon."""
+        self.keys = keys
+        self.kinds = kinds
 
-    written = sum(
-        await run_by_halves(
-            partial(targets.write_verdicts, isolation.db), verdicts, refused=refused
+    def __str__(self) -> str:
+        return "targets"
+
+    async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
+        """Check up to five0 targets behind a place, after a pause."""
+        await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread
+        return await self.check(
+            await targets.list_unchecked(self.db, kinds=self.kinds, after=after, aside=aside)
         )
-    )
-    await isolation.put_aside(unwritable)
-    invalid = sum(one.problem is not None for one in verdicts)
-    if invalid:
-        isolation.observers.tell(Planned(jobs=written, refused=invalid))
-    return written
+
+    async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
+        """Check up to five targets that were written since a `read_horizon`."""
+        ids = await targets.list_unchecked_lately(
+            self.db, kinds=self.kinds, newer=newer, aside=aside
+        )
+        if not ids:
+            return Step(read=0, done=0, left=())
+        return await self.check(
+            await targets.list_unchecked(self.db, kinds=self.kinds, aside=(), only=ids)
+        )
+
+    async def check(self, found: Sequence[Unchecked]) -> Step:
+        """Check targets, and put those jobs aside that take no verdict."""
+        if not found:
+            return Step(read=0, done=0, left=())
+        verdicts = await asyncio.to_thread(lambda: [judged(one, self.keys) for one in found])
+        unwritable: list[Unworkable] = []
+        written: set[UUID] = set()
+
+        async def write(some: Sequence[Verdict]) -> None:
+            result = await targets.write_verdicts(self.db, some)
+            written.update(result.written)
+            unwritable.extend(
+                unworkable(job_id, SUPPRESSED, what="checked") for job_id in result.suppressed
+            )
+
+        def refused(verdict: Verdict, error: Exception) -> None:
+            unwritable.append(unworkable(verdict.job_id, error, what="checked"))
+
+        await run_by_parts(write, verdicts, refused=refused, blame=True)
+        left = await self.isolation.put_aside_waiting(unwritable, db=self.db, where="targets")
+        refusals = {
+            one.job_id: one.problem
+            for one in verdicts
+            if one.problem is not None and one.job_id in written
+        }
+        if refusals:
+            self.isolation.observers.tell(
+                Planned(jobs=len(written), refused=len(refusals), refusals=named(refusals))
+            )
+        last = Place(job_id=found[-1].job_id, edited_at=found[-1].edited_at.isoformat())
+        done = len(written) + len(unwritable) - len(left)
+        return Step(read=len(found), done=done, left=left, last=last)
 
 
 def judged(one: Unchecked, keys: SecretKeys) -> Verdict:

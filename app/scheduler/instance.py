@@ -4,8 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from time import monotonic
 from uuid import UUID
@@ -18,27 +17,31 @@ from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
-from app.db.connections import ISOLATING_PATIENTLY, ISOLATING_QUICKLY
 from app.db.hearing import DEAF_SECONDS, MAX_PER_SECOND, Hearing
-from app.db.listener import OF_LOOKS, Session, open_session
+from app.db.listener import Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.scheduler.admission import Slots
+from app.scheduler.backlog import Backlog
 from app.scheduler.checking import keep_checking
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import Ending, execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
-from app.scheduler.leases import extend_leases
+from app.scheduler.leases import Leases
 from app.scheduler.next_look import ScanStart
 from app.scheduler.notify import Wakeup
+from app.scheduler.planner import Planning
 from app.scheduler.poller import AHEAD_SECONDS, Poller
+from app.scheduler.pools import Pools, open_pools
 from app.scheduler.resting import keep_resting_told
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.steps import mend_steps
-from app.scheduler.suspects import LONGEST_SECONDS, QUICK_SECONDS, Suspects
+from app.scheduler.suspects import Suspects
 from app.scheduler.sweep import Sweep
+from app.scheduler.tasks import background, endless
 from app.scheduler.upkeep import keep_up
+from app.scheduler.watch import Watch
 from app.scheduler.zones import keep_zones
 from app.targets.executors import Executors
 from app.targets.net.resolver import Resolver
@@ -57,9 +60,6 @@ FLOOD = (
     "instance looks often instead of listening; pg_stat_activity may show who sends them"
 )
 """What is told when a flood of notifications has ended a session."""
-
-PATIENCE_SECONDS = 3.0
-"""How long a settlement or an extension waits for its answer at first; both are tried again."""
 
 
 def instance_name() -> str:
@@ -151,41 +151,28 @@ class Instance:
         for ignored in IGNORED:
             self.observers.tell(ignored)
         async with AsyncExitStack() as stack:
-            db = await stack.enter_async_context(
-                Database.connect(
-                    self.database_url,
-                    application_name=f"tocsin settle {self.name}",
-                    patience_seconds=PATIENCE_SECONDS,
-                )
+            pools = await stack.enter_async_context(
+                open_pools(self.database_url, instance=self.name)
             )
+            db = pools.work
             self.isolation = Isolation(
                 db,
                 self.observers,
+                quick=pools.claim_quick,
                 instance=self.name,
                 lease_seconds=self.settings.lease_seconds,
                 clock=monotonic,
             )
-            quick, patient = [
-                await stack.enter_async_context(
-                    Database.connect(
-                        self.database_url,
-                        application_name=f"tocsin isolate {self.name}",
-                        max_connections=most,
-                        settings=OF_LOOKS,
-                        limit_seconds=seconds,
-                    )
-                )
-                for most, seconds in (
-                    (ISOLATING_QUICKLY, QUICK_SECONDS),
-                    (ISOLATING_PATIENTLY, LONGEST_SECONDS),
-                )
-            ]
             executors = await stack.enter_async_context(
                 Executors(egress=self.egress, resolver=self.resolver, clock=self.loop.time)
             )
             settler = Settler(
-                db,
+                pools.settle,
                 self.observers,
+                watch=self.watch(pools, "settle"),
+                isolation=self.isolation,
+                quick=pools.settle_quick,
+                patient=pools.settle_patient,
                 wakeup=self.wakeup,
                 timers=self.loop,
                 ahead_seconds=AHEAD_SECONDS,
@@ -206,25 +193,38 @@ class Instance:
                 dispatcher,
                 self.clock,
                 self.observers,
-                quick=quick,
-                patient=patient,
+                quick=pools.claim_quick,
+                patient=pools.claim_patient,
                 kinds=KINDS,
                 tasks=executions,
                 look_again=look_again,
             )
             sweep = self.sweep = Sweep(suspects)
+            leases = Leases(
+                pools.extend,
+                dispatcher,
+                self.observers,
+                watch=self.watch(pools, "extend"),
+                quick=pools.extend_quick,
+                patient=pools.extend_patient,
+                lease_seconds=self.settings.lease_seconds,
+                clock=monotonic,
+            )
+            planning = Backlog(
+                Planning(self.isolation, pools.plan, now=self.clock.now),
+                pools.plan,
+                self.observers,
+                clock=monotonic,
+                worked_off=self.wakeup.wake,
+            )
             await stack.enter_async_context(
                 background(
                     settle=settler.write_batches(),
-                    extend=extend_leases(
-                        db,
-                        dispatcher,
-                        self.observers,
-                        lease_seconds=self.settings.lease_seconds,
-                        clock=monotonic,
-                    ),
+                    extend=leases.keep_extending(),
+                    release=self.isolation.keep_releasing(),
                     sweep=sweep.keep_sweeping(),
-                    keep_house=self.keep_house(db),
+                    plan=planning.keep_working(),
+                    keep_house=self.keep_house(pools),
                 )
             )
             async with asyncio.timeout(None) as limit, executions:
@@ -242,6 +242,7 @@ class Instance:
                     isolation=self.isolation,
                     sweep=sweep,
                     scan_start=scan_start,
+                    plan_jobs=planning.told.set,
                     observers=self.observers,
                 )
                 await self.look_through_outages(poller, dispatcher)
@@ -273,9 +274,19 @@ class Instance:
             offer_room=self.wakeup.wake,
         )
 
-    async def keep_house(self, db: Database) -> None:
+    def watch(self, pools: Pools, purpose: str) -> Watch:
+        """Watch what is run by the pool for a purpose."""
+        return Watch(
+            pools.work,
+            self.observers,
+            application_name=f"tocsin {purpose} {self.name}",
+            timers=self.loop,
+        )
+
+    async def keep_house(self, pools: Pools) -> None:
         """Run the tasks that no job waits for, once the database has let this instance in."""
         await self.admitted.wait()
+        db = pools.work
         tasks = {
             "keep_up": keep_up(
                 self.database_url,
@@ -289,6 +300,8 @@ class Instance:
                 self.secret_keys,
                 KINDS,
                 self.targets_written,
+                db=pools.plan,
+                clock=monotonic,
                 longest_sleep_seconds=self.settings.longest_sleep_seconds,
             ),
             "keep_resting_told": keep_resting_told(db, self.isolation, self.sweep),
@@ -356,7 +369,7 @@ class Instance:
             self.admitted.set()
             if lacking:
                 self.observers.tell(UpkeepFailed(step="rights", error=lacking))
-        await self.isolation.release_orphans(session, executing=execution_ids(dispatcher))
+        await self.isolation.release_orphans_later(session, executing=execution_ids(dispatcher))
         self.targets_written.set()  # a session hears nothing of what was written before it
         return session
 
@@ -374,24 +387,3 @@ def recall(dispatcher: Dispatcher, job_id: str) -> None:
     """Release the claim of a job that was edited or deleted, unless it has started."""
     with suppress(ValueError):  # anybody may notify
         dispatcher.recall(UUID(job_id))
-
-
-@asynccontextmanager
-async def background(**tasks: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run tasks, by name, beside the body and cancel them after it."""
-    async with asyncio.TaskGroup() as group:
-        running = [
-            group.create_task(endless(name, task), name=name) for name, task in tasks.items()
-        ]
-        try:
-            yield
-        finally:
-            for one in running:
-                one.cancel()
-
-
-async def endless(name: str, task: Coroutine[None, None, None]) -> None:
-    """Run a task, and fail when it returns: an instance without one of its tasks must end."""
-    await task
-    message = f"{name} ended although the instance is running"
-    raise RuntimeError(message)

@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
+from itertools import islice
 from uuid import UUID
 
 from msgspec import Struct
 
 from app.core.facts import Faulted, PutAside
-from app.db import Database, claims, plans, upkeep
+from app.db import Database, claims, upkeep
 from app.db.claims import Unworkable
 from app.db.database import Runner
-from app.db.isolating import is_about_a_row, reason, run_by_halves, run_by_parts
-from app.db.plans import Unplanned
+from app.db.isolating import reason, run_by_parts
+from app.db.upkeep import Orphan
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -21,6 +21,10 @@ CHANGE_TRIGGER = "change the trigger, then set plan_error to null if the job has
 SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
 REST_SECONDS = 60.0
 """For how long looks leave a job out that can neither be claimed nor get a `plan_error`."""
+MAX_NAMED = 3
+"""Of how many jobs a line of the log says each by itself."""
+MAX_WAITING = 100
+"""With so many resting, jobs that wait to be planned or checked rest no more."""
 MAX_RESTING = 1000
 """How many jobs may rest, as each look is told which; looks begin behind any more."""
 
@@ -84,19 +88,29 @@ def unworkable(
     return Unworkable(job_id=job_id, fence=fence, problem=problem)
 
 
+def named(problems: Mapping[UUID, str]) -> str:
+    """Name the first few jobs with their problems, and how many more there are."""
+    some = [f"job {job_id}: {why}" for job_id, why in islice(problems.items(), MAX_NAMED)]
+    more = len(problems) - len(some)
+    return "; ".join(some) + (f"; and {more} more" if more else "")
+
+
 class Isolation:
     """The jobs that one instance leaves out of its looks for the moment."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an instance
         self,
         db: Database,
         observers: Observers,
         *,
+        quick: Database,
         instance: str,
         lease_seconds: float,
         clock: Monotonic,
     ) -> None:
         self.db = db
+        self.quick = quick
+        """A pool whose statements take a fifth of a second at most."""
         self.observers = observers
         self.instance = instance
         self.lease_seconds = lease_seconds
@@ -104,6 +118,9 @@ class Isolation:
         self.suspects: set[UUID] = set()
         """Jobs at which a look may have failed, while they are claimed beside the loop."""
         self.resting: dict[UUID, Rest] = {}
+        self.orphans: list[Orphan] = []
+        """The leases that are to be freed."""
+        self.has_orphans = asyncio.Event()
         self.news = asyncio.Event()
         """Set when some begin to rest, for the sweep."""
         self.rested = asyncio.Event()
@@ -121,32 +138,62 @@ class Isolation:
     ) -> None:
         """Free the leases that this instance has without `executing` them.
 
-        A lease that cannot be freed is left to run out.
+        Raises:
+            Exception: an error for which `may_be_about_a_row` is false.
+        """
+        await self.release(await self.list_orphans(db, executing=executing, only=only))
+
+    async def release_orphans_later(self, db: Runner, *, executing: Sequence[int]) -> None:
+        """Have `keep_releasing` free the leases that this instance has without `executing` them.
 
         Raises:
-            Exception: an error for which `is_about_a_row` is false.
+            Exception: the orphans cannot be listed.
         """
-        release = partial(
-            upkeep.release_orphans,
+        self.orphans += await self.list_orphans(db, executing=executing)
+        if self.orphans:
+            self.has_orphans.set()
+
+    async def list_orphans(
+        self, db: Runner, *, executing: Sequence[int], only: Sequence[UUID] | None = None
+    ) -> list[Orphan]:
+        return await upkeep.list_orphans(
             db,
             instance=self.instance,
             executing=executing,
             lease_seconds=self.lease_seconds,
+            aside=[] if only else [*self.suspects],
+            only=only,
         )
-        try:
-            await release(aside=[] if only else [*self.suspects], only=only)
-        except Exception as error:
-            if not is_about_a_row(error):
-                raise
-            self.observers.tell(Faulted(where="release", error=reason(error)))
-            ids = only or await upkeep.list_orphans(
-                db,
-                instance=self.instance,
-                executing=executing,
-                lease_seconds=self.lease_seconds,
-                aside=[*self.suspects],
-            )
-            await run_by_halves(lambda half: release(only=half), ids, refused=lambda _, __: None)
+
+    async def release(self, orphans: Sequence[Orphan]) -> None:
+        """Free leases; those that cannot be freed are told, and left to run out.
+
+        Raises:
+            Exception: an error for which `may_be_about_a_row` is false.
+        """
+        kept: dict[UUID, str] = {}
+
+        async def release(some: Sequence[Orphan]) -> None:
+            await upkeep.release_orphans(self.quick, some, instance=self.instance)
+
+        def refused(orphan: Orphan, error: Exception) -> None:
+            kept[orphan.job_id] = reason(error)
+
+        await run_by_parts(release, orphans, refused=refused, blame=True)
+        if kept:
+            told = f"{named(kept)}: the lease cannot be freed and is left to run out"
+            self.observers.tell(Faulted(where="release", error=told))
+
+    async def keep_releasing(self) -> None:
+        """Free leases as their orphans are found, until cancelled."""
+        while True:
+            await self.has_orphans.wait()
+            self.has_orphans.clear()
+            orphans, self.orphans = self.orphans, []
+            try:
+                await self.release(orphans)
+            except Exception as error:  # noqa: BLE001 - found again when a session is opened
+                self.observers.tell(Faulted(where="release", error=reason(error)))
 
     async def put_aside(
         self, jobs: Sequence[Unworkable], *, db: Runner | None = None, quiet: bool = False
@@ -160,6 +207,25 @@ class Isolation:
             if job.job_id not in failed:
                 self.resting.pop(job.job_id, None)
         return self.rest({job.job_id: job.problem for job in jobs if job.job_id in failed})
+
+    async def put_aside_waiting(
+        self, jobs: Sequence[Unworkable], *, db: Database, where: str
+    ) -> set[UUID]:
+        """Give a `plan_error` to jobs that wait for something else than a claim.
+
+        Return those that do not take it. The first of these are told one by one and rest, so that
+        the doctor knows; looks need not leave them out, so that any more take no room here and are
+        told by the backlog, together.
+        """
+        crowd = len(self.resting) >= MAX_WAITING
+        failed = await put_aside(db, self.observers, jobs, where=where, quiet=crowd)
+        for job in jobs:
+            if job.job_id not in failed:
+                self.resting.pop(job.job_id, None)
+        problems = {job.job_id: job.problem for job in jobs if job.job_id in failed}
+        room = max(MAX_WAITING - len(self.resting), 0)
+        self.rest(dict(islice(problems.items(), room)))
+        return failed
 
     def rest(
         self, problems: Mapping[UUID, str], *, seconds: float | None = None, slow: int = 0
@@ -177,24 +243,3 @@ class Isolation:
             self.news.set()
             self.rested.set()
         return left
-
-    async def unplanned(self) -> list[Unplanned]:
-        """Read the jobs that have yet to be planned; put those aside that cannot be read.
-
-        Raises:
-            Exception: what `is_about_a_row` denies.
-        """
-        aside = self.aside()
-        try:
-            return await plans.list_unplanned(self.db, aside=aside)
-        except Exception as error:
-            if not is_about_a_row(error):
-                raise
-            found: list[Unworkable] = []
-            parts = await run_by_halves(
-                lambda half: plans.list_unplanned(self.db, only=half),
-                await plans.list_unplanned_ids(self.db, aside=aside),
-                refused=lambda id, error: found.append(unworkable(id, error, what="planned")),
-            )
-            await self.put_aside(found)
-            return [one for part in parts for one in part]

@@ -1,17 +1,17 @@
 """Extends the leases of held claims; a lease that cannot be extended ends its execution."""
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from uuid import UUID
 
 from app.core.facts import Faulted
-from app.core.runs.claim import Claim
 from app.db import Database, claims
 from app.db.claims import Extended
-from app.db.isolating import reason, run_by_halves
+from app.db.isolating import may_be_about_a_row, parts_after, reason, run_by_parts
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import Ending
+from app.scheduler.held_claim import Ending, HeldClaim
+from app.scheduler.watch import Apart, Watch, waits_count_as_slow
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -19,67 +19,179 @@ RETRY_SECONDS = 1.0
 """The longest wait after a lease could not be extended."""
 DOUBT_SECONDS = 0.1
 """The wait after a job was edited while it executes."""
+QUICK_SECONDS = 0.15
+"""How long the extension of some leases may take where that of all of them failed."""
+PATIENT_SECONDS = 1.5
+"""How long the extension of one lease may take that was too slow before."""
 
 
-async def extend_leases(
-    db: Database,
-    dispatcher: Dispatcher,
-    observers: Observers,
-    *,
-    lease_seconds: float,
-    clock: Monotonic,
-) -> None:
-    """Extend, until cancelled, every lease by the time a third of it has passed.
+class Leases:
+    """Extends the leases of one instance.
 
-    Two thirds of the lease are left for further tries. If all of them fail, the `HeldClaim` cuts
-    the execution off `MARGIN_SECONDS` before the lease ends, so that no other instance can have
-    started the job by then. The lease of a job that was edited while it executes is extended
-    after `DOUBT_SECONDS`, as the edit may have taken it away. Executions that exceed their timeout
-    by `OVERTIME_SECONDS` are cut off here, too.
+    A job for which an extension was refused or took too long is extended by itself from then on,
+    beside the others.
     """
-    interval = lease_seconds / 3
-    wait = interval / 2
-    while True:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(dispatcher.doubts.wait(), wait)
-            await asyncio.sleep(min(DOUBT_SECONDS, wait))  # many at once are asked about at once
-        dispatcher.doubts.clear()
+
+    def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
+        self,
+        db: Database,
+        dispatcher: Dispatcher,
+        observers: Observers,
+        *,
+        watch: Watch,
+        quick: Database,
+        patient: Database,
+        lease_seconds: float,
+        clock: Monotonic,
+    ) -> None:
+        self.db = db
+        self.dispatcher = dispatcher
+        self.observers = observers
+        self.watch = watch
+        """Breaks off what takes too long of what `db` runs."""
+        self.quick = quick
+        """A pool whose statements take `QUICK_SECONDS` at most."""
+        self.patient = patient
+        """A pool whose statements take `PATIENT_SECONDS` at most."""
+        self.lease_seconds = lease_seconds
+        self.clock = clock
+        self.apart = Apart()
+        self.trying: set[HeldClaim] = set()
+        """Those that are being extended beside the others."""
+
+    def __repr__(self) -> str:
+        return f"<Leases of {self.lease_seconds} s: {len(self.trying)} tried apart, {self.apart}>"
+
+    async def keep_extending(self) -> None:
+        """Extend, until cancelled, every lease by the time a third of it has passed.
+
+        Two thirds of the lease are left for further tries. If all of them fail, the `HeldClaim`
+        cuts the execution off `MARGIN_SECONDS` before the lease ends, so that no other instance
+        can have started the job by then. The lease of a job that was edited while it executes is
+        extended after `DOUBT_SECONDS`, as the edit may have taken it away. Executions that exceed
+        their timeout by `OVERTIME_SECONDS` are cut off here, too.
+        """
+        interval = self.lease_seconds / 3
         wait = interval / 2
-        asked_at = clock()
-        for held in dispatcher:
-            held.cut_overtime(asked_at)
-        ageing = [
-            held
-            for held in dispatcher
-            if held.doubted or held.lease_ends - asked_at < lease_seconds - interval / 2
-        ]
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.dispatcher.doubts.wait(), wait)
+                    # Many at once are asked about at once.
+                    await asyncio.sleep(min(DOUBT_SECONDS, wait))
+                self.dispatcher.doubts.clear()
+                wait = interval / 2
+                now = self.clock()
+                for held in self.dispatcher:
+                    held.cut_overtime(now)
+                ageing = [
+                    held
+                    for held in self.dispatcher
+                    if (held.doubted or held.lease_ends - now < self.lease_seconds - interval / 2)
+                    and held not in self.trying
+                ]
+                for held in ageing:
+                    held.doubted = False
+                if not await self.extend_all(ageing, tasks):
+                    wait = min(RETRY_SECONDS, interval / 2)
+
+    async def extend_all(self, ageing: Sequence[HeldClaim], tasks: asyncio.TaskGroup) -> bool:
+        """Extend leases; return whether all is told about those that are extended together.
+
+        What was refused or slow is extended beside, in `tasks`.
+        """
+        usual = [held for held in ageing if held.claim.job_id not in self.apart]
         for held in ageing:
-            held.doubted = False
-        if not ageing:
-            continue
+            if held.claim.job_id in self.apart:
+                tasks.create_task(
+                    self.beside([held], self.extend_patiently(held)), name="extend apart"
+                )
+        if not usual:
+            return True
         try:
-            answers = await run_by_halves(
-                partial(claims.extend, db, lease_seconds=lease_seconds),
-                [held.claim for held in ageing],
-                refused=lambda claim, error: observers.tell(refusal(claim, error)),
-            )
+            return await self.watch.run(partial(self.extend, self.db, usual))
         except Exception as error:  # noqa: BLE001 - leases end by themselves if it lasts
-            observers.tell(Faulted(where="extend", error=reason(error)))
-            answers = []
-        told = Extended(
-            extended=set[UUID]().union(*(one.extended for one in answers)),
-            lost=set[UUID]().union(*(one.lost for one in answers)),
-        )
-        for held in ageing:
-            if held.claim.job_id in told.extended:
-                held.extend(lease_ends=asked_at + lease_seconds)
-            elif held.claim.job_id in told.lost:
-                held.cut(Ending.LEASE)
-            else:  # another transaction has its row locked, or the database gave no answer
+            if may_be_about_a_row(error):
+                tasks.create_task(
+                    self.beside(usual, self.extend_by_parts(usual, error)), name="extend apart"
+                )
+                return True
+            self.observers.tell(Faulted(where="extend", error=reason(error)))
+            for held in usual:
                 held.doubted = True
-                wait = min(RETRY_SECONDS, interval / 2)
+            return False
 
+    async def extend(self, db: Database, some: Sequence[HeldClaim]) -> bool:
+        """Extend leases in one statement; return whether there is an answer about each.
 
-def refusal(claim: Claim, error: Exception) -> Faulted:
-    """State that a lease cannot be extended; the `HeldClaim` ends the execution before it ends."""
-    return Faulted(where=f"extend the lease of job {claim.job_id}", error=reason(error))
+        Raises:
+            Exception: Postgres refused the statement, or gave no answer.
+        """
+        asked_at = self.clock()
+        answer: Extended = await claims.extend(
+            db, [held.claim for held in some], lease_seconds=self.lease_seconds
+        )
+        answered = True
+        for held in some:
+            if held.claim.job_id in answer.extended:
+                held.extend(lease_ends=asked_at + self.lease_seconds)
+            elif held.claim.job_id in answer.lost:
+                held.cut(Ending.LEASE)
+            else:  # another transaction has its row locked
+                held.doubted = True
+                answered = False
+        return answered
+
+    async def beside(self, some: Sequence[HeldClaim], work: Coroutine[None, None, None]) -> None:
+        """Extend leases beside the others; those that could not be are tried again."""
+        self.trying.update(some)
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - leases end by themselves if it lasts
+            self.observers.tell(Faulted(where="extend", error=reason(error)))
+            for held in some:
+                held.doubted = True
+        if any(held.doubted for held in some):
+            self.trying.difference_update(held for held in some if not held.doubted)
+            await asyncio.sleep(min(RETRY_SECONDS, self.lease_seconds / 6))
+            self.dispatcher.doubts.set()
+        self.trying.difference_update(some)
+
+    async def extend_by_parts(self, some: Sequence[HeldClaim], error: Exception) -> None:
+        """Extend the leases that can be; those of other jobs are extended apart from now on.
+
+        Raises:
+            Exception: an error that no row can be to blame for.
+        """
+
+        async def extend(part: Sequence[HeldClaim]) -> None:
+            with waits_count_as_slow():
+                await self.extend(self.quick, part)
+
+        def refused(held: HeldClaim, error: Exception) -> None:
+            self.refuse(held, error)
+
+        await run_by_parts(
+            extend, some, refused=refused, parts=parts_after(error, some), blame=len(some) == 1
+        )
+
+    async def extend_patiently(self, held: HeldClaim) -> None:
+        """Extend the lease of one job that was refused or slow before."""
+        began = self.clock()
+        try:
+            with waits_count_as_slow():
+                await self.extend(self.patient, [held])
+        except Exception as error:
+            if not may_be_about_a_row(error):
+                raise
+            self.refuse(held, error)
+        else:
+            if self.clock() - began < QUICK_SECONDS / 2:
+                self.apart.remove(held.claim.job_id)
+
+    def refuse(self, held: HeldClaim, error: Exception) -> None:
+        """State that a lease cannot be extended; its `HeldClaim` ends the execution in time."""
+        job_id = held.claim.job_id
+        self.apart.add(job_id)
+        held.doubted = True
+        self.observers.tell(Faulted(where=f"extend the lease of job {job_id}", error=reason(error)))

@@ -1,47 +1,114 @@
 """Plans the recurring jobs that were written in SQL: there Postgres plans one-offs alone."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
-from itertools import chain
+from uuid import UUID
 
 from app.core.facts import Planned
 from app.core.schedule.schedule import check, check_runs, normalized
-from app.db import plans
+from app.db import Database, plans
 from app.db.claims import Unworkable
-from app.db.isolating import run_by_halves
+from app.db.isolating import may_be_about_a_row, run_by_parts
+from app.db.places import Place
 from app.db.plans import Plan, Unplanned
-from app.errors import InvalidInput
-from app.scheduler.isolation import SUPPRESSED, Isolation, unworkable
-
-UNWRITTEN_SECONDS = 1.0
-"""How long jobs are left alone after none of their plans was written."""
+from app.errors import InvalidInput, StatementCancelled
+from app.scheduler.backlog import Step
+from app.scheduler.isolation import SUPPRESSED, Isolation, named, unworkable
 
 
-async def plan_unplanned(isolation: Isolation, *, now: datetime) -> int:
-    """Plan up to 100 unplanned jobs; return how many plans were written.
+class Planning:
+    """Reads jobs that have yet to be planned, and writes their plans.
 
     A job whose row is locked or was edited meanwhile is left for another time. A job whose plan
     Postgres refuses, or a user's trigger suppresses, is put aside. Several instances may do this at
     once: they compute the same plans.
     """
-    computed = [planned(job, now=now) for job in await isolation.unplanned()]
-    unwritable: list[Unworkable] = []
 
-    def refused(plan: Plan, error: Exception) -> None:
-        unwritable.append(unworkable(plan.job_id, error, what="planned"))
+    def __init__(self, isolation: Isolation, db: Database, *, now: Callable[[], datetime]) -> None:
+        self.isolation = isolation
+        self.db = db
+        """A pool whose statements end soon."""
+        self.now = now
 
-    parts = await run_by_halves(partial(plans.write, isolation.db), computed, refused=refused)
-    written = sum(part.planned for part in parts)
-    suppressed = chain.from_iterable(part.suppressed for part in parts)
-    unwritable += [unworkable(job_id, SUPPRESSED, what="planned") for job_id in suppressed]
-    await isolation.put_aside(unwritable)
-    if not written and len(computed) == plans.UNPLANNED:  # others may wait behind them
-        unwritten = dict.fromkeys((plan.job_id for plan in computed), "its plan was not taken")
-        isolation.rest(unwritten, seconds=UNWRITTEN_SECONDS)
-    if written:
-        invalid = sum(plan.plan_error is not None for plan in computed)
-        isolation.observers.tell(Planned(jobs=written, refused=invalid))
-    return written
+    def __str__(self) -> str:
+        return "plan"
+
+    async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
+        """Plan up to 100 jobs behind a place."""
+        unreadable: list[Unworkable] = []
+        try:
+            found = await plans.list_unplanned(self.db, after=after, aside=aside)
+            last = place_of(found[-1]) if found else None
+        except Exception as error:
+            if not may_be_about_a_row(error) or isinstance(error, StatementCancelled):
+                raise
+            places = await plans.list_unplanned_places(self.db, after=after, aside=aside)
+            found = await self.read_by_parts([one.job_id for one in places], unreadable)
+            last = places[-1] if places else None
+        return await self.write(found, unreadable, last=last)
+
+    async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
+        """Plan up to five jobs that were written since a `read_horizon`."""
+        ids = await plans.list_unplanned_lately(self.db, newer=newer, aside=aside)
+        unreadable: list[Unworkable] = []
+        return await self.write(await self.read_by_parts(ids, unreadable), unreadable)
+
+    async def read_by_parts(
+        self, ids: Sequence[UUID], unreadable: list[Unworkable]
+    ) -> list[Unplanned]:
+        """Read jobs, and collect those that cannot be read."""
+        found: list[Unplanned] = []
+
+        async def read(some: Sequence[UUID]) -> None:
+            found.extend(await plans.list_unplanned(self.db, only=some))
+
+        def refused(job_id: UUID, error: Exception) -> None:
+            unreadable.append(unworkable(job_id, error, what="planned"))
+
+        if ids:
+            await run_by_parts(read, ids, refused=refused)
+        return found
+
+    async def write(
+        self,
+        found: Sequence[Unplanned],
+        unworkables: list[Unworkable],
+        *,
+        last: Place | None = None,
+    ) -> Step:
+        """Write the plans of some jobs; put those aside that have none, and tell."""
+        now = self.now()
+        computed = [planned(job, now=now) for job in found]
+        written: set[UUID] = set()
+        suppressed: set[UUID] = set()
+
+        async def write(some: Sequence[Plan]) -> None:
+            result = await plans.write(self.db, some)
+            written.update(result.written)
+            suppressed.update(result.suppressed)
+
+        def refused(plan: Plan, error: Exception) -> None:
+            unworkables.append(unworkable(plan.job_id, error, what="planned"))
+
+        if computed:
+            await run_by_parts(write, computed, refused=refused, blame=True)
+        unworkables += [unworkable(one, SUPPRESSED, what="planned") for one in suppressed]
+        left = await self.isolation.put_aside_waiting(unworkables, db=self.db, where="plan")
+        refusals = {
+            plan.job_id: plan.plan_error
+            for plan in computed
+            if plan.plan_error is not None and plan.job_id in written
+        }
+        if written:
+            self.isolation.observers.tell(
+                Planned(jobs=len(written), refused=len(refusals), refusals=named(refusals) or None)
+            )
+        return Step(
+            read=len(found) + len(unworkables),
+            done=len(written) + len(unworkables) - len(left),
+            left=left,
+            last=last,
+        )
 
 
 def planned(job: Unplanned, *, now: datetime) -> Plan:
@@ -72,3 +139,8 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
         next_run=next_run,
         plan_error=plan_error,
     )
+
+
+def place_of(job: Unplanned) -> Place:
+    """Return where a job stands among those that have yet to be planned."""
+    return Place(job_id=job.job_id, edited_at=job.edited_at.isoformat())

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,13 +14,13 @@ from app.db.database import Runner
 from app.db.hearing import DEAF_SLEEP_SECONDS
 from app.db.isolating import is_about_a_row, may_be_about_a_row, may_have_succeeded, reason
 from app.db.listener import Session
+from app.db.watching import interrupt
 from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
-from app.scheduler.planner import plan_unplanned
 from app.scheduler.sweep import Sweep
 from app.telemetry import Observers
 from app.timers import Monotonic, Timer
@@ -62,6 +62,7 @@ class Poller:
         isolation: Isolation,
         sweep: Sweep,
         scan_start: ScanStart,
+        plan_jobs: Callable[[], None],
         observers: Observers,
     ) -> None:
         self.db = db
@@ -77,6 +78,7 @@ class Poller:
         self.isolation = isolation
         self.sweep = sweep
         self.suspects = sweep.suspects
+        self.plan_jobs = plan_jobs
         self.observers = observers
         self.blocked_looks = 0
         self.least = 0
@@ -190,7 +192,8 @@ class Poller:
     async def interrupt(self) -> None:
         """Cancel the look under way, if it may take long for a user's trigger."""
         try:
-            await claims.interrupt_look(self.db, instance=self.instance)
+            name = f"tocsin scheduler {self.instance}"
+            await interrupt(self.db, application_name=name, seconds=self.look_seconds / 2)
         except Exception as error:  # noqa: BLE001 - the look ends by itself
             self.observers.tell(Faulted(where="interrupt", error=reason(error)))
 
@@ -269,15 +272,14 @@ class Poller:
         self.look_seconds = min(2 * self.look_seconds, MAX_LOOK_SECONDS)
 
     async def sleep_after(self, look: Look, *, full: bool) -> float:
-        """Decide how long to sleep, planning first what was typed by hand."""
+        """Decide how long to sleep; have planned what was typed by hand."""
         if full:
             return 0.0  # more may be due
         if look.suppressed:  # more may be due behind those, which the next look leaves out
             return 0.0 if look.claims else MIN_SLEEP_SECONDS
         blocked = look.blocked or look.left_from is not None
         if look.unplanned:
-            if await plan_unplanned(self.isolation, now=self.clock.now()):
-                return 0.0  # there may be more to plan, and what was planned may be due
+            self.plan_jobs()  # beside the loop too, which is woken for what was planned
             blocked = True
         if look.claims or not blocked:
             self.blocked_looks = 0

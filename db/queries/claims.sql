@@ -152,23 +152,6 @@ order by greatest(next_run, locked_until), id;
 -- The oldest transaction that may still write; what is visible now was written by older ones.
 select pg_snapshot_xmin(pg_current_snapshot())::text as horizon;
 
--- name: interrupt
--- Cancels the look of an instance if users have put something on tocsin.jobs that may take long for one row.
-select pg_cancel_backend(pid) as cancelled
-from pg_stat_activity
-where datname = current_database() and state = 'active'
-  and application_name = left('tocsin scheduler ' || :instance::text, 63)
-  and (exists (
-          select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-          where t.tgrelid = 'tocsin.jobs'::regclass and not t.tgisinternal and t.tgenabled in ('O', 'A')
-            and t.tgtype & 16 <> 0 and p.pronamespace <> 'tocsin'::regnamespace)
-      or exists (
-          select from pg_constraint
-          where conrelid = 'tocsin.jobs'::regclass and contype = 'c'
-            and conname not in ('jobs_sound', 'jobs_within_range'))
-      or exists (select from pg_rules where schemaname = 'tocsin' and tablename = 'jobs')
-      or exists (select from pg_policies where schemaname = 'tocsin' and tablename = 'jobs'));
-
 -- name: limit
 select set_config('statement_timeout', :statement_timeout::text, false);
 

@@ -4,22 +4,35 @@
 -- Recurring jobs that a person typed; which instance plans them does not matter, see write. Rows that
 -- another transaction has locked are passed over, however many: other rows wait behind them.
 -- planned_from: the instant from which runs count; what fell due since is made up for like any late run.
+-- after: only jobs behind this one, that was edited at after_at; null: all. See app/scheduler/backlog.py.
 select id as job_id, edited_at, least(greatest(edited_at, last_finished_at), now()) as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
 from tocsin.jobs
 where tocsin.is_unplanned(jobs)
+  and (:after::uuid is null or (edited_at, id) > (:after_at::text::timestamptz, :after::uuid))
   and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]))
-order by edited_at
+order by edited_at, id
 limit 100
 for no key update skip locked;
 
 -- name: unplanned_ids
-select id
+select id, edited_at::text as edited_at
 from tocsin.jobs
-where tocsin.is_unplanned(jobs) and not (id = any(:aside::uuid[]))
-order by edited_at
+where tocsin.is_unplanned(jobs)
+  and (:after::uuid is null or (edited_at, id) > (:after_at::text::timestamptz, :after::uuid))
+  and not (id = any(:aside::uuid[]))
+order by edited_at, id
 limit 100
 for no key update skip locked;
+
+-- name: unplanned_lately
+-- Those that were written since the transaction newer, null: at any time; the latest first.
+select id
+from tocsin.jobs
+where tocsin.is_unplanned(jobs) and (:newer::text is null or age(xmin) <= age(:newer::text::xid8::xid))
+  and not (id = any(:aside::uuid[]))
+order by edited_at desc
+limit 5;
 
 -- name: write
 -- Compare-and-set on edited_at: an edit since the row was read wins and is planned in its turn.

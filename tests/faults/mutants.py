@@ -197,8 +197,8 @@ MUTANTS = (
     ),
     Mutant(
         what="an answer that does not come is waited for as long as in the API",
-        file="app/scheduler/instance.py",
-        before="patience_seconds=PATIENCE_SECONDS,",
+        file="app/scheduler/pools.py",
+        before="patience_seconds=PATIENCE_SECONDS if seconds is None else COMMAND_TIMEOUT_SECONDS,",
         after="",
         tests=("tests/faults/test_half_open.py",),
     ),

@@ -416,7 +416,7 @@ async def test_an_edit_wins_over_the_verdict_on_what_was_before(
 
     verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
 
-    assert await targets.write_verdicts(db, [verdict]) == 0
+    assert (await targets.write_verdicts(db, [verdict])).written == []
     assert (await job_row(connection, job_id))["plan_error"] is None
 
 
@@ -437,7 +437,7 @@ async def test_a_job_that_is_executing_keeps_its_lease_whatever_its_new_target(
     [found] = await targets.list_unchecked(db, kinds=("http",), aside=())
     verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
 
-    assert await targets.write_verdicts(db, [verdict]) == 0
+    assert (await targets.write_verdicts(db, [verdict])).written == []
     job = await job_row(connection, job_id)
     assert (job["locked_until"], job["plan_error"], job["unchecked"]) == (leased, None, True)
 

@@ -481,12 +481,13 @@ async def test_orphaned_claims_are_freed_and_others_are_not(
     held = {claim.job_id: claim for claim in (await look(session)).claims}
     await connection.execute("update tocsin.jobs set locked_by = 'other' where id = $1", foreign)
 
-    freed = await upkeep.release_orphans(
+    orphans = await upkeep.list_orphans(
         session,
         instance="me",
         executing=[held[executing].execution_id],
         lease_seconds=LEASE_SECONDS,
     )
+    freed = await upkeep.release_orphans(session, orphans, instance="me")
 
     assert freed == 1
     [again] = (await look(session)).claims

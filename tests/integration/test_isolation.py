@@ -10,8 +10,8 @@ import pytest
 
 from app.core.facts import Faulted, PutAside, Settled
 from app.core.runs.claim import Claim
-from app.db import Database
-from app.db.isolating import run_by_halves
+from app.db import Database, plans
+from app.db.isolating import run_by_parts
 from app.errors import DatabaseUnavailable, RightMissing
 from app.scheduler import runner
 from tests.support.builders import execution_rows, insert_job
@@ -417,7 +417,7 @@ async def test_halves_find_each_of_the_guilty_and_spare_the_others() -> None:
             raise ValueError
         done.extend(items)  # type: ignore[arg-type]
 
-    await run_by_halves(run, range(100), refused=lambda item, _: refused.append(item))
+    await run_by_parts(run, range(100), refused=lambda item, _: refused.append(item))
 
     assert (set(done), set(refused)) == (set(range(100)) - guilty, guilty)
     assert len(done) == 97
@@ -429,7 +429,7 @@ async def test_an_outage_is_nobody_s_error() -> None:
         raise DatabaseUnavailable
 
     with pytest.raises(DatabaseUnavailable):
-        await run_by_halves(run, range(100), refused=lambda *_: pytest.fail("blamed"))
+        await run_by_parts(run, range(100), refused=lambda *_: pytest.fail("blamed"))
 
 
 async def test_a_right_that_we_lack_is_nobody_s_error(
@@ -443,7 +443,7 @@ async def test_a_right_that_we_lack_is_nobody_s_error(
     async with Database.connect(f"postgresql://powerless:x@{address}", application_name="t") as db:
 
         async def run(_: object) -> None:
-            await db.fetch("plans.unplanned_ids", aside=[])
+            await plans.list_unplanned_places(db, after=None, aside=[])
 
         with pytest.raises(RightMissing):
-            await run_by_halves(run, range(100), refused=lambda *_: pytest.fail("blamed"))
+            await run_by_parts(run, range(100), refused=lambda *_: pytest.fail("blamed"))

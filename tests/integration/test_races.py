@@ -415,9 +415,10 @@ async def test_look_commits_its_answer_is_lost_the_orphan_is_freed_and_claimed_a
     job_id = await recurring(connection)
     orphan = await claimed_one(session)
 
-    freed = await upkeep.release_orphans(
+    orphans = await upkeep.list_orphans(
         session, instance="one", executing=[], lease_seconds=LEASE_SECONDS
     )
+    freed = await upkeep.release_orphans(session, orphans, instance="one")
     again = await claimed_one(session)
     [late] = await claims.settle(db, [closed(orphan)])
 

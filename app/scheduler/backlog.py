@@ -1,0 +1,172 @@
+"""Works off rows that wait for an instance, of which some cannot be worked off.
+
+A user's trigger may refuse or suppress what is written for any number of jobs, or take long for
+each. Those are left alone for a minute and keep no others waiting.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+from app.core.facts import Faulted
+from app.db import Database, claims
+from app.db.isolating import reason
+from app.db.places import Place
+from app.scheduler.isolation import REST_SECONDS
+from app.scheduler.next_look import PACE
+from app.telemetry import Observers
+from app.timers import Monotonic
+
+MAX_LEFT = 200
+"""How many jobs are left out by name; reading goes on behind any more."""
+OUTAGE_SECONDS = 1.0
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """What became of some rows."""
+
+    read: int
+    """How many there were."""
+    done: int
+    """How many were worked off."""
+    left: Collection[UUID]
+    """The jobs that cannot be worked off."""
+    last: Place | None = None
+    """The place of the last one; None if there was none."""
+
+
+class Work(Protocol):
+    """Reads rows and works them off."""
+
+    async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
+        """Work off the first rows behind a place."""
+        ...
+
+    async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
+        """Work off rows that were written since a `read_horizon`, the latest first."""
+        ...
+
+
+class Backlog:
+    """Walks over the rows from the oldest on, and takes what is written meanwhile first.
+
+    What cannot be worked off is left out by its id, for `REST_SECONDS`. With more than `MAX_LEFT`
+    the walk goes on behind those, and begins anew once the time is over. Rows that were written
+    since are told by their `xmin`, as in `app.scheduler.sweep`.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        db: Database,
+        observers: Observers,
+        *,
+        clock: Monotonic,
+        worked_off: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.work = work
+        self.db = db
+        self.observers = observers
+        self.clock = clock
+        self.worked_off = worked_off
+        """Called when some rows were worked off."""
+        self.told = asyncio.Event()
+        """Set when there may be rows."""
+        self.left: dict[UUID, float] = {}
+        """The jobs that are left out, and until when, in the order of these instants."""
+        self.behind: Place | None = None
+        """Where the walk goes on; None: at the beginning."""
+        self.anew_at = float("inf")
+        """When the walk begins anew."""
+        self.horizon: str | None = None
+        """The transaction since which rows were written that were not taken as new ones; None: any
+        row may be new."""
+        self.walk: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Backlog: {len(self.left)} left out, behind {self.behind}>"
+
+    @property
+    def walking(self) -> bool:
+        return self.walk is not None and not self.walk.done()
+
+    async def keep_working(self) -> None:
+        """Work off rows whenever there may be some, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self.wait()
+                try:
+                    if self.walking or self.behind is not None:
+                        await self.take_new()
+                except Exception as error:  # noqa: BLE001 - told, and tried again
+                    await self.tell(error)
+                if not self.walking:
+                    self.walk = tasks.create_task(self.walk_on(), name="walk over what waits")
+
+    async def wait(self) -> None:
+        """Wait until there may be rows, or some were left out for long enough."""
+        at = min(self.anew_at, next(iter(self.left.values()), float("inf")))
+        seconds = None if at == float("inf") else max(at - self.clock(), 0.0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.told.wait()
+        self.told.clear()
+        now = self.clock()
+        if now >= self.anew_at:
+            self.behind, self.anew_at = None, float("inf")
+            self.left.clear()
+        while self.left and next(iter(self.left.values())) <= now:
+            del self.left[next(iter(self.left))]
+
+    async def take_new(self) -> None:
+        """Work off what was written since the last time."""
+        horizon = await claims.read_horizon(self.db)
+        while True:
+            step = await self.work.take_lately(newer=self.horizon, aside=[*self.left])
+            self.leave_out(step)
+            if not step.done:
+                break
+        self.horizon = horizon
+
+    async def walk_on(self) -> None:
+        """Work off rows, from the oldest or from where the walk was, until there are no more."""
+        began, left = self.clock(), 0
+        try:
+            while True:
+                step = await self.work.take(after=self.behind, aside=[*self.left])
+                left += len(step.left)
+                if self.leave_out(step):
+                    self.behind = step.last
+                if not step.read or not (step.done or step.left):
+                    break
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            await self.tell(error)
+            return
+        if self.behind is not None and self.anew_at == float("inf"):
+            now = self.clock()
+            self.anew_at = now + max(REST_SECONDS, PACE * (now - began))
+            told = f"{left} jobs can neither be worked off nor put aside: new ones are taken first"
+            self.observers.tell(Faulted(where=str(self.work), error=told))
+
+    def leave_out(self, step: Step) -> bool:
+        """Leave rows out that cannot be worked off; return whether they are too many for that."""
+        if step.done:
+            self.worked_off()
+        until = self.clock() + REST_SECONDS
+        for job_id in step.left:
+            self.left.pop(job_id, None)
+            self.left[job_id] = until
+        many = len(self.left) > MAX_LEFT
+        while len(self.left) > MAX_LEFT:
+            del self.left[next(iter(self.left))]
+        return many
+
+    async def tell(self, error: Exception) -> None:
+        """Tell an error, and try again after a second."""
+        self.observers.tell(Faulted(where=str(self.work), error=reason(error)))
+        await asyncio.sleep(OUTAGE_SECONDS)
+        self.told.set()

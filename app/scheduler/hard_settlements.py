@@ -1,0 +1,286 @@
+"""Settles, apart from the others, claims whose settlement Postgres refuses or takes long for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from app.core.facts import Faulted, LeaseLost
+from app.core.runs.claim import Execution, Settlement
+from app.db import Database, claims
+from app.db.claims import Closed
+from app.db.isolating import (
+    is_by_others,
+    may_be_about_a_row,
+    parts_after,
+    reason,
+    run_by_parts,
+)
+from app.errors import DatabaseUnavailable, LockedByOthers, StatementCancelled
+from app.scheduler.isolation import SUPPRESSED, Isolation, put_aside, unworkable
+from app.scheduler.unsettled import Batch, Unsettled, patiently
+from app.scheduler.watch import Apart, waits_count_as_slow
+from app.telemetry import Observers
+from app.timers import Timers
+
+QUICK_SECONDS = 0.15
+"""How long the settlement of some claims may take; usually it takes milliseconds."""
+PATIENT_SECONDS = 3.0
+"""How long the settlement of one claim may take that was too slow before."""
+AT_ONCE = 4
+"""How many statements of quick settlements run at once."""
+PATIENT_AT_ONCE = 2
+"""How many patient ones."""
+AGAIN_SECONDS = 1.0
+"""The wait after a settlement failed for a lock, or for another reason than its row."""
+SLOW_TRIES = 3
+"""How often a settlement may take too long, in no function of a user's, until its job is put
+aside."""
+CROWD = 30
+"""With so many hard settlements each has `QUICK_SECONDS`, and its claim takes no room any more."""
+MAX_HARD = 1000
+"""With so many the leases of any more are left to run out."""
+
+
+class HardSettlements:
+    """Finds the settlements in a failed batch that Postgres refuses, and settles what it can.
+
+    A job that a statement was refused or too slow for is settled in statements of its own from
+    then on, until such a statement is quick again.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
+        self,
+        isolation: Isolation,
+        observers: Observers,
+        *,
+        quick: Database,
+        patient: Database,
+        timers: Timers,
+        stopping: asyncio.Event,
+        finish: Callable[[Sequence[Unsettled], Sequence[Closed]], Awaitable[None]],
+        close: Callable[[Unsettled], None],
+        retry: Callable[[Batch, float], None],
+        start: Callable[[Coroutine[None, None, None]], object],
+    ) -> None:
+        self.isolation = isolation
+        self.observers = observers
+        self.quick = quick
+        """A pool whose statements take `QUICK_SECONDS` at most."""
+        self.patient = patient
+        """A pool whose statements take `PATIENT_SECONDS` at most."""
+        self.timers = timers
+        self.stopping = stopping
+        """Once set, there is no more time for patience."""
+        self.finish = finish
+        """Deals with claims by what came of their settlements."""
+        self.close = close
+        """States that a claim was settled."""
+        self.retry = retry
+        """Puts claims into a batch again, after so many seconds."""
+        self.start = start
+        """Runs a coroutine beside the batches."""
+        self.apart = Apart()
+        self.many = 0
+        """How many settlements are waiting here, or under way."""
+        self.turns = asyncio.Semaphore(AT_ONCE)
+        self.patient_turns = asyncio.Semaphore(PATIENT_AT_ONCE)
+        self.tries: dict[int, int] = {}
+        """How often a settlement was too slow in no function of a user's, by its execution."""
+
+    def __repr__(self) -> str:
+        return f"<HardSettlements: {self.many} under way, {self.apart}>"
+
+    def isolate(self, batch: Batch, error: Exception) -> None:
+        """Begin to settle a batch by parts, as `error` ended the statement for all of it."""
+        self.start(self.settle_by_parts(batch, error))
+
+    async def settle_by_parts(self, batch: Batch, error: Exception) -> None:
+        """Settle what can be settled; settle the others apart.
+
+        After an error that no row can be to blame for, what is left is tried again in a batch.
+        """
+        left = {key(one): one for one in batch}
+        refused: list[tuple[Unsettled, Exception]] = []
+
+        def refuse(one: Unsettled, error: Exception) -> None:
+            refused.append((left.pop(key(one)), error))
+
+        async def settle(some: Sequence[Unsettled]) -> None:
+            with waits_count_as_slow():
+                closed = await claims.settle(self.quick, [one.settlement for one in some])
+            for one in some:
+                del left[key(one)]
+            await self.finish(some, closed)
+
+        parts = parts_after(error, batch)
+        try:
+            await run_by_parts(settle, batch, refused=refuse, parts=parts, turns=self.turns)
+        except Exception as failure:  # noqa: BLE001 - no job is to blame: all are tried again
+            if len(batch) == 1 and isinstance(failure, StatementCancelled):
+                refused = [(batch[0], failure)]
+            else:
+                self.observers.tell(Faulted(where="settle", error=reason(failure)))
+                self.retry(list(left.values()), AGAIN_SECONDS)
+        for one, why in refused:
+            self.observers.tell(Faulted(where=f"settle job {one.claim.job_id}", error=reason(why)))
+            self.settle_apart(one, why)
+
+    def settle_apart(self, one: Unsettled, error: Exception | None = None) -> None:
+        """Begin to settle a claim in statements of its own; `error` is what the first one met."""
+        job_id = one.claim.job_id
+        self.apart.add(job_id)
+        if self.many >= MAX_HARD:
+            why = reason(error) if error else "its settlement failed before"
+            self.isolation.rest({job_id: f"cannot be settled: {why}"})
+            one.done()
+            return
+        if self.many >= CROWD:
+            one.done()
+            one = one._replace(done=lambda: None)
+        self.many += 1
+        self.start(self.settle_one(one, error))
+
+    async def settle_one(self, one: Unsettled, error: Exception | None) -> None:
+        """Settle a claim, or put its job aside; after an outage, or a lock, try again."""
+        try:
+            await self.try_forms(one, error)
+            self.tries.pop(one.claim.execution_id, None)
+        except Exception as failure:  # noqa: BLE001 - it is told, and tried again
+            if not isinstance(failure, DatabaseUnavailable):
+                where = f"settle job {one.claim.job_id}"
+                self.observers.tell(Faulted(where=where, error=reason(failure)))
+            at = self.timers.time() + AGAIN_SECONDS
+            self.timers.call_at(at, partial(self.settle_apart, one))
+        finally:
+            self.many -= 1
+
+    async def try_forms(self, one: Unsettled, error: Exception | None) -> None:
+        """Settle a claim as it is, or else in lighter forms, or else put its job aside.
+
+        Without the texts of its target, should one of them be what is refused; then without its
+        execution, as what refuses may be on `tocsin.executions`: a job goes on although its history
+        cannot be written, and the log says so.
+
+        Raises:
+            DatabaseUnavailable: an outage, a lock, or too little time for now.
+        """
+        patient = self.many <= CROWD and not self.stopping.is_set()
+        for form in forms_of(one.settlement, error):
+            if form.executions and isinstance(error, StatementCancelled) and form != one.settlement:
+                continue  # texts take no time
+            full = form == one.settlement and patient
+            db, turns = (self.patient, self.patient_turns) if full else (self.quick, self.turns)
+            try:
+                async with turns:
+                    began = self.timers.time()
+                    with waits_count_as_slow():
+                        at_last = self.quick if self.stopping.is_set() else db
+                        closed = await claims.settle(at_last, [form])
+            except Exception as failure:
+                if not may_be_about_a_row(failure) or not self.may_blame(one, failure):
+                    raise
+                error = failure
+                continue
+            if form == one.settlement and self.timers.time() - began < QUICK_SECONDS / 2:
+                self.apart.remove(one.claim.job_id)
+            if form.executions:
+                await self.finish([one._replace(settlement=form)], closed)
+                return
+            if one.settlement.executions and closed[0].suppressed:
+                break
+            if one.settlement.executions and closed[0].settled and error is not None:
+                self.observers.tell(Faulted(where="record", error=reason(error)))
+            await self.finish([one], closed)
+            return
+        await self.give_up([one], error or SUPPRESSED)
+
+    def may_blame(self, one: Unsettled, error: Exception) -> bool:
+        """Return whether a statement failed for this claim, and not for others or for once."""
+        if not isinstance(error, StatementCancelled):
+            return True
+        if isinstance(error.__cause__, LockedByOthers):
+            return False
+        if self.stopping.is_set():
+            return True
+        tries = self.tries.get(one.claim.execution_id, 0) + 1
+        self.tries[one.claim.execution_id] = tries
+        return tries >= SLOW_TRIES * (1 if is_by_others(error) else 2)
+
+    async def give_up(self, batch: Sequence[Unsettled], why: Exception | str) -> None:
+        """Put the jobs aside that cannot be settled; keep on record what came of them."""
+        jobs = [
+            unworkable(one.claim.job_id, why, what="settled", fence=one.claim.fence)
+            for one in batch
+        ]
+        try:
+            failed = await put_aside(self.quick, self.observers, jobs, where="settle")
+            self.isolation.rest({job.job_id: job.problem for job in jobs if job.job_id in failed})
+        except Exception as outage:  # noqa: BLE001 - their leases end, and a look meets them
+            self.observers.tell(Faulted(where="settle", error=reason(outage)))
+        await self.keep_evidence(batch)
+
+    async def keep_evidence(self, late: Sequence[Unsettled]) -> None:
+        """Record the results of executions whose lease was lost, then be done with them.
+
+        Some of them were not lost, but settled by a statement whose answer got lost.
+        """
+        executions = {
+            execution.id: execution
+            for one in late
+            for execution in one.settlement.executions
+            if execution.id
+        }
+        lost: set[int] = set()
+
+        def refused(_: Execution, error: Exception) -> None:
+            self.observers.tell(Faulted(where="record_late", error=reason(error)))
+
+        async def record(some: Sequence[Execution]) -> None:
+            with waits_count_as_slow():
+                lost.update(await patiently(claims.record_late, self.quick, some))
+
+        try:
+            some = list(executions.values())
+            await run_by_parts(record, some, refused=refused, blame=True, turns=self.turns)
+        except Exception as error:  # noqa: BLE001 - evidence only; the lost row stands without
+            self.observers.tell(Faulted(where="record_late", error=reason(error)))
+            lost = set(executions)
+        for execution_id in lost:
+            job_id = executions[execution_id].job_id
+            self.observers.tell(LeaseLost(job_id=job_id, execution_id=execution_id))
+        for one in late:
+            if lost.isdisjoint({execution.id for execution in one.settlement.executions}):
+                self.close(one)
+            else:
+                one.done()
+
+
+def key(one: Unsettled) -> tuple[UUID, int, int]:
+    """Tell claims apart: two of the same job may be settled in one batch."""
+    return one.claim.job_id, one.claim.fence, one.claim.execution_id
+
+
+def forms_of(settlement: Settlement, error: Exception | None) -> list[Settlement]:
+    """List the forms in which to try a settlement, each once; `error` is what it met as it is."""
+    bare, unrecorded = without_texts(settlement), replace(settlement, executions=[])
+    as_it_is = error is None or isinstance(error, StatementCancelled)
+    forms = [*([settlement] if as_it_is else []), bare, unrecorded]
+    return [
+        form
+        for place, form in enumerate(forms)
+        if form not in forms[:place] and (as_it_is or form != settlement)
+    ]
+
+
+def without_texts(settlement: Settlement) -> Settlement:
+    """Drop the texts that came from outside, should one of them be what Postgres refuses."""
+    return replace(
+        settlement,
+        executions=[
+            replace(execution, response=None, error="the answer could not be stored")
+            for execution in settlement.executions
+        ],
+    )

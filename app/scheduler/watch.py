@@ -1,0 +1,116 @@
+"""Breaks off statements about many jobs that take too long for one of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+from uuid import UUID
+
+from app.core.facts import Faulted
+from app.db import Database
+from app.db.isolating import reason
+from app.db.watching import interrupt
+from app.errors import LockedByOthers, StatementCancelled
+from app.telemetry import Observers
+from app.timers import Timer, Timers
+
+WRITE_SECONDS = 0.3
+"""How long a settlement or an extension of many jobs may take, where users have a trigger or the
+like on the tables, or where it waits for a lock. Usually it takes milliseconds."""
+MAX_APART = 10_000
+"""How many jobs are remembered that are written apart from others."""
+
+ResultT = TypeVar("ResultT")
+
+
+class Watch:
+    """Has Postgres cancel the statements of one pool that take too long.
+
+    Only where users have something on the tables that may take long for one row, or where a
+    statement waits for a lock: a database that is merely slow gets all the time it takes.
+    """
+
+    def __init__(
+        self, db: Database, observers: Observers, *, application_name: str, timers: Timers
+    ) -> None:
+        self.db = db
+        """The pool to cancel from, which is another than the one that is watched."""
+        self.observers = observers
+        self.application_name = application_name
+        """That of the pool that is watched."""
+        self.timers = timers
+        self.timer: Timer | None = None
+        self.interrupting: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Watch of {self.application_name!r}>"
+
+    async def run(self, statement: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Run a statement; one at a time.
+
+        Raises:
+            StatementCancelled: it took too long.
+        """
+        self.set_timer()
+        try:
+            return await statement()
+        finally:
+            if self.timer is not None:
+                self.timer.cancel()
+
+    def set_timer(self) -> None:
+        self.timer = self.timers.call_at(self.timers.time() + WRITE_SECONDS, self.begin_interrupt)
+
+    def begin_interrupt(self) -> None:
+        """Interrupt the statement in a task, and once more after as long again."""
+        if self.interrupting is None or self.interrupting.done():
+            self.interrupting = asyncio.create_task(self.interrupt(), name="interrupt")
+        self.set_timer()
+
+    async def interrupt(self) -> None:
+        try:
+            await interrupt(
+                self.db,
+                application_name=self.application_name,
+                seconds=WRITE_SECONDS / 2,
+                locks=True,
+            )
+        except Exception as error:  # noqa: BLE001 - the statement ends by itself
+            self.observers.tell(Faulted(where="interrupt", error=reason(error)))
+
+
+class Apart:
+    """The jobs that are written apart from others, as a statement failed or took long for them."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[UUID, None] = {}
+        """A set in the order of arrival."""
+
+    def __repr__(self) -> str:
+        return f"<Apart: {len(self.jobs)} jobs>"
+
+    def __contains__(self, job_id: UUID) -> bool:
+        return job_id in self.jobs
+
+    def add(self, job_id: UUID) -> None:
+        """Write a job apart from now on; with too many the oldest is forgotten."""
+        self.jobs[job_id] = None
+        if len(self.jobs) > MAX_APART:
+            del self.jobs[next(iter(self.jobs))]
+
+    def remove(self, job_id: UUID) -> None:
+        """Write a job with others again."""
+        self.jobs.pop(job_id, None)
+
+
+@contextmanager
+def waits_count_as_slow() -> Iterator[None]:
+    """Take a lock that was waited for too long for a statement that took too long.
+
+    Raises:
+        StatementCancelled: the statement waited for a lock; no function counts as its cause.
+    """
+    try:
+        yield
+    except LockedByOthers as error:
+        raise StatementCancelled(str(error)) from error
