@@ -161,8 +161,8 @@ MUTANTS = (
     Mutant(
         what="a lease that could not be extended is believed",
         file="app/scheduler/leases.py",
-        before="if held.claim.job_id in told.extended:",
-        after="if held.claim.job_id not in told.lost:",
+        before="if held.claim.job_id in answer.extended:",
+        after="if held.claim.job_id not in answer.lost:",
         tests=(
             "tests/faults/test_locks.py::test_an_execution_whose_lease_cannot_be_extended_is_cut_off_before_it_ends",
         ),
