@@ -93,6 +93,16 @@ class LeaseLost(Struct, frozen=True, kw_only=True):
     execution_id: int
 
 
+class TakenOver(Struct, frozen=True, kw_only=True):
+    """A job was claimed whose execution was lost by another instance, which may have died."""
+
+    job_id: UUID
+    name: str | None
+    execution_id: int
+    lost_by: str | None
+    """The instance that held the lease, which ended before a settlement."""
+
+
 class Draining(Struct, frozen=True, kw_only=True):
     """The instance stopped claiming; its executions have `grace_seconds` to end."""
 
@@ -195,6 +205,7 @@ Fact = (
     | Settled
     | PutAside
     | LeaseLost
+    | TakenOver
     | Draining
     | Stopped
     | Pruned

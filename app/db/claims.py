@@ -23,6 +23,17 @@ MISFIRES = {one.value: one for one in Misfire}
 OUTCOMES = {one.value: one for one in Outcome}
 
 
+class Lost(Struct, frozen=True, kw_only=True):
+    """An execution whose lease ended before its settlement; its job is claimed anew."""
+
+    id: int
+    job_id: UUID
+    instance: str | None = None
+
+
+LOST = msgspec.json.Decoder(Lost)
+
+
 class Look(Struct, frozen=True, kw_only=True):
     """The result of one look."""
 
@@ -40,6 +51,8 @@ class Look(Struct, frozen=True, kw_only=True):
     """How long an announcement of polling stays in force; negative once over, None without one."""
     suppressed: Sequence[UUID] = ()
     """Due jobs that were not locked, but whose claim a user's trigger suppressed."""
+    lost: Sequence[Lost] = ()
+    """The executions that other instances, or this one, had lost of the jobs that were claimed."""
     record_error: str | None = None
     """Why Postgres refused to record an execution as lost; its job was claimed all the same."""
     looked_until: datetime | None = None
@@ -153,6 +166,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         unplanned=found["unplanned"],
         polling_seconds=found["polling_seconds"],
         suppressed=[id for id in found["found_ids"] or () if id not in others],
+        lost=[LOST.decode(row["lost"]) for row in rows if row["lost"] is not None],
         record_error=found["record_error"],
         looked_until=found["looked_until"],
         begun_at=found["begun_at"],

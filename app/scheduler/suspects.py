@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from app.core.facts import Faulted, PutAside
+from app.core.facts import Faulted, PutAside, TakenOver
 from app.db import Database, claims
 from app.db.claims import Due, Look
 from app.db.clock import DatabaseClock
@@ -224,6 +224,16 @@ class Suspects:
         """Give the dispatcher what a look claimed that was asked for at `asked_at` (monotonic)."""
         if look.record_error:
             self.observers.tell(Faulted(where="record", error=look.record_error))
+        names = {claim.job_id: claim.name for claim in look.claims} if look.lost else {}
+        for lost in look.lost:
+            self.observers.tell(
+                TakenOver(
+                    job_id=lost.job_id,
+                    name=names.get(lost.job_id),
+                    execution_id=lost.id,
+                    lost_by=lost.instance,
+                )
+            )
         lease_ends = asked_at + self.isolation.lease_seconds
         self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 

@@ -31,6 +31,7 @@ from app.core.facts import (
     Settled,
     Started,
     Stopped,
+    TakenOver,
     UpkeepFailed,
 )
 from app.core.runs.outcome import Outcome
@@ -142,6 +143,7 @@ def severity(fact: Fact) -> int:
             ClockSetBack()
             | Disconnected()
             | LeaseLost()
+            | TakenOver()
             | ProcessEnded()
             | Retrying()
             | UpkeepFailed()
