@@ -16,6 +16,7 @@ from app.core.facts import Faulted
 from app.db import Database, claims
 from app.db.isolating import reason
 from app.db.places import Place
+from app.errors import LockedByOthers, StatementCancelled
 from app.scheduler.isolation import REST_SECONDS
 from app.scheduler.next_look import PACE
 from app.telemetry import Observers
@@ -24,6 +25,8 @@ from app.timers import Monotonic
 MAX_LEFT = 200
 """How many jobs are left out by name; reading goes on behind any more."""
 OUTAGE_SECONDS = 1.0
+PASSING_TRIES = 10
+"""How often in a row a step may wait too long for a lock, or take too long, until that is told."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -85,6 +88,8 @@ class Backlog:
         self.horizon: str | None = None
         """The transaction since which rows were written that were not taken as new ones; None: any
         row may be new."""
+        self.failures = 0
+        """How often in a row a step failed."""
         self.walk: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -154,6 +159,7 @@ class Backlog:
 
     def leave_out(self, step: Step) -> bool:
         """Leave rows out that cannot be worked off; return whether they are too many for that."""
+        self.failures = 0
         if step.done:
             self.worked_off()
         until = self.clock() + REST_SECONDS
@@ -166,7 +172,10 @@ class Backlog:
         return many
 
     async def tell(self, error: Exception) -> None:
-        """Tell an error, and try again after a second."""
-        self.observers.tell(Faulted(where=str(self.work), error=reason(error)))
+        """Tell an error, and try again after a second; a lock only if it lasts."""
+        self.failures += 1
+        passing = isinstance(error, LockedByOthers | StatementCancelled)
+        if not passing or self.failures % PASSING_TRIES == 0:
+            self.observers.tell(Faulted(where=str(self.work), error=reason(error)))
         await asyncio.sleep(OUTAGE_SECONDS)
         self.told.set()
