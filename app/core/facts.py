@@ -13,6 +13,8 @@ class Connected(Struct, frozen=True, kw_only=True):
     """The instance listens for notifications and has looked: from now on it misses no job."""
 
     instance: str
+    away_seconds: float | None = None
+    """Since the session before this one was lost; None for the first."""
 
 
 class Disconnected(Struct, frozen=True, kw_only=True):

@@ -330,6 +330,7 @@ class Instance:
             except DatabaseUnavailable as error:
                 if self.must_end(error):
                     raise
+                poller.note_loss()
                 self.observers.tell(Disconnected(instance=self.name, error=str(error)))
                 if isinstance(error, DatabaseRefused):
                     with suppress(TimeoutError):

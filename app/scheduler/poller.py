@@ -84,6 +84,8 @@ class Poller:
         self.least = 0
         """How many jobs to claim at least: what cannot be claimed takes no room."""
         self.look_seconds = LOOK_SECONDS
+        self.lost_at: float | None = None
+        """When the latest session was lost, monotonic; None while one lasts."""
         self.looking_since: float | None = None
         """When the look under way was asked for, monotonic; None if none is."""
         self.watch_timer: Timer | None = None
@@ -110,9 +112,18 @@ class Poller:
                 sleep = min(sleep, DEAF_SLEEP_SECONDS)
             if not connected:
                 connected = True
-                self.observers.tell(Connected(instance=self.instance))
+                self.tell_connected()
             if not stopping.is_set():
                 await self.wakeup.wait(sleep)
+
+    def note_loss(self) -> None:
+        """Note that the session was lost, or that none could be opened since one was."""
+        self.lost_at = self.lost_at or self.monotonic()
+
+    def tell_connected(self) -> None:
+        away = None if self.lost_at is None else self.monotonic() - self.lost_at
+        self.lost_at = None
+        self.observers.tell(Connected(instance=self.instance, away_seconds=away))
 
     async def look(self, session: Session) -> float:
         """Claim and start what is due; return for how many seconds to sleep."""

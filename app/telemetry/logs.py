@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from time import monotonic
 from typing import TextIO, assert_never, cast
 
 import structlog
@@ -37,7 +38,10 @@ from app.core.facts import (
 from app.core.runs.outcome import Outcome
 from app.errors import AppError
 from app.telemetry.lines import Lines, lines_to
+from app.telemetry.repeats import Repeats
 
+REPEATS = Repeats(monotonic)
+"""Of the process, as its log is."""
 LOGGER: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 SPOKEN_FOR = ("aio_pika", "aiormq")
 """Libraries whose failures become outcomes of executions; their own log lines would repeat them."""
@@ -101,13 +105,26 @@ def say_lost(count: int) -> None:
 
 
 def log_fact(fact: Fact) -> None:
-    """Write a fact as one line: its type in snake case as the event, its fields as fields."""
+    """Write a fact as one line: its type in snake case as the event, its fields as fields.
+
+    What fails again and again, as during an outage, is written at growing intervals, with
+    `repeated`, the number of times that it was not.
+    """
     loudness = severity(fact)
     logger = LOGGER.bind()  # structlog caches the logger
     if not logger.is_enabled_for(loudness):
         return
+    repeated: int | None = 0
+    if isinstance(fact, Retrying | Disconnected):
+        repeated = REPEATS.count((type(fact), fact.error))
+    elif isinstance(fact, Faulted):
+        repeated = REPEATS.count((fact.where, fact.error))
+    if repeated is None:
+        return
     event = re.sub(r"(?<!^)(?=[A-Z])", "_", type(fact).__name__).lower()
     fields = {name: value for name, value in structs.asdict(fact).items() if value is not None}
+    if repeated:
+        fields["repeated"] = repeated
     logger.log(loudness, event, **{name: plain(value) for name, value in fields.items()})
 
 
