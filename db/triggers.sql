@@ -8,11 +8,13 @@
 set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
 
--- Whether a job may be claimed once its time has come; the index jobs_claimable has the same condition. This
--- and what follows is inlined: it costs a query nothing but a look-up when it is planned.
+-- Whether a job may be claimed once its time has come; the index jobs_claimable has the same condition. While
+-- a job has runs of its own its plan waits for them, but not a run that has begun, which comes first. This and
+-- what follows is inlined: it costs a query nothing but a look-up when it is planned.
 create or replace function tocsin.is_claimable(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
-    return job.next_run is not null and job.paused_at is null and job.plan_error is null;
+    return job.next_run is not null and job.paused_at is null and job.plan_error is null
+        and (job.pending_runs = 0 or job.attempt > 0);
 
 -- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
 create or replace function tocsin.is_unplanned(job tocsin.jobs)
@@ -249,7 +251,8 @@ begin
         new.created_as := session_user;
         new.created_with := nullif(current_setting('application_name', true), '');
         -- The common case is done with few expressions: each is set up anew in every transaction.
-        if new.run_at is not null and new.next_run is null and new.planned_at is null and new.timezone = 'UTC' then
+        if new.run_at is not null and new.next_run is null and new.planned_at is null and new.timezone = 'UTC'
+            and new.run_of is null then
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
@@ -268,14 +271,29 @@ begin
             end if;
             return new;
         end if;
+        if new.run_of is not null then
+            return tocsin.add_run(new);
+        end if;
         rescheduled := new.planned_at is null and new.next_run is null;
     else
+        if current_setting('tocsin.runs', true) = 'on' then
+            return new;  -- what becomes of a run is told to its job: no edit
+        end if;
         -- Where nothing else changes than the time of the change, nothing does.
         new.edited_at := old.edited_at;
         unstamped := new;
         unstamped.updated_at := old.updated_at;
         if unstamped *= old then
             return new;
+        end if;
+        if num_nonnulls(old.run_of, new.run_of) > 0 then
+            return tocsin.edit_run(old, new);
+        end if;
+        if new.pending_runs <> old.pending_runs and pg_trigger_depth() = 1 then  -- by hand
+            new.pending_runs := (select count(*) from tocsin.jobs r where r.run_of = new.id);
+        end if;
+        if new.pending_runs > 0 and old.attempt = 0 then
+            new.attempt := 0;  -- else its plan would be claimed beside its runs
         end if;
         new.validated := false;
         new.creation := null;  -- its entry is written with that of this change
@@ -317,16 +335,13 @@ begin
     end if;
 
     if tg_op = 'UPDATE' and new.next_run is distinct from old.next_run then
-        -- Moved by hand. A run that was asked for and a pending retry stay the same run; anything
-        -- else is a new one, after which the plan goes on.
+        -- Moved by hand. A pending retry stays the same run; anything else is a new one.
         new.planned_at := moment;
-        if (old.attempt = 0 and not old.extra) or old.locked_until > moment or new.next_run is null then
+        if old.attempt = 0 or old.locked_until > moment or new.next_run is null then
             if new.scheduled_for is not distinct from old.scheduled_for then
                 new.scheduled_for := new.next_run;
             end if;
             new.attempt := 0;
-            new.resume_at := null;
-            new.extra := false;
         end if;
     elsif rescheduled then
         planned := new.run_at;
@@ -338,8 +353,6 @@ begin
             end if;
             new.next_run := planned;
             new.scheduled_for := coalesce(new.scheduled_for, planned);
-        elsif new.extra then
-            new.resume_at := planned;  -- what was asked for goes first
         else
             new.next_run := planned;
             new.scheduled_for := planned;
@@ -417,7 +430,7 @@ begin
     end if;
     insert into tocsin.executions (
         id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
-    values (old.execution_id, old.id, old.fence, old.kind,
+    values (old.execution_id, coalesce(old.run_of, old.id), old.fence, old.kind,
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
         'lost', 'lease', old.claimed_at, moment, old.locked_by,
@@ -568,11 +581,15 @@ create or replace function tocsin.audit_changed_job()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 declare
-    was jsonb := tocsin.audited(old);
+    was jsonb;
     is_now jsonb;
     columns text[];
     parts text[];
 begin
+    if new.run_of is not null then
+        return null;  -- its job has the entry, with the request
+    end if;
+    was := tocsin.audited(old);
     if old.creation is not null and new.creation is null then
         insert into tocsin.audit_log (
             id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
@@ -609,7 +626,7 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
 -- statement deletes, which may be thousands.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
-    return job.run_at is not null and job.next_run is null and job.locked_until is null
+    return job.run_at is not null and job.next_run is null and job.locked_until is null and job.pending_runs = 0
         and coalesce(job.last_finished_at < statement_timestamp() - interval '1 day', false);
 
 create or replace function tocsin.audit_deleted_jobs()
@@ -628,7 +645,7 @@ begin
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
     select 'delete', 'job', id, name, tocsin.audited(row(deleted.*)::tocsin.jobs)
     from deleted
-    where not tocsin.is_tidied(row(deleted.*)::tocsin.jobs);
+    where run_of is null and not tocsin.is_tidied(row(deleted.*)::tocsin.jobs);
     return null;
 end $$;
 
@@ -712,7 +729,426 @@ create or replace trigger audit_log_append_only before update or truncate on toc
 create or replace trigger audit_log_keep before delete on tocsin.audit_log
     for each row when (old.at > clock_timestamp() - interval '1 day')
     execute function tocsin.refuse_rewriting();
--- db/triggers/7_state.sql: how a job stands, and the runs that are asked for.
+-- db/triggers/7_runs.sql: runs beside the plan of their job, each of which is a row of its own.
+
+-- A run now or a replay inserts a row of tocsin.jobs with run_of, the id of its job. From then on it is what any
+-- one-off is: claimed, leased, fenced and settled by the same statements, under its own id. Executions, their
+-- idempotency keys and what a target's secrets are bound to have the id of the job.
+-- The runs of a job are carried out one after the other. One is active: it has a next_run and what is to be done,
+-- which follows its job. The others wait without either. pending_runs of the job counts them all; while there
+-- are any its plan waits, except for a run of the plan that has begun, which comes first with its retries.
+-- A run that is over is deleted, and its outcome told to the job, with its settlement.
+
+-- Gives a run what its job says is to be done.
+create or replace function tocsin.defined_run(run tocsin.jobs, job tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    run.kind := job.kind;
+    run.target := job.target;
+    run.max_attempts := job.max_attempts;
+    run.backoff_seconds := job.backoff_seconds;
+    run.backoff_max_seconds := job.backoff_max_seconds;
+    run.timeout_seconds := job.timeout_seconds;
+    run.paused_at := job.paused_at;
+    run.plan_error := job.plan_error;
+    run.validated := job.validated;
+    run.edited_at := job.edited_at;
+    run.fence := greatest(run.fence, job.fence);  -- so that of all executions of a job no two have the same
+    return run;
+end $$;
+
+-- Whether some run of a job is active.
+create or replace function tocsin.has_active_run(job_id uuid)
+returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return exists (
+        select from tocsin.jobs r
+        where r.run_of = has_active_run.job_id and (r.next_run is not null or r.execution_id is not null));
+end $$;
+
+-- Completes a run that is inserted, and counts it. Of what is given only the instant (run_at) and the request
+-- are kept. Null: a trigger of users keeps its job from being written.
+create or replace function tocsin.add_run(run tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    added tocsin.jobs := run;  -- with the defaults of columns that a later version adds
+    woke boolean;
+begin
+    select * into job from tocsin.jobs j where j.id = run.run_of and j.run_of is null for no key update;
+    if job.id is null then
+        perform tocsin.refuse('run_of', format('%L is not the id of a job', run.run_of),
+            'To run a job now: select tocsin.run_now(id).');
+    end if;
+    added.name := null;
+    added.description := null;
+    added.request := coalesce(run.request, 'run_now');
+    added.tags := '{}';
+    added.metadata := '{}';
+    added.run_at := coalesce(run.run_at, run.edited_at);
+    added.scheduled_for := added.run_at;
+    added.cron := null;
+    added.every_seconds := null;
+    added.timezone := 'UTC';
+    added.starts_at := null;
+    added.ends_at := null;
+    added.max_runs := null;
+    added.dst_gap := 'run_after';
+    added.dst_overlap := 'first';
+    added.misfire := 'run_once';
+    added.misfire_grace_seconds := null;
+    added.max_catchup := 0;
+    added.next_run := null;
+    added.attempt := 0;
+    added.planned_at := run.edited_at;
+    added.locked_until := null;
+    added.locked_by := null;
+    added.claimed_at := null;
+    added.claimed_for := null;
+    added.claimed_attempt := null;
+    added.execution_id := null;
+    added.unchecked := null;  -- its execution will
+    added.last_outcome := null;
+    added.last_finished_at := null;
+    added.creation := null;  -- its job has the entry
+    added.fence := job.fence;
+    added.pending_runs := 0;
+    added.consecutive_failures := 0;
+    added.runs := 0;
+    -- A one-off that waits for its instant runs now instead.
+    update tocsin.jobs j
+    set pending_runs = j.pending_runs + 1,
+        next_run = case
+            when added.request = 'run_now' and j.run_at > added.run_at and j.next_run > added.run_at
+                and j.locked_until is null and j.attempt = 0 then null
+            else j.next_run end
+    where j.id = job.id
+    returning * into job;
+    if job.id is null then
+        return null;
+    end if;
+    added := tocsin.defined_run(added, job);
+    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+        added.target := '{}';
+        return added;
+    end if;
+    added.next_run := clock_timestamp();
+    if added.paused_at is null and added.plan_error is null then
+        woke := tocsin.wake();
+    end if;
+    return added;
+end $$;
+
+-- What a person may change of a run: when it may be claimed, unless it waits for others or executes, and its
+-- lease. A run whose next_run is taken away is given up.
+create or replace function tocsin.edit_run(was tocsin.jobs, run tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+    edited tocsin.jobs := was;
+begin
+    if run.run_of is distinct from was.run_of then
+        perform tocsin.refuse('run_of', 'says for good which job a run belongs to',
+            'Leave it as it is. To run a job now: select tocsin.run_now(id).');
+    end if;
+    if was.next_run is not null and was.execution_id is null then
+        edited.next_run := run.next_run;
+    end if;
+    edited.locked_until := run.locked_until;
+    edited.locked_by := run.locked_by;
+    edited.fence := greatest(run.fence, was.fence);
+    edited.claimed_at := run.claimed_at;
+    edited.claimed_for := run.claimed_for;
+    edited.claimed_attempt := run.claimed_attempt;
+    edited.execution_id := run.execution_id;
+    -- As tocsin.plan_job has it for a job.
+    if num_nonnulls(was.locked_until, was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) = 5
+        and row(run.locked_by is null, run.fence,
+                run.execution_id, run.claimed_at, run.claimed_for, run.claimed_attempt)
+            is distinct from row(was.locked_by is null, was.fence,
+                was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) then
+        edited.locked_until := null;
+        edited.execution_id := was.execution_id;
+        edited.claimed_at := was.claimed_at;
+        edited.claimed_for := was.claimed_for;
+        edited.claimed_attempt := was.claimed_attempt;
+    end if;
+    edited.updated_at := moment;
+    edited.edited_at := greatest(moment, was.edited_at + interval '1 microsecond');
+    return edited;
+end $$;
+
+-- Makes the next run of a job active, unless one is, or a run of its plan has begun. A run whose row another
+-- transaction has locked is passed over, as a settlement may not wait: its turn comes after the next run, or with
+-- the upkeep.
+create or replace function tocsin.start_run(job tocsin.jobs)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    run tocsin.jobs;
+begin
+    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+        return false;
+    end if;
+    select * into run from tocsin.jobs r
+    where r.run_of = job.id and r.next_run is null and r.execution_id is null and r.runs = 0
+    order by r.id limit 1
+    for no key update skip locked;
+    if run.id is null then
+        return false;
+    end if;
+    run := tocsin.defined_run(run, job);
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs r
+    set next_run = clock_timestamp(), planned_at = clock_timestamp(), locked_until = null,
+        kind = run.kind, target = run.target, max_attempts = run.max_attempts,
+        backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
+        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
+        validated = run.validated, edited_at = run.edited_at, fence = run.fence
+    where r.id = run.id;
+    perform set_config('tocsin.runs', '', true);
+    return true;
+end $$;
+
+-- Lets the runs of a job follow it, and tells a job what became of its run. The settlement of a run has locked the
+-- row of its job; any other write of an instance leaves a row out that another transaction has locked, so that no
+-- instance waits here.
+create or replace function tocsin.follow_runs()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    run tocsin.jobs;
+    locked uuid;
+begin
+    if new.run_of is not null then
+        if new.next_run is null and new.execution_id is null and num_nonnulls(old.next_run, old.execution_id) > 0 then
+            delete from tocsin.jobs where id = new.id;  -- see tocsin.end_run
+        elsif new.last_finished_at is distinct from old.last_finished_at
+            or (new.plan_error is not null and new.plan_error is distinct from old.plan_error) then
+            perform set_config('tocsin.runs', 'on', true);
+            update tocsin.jobs j
+            set last_outcome = coalesce(new.last_outcome, j.last_outcome),
+                last_finished_at = coalesce(new.last_finished_at, j.last_finished_at),
+                plan_error = coalesce(new.plan_error, j.plan_error)
+            where j.id = (
+                select p.id from tocsin.jobs p where p.id = new.run_of for no key update skip locked);
+            perform set_config('tocsin.runs', '', true);
+        end if;
+        return null;
+    end if;
+    if new.edited_at is distinct from old.edited_at or new.plan_error is distinct from old.plan_error then
+        for run in
+            select * from tocsin.jobs r where r.run_of = new.id and (r.next_run is not null or r.execution_id is not null)
+        loop
+            continue when row(run.kind, run.target::text, run.max_attempts, run.backoff_seconds, run.backoff_max_seconds,
+                    run.timeout_seconds, run.paused_at, run.plan_error)
+                is not distinct from row(new.kind, new.target::text, new.max_attempts, new.backoff_seconds,
+                    new.backoff_max_seconds, new.timeout_seconds, new.paused_at, new.plan_error);
+            if new.edited_at is not distinct from old.edited_at then  -- an instance, which may not wait
+                select r.id into locked from tocsin.jobs r where r.id = run.id for no key update skip locked;
+                continue when locked is null;
+            end if;
+            perform set_config('tocsin.runs', 'on', true);
+            update tocsin.jobs r
+            set kind = new.kind, target = new.target, max_attempts = new.max_attempts,
+                backoff_seconds = new.backoff_seconds, backoff_max_seconds = new.backoff_max_seconds,
+                timeout_seconds = new.timeout_seconds, paused_at = new.paused_at, plan_error = new.plan_error,
+                validated = new.validated, edited_at = greatest(new.edited_at, r.edited_at + interval '1 microsecond')
+            where r.id = run.id;
+            perform set_config('tocsin.runs', '', true);
+        end loop;
+    end if;
+    if new.locked_until is null and old.locked_until is not null and new.attempt = 0 then  -- see claims.check_runs
+        perform set_config('tocsin.runs', 'on', true);
+        update tocsin.jobs r set next_run = clock_timestamp()
+        where r.id in (
+            select w.id from tocsin.jobs w
+            where w.run_of = new.id and w.attempt = 0 and w.execution_id is null and w.next_run > clock_timestamp()
+            for no key update skip locked);
+        perform set_config('tocsin.runs', '', true);
+    end if;
+    if not tocsin.start_run(new) and new.attempt = 0 and new.pending_runs <= old.pending_runs
+        and not exists (select from tocsin.jobs r where r.run_of = new.id) then  -- the count was wrong
+        perform set_config('tocsin.runs', 'on', true);
+        update tocsin.jobs j set pending_runs = 0 where j.id = new.id;
+        perform set_config('tocsin.runs', '', true);
+    end if;
+    return null;
+end $$;
+
+-- Not for statements that set only columns of a lease, as jobs_900_wake_update has it.
+do $$ begin
+    execute format($trigger$
+        create or replace trigger jobs_850_follow_runs after update of %s on tocsin.jobs
+            for each row when (new.pending_runs > 0 or new.run_of is not null)
+            execute function tocsin.follow_runs()
+    $trigger$, (
+        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
+          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
+              'claimed_attempt', 'execution_id', 'validated')));
+end $$;
+
+-- Folds a run that has ended, by its settlement or as a person deleted it, into its job; the next run, or the plan,
+-- goes on. A run that was asked for and did not begin is on record. The runs of a job that is deleted are deleted.
+create or replace function tocsin.end_run()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    woke boolean;
+begin
+    if old.run_of is null then
+        delete from tocsin.jobs r where r.run_of = old.id;
+        return null;
+    end if;
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs j
+    set pending_runs = greatest(j.pending_runs - 1, 0),
+        fence = greatest(j.fence, old.fence),
+        last_outcome = coalesce(old.last_outcome, j.last_outcome),
+        last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),
+        consecutive_failures = case
+            when old.runs = 0 then j.consecutive_failures
+            when old.consecutive_failures = 0 then 0
+            else least(j.consecutive_failures, 2147483646) + 1 end,
+        runs = j.runs + least(old.runs, 1)
+    where j.id = old.run_of
+    returning * into job;
+    perform set_config('tocsin.runs', '', true);
+    if old.runs = 0 and old.attempt = 0 then
+        insert into tocsin.executions (
+            job_id, fence, kind, scheduled_for, outcome, reason, missed_runs, missed_until, error)
+        values (old.run_of, old.fence, old.kind, old.scheduled_for, 'missed', 'deleted', 1, old.scheduled_for,
+            case when job.id is null then 'the job' else 'the run' end || ' was deleted before this run was started');
+    end if;
+    if tocsin.is_claimable(job) and job.next_run < clock_timestamp() + tocsin.wake_window() then
+        woke := tocsin.wake();
+    end if;
+    return null;
+end $$;
+
+create or replace trigger jobs_850_end_run after delete on tocsin.jobs
+    for each row when (old.pending_runs > 0 or old.run_of is not null)
+    execute function tocsin.end_run();
+
+-- Locks the job of a run for the settlement of the run; false: another transaction has it locked. Never waits.
+create or replace function tocsin.hold_job(job_id uuid)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from tocsin.jobs j where j.id = hold_job.job_id for no key update skip locked;
+    return found or not exists (select from tocsin.jobs j where j.id = hold_job.job_id);
+end $$;
+
+-- Ends the lease of a job that ran out, for a run of it that was claimed, and records its execution as lost. Such
+-- a lease stands beside runs when its plan was moved while it executed. False: the lease still holds, or another
+-- transaction has the row locked.
+create or replace function tocsin.end_lease(job_id uuid, ended_by timestamptz)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    refused text;
+begin
+    select * into job from tocsin.jobs j where j.id = end_lease.job_id for no key update skip locked;
+    if job.id is null or job.locked_until > ended_by then
+        return false;
+    end if;
+    if job.execution_id is not null then
+        refused := tocsin.record_lost(json_build_array(json_build_object(
+            'id', job.execution_id, 'job_id', job.id, 'fence', job.fence, 'kind', job.kind,
+            'scheduled_for', job.claimed_for, 'attempt', job.claimed_attempt, 'started_at', job.claimed_at,
+            'instance', job.locked_by, 'lease_ended_at', job.locked_until)));
+    end if;
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs j
+    set locked_until = null, locked_by = null,
+        claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
+    where j.id = job.id;
+    perform set_config('tocsin.runs', '', true);
+    return found;
+end $$;
+
+-- Starts runs that wait although nothing is in their way, and mends counts; returns of how many jobs. A run whose
+-- next_run was taken away while it executed is deleted once its lease ended, as no look finds it. Once an hour.
+create or replace function tocsin.resume_runs()
+returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    one uuid;
+    mended bigint := 0;
+begin
+    delete from tocsin.jobs where run_of is not null and next_run is null and locked_until < clock_timestamp();
+    for one in
+        select run_of from tocsin.jobs where run_of is not null
+        union select id from tocsin.jobs where pending_runs > 0
+    loop
+        select * into job from tocsin.jobs j where j.id = one for no key update skip locked;
+        continue when job.id is null;
+        if job.pending_runs <> (select count(*) from tocsin.jobs r where r.run_of = job.id) then
+            perform set_config('tocsin.runs', 'on', true);
+            update tocsin.jobs j
+            set pending_runs = (select count(*) from tocsin.jobs r where r.run_of = job.id)
+            where j.id = job.id returning * into job;
+            perform set_config('tocsin.runs', '', true);
+            mended := mended + 1;
+        elsif tocsin.start_run(job) then
+            mended := mended + 1;
+        end if;
+    end loop;
+    return mended;
+end $$;
+
+-- How a job stands that has runs of its own, by the one that is active.
+create or replace function tocsin.state_of_runs(job_id uuid)
+returns text language sql stable
+    return case
+        when exists (select from tocsin.jobs r where r.run_of = job_id and r.locked_until > now()) then 'executing'
+        when exists (select from tocsin.jobs r where r.run_of = job_id and r.attempt > 0) then 'retrying'
+        else 'scheduled' end;
+
+-- Asks for a run beside the plan: a new one, due now, or `occurrence` again with its identity. Each call
+-- is a run of its own, and they are carried out one after the other, before the planned run goes on. A
+-- one-off that waits for its instant runs now instead, and a run that waits for its retry is retried
+-- now. Returns the job; no row: there is no such job, or a retry is pending, which a replay must not displace.
+create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz default null)
+returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    waiting tocsin.jobs;  -- for its retry
+    moment timestamptz;
+begin
+    select * into job from tocsin.jobs j where j.id = run_now.job_id and j.run_of is null for no key update;
+    if job.id is null then
+        return;
+    end if;
+    if job.attempt > 0 and job.locked_until is null then
+        waiting := job;
+    elsif job.pending_runs > 0 then
+        select * into waiting from tocsin.jobs r
+        where r.run_of = job.id and r.attempt > 0 and r.locked_until is null and r.next_run is not null
+        limit 1 for no key update;
+    end if;
+    moment := clock_timestamp();
+    if waiting.id is not null and occurrence is not null then
+        return;
+    elsif waiting.next_run > moment then
+        update tocsin.jobs j set next_run = moment where j.id = waiting.id;
+        if not found then
+            return;
+        end if;
+    else
+        -- No two runs of a job have the same identity, whatever the resolution of the clock.
+        while occurrence is null and (moment = job.scheduled_for or exists (
+            select from tocsin.jobs r where r.run_of = job.id and r.scheduled_for = moment)) loop
+            moment := moment + interval '1 microsecond';
+        end loop;
+        insert into tocsin.jobs (run_of, request, kind, target, run_at)
+        values (job.id, case when occurrence is null then 'run_now' else 'replay' end,
+            job.kind, '{}', coalesce(occurrence, moment));
+        if not found then
+            return;
+        end if;
+    end if;
+    return query select j.* from tocsin.jobs j where j.id = job.id;
+end $$;
+-- db/triggers/7_state.sql: how a job stands.
 
 -- Whether an instance that ran in the last day can run jobs of a kind; the two that come with Tocsin every
 -- one can.
@@ -728,101 +1164,19 @@ returns text language sql stable
     return case
         when job.plan_error is not null then 'invalid'
         when job.locked_until > now() then 'executing'
-        when job.kind not in ('http', 'amqp') and (job.next_run is not null or job.planned_at is null)
+        when job.pending_runs > 0 and tocsin.state_of_runs(job.id) = 'executing' then 'executing'
+        when job.kind not in ('http', 'amqp')
+            and (job.next_run is not null or job.planned_at is null or job.pending_runs > 0)
             and not tocsin.has_kind(job.kind) then 'invalid'
         when job.paused_at is not null then 'paused'
+        when job.pending_runs > 0 then
+            case when job.attempt > 0 then 'retrying' else tocsin.state_of_runs(job.id) end
         when job.next_run is null and job.planned_at is not null then
             case when job.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
                 then 'failed' else 'finished' end
         when job.attempt > 0 then 'retrying'
         else 'scheduled'
     end;
-
--- Asks for a run beside the plan: a new one, due now, or `occurrence` again with its identity. Each call
--- is a run of its own, and they are carried out one after the other, before the planned run goes on. A
--- one-off that waits for its instant runs now instead, and a run that waits for its retry is retried
--- now. No row: there is no such job, or a retry is pending, which a replay must not displace.
-create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz default null)
-returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-    job tocsin.jobs;
-    moment timestamptz;
-begin
-    select * into job from tocsin.jobs j where j.id = run_now.job_id for no key update;
-    if job.id is null or (occurrence is not null and job.attempt > 0 and job.locked_until is null) then
-        return;
-    end if;
-    moment := clock_timestamp();
-    if job.attempt > 0 and job.locked_until is null and job.next_run > moment then
-        return query update tocsin.jobs j set next_run = moment where j.id = job.id returning j.*;
-        return;
-    end if;
-    -- No two runs of a job have the same identity, whatever the resolution of the clock.
-    while occurrence is null and (moment = job.scheduled_for or exists (
-        select from tocsin.pending_runs w where w.job_id = job.id and w.scheduled_for = moment)) loop
-        moment := moment + interval '1 microsecond';
-    end loop;
-    insert into tocsin.pending_runs (job_id, scheduled_for, request)
-    values (job.id, coalesce(occurrence, moment), case when occurrence is null then 'run_now' else 'replay' end);
-    return query update tocsin.jobs j
-        set pending_runs = j.pending_runs + 1,
-            next_run = case
-                when occurrence is null and j.run_at > moment and j.next_run > moment
-                    and j.locked_until is null and not j.extra then null
-                else j.next_run end
-        where j.id = job.id returning j.*;
-end $$;
-
--- Lets the first run that was asked for take the place of the planned one, which waits in resume_at.
--- Comes after the plan is worked out, and with whatever leaves next_run to the plan: a settlement, an
--- edit, a request itself. A claim counts its attempt, so without any the run has not begun, even
--- while a lease holds: it was planned or moved during that one's execution.
-create or replace function tocsin.take_pending_run()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    taken tocsin.pending_runs;
-begin
-    delete from tocsin.pending_runs
-    where id = (select id from tocsin.pending_runs where job_id = new.id order by id limit 1)
-    returning * into taken;
-    if taken.id is null then
-        new.pending_runs := 0;  -- somebody deleted them
-        return new;
-    end if;
-    new.resume_at := new.next_run;
-    new.next_run := clock_timestamp();
-    new.scheduled_for := taken.scheduled_for;
-    new.extra := true;
-    new.pending_runs := new.pending_runs - 1;
-    return new;
-end $$;
-
-create or replace trigger jobs_150_take_pending_run before update on tocsin.jobs
-    for each row
-    when (new.pending_runs > 0 and new.attempt = 0 and not new.extra)
-    execute function tocsin.take_pending_run();
-
--- What was asked for and not started is on record when its job is deleted.
-create or replace function tocsin.drop_pending_runs()
-returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    with dropped as (
-        delete from tocsin.pending_runs where job_id = old.id returning scheduled_for
-    )
-    insert into tocsin.executions (
-        job_id, fence, kind, scheduled_for, outcome, reason, missed_runs, missed_until, error)
-    select old.id, old.fence, old.kind, scheduled_for, 'missed', 'deleted', 1, scheduled_for,
-        'the job was deleted before this run was started'
-    from (
-        select old.scheduled_for where old.extra and old.attempt = 0 and old.next_run is not null
-        union all select scheduled_for from dropped
-    ) as waiting;
-    return null;
-end $$;
-
-create or replace trigger jobs_850_drop_pending_runs after delete on tocsin.jobs
-    for each row when (old.pending_runs > 0 or (old.extra and old.attempt = 0))
-    execute function tocsin.drop_pending_runs();
 -- db/triggers/8_helpers.sql: shorthands for psql.
 
 -- Shorthands for psql; the body is sent as JSON. A name that exists is updated; without a schedule the job is due at once.
@@ -1034,7 +1388,7 @@ begin
         select ctid from tocsin.jobs
         where ctid >= format('(%s,0)', first_page)::tid and ctid < format('(%s,0)', first_page + pages)::tid
           and run_at is not null and next_run is null and planned_at is not null
-          and plan_error is null and last_finished_at < keep_from
+          and plan_error is null and pending_runs = 0 and run_of is null and last_finished_at < keep_from
         for update skip locked);
     if pages > 1 then
         delete from tocsin.jobs where ctid = any (expired);

@@ -1,7 +1,7 @@
 """The life of a claim in Postgres: look, extend, settle."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Execution, Misfire, MisfirePolicy, RetryPolicy, Settlement
 from app.core.runs.outcome import Outcome
+from app.core.runs.transition import deferred
 from app.core.schedule.schedule import DstGap, DstOverlap, Schedule
 from app.db.database import Row, Runner
 
@@ -21,6 +22,10 @@ DST_GAPS = {one.value: one for one in DstGap}
 DST_OVERLAPS = {one.value: one for one in DstOverlap}
 MISFIRES = {one.value: one for one in Misfire}
 OUTCOMES = {one.value: one for one in Outcome}
+
+
+RUN_RETRY_SECONDS = 0.2
+"""The shortest wait of a run for another execution of its job."""
 
 
 class Lost(Struct, frozen=True, kw_only=True):
@@ -95,17 +100,17 @@ class Unworkable(Struct, frozen=True, kw_only=True):
 
 
 class Extended(Struct, frozen=True, kw_only=True):
-    """What became of some leases; a job in neither set has its row locked by a transaction."""
+    """What became of some leases; a claim in neither set has its row locked by a transaction."""
 
     extended: set[UUID]
     lost: set[UUID]
-    """Jobs that are under another claim, or deleted."""
+    """Rows that are under another claim, or deleted."""
 
 
 class Closed(Struct, frozen=True, kw_only=True):
     """Whether one settlement took effect."""
 
-    job_id: UUID
+    id: UUID
     fence: int
     settled: bool
     held: bool
@@ -150,14 +155,18 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         only=only,
     )
     found = rows[0]
-    claimed = [claim(row) for row in rows if row["job_id"] is not None]
-    others = {*(found["left_ids"] or ()), *(one.job_id for one in claimed)}
+    claimed = [claim(row) for row in rows if row["id"] is not None]
+    others = {*(found["left_ids"] or ()), *(one.id for one in claimed)}
     wakeup_seconds = found["next_seconds"]
     blocked = wakeup_seconds is not None and wakeup_seconds <= 0
     if blocked:
-        leave = [*aside, *(one.job_id for one in claimed)]
+        leave = [*aside, *(one.id for one in claimed)]
         later = await session.fetch("claims.wakeup", kinds=kinds, believed=believed, aside=leave)
         wakeup_seconds = later[0]["wakeup_seconds"] if later else None
+    if any(one.run_id for one in claimed):
+        claimed, early = await check_runs(session, claimed, believed=believed)
+        if early is not None:
+            wakeup_seconds = early if wakeup_seconds is None else min(wakeup_seconds, early)
     return Look(
         claims=claimed,
         wakeup_seconds=wakeup_seconds,
@@ -172,6 +181,36 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         begun_at=found["begun_at"],
         ended_at=found["ended_at"],
     )
+
+
+async def check_runs(
+    session: Runner, claimed: Sequence[Claim], *, believed: datetime | None
+) -> tuple[list[Claim], float | None]:
+    """Give claims of runs beside the plan the names of their jobs.
+
+    A run whose job, or another run of it, is still under a lease is released instead, and due again
+    when that may be over. Return the other claims, and in how many seconds the first of those
+    released is due; None if none was.
+    """
+    runs = [one.id for one in claimed if one.run_id]
+    rows = await session.fetch("claims.check_runs", ids=runs, believed=believed)
+    checked = {row["id"]: row for row in rows}
+    begun: list[Claim] = []
+    early: list[Settlement] = []
+    waits: list[float] = []
+    for one in claimed:
+        if one.run_id is None:
+            begun.append(one)
+        elif (row := checked.get(one.id)) is not None:  # else the run was deleted in between
+            if row["wait_seconds"] is None:
+                begun.append(replace(one, name=row["name"]))
+            else:
+                wait = max(row["wait_seconds"], RUN_RETRY_SECONDS)
+                waits.append(wait)
+                early.append(deferred(one, until=row["now"] + timedelta(seconds=wait)))
+    if early:
+        await settle(session, early)
+    return begun, min(waits, default=None)
 
 
 async def list_due(  # noqa: PLR0913 - as many as a look that finds them has
@@ -251,17 +290,17 @@ async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
 
 
 async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
-    """Extend the leases of these claims, at most one claim for each job."""
+    """Extend the leases of these claims, at most one claim for each row."""
     rows = await db.fetch(
         "claims.extend",
-        job_ids=[one.job_id for one in held],
+        ids=[one.id for one in held],
         fences=[one.fence for one in held],
         claimed_ats=[one.claimed_at for one in held],
         lease_seconds=lease_seconds,
     )
     return Extended(
-        extended={row["job_id"] for row in rows if row["extended"]},
-        lost={row["job_id"] for row in rows if row["lost"]},
+        extended={row["id"] for row in rows if row["extended"]},
+        lost={row["id"] for row in rows if row["lost"]},
     )
 
 
@@ -307,6 +346,7 @@ def schedule(row: Row) -> Schedule:
 def claim(row: Row) -> Claim:
     """Read a claim out of a row of the look."""
     return Claim(
+        id=row["id"],
         job_id=row["job_id"],
         name=row["name"],
         kind=row["kind"],
@@ -326,8 +366,6 @@ def claim(row: Row) -> Claim:
         timeout_seconds=row["timeout_seconds"],
         next_run=row["next_run"],
         scheduled_for=row["scheduled_for"],
-        resume_at=row["resume_at"],
-        extra=row["extra"],
         attempt=row["attempt"],
         fence=row["fence"],
         execution_id=row["execution_id"],

@@ -157,6 +157,11 @@ async def prune_audit_log(
     return last_id
 
 
+async def resume_runs(session: Runner) -> None:
+    """Start runs beside the plan that wait although nothing is in their way; mend their counts."""
+    await session.fetch("upkeep.resume_runs")
+
+
 async def record_end(session: Runner, step: str, *, refused: int) -> None:
     """Record, for `tocsin doctor`, that a step ended without deleting `refused` rows."""
     await session.fetch("upkeep.done", step=step, refused=refused)

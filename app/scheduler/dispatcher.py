@@ -129,26 +129,26 @@ class Dispatcher:
         """Take claims; each is started as soon as it is due and there is a slot for its host."""
         for held in claims:
             claim = held.claim
-            if (earlier := self.claims.get(claim.job_id)) is not None:
+            if (earlier := self.claims.get(claim.id)) is not None:
                 earlier.cut(Ending.LEASE)  # its lease was taken away, or ended unnoticed
-            self.claims[claim.job_id] = held
+            self.claims[claim.id] = held
             heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, held))
             for prerequisite in self.prerequisites:
                 prerequisite.expect(held)
         recalls, self.recalls = self.recalls, set()
-        for job_id in recalls & self.claims.keys():
-            self.recall(job_id)
+        for id in recalls & self.claims.keys():
+            self.recall(id)
         self.dispatch()
 
-    def recall(self, job_id: UUID) -> None:
-        """Release the claim of a job that was edited or deleted, unless it has started.
+    def recall(self, id: UUID) -> None:
+        """Release the claim of a row that was edited or deleted, unless it has started.
 
         A claim that the look under way brings is released when it is taken. If the claim has
         started, its lease is extended soon, to find out whether the edit took it away.
         """
-        held = self.claims.get(job_id)
+        held = self.claims.get(id)
         if held is None:
-            self.recalls.add(job_id)
+            self.recalls.add(id)
         elif not held.started:
             self.sleeping = [one for one in self.sleeping if one[2] is not held]
             heapify(self.sleeping)
@@ -270,8 +270,8 @@ class Dispatcher:
 
     def forget(self, held: HeldClaim) -> None:
         """Forget a claim that is settled; by then another of the same job may be held."""
-        if self.claims.get(held.claim.job_id) is held:
-            del self.claims[held.claim.job_id]
+        if self.claims.get(held.claim.id) is held:
+            del self.claims[held.claim.id]
             if not self.claims:
                 self.emptied.set()
         self.offer_room_if_any()

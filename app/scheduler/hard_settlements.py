@@ -130,11 +130,11 @@ class HardSettlements:
 
     def settle_apart(self, one: Unsettled, error: Exception | None = None) -> None:
         """Begin to settle a claim in statements of its own; `error` is what the first one met."""
-        job_id = one.claim.job_id
-        self.apart.add(job_id)
+        id = one.claim.id
+        self.apart.add(id)
         if self.many >= MAX_HARD:
             why = reason(error) if error else "its settlement failed before"
-            self.isolation.rest({job_id: f"cannot be settled: {why}"})
+            self.isolation.rest({id: f"cannot be settled: {why}"})
             one.done()
             return
         if self.many >= CROWD:
@@ -185,7 +185,7 @@ class HardSettlements:
                 error = failure
                 continue
             if form == one.settlement and self.timers.time() - began < QUICK_SECONDS / 2:
-                self.apart.remove(one.claim.job_id)
+                self.apart.remove(one.claim.id)
             if form.executions:
                 await self.finish([one._replace(settlement=form)], closed)
                 return
@@ -212,8 +212,7 @@ class HardSettlements:
     async def give_up(self, batch: Sequence[Unsettled], why: Exception | str) -> None:
         """Put the jobs aside that cannot be settled; keep on record what came of them."""
         jobs = [
-            unworkable(one.claim.job_id, why, what="settled", fence=one.claim.fence)
-            for one in batch
+            unworkable(one.claim.id, why, what="settled", fence=one.claim.fence) for one in batch
         ]
         try:
             failed = await put_aside(self.quick, self.observers, jobs, where="settle")
@@ -260,7 +259,7 @@ class HardSettlements:
 
 def key(one: Unsettled) -> tuple[UUID, int, int]:
     """Tell claims apart: two of the same job may be settled in one batch."""
-    return one.claim.job_id, one.claim.fence, one.claim.execution_id
+    return one.claim.id, one.claim.fence, one.claim.execution_id
 
 
 def forms_of(settlement: Settlement, error: Exception | None) -> list[Settlement]:

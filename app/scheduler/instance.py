@@ -384,7 +384,7 @@ class Instance:
         limit.reschedule(self.loop.time() + grace + SETTLE_SECONDS)
 
 
-def recall(dispatcher: Dispatcher, job_id: str) -> None:
-    """Release the claim of a job that was edited or deleted, unless it has started."""
+def recall(dispatcher: Dispatcher, id: str) -> None:
+    """Release the claim of a row that was edited or deleted, unless it has started."""
     with suppress(ValueError):  # anybody may notify
-        dispatcher.recall(UUID(job_id))
+        dispatcher.recall(UUID(id))

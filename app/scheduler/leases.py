@@ -100,9 +100,9 @@ class Leases:
 
         What was refused or slow is extended beside, in `tasks`.
         """
-        usual = [held for held in ageing if held.claim.job_id not in self.apart]
+        usual = [held for held in ageing if held.claim.id not in self.apart]
         for held in ageing:
-            if held.claim.job_id in self.apart:
+            if held.claim.id in self.apart:
                 tasks.create_task(
                     self.beside([held], self.extend_patiently(held)), name="extend apart"
                 )
@@ -133,9 +133,9 @@ class Leases:
         )
         answered = True
         for held in some:
-            if held.claim.job_id in answer.extended:
+            if held.claim.id in answer.extended:
                 held.extend(lease_ends=asked_at + self.lease_seconds)
-            elif held.claim.job_id in answer.lost:
+            elif held.claim.id in answer.lost:
                 held.cut(Ending.LEASE)
             else:  # another transaction has its row locked
                 held.doubted = True
@@ -187,11 +187,11 @@ class Leases:
             self.refuse(held, error)
         else:
             if self.clock() - began < QUICK_SECONDS / 2:
-                self.apart.remove(held.claim.job_id)
+                self.apart.remove(held.claim.id)
 
     def refuse(self, held: HeldClaim, error: Exception) -> None:
         """State that a lease cannot be extended; its `HeldClaim` ends the execution in time."""
-        job_id = held.claim.job_id
-        self.apart.add(job_id)
+        self.apart.add(held.claim.id)
         held.doubted = True
+        job_id = held.claim.job_id
         self.observers.tell(Faulted(where=f"extend the lease of job {job_id}", error=reason(error)))

@@ -112,7 +112,7 @@ class Settler:
                     self.has_waiting.clear()
                 usual: Batch = []
                 for one in batch:
-                    if one.claim.job_id in self.hard.apart:
+                    if one.claim.id in self.hard.apart:
                         self.hard.settle_apart(one)
                     else:
                         usual.append(one)
@@ -141,13 +141,13 @@ class Settler:
         whose lease was lost the executions are recorded; jobs that a trigger keeps from being
         written are put aside.
         """
-        results = {(one.job_id, one.fence): one for one in closed}
+        results = {(one.id, one.fence): one for one in closed}
         settled: Batch = []
         locked: Batch = []
         late: Batch = []
         suppressed: Batch = []
         for one in batch:
-            result = results[one.settlement.job_id, one.settlement.fence]
+            result = results[one.settlement.id, one.settlement.fence]
             if result.settled:
                 settled.append(one)
             elif result.suppressed:

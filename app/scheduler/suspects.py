@@ -181,7 +181,7 @@ class Suspects:
                             self.isolation.db, executing=execution_ids(self.dispatcher), only=wanted
                         )
                     raise
-                tried.claimed.update(claim.job_id for claim in look.claims)
+                tried.claimed.update(claim.id for claim in look.claims)
                 tried.suppressed.update(look.suppressed)
                 if look.left_from is None or not look.claims:
                     return

@@ -98,6 +98,7 @@ class Pass:
             await self.step("default_partition", self.prune_default)
             await self.step("audit_log", self.prune_audit_log)
             await self.step("jobs", self.prune_jobs)
+            await self.step("runs", self.resume_runs)
         finally:
             if self.added or self.dropped or self.jobs:
                 self.observers.tell(
@@ -215,6 +216,14 @@ class Pass:
             self.session, "prune_jobs", of="tocsin.jobs", before=keep_from, clock=self.clock
         )
         return left
+
+    async def resume_runs(self) -> Left:
+        """Start runs beside the plan that wait although nothing is in their way.
+
+        A person changed their rows, or had them locked when their turn came.
+        """
+        await upkeep.resume_runs(self.session)
+        return NONE_LEFT
 
 
 async def between_others(work: Callable[[], Awaitable[None]]) -> None:

@@ -80,7 +80,6 @@ create table tocsin.jobs (
     next_run timestamptz,
     scheduled_for timestamptz,
     attempt integer not null default 0,
-    resume_at timestamptz,  -- the planned run, while next_run is an extra one
     planned_at timestamptz,
     plan_error text,
 
@@ -96,9 +95,10 @@ create table tocsin.jobs (
     validated boolean not null default false,  -- set by the first claim: the row was found sound before
     unchecked boolean default true,  -- an instance has yet to check the target; null: its run does, soon
 
-    -- Runs that somebody asked for beside the plan: whether next_run is one, and how many wait for it
-    -- in tocsin.pending_runs.
-    extra boolean not null default false,
+    -- A run that is asked for beside the plan, by a run now or a replay, is a row of its own: of which job,
+    -- and what asked for it. Of a job: how many of these are not over. See db/triggers/7_runs.sql.
+    run_of uuid,
+    request text,
     pending_runs integer not null default 0,
 
     last_outcome text,
@@ -212,12 +212,12 @@ begin
             array['target', 'is nested too deeply', 'Use at most 100 levels.']
         -- 'infinity' and years that Python cannot hold would break every reader of the row.
         when least(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
-                    job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+                    job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
                     job.last_finished_at, job.created_at, job.updated_at, job.edited_at) < '2000-01-01 00:00Z'
                 or greatest(job.run_at, job.starts_at, job.ends_at, job.next_run, job.scheduled_for,
-                    job.resume_at, job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
+                    job.planned_at, job.paused_at, job.locked_until, job.claimed_at, job.claimed_for,
                     job.last_finished_at, job.created_at, job.updated_at, job.edited_at) > '2200-01-01 00:00Z' then
-            array['run_at starts_at ends_at next_run scheduled_for resume_at planned_at paused_at locked_until '
+            array['run_at starts_at ends_at next_run scheduled_for planned_at paused_at locked_until '
                     'claimed_at claimed_for last_finished_at created_at updated_at edited_at',
                 'is out of range', 'Write instants from the year 2000 to 2200; infinity is none.']
         when greatest(length(job.locked_by), length(job.created_by), length(job.created_as),
@@ -228,7 +228,7 @@ begin
     -- What most one-offs leave null, and what they leave at its default, breaks no rule.
     if broken is null and num_nonnulls(job.name, job.description, job.cron, job.every_seconds, job.starts_at,
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
-            job.claimed_for, job.claimed_attempt, job.last_outcome) > 0 then
+            job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -256,6 +256,9 @@ begin
             when num_nonnulls(job.execution_id, job.claimed_at, job.claimed_for, job.claimed_attempt) not in (0, 4) then
                 array['execution_id', 'and claimed_at to claimed_attempt are not null together',
                     'Set none of them: instances do. To free a lease set locked_until to null.']
+            when job.request not in ('run_now', 'replay') or (job.request is null) <> (job.run_of is null) then
+                array['request', 'is not what a run of its own has',
+                    'Leave it out; to run a job now: select tocsin.run_now(id).']
             when job.last_outcome not in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed') then
                 array['last_outcome', '%L is unknown', 'Leave it to the instances.']
         end;
@@ -364,14 +367,19 @@ alter table tocsin.jobs enable always trigger jobs_200_sound;
 -- The instants that instances write are judged each time: one of them out of range would break not
 -- its own job but every look. Short, as its text is read anew for every statement.
 alter table tocsin.jobs add constraint jobs_within_range check (
-    least(next_run, scheduled_for, resume_at, locked_until, last_finished_at) >= '2000-01-01 00:00Z'
-    and greatest(next_run, scheduled_for, resume_at, locked_until, last_finished_at) <= '2200-01-01 00:00Z'
+    least(next_run, scheduled_for, locked_until, last_finished_at) >= '2000-01-01 00:00Z'
+    and greatest(next_run, scheduled_for, locked_until, last_finished_at) <= '2200-01-01 00:00Z'
 );
 
 -- The claim and the wake-up: the instant a job can be claimed at, its due time or, while it is
 -- leased, the end of its lease. One index for both questions; greatest() ignores a null lease.
+-- While a job has runs of its own its plan waits for them, but not a run that has begun.
 create index jobs_claimable on tocsin.jobs (greatest(next_run, locked_until))
-    where next_run is not null and paused_at is null and plan_error is null;
+    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0);
+
+-- The runs of a job that are asked for and not over, in their order. Without a foreign key, which every
+-- deletion of a job would pay for.
+create index jobs_runs on tocsin.jobs (run_of, id) where run_of is not null;
 
 -- Rows that an instance has yet to plan: nearly always empty.
 create index jobs_unplanned on tocsin.jobs (edited_at)
@@ -384,7 +392,8 @@ create index jobs_leased on tocsin.jobs (locked_by) where locked_until is not nu
 create index jobs_aside on tocsin.jobs (id)
     where plan_error is not null or paused_at is not null
         or (attempt > 0 and locked_until is null)
-        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'));
+        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'))
+        or pending_runs > 0;
 
 -- Targets that an instance has yet to check: nearly always empty.
 create index jobs_unchecked on tocsin.jobs (kind, edited_at)
@@ -398,26 +407,6 @@ create index jobs_creation on tocsin.jobs (creation) where creation is not null;
 
 create unique index jobs_name on tocsin.jobs (name) where name is not null;
 create index jobs_tags on tocsin.jobs using gin (tags) where tags <> '{}';
-
--- Runs that were asked for, by a run now or a replay, in the order in which they are carried out.
--- The first comes into its job's next_run as soon as that is free: see tocsin.take_pending_run.
--- Without a foreign key, which every deletion of a job would pay for.
-create table tocsin.pending_runs (
-    id bigint generated always as identity primary key,
-    job_id uuid not null,
-    scheduled_for timestamptz not null,  -- its identity
-    request text not null,
-    asked_at timestamptz not null default clock_timestamp(),
-    asked_by text not null
-        default tocsin.actor(),
-
-    constraint pending_runs_request_known check (request in ('run_now', 'replay')),
-    constraint pending_runs_within_range check (
-        least(scheduled_for, asked_at) >= '2000-01-01 00:00Z'
-        and greatest(scheduled_for, asked_at) <= '2200-01-01 00:00Z'
-        and octet_length(asked_by) <= 10000)
-);
-create index pending_runs_job on tocsin.pending_runs (job_id, id);
 
 -- Until when an instance polls, which lets writers notify nobody: see tocsin.wake.
 -- Unlogged: after a crash it is empty, so all instances are notified.

@@ -52,18 +52,18 @@ with due as materialized (
         validated = true  -- when it was written; a claim changes nothing of that
     from written as w
     where j.id = w.id and w.target is not null
-    returning j.id as job_id, j.name, j.kind, w.target,
+    returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
         j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
         j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
         j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
         j.backoff_max_seconds::float8 as backoff_max_seconds,
         j.timeout_seconds::float8 as timeout_seconds,
         j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup,
-        j.next_run, j.claimed_for as scheduled_for, j.resume_at, j.extra, j.attempt, j.fence,
+        j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence,
         j.execution_id, j.claimed_at, j.edited_at,
         j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs,
         case when w.execution_id is not null then json_build_object(
-            'id', w.execution_id, 'job_id', j.id, 'fence', j.fence - 1, 'kind', j.kind,
+            'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
             'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,
             'instance', w.locked_by, 'lease_ended_at', w.locked_until) end as lost
 )
@@ -88,7 +88,7 @@ from (
         ) as unplanned,
         (select extract(epoch from polling_until - now())::float8 from tocsin.polling where one) as polling_seconds
     from (
-        select count(*) as many, coalesce(array_agg(job_id), '{}') || :aside::uuid[] as ids,
+        select count(*) as many, coalesce(array_agg(id), '{}') || :aside::uuid[] as ids,
             tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
         from claimed
     ) as counted, (
@@ -155,6 +155,26 @@ select pg_snapshot_xmin(pg_current_snapshot())::text as horizon;
 -- name: limit
 select set_config('statement_timeout', :statement_timeout::text, false);
 
+-- name: check_runs
+-- The names of the jobs of runs that a look has claimed, and whether each must wait for another execution of its
+-- job: for how many seconds, null: not at all. None does unless a person changed rows by hand: a plan that was
+-- moved while it executed is still under its lease, or several runs are active. Of several runs that one look
+-- claimed the first goes on.
+select run.id, job.name,
+    case
+        when job.locked_until is not null
+            and not tocsin.end_lease(job.id, least(now(), :believed::timestamptz))
+            then greatest(extract(epoch from job.locked_until - now())::float8, 0)
+        when exists (
+            select from tocsin.jobs other
+            where other.run_of = run.run_of and other.id <> run.id and other.execution_id is not null
+              and (other.id < run.id or other.claimed_at <> run.claimed_at or other.locked_by <> run.locked_by))
+            then 0::float8
+    end as wait_seconds,
+    clock_timestamp() as now
+from tocsin.jobs run left join tocsin.jobs job on job.id = run.run_of
+where run.id = any(:ids::uuid[]);
+
 -- name: put_aside
 -- Keeps jobs that no statement can work with out of the looks until a person corrects them, and ends
 -- the claim under which such a job was met. fence: of that claim; null: the job was met under none, and
@@ -176,10 +196,10 @@ returning j.id;
 -- another transaction has locked is neither extended nor lost and is tried again; one whose fence has moved
 -- on, that was claimed at another instant, or that is gone, is no longer ours.
 with wanted as (
-    select * from unnest(:job_ids::uuid[], :fences::bigint[], :claimed_ats::timestamptz[])
-        as w (job_id, fence, claimed_at)
+    select * from unnest(:ids::uuid[], :fences::bigint[], :claimed_ats::timestamptz[])
+        as w (id, fence, claimed_at)
 ), held as materialized (
-    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    select j.id from tocsin.jobs j join wanted w on j.id = w.id
     where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
     for no key update of j skip locked
 ), extended as (
@@ -188,43 +208,38 @@ with wanted as (
     from held where j.id = held.id
     returning j.id
 )
-select w.job_id, e.id is not null as extended,
+select w.id, e.id is not null as extended,
     e.id is null and not exists (
         select from tocsin.jobs j
-        where j.id = w.job_id and j.fence = w.fence and j.claimed_at = w.claimed_at
+        where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
           and j.locked_until is not null) as lost
-from wanted w left join extended e on e.id = w.job_id;
+from wanted w left join extended e on e.id = w.id;
 
 -- name: settle
 -- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
 -- executions. Compare-and-set twice over: only under the fence and the instant of the claim, as a
 -- restored snapshot gives fences a second time; next_run only if no edit moved it meanwhile, and
--- plan_error only if the job was not edited meanwhile. When an extra run is over, the plan goes on as
--- the row has it, as it may have been edited. One batch may hold a late settlement and the current one
--- of the same job. A job whose row another transaction has locked is left alone and reported as still
--- held, to be settled again; suppressed: a trigger of users kept the row, which was not locked, from being written.
+-- plan_error only if the job was not edited meanwhile. With a run beside the plan its job is locked too,
+-- which is told of the outcome. One batch may hold a late settlement and the current one of the same
+-- job. A job whose row another transaction has locked is left alone and reported as still held, to be
+-- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written.
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
-        job_id uuid, fence bigint, claimed_at timestamptz,
-        expected_next_run timestamptz, next_run timestamptz, scheduled_for timestamptz, attempt integer, extra boolean,
+        id uuid, fence bigint, claimed_at timestamptz,
+        expected_next_run timestamptz, next_run timestamptz, scheduled_for timestamptz, attempt integer,
         plan_error text, edit_seen_at timestamptz,
         last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint)
 ), held as materialized (
-    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.expected_next_run as moved,
-        j.next_run = w.expected_next_run and j.extra and not w.extra as resumed
-    from tocsin.jobs j join wanted w on j.id = w.job_id
+    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.expected_next_run as moved
+    from tocsin.jobs j join wanted w on j.id = w.id
     where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
+      and (j.run_of is null or tocsin.hold_job(j.run_of))
     for no key update of j skip locked
 ), settled as (
     update tocsin.jobs j
-    set next_run = case when moved then j.next_run when resumed then j.resume_at else w.next_run end,
-        scheduled_for = case
-            when moved then j.scheduled_for
-            when resumed then coalesce(j.resume_at, j.scheduled_for)
-            else w.scheduled_for end,
+    set next_run = case when moved then j.next_run else w.next_run end,
+        scheduled_for = case when moved then j.scheduled_for else w.scheduled_for end,
         attempt = case when moved then j.attempt else w.attempt end,
-        extra = case when moved then j.extra else w.extra end,
-        resume_at = case when not resumed then j.resume_at end,
         plan_error = coalesce(case when j.edited_at = w.edit_seen_at then w.plan_error end, j.plan_error),
         last_outcome = w.last_outcome,
         last_finished_at = w.last_finished_at,
@@ -233,8 +248,8 @@ with wanted as materialized (
         locked_until = null, locked_by = null,
         claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
     from wanted w join held
-        on held.id = w.job_id and held.fence = w.fence and held.claimed_at = w.claimed_at
-    where j.id = w.job_id
+        on held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at
+    where j.id = w.id
     returning j.id, j.fence,
         case when j.paused_at is null and j.plan_error is null
             then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
@@ -246,20 +261,20 @@ with wanted as materialized (
         e.attempt, e.outcome, e.reason, e.started_at, e.finished_at,
         e.instance, e.status_code, e.response, e.error, e.missed_runs, e.missed_until
     from json_to_recordset(:executions::json) as e (
-        id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
+        id bigint, job_id uuid, run_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
         outcome text, reason text, started_at timestamptz, finished_at timestamptz, instance text,
         status_code integer, response text, error text, missed_runs bigint, missed_until timestamptz)
-    join settled on settled.id = e.job_id and settled.fence = e.fence
+    join settled on settled.id = coalesce(e.run_id, e.job_id) and settled.fence = e.fence
 )
-select w.job_id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
+select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
     settled.id is null and exists (
         select from tocsin.jobs j
-        where j.id = w.job_id and j.fence = w.fence and j.claimed_at = w.claimed_at
+        where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
           and j.locked_until is not null) as held,
     settled.id is null and exists (
         select from held
-        where held.id = w.job_id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
-from wanted w left join settled on settled.id = w.job_id and settled.fence = w.fence;
+        where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
+from wanted w left join settled on settled.id = w.id and settled.fence = w.fence;
 
 -- name: record_late
 -- What came of executions that could not be settled, kept as evidence: on the lost row that

@@ -102,9 +102,9 @@ order by step;
 select called, plan_error
 from (
     select id, coalesce(name, id::text) as called, plan_error, paused_at from tocsin.jobs
-    where plan_error is not null or paused_at is not null
+    where run_of is null and (plan_error is not null or paused_at is not null
         or (attempt > 0 and locked_until is null)
-        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'))
+        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')))
     order by id desc limit :most::bigint
 ) as aside
 where plan_error is not null and paused_at is null
@@ -135,9 +135,9 @@ where tgrelid = 'tocsin.jobs'::regclass and not tgisinternal and tgenabled in ('
   and (tgattr = '' or exists (
       select from pg_attribute a
       where a.attrelid = tgrelid and a.attnum = any (tgattr) and a.attname in (
-          'next_run', 'scheduled_for', 'attempt', 'resume_at', 'planned_at', 'plan_error', 'locked_until',
+          'next_run', 'scheduled_for', 'attempt', 'planned_at', 'plan_error', 'locked_until',
           'locked_by', 'fence', 'claimed_at', 'claimed_for', 'claimed_attempt', 'execution_id', 'validated',
-          'extra', 'last_outcome', 'last_finished_at', 'consecutive_failures', 'runs')))
+          'last_outcome', 'last_finished_at', 'consecutive_failures', 'runs')))
 union all
 select format('trigger %I on tocsin.executions', tgname)
 from pg_trigger

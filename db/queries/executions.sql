@@ -28,5 +28,5 @@ where id = :execution_id::bigint;
 
 -- name: known_job
 -- A deleted job is known by its executions.
-select exists (select from tocsin.jobs where id = :job_id::uuid)
+select exists (select from tocsin.jobs where id = :job_id::uuid and run_of is null)
     or exists (select from tocsin.executions where job_id = :job_id::uuid) as known;

@@ -50,17 +50,18 @@ with due as (
             + (select count(*) from (
                 select from tocsin.jobs j
                 where kind not in ('http', 'amqp') and plan_error is null and paused_at is null
-                  and attempt = 0 and tocsin.state(j) = 'invalid'
+                  and attempt = 0 and pending_runs = 0 and run_of is null and tocsin.state(j) = 'invalid'
                 limit :most::bigint) as nobodys) as invalid
     from (
         select tocsin.state(j) as state from tocsin.jobs j
-        where plan_error is not null or paused_at is not null
+        where run_of is null and (plan_error is not null or paused_at is not null
             or (attempt > 0 and locked_until is null)
             or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'))
+            or pending_runs > 0)
         order by id desc limit :most::bigint
     ) as out_of_the_ordinary
 ), counted as (
-    select count(*) as jobs from (select from tocsin.jobs limit :most::bigint) as jobs
+    select count(*) as jobs from (select from tocsin.jobs where run_of is null limit :most::bigint) as jobs
 ), latest as (
     select coalesce(jsonb_object_agg(outcome, executions), '{}') as outcomes,
         min(since) as since

@@ -45,7 +45,7 @@ select (
     from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
 )::text as job
 from tocsin.jobs j
-where j.id = :job_id::uuid or j.name = :name::text;
+where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 
 -- name: page
 -- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
@@ -56,7 +56,8 @@ select (
     from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
 )::text as job
 from tocsin.jobs j
-where (:before::uuid is null or j.id < :before::uuid)
+where j.run_of is null
+  and (:before::uuid is null or j.id < :before::uuid)
   and (:kind::text is null or j.kind = :kind::text)
   and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
   and (:name_pattern::text is null or j.name like :name_pattern::text)
@@ -64,11 +65,12 @@ where (:before::uuid is null or j.id < :before::uuid)
        or j.name collate "default" ilike :text_pattern::text
        or j.description ilike :text_pattern::text)
   and case :state::text
-        when 'executing' then j.locked_until is not null
+        when 'executing' then j.locked_until is not null or j.pending_runs > 0
         when 'invalid' then j.plan_error is not null or j.kind not in ('http', 'amqp')
         when 'paused' then j.paused_at is not null
-        when 'retrying' then j.attempt > 0
-            and (j.locked_until is null or j.locked_until <= now())
+        when 'retrying' then (j.attempt > 0 and j.locked_until is null)
+            or (j.attempt > 0 and j.locked_until <= now())
+            or j.pending_runs > 0
         when 'failed' then j.next_run is null
             and j.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
         when 'finished' then j.next_run is null
@@ -94,10 +96,9 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
     max_catchup = w.max_catchup,
     paused_at = case when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
-    next_run = case when w.planned and not j.extra then w.next_run else j.next_run end,
-    scheduled_for = case when w.planned and not j.extra then w.next_run else j.scheduled_for end,
-    attempt = case when w.planned and not j.extra then 0 else j.attempt end,
-    resume_at = case when not w.planned then j.resume_at when j.extra then w.next_run end,
+    next_run = case when w.planned then w.next_run else j.next_run end,
+    scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,
+    attempt = case when w.planned then 0 else j.attempt end,
     plan_error = case when w.planned then null else j.plan_error end,
     planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
     updated_at = clock_timestamp(),
@@ -116,7 +117,7 @@ from acting, json_to_record(:job::json) as w (
     max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
     timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
     paused boolean, planned boolean, next_run timestamptz)
-where j.id = w.id and j.edited_at = :unchanged_since::timestamptz
+where j.id = w.id and j.run_of is null and j.edited_at = :unchanged_since::timestamptz
 returning (
     select to_json(shown)
     from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
@@ -125,7 +126,7 @@ returning (
 -- name: delete
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 delete from tocsin.jobs using acting
-where (id = :job_id::uuid or name = :name::text)
+where (id = :job_id::uuid or name = :name::text) and run_of is null
   and (:unchanged_since::timestamptz is null or edited_at = :unchanged_since::timestamptz)
 returning id;
 

@@ -19,7 +19,7 @@ from kinds
 cross join lateral (
     select coalesce(j.name, j.id::text) as called
     from tocsin.jobs j
-    where j.kind = kinds.kind and j.kind not in ('http', 'amqp')
+    where j.kind = kinds.kind and j.kind not in ('http', 'amqp') and j.run_of is null
       and j.plan_error is null and tocsin.state(j) = 'invalid'
     order by j.id desc
     limit :most::bigint

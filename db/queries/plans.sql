@@ -36,8 +36,8 @@ limit 5;
 
 -- name: write
 -- Compare-and-set on edited_at: an edit since the row was read wins and is planned in its turn.
--- While next_run is an extra run, the plan waits in resume_at. Tells of each that was neither edited nor
--- locked whether the plan was written: if not, a trigger of users suppressed it.
+-- Tells of each that was neither edited nor locked whether the plan was written: if not, a trigger of users
+-- suppressed it.
 with wanted as (
     select * from json_to_recordset(:plans::json) as w (
         job_id uuid, edited_at timestamptz, cron text, timezone text, every_seconds numeric,
@@ -48,10 +48,7 @@ with wanted as (
     for no key update of j skip locked
 ), planned as (
     update tocsin.jobs j
-    set next_run = case when j.extra then j.next_run else w.next_run end,
-        scheduled_for = case when j.extra then j.scheduled_for else w.next_run end,
-        attempt = case when j.extra then j.attempt else 0 end,
-        resume_at = case when j.extra then w.next_run end,
+    set next_run = w.next_run, scheduled_for = w.next_run, attempt = 0,
         planned_at = clock_timestamp(),
         plan_error = w.plan_error, cron = w.cron, timezone = w.timezone,
         every_seconds = coalesce(j.every_seconds, w.every_seconds)  -- more exact than what was read of it

@@ -18,6 +18,7 @@ delete from tocsin.resting_jobs where instance = :instance::text;
 -- name: told
 -- What instances said lately.
 select r.instance, r.jobs, coalesce(j.name, r.job_id::text) as example, r.problem
-from tocsin.resting_jobs r left join tocsin.jobs j on j.id = r.job_id
+from tocsin.resting_jobs r left join tocsin.jobs w on w.id = r.job_id
+left join tocsin.jobs j on j.id = coalesce(w.run_of, w.id)
 where r.told_at > clock_timestamp() - interval '3 minutes'
 order by r.instance;

@@ -25,7 +25,6 @@ with needed (purpose, privileges, kind, name) as (values
     ('api', 'usage', 'schema', 'tocsin'),
     ('api', 'select', 'table', 'schema_migrations'),
     ('api', 'select, insert, update, delete', 'table', 'jobs'),
-    ('api', 'select, insert', 'table', 'pending_runs'),
     ('api', 'select', 'table', 'executions'),
     ('api', 'select, insert', 'table', 'audit_log'),
     ('api', 'select, insert, update', 'table', 'api_keys'),

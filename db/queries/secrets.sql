@@ -34,13 +34,14 @@ select name, value, hosts from tocsin.secrets order by id desc limit :limit::big
 -- name: newest_targets
 select id, kind, target::text as target, edited_at
 from tocsin.jobs
+where run_of is null
 order by id desc
 limit :limit::bigint;
 
 -- name: newest_referring
 -- Those of the newest jobs that may refer to a named secret.
 select coalesce(name, id::text) as called, kind, target::text as target
-from (select name, id, kind, target from tocsin.jobs order by id desc limit :among::bigint) as newest
+from (select name, id, kind, target from tocsin.jobs where run_of is null order by id desc limit :among::bigint) as newest
 where strpos(target::text, '${secret:') > 0
 order by id desc
 limit :limit::bigint;
@@ -54,7 +55,7 @@ returning name;
 -- name: targets
 select id, kind, target::text as target, edited_at
 from tocsin.jobs
-where :after::uuid is null or id > :after::uuid
+where run_of is null and (:after::uuid is null or id > :after::uuid)
 order by id
 limit :limit::bigint;
 

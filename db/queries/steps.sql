@@ -20,9 +20,10 @@ with walked as materialized (
         dst_gap, dst_overlap, starts_at, ends_at, next_run, attempt, last_finished_at,
         greatest(last_finished_at, planned_at) > now() + interval '1 second'
             and next_run > now() and next_run is not distinct from coalesce(scheduled_for, next_run)
-            and attempt = 0 and not extra and resume_at is null and locked_until is null
+            and attempt = 0 and locked_until is null
             and plan_error is null and run_at is null as recurs,
-        last_finished_at > now() + interval '1 second' and attempt > 0
+        (last_finished_at > now() + interval '1 second' and attempt > 0
+                or planned_at > now() + interval '1 second' and attempt = 0 and run_of is not null)
             and next_run > now() and locked_until is null and plan_error is null as retried
     from tocsin.jobs
     where id > :after::uuid

@@ -49,7 +49,8 @@ select not exists (
     and exists (
         select from tocsin.jobs tablesample system (least(100, 100e3 / greatest(:pages::float8, 1)))
         where run_at is not null and next_run is null and planned_at is not null
-          and plan_error is null and last_finished_at < :keep_from::timestamptz) as expired;
+          and plan_error is null and pending_runs = 0 and run_of is null
+          and last_finished_at < :keep_from::timestamptz) as expired;
 
 -- name: prune_jobs
 select jobs as deleted, refused, refusal
@@ -68,6 +69,9 @@ set done_at = excluded.done_at, refused = excluded.refused, failed_at = null, er
 insert into tocsin.upkeep as u (step, failed_at, error) values (:step::text, clock_timestamp(), :error::text)
 on conflict (step) do update set failed_at = excluded.failed_at, error = excluded.error;
 
+-- name: resume_runs
+select tocsin.resume_runs() as resumed;
+
 -- name: orphans
 -- The leases that this instance holds by name only: claimed by a look whose answer was lost with its
 -- connection. All leases in force are in this range of jobs_claimable; the second more is for those that
@@ -85,7 +89,8 @@ where tocsin.is_claimable(jobs)
 update tocsin.jobs j
 set locked_until = null, locked_by = null,
     claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null,
-    attempt = greatest(attempt - 1, 0)
+    attempt = greatest(attempt - 1, 0),
+    next_run = j.next_run  -- so that tocsin.follow_runs is called
 from unnest(:job_ids::uuid[], :execution_ids::bigint[]) as orphan (job_id, execution_id)
 where j.id = orphan.job_id and j.execution_id = orphan.execution_id
   and j.locked_by = :instance::text and j.locked_until is not null

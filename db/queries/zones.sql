@@ -61,7 +61,7 @@ with walked as materialized (
     select id, run_at, cron, timezone, every_seconds::float8 as every_seconds,
         dst_gap, dst_overlap, starts_at, ends_at, next_run,
         cron is not null and timezone <> 'UTC' and next_run > now() and scheduled_for = next_run
-            and attempt = 0 and not extra and resume_at is null and locked_until is null
+            and attempt = 0 and locked_until is null
             and plan_error is null as zoned
     from tocsin.jobs
     where id > :after::uuid
@@ -81,7 +81,7 @@ with wanted as (
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.next_run = w.next_run and j.scheduled_for = w.next_run and j.attempt = 0
-      and not j.extra and j.resume_at is null and j.locked_until is null and j.plan_error is null
+      and j.locked_until is null and j.plan_error is null
     for no key update of j skip locked
 )
 update tocsin.jobs j

@@ -8,11 +8,13 @@
 set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;  -- a backslash is one, whatever is set for the database
 
--- Whether a job may be claimed once its time has come; the index jobs_claimable has the same condition. This
--- and what follows is inlined: it costs a query nothing but a look-up when it is planned.
+-- Whether a job may be claimed once its time has come; the index jobs_claimable has the same condition. While
+-- a job has runs of its own its plan waits for them, but not a run that has begun, which comes first. This and
+-- what follows is inlined: it costs a query nothing but a look-up when it is planned.
 create or replace function tocsin.is_claimable(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
-    return job.next_run is not null and job.paused_at is null and job.plan_error is null;
+    return job.next_run is not null and job.paused_at is null and job.plan_error is null
+        and (job.pending_runs = 0 or job.attempt > 0);
 
 -- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
 create or replace function tocsin.is_unplanned(job tocsin.jobs)

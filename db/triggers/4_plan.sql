@@ -72,7 +72,8 @@ begin
         new.created_as := session_user;
         new.created_with := nullif(current_setting('application_name', true), '');
         -- The common case is done with few expressions: each is set up anew in every transaction.
-        if new.run_at is not null and new.next_run is null and new.planned_at is null and new.timezone = 'UTC' then
+        if new.run_at is not null and new.next_run is null and new.planned_at is null and new.timezone = 'UTC'
+            and new.run_of is null then
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
@@ -91,14 +92,29 @@ begin
             end if;
             return new;
         end if;
+        if new.run_of is not null then
+            return tocsin.add_run(new);
+        end if;
         rescheduled := new.planned_at is null and new.next_run is null;
     else
+        if current_setting('tocsin.runs', true) = 'on' then
+            return new;  -- what becomes of a run is told to its job: no edit
+        end if;
         -- Where nothing else changes than the time of the change, nothing does.
         new.edited_at := old.edited_at;
         unstamped := new;
         unstamped.updated_at := old.updated_at;
         if unstamped *= old then
             return new;
+        end if;
+        if num_nonnulls(old.run_of, new.run_of) > 0 then
+            return tocsin.edit_run(old, new);
+        end if;
+        if new.pending_runs <> old.pending_runs and pg_trigger_depth() = 1 then  -- by hand
+            new.pending_runs := (select count(*) from tocsin.jobs r where r.run_of = new.id);
+        end if;
+        if new.pending_runs > 0 and old.attempt = 0 then
+            new.attempt := 0;  -- else its plan would be claimed beside its runs
         end if;
         new.validated := false;
         new.creation := null;  -- its entry is written with that of this change
@@ -140,16 +156,13 @@ begin
     end if;
 
     if tg_op = 'UPDATE' and new.next_run is distinct from old.next_run then
-        -- Moved by hand. A run that was asked for and a pending retry stay the same run; anything
-        -- else is a new one, after which the plan goes on.
+        -- Moved by hand. A pending retry stays the same run; anything else is a new one.
         new.planned_at := moment;
-        if (old.attempt = 0 and not old.extra) or old.locked_until > moment or new.next_run is null then
+        if old.attempt = 0 or old.locked_until > moment or new.next_run is null then
             if new.scheduled_for is not distinct from old.scheduled_for then
                 new.scheduled_for := new.next_run;
             end if;
             new.attempt := 0;
-            new.resume_at := null;
-            new.extra := false;
         end if;
     elsif rescheduled then
         planned := new.run_at;
@@ -161,8 +174,6 @@ begin
             end if;
             new.next_run := planned;
             new.scheduled_for := coalesce(new.scheduled_for, planned);
-        elsif new.extra then
-            new.resume_at := planned;  -- what was asked for goes first
         else
             new.next_run := planned;
             new.scheduled_for := planned;

@@ -17,7 +17,7 @@ begin
     end if;
     insert into tocsin.executions (
         id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at, instance, error)
-    values (old.execution_id, old.id, old.fence, old.kind,
+    values (old.execution_id, coalesce(old.run_of, old.id), old.fence, old.kind,
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
         'lost', 'lease', old.claimed_at, moment, old.locked_by,

@@ -100,11 +100,15 @@ create or replace function tocsin.audit_changed_job()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 declare
-    was jsonb := tocsin.audited(old);
+    was jsonb;
     is_now jsonb;
     columns text[];
     parts text[];
 begin
+    if new.run_of is not null then
+        return null;  -- its job has the entry, with the request
+    end if;
+    was := tocsin.audited(old);
     if old.creation is not null and new.creation is null then
         insert into tocsin.audit_log (
             id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
@@ -141,7 +145,7 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
 -- statement deletes, which may be thousands.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
-    return job.run_at is not null and job.next_run is null and job.locked_until is null
+    return job.run_at is not null and job.next_run is null and job.locked_until is null and job.pending_runs = 0
         and coalesce(job.last_finished_at < statement_timestamp() - interval '1 day', false);
 
 create or replace function tocsin.audit_deleted_jobs()
@@ -160,7 +164,7 @@ begin
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
     select 'delete', 'job', id, name, tocsin.audited(row(deleted.*)::tocsin.jobs)
     from deleted
-    where not tocsin.is_tidied(row(deleted.*)::tocsin.jobs);
+    where run_of is null and not tocsin.is_tidied(row(deleted.*)::tocsin.jobs);
     return null;
 end $$;
 

@@ -167,7 +167,7 @@ begin
         select ctid from tocsin.jobs
         where ctid >= format('(%s,0)', first_page)::tid and ctid < format('(%s,0)', first_page + pages)::tid
           and run_at is not null and next_run is null and planned_at is not null
-          and plan_error is null and last_finished_at < keep_from
+          and plan_error is null and pending_runs = 0 and run_of is null and last_finished_at < keep_from
         for update skip locked);
     if pages > 1 then
         delete from tocsin.jobs where ctid = any (expired);

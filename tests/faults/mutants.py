@@ -45,6 +45,7 @@ class Mutant(Struct, frozen=True, kw_only=True):
 
 RACES = "tests/integration/test_races.py"
 PENDING_RUNS = "tests/integration/test_pending_runs.py"
+RUNS = "tests/integration/test_runs_of_their_own.py"
 PROTOCOL = "tests/properties/test_claim_protocol.py"
 FROZEN = (
     "tests/faults/test_instances.py"
@@ -58,16 +59,14 @@ MUTANTS = (
         file="db/queries/claims.sql",
         before=(
             "select j.id, j.fence, j.claimed_at, "
-            "j.next_run is distinct from w.expected_next_run as moved, "
-            "j.next_run = w.expected_next_run and j.extra and not w.extra as resumed "
-            "from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "j.next_run is distinct from w.expected_next_run as moved "
+            "from tocsin.jobs j join wanted w on j.id = w.id "
             "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"
         ),
         after=(
             "select j.id, w.fence, w.claimed_at, "
-            "j.next_run is distinct from w.expected_next_run as moved, "
-            "j.next_run = w.expected_next_run and j.extra and not w.extra as resumed "
-            "from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "j.next_run is distinct from w.expected_next_run as moved "
+            "from tocsin.jobs j join wanted w on j.id = w.id "
             "where j.locked_until is not null"
         ),
         tests=(RACES, FROZEN),
@@ -76,11 +75,11 @@ MUTANTS = (
         what="extension does not check the fence",
         file="db/queries/claims.sql",
         before=(
-            "select j.id from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "select j.id from tocsin.jobs j join wanted w on j.id = w.id "
             "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"
         ),
         after=(
-            "select j.id from tocsin.jobs j join wanted w on j.id = w.job_id "
+            "select j.id from tocsin.jobs j join wanted w on j.id = w.id "
             "where j.locked_until is not null"
         ),
         tests=(RACES,),
@@ -90,34 +89,52 @@ MUTANTS = (
         file="db/queries/claims.sql",
         before=(
             "from wanted w join held "
-            "on held.id = w.job_id and held.fence = w.fence and held.claimed_at = w.claimed_at"
+            "on held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at"
         ),
-        after="from wanted w join held on held.id = w.job_id",
+        after="from wanted w join held on held.id = w.id",
         tests=(RACES,),
     ),
     Mutant(
         what="settlement overwrites next_run without comparing it",
         file="db/queries/claims.sql",
-        before=(
-            "set next_run = case when moved then j.next_run when resumed then j.resume_at "
-            "else w.next_run end"
-        ),
-        after="set next_run = case when resumed then j.resume_at else w.next_run end",
+        before="set next_run = case when moved then j.next_run else w.next_run end",
+        after="set next_run = w.next_run",
         tests=(RACES,),
     ),
     Mutant(
-        what="a run that was asked for hands over to the plan that its claim saw",
-        file="db/queries/claims.sql",
-        before="when resumed then j.resume_at else w.next_run end",
-        after="else w.next_run end",
+        what="a plan does not wait for the runs beside it",
+        file="db/triggers.sql",
+        before="and (job.pending_runs = 0 or job.attempt > 0)",
+        after="",
+        tests=(RUNS,),
+    ),
+    Mutant(
+        what="a plan does not go on after the runs beside it",
+        file="db/triggers.sql",
+        before="set pending_runs = greatest(j.pending_runs - 1, 0),",
+        after="set pending_runs = j.pending_runs,",
         tests=(PENDING_RUNS,),
     ),
     Mutant(
-        what="a request takes the place of the one before it",
+        what="a request is due beside the one before it",
         file="db/triggers.sql",
-        before="and new.attempt = 0 and not new.extra)",
-        after="and new.attempt = 0)",
+        before="if job.attempt > 0 or tocsin.has_active_run(job.id) then added.target",
+        after="if false then added.target",
         tests=(PENDING_RUNS,),
+    ),
+    Mutant(
+        what="a run is settled past whoever has its job locked",
+        file="db/queries/claims.sql",
+        before="and (j.run_of is null or tocsin.hold_job(j.run_of))",
+        after="",
+        tests=(RUNS,),
+    ),
+    Mutant(
+        what="runs that are active at once are carried out at once",
+        file="db/queries/claims.sql",
+        before="where other.run_of = run.run_of and other.id <> run.id",
+        after="where false and other.run_of = run.run_of and other.id <> run.id",
+        tests=(RUNS,),
     ),
     Mutant(
         what="a refusal is written over a correction",
@@ -161,8 +178,8 @@ MUTANTS = (
     Mutant(
         what="a lease that could not be extended is believed",
         file="app/scheduler/leases.py",
-        before="if held.claim.job_id in answer.extended:",
-        after="if held.claim.job_id not in answer.lost:",
+        before="if held.claim.id in answer.extended:",
+        after="if held.claim.id not in answer.lost:",
         tests=(
             "tests/faults/test_locks.py::test_an_execution_whose_lease_cannot_be_extended_is_cut_off_before_it_ends",
         ),

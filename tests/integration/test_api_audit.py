@@ -73,7 +73,7 @@ async def test_a_job_is_followed_from_its_creation_to_its_end(api: httpx.AsyncCl
         ("update", ["cron", "next_run", "tags"]),
         ("update", ["paused_at"]),
         ("update", ["paused_at"]),
-        ("update", ["next_run"]),
+        ("update", ["pending_runs"]),
         ("delete", None),
     ]
     assert log[0]["after"]["cron"] == log[1]["before"]["cron"] == "0 3 * * *"

@@ -239,9 +239,7 @@ async def test_an_edit_that_leaves_the_schedule_alone_leaves_the_plan_alone(
     patch: dict[str, Any],
 ) -> None:
     job_id, _ = await created(api, document)
-    plan = (
-        "select row(next_run, scheduled_for, attempt, resume_at, planned_at)::text from tocsin.jobs"
-    )
+    plan = "select row(next_run, scheduled_for, attempt, planned_at)::text from tocsin.jobs"
     before = await connection.fetchval(plan)
 
     await patched(api, job_id, patch)

@@ -275,7 +275,7 @@ async def test_a_batch_settles_what_it_can(
 
     results = await claims.settle(db, [closed(found[job_id]) for job_id in jobs])
 
-    assert {result.job_id: result.settled for result in results} == {
+    assert {result.id: result.settled for result in results} == {
         jobs[0]: False,
         jobs[1]: True,
         jobs[2]: True,
@@ -321,7 +321,7 @@ async def test_a_next_run_moved_during_the_execution_is_kept(
 
     row = await job_row(connection, job_id)
     assert (row["next_run"], row["scheduled_for"], row["attempt"]) == (moved_to, moved_to, 0)
-    assert (row["runs"], row["locked_until"], row["resume_at"]) == (1, None, None)
+    assert (row["runs"], row["locked_until"]) == (1, None)
 
 
 async def test_a_new_cron_typed_during_the_execution_is_planned_afresh(
@@ -368,7 +368,7 @@ async def test_a_run_now_during_the_execution_runs_and_then_hands_over(
     assert extra.attempt == 1
     assert extra.scheduled_for > settlement.executions[0].scheduled_for
     row = await job_row(connection, job_id)
-    assert (row["next_run"], row["resume_at"]) == (settlement.next_run, None)
+    assert (row["next_run"], row["pending_runs"]) == (settlement.next_run, 0)
 
 
 async def test_a_run_now_keeps_the_planned_run(

@@ -21,7 +21,6 @@ INSTANTS = {
     "api_keys": ("created_at", "expires_at", "last_used_at", "revoked_at"),
     "sessions": ("created_at", "expires_at"),
     "secrets": ("created_at", "updated_at"),
-    "pending_runs": ("scheduled_for", "asked_at"),
     "executions": ("scheduled_for", "started_at", "finished_at"),
 }
 NEVER = ("infinity", "-infinity", "4714-11-24 00:00:00+00 BC", "294276-12-31 00:00:00+00")
@@ -37,8 +36,6 @@ insert into tocsin.api_keys (name, prefix, hash, scopes)
 values ('one', '000000000000', sha256(''), '{read}');
 insert into tocsin.sessions select sha256(''), id, now(), now() from tocsin.api_keys;
 insert into tocsin.secrets (name, value) values ('ONE', 'encrypted.v2.00000000.x');
-insert into tocsin.pending_runs (job_id, scheduled_for, request)
-values ('00000000-0000-0000-0000-000000000001', now(), 'replay');
 insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, started_at)
 values ('00000000-0000-0000-0000-000000000001', 1, 'http', now(), 1, 'failed', now());
 """

@@ -1,4 +1,4 @@
-"""Runs that were asked for: each one that was acknowledged is carried out, with its identity."""
+"""Runs beside the plan: each one that was acknowledged is carried out, with its identity."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from app.core.runs.claim import Claim
+from app.core.runs.misfire import missed
 from app.core.runs.outcome import Outcome
 from app.db import Database, claims
 from app.db.listener import Session
-from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs, run_rows
 from tests.support.claims import closed_now
 from tests.support.instances import StartInstance
 from tests.support.sessions import claimed_one, look_once
@@ -72,7 +73,7 @@ async def test_a_replay_of_the_last_run_of_a_job_keeps_its_identity(
 
     assert (replay.scheduled_for, replay.attempt) == (occurrence, 1)
     row = await job_row(connection, job_id)
-    assert (row["next_run"], row["state"], row["extra"]) == (None, "finished", False)
+    assert (row["next_run"], row["state"], row["pending_runs"]) == (None, "finished", 0)
 
 
 async def test_a_replay_of_an_earlier_run_of_a_window_that_has_ended_leads_to_no_other(
@@ -123,7 +124,7 @@ async def test_what_is_asked_for_again_and_again_runs_as_often(
     assert [claim.scheduled_for for claim in done] == asked
     row = await job_row(connection, job_id)
     assert row["next_run"] == row["scheduled_for"] > datetime.now(UTC)
-    assert (row["pending_runs"], row["resume_at"], row["extra"]) == (0, None, False)
+    assert (row["pending_runs"], await run_rows(connection, job_id)) == (0, [])
 
 
 async def test_run_now_over_four_rows_of_one_job_is_four_runs_with_four_identities(
@@ -175,16 +176,17 @@ async def test_run_nows_of_one_instant_have_different_identities(
 ) -> None:
     job_id = await insert_job(connection, every_seconds=3600)
     await connection.execute(
-        """insert into tocsin.pending_runs (job_id, scheduled_for, request)
-           select $1, clock_timestamp() + n * interval '1 microsecond', 'run_now'
-           from generate_series(0, 20000) as n""",
+        """insert into tocsin.jobs (run_of, kind, target, run_at)
+           select $1, 'http', '{}', clock_timestamp() + n * interval '1 microsecond'
+           from generate_series(0, 2000) as n""",
         job_id,
     )
 
     await connection.execute(RUN_NOW, job_id)
 
     assert await connection.fetchval(
-        "select count(distinct scheduled_for) = count(*) from tocsin.pending_runs"
+        """select count(distinct scheduled_for) = count(*) from tocsin.jobs
+           where run_of is not null"""
     )
 
 
@@ -261,7 +263,8 @@ async def test_a_run_now_of_a_cron_that_no_instance_has_planned_yet_keeps_its_pl
     await claims.settle(db, [closed_now(extra)])
 
     row = await job_row(connection, job_id)
-    assert during["next_run"] == extra.next_run
+    assert extra.id != extra.job_id == job_id
+    assert during["next_run"] == row["next_run"]
     assert (row["next_run"].hour, row["next_run"].minute) == (3, 0)
     assert row["scheduled_for"] == row["next_run"]
 
@@ -335,12 +338,14 @@ async def test_a_request_that_waited_for_long_is_not_too_late(
     job_id = await insert_job(connection, every_seconds=3600, misfire="skip")
     await connection.execute(RUN_NOW, job_id)
     await connection.execute(
-        "update tocsin.jobs set next_run = now() - interval '1 hour', planned_at = now()"
+        """update tocsin.jobs set next_run = now() - interval '1 hour', planned_at = now()
+           where run_of is not null"""
     )
     claim = await claimed_one(session)
 
-    assert claim.extra
+    assert (claim.id != claim.job_id, claim.job_id) == (True, job_id)
     assert claim.scheduled_for > claim.next_run
+    assert missed(claim, now=datetime.now(UTC) + DAY) is None
 
 
 async def test_a_run_that_was_asked_for_and_is_moved_by_hand_stays_the_same_run(
@@ -350,7 +355,9 @@ async def test_a_run_that_was_asked_for_and_is_moved_by_hand_stays_the_same_run(
     await plan_jobs(db)
     plan = (await job_row(connection, job_id))["next_run"]
     await connection.execute(REPLAY, job_id, PAST)
-    await connection.execute("update tocsin.jobs set next_run = now() - interval '1 second'")
+    await connection.execute(
+        "update tocsin.jobs set next_run = now() - interval '1 second' where run_of is not null"
+    )
 
     [replay] = await carried_out(session, db)
 
@@ -374,7 +381,7 @@ async def test_what_was_asked_for_is_on_record_when_its_job_is_deleted(
     rows = await execution_rows(connection, job_id)
     assert [row["scheduled_for"] for row in rows] == asked[executing:]
     assert {(row["outcome"], row["reason"]) for row in rows} == {("missed", "deleted")}
-    assert await connection.fetchval("select count(*) from tocsin.pending_runs") == 0
+    assert await connection.fetchval("select count(*) from tocsin.jobs") == 0
 
 
 async def test_a_run_out_of_range_is_refused_to_whoever_asks_for_it(
@@ -392,11 +399,14 @@ async def test_rows_of_requests_that_somebody_deleted_hold_nothing_up(
     job_id = await insert_job(connection, every_seconds=3600)
     await connection.execute(REPLAY, job_id, PAST)
     await connection.execute(REPLAY, job_id, PAST)
-    await connection.execute("delete from tocsin.pending_runs")
+    [first, second] = await run_rows(connection, job_id)
+    await connection.execute("delete from tocsin.jobs where id = $1", second["id"])
 
     assert len(await carried_out(session, db)) == 1
-    row = await job_row(connection, job_id)
-    assert (row["pending_runs"], row["extra"], row["resume_at"]) == (0, False, None)
+    assert (await job_row(connection, job_id))["pending_runs"] == 0
+    [dropped, _] = sorted(await execution_rows(connection, job_id), key=lambda one: one["outcome"])
+    assert (dropped["outcome"], dropped["reason"]) == ("missed", "deleted")
+    assert first["scheduled_for"] == dropped["scheduled_for"] == PAST
 
 
 async def recorded(connection: asyncpg.Connection, job_id: UUID, many: int) -> bool:
@@ -440,13 +450,11 @@ async def test_who_asked_for_a_run_that_waits_is_in_its_row_and_in_the_audit_log
     await api.post(f"/v1/jobs/{job_id}/run")
     await api.post(f"/v1/jobs/{job_id}/run")
 
-    [waiting] = await connection.fetch("select * from tocsin.pending_runs")
+    [active, waiting] = await run_rows(connection, job_id)
     changes = await connection.fetch(
         "select changed, actor from tocsin.audit_log where action = 'update' order by id"
     )
 
-    assert (waiting["request"], waiting["asked_by"]) == ("run_now", "loopback")
-    assert [tuple(change) for change in changes] == [
-        (["next_run"], "loopback"),
-        (["pending_runs"], "loopback"),
-    ]
+    assert (active["next_run"] is None, waiting["next_run"] is None) == (False, True)
+    assert (waiting["request"], waiting["created_by"]) == ("run_now", "loopback")
+    assert [tuple(change) for change in changes] == [(["pending_runs"], "loopback")] * 2

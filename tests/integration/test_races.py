@@ -194,7 +194,7 @@ async def test_edit_commits_between_claim_and_settle(
 
     row = await job_row(connection, job_id)
     assert result.settled
-    for column in ("next_run", "scheduled_for", "attempt", "planned_at", "resume_at"):
+    for column in ("next_run", "scheduled_for", "attempt", "planned_at"):
         assert row[column] == edited[column], column
     assert (row["locked_until"], row["last_outcome"]) == (None, outcome)
     assert await outcomes(connection, job_id) == [(1, outcome)]

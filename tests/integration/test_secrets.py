@@ -340,7 +340,7 @@ async def test_a_renamed_job_keeps_its_secrets(
     assert KEYS.decrypt(token, context) == "sesame"
 
 
-PLAN = """select next_run, scheduled_for, attempt, resume_at, plan_error, locked_until, fence, runs,
+PLAN = """select next_run, scheduled_for, attempt, plan_error, locked_until, fence, runs,
           consecutive_failures, paused_at, created_at from tocsin.jobs order by id"""
 
 

@@ -204,7 +204,7 @@ async def test_a_bad_edit_is_refused_whatever_else_it_sets(
 
 
 @pytest.mark.parametrize(
-    "column", ["next_run", "scheduled_for", "resume_at", "locked_until", "last_finished_at"]
+    "column", ["next_run", "scheduled_for", "locked_until", "last_finished_at"]
 )
 async def test_no_instant_of_an_instance_can_be_endless(
     connection: asyncpg.Connection, column: str

@@ -83,18 +83,22 @@ async def test_newer_rules_move_plans_and_nothing_else(
             retrying,
         )
         await connection.execute(
-            """update tocsin.jobs set resume_at = next_run, planned_at = clock_timestamp(),
-                   next_run = now() + interval '1 day' where id = $1""",
+            """update tocsin.jobs set paused_at = now() where id = $1""",
             run_now,
         )
         await until(lambda: rules_noted(connection), "the rules are noted")
-    others = {job: await plan_of(connection, job) for job in (moved, retrying, run_now, elsewhere)}
+        await connection.execute("select tocsin.run_now($1)", run_now)
+    others = {job: await plan_of(connection, job) for job in (moved, retrying, elsewhere)}
+    runs = "select * from tocsin.jobs where run_of is not null"
+    asked = await connection.fetchrow(runs)
     edited = await connection.fetch("select id, updated_at from tocsin.jobs order by id")
 
     async with instance(tzdata=west_7) as (_, facts):
         [fact] = await facts.seen(Replanned)
 
-    assert (fact.jobs, fact.rules) == (2, f"{NEW} ({west_7})")
+    assert (fact.jobs, fact.rules) == (3, f"{NEW} ({west_7})")
+    assert await hours_of(connection, run_now) == (10, 10), "the plan beside a run that waits"
+    assert await connection.fetchrow(runs) == asked
     assert await hours_of(connection, plain) == (10, 10)
     assert await hours_of(connection, paused) == (10, 10)
     assert {job: await plan_of(connection, job) for job in others} == others

@@ -1,7 +1,8 @@
 """The protocol of claims as a state machine: whatever the order, the promises hold.
 
-Instances claim, extend and settle; leases run out; a person pauses, moves, reschedules, runs,
-replays and deletes, all in orders that hypothesis picks, on several sessions of a real Postgres.
+Instances claim, extend and settle, runs of the plan and runs beside it; leases run out; a person
+pauses, moves, reschedules, runs, replays and deletes, jobs and their runs, all in orders that
+hypothesis picks, on several sessions of a real Postgres.
 The model knows only who claimed what and which lease is over; from that it says, before each step,
 what the step may do.
 
@@ -55,7 +56,7 @@ class Hold(Struct, kw_only=True):
     claim: Claim
     instance: str
     ended: str | None = None
-    """How: an outcome, `released`, `lost`; None: it is the job's present lease."""
+    """How: an outcome, `released`, `lost`; None: it is the present lease of the row."""
 
 
 class Protocol(RuleBasedStateMachine):
@@ -68,6 +69,7 @@ class Protocol(RuleBasedStateMachine):
         self.holds: list[Hold] = []
         self.jobs: list[UUID] = []
         self.deleted: set[UUID] = set()
+        """Jobs, and runs beside the plan that a person deleted."""
         self.asked: dict[UUID, Counter[datetime]] = defaultdict(Counter)
         self.expired: set[UUID] = set()
         self.run(self.open(url))
@@ -99,18 +101,31 @@ class Protocol(RuleBasedStateMachine):
 
     # What the model knows.
 
-    def present(self, job_id: UUID) -> Hold | None:
-        """The hold that Postgres must take for the current one."""
+    def present(self, id: UUID) -> Hold | None:
+        """The hold of a row that Postgres must take for the current one."""
         for hold in reversed(self.holds):
-            if hold.claim.job_id == job_id:
-                return hold if hold.ended is None and job_id not in self.deleted else None
+            if hold.claim.id == id:
+                gone = {id, hold.claim.job_id} & self.deleted
+                return hold if hold.ended is None and not gone else None
         return None
+
+    def present_of(self, job_id: UUID) -> list[Hold]:
+        """The present holds of a job's row and of its runs."""
+        rows = {hold.claim.id for hold in self.holds if hold.claim.job_id == job_id}
+        return [hold for hold in map(self.present, rows) if hold is not None]
 
     def job(self, number: int) -> UUID:
         return self.jobs[number % len(self.jobs)]
 
-    async def row(self, job_id: UUID) -> dict[str, Any]:
-        return dict(await self.person.fetchrow("select * from tocsin.jobs where id = $1", job_id))
+    async def row(self, id: UUID) -> dict[str, Any] | None:
+        row = await self.person.fetchrow("select * from tocsin.jobs where id = $1", id)
+        return None if row is None else dict(row)
+
+    async def runs(self, job_id: UUID) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await self.person.fetch(
+            "select * from tocsin.jobs where run_of = $1 order by id", job_id
+        )
+        return rows
 
     # What instances do.
 
@@ -127,12 +142,11 @@ class Protocol(RuleBasedStateMachine):
             )
         )
         for claim in found.claims:
-            before = self.present(claim.job_id)
-            if before is not None:
-                assert claim.job_id in self.expired, "two leases at once"
+            for before in self.present_of(claim.job_id):
+                assert before.claim.id in self.expired, "two leases at once"
                 assert claim.fence > before.claim.fence
                 before.ended = "lost"
-            self.expired.discard(claim.job_id)
+            self.expired.discard(claim.id)
             self.holds.append(Hold(claim=claim, instance=instance))
         self.run(plan_jobs(self.db))
 
@@ -140,14 +154,14 @@ class Protocol(RuleBasedStateMachine):
     @rule(number=NUMBER)
     def extend(self, number: int) -> None:
         hold = self.holds[number % len(self.holds)]
-        job_id = hold.claim.job_id
+        id = hold.claim.id
 
         told = self.run(claims.extend(self.db, [hold.claim], lease_seconds=LEASE_SECONDS))
 
-        ours = self.present(job_id) is hold
-        assert (job_id in told.extended, job_id in told.lost) == (ours, not ours)
+        ours = self.present(id) is hold
+        assert (id in told.extended, id in told.lost) == (ours, not ours)
         if ours:
-            self.expired.discard(job_id)
+            self.expired.discard(id)
 
     @precondition(lambda self: self.holds)
     @rule(numbers=st.lists(NUMBER, min_size=1, max_size=4), outcome=st.sampled_from(OUTCOMES))
@@ -156,7 +170,10 @@ class Protocol(RuleBasedStateMachine):
         batch = {
             number % len(self.holds): self.holds[number % len(self.holds)] for number in numbers
         }
-        self.close([(hold, closed(hold.claim, outcome)) for hold in batch.values()], outcome)
+        self.close(
+            [(hold, closed(hold.claim, outcome, by=hold.instance)) for hold in batch.values()],
+            outcome,
+        )
 
     @precondition(lambda self: self.holds)
     @rule(number=NUMBER)
@@ -165,44 +182,44 @@ class Protocol(RuleBasedStateMachine):
         self.close([(hold, released(hold.claim))], "released")
 
     def close(self, batch: list[tuple[Hold, Settlement]], how: str) -> None:
-        ours = {
-            hold.claim.execution_id for hold, _ in batch if self.present(hold.claim.job_id) is hold
-        }
-        before = {
-            hold.claim.job_id: self.run(self.row(hold.claim.job_id))
-            for hold, _ in batch
-            if hold.claim.job_id not in self.deleted
-        }
+        ours = {hold.claim.execution_id for hold, _ in batch if self.present(hold.claim.id) is hold}
+        before = {hold.claim.id: self.run(self.row(hold.claim.id)) for hold, _ in batch}
 
         results = self.run(claims.settle(self.db, [settlement for _, settlement in batch]))
         executions = [one for _, settlement in batch for one in settlement.executions]
         self.run(claims.record_late(self.db, executions))
 
-        by_fence = {(one.job_id, one.fence): one for one in results}
+        by_fence = {(one.id, one.fence): one for one in results}
         for hold, _ in batch:
             claim = hold.claim
-            result = by_fence[claim.job_id, claim.fence]
+            result = by_fence[claim.id, claim.fence]
             assert result.settled is (claim.execution_id in ours)
             assert not result.held
             if result.settled:
                 hold.ended = str(how)
-                self.expired.discard(claim.job_id)
+                self.expired.discard(claim.id)
             elif hold.ended in {None, "released", "vanished"}:  # nobody has recorded it yet
                 gone = claim.job_id in self.deleted
                 evidence = str(how) if gone else "lost"
                 hold.ended = evidence if how != "released" else (hold.ended or "vanished")
-        settled_jobs = {one.job_id for one in results if one.settled}
-        for job_id, was in before.items():
-            row = self.run(self.row(job_id))
-            if job_id not in settled_jobs:
-                assert row == was, "a late settlement changed something"
+        settled_rows = {one.id for one in results if one.settled}
+        settled_jobs = {hold.claim.job_id for hold, _ in batch if hold.claim.id in settled_rows}
+        for id, was in before.items():
+            row = self.run(self.row(id))
+            if id not in settled_rows:
+                job_id = was and (was["run_of"] or id)
+                assert row == was or job_id in settled_jobs, "a late settlement changed something"
+                continue
+            assert was is not None
+            if row is None:  # a run that is over
+                assert was["run_of"] is not None
                 continue
             assert row["locked_until"] is None
             assert row["paused_at"] == was["paused_at"]
             [due_at] = [
                 hold.claim.next_run
                 for hold, _ in batch
-                if hold.claim.job_id == job_id and hold.claim.execution_id in ours
+                if hold.claim.id == id and hold.claim.execution_id in ours
             ]
             if was["next_run"] != due_at:  # a person moved it
                 assert row["next_run"] == was["next_run"]
@@ -214,15 +231,16 @@ class Protocol(RuleBasedStateMachine):
     @rule(number=NUMBER)
     def lease_runs_out(self, number: int) -> None:
         job_id = self.job(number)
-        status = self.run(
-            self.person.execute(
+        rows = self.run(
+            self.person.fetch(
                 """update tocsin.jobs set locked_until = now() - interval '1 ms'
-                   where id = $1 and locked_until is not null""",
+                   where (id = $1 or run_of = $1) and execution_id is not null returning id""",
                 job_id,
             )
         )
-        assert (status == "UPDATE 1") == (self.present(job_id) is not None)
-        self.expired.add(job_id)
+        over = {row["id"] for row in rows}
+        assert over == {hold.claim.id for hold in self.present_of(job_id)}
+        self.expired |= over
 
     @precondition(lambda self: len(self.jobs) < MAX_JOBS)
     @rule(
@@ -257,45 +275,74 @@ class Protocol(RuleBasedStateMachine):
         ),
     )
     def edit(self, number: int, edit: str) -> None:
-        job_id = self.job(number)
-        if job_id not in self.deleted and "next_run =" in edit:
-            self.forget_what_is_moved(self.run(self.row(job_id)), edit)
-        self.run(self.person.execute(edit, job_id))
+        self.run(self.person.execute(edit, self.job(number)))
 
-    def forget_what_is_moved(self, row: dict[str, Any], edit: str) -> None:
-        """A person who takes the next run away, or moves it while it executes, gives up on it."""
-        if row["extra"] and (row["locked_until"] or "null" in edit):
-            self.asked[row["id"]][row["scheduled_for"]] -= 1
+    @precondition(lambda self: self.jobs)
+    @rule(
+        number=NUMBER,
+        which=NUMBER,
+        edit=st.sampled_from(
+            [
+                "update tocsin.jobs set next_run = clock_timestamp() where id = $1",
+                "update tocsin.jobs set next_run = now() + interval '1 day' where id = $1",
+                "update tocsin.jobs set next_run = null where id = $1",
+                "update tocsin.jobs set paused_at = now(), attempt = 1 where id = $1",
+                "update tocsin.jobs set run_at = null, cron = '0 3 * * *' where id = $1",
+                "delete from tocsin.jobs where id = $1",
+            ]
+        ),
+    )
+    def edit_run(self, number: int, which: int, edit: str) -> None:
+        """Change a run beside the plan by hand: delete it, or take its next run away."""
+        job_id = self.job(number)
+        runs = self.run(self.runs(job_id))
+        if not runs:
+            return
+        run = runs[which % len(runs)]
+        left = len(runs)
+        self.run(self.person.execute(edit, run["id"]))
+        executing = run["execution_id"] is not None
+        gives_up = "null where" in edit and run["next_run"] is not None and not executing
+        if edit.startswith("delete") or gives_up:
+            self.deleted.add(run["id"])
+            self.asked[job_id][run["scheduled_for"]] -= 1
+            left -= 1
+        assert len(self.run(self.runs(job_id))) == left
 
     @precondition(lambda self: self.jobs)
     @rule(number=NUMBER, occurrence=st.sampled_from([None, *OCCURRENCES]))
     def ask(self, number: int, occurrence: datetime | None) -> None:
-        """Run now, or a replay; which identity it got is in the row, or waits in another."""
+        """Run now, or a replay; which identity it got is in its row."""
         job_id = self.job(number)
         before = None if job_id in self.deleted else self.run(self.row(job_id))
+        runs = {row["id"]: row for row in self.run(self.runs(job_id))}
+        retrying = {
+            id: row
+            for id, row in (runs | {job_id: before}).items()
+            if row is not None
+            and row["attempt"]
+            and not row["locked_until"]
+            and (row["run_of"] is None or row["next_run"])
+        }
 
         rows = self.run(
             self.person.fetch("select * from tocsin.run_now($1, $2)", job_id, occurrence)
         )
 
-        if before is None or (occurrence and before["attempt"] and not before["locked_until"]):
+        if before is None or (occurrence and retrying):
             assert rows == []
             return
         [row] = rows
-        if row["attempt"] and row["pending_runs"] == before["pending_runs"]:
-            assert row["next_run"] < before["next_run"], "the retry comes now"
+        added = [one for one in self.run(self.runs(job_id)) if one["id"] not in runs]
+        assert row["pending_runs"] == before["pending_runs"] + len(added)
+        if not added:
+            [(id, waited)] = retrying.items()
+            now = self.run(self.row(id))
+            assert now is not None
+            assert now["next_run"] < waited["next_run"], "the retry comes now"
             return
-        if row["pending_runs"] == before["pending_runs"]:
-            assert row["extra"]
-            identity = row["scheduled_for"]
-        else:
-            identity = self.run(
-                self.person.fetchval(
-                    """select scheduled_for from tocsin.pending_runs where job_id = $1
-                       order by id desc limit 1""",
-                    job_id,
-                )
-            )
+        [run] = added
+        identity = run["scheduled_for"]
         assert occurrence in {None, identity}
         assert occurrence is not None or identity not in self.asked[job_id]
         self.asked[job_id][identity] += 1
@@ -318,7 +365,7 @@ class Protocol(RuleBasedStateMachine):
                    set next_run = case when next_run > now() then now() else next_run end,
                        planned_at = clock_timestamp(),
                        locked_until = least(locked_until, now() - interval '1 ms')
-                   where extra or pending_runs > 0"""
+                   where run_of is not null or pending_runs > 0"""
             )
         )
         for _ in range(200):
@@ -332,7 +379,9 @@ class Protocol(RuleBasedStateMachine):
                     instance="one",
                 )
             ).claims
-            self.run(claims.settle(self.db, [closed(one, Outcome.SUCCEEDED) for one in found]))
+            self.run(
+                claims.settle(self.db, [closed(one, Outcome.SUCCEEDED, by="one") for one in found])
+            )
             if not found:
                 break
         else:
@@ -350,7 +399,7 @@ class Protocol(RuleBasedStateMachine):
         [left] = self.run(
             self.person.fetch(
                 """select coalesce(sum(pending_runs), 0) as counted,
-                       (select count(*) from tocsin.pending_runs) as rows from tocsin.jobs"""
+                       count(run_of) as rows from tocsin.jobs"""
             )
         )
         assert tuple(left) == (0, 0)
@@ -360,7 +409,17 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def the_lease_in_the_row_is_the_present_one(self) -> None:
         rows = self.run(self.person.fetch("select * from tocsin.jobs"))
-        assert {row["id"] for row in rows} == set(self.jobs) - self.deleted
+        jobs = {row["id"]: row for row in rows if row["run_of"] is None}
+        assert jobs.keys() == set(self.jobs) - self.deleted
+        runs = [row for row in rows if row["run_of"] is not None]
+        assert {row["run_of"] for row in runs} <= jobs.keys()
+        for id, row in jobs.items():
+            of_job = [one for one in runs if one["run_of"] == id]
+            active = [one for one in of_job if one["next_run"] or one["execution_id"]]
+            assert row["pending_runs"] == len(of_job)
+            assert len(active) <= 1
+            assert active or not of_job or row["attempt"] > 0, "nothing holds it up"
+            assert not (active and row["attempt"] > 0), "the plan and a run of its own"
         for row in rows:
             hold = self.present(row["id"])
             expected = hold and (hold.instance, hold.claim.execution_id)
@@ -368,13 +427,13 @@ class Protocol(RuleBasedStateMachine):
             assert hold is None or hold.claim.fence == row["fence"]
             assert row["next_run"] is None or row["scheduled_for"] is not None
             assert row["attempt"] >= 0
-            assert row["resume_at"] is None or row["extra"]
-            assert row["pending_runs"] == 0 or row["attempt"] > 0 or row["extra"]
 
     async def check_records(self) -> None:
         """Every claim that ended has exactly one row that says so, under its run's identity."""
         rows = await self.person.fetch("select * from tocsin.executions")
         assert len({row["id"] for row in rows}) == len(rows)
+        fences = [(row["job_id"], row["fence"]) for row in rows if row["attempt"] is not None]
+        assert len(set(fences)) == len(fences)
         recorded = {
             row["id"]: (row["outcome"], row["fence"], row["scheduled_for"], row["attempt"])
             for row in rows
@@ -392,14 +451,14 @@ class Protocol(RuleBasedStateMachine):
         }
 
 
-def closed(claim: Claim, outcome: Outcome) -> Settlement:
+def closed(claim: Claim, outcome: Outcome, *, by: str) -> Settlement:
     now = datetime.now(UTC)
     return settled(
         claim,
         Report(outcome=outcome),
         started_at=now,
         finished_at=now + timedelta(microseconds=1),
-        instance="test",
+        instance=by,
         jitter=0.5,
     )
 

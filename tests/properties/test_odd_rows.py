@@ -33,9 +33,7 @@ DOCUMENTS = st.sampled_from(
     ]
 )
 COLUMNS = {
-    **dict.fromkeys(
-        ("next_run", "scheduled_for", "resume_at", "planned_at", "locked_until"), INSTANTS
-    ),
+    **dict.fromkeys(("next_run", "scheduled_for", "planned_at", "locked_until"), INSTANTS),
     **dict.fromkeys(("claimed_at", "claimed_for", "starts_at", "ends_at", "run_at"), INSTANTS),
     **dict.fromkeys(("last_finished_at", "created_at", "updated_at", "edited_at"), INSTANTS),
     **dict.fromkeys(("every_seconds", "backoff_seconds", "backoff_max_seconds"), NUMERICS),

@@ -45,6 +45,14 @@ async def job_row(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Recor
     return row
 
 
+async def run_rows(connection: asyncpg.Connection, job_id: UUID) -> list[asyncpg.Record]:
+    """Return the runs of a job beside its plan that are not over, in their order."""
+    rows: list[asyncpg.Record] = await connection.fetch(
+        "select * from tocsin.jobs where run_of = $1 order by id", job_id
+    )
+    return rows
+
+
 async def execution_rows(connection: asyncpg.Connection, job_id: UUID) -> list[asyncpg.Record]:
     """Return the executions of a job, oldest first."""
     rows: list[asyncpg.Record] = await connection.fetch(

@@ -17,8 +17,12 @@ ONE_OFF = Schedule(run_at=DUE)
 
 
 def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
-    """Return the first attempt of a minutely job's run, claimed as it came due."""
+    """Return the first attempt of a minutely job's run, claimed as it came due.
+
+    With a `job_id` it is a run of that job's plan, unless `id` is given too.
+    """
     claim = Claim(
+        id=UUID("019ab000-0000-7000-8000-000000000001"),
         job_id=UUID("019ab000-0000-7000-8000-000000000001"),
         name="minutely",
         kind="http",
@@ -30,8 +34,6 @@ def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
         timeout_seconds=30.0,
         next_run=DUE,
         scheduled_for=DUE,
-        resume_at=None,
-        extra=False,
         attempt=1,
         fence=7,
         execution_id=70,
@@ -42,6 +44,8 @@ def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
         consecutive_failures=0,
         runs=0,
     )
+    if "job_id" in changes:
+        changes = {"id": changes["job_id"]} | changes
     return replace(claim, **changes)
 
 

@@ -209,7 +209,7 @@ async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
     await turns()
 
     assert executing.started[10:] == [UUID(int=11)]
-    assert [one.job_id for one in executing.settled] == [UUID(int=5)]
+    assert [one.id for one in executing.settled] == [UUID(int=5)]
     assert len(dispatcher) == 11
 
 
@@ -278,7 +278,7 @@ async def test_what_waits_for_long_executions_is_given_back_for_others(
     await timers.advance(SURPLUS_SECONDS + STUCK_SECONDS)
 
     assert (taken, early) == (10, 0)
-    assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in range(11, 31)}
+    assert {one.id for one in executing.settled} == {UUID(int=n) for n in range(11, 31)}
     assert all(one.next_run == one.expected_next_run for one in executing.settled)
 
 
@@ -332,7 +332,7 @@ async def test_jobs_of_a_host_that_is_stuck_are_put_off(
 
     assert early == 0
 
-    put_off = {one.job_id: one.next_run for one in executing.settled}
+    put_off = {one.id: one.next_run for one in executing.settled}
     assert put_off.keys() == {UUID(int=number) for number in (10, 11, 12)}
     assert all(at is not None and at > clock.now() for at in put_off.values())
     assert len(dispatcher) == 9
@@ -347,10 +347,10 @@ async def test_a_claim_whose_job_was_edited_is_given_back_unless_it_has_started(
     await turns()
 
     for held in (waiting[0], waiting[10], asleep[0]):
-        dispatcher.recall(held.claim.job_id)
+        dispatcher.recall(held.claim.id)
     await turns()
 
-    assert {one.job_id for one in executing.settled} == {UUID(int=11), UUID(int=21)}
+    assert {one.id for one in executing.settled} == {UUID(int=11), UUID(int=21)}
     assert dispatcher.waiting == 3
     for held in waiting:
         executing.end(held)
@@ -369,7 +369,7 @@ async def test_a_claim_on_its_way_here_is_given_back_when_it_arrives(
     await turns()
 
     assert executing.started == [UUID(int=1), UUID(int=3), UUID(int=2)]
-    assert [one.job_id for one in executing.settled] == [UUID(int=2)]
+    assert [one.id for one in executing.settled] == [UUID(int=2)]
 
 
 async def test_an_edit_of_what_has_started_puts_its_lease_in_doubt(
@@ -379,7 +379,7 @@ async def test_an_edit_of_what_has_started_puts_its_lease_in_doubt(
     dispatcher.take([held])
     await turns()
 
-    dispatcher.recall(held.claim.job_id)
+    dispatcher.recall(held.claim.id)
 
     assert executing.settled == []
     assert held.doubted
@@ -415,7 +415,7 @@ async def test_closing_gives_back_whatever_has_not_started(
     dispatcher.take(due_claims(clock, 1, first=13))
     await turns()
 
-    assert {one.job_id for one in executing.settled} == {UUID(int=n) for n in (11, 12, 13)}
+    assert {one.id for one in executing.settled} == {UUID(int=n) for n in (11, 12, 13)}
     assert len(dispatcher) == 10
 
 
@@ -424,7 +424,7 @@ async def test_dropping_a_claim_leaves_a_newer_one_of_the_same_job(
 ) -> None:
     [old] = due_claims(clock, 1, due_in=LONG_SECONDS)
     [new] = due_claims(clock, 1, due_in=LONG_SECONDS)
-    dispatcher.claims[old.claim.job_id] = new
+    dispatcher.claims[old.claim.id] = new
 
     dispatcher.forget(old)
 
@@ -506,7 +506,7 @@ async def test_claims_with_more_certificates_than_may_wait_come_later(
     executing.unloaded = {held.claim.job_id: asyncio.Event() for held in unloaded}
     dispatcher.take(unloaded)
     await turns()
-    put_off = [one.job_id for one in executing.settled]
+    put_off = [one.id for one in executing.settled]
     for event in executing.unloaded.values():
         event.set()
     await turns()
@@ -522,10 +522,10 @@ async def test_a_claim_that_is_given_back_loads_its_certificates_no_longer(
     executing.unloaded = {held.claim.job_id: asyncio.Event()}
     dispatcher.take([held])
     await turns()
-    dispatcher.recall(held.claim.job_id)
+    dispatcher.recall(held.claim.id)
     await turns()
 
-    assert [one.job_id for one in executing.settled] == [held.claim.job_id]
+    assert [one.id for one in executing.settled] == [held.claim.job_id]
     assert (len(dispatcher), executing.started) == (0, [])
     assert not dispatcher.due.take_all()
 
@@ -534,7 +534,7 @@ async def test_a_claim_that_is_recalled_on_its_way_leaves_no_loading_behind(
     dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
     [held] = certified(due_claims(clock, 1))
-    dispatcher.recall(held.claim.job_id)
+    dispatcher.recall(held.claim.id)
     dispatcher.take([held])  # and cancels the task before its first step
     await turns()
 
@@ -587,7 +587,7 @@ async def test_a_name_of_a_crowd_comes_later(
     dispatcher.take(due_claims(clock, 1, host="silent"))
     await turns()
 
-    assert [one.job_id for one in executing.settled] == [UUID(int=1)]
+    assert [one.id for one in executing.settled] == [UUID(int=1)]
     assert naming.asked == []
     assert not dispatcher.waiting
 
@@ -613,7 +613,7 @@ async def test_a_deleted_job_waits_for_no_name(
     naming.unknown["silent"].set()
     await turns()
 
-    assert [one.job_id for one in executing.settled] == [UUID(int=1)]
+    assert [one.id for one in executing.settled] == [UUID(int=1)]
     assert executing.started == [UUID(int=2)]
 
 

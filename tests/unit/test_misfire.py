@@ -1,6 +1,7 @@
 """What becomes of runs that nobody could start within the grace."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -111,8 +112,8 @@ def test_a_retry_a_replay_and_a_run_now_are_never_too_late() -> None:
 
     assert missed(some_claim(attempt=2), now=TEN_LATE) is None
     assert missed(some_claim(scheduled_for=old), now=TEN_LATE) is None
-    assert missed(some_claim(extra=True, resume_at=DUE), now=TEN_LATE) is None
-    assert missed(some_claim(extra=True), now=TEN_LATE) is None
+    run = UUID("019ab000-0000-7000-8000-000000000002")
+    assert missed(some_claim(id=run, schedule=ONE_OFF), now=TEN_LATE) is None
 
 
 def test_a_one_off_has_no_limit_unless_given_one() -> None:

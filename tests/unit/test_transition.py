@@ -1,6 +1,7 @@
 """How each way to close a claim changes the job."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -55,7 +56,6 @@ def test_a_failure_is_retried_after_the_backoff_as_the_same_run(outcome: Outcome
     assert (settlement.scheduled_for, settlement.attempt) == (DUE, 2)
     assert (settlement.runs, settlement.consecutive_failures) == (0, 0)
     assert settlement.last_outcome is outcome
-    assert settlement.extra is False
 
 
 def test_retry_after_is_honoured_when_it_is_longer_than_the_backoff() -> None:
@@ -106,29 +106,34 @@ def test_the_last_of_max_runs_finishes_the_job() -> None:
     assert (before.next_run, last.next_run) == (NEXT_MINUTE, None)
 
 
-def test_a_run_now_hands_over_to_the_run_it_put_off() -> None:
-    resume_at = DUE + timedelta(hours=5)
-
-    settlement = closed(some_claim(extra=True, resume_at=resume_at), Outcome.SUCCEEDED)
-
-    assert settlement.next_run == settlement.scheduled_for == resume_at
-    assert settlement.extra is False
+RUN = UUID("019ab000-0000-7000-8000-000000000002")
 
 
-def test_a_replay_beside_no_plan_leads_to_no_other_run() -> None:
-    settlement = closed(some_claim(extra=True, resume_at=None), Outcome.SUCCEEDED)
+@pytest.mark.parametrize("due_at", [DUE, DUE + timedelta(hours=5)])
+def test_a_run_beside_the_plan_leads_to_no_other_run(due_at: datetime) -> None:
+    claim = some_claim(id=RUN, schedule=ONE_OFF, next_run=due_at)
 
-    assert (settlement.next_run, settlement.scheduled_for) == (None, DUE)
-    assert settlement.extra is False
+    settlement = closed(claim, Outcome.SUCCEEDED)
+
+    assert (settlement.next_run, settlement.scheduled_for, settlement.attempt) == (None, DUE, 0)
+    assert settlement.id == RUN
 
 
-def test_a_retry_of_a_run_now_still_remembers_the_run_it_put_off() -> None:
-    resume_at = DUE + timedelta(hours=5)
+def test_what_comes_of_a_run_beside_the_plan_is_on_record_for_its_job() -> None:
+    claim = some_claim(id=RUN, schedule=ONE_OFF)
 
-    settlement = closed(some_claim(extra=True, resume_at=resume_at), Outcome.FAILED)
+    [execution] = closed(claim, Outcome.FAILED).executions
 
-    assert (settlement.extra, settlement.scheduled_for) == (True, DUE)
-    assert settlement.next_run not in (resume_at, None)
+    assert (execution.job_id, execution.run_id) == (claim.job_id, RUN)
+    [planned] = closed(some_claim(), Outcome.FAILED).executions
+    assert planned.run_id is None
+
+
+def test_a_retry_of_a_run_beside_the_plan_keeps_its_identity() -> None:
+    settlement = closed(some_claim(id=RUN, schedule=ONE_OFF), Outcome.FAILED)
+
+    assert (settlement.attempt, settlement.scheduled_for) == (1, DUE)
+    assert settlement.next_run not in (DUE, None)
 
 
 def test_attempts_lost_one_after_the_other_are_given_up() -> None:

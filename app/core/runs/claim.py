@@ -1,4 +1,4 @@
-"""A claim (a job under the lease of one instance) and the settlement that closes a claim."""
+"""A claim (a job, or a run beside its plan, under the lease of one instance) and its settlement."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -41,8 +41,14 @@ class MisfirePolicy(Struct, frozen=True, kw_only=True):
 
 
 class Claim(Masked, frozen=True, kw_only=True):
-    """A job under a lease; `attempt` counts the attempt that this claim is for."""
+    """A job, or a run beside its plan, under a lease.
 
+    A run beside the plan has a one-off schedule, and what is to be done as its job has it.
+    `attempt` counts the attempt that this claim is for.
+    """
+
+    id: UUID
+    """The row that is claimed: the job's own, or that of a run beside its plan."""
     job_id: UUID
     name: str | None
     kind: str
@@ -55,10 +61,6 @@ class Claim(Masked, frozen=True, kw_only=True):
     timeout_seconds: float
     next_run: datetime
     scheduled_for: datetime
-    resume_at: datetime | None
-    """The planned run that follows this extra run."""
-    extra: bool
-    """Whether a run now or a replay asked for this run, beside the plan."""
     attempt: int
     fence: int
     execution_id: int
@@ -70,12 +72,19 @@ class Claim(Masked, frozen=True, kw_only=True):
     consecutive_failures: int
     runs: int
 
+    @property
+    def run_id(self) -> UUID | None:
+        """The row of a run beside the plan; None for a run of the plan."""
+        return None if self.id == self.job_id else self.id
+
 
 class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt as carried out, or the runs that a `missed` row stands for."""
 
     id: int | None = None
     job_id: UUID
+    run_id: UUID | None = None
+    """The row that was claimed, where that is not the job's own."""
     fence: int
     kind: str
     scheduled_for: datetime
@@ -100,18 +109,14 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     wins.
     """
 
-    job_id: UUID
+    id: UUID
+    """The row that was claimed: the job's own, or that of a run beside its plan."""
     fence: int
     claimed_at: datetime
     expected_next_run: datetime
     next_run: datetime | None = None
     scheduled_for: datetime | None
     attempt: int
-    extra: bool
-    """Whether `next_run` is still an extra run (a run now or a replay).
-
-    False once an extra run has ended; then the job's planned run follows.
-    """
     plan_error: str | None = None
     edit_seen_at: datetime
     """The edit that `plan_error` is about; a later edit of the job discards the `plan_error`."""

@@ -21,15 +21,15 @@ COUNTED_RUNS = 1_000_000
 def missed(claim: Claim, *, now: datetime) -> Settlement | None:
     """Settle a claim whose run comes too late; return None for a run to carry out.
 
-    Only the first attempt of a planned run can come too late: a retry, a replay and a run now are
-    wanted whenever they start. The settlement records each dropped run and plans the first run
-    that is kept.
+    Only the first attempt of a planned run can come too late: a retry, a replay and a run now
+    are wanted whenever they start. (The latter two are one-offs without a grace.) The settlement
+    records each dropped run and plans the first run that is kept.
     """
     grace = claim.late.grace_seconds
     if grace is None and claim.schedule.run_at is None:
         grace = RECURRING_GRACE_SECONDS
     planned_first = claim.attempt == 1 and claim.next_run == claim.scheduled_for
-    if grace is None or not planned_first or claim.extra:
+    if grace is None or not planned_first:
         return None
     too_late = now - timedelta(seconds=grace, microseconds=1)
     if claim.scheduled_for > too_late:
@@ -103,6 +103,7 @@ def missed_executions(claim: Claim, *, until: datetime, now: datetime) -> list[E
     overlapped = claim.last_finished_at is not None and claim.last_finished_at > claim.scheduled_for
     row = Execution(
         job_id=claim.job_id,
+        run_id=claim.run_id,
         fence=claim.fence,
         kind=claim.kind,
         scheduled_for=claim.scheduled_for,

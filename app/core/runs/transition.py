@@ -31,6 +31,7 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
     execution = Execution(
         id=claim.execution_id,
         job_id=claim.job_id,
+        run_id=claim.run_id,
         fence=claim.fence,
         kind=claim.kind,
         scheduled_for=claim.scheduled_for,
@@ -76,6 +77,7 @@ def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | Non
         Execution(
             id=claim.execution_id,
             job_id=claim.job_id,
+            run_id=claim.run_id,
             fence=claim.fence,
             kind=claim.kind,
             scheduled_for=claim.scheduled_for,
@@ -98,14 +100,13 @@ def invalid(claim: Claim, problem: str) -> Settlement:
 def released(claim: Claim) -> Settlement:
     """Release a claim unexecuted: the lease ends, the attempt does not count."""
     return Settlement(
-        job_id=claim.job_id,
+        id=claim.id,
         fence=claim.fence,
         claimed_at=claim.claimed_at,
         expected_next_run=claim.next_run,
         next_run=claim.next_run,
         scheduled_for=claim.scheduled_for,
         attempt=claim.attempt - 1,
-        extra=claim.extra,
         edit_seen_at=claim.edited_at,
         last_outcome=claim.last_outcome,
         last_finished_at=claim.last_finished_at,
@@ -133,16 +134,14 @@ def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
 
 
 def ended(claim: Claim, execution: Execution) -> Settlement:
-    """End the run and plan the next one; after an extra run, the planned run in `resume_at`.
+    """End the run and plan the next one; a run beside the plan is a one-off, and has none.
 
     A row that was written past the triggers can have a schedule that cannot be read. The job then
     keeps what came of its run, and its `plan_error` holds it until a person corrects it.
     """
     plan_error = None
     try:
-        next_planned_run = (
-            claim.resume_at if claim.extra else scheduled_next(claim, after=claim.scheduled_for)
-        )
+        next_planned_run = scheduled_next(claim, after=claim.scheduled_for)
     except InvalidInput as error:
         next_planned_run, plan_error = claim.next_run, str(error)
     succeeded = execution.outcome is Outcome.SUCCEEDED
@@ -151,7 +150,6 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
         next_run=next_planned_run,
         scheduled_for=next_planned_run or claim.scheduled_for,
         attempt=0,
-        extra=False,
         last_outcome=execution.outcome,
         last_finished_at=execution.finished_at,
         consecutive_failures=0 if succeeded else min(claim.consecutive_failures + 1, INT4_MAX),

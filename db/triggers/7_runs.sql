@@ -1,0 +1,419 @@
+-- db/triggers/7_runs.sql: runs beside the plan of their job, each of which is a row of its own.
+
+-- A run now or a replay inserts a row of tocsin.jobs with run_of, the id of its job. From then on it is what any
+-- one-off is: claimed, leased, fenced and settled by the same statements, under its own id. Executions, their
+-- idempotency keys and what a target's secrets are bound to have the id of the job.
+-- The runs of a job are carried out one after the other. One is active: it has a next_run and what is to be done,
+-- which follows its job. The others wait without either. pending_runs of the job counts them all; while there
+-- are any its plan waits, except for a run of the plan that has begun, which comes first with its retries.
+-- A run that is over is deleted, and its outcome told to the job, with its settlement.
+
+-- Gives a run what its job says is to be done.
+create or replace function tocsin.defined_run(run tocsin.jobs, job tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    run.kind := job.kind;
+    run.target := job.target;
+    run.max_attempts := job.max_attempts;
+    run.backoff_seconds := job.backoff_seconds;
+    run.backoff_max_seconds := job.backoff_max_seconds;
+    run.timeout_seconds := job.timeout_seconds;
+    run.paused_at := job.paused_at;
+    run.plan_error := job.plan_error;
+    run.validated := job.validated;
+    run.edited_at := job.edited_at;
+    run.fence := greatest(run.fence, job.fence);  -- so that of all executions of a job no two have the same
+    return run;
+end $$;
+
+-- Whether some run of a job is active.
+create or replace function tocsin.has_active_run(job_id uuid)
+returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return exists (
+        select from tocsin.jobs r
+        where r.run_of = has_active_run.job_id and (r.next_run is not null or r.execution_id is not null));
+end $$;
+
+-- Completes a run that is inserted, and counts it. Of what is given only the instant (run_at) and the request
+-- are kept. Null: a trigger of users keeps its job from being written.
+create or replace function tocsin.add_run(run tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    added tocsin.jobs := run;  -- with the defaults of columns that a later version adds
+    woke boolean;
+begin
+    select * into job from tocsin.jobs j where j.id = run.run_of and j.run_of is null for no key update;
+    if job.id is null then
+        perform tocsin.refuse('run_of', format('%L is not the id of a job', run.run_of),
+            'To run a job now: select tocsin.run_now(id).');
+    end if;
+    added.name := null;
+    added.description := null;
+    added.request := coalesce(run.request, 'run_now');
+    added.tags := '{}';
+    added.metadata := '{}';
+    added.run_at := coalesce(run.run_at, run.edited_at);
+    added.scheduled_for := added.run_at;
+    added.cron := null;
+    added.every_seconds := null;
+    added.timezone := 'UTC';
+    added.starts_at := null;
+    added.ends_at := null;
+    added.max_runs := null;
+    added.dst_gap := 'run_after';
+    added.dst_overlap := 'first';
+    added.misfire := 'run_once';
+    added.misfire_grace_seconds := null;
+    added.max_catchup := 0;
+    added.next_run := null;
+    added.attempt := 0;
+    added.planned_at := run.edited_at;
+    added.locked_until := null;
+    added.locked_by := null;
+    added.claimed_at := null;
+    added.claimed_for := null;
+    added.claimed_attempt := null;
+    added.execution_id := null;
+    added.unchecked := null;  -- its execution will
+    added.last_outcome := null;
+    added.last_finished_at := null;
+    added.creation := null;  -- its job has the entry
+    added.fence := job.fence;
+    added.pending_runs := 0;
+    added.consecutive_failures := 0;
+    added.runs := 0;
+    -- A one-off that waits for its instant runs now instead.
+    update tocsin.jobs j
+    set pending_runs = j.pending_runs + 1,
+        next_run = case
+            when added.request = 'run_now' and j.run_at > added.run_at and j.next_run > added.run_at
+                and j.locked_until is null and j.attempt = 0 then null
+            else j.next_run end
+    where j.id = job.id
+    returning * into job;
+    if job.id is null then
+        return null;
+    end if;
+    added := tocsin.defined_run(added, job);
+    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+        added.target := '{}';
+        return added;
+    end if;
+    added.next_run := clock_timestamp();
+    if added.paused_at is null and added.plan_error is null then
+        woke := tocsin.wake();
+    end if;
+    return added;
+end $$;
+
+-- What a person may change of a run: when it may be claimed, unless it waits for others or executes, and its
+-- lease. A run whose next_run is taken away is given up.
+create or replace function tocsin.edit_run(was tocsin.jobs, run tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+    edited tocsin.jobs := was;
+begin
+    if run.run_of is distinct from was.run_of then
+        perform tocsin.refuse('run_of', 'says for good which job a run belongs to',
+            'Leave it as it is. To run a job now: select tocsin.run_now(id).');
+    end if;
+    if was.next_run is not null and was.execution_id is null then
+        edited.next_run := run.next_run;
+    end if;
+    edited.locked_until := run.locked_until;
+    edited.locked_by := run.locked_by;
+    edited.fence := greatest(run.fence, was.fence);
+    edited.claimed_at := run.claimed_at;
+    edited.claimed_for := run.claimed_for;
+    edited.claimed_attempt := run.claimed_attempt;
+    edited.execution_id := run.execution_id;
+    -- As tocsin.plan_job has it for a job.
+    if num_nonnulls(was.locked_until, was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) = 5
+        and row(run.locked_by is null, run.fence,
+                run.execution_id, run.claimed_at, run.claimed_for, run.claimed_attempt)
+            is distinct from row(was.locked_by is null, was.fence,
+                was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) then
+        edited.locked_until := null;
+        edited.execution_id := was.execution_id;
+        edited.claimed_at := was.claimed_at;
+        edited.claimed_for := was.claimed_for;
+        edited.claimed_attempt := was.claimed_attempt;
+    end if;
+    edited.updated_at := moment;
+    edited.edited_at := greatest(moment, was.edited_at + interval '1 microsecond');
+    return edited;
+end $$;
+
+-- Makes the next run of a job active, unless one is, or a run of its plan has begun. A run whose row another
+-- transaction has locked is passed over, as a settlement may not wait: its turn comes after the next run, or with
+-- the upkeep.
+create or replace function tocsin.start_run(job tocsin.jobs)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    run tocsin.jobs;
+begin
+    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+        return false;
+    end if;
+    select * into run from tocsin.jobs r
+    where r.run_of = job.id and r.next_run is null and r.execution_id is null and r.runs = 0
+    order by r.id limit 1
+    for no key update skip locked;
+    if run.id is null then
+        return false;
+    end if;
+    run := tocsin.defined_run(run, job);
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs r
+    set next_run = clock_timestamp(), planned_at = clock_timestamp(), locked_until = null,
+        kind = run.kind, target = run.target, max_attempts = run.max_attempts,
+        backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
+        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
+        validated = run.validated, edited_at = run.edited_at, fence = run.fence
+    where r.id = run.id;
+    perform set_config('tocsin.runs', '', true);
+    return true;
+end $$;
+
+-- Lets the runs of a job follow it, and tells a job what became of its run. The settlement of a run has locked the
+-- row of its job; any other write of an instance leaves a row out that another transaction has locked, so that no
+-- instance waits here.
+create or replace function tocsin.follow_runs()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    run tocsin.jobs;
+    locked uuid;
+begin
+    if new.run_of is not null then
+        if new.next_run is null and new.execution_id is null and num_nonnulls(old.next_run, old.execution_id) > 0 then
+            delete from tocsin.jobs where id = new.id;  -- see tocsin.end_run
+        elsif new.last_finished_at is distinct from old.last_finished_at
+            or (new.plan_error is not null and new.plan_error is distinct from old.plan_error) then
+            perform set_config('tocsin.runs', 'on', true);
+            update tocsin.jobs j
+            set last_outcome = coalesce(new.last_outcome, j.last_outcome),
+                last_finished_at = coalesce(new.last_finished_at, j.last_finished_at),
+                plan_error = coalesce(new.plan_error, j.plan_error)
+            where j.id = (
+                select p.id from tocsin.jobs p where p.id = new.run_of for no key update skip locked);
+            perform set_config('tocsin.runs', '', true);
+        end if;
+        return null;
+    end if;
+    if new.edited_at is distinct from old.edited_at or new.plan_error is distinct from old.plan_error then
+        for run in
+            select * from tocsin.jobs r where r.run_of = new.id and (r.next_run is not null or r.execution_id is not null)
+        loop
+            continue when row(run.kind, run.target::text, run.max_attempts, run.backoff_seconds, run.backoff_max_seconds,
+                    run.timeout_seconds, run.paused_at, run.plan_error)
+                is not distinct from row(new.kind, new.target::text, new.max_attempts, new.backoff_seconds,
+                    new.backoff_max_seconds, new.timeout_seconds, new.paused_at, new.plan_error);
+            if new.edited_at is not distinct from old.edited_at then  -- an instance, which may not wait
+                select r.id into locked from tocsin.jobs r where r.id = run.id for no key update skip locked;
+                continue when locked is null;
+            end if;
+            perform set_config('tocsin.runs', 'on', true);
+            update tocsin.jobs r
+            set kind = new.kind, target = new.target, max_attempts = new.max_attempts,
+                backoff_seconds = new.backoff_seconds, backoff_max_seconds = new.backoff_max_seconds,
+                timeout_seconds = new.timeout_seconds, paused_at = new.paused_at, plan_error = new.plan_error,
+                validated = new.validated, edited_at = greatest(new.edited_at, r.edited_at + interval '1 microsecond')
+            where r.id = run.id;
+            perform set_config('tocsin.runs', '', true);
+        end loop;
+    end if;
+    if new.locked_until is null and old.locked_until is not null and new.attempt = 0 then  -- see claims.check_runs
+        perform set_config('tocsin.runs', 'on', true);
+        update tocsin.jobs r set next_run = clock_timestamp()
+        where r.id in (
+            select w.id from tocsin.jobs w
+            where w.run_of = new.id and w.attempt = 0 and w.execution_id is null and w.next_run > clock_timestamp()
+            for no key update skip locked);
+        perform set_config('tocsin.runs', '', true);
+    end if;
+    if not tocsin.start_run(new) and new.attempt = 0 and new.pending_runs <= old.pending_runs
+        and not exists (select from tocsin.jobs r where r.run_of = new.id) then  -- the count was wrong
+        perform set_config('tocsin.runs', 'on', true);
+        update tocsin.jobs j set pending_runs = 0 where j.id = new.id;
+        perform set_config('tocsin.runs', '', true);
+    end if;
+    return null;
+end $$;
+
+-- Not for statements that set only columns of a lease, as jobs_900_wake_update has it.
+do $$ begin
+    execute format($trigger$
+        create or replace trigger jobs_850_follow_runs after update of %s on tocsin.jobs
+            for each row when (new.pending_runs > 0 or new.run_of is not null)
+            execute function tocsin.follow_runs()
+    $trigger$, (
+        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
+          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
+              'claimed_attempt', 'execution_id', 'validated')));
+end $$;
+
+-- Folds a run that has ended, by its settlement or as a person deleted it, into its job; the next run, or the plan,
+-- goes on. A run that was asked for and did not begin is on record. The runs of a job that is deleted are deleted.
+create or replace function tocsin.end_run()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    woke boolean;
+begin
+    if old.run_of is null then
+        delete from tocsin.jobs r where r.run_of = old.id;
+        return null;
+    end if;
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs j
+    set pending_runs = greatest(j.pending_runs - 1, 0),
+        fence = greatest(j.fence, old.fence),
+        last_outcome = coalesce(old.last_outcome, j.last_outcome),
+        last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),
+        consecutive_failures = case
+            when old.runs = 0 then j.consecutive_failures
+            when old.consecutive_failures = 0 then 0
+            else least(j.consecutive_failures, 2147483646) + 1 end,
+        runs = j.runs + least(old.runs, 1)
+    where j.id = old.run_of
+    returning * into job;
+    perform set_config('tocsin.runs', '', true);
+    if old.runs = 0 and old.attempt = 0 then
+        insert into tocsin.executions (
+            job_id, fence, kind, scheduled_for, outcome, reason, missed_runs, missed_until, error)
+        values (old.run_of, old.fence, old.kind, old.scheduled_for, 'missed', 'deleted', 1, old.scheduled_for,
+            case when job.id is null then 'the job' else 'the run' end || ' was deleted before this run was started');
+    end if;
+    if tocsin.is_claimable(job) and job.next_run < clock_timestamp() + tocsin.wake_window() then
+        woke := tocsin.wake();
+    end if;
+    return null;
+end $$;
+
+create or replace trigger jobs_850_end_run after delete on tocsin.jobs
+    for each row when (old.pending_runs > 0 or old.run_of is not null)
+    execute function tocsin.end_run();
+
+-- Locks the job of a run for the settlement of the run; false: another transaction has it locked. Never waits.
+create or replace function tocsin.hold_job(job_id uuid)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from tocsin.jobs j where j.id = hold_job.job_id for no key update skip locked;
+    return found or not exists (select from tocsin.jobs j where j.id = hold_job.job_id);
+end $$;
+
+-- Ends the lease of a job that ran out, for a run of it that was claimed, and records its execution as lost. Such
+-- a lease stands beside runs when its plan was moved while it executed. False: the lease still holds, or another
+-- transaction has the row locked.
+create or replace function tocsin.end_lease(job_id uuid, ended_by timestamptz)
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    refused text;
+begin
+    select * into job from tocsin.jobs j where j.id = end_lease.job_id for no key update skip locked;
+    if job.id is null or job.locked_until > ended_by then
+        return false;
+    end if;
+    if job.execution_id is not null then
+        refused := tocsin.record_lost(json_build_array(json_build_object(
+            'id', job.execution_id, 'job_id', job.id, 'fence', job.fence, 'kind', job.kind,
+            'scheduled_for', job.claimed_for, 'attempt', job.claimed_attempt, 'started_at', job.claimed_at,
+            'instance', job.locked_by, 'lease_ended_at', job.locked_until)));
+    end if;
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs j
+    set locked_until = null, locked_by = null,
+        claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
+    where j.id = job.id;
+    perform set_config('tocsin.runs', '', true);
+    return found;
+end $$;
+
+-- Starts runs that wait although nothing is in their way, and mends counts; returns of how many jobs. A run whose
+-- next_run was taken away while it executed is deleted once its lease ended, as no look finds it. Once an hour.
+create or replace function tocsin.resume_runs()
+returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    one uuid;
+    mended bigint := 0;
+begin
+    delete from tocsin.jobs where run_of is not null and next_run is null and locked_until < clock_timestamp();
+    for one in
+        select run_of from tocsin.jobs where run_of is not null
+        union select id from tocsin.jobs where pending_runs > 0
+    loop
+        select * into job from tocsin.jobs j where j.id = one for no key update skip locked;
+        continue when job.id is null;
+        if job.pending_runs <> (select count(*) from tocsin.jobs r where r.run_of = job.id) then
+            perform set_config('tocsin.runs', 'on', true);
+            update tocsin.jobs j
+            set pending_runs = (select count(*) from tocsin.jobs r where r.run_of = job.id)
+            where j.id = job.id returning * into job;
+            perform set_config('tocsin.runs', '', true);
+            mended := mended + 1;
+        elsif tocsin.start_run(job) then
+            mended := mended + 1;
+        end if;
+    end loop;
+    return mended;
+end $$;
+
+-- How a job stands that has runs of its own, by the one that is active.
+create or replace function tocsin.state_of_runs(job_id uuid)
+returns text language sql stable
+    return case
+        when exists (select from tocsin.jobs r where r.run_of = job_id and r.locked_until > now()) then 'executing'
+        when exists (select from tocsin.jobs r where r.run_of = job_id and r.attempt > 0) then 'retrying'
+        else 'scheduled' end;
+
+-- Asks for a run beside the plan: a new one, due now, or `occurrence` again with its identity. Each call
+-- is a run of its own, and they are carried out one after the other, before the planned run goes on. A
+-- one-off that waits for its instant runs now instead, and a run that waits for its retry is retried
+-- now. Returns the job; no row: there is no such job, or a retry is pending, which a replay must not displace.
+create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz default null)
+returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    waiting tocsin.jobs;  -- for its retry
+    moment timestamptz;
+begin
+    select * into job from tocsin.jobs j where j.id = run_now.job_id and j.run_of is null for no key update;
+    if job.id is null then
+        return;
+    end if;
+    if job.attempt > 0 and job.locked_until is null then
+        waiting := job;
+    elsif job.pending_runs > 0 then
+        select * into waiting from tocsin.jobs r
+        where r.run_of = job.id and r.attempt > 0 and r.locked_until is null and r.next_run is not null
+        limit 1 for no key update;
+    end if;
+    moment := clock_timestamp();
+    if waiting.id is not null and occurrence is not null then
+        return;
+    elsif waiting.next_run > moment then
+        update tocsin.jobs j set next_run = moment where j.id = waiting.id;
+        if not found then
+            return;
+        end if;
+    else
+        -- No two runs of a job have the same identity, whatever the resolution of the clock.
+        while occurrence is null and (moment = job.scheduled_for or exists (
+            select from tocsin.jobs r where r.run_of = job.id and r.scheduled_for = moment)) loop
+            moment := moment + interval '1 microsecond';
+        end loop;
+        insert into tocsin.jobs (run_of, request, kind, target, run_at)
+        values (job.id, case when occurrence is null then 'run_now' else 'replay' end,
+            job.kind, '{}', coalesce(occurrence, moment));
+        if not found then
+            return;
+        end if;
+    end if;
+    return query select j.* from tocsin.jobs j where j.id = job.id;
+end $$;
