@@ -118,7 +118,8 @@ async def test_asking_for_unchecked_targets_reads_none_of_those_checked(any_data
     await filled(connection)
     unchecked = query("targets.unchecked")
     await connection.execute(f"prepare unchecked as {unchecked.sql}")
-    values = ", ".join({"kinds": "'{amqp,http}'", "aside": "'{}'"}[n] for n in unchecked.parameters)
+    given = {"kinds": "'{amqp,http}'", "aside": "'{}'"}
+    values = ", ".join(given.get(name, "null") for name in unchecked.parameters)
 
     plan = await connection.fetchval(f"explain (analyze, format json) execute unchecked ({values})")
 
