@@ -22,6 +22,9 @@ REST_SECONDS = 0.05
 """The pause before each step, so that many targets at once leave Postgres to others."""
 MAX_PROBLEM_LENGTH = 10_000
 """The most characters that a `plan_error` may have."""
+LONGEST_SECONDS = 300.0
+"""How long to wait for a notification: none comes of a transaction that stayed open for longer than
+all of `AGAIN_SECONDS`, if it wrote while another was telling of targets of its own."""
 AGAIN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long after a notification, and after a step that found targets, to look for more.
 
@@ -38,11 +41,10 @@ async def keep_checking(  # noqa: PLR0913 - the parts of an instance
     *,
     db: Database,
     clock: Monotonic,
-    longest_sleep_seconds: float,
 ) -> None:
     """Check targets whenever some were written, until cancelled; errors are told.
 
-    A notification that is lost costs at most `longest_sleep_seconds`, as with looks.
+    A target of which no notification came waits for `LONGEST_SECONDS` at most.
     """
     checking = Checking(isolation, db, keys, kinds)
     backlog = Backlog(checking, db, isolation.observers, clock=clock, worked_off=written.set)
@@ -51,7 +53,7 @@ async def keep_checking(  # noqa: PLR0913 - the parts of an instance
         again: Iterator[float] = iter(())
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(next(again, longest_sleep_seconds)):
+                async with asyncio.timeout(next(again, LONGEST_SECONDS)):
                     await written.wait()
                     written.clear()
                     again = iter(AGAIN_SECONDS)

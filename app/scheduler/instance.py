@@ -302,7 +302,6 @@ class Instance:
                 self.targets_written,
                 db=pools.plan,
                 clock=monotonic,
-                longest_sleep_seconds=self.settings.longest_sleep_seconds,
             ),
             "keep_resting_told": keep_resting_told(db, self.isolation, self.sweep),
             "keep_kinds": keep_kinds(db, self.observers, SHOWN),
