@@ -1,9 +1,13 @@
 """Jobs that wait to be planned or checked: their order, and what became of some."""
 
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 from msgspec import Struct
+
+from app.db.database import Row
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -21,10 +25,6 @@ class Written(Struct, frozen=True, kw_only=True):
     suppressed: list[UUID]
     """Jobs of which a user's trigger suppressed what was to be written."""
 
-    @property
-    def planned(self) -> int:
-        return len(self.written)
-
 
 def columns_of(after: Place | None) -> dict[str, Any]:
     """Return the arguments of a query that reads on behind a place; None: from the beginning."""
@@ -32,3 +32,27 @@ def columns_of(after: Place | None) -> dict[str, Any]:
         "after": None if after is None else after.job_id,
         "after_at": None if after is None else after.edited_at,
     }
+
+
+class Waiting(Protocol):
+    """A job that waits to be planned or checked."""
+
+    @property
+    def job_id(self) -> UUID: ...
+
+    @property
+    def edited_at(self) -> datetime: ...
+
+
+def place_of(job: Waiting) -> Place:
+    """Return where a job stands among those that wait for the same."""
+    return Place(job_id=job.job_id, edited_at=job.edited_at.isoformat())
+
+
+def written_of(rows: Iterable[Row]) -> Written:
+    """Read what became of plans or verdicts out of rows that tell whether each was written."""
+    written: list[UUID] = []
+    suppressed: list[UUID] = []
+    for row in rows:
+        (written if row["written"] else suppressed).append(row["job_id"])
+    return Written(written=written, suppressed=suppressed)

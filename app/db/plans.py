@@ -10,7 +10,7 @@ from msgspec import Struct
 from app.core.schedule.schedule import Schedule
 from app.db.claims import schedule
 from app.db.database import Runner
-from app.db.places import Place, Written, columns_of
+from app.db.places import Place, Written, columns_of, written_of
 
 JSON = msgspec.json.Encoder()
 
@@ -79,7 +79,4 @@ async def list_unplanned_lately(
 async def write(db: Runner, plans: Sequence[Plan]) -> Written:
     """Write the plans of jobs that are neither locked nor edited since they were read."""
     rows = await db.fetch("plans.write", plans=JSON.encode(plans).decode())
-    return Written(
-        written=[row["job_id"] for row in rows if row["written"]],
-        suppressed=[row["job_id"] for row in rows if not row["written"]],
-    )
+    return written_of(rows)

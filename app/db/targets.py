@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from app.core.secrets.masking import Masked, Secret
 from app.db.database import Runner
-from app.db.places import Place, Written, columns_of
+from app.db.places import Place, Written, columns_of, written_of
 
 JSON = msgspec.json.Encoder()
 
@@ -39,7 +39,7 @@ async def list_unchecked(
     aside: Sequence[UUID],
     only: Sequence[UUID] | None = None,
 ) -> list[Unchecked]:
-    """Return up to five0 targets of these kinds that have yet to be checked, by their last edit."""
+    """Return up to 200 targets of these kinds that have yet to be checked, by their last edit."""
     rows = await db.fetch(
         "targets.unchecked", kinds=kinds, **columns_of(after), aside=aside, only=only
     )
@@ -57,7 +57,4 @@ async def list_unchecked_lately(
 async def write_verdicts(db: Runner, verdicts: Sequence[Verdict]) -> Written:
     """Write the verdicts, but on no job that was edited since, is locked or executing."""
     rows = await db.fetch("targets.checked", verdicts=JSON.encode(verdicts).decode())
-    return Written(
-        written=[row["job_id"] for row in rows if row["written"]],
-        suppressed=[row["job_id"] for row in rows if not row["written"]],
-    )
+    return written_of(rows)

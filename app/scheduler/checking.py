@@ -10,7 +10,7 @@ from app.core.facts import Planned
 from app.db import Database, targets
 from app.db.claims import Unworkable
 from app.db.isolating import run_by_parts
-from app.db.places import Place
+from app.db.places import Place, place_of
 from app.db.targets import Unchecked, Verdict
 from app.errors import InvalidInput
 from app.scheduler.backlog import Backlog, Step
@@ -80,7 +80,7 @@ class Checking:
         return "targets"
 
     async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
-        """Check up to five0 targets behind a place, after a pause."""
+        """Check up to 200 targets behind a place, after a pause."""
         await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread
         return await self.check(
             await targets.list_unchecked(self.db, kinds=self.kinds, after=after, aside=aside)
@@ -126,9 +126,8 @@ class Checking:
             self.isolation.observers.tell(
                 Planned(jobs=len(written), refused=len(refusals), refusals=named(refusals))
             )
-        last = Place(job_id=found[-1].job_id, edited_at=found[-1].edited_at.isoformat())
         done = len(written) + len(unwritable) - len(left)
-        return Step(read=len(found), done=done, left=left, last=last)
+        return Step(read=len(found), done=done, left=left, last=place_of(found[-1]))
 
 
 def judged(one: Unchecked, keys: SecretKeys) -> Verdict:

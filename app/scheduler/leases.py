@@ -168,11 +168,8 @@ class Leases:
             with waits_count_as_slow():
                 await self.extend(self.quick, part)
 
-        def refused(held: HeldClaim, error: Exception) -> None:
-            self.refuse(held, error)
-
         await run_by_parts(
-            extend, some, refused=refused, parts=parts_after(error, some), blame=len(some) == 1
+            extend, some, refused=self.refuse, parts=parts_after(error, some), blame=len(some) == 1
         )
 
     async def extend_patiently(self, held: HeldClaim) -> None:

@@ -9,7 +9,7 @@ from app.core.schedule.schedule import check, check_runs, normalized
 from app.db import Database, plans
 from app.db.claims import Unworkable
 from app.db.isolating import may_be_about_a_row, run_by_parts
-from app.db.places import Place
+from app.db.places import Place, place_of
 from app.db.plans import Plan, Unplanned
 from app.errors import InvalidInput, StatementCancelled
 from app.scheduler.backlog import Step
@@ -139,8 +139,3 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
         next_run=next_run,
         plan_error=plan_error,
     )
-
-
-def place_of(job: Unplanned) -> Place:
-    """Return where a job stands among those that have yet to be planned."""
-    return Place(job_id=job.job_id, edited_at=job.edited_at.isoformat())

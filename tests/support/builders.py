@@ -33,7 +33,7 @@ async def plan_jobs(db: Database) -> None:
     written = 1
     while written:
         computed = [planned(job, now=datetime.now(UTC)) for job in await plans.list_unplanned(db)]
-        written = (await plans.write(db, computed)).planned
+        written = len((await plans.write(db, computed)).written)
 
 
 async def job_row(connection: asyncpg.Connection, job_id: UUID) -> asyncpg.Record:
