@@ -297,17 +297,8 @@ begin
         end if;
         new.validated := false;
         new.creation := null;  -- its entry is written with that of this change
-        -- Whoever changes by hand what a lease is held under takes it away: see tocsin.free_lease.
-        if num_nonnulls(old.locked_until, old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) = 5
-            and row(new.locked_by is null, new.fence,
-                    new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt)
-                is distinct from row(old.locked_by is null, old.fence,
-                    old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) then
-            new.locked_until := null;
-            new.execution_id := old.execution_id;
-            new.claimed_at := old.claimed_at;
-            new.claimed_for := old.claimed_for;
-            new.claimed_attempt := old.claimed_attempt;
+        if old.execution_id is not null then
+            new := tocsin.take_lease_away(old, new);
         end if;
         new.updated_at := moment;
         new.edited_at := greatest(moment, old.edited_at + interval '1 microsecond');
@@ -412,6 +403,25 @@ do $$ begin
           and attname not in ('id', 'created_at', 'updated_at', 'edited_at')));
 end $$;
 -- db/triggers/5_leases.sql: leases that a person takes away or edits under.
+
+-- Whoever changes by hand what a lease is held under takes it away: returns the row without its end, which
+-- has tocsin.free_lease do the rest.
+create or replace function tocsin.take_lease_away(was tocsin.jobs, edited tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if num_nonnulls(was.locked_until, was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) = 5
+        and row(edited.locked_by is null, edited.fence,
+                edited.execution_id, edited.claimed_at, edited.claimed_for, edited.claimed_attempt)
+            is distinct from row(was.locked_by is null, was.fence,
+                was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) then
+        edited.locked_until := null;
+        edited.execution_id := was.execution_id;
+        edited.claimed_at := was.claimed_at;
+        edited.claimed_for := was.claimed_for;
+        edited.claimed_attempt := was.claimed_attempt;
+    end if;
+    return edited;
+end $$;
 
 -- Completes what a person began by setting locked_until to null, or part of what the lease is held
 -- under: nothing of it is left, its execution is recorded as lost, and whoever holds it is told. The
@@ -854,6 +864,7 @@ begin
     if was.next_run is not null and was.execution_id is null then
         edited.next_run := run.next_run;
     end if;
+    run := tocsin.take_lease_away(was, run);
     edited.locked_until := run.locked_until;
     edited.locked_by := run.locked_by;
     edited.fence := greatest(run.fence, was.fence);
@@ -861,18 +872,6 @@ begin
     edited.claimed_for := run.claimed_for;
     edited.claimed_attempt := run.claimed_attempt;
     edited.execution_id := run.execution_id;
-    -- As tocsin.plan_job has it for a job.
-    if num_nonnulls(was.locked_until, was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) = 5
-        and row(run.locked_by is null, run.fence,
-                run.execution_id, run.claimed_at, run.claimed_for, run.claimed_attempt)
-            is distinct from row(was.locked_by is null, was.fence,
-                was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) then
-        edited.locked_until := null;
-        edited.execution_id := was.execution_id;
-        edited.claimed_at := was.claimed_at;
-        edited.claimed_for := was.claimed_for;
-        edited.claimed_attempt := was.claimed_attempt;
-    end if;
     edited.updated_at := moment;
     edited.edited_at := greatest(moment, was.edited_at + interval '1 microsecond');
     return edited;

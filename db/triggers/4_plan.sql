@@ -118,17 +118,8 @@ begin
         end if;
         new.validated := false;
         new.creation := null;  -- its entry is written with that of this change
-        -- Whoever changes by hand what a lease is held under takes it away: see tocsin.free_lease.
-        if num_nonnulls(old.locked_until, old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) = 5
-            and row(new.locked_by is null, new.fence,
-                    new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt)
-                is distinct from row(old.locked_by is null, old.fence,
-                    old.execution_id, old.claimed_at, old.claimed_for, old.claimed_attempt) then
-            new.locked_until := null;
-            new.execution_id := old.execution_id;
-            new.claimed_at := old.claimed_at;
-            new.claimed_for := old.claimed_for;
-            new.claimed_attempt := old.claimed_attempt;
+        if old.execution_id is not null then
+            new := tocsin.take_lease_away(old, new);
         end if;
         new.updated_at := moment;
         new.edited_at := greatest(moment, old.edited_at + interval '1 microsecond');

@@ -1,5 +1,24 @@
 -- db/triggers/5_leases.sql: leases that a person takes away or edits under.
 
+-- Whoever changes by hand what a lease is held under takes it away: returns the row without its end, which
+-- has tocsin.free_lease do the rest.
+create or replace function tocsin.take_lease_away(was tocsin.jobs, edited tocsin.jobs)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if num_nonnulls(was.locked_until, was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) = 5
+        and row(edited.locked_by is null, edited.fence,
+                edited.execution_id, edited.claimed_at, edited.claimed_for, edited.claimed_attempt)
+            is distinct from row(was.locked_by is null, was.fence,
+                was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) then
+        edited.locked_until := null;
+        edited.execution_id := was.execution_id;
+        edited.claimed_at := was.claimed_at;
+        edited.claimed_for := was.claimed_for;
+        edited.claimed_attempt := was.claimed_attempt;
+    end if;
+    return edited;
+end $$;
+
 -- Completes what a person began by setting locked_until to null, or part of what the lease is held
 -- under: nothing of it is left, its execution is recorded as lost, and whoever holds it is told. The
 -- run is due again; that attempt of it counts.

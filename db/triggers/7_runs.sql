@@ -123,6 +123,7 @@ begin
     if was.next_run is not null and was.execution_id is null then
         edited.next_run := run.next_run;
     end if;
+    run := tocsin.take_lease_away(was, run);
     edited.locked_until := run.locked_until;
     edited.locked_by := run.locked_by;
     edited.fence := greatest(run.fence, was.fence);
@@ -130,18 +131,6 @@ begin
     edited.claimed_for := run.claimed_for;
     edited.claimed_attempt := run.claimed_attempt;
     edited.execution_id := run.execution_id;
-    -- As tocsin.plan_job has it for a job.
-    if num_nonnulls(was.locked_until, was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) = 5
-        and row(run.locked_by is null, run.fence,
-                run.execution_id, run.claimed_at, run.claimed_for, run.claimed_attempt)
-            is distinct from row(was.locked_by is null, was.fence,
-                was.execution_id, was.claimed_at, was.claimed_for, was.claimed_attempt) then
-        edited.locked_until := null;
-        edited.execution_id := was.execution_id;
-        edited.claimed_at := was.claimed_at;
-        edited.claimed_for := was.claimed_for;
-        edited.claimed_attempt := was.claimed_attempt;
-    end if;
     edited.updated_at := moment;
     edited.edited_at := greatest(moment, was.edited_at + interval '1 microsecond');
     return edited;
