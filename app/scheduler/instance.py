@@ -41,7 +41,7 @@ from app.scheduler.suspects import Suspects
 from app.scheduler.sweep import Sweep
 from app.scheduler.tasks import background, endless
 from app.scheduler.upkeep import keep_up
-from app.scheduler.watch import Watch
+from app.scheduler.watch import WRITE_SECONDS, Watch
 from app.scheduler.zones import keep_zones
 from app.targets.executors import Executors
 from app.targets.net.resolver import Resolver
@@ -281,6 +281,8 @@ class Instance:
             self.observers,
             application_name=f"tocsin {purpose} {self.name}",
             timers=self.loop,
+            seconds=WRITE_SECONDS,
+            locks=True,
         )
 
     async def keep_house(self, pools: Pools) -> None:

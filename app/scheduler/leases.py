@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from functools import partial
 
 from app.core.facts import Faulted
 from app.db import Database, claims
@@ -109,7 +108,8 @@ class Leases:
         if not usual:
             return True
         try:
-            return await self.watch.run(partial(self.extend, self.db, usual))
+            with self.watch:
+                return await self.extend(self.db, usual)
         except Exception as error:  # noqa: BLE001 - leases end by themselves if it lasts
             if may_be_about_a_row(error):
                 tasks.create_task(

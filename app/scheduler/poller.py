@@ -14,7 +14,6 @@ from app.db.database import Runner
 from app.db.hearing import DEAF_SLEEP_SECONDS
 from app.db.isolating import is_about_a_row, may_be_about_a_row, may_have_succeeded, reason
 from app.db.listener import Session
-from app.db.watching import interrupt
 from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import execution_ids
@@ -22,8 +21,9 @@ from app.scheduler.isolation import Isolation
 from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.sweep import Sweep
+from app.scheduler.watch import Watch
 from app.telemetry import Observers
-from app.timers import Monotonic, Timer
+from app.timers import Monotonic
 
 BATCH = 500
 AHEAD_SECONDS = 0.25
@@ -65,7 +65,6 @@ class Poller:
         plan_jobs: Callable[[], None],
         observers: Observers,
     ) -> None:
-        self.db = db
         self.instance = instance
         self.kinds = kinds
         self.lease_seconds = lease_seconds
@@ -83,12 +82,16 @@ class Poller:
         self.blocked_looks = 0
         self.least = 0
         """How many jobs to claim at least: what cannot be claimed takes no room."""
-        self.look_seconds = LOOK_SECONDS
+        self.watch = Watch(
+            db,
+            observers,
+            application_name=f"tocsin scheduler {instance}",
+            timers=dispatcher.timers,
+            seconds=LOOK_SECONDS,
+            locks=False,  # a look passes over what is locked
+        )
         self.lost_at: float | None = None
         """When the latest session was lost, monotonic; None while one lasts."""
-        self.looking_since: float | None = None
-        """When the look under way was asked for, monotonic; None if none is."""
-        self.watch_timer: Timer | None = None
         self.scan_start = scan_start
         self.polling = Polling(db, wakeup, observers, tasks=tasks, clock=monotonic)
 
@@ -137,21 +140,17 @@ class Poller:
         self.scan_start.behind = behind = self.sweep.behind
         since = self.scan_start.since(asked_at)
         aside = self.isolation.aside()
-        self.looking_since = asked_at
-        if self.watch_timer is None:
-            self.watch_in(self.look_seconds)
         try:
-            look = await self.claimed(
-                session, limit=limit, ahead_seconds=ahead_seconds, since=since, aside=aside
-            )
+            with self.watch:
+                look = await self.claim(
+                    session, limit=limit, ahead_seconds=ahead_seconds, since=since, aside=aside
+                )
         except Exception as error:
             if not may_be_about_a_row(error):
                 raise
             return await self.look_past(
                 session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
             )
-        finally:
-            self.looking_since = None
         self.clock.observe(
             look.begun_at, look.ended_at, sent_at=asked_at, received_at=self.monotonic()
         )
@@ -165,15 +164,15 @@ class Poller:
             self.look_past_suppressed(look, limit=limit)
         elif self.least:
             self.least = 0
-        if self.look_seconds > LOOK_SECONDS and look.took_seconds < LOOK_SECONDS / 4:
-            self.look_seconds = LOOK_SECONDS
+        if self.watch.seconds > LOOK_SECONDS and look.took_seconds < LOOK_SECONDS / 4:
+            self.watch.seconds = LOOK_SECONDS
         sleep = await self.sleep_after(look, full=full)
         self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
         sleep = self.polling.limit_sleep(min(sleep, self.scan_start.patience(asked_at)))
         self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
         return sleep
 
-    async def claimed(self, db: Runner, **arguments: Any) -> Look:  # noqa: ANN401
+    async def claim(self, db: Runner, **arguments: Any) -> Look:  # noqa: ANN401
         """Make one look."""
         return await claims.look(
             db,
@@ -183,30 +182,6 @@ class Poller:
             believed=self.clock.believed(),
             **arguments,
         )
-
-    def watch_in(self, seconds: float) -> None:
-        """Watch the look that is under way in so many seconds."""
-        timers = self.dispatcher.timers
-        self.watch_timer = timers.call_at(timers.time() + seconds, self.watch)
-
-    def watch(self) -> None:
-        """Interrupt a look that takes too long; watch one that may yet, later."""
-        self.watch_timer = None
-        if self.looking_since is None:
-            return
-        left = self.looking_since + self.look_seconds - self.monotonic()
-        if left > 0:
-            self.watch_in(left)
-        else:
-            self.tasks.create_task(self.interrupt(), name="interrupt")
-
-    async def interrupt(self) -> None:
-        """Cancel the look under way, if it may take long for a user's trigger."""
-        try:
-            name = f"tocsin scheduler {self.instance}"
-            await interrupt(self.db, application_name=name, seconds=self.look_seconds / 2)
-        except Exception as error:  # noqa: BLE001 - the look ends by itself
-            self.observers.tell(Faulted(where="interrupt", error=reason(error)))
 
     def look_past_suppressed(self, look: Look, *, limit: int) -> None:
         """Leave out of the next looks what a trigger kept from being claimed."""
@@ -229,7 +204,6 @@ class Poller:
 
         Return the seconds to sleep before the next look, which leaves these jobs out.
         """
-        self.looking_since = None
         if may_have_succeeded(error):
             await self.isolation.release_orphans(session, executing=execution_ids(self.dispatcher))
         try:
@@ -263,7 +237,7 @@ class Poller:
     async def fails_without_jobs(self, db: Runner) -> bool:
         """Return whether a look fails that claims nothing, so that no due job is to blame."""
         try:
-            await self.claimed(db, limit=1, ahead_seconds=0.0, since=self.clock.believed(), only=[])
+            await self.claim(db, limit=1, ahead_seconds=0.0, since=self.clock.believed(), only=[])
         except Exception as error:
             if not is_about_a_row(error):
                 raise
@@ -280,7 +254,7 @@ class Poller:
 
     def lengthen(self) -> None:
         """Give looks more time, as Postgres is slow and no job is to blame."""
-        self.look_seconds = min(2 * self.look_seconds, MAX_LOOK_SECONDS)
+        self.watch.seconds = min(2 * self.watch.seconds, MAX_LOOK_SECONDS)
 
     async def sleep_after(self, look: Look, *, full: bool) -> float:
         """Decide how long to sleep; have planned what was typed by hand."""

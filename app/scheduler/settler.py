@@ -124,7 +124,7 @@ class Settler:
         settlements = [one.settlement for one in batch]
         try:
             # Settling twice changes nothing, so an answer lost on the way back does no harm.
-            closed = await patiently(self.watch.run, partial(claims.settle, self.db, settlements))
+            closed = await patiently(self.settle_watched, settlements)
         except Exception as error:  # noqa: BLE001 - whatever it is, one settlement is at fault
             if may_be_about_a_row(error):
                 self.hard.isolate(batch, error)
@@ -133,6 +133,10 @@ class Settler:
                 self.add_later(batch, REFUSED_RETRY_SECONDS)
         else:
             await self.finish(batch, closed)
+
+    async def settle_watched(self, settlements: Sequence[Settlement]) -> list[Closed]:
+        with self.watch:
+            return await claims.settle(self.db, settlements)
 
     async def finish(self, batch: Sequence[Unsettled], closed: Sequence[Closed]) -> None:
         """Deal with each settlement by its result.

@@ -1,9 +1,8 @@
 """Breaks off statements about many jobs that take too long for one of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 from uuid import UUID
 
 from app.core.facts import Faulted
@@ -20,60 +19,74 @@ like on the tables, or where it waits for a lock. Usually it takes milliseconds.
 MAX_APART = 10_000
 """How many jobs are remembered that are written apart from others."""
 
-ResultT = TypeVar("ResultT")
-
 
 class Watch:
-    """Has Postgres cancel the statements of one pool that take too long.
+    """Has Postgres cancel the statements of one session or pool that take too long.
 
-    Only where users have something on the tables that may take long for one row, or where a
-    statement waits for a lock: a database that is merely slow gets all the time it takes.
+    Only where users have something on the tables that may take long for one row, or, with `locks`,
+    where a statement waits for a lock: a database that is merely slow gets all the time it takes.
+    Statements run one at a time. One timer serves many of them: what usually takes milliseconds
+    plans and cancels none.
     """
 
-    def __init__(
-        self, db: Database, observers: Observers, *, application_name: str, timers: Timers
+    def __init__(  # noqa: PLR0913 - one keyword for each way in which what is watched differs
+        self,
+        db: Database,
+        observers: Observers,
+        *,
+        application_name: str,
+        timers: Timers,
+        seconds: float,
+        locks: bool,
     ) -> None:
         self.db = db
         """The pool to cancel from, which is another than the one that is watched."""
         self.observers = observers
         self.application_name = application_name
-        """That of the pool that is watched."""
+        """That of the session or pool that is watched."""
         self.timers = timers
+        self.seconds = seconds
+        """How long a statement may take; cancelled then, and once more after each as long again."""
+        self.locks = locks
+        self.began_at: float | None = None
+        """When the statement under way began, by the timers; None if none is."""
         self.timer: Timer | None = None
         self.interrupting: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Watch of {self.application_name!r}>"
+        return f"<Watch of {self.application_name!r}: {self.seconds} s for each statement>"
 
-    async def run(self, statement: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """Run a statement; one at a time.
+    def __enter__(self) -> None:
+        """Watch the statement of the body, which raises `StatementCancelled` if cancelled."""
+        self.began_at = self.timers.time()
+        if self.timer is None:
+            self.set_timer(self.began_at + self.seconds)
 
-        Raises:
-            StatementCancelled: it took too long.
-        """
-        self.set_timer()
-        try:
-            return await statement()
-        finally:
-            if self.timer is not None:
-                self.timer.cancel()
+    def __exit__(self, *_: object) -> None:
+        self.began_at = None
 
-    def set_timer(self) -> None:
-        self.timer = self.timers.call_at(self.timers.time() + WRITE_SECONDS, self.begin_interrupt)
+    def set_timer(self, at: float) -> None:
+        self.timer = self.timers.call_at(at, self.check)
 
-    def begin_interrupt(self) -> None:
-        """Interrupt the statement in a task, and once more after as long again."""
-        if self.interrupting is None or self.interrupting.done():
-            self.interrupting = asyncio.create_task(self.interrupt(), name="interrupt")
-        self.set_timer()
+    def check(self) -> None:
+        """Interrupt a statement that takes too long; check one that may yet, later."""
+        self.timer = None
+        if self.began_at is None:
+            return
+        now, ends_at = self.timers.time(), self.began_at + self.seconds
+        if now >= ends_at:
+            if self.interrupting is None or self.interrupting.done():
+                self.interrupting = asyncio.create_task(self.interrupt(), name="interrupt")
+            ends_at = now + self.seconds
+        self.set_timer(ends_at)
 
     async def interrupt(self) -> None:
         try:
             await interrupt(
                 self.db,
                 application_name=self.application_name,
-                seconds=WRITE_SECONDS / 2,
-                locks=True,
+                seconds=self.seconds / 2,
+                locks=self.locks,
             )
         except Exception as error:  # noqa: BLE001 - the statement ends by itself
             self.observers.tell(Faulted(where="interrupt", error=reason(error)))
