@@ -1,6 +1,6 @@
 """Jobs that wait to be planned or checked: their order, and what became of some."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -16,6 +16,15 @@ class Place(Struct, frozen=True, kw_only=True):
     job_id: UUID
     edited_at: str
     """As Postgres writes and reads it."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What is to be written about such a job, if its `edited_at` is unchanged."""
+
+    job_id: UUID
+    edited_at: datetime
+    plan_error: str | None
+    """Why the job cannot be carried out; None if it can."""
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -44,9 +53,9 @@ class Waiting(Protocol):
     def edited_at(self) -> datetime: ...
 
 
-def place_of(job: Waiting) -> Place:
-    """Return where a job stands among those that wait for the same."""
-    return Place(job_id=job.job_id, edited_at=job.edited_at.isoformat())
+def last_place(jobs: Sequence[Waiting]) -> Place | None:
+    """Return where the last of some jobs stands among those that wait for the same."""
+    return Place(job_id=jobs[-1].job_id, edited_at=jobs[-1].edited_at.isoformat()) if jobs else None
 
 
 def written_of(rows: Iterable[Row]) -> Written:

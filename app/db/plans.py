@@ -10,7 +10,7 @@ from msgspec import Struct
 from app.core.schedule.schedule import Schedule
 from app.db.claims import schedule
 from app.db.database import Runner
-from app.db.places import Place, Written, columns_of, written_of
+from app.db.places import Finding, Place, Written, columns_of, written_of
 
 JSON = msgspec.json.Encoder()
 
@@ -27,16 +27,13 @@ class Unplanned(Struct, frozen=True, kw_only=True):
     """Whether the job has neither been edited nor run since it was inserted."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
-    """The plan of an `Unplanned` job, applied only if the job's `edited_at` is unchanged."""
+class Plan(Finding, frozen=True, kw_only=True):
+    """The plan of an `Unplanned` job."""
 
-    job_id: UUID
-    edited_at: datetime
     cron: str | None
     timezone: str
     every_seconds: float | None
     next_run: datetime | None
-    plan_error: str | None
 
 
 async def list_unplanned(

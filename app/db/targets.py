@@ -5,11 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
 
 from app.core.secrets.masking import Masked, Secret
 from app.db.database import Runner
-from app.db.places import Place, Written, columns_of, written_of
+from app.db.places import Finding, Place, Written, columns_of, written_of
 
 JSON = msgspec.json.Encoder()
 
@@ -23,12 +22,8 @@ class Unchecked(Masked, frozen=True, kw_only=True):
     edited_at: datetime
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
-    """The result of a check, written only if the job's `edited_at` is unchanged."""
-
-    job_id: UUID
-    edited_at: datetime
-    problem: str | None
+class Verdict(Finding, frozen=True, kw_only=True):
+    """The result of the check of a target."""
 
 
 async def list_unchecked(

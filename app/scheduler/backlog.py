@@ -5,22 +5,22 @@ each. Those are left alone for a minute and keep no others waiting.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import ClassVar, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 
-from app.core.facts import Faulted
+from app.core.facts import Faulted, Planned
 from app.db import Database, claims
-from app.db.isolating import reason
-from app.db.places import Place
+from app.db.claims import Unworkable
+from app.db.isolating import reason, run_by_parts
+from app.db.places import Finding, Place, Written
 from app.errors import LockedByOthers, StatementCancelled
-from app.scheduler.isolation import REST_SECONDS
+from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, named, unworkable
 from app.scheduler.next_look import PACE
-from app.telemetry import Observers
-from app.timers import Monotonic
 
 MAX_LEFT = 200
 """How many jobs are left out by name; reading goes on behind any more."""
@@ -32,26 +32,85 @@ PASSING_TRIES = 10
 class Step(Struct, frozen=True, kw_only=True):
     """What became of some rows."""
 
-    read: int
+    read: int = 0
     """How many there were."""
-    done: int
+    done: int = 0
     """How many were worked off."""
-    left: Collection[UUID]
+    left: Collection[UUID] = ()
     """The jobs that cannot be worked off."""
     last: Place | None = None
     """The place of the last one; None if there was none."""
 
 
-class Work(Protocol):
-    """Reads rows and works them off."""
+FindingT = TypeVar("FindingT", bound=Finding)
 
+
+class Work(ABC):
+    """Reads waiting jobs and writes what is found about them."""
+
+    where: ClassVar[str]
+    """What facts and errors call this work."""
+    what: ClassVar[str]
+    """What is done with the jobs, as a participle."""
+    quiet: ClassVar[bool] = False
+    """Whether nothing is told where no finding is a refusal."""
+
+    def __init__(self, isolation: Isolation, db: Database) -> None:
+        self.isolation = isolation
+        self.db = db
+        """A pool whose statements end soon."""
+
+    @abstractmethod
     async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
         """Work off the first rows behind a place."""
-        ...
 
+    @abstractmethod
     async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
         """Work off rows that were written since a `read_horizon`, the latest first."""
-        ...
+
+    async def write(
+        self,
+        findings: Sequence[FindingT],
+        write: Callable[[Database, Sequence[FindingT]], Awaitable[Written]],
+        *,
+        last: Place | None,
+        unreadable: Sequence[Unworkable] = (),
+    ) -> Step:
+        """Write findings by `write`, put the jobs aside for which that fails, and tell.
+
+        `unreadable`: jobs to be put aside beside these.
+        """
+        unworkables = [*unreadable]
+        written: set[UUID] = set()
+
+        async def write_some(some: Sequence[FindingT]) -> None:
+            result = await write(self.db, some)
+            written.update(result.written)
+            unworkables.extend(self.unworkable(one, SUPPRESSED) for one in result.suppressed)
+
+        def refused(finding: FindingT, error: Exception) -> None:
+            unworkables.append(self.unworkable(finding.job_id, error))
+
+        await run_by_parts(write_some, findings, refused=refused, blame=True)
+        left = await self.isolation.put_aside_waiting(unworkables, db=self.db, where=self.where)
+        refusals = {
+            one.job_id: one.plan_error
+            for one in findings
+            if one.plan_error is not None and one.job_id in written
+        }
+        if refusals or (written and not self.quiet):
+            self.isolation.observers.tell(
+                Planned(jobs=len(written), refused=len(refusals), refusals=named(refusals) or None)
+            )
+        return Step(
+            read=len(findings) + len(unreadable),
+            done=len(written) + len(unworkables) - len(left),
+            left=left,
+            last=last,
+        )
+
+    def unworkable(self, job_id: UUID, error: Exception | str) -> Unworkable:
+        return unworkable(job_id, error, what=self.what)
 
 
 class Backlog:
@@ -62,19 +121,10 @@ class Backlog:
     since are told by their `xmin`, as in `app.scheduler.sweep`.
     """
 
-    def __init__(
-        self,
-        work: Work,
-        db: Database,
-        observers: Observers,
-        *,
-        clock: Monotonic,
-        worked_off: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, work: Work, *, worked_off: Callable[[], None] = lambda: None) -> None:
         self.work = work
-        self.db = db
-        self.observers = observers
-        self.clock = clock
+        self.observers = work.isolation.observers
+        self.clock = work.isolation.clock
         self.worked_off = worked_off
         """Called when some rows were worked off."""
         self.told = asyncio.Event()
@@ -129,7 +179,7 @@ class Backlog:
 
     async def take_new(self) -> None:
         """Work off what was written since the last time."""
-        horizon = await claims.read_horizon(self.db)
+        horizon = await claims.read_horizon(self.work.db)
         while True:
             step = await self.work.take_lately(newer=self.horizon, aside=[*self.left])
             self.leave_out(step)
@@ -155,7 +205,7 @@ class Backlog:
             now = self.clock()
             self.anew_at = now + max(REST_SECONDS, PACE * (now - began))
             told = f"{left} jobs can neither be worked off nor put aside: new ones are taken first"
-            self.observers.tell(Faulted(where=str(self.work), error=told))
+            self.observers.tell(Faulted(where=self.work.where, error=told))
 
     def leave_out(self, step: Step) -> bool:
         """Leave rows out that cannot be worked off; return whether they are too many for that."""
@@ -176,6 +226,6 @@ class Backlog:
         self.failures += 1
         passing = isinstance(error, LockedByOthers | StatementCancelled)
         if not passing or self.failures % PASSING_TRIES == 0:
-            self.observers.tell(Faulted(where=str(self.work), error=reason(error)))
+            self.observers.tell(Faulted(where=self.work.where, error=reason(error)))
         await asyncio.sleep(OUTAGE_SECONDS)
         self.told.set()

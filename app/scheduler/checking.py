@@ -6,16 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from app.core.facts import Planned
 from app.db import Database, targets
-from app.db.claims import Unworkable
-from app.db.isolating import run_by_parts
-from app.db.places import Place, place_of
+from app.db.places import Place, last_place
 from app.db.targets import Unchecked, Verdict
 from app.errors import InvalidInput
-from app.scheduler.backlog import Backlog, Step
-from app.scheduler.isolation import SUPPRESSED, Isolation, named, unworkable
-from app.timers import Monotonic
+from app.scheduler.backlog import Backlog, Step, Work
+from app.scheduler.isolation import Isolation
 from app.vault import SecretKeys, check_stored
 
 REST_SECONDS = 0.05
@@ -33,21 +29,20 @@ COMMIT later.
 """
 
 
-async def keep_checking(  # noqa: PLR0913 - the parts of an instance
+async def keep_checking(
     isolation: Isolation,
     keys: SecretKeys,
     kinds: Sequence[str],
     written: asyncio.Event,
     *,
     db: Database,
-    clock: Monotonic,
 ) -> None:
     """Check targets whenever some were written, until cancelled; errors are told.
 
     A target of which no notification came waits for `LONGEST_SECONDS` at most.
     """
     checking = Checking(isolation, db, keys, kinds)
-    backlog = Backlog(checking, db, isolation.observers, clock=clock, worked_off=written.set)
+    backlog = Backlog(checking, worked_off=written.set)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(backlog.keep_working(), name="check targets")
         again: Iterator[float] = iter(())
@@ -61,23 +56,22 @@ async def keep_checking(  # noqa: PLR0913 - the parts of an instance
             await asyncio.sleep(REST_SECONDS)
 
 
-class Checking:
+class Checking(Work):
     """Reads targets that have yet to be checked, and writes the verdicts.
 
     Any number of instances may do so at once: they reach the same verdicts, and an edit since wins.
     """
 
+    where = "targets"
+    what = "checked"
+    quiet = True
+
     def __init__(
         self, isolation: Isolation, db: Database, keys: SecretKeys, kinds: Sequence[str]
     ) -> None:
-        self.isolation = isolation
-        self.db = db
-        """A pool whose statements end soon."""
+        super().__init__(isolation, db)
         self.keys = keys
         self.kinds = kinds
-
-    def __str__(self) -> str:
-        return "targets"
 
     async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
         """Check up to 200 targets behind a place, after a pause."""
@@ -92,51 +86,26 @@ class Checking:
             self.db, kinds=self.kinds, newer=newer, aside=aside
         )
         if not ids:
-            return Step(read=0, done=0, left=())
+            return Step()
         return await self.check(
             await targets.list_unchecked(self.db, kinds=self.kinds, aside=(), only=ids)
         )
 
     async def check(self, found: Sequence[Unchecked]) -> Step:
-        """Check targets, and put those jobs aside that take no verdict."""
+        """Check targets, and write the verdicts."""
         if not found:
-            return Step(read=0, done=0, left=())
+            return Step()
         verdicts = await asyncio.to_thread(lambda: [judged(one, self.keys) for one in found])
-        unwritable: list[Unworkable] = []
-        written: set[UUID] = set()
-
-        async def write(some: Sequence[Verdict]) -> None:
-            result = await targets.write_verdicts(self.db, some)
-            written.update(result.written)
-            unwritable.extend(
-                unworkable(job_id, SUPPRESSED, what="checked") for job_id in result.suppressed
-            )
-
-        def refused(verdict: Verdict, error: Exception) -> None:
-            unwritable.append(unworkable(verdict.job_id, error, what="checked"))
-
-        await run_by_parts(write, verdicts, refused=refused, blame=True)
-        left = await self.isolation.put_aside_waiting(unwritable, db=self.db, where="targets")
-        refusals = {
-            one.job_id: one.problem
-            for one in verdicts
-            if one.problem is not None and one.job_id in written
-        }
-        if refusals:
-            self.isolation.observers.tell(
-                Planned(jobs=len(written), refused=len(refusals), refusals=named(refusals))
-            )
-        done = len(written) + len(unwritable) - len(left)
-        return Step(read=len(found), done=done, left=left, last=place_of(found[-1]))
+        return await self.write(verdicts, targets.write_verdicts, last=last_place(found))
 
 
 def judged(one: Unchecked, keys: SecretKeys) -> Verdict:
     """Return the verdict on one target; errors that are not its own are left to its execution."""
-    problem = None
+    plan_error = None
     try:
         check_stored(one.job_id, one.kind, one.target, keys)
     except InvalidInput as error:
-        problem = str(error)[:MAX_PROBLEM_LENGTH]
+        plan_error = str(error)[:MAX_PROBLEM_LENGTH]
     except Exception:  # noqa: BLE001, S110 - a bug; its execution will tell
         pass
-    return Verdict(job_id=one.job_id, edited_at=one.edited_at, problem=problem)
+    return Verdict(job_id=one.job_id, edited_at=one.edited_at, plan_error=plan_error)

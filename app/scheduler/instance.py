@@ -212,9 +212,6 @@ class Instance:
             )
             planning = Backlog(
                 Planning(self.isolation, pools.plan, now=self.clock.now),
-                pools.plan,
-                self.observers,
-                clock=monotonic,
                 worked_off=self.wakeup.wake,
             )
             await stack.enter_async_context(
@@ -303,7 +300,6 @@ class Instance:
                 KINDS,
                 self.targets_written,
                 db=pools.plan,
-                clock=monotonic,
             ),
             "keep_resting_told": keep_resting_told(db, self.isolation, self.sweep),
             "keep_kinds": keep_kinds(db, self.observers, SHOWN),

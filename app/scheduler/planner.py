@@ -4,19 +4,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from app.core.facts import Planned
 from app.core.schedule.schedule import check, check_runs, normalized
 from app.db import Database, plans
 from app.db.claims import Unworkable
 from app.db.isolating import may_be_about_a_row, run_by_parts
-from app.db.places import Place, place_of
+from app.db.places import Place, last_place
 from app.db.plans import Plan, Unplanned
 from app.errors import InvalidInput, StatementCancelled
-from app.scheduler.backlog import Step
-from app.scheduler.isolation import SUPPRESSED, Isolation, named, unworkable
+from app.scheduler.backlog import Step, Work
+from app.scheduler.isolation import Isolation
 
 
-class Planning:
+class Planning(Work):
     """Reads jobs that have yet to be planned, and writes their plans.
 
     A job whose row is locked or was edited meanwhile is left for another time. A job whose plan
@@ -24,91 +23,47 @@ class Planning:
     once: they compute the same plans.
     """
 
-    def __init__(self, isolation: Isolation, db: Database, *, now: Callable[[], datetime]) -> None:
-        self.isolation = isolation
-        self.db = db
-        """A pool whose statements end soon."""
-        self.now = now
+    where = "plan"
+    what = "planned"
 
-    def __str__(self) -> str:
-        return "plan"
+    def __init__(self, isolation: Isolation, db: Database, *, now: Callable[[], datetime]) -> None:
+        super().__init__(isolation, db)
+        self.now = now
 
     async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
         """Plan up to 100 jobs behind a place."""
-        unreadable: list[Unworkable] = []
         try:
             found = await plans.list_unplanned(self.db, after=after, aside=aside)
-            last = place_of(found[-1]) if found else None
         except Exception as error:
             if not may_be_about_a_row(error) or isinstance(error, StatementCancelled):
                 raise
             places = await plans.list_unplanned_places(self.db, after=after, aside=aside)
-            found = await self.read_by_parts([one.job_id for one in places], unreadable)
-            last = places[-1] if places else None
-        return await self.write(found, unreadable, last=last)
+            return await self.plan(
+                [one.job_id for one in places], last=places[-1] if places else None
+            )
+        return await self.write(self.compute(found), plans.write, last=last_place(found))
 
     async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
         """Plan up to five jobs that were written since a `read_horizon`."""
-        ids = await plans.list_unplanned_lately(self.db, newer=newer, aside=aside)
-        unreadable: list[Unworkable] = []
-        return await self.write(await self.read_by_parts(ids, unreadable), unreadable)
+        return await self.plan(await plans.list_unplanned_lately(self.db, newer=newer, aside=aside))
 
-    async def read_by_parts(
-        self, ids: Sequence[UUID], unreadable: list[Unworkable]
-    ) -> list[Unplanned]:
-        """Read jobs, and collect those that cannot be read."""
+    async def plan(self, ids: Sequence[UUID], *, last: Place | None = None) -> Step:
+        """Plan those jobs that can be read, and put the others aside."""
         found: list[Unplanned] = []
+        unreadable: list[Unworkable] = []
 
         async def read(some: Sequence[UUID]) -> None:
             found.extend(await plans.list_unplanned(self.db, only=some))
 
         def refused(job_id: UUID, error: Exception) -> None:
-            unreadable.append(unworkable(job_id, error, what="planned"))
+            unreadable.append(self.unworkable(job_id, error))
 
-        if ids:
-            await run_by_parts(read, ids, refused=refused)
-        return found
+        await run_by_parts(read, ids, refused=refused)
+        return await self.write(self.compute(found), plans.write, last=last, unreadable=unreadable)
 
-    async def write(
-        self,
-        found: Sequence[Unplanned],
-        unworkables: list[Unworkable],
-        *,
-        last: Place | None = None,
-    ) -> Step:
-        """Write the plans of some jobs; put those aside that have none, and tell."""
+    def compute(self, found: Sequence[Unplanned]) -> list[Plan]:
         now = self.now()
-        computed = [planned(job, now=now) for job in found]
-        written: set[UUID] = set()
-        suppressed: set[UUID] = set()
-
-        async def write(some: Sequence[Plan]) -> None:
-            result = await plans.write(self.db, some)
-            written.update(result.written)
-            suppressed.update(result.suppressed)
-
-        def refused(plan: Plan, error: Exception) -> None:
-            unworkables.append(unworkable(plan.job_id, error, what="planned"))
-
-        if computed:
-            await run_by_parts(write, computed, refused=refused, blame=True)
-        unworkables += [unworkable(one, SUPPRESSED, what="planned") for one in suppressed]
-        left = await self.isolation.put_aside_waiting(unworkables, db=self.db, where="plan")
-        refusals = {
-            plan.job_id: plan.plan_error
-            for plan in computed
-            if plan.plan_error is not None and plan.job_id in written
-        }
-        if written:
-            self.isolation.observers.tell(
-                Planned(jobs=len(written), refused=len(refusals), refusals=named(refusals) or None)
-            )
-        return Step(
-            read=len(found) + len(unworkables),
-            done=len(written) + len(unworkables) - len(left),
-            left=left,
-            last=last,
-        )
+        return [planned(job, now=now) for job in found]
 
 
 def planned(job: Unplanned, *, now: datetime) -> Plan:

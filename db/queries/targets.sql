@@ -40,15 +40,15 @@ limit 5;
 -- Tells of each that was neither edited nor locked whether the verdict was written, as plans.write does.
 with wanted as (
     select * from json_to_recordset(:verdicts::json) as w (
-        job_id uuid, edited_at timestamptz, problem text)
+        job_id uuid, edited_at timestamptz, plan_error text)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.edited_at = w.edited_at and j.unchecked and j.plan_error is null
-      and j.planned_at is not null and (w.problem is null or j.locked_until is null)
+      and j.planned_at is not null and (w.plan_error is null or j.locked_until is null)
     for no key update of j skip locked
 ), checked as (
     update tocsin.jobs j
-    set unchecked = false, plan_error = w.problem, planned_at = clock_timestamp()
+    set unchecked = false, plan_error = w.plan_error, planned_at = clock_timestamp()
     from wanted w join free on free.id = w.job_id
     where j.id = w.job_id
     returning j.id

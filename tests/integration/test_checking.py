@@ -414,7 +414,7 @@ async def test_an_edit_wins_over_the_verdict_on_what_was_before(
     [found] = await targets.list_unchecked(db, kinds=("http",), aside=())
     await retarget(connection, job_id, "http://h/")
 
-    verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
+    verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, plan_error="target is bad")
 
     assert (await targets.write_verdicts(db, [verdict])).written == []
     assert (await job_row(connection, job_id))["plan_error"] is None
@@ -435,7 +435,7 @@ async def test_a_job_that_is_executing_keeps_its_lease_whatever_its_new_target(
     )
     await retarget(connection, job_id, "ftp://bad")
     [found] = await targets.list_unchecked(db, kinds=("http",), aside=())
-    verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, problem="target is bad")
+    verdict = targets.Verdict(job_id=job_id, edited_at=found.edited_at, plan_error="target is bad")
 
     assert (await targets.write_verdicts(db, [verdict])).written == []
     job = await job_row(connection, job_id)
