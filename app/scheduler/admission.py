@@ -1,7 +1,7 @@
-"""Which of the due claims start, which wait, and which are deferred so that others get their turn.
+"""Decides which due claims start, which wait, and which are deferred so that others get a turn.
 
-A claim that is due starts if there is a slot that its host may have; otherwise it is parked until
-there is one, or deferred: given back, to be claimed again seconds later.
+A due claim starts if there is a slot that its host may have. Otherwise the claim is parked until
+there is one, or deferred: released, to be claimed again seconds later.
 """
 
 from collections import Counter, deque
@@ -13,44 +13,54 @@ from app.scheduler.held_claim import HeldClaim
 from app.timers import Monotonic
 
 SHARE = 9
-"""The most slots that a host may have, in multiples of the free ones. One host alone gets 9/10 of
+"""The most slots that a host may have, in multiples of the free slots. One host alone gets 9/10 of
 the slots, two get 9/19 each, and some are always left for a host that has none (the dynamic
 thresholds of shared switch buffers, after Choudhury and Hahne)."""
 ADDRESS_SHARE = 19
-"""The same for an address: one address alone gets 95 of 100 slots. With less than 20 slots the
-share is smaller, but at least `SHARE`."""
+"""The most slots that an address may have, in multiples of the free slots: one address alone gets
+95 of 100. An instance with less than 20 slots has a smaller multiple, but at least `SHARE`."""
 STUCK_SECONDS = 0.25
-"""A host at its share that has ended nothing for so long is not worth waiting for."""
+"""A host that has its share and has ended no execution for this long is stuck: claims for the host
+are deferred."""
 MIN_DEFER_SECONDS = 1.0
+"""The shortest deferral, before jitter: a claim that comes back sooner would find the same."""
 MAX_DEFER_SECONDS = 30.0
+"""The longest deferral, before jitter: so long a job may not notice that its host answers again."""
 DEFERRALS_PER_SECOND = 100.0
 """The rate at which deferred claims may come back, as each costs the database a claim and a
-settlement. With more of them each is deferred for longer."""
+settlement. The more claims are deferred, the longer each is."""
 RESERVE_SECONDS = 0.1
-"""How long the reserve lasts at the present pace: the claims held in addition to the free slots,
-so that no slot is idle during a look."""
+"""How long the reserve lasts at the present pace. The reserve is the number of claims that are held
+in addition to the free slots, so that no slot is idle during a look."""
 MAX_RESERVE = 4
 """The largest reserve, in multiples of the slots. If the instance dies, all claims in the reserve
 are late: others can claim them only when their leases end."""
 MAX_SETTLING = 10
-"""How many ended executions may wait for Postgres to take their results, in multiples of the slots;
-with more, no job is claimed."""
+"""The most ended executions that may wait for Postgres to take their results, in multiples of the
+slots; beyond that no job is claimed."""
 
 
 Admission = Literal["start", "park", "defer"]
-"""What becomes of a due claim. `park`: the claim waits here, as what is lacking may soon be there.
-`defer`: the claim is released for some seconds, as too much waits for the same, or in vain."""
+"""What becomes of a due claim. `park`: the claim waits here for a slot or a prerequisite, which may
+come soon. `defer`: the claim is released for some seconds, as too many claims wait for the same, or
+its host is stuck."""
 
 
 def defer_seconds(times: int, *, jitter: float) -> float:
-    """Return for how many seconds to defer the `times`-th claim in a row; `jitter` in [0, 1)."""
+    """Return for how many seconds to defer the `times`-th claim in a row.
+
+    From `MIN_DEFER_SECONDS` to `MAX_DEFER_SECONDS`, times 0.5 to 1.5 by `jitter` in [0, 1).
+    """
     seconds = times / DEFERRALS_PER_SECOND
     seconds = min(max(seconds, MIN_DEFER_SECONDS), MAX_DEFER_SECONDS)
     return seconds * (0.5 + jitter)
 
 
 class Deferrals:
-    """How many claims were deferred in a row for want of the same, of which each comes later."""
+    """Counts the claims that were deferred in a row for want of one prerequisite.
+
+    The more there are, the longer the next one is deferred.
+    """
 
     def __init__(self) -> None:
         self.times = 0
@@ -59,39 +69,42 @@ class Deferrals:
         return f"<Deferrals: {self.times}>"
 
     def next_seconds(self, *, jitter: float) -> float:
-        """Count one more; return when it is worth claiming again. `jitter` in [0, 1)."""
+        """Count one more; return for how many seconds to defer the claim. `jitter` in [0, 1)."""
         self.times += 1
         return defer_seconds(self.times, jitter=jitter)
 
     def end(self) -> None:
-        """Begin to count anew, as nothing is waited for any longer."""
+        """Count from zero again, as no claim waits for the prerequisite any longer."""
         self.times = 0
 
 
 class Shares:
-    """How many slots each host has, when it last ended an execution, and what was deferred since.
+    """Counts how many slots each host has, and how many of its claims were deferred.
 
-    The same is counted for addresses.
+    Another one counts by address instead of by host.
     """
 
     def __init__(self, clock: Monotonic, *, share: int = SHARE) -> None:
         self.share = share
         self.clock = clock
         self.executing: Counter[str] = Counter()
+        """How many slots each host has."""
         self.moved_at: dict[str, float] = {}
+        """When each host last ended an execution, or got its first slot (monotonic seconds)."""
         self.deferred: Counter[str] = Counter()
+        """How many claims for each host were deferred since its last execution ended."""
 
     def __repr__(self) -> str:
         return f"<Shares: executing {dict(self.executing)}, deferred {dict(self.deferred)}>"
 
     def begin(self, host: str) -> None:
-        """Count an execution; a host that had none is given time anew."""
+        """Count an execution that starts; a host without any other cannot be stuck yet."""
         if not self.executing[host]:
             self.moved_at[host] = self.clock()
         self.executing[host] += 1
 
     def end(self, host: str) -> None:
-        """Count one less; nothing is kept of a host that has none left."""
+        """Count an execution that ended; a host without any other is forgotten."""
         self.executing[host] -= 1
         self.deferred.pop(host, None)
         if self.executing[host]:
@@ -104,26 +117,26 @@ class Shares:
         return 0 < self.share * free <= self.executing[host]
 
     def is_stuck(self, host: str, *, free: int) -> bool:
-        """Return whether the host has its share and ends nothing, so that waiting is no use."""
+        """Return whether the host has its share and ended nothing for `STUCK_SECONDS`."""
         if not self.is_full(host, free=free):
             return False
         return self.clock() - self.moved_at[host] >= STUCK_SECONDS
 
     def defer_seconds(self, host: str, *, jitter: float) -> float:
-        """Return when a job of a stuck host is worth claiming again; `jitter` in [0, 1)."""
+        """Return for how many seconds to defer a claim for a stuck host; `jitter` in [0, 1)."""
         self.deferred[host] += 1
         return defer_seconds(self.deferred[host], jitter=jitter)
 
 
 class Slots:
-    """The slots of one instance: who has them, who may have one, how many jobs to claim.
+    """The slots of one instance: which hosts have them or may have one, and how many jobs to claim.
 
     No host and no address gets all slots: see `Shares`. The owner of a domain can make any number
     of hosts, so their addresses have a share as well, a larger one: a host that hangs
     must leave some slots of its address to the other hosts there.
 
-    While executions are short, a few claims more than there are free slots are worth holding, the
-    reserve. While executions are long they are not: another instance could start them at once.
+    While executions are short, a few claims beyond the free slots are worth holding: the reserve.
+    While executions are long, another instance could start these claims sooner.
     """
 
     def __init__(self, size: int, clock: Monotonic) -> None:
@@ -133,6 +146,7 @@ class Slots:
         self.hosts = Shares(clock)
         self.addresses = Shares(clock, share=min(max(size - 1, SHARE), ADDRESS_SHARE))
         self.reserve = 0
+        """How many claims to hold in addition to the free slots."""
         self.ended = 0
         """Executions that ended since `counted_at`."""
         self.ended_at = self.counted_at = clock()
@@ -158,14 +172,14 @@ class Slots:
         return not any(self.addresses.is_full(address, free=free) for address in addresses)
 
     def is_stuck(self, host: str, addresses: Sequence[str] = ()) -> bool:
-        """Return whether the host, or one of its addresses, has its share and ends nothing."""
+        """Return whether the host or one of its addresses is stuck, see `STUCK_SECONDS`."""
         free = self.free
         if self.hosts.is_stuck(host, free=free):
             return True
         return any(self.addresses.is_stuck(address, free=free) for address in addresses)
 
     def defer_seconds(self, host: str, addresses: Sequence[str] = (), *, jitter: float) -> float:
-        """Return when a job that is stuck is worth claiming again; `jitter` in [0, 1)."""
+        """Return for how many seconds to defer a claim for a stuck host; `jitter` in [0, 1)."""
         for address in addresses:
             if self.addresses.is_stuck(address, free=self.free):
                 return self.addresses.defer_seconds(address, jitter=jitter)
@@ -181,7 +195,7 @@ class Slots:
             self.addresses.begin(address)
 
     def take_back(self, host: str, addresses: Sequence[str] = ()) -> None:
-        """Take a slot back; host and addresses are those that it was granted for."""
+        """Take a slot back; host and addresses are those that the slot was granted for."""
         self.ended += 1
         self.ended_at = self.clock()
         self.taken -= 1
@@ -195,7 +209,7 @@ class Slots:
         return self.clock() - self.counted_at
 
     def update_pace(self) -> None:
-        """Set the reserve by the pace since the last time."""
+        """Set the reserve by how many executions ended since the last time, at least 10 ms ago."""
         now = self.clock()
         elapsed = now - self.counted_at
         if elapsed >= RESERVE_SECONDS / 10:
@@ -221,10 +235,10 @@ class Slots:
 
 
 class Prerequisite(Protocol):
-    """Something that a due claim may need before it can have a slot."""
+    """Something that a due claim may need before the claim can have a slot, such as an address."""
 
     deferrals: Deferrals
-    """The deferrals of claims for which there was no room."""
+    """The claims in a row that were deferred, as too many wait for this prerequisite."""
 
     def __iter__(self) -> Iterator[HeldClaim]: ...
 
@@ -238,15 +252,15 @@ class Prerequisite(Protocol):
         ...
 
     def admit(self, held: HeldClaim) -> Admission:
-        """Decide about a due claim; one that is parked is kept here until it has what it needs."""
+        """Decide about a due claim; a parked claim is kept here until the prerequisite is met."""
         ...
 
     def remove(self, held: HeldClaim) -> None:
-        """Let the claim wait no longer, if it does."""
+        """Forget a claim, whether or not the claim is parked here."""
         ...
 
     def close(self) -> None:
-        """Let nothing wait any longer, and begin nothing more."""
+        """Forget all parked claims, and begin nothing more."""
         ...
 
 
@@ -267,9 +281,9 @@ class DueClaims:
     ) -> None:
         self.slots = slots
         self.prerequisites = prerequisites
-        """What a claim waits for before it starts, in this order."""
+        """What a claim waits for before its start, in this order."""
         self.defer = defer
-        """Gives a claim back, to be claimed again after so many seconds."""
+        """Releases a claim, to be claimed again after so many seconds."""
         self.jitter = jitter
         """Returns numbers in [0, 1)."""
         self.queue: deque[HeldClaim] = deque()
@@ -277,7 +291,7 @@ class DueClaims:
         """The claims that are parked for a slot, by host."""
 
     def __len__(self) -> int:
-        """Return how many claims need nothing but a slot."""
+        """Return how many claims wait for a slot and for no prerequisite."""
         return len(self.queue) + sum(map(len, self.parked.values()))
 
     def __repr__(self) -> str:
@@ -297,7 +311,7 @@ class DueClaims:
         self.queue.extendleft(reversed(tuple(claims)))
 
     def remove(self, held: HeldClaim) -> None:
-        """Let the claim wait no longer, if it does."""
+        """Take a claim out, wherever the claim waits."""
         for claims in (self.queue, *self.parked.values()):
             if held in claims:
                 claims.remove(held)
@@ -305,7 +319,7 @@ class DueClaims:
             prerequisite.remove(held)
 
     def take_all(self) -> list[HeldClaim]:
-        """Take out all claims, and let none wait any longer."""
+        """Take out all claims, those that wait for a prerequisite too, and close these."""
         claims = [*chain(self.queue, *self.parked.values(), *self.prerequisites)]
         self.queue.clear()
         self.parked.clear()
@@ -314,19 +328,20 @@ class DueClaims:
         return claims
 
     def take_surplus(self, most: int) -> Iterator[HeldClaim]:
-        """Take out the claims beyond `most`, the latest first."""
+        """Take out the claims beyond `most` of those that wait for a slot, the latest first."""
         for claims in (*self.parked.values(), self.queue):
             while len(self) > most and claims:
                 yield claims.pop()
 
     def take_next(self) -> HeldClaim | None:
-        """Take out the claim that waits longest of those that may start; None: none may.
+        """Take out a claim that may start now, parked claims first; return None without any.
 
-        Claims of hosts that are stuck are deferred.
+        Claims of hosts that are stuck are deferred on the way.
         """
         return self.take_next_parked() or self.take_next_in_queue()
 
     def take_next_parked(self) -> HeldClaim | None:
+        """Take out the first parked claim whose host may have a slot now."""
         for host, claims in tuple(self.parked.items()) if self.slots.free > 0 else ():
             if not claims:
                 del self.parked[host]
@@ -343,6 +358,7 @@ class DueClaims:
         return None
 
     def take_next_in_queue(self) -> HeldClaim | None:
+        """Take out the first claim of the queue that may start; park or defer those before."""
         while self.queue and self.slots.free > 0:
             held = self.queue.popleft()
             if self.lacks_prerequisite(held):
@@ -360,7 +376,7 @@ class DueClaims:
         return None
 
     def lacks_prerequisite(self, held: HeldClaim) -> bool:
-        """Return whether the claim cannot start yet; it was parked or deferred then."""
+        """Park or defer a claim that lacks a prerequisite; return whether that was done."""
         for prerequisite in self.prerequisites:
             match prerequisite.admit(held):
                 case "park":
@@ -373,5 +389,6 @@ class DueClaims:
         return False
 
     def defer_stuck(self, held: HeldClaim) -> None:
+        """Defer a claim for a host that is stuck."""
         seconds = self.slots.defer_seconds(held.host, held.addresses, jitter=self.jitter())
         self.defer(held, seconds)

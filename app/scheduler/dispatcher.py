@@ -25,9 +25,10 @@ TIMER_SECONDS = 0.001
 """How late the event loop's timers may be. The timer for the next claim is set this much too early;
 the rest of the time the loop turns without sleeping."""
 SURPLUS_SECONDS = 0.2
-"""If no look was made for this long, for want of room, claims beyond the reserve are released."""
+"""Without room for a look for this long, due claims beyond the reserve are released; see
+`Slots` for the reserve."""
 PREPARED_SECONDS = (0.1, 0.003)
-"""How long before it is due the next claim is prepared: twice. Code that has not run for seconds
+"""The next claim is prepared twice, so long before its instant. Code that has not run for seconds
 takes 10 ms and more to run again, and part of that after a pause of a tenth of a second."""
 AWAKE_SECONDS = 0.02
 """For this long after an execution started, claims are not prepared and timers are not set early:
@@ -35,10 +36,11 @@ the code has just run, and both would cost a CPU if done before each of many cla
 
 
 class Dispatcher:
-    """The claims from the look that took them until their settlement, by job.
+    """Holds the claims of one instance from the look that took them until their settlement.
 
     A claim sleeps until its instant, waits for a slot (see `DueClaims`), executes and is settled.
-    Only an execution has a task of its own.
+    Only an execution has a task of its own: claims that wait are started by a timer, by a slot
+    that gets free, or by a prerequisite that is met.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
@@ -62,20 +64,22 @@ class Dispatcher:
         self.offer_room = offer_room
         """Called when jobs are worth claiming again after there was no room."""
         self.claims: dict[UUID, HeldClaim] = {}
+        """All held claims, by the id of the claimed row."""
         self.sleeping: list[tuple[float, int, HeldClaim]] = []
-        """A heap, by instant and execution: no two claims are of one execution."""
+        """The claims that are not due yet: a heap, by instant (Unix seconds) and execution."""
         self.prerequisites: tuple[Prerequisite, ...] = (
             NameLookups(names, tasks, resume=self.resume),
             CertificateLoads(runner.load, tasks, resume=self.resume),
         )
         self.due = DueClaims(slots, self.prerequisites, defer=self.defer, jitter=random.random)
         self.recalls: set[UUID] = set()
-        """Jobs that were recalled since the last claims were taken, and are not held."""
+        """Rows that were recalled since the last claims were taken, and of which no claim is held:
+        the look under way may bring one."""
         self.doubts = asyncio.Event()
-        """Set when the lease of a claim that has started is to be looked at."""
+        """Set when a claim that has started was recalled: `Leases` then extends its lease soon."""
         self.closed = False
         self.was_full = False
-        """Whether there was no room when it was last asked for."""
+        """Whether `room` returned 0 when it was last called."""
         self.timer: Timer | None = None
         self.timer_at = float("inf")
         """When `timer` calls; by the timers, as all instants here."""
@@ -84,6 +88,7 @@ class Dispatcher:
         self.started_at = 0.0
         """When the latest execution was started."""
         self.emptied = asyncio.Event()
+        """Set when the last held claim is forgotten."""
 
     def __repr__(self) -> str:
         return (
@@ -121,6 +126,7 @@ class Dispatcher:
         return max(self.slots.demand_at_once(due=len(self.due), settling=self.settling), 0)
 
     def demand(self) -> int:
+        """Return how many more jobs are wanted; 0 or a negative number for none."""
         waiting = len(self.sleeping) + len(self.due)  # what lacks a prerequisite takes no slot
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
         return self.slots.demand(waiting=waiting, settling=self.settling, early=early)
@@ -159,7 +165,7 @@ class Dispatcher:
             self.doubts.set()
 
     def dispatch(self) -> None:
-        """Start what is due and has a slot, a few at a time; come back for the rest."""
+        """Start up to `STARTED_IN_A_TURN` due claims that have a slot, the rest in later turns."""
         if self.closed:
             self.release_all()
             return
@@ -181,25 +187,29 @@ class Dispatcher:
             self.timers.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Dispatch in a turn of the event loop that was asked for."""
+        """Dispatch again: `dispatch` asked the event loop to call this in its next turn."""
         self.turning = False
         self.dispatch()
 
     def resume(self, claims: Iterable[HeldClaim]) -> None:
-        """Dispatch claims that were parked for a prerequisite, before all others.
+        """Dispatch claims whose prerequisite was waited for, before all other due claims.
 
-        Where the prerequisite could not be had, the execution reports that.
+        A prerequisite that could not be met, such as a name without an address, does not matter
+        here: the execution meets the same error, and reports it.
         """
         self.due.resume(claims)
         self.dispatch()
 
     @property
     def is_awake(self) -> bool:
-        """Whether an execution has just started."""
+        """Whether an execution started within the last `AWAKE_SECONDS`."""
         return self.timers.time() - self.started_at < AWAKE_SECONDS
 
     def prepare_next(self) -> None:
-        """Prepare the next claim in time, unless executions keep everything awake."""
+        """Prepare the claim that is due next, if its time to be prepared has come.
+
+        Without effect while `is_awake`.
+        """
         due, _, held = self.sleeping[0]
         if held.times_prepared == len(PREPARED_SECONDS):
             return
@@ -210,7 +220,11 @@ class Dispatcher:
             self.tasks.create_task(self.runner.prepare(held.claim), name="prepare")
 
     def set_timer(self) -> None:
-        """Dispatch again when the next claim is due, or when a host may have got stuck."""
+        """Set the timer to when the next claim is due or to be prepared.
+
+        While due claims wait for a slot, the timer calls after `STUCK_SECONDS` at the latest: by
+        then the host that they wait for may count as stuck.
+        """
         seconds = STUCK_SECONDS if self.due else float("inf")
         if self.sleeping:
             # The rest is spent turning: a timer may be late by as much, and then has to wake a CPU.
@@ -226,13 +240,13 @@ class Dispatcher:
             self.timer_at = at
 
     def on_timer(self) -> None:
-        """Dispatch, then release what has waited for too long."""
+        """Dispatch, then release claims that have waited for too long (`release_surplus`)."""
         self.timer_at = float("inf")
         self.dispatch()
         self.release_surplus()
 
     async def execute(self, held: HeldClaim) -> None:
-        """Execute in the slot that was granted, pass the slot on, and settle."""
+        """Execute a claim in the slot that was granted, pass the slot on, settle the claim."""
         settlement = await self.runner.carry_out(held)
         self.slots.take_back(held.host, held.addresses)
         if self.due:
@@ -241,17 +255,24 @@ class Dispatcher:
         self.settle(held, settlement)
 
     def defer(self, held: HeldClaim, seconds: float) -> None:
-        """Release a claim that could not start before long, to be claimed again in `seconds`."""
+        """Release a claim that would have to wait for long, to be claimed again in `seconds`."""
         until = self.clock.now() + timedelta(seconds=seconds)
         self.release(held, deferred(held.claim, until=until))
 
     def release(self, held: HeldClaim, settlement: Settlement | None = None) -> None:
-        """Settle a claim that will not start here, by default to be claimed again at once."""
-        held.started = True  # it is in no queue any more: a recall has nothing to take out
+        """Settle a claim that will not start here.
+
+        By default the claim is `released`: any instance may claim the job again at once.
+        """
+        held.started = True  # in no queue any more: a recall has nothing to take out
         self.settle(held, settlement or released(held.claim))
 
     def release_surplus(self) -> None:
-        """Release claims beyond the reserve: executions take longer than when it was set."""
+        """Release the due claims beyond the reserve, once no look was made for `SURPLUS_SECONDS`.
+
+        Executions then take longer than when the reserve was set, and other instances may have
+        slots free.
+        """
         if self.slots.counted_seconds < SURPLUS_SECONDS:
             return  # looks go on, or it is too early to tell
         self.slots.update_pace()
@@ -266,10 +287,11 @@ class Dispatcher:
         self.sleeping.clear()
 
     def settle(self, held: HeldClaim, settlement: Settlement) -> None:
+        """Hand a settlement to the settler; the claim is forgotten once Postgres has taken it."""
         self.settler.settle(held.claim, settlement, partial(self.forget, held))
 
     def forget(self, held: HeldClaim) -> None:
-        """Forget a claim that is settled; by then another of the same job may be held."""
+        """Forget a claim that is settled; a newer claim of the same job, if there is one, stays."""
         if self.claims.get(held.claim.id) is held:
             del self.claims[held.claim.id]
             if not self.claims:
@@ -277,13 +299,13 @@ class Dispatcher:
         self.offer_room_if_any()
 
     def offer_room_if_any(self) -> None:
-        """Offer room if there is some, and there was none when it was last asked for."""
+        """Call `offer_room` if jobs are wanted again after `room` returned 0."""
         if self.was_full and self.demand() > 0:
             self.was_full = False
             self.offer_room()
 
     def close(self) -> None:
-        """Start no more, and release every claim that has not started."""
+        """Start no more claims, and release every claim that has not started."""
         self.closed = True
         self.release_all()
 

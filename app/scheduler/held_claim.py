@@ -20,6 +20,7 @@ OVERTIME_SECONDS = 1.0
 """The time between the timeout, which the executor keeps, and the cut-off of an execution whose
 executor has not kept it."""
 MAX_CACHED_NAMES = 4096
+"""How many hosts `name_of` remembers the names of."""
 HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\[\]])")
 """Matches a URL; the group is `host:port` (RFC 3986, appendix B)."""
 
@@ -28,8 +29,11 @@ class Ending(StrEnum):
     """Why an execution was cut off."""
 
     TIMEOUT = "timeout"
+    """The executor did not keep the timeout."""
     LEASE = "lease"
+    """The lease could not be extended, or was taken away."""
     DRAIN = "drain"
+    """The instance was stopped and its grace was over."""
 
 
 class HeldClaim:
@@ -45,6 +49,7 @@ class HeldClaim:
         self.claim = claim
         hosts = hosts_of(claim.kind, claim.target)
         self.host = hosts[0] if hosts else ""
+        """`host:port` of the principal server, by which slots are shared; empty without one."""
         self.names = names_of(hosts)
         """The names of all hosts that the target connects to, without ports."""
         self.names_waited_for = 0
@@ -58,13 +63,16 @@ class HeldClaim:
         self.started = False
         """Whether the claim has left the queues: its execution or its release has begun."""
         self.doubted = False
-        """Whether the job was edited, or its lease taken away, since the lease was extended."""
+        """Whether the job was edited since the lease was last extended: the edit may have taken
+        the lease away."""
         self.times_prepared = 0
+        """How often the execution was prepared ahead, see `PREPARED_SECONDS`."""
         self.waited_seconds = 0.0
         """The time between the start of the execution and its request."""
         self.overtime_ends = float("inf")
         """Monotonic seconds: the timeout and `OVERTIME_SECONDS` after the execution began."""
         self.ending = Ending.TIMEOUT
+        """Why the execution is cut off when its deadline passes."""
         self.deadline: Deadline | None = None
         """The deadline of the execution while it lasts."""
 
@@ -92,18 +100,19 @@ class HeldClaim:
         self.deadline = None
 
     def note_wait(self, seconds: float) -> None:
-        """Note what had to be waited for before the request could be sent."""
+        """Add the seconds that passed before the request could be sent, as for a connection."""
         self.waited_seconds += seconds
 
     def extend(self, *, lease_ends: float) -> None:
-        """Note that the lease now ends later."""
+        """Note that the lease now ends at `lease_ends` (monotonic seconds)."""
         self.lease_ends = lease_ends
         self.set_deadline()
 
     def set_deadline(self) -> None:
-        """Set the deadline to the end of the lease, if that comes before the end of the overtime.
+        """Set the deadline to `cut_at` if the lease ends before the overtime, else to never.
 
-        Otherwise there is none: a timer for each execution would cost more than `cut_overtime`.
+        The overtime has no deadline: a timer for each execution would cost more than
+        `cut_overtime`.
         """
         if self.deadline is None or self.deadline.passed or self.ending is Ending.DRAIN:
             return
@@ -146,7 +155,7 @@ def names_of(hosts: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=MAX_CACHED_NAMES)
 def name_of(host: str) -> str:
-    """Return the name without its port, as the resolver takes it; empty where it cannot be one."""
+    """Return a host's name without the port, as the resolver takes names; empty if invalid."""
     with suppress(ValueError):
         return URL(f"//{host}").raw_host or ""
     return ""

@@ -1,4 +1,8 @@
-"""The jobs that an instance leaves alone for the moment, as nothing can be done with them."""
+"""Keeps jobs that cannot be claimed, planned or settled from holding up all others.
+
+Such a job gets a `plan_error`, which keeps the job out of all looks until a person corrects it. If
+not even `plan_error` can be written, the looks of this instance leave the job out for a while.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,21 +26,23 @@ SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin 
 REST_SECONDS = 60.0
 """For how long looks leave a job out that can neither be claimed nor get a `plan_error`."""
 MAX_NAMED = 3
-"""Of how many jobs a line of the log says each by itself."""
+"""How many jobs one line of the log names; of the others it has the number."""
 MAX_WAITING = 100
-"""With so many resting, jobs that wait to be planned or checked rest no more."""
+"""While so many jobs rest, a job that waits to be planned or checked is not added to them."""
 MAX_RESTING = 1000
-"""How many jobs may rest, as each look is told which; looks begin behind any more."""
+"""The most jobs that rest, as each look is sent their ids. Beyond that, looks begin at a later
+instant instead, see `app.scheduler.sweep`."""
 
 
 class Rest(Struct, frozen=True, kw_only=True):
-    """Why a job is left alone, and how long."""
+    """Why and until when looks leave a job out."""
 
     until: float
-    """Monotonic seconds at which it is tried again."""
+    """Monotonic seconds at which the claim is tried again."""
     problem: str
+    """The reason, as the log and the doctor show it."""
     slow: int = 0
-    """How often its claim took too long."""
+    """How often in a row the claim took too long."""
 
 
 async def put_aside(
@@ -47,9 +53,9 @@ async def put_aside(
     where: str,
     quiet: bool = False,
 ) -> set[UUID]:
-    """Give jobs a `plan_error`, and tell; return those of which it cannot be written either.
+    """Give jobs a `plan_error`, and tell of each; return the jobs that it cannot be written to.
 
-    `quiet`: nothing is told of the latter.
+    `where` says in the log what could not be done. `quiet`: the returned jobs are not told of.
     """
     failed: dict[UUID, str] = {}
     written: set[UUID] = set()
@@ -81,7 +87,10 @@ async def put_aside(
 def unworkable(
     job_id: UUID, error: Exception | str, *, what: str, fence: int | None = None
 ) -> Unworkable:
-    """State that a job cannot be claimed, planned or settled, why, and what to do."""
+    """Word the `plan_error` of a job: what cannot be done with the job, why, and the remedy.
+
+    `what`: "claimed", "planned" or the like. `fence`: of the claim that is to end with it, if any.
+    """
     why = error if isinstance(error, str) else reason(error)
     remedy = CHANGE_TRIGGER if error == SUPPRESSED else REMEDY
     problem = f"cannot be {what}: {why}: {remedy}"
@@ -96,7 +105,7 @@ def named(problems: Mapping[UUID, str]) -> str:
 
 
 class Isolation:
-    """The jobs that one instance leaves out of its looks for the moment."""
+    """The jobs that one instance leaves out of its looks, and the leases that it has to free."""
 
     def __init__(  # noqa: PLR0913 - the parts of an instance
         self,
@@ -110,33 +119,37 @@ class Isolation:
     ) -> None:
         self.db = db
         self.quick = quick
-        """A pool whose statements take a fifth of a second at most."""
+        """A pool that cancels statements after 0.2 s (`suspects.QUICK_SECONDS`)."""
         self.observers = observers
         self.instance = instance
         self.lease_seconds = lease_seconds
         self.clock = clock
         self.suspects: set[UUID] = set()
-        """Jobs at which a look may have failed, while they are claimed beside the loop."""
+        """Jobs that may be why a look failed, while `Suspects` claims them."""
         self.resting: dict[UUID, Rest] = {}
+        """Jobs that can neither be claimed nor get a `plan_error`."""
         self.orphans: list[Orphan] = []
-        """The leases that are to be freed."""
+        """Leases in this instance's name of which it holds no claim; they are to be freed."""
         self.has_orphans = asyncio.Event()
         self.news = asyncio.Event()
-        """Set when some begin to rest, for the sweep."""
+        """Set when jobs begin to rest, for `Sweep`, which tries them again."""
         self.rested = asyncio.Event()
-        """Set when some begin to rest, for the doctor."""
+        """Set when jobs begin to rest, for `keep_resting_told`, which records them."""
 
     def __repr__(self) -> str:
         return f"<Isolation: {len(self.suspects)} suspects, {len(self.resting)} resting>"
 
     def aside(self) -> list[UUID]:
-        """Return the jobs that looks are to leave alone."""
+        """Return the jobs that looks are to leave out: suspects, and jobs that rest."""
         return [*self.suspects, *self.resting] if self.suspects or self.resting else []
 
     async def release_orphans(
         self, db: Runner, *, executing: Sequence[int], only: Sequence[UUID] | None = None
     ) -> None:
-        """Free the leases that this instance has without `executing` them.
+        """Free the leases in this instance's name of which it holds no claim.
+
+        Such orphans stem from a look whose answer was lost. `executing`: the executions of all held
+        claims; `only`: the jobs to search, None for all.
 
         Raises:
             Exception: an error for which `may_be_about_a_row` is false.
@@ -144,7 +157,7 @@ class Isolation:
         await self.release(await self.list_orphans(db, executing=executing, only=only))
 
     async def release_orphans_later(self, db: Runner, *, executing: Sequence[int]) -> None:
-        """Have `keep_releasing` free the leases that this instance has without `executing` them.
+        """Have `keep_releasing` free the leases that `release_orphans` would free at once.
 
         Raises:
             Exception: the orphans cannot be listed.
@@ -166,7 +179,7 @@ class Isolation:
         )
 
     async def release(self, orphans: Sequence[Orphan]) -> None:
-        """Free leases; those that cannot be freed are told, and left to run out.
+        """Free leases; a lease that cannot be freed is told of, and left to run out.
 
         Raises:
             Exception: an error for which `may_be_about_a_row` is false.
@@ -198,9 +211,10 @@ class Isolation:
     async def put_aside(
         self, jobs: Sequence[Unworkable], *, db: Runner | None = None, quiet: bool = False
     ) -> int:
-        """Give jobs a `plan_error`; let those rest that do not take it.
+        """Give jobs a `plan_error`; let the jobs rest that it cannot be written to.
 
-        Return how many can do neither. `db`: the pool to write with, by default the usual one.
+        Return for how many of these there was no room. `db`: the pool to write with, by default
+        the usual one.
         """
         failed = await put_aside(db or self.db, self.observers, jobs, where="claim", quiet=quiet)
         for job in jobs:
@@ -211,11 +225,11 @@ class Isolation:
     async def put_aside_waiting(
         self, jobs: Sequence[Unworkable], *, db: Database, where: str
     ) -> set[UUID]:
-        """Give a `plan_error` to jobs that wait for something else than a claim.
+        """Give a `plan_error` to jobs that wait to be planned or checked.
 
-        Return those that do not take it. The first of these are told one by one and rest, so that
-        the doctor knows; looks need not leave them out, so that any more take no room here and are
-        told by the backlog, together.
+        Return the jobs that it cannot be written to. The first of these, up to `MAX_WAITING`, are
+        told of one by one and rest, so that the doctor knows of them. The others take no room here,
+        as looks need not leave such jobs out; the caller tells how many they are.
         """
         crowd = len(self.resting) >= MAX_WAITING
         failed = await put_aside(db, self.observers, jobs, where=where, quiet=crowd)
@@ -230,7 +244,10 @@ class Isolation:
     def rest(
         self, problems: Mapping[UUID, str], *, seconds: float | None = None, slow: int = 0
     ) -> int:
-        """Leave jobs alone, by default for `REST_SECONDS`; return for how many there is no room."""
+        """Leave jobs out of looks, by default for `REST_SECONDS`.
+
+        `problems`: the jobs, each with the reason. Return for how many there was no room.
+        """
         seconds = REST_SECONDS if seconds is None else seconds
         until = self.clock() + seconds
         left = 0

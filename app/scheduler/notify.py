@@ -17,27 +17,32 @@ from app.timers import Monotonic, Timer, Timers
 ANNOUNCED_SECONDS = 1.0
 """How long an announcement is in force: for this long writers send no notification."""
 RENEW_SECONDS = 0.5
-"""An announcement with less than this left is renewed."""
+"""An announcement that is in force for less than this is renewed."""
 GRACE_SECONDS = 1.0
 """How long after the end of an announcement a writer that relied on it may still commit.
 
-The announcing instance polls for this long beyond its announcement. All others look once
-afterwards: jobs that an instance which died would have found wait no longer than this.
+The announcing instance polls for this long beyond its announcement. All other instances look once
+after that time: should the announcing one have died, the jobs that it would have found are claimed
+then.
 """
 LOOK_SECONDS = 0.02
 """The longest sleep between two looks of an instance that polls."""
 MAX_LOOKED_AGO_SECONDS = 0.1
-"""An instance without a free slot for this long withdraws its announcement: others may have one."""
+"""An instance whose last look with a free slot is longer ago withdraws its announcement: another
+instance may have free slots, and needs the notifications."""
 PACE_SECONDS = 0.5
 """The time over which the rates of notifications and of claims are measured."""
 MIN_NOTIFICATIONS_PER_SECOND = 100.0
-"""The rate from which an instance polls; at lower rates each new job is started at once."""
+"""The rate of notifications from which an instance polls instead. At lower rates each notification
+starts its job at once."""
 MIN_CLAIMS_PER_SECOND = 50.0
-"""The rate from which an announcement is renewed: while it is in force no notifications come."""
+"""The rate of claims from which an announcement is renewed. Claims are counted, as no notifications
+come while an announcement is in force."""
 MAX_ANNOUNCED_SECONDS = 5.0
-"""An announcement that seems to be in force for longer than this is ignored: it was made before the
-database's clock was set back."""
+"""An announcement that seems to be in force for longer than this is ignored: the database's clock
+was set back after it was made."""
 NEVER = float("-inf")
+"""An instant before all others, in monotonic seconds."""
 
 
 class Wakeup:
@@ -50,11 +55,13 @@ class Wakeup:
     def __init__(self, timers: Timers) -> None:
         self.timers = timers
         self.woken = asyncio.Event()
+        """Set by a wake-up, until `clear`."""
         self.timer: Timer | None = None
+        """The planned wake-up."""
         self.timer_at = float("inf")
         """When `timer` wakes; uvloop's timer for the very next turn cannot tell."""
         self.notifications = 0
-        """How many notifications came."""
+        """How many notifications this instance ever got."""
 
     def __repr__(self) -> str:
         planned = f", planned for {self.timer_at:.3f}" if self.timer is not None else ""
@@ -80,7 +87,7 @@ class Wakeup:
         self.timer_at = at
 
     def on_timer(self) -> None:
-        """Wake the poller as it was planned."""
+        """Wake the poller at the planned instant."""
         self.timer = None
         self.wake()
 
@@ -101,15 +108,21 @@ class Wakeup:
 
 
 class Pace:
-    """How often something happened lately."""
+    """The rate at which a count grows, measured over spans of `PACE_SECONDS`."""
 
     def __init__(self, now: float) -> None:
         self.total = 0
         self.since = now
         self.per_second = 0.0
 
+    def __repr__(self) -> str:
+        return f"<Pace: {self.per_second:.1f} a second>"
+
     def read(self, total: int, now: float) -> float:
-        """Return how many there were a second over the last whole span, given how many ever."""
+        """Return the growth per second over the last whole span.
+
+        `total` is the present count, `now` monotonic seconds.
+        """
         elapsed = now - self.since
         if elapsed >= PACE_SECONDS:
             self.per_second = (total - self.total) / elapsed
@@ -144,11 +157,11 @@ class Polling:
         self.own_until = NEVER
         """Until when the announcement of this instance is in force."""
         self.others_until = NEVER
-        """Until when an announcement was in force that a look read."""
+        """Until when the announcement is in force that the last look read, whosever it is."""
         self.looked_at = clock()
         """When the last look with a free slot was made."""
         self.writing: asyncio.Task[None] | None = None
-        """Writes or withdraws an announcement."""
+        """The statement under way that writes or withdraws an announcement."""
 
     def __repr__(self) -> str:
         now = self.clock()
@@ -158,7 +171,11 @@ class Polling:
         )
 
     def looked(self, *, claimed: int, polling_seconds: float | None) -> None:
-        """Note a look that had room, and for how long it read that an announcement is in force."""
+        """Note a look that was made with a free slot.
+
+        `polling_seconds`: how long the announcement that the look read stays in force; None
+        without one.
+        """
         now = self.clock()
         self.looked_at = now
         self.claimed += claimed
@@ -166,7 +183,10 @@ class Polling:
             self.others_until = now + polling_seconds
 
     def limit_sleep(self, sleep: float) -> float:
-        """Announce, renew or withdraw as is due; return the sleep that all announcements allow."""
+        """Begin to announce, renew or withdraw if called for; return `sleep`, shortened if need be.
+
+        All announcements that are in force, or were within the grace, limit the sleep.
+        """
         now = self.clock()
         notifications = self.notification_pace.read(self.wakeup.notifications, now)
         claims = self.claim_pace.read(self.claimed, now)
@@ -190,7 +210,7 @@ class Polling:
         )
 
     def begin(self, write: Coroutine[None, None, None]) -> None:
-        """Write beside the loop; one at a time."""
+        """Run a statement beside the loop, as `writing`."""
         self.writing = self.tasks.create_task(write, name="announce polling")
         self.writing.add_done_callback(self.on_written)
 
@@ -199,7 +219,7 @@ class Polling:
             self.writing = None
 
     async def announce(self) -> None:
-        """Announce polling; after an error, too, the instance polls, as it may be in force."""
+        """Announce polling; poll even after an error, as the announcement may be in force."""
         try:
             await polling.announce(self.db, seconds=ANNOUNCED_SECONDS)
         except Exception as error:  # noqa: BLE001 - without it all goes on, with notifications
@@ -215,12 +235,12 @@ class Polling:
             self.observers.tell(Faulted(where="publish", error=f"{type(error).__name__}: {error}"))
 
     async def withdraw_after(self, writing: asyncio.Task[None]) -> None:
-        """Withdraw what is about to be announced."""
+        """Withdraw the announcement once the statement that makes it has ended."""
         await asyncio.wait({writing})
         await self.withdraw()
 
     def end(self) -> None:
-        """Withdraw what is announced, as the instance stops looking."""
+        """Withdraw the announcement, as this instance stops looking."""
         if self.writing is not None:
             self.begin(self.withdraw_after(self.writing))
         elif self.own_until > self.clock():

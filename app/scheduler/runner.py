@@ -1,4 +1,4 @@
-"""Carries out one claim: decides whether to execute, executes, and decides on the settlement."""
+"""Carries out one claim at a time: decides whether to execute, executes, decides how to settle."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ from app.vault import ReadyTarget, SecretUnusable, Targets
 
 
 class ClaimRunner:
-    """How this instance carries out its claims."""
+    """Carries out the claims of one instance, any number of them side by side."""
 
     def __init__(  # noqa: PLR0913 - what an execution needs, put together in one place
         self,
@@ -53,18 +53,21 @@ class ClaimRunner:
         self.shortage = Shortage(observers, monotonic)
 
     def is_too_late(self, held: HeldClaim) -> bool:
-        """Return whether nothing may be sent any more for a claim whose lease is nearly over.
+        """Return whether the lease is so nearly over that nothing may be sent for the claim.
 
-        The process was frozen, or Postgres answered too late. This is read from the clock itself,
-        as the loop's time stands still during a turn of the loop.
+        The process was frozen, or Postgres answered too late. The clock itself is read here, as
+        the loop's time stands still during a turn of the loop.
         """
         return self.monotonic() >= held.cut_at
 
     async def carry_out(self, held: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and return how to settle it.
 
-        Never raises: an error of our own must not end the executions beside this one. The error is
-        recorded with the execution.
+        A claim is not executed if its last allowed attempt was lost, its run was missed, or its
+        lease is nearly over. A shortage of file descriptors or of TLS contexts defers the claim.
+
+        Never raises: a bug must not end the executions beside this one. The error is told to the
+        observers, and its type is recorded with the execution.
         """
         claim = held.claim
         try:
@@ -86,10 +89,10 @@ class ClaimRunner:
             return self.failed(claim, error)
 
     def failed(self, claim: Claim, error: Exception) -> Settlement:
-        """Return how to settle an execution that failed by an error of our own.
+        """Tell an unexpected error of Tocsin's own, and return how to settle the execution.
 
-        If not even that can be worked out, the job is put aside until a person corrects it: left to
-        its lease, it would be lost again and again.
+        If not even a settlement can be worked out, the job is made invalid until a person
+        corrects it: otherwise its executions would be lost again and again.
         """
         if isinstance(error, InvalidInput):  # a schedule that was written past the triggers
             return invalid(claim, str(error))
@@ -123,7 +126,11 @@ class ClaimRunner:
             await self.executors.load(ready.target)
 
     async def attempt(self, held: HeldClaim) -> Settlement:
-        """Execute the claim and return what its report means for the job."""
+        """Decrypt and check the target, execute, and return how to settle.
+
+        A target that is invalid makes the job invalid; a named secret that cannot be used fails
+        the attempt; an outage of the database releases the claim.
+        """
         claim = held.claim
         try:
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
@@ -152,7 +159,7 @@ class ClaimRunner:
         return self.settled(claim, report, started_at=started_at)
 
     def settled(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
-        """Decide what a report means for the job."""
+        """Return how to settle an attempt that ended now with this report."""
         return settled(
             claim,
             report,
@@ -163,7 +170,11 @@ class ClaimRunner:
         )
 
     async def report(self, held: HeldClaim, ready: ReadyTarget) -> Report:
-        """Execute until the executor reports, or is cut off."""
+        """Execute until the executor reports or is cut off.
+
+        Raises:
+            OutOfDescriptors, ContextsCrowded: nothing was sent; the claim is to be deferred.
+        """
         claim = held.claim
         try:
             with Deadline(self.loop) as deadline:
@@ -207,7 +218,7 @@ def context(
 
 
 def cut_off(ending: Ending, claim: Claim) -> Report:
-    """Report an execution that was ended from our side."""
+    """Return the report of an execution that was cut off, by why it was."""
     match ending:
         case Ending.TIMEOUT:
             return Report(

@@ -27,7 +27,11 @@ REFUSED_RETRY_SECONDS = 1.0
 
 
 class Settler:
-    """Gathers settlements while one batch is being written, then writes them as the next."""
+    """Writes settlements in batches: those that come while one is written are the next.
+
+    A job of which a settlement was refused or slow goes to `HardSettlements`, which has statements
+    of its own for each.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
         self,
@@ -46,7 +50,7 @@ class Settler:
         self.db = db
         self.observers = observers
         self.watch = watch
-        """Breaks off what takes too long of what `db` runs."""
+        """Cancels statements of `db` that take too long."""
         self.hard = HardSettlements(
             isolation,
             observers,
@@ -60,50 +64,52 @@ class Settler:
             start=self.start,
         )
         self.tasks: asyncio.TaskGroup | None = None
-        """What runs beside the batches, while they are written."""
+        """What runs beside the batches; None before `write_batches`."""
         self.wakeup = wakeup
         self.timers = timers
         self.ahead_seconds = ahead_seconds
-        """How long before its instant a planned job is worth a look."""
+        """How long before its instant a planned job may be claimed."""
         self.stopping = stopping
-        """Once set, this instance looks no more: the others are told of what comes due."""
+        """Set once this instance looks no more: other instances are then notified of due jobs."""
         self.waiting: Batch = []
+        """The settlements that no batch has taken yet."""
         self.has_waiting = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Settler: {len(self.waiting)} settlements wait for the next batch>"
 
     def settle(self, claim: Claim, settlement: Settlement, done: Callable[[], None]) -> None:
-        """Put a settlement into the next batch.
+        """Put a settlement into the next batch; `done` is called once Postgres has taken it.
 
-        The settlement stays there through an outage of the database, however long.
+        A settlement waits through an outage of the database, however long.
         """
         self.add(Unsettled(claim, settlement, done))
 
     def add(self, one: Unsettled) -> None:
+        """Put an unsettled claim into the next batch."""
         self.waiting.append(one)
         self.has_waiting.set()
 
     def add_later(self, batch: Batch, seconds: float) -> None:
-        """Put settlements into a later batch."""
+        """Put settlements into a batch that is written in `seconds` or later."""
         at = self.timers.time() + seconds
         for one in batch:
             self.timers.call_at(at, partial(self.add, one))
 
     def close(self, one: Unsettled) -> None:
-        """State what a settlement did, then be done with it."""
+        """Tell what a settlement did, then call its `done`."""
         self.observers.tell(settled_fact(one.claim, one.settlement))
         one.done()
 
     def start(self, task: Coroutine[None, None, None]) -> None:
-        """Run a coroutine, which must not raise, beside the batches."""
+        """Run a coroutine, which must not raise, beside the batches; before them, drop it."""
         if self.tasks is None:
             task.close()
         else:
             self.tasks.create_task(task, name="settle apart")
 
     async def write_batches(self) -> None:
-        """Write what is waiting, batch after batch, until cancelled."""
+        """Write batch after batch, and wait while there is none, until cancelled."""
         async with asyncio.TaskGroup() as self.tasks:
             while True:
                 await self.has_waiting.wait()
@@ -120,7 +126,11 @@ class Settler:
                     await self.write(usual)
 
     async def write(self, batch: Batch) -> None:
-        """Write one batch; a settlement that Postgres refuses does not hold up its neighbours."""
+        """Write one batch, waiting through outages.
+
+        If the statement fails for the content of a row, `HardSettlements` finds that row and
+        settles the others; after any other error the batch is written again later.
+        """
         settlements = [one.settlement for one in batch]
         try:
             # Settling twice changes nothing, so an answer lost on the way back does no harm.
@@ -139,11 +149,11 @@ class Settler:
             return await claims.settle(self.db, settlements)
 
     async def finish(self, batch: Sequence[Unsettled], closed: Sequence[Closed]) -> None:
-        """Deal with each settlement by its result.
+        """Deal with each settlement of a batch by its result.
 
-        Those written are reported as closed; those whose row is locked are tried again. Of those
-        whose lease was lost the executions are recorded; jobs that a trigger keeps from being
-        written are put aside.
+        A settlement that took effect is closed. If the row is locked, the settlement is tried
+        again; if the lease was lost, the execution alone is recorded; if a trigger suppressed the
+        write, the job is put aside.
         """
         results = {(one.id, one.fence): one for one in closed}
         settled: Batch = []
@@ -173,7 +183,10 @@ class Settler:
             self.start(self.hard.give_up(suppressed, SUPPRESSED))
 
     async def announce(self, due: Sequence[float]) -> None:
-        """See to it that what is due in so many seconds is looked at then, here or elsewhere."""
+        """Wake the poller in time for jobs that are due in so many seconds each.
+
+        A stopping instance, which looks no more, wakes all other instances now instead.
+        """
         if not due:
             return
         if not self.stopping.is_set():
@@ -186,7 +199,7 @@ class Settler:
 
 
 def settled_fact(claim: Claim, settlement: Settlement) -> Settled:
-    """State what the settlement did."""
+    """Return the fact that tells what a settlement did."""
     last = settlement.executions[-1] if settlement.executions else None
     started = last.started_at if last else None
     return Settled(

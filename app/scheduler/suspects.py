@@ -1,7 +1,9 @@
-"""Claims, beside the loop, jobs at which a look failed or that it could not claim.
+"""Claims, beside the loop of looks, suspects: jobs that may be why a look failed.
 
-Those that cannot be claimed even alone get a `plan_error`; jobs for which not even that can be
-written rest and are tried again.
+A look is one statement for many jobs, so one row that a trigger or a constraint refuses fails the
+look for all. Suspects are claimed in statements of few jobs each. A job that cannot be claimed even
+alone gets a `plan_error`; if not even `plan_error` can be written, looks leave the job out for a
+while (the job *rests*), and its claim is tried again.
 """
 
 import asyncio
@@ -33,37 +35,43 @@ from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, unworka
 from app.telemetry import Observers
 
 QUICK_SECONDS = 0.2
-"""How long the claim of some jobs may take; usually it takes milliseconds."""
+"""How long a statement that claims some jobs may take; usually such a statement takes
+milliseconds."""
 LONGEST_SECONDS = 3.0
-"""How long the claim of one job may take that was too slow before."""
+"""How long a statement that claims one job may take, if the job was too slow before."""
 SLOW_RESTS = (1.0, 5.0, 10.0)
 """Seconds that a job rests after its claim took too long: the first, second and third time."""
 QUICK_TRIES = 2
-"""How often a claim may be too slow until it is given `LONGEST_SECONDS`."""
+"""After so many claims that took longer than `QUICK_SECONDS`, a job gets `LONGEST_SECONDS`."""
 SLOW_TRIES = 4
-"""How often the claim may be too slow until the job gets a `plan_error`."""
+"""After so many claims that took too long in a user's function, a job gets a `plan_error`."""
 STEP = 250
-"""How many jobs a statement claims at most."""
+"""The most jobs that one statement claims."""
 
 
 class Tried(Struct, kw_only=True):
-    """What became of jobs that were to be claimed."""
+    """What became of jobs that were to be claimed; locked ones are in none of the sets."""
 
     many: int = 0
+    """How many jobs were to be claimed."""
     claimed: set[UUID] = field(default_factory=set)
     suppressed: set[UUID] = field(default_factory=set)
-    """Jobs whose claim a trigger suppressed."""
+    """Jobs whose claim a trigger suppressed without an error."""
     failed: dict[UUID, Exception] = field(default_factory=dict)
+    """Jobs whose claim failed even alone, with the error."""
 
     @property
     def bad(self) -> dict[UUID, str]:
-        """Jobs that cannot be claimed, and why."""
+        """The jobs that cannot be claimed, each with the reason."""
         failed = {job_id: reason(error) for job_id, error in self.failed.items()}
         return dict.fromkeys(self.suppressed, SUPPRESSED) | failed
 
     @property
     def all_are_bad(self) -> bool:
-        """Whether a trigger may be at fault, rather than each of many jobs."""
+        """Whether none of many jobs can be claimed, and no row is surely to blame.
+
+        A trigger that refuses every row is then more likely than so many faulty jobs.
+        """
         return len(self.bad) == self.many >= MANY and not any(
             is_certain(error)
             for error in self.failed.values()
@@ -72,7 +80,7 @@ class Tried(Struct, kw_only=True):
 
 
 class Suspects:
-    """Claims jobs by parts, to find those that cannot be claimed."""
+    """Claims suspects in small statements, and puts those aside that cannot be claimed."""
 
     def __init__(  # noqa: PLR0913 - the parts of an instance
         self,
@@ -92,19 +100,22 @@ class Suspects:
         self.clock = clock
         self.observers = observers
         self.quick = quick
-        """A pool whose statements take `QUICK_SECONDS` at most."""
+        """A pool that cancels statements after `QUICK_SECONDS`."""
         self.patient = patient
-        """A pool whose statements take `LONGEST_SECONDS` at most."""
+        """A pool that cancels statements after `LONGEST_SECONDS`."""
         self.kinds = kinds
         self.tasks = tasks
         self.look_again = look_again
-        """Called when a look may find jobs that looks left out."""
+        """Called when a look may find jobs that looks had to leave out."""
         self.slow: deque[Due] = deque()
-        """Jobs whose claims are tried again with more time."""
+        """Jobs that wait to be claimed from the pool `patient`, one by one."""
         self.trying: asyncio.Task[None] | None = None
+        """Runs `try_patiently`."""
         self.monotonic = isolation.clock
         self.claiming = 0
+        """How many statements that claim jobs are under way."""
         self.idle = asyncio.Event()
+        """Set while `claiming` is 0."""
         self.idle.set()
 
     def __repr__(self) -> str:
@@ -114,15 +125,16 @@ class Suspects:
         )
 
     async def wait_until_idle(self) -> None:
-        """Wait until no claim is under way; with the dispatcher closed no other begins."""
+        """Wait until no claim is under way; once the dispatcher is closed, none begins."""
         await self.idle.wait()
 
     async def isolate(
         self, found: Sequence[Due], *, ahead_seconds: float, error: Exception
     ) -> bool:
-        """Claim those jobs of a failed look that can be claimed, and put the others aside.
+        """Claim the jobs of a look that failed with `error`, and put aside those that it fails for.
 
-        Return whether there are others. Never raises: what fails is told, and tried again.
+        Return whether some were put aside. Never raises: an error here is told, and a later look
+        finds the jobs again.
         """
         try:
             tried = await self.claim(
@@ -140,7 +152,7 @@ class Suspects:
     async def isolate_suppressed(self, look: Look) -> None:
         """Put the jobs aside whose claim a trigger suppressed in a look.
 
-        Never raises: what fails is told, and the jobs are looked for again.
+        Never raises: an error here is told, and a later look finds the jobs again.
         """
         try:
             ids = set(look.suppressed)
@@ -160,11 +172,11 @@ class Suspects:
         parts: int = 1,
         blame: bool = False,
     ) -> Tried:
-        """Claim jobs, by parts where that fails.
+        """Claim jobs in `parts` statements, and in smaller ones where a statement fails.
 
         Raises:
-            StatementCancelled: all of it takes too long, as if Postgres was slow; with `blame` the
-                jobs count as failed.
+            StatementCancelled: every statement takes too long, so Postgres may be slow and no job
+                to blame. With `blame` the jobs count as failed instead.
         """
         tried = Tried(many=len(found))
 
@@ -197,7 +209,7 @@ class Suspects:
     async def look(
         self, db: Database, ids: Sequence[UUID], *, since: datetime | None, ahead_seconds: float
     ) -> Look:
-        """Claim these jobs and give the claims to the dispatcher."""
+        """Claim these jobs in one statement, and give the claims to the dispatcher."""
         asked_at = self.monotonic()
         self.claiming += 1
         self.idle.clear()
@@ -221,7 +233,10 @@ class Suspects:
                 self.idle.set()
 
     def take(self, look: Look, *, asked_at: float) -> None:
-        """Give the dispatcher what a look claimed that was asked for at `asked_at` (monotonic)."""
+        """Give the dispatcher the claims of a look, and tell of executions that were lost.
+
+        `asked_at`: when the look was sent, in monotonic seconds; the leases count from then.
+        """
         if look.record_error:
             self.observers.tell(Faulted(where="record", error=look.record_error))
         names = {claim.job_id: claim.name for claim in look.claims} if look.lost else {}
@@ -238,10 +253,11 @@ class Suspects:
         self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
     async def set_aside(self, tried: Tried, *, quiet: bool = False) -> int:
-        """Give a `plan_error` to what cannot be claimed, or let it rest.
+        """Give jobs that cannot be claimed a `plan_error`, or let them rest.
 
-        If none of many can be, a trigger may be at fault, and none gets one. Return for how many
-        there is no room to rest. `quiet`: nothing is told of those that get no `plan_error`.
+        Jobs rest that were only too slow, that `plan_error` cannot be written to, or that are all
+        of many (`all_are_bad`). Return for how many there was no room to rest, see `MAX_RESTING`.
+        `quiet`: jobs that get no `plan_error` are not told of.
         """
         bad = tried.bad
         if tried.all_are_bad:
@@ -260,7 +276,7 @@ class Suspects:
         return left
 
     async def retry(self) -> None:
-        """Try again what has rested for long enough; what is not due any more is forgotten."""
+        """Claim the jobs whose rest is over; forget those that are not due any more."""
         resting, now = self.isolation.resting, self.monotonic()
         over = [job_id for job_id, one in resting.items() if one.until <= now]
         if not over:
@@ -283,9 +299,9 @@ class Suspects:
                 resting.pop(job_id, None)
 
     async def try_patiently(self) -> None:
-        """Claim jobs one by one whose claims were too slow before.
+        """Claim one by one, with `LONGEST_SECONDS` for each, the jobs that were too slow before.
 
-        Never raises: what fails is told, and tried again.
+        Never raises: after an error here the job rests and is tried again.
         """
         resting = self.isolation.resting
         while self.slow and not self.dispatcher.closed:
@@ -316,6 +332,9 @@ class Suspects:
                 self.rest_slow({one.job_id: reason(failure)}, slow=slow)
 
     def rest_slow(self, problems: Mapping[UUID, str], *, slow: int) -> int:
-        """Let jobs rest whose claims were too slow; return for how many there is no room."""
+        """Let jobs rest whose claims were too slow for the `slow`-th time, from 1.
+
+        `problems`: the jobs, each with the reason. Return for how many there was no room.
+        """
         seconds = (*SLOW_RESTS, REST_SECONDS)[min(slow, len(SLOW_RESTS) + 1) - 1]
         return self.isolation.rest(problems, seconds=seconds, slow=slow)

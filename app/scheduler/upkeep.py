@@ -1,7 +1,7 @@
 """Adds partitions of executions ahead of time and deletes what is older than the retention.
 
-No error of the upkeep ends an instance, and no step makes a job late: each is a short transaction
-on a connection of its own, which waits for locks for milliseconds only.
+No error of the upkeep ends an instance, and no step makes a job late: a step is made of short
+transactions on a connection of its own, which wait for locks for milliseconds only.
 """
 
 import asyncio
@@ -21,21 +21,24 @@ from app.telemetry import Observers
 from app.timers import Monotonic
 
 DAYS_AHEAD = 7
-"""How many days ahead partitions are added. If that fails for fewer days, each row still finds the
-partition of its day, and none goes to the default partition."""
+"""How many days ahead partitions are added. While the upkeep fails for less than these days, each
+row still finds the partition of its day, and none goes to the default partition."""
 MAX_DEFAULT_BYTES = 16 * 2**20
 """The size up to which the default partition is scanned to add a partition for its rows. Writers
 to it wait for the scan."""
 LOCK_TRIES = 5
-"""How often a step is tried that has to lock what others use."""
+"""How often a piece of work is tried that has to lock tables which others use."""
 LOCK_PAUSE_SECONDS = 0.5
-"""The pause between two of these tries, on average."""
+"""The pause between two tries for a lock, on average."""
 
 
 async def keep_up(
     url: str, observers: Observers, *, instance: str, retention_days: float, clock: Monotonic
 ) -> None:
-    """Do the upkeep at once and then about every hour, until cancelled."""
+    """Do the upkeep at once and then about every hour, until cancelled.
+
+    A pass in which something failed is followed by another after a minute, two, four, and so on.
+    """
     retry = RETRY_SECONDS  # doubled each time that a pass failed somewhere, up to the interval
     while True:
         if await keep_up_once(
@@ -52,7 +55,7 @@ async def keep_up_once(
 ) -> bool:
     """Do one pass of the upkeep; return whether every step came to its end.
 
-    Of several instances that begin at once, one does the pass and the others return.
+    Of several instances that begin at once, one does the pass and the others return False.
     """
     try:
         name = f"tocsin upkeep {instance}"
@@ -66,7 +69,7 @@ async def keep_up_once(
 
 
 class Pass:
-    """One pass through all steps of the upkeep; the others are done when one of them fails."""
+    """One pass through all steps of the upkeep; a step that fails does not keep the others."""
 
     def __init__(
         self,
@@ -111,7 +114,11 @@ class Pass:
         return self.failures == 0
 
     async def step(self, name: str, work: Callable[[], Awaitable[Left]]) -> None:
-        """Take one step, tell what went wrong, and write both down for the doctor."""
+        """Take one step, tell of its failure, and record its end or failure for the doctor.
+
+        Raises:
+            AppError: the session was lost.
+        """
         try:
             left = await work()
         except Exception as error:
@@ -125,13 +132,13 @@ class Pass:
         await self.write_down(upkeep.record_end(self.session, name, refused=left.rows))
 
     async def fail(self, name: str, error: str) -> None:
-        """Tell that a step did not come to its end."""
+        """Tell and record that a step did not come to its end."""
         self.failures += 1
         self.observers.tell(UpkeepFailed(step=name, error=error))
         await self.write_down(upkeep.record_failure(self.session, name, error=error))
 
     async def write_down(self, writing: Awaitable[None]) -> None:
-        """Keep what the doctor is to find; without it the upkeep goes on."""
+        """Await a record for the doctor; an error counts as a failure, and the upkeep goes on."""
         try:
             await writing
         except AppError as error:
@@ -151,7 +158,11 @@ class Pass:
         )
 
     async def follow_clock(self) -> Left:
-        """Let the clock that history is pruned by follow the database's."""
+        """Move the clock that history is pruned by towards the database's, at most two days.
+
+        A database clock that is wrong for some hours thus costs no history, see `follow_clock` in
+        `db/queries/upkeep.sql`.
+        """
         await upkeep.follow_clock(self.session)
         return NONE_LEFT
 
@@ -172,7 +183,7 @@ class Pass:
         self.dropped += await upkeep.drop_partition(self.session, partition, keep_from=keep_from)
 
     async def each(self, works: Iterable[Callable[[], Awaitable[None]]]) -> Left:
-        """Do each piece of work, also after one failed.
+        """Do each piece of work, even after one has failed.
 
         Raises:
             AppError: the first error, once all are done.
@@ -227,11 +238,12 @@ class Pass:
 
 
 async def between_others(work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work at a moment when no other transaction holds what the work has to lock.
+    """Do the work, up to `LOCK_TRIES` times while others hold what it has to lock.
+
+    Each try waits for locks for milliseconds, as other transactions queue behind it.
 
     Raises:
-        LockedByOthers: there was no such moment. No transaction was kept waiting for longer than
-            milliseconds.
+        LockedByOthers: the last try found a lock held, too.
     """
     for _ in range(LOCK_TRIES - 1):
         with suppress(LockedByOthers):
@@ -241,5 +253,5 @@ async def between_others(work: Callable[[], Awaitable[None]]) -> None:
 
 
 def said(error: Exception) -> str:
-    """Return the message of an error that has one for people, else its type as well."""
+    """Return an error's message, with its type unless the message is written for people."""
     return str(error) if isinstance(error, AppError) else f"{type(error).__name__}: {error}"

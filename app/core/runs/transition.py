@@ -1,4 +1,4 @@
-"""The state machine of a job: how each way to close a claim changes it."""
+"""The state machine of a job: how each way to close a claim changes the job."""
 
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -12,7 +12,8 @@ from app.core.schedule.schedule import run_after
 from app.errors import InvalidInput
 
 INT4_MAX = 2_147_483_647
-"""The largest value of the column; a job that fails ten times a second takes seven years."""
+"""The largest `consecutive_failures`, a column of type int4: the count stops there. A job that
+fails ten times a second gets there in seven years."""
 
 
 def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
@@ -26,7 +27,11 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
 ) -> Settlement:
     """Settle a claim that was executed: plan the next run, or another attempt of this run.
 
-    `jitter` in [0, 1) varies the backoff. An attempt cancelled by a drain is due again at once.
+    Another attempt follows if the report allows one and `max_attempts` is not reached: after the
+    backoff, which `jitter` in [0, 1) varies, or at once if the attempt was cancelled.
+
+    Raises:
+        ValueError: the report's outcome is `lost` or `missed`, which no executor may report.
     """
     execution = Execution(
         id=claim.execution_id,
@@ -67,7 +72,7 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
 def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | None:
     """Fail a run whose last allowed attempt was lost; return None while attempts are left.
 
-    Without this limit a job that crashes its instance would do so for ever.
+    Without this rule a job that crashes its instance would crash one after the other.
     """
     if claim.attempt <= claim.retry.max_attempts:
         return None
@@ -93,7 +98,10 @@ def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | Non
 
 
 def invalid(claim: Claim, problem: str) -> Settlement:
-    """Release a job that cannot be executed until a person corrects it; the run stays due."""
+    """Release a claim unexecuted and make the job invalid, with `problem` as its `plan_error`.
+
+    The run stays due: once a person corrects the job, the run is claimed again.
+    """
     return replace(released(claim), plan_error=problem)
 
 
@@ -134,10 +142,11 @@ def retried(claim: Claim, execution: Execution, *, at: datetime) -> Settlement:
 
 
 def ended(claim: Claim, execution: Execution) -> Settlement:
-    """End the run and plan the next one; a run beside the plan is a one-off, and has none.
+    """Record the last attempt of a run and plan the next run, if the schedule has one.
 
-    A row that was written past the triggers can have a schedule that cannot be read. The job then
-    keeps what came of its run, and its `plan_error` holds it until a person corrects it.
+    A row that was written past the triggers can have a schedule that cannot be read. The outcome
+    is recorded all the same, and `plan_error` keeps the job from being claimed until a person
+    corrects the schedule.
     """
     plan_error = None
     try:
