@@ -172,6 +172,30 @@ def test_what_is_packed_reads_the_same(tmp_path: Path, monkeypatch: pytest.Monke
     assert offset_at(zone, DECEMBER) == timedelta(hours=-8)
 
 
+def test_nothing_is_parsed_to_be_packed():
+    rules = choose_rules(PACKAGE)
+
+    packed = rules.archive()
+
+    assert rules.zone.cache_info().misses == 0
+    assert from_archive("2099a", packed).names == rules.names
+
+
+@pytest.mark.parametrize("content", [b"", b"TZif", b"TZif2" + bytes(20), b"a text"])
+def test_a_file_that_is_no_whole_zone_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+):
+    tree = zone_tree(tmp_path, "2099a", ALWAYS_WEST_8)
+    (tree / "Broken").write_bytes(content)
+    system(monkeypatch, tree)
+    monkeypatch.setattr(rules, "package_directory", lambda: None)
+
+    chosen = choose_rules(AUTO)
+
+    assert chosen.zone("Broken") is None
+    assert chosen.names == from_archive("2099a", chosen.archive()).names == [VANCOUVER]
+
+
 @pytest.mark.parametrize("name", ["Europe", "x" * 3000, "leapseconds", "tzdata.zi", "../UTC"])
 def test_what_is_no_zone_is_none_in_any_rules(name: str):
     assert choose_rules(AUTO).zone(name) is None
