@@ -40,7 +40,7 @@ Tags = Annotated[
     opt={"scope": Scope.WRITE, "body": JobDocument, "problems": (400, 409, 413, 415, 422)},
 )
 async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> Response[Job]:
-    """Give exactly one of `run_at`, `cron` (with `timezone`) and `every_seconds`."""
+    """Give exactly one of `run_at`, `run_in_seconds`, `cron` (with `timezone`), `every_seconds`."""
     document = await decode_body(request, JobDocument)
     now = await clock.now()
     draft = await by_length(request, partial(draft_new, keys=secret_keys, now=now), document)

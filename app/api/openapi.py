@@ -31,7 +31,7 @@ from app.wire.schedules import PreviewedSchedule, SchedulePreview
 from app.wire.secrets import NamedSecret, SecretPage, SecretValue
 from app.wire.session import SessionState, SignIn
 
-ONE_OF = ("run_at", "cron", "every_seconds")
+ONE_OF = ("run_at", "run_in_seconds", "cron", "every_seconds")
 REF = "#/components/schemas/{name}"
 ALWAYS = (401, 403, 406, 422, 429, 500, 503)
 """Problems that any operation below /v1 may answer with."""
@@ -151,8 +151,11 @@ def schemas() -> dict[str, Any]:
     targets: dict[str, type[Struct]] = {kind: target_type(kind) for kind in KINDS}
     _, found = msgspec.json.schema_components([*SCHEMAS, *targets.values()], ref_template=REF)
     for document in (JobDocument, JobReplacement):
-        found[document.__name__]["allOf"] = [{"oneOf": by_kind(targets)}, {"oneOf": by_schedule()}]
-    found[SchedulePreview.__name__]["oneOf"] = by_schedule()
+        found[document.__name__]["allOf"] = [
+            {"oneOf": by_kind(targets)},
+            {"oneOf": by_schedule(JobDocument)},
+        ]
+    found[SchedulePreview.__name__]["oneOf"] = by_schedule(SchedulePreview)
     return found
 
 
@@ -170,14 +173,15 @@ def by_kind(targets: dict[str, type[Struct]]) -> list[dict[str, Any]]:
     ]
 
 
-def by_schedule() -> list[dict[str, Any]]:
-    """Exactly one of the schedules is given."""
+def by_schedule(struct: type[Struct]) -> list[dict[str, Any]]:
+    """Exactly one of the schedules that the Struct has is given."""
     null = {"type": "null"}
+    forms = [name for name in ONE_OF if name in struct.__struct_fields__]
     return [
         {
             "title": name,
             "required": [name],
-            "properties": {other: {"not": null} if other == name else null for other in ONE_OF},
+            "properties": {other: {"not": null} if other == name else null for other in forms},
         }
-        for name in ONE_OF
+        for name in forms
     ]

@@ -45,6 +45,7 @@ MEANT = {
     **dict.fromkeys(("interval", "interval_seconds", "every", "period"), "every_seconds"),
     **dict.fromkeys(("schedule", "cron_expression", "crontab"), "cron"),
     **dict.fromkeys(("at", "when", "time", "scheduled_at"), "run_at"),
+    **dict.fromkeys(("delay", "delay_seconds", "in", "in_seconds", "after"), "run_in_seconds"),
     **dict.fromkeys(("tz", "zone", "time_zone"), "timezone"),
     **dict.fromkeys(("uri", "endpoint", "address"), "url"),
     **dict.fromkeys(("payload", "data"), "body"),

@@ -17,6 +17,7 @@ from app.core.jobs.job import (
     PlannedJob,
     StoredJob,
     document_of,
+    timed,
 )
 from app.core.schedule.schedule import Schedule, check, check_runs, first_run, normalized
 from app.core.secrets.references import fields_in
@@ -104,7 +105,7 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
             prepared = prepare(document.kind, document.target, keys, job_id=stored.id, kept=kept)
         except InvalidInput as refusal:
             errors += refusal.errors
-    if differ(document, before, SCHEDULE_FIELDS):
+    if document.run_in_seconds is not None or differ(document, before, SCHEDULE_FIELDS):
         try:
             document, _ = with_schedule(document, job_id=stored.id, now=now)
         except InvalidInput as refusal:
@@ -159,6 +160,7 @@ def with_schedule(
     Raises:
         InvalidInput: naming every field that is wrong.
     """
+    document = timed(document, now=now)
     schedule: Schedule = normalized(document.schedule())
     first = check(schedule, job_id=job_id, now=now)
     return replace(document, **asdict(schedule)), first

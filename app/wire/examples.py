@@ -28,12 +28,17 @@ ONCE = {
     "run_at": "2030-01-31T08:30:00Z",
 }
 KEY = {"name": "deployment", "scopes": ["write"], "expires_in_seconds": 7_776_000}
+SOON = {
+    "kind": "http",
+    "target": {"url": "https://example.com/reminders"},
+    "run_in_seconds": 1200,
+}
 PING = {"kind": "http", "target": {"url": "https://example.com/ping"}, "every_seconds": 90}
 
 UNNAMED = {name: value for name, value in NIGHTLY.items() if name != "name"}
 
 BODIES: dict[str, dict[str, Any]] = {
-    "JobDocument": {"nightly": NIGHTLY, "once": ONCE, "interval": PING},
+    "JobDocument": {"nightly": NIGHTLY, "once": ONCE, "interval": PING, "soon": SOON},
     "JobReplacement": {"nightly": UNNAMED, "interval": PING},
     "JobPatch": {
         "later": {"cron": "0 4 * * *"},

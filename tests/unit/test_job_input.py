@@ -5,9 +5,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec import convert
 from msgspec.structs import replace
 
-from app.core.jobs.job import JobDocument, JobState, PlannedJob, StoredJob, document_of
+from app.core.jobs.job import (
+    JobDocument,
+    JobPatch,
+    JobState,
+    PlannedJob,
+    StoredJob,
+    document_of,
+)
+from app.core.jobs.patch import patched
 from app.core.runs.claim import Misfire
 from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import DstGap, DstOverlap
@@ -78,6 +87,41 @@ def test_a_new_recurring_job_comes_with_its_plan_and_a_one_off_leaves_it_to_the_
     assert (cron.planned, cron.next_run) == (True, datetime(2026, 11, 25, 3, tzinfo=UTC))
     assert (interval.planned, interval.next_run) == (True, NOW + timedelta(seconds=60))
     assert (once.planned, once.next_run) == (False, None)
+
+
+def test_seconds_from_now_become_the_instant_of_a_one_off() -> None:
+    soon = new_job(document(run_in_seconds=90.5))
+
+    assert (soon.run_at, soon.run_in_seconds) == (NOW + timedelta(seconds=90.5), None)
+    assert (soon.planned, soon.next_run) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "other", [{"run_at": NOW}, {"cron": "0 3 * * *"}, {"every_seconds": 60.0}], ids=str
+)
+def test_seconds_from_now_beside_another_schedule_are_refused(other: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        new_job(document(run_in_seconds=90, **other))
+
+    assert [one.field for one in refusal.value.errors] == ["run_in_seconds"]
+    assert "leave one of them out" in str(refusal.value)
+
+
+def test_an_edit_counts_seconds_from_when_it_is_made_each_time() -> None:
+    one_off = replace(STORED, cron=None, run_at=NOW - timedelta(hours=1))
+    change = convert({"run_in_seconds": 60}, JobPatch)
+
+    edit = draft_edit(one_off, lambda job: patched(document_of(job), change), NO_KEYS, now=NOW)
+
+    assert edit.job is not None
+    assert edit.job.run_at == NOW + timedelta(seconds=60)
+
+
+def test_seconds_from_now_do_not_displace_a_cron_that_was_not_taken_away() -> None:
+    change = convert({"run_in_seconds": 60}, JobPatch)
+
+    with pytest.raises(InvalidInput, match="beside cron"):
+        draft_edit(STORED, lambda job: patched(document_of(job), change), NO_KEYS, now=NOW)
 
 
 def test_two_new_jobs_have_two_ids() -> None:

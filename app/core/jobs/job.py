@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from app.core.jobs.json_size import exceeds
 from app.core.runs.claim import Misfire
@@ -21,7 +21,7 @@ from app.core.schedule.schedule import (
     Schedule,
 )
 from app.core.secrets.masking import SECRET, Masked
-from app.errors import FieldError
+from app.errors import FieldError, InvalidInput
 
 SCHEDULE_FIELDS = Schedule.__struct_fields__
 MAX_NAME_LENGTH = 200
@@ -77,7 +77,10 @@ def seconds(low: float, high: float, what: str) -> Meta:
 
 
 class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fields of a job that clients write; the defaults are those of the table."""
+    """The fields of a job that clients write; the defaults are those of the table.
+
+    `run_in_seconds` is no field of the job: `timed` makes a `run_at` of it.
+    """
 
     name: Name | None = None
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
@@ -96,6 +99,10 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ]
 
     run_at: Annotated[Instant | None, Meta(description="Once, at this instant.")] = None
+    run_in_seconds: (
+        Annotated[float, seconds(0, HUNDRED_YEARS, "Once, so long from now: becomes run_at.")]
+        | None
+    ) = None
     cron: Annotated[
         str | None,
         Meta(
@@ -238,7 +245,7 @@ class Job(StoredJob, frozen=True, kw_only=True):
     ) = UNSET
 
 
-DOCUMENT_FIELDS = JobDocument.__struct_fields__
+DOCUMENT_FIELDS = tuple(name for name in JobDocument.__struct_fields__ if name != "run_in_seconds")
 KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)
 """The fields of a job that clients cannot write."""
 
@@ -273,7 +280,24 @@ JobReplacement = defstruct(
 
 def document_of(job: Struct) -> JobDocument:
     """Return the fields that clients write, out of a `StoredJob` or a `JobReplacement`."""
-    return JobDocument(**{name: getattr(job, name) for name in DOCUMENT_FIELDS})
+    given = {name: getattr(job, name) for name in DOCUMENT_FIELDS}
+    return JobDocument(**given, run_in_seconds=getattr(job, "run_in_seconds", None))
+
+
+def timed(document: JobDocument, *, now: datetime) -> JobDocument:
+    """Make a `run_at` of the `run_in_seconds` of a document that has them.
+
+    Raises:
+        InvalidInput: there is another schedule beside them.
+    """
+    if document.run_in_seconds is None:
+        return document
+    forms = ("run_at", "cron", "every_seconds")
+    if given := [name for name in forms if getattr(document, name) is not None]:
+        message = f"is given beside {' and '.join(given)}: leave one of them out, or null"
+        raise InvalidInput(FieldError(field="run_in_seconds", message=message))
+    run_at = now + timedelta(seconds=document.run_in_seconds)
+    return replace(document, run_at=run_at, run_in_seconds=None)
 
 
 def job_id(reference: str) -> UUID | None:

@@ -31,6 +31,8 @@ def patched(document: JobDocument, patch: Struct) -> JobDocument:
             changes[one.name] = default_of(one)
     if errors:
         raise InvalidInput(*errors)
+    if changes.get("run_in_seconds") is not None:
+        changes.setdefault("run_at", None)  # the old one gives way to the new one
     return replace(document, **changes)
 
 
