@@ -1176,6 +1176,12 @@ returns text language sql stable
         when job.attempt > 0 then 'retrying'
         else 'scheduled'
     end;
+
+-- Whether a job goes on although its last runs failed: select * from tocsin.jobs j where tocsin.failing(j);
+-- How many they are stands in consecutive_failures.
+create or replace function tocsin.failing(job tocsin.jobs)
+returns boolean language sql immutable
+    return job.consecutive_failures > 0 and job.next_run is not null;
 -- db/triggers/8_helpers.sql: shorthands for psql.
 
 -- Shorthands for psql; the body is sent as JSON. A name that exists is updated; without a schedule the job is due at once.

@@ -6,14 +6,14 @@ from typing import Annotated
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
-from app.api.parameters import Cursor, Db, Limit, Reference, listed, sound
+from app.api.parameters import Cursor, Db, Limit, Reference, known_outcomes, sound
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, job_id
 from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
-from app.errors import FieldError, InvalidInput, JobNotFound
+from app.errors import JobNotFound
 from app.jobs import actions
 from app.wire.executions import Execution, ExecutionPage
 from app.wire.pages import EXECUTIONS
@@ -58,7 +58,10 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
     """Executions of a deleted job are listed too, by its id, for as long as they are kept."""
     id = job_id(job) or (await jobs.find(db, job)).id
     wanted = ExecutionFilter(
-        job_id=id, outcomes=known(outcomes), since=sound(since, "from"), until=sound(until, "to")
+        job_id=id,
+        outcomes=known_outcomes(outcomes, "outcome"),
+        since=sound(since, "from"),
+        until=sound(until, "to"),
     )
     page = await listing(db, wanted, cursor=cursor, limit=limit)
     if not page.items and not await executions.is_known_job(db, id):
@@ -88,7 +91,9 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
 ) -> ExecutionPage:
     """Every attempt that was carried out has an execution, and so has every run that was missed."""
     wanted = ExecutionFilter(
-        outcomes=known(outcomes), since=sound(since, "from"), until=sound(until, "to")
+        outcomes=known_outcomes(outcomes, "outcome"),
+        since=sound(since, "from"),
+        until=sound(until, "to"),
     )
     return await listing(db, wanted, cursor=cursor, limit=limit)
 
@@ -126,16 +131,3 @@ async def listing(
         items=page.items,
         next_cursor=EXECUTIONS.after(page.items, more=page.more),
     )
-
-
-def known(outcomes: list[str] | None) -> list[Outcome] | None:
-    """Read the outcomes that are asked for.
-
-    Raises:
-        InvalidInput: one of them is not known.
-    """
-    given = listed(outcomes)
-    if given and (unknown := [one for one in given if one not in set(Outcome)]):
-        message = f"{unknown[0]!r} is not known: write one of {', '.join(Outcome)}"
-        raise InvalidInput(FieldError(field="outcome", message=message))
-    return [Outcome(one) for one in given] if given else None

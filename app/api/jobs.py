@@ -1,5 +1,7 @@
 """Jobs: create, replace, list, read, edit, delete."""
 
+from datetime import datetime
+from enum import StrEnum
 from functools import partial
 from typing import Annotated
 
@@ -7,14 +9,27 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.params import PathParameter, QueryParameter
 
 from app.api.body import JSON, MERGE_PATCH, by_length, decode_body
-from app.api.parameters import Clock, Cursor, Db, IfMatch, Keys, Limit, Reference, listed
+from app.api.parameters import (
+    Clock,
+    Cursor,
+    Db,
+    IfMatch,
+    Keys,
+    Limit,
+    Reference,
+    known_outcomes,
+    listed,
+    sound,
+)
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, LOCATION, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState, document_of
 from app.core.jobs.patch import patched
+from app.core.runs.outcome import Outcome
 from app.db import jobs
 from app.db.jobs import JobFilter
+from app.errors import FieldError, InvalidInput
 from app.jobs import actions
 from app.jobs.create import insert_drafts
 from app.jobs.edit import edit_job
@@ -23,7 +38,15 @@ from app.jobs.put import check_put_name
 from app.jobs.put import put_job as put_named
 from app.jobs.shown import masked_job
 from app.wire.jobs import JobPage
-from app.wire.pages import JOBS
+from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
+
+
+class JobSort(StrEnum):
+    """The orders of a list of jobs."""
+
+    NEWEST = "newest"
+    NEXT_RUN = "next_run"
+
 
 Name = Annotated[str, PathParameter(description="The name of the job, there already or not.")]
 Tags = Annotated[
@@ -83,7 +106,7 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
 @get(
     "/",
     operation_id="listJobs",
-    summary="List jobs, newest first",
+    summary="List jobs, newest first or by next run",
     opt={
         "scope": Scope.READ,
         "problems": (422,),
@@ -102,14 +125,49 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     ] = None,
     name: Annotated[str | None, QueryParameter(description="How their names begin.")] = None,
     q: Annotated[str | None, QueryParameter(description="Part of name or description.")] = None,
+    last_outcomes: Annotated[
+        list[str] | None,
+        QueryParameter(
+            name="last_outcome",
+            description=f"Any of {', '.join(Outcome)}: repeated, or separated by commas.",
+        ),
+    ] = None,
+    failing: Annotated[
+        bool | None, QueryParameter(description="Whether they go on although they fail.")
+    ] = None,
+    next_before: Annotated[
+        datetime | None, QueryParameter(description="Their next run is earlier; sorted by that.")
+    ] = None,
+    sort: Annotated[
+        JobSort | None, QueryParameter(description="The newest first, or the next run.")
+    ] = None,
 ) -> JobPage:
-    """Jobs created while you page through do not move the pages: they come before the first."""
-    wanted = JobFilter(tags=listed(tags), kind=kind, state=stands, name_prefix=name, text=q)
-    page = await jobs.list_page(db, wanted, before=JOBS.read(cursor), limit=limit)
-    return JobPage(
-        items=[masked_job(job) for job in page],
-        next_cursor=JOBS.after(page.items, more=page.more),
+    """Jobs created while you page through do not move the pages: they come before the first.
+
+    A page of filters that few jobs meet may be short, or empty: the list ends where `next_cursor`
+    is null. By `next_run` there are only the jobs that wait for a run or execute one.
+    """
+    wanted = JobFilter(
+        tags=listed(tags),
+        kind=kind,
+        state=stands,
+        name_prefix=name,
+        text=q,
+        last_outcomes=known_outcomes(last_outcomes, "last_outcome"),
+        failing=failing,
+        next_before=sound(next_before, "next_before"),
     )
+    if sort is JobSort.NEWEST and next_before is not None:
+        message = "next_before sorts by next run: leave sort out, or write next_run"
+        raise InvalidInput(FieldError(field="sort", message=message))
+    if sort is JobSort.NEXT_RUN or next_before is not None:
+        after = JOBS_BY_NEXT_RUN.read(cursor)
+        page = await jobs.list_by_next_run(db, wanted, after=after, limit=limit)
+        next_cursor = JOBS_BY_NEXT_RUN.after(page.items, more=page.more, reached=page.reached)
+    else:
+        page = await jobs.list_page(db, wanted, before=JOBS.read(cursor), limit=limit)
+        next_cursor = JOBS.after(page.items, more=page.more, reached=page.reached)
+    return JobPage(items=[masked_job(job) for job in page], next_cursor=next_cursor)
 
 
 @get(

@@ -6,6 +6,7 @@ from typing import Annotated
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import instant_error
 from app.db import Database
 from app.db.clock import PolledClock
@@ -31,6 +32,19 @@ def listed(values: list[str] | None) -> list[str] | None:
     """Join values that were repeated and values that have commas between them; None without any."""
     found = [one.strip() for value in values or () for one in value.split(",")]
     return [one for one in found if one] or None
+
+
+def known_outcomes(values: list[str] | None, field: str) -> list[Outcome] | None:
+    """Read the outcomes that are asked for.
+
+    Raises:
+        InvalidInput: one of them is not known.
+    """
+    given = listed(values)
+    if given and (unknown := [one for one in given if one not in set(Outcome)]):
+        message = f"{unknown[0]!r} is not known: write one of {', '.join(Outcome)}"
+        raise InvalidInput(FieldError(field=field, message=message))
+    return [Outcome(one) for one in given] if given else None
 
 
 def sound(instant: datetime | None, field: str) -> datetime | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import asyncpg
 from msgspec import Struct
@@ -21,6 +21,9 @@ GIVE_BACK_SECONDS = 1.0
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the row that passes this size: about twelve jobs of the largest size."""
+MAX_SEARCHED = 100_000
+"""How many rows a page is searched for by what no index serves: up to half a second's work. A page
+that has fewer items by then is short, and the list goes on behind the last row searched."""
 READ_AT_ONCE = 51
 """How many rows of a page are fetched at a time: a usual page and one row of the next."""
 
@@ -43,6 +46,8 @@ class Rows(Struct, frozen=True, kw_only=True):
     rows: list[Row]
     more: bool
     """Whether the list goes on after these rows."""
+    end: Row | None = None
+    """The row that the search for these ended with, where that is not the end of the list."""
 
 
 class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
@@ -51,6 +56,8 @@ class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
     items: list[ItemT]
     more: bool
     """Whether the list goes on after these items."""
+    reached: Any = None
+    """The key that it goes on after; None: that of the last item."""
 
     def __iter__(self) -> Iterator[ItemT]:
         return iter(self.items)
@@ -227,10 +234,20 @@ class Database:
                 statement = await connection.prepare(wanted.sql)
                 return await statement.fetch(*wanted.arguments(arguments))
 
-    async def fetch_page(self, name: str, /, *, limit: int, **arguments: Any) -> "Rows":  # noqa: ANN401
+    async def fetch_page(
+        self,
+        name: str,
+        /,
+        *,
+        limit: int,
+        end: str | None = None,
+        **arguments: Any,  # noqa: ANN401
+    ) -> "Rows":
         """Run a query with optional filters, up to `limit` rows or `MAX_PAGE_BYTES` of text.
 
-        A cursor has Postgres produce rows only as they are read.
+        A cursor has Postgres produce rows only as they are read. `end`: the query for the row that
+        the search ends with, in a list of which a page searches only a part; it takes some of the
+        arguments, and sees what the page saw.
 
         Raises:
             AppError: see `app.db.errors.translate_errors`.
@@ -239,15 +256,25 @@ class Database:
         values = wanted.arguments(arguments | {"limit": limit + 1})
         rows: list[Row] = []
         size = 0
+        isolation: Literal["repeatable_read"] | None = "repeatable_read" if end else None
         with translate_errors():
-            async with self.pool.acquire() as connection, connection.transaction(readonly=True):
+            async with (
+                self.pool.acquire() as connection,
+                connection.transaction(isolation=isolation, readonly=True),
+            ):
                 statement = await connection.prepare(wanted.sql)
                 async for row in statement.cursor(*values, prefetch=READ_AT_ONCE):
                     if len(rows) == limit or size > MAX_PAGE_BYTES:
                         return Rows(rows=rows, more=True)
                     rows.append(row)
                     size += sum(len(value) for value in row.values() if isinstance(value, str))
-        return Rows(rows=rows, more=False)
+                if end is None:
+                    return Rows(rows=rows, more=False)
+                last = query(end)
+                given = {one: arguments[one] for one in last.parameters}
+                statement = await connection.prepare(last.sql)
+                ended_with = await statement.fetchrow(*last.arguments(given))
+        return Rows(rows=rows, more=ended_with is not None, end=ended_with)
 
     def values(self, statement: Query, arguments: dict[str, Any]) -> list[Any]:
         """Put the arguments in the statement's order, with the actor if the statement takes it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -10,7 +11,10 @@ from msgspec.structs import asdict
 
 from app.core.jobs.exact_json import number
 from app.core.jobs.job import NAME, JobState, PlannedJob, StoredJob, job_id
-from app.db.database import Database, Page, Row, Runner
+from app.core.runs.outcome import Outcome
+from app.core.schedule.occurrences import TICK
+from app.core.schedule.schedule import EARLIEST, LATEST
+from app.db.database import MAX_SEARCHED, Database, Page, Row, Runner
 from app.errors import JobNotFound
 
 
@@ -20,6 +24,10 @@ class LegibleJob(StoredJob, frozen=True, kw_only=True):
     target: Raw  # type: ignore[assignment]
     metadata: Raw  # type: ignore[assignment]
 
+
+NIL = UUID(int=0)
+MANY_AT_ONCE = 10_000
+"""Jobs of a list by next run that are put in order together."""
 
 DECODER = msgspec.json.Decoder(StoredJob, float_hook=number)
 LENIENT_DECODER = msgspec.json.Decoder(LegibleJob)
@@ -36,6 +44,28 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     name_prefix: str | None = None
     text: str | None = None
     """A part of the name or description; case does not matter."""
+    last_outcomes: Sequence[Outcome] | None = None
+    """A job's latest execution ended with one of these."""
+    failing: bool | None = None
+    next_before: datetime | None = None
+    """Of `list_by_next_run` only: the instant that the next run is before."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the queries that list jobs."""
+        return {
+            "kind": self.kind,
+            "tags": self.tags,
+            "state": self.state,
+            "name_pattern": None if self.name_prefix is None else f"{literal(self.name_prefix)}%",
+            "text_pattern": None if self.text is None else f"%{literal(self.text)}%",
+            "last_outcomes": self.last_outcomes,
+            "failing": self.failing,
+        }
+
+    def is_searched(self) -> bool:
+        """Whether no index serves some of the filters."""
+        searched = (self.kind, self.state, self.text, self.last_outcomes, self.failing)
+        return any(one is not None for one in searched)
 
 
 async def insert(db: Runner, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
@@ -70,17 +100,50 @@ async def list_page(
     db: Database, wanted: JobFilter, *, before: UUID | None, limit: int
 ) -> Page[StoredJob]:
     """List jobs, newest first, from the first one older than `before`."""
+    searched = wanted.is_searched()
     found = await db.fetch_page(
         "jobs.page",
+        end="jobs.page_end" if searched else None,
         before=before,
         limit=limit,
-        kind=wanted.kind,
-        tags=wanted.tags,
-        state=wanted.state,
-        name_pattern=None if wanted.name_prefix is None else f"{literal(wanted.name_prefix)}%",
-        text_pattern=None if wanted.text is None else f"%{literal(wanted.text)}%",
+        window=MAX_SEARCHED if searched else limit + 1,
+        **wanted.arguments(),
     )
-    return Page(items=stored_jobs(found.rows), more=found.more)
+    reached = found.end and found.end["id"]
+    return Page(items=stored_jobs(found.rows), more=found.more, reached=reached)
+
+
+async def list_by_next_run(
+    db: Database, wanted: JobFilter, *, after: tuple[datetime, UUID] | None, limit: int
+) -> Page[StoredJob]:
+    """List jobs that wait for a run, the next run first, from the first one behind `after`.
+
+    A job that executes stands where its lease ends. Left out are jobs without a next run, paused
+    and invalid ones, and those whose plan waits for a run beside it. The jobs are judged
+    `MANY_AT_ONCE` at a time; if more have the same next run, the first `MAX_SEARCHED` of these.
+    """
+    since, last = after or (EARLIEST, NIL)
+    end = LATEST + TICK if wanted.next_before is None else wanted.next_before
+    for _ in range(MAX_SEARCHED // MANY_AT_ONCE):
+        place = await db.fetch("jobs.next_run_place", since=since, window=MANY_AT_ONCE)
+        until = max(place[0]["at"], since + TICK) if place else end
+        found = await db.fetch_page(
+            "jobs.page_by_next_run",
+            since=since,
+            until=min(until, end),
+            after=last,
+            most=MAX_SEARCHED,
+            limit=limit,
+            **wanted.arguments(),
+        )
+        jobs = stored_jobs(found.rows)
+        if found.more:
+            reached = (found.rows[-1]["at"], found.rows[-1]["id"])
+            return Page(items=jobs, more=True, reached=reached)
+        since, last = until, NIL
+        if jobs or until >= end:
+            return Page(items=jobs, more=until < end, reached=(since, last))
+    return Page(items=[], more=True, reached=(since, last))
 
 
 async def update(

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from app.core.jobs.job import Job, JobState, StoredJob
+from app.core.jobs.job import Job, JobState, StoredJob, is_failing
 from app.core.secrets.masking import mask
 from app.errors import FieldError
 from app.targets.registry import KINDS, nobodys_kind, target_type
@@ -14,7 +14,11 @@ from app.targets.registry import KINDS, nobodys_kind, target_type
 def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
     """Hide the secrets of a job; of a kind that is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
-    hidden: dict[str, Any] = {"target": mask(type_, job.target), "plan_error": told_error(job)}
+    hidden: dict[str, Any] = {
+        "target": mask(type_, job.target),
+        "plan_error": told_error(job),
+        "failing": is_failing(job),
+    }
     if warnings:
         hidden["warnings"] = list(warnings)
     return Job(**asdict(job) | hidden)

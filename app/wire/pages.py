@@ -3,6 +3,7 @@
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -15,6 +16,14 @@ KeyT = TypeVar("KeyT")
 
 INT8_BYTES = 8
 UUID_BYTES = 16
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+LATEST_MICROSECONDS = (datetime(2200, 1, 2, tzinfo=UTC) - EPOCH) // TICK
+"""A day after the last instant that the database has."""
+NO_CURSOR = FieldError(
+    field="cursor",
+    message="is not a cursor of this list: use the next_cursor of a page, or leave it out",
+)
 
 
 class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
@@ -39,9 +48,14 @@ class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
     length: int | None = None
     """The length of each key in bytes; None where keys differ in length."""
 
-    def after(self, items: Sequence[Any], *, more: bool) -> str | None:
-        """Return the cursor of the page that follows these items; None without `more`."""
-        return self.write(self.key(items[-1])) if more else None
+    def after(self, items: Sequence[Any], *, more: bool, reached: KeyT | None = None) -> str | None:
+        """Return the cursor of the page that follows these items; None without `more`.
+
+        `reached`: the key that the list goes on after, where that is not the last item's.
+        """
+        if not more:
+            return None
+        return self.write(self.key(items[-1]) if reached is None else reached)
 
     def write(self, last: KeyT) -> str:
         """Return the cursor of the page that follows the item with this key."""
@@ -63,8 +77,7 @@ class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
         # Postgres takes no NUL in a text.
         fits = b"\0" not in key if self.length is None else len(key) == self.length
         if letter != self.letter or not fits or in_base64(text) != cursor:
-            message = "is not a cursor of this list: use the next_cursor of a page, or leave it out"
-            raise InvalidInput(FieldError(field="cursor", message=message))
+            raise InvalidInput(NO_CURSOR)
         return self.decode(key)
 
 
@@ -94,7 +107,26 @@ def by_number(letter: bytes) -> Cursor[int]:
     )
 
 
+def instant_and_uuid(key: bytes) -> tuple[datetime, UUID]:
+    """Read an instant, in microseconds since 1970, and an id.
+
+    Raises:
+        InvalidInput: the instant is none that the database has.
+    """
+    moment = int.from_bytes(key[:INT8_BYTES], signed=True)
+    if not 0 <= moment <= LATEST_MICROSECONDS:
+        raise InvalidInput(NO_CURSOR)
+    return EPOCH + moment * TICK, UUID(bytes=key[INT8_BYTES:])
+
+
 JOBS = by_uuid(b"j")
+JOBS_BY_NEXT_RUN: Cursor[tuple[datetime, UUID]] = Cursor(
+    letter=b"n",
+    key=lambda item: (item.next_run, item.id),
+    encode=lambda key: ((key[0] - EPOCH) // TICK).to_bytes(INT8_BYTES) + key[1].bytes,
+    decode=instant_and_uuid,
+    length=INT8_BYTES + UUID_BYTES,
+)
 EXECUTIONS = by_number(b"e")
 KEYS = by_uuid(b"k")
 CHANGES = by_number(b"c")

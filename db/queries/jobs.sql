@@ -51,19 +51,52 @@ where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 -- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
 -- that is null folds away. The conditions on state repeat those of
 -- jobs_leased, jobs_aside and jobs_other_kinds, so that these serve them; tocsin.state decides.
-select (
-    select to_json(shown)
-    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
-)::text as job
+-- What no index serves is judged of the first :window jobs that the rest of the filters find.
+select w.job
+from (
+    select j.id,
+        case when (:kind::text is null or j.kind = :kind::text)
+            and (:text_pattern::text is null
+                or j.name collate "default" ilike :text_pattern::text
+                or j.description ilike :text_pattern::text)
+            and (:state::text is null or tocsin.state(j) = :state::text)
+            and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
+            and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
+        then (
+            select to_json(shown)
+            from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+        )::text end as job
+    from tocsin.jobs j
+    where j.run_of is null
+      and (:before::uuid is null or j.id < :before::uuid)
+      and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
+      and (:name_pattern::text is null or j.name like :name_pattern::text)
+      and case :state::text
+            when 'executing' then j.locked_until is not null or j.pending_runs > 0
+            when 'invalid' then j.plan_error is not null or j.kind not in ('http', 'amqp')
+            when 'paused' then j.paused_at is not null
+            when 'retrying' then (j.attempt > 0 and j.locked_until is null)
+                or (j.attempt > 0 and j.locked_until <= now())
+                or j.pending_runs > 0
+            when 'failed' then j.next_run is null
+                and j.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
+            else true
+          end
+    order by j.id desc
+    limit :window::bigint
+) w
+where w.job is not null
+order by w.id desc
+limit :limit::bigint;
+
+-- name: page_end
+-- The last of the :window jobs that such a page judges; no row: they are fewer.
+select j.id
 from tocsin.jobs j
 where j.run_of is null
   and (:before::uuid is null or j.id < :before::uuid)
-  and (:kind::text is null or j.kind = :kind::text)
   and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
   and (:name_pattern::text is null or j.name like :name_pattern::text)
-  and (:text_pattern::text is null
-       or j.name collate "default" ilike :text_pattern::text
-       or j.description ilike :text_pattern::text)
   and case :state::text
         when 'executing' then j.locked_until is not null or j.pending_runs > 0
         when 'invalid' then j.plan_error is not null or j.kind not in ('http', 'amqp')
@@ -73,11 +106,52 @@ where j.run_of is null
             or j.pending_runs > 0
         when 'failed' then j.next_run is null
             and j.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
-        when 'finished' then j.next_run is null
         else true
       end
-  and (:state::text is null or tocsin.state(j) = :state::text)
 order by j.id desc
+offset :window::bigint - 1 limit 1;
+
+-- name: next_run_place
+-- At which instant the job can be claimed that :window others can be before; no row: there are not so many.
+select greatest(next_run, locked_until) as at
+from tocsin.jobs
+where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+  and greatest(next_run, locked_until) >= :since::timestamptz
+order by greatest(next_run, locked_until)
+offset :window::bigint limit 1;
+
+-- name: page_by_next_run
+-- The order of jobs_claimable, then of ids: there may be millions of jobs that can be claimed at the same instant,
+-- so of these no more than :most are judged and put in order.
+select w.id, w.at, (
+    select (
+        select to_json(shown)
+        from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+    )::text
+    from tocsin.jobs j where j.id = w.id
+) as job
+from (
+    select j.id, greatest(j.next_run, j.locked_until) as at,
+        j.run_of is null
+        and (:kind::text is null or j.kind = :kind::text)
+        and (:tags::text[] is null or j.tags @> :tags::text[])
+        and (:name_pattern::text is null or j.name like :name_pattern::text)
+        and (:text_pattern::text is null
+            or j.name collate "default" ilike :text_pattern::text
+            or j.description ilike :text_pattern::text)
+        and (:state::text is null or tocsin.state(j) = :state::text)
+        and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
+        and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean) as found
+    from tocsin.jobs j
+    where j.next_run is not null and j.paused_at is null and j.plan_error is null
+      and (j.pending_runs = 0 or j.attempt > 0)
+      and greatest(j.next_run, j.locked_until) >= :since::timestamptz
+      and greatest(j.next_run, j.locked_until) < :until::timestamptz
+    order by greatest(j.next_run, j.locked_until)
+    limit :most::bigint
+) w
+where w.found and (w.at, w.id) > (:since::timestamptz, :after::uuid)
+order by w.at, w.id
 limit :limit::bigint;
 
 -- name: update

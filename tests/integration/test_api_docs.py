@@ -17,7 +17,7 @@ COMMANDS = [
     for command in re.split(r"\n(?=curl )", block.replace("\\\n", " "))
     if command.startswith("curl")
 ]
-NUMBER = 7
+NUMBER = 10
 
 
 def request_of(command: str) -> tuple[str, str, dict[str, str], str | None]:
@@ -58,7 +58,7 @@ def test_every_type_of_problem_on_the_page_exists() -> None:
 
 
 async def test_the_problem_on_the_page_is_the_one_that_is_answered(api: httpx.AsyncClient) -> None:
-    [shown] = re.findall(r"^```json\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    [shown] = re.findall(r'^```json\n({\n  "type".*?)^```', PAGE, re.DOTALL | re.MULTILINE)
 
     answer = await api.post("/v1/jobs", json=NIGHTLY | {"timezone": "Europe/Pari"})
 

@@ -185,7 +185,8 @@ async def test_a_deleted_job_has_its_executions_by_id(
         ("/v1/jobs/report/executions?to=2026-01-01T00:00:00", "to", "offset"),
         ("/v1/executions?to=yesterday", "to", "RFC3339"),
         ("/v1/executions?from=2026-01-01", "from", 'for example "2030-01-31T08:30:00Z"'),
-        ("/v1/jobs?sort=name", "sort", "there are limit, cursor"),
+        ("/v1/jobs?place=name", "place", "there are limit, cursor"),
+        ("/v1/jobs?sort=name", "sort", "write one of newest, next_run"),
         ("/v1/executions?from=0001-01-01T00:00:00%2B14:00", "from", "out of range"),
         ("/v1/executions?cursor=agAAAAAAAAAAAAAAAAAAAAAA", "cursor", "next_cursor"),
         (

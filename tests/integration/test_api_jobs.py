@@ -19,7 +19,7 @@ FIELDS = {
     *("max_attempts", "backoff_seconds", "backoff_max_seconds", "timeout_seconds"),
     *("misfire", "misfire_grace_seconds", "max_catchup", "paused"),
     *("state", "next_run", "plan_error", "last_outcome", "last_finished_at"),
-    *("consecutive_failures", "runs", "created_at", "updated_at"),
+    *("consecutive_failures", "failing", "runs", "created_at", "updated_at"),
 }
 SECRETS = {
     "url": "https://example.com/hook",

@@ -1,14 +1,16 @@
 """Lists of jobs: pages that stay put, filters, and what they cost."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 from msgspec import json
 
+from app.db.database import MAX_SEARCHED
 from app.db.queries import query
 from tests.support.api import JOB, LATER, fields
 from tests.support.builders import insert_job
@@ -190,12 +192,25 @@ async def filled(connection: asyncpg.Connection) -> None:
 def rows_read(plan: dict[str, Any]) -> int:
     """Count the rows that all scans of a plan touched."""
     own = 0
-    if "Scan" in plan["Node Type"]:
+    if "Scan" in plan["Node Type"] and plan["Node Type"] != "Subquery Scan":
         removed = plan.get("Rows Removed by Filter", 0) + plan.get(
             "Rows Removed by Index Recheck", 0
         )
         own = int(plan["Actual Rows"] + removed) * int(plan["Actual Loops"])
     return own + sum(rows_read(child) for child in plan.get("Plans", []))
+
+
+async def explained(
+    connection: asyncpg.Connection,
+    name: str,
+    **given: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """Return the plan of a query as it was carried out."""
+    wanted = query(name)
+    arguments = wanted.arguments(dict.fromkeys(wanted.parameters) | given)
+    text = await connection.fetchval(f"explain (analyze, format json) {wanted.sql}", *arguments)
+    plan: dict[str, Any] = json.decode(text)[0]["Plan"]
+    return plan
 
 
 @pytest.mark.parametrize(
@@ -219,15 +234,74 @@ async def test_a_page_reads_about_as_many_rows_as_it_has(
     connection: asyncpg.Connection, filters: dict[str, Any], most: int
 ) -> None:
     await filled(connection)
-    page = query("jobs.page")
-    given = dict.fromkeys(page.parameters) | {"limit": 51} | filters
+    window = MAX_SEARCHED if filters.keys() & {"state", "kind", "text_pattern"} else 51
 
-    explained = await connection.fetchval(
-        f"explain (analyze, format json) {page.sql}", *page.arguments(given)
+    plan = await explained(connection, "jobs.page", limit=51, window=window, **filters)
+
+    assert rows_read(plan) <= most
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"kind": "fax"},
+        {"text_pattern": "%nowhere%"},
+        {"state": "finished"},
+        {"last_outcomes": ["lost"]},
+        {"failing": True},
+        {"tags": ["all"], "failing": True},
+        {"state": "scheduled", "kind": "fax"},
+    ],
+    ids=str,
+)
+async def test_a_page_that_finds_nothing_reads_no_more_than_is_said(
+    connection: asyncpg.Connection, filters: dict[str, Any]
+) -> None:
+    await filled(connection)
+
+    plan = await explained(connection, "jobs.page", limit=51, window=1000, **filters)
+    narrow = {name: filters[name] for name in ("tags", "state") if name in filters}
+    end = await explained(connection, "jobs.page_end", window=1000, **narrow)
+
+    assert rows_read(plan) <= 1001
+    assert rows_read(end) <= 1001
+
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"kind": "fax"}, {"failing": True}, {"tags": ["rare"]}], ids=str
+)
+async def test_a_page_by_next_run_reads_no_more_than_its_place_in_the_order(
+    connection: asyncpg.Connection, filters: dict[str, Any]
+) -> None:
+    await filled(connection)
+    start = await connection.fetchval("select min(next_run) from tocsin.jobs")
+    [second, millisecond] = [timedelta(seconds=1), timedelta(milliseconds=1)]
+
+    place = await explained(connection, "jobs.next_run_place", since=start, window=500)
+    crowd = await explained(
+        connection,
+        "jobs.page_by_next_run",
+        since=start,
+        until=start + second,
+        after=UUID(int=0),
+        most=700,
+        limit=51,
+        **filters,
+    )
+    nobody = await explained(
+        connection,
+        "jobs.page_by_next_run",
+        since=start - second,
+        until=start - millisecond,
+        after=UUID(int=0),
+        most=700,
+        limit=51,
+        **filters,
     )
 
-    [plan] = json.decode(explained)
-    assert rows_read(plan["Plan"]) <= most
+    assert rows_read(place) <= 501
+    assert rows_read(crowd) <= 752
+    assert rows_read(nobody) == 0
 
 
 async def test_pages_are_in_the_order_of_ids(

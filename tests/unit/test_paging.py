@@ -8,7 +8,7 @@ import pytest
 from app.api.parameters import listed
 from app.errors import InvalidInput
 from app.jobs.etag import etag, matches
-from app.wire.pages import EXECUTIONS, JOBS
+from app.wire.pages import EXECUTIONS, JOBS, JOBS_BY_NEXT_RUN, in_base64
 
 ID = UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee")
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -17,6 +17,15 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, 123_456, tzinfo=UTC)
 def test_a_cursor_leads_back_to_where_the_page_ended() -> None:
     assert JOBS.read(JOBS.write(ID)) == ID
     assert EXECUTIONS.read(EXECUTIONS.write(2**63 - 1)) == 2**63 - 1
+    assert JOBS_BY_NEXT_RUN.read(JOBS_BY_NEXT_RUN.write((NOW, ID))) == (NOW, ID)
+
+
+@pytest.mark.parametrize("moment", [2**63 - 1, -1, -(2**63)])
+def test_a_cursor_with_an_instant_that_cannot_be_is_refused(moment: int) -> None:
+    forged = in_base64(b"n" + moment.to_bytes(8, signed=True) + ID.bytes)
+
+    with pytest.raises(InvalidInput, match="next_cursor"):
+        JOBS_BY_NEXT_RUN.read(forged)
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

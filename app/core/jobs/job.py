@@ -233,6 +233,10 @@ class Job(StoredJob, frozen=True, kw_only=True):
     """A job as the API answers it: every secret in its target reads `***`."""
 
     updated_at: datetime = field(name="updated_at")
+    failing: Annotated[
+        bool,
+        Meta(description="It goes on, although its last runs failed: see consecutive_failures."),
+    ]
 
     warnings: (
         Annotated[
@@ -298,6 +302,11 @@ def timed(document: JobDocument, *, now: datetime) -> JobDocument:
         raise InvalidInput(FieldError(field="run_in_seconds", message=message))
     run_at = now + timedelta(seconds=document.run_in_seconds)
     return replace(document, run_at=run_at, run_in_seconds=None)
+
+
+def is_failing(job: StoredJob) -> bool:
+    """Whether a job goes on although its last runs failed, as `tocsin.failing` in SQL."""
+    return job.consecutive_failures > 0 and job.next_run is not None
 
 
 def job_id(reference: str) -> UUID | None:
