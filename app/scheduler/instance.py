@@ -1,4 +1,4 @@
-"""One scheduler instance, from start to drained: which task lives inside which."""
+"""One scheduler instance, from its start to the end of its drain; decides which task runs when."""
 
 import asyncio
 import os
@@ -53,13 +53,14 @@ SETTLE_SECONDS = 10.0
 """How long a stopping instance waits, after the grace, for Postgres to take the last results."""
 
 REFUSED_SECONDS = 1.0
-"""How long a running instance waits after it was let in and found that it cannot look."""
+"""How long a running instance waits before it connects again, if the database accepted the
+connection but refused the look."""
 
 FLOOD = (
     f"more than {MAX_PER_SECOND} notifications came in a second: for {DEAF_SECONDS:g} s this "
     "instance looks often instead of listening; pg_stat_activity may show who sends them"
 )
-"""What is told when a flood of notifications has ended a session."""
+"""The error that is told when too many notifications have ended a session."""
 
 
 def instance_name() -> str:
@@ -106,7 +107,7 @@ class Instance:
         return f"<Instance {self.name}: {state}, {self.dispatcher}>"
 
     def stop_or_hurry(self) -> None:
-        """Stop as a person asks for it: asked again, cut executions off at once."""
+        """Stop at the first call; at the second, cut executions off: a person asked twice."""
         if self.stopping.is_set():
             self.cut_executions()
         self.stop()
@@ -147,7 +148,7 @@ class Instance:
         self.observers.tell(Stopped(instance=self.name))
 
     async def serve(self) -> None:
-        """Open each part inside what the part needs, then look until stopped, then drain."""
+        """Open pools, executors and tasks as they need each other; look until stopped; drain."""
         for ignored in IGNORED:
             self.observers.tell(ignored)
         async with AsyncExitStack() as stack:
@@ -251,7 +252,7 @@ class Instance:
     def make_dispatcher(
         self, db: Database, executors: Executors, settler: Settler, tasks: asyncio.TaskGroup
     ) -> Dispatcher:
-        """Put the dispatcher together with what carries its claims out, in `tasks`."""
+        """Make the dispatcher with its runner and slots; its executions run in `tasks`."""
         return Dispatcher(
             slots=Slots(self.settings.concurrency, monotonic),
             names=executors.names,
@@ -272,7 +273,7 @@ class Instance:
         )
 
     def watch(self, pools: Pools, purpose: str) -> Watch:
-        """Watch what is run by the pool for a purpose."""
+        """Make the watch over the statements of the pool for a purpose."""
         return Watch(
             pools.work,
             self.observers,
@@ -283,7 +284,7 @@ class Instance:
         )
 
     async def keep_house(self, pools: Pools) -> None:
-        """Run the tasks that no job waits for, once the database has let this instance in."""
+        """Run the tasks that no job waits for, such as the upkeep, once connected."""
         await self.admitted.wait()
         db = pools.work
         tasks = {
@@ -313,7 +314,7 @@ class Instance:
                 group.create_task(endless(name, task), name=name)
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
-        """Keep a session open and look on it; open another whenever it is lost."""
+        """Look on a session until stopped; open another session whenever one is lost."""
         patiently = stamina.AsyncRetryingCaller(
             attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.2
         )
@@ -335,19 +336,22 @@ class Instance:
                             await self.stopping.wait()
 
     def worth_retrying(self, error: Exception) -> bool:
-        """Tell whether to go on trying to connect."""
+        """Return whether to connect again after this error."""
         if self.must_end(error):
             return False
         return isinstance(error, DatabaseUnavailable) and not self.stopping.is_set()
 
     def must_end(self, error: Exception) -> bool:
-        """Tell whether an error that the database gave to a new session ends this instance."""
+        """Return whether an error in opening a session ends this instance."""
         if self.admitted.is_set():
             return isinstance(error, SchemaTooNew)
         return isinstance(error, DatabaseRefused)
 
     async def open_session(self, stack: AsyncExitStack, dispatcher: Dispatcher) -> Session:
-        """Listen, check the schema, and free what a look whose answer was lost may have claimed."""
+        """Open a session that listens, check the schema, and free orphaned leases.
+
+        An orphan is a lease that a look took whose answer was lost with the session before.
+        """
         session = await stack.enter_async_context(
             open_session(
                 self.database_url,
@@ -372,7 +376,10 @@ class Instance:
         return session
 
     def drain(self, dispatcher: Dispatcher, limit: asyncio.Timeout) -> None:
-        """Give executions the grace to end, then cut them off; never wait for ever."""
+        """Let executions end within the grace, then cut them off.
+
+        Sets `limit`, a time-out of the caller, to `SETTLE_SECONDS` after the grace.
+        """
         grace = self.settings.grace_seconds
         self.observers.tell(
             Draining(instance=self.name, executions=len(dispatcher), grace_seconds=grace)

@@ -15,20 +15,20 @@ from app.telemetry import Observers
 from app.timers import Monotonic
 
 RETRY_SECONDS = 1.0
-"""The longest wait after a lease could not be extended."""
+"""The longest wait before another try, after a lease could not be extended."""
 DOUBT_SECONDS = 0.1
-"""The wait after a job was edited while it executes."""
+"""The wait after the edit of a job under way, so that the edits of many jobs share a statement."""
 QUICK_SECONDS = 0.15
-"""How long the extension of some leases may take where that of all of them failed."""
+"""How long a statement may take that extends some leases, after one for all of them failed."""
 PATIENT_SECONDS = 1.5
-"""How long the extension of one lease may take that was too slow before."""
+"""How long a statement may take that extends the lease of one job, which was too slow before."""
 
 
 class Leases:
-    """Extends the leases of one instance.
+    """Extends the leases of one instance, usually all in one statement.
 
-    A job for which an extension was refused or took too long is extended by itself from then on,
-    beside the others.
+    After an extension that was refused or took too long, the job's lease is extended in statements
+    of its own, beside the others (*apart*), until such a statement is quick again.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
@@ -47,16 +47,17 @@ class Leases:
         self.dispatcher = dispatcher
         self.observers = observers
         self.watch = watch
-        """Breaks off what takes too long of what `db` runs."""
+        """Cancels statements of `db` that take too long."""
         self.quick = quick
-        """A pool whose statements take `QUICK_SECONDS` at most."""
+        """A pool that cancels statements after `QUICK_SECONDS`."""
         self.patient = patient
-        """A pool whose statements take `PATIENT_SECONDS` at most."""
+        """A pool that cancels statements after `PATIENT_SECONDS`."""
         self.lease_seconds = lease_seconds
         self.clock = clock
         self.apart = Apart()
+        """The jobs whose leases are extended apart."""
         self.trying: set[HeldClaim] = set()
-        """Those that are being extended beside the others."""
+        """The claims whose leases are being extended apart, or wait for another such try."""
 
     def __repr__(self) -> str:
         return f"<Leases of {self.lease_seconds} s: {len(self.trying)} tried apart, {self.apart}>"
@@ -95,9 +96,10 @@ class Leases:
                     wait = min(RETRY_SECONDS, interval / 2)
 
     async def extend_all(self, ageing: Sequence[HeldClaim], tasks: asyncio.TaskGroup) -> bool:
-        """Extend leases; return whether all is told about those that are extended together.
+        """Extend leases in one statement, and in `tasks` the leases that are extended apart.
 
-        What was refused or slow is extended beside, in `tasks`.
+        Return whether that statement told of each of its leases, or another try has begun in
+        `tasks`; False calls for another try soon.
         """
         usual = [held for held in ageing if held.claim.id not in self.apart]
         for held in ageing:
@@ -122,7 +124,9 @@ class Leases:
             return False
 
     async def extend(self, db: Database, some: Sequence[HeldClaim]) -> bool:
-        """Extend leases in one statement; return whether there is an answer about each.
+        """Extend leases in one statement, and cut off executions whose lease was lost.
+
+        Return False if some lease is neither extended nor lost, as its row is locked.
 
         Raises:
             Exception: Postgres refused the statement, or gave no answer.
@@ -143,7 +147,7 @@ class Leases:
         return answered
 
     async def beside(self, some: Sequence[HeldClaim], work: Coroutine[None, None, None]) -> None:
-        """Extend leases beside the others; those that could not be are tried again."""
+        """Run `work`, which extends these leases apart; then have those tried again that remain."""
         self.trying.update(some)
         try:
             await work
@@ -158,7 +162,9 @@ class Leases:
         self.trying.difference_update(some)
 
     async def extend_by_parts(self, some: Sequence[HeldClaim], error: Exception) -> None:
-        """Extend the leases that can be; those of other jobs are extended apart from now on.
+        """Extend leases in smaller statements, as one for all of them failed with `error`.
+
+        A job whose lease cannot be extended even so is extended apart from now on.
 
         Raises:
             Exception: an error that no row can be to blame for.
@@ -173,7 +179,11 @@ class Leases:
         )
 
     async def extend_patiently(self, held: HeldClaim) -> None:
-        """Extend the lease of one job that was refused or slow before."""
+        """Extend the lease of one job apart; a quick success ends that for the job.
+
+        Raises:
+            Exception: an error that no row can be to blame for.
+        """
         began = self.clock()
         try:
             with waits_count_as_slow():
@@ -187,7 +197,10 @@ class Leases:
                 self.apart.remove(held.claim.id)
 
     def refuse(self, held: HeldClaim, error: Exception) -> None:
-        """State that a lease cannot be extended; its `HeldClaim` ends the execution in time."""
+        """Tell that a lease cannot be extended, and extend it apart from now on.
+
+        If no try succeeds, the `HeldClaim` cuts the execution off before the lease ends.
+        """
         self.apart.add(held.claim.id)
         held.doubted = True
         job_id = held.claim.job_id

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from app.db.claims import Look
 
 MARGIN = timedelta(seconds=2)
-"""How long before the instant up to which looks left nothing the scan start lies: a job may become
-claimable slightly in the past."""
+"""The scan start lies this long before the instant up to which looks left no due job: a job may
+become claimable slightly in the past."""
 PACE = 20.0
-"""The pause after a whole look, in multiples of the time that it took. On a busy machine one takes
-20 ms, so a job that was moved into the past is found within half a second."""
+"""The pause after a whole look, in multiples of the look's duration. On a busy machine a whole look
+takes 20 ms, so a job that was moved into the past is found within half a second."""
 MAX_REST_SECONDS = 10.0
-"""The longest pause after a whole look: it may have been slow for another reason than dead entries,
-and jobs due before the scan start must not wait long for that."""
+"""The longest pause after a whole look. The look may have been slow for another reason than dead
+entries, and jobs due before the scan start must not wait long for that."""
 
 
 class ScanStart:
@@ -33,9 +33,9 @@ class ScanStart:
         self.longest_sleep_seconds = longest_sleep_seconds
         self.most_rest_seconds = min(MAX_REST_SECONDS, longest_sleep_seconds)
         self.empty_until: datetime | None = None
-        """The instant before which looks left no due job; None: not known."""
+        """The instant before which looks left no due job; None if that is not known."""
         self.behind: datetime | None = None
-        """The instant at which a whole look begins; None: at the earliest due job. See
+        """The instant at which a whole look begins; None stands for the earliest due job. See
         `app.scheduler.sweep`."""
         self.whole_at = 0.0
         """When the last whole look was sent to the database, monotonic seconds."""

@@ -1,7 +1,7 @@
-"""What due claims are parked for, without a slot: addresses of names, and certificates.
+"""The prerequisites of claims: addresses of host names, and loaded certificates.
 
-Neither silent name servers nor large certificates, however many there are, take a slot from other
-jobs.
+Due claims wait for these without a slot, so that neither silent name servers nor large
+certificates, however many there are, take slots from other jobs.
 """
 
 import asyncio
@@ -14,35 +14,39 @@ from app.scheduler.admission import Admission, Deferrals
 from app.scheduler.held_claim import HeldClaim
 
 MAX_WAITING = 1000
-"""How many due claims may wait for names; more are deferred. No more names are looked up ahead."""
+"""The most due claims that wait for names, and the most names looked up ahead of their claims'
+instants. More due claims are deferred."""
 MAX_FOR_A_NAME = 25
-"""How many due claims may wait for one name; more are deferred."""
+"""The most due claims that wait for one name; more are deferred."""
 MAX_LOADING = 1000
-"""How many claims may have their certificates loaded, or wait for it; more are deferred."""
+"""The most claims whose certificates are being loaded at once; more due claims are deferred."""
 
 
 class Names(Protocol):
-    """What the executors know of names."""
+    """The host names that executors have resolved, see `app.targets.net.names`."""
 
     def is_known(self, name: str) -> bool:
-        """Return whether an execution would not have to wait for the name."""
+        """Return whether nothing waits for the name: an address, forbidden, or asked for lately."""
         ...
 
     def is_crowded(self, name: str) -> bool:
-        """Return whether so many names like this one are waited for that it had better wait."""
+        """Return whether too many lookups of names in the same zone are under way for another."""
         ...
 
     async def look_up(self, name: str) -> None:
-        """Wait until the name has an address, or until it is known that it has none."""
+        """Wait until the name has an address or its lookup failed; never raises."""
         ...
 
     def address_of(self, name: str) -> str:
-        """Return the address behind a name; empty: not known."""
+        """Return an address of a name, or its IPv6 network; empty if unknown."""
         ...
 
 
 class NameLookups:
-    """Looks up the names of claims, and keeps the due claims that wait for that."""
+    """The prerequisite that the names of a target's hosts are resolved, or known to fail.
+
+    Names are looked up as soon as a claim is taken; due claims are parked until then.
+    """
 
     def __init__(
         self,
@@ -56,11 +60,11 @@ class NameLookups:
         self.resume = resume
         """Takes the claims that need not wait any longer."""
         self.waiting: dict[str, list[HeldClaim]] = {}
-        """The parked claims by the name that they wait for; empty: a lookup for a later claim."""
+        """The names that are being looked up, each with the due claims that are parked for it."""
         self.count = 0
         """How many claims are parked."""
         self.deferrals = Deferrals()
-        """The deferrals since no claim waited."""
+        """The claims that were deferred while lookups have been under way."""
         self.lookups: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[HeldClaim]:
@@ -71,7 +75,7 @@ class NameLookups:
         return f"<NameLookups: claims by name {waiting}, {self.deferrals.times} deferred>"
 
     def expect(self, held: HeldClaim) -> None:
-        """Look up ahead what the claim will have to know, unless too much is asked already."""
+        """Begin to look up the claim's names, unless too many lookups are under way."""
         for name in held.names:
             if self.names.is_known(name) or name in self.waiting:
                 continue
@@ -79,9 +83,10 @@ class NameLookups:
                 self.begin(name)
 
     def admit(self, held: HeldClaim) -> Admission:
-        """Park the claim until its names are known, or defer it where too many wait.
+        """Park the claim until its next unknown name is looked up; defer if too many claims wait.
 
-        A claim waits for each of its names once, whatever comes of that.
+        A claim waits for each of its names once, even if the lookup fails. With "start" the
+        claim's addresses are set.
         """
         for name in held.names[held.names_waited_for :]:
             if self.names.is_known(name):
@@ -100,7 +105,7 @@ class NameLookups:
         return "start"
 
     def begin(self, name: str) -> list[HeldClaim]:
-        """Begin the lookup of a name; return the list of claims that wait for it."""
+        """Begin the lookup of a name; return the list to which claims that wait are to be added."""
         waiting = self.waiting[name] = []
         lookup = self.tasks.create_task(self.look_up(name), name=f"look up {name}")
         self.lookups.add(lookup)
@@ -120,14 +125,14 @@ class NameLookups:
             self.resume(claims)
 
     def remove(self, held: HeldClaim) -> None:
-        """Let the claim wait no longer, if it does."""
+        """Forget a claim, whether or not the claim is parked here."""
         for claims in self.waiting.values():
             if held in claims:
                 claims.remove(held)
                 self.count -= 1
 
     def close(self) -> None:
-        """Let nothing wait any longer, and end all lookups."""
+        """Forget all parked claims, and cancel all lookups."""
         self.waiting.clear()
         self.count = 0
         for lookup in tuple(self.lookups):
@@ -135,7 +140,10 @@ class NameLookups:
 
 
 class CertificateLoads:
-    """Loads the certificates of claims, and keeps the due claims that wait for that."""
+    """The prerequisite that the certificates of a target are loaded, which takes milliseconds.
+
+    Loading begins as soon as a claim is taken; due claims are parked until it ends.
+    """
 
     def __init__(
         self,
@@ -149,10 +157,11 @@ class CertificateLoads:
         self.resume = resume
         """Takes the claims that need not wait any longer."""
         self.loading: dict[HeldClaim, asyncio.Task[None]] = {}
+        """The claims whose certificates are being loaded, each with the task."""
         self.waiting: dict[HeldClaim, None] = {}
-        """The claims among them that are due; a set that keeps its order."""
+        """The claims in `loading` that are due; a set that keeps its order."""
         self.deferrals = Deferrals()
-        """The deferrals since no certificate was being loaded."""
+        """The claims that were deferred while certificates have been loading."""
 
     def __iter__(self) -> Iterator[HeldClaim]:
         return iter(tuple(self.waiting))
@@ -166,7 +175,7 @@ class CertificateLoads:
         return len(self.waiting)
 
     def expect(self, held: HeldClaim) -> None:
-        """Load ahead what the claim needs, unless too many are being loaded already."""
+        """Begin to load the claim's certificates, unless `MAX_LOADING` claims' are loading."""
         if not held.needs_certificates or held in self.loading:
             return
         if len(self.loading) < MAX_LOADING:
@@ -177,9 +186,9 @@ class CertificateLoads:
             task.add_done_callback(lambda _: self.forget(held))
 
     def admit(self, held: HeldClaim) -> Admission:
-        """Park the claim until its certificates are loaded, or defer it where too many are.
+        """Park the claim until its certificates are loaded; defer if too many are loading.
 
-        A claim waits for them once, whatever comes of that.
+        A claim waits for its certificates once, even if loading fails.
         """
         if not held.needs_certificates:
             return "start"
@@ -204,13 +213,13 @@ class CertificateLoads:
             self.deferrals.end()
 
     def remove(self, held: HeldClaim) -> None:
-        """Let the claim wait no longer, if it does."""
+        """Forget a claim, whether or not the claim is parked, and cancel its loading."""
         self.waiting.pop(held, None)
         if (task := self.loading.get(held)) is not None:
             task.cancel()
 
     def close(self) -> None:
-        """Let nothing wait any longer, and end all loading."""
+        """Forget all parked claims, and cancel all loading."""
         self.waiting.clear()
         for task in tuple(self.loading.values()):
             task.cancel()

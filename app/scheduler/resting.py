@@ -1,4 +1,4 @@
-"""Tells the doctor of the jobs that this instance leaves alone."""
+"""Records, for `tocsin doctor`, how many jobs this instance leaves out of its looks."""
 
 import asyncio
 
@@ -10,13 +10,16 @@ from app.telemetry.faults import faulted
 TELL_SECONDS = 5.0
 """The pause between two records, and before the first: most jobs rest for less."""
 AGAIN_SECONDS = 60.0
-"""How long what is recorded counts as news; the doctor believes it for three minutes."""
+"""How often an unchanged record is renewed; the doctor ignores records over three minutes old."""
 MAX_PROBLEM_LENGTH = 1000
-"""How many characters of a reason are recorded."""
+"""The most characters of a reason that are recorded."""
 
 
 async def keep_resting_told(db: Database, isolation: Isolation, sweep: Sweep) -> None:
-    """Record how many jobs are left alone while there are any, until cancelled."""
+    """Record, while jobs rest, how many do, with one as an example, until cancelled.
+
+    Once none rests any more, the record is deleted.
+    """
     while True:
         await isolation.rested.wait()
         isolation.rested.clear()

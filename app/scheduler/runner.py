@@ -52,6 +52,9 @@ class ClaimRunner:
         self.observers = observers
         self.shortage = Shortage(observers, monotonic)
 
+    def __repr__(self) -> str:
+        return f"<ClaimRunner of {self.instance}: {self.shortage}>"
+
     def is_too_late(self, held: HeldClaim) -> bool:
         """Return whether the lease is so nearly over that nothing may be sent for the claim.
 

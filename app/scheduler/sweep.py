@@ -1,6 +1,7 @@
-"""Has looks begin behind jobs that are too many to be left out, and claims what is among them.
+"""Claims the due jobs that looks skip while more jobs cannot be claimed than looks can leave out.
 
-Each look is told which jobs to leave out, at most a thousand, and walks past them.
+Looks take due jobs in the order of their instants, and leave out up to `MAX_RESTING` jobs by id. If
+more cannot be claimed, looks begin at a later instant, and a sweep goes over the jobs before it.
 """
 
 import asyncio
@@ -18,22 +19,24 @@ from app.scheduler.next_look import MAX_REST_SECONDS, PACE
 from app.scheduler.suspects import STEP, Suspects
 
 PAGE = 2000
-"""How many jobs a walk reads at once, at most."""
+"""The most jobs that a walk reads at once."""
 MAX_LOCKED = 250
-"""How many jobs a walk remembers that others had locked."""
+"""The most jobs with a locked row that a walk remembers; with more, the next walk comes sooner."""
 MIN_WATCH_SECONDS = 0.1
-"""The shortest pause between two looks for rows that were written behind a walk."""
+"""The shortest pause between two watches."""
 ROOM_SECONDS = 0.01
-"""The pause while there is no slot for what a walk may claim."""
+"""The pause of a walk while the dispatcher has no room for a claim."""
 OUTAGE_SECONDS = 1.0
+"""The pause after an error."""
 
 
 class Sweep:
-    """Walks over what is due before looks begin, at first and once in a while.
+    """Goes over the jobs that are due before the instant at which looks begin.
 
-    Jobs that cannot be claimed are not written, so they have an old transaction as `xmin`. What is
-    written meanwhile, as jobs that are moved or come late are, has a newer one: a *watch* claims
-    these between the walks, without trying all others.
+    A *walk* tries to claim all of them, at first and about once a minute. A *watch* between two
+    walks tries only the rows that were written since: a job that cannot be claimed is not written,
+    so its row has an old transaction as `xmin`, while a job that was moved there or came late has
+    a newer one.
     """
 
     def __init__(self, suspects: Suspects) -> None:
@@ -41,15 +44,15 @@ class Sweep:
         self.isolation = suspects.isolation
         self.dispatcher = suspects.dispatcher
         self.behind: datetime | None = None
-        """The instant at which looks begin; None: at the earliest due job."""
+        """The instant at which looks begin; None stands for the earliest due job."""
         self.top: datetime | None = None
         """The latest instant that a walk has covered; None before the first walk."""
         self.left = 0
-        """How many jobs the walk found that can neither be claimed nor marked nor left out."""
+        """How many jobs can neither be claimed, nor get a `plan_error`, nor rest."""
         self.horizon = ""
-        """The transaction since which rows were written that the watch has not seen."""
+        """The `read_horizon` of the last walk or watch: the next watch looks for newer rows."""
         self.locked: set[UUID] = set()
-        """Jobs that were passed over, as other transactions had their rows locked."""
+        """Jobs that the next watch tries again, as other transactions had their rows locked."""
         self.walk_at = self.watch_at = float("inf")
         """When the next walk and the next watch are due, monotonic seconds."""
         self.monotonic = suspects.monotonic
@@ -58,7 +61,10 @@ class Sweep:
         return f"<Sweep: looks begin at {self.behind}, walked up to {self.top}, {self.left} left>"
 
     async def keep_sweeping(self) -> None:
-        """Walk and watch, and have tried again what rests, until cancelled."""
+        """Walk, watch, and have `Suspects` try again the jobs whose rest is over, until cancelled.
+
+        An error is told, and all is done again after `OUTAGE_SECONDS`.
+        """
         news = self.isolation.news
         while True:
             with suppress(TimeoutError):
@@ -74,19 +80,22 @@ class Sweep:
                 news.set()
 
     def rest_seconds(self) -> float | None:
-        """Return the seconds until there is something to do; None: until there are news."""
+        """Return the seconds until the next walk, watch or end of a rest; None without any."""
         rests = (one.until for one in self.isolation.resting.values())
         at = min(self.walk_at, self.watch_at, *rests)
         return max(at - self.monotonic(), 0.0) if at < float("inf") else None
 
     def relieve(self, instant: datetime) -> None:
-        """Have looks begin at an instant, if they would have to leave out too many jobs."""
+        """Have looks begin at `instant` or later, if over `MAX_RESTING` jobs are left out."""
         if len(self.isolation.suspects) + len(self.isolation.resting) > MAX_RESTING:
             self.behind = max(instant, self.behind or instant)
             self.isolation.news.set()
 
     async def sweep(self) -> None:
-        """Walk or watch, if it is time; once nothing is left, have looks begin at the left end."""
+        """Walk or watch if one of these is due.
+
+        Once a walk leaves no job, looks begin at the earliest due job again, and the sweep ends.
+        """
         if self.behind is None or self.dispatcher.closed:
             return
         try:
@@ -102,7 +111,7 @@ class Sweep:
             self.suspects.look_again()
 
     async def walk(self) -> None:
-        """Go over everything."""
+        """Try to claim all jobs that are due before looks begin, and plan the next walk."""
         began = self.monotonic()
         self.horizon = await claims.read_horizon(self.isolation.db)
         self.left, self.top, self.locked = 0, self.behind, set()
@@ -114,7 +123,7 @@ class Sweep:
         self.walk_at = self.monotonic() + max(REST_SECONDS, PACE * (self.monotonic() - began))
 
     async def catch_up(self) -> None:
-        """Go over what has been added, and watch if it is time."""
+        """Go over jobs behind `top` if looks begin later by now, and watch if a watch is due."""
         top, behind = self.top, self.behind
         if top is not None and behind is not None and behind > top:
             self.top = behind
@@ -123,7 +132,7 @@ class Sweep:
             await self.watch()
 
     async def watch(self) -> None:
-        """Go over what was written since the last time, or was locked."""
+        """Try to claim jobs whose rows were locked, or written since the last walk or watch."""
         began, self.watch_at = self.monotonic(), float("inf")
         horizon = await claims.read_horizon(self.isolation.db)
         locked, self.locked = list(self.locked), set()
@@ -136,7 +145,10 @@ class Sweep:
         self.watch_at = self.monotonic() + min(rest, MAX_REST_SECONDS)
 
     async def go_over(self, *, since: datetime | None = None, newer: str | None = None) -> None:
-        """Claim, latest first, what is due from `since` to `top` and was written since `newer`."""
+        """Try to claim, latest first, jobs due from `since` to `top` and written since `newer`.
+
+        None stands for no bound. The more jobs in a row cannot be claimed, the more are read next.
+        """
         before, size, until = None, 1, self.top
         while until is not None and not self.dispatcher.closed:
             if newer is None:
@@ -163,9 +175,9 @@ class Sweep:
             size = 1 if claimed else 4 * size  # what cannot be claimed takes no room
 
     async def step(self, found: Sequence[Due]) -> int:
-        """Claim some jobs and return how many of them could be claimed.
+        """Try to claim these jobs; return how many claims were made.
 
-        The others are put aside, or remembered if another transaction has them locked.
+        The other jobs are put aside, or kept in `locked` if another transaction locks their rows.
         """
         parts = [found[start : start + STEP] for start in range(0, len(found), STEP)]
         claim, quick = self.suspects.claim, self.suspects.quick

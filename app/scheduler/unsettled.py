@@ -17,13 +17,13 @@ def is_outage(error: Exception) -> bool:
 patiently = stamina.AsyncRetryingCaller(
     attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
 ).on(is_outage)
-"""Calls again for as long as the database is away."""
+"""Calls a coroutine function again and again while the database is away, at most 1 s apart."""
 
 
 class Unsettled(NamedTuple):
-    """A claim, how it is to be settled, and what is called once Postgres has taken that.
+    """A claim whose settlement Postgres has not taken yet.
 
-    `done` is called once, also when the claim turns out to be lost.
+    `done` is called once, when Postgres has taken the settlement or the claim turns out to be lost.
     """
 
     claim: Claim

@@ -1,4 +1,4 @@
-"""Walks over all jobs, slowly enough for executions not to notice, and moves plans."""
+"""Walks over all jobs to correct plans, in steps with pauses, so as not to delay executions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -11,7 +11,7 @@ from uuid import UUID
 from app.db.walks import Step
 
 STEP_JOBS = 2000
-"""Jobs that are read at a time."""
+"""How many jobs one step reads."""
 STEP_REST_SECONDS = 0.05
 """The pause between two steps."""
 
@@ -24,9 +24,11 @@ async def walk(
     move_of: Callable[[PlanT, datetime], MoveT | None],
     write: Callable[[Sequence[MoveT]], Awaitable[int]],
 ) -> AsyncIterator[tuple[int, int]]:
-    """Walk over all jobs; of each step, yield how many plans have to move and how many were moved.
+    """Walk over all jobs; after each step, yield how many plans had to move and how many did.
 
-    `move_of` says where a plan belongs at an instant; None: where it is. Called in a thread.
+    `read` reads the next jobs, given the last id and how many. `move_of`, called in a thread,
+    returns how a plan has to move, given the present instant, or None. `write` writes the moves
+    and returns how many took effect: a job that was edited meanwhile is left alone.
     """
     step = await read(UUID(int=0), STEP_JOBS)
     while step is not None:

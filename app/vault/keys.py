@@ -29,8 +29,8 @@ PREFIX = "encrypted.v"
 """How every token begins, of whatever version."""
 BOUND = f"{PREFIX}2."
 UNBOUND = f"{PREFIX}1."
-"""The beginning of tokens of development versions: Fernet tokens of the operator's key, good for
-any job."""
+"""How tokens of development versions begin: Fernet tokens of the operator's key, which are not
+bound to a context and decrypt for any job."""
 TOKEN = re.compile(r"encrypted\.v[0-9]{1,4}\.[A-Za-z0-9_.-]+={0,2}")
 BOUND_TOKEN = re.compile(
     r"encrypted\.v2\.(?P<key_id>[0-9a-f]{8})\.(?P<sealed>[A-Za-z0-9_-]+={0,2})"
@@ -57,11 +57,11 @@ OF_NO_JOB = (
 
 
 class NotDecrypted(AppError):
-    """The token does not open here; the message says why, and what to do."""
+    """A token cannot be decrypted in this context; the message says why, and what to do."""
 
 
 def of_job(id: UUID, field: str) -> str:
-    """Name the context of a field of a job's target; names of headers do not differ in case."""
+    """Name the context of a field of a job's target; the case of the field's name is ignored."""
     return f"job {id} {field.lower()}"
 
 
@@ -71,7 +71,7 @@ def of_secret(name: str) -> str:
 
 
 class SecretKey:
-    """One of the operator's keys, from which those that encrypt are derived."""
+    """One of the operator's keys, from which a key of its own is derived for each context."""
 
     def __init__(self, key: str) -> None:
         self.key = urlsafe_b64decode(padded(key))
@@ -91,7 +91,7 @@ class SecretKey:
 
 
 class SecretKeys:
-    """Encrypts with the first of the keys, decrypts with each; there may be none."""
+    """The operator's keys, maybe none: the first one encrypts, all of them decrypt."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
         self.each = [SecretKey(key) for key in keys]
@@ -104,7 +104,7 @@ class SecretKeys:
         return f"SecretKeys({len(self.each)})"
 
     def encrypt(self, value: object, context: str) -> str:
-        """Encrypt a JSON value, to be opened in the same context only.
+        """Encrypt a JSON value; the token decrypts in the same context only.
 
         Raises:
             SecretKeysMissing: there is no key.
@@ -134,7 +134,7 @@ class SecretKeys:
         return opened
 
     def open_unbound(self, token: str) -> object:
-        """Decrypt a token of a development version, to bind it; such a token opens anywhere.
+        """Decrypt a token of a development version, which is bound to no context.
 
         Raises:
             NotDecrypted: the text is no such token, or the token is of another key.
@@ -148,11 +148,11 @@ class SecretKeys:
         raise NotDecrypted(UNKNOWN_KEY)
 
     def has(self, key_id: str) -> bool:
-        """Whether one of the keys has this id."""
+        """Return whether one of the keys has this id."""
         return key_id in self.by_id
 
     def is_current(self, token: str) -> bool:
-        """Whether the token names the first key, and is bound to a context."""
+        """Return whether the token is of the first key, and bound to a context."""
         return bool(self.each) and token.startswith(f"{BOUND}{self.each[0].id}.")
 
 
@@ -161,18 +161,18 @@ def is_token(value: object) -> bool:
 
 
 def padded(key: str) -> str:
-    """The key as Fernet wants it; people have it from `base64` or from Fernet itself."""
+    """Return a key in the base64 that Fernet takes, from the forms that people have it in."""
     return key.translate(TO_URLSAFE).rstrip("=") + "="
 
 
 Decrypted = tuple[dict[str, Any], list[FieldError]]
-"""A target, and errors for the fields whose secret no key decrypts; those stay encrypted."""
+"""A target, and an error for each field whose secret no key decrypts: these stay encrypted."""
 
 
 def encrypt_target(
     type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
 ) -> dict[str, Any]:
-    """Encrypt every secret that is in clear, for this job; without keys, none."""
+    """Encrypt, for this job, every secret that is in clear; without keys the target stays as is."""
     return encrypt_spots(target, spots_in(type_, target), keys, job_id=job_id)
 
 
@@ -208,7 +208,7 @@ def reencrypt_target(
     job_id: UUID,
     unbound: bool = False,
 ) -> Decrypted:
-    """Encrypt with the first key every secret that is not; the others stay the same tokens.
+    """Encrypt with the first key every secret that is not; tokens of the first key stay.
 
     `unbound`: tokens of development versions are encrypted anew as well, and bound to this job.
     """
@@ -223,16 +223,17 @@ def reencrypt_target(
 
 
 def encrypt_value(value: object, keys: SecretKeys, context: str) -> object:
+    """Encrypt a value, unless it is empty, a token, or a reference to a named secret."""
     if value in (None, "") or is_token(value) or is_reference(value):
         return value
     return keys.encrypt(value, context)
 
 
 def reencrypt_value(token: str, keys: SecretKeys, context: str, *, unbound: bool) -> str:
-    """Encrypt a token with the first key, unless the token is of that key already.
+    """Encrypt a token's value with the first key, unless the token is of that key already.
 
     Raises:
-        NotDecrypted: no key decrypts the token here.
+        NotDecrypted: no key decrypts the token in this context.
     """
     if unbound and token.startswith(UNBOUND):
         return keys.encrypt(keys.open_unbound(token), context)
@@ -243,7 +244,10 @@ def reencrypt_value(token: str, keys: SecretKeys, context: str, *, unbound: bool
 def changed(
     type_: type[Struct], target: dict[str, Any], change: Callable[[Any, str], Any]
 ) -> Decrypted:
-    """Change every secret, by its value and field; `change` may raise NotDecrypted."""
+    """Return a target in which each secret is what `change` makes of its value and field.
+
+    A secret for which `change` raises NotDecrypted stays, and has an error in the result.
+    """
     unopened: list[FieldError] = []
 
     def change_one(spot: Spot) -> object:
@@ -257,7 +261,7 @@ def changed(
 
 
 def change_secret(spot: Spot, change: Callable[[Any, str], Any]) -> object:
-    """Change the secret in one spot, which in a URL is the password alone."""
+    """Return the value of a spot with its secret changed: in a URL, only the password is one."""
     match spot.place, spot.value:
         case Place.NONE, value:
             return value

@@ -1,4 +1,4 @@
-"""Named secrets as targets use them: fetched together, kept for seconds."""
+"""Named secrets as targets use them: read from Postgres together, and kept for seconds."""
 
 from collections.abc import Collection
 from typing import Any
@@ -15,13 +15,16 @@ from app.timers import Monotonic
 from app.vault.keys import NotDecrypted, SecretKeys, of_secret
 
 ALL = "all"
-"""The key under which secrets are read: all that are wanted are read together."""
+"""The key of all reads in the single flight: one query reads the secrets that any caller wants."""
 FRESH_SECONDS = 5.0
 """How long a secret that was changed or deleted may still be used."""
 
 
 class SecretUnusable(AppError):
-    """A target refers to a secret that does not exist, or that no key decrypts; never its value."""
+    """A secret that a target refers to is missing, cannot be decrypted, or is bound elsewhere.
+
+    The message names the secret and never has its value.
+    """
 
 
 class Known(Unshown, frozen=True, kw_only=True):
@@ -40,14 +43,18 @@ class NamedSecrets:
         self.clock = clock
         self.known: dict[str, Known] = {}
         self.wanted: set[str] = set()
+        """The names that callers wait for, to be read by the next query."""
         self.reading = SingleFlight()
 
+    def __repr__(self) -> str:
+        return f"<NamedSecrets: {len(self.known)} known, {len(self.wanted)} to be read>"
+
     async def values(self, names: Collection[str]) -> dict[str, str]:
-        """Return the values of the secrets of these names.
+        """Return the values of the secrets of these names, at most `FRESH_SECONDS` old.
 
         Raises:
-            SecretUnusable: naming one that cannot be used.
-            DatabaseUnavailable: they could not be read.
+            SecretUnusable: a secret is missing or cannot be decrypted; names the secret.
+            DatabaseUnavailable: the secrets could not be read.
         """
         if missing := self.not_fresh(names):
             self.wanted |= missing
@@ -59,10 +66,10 @@ class NamedSecrets:
         return {name: self.value(name) for name in names}
 
     def check_places(self, names: Collection[str], places: Collection[Place]) -> None:
-        """Make sure that the secrets, whose values were just asked for, may be sent there.
+        """Make sure that these secrets may be sent to these places; call `values` before.
 
         Raises:
-            SecretUnusable: naming one that may not.
+            SecretUnusable: a secret is bound to other hosts; names the secret.
         """
         for name in sorted(names):
             secret = self.known[name].secret
@@ -70,7 +77,11 @@ class NamedSecrets:
                 raise SecretUnusable(message)
 
     def value(self, name: str) -> str:
-        """Decrypt the value of a secret that was just read."""
+        """Decrypt the value of a secret that is in `known`.
+
+        Raises:
+            SecretUnusable: there is no such secret, or no key decrypts the value.
+        """
         secret = self.known[name].secret
         if secret is None:
             message = f"no secret is called {name!r}: set it with `tocsin secrets set {name}`"
@@ -81,14 +92,14 @@ class NamedSecrets:
             raise SecretUnusable(f"the secret {name!r} cannot be used: {error}") from None
 
     def not_fresh(self, names: Collection[str]) -> set[str]:
-        """Return those of the names whose secret has to be read again."""
+        """Return the names whose secrets were not read within `FRESH_SECONDS`."""
         oldest = self.clock() - FRESH_SECONDS
         return {
             name for name in names if name not in self.known or self.known[name].read_at < oldest
         }
 
     async def read(self, names: set[str]) -> None:
-        """Read all that is wanted with one query, and forget what is old."""
+        """Read these secrets with one query, and forget all that are not fresh."""
         self.wanted = set()
         read_at = self.clock()
         found = await secrets.read_values(self.db, names)
@@ -99,7 +110,7 @@ class NamedSecrets:
 
 
 def binding_error(name: str, bound_to: Collection[str], places: Collection[Place]) -> str | None:
-    """Say why the secret may not be sent to these places; None where it may."""
+    """Say why a secret may not be sent to these places; None if it may."""
     if bound_to and not places:
         return f"the secret {name!r} is bound to hosts, and the target names none"
     if wrong := strangers(bound_to, places):
@@ -111,9 +122,9 @@ def binding_error(name: str, bound_to: Collection[str], places: Collection[Place
 
 
 def places_of(kind: str, target: dict[str, Any]) -> frozenset[Place]:
-    """Return every place that a target in clear is sent to, or gets a token from.
+    """Return every host that a target in clear is sent to, or gets a token from.
 
-    An invalid URL yields a place with an empty host, which no secret can be bound to.
+    An invalid URL yields an empty host, which no secret can be bound to.
     """
     return frozenset(map(place_of, addresses_of(kind, target)))
 

@@ -1,7 +1,7 @@
 """Prepares targets to be stored (`prepare`) and to be carried out (`Targets`), and checks them.
 
-A target is walked once. What the walk finds (`Spot`) is unmasked, checked, asked for the named
-secrets that are referred to, and encrypted.
+A target is walked once. The walk finds its secrets (each a `Spot`), which are then unmasked,
+checked, searched for references to named secrets, and encrypted.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from app.vault.keys import PREFIX, SecretKeys, decrypt_target, encrypt_spots, is
 from app.vault.named import NamedSecrets, SecretUnusable, binding_error, places_of
 
 STAND_IN = "x"
-"""The value in place of a secret that is known only by its name. Headers and URLs may hold it."""
+"""Stands, in checks, for the value of a named secret: a text that headers and URLs may have."""
 UNOPENED = (
     "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
     "another job or place, write the secret out"
@@ -43,16 +43,16 @@ class Referring(Struct, frozen=True, kw_only=True):
     """The named secrets that a target refers to, and the hosts that it would send them to."""
 
     fields: Mapping[str, str] = {}
-    """The names of the secrets, each with the first field that refers to it."""
+    """The names of the secrets, each with the first field that refers to the secret."""
     places: frozenset[Destination] = frozenset()
-    """Empty where no secret is referred to."""
+    """The hosts of the target; empty if the target refers to no secret."""
 
 
 class Prepared(Unshown, frozen=True, kw_only=True):
     """A target that passed every check but that of its named secrets, see `check_bindings`."""
 
     stored: dict[str, Any]
-    """What to store: secrets are encrypted, where there are keys."""
+    """The target to store: its secrets are encrypted if there are keys."""
     referring: Referring
 
 
@@ -211,6 +211,9 @@ class Targets:
         """The thread that reads certificates, each of which takes milliseconds the first time."""
         self.named = NamedSecrets(db, keys, clock)
 
+    def __repr__(self) -> str:
+        return f"<Targets: {self.keys}, {self.named}>"
+
     async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
         """Decrypt what is encrypted in the JSON of a job's target, fill in named secrets, check it.
 
@@ -221,19 +224,19 @@ class Targets:
             DatabaseUnavailable: the secrets could not be read.
         """
         if is_in_clear(stored):
-            return ReadyTarget(target=await self.decoded(kind, stored.encode()))
+            return ReadyTarget(target=await self.decode(kind, stored.encode()))
         type_ = target_type(kind)
         clear, unopened = decrypt_target(type_, read(kind, stored), self.keys, job_id=job_id)
         if unopened:  # no fault of the job: another instance may have the key
             raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
         names = names_in(type_, clear)
         if not names:
-            return ReadyTarget(target=await self.decoded(kind, clear))
+            return ReadyTarget(target=await self.decode(kind, clear))
         values = await self.named.values(names)
         in_clear = with_values(type_, clear, values)
         self.named.check_places(names, places_of(kind, in_clear))
         try:
-            target = await self.decoded(kind, in_clear)
+            target = await self.decode(kind, in_clear)
         except InvalidInput as refusal:
             raise InvalidInput(
                 *(
@@ -244,10 +247,10 @@ class Targets:
         named = frozenset().union(*map(pieces, values.values())) - {""}
         return ReadyTarget(target=target, named=named)
 
-    async def decoded(self, kind: str, target: bytes | dict[str, Any]) -> Target:
-        """Decode and check a target, beside the event loop where its certificates have to be read.
+    async def decode(self, kind: str, target: bytes | dict[str, Any]) -> Target:
+        """Decode and check a target, in a thread if its certificates have to be read.
 
-        Their verdict is kept, so that the next time they are not read at all.
+        The verdict on certificates is kept, so that the next time they need not be read.
         """
         try:
             with kept_verdicts_only():

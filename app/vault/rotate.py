@@ -28,32 +28,35 @@ from app.vault.keys import (
 BATCH = 500
 """How many jobs are read and rewritten at a time."""
 TRIES = 10
+"""How often a row is tried that others lock or edit."""
 PAUSE_SECONDS = 0.2
-"""The pause between tries at rows that were locked, or edited, meanwhile."""
+"""The pause between two tries."""
 MAX_CHECKED_ROWS = 100
-"""How many secrets and how many jobs, the newest, a check of the keys looks at."""
+"""How many of the newest secrets, and of the newest jobs, a check of the keys looks at."""
 MAX_SEARCHED_JOBS = 2000
 """How many of the newest jobs are searched for references to named secrets."""
 
 
 class Rotated(Struct, kw_only=True):
-    """What a rotation did, and could not do."""
+    """Counts of a rotation: what was encrypted anew, and what could not be."""
 
     targets: int = 0
+    """Targets that were written with new tokens."""
     secrets: int = 0
+    """Named secrets that were written with a new token."""
     undecrypted: int = 0
-    """Targets and secrets that do not open: no key decrypts them, or they are from elsewhere."""
+    """Targets and secrets with a token that no key decrypts, or that was pasted from elsewhere."""
     unread: int = 0
     """Targets of kinds that are not known here, or that cannot be read."""
     busy: int = 0
-    """Targets that another transaction has locked for seconds."""
+    """Targets that other transactions kept locked, or edited, through all `TRIES`."""
 
 
 async def rotate(db: Runner, keys: SecretKeys, *, unbound: bool = False) -> Rotated:
-    """Go over all jobs and named secrets; safe to run at any time, and again.
+    """Encrypt all secrets of jobs and all named secrets with the first key; safe at any time.
 
-    `unbound` binds tokens of development versions to the place where they are now. Such a token may
-    have been pasted there by anybody, so nothing is bound without this flag.
+    `unbound` binds tokens of development versions to the place where they are now. Any client may
+    have pasted such a token there, so nothing is bound without this flag.
 
     Raises:
         SecretKeysMissing: there is no key.
@@ -70,6 +73,7 @@ async def rotate(db: Runner, keys: SecretKeys, *, unbound: bool = False) -> Rota
 
 
 async def rotate_secrets(db: Runner, keys: SecretKeys, rotated: Rotated, *, unbound: bool) -> None:
+    """Encrypt all named secrets with the first key; count in `rotated`."""
     for name, secret in (await secrets.read_values(db)).items():
         token = secret.token
         try:
@@ -89,13 +93,16 @@ async def rotate_targets(
     *,
     unbound: bool,
 ) -> None:
-    """Rewrite one page; what was edited or locked meanwhile is read and tried again."""
+    """Encrypt the secrets of a page of targets with the first key; count in `rotated`.
+
+    Targets that were edited or locked meanwhile are read again and tried again.
+    """
     for again in range(TRIES):
         # Failures are counted at the first try only.
         wanted = [
             one
             for stored in page
-            if (one := rewritten(stored, keys, rotated, again=again, unbound=unbound))
+            if (one := rewrite(stored, keys, rotated, again=again, unbound=unbound))
         ]
         if not wanted:
             return
@@ -109,10 +116,13 @@ async def rotate_targets(
     rotated.busy += len(page)
 
 
-def rewritten(
+def rewrite(
     stored: StoredTarget, keys: SecretKeys, rotated: Rotated, *, again: int, unbound: bool
 ) -> RewrittenTarget | None:
-    """Encrypt the secrets of one target with the first key; None: there is nothing to write."""
+    """Return a target encrypted with the first key; None if there is nothing to write.
+
+    At the first try (`again` is 0), what cannot be read or decrypted is counted in `rotated`.
+    """
     try:
         target = DECODER.decode(stored.target)
         type_ = target_type(stored.kind)

@@ -1,4 +1,4 @@
-"""What a scheduler has to know of names before it executes anything."""
+"""Resolves the host names of targets ahead of their executions, for the scheduler."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,9 +14,9 @@ SUBNET_BITS = 64
 
 
 class Names:
-    """Looks names of targets up ahead of their executions, within the rules for all that goes out.
+    """Looks up names of targets, unless the guard forbids a name.
 
-    What is learned is kept by the resolver, which the executions ask again.
+    The resolver keeps the answers, and the executions, which ask again, get them at once.
     """
 
     def __init__(self, guard: Guard, resolver: Resolver) -> None:
@@ -24,7 +24,7 @@ class Names:
         self.resolver = resolver
 
     def is_known(self, name: str) -> bool:
-        """Whether an execution would not have to wait for the name, for better or worse."""
+        """Return whether nothing waits for the name: an address, forbidden, or asked for lately."""
         return (
             self.resolver.fresh(name) is not None
             or is_address(name)
@@ -32,11 +32,11 @@ class Names:
         )
 
     def is_crowded(self, name: str) -> bool:
-        """Whether so many names like it are waited for that it had better come later."""
+        """Return whether too many lookups of names in the same zone are under way for another."""
         return self.resolver.crowded(name)
 
     async def look_up(self, name: str) -> None:
-        """Wait until the name has an address, or until it is known that it has none."""
+        """Wait until the name has an address or its lookup failed; never raises."""
         with suppress(Exception):  # the execution finds out for itself
             await self.resolver.addresses(name)
 
