@@ -387,12 +387,20 @@ create index jobs_unplanned on tocsin.jobs (edited_at)
 -- What each instance holds: as many rows as there are executions under way.
 create index jobs_leased on tocsin.jobs (locked_by) where locked_until is not null;
 
--- The states that people look for, newest first. No healthy claim or settlement writes to it.
-create index jobs_aside on tocsin.jobs (id)
-    where plan_error is not null or paused_at is not null
-        or (attempt > 0 and locked_until is null)
-        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'))
-        or pending_runs > 0;
+-- The states that people look for, newest first in each: as tocsin.state has it, but for leases, kinds that no
+-- instance has, and how runs stand. The same is in tocsin.is_aside and tocsin.aside_state. No healthy claim writes to
+-- it, and no settlement but the one that ends a job.
+create index jobs_aside on tocsin.jobs ((case
+        when plan_error is not null then 'invalid'
+        when paused_at is not null then 'paused'
+        when pending_runs = 0 and next_run is null and planned_at is not null then
+            case when last_outcome in ('failed', 'timed_out', 'cancelled', 'lost') then 'failed' else 'finished' end
+        when attempt > 0 then 'retrying'
+        else 'runs'
+    end), id)
+    where run_of is null and (plan_error is not null or paused_at is not null or pending_runs > 0
+        or (next_run is null and planned_at is not null)
+        or (attempt > 0 and locked_until is null));
 
 -- Targets that an instance has yet to check: nearly always empty.
 create index jobs_unchecked on tocsin.jobs (kind, edited_at)

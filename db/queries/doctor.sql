@@ -98,16 +98,14 @@ where error is not null or refused > 0
 order by step;
 
 -- name: invalid
--- Jobs that take a correction to run again, of the newest :most that jobs_aside has.
+-- Jobs that take a correction to run again, among the newest :most of jobs_aside that are invalid.
 select called, plan_error
 from (
-    select id, coalesce(name, id::text) as called, plan_error, paused_at from tocsin.jobs
-    where run_of is null and (plan_error is not null or paused_at is not null
-        or (attempt > 0 and locked_until is null)
-        or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')))
-    order by id desc limit :most::bigint
-) as aside
-where plan_error is not null and paused_at is null
+    select j.id, coalesce(j.name, j.id::text) as called, j.plan_error, j.paused_at from tocsin.jobs j
+    where tocsin.is_aside(j) and tocsin.aside_state(j) = 'invalid'
+    order by j.id desc limit :most::bigint
+) as invalid
+where paused_at is null
 order by id desc;
 
 -- name: sequences

@@ -43,23 +43,21 @@ with due as (
         limit :most::bigint
     ) as leased
 ), aside as (
-    select count(*) filter (where state = 'retrying') as retrying,
-        count(*) filter (where state = 'paused') as paused,
-        count(*) filter (where state = 'failed') as failed,
-        count(*) filter (where state = 'invalid')
+    select count(*) filter (where jobs_of_it.state = 'retrying') as retrying,
+        count(*) filter (where jobs_of_it.state = 'paused') as paused,
+        count(*) filter (where jobs_of_it.state = 'failed') as failed,
+        count(*) filter (where jobs_of_it.state = 'invalid')
             + (select count(*) from (
-                select from tocsin.jobs j
-                where kind not in ('http', 'amqp') and plan_error is null and paused_at is null
-                  and attempt = 0 and pending_runs = 0 and run_of is null and tocsin.state(j) = 'invalid'
+                select from tocsin.unsupported_kinds() as kinds (kind)
+                join tocsin.jobs j on j.kind = kinds.kind and j.kind not in ('http', 'amqp')
+                where not tocsin.is_aside(j) and j.run_of is null and tocsin.state(j) = 'invalid'
                 limit :most::bigint) as nobodys) as invalid
-    from (
+    from unnest('{invalid,paused,failed,retrying,runs}'::text[]) as listed (state)
+    cross join lateral (
         select tocsin.state(j) as state from tocsin.jobs j
-        where run_of is null and (plan_error is not null or paused_at is not null
-            or (attempt > 0 and locked_until is null)
-            or (next_run is null and last_outcome in ('failed', 'timed_out', 'cancelled', 'lost'))
-            or pending_runs > 0)
-        order by id desc limit :most::bigint
-    ) as out_of_the_ordinary
+        where tocsin.is_aside(j) and tocsin.aside_state(j) = listed.state
+        order by j.id desc limit :most::bigint
+    ) as jobs_of_it
 ), counted as (
     select count(*) as jobs from (select from tocsin.jobs where run_of is null limit :most::bigint) as jobs
 ), latest as (

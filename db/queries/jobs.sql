@@ -49,8 +49,8 @@ where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 
 -- name: page
 -- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
--- that is null folds away. The conditions on state repeat those of
--- jobs_leased, jobs_aside and jobs_other_kinds, so that these serve them; tocsin.state decides.
+-- that is null folds away. Where jobs_aside lists a state as it is, that index is walked; where leases, kinds or runs
+-- make up a state as well, their ids are collected first, and the primary key is walked along them. tocsin.state decides.
 -- What no index serves is judged of the first :window jobs that the rest of the filters find.
 select w.job
 from (
@@ -72,16 +72,22 @@ from (
       and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
       and (:name_pattern::text is null or j.name like :name_pattern::text)
       and case :state::text
-            when 'executing' then j.locked_until is not null or j.pending_runs > 0
-            when 'invalid' then j.plan_error is not null or j.kind not in ('http', 'amqp')
-            when 'paused' then j.paused_at is not null
-            when 'retrying' then (j.attempt > 0 and j.locked_until is null)
-                or (j.attempt > 0 and j.locked_until <= now())
-                or j.pending_runs > 0
-            when 'failed' then j.next_run is null
-                and j.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
-            else true
-          end
+              when 'executing' then j.id = any(array(
+                  select coalesce(l.run_of, l.id) from tocsin.jobs l where l.locked_until is not null and l.locked_until > now()))
+              when 'invalid' then j.id = any(array(
+                  select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'invalid'
+                  union all
+                  select o.id from tocsin.unsupported_kinds() as kind
+                  join tocsin.jobs o on o.kind = kind.kind and o.kind not in ('http', 'amqp')))
+              when 'retrying' then j.id = any(array(
+                  select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'retrying'
+                  union all
+                  select l.id from tocsin.jobs l where l.locked_until is not null and l.locked_until <= now()
+                  union all
+                  select r.run_of from tocsin.jobs r where r.run_of is not null and r.attempt > 0))
+              when 'scheduled' then true
+              else :state::text is null or (tocsin.is_aside(j) and tocsin.aside_state(j) = :state::text)
+            end
     order by j.id desc
     limit :window::bigint
 ) w
@@ -98,16 +104,22 @@ where j.run_of is null
   and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
   and (:name_pattern::text is null or j.name like :name_pattern::text)
   and case :state::text
-        when 'executing' then j.locked_until is not null or j.pending_runs > 0
-        when 'invalid' then j.plan_error is not null or j.kind not in ('http', 'amqp')
-        when 'paused' then j.paused_at is not null
-        when 'retrying' then (j.attempt > 0 and j.locked_until is null)
-            or (j.attempt > 0 and j.locked_until <= now())
-            or j.pending_runs > 0
-        when 'failed' then j.next_run is null
-            and j.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
-        else true
-      end
+          when 'executing' then j.id = any(array(
+              select coalesce(l.run_of, l.id) from tocsin.jobs l where l.locked_until is not null and l.locked_until > now()))
+          when 'invalid' then j.id = any(array(
+              select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'invalid'
+              union all
+              select o.id from tocsin.unsupported_kinds() as kind
+              join tocsin.jobs o on o.kind = kind.kind and o.kind not in ('http', 'amqp')))
+          when 'retrying' then j.id = any(array(
+              select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'retrying'
+              union all
+              select l.id from tocsin.jobs l where l.locked_until is not null and l.locked_until <= now()
+              union all
+              select r.run_of from tocsin.jobs r where r.run_of is not null and r.attempt > 0))
+          when 'scheduled' then true
+          else :state::text is null or (tocsin.is_aside(j) and tocsin.aside_state(j) = :state::text)
+        end
 order by j.id desc
 offset :window::bigint - 1 limit 1;
 

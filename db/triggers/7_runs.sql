@@ -335,7 +335,9 @@ begin
     delete from tocsin.jobs where run_of is not null and next_run is null and locked_until < clock_timestamp();
     for one in
         select run_of from tocsin.jobs where run_of is not null
-        union select id from tocsin.jobs where pending_runs > 0
+        union select j.id from tocsin.jobs j
+        where tocsin.is_aside(j) and tocsin.aside_state(j) in ('invalid', 'paused', 'retrying', 'runs')
+          and j.pending_runs > 0
     loop
         select * into job from tocsin.jobs j where j.id = one for no key update skip locked;
         continue when job.id is null;

@@ -33,3 +33,36 @@ returns text language sql stable
 create or replace function tocsin.failing(job tocsin.jobs)
 returns boolean language sql immutable
     return job.consecutive_failures > 0 and job.next_run is not null;
+
+-- Whether jobs_aside has a job: the condition of that index.
+create or replace function tocsin.is_aside(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.run_of is null and (job.plan_error is not null or job.paused_at is not null or job.pending_runs > 0
+        or (job.next_run is null and job.planned_at is not null)
+        or (job.attempt > 0 and job.locked_until is null));
+
+-- Under which state jobs_aside has a job, before leases, kinds that no instance has and the stand of its runs are
+-- looked at, which tocsin.state does; 'runs': the job has some. The key of that index.
+create or replace function tocsin.aside_state(job tocsin.jobs)
+returns text language sql immutable parallel safe
+    return case
+        when job.plan_error is not null then 'invalid'
+        when job.paused_at is not null then 'paused'
+        when job.pending_runs = 0 and job.next_run is null and job.planned_at is not null then
+            case when job.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost') then 'failed' else 'finished' end
+        when job.attempt > 0 then 'retrying'
+        else 'runs'
+    end;
+
+-- The kinds of jobs that no instance has: a step from kind to kind along jobs_other_kinds.
+create or replace function tocsin.unsupported_kinds()
+returns setof text language sql stable
+begin atomic
+    with recursive kinds as (
+        select min(kind) as kind from tocsin.jobs where kind not in ('http', 'amqp')
+        union all
+        select (select min(kind) from tocsin.jobs where kind not in ('http', 'amqp') and kind > kinds.kind)
+        from kinds where kinds.kind is not null
+    )
+    select kind from kinds where kind is not null and not tocsin.has_kind(kind);
+end;

@@ -304,6 +304,56 @@ async def test_a_page_by_next_run_reads_no_more_than_its_place_in_the_order(
     assert rows_read(nobody) == 0
 
 
+@pytest.mark.parametrize(
+    ("state", "most"),
+    [
+        ("paused", 51),
+        ("finished", 51),
+        ("failed", 51),
+        ("executing", 400),
+        ("invalid", 400),
+        ("retrying", 600),
+    ],
+)
+async def test_a_page_of_a_state_reads_no_job_of_another(
+    connection: asyncpg.Connection, state: str, most: int
+) -> None:
+    await connection.execute("alter table tocsin.jobs disable trigger all")
+    for name, how in STATES.items():
+        await connection.execute(
+            """insert into tocsin.jobs (kind, target, run_at, next_run, planned_at, description)
+               select 'http', '{"url": "x"}', now(), now(), now(), $1
+               from generate_series(1, 200)""",
+            name,
+        )
+        if how:
+            await connection.execute(f"update tocsin.jobs set {how} where description = $1", name)
+    await connection.execute("alter table tocsin.jobs enable trigger all")
+    await filled(connection)
+
+    plan = await explained(connection, "jobs.page", limit=51, window=MAX_SEARCHED, state=state)
+
+    assert plan["Actual Rows"] == 51
+    assert rows_read(plan) <= most
+
+
+async def test_a_page_of_executing_jobs_reads_no_run_that_waits(
+    connection: asyncpg.Connection,
+) -> None:
+    await filled(connection)
+    await connection.execute(
+        """select tocsin.run_now(id)
+           from (select id from tocsin.jobs order by id limit 500) as oldest"""
+    )
+    await connection.execute("vacuum analyze tocsin.jobs")
+
+    plan = await explained(
+        connection, "jobs.page", limit=51, window=MAX_SEARCHED, state="executing"
+    )
+
+    assert rows_read(plan) <= 100
+
+
 async def test_pages_are_in_the_order_of_ids(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
