@@ -1,19 +1,21 @@
 """The record of executions, and doing a past run again."""
 
+import re
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
-from app.api.parameters import Cursor, Db, Limit, Reference, known_outcomes, sound
+from app.api.parameters import Cursor, Db, Limit, Reference, known_outcomes, listed, sound
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, job_id
 from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
-from app.errors import JobNotFound
+from app.errors import FieldError, InvalidInput, JobNotFound
 from app.jobs import actions
 from app.wire.executions import Execution, ExecutionPage
 from app.wire.pages import EXECUTIONS
@@ -29,13 +31,42 @@ Since = Annotated[
     datetime | None, QueryParameter(name="from", description="Finished then or later.")
 ]
 Until = Annotated[datetime | None, QueryParameter(name="to", description="Finished earlier.")]
+Kind = Annotated[str | None, QueryParameter(description="Such as http.")]
+Reasons = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="reason", description="Any of them, such as status,connect: why it failed."
+    ),
+]
+Statuses = Annotated[
+    list[str] | None,
+    QueryParameter(name="status", description="What was answered: any of them, such as 429,5xx."),
+]
+LateBy = Annotated[
+    float | None,
+    QueryParameter(ge=0, description="Seconds: started so long after scheduled_for, or later."),
+]
+SlowerThan = Annotated[
+    float | None, QueryParameter(ge=0, description="Seconds that it took more than.")
+]
+Tags = Annotated[
+    list[str] | None,
+    QueryParameter(name="tag", description="Of jobs that have all of these tags now."),
+]
+Host = Annotated[
+    str | None,
+    QueryParameter(description="Of jobs whose target has this host in its url now."),
+]
+STATUS = re.compile(r"[1-5][0-9]{2}|[1-5]xx", re.ASCII)
 MEANT = {
-    **dict.fromkeys(("state", "status", "result"), "did you mean outcome?"),
+    **dict.fromkeys(("state", "result"), "did you mean outcome?"),
+    **dict.fromkeys(("status_code", "code"), "did you mean status?"),
+    **dict.fromkeys(("lag", "lag_seconds", "late"), "did you mean late_by?"),
+    **dict.fromkeys(("duration", "duration_seconds", "slow"), "did you mean slower_than?"),
     **dict.fromkeys(("since", "after", "start"), "did you mean from?"),
     **dict.fromkeys(("until", "before", "end"), "did you mean to?"),
 }
 """What may be meant by parameters that there are not."""
-OF_ONE_JOB = "the executions of one job are at /v1/jobs/JOB/executions, by its id or name"
 Id = Annotated[int, PathParameter(description="The id of an execution.")]
 
 
@@ -54,6 +85,10 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
     outcomes: Outcomes = None,
     since: Since = None,
     until: Until = None,
+    reasons: Reasons = None,
+    statuses: Statuses = None,
+    late_by: LateBy = None,
+    slower_than: SlowerThan = None,
 ) -> ExecutionPage:
     """Executions of a deleted job are listed too, by its id, for as long as they are kept."""
     id = job_id(job) or (await jobs.find(db, job)).id
@@ -62,6 +97,10 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
         outcomes=known_outcomes(outcomes, "outcome"),
         since=sound(since, "from"),
         until=sound(until, "to"),
+        reasons=listed(reasons),
+        statuses=known_statuses(statuses),
+        late_by=late_by,
+        slower_than=slower_than,
     )
     page = await listing(db, wanted, cursor=cursor, limit=limit)
     if not page.items and not await executions.is_known_job(db, id):
@@ -77,7 +116,7 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
     opt={
         "scope": Scope.READ,
         "problems": (422,),
-        "meant": MEANT | dict.fromkeys(("job", "job_id", "job_name", "name"), OF_ONE_JOB),
+        "meant": MEANT | dict.fromkeys(("job_id", "job_name", "name"), "did you mean job?"),
     },
 )
 async def list_executions(  # noqa: PLR0913 - one parameter for each of the query's
@@ -88,12 +127,32 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
     outcomes: Outcomes = None,
     since: Since = None,
     until: Until = None,
+    job: Annotated[str | None, QueryParameter(description="The id or the name of a job.")] = None,
+    tags: Tags = None,
+    kind: Kind = None,
+    host: Host = None,
+    reasons: Reasons = None,
+    statuses: Statuses = None,
+    late_by: LateBy = None,
+    slower_than: SlowerThan = None,
 ) -> ExecutionPage:
-    """Every attempt that was carried out has an execution, and so has every run that was missed."""
+    """Every attempt that was carried out has an execution, and so has every run that was missed.
+
+    A page of filters that few executions meet may be short, or empty: the list ends where
+    `next_cursor` is null.
+    """
     wanted = ExecutionFilter(
+        job_id=None if job is None else await executed_job(db, job),
         outcomes=known_outcomes(outcomes, "outcome"),
         since=sound(since, "from"),
         until=sound(until, "to"),
+        tags=listed(tags),
+        kind=kind,
+        host=None if host is None else host.lower(),
+        reasons=listed(reasons),
+        statuses=known_statuses(statuses),
+        late_by=late_by,
+        slower_than=slower_than,
     )
     return await listing(db, wanted, cursor=cursor, limit=limit)
 
@@ -129,5 +188,38 @@ async def listing(
     page = await executions.list_page(db, wanted, before=EXECUTIONS.read(cursor), limit=limit)
     return ExecutionPage(
         items=page.items,
-        next_cursor=EXECUTIONS.after(page.items, more=page.more),
+        next_cursor=EXECUTIONS.after(page.items, more=page.more, reached=page.reached),
     )
+
+
+async def executed_job(db: Database, reference: str) -> UUID:
+    """Return the id of the job that a filter names; an id may be that of a deleted job.
+
+    Raises:
+        InvalidInput: no job has the name.
+    """
+    try:
+        return job_id(reference) or (await jobs.find(db, reference)).id
+    except JobNotFound:
+        message = f"no job has the name {reference!r}: write its id where it was deleted"
+        raise InvalidInput(FieldError(field="job", message=message)) from None
+
+
+def known_statuses(values: list[str] | None) -> list[range] | None:
+    """Read the status codes that are asked for, and classes of them.
+
+    Raises:
+        InvalidInput: one of them is no status code.
+    """
+    given = listed(values)
+    if given and (unknown := [one for one in given if not STATUS.fullmatch(one)]):
+        message = f"{unknown[0]!r} is no status code such as 503 or 5xx: did you mean outcome?"
+        raise InvalidInput(FieldError(field="status", message=message))
+    if not given:
+        return None
+    return [
+        range(int(one[0]) * 100, int(one[0]) * 100 + 100)
+        if one.endswith("xx")
+        else range(int(one), int(one) + 1)
+        for one in given
+    ]

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from app.core.runs.outcome import Outcome
-from app.db.database import Database, Page, Row, Runner
+from app.db.database import MAX_LOOKED_UP, MAX_SEARCHED, Database, Page, Row, Runner
 from app.errors import ExecutionNotFound
 from app.wire.executions import Execution
 
 INT8_MAX = 2**63 - 1
+TAGS = msgspec.json.Decoder(list[str])
 
 
 class ExecutionFilter(Struct, frozen=True, kw_only=True):
@@ -23,22 +25,54 @@ class ExecutionFilter(Struct, frozen=True, kw_only=True):
     """The earliest `finished_at`, included."""
     until: datetime | None = None
     """The latest `finished_at`, not included."""
+    kind: str | None = None
+    reasons: Sequence[str] | None = None
+    statuses: Sequence[range] | None = None
+    """Status codes; one range of them suffices."""
+    late_by: float | None = None
+    """The least seconds from `scheduled_for` to `started_at`."""
+    slower_than: float | None = None
+    """The seconds that it took more than, from `started_at` to `finished_at`."""
+    tags: Sequence[str] | None = None
+    """The job has to have all of these tags now."""
+    host: str | None = None
+    """The host, in lower case, of the `url` that the job's target has now."""
+
+    def searched(self) -> int | None:
+        """How many executions a page may search; None: an index serves all of the filters."""
+        if (self.tags, self.host) != (None, None):
+            return MAX_LOOKED_UP
+        judged = (self.kind, self.reasons, self.statuses, self.late_by, self.slower_than)
+        return MAX_SEARCHED if any(one is not None for one in judged) else None
 
 
 async def list_page(
     db: Database, wanted: ExecutionFilter, *, before: int | None, limit: int
 ) -> Page[Execution]:
     """List executions, newest first, from the first one older than `before`."""
+    searched = wanted.searched()
+    statuses = wanted.statuses
     found = await db.fetch_page(
         "executions.page",
+        end="executions.page_end" if searched else None,
         before=before,
         limit=limit,
+        window=searched or limit + 1,
         job_id=wanted.job_id,
         outcomes=wanted.outcomes,
         since=wanted.since,
         until=wanted.until,
+        kind=wanted.kind,
+        reasons=wanted.reasons,
+        lowest=None if statuses is None else [one.start for one in statuses],
+        highest=None if statuses is None else [one.stop - 1 for one in statuses],
+        late_by=wanted.late_by,
+        slower_than=wanted.slower_than,
+        tags=wanted.tags,
+        host=wanted.host,
     )
-    return Page(items=[execution(row) for row in found.rows], more=found.more)
+    reached = found.end and found.end["id"]
+    return Page(items=[execution(row) for row in found.rows], more=found.more, reached=reached)
 
 
 async def find(db: Runner, execution_id: int) -> Execution:
@@ -62,4 +96,5 @@ async def is_known_job(db: Runner, job_id: UUID) -> bool:
 
 def execution(row: Row) -> Execution:
     """Read an execution out of a row."""
-    return Execution(**{**row, "outcome": Outcome(row["outcome"])})
+    tags = [] if row["tags"] is None else TAGS.decode(row["tags"])
+    return Execution(**{**row, "outcome": Outcome(row["outcome"]), "tags": tags})

@@ -15,6 +15,8 @@ class Execution(Struct, frozen=True, kw_only=True):
 
     id: int
     job_id: UUID
+    job_name: Annotated[str | None, Meta(description="As the job is called now, if there is one.")]
+    tags: Annotated[list[str], Meta(description="Those that the job has now.")]
     fence: Annotated[int | None, Meta(description="The claim that it was carried out under.")]
     kind: str
     scheduled_for: Annotated[datetime, Meta(description="The run; of missed ones the first.")]

@@ -2,29 +2,70 @@
 
 -- name: page
 -- from and to prune partitions; a job has an index of its own, and so have the outcomes other
--- than succeeded. Texts are cut off at what no instance writes, as a page is bounded by whole rows.
-select id, job_id, fence, left(kind, 1000) as kind, scheduled_for, attempt, outcome,
-    left(reason, 1000) as reason, started_at, finished_at, left(instance, 1000) as instance, status_code,
-    left(response, 100000) as response, left(error, 100000) as error, missed_runs, missed_until,
-    extract(epoch from started_at - scheduled_for)::float8 as lag_seconds,
-    extract(epoch from finished_at - started_at)::float8 as duration_seconds
+-- than succeeded, which alone have a reason. The rest is judged of the first :window rows that are left.
+-- A job's name, tags and host are those that it has now: read for each row, so that no plan walks over all jobs.
+-- Texts are cut off at what no instance writes, as a page is bounded by whole rows.
+select e.id, e.job_id, j.name as job_name, to_json(j.tags)::text as tags, e.fence, left(e.kind, 1000) as kind,
+    e.scheduled_for, e.attempt, e.outcome, left(e.reason, 1000) as reason, e.started_at, e.finished_at,
+    left(e.instance, 1000) as instance, e.status_code,
+    left(e.response, 100000) as response, left(e.error, 100000) as error, e.missed_runs, e.missed_until,
+    extract(epoch from e.started_at - e.scheduled_for)::float8 as lag_seconds,
+    extract(epoch from e.finished_at - e.started_at)::float8 as duration_seconds
+from (
+    select x.*,
+        (:kind::text is null or x.kind = :kind::text)
+        and (:reasons::text[] is null or x.reason = any(:reasons::text[]))
+        and (:lowest::integer[] is null or exists (
+            select from unnest(:lowest::integer[], :highest::integer[]) as r (low, high)
+            where x.status_code between r.low and r.high))
+        and (:late_by::float8 is null
+            or extract(epoch from x.started_at - x.scheduled_for) >= :late_by::float8)
+        and (:slower_than::float8 is null
+            or extract(epoch from x.finished_at - x.started_at) > :slower_than::float8)
+        and (:tags::text[] is null
+            or (select j.tags @> :tags::text[] from tocsin.jobs j where j.id = x.job_id))
+        and (:host::text is null
+            or (select lower(substring(j.target ->> 'url'
+                    from '^[^/?#]*//(?:[^/?#]*@)?(\[[^][/?#]*\]|[^][/?#:]*)')) = :host::text
+                from tocsin.jobs j where j.id = x.job_id)) as found
+    from tocsin.executions x
+    where x.id >= 0 and (:before::bigint is null or x.id < :before::bigint)
+      and (:job_id::uuid is null or x.job_id = :job_id::uuid)
+      and (:outcomes::text[] is null or x.outcome = any(:outcomes::text[]))
+      and (:reasons::text[] is null or x.outcome <> 'succeeded')
+      and (:since::timestamptz is null or x.finished_at >= :since::timestamptz)
+      and (:until::timestamptz is null or x.finished_at < :until::timestamptz)
+    order by x.id desc
+    limit :window::bigint
+) e left join lateral (
+    select name, tags from tocsin.jobs where id = e.job_id limit 1
+) j on true
+where e.found
+order by e.id desc
+limit :limit::bigint;
+
+-- name: page_end
+-- The last of the :window executions that such a page judges; no row: they are fewer.
+select id
 from tocsin.executions
 where id >= 0 and (:before::bigint is null or id < :before::bigint)
   and (:job_id::uuid is null or job_id = :job_id::uuid)
   and (:outcomes::text[] is null or outcome = any(:outcomes::text[]))
+  and (:reasons::text[] is null or outcome <> 'succeeded')
   and (:since::timestamptz is null or finished_at >= :since::timestamptz)
   and (:until::timestamptz is null or finished_at < :until::timestamptz)
 order by id desc
-limit :limit::bigint;
+offset :window::bigint - 1 limit 1;
 
 -- name: find
-select id, job_id, fence, left(kind, 1000) as kind, scheduled_for, attempt, outcome,
-    left(reason, 1000) as reason, started_at, finished_at, left(instance, 1000) as instance, status_code,
-    left(response, 100000) as response, left(error, 100000) as error, missed_runs, missed_until,
-    extract(epoch from started_at - scheduled_for)::float8 as lag_seconds,
-    extract(epoch from finished_at - started_at)::float8 as duration_seconds
-from tocsin.executions
-where id = :execution_id::bigint;
+select e.id, e.job_id, j.name as job_name, to_json(j.tags)::text as tags, e.fence, left(e.kind, 1000) as kind,
+    e.scheduled_for, e.attempt, e.outcome, left(e.reason, 1000) as reason, e.started_at, e.finished_at,
+    left(e.instance, 1000) as instance, e.status_code,
+    left(e.response, 100000) as response, left(e.error, 100000) as error, e.missed_runs, e.missed_until,
+    extract(epoch from e.started_at - e.scheduled_for)::float8 as lag_seconds,
+    extract(epoch from e.finished_at - e.started_at)::float8 as duration_seconds
+from tocsin.executions e left join tocsin.jobs j on j.id = e.job_id
+where e.id = :execution_id::bigint;
 
 -- name: known_job
 -- A deleted job is known by its executions.

@@ -62,6 +62,8 @@ async def test_an_execution_has_all_that_was_recorded(
     assert answer.json() == {
         "id": id,
         "job_id": str(job_id),
+        "job_name": None,
+        "tags": [],
         "fence": 7,
         "kind": "http",
         "scheduled_for": "2026-01-01T03:00:00Z",
@@ -195,8 +197,13 @@ async def test_a_deleted_job_has_its_executions_by_id(
             "unknown parameter: did you mean from",
         ),
         ("/v1/executions?status=failed", "status", "did you mean outcome?"),
-        ("/v1/executions?job=report", "job", "/v1/jobs/JOB/executions"),
-        ("/v1/executions?job_id=report", "job_id", "/v1/jobs/JOB/executions"),
+        ("/v1/executions?job=nobody", "job", "no job has the name 'nobody'"),
+        ("/v1/executions?job_id=report", "job_id", "did you mean job?"),
+        ("/v1/executions?status=600", "status", "such as 503 or 5xx"),
+        ("/v1/executions?late_by=-1", "late_by", ">= 0"),
+        ("/v1/executions?slower_than=long", "slower_than", "must be a number"),
+        ("/v1/executions?lag=3", "lag", "did you mean late_by?"),
+        ("/v1/jobs/report/executions?duration=3", "duration", "did you mean slower_than?"),
         ("/v1/jobs/report/executions?until=x", "until", "did you mean to?"),
         ("/v1/executions?from=2026-01-01T00:00:00+01:00", "from", "write + as %2B"),
         ("/v1/executions?to=2026-01-01T00:00:00.5+0100", "to", "write + as %2B"),
@@ -236,7 +243,7 @@ async def explained(connection: asyncpg.Connection, **given: Any) -> dict[str, A
     page = query("executions.page")
     text = await connection.fetchval(
         f"explain (analyze, format json) {page.sql}",
-        *page.arguments(dict.fromkeys(page.parameters) | {"limit": 51} | given),
+        *page.arguments(dict.fromkeys(page.parameters) | {"limit": 51, "window": 51} | given),
     )
     plan: dict[str, Any] = json.decode(text)[0]["Plan"]
     return plan
