@@ -1,4 +1,4 @@
-"""What every executor has in common: targets, the context of an attempt, options."""
+"""The interface of executors: targets, the context of an attempt, options."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -23,11 +23,11 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind's instructions, as stored in `jobs.target`."""
 
     def errors(self) -> Iterable[FieldError]:
-        """What msgspec's types cannot say is wrong; fields are relative to the target."""
+        """Check the rules that msgspec's types cannot express; field paths begin in the target."""
         return ()
 
     def certificates(self) -> Iterable[Tls]:
-        """What has to be loaded for its connections."""
+        """Return the TLS settings of connections, whose certificates are to be loaded ahead."""
         return ()
 
 
@@ -57,48 +57,48 @@ class AtUrl(Where, frozen=True):
 
 
 class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the audit log keeps of the value of a field; nothing by default."""
+    """The part of a field's value that the audit log keeps; by default none."""
 
     whole: bool = False
-    """A text of at most 200 characters, a number or a boolean, as it is."""
+    """Whether to keep the whole value: a text of at most 200 characters, a number, a boolean."""
     values: tuple[str, ...] = ()
-    """A text that is one of these."""
+    """The texts that are kept; any other text is not."""
     origin: tuple[str, ...] = ()
-    """Scheme, host and port of an address that has one of these schemes, and no user."""
+    """The schemes of a URL of which scheme, host and port are kept, unless it names a user."""
 
 
 def unnoted(seconds: float) -> None:
-    """Forget what was waited."""
+    """Ignore the seconds that were waited."""
 
 
 class Context(Unshown, frozen=True, kw_only=True):
-    """One attempt, as the executor needs to know it."""
+    """All that an executor is told about one attempt."""
 
     job_id: UUID
     job_name: str | None
     execution_id: int
     run: str
-    """The instant it is scheduled for, as `named` writes it."""
+    """The instant that the run is scheduled for, as `named` writes it."""
     attempt: int
     """The number of the attempt within the run, from 1."""
     timeout_seconds: float
     """How long the whole attempt may take, from resolving a name to the last byte kept of the
     answer."""
     traceparent: str
-    """W3C Trace Context, for the target to continue."""
+    """The header of W3C Trace Context, whose trace the target may continue."""
     waited: Callable[[float], None] = unnoted
-    """To be called with the seconds that passed before the request could be sent, if any did: for
-    a name, a connection, a token. History counts the attempt from there."""
+    """To be called with the seconds that passed before the request could be sent, if any did, as
+    for a name, a connection or a token. The attempt is recorded as started after these."""
     secrets: frozenset[str] = frozenset()
-    """The named secrets that were filled into the target, wherever they stand."""
+    """The values of named secrets in the target, in whatever fields."""
 
     @property
     def idempotency_key(self) -> str:
-        """Names the run: the same for all its attempts, so that a receiver can de-duplicate."""
+        """The name of the run, the same for all its attempts: receivers recognise repetitions."""
         return f"{self.job_id}:{self.run}"
 
     def headers(self) -> dict[str, str]:
-        """What every target is told about the attempt."""
+        """Return the headers with which every target is told about the attempt."""
         name = {"Tocsin-Job-Name": self.job_name} if self.job_name else {}
         return {
             "Tocsin-Job-Id": str(self.job_id),
@@ -111,14 +111,14 @@ class Context(Unshown, frozen=True, kw_only=True):
 
 
 def named(scheduled_for: datetime) -> str:
-    """The name of a run: its instant in RFC 3339, UTC."""
+    """Return the name of a run: its instant as in RFC 3339, in UTC."""
     if scheduled_for.tzinfo is not UTC:
         scheduled_for = scheduled_for.astimezone(UTC)
     return f"{scheduled_for.isoformat()[: -len('+00:00')]}Z"
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What all executors are given: what an operator decides, and what they share."""
+    """The settings and parts that all executors of a process share."""
 
     connections_per_host: int = 0
     """The most HTTP connections to one scheme, host and port; 0: no limit but the slots."""
@@ -135,7 +135,7 @@ class Executor(Protocol[TargetT_contra]):
 
     kind: ClassVar[str]
     target_type: ClassVar[type[Target]]
-    """Says what a target must have, and what of it is secret."""
+    """The Struct of targets: their fields, and which of these are secret."""
     where_type: ClassVar[type[Where]]
     shown: ClassVar[Mapping[str, Shown]]
     """The fields of a target that the audit log keeps something of, none of them secret."""
@@ -145,8 +145,8 @@ class Executor(Protocol[TargetT_contra]):
     async def execute(self, target: TargetT_contra, context: Context) -> Report:
         """Carry out one attempt within its timeout.
 
-        Whatever the target does is in the report. Only a bug, a cancellation or a shortage of this
-        process raises.
+        Every behaviour of the target ends in a report. Only a bug, a cancellation or a shortage of
+        this process raises.
 
         Raises:
             OutOfDescriptors, ContextsCrowded: nothing was sent to the target; the job is claimed
@@ -155,21 +155,22 @@ class Executor(Protocol[TargetT_contra]):
         ...
 
     async def prepare(self, target: TargetT_contra, context: Context) -> None:
-        """Do a moment ahead what nobody takes for the attempt, such as to open a connection.
+        """Prepare an attempt that is due in a moment, as by opening a connection.
 
-        An error or a cancellation here has no effect: the attempt does the same again.
+        The target must not take this for the attempt. An error or a cancellation here has no
+        effect, as the attempt does the same again.
         """
         ...
 
     async def close(self) -> None:
-        """Close what was opened; no attempt is under way."""
+        """Close all connections; called when no attempt is under way."""
         ...
 
 
 def timed_out(
     context: Context, error: str, *, status_code: int | None = None, retryable: bool = True
 ) -> Report:
-    """Report that the time was over; the target may have acted all the same."""
+    """Return the report of a time-out; the target may have acted all the same."""
     return Report(
         outcome=Outcome.TIMED_OUT,
         reason="timeout",
@@ -180,5 +181,5 @@ def timed_out(
 
 
 def as_text(text: str, *, longest: int) -> str:
-    """`text` as Postgres can store it (no NUL), bounded to `longest` characters."""
+    """Return a text as Postgres can store it: without NUL, and of `longest` characters at most."""
     return text[:longest].replace("\0", "\N{REPLACEMENT CHARACTER}")

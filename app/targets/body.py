@@ -12,20 +12,21 @@ from app.errors import FieldError
 from app.targets.base import Target
 
 DEEPEST_JSON = 64
-"""Levels; what was read at one depth of the stack must be writable at any other."""
+"""The most levels of nested JSON: a value read at one depth of the stack must be writable at any
+other."""
 
 Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
 
 
 class BodyTarget(Target, frozen=True, kw_only=True):
-    """A target that sends a body; at most one of its forms is given, null is as good as absent."""
+    """A target that sends a body, given in at most one of three forms; null counts as absent."""
 
     body: str | None = None
-    """Sent as UTF-8 text."""
+    """A text, sent in UTF-8."""
     json: Any = None
-    """Sent as JSON."""
+    """A value, sent as JSON."""
     body_base64: Base64 | None = None
-    """Sent as the bytes it stands for."""
+    """Bytes in base64, sent decoded."""
 
     def errors(self) -> Iterable[FieldError]:
         if self.body is None and self.json is None and self.body_base64 is None:
@@ -45,7 +46,7 @@ class BodyTarget(Target, frozen=True, kw_only=True):
             yield FieldError(field=given[-1], message=f"cannot be sent: {error}")
 
     def content(self) -> tuple[bytes, str | None]:
-        """The bytes to send and the type of content they are; None: there is no body."""
+        """Return the bytes to send and their content type, which is None without a body."""
         if self.json is not None:
             return msgspec.json.encode(self.json), "application/json"
         if self.body is not None:
@@ -56,7 +57,7 @@ class BodyTarget(Target, frozen=True, kw_only=True):
 
 
 def is_deeper(value: object, *, than: int) -> bool:
-    """Whether arrays and objects are nested more than so many levels; never recurses."""
+    """Return whether arrays and objects are nested more than `than` levels; never recurses."""
     level = [value]
     for _ in range(than + 1):
         containers = [item for item in level if isinstance(item, dict | list)]
@@ -71,10 +72,10 @@ def is_deeper(value: object, *, than: int) -> bool:
 
 
 def from_base64(text: str) -> bytes:
-    """Decode strictly: what is not base64 is refused, not skipped.
+    """Decode base64 strictly: no character is skipped.
 
     Raises:
-        ValueError: it is not base64.
+        ValueError: the text is not base64.
     """
     try:
         return b64decode(text, validate=True)

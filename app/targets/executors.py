@@ -16,13 +16,13 @@ from app.targets.registry import EXECUTORS
 from app.timers import Monotonic
 
 PREPARE_SECONDS = 0.25
-"""The longest that an attempt is prepared."""
+"""How long the preparation of an attempt may take."""
 
 
 class Executors:
-    """The executors of one process, open inside its context.
+    """The executors of one process, which are open within its context.
 
-    All are opened at once: what the first job of a kind had to wait for would make it late.
+    All are opened at once, as opening one later would delay the first job of its kind.
     """
 
     def __init__(
@@ -63,11 +63,15 @@ class Executors:
 
     @property
     def thread(self) -> ThreadPoolExecutor:
-        """What reads certificates beside the event loop."""
+        """The thread that reads certificates beside the event loop."""
         return self.options.contexts.thread
 
     async def prepare(self, kind: str, target: Target, context: Context) -> None:
-        """Prepare an attempt that comes in a moment."""
+        """Prepare an attempt that is due in a moment, for `PREPARE_SECONDS` at most.
+
+        Raises:
+            Exception: any error of the preparation, of which the caller takes no notice.
+        """
         async with asyncio.timeout(PREPARE_SECONDS):
             await self.opened[kind].prepare(target, context)
 

@@ -44,7 +44,7 @@ GROUP = "tocsin.executors"
 
 BUILT_IN: tuple[type[Executor[Any]], ...] = (AmqpExecutor, HttpExecutor)
 KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
-"""What the database takes for the name of a kind."""
+"""The names of kinds that the database accepts."""
 
 
 def all_executors(
@@ -70,10 +70,11 @@ def all_executors(
 
 
 def check_executor(executor: Any, *, kind: str, others: Container[str]) -> None:  # noqa: ANN401
-    """Make sure that what an entry point names is an executor, of a kind that has none yet.
+    """Make sure that the object of an entry point is an executor, of a kind that has none yet.
 
     Raises:
-        AttributeError, TypeError: it is no executor, or its targets cannot be read from JSON.
+        AttributeError, TypeError: the object is no executor, or its targets cannot be read from
+            JSON.
         ValueError: its `shown` names a field that may hold a secret, its kind is no valid name or
             not `kind`, or the kind has an executor already.
     """
@@ -100,7 +101,7 @@ def decoder_of(type_: type[Target]) -> msgspec.json.Decoder[Target]:
 
 
 EXECUTORS, IGNORED = all_executors(entry_points(group=GROUP))
-"""The executor of each kind that can be carried out here, and the entry points that were no use."""
+"""The executor of each kind that can be carried out here, and the entry points left out."""
 
 DECODERS = {
     executor.target_type: decoder_of(executor.target_type) for executor in EXECUTORS.values()
@@ -109,14 +110,14 @@ DECODERS = {
 WHERE = {kind: msgspec.json.Decoder(executor.where_type) for kind, executor in EXECUTORS.items()}
 
 SHOWN = {kind: executor.shown for kind, executor in EXECUTORS.items()}
-"""What the audit log keeps of targets, by kind."""
+"""The parts of targets that the audit log keeps, by kind and field."""
 
 KINDS = tuple(sorted(EXECUTORS))
 """Every kind that can be carried out here."""
 
 
 def target_type(kind: str) -> type[Target]:
-    """The Struct of the kind's targets.
+    """Return the Struct of a kind's targets.
 
     Raises:
         InvalidInput: there is no such kind.
@@ -130,7 +131,7 @@ def target_type(kind: str) -> type[Target]:
 def addresses_of(kind: str, target: str | dict[str, Any]) -> tuple[str, ...]:
     """Return the URLs of the servers that a target of this kind goes to, the principal one first.
 
-    `target`: as stored, or decoded. One that cannot be read has an empty address.
+    `target`: as stored, or decoded. A target that cannot be read yields an empty URL.
     """
     try:
         if isinstance(target, str):
@@ -143,7 +144,7 @@ def addresses_of(kind: str, target: str | dict[str, Any]) -> tuple[str, ...]:
 
 
 def nearest_kind(kind: str) -> str:
-    """Say what may be meant by a kind that is not known."""
+    """Suggest the kind that may be meant by an unknown one."""
     near = get_close_matches(kind.strip().lower(), KINDS, n=1, cutoff=0.7)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}write one of {', '.join(KINDS)}"
@@ -208,7 +209,7 @@ def with_header(error: FieldError, target: Any) -> FieldError:  # noqa: ANN401
 def without_secrets(
     refusal: InvalidInput, type_: type[Target], target: bytes | dict[str, Any]
 ) -> list[FieldError]:
-    """The errors without any secret that they may quote."""
+    """Return the errors of a refusal, redacted: they may quote secrets."""
     with suppress(ValueError, RecursionError):
         readable = msgspec.json.decode(target) if isinstance(target, bytes) else target
         secrets = secrets_in(type_, readable) if isinstance(readable, dict) else ()

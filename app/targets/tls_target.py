@@ -1,4 +1,4 @@
-"""Targets that may be reached over TLS, with what a company's own network asks for."""
+"""Targets that may be reached over TLS, with client certificates and authorities of their own."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -18,12 +18,12 @@ Pem = Annotated[str, Meta(max_length=MAX_PEM_LENGTH)]
 
 
 def brings_certificates(stored: str) -> bool:
-    """Whether a target, as stored, may have certificates, which take milliseconds to load."""
+    """Return whether a target, as stored, may have certificates, which take long to load."""
     if not any(field in stored for field in FIELDS):
         return False
     try:
         return DECODER.decode(stored).has_any()
-    except MsgspecError:  # no such target; whoever decodes all of it says so
+    except MsgspecError:  # no such target: the execution, which decodes all of it, says so
         return True
 
 
@@ -46,14 +46,14 @@ DECODER = Decoder(Certified)
 
 
 class TlsTarget(BodyTarget, frozen=True, kw_only=True):
-    """A target whose server may want a certificate of ours, or have one from its own authority."""
+    """A target whose server may ask for a client certificate, or be certified by any authority."""
 
     client_certificate: Pem | None = None
-    """PEM: our certificate, followed by those that lead to its authority."""
+    """The client certificate in PEM, followed by those that lead to its authority."""
     client_key: Annotated[Secret, Meta(max_length=MAX_PEM_LENGTH)] | None = None
-    """PEM: its key, without a passphrase."""
+    """The key of the client certificate in PEM, without a passphrase."""
     ca: Pem | None = None
-    """PEM: the authorities to trust, instead of the system's."""
+    """The authorities to trust, in PEM, instead of the system's."""
 
     def errors(self) -> Iterable[FieldError]:
         yield from super().errors()
@@ -61,7 +61,7 @@ class TlsTarget(BodyTarget, frozen=True, kw_only=True):
             yield from tls_errors(tls)
 
     def tls_settings(self, *, verify: bool = True, ours: bool = True) -> Tls | None:
-        """What is special about the connection; None: nothing. `ours`: with our certificate."""
+        """Return the TLS settings; None if all are the defaults. `ours`: with the certificate."""
         if self.client_certificate is None and self.client_key is None and self.ca is None:
             return None
         tls = Tls(

@@ -19,27 +19,29 @@ from app.targets.net.tls_contexts import Contexts
 from app.timers import Monotonic
 
 HEARTBEAT_SECONDS = 10
-"""Both sides speak at least this often; three silences (33 s) end a half-open connection."""
+"""The interval of heartbeats in each direction; three that are missing (33 s) end a half-open
+connection."""
 
 
 class Broker(Masked, frozen=True, kw_only=True):
-    """Which broker, and how to connect to it; what is equal shares a connection."""
+    """The address of a broker and its TLS settings; equal ones share a connection."""
 
     url: Annotated[str, URL_SECRET]
     tls: Tls | None = None
 
 
-async def connected(
+async def connect(
     broker: Broker, *, guard: Guard, contexts: Contexts, clock: Monotonic
 ) -> aio_pika.Connection:
-    """Open a connection that stays closed once it is lost.
+    """Open a connection that does not reconnect by itself once it is lost.
 
-    Not aio-pika's robust one: while that restores itself a publish hangs, and what it restores
-    afterwards may be a publish that was given up long ago.
+    aio-pika's robust connection would: a publish hangs meanwhile, and may be sent afterwards,
+    long after the attempt was given up.
 
     Raises:
-        PublishFailed: the address is forbidden, nothing answers, or no AMQP broker that lets us in.
-        ContextsCrowded, OutOfDescriptors: this process is short of something; nothing was sent.
+        PublishFailed: the address is forbidden, nothing answers there, the server does not speak
+            AMQP 0-9-1, or the broker refuses the credentials.
+        ContextsCrowded, OutOfDescriptors: the process is short of something; nothing was sent.
     """
     url = URL(broker.url, encoded=True)
     is_secure = url.scheme == "amqps"
@@ -61,13 +63,16 @@ async def connected(
 
 
 def fault_of(connection: aio_pika.Connection) -> PublishFailed | None:
-    """What the broker did for which its connection was given up; None: nothing of the kind."""
+    """Return how the broker broke the protocol, if a connection was given up for that."""
     transport = connection.kwargs.get("transport_factory")
     return transport.fault if isinstance(transport, GuardedTransport) else None
 
 
 class GuardedTransport(TransportFactory):
-    """TCP or TLS to the first address of a host that answers; every address has to be allowed."""
+    """Connects, by TCP or TLS, to the first address of a host that answers.
+
+    The guard has to allow every address of the host.
+    """
 
     def __init__(self, guard: Guard, clock: Monotonic) -> None:
         self.guard = guard
@@ -76,7 +81,7 @@ class GuardedTransport(TransportFactory):
 
     @property
     def fault(self) -> PublishFailed | None:
-        """What the broker did for which the connection is given up."""
+        """How the broker broke the protocol, if the connection was given up for that."""
         fault = self.frames and self.frames.fault
         return PublishFailed("protocol", str(fault)) if fault else None
 
@@ -85,7 +90,7 @@ class GuardedTransport(TransportFactory):
         url: URL,
         **kwargs: Any,  # noqa: ANN401 - the client's own signature
     ) -> tuple[Any, Any]:
-        """Return a reader that gives the client only frames it judged, and the writer for it."""
+        """Connect; return a reader that passes on only frames that are judged, and a writer."""
         host, port = host_of(url), url.port or 0
         try:
             addresses = await self.guard.addresses(host, port)

@@ -32,7 +32,7 @@ from app.targets.net.tls import Tls
 from app.targets.tls_target import TlsTarget
 
 MAX_EXPIRATION_SECONDS = 4_294_967.0
-"""Seconds; brokers count milliseconds in 32 bits."""
+"""The longest expiration: brokers count its milliseconds in 32 bits."""
 
 NAMES = ("exchange", "routing_key", "content_type", "correlation_id", "reply_to", "type")
 
@@ -43,18 +43,18 @@ class AmqpTarget(TlsTarget, frozen=True, kw_only=True):
     url: Annotated[str, Meta(max_length=2048), URL_SECRET]
     """`amqp://user:password@host:5672/virtual-host`, or amqps."""
     exchange: str = ""
-    """Empty: the default exchange, whose routing key is the name of a queue."""
+    """The exchange; empty for the default one, whose routing key is the name of a queue."""
     routing_key: str = ""
     content_type: str | None = None
-    """Otherwise what the form of the body suggests."""
+    """The content type; by default the one that fits the form of the body."""
     headers: Annotated[dict[str, Any], NAMED_SECRETS] = field(default_factory=dict)
     """Integers stay integers, objects become tables and arrays arrays."""
     persistent: bool = True
     mandatory: bool = True
-    """A message that no queue takes is a failure."""
+    """Whether a message that no queue takes counts as a failure."""
     priority: Annotated[int, Meta(ge=0, le=255)] | None = None
     expiration_seconds: Annotated[float, Meta(ge=0, le=MAX_EXPIRATION_SECONDS)] | None = None
-    """The broker drops the message if nobody has taken it by then."""
+    """After how many seconds the broker drops a message that no consumer has taken."""
     correlation_id: str | None = None
     reply_to: str | None = None
     type: str | None = None
@@ -95,7 +95,7 @@ class AmqpExecutor:
         return await Publication(self.pool, target, context).report()
 
     async def prepare(self, target: AmqpTarget, context: Context) -> None:
-        """See to it that a channel is open."""
+        """Open a connection and a channel, unless there are some."""
         del context
         async with self.pool.link(target.broker()) as link, link.channel():
             pass
@@ -105,15 +105,16 @@ class AmqpExecutor:
 
 
 class Stage(Enum):
-    """What a publication waits for."""
+    """The event that a publication waits for, in their order."""
 
     CONNECTION = "connection"
     ALARM = "alarm"
+    """The end of a memory or disk alarm, during which the broker blocks publishers."""
     CONFIRMATION = "confirmation"
 
 
 class Publication:
-    """One attempt to publish."""
+    """One attempt to publish a message."""
 
     def __init__(self, pool: Pool, target: AmqpTarget, context: Context) -> None:
         self.pool = pool
@@ -124,14 +125,18 @@ class Publication:
         self.link: Link | None = None
 
     async def report(self) -> Report:
-        """Publish within the timeout and say what came of it."""
+        """Publish within the timeout, and return the report.
+
+        Raises:
+            ContextsCrowded, OutOfDescriptors: the process is short of something; nothing was sent.
+        """
         try:
             async with asyncio.timeout(self.context.timeout_seconds):
                 await self.publish()
         except TimeoutError:
             return self.too_late()
         except asyncio.CancelledError:
-            # The client cancels whoever waits on a connection that is lost.
+            # The client cancels the tasks that wait on a connection which is lost.
             if is_cancelled():
                 raise
             return self.failed(PublishFailed("closed", "the connection was lost"))
@@ -144,7 +149,11 @@ class Publication:
         return Report(outcome=Outcome.SUCCEEDED)
 
     async def publish(self) -> None:
-        """Publish the message; returns when the broker has taken responsibility for it."""
+        """Publish the message; return when the broker has confirmed it.
+
+        Raises:
+            PublishFailed: no connection could be opened, or the broker refused the message.
+        """
         message = self.message()
         async with self.pool.link(self.target.broker()) as link:
             self.link = link
@@ -163,7 +172,7 @@ class Publication:
                     raise PublishFailed("nacked", "the broker did not confirm the message")
 
     def message(self) -> Message:
-        """The message with all its properties."""
+        """Return the message with all its properties."""
         target, context = self.target, self.context
         body, content_type = target.content()
         return Message(
@@ -184,7 +193,7 @@ class Publication:
         )
 
     def too_late(self) -> Report:
-        """Report what was waited for in vain; a message on its way may still arrive."""
+        """Return the report of a time-out, by what was waited for; the message may still arrive."""
         match self.stage:
             case Stage.CONNECTION:
                 return timed_out(self.context, "no connection to the broker")
@@ -197,6 +206,7 @@ class Publication:
                 assert_never(self.stage)
 
     def failed(self, failure: PublishFailed) -> Report:
+        """Return the report of a failure."""
         if self.link is not None:  # for what the broker did is told, not how the client took it
             failure = fault_of(self.link.connection) or failure
         text = redact(secrets_of(self.target), str(failure))
@@ -209,6 +219,6 @@ class Publication:
 
 
 def is_cancelled() -> bool:
-    """Whether the task that runs this has been cancelled."""
+    """Return whether the present task has been cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""What can go wrong with a publish, in stable words."""
+"""The failures of a publish, each with a stable word for programs."""
 
 import asyncio
 from traceback import walk_tb
@@ -10,7 +10,7 @@ from app.errors import AppError
 
 
 class PublishFailed(AppError):
-    """The message was not accepted; `reason` is a stable word for programs."""
+    """The broker did not accept the message; `reason` is a stable word for programs."""
 
     def __init__(self, reason: str, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
@@ -19,14 +19,15 @@ class PublishFailed(AppError):
 
 
 ClientError = amqp.AMQPError | OSError | RuntimeError
-"""What the client raises where the broker or the way to it is to blame, as a rule."""
+"""The errors by which the client usually tells of a fault of the broker or the network."""
 CLIENT = ("aio_pika", "aiormq", "pamqp")
 
 
 def is_of_broker(error: BaseException) -> bool:
-    """Whether the broker or the way to it is to blame: whatever the client raises by itself is.
+    """Return whether the broker or the network is to blame for an error, rather than Tocsin.
 
-    What it raises for answers that it does not expect may be anything, a KeyError for one.
+    Any error that the client's own code raises counts, even a KeyError: the client meets answers
+    that it does not expect with all kinds of errors.
     """
     if not isinstance(error, Exception):
         return False
@@ -37,7 +38,7 @@ def is_of_broker(error: BaseException) -> bool:
 
 
 def failure_of(error: Exception) -> PublishFailed:
-    """Say what the client's error means for one message."""
+    """Translate an error of the client in publishing a message."""
     match error:
         case amqp.DeliveryError(frame=spec.Basic.Return()):
             return PublishFailed("unroutable", "no queue takes this exchange and routing key")
@@ -54,7 +55,7 @@ def failure_of(error: Exception) -> PublishFailed:
 
 
 def refusal_of(error: BaseException) -> PublishFailed:
-    """Say why the broker did not open a connection that TCP and TLS had opened."""
+    """Translate an error of the client in opening a connection, after TCP and TLS succeeded."""
     match error:
         case amqp.AuthenticationError() | amqp.ProbableAuthenticationError():
             return PublishFailed("auth", said_by_broker(error), retryable=False)
@@ -69,7 +70,10 @@ def refusal_of(error: BaseException) -> PublishFailed:
 
 
 def lost(error: BaseException, message: str) -> PublishFailed:
-    """Say that the connection is gone, or that the client could not make sense of what came."""
+    """Translate an error that ended the connection: `closed` with this message, or `protocol`.
+
+    `protocol`: the broker sent bytes that the client could not read.
+    """
     makes_sense = isinstance(error, ClientError | asyncio.InvalidStateError)
     if makes_sense and not isinstance(error, RecursionError):
         return PublishFailed("closed", message)
@@ -77,5 +81,5 @@ def lost(error: BaseException, message: str) -> PublishFailed:
 
 
 def said_by_broker(error: Exception) -> str:
-    """The broker's own words: they name exchanges, hosts and users, never passwords."""
+    """Quote the broker's own words, which name exchanges, hosts and users, never passwords."""
     return f"the broker said: {error.args[0] if error.args else type(error).__name__}"

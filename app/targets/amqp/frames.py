@@ -1,8 +1,8 @@
 """Judges what a broker sends, frame by frame, before the client reads it.
 
-The client trusts its broker: it reads frames of any length into memory, decodes every table and
-takes any number of frames. Tocsin calls brokers of strangers, too. A publisher needs little of what
-a broker can say (AMQP 0-9-1, sections 4.2 and 1.4), and all else ends the connection.
+The client trusts its broker: frames of any length are read into memory, every table is decoded, and
+the number of frames has no bound. Tocsin calls brokers of strangers, too. A publisher needs few of
+the frames that a broker can send (AMQP 0-9-1, sections 4.2 and 1.4); any other ends the connection.
 """
 
 import asyncio
@@ -22,11 +22,12 @@ TUNING: Final = struct.Struct(">HHHIH")
 CONTENT: Final = struct.Struct(">HHQH")
 
 MAX_HANDSHAKE_BYTES = 8192
-"""The longest frame before sizes are agreed upon; the protocol has 4096, some brokers a little
-more."""
+"""The longest frame before both sides agree on a size, in bytes; the protocol says 4096, and some
+brokers send a little more."""
 SMALLEST_FRAME_MAX = 4096
+"""The smallest size of frames that the protocol allows to agree on, in bytes."""
 LARGEST_FRAME_MAX = 131_072
-"""We agree to no larger frames, as is usual, nor to an unlimited size."""
+"""The largest size of frames that Tocsin agrees to, in bytes, as is usual for clients."""
 MAX_CHANNELS = 2047
 
 TUNE = (10, 30)
@@ -38,16 +39,16 @@ EXPECTED: Final = frozenset(
         *(RETURN, (60, 80), (60, 120), (85, 11)),  # of messages and their confirmation
     }
 )
-"""Class and method of all that a broker has to tell a publisher."""
+"""The methods, by class and number, that a broker may send to a publisher."""
 
 FIRST_CREDIT = 256.0
 """The credit of a new connection. A frame costs 1, and 1 more for each `BYTES_PER_CREDIT`."""
 CREDIT_PER_SECOND = 20.0
-"""The credit that each second earns, for frames that come unasked: heartbeats and alarms, of which
-there are a few per minute."""
+"""The credit that each second earns, for frames that are no answers: heartbeats and alarms, of
+which there are a few per minute."""
 CREDIT_PER_WRITE = 8.0
-"""For the answer to each write: a confirmation, and before it perhaps the returned message. So each
-byte written earns twice what a byte received costs."""
+"""The credit that each write earns, for its answer: a confirmation, and maybe the returned message.
+In addition, each byte written earns twice what a byte received costs."""
 BYTES_PER_CREDIT = 1024
 
 MESSAGE_ID = 0x0080
@@ -78,10 +79,9 @@ class BrokerMisbehaved(AMQPConnectionError):
 
 
 class Credit:
-    """How much a broker may still send: a frame costs one, and one more for each KiB of it.
+    """How much a broker may still send: each frame costs one, and one more for each KiB.
 
-    Raises BrokerMisbehaved when there is none left, so that a flood ends its connection instead
-    of keeping this process busy.
+    Without credit left the connection ends, so that a broker cannot keep the process busy.
     """
 
     def __init__(self, clock: Monotonic) -> None:
@@ -90,11 +90,15 @@ class Credit:
         self.counted_at = clock()
 
     def earn(self, sent: int) -> None:
-        """We wrote so many bytes."""
+        """Add credit for `sent` bytes that were written."""
         self.left += CREDIT_PER_WRITE + 2 * sent / BYTES_PER_CREDIT
 
     def pay(self, size: int) -> None:
-        """A frame of so many bytes came."""
+        """Take credit for a frame of `size` bytes that came.
+
+        Raises:
+            BrokerMisbehaved: there is not enough credit.
+        """
         self.left -= 1 + size / BYTES_PER_CREDIT
         if self.left < 0:
             now = self.clock()
@@ -105,7 +109,7 @@ class Credit:
 
 
 class Frames:
-    """Stands in for the stream that the client reads, and gives it whole, judged frames."""
+    """The stream that the client reads: whole frames, each of which was judged."""
 
     def __init__(self, reader: asyncio.StreamReader, credit: Credit) -> None:
         self.reader = reader
@@ -120,7 +124,7 @@ class Frames:
         return not self.ready and self.reader.at_eof()
 
     async def read(self, n: int = -1) -> bytes:
-        """Return nothing: the client calls this to throw away what follows a broken frame."""
+        """Return nothing: the client calls this to skip what follows a broken frame."""
         del n
         return b""
 
@@ -141,7 +145,7 @@ class Frames:
         return piece
 
     async def frame(self) -> bytes:
-        """Return the next frame that is of use to the client."""
+        """Read frames up to the next one that the client needs, and return that one."""
         while True:
             head = await self.reader.readexactly(HEAD.size)
             if head.startswith(b"AMQP"):
@@ -162,7 +166,7 @@ class Frames:
         """Return a frame's payload as the client is to see it; None hides the frame.
 
         Raises:
-            BrokerMisbehaved: it may not come, or not now.
+            BrokerMisbehaved: no broker sends such a frame to a publisher, or not at this time.
         """
         match kind:
             case Kind.METHOD if len(payload) >= METHOD_HEAD.size:
@@ -187,7 +191,10 @@ class Frames:
         return payload
 
     def tuned(self, payload: bytes) -> bytes:
-        """Agree to what the broker proposes, within bounds; the client agrees to anything."""
+        """Return the broker's proposal of sizes and heartbeats, limited to what Tocsin agrees to.
+
+        The client would agree to any proposal.
+        """
         try:
             *method, channels, frame_max, heartbeat = TUNING.unpack(payload)
         except struct.error:
@@ -204,10 +211,10 @@ class Frames:
 
 
 def without_headers(payload: bytes) -> bytes:
-    """Keep of the header of a returned message what tells it from others: no table, no size.
+    """Return the header of a returned message with its message id alone, and no table.
 
     Raises:
-        BrokerMisbehaved: it cannot be read.
+        BrokerMisbehaved: the header cannot be read.
     """
     try:
         class_id, weight, _, flags = CONTENT.unpack_from(payload)
@@ -235,7 +242,7 @@ def length_of(kind: str, payload: bytes, position: int) -> int:
 
 
 class Writer:
-    """Stands in for the stream that the client writes, and counts what its broker may answer."""
+    """The stream that the client writes, which earns credit for each write."""
 
     def __init__(self, writer: asyncio.StreamWriter, credit: Credit) -> None:
         self.writer = writer
@@ -245,6 +252,6 @@ class Writer:
         return getattr(self.writer, name)
 
     def write(self, data: bytes) -> None:
-        """Write, for which the broker may answer."""
+        """Write, and earn credit for the broker's answer."""
         self.credit.earn(len(data))
         self.writer.write(data)

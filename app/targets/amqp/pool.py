@@ -12,38 +12,48 @@ from contextlib import asynccontextmanager, suppress
 from aio_pika import Connection
 from aio_pika.abc import AbstractChannel
 
-from app.targets.amqp.connect import Broker, connected
+from app.targets.amqp.connect import Broker, connect
 from app.targets.amqp.failures import PublishFailed
 from app.targets.net.guard import Guard
 from app.targets.net.tls_contexts import Contexts
 from app.timers import Monotonic
 
 MAX_CONNECTIONS = 64
-"""With more connections, idle ones are closed, those handed out least recently first. Busy ones are
-never closed: the slots bound them."""
+"""The most connections, if enough of them are idle to be closed, the least recently used first.
+Connections in use are never closed: an instance's slots bound their number."""
 MAX_CHANNELS = 128
 """The most channels of one connection; brokers allow 2047 unless told otherwise."""
 IDLE_SECONDS = 60.0
+"""How long an unused connection is kept."""
 UPKEEP_SECONDS = 5.0
+"""The pause between two looks for connections to close."""
 CLOSE_SECONDS = 3.0
-"""How long a broker may take to say goodbye."""
+"""How long a broker may take to confirm that a connection or channel is closed."""
 
 
 class Link:
-    """One connection with its channels."""
+    """One connection to a broker with its channels, used by many publishes at a time."""
 
     def __init__(self, connection: Connection, *, now: float) -> None:
         self.connection = connection
         self.users = 0
+        """How many publishes use the link."""
         self.retired = False
-        """Whether the link takes no new users, and is closed when the last one leaves."""
+        """Whether no further publish gets the link, which is closed once none uses it."""
         self.doubted = False
-        """A publish was cut off: is the other side still there?"""
+        """Whether a publish was cut off, so that the broker may be gone."""
         self.spoilt: list[AbstractChannel] = []
+        """Channels on which a publish failed; they are to be closed."""
         self.idle: list[AbstractChannel] = []
+        """Open channels that no publish uses."""
         self.idle_since = now
-        """When the last user left, in monotonic seconds."""
+        """When the last publish ended, in monotonic seconds."""
         self.slots = asyncio.Semaphore(MAX_CHANNELS)
+        """Limits the channels that are open and not idle."""
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "retired" if self.retired else "open"
+        return f"<Link: {state}, {self.users} publishes, {len(self.idle)} idle channels>"
 
     @property
     def is_closed(self) -> bool:
@@ -56,6 +66,7 @@ class Link:
             await self.connection.transport.ready()
 
     async def is_blocked(self) -> bool:
+        """Return whether the broker blocks publishers at present."""
         try:
             async with asyncio.timeout(0):
                 await self.ready()
@@ -65,7 +76,7 @@ class Link:
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[AbstractChannel]:
-        """A channel of one's own; after an error it is never used again."""
+        """Lend a channel to one publish; after an error the channel is never used again."""
         await self.slots.acquire()
         channel = None
         try:
@@ -81,6 +92,7 @@ class Link:
         self.slots.release()
 
     async def open_channel(self) -> AbstractChannel:
+        """Take an idle channel, or open one."""
         while self.idle:
             channel = self.idle.pop()
             if not channel.is_closed:
@@ -90,7 +102,7 @@ class Link:
         return channel
 
     async def close_spoilt(self) -> None:
-        """Close the channels that failed, and let others have their slots."""
+        """Close the channels on which a publish failed, and free their slots."""
         spoilt, self.spoilt = self.spoilt, []
         async with asyncio.TaskGroup() as group:
             for channel in spoilt:
@@ -100,37 +112,47 @@ class Link:
 
 
 class Dial:
-    """Attempts to connect to one broker: one at a time, and a failure speaks for all who wait."""
+    """Attempts to connect to one broker, one at a time; all callers that wait share a failure."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.waiting = 0
+        """How many callers wait for a connection or a failure."""
         self.failures = 0
         self.failure: PublishFailed | None = None
+        """The latest failure."""
 
 
 class Pool:
-    """Every connection of one process. `close` it when no publish is under way."""
+    """The connections of one process to brokers; to be closed when no publish is under way."""
 
     def __init__(self, *, guard: Guard, contexts: Contexts, clock: Monotonic) -> None:
         self.guard = guard
         self.contexts = contexts
         self.clock = clock
         self.links: dict[Broker, Link] = {}
-        """The one used last is last."""
+        """The connections for further publishes; the one used last is last."""
         self.dials: dict[Broker, Dial] = {}
+        """The attempts to connect that are under way."""
         self.retired: list[Link] = []
+        """Connections to be closed once no publish uses them."""
         self.work = asyncio.Event()
+        """Set when there may be something for `keep_up` to close."""
         self.upkeep: asyncio.Task[None] | None = None
+        """Runs `keep_up`, from the first connection on."""
+
+    def __repr__(self) -> str:
+        return f"<Pool: {len(self.links)} connections, {len(self.retired)} to be closed>"
 
     @asynccontextmanager
     async def link(self, broker: Broker) -> AsyncIterator[Link]:
-        """The connection to the broker, opened where there is none.
+        """Lend a connection to the broker, which is opened if there is none.
 
         Raises:
-            PublishFailed: it could not be opened.
+            PublishFailed: no connection could be opened.
+            ContextsCrowded, OutOfDescriptors: the process is short of something to open one with.
         """
-        link = self.opened(broker) or await self.dialled(broker)
+        link = self.find_open(broker) or await self.dial(broker)
         link.users += 1
         try:
             yield link
@@ -143,8 +165,8 @@ class Pool:
             if link.spoilt or link.doubted or link.retired:
                 self.work.set()
 
-    def opened(self, broker: Broker) -> Link | None:
-        """The link to the broker that can be used, as the one used last."""
+    def find_open(self, broker: Broker) -> Link | None:
+        """Return the open connection to a broker, and count it as the one used last."""
         link = self.links.pop(broker, None)
         if link is not None and link.is_closed:
             self.retire(link)
@@ -153,31 +175,37 @@ class Pool:
             self.links[broker] = link
         return link
 
-    async def dialled(self, broker: Broker) -> Link:
+    async def dial(self, broker: Broker) -> Link:
+        """Connect to a broker, or wait for another caller's attempt, and share its result.
+
+        Raises:
+            PublishFailed: no connection could be opened.
+        """
         dial = self.dials.setdefault(broker, Dial())
         failures = dial.failures
         dial.waiting += 1
         try:
             async with dial.lock:
-                if link := self.opened(broker):
+                if link := self.find_open(broker):
                     return link
                 if dial.failure and dial.failures > failures:
                     raise dial.failure
                 try:
-                    connection = await connected(
+                    connection = await connect(
                         broker, guard=self.guard, contexts=self.contexts, clock=self.clock
                     )
                 except PublishFailed as failure:
                     dial.failures += 1
                     dial.failure = failure
                     raise
-                return self.added(broker, Link(connection, now=self.clock()))
+                return self.add(broker, Link(connection, now=self.clock()))
         finally:
             dial.waiting -= 1
             if not dial.waiting:
                 del self.dials[broker]
 
-    def added(self, broker: Broker, link: Link) -> Link:
+    def add(self, broker: Broker, link: Link) -> Link:
+        """Add a new connection and return it; retire idle ones beyond `MAX_CONNECTIONS`."""
         idle = [known for known, other in self.links.items() if not other.users]
         for known in idle[: max(0, len(self.links) + 1 - MAX_CONNECTIONS)]:
             self.retire(self.links.pop(known))
@@ -187,12 +215,13 @@ class Pool:
         return link
 
     def retire(self, link: Link) -> None:
+        """Have a connection closed once no publish uses it; no further publish gets it."""
         link.retired = True
         self.retired.append(link)
         self.work.set()
 
     async def keep_up(self) -> None:
-        """Close what is over: spoilt channels, connections lost, idle, or no longer trusted."""
+        """Close spoilt channels, and lost, idle or doubted connections, until cancelled."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(UPKEEP_SECONDS if self.links else None):
@@ -211,11 +240,11 @@ class Pool:
                     group.create_task(link.close_spoilt(), name="close channels")
 
     async def is_over(self, link: Link, *, now: float) -> bool:
-        """Whether this link takes no new users."""
+        """Return whether to retire a connection: lost, doubted, or idle for `IDLE_SECONDS`."""
         if link.is_closed:
             return True
         if link.doubted and await link.is_blocked():
-            return False  # the broker holds back on purpose; on a new connection it would as well
+            return False  # the broker blocks publishers, on a new connection as well
         return link.doubted or (not link.users and now - link.idle_since >= IDLE_SECONDS)
 
     async def close(self) -> None:
@@ -232,7 +261,7 @@ class Pool:
 
 
 async def in_time(closing: Awaitable[None]) -> None:
-    """Await a goodbye, but not for long; a broker that is gone says none."""
-    with suppress(Exception):  # it is over, whatever the client makes of how
+    """Await the closing of a connection or channel for `CLOSE_SECONDS` at most."""
+    with suppress(Exception):  # closed all the same, whatever the client says of the way
         async with asyncio.timeout(CLOSE_SECONDS):
             await closing

@@ -15,14 +15,14 @@ from app.core.net.urls import AUTHORITY, authority_error, host_name_errors, host
 MAX_NAME_LENGTH = 255
 """The most bytes of a short string."""
 MAX_HEADER_NAME_LENGTH = 128
-"""The most bytes of a header name; the client cuts longer ones off without a word."""
+"""The most bytes of a header's name; the client would cut off the end of a longer one."""
 DEEPEST_TABLE = 16
 ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 INTEGERS = range(-(2**63), 2**63)
 
 
 def url_error(url: str) -> str | None:
-    """Why no broker can be at `url`, and what to write instead; never quotes it."""
+    """Say why no broker can be at `url`, and what to write instead, without quoting the URL."""
     return next(url_errors(url), None)
 
 
@@ -50,7 +50,7 @@ def url_errors(url: str) -> Iterator[str]:
 
 
 def vhost_problems(path: str) -> Iterator[str]:
-    """What of a virtual host, as it is written, has more than one reading."""
+    """Say which parts of a virtual host, as written in a URL, can be read in two ways."""
     if ESCAPE.search(path):
         yield "has a % in the virtual host that is no escape: write %25"
     if "%252f" in path.lower():
@@ -60,14 +60,14 @@ def vhost_problems(path: str) -> Iterator[str]:
 
 
 def name_error(name: str | None) -> str | None:
-    """Why a property or name cannot be sent."""
+    """Say why a property or name cannot be sent; None if it can."""
     if name is not None and len(name.encode()) > MAX_NAME_LENGTH:
         return f"may have at most {MAX_NAME_LENGTH} bytes"
     return None
 
 
 def headers_error(headers: dict[str, Any]) -> str | None:
-    """Why a table of headers cannot be sent; names the header, never quotes its value."""
+    """Say why headers cannot be sent as a table; names the header, and never quotes its value."""
     for name in headers:
         if OURS.fullmatch(name.lower()):
             return f"{name} is set by Tocsin on every message: remove it"
@@ -79,7 +79,7 @@ def headers_error(headers: dict[str, Any]) -> str | None:
 
 
 def table_errors(value: object, name: str, depth: int) -> Iterator[str]:
-    """What of a JSON value has no equal in an AMQP table."""
+    """Say which parts of a JSON value have no equal in an AMQP table."""
     match value:
         case dict() | list() if depth > DEEPEST_TABLE:
             yield f"{name} is nested more than {DEEPEST_TABLE} deep"
@@ -100,7 +100,7 @@ def table_errors(value: object, name: str, depth: int) -> Iterator[str]:
 
 
 def is_single(number: float) -> bool:
-    """Whether the client's 32-bit encoding of `number` keeps its value."""
+    """Return whether a float of 32 bits, as the client encodes some, keeps the number's value."""
     try:
         return bool(struct.unpack("f", struct.pack("f", number))[0] == number)
     except OverflowError:

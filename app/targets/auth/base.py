@@ -1,4 +1,4 @@
-"""What every way to authenticate an outgoing request has in common."""
+"""The interface of the ways to authenticate an outgoing request."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
@@ -9,28 +9,28 @@ from app.targets.net.tls import Tls
 
 
 class Answer(Unshown, frozen=True, kw_only=True):
-    """What a server said to a `Form`."""
+    """The answer of a server to a `Form`."""
 
     status: int
     body: bytes
 
 
 class Form(Unshown, frozen=True, kw_only=True):
-    """A form to be posted to a server that hands out proofs."""
+    """A form to be posted to a server that issues tokens."""
 
     url: str
     headers: Mapping[str, str]
     fields: Mapping[str, str]
     ca: str | None
-    """PEM: the authorities to trust; None: the system's."""
+    """The authorities to trust, in PEM; None stands for the system's."""
 
 
 Post = Callable[[Form], Awaitable[Answer]]
-"""Posts a form within the rules for all that goes out; raises AuthFailed where that fails."""
+"""Posts a form, through the guard; raises AuthFailed without an answer."""
 
 
 class Outgoing(Unshown, frozen=True, kw_only=True):
-    """A request as it is about to be sent, for those who sign it."""
+    """A request that is about to be sent, as an `Auth` sees it."""
 
     method: str
     url: str
@@ -42,22 +42,25 @@ class Outgoing(Unshown, frozen=True, kw_only=True):
 
 
 class Auth(Masked, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
-    """How an outgoing request proves itself. Its `type` is the tag of the subclass."""
+    """The `auth` of a target: one way to authenticate; `type` is the tag of the subclass."""
 
     def errors(self) -> Iterable[FieldError]:
-        """What msgspec's types cannot say is wrong; fields are relative to the auth."""
+        """Check the rules that msgspec's types cannot express; field paths begin in the auth."""
         return ()
 
     def certificates(self) -> Iterable[Tls]:
-        """What has to be loaded for connections of its own."""
+        """Return the TLS settings of connections that the auth itself needs, as to a token server.
+
+        Their certificates are loaded ahead.
+        """
         return ()
 
     def header_names(self) -> frozenset[str]:
-        """The headers it sets, in lower case: the target may not set them too."""
+        """Return the headers that the auth sets, in lower case: a target may not set them too."""
         return frozenset({"authorization"})
 
     async def headers(self, request: Outgoing) -> Mapping[str, str]:
-        """The headers to add to `request`; may do I/O, e.g. fetch a token.
+        """Return the headers to add to `request`; may fetch a token for them.
 
         Raises:
             AuthFailed: nothing could be obtained to authenticate with.
@@ -65,12 +68,12 @@ class Auth(Masked, frozen=True, kw_only=True, tag_field="type", forbid_unknown_f
         raise NotImplementedError
 
     def refused(self, request: Outgoing, proof: Mapping[str, str]) -> bool:  # noqa: ARG002 - for others
-        """Take note that `proof` was answered with 401; whether another one is worth trying."""
+        """Note that `proof` was answered with 401; return whether another one may succeed."""
         return False
 
 
 class AuthFailed(AppError):
-    """The request was not sent for want of a proof; the message holds no secret."""
+    """The request was not sent, as it cannot be authenticated; the message holds no secret."""
 
     def __init__(self, message: str, *, retryable: bool, reason: str = "auth") -> None:
         super().__init__(message)

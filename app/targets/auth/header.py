@@ -9,7 +9,7 @@ from app.targets.auth.base import Auth, Outgoing
 
 
 class HeaderAuth(Auth, frozen=True, kw_only=True, tag="header"):
-    """One header whose value is secret whatever it is called."""
+    """One header whose value is secret, whatever the header's name."""
 
     name: str
     value: Secret

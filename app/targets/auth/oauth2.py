@@ -23,9 +23,9 @@ from app.targets.auth.tokens import Granted
 from app.targets.net.tls import MAX_PEM_LENGTH, Tls, tls_errors
 
 TOKEN_SECONDS = 10.0
-"""How long a token server may take."""
+"""How long a token server may take to answer."""
 UNSAID_LIFETIME_SECONDS = 300.0
-"""The assumed lifetime of a token whose server does not say how long it is good."""
+"""The assumed lifetime of a token if the server does not state one."""
 MAX_SAID_LENGTH = 200
 """The characters of a token server's explanation that are kept."""
 
@@ -41,7 +41,7 @@ class OAuth2Auth(Auth, frozen=True, kw_only=True, tag="oauth2"):
     scope: str | None = None
     """Names separated by spaces."""
     audience: str | None = None
-    """Sent along where given; some servers want to know whom the token is for."""
+    """The API that the token is for, which some servers ask for."""
     client_auth: Literal["basic", "post"] = "basic"
     """How the client proves itself to the token server: in a header or in the form."""
     ca: Annotated[str, Meta(max_length=MAX_PEM_LENGTH)] | None = None
@@ -90,7 +90,7 @@ class OAuth2Auth(Auth, frozen=True, kw_only=True, tag="oauth2"):
         """Read the token server's answer.
 
         Raises:
-            AuthFailed: it is no token.
+            AuthFailed: the answer has no token.
         """
         if answer.status != HTTPStatus.OK:
             raise self.failed(f"{answer.status} {explained(answer.body)}".rstrip())
@@ -126,7 +126,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 def explained(body: bytes) -> str:
-    """What the token server says is wrong, if it says so in the words of the standard."""
+    """Return a token server's explanation of a refusal, if it has the form of RFC 6749."""
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -10,15 +10,17 @@ from app.single_flight import SingleFlight
 from app.timers import Monotonic
 
 MAX_TOKENS = 1000
+"""The most tokens that are kept; beyond that the one granted first is dropped."""
 EARLY_PART = 0.2
+"""A token is renewed this part of its lifetime before its end, or `EARLY_SECONDS` if shorter."""
 EARLY_SECONDS = 60.0
-"""A token is renewed before its end by a fifth of its lifetime, at most by this."""
+"""The longest time before its end at which a token is renewed."""
 PAUSE_SECONDS = 5.0
-"""Between attempts at renewing a token that can still be used."""
+"""The pause after a failure to renew a token that can still be used."""
 
 
 class Granted(Unshown, frozen=True, kw_only=True):
-    """An answer of a token server."""
+    """A token as a token server granted it."""
 
     token: str
     lifetime_seconds: float
@@ -33,19 +35,22 @@ class Held(Unshown, frozen=True, kw_only=True):
 
 
 class Tokens:
-    """The tokens of one process, by what they were granted for."""
+    """The tokens of one process, keyed by the request that they were granted for."""
 
     def __init__(self, clock: Monotonic) -> None:
         self.clock = clock
         self.held: dict[Hashable, Held] = {}
-        """The one granted last is last."""
+        """The tokens; the one granted last is last."""
         self.asking = SingleFlight()
 
+    def __repr__(self) -> str:
+        return f"<Tokens: {len(self.held)}>"
+
     async def get(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
-        """The token for `grant`; `ask` gets one where there is none, or the one there is gets old.
+        """Return a token for `grant`; `ask` fetches one if there is none, or to renew it.
 
         Raises:
-            AppError: what `ask` raised, and there is no token that could still be used.
+            AppError: `ask` raised this error, and no token can still be used.
         """
         held = self.held.get(grant)
         if held is not None and self.clock() < min(held.renew_at, held.ends_at):
@@ -59,7 +64,7 @@ class Tokens:
             return held.token
 
     async def renew(self, grant: Hashable, ask: Callable[[], Awaitable[Granted]]) -> str:
-        """Return a token that need not be renewed yet, from one answer for all who want it."""
+        """Fetch a token that need not be renewed yet; callers at the same time share one answer."""
 
         def is_there() -> bool:
             held = self.held.get(grant)
@@ -72,6 +77,7 @@ class Tokens:
         return self.held[grant].token
 
     def keep(self, grant: Hashable, granted: Granted) -> None:
+        """Keep a granted token until its end."""
         lifetime = granted.lifetime_seconds
         early = min(lifetime * EARLY_PART, EARLY_SECONDS)
         self.held.pop(grant, None)

@@ -1,7 +1,7 @@
-"""Reads one HTTP answer after the other: when one is complete, and how much talk is too much.
+"""Reads the HTTP answers on a connection, one after the other, each up to a bounded size.
 
-The bytes are httptools' to parse (docs/adr/0038). Decided here are the ends of messages that need
-to know the request (RFC 9112, section 6.3), and the bounds: the servers are those of strangers.
+httptools parses the bytes (docs/adr/0038). This module decides where a message ends if that depends
+on the request (RFC 9112, section 6.3), and how much a server may send: servers are strangers'.
 """
 
 from contextlib import suppress
@@ -12,21 +12,21 @@ from app.targets.http.failures import Closed, NotHttp
 from app.targets.http.lengths import HEAD_END, LENGTH_LINE, with_one_length, without_spaces
 
 MAX_RESPONSE_LENGTH = 16_384
-"""Bytes of an answer's body that are kept; upon more the connection is closed."""
+"""The most bytes of an answer's body that are kept; the connection of a longer one is closed."""
 
 MAX_INTERIM = 10
-"""Interim answers (1xx) before the answer proper."""
+"""The most interim answers (1xx) before the final answer."""
 
 HEAD_BUDGET = 131_072
-"""Bytes for all heads of one exchange, counting also what each read and each line costs."""
+"""The most bytes of all heads of one exchange, with `READ_COST` and `FIELD_COST` added."""
 
 BODY_BUDGET = 1_048_576
-"""Bytes for all that follows the head, counted like `HEAD_BUDGET`. It suffices for a body of 16 KiB
-in chunks of one byte, even if each byte of them arrives in a read of its own."""
+"""The most bytes after the head, with `READ_COST` and `FIELD_COST` added. This suffices for a body
+of 16 KiB in chunks of one byte, even if each byte on the wire arrives in a read of its own."""
 
 READ_COST = 8
 """Bytes that each read counts in addition to its data. A read takes as long as parsing hundreds of
-bytes, but with twice this cost `BODY_BUDGET` would not suffice for the body described there."""
+bytes, but with twice this cost `BODY_BUDGET` would not suffice for that body of 16 KiB."""
 
 FIELD_COST = 32
 """Bytes that each header or trailer line counts in addition to its text."""
@@ -37,16 +37,16 @@ FIRST_FINAL_STATUS = 200
 BODILESS = (204, 304)
 
 NOTED = frozenset({b"location", b"retry-after"})
-"""Fields that are read; all others may be discarded, however long they are (RFC 9110, 5.4)."""
+"""The header fields that are kept; a client may discard all others (RFC 9110, 5.4)."""
 
 MENDABLE = ("Content-Length", "header token")
-"""What the parser says of heads that have a reading all the same."""
+"""Words in the parser's errors about heads that RFC 9112 allows to be read after a correction."""
 
 PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 class HttpAnswer:
-    """What has come back so far upon one request."""
+    """The answer to one request, as far as it has arrived."""
 
     __slots__ = ("asked_at", "body", "fields", "status")
 
@@ -54,7 +54,7 @@ class HttpAnswer:
         self.asked_at: float | None = None
         """When the request was written, in monotonic seconds."""
         self.status: int | None = None
-        """The status of the answer; None until its head is complete."""
+        """The status of the answer; None until the head is complete."""
         self.fields: dict[bytes, list[bytes]] = {}
         """The header fields named in `NOTED`, by lower-case name."""
         self.body = bytearray()
@@ -62,19 +62,23 @@ class HttpAnswer:
 
     @property
     def final_status(self) -> int:
-        """The status of an answer whose head is complete."""
+        """The status of an answer.
+
+        Raises:
+            ValueError: the head is not complete yet.
+        """
         if self.status is None:
             raise ValueError("there is no answer yet")
         return self.status
 
     def values(self, name: str) -> list[str]:
-        """The values of a field of `NOTED`, one for each line."""
+        """Return the values of a field of `NOTED`, one for each line."""
         found = self.fields.get(name.lower().encode(), ())
         return [value.decode(errors="replace").strip() for value in found]
 
 
 class Stop(Exception):
-    """Ends the parser's run; its reason was noted before."""
+    """Stops the parser from within a callback, which has noted the reason in the reader."""
 
 
 class AnswerReader:
@@ -84,11 +88,11 @@ class AnswerReader:
         self.renew()
 
     def renew(self) -> None:
-        """Take a new parser; the old one was left in the middle of something."""
+        """Take a new parser, as the old one stopped within a message."""
         self.is_spent = False
         self.parser = httptools.HttpResponseParser(self)
-        # All of it a recipient may read (RFC 9112). Dangerous it is in proxies, where the next one
-        # may read the same bytes in another way; here there is no next one.
+        # A recipient may read all of these (RFC 9112). They are dangerous in proxies, where the
+        # next recipient may read the same bytes in another way; here there is none.
         self.parser.set_dangerous_leniencies(
             lenient_headers=True,  # lines that are folded, bytes that are no text
             lenient_chunked_length=True,  # Transfer-Encoding overrides Content-Length
@@ -99,34 +103,35 @@ class AnswerReader:
         )
 
     def begin(self, answer: HttpAnswer, *, to_head: bool) -> None:
-        """Read the next answer into `answer`; `to_head`: upon a HEAD request, which has no body."""
+        """Begin to read the next answer into `answer`; `to_head`: the request was HEAD."""
         if self.is_spent:
             self.renew()
         self.answer = answer
         self.to_head = to_head
         self.is_complete = False
         self.is_clean = True
-        """Whether the connection is at the beginning of another message once this one is read."""
+        """Whether the connection can be used for another exchange once this answer is read."""
         self.heads = b""
-        """The bytes as received before the body, and some bytes of the body."""
+        """The bytes received up to the read in which the final answer's head ended."""
         self.left = HEAD_BUDGET
+        """How much of the budget is left, in bytes."""
         self.interim = 0
         self.has_length = False
         self.codings: bytes | None = None
         self.is_in_size = False
-        """Whether a chunk's size was read and none of its bytes; the last chunk has none."""
+        """Whether a chunk's size was read and none of its bytes; the last chunk has no bytes."""
         self.doubt = ""
-        """What the parser has against a head, until that is here to the end."""
+        """The parser's error about a head that can be mended once all of the head has arrived."""
         self.mended = -1
         """How many interim answers preceded the head that was mended."""
         self.refusal = ""
         """Why a callback has stopped the parser."""
 
     def feed(self, data: bytes) -> None:
-        """Read on; afterwards the answer may be complete.
+        """Parse bytes from the connection; afterwards the answer may be complete.
 
         Raises:
-            NotHttp: there is no making sense of it, or no end of it.
+            NotHttp: the bytes are no HTTP, or the head is too long.
         """
         if self.answer.status is None:
             self.heads += data
@@ -145,7 +150,7 @@ class AnswerReader:
                 raise NotHttp(self.refusal)
 
     def feed_eof(self) -> None:
-        """Note that nothing more will come, in whatever way the connection has ended.
+        """Note that the connection has ended, by a FIN or a reset.
 
         Raises:
             Closed: the answer is not complete.
@@ -163,19 +168,23 @@ class AnswerReader:
 
     @property
     def is_framed(self) -> bool:
-        """Whether the body says where it ends; otherwise it ends with the connection."""
+        """Whether the head says where the body ends; otherwise the connection's end is the end."""
         if self.codings is None:
             return self.has_length
         return self.codings.rpartition(b",")[2].strip().lower() == b"chunked"
 
     def parse(self, data: bytes) -> None:
-        """Let the parser read on, and judge what it stumbles over."""
+        """Parse bytes, and decide what an error of the parser means for the answer.
+
+        Raises:
+            NotHttp: the error makes the answer worthless.
+        """
         try:
             self.parser.feed_data(data)
         except PARSER_ERRORS as error:
             self.is_spent = True
             if self.is_complete:
-                self.is_clean = False  # what follows an answer takes nothing away from it
+                self.is_clean = False  # bytes after an answer take nothing away from the answer
             elif self.refusal:
                 raise NotHttp(self.refusal) from None
             elif self.is_in_size:  # trailers, of no use to anybody
@@ -184,11 +193,15 @@ class AnswerReader:
                 self.doubt = str(error)
                 self.mend()
             else:
-                self.answer.status = None  # who breaks the framing may have broken all of it
+                self.answer.status = None  # a server with broken framing may break anything
                 raise NotHttp(str(error)) from error
 
     def mend(self) -> None:
-        """Parse a head again, as it is meant, if it is here to its end."""
+        """Correct a head that the parser refused, and parse it again, once all of it has arrived.
+
+        Raises:
+            NotHttp: the head has no unambiguous reading.
+        """
         whole = self.heads
         for _ in range(self.interim):
             whole = HEAD_END.split(whole.lstrip(b"\r\n"), maxsplit=1)[1]
@@ -212,13 +225,13 @@ class AnswerReader:
         return self.to_head or status < FIRST_FINAL_STATUS or status in BODILESS
 
     def exhaust(self) -> None:
-        """Note that the budget is spent: an answer with a head is what its status says."""
+        """Note that the budget is spent: the answer ends here, or is refused within its head."""
         if self.answer.status is None:
             self.refusal = "its head is too long"
         else:
             self.is_complete, self.is_clean = True, False
 
-    # What the parser calls.
+    # The parser's callbacks.
 
     def on_message_begin(self) -> None:
         if self.is_complete:
@@ -261,7 +274,7 @@ class AnswerReader:
         if self.codings is not None and (
             self.has_length or self.parser.get_http_version() == "1.0"
         ):
-            self.is_clean = False  # who frames it so is not to be trusted with another (6.1, 6.3)
+            self.is_clean = False  # RFC 9112, 6.1 and 6.3: close a connection with such framing
         if self.to_head or status == SWITCHING_PROTOCOLS:
             self.is_complete = self.is_spent = True
             self.is_clean = self.is_clean and self.to_head

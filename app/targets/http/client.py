@@ -1,7 +1,7 @@
-"""The HTTP client that all `http` jobs share: no state between them, no sending unasked.
+"""The HTTP client that all `http` jobs share: no cookies, no retries, no redirects of its own.
 
-Connections are made by aiohttp's connector: names through the guard, the race of addresses, TLS. On
-them speaks a protocol of our own, and they are kept here (docs/adr/0024, docs/adr/0038).
+aiohttp's connector makes the connections: addresses through the guard, the race among them, TLS.
+`HttpProtocol` speaks HTTP on them, and this module keeps them (docs/adr/0024, docs/adr/0038).
 """
 
 import asyncio
@@ -30,26 +30,28 @@ from app.targets.net.guard import forget as forget_judged
 from app.targets.net.tls import Tls, tls_context
 
 KEEP_ALIVE_SECONDS = 3.0
-"""Below the 5 s after which common servers close an idle connection, maybe upon our request."""
+"""How long an unused connection is kept: less than the 5 s after which common servers close an idle
+one, which could happen just as a request is sent."""
 
 MAX_KEPT = 512
-"""Connections that wait for another request; beyond it the one that waits longest is closed."""
+"""The most unused connections; beyond that the one unused for longest is closed."""
 KEPT_PART = 4
-"""Kept connections take at most one in so many of the file descriptors."""
+"""Unused connections may take one in so many of the process's file descriptors."""
 
 BRIEFLY_SECONDS = 0.02
-"""How long the other side may take to hear that a connection is closed."""
+"""How long a server may take to answer TLS's closing handshake before its connection is dropped."""
 
 OPENED_IN_A_TURN = 1
-"""Connections; to open one takes longer than to send a request on it."""
+"""The most connections opened in one turn of the event loop; to open one takes longer than to send
+a request."""
 
 NO_TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-"""One deadline, the executor's, is around everything; aiohttp's own is rounded to whole seconds."""
+"""The executor's deadline is around everything; aiohttp's would be rounded to whole seconds."""
 
 
 @cache
 def user_agent() -> str:
-    """`tocsin/VERSION`."""
+    """Return `tocsin/VERSION`."""
     try:
         return f"tocsin/{version('tocsin')}"
     except PackageNotFoundError:  # run from a copy of the sources
@@ -72,7 +74,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Client:
-    """Connections to everybody, each kept for a while for the next request to the same origin."""
+    """Sends requests, and keeps each connection for a while for the next one to its origin."""
 
     def __init__(self, options: Options) -> None:
         """Open the client; must be called in the event loop that uses it."""
@@ -80,23 +82,27 @@ class Client:
         self.clock = options.clock
         self.connector = Connector(options)
         self.kept: dict[Key, dict[HttpProtocol, None]] = {}
-        """Connections that wait for the next request; the one used last is last."""
+        """The unused connections, by origin and TLS settings; the one used last is last."""
         self.used_at: dict[HttpProtocol, float] = {}
-        """When each was given back (monotonic seconds); the one that waited longest is first."""
+        """When each of these was last used (monotonic seconds); the longest unused is first."""
         self.room_to_keep = limit() // KEPT_PART
+        """The most unused connections that file descriptors allow."""
         self.upkeep: asyncio.Handle | None = None
+        """The timer that closes connections unused for long."""
         self.connections_per_host = options.connections_per_host
         self.rooms: WeakValueDictionary[URL, asyncio.Semaphore] = WeakValueDictionary()
-        """The limits on connections to the origins that are being called, where there is a
-        limit."""
+        """With a limit on connections per host: one semaphore for each origin in use."""
         self.turnstile = Turnstile(OPENED_IN_A_TURN)
         self.contexts = options.contexts
         self.plain = {verify: plain_context(verify=verify) for verify in (True, False)}
-        # What would make the first request some milliseconds late: the version is read from the
-        # package's metadata, and a socket imports this codec when it is first connected.
+        # Done here, as either would make the first request some milliseconds late: the version is
+        # read from the package's metadata, and a socket's first connection imports this codec.
         user_agent()
         "".encode("idna")
         self.asking_for = lru_cache(maxsize=MAX_ORIGINS)(asking_for)
+
+    def __repr__(self) -> str:
+        return f"<Client: {len(self.used_at)} unused connections to {len(self.kept)} origins>"
 
     async def close(self) -> None:
         """Close every connection."""
@@ -105,17 +111,22 @@ class Client:
         await self.connector.close()
 
     def send(self, request: Request, answer: HttpAnswer, *, tls: TlsChoice) -> Awaitable[None]:
-        """Send the request, once; `answer` fills meanwhile, and is complete afterwards."""
+        """Send the request once and wait for the answer, which is read into `answer`.
+
+        Raises:
+            aiohttp.ClientError, OSError: no connection, or no complete answer; see `failures`.
+        """
         key = request.address.origin, tls
         if self.connections_per_host:
             return self.exchange_inside(key, request, answer)
         return self.exchange(key, request, answer)
 
     async def exchange(self, key: Key, request: Request, answer: HttpAnswer) -> None:
+        """Send the request on a kept connection or a new one, and wait for the answer."""
         encoded = request.encoded()
-        protocol = self.taken(key)
+        protocol = self.take_kept(key)
         if protocol is None:
-            protocol = await self.connection(key)
+            protocol = await self.take_or_connect(key)
         try:
             await protocol.ask(encoded, answer, to_head=request.method == "HEAD")
         except BaseException:
@@ -124,28 +135,31 @@ class Client:
         self.give_back(protocol)
 
     async def exchange_inside(self, key: Key, request: Request, answer: HttpAnswer) -> None:
-        """Exchange with few others at a time; make a connection where none is kept."""
+        """Do the same within the limit on connections per host."""
         async with self.room(key):
             await self.make_room(key)
             await self.exchange(key, request, answer)
 
     def room(self, key: Key) -> asyncio.Semaphore:
-        """Return what each connection to an origin is used inside of, where they are limited."""
+        """Return the semaphore that limits the connections to an origin."""
         return self.rooms.setdefault(key[0], asyncio.Semaphore(self.connections_per_host))
 
     async def make_room(self, key: Key) -> None:
-        """Close what is kept to the origin with other TLS, which would count beside a new one."""
+        """Close unused connections to the origin with other TLS settings.
+
+        Beside a new one these would exceed the limit on connections per host.
+        """
         while other := next((one for one in self.kept if one[0] == key[0] and one != key), None):
             protocol = next(iter(self.kept[other]))
             self.forget(protocol)
             protocol.drop()
             await asyncio.sleep(0)  # its socket is closed in the next turn
 
-    def taken(self, key: Key) -> HttpProtocol | None:
-        """Take a kept connection that its other side has left alone.
+    def take_kept(self, key: Key) -> HttpProtocol | None:
+        """Take an unused connection on which the server has neither sent bytes nor closed.
 
-        What is written to one that is closed might as well have been read and acted on, so it would
-        cost an attempt; and what was said on one unasked would be taken for the answer.
+        A request written to a closed connection may have been acted on, and so costs an attempt.
+        Bytes that came before the request would be taken for its answer.
         """
         while kept := self.kept.get(key):
             protocol = next(reversed(kept))
@@ -156,9 +170,9 @@ class Client:
             protocol.drop()
         return None
 
-    async def connection(self, key: Key) -> HttpProtocol:
-        """Take a connection that is kept or given back by now, or make one."""
-        while (protocol := self.taken(key)) is None and not self.turnstile.lets_through():  # noqa: ASYNC110 - for a turn
+    async def take_or_connect(self, key: Key) -> HttpProtocol:
+        """Wait until an unused connection can be taken, or the turnstile lets one be opened."""
+        while (protocol := self.take_kept(key)) is None and not self.turnstile.lets_through():  # noqa: ASYNC110 - for a turn
             await asyncio.sleep(0)
         if protocol is not None:
             return protocol
@@ -176,22 +190,22 @@ class Client:
         return made
 
     async def make_ready(self, tls: TlsChoice) -> None:
-        """Make the context that a later request needs, however long it takes to be its turn."""
+        """Make the TLS context for a later request, even if others wait for theirs."""
         if not isinstance(tls, bool):
             await self.contexts.context(tls, patient=True)
 
     async def open(self, origin: URL, *, tls: TlsChoice) -> None:
-        """See to it that a connection is kept for the next request, if another is allowed."""
+        """Open a connection for the next request, unless one is unused or the limit is reached."""
         key = origin, tls
         if not self.connections_per_host:
-            self.give_back(await self.connection(key))
+            self.give_back(await self.take_or_connect(key))
         elif not (room := self.room(key)).locked():  # else one that is used now will be kept
             async with room:
                 await self.make_room(key)
-                self.give_back(await self.connection(key))
+                self.give_back(await self.take_or_connect(key))
 
     def give_back(self, protocol: HttpProtocol) -> None:
-        """Keep the connection for the next request, if it can take one."""
+        """Keep a connection for the next request, or drop a connection that cannot take one."""
         if not protocol.is_reusable:
             protocol.drop()
             return
@@ -203,7 +217,7 @@ class Client:
             self.upkeep = self.loop.call_later(KEEP_ALIVE_SECONDS, self.keep_up)
 
     def forget(self, protocol: HttpProtocol) -> None:
-        """Keep it no more."""
+        """Remove a connection from the unused ones, if it is among them."""
         if self.used_at.pop(protocol, None) is None:
             return
         kept = self.kept[protocol.key]
@@ -212,7 +226,7 @@ class Client:
             del self.kept[protocol.key]
 
     def close_oldest(self) -> None:
-        """Close the connection that has waited longest, with a goodbye where TLS wants one."""
+        """Close the connection unused for longest, with TLS's closing handshake."""
         protocol = next(iter(self.used_at))
         self.forget(protocol)
         if protocol.transport is not None:
@@ -220,7 +234,7 @@ class Client:
             self.loop.call_later(BRIEFLY_SECONDS, protocol.drop)  # whatever the other side says
 
     def keep_up(self) -> None:
-        """Close connections that were unused for long."""
+        """Close connections that were unused for `KEEP_ALIVE_SECONDS`."""
         self.upkeep = None
         while self.used_at:
             left = next(iter(self.used_at.values())) + KEEP_ALIVE_SECONDS - self.clock()
@@ -263,10 +277,10 @@ class Client:
 
 
 class Turnstile:
-    """Lets only a few through in each turn of the event loop.
+    """Limits how many connections are opened in each turn of the event loop.
 
-    Of a thousand jobs due at one instant the first could be answered before the last slot has begun
-    to connect. So few connections are opened in a turn, and the next exchanges find some kept.
+    Of a thousand jobs due at one instant the first could be answered before the last one has begun
+    to connect. With few connections opened in a turn, later exchanges find unused ones instead.
     """
 
     def __init__(self, most: int) -> None:
@@ -275,7 +289,7 @@ class Turnstile:
         self.loop = asyncio.get_running_loop()
 
     def lets_through(self) -> bool:
-        """Whether one more may pass in this turn; it has passed then."""
+        """Return whether one more connection may be opened in this turn, and count it if so."""
         if self.passed >= self.most:
             return False
         if not self.passed:
@@ -284,16 +298,17 @@ class Turnstile:
         return True
 
     def start_over(self) -> None:
+        """Begin to count a new turn."""
         self.passed = 0
 
 
 def plain_context(*, verify: bool) -> ssl.SSLContext:
-    """Make a context for servers about whose TLS nothing is special."""
+    """Make the TLS context for targets without TLS settings."""
     context = tls_context(Tls(verify=verify))
     context.set_alpn_protocols(("http/1.1",))
     return context
 
 
 def asking_for(origin: URL, tls: ssl.SSLContext) -> aiohttp.ClientRequest:
-    """Say to the connector whom to connect to and how; nothing of it is sent."""
+    """Make the object that tells aiohttp's connector where to connect; this request is not sent."""
     return aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop(), ssl=tls)

@@ -108,7 +108,7 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
             yield from self.auth.certificates()
 
     def tls(self, *, ours: bool) -> TlsChoice:
-        """What to connect with; `ours`: our certificate may be shown."""
+        """Return the TLS settings; `ours`: the server may see the target's client certificate."""
         return self.tls_settings(verify=self.verify_tls, ours=ours) or self.verify_tls
 
 
@@ -146,7 +146,7 @@ class HttpExecutor:
     async def prepare(self, target: HttpTarget, context: Context) -> None:
         """Open a connection, and build the request once, which warms the CPU's caches.
 
-        A request with `auth` is not built: that may send a request for a token.
+        A request with `auth` is not built, as building may send a request for a token.
         """
         if target.auth is None:
             Attempt(self, target, context).request().encoded()
@@ -157,7 +157,7 @@ class HttpExecutor:
 
 
 class Attempt:
-    """One attempt: what was sent so far and what came back."""
+    """One attempt: its requests so far, and the latest answer."""
 
     def __init__(self, executor: HttpExecutor, target: HttpTarget, context: Context) -> None:
         self.client = executor.client
@@ -167,21 +167,27 @@ class Attempt:
         self.target = target
         self.context = context
         self.outgoing: Outgoing | None = None
+        """The request as `auth` saw it; None without `auth`."""
         self.proof: dict[str, str] = {}
+        """The headers that authenticate the request."""
         self.answer = HttpAnswer()
         self.asked_at: float | None = None
         """When the first request was written, in monotonic seconds."""
 
     async def report(self) -> Report:
-        """Send the request and judge the answer, within the timeout."""
+        """Send the request and judge the answer, within the timeout.
+
+        Raises:
+            OutOfDescriptors: no file descriptor is left; nothing was sent.
+        """
         begun_at = self.clock()
         try:
             with Deadline(self.loop, self.loop.time() + self.context.timeout_seconds):
                 if self.target.auth is None:
-                    return await self.answered(self.request())
-                report = await self.answered(await self.proven_request())
+                    return await self.send(self.request())
+                report = await self.send(await self.prove_request())
                 if self.has_new_proof():
-                    report = await self.answered(await self.proven_request())
+                    report = await self.send(await self.prove_request())
                 return report
         except TimeoutError:
             waited_for = "no answer" if self.status is None else "the answer was not complete"
@@ -205,11 +211,11 @@ class Attempt:
 
     @property
     def status(self) -> int | None:
-        """The status of the answer to the latest request; None until its head is complete."""
+        """The status of the answer to the latest request; None until the head is complete."""
         return self.answer.status
 
     def request(self) -> Request:
-        """Build the request, with the proof that was asked for."""
+        """Build the request, with the proof that was obtained, if any."""
         body, headers = self.content()
         return Request(
             method=self.target.method,
@@ -218,8 +224,12 @@ class Attempt:
             body=body,
         )
 
-    async def proven_request(self) -> Request:
-        """Build the request after asking for what authenticates it."""
+    async def prove_request(self) -> Request:
+        """Obtain the headers that authenticate, and build the request with them.
+
+        Raises:
+            AuthFailed: nothing could be obtained to authenticate with.
+        """
         target = self.target
         if target.auth is not None:
             body, headers = self.content()
@@ -236,7 +246,7 @@ class Attempt:
         return self.request()
 
     def content(self) -> tuple[bytes, dict[str, str]]:
-        """The body and all headers but those that authenticate."""
+        """Return the body, and all headers but those that authenticate."""
         target, context = self.target, self.context
         body, content_type = target.content()
         headers = {
@@ -252,8 +262,13 @@ class Attempt:
             headers["Content-Type"] = content_type
         return body, overlaid(headers, target.headers)
 
-    async def answered(self, request: Request) -> Report:
-        """Send the request, follow redirects where that is wanted, judge the last answer."""
+    async def send(self, request: Request) -> Report:
+        """Send the request, follow redirects if the target says so, and judge the last answer.
+
+        Raises:
+            BadRedirect: a redirect cannot be followed, or there are too many.
+            aiohttp.ClientError, OSError: no connection, or no complete answer.
+        """
         home = request.address.origin
         for _ in range(MAX_REDIRECTS + 1):
             self.answer = answer = HttpAnswer()
@@ -273,7 +288,10 @@ class Attempt:
         raise BadRedirect(f"more than {MAX_REDIRECTS} redirects")
 
     def has_new_proof(self) -> bool:
-        """Whether the target refused our proof and another may be had: nothing was done there."""
+        """Return whether to send the request again with another proof.
+
+        The server answered 401, so nothing was done there, and `auth` can obtain another proof.
+        """
         auth = self.target.auth
         if auth is None or self.outgoing is None or self.status != HTTPStatus.UNAUTHORIZED:
             return False
@@ -282,12 +300,13 @@ class Attempt:
         return auth.refused(self.outgoing, self.proof)
 
     def goes_on(self, status: int) -> bool:
+        """Return whether to follow the redirect of an answer with this status."""
         if matches(status, self.target.success):
             return False
         return self.target.follow_redirects and status in REDIRECTS
 
     def judged(self, status: int) -> Report:
-        """Success or failure, by the status."""
+        """Return the report of an answer: success or failure, by the status."""
         body = self.answer.body.decode(errors="replace")
         text = self.shown(body, longest=MAX_RESPONSE_LENGTH) or None
         if matches(status, self.target.success):
@@ -307,6 +326,7 @@ class Attempt:
         )
 
     def failed(self, reason: str, error: str, *, retryable: bool) -> Report:
+        """Return the report of an attempt without a final answer."""
         return Report(
             outcome=Outcome.FAILED,
             reason=reason,
@@ -316,19 +336,19 @@ class Attempt:
         )
 
     def retries(self, what: int | str) -> bool:
-        """Whether another attempt may help after this status code or reason."""
+        """Return whether another attempt may help after this status code or reason."""
         if isinstance(what, int):
             return matches(what, self.target.retry_on)
         return what in self.target.retry_on
 
     def shown(self, text: str, *, longest: int) -> str:
-        """What others say, without the secrets of ours that they may repeat."""
+        """Return a server's text as it may be recorded: redacted, and bounded in length."""
         if not text:
             return ""
         return as_text(redact(self.secrets(), text), longest=longest)
 
     def secrets(self) -> set[str]:
-        """What is secret by its place in the target or by name, and what proves the request."""
+        """Return all secrets of the request: of the target, named ones, and the proof."""
         proof = self.proof.items()
         proofs = {value.rpartition(" ")[2] for name, value in proof if sounds_secret(name)}
         return secrets_of(self.target) | self.context.secrets | proofs

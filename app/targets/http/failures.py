@@ -1,4 +1,4 @@
-"""What can go wrong on the way to an HTTP answer, in stable words."""
+"""The failures of an exchange over HTTP, and the stable word and sentence for each."""
 
 import aiohttp
 
@@ -7,7 +7,7 @@ from app.targets.net.guard import AddressBlocked
 
 
 class NotHttp(aiohttp.ClientError):
-    """What came back is no HTTP answer."""
+    """The bytes that the server sent are no HTTP answer."""
 
 
 class Closed(ConnectionError):
@@ -15,7 +15,7 @@ class Closed(ConnectionError):
 
 
 def reason_and_error(error: aiohttp.ClientError | OSError) -> tuple[str, str]:
-    """Name what went wrong: in a stable word, and in a sentence without any of the URL's query."""
+    """Return the stable word for a failure, and a sentence without any of the URL's query."""
     match error:
         case _ if is_shortage(getattr(error, "os_error", error)):
             said = "descriptors", "no file descriptor is left for a connection"

@@ -1,4 +1,7 @@
-"""What a head means of which the parser does not take a Content-Length or a name (RFC 9112)."""
+"""Corrects heads that the parser refuses though RFC 9112 lets a client read them.
+
+Such heads repeat the same Content-Length, or have spaces between a name and its colon.
+"""
 
 import re
 
@@ -10,9 +13,9 @@ MAX_LENGTH_LENGTH = 18
 
 
 def with_one_length(head: bytes, *, bodiless: bool) -> bytes | None:
-    """The head with one Content-Length where several agree; None where there is no reading.
+    """Return the head with one Content-Length in place of several; None if they disagree.
 
-    `bodiless`: where there is no body, no length counts and none is kept.
+    `bodiless`: the answer has no body, so that no length counts and none is kept.
     """
     length = b""
     if not bodiless:
@@ -24,7 +27,7 @@ def with_one_length(head: bytes, *, bodiless: bool) -> bytes | None:
 
 
 def without_spaces(head: bytes) -> bytes:
-    """The head without spaces between a name and its colon (section 5.1 has proxies do so)."""
+    """Return the head without spaces between a name and its colon, as section 5.1 tells proxies."""
     return SPACED_NAME.sub(rb"\1:", head)
 
 

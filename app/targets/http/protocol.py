@@ -1,4 +1,4 @@
-"""One HTTP connection: a request and its answer at a time, and whether another may follow."""
+"""One HTTP connection, on which one request and its answer are exchanged at a time."""
 
 import asyncio
 import select
@@ -17,20 +17,21 @@ MAX_EARLY_LENGTH = 65_536
 """The most bytes that a server may send on a new connection before a request."""
 
 TlsChoice = Tls | bool
-"""What is special about the connection, or whether to verify who answers."""
+"""The TLS settings of a target that has some, or else whether to verify the server."""
 
 Key = tuple[URL, TlsChoice]
-"""The server of a connection, and how the connection was made."""
+"""The origin that a connection leads to, and its TLS settings."""
 
 NEWS = select.POLLIN | select.POLLHUP | select.POLLERR
+"""Events of a socket that make an idle connection unusable: data, the end, an error."""
 
 
 class HttpProtocol(ResponseHandler):
     """A connection as aiohttp's connector makes it, but read by an `AnswerReader`.
 
-    An answer counts from the moment when it is complete: whatever comes after it, be it more bytes
-    or a reset, costs the connection and nothing else. A connection that is not good for another
-    request is dropped at once, so that its other side is listened to no more.
+    An answer counts from the moment at which the answer is complete: more bytes or a reset after
+    that cost the connection and nothing else. A connection that cannot take another request is
+    dropped at once, and nothing more is read from the server.
     """
 
     key: Key
@@ -47,9 +48,11 @@ class HttpProtocol(ResponseHandler):
         self.early = b""
         """Bytes received before any request: some servers answer with a refusal right away."""
         self.is_reusable = True
+        """Whether another request may be sent on the connection."""
         self.connection: Connection | None = None
-        """What the connector knows it as."""
+        """The connector's object for this connection."""
         self.when_lost: Callable[[HttpProtocol], None] | None = None
+        """Called once the connection is lost."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -57,10 +60,10 @@ class HttpProtocol(ResponseHandler):
         self.poll.register(transport.get_extra_info("socket").fileno(), NEWS)
 
     def ask(self, encoded: bytes, answer: HttpAnswer, *, to_head: bool) -> asyncio.Future[None]:
-        """Write a request; the future ends when its answer is complete in `answer`.
+        """Write a request; the future is done when its answer is complete in `answer`.
 
-        It ends with `NotHttp` or `Closed` where that will not be. A caller that stops waiting for
-        the future must `drop` the connection.
+        The future's error is `NotHttp` or `Closed` if the answer cannot be complete. A caller that
+        stops waiting for the future must `drop` the connection.
 
         Raises:
             Closed: the connection is closed already; nothing was sent.
@@ -78,18 +81,21 @@ class HttpProtocol(ResponseHandler):
         return waiting
 
     def has_news(self) -> bool:
-        """Whether the other side has closed it or said something, maybe unnoticed by the loop."""
+        """Return whether the server closed the connection or sent bytes since the last answer.
+
+        The socket itself is asked, as the event loop may not have noticed yet.
+        """
         if self.early or self.transport is None or self.transport.is_closing():
             return True
         return bool(self.poll.poll(0))
 
     def drop(self) -> None:
-        """Close the connection without a goodbye."""
+        """Close the connection at once, without TLS's closing handshake."""
         self.is_reusable = False
         if self.transport is not None:
             self.transport.abort()
 
-    # What the event loop calls.
+    # The event loop's callbacks.
 
     def data_received(self, data: bytes) -> None:
         if self.waiting is None:
@@ -104,7 +110,10 @@ class HttpProtocol(ResponseHandler):
                 self.end()
 
     def hear_unasked(self, data: bytes) -> None:
-        """Keep how a new connection begins; from an old one nothing may become an answer."""
+        """Keep bytes that came before the first request; after it, drop the connection.
+
+        Bytes between two exchanges must never count as the answer to the later request.
+        """
         self.is_reusable = False
         if self.is_asked or len(self.early) + len(data) > MAX_EARLY_LENGTH:
             self.drop()
@@ -125,7 +134,7 @@ class HttpProtocol(ResponseHandler):
             when_lost(self)
 
     def hear_end(self) -> None:
-        """Nothing more will come."""
+        """Note that the server has closed the connection, which may complete an answer."""
         self.is_reusable = False
         if self.waiting is None:
             return
@@ -137,7 +146,7 @@ class HttpProtocol(ResponseHandler):
             self.end()
 
     def end(self, error: Exception | None = None) -> None:
-        """Tell who waits, and drop the connection unless both sides are done with each other."""
+        """End the exchange: resolve its future, and drop the connection unless it is reusable."""
         reader, transport = self.reader, self.transport
         self.is_reusable = (
             error is None

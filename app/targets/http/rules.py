@@ -1,4 +1,4 @@
-"""The rules of HTTP targets: which answers are good, where a redirect goes."""
+"""The rules of HTTP targets: which answers count as success, and where a redirect leads."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -14,13 +14,13 @@ from app.errors import AppError
 
 MAX_REDIRECTS = 5
 MAX_RETRY_AFTER_SECONDS = 86_400.0
-"""Seconds; a target that asks for more is asked again after this."""
+"""The longest wait that a Retry-After header can ask for: a day."""
 
 DELAY_SECONDS = re.compile(r"\s*[0-9]+(\.[0-9]*)?\s*")
 
 
 def matches(status: int, rules: Collection[int | str]) -> bool:
-    """Whether the status code is one of the rules: `204`, or a class such as `2xx`.
+    """Return whether the status code is among the rules: codes, and classes such as `2xx`.
 
     A code of no class counts as an error of the server (RFC 9110, section 15).
     """
@@ -32,7 +32,7 @@ def in_words(rules: Iterable[int | str]) -> str:
 
 
 def status_line(status: int) -> str:
-    """`503 Service Unavailable`; in our words, not the target's."""
+    """Return a status as `503 Service Unavailable`, with Python's phrase, not the server's."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -40,7 +40,7 @@ def status_line(status: int) -> str:
 
 
 def retry_after_seconds(values: Iterable[str], *, now: datetime) -> float | None:
-    """The longest wait, from now, that Retry-After lines ask for; None where none says anything.
+    """Return the longest wait that Retry-After lines ask for; None if none can be read.
 
     At most `MAX_RETRY_AFTER_SECONDS`.
     """
@@ -49,7 +49,7 @@ def retry_after_seconds(values: Iterable[str], *, now: datetime) -> float | None
 
 
 def asked_seconds(value: str, *, now: datetime) -> float | None:
-    """What one value says: seconds, maybe in fractions or a list, or a date in any form of HTTP."""
+    """Read one value: seconds, maybe with a fraction or in a list, or a date in a form of HTTP."""
     numbers = value.split(",")
     if all(map(DELAY_SECONDS.fullmatch, numbers)):
         return min(max(map(float, numbers)), MAX_RETRY_AFTER_SECONDS)
@@ -68,7 +68,7 @@ def asked_seconds(value: str, *, now: datetime) -> float | None:
 
 
 WITHOUT_LENGTH = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that say nothing about a body which they do not have."""
+"""Methods whose requests have no Content-Length if they have no body."""
 
 
 class Request(Unshown, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class Request(Unshown, frozen=True, kw_only=True):
     body: bytes
 
     def encoded(self) -> bytes:
-        """The request as it goes over the wire (RFC 9112).
+        """Return the bytes of the request (RFC 9112).
 
         Raises:
             ValueError: a header would end early, or is not ASCII.
@@ -109,7 +109,9 @@ ABROAD = (
 def redirected(
     request: Request, status: int, location: str, *, secrets: Collection[str] = ()
 ) -> Request:
-    """The request that follows a redirect, made as browsers do; `secrets` stay with their origin.
+    """Return the request that follows a redirect, as browsers make it.
+
+    At another origin it has only headers that are harmless and hold none of `secrets`.
 
     Raises:
         BadRedirect: `location` is missing, cannot be followed, or would take a secret along.
@@ -142,11 +144,11 @@ def redirected(
 
 
 def may_leave(name: str, text: str, secrets: Collection[str]) -> bool:
-    """Whether any host may see a header.
+    """Return whether a header may be sent to a host that a redirect leads to.
 
-    True for headers of ours, and for those known as harmless unless a secret is in them. The list
-    is of harmless names, not of secret ones, as any other name, such as `X-Tenant` or `X-Auth`, may
-    stand for a secret.
+    True for headers that Tocsin sets, and for names on a list of harmless ones unless a secret is
+    in the text. There is no list of secret names, as any name, such as `X-Tenant` or `X-Auth`, may
+    be of a secret.
     """
     if OURS.fullmatch(name.lower()):
         return True
@@ -154,17 +156,17 @@ def may_leave(name: str, text: str, secrets: Collection[str]) -> bool:
 
 
 VISIBLE = re.compile(r"[ -$&-~]*")
-"""What needs no percent-encoding in a header's value."""
+"""The characters of a header's value that need no percent-encoding."""
 UNQUOTED = "".join(filter(VISIBLE.fullmatch, map(chr, range(0x80))))
 
 
 def visible(text: str) -> str:
-    """`text` as a header's value can carry it."""
+    """Return a text percent-encoded where a header's value cannot have its characters."""
     return text if VISIBLE.fullmatch(text) else quote(text, safe=UNQUOTED)
 
 
 def overlaid(headers: dict[str, str], others: dict[str, str]) -> dict[str, str]:
-    """`headers` with `others`, which win; names do not differ in case."""
+    """Return `headers` with `others` added, which replace the same names in any case."""
     if not others:
         return headers
     theirs = {name.lower() for name in others}

@@ -1,8 +1,8 @@
-"""The outgoing guard: nothing connects but to addresses that were judged here.
+"""The outgoing guard: connections are made only to addresses that were judged here.
 
-A name is resolved here, once for each connection, and every address it has is judged; what is then
-connected to is one of those addresses, never the name. So neither a literal nor a redirect nor a
-name that changes its mind between the check and the use of it gets around the rules.
+A name is resolved here, once for each connection, and each of its addresses is judged. The
+connection is then made to one of those addresses, never to the name. So neither a literal address,
+nor a redirect, nor a name that resolves differently the second time gets around the rules.
 """
 
 import socket
@@ -19,23 +19,23 @@ from app.errors import AppError
 MAX_VERDICTS = 4096
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
-"""(host, port) → its IP addresses; raises OSError where there are none."""
+"""Returns the IP addresses for a host and port; raises OSError if there are none."""
 
 judged: ContextVar[frozenset[tuple[str, int]]] = ContextVar("judged", default=frozenset())
 """The (address, port) pairs that the guard allowed for the name which this task resolved last.
 
 `make_socket` is not told the name. A rule may allow an address under one name only, so each request
-starts with `forget`, lest it use what was allowed for the name of the request before.
+begins with `forget`: nothing that was allowed for another request's name may be used.
 """
 
 
 def forget() -> None:
-    """Let the next request of this task have nothing from the one before."""
+    """Drop what the guard allowed for the previous request of this task."""
     judged.set(frozenset())
 
 
 class AddressBlocked(AppError, OSError):
-    """A target may not be there. An `OSError`, so that clients take it for a failed connection."""
+    """The rules forbid an address. An `OSError`: clients treat it as a failed connection."""
 
 
 class Guard:
@@ -48,11 +48,11 @@ class Guard:
         self.verdict = lru_cache(maxsize=MAX_VERDICTS)(egress.verdict)
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """Every address of `host`, which may be an address itself; to be connected to as they are.
+        """Return every address of `host`, which may be an address itself; connect to these only.
 
         Raises:
-            AddressBlocked: one of them is not allowed. The others are not tried: which of them
-                answers would be for the owner of the name to decide.
+            AddressBlocked: one of the addresses is not allowed. The others are not tried, as the
+                owner of the name could choose which of them answers.
             OSError: the name was not found.
         """
         if refusal := self.egress.host_verdict(host):
@@ -66,7 +66,7 @@ class Guard:
         return found
 
     def make_socket(self, info: AddrInfoType) -> socket.socket:
-        """Make a socket, for one address and no other; it is not connected yet.
+        """Make a socket, not connected yet, for the address in `info`.
 
         Raises:
             AddressBlocked: the address is not allowed.
@@ -79,7 +79,7 @@ class Guard:
 
 
 class GuardedResolver(AbstractResolver):
-    """aiohttp's way to ask for the addresses of a name; it does not ask about literal ones."""
+    """The guard as aiohttp asks for the addresses of names; not called for literal addresses."""
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard

@@ -33,7 +33,7 @@ class Loop(uvloop.Loop):
         """Connect to the first address of `host` that answers.
 
         A name that the `Resolver` does not find is left to the system's resolver, whose modules may
-        know other names. Such names come from the operator: targets are resolved before.
+        know other names. Only an operator's names get here: names of targets are resolved before.
 
         Raises:
             OSError: no address answers, or the name was not found.

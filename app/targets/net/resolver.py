@@ -1,8 +1,8 @@
 """Resolves host names without threads and within a time limit, so that no name delays another.
 
 c-ares asks `/etc/hosts` and the name servers of `/etc/resolv.conf`, without blocking
-(docs/adr/0040). This module adds the bounds: one question at a time for each name, a few for each
-zone, a time limit for callers, and a memory of answers and failures.
+(docs/adr/0040). Added here are bounds: one question at a time for each name, a few for each zone, a
+time limit for callers; and answers and failures are kept for seconds.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Known(Struct):
     """The latest answer for a name; instants are those of the resolver's clock."""
 
     addresses: tuple[str, ...] = ()
-    """The addresses of the latest answer that had some; it may be too old to be used."""
+    """The addresses of the latest answer that had some, which may be too old to be used."""
     fresh_until: float = 0.0
     failure: NameFailed | None = None
     failed_until: float = 0.0
@@ -122,7 +122,7 @@ class Resolver:
         self.clients.clear()
 
     async def lookup(self, host: str, port: int) -> list[str]:
-        """Look up the addresses of `host`; they are the same for every port."""
+        """Return the addresses of `host`, which are the same for every port: see `addresses`."""
         del port
         return await self.addresses(host)
 

@@ -23,22 +23,23 @@ from app.errors import FieldError
 from app.targets.net.tls_groups import limit_groups
 
 MAX_PEM_LENGTH = 32_768
-"""Characters."""
+"""The most characters of a text in PEM."""
 MAX_KEY_BITS = 4096
 """The largest private key, in bits; a signature with one of 16,384 takes the event loop most of a
 second."""
 MAX_CONTEXTS = 256
-"""Kept for use again: to make one takes milliseconds, and connections are shared within one."""
+"""The most TLS contexts that are kept: to make one takes milliseconds, and only connections with
+the same context can be shared."""
 MAX_CHECKED = 16_384
-"""Settings whose verdict is kept, in some 4 MB: to read the texts takes milliseconds."""
+"""How many verdicts are kept, in some 4 MB: to read the texts again would take milliseconds."""
 
 HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-"""How OpenSSL finds a certificate by the hash of its subject (`openssl rehash`)."""
+"""Names of files by which OpenSSL finds a certificate, by its subject's hash (`openssl rehash`)."""
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 class Tls(Masked, frozen=True, kw_only=True):
-    """What a connection is to be made with; the names are those of a target's fields."""
+    """The TLS settings of a connection; the names are those of a target's fields."""
 
     client_certificate: str | None = None
     client_key: Secret | None = None
@@ -55,11 +56,11 @@ class BadPem(ValueError):
 
 
 class Unread(Exception):
-    """Texts have to be read, which takes milliseconds, where only kept verdicts are to be used."""
+    """No verdict on the texts is kept, and within `kept_verdicts_only` they may not be read."""
 
 
 class Verdicts:
-    """What was found in texts, good or bad; the verdict used last is kept longest."""
+    """The errors, or their absence, found in settings; the verdict used last is kept longest."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -71,7 +72,7 @@ class Verdicts:
         return f"<Verdicts: {len(self.kept)} of {self.most}>"
 
     def of(self, tls: Tls) -> FieldError | None:
-        """Return what is wrong with the texts.
+        """Return the first error in the texts; None if there is none.
 
         Raises:
             Unread: within `kept_verdicts_only`, none is kept.
@@ -97,7 +98,7 @@ VERDICTS = Verdicts(MAX_CHECKED)
 
 @contextmanager
 def kept_verdicts_only() -> Iterator[None]:
-    """Have texts that were not read yet, or whose verdict is kept no more, raise `Unread`."""
+    """Within this context, raise `Unread` for texts without a kept verdict."""
     token = ONLY_KEPT.set(True)
     try:
         yield
@@ -106,7 +107,7 @@ def kept_verdicts_only() -> Iterator[None]:
 
 
 def tls_errors(tls: Tls) -> Iterator[FieldError]:
-    """What is wrong with the texts, by the fields of the target.
+    """Check the texts; an error names the field of the target.
 
     Raises:
         Unread: within `kept_verdicts_only`, no verdict is kept.
@@ -116,7 +117,7 @@ def tls_errors(tls: Tls) -> Iterator[FieldError]:
 
 
 def problem_of(tls: Tls) -> FieldError | None:
-    """Have OpenSSL read the texts, without the authorities of the system, which take it long."""
+    """Check the texts with OpenSSL, without loading the system's authorities, which takes long."""
     try:
         check_fields(tls)
         load_ours(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca is None else trusting(tls), tls)
@@ -126,7 +127,7 @@ def problem_of(tls: Tls) -> FieldError | None:
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Make a context, which takes milliseconds, or a tenth of a second: see `Contexts`.
+    """Make a context; this takes milliseconds up to a tenth of a second, see `Contexts`.
 
     Raises:
         BadPem: naming the field.
@@ -165,10 +166,10 @@ def load_ours(context: ssl.SSLContext, tls: Tls) -> None:
 
 @lru_cache(maxsize=1)
 def ciphers() -> str:
-    """List OpenSSL's own choice without those whose group the server makes up (`DHE`).
+    """List OpenSSL's default ciphers without those whose group the server chooses freely (`DHE`).
 
-    A group of 8,192 bits takes the event loop a third of a second for each handshake. What TLS 1.3
-    uses is not listed, and is not to be chosen.
+    A group of 8,192 bits takes the event loop a third of a second for each handshake. The ciphers
+    of TLS 1.3 are not listed here, and cannot be chosen.
     """
     known = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).get_ciphers()
     return ":".join(one["name"] for one in known if one["kea"] not in {"kx-dhe", "kx-any"})
@@ -176,10 +177,10 @@ def ciphers() -> str:
 
 @lru_cache(maxsize=1)
 def directory_of_authorities() -> str | None:
-    """Name the system's directory of authorities, if all that the system trusts is in there.
+    """Name the system's directory of authorities, if it has all those in the system's file.
 
-    OpenSSL then reads the one that a server's certificate names, once it names it. To read all of
-    the file takes a tenth of a second and a megabyte for each context.
+    From a directory OpenSSL reads only the authority that a server's certificate names. To read
+    all of the file takes a tenth of a second and a megabyte for each context.
     """
     paths = ssl.get_default_verify_paths()
     if not paths.capath or not paths.cafile:

@@ -8,7 +8,7 @@ from app.errors import AppError
 from app.targets.net.tls import MAX_CONTEXTS, Tls, tls_context
 
 MAX_WAITING = 8
-"""Contexts that are being made or wait for it; executions wait for them in their slots."""
+"""The most contexts that are being made, as executions wait for them in their slots."""
 
 
 class ContextsCrowded(AppError):
@@ -17,7 +17,7 @@ class ContextsCrowded(AppError):
     def __init__(self, times: int) -> None:
         super().__init__("too many certificates are being loaded")
         self.times = times
-        """How many were refused since there was room."""
+        """How many callers in a row were refused."""
 
 
 class Contexts:
@@ -25,19 +25,24 @@ class Contexts:
 
     def __init__(self) -> None:
         self.made: dict[Tls, ssl.SSLContext] = {}
-        """The one used last is last."""
+        """The contexts that are kept; the one used last is last."""
         self.making: dict[Tls, asyncio.Future[ssl.SSLContext]] = {}
+        """The contexts that are being made, or wait for the thread."""
         self.refused = 0
+        """How many callers were refused since `making` was last empty."""
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="tls")
 
-    async def context(self, tls: Tls, *, patient: bool = False) -> ssl.SSLContext:
-        """Return the context for these settings, made first if it is not kept.
+    def __repr__(self) -> str:
+        return f"<Contexts: {len(self.made)} kept, {len(self.making)} being made>"
 
-        `patient`: wait for it even while `MAX_WAITING` others are being made.
+    async def context(self, tls: Tls, *, patient: bool = False) -> ssl.SSLContext:
+        """Return the context for these settings, which is made unless it is kept.
+
+        `patient`: have it made even while `MAX_WAITING` others are being made.
 
         Raises:
-            ContextsCrowded: too many are waited for, and the caller is not patient.
-            BadPem: OpenSSL cannot use the texts; it names the field.
+            ContextsCrowded: `MAX_WAITING` are being made, and the caller is not patient.
+            BadPem: OpenSSL cannot use the texts; names the field.
         """
         context = self.made.pop(tls, None)
         if context is None:
@@ -49,6 +54,7 @@ class Contexts:
         return context
 
     def begin(self, tls: Tls, *, patient: bool) -> asyncio.Future[ssl.SSLContext]:
+        """Begin to make a context, see `context`."""
         if len(self.making) >= MAX_WAITING and not patient:
             self.refused += 1
             raise ContextsCrowded(self.refused)
@@ -60,11 +66,11 @@ class Contexts:
             if not self.making:
                 self.refused = 0
             if not made.cancelled():
-                made.exception()  # nobody may be waiting any more
+                made.exception()  # marks the error as seen: every caller may have gone
 
         making.add_done_callback(done)
         return making
 
     def close(self) -> None:
-        """Make no more."""
+        """Make no more contexts, without waiting for the one under way."""
         self.thread.shutdown(wait=False, cancel_futures=True)

@@ -26,14 +26,15 @@ Groups = {groups}
 CipherString = {ciphers}
 {least}
 """
-"""`system_default` replaces the system's own, so what Python tells of it is repeated."""
+"""`system_default` replaces the system's section, so its settings, as Python tells them, are
+repeated."""
 
 
 @lru_cache(maxsize=1)
 def limit_groups() -> bool:
     """Have OpenSSL offer curves alone, whose cost is bounded; once in a process.
 
-    False: the operator's configuration names groups, or this Python's OpenSSL cannot be told.
+    Return False if the operator's configuration names groups, or OpenSSL cannot be configured.
     """
     if names_groups(Path(ssl.get_default_verify_paths().openssl_cafile).with_name("openssl.cnf")):
         return False
