@@ -50,6 +50,20 @@ async def test_the_audit_log_keeps_all_of_them(
     assert set(keys) == set(written)
 
 
+async def test_the_audit_log_compares_all_that_it_keeps(connection: asyncpg.Connection) -> None:
+    await connection.execute(
+        "insert into tocsin.jobs (kind, target, run_at) values ('http', '{}', '2100-01-01')"
+    )
+
+    kept, compared = await connection.fetchrow(
+        """select array(select jsonb_object_keys(tocsin.audited(j)) as key order by key),
+               tocsin.audited_unchanged(j, j)
+           from tocsin.jobs j"""
+    )
+
+    assert compared == [key for key in kept if key != "target"]
+
+
 async def test_clients_write_and_read_all_of_them(written: list[str]) -> None:
     api = {"paused_at" if name == "paused" else name for name in DOCUMENT_FIELDS}
 
