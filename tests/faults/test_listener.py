@@ -160,7 +160,9 @@ class TestFullQueue:
             await asyncpg.connect(case.database_url),
         )
         with case.ledger.fault("the notification queue is more than half full"):
-            await rogue.execute("listen elsewhere; begin; select 1")
+            # In one string, all of it would be one transaction, and LISTEN would never commit.
+            await rogue.execute("listen elsewhere")
+            await rogue.execute("begin; select 1")
             number = 0
             while await writer.fetchval("select pg_notification_queue_usage()") < 0.6:
                 number += 1
