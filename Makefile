@@ -34,7 +34,7 @@ triggers: ## Make db/triggers.sql of its parts in db/triggers
 
 .PHONY: test
 test: setup servers ## Run all tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that need no server
@@ -79,7 +79,7 @@ bench: setup ## Measure beside the peers: hours; ARGS=--quick: minutes; BENCH="d
 
 .PHONY: cov
 cov: setup servers ## Run all tests and show which lines none of them reached
-	$(BIN)/pytest --cov --cov-report=term --cov-report=html $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term --cov-report=html $(ARGS)
 
 .PHONY: fmt
 fmt: setup ## Format the code and fix what can be fixed by itself

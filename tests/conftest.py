@@ -5,6 +5,7 @@ import signal
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
+    "tests.support.alone",
     "tests.support.api",
     "tests.support.attempts",
     "tests.support.canary",

@@ -55,6 +55,7 @@ async def forget(connection: asyncpg.Connection, ids: list[UUID]) -> None:
     ],
     ids=["a number", "the schedule, to be planned anew", "the instant"],
 )
+@pytest.mark.alone
 async def test_an_update_of_very_many_jobs_makes_no_other_late(case: Case, change: str) -> None:
     await recurring(case.connection, JOBS)
     case.sink.on("/long", case.ledger.receiver(45.0))

@@ -53,6 +53,7 @@ def lateness(case: Case) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("seconds", [5 * MINUTE, 60 * DAY])
+@pytest.mark.alone
 async def test_a_clock_of_the_database_that_jumps_ahead_and_back_delays_nobody(
     case: Case, clock: Clock, seconds: float
 ) -> None:

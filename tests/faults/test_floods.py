@@ -52,6 +52,7 @@ async def until_ended(case: Case, count: int) -> None:
 
 
 @pytest.mark.parametrize("how", FLOODS)
+@pytest.mark.alone
 async def test_receivers_that_send_without_an_end_delay_nobody_else(case: Case, how: str) -> None:
     start, piece = FLOODS[how]
     block = piece * (PIECE_LENGTH // len(piece))
@@ -82,6 +83,7 @@ async def test_receivers_that_send_without_an_end_delay_nobody_else(case: Case, 
 
 
 @pytest.mark.parametrize("channel", ["tocsin_jobs", "tocsin_recalls", "tocsin_targets"])
+@pytest.mark.alone
 async def test_notifications_without_an_end_delay_nobody(case: Case, channel: str) -> None:
     instance = await case.processes.instance()
     async with case.load.running(per_second=20):
@@ -100,6 +102,7 @@ async def test_notifications_without_an_end_delay_nobody(case: Case, channel: st
     assert await lateness(case) < LATE_SECONDS
 
 
+@pytest.mark.alone
 async def test_brokers_that_send_without_an_end_delay_nobody_else(case: Case) -> None:
     with scripted(flood) as port:
         await case.processes.instance()

@@ -26,6 +26,7 @@ async def try_to_insert(connection: asyncpg.Connection, column: str, growing: st
 
 
 @pytest.mark.parametrize("column", ["target", "metadata"])
+@pytest.mark.alone
 async def test_numbers_that_grow_when_they_are_written_out_delay_nobody(
     case: Case, column: str
 ) -> None:

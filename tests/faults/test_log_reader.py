@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.faults.conftest import Case
 
 LATE_SECONDS = 1.0
@@ -9,6 +11,7 @@ MANY = 400
 """Jobs; their lines are several times what a pipe holds."""
 
 
+@pytest.mark.alone
 async def test_a_log_reader_that_is_stuck_delays_nobody(case: Case) -> None:
     instance = await case.processes.instance()
     transport = instance.process._transport.get_pipe_transport(2)  # type: ignore[attr-defined]

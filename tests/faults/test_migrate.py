@@ -27,6 +27,7 @@ async def migrate(case: Case) -> tuple[int, str]:
     return code, "\n".join(process.text)
 
 
+@pytest.mark.alone
 async def test_migrating_beside_an_open_writer_keeps_nobody_waiting_and_gives_up(
     case: Case, writer: asyncpg.Connection
 ) -> None:
@@ -44,6 +45,7 @@ async def test_migrating_beside_an_open_writer_keeps_nobody_waiting_and_gives_up
     assert await lateness(case.connection) < LATE_SECONDS
 
 
+@pytest.mark.alone
 async def test_migrating_under_load_delays_nobody(case: Case) -> None:
     await case.processes.instances(2)
     async with case.load.running(per_second=20):

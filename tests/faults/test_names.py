@@ -44,6 +44,7 @@ async def forget_bad(case: Case) -> None:
     await case.connection.execute("delete from tocsin.jobs where target ->> 'url' like '%/bad'")
 
 
+@pytest.mark.alone
 async def test_a_name_server_that_does_not_answer_delays_nobody_else(
     case: Case, names: NameServer
 ) -> None:
@@ -71,6 +72,7 @@ async def is_asked(names: NameServer, name: str) -> bool:
     return names.asked[name] > 0
 
 
+@pytest.mark.alone
 async def test_any_number_of_names_of_a_server_that_hangs_delay_nobody_else(
     case: Case, names: NameServer
 ) -> None:

@@ -22,6 +22,7 @@ async def lags(case: Case) -> list[float]:
     return [row["lag"] for row in rows]
 
 
+@pytest.mark.alone
 async def test_a_thousand_hanging_targets_starve_no_healthy_one(case: Case) -> None:
     instance = await case.processes.instance(concurrency=100)
     case.sink.on("/hangs", hang)
@@ -40,6 +41,7 @@ async def test_a_thousand_hanging_targets_starve_no_healthy_one(case: Case) -> N
     assert instance.said("faulted") == []
 
 
+@pytest.mark.alone
 async def test_what_was_put_off_is_done_once_its_target_answers_again(case: Case) -> None:
     await case.processes.instance(concurrency=20)
     case.sink.on("/hangs", *[hang] * 18, reply())
@@ -57,6 +59,7 @@ async def test_what_was_put_off_is_done_once_its_target_answers_again(case: Case
     assert await case.connection.fetchval(attempts) == 2, "putting off is no attempt"
 
 
+@pytest.mark.alone
 async def test_one_healthy_target_may_have_nearly_everything(case: Case) -> None:
     await case.processes.instance(concurrency=50)
     case.sink.on("/slow", case.ledger.receiver(1.0))
@@ -72,6 +75,7 @@ async def test_one_healthy_target_may_have_nearly_everything(case: Case) -> None
 
 
 @pytest.mark.parametrize("status", [500, 429])
+@pytest.mark.alone
 async def test_a_mass_failure_is_retried_spread_out(case: Case, status: int) -> None:
     await case.processes.instance(concurrency=100)
     case.sink.on("/down", case.ledger.receiver(status=status))

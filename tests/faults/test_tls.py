@@ -1,5 +1,7 @@
 """Hundreds of jobs have a client certificate each, which have to be loaded: nobody is late."""
 
+import pytest
+
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job
 from tests.support.certificate import certificate
@@ -9,6 +11,7 @@ LATE_SECONDS = 1.0
 MANY = 300
 
 
+@pytest.mark.alone
 async def test_any_number_of_client_certificates_delays_nobody_else(case: Case) -> None:
     await case.processes.instance(concurrency=100)
     targets = [{"url": "https://127.0.0.2:1/bad", **certificate(number)} for number in range(MANY)]

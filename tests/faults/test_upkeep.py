@@ -39,6 +39,7 @@ async def reader(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
+@pytest.mark.alone
 async def test_housekeeping_beside_a_reader_of_the_history_makes_no_job_late(
     case: Case, reader: asyncpg.Connection
 ) -> None:
@@ -70,6 +71,7 @@ async def test_housekeeping_beside_a_reader_of_the_history_makes_no_job_late(
     await until(dropped, "the day is dropped once nobody reads it", within=60)
 
 
+@pytest.mark.alone
 async def test_what_refuses_housekeeping_ends_no_instance(case: Case) -> None:
     today = name_of(await begin_day(case.connection))
     viewed = await old_day(case.connection, date(2020, 1, 1))

@@ -185,6 +185,7 @@ async def publish(port: int, *, within: float = 10.0) -> Report:
 
 
 @pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.alone
 async def test_a_hostile_broker_fails_its_own_job_and_holds_up_nobody(what: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with scripted(HOSTILE[what]) as port:
@@ -253,6 +254,7 @@ async def test_a_thousand_messages_on_one_connection_are_not_taken_for_a_flood()
     assert {report.outcome for report in reports} == {Outcome.SUCCEEDED}
 
 
+@pytest.mark.alone
 async def test_a_broker_that_answers_what_nobody_asked_is_not_read_any_further() -> None:
     answers = raw(1, 1, struct.pack(">HH", 20, 11) + b"\0\0\0\0") * 999
     with scripted(once_published(again=answers)) as port:

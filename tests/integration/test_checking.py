@@ -343,6 +343,7 @@ async def test_targets_of_kinds_that_nobody_has_hold_up_no_others(
     assert await targets.list_unchecked(db, kinds=("http", "amqp"), aside=()) == []
 
 
+@pytest.mark.alone
 async def test_due_jobs_of_a_kind_that_nobody_has_make_no_job_late(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
@@ -442,6 +443,7 @@ async def test_a_job_that_is_executing_keeps_its_lease_whatever_its_new_target(
     assert (job["locked_until"], job["plan_error"], job["unchecked"]) == (leased, None, True)
 
 
+@pytest.mark.alone
 async def test_ten_thousand_targets_to_check_make_no_job_late(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:

@@ -86,6 +86,7 @@ async def latest(connection: asyncpg.Connection, jobs: list[UUID], facts: Record
 
 @pytest.mark.parametrize("concurrency", [2, 50])
 @pytest.mark.parametrize("due", ["now()", "now() - number * interval '1 millisecond'"])
+@pytest.mark.alone
 async def test_a_crowd_whose_claims_a_trigger_suppresses_makes_nobody_late(
     connection: asyncpg.Connection,
     instance: StartInstance,
@@ -114,6 +115,7 @@ async def behind_a_crowd(connection: asyncpg.Connection, sink: Sink, one: Instan
     await until(begun, "looks begin behind the crowd", within=30)
 
 
+@pytest.mark.alone
 async def test_what_is_moved_or_comes_late_among_a_crowd_is_found(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink
 ) -> None:
@@ -172,6 +174,7 @@ async def test_a_crowd_runs_once_its_trigger_is_gone(
 
 
 @pytest.mark.parametrize("many", [1, 5])
+@pytest.mark.alone
 async def test_a_job_whose_trigger_sleeps_makes_nobody_late_and_is_put_aside(
     connection: asyncpg.Connection,
     instance: StartInstance,
@@ -237,6 +240,7 @@ async def test_a_trigger_that_is_slow_for_every_job_costs_none_of_them_its_run(
         assert not facts.of(PutAside)
 
 
+@pytest.mark.alone
 async def test_a_log_of_a_user_s_that_is_locked_costs_no_job_its_run(
     connection: asyncpg.Connection,
     database_url: str,
@@ -296,6 +300,7 @@ async def test_what_an_instance_leaves_alone_is_on_record_as_long_as_it_does(
 
 
 @pytest.mark.parametrize("many", [1, 10, 50])
+@pytest.mark.alone
 async def test_a_burst_at_which_looks_fail_makes_nobody_late(
     connection: asyncpg.Connection,
     database_url: str,

@@ -25,6 +25,7 @@ async def test_the_kernel_watches_the_connections_of_the_pool(database_url: str)
             assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) == value
 
 
+@pytest.mark.alone
 async def test_a_statement_without_an_answer_is_given_up_and_the_next_one_is_answered(
     database_url: str,
 ) -> None:

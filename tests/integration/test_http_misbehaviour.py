@@ -137,6 +137,7 @@ async def test_a_broken_answer_is_a_failure_that_may_be_retried(
 @pytest.mark.parametrize(
     "behaviour", [hang, drip(reply(200, headers={"X": "y" * 100}))], ids=["silent", "drips"]
 )
+@pytest.mark.alone
 async def test_a_timeout_is_for_everything(send: Send, sink: Sink, behaviour: Behaviour):
     """One that starts anew with every byte would never end an answer that drips."""
     started = time.monotonic()
@@ -178,6 +179,7 @@ async def test_an_attempt_that_is_cancelled_closes_its_connection(send: Send, si
         await sink.wires[0].closed.wait()
 
 
+@pytest.mark.alone
 async def test_those_that_hang_do_not_hold_up_others(send: Send, sink: Sink):
     sink.on("/hang", hang)
     hanging = [asyncio.ensure_future(send(url=sink.url("/hang"), within=60)) for _ in range(200)]

@@ -133,6 +133,7 @@ async def all_settled(
 
 
 @pytest.mark.parametrize("change", ODD.values(), ids=ODD)
+@pytest.mark.alone
 async def test_a_job_that_no_look_can_claim_is_put_aside_and_the_others_are_claimed(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink, change: str
 ) -> None:
@@ -153,6 +154,7 @@ async def test_a_job_that_no_look_can_claim_is_put_aside_and_the_others_are_clai
     assert told.written
 
 
+@pytest.mark.alone
 async def test_an_execution_without_its_claim_is_repaired_by_the_next_claim(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink
 ) -> None:
@@ -202,6 +204,7 @@ async def test_an_execution_without_its_claim_is_repaired_by_the_check_of_its_ta
     ],
 )
 @pytest.mark.parametrize("when", REFUSING.values(), ids=REFUSING)
+@pytest.mark.alone
 async def test_a_job_that_a_trigger_of_a_user_s_refuses_is_put_aside(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink, when: str, by: str
 ) -> None:
@@ -235,6 +238,7 @@ async def test_what_came_of_a_job_that_cannot_be_settled_stays_on_record(
     assert len(sink.requests) == 1
 
 
+@pytest.mark.alone
 async def test_a_job_of_which_not_even_the_error_can_be_written_is_left_alone(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink
 ) -> None:
@@ -368,6 +372,7 @@ def failing_for(job_id: UUID, real: Callable[..., object]) -> Callable[..., obje
     return function
 
 
+@pytest.mark.alone
 async def test_a_job_that_our_own_code_fails_at_ends_as_failed_and_says_so(
     connection: asyncpg.Connection,
     instance: StartInstance,
@@ -387,6 +392,7 @@ async def test_a_job_that_our_own_code_fails_at_ends_as_failed_and_says_so(
     assert execution["error"] == "Tocsin failed: LookupError; its log says where"
 
 
+@pytest.mark.alone
 async def test_a_job_whose_end_cannot_be_worked_out_is_put_aside(
     connection: asyncpg.Connection,
     instance: StartInstance,

@@ -139,6 +139,7 @@ async def test_writers_need_no_right_to_the_announcement(
         run_psql(database_url, f"drop owned by {role}; drop role {role}")
 
 
+@pytest.mark.alone
 async def test_what_a_publisher_that_died_would_have_found_waits_for_its_announcement_and_grace(
     instance: StartInstance, connection: asyncpg.Connection, db: Database, sink: Sink
 ) -> None:

@@ -78,6 +78,7 @@ async def test_a_document_is_as_long_as_postgres_writes_it(
 @pytest.mark.parametrize("growing", GROWING.values(), ids=GROWING)
 @pytest.mark.parametrize("column", ["target", "metadata"])
 @pytest.mark.parametrize("trusted", [False, True], ids=["with triggers", "without"])
+@pytest.mark.alone
 async def test_what_grows_is_refused_in_sql_before_it_does(
     connection: asyncpg.Connection, column: str, growing: str, *, trusted: bool
 ) -> None:
@@ -143,6 +144,7 @@ HEAVY = {
 
 @pytest.mark.parametrize("values", HEAVY.values(), ids=HEAVY)
 @pytest.mark.parametrize("column", ["target", "metadata"])
+@pytest.mark.alone
 async def test_a_batch_of_numbers_that_take_long_to_read_is_refused_soon(
     api: httpx.AsyncClient, column: str, values: list[str]
 ) -> None:
@@ -231,6 +233,7 @@ def test_what_the_numbers_of_a_text_take_is_never_too_much(document: object) -> 
 @pytest.mark.parametrize(
     "hostile", ['"' + '\\"' * 300_000, "1" * 600_000, "1e" * 300_000, '"' * 600_000]
 )
+@pytest.mark.alone
 def test_the_numbers_of_any_text_are_counted_in_one_pass(hostile: str) -> None:
     began = time.monotonic()
     numbers_exceed(hostile.encode(), 10**9)
@@ -379,6 +382,7 @@ async def test_a_target_that_came_past_every_judgement_is_put_aside_and_delays_n
     assert late < QUICK_SECONDS
 
 
+@pytest.mark.alone
 async def test_what_comes_compressed_from_another_table_is_judged_as_it_is_written_out(
     connection: asyncpg.Connection,
 ) -> None:

@@ -274,6 +274,7 @@ async def test_old_rows_of_the_default_partition_go(
     assert await connection.fetchval("select count(*) from tocsin.executions") == 2
 
 
+@pytest.mark.alone
 async def test_a_reader_of_the_history_keeps_nobody_waiting_and_only_puts_off_the_drop(
     database_url: str, connection: asyncpg.Connection, recorder: Recorder, day: Callable[[int], str]
 ) -> None:

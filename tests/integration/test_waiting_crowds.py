@@ -68,6 +68,7 @@ UNCHECKED = (
 
 
 @pytest.mark.parametrize("does", DOES.values(), ids=DOES)
+@pytest.mark.alone
 async def test_a_new_cron_is_planned_at_once_beside_a_crowd_that_cannot_be(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink, does: str
 ) -> None:
@@ -86,6 +87,7 @@ async def test_a_new_cron_is_planned_at_once_beside_a_crowd_that_cannot_be(
 
 
 @pytest.mark.parametrize("does", DOES.values(), ids=DOES)
+@pytest.mark.alone
 async def test_a_new_target_is_checked_at_once_beside_a_crowd_that_cannot_be(
     connection: asyncpg.Connection, instance: StartInstance, does: str
 ) -> None:
