@@ -333,10 +333,11 @@ async def test_a_row_locked_by_somebody_costs_no_spin_and_runs_once_it_is_free(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
     async with instance() as (_, facts):
-        job_id = await insert(connection, sink, run_at=datetime.now(UTC) + SOON)
+        run_at = datetime.now(UTC) + timedelta(seconds=3)
+        job_id = await insert(connection, sink, run_at=run_at)
         async with connection.transaction():
             await connection.execute("select from tocsin.jobs where id = $1 for update", job_id)
-            await asyncio.sleep(2.0)
+            await asyncio.sleep((run_at - datetime.now(UTC)).total_seconds() + 2.0)
             looks = len(facts.of(Looked))
             arrived_while_locked = len(sink.requests)
         await sink.arrived()

@@ -152,6 +152,7 @@ async def test_what_a_publisher_that_died_would_have_found_waits_for_its_announc
     assert ANNOUNCED_SECONDS < waited < ANNOUNCED_SECONDS + GRACE_SECONDS + SLACK_SECONDS
 
 
+@pytest.mark.alone
 async def test_notifications_are_suppressed_at_a_high_rate_and_return(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, heard: Heard
 ) -> None:
