@@ -464,9 +464,9 @@ create table tocsin.executions (
 ) partition by range (finished_at);
 alter sequence tocsin.executions_id_seq owned by tocsin.executions.id;
 
--- Newest first for one job, and the few that did not succeed for all of them.
+-- Newest first for one job, and the few that did not succeed for all of them, by outcome without a look at the row.
 create index executions_job on tocsin.executions (job_id, id desc);
-create index executions_troubled on tocsin.executions (id desc) where outcome <> 'succeeded';
+create index executions_troubled on tocsin.executions (id desc, outcome) where outcome <> 'succeeded';
 
 -- Takes what no day's partition does, so that recording never fails; tocsin.add_partitions empties it.
 create table tocsin.executions_default partition of tocsin.executions default;

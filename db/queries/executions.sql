@@ -50,7 +50,9 @@ select id
 from tocsin.executions
 where id >= 0 and (:before::bigint is null or id < :before::bigint)
   and (:job_id::uuid is null or job_id = :job_id::uuid)
-  and (:outcomes::text[] is null or outcome = any(:outcomes::text[]))
+  and case when :outcomes::text[] is null then true
+        when cardinality(:outcomes::text[]) = 1 then outcome = (:outcomes::text[])[1]  -- in the index, before Postgres 17
+        else outcome = any(:outcomes::text[]) end
   and (:reasons::text[] is null or outcome <> 'succeeded')
   and (:since::timestamptz is null or finished_at >= :since::timestamptz)
   and (:until::timestamptz is null or finished_at < :until::timestamptz)

@@ -280,3 +280,21 @@ async def test_a_page_reads_about_as_many_rows_as_it_has(
     plan = await explained(connection, **given | ({"job_id": rare} if "job_id" in given else {}))
 
     assert rows_read(plan) <= 100
+
+
+@pytest.mark.parametrize("outcome", ["lost", "timed_out"])
+async def test_a_page_of_a_rare_outcome_reads_none_of_the_executions_that_failed(
+    connection: asyncpg.Connection, outcome: str
+) -> None:
+    await connection.execute(
+        """insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome, started_at)
+           select gen_random_uuid(), 'http', now(), 1,
+               case when n = 1 then 'lost' when n % 5 = 0 then 'failed' else 'succeeded' end, now()
+           from generate_series(1, $1) n""",
+        ROWS,
+    )
+    await connection.execute("vacuum analyze tocsin.executions")
+
+    plan = await explained(connection, outcomes=[outcome])
+
+    assert rows_read(plan) <= 1
