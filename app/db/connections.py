@@ -1,19 +1,26 @@
-"""How many connections to Postgres processes need at most: what a pooler or a role has to allow."""
+"""The most connections to Postgres that processes need: what a pooler or a role has to allow."""
 
-POOL = 10
-"""The most connections in the pool of an API process, or in the pools with which an instance
-settles, extends leases and does what no job waits for."""
+AT_ONCE = 3
+"""How many statements about parts of many jobs run at once, each for a moment."""
+
+POOLS = {
+    "work": 6,  # what no due job waits for
+    "settle": 2,
+    "settle_quick": 4,
+    "settle_patient": 2,
+    "extend": 2,
+    "extend_quick": AT_ONCE,
+    "extend_patient": 1,
+    "claim_quick": AT_ONCE,
+    "claim_patient": 1,
+    "plan": 2 * AT_ONCE,  # new jobs and older ones
+}
+"""The pools of an instance; those in pairs close after minutes in which no job is written apart."""
 LISTENING = 1
 UPKEEP = 1
 """The session of the hourly upkeep, and of a step that ran late."""
-ISOLATING_QUICKLY = 3
-"""Statements about single rows at once, each for a moment, while jobs are isolated."""
-ISOLATING_PATIENTLY = 1
 
-APART = 16
-"""Those with which an instance plans and checks (6), and those for settlements (6) and leases (4)
-that are written apart from others."""
-
-OF_INSTANCE = POOL + LISTENING + UPKEEP + ISOLATING_QUICKLY + ISOLATING_PATIENTLY + APART
-OF_API = POOL
+OF_INSTANCE = sum(POOLS.values()) + LISTENING + UPKEEP
+OF_API = 10
+"""The most connections in the pool of an API process."""
 NEEDED = f"{OF_INSTANCE} connections for each instance and {OF_API} for each API process"

@@ -10,7 +10,7 @@ import asyncpg
 from msgspec import Struct
 
 from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
-from app.db.connections import POOL
+from app.db.connections import OF_API
 from app.db.errors import translate_errors
 from app.db.queries import Query, query
 
@@ -116,7 +116,7 @@ class Database:
         url: str,
         *,
         application_name: str,
-        max_connections: int = POOL,
+        max_connections: int = OF_API,
         patience_seconds: float = COMMAND_TIMEOUT_SECONDS,
         settings: Mapping[str, str] | None = None,
         limit_seconds: float | None = None,
@@ -179,15 +179,15 @@ class Database:
         """
         statement = query(name)
         with translate_errors():
-            return await self.execute(statement.sql, self.values(statement, arguments))
+            return await self.execute(statement, self.values(statement, arguments))
 
-    async def execute(self, sql: str, values: Sequence[Any]) -> list[Row]:
+    async def execute(self, statement: Query, values: Sequence[Any]) -> list[Row]:
         """Run a statement on a connection of the pool, with the time-out of `patience`."""
         connection = await self.pool.acquire()
         patience = self.patience.seconds
         try:
             began = monotonic()
-            rows: list[Row] = await self.run(connection, sql, values, seconds=patience)
+            rows: list[Row] = await self.run(connection, statement, values, seconds=patience)
             self.patience.adjust(within=monotonic() - began)
         except TimeoutError:
             self.patience.lengthen(patience)
@@ -205,20 +205,21 @@ class Database:
     async def run(
         self,
         connection: "asyncpg.pool.PoolConnectionProxy[Row]",
-        sql: str,
+        statement: Query,
         values: Sequence[Any],
         *,
         seconds: float,
     ) -> list[Row]:
         """Run a statement; where time is limited, with all that users deferred to its end.
 
-        Postgres neither cancels a COMMIT nor tells whose trigger has failed in one.
+        Postgres neither cancels a COMMIT nor tells whose trigger has failed in one. A statement
+        that writes no row has nothing deferred: the limits of the session are enough.
         """
-        if not self.limited:
-            rows: list[Row] = await connection.fetch(sql, *values, timeout=seconds)
+        if statement.reads or not self.limited:
+            rows: list[Row] = await connection.fetch(statement.sql, *values, timeout=seconds)
             return rows
         async with connection.transaction():
-            rows = await connection.fetch(sql, *values, timeout=seconds)
+            rows = await connection.fetch(statement.sql, *values, timeout=seconds)
             await connection.execute("set constraints all immediate", timeout=seconds)
         return rows
 

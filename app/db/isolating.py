@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from app.db.connections import ISOLATING_QUICKLY
+from app.db.connections import AT_ONCE
 from app.db.errors import function_of_others, raised_by_others
 from app.errors import (
     AppError,
@@ -27,8 +27,6 @@ OUTAGES = (DatabaseUnavailable, SchemaOutdated, PoolerInTheWay)
 VALUES = ("22", "23", "54")
 """Classes of SQLSTATE: a value out of range, a broken constraint, more than Postgres can do."""
 
-AT_ONCE = ISOLATING_QUICKLY
-"""How many statements `run_by_parts` runs at once."""
 PARTS = 8
 """Into how many parts `run_by_parts` divides the items of a statement that failed."""
 MAX_SINGLES = 64
@@ -55,7 +53,7 @@ async def run_by_parts(  # noqa: PLR0913 - one keyword for each way in which cal
     `refused` is called with each item for which the statement fails even when run for that item
     alone. A statement that Postgres cancelled, as it took too long, counts as failed. `blame`: the
     items are to blame even if that is what became of all of them. `turns`: how many statements may
-    run at once.
+    run at once, by default `AT_ONCE`.
 
     Raises:
         Exception: an error that no row can be to blame for.

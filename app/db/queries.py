@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-HEADER = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+HEADER = re.compile(r"^-- name: (\w+)(, reads)?\n", re.MULTILINE)
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 
 
@@ -17,6 +17,8 @@ class Query(Struct, frozen=True, kw_only=True):
     name: str
     sql: str
     parameters: tuple[str, ...]
+    reads: bool = False
+    """Whether it is known to write no row, so that no trigger can defer anything to its end."""
 
     def arguments(self, given: dict[str, Any]) -> list[Any]:
         """Put the named arguments in the statement's order.
@@ -31,10 +33,13 @@ class Query(Struct, frozen=True, kw_only=True):
 
 
 def parse_queries(group: str, text: str) -> dict[str, Query]:
-    """Split a query file at its `-- name:` lines; each statement carries its name as a comment."""
+    """Split a query file at its `-- name:` lines; each statement carries its name as a comment.
+
+    `-- name: some, reads` says that a statement writes no row; it may lock some.
+    """
     queries = {}
     _, *parts = HEADER.split(text)
-    for name, body in zip(parts[::2], parts[1::2], strict=True):
+    for name, reads, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         statement = "\n".join(
             line for line in body.splitlines() if not line.startswith("--")
         ).strip()
@@ -44,6 +49,7 @@ def parse_queries(group: str, text: str) -> dict[str, Query]:
             name=f"{group}.{name}",
             sql=f"/* {group}.{name} */ {numbered.removesuffix(';')}",
             parameters=parameters,
+            reads=bool(reads),
         )
     return queries
 

@@ -11,6 +11,7 @@ from app.core.facts import Faulted, LeaseLost
 from app.core.runs.claim import Execution, Settlement
 from app.db import Database, claims
 from app.db.claims import Closed
+from app.db.connections import POOLS
 from app.db.isolating import (
     is_by_others,
     may_be_about_a_row,
@@ -29,10 +30,6 @@ QUICK_SECONDS = 0.15
 """How long the settlement of some claims may take; usually it takes milliseconds."""
 PATIENT_SECONDS = 3.0
 """How long the settlement of one claim may take that was too slow before."""
-AT_ONCE = 4
-"""How many statements of quick settlements run at once."""
-PATIENT_AT_ONCE = 2
-"""How many patient ones."""
 AGAIN_SECONDS = 1.0
 """The wait after a settlement failed for a lock, or for another reason than its row."""
 SLOW_TRIES = 3
@@ -85,8 +82,8 @@ class HardSettlements:
         self.apart = Apart()
         self.many = 0
         """How many settlements are waiting here, or under way."""
-        self.turns = asyncio.Semaphore(AT_ONCE)
-        self.patient_turns = asyncio.Semaphore(PATIENT_AT_ONCE)
+        self.turns = asyncio.Semaphore(POOLS["settle_quick"])
+        self.patient_turns = asyncio.Semaphore(POOLS["settle_patient"])
         self.tries: dict[int, int] = {}
         """How often a settlement was too slow in no function of a user's, by its execution."""
 

@@ -139,7 +139,7 @@ where tocsin.is_claimable(jobs)
 order by greatest(next_run, locked_until) desc, id desc
 limit :limit::bigint;
 
--- name: due_among
+-- name: due_among, reads
 -- Which of these jobs wait to be claimed, and since when.
 select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
 from tocsin.jobs
@@ -148,7 +148,7 @@ where id = any(:ids::uuid[])
   and greatest(next_run, locked_until) <= now() and kind = any(:kinds::text[])
 order by greatest(next_run, locked_until), id;
 
--- name: horizon
+-- name: horizon, reads
 -- The oldest transaction that may still write; what is visible now was written by older ones.
 select pg_snapshot_xmin(pg_current_snapshot())::text as horizon;
 

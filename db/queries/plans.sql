@@ -1,6 +1,6 @@
 -- The plans of recurring jobs that were written in SQL.
 
--- name: unplanned
+-- name: unplanned, reads
 -- Recurring jobs that a person typed; which instance plans them does not matter, see write. Rows that
 -- another transaction has locked are passed over, however many: other rows wait behind them.
 -- planned_from: the instant from which runs count; what fell due since is made up for like any late run.
@@ -15,7 +15,7 @@ order by edited_at, id
 limit 100
 for no key update skip locked;
 
--- name: unplanned_ids
+-- name: unplanned_ids, reads
 select id, edited_at::text as edited_at
 from tocsin.jobs
 where tocsin.is_unplanned(jobs)
@@ -25,7 +25,7 @@ order by edited_at, id
 limit 100
 for no key update skip locked;
 
--- name: unplanned_lately
+-- name: unplanned_lately, reads
 -- Those that were written since the transaction newer, null: at any time; the latest first.
 select id
 from tocsin.jobs

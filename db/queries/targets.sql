@@ -1,6 +1,6 @@
 -- Targets that were written in SQL and are not carried out soon: checked by an instance.
 
--- name: unchecked
+-- name: unchecked, reads
 -- A cron comes once it is planned. Rows that another transaction has locked come later, and so do those whose targets
 -- have more than a megabyte together, as in a look. A target that a look would refuse for its length is left
 -- to its run: it must not keep the others from being read. after, after_at: as those of plans.unplanned.
@@ -23,7 +23,7 @@ from (
 where target is not null
 order by edited_at, job_id;
 
--- name: unchecked_lately
+-- name: unchecked_lately, reads
 -- Those that were written since the transaction newer, null: at any time; the latest first.
 select id
 from tocsin.jobs

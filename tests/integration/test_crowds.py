@@ -11,7 +11,8 @@ import pytest
 from app.core.facts import Disconnected, Faulted, PutAside, Settled
 from app.core.instance_health import RestingJobs
 from app.db import Database
-from app.db.isolating import AT_ONCE, run_by_parts
+from app.db.connections import AT_ONCE
+from app.db.isolating import run_by_parts
 from app.db.resting import list_resting
 from app.errors import StatementCancelled
 from app.scheduler import isolation, poller, resting, suspects, sweep

@@ -3,13 +3,14 @@
 import socket
 import time
 
+import asyncpg
 import pytest
 
-from app.db import Database
+from app.db import Database, claims, plans
 from app.db.connecting import connect
 from app.db.keepalive import KEEPALIVE
 from app.db.listener import open_session
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, LockedByOthers
 from tests.support.postgres import url_of
 
 
@@ -47,6 +48,41 @@ async def test_a_statement_without_an_answer_is_given_up_and_the_next_one_is_ans
 
     assert 0.4 < took < 2.5
     assert left_behind == 0, "the statement was cancelled, not left waiting"
+
+
+async def test_where_time_is_limited_a_read_costs_one_round_trip_and_a_write_four(
+    database_url: str,
+) -> None:
+    asked: list[str] = []
+    async with Database.connect(
+        database_url, application_name="test", max_connections=1, limit_seconds=5.0
+    ) as db:
+        async with db.pool.acquire() as connection:
+            connection.add_query_logger(lambda query: asked.append(query.query))
+        await claims.read_horizon(db)
+        await plans.list_unplanned(db)
+        reads, asked[:] = len(asked), []
+        await plans.write(db, [])
+
+    assert reads == 2
+    assert len(asked) == 4
+    assert asked[2] == "set constraints all immediate"
+
+
+async def test_where_time_is_limited_a_read_ends_in_time_too(database_url: str) -> None:
+    person = await connect(database_url)
+    async with Database.connect(
+        database_url, application_name="test", max_connections=1, limit_seconds=0.2
+    ) as db:
+        assert await plans.list_unplanned(db) == []
+        async with person.transaction():
+            await person.execute("lock table tocsin.jobs in access exclusive mode")
+            with pytest.raises(LockedByOthers):
+                await plans.list_unplanned(db)
+        async with db.pool.acquire() as connection:
+            with pytest.raises(asyncpg.QueryCanceledError):
+                await connection.fetch("select pg_sleep(60)")
+    await person.close()
 
 
 async def test_the_second_host_is_used_where_nobody_answers_at_the_first(database_url: str) -> None:

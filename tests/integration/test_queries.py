@@ -1,5 +1,6 @@
 """Every statement of `db/queries` fits the schema, and the hot ones stay index probes at size."""
 
+import re
 from collections.abc import Iterable
 from uuid import uuid4
 
@@ -45,6 +46,21 @@ def test_parameters_are_numbered_in_the_order_of_their_first_use() -> None:
     assert one.parameters == ("b", "a")
     assert one.sql == "/* group.one */ select $1::int, $2, $1, 'HH24:MI', x::text from t"
     assert one.arguments({"a": 1, "b": 2}) == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, query in load_queries().items() if query.reads)
+)
+async def test_what_is_said_to_read_writes_no_row(
+    name: str, connection: asyncpg.Connection
+) -> None:
+    nulls = ", ".join(["null"] * len(query(name).parameters))
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    await connection.execute(f"prepare one as {query(name).sql}")
+    plan = await connection.fetch(f"explain execute one{f'({nulls})' if nulls else ''}")
+    text = "\n".join(line for (line,) in plan)
+
+    assert not re.search(r"^\W*(Insert|Update|Delete|Merge) on", text, re.MULTILINE), text
 
 
 def test_arguments_must_be_those_of_the_query() -> None:
