@@ -26,6 +26,13 @@ create or replace function tocsin.wake_window()
 returns interval language sql immutable parallel safe
     return interval '60 seconds';
 
+-- Whether the instances have to know of a job at once: it has yet to be planned, or is due soon. The trigger
+-- jobs_900_wake_update says the same in its WHEN, where a function would be planned anew for every statement.
+create or replace function tocsin.is_soon(job tocsin.jobs, moment timestamptz)
+returns boolean language sql stable parallel safe
+    return job.paused_at is null and job.plan_error is null
+        and (job.planned_at is null or job.next_run < moment + tocsin.wake_window());
+
 -- The longest that an instance announces to poll; more was written before the clock was set back.
 create or replace function tocsin.max_polling()
 returns interval language sql immutable parallel safe
@@ -35,6 +42,16 @@ returns interval language sql immutable parallel safe
 create or replace function tocsin.check_window()
 returns interval language sql immutable parallel safe
     return interval '2 seconds';
+
+-- The columns of tocsin.jobs but those of a lease: a trigger after an update of these is not called for a claim or an
+-- extension, of which it would take a tenth of the time to read and plan its condition.
+create or replace function tocsin.columns_beside_the_lease()
+returns text language sql stable
+    return (
+        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
+          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
+              'claimed_attempt', 'execution_id', 'validated'));
 -- db/triggers/2_wake.sql: which writes wake the instances.
 
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
@@ -89,11 +106,8 @@ end $$;
 -- Notifies only of jobs that an edit made claimable sooner: an instance that settles or plans a job
 -- knows its next run and looks in time; should that instance die, the others find the job at their
 -- next look.
--- The trigger is not called for statements that set only columns of a lease, as each claim and extension
--- does: to read and plan its condition takes a tenth of the time of a claim. An edit that frees a lease
--- notifies in tocsin.free_lease.
--- The window is written into the condition: a function that a WHEN calls would be planned anew for
--- every settlement.
+-- The condition is that of tocsin.is_soon, written out: a function that a WHEN calls would be planned anew for
+-- every settlement. An edit that frees a lease notifies in tocsin.free_lease.
 do $$ begin
     execute format($trigger$
         create or replace trigger jobs_900_wake_update after update of %s on tocsin.jobs
@@ -105,12 +119,7 @@ do $$ begin
                            and (old.next_run is null or new.next_run < old.next_run
                                 or old.paused_at is not null or old.plan_error is not null))))
             execute function tocsin.wake_after_update()
-    $trigger$, (
-        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
-        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
-          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
-              'claimed_attempt', 'execution_id', 'validated')),
-        tocsin.wake_window());
+    $trigger$, tocsin.columns_beside_the_lease(), tocsin.wake_window());
 end $$;
 -- db/triggers/3_claims.sql: what a look calls.
 
@@ -256,7 +265,7 @@ begin
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
-            if new.run_at < moment + tocsin.wake_window()
+            if new.run_at < moment + tocsin.wake_window()  -- as tocsin.is_soon, which takes a microsecond more
                 and new.paused_at is null and new.plan_error is null then
                 woke := tocsin.wake();  -- an assignment, as PERFORM is a query
                 new.unchecked := nullif(new.unchecked, true);  -- its execution will
@@ -354,8 +363,7 @@ begin
         new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
     end if;
     -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
-    is_soon := new.paused_at is null and new.plan_error is null
-        and (new.planned_at is null or new.next_run < moment + tocsin.wake_window());
+    is_soon := tocsin.is_soon(new, moment);
     if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
     end if;
@@ -456,7 +464,7 @@ begin
     new.fence := greatest(new.fence, old.fence);
     new.updated_at := moment;
     new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
-    if new.next_run < moment + tocsin.wake_window() and new.paused_at is null and new.plan_error is null then
+    if tocsin.is_soon(new, moment) then
         woke := tocsin.wake();
     end if;
     return new;
@@ -822,10 +830,22 @@ begin
     run.timeout_seconds := job.timeout_seconds;
     run.paused_at := job.paused_at;
     run.plan_error := job.plan_error;
-    run.validated := job.validated;
-    run.edited_at := job.edited_at;
-    run.fence := greatest(run.fence, job.fence);  -- so that of all executions of a job no two have the same
     return run;
+end $$;
+
+-- Writes a run whose row is locked: when it may be claimed, and what is to be done.
+create or replace function tocsin.write_run(run tocsin.jobs)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs r
+    set next_run = run.next_run, planned_at = run.planned_at, locked_until = run.locked_until,
+        kind = run.kind, target = run.target, max_attempts = run.max_attempts,
+        backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
+        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
+        validated = run.validated, edited_at = run.edited_at, fence = run.fence
+    where r.id = run.id;
+    perform set_config('tocsin.runs', '', true);
 end $$;
 
 -- Whether some run of a job is active.
@@ -899,12 +919,14 @@ begin
         return null;
     end if;
     added := tocsin.defined_run(added, job);
+    added.validated := job.validated;
+    added.edited_at := job.edited_at;
     if job.attempt > 0 or tocsin.has_active_run(job.id) then
         added.target := '{}';
         return added;
     end if;
     added.next_run := clock_timestamp();
-    if added.paused_at is null and added.plan_error is null then
+    if tocsin.is_soon(added, clock_timestamp()) then
         woke := tocsin.wake();
     end if;
     return added;
@@ -957,15 +979,13 @@ begin
         return false;
     end if;
     run := tocsin.defined_run(run, job);
-    perform set_config('tocsin.runs', 'on', true);
-    update tocsin.jobs r
-    set next_run = clock_timestamp(), planned_at = clock_timestamp(), locked_until = null,
-        kind = run.kind, target = run.target, max_attempts = run.max_attempts,
-        backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
-        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
-        validated = run.validated, edited_at = run.edited_at, fence = run.fence
-    where r.id = run.id;
-    perform set_config('tocsin.runs', '', true);
+    run.validated := job.validated;
+    run.edited_at := job.edited_at;
+    run.fence := greatest(run.fence, job.fence);  -- so that of all executions of a job no two have the same
+    run.next_run := clock_timestamp();
+    run.planned_at := run.next_run;
+    run.locked_until := null;
+    perform tocsin.write_run(run);
     return true;
 end $$;
 
@@ -976,7 +996,6 @@ create or replace function tocsin.follow_runs()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     run tocsin.jobs;
-    locked uuid;
 begin
     if new.run_of is not null then
         if new.next_run is null and new.execution_id is null and num_nonnulls(old.next_run, old.execution_id) > 0 then
@@ -998,22 +1017,17 @@ begin
         for run in
             select * from tocsin.jobs r where r.run_of = new.id and (r.next_run is not null or r.execution_id is not null)
         loop
-            continue when row(run.kind, run.target::text, run.max_attempts, run.backoff_seconds, run.backoff_max_seconds,
-                    run.timeout_seconds, run.paused_at, run.plan_error)
-                is not distinct from row(new.kind, new.target::text, new.max_attempts, new.backoff_seconds,
-                    new.backoff_max_seconds, new.timeout_seconds, new.paused_at, new.plan_error);
+            continue when tocsin.defined_run(run, new) *= run;
             if new.edited_at is not distinct from old.edited_at then  -- an instance, which may not wait
-                select r.id into locked from tocsin.jobs r where r.id = run.id for no key update skip locked;
-                continue when locked is null;
+                select * into run from tocsin.jobs r where r.id = run.id for no key update skip locked;
+            else
+                select * into run from tocsin.jobs r where r.id = run.id for no key update;
             end if;
-            perform set_config('tocsin.runs', 'on', true);
-            update tocsin.jobs r
-            set kind = new.kind, target = new.target, max_attempts = new.max_attempts,
-                backoff_seconds = new.backoff_seconds, backoff_max_seconds = new.backoff_max_seconds,
-                timeout_seconds = new.timeout_seconds, paused_at = new.paused_at, plan_error = new.plan_error,
-                validated = new.validated, edited_at = greatest(new.edited_at, r.edited_at + interval '1 microsecond')
-            where r.id = run.id;
-            perform set_config('tocsin.runs', '', true);
+            continue when run.id is null;
+            run := tocsin.defined_run(run, new);
+            run.validated := new.validated;
+            run.edited_at := greatest(new.edited_at, run.edited_at + interval '1 microsecond');
+            perform tocsin.write_run(run);
         end loop;
     end if;
     if new.locked_until is null and old.locked_until is not null and new.attempt = 0 then  -- see claims.check_runs
@@ -1034,17 +1048,12 @@ begin
     return null;
 end $$;
 
--- Not for statements that set only columns of a lease, as jobs_900_wake_update has it.
 do $$ begin
     execute format($trigger$
         create or replace trigger jobs_850_follow_runs after update of %s on tocsin.jobs
             for each row when (new.pending_runs > 0 or new.run_of is not null)
             execute function tocsin.follow_runs()
-    $trigger$, (
-        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
-        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
-          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
-              'claimed_attempt', 'execution_id', 'validated')));
+    $trigger$, tocsin.columns_beside_the_lease());
 end $$;
 
 -- Folds a run that has ended, by its settlement or as a person deleted it, into its job; the next run, or the plan,

@@ -26,6 +26,13 @@ create or replace function tocsin.wake_window()
 returns interval language sql immutable parallel safe
     return interval '60 seconds';
 
+-- Whether the instances have to know of a job at once: it has yet to be planned, or is due soon. The trigger
+-- jobs_900_wake_update says the same in its WHEN, where a function would be planned anew for every statement.
+create or replace function tocsin.is_soon(job tocsin.jobs, moment timestamptz)
+returns boolean language sql stable parallel safe
+    return job.paused_at is null and job.plan_error is null
+        and (job.planned_at is null or job.next_run < moment + tocsin.wake_window());
+
 -- The longest that an instance announces to poll; more was written before the clock was set back.
 create or replace function tocsin.max_polling()
 returns interval language sql immutable parallel safe
@@ -35,3 +42,13 @@ returns interval language sql immutable parallel safe
 create or replace function tocsin.check_window()
 returns interval language sql immutable parallel safe
     return interval '2 seconds';
+
+-- The columns of tocsin.jobs but those of a lease: a trigger after an update of these is not called for a claim or an
+-- extension, of which it would take a tenth of the time to read and plan its condition.
+create or replace function tocsin.columns_beside_the_lease()
+returns text language sql stable
+    return (
+        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
+          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
+              'claimed_attempt', 'execution_id', 'validated'));

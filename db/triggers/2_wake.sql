@@ -52,11 +52,8 @@ end $$;
 -- Notifies only of jobs that an edit made claimable sooner: an instance that settles or plans a job
 -- knows its next run and looks in time; should that instance die, the others find the job at their
 -- next look.
--- The trigger is not called for statements that set only columns of a lease, as each claim and extension
--- does: to read and plan its condition takes a tenth of the time of a claim. An edit that frees a lease
--- notifies in tocsin.free_lease.
--- The window is written into the condition: a function that a WHEN calls would be planned anew for
--- every settlement.
+-- The condition is that of tocsin.is_soon, written out: a function that a WHEN calls would be planned anew for
+-- every settlement. An edit that frees a lease notifies in tocsin.free_lease.
 do $$ begin
     execute format($trigger$
         create or replace trigger jobs_900_wake_update after update of %s on tocsin.jobs
@@ -68,10 +65,5 @@ do $$ begin
                            and (old.next_run is null or new.next_run < old.next_run
                                 or old.paused_at is not null or old.plan_error is not null))))
             execute function tocsin.wake_after_update()
-    $trigger$, (
-        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
-        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
-          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
-              'claimed_attempt', 'execution_id', 'validated')),
-        tocsin.wake_window());
+    $trigger$, tocsin.columns_beside_the_lease(), tocsin.wake_window());
 end $$;

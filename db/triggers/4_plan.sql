@@ -77,7 +77,7 @@ begin
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
-            if new.run_at < moment + tocsin.wake_window()
+            if new.run_at < moment + tocsin.wake_window()  -- as tocsin.is_soon, which takes a microsecond more
                 and new.paused_at is null and new.plan_error is null then
                 woke := tocsin.wake();  -- an assignment, as PERFORM is a query
                 new.unchecked := nullif(new.unchecked, true);  -- its execution will
@@ -175,8 +175,7 @@ begin
         new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
     end if;
     -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
-    is_soon := new.paused_at is null and new.plan_error is null
-        and (new.planned_at is null or new.next_run < moment + tocsin.wake_window());
+    is_soon := tocsin.is_soon(new, moment);
     if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
     end if;

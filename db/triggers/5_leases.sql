@@ -52,7 +52,7 @@ begin
     new.fence := greatest(new.fence, old.fence);
     new.updated_at := moment;
     new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
-    if new.next_run < moment + tocsin.wake_window() and new.paused_at is null and new.plan_error is null then
+    if tocsin.is_soon(new, moment) then
         woke := tocsin.wake();
     end if;
     return new;

@@ -20,10 +20,22 @@ begin
     run.timeout_seconds := job.timeout_seconds;
     run.paused_at := job.paused_at;
     run.plan_error := job.plan_error;
-    run.validated := job.validated;
-    run.edited_at := job.edited_at;
-    run.fence := greatest(run.fence, job.fence);  -- so that of all executions of a job no two have the same
     return run;
+end $$;
+
+-- Writes a run whose row is locked: when it may be claimed, and what is to be done.
+create or replace function tocsin.write_run(run tocsin.jobs)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs r
+    set next_run = run.next_run, planned_at = run.planned_at, locked_until = run.locked_until,
+        kind = run.kind, target = run.target, max_attempts = run.max_attempts,
+        backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
+        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
+        validated = run.validated, edited_at = run.edited_at, fence = run.fence
+    where r.id = run.id;
+    perform set_config('tocsin.runs', '', true);
 end $$;
 
 -- Whether some run of a job is active.
@@ -97,12 +109,14 @@ begin
         return null;
     end if;
     added := tocsin.defined_run(added, job);
+    added.validated := job.validated;
+    added.edited_at := job.edited_at;
     if job.attempt > 0 or tocsin.has_active_run(job.id) then
         added.target := '{}';
         return added;
     end if;
     added.next_run := clock_timestamp();
-    if added.paused_at is null and added.plan_error is null then
+    if tocsin.is_soon(added, clock_timestamp()) then
         woke := tocsin.wake();
     end if;
     return added;
@@ -155,15 +169,13 @@ begin
         return false;
     end if;
     run := tocsin.defined_run(run, job);
-    perform set_config('tocsin.runs', 'on', true);
-    update tocsin.jobs r
-    set next_run = clock_timestamp(), planned_at = clock_timestamp(), locked_until = null,
-        kind = run.kind, target = run.target, max_attempts = run.max_attempts,
-        backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
-        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
-        validated = run.validated, edited_at = run.edited_at, fence = run.fence
-    where r.id = run.id;
-    perform set_config('tocsin.runs', '', true);
+    run.validated := job.validated;
+    run.edited_at := job.edited_at;
+    run.fence := greatest(run.fence, job.fence);  -- so that of all executions of a job no two have the same
+    run.next_run := clock_timestamp();
+    run.planned_at := run.next_run;
+    run.locked_until := null;
+    perform tocsin.write_run(run);
     return true;
 end $$;
 
@@ -174,7 +186,6 @@ create or replace function tocsin.follow_runs()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     run tocsin.jobs;
-    locked uuid;
 begin
     if new.run_of is not null then
         if new.next_run is null and new.execution_id is null and num_nonnulls(old.next_run, old.execution_id) > 0 then
@@ -196,22 +207,17 @@ begin
         for run in
             select * from tocsin.jobs r where r.run_of = new.id and (r.next_run is not null or r.execution_id is not null)
         loop
-            continue when row(run.kind, run.target::text, run.max_attempts, run.backoff_seconds, run.backoff_max_seconds,
-                    run.timeout_seconds, run.paused_at, run.plan_error)
-                is not distinct from row(new.kind, new.target::text, new.max_attempts, new.backoff_seconds,
-                    new.backoff_max_seconds, new.timeout_seconds, new.paused_at, new.plan_error);
+            continue when tocsin.defined_run(run, new) *= run;
             if new.edited_at is not distinct from old.edited_at then  -- an instance, which may not wait
-                select r.id into locked from tocsin.jobs r where r.id = run.id for no key update skip locked;
-                continue when locked is null;
+                select * into run from tocsin.jobs r where r.id = run.id for no key update skip locked;
+            else
+                select * into run from tocsin.jobs r where r.id = run.id for no key update;
             end if;
-            perform set_config('tocsin.runs', 'on', true);
-            update tocsin.jobs r
-            set kind = new.kind, target = new.target, max_attempts = new.max_attempts,
-                backoff_seconds = new.backoff_seconds, backoff_max_seconds = new.backoff_max_seconds,
-                timeout_seconds = new.timeout_seconds, paused_at = new.paused_at, plan_error = new.plan_error,
-                validated = new.validated, edited_at = greatest(new.edited_at, r.edited_at + interval '1 microsecond')
-            where r.id = run.id;
-            perform set_config('tocsin.runs', '', true);
+            continue when run.id is null;
+            run := tocsin.defined_run(run, new);
+            run.validated := new.validated;
+            run.edited_at := greatest(new.edited_at, run.edited_at + interval '1 microsecond');
+            perform tocsin.write_run(run);
         end loop;
     end if;
     if new.locked_until is null and old.locked_until is not null and new.attempt = 0 then  -- see claims.check_runs
@@ -232,17 +238,12 @@ begin
     return null;
 end $$;
 
--- Not for statements that set only columns of a lease, as jobs_900_wake_update has it.
 do $$ begin
     execute format($trigger$
         create or replace trigger jobs_850_follow_runs after update of %s on tocsin.jobs
             for each row when (new.pending_runs > 0 or new.run_of is not null)
             execute function tocsin.follow_runs()
-    $trigger$, (
-        select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
-        where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
-          and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
-              'claimed_attempt', 'execution_id', 'validated')));
+    $trigger$, tocsin.columns_beside_the_lease());
 end $$;
 
 -- Folds a run that has ended, by its settlement or as a person deleted it, into its job; the next run, or the plan,
