@@ -38,6 +38,7 @@ from app.api.rate_limit import rate_limit
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
+from app.api.upcoming import list_upcoming
 from app.config import Settings
 from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
@@ -144,6 +145,7 @@ def v1(settings: Settings) -> Router:
                 tags=["Executions"],
             ),
             Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
+            Router("/", route_handlers=[list_upcoming], tags=["Schedules"]),
             Router("/", route_handlers=[list_instances, get_stats], tags=["Instances"]),
             Router(
                 "/keys",

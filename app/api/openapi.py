@@ -30,6 +30,7 @@ from app.wire.problems import Problem
 from app.wire.schedules import PreviewedSchedule, SchedulePreview
 from app.wire.secrets import NamedSecret, SecretPage, SecretValue
 from app.wire.session import SessionState, SignIn
+from app.wire.upcoming import Upcoming
 
 ONE_OF = ("run_at", "run_in_seconds", "cron", "every_seconds")
 REF = "#/components/schemas/{name}"
@@ -51,7 +52,7 @@ SESSION_SCHEME = {
 
 SCHEMAS: tuple[Any, ...] = (
     *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState),
-    *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule),
+    *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
     *(
         KeyRequest,
         NewKey,

@@ -119,14 +119,22 @@ def instant_and_uuid(key: bytes) -> tuple[datetime, UUID]:
     return EPOCH + moment * TICK, UUID(bytes=key[INT8_BYTES:])
 
 
+def by_instant(
+    letter: bytes, key: Callable[[Any], tuple[datetime, UUID]]
+) -> Cursor[tuple[datetime, UUID]]:
+    """Make the cursor of a list in the order of an instant and an id."""
+    return Cursor(
+        letter=letter,
+        key=key,
+        encode=lambda key: ((key[0] - EPOCH) // TICK).to_bytes(INT8_BYTES) + key[1].bytes,
+        decode=instant_and_uuid,
+        length=INT8_BYTES + UUID_BYTES,
+    )
+
+
 JOBS = by_uuid(b"j")
-JOBS_BY_NEXT_RUN: Cursor[tuple[datetime, UUID]] = Cursor(
-    letter=b"n",
-    key=lambda item: (item.next_run, item.id),
-    encode=lambda key: ((key[0] - EPOCH) // TICK).to_bytes(INT8_BYTES) + key[1].bytes,
-    decode=instant_and_uuid,
-    length=INT8_BYTES + UUID_BYTES,
-)
+JOBS_BY_NEXT_RUN = by_instant(b"n", lambda item: (item.next_run, item.id))
+UPCOMING = by_instant(b"u", lambda item: (item.at, item.job_id))
 EXECUTIONS = by_number(b"e")
 KEYS = by_uuid(b"k")
 CHANGES = by_number(b"c")

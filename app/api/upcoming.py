@@ -1,0 +1,106 @@
+"""The runs to come of all jobs, one by one or counted."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from litestar import get
+from litestar.params import QueryParameter
+
+from app.api.parameters import Clock, Cursor, Db, Limit, sound
+from app.core.access.api_key import Scope
+from app.core.schedule.upcoming import NIL, counts_of, moments, page_of
+from app.db import upcoming
+from app.errors import FieldError, InvalidInput
+from app.wire.pages import UPCOMING
+from app.wire.upcoming import Bucket, Upcoming, UpcomingRun
+
+DAY_SECONDS = 86_400
+MAX_AHEAD = timedelta(days=366)
+"""How far ahead runs are shown."""
+MAX_BUCKETS = 10_000
+MAX_STEPS = 20_000
+"""Instants of runs that are worked out for one answer: up to a second's work."""
+
+
+@get(
+    "/upcoming",
+    operation_id="listUpcoming",
+    summary="List the runs to come",
+    opt={
+        "scope": Scope.READ,
+        "problems": (422,),
+        "meant": {
+            **dict.fromkeys(("to", "before", "end"), "did you mean until?"),
+            **dict.fromkeys(("bucket", "step", "interval"), "did you mean bucket_seconds?"),
+        },
+    },
+)
+async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query's
+    *,
+    db: Db,
+    clock: Clock,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    until: Annotated[
+        datetime | None,
+        QueryParameter(description="Earlier runs; within 366 days; a day ahead unless given."),
+    ] = None,
+    bucket_seconds: Annotated[
+        int | None,
+        QueryParameter(
+            ge=1, le=31 * DAY_SECONDS, description="Count the runs of each span of this length."
+        ),
+    ] = None,
+) -> Upcoming:
+    """Schedules are expanded as they are now: retries, delays and edits move what comes.
+
+    Paused and invalid jobs are left out, and those whose plan waits for a run now. Where there are
+    too many jobs or schedules, only the runs before an earlier `until` are listed.
+    """
+    now = await clock.now()
+    end = checked_end(sound(until, "until"), now=now, bucket_seconds=bucket_seconds)
+    after = UPCOMING.read(cursor)
+    if bucket_seconds is not None and after is not None:
+        message = "belongs to a list without bucket_seconds: leave one of them out"
+        raise InvalidInput(FieldError(field="cursor", message=message))
+    soon = await upcoming.list_groups(db, now=now, until=end, with_ids=bucket_seconds is None)
+    end = min(end, soon.reached or end)
+    walk = moments(soon.groups, now=now, since=after and after[0], until=end)
+    if bucket_seconds is not None:
+        counts, reached = await asyncio.to_thread(
+            counts_of, walk, now=now, bucket_seconds=bucket_seconds, most=MAX_STEPS
+        )
+        buckets = [Bucket(at=at, runs=runs) for at, runs in sorted(counts.items())]
+        return Upcoming(items=[], next_cursor=None, until=reached or end, buckets=buckets)
+    runs, reached = await asyncio.to_thread(
+        page_of, walk, after=after, limit=limit + 1, most=MAX_STEPS
+    )
+    names = await upcoming.names_of(db, [run.job_id for run in runs[:limit]])
+    items = [
+        UpcomingRun(at=run.at, job_id=run.job_id, job_name=names.get(run.job_id))
+        for run in runs[:limit]
+    ]
+    more = len(runs) > limit or reached is not None
+    next_cursor = UPCOMING.after(items, more=more, reached=(reached, NIL) if reached else None)
+    return Upcoming(items=items, next_cursor=next_cursor, until=end, buckets=None)
+
+
+def checked_end(until: datetime | None, *, now: datetime, bucket_seconds: int | None) -> datetime:
+    """Return the instant that runs are listed up to.
+
+    Raises:
+        InvalidInput: the instant is not later than `now`, or too late.
+    """
+    end = now + timedelta(days=1) if until is None else until.astimezone(UTC)
+    error = None
+    if end <= now:
+        error = "has passed: write a later instant"
+    elif end > now + MAX_AHEAD:
+        error = f"is too far ahead: write an instant within {MAX_AHEAD.days} days"
+    if error:
+        raise InvalidInput(FieldError(field="until", message=error))
+    if bucket_seconds is not None and (end - now).total_seconds() > bucket_seconds * MAX_BUCKETS:
+        message = f"makes more than {MAX_BUCKETS} buckets: write more seconds, or an earlier until"
+        raise InvalidInput(FieldError(field="bucket_seconds", message=message))
+    return end

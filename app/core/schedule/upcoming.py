@@ -1,0 +1,186 @@
+"""The runs to come of many jobs in the order of time, each rule searched once for all its jobs."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from heapq import heapify, heappop, heappush, merge
+from itertools import islice
+from uuid import UUID
+
+from msgspec import Struct
+
+from app.core.schedule.occurrences import TICK, Interval, ZonedCron
+from app.core.schedule.schedule import (
+    LATEST,
+    Schedule,
+    begin_after,
+    end_by,
+    form_errors,
+    recurrence_of,
+)
+from app.core.schedule.zones import zone_named
+from app.errors import InvalidInput
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NIL = UUID(int=0)
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """Jobs with the same schedule and the same plan."""
+
+    schedule: Schedule
+    job_id: UUID | None = None
+    """The job whose `H` is meant; None where the cron has none."""
+    next_run: datetime | None
+    """When the next run may be claimed; None: that run is under way."""
+    scheduled_for: datetime
+    """What that run is scheduled for: before `next_run` if the run is a retry."""
+    runs_left: int | None = None
+    """How many runs are left, with that one; None: no limit."""
+    jobs: int
+    ids: Sequence[UUID] = ()
+    """The ids of the jobs; none where only their number is asked for."""
+
+
+class Rule:
+    """The runs that follow the next run of some groups: all those with one recurrence."""
+
+    def __init__(self, recurrence: Interval | ZonedCron, stop: datetime) -> None:
+        self.recurrence = recurrence
+        self.stop = stop
+        self.groups: list[tuple[datetime, Group]] = []
+        """Each group with the instant that its runs follow."""
+
+    def first(self, start: datetime) -> datetime | None:
+        """Find the earliest run from `start` on."""
+        return self.recurrence.first(start, self.stop) if start < self.stop else None
+
+    def groups_at(self, run: datetime) -> list[Group]:
+        """Return the groups that have this run."""
+        return [
+            group
+            for after, group in self.groups
+            if after < run and (group.runs_left is None or self.reaches(group, run))
+        ]
+
+    def reaches(self, group: Group, run: datetime) -> bool:
+        """Whether the runs that a group has left, but for its next one, reach this run."""
+        left = (group.runs_left or 1) - 1
+        passed = self.recurrence.count(group.scheduled_for + TICK, run, limit=left + 1)
+        return passed < left
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """An instant at which jobs run."""
+
+    at: datetime
+    groups: list[Group]
+    """None, where the groups of a rule have no runs left."""
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A run to come."""
+
+    at: datetime
+    job_id: UUID
+
+
+def moments(
+    groups: Sequence[Group], *, now: datetime, since: datetime | None, until: datetime
+) -> Iterator[Moment]:
+    """Walk over the instants from `since` (None: the first) to before `until` at which jobs run.
+
+    A run that is late stands at its instant before `now`. Of what follows there are only the
+    instants later than `now`: whether those in between are made up for depends on the misfire
+    policy. Each step takes one search, however many jobs have the rule.
+    """
+    queue: list[tuple[datetime, int, Group | Rule]] = [
+        (group.next_run, number, group)
+        for number, group in enumerate(groups)
+        if group.next_run is not None and group.next_run < until
+    ]
+    if since is not None:
+        queue = [one for one in queue if one[0] >= since]
+    for number, rule in enumerate(rules(groups, now=now, until=until), start=len(groups)):
+        start = min(after for after, _ in rule.groups) + TICK
+        if run := rule.first(max(start, since or start)):
+            queue.append((run, number, rule))
+    heapify(queue)
+    while queue:
+        at = queue[0][0]
+        found: list[Group] = []
+        while queue and queue[0][0] == at:
+            _, number, one = heappop(queue)
+            if isinstance(one, Group):
+                found.append(one)
+                continue
+            found += one.groups_at(at)
+            if run := one.first(at + TICK):
+                heappush(queue, (run, number, one))
+        yield Moment(at=at, groups=found)
+
+
+def rules(groups: Sequence[Group], *, now: datetime, until: datetime) -> list[Rule]:
+    """Gather the groups by what their runs follow; those that nothing follows are left out."""
+    found: dict[tuple[object, ...], Rule] = {}
+    for group in groups:
+        schedule = group.schedule
+        if schedule.run_at is not None or (group.runs_left is not None and group.runs_left <= 1):
+            continue
+        if any(form_errors(schedule)):  # its next run will say so
+            continue
+        after = max(group.scheduled_for, now)
+        try:
+            zone_named(schedule.timezone)
+            recurrence = recurrence_of(schedule, group.job_id or NIL, anchor=group.scheduled_for)
+        except InvalidInput:
+            continue
+        stop = min(end_by(schedule, LATEST), until)
+        start = begin_after(schedule, after)
+        if isinstance(recurrence, Interval) and schedule.starts_at is None:
+            phase = (recurrence.anchor - EPOCH) % recurrence.every
+            recurrence = Interval(anchor=EPOCH + phase, every=recurrence.every)
+        rule = found.setdefault((recurrence, stop), Rule(recurrence, stop))
+        rule.groups.append((start - TICK, group))
+    return list(found.values())
+
+
+def page_of(
+    walk: Iterator[Moment], *, after: tuple[datetime, UUID] | None, limit: int, most: int
+) -> tuple[list[Run], datetime | None]:
+    """List up to `limit` runs behind `after`, in the order of time and of the jobs' ids.
+
+    After `most` instants the list ends; return the instant that it got to as well, None if that is
+    the end of the walk.
+    """
+    runs: list[Run] = []
+    for steps, moment in enumerate(walk):
+        if steps == most:
+            return runs, moment.at
+        ids = merge(*(sorted(group.ids) for group in moment.groups))
+        if after is not None and after[0] == moment.at:
+            ids = (one for one in ids if one > after[1])
+        runs += [Run(at=moment.at, job_id=one) for one in islice(ids, limit - len(runs))]
+        if len(runs) == limit:
+            break
+    return runs, None
+
+
+def counts_of(
+    walk: Iterator[Moment], *, now: datetime, bucket_seconds: int, most: int
+) -> tuple[dict[datetime, int], datetime | None]:
+    """Count the runs of each bucket, which begin at multiples of their length in UTC.
+
+    What is late counts in the bucket of `now`. After `most` instants the counting ends, as the
+    listing of `page_of` does.
+    """
+    counts: Counter[datetime] = Counter()
+    length = timedelta(seconds=bucket_seconds)
+    for steps, moment in enumerate(walk):
+        if steps == most:
+            return dict(counts), moment.at
+        if not moment.groups:
+            continue
+        at = max(moment.at, now)
+        counts[at - (at - EPOCH) % length] += sum(group.jobs for group in moment.groups)
+    return dict(counts), None

@@ -1,0 +1,36 @@
+"""Runs to come as they are answered."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from app.wire.pages import Page
+
+
+class UpcomingRun(Struct, frozen=True, kw_only=True):
+    """A run to come."""
+
+    at: Annotated[datetime, Meta(description="In the past: it is late.")]
+    job_id: UUID
+    job_name: str | None
+
+
+class Bucket(Struct, frozen=True, kw_only=True):
+    """A span of time, and how many runs it has."""
+
+    at: Annotated[datetime, Meta(description="When it begins; it has bucket_seconds.")]
+    runs: int
+
+
+class Upcoming(Page[UpcomingRun], frozen=True, kw_only=True):
+    """Runs to come, the earliest first; or, with `bucket_seconds`, how many there are when."""
+
+    until: Annotated[
+        datetime,
+        Meta(description="The runs before it are listed; earlier than asked for if too many."),
+    ]
+    buckets: Annotated[
+        list[Bucket] | None, Meta(description="With bucket_seconds: those that have any runs.")
+    ]
