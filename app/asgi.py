@@ -178,7 +178,10 @@ def session() -> Router:
 
 
 def first(request: ApiRequest) -> Response[None] | None:
-    """Check a request before its handler; answer OPTIONS, as Litestar would leave methods out."""
+    """Check a request before its handler.
+
+    OPTIONS is answered here, as Litestar would not name all methods.
+    """
     if request.method != "OPTIONS":
         check_request(request)
         return None

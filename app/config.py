@@ -21,9 +21,9 @@ LINKED_VALUES = {
     "PORT": re.compile(r"(tcp|udp|sctp)://.*"),
     "NAME": re.compile(r"/[^/]+/[^/]+"),
 }
-"""Variables that Kubernetes sets for each Service, and Docker for each linked container, whose name
-begins with `tocsin`. They are no settings. A name that ends in PORT or NAME could be a setting, so
-the value decides.
+"""The values of variables that Kubernetes sets for each Service, and Docker for each linked
+container, whose name begins with `tocsin`: these are no settings. A name that ends in PORT or NAME
+could be one, so the value decides.
 """
 DATABASE_URL = Meta(description="an address such as postgresql://user:password@host:5432/tocsin")
 KEYS = Meta(

@@ -1,4 +1,4 @@
-"""A time-out for the hot path, cheaper than asyncio's."""
+"""A time-out for each execution, cheaper than asyncio's."""
 
 import asyncio
 from types import TracebackType

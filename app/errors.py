@@ -145,7 +145,7 @@ class DatabaseRefused(DatabaseUnavailable):
     """Postgres refuses until an operator changes something; the message says what.
 
     A process that starts ends with this error; a running process goes on trying, as in an outage.
-    `remedy` is the part of the message that names no host, user or database; it may be empty.
+    `remedy` is the part of the message that names no host, user or database, and may be empty.
     """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:

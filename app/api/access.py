@@ -24,8 +24,9 @@ from app.single_flight import SingleFlight
 TRUSTED_SECONDS = 2.0
 """How long the keys that were read are used; a new or revoked key counts everywhere after that."""
 ALL = "all"
-"""The key of all reads in the single flight: one query serves whoever waits for the keys."""
+"""The key of all reads in the single flight: one query serves all callers that wait for keys."""
 TOUCH_SECONDS = 60.0
+"""How often the use of a key is recorded in the database."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE | re.ASCII)
 
@@ -38,15 +39,14 @@ class Caller(Struct, frozen=True, kw_only=True):
     actor: str
     """The name of the caller in the audit log."""
     limited_as: str
-    """The name under which the rate limit counts the requests of the caller."""
+    """The name under which the rate limit counts the caller's requests."""
     scopes: frozenset[Scope]
     session_ends: datetime | None = None
-    """When the session of a browser ends; None for a request that came with a key, or needed
-    none."""
+    """When the browser's session ends; None for a request with a key, or without need of one."""
 
 
 class KeyRing:
-    """The keys as the database had them within the last `TRUSTED_SECONDS`."""
+    """The API keys, read from the database at most `TRUSTED_SECONDS` ago."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
@@ -54,30 +54,34 @@ class KeyRing:
         self.read_at = float("-inf")
         self.reading = SingleFlight()
         self.touched_at: dict[UUID, float] = {}
+        """When the use of each key was last recorded (monotonic seconds)."""
+
+    def __repr__(self) -> str:
+        return f"<KeyRing: {len(self.known.by_prefix)} keys, read at {self.read_at:.3f}>"
 
     def forget(self) -> None:
-        """Have the keys read again, after this process has changed them."""
+        """Have the keys read again at their next use, as this process has changed some."""
         self.read_at = float("-inf")
 
     async def any_key(self) -> bool:
-        """Tell whether there is or was some key."""
-        return (await self.current()).any_key
+        """Return whether any key was ever made, even if none is valid now."""
+        return (await self.read_fresh()).any_key
 
     async def find(self, given: str) -> ValidKey | None:
-        """Return the key, if it may be used, and note that the key is in use; else None."""
-        known = await self.current()
+        """Find a key by its text and note its use; None if there is none that may be used."""
+        known = await self.read_fresh()
         key = known.by_prefix.get(prefix_of(given) or "")
         if not is_key(given, key.digest if key else NO_DIGEST) or key is None:
             return None
-        return await self.used(key)
+        return await self.note_use(key)
 
     async def of_session(self, prefix: str) -> ValidKey | None:
-        """Return the key that a session was made with, as `find` does."""
-        key = (await self.current()).by_prefix.get(prefix)
-        return None if key is None else await self.used(key)
+        """Find the key that a session was made with, by its prefix, as `find` does."""
+        key = (await self.read_fresh()).by_prefix.get(prefix)
+        return None if key is None else await self.note_use(key)
 
-    async def used(self, key: ValidKey) -> ValidKey | None:
-        """Note that the key is in use, and return it; None where it expired since it was read."""
+    async def note_use(self, key: ValidKey) -> ValidKey | None:
+        """Note that a key is used, and return the key; None if it expired since it was read."""
         now = monotonic()
         if key.seconds_left is not None and now - self.read_at >= key.seconds_left:
             return None
@@ -86,22 +90,22 @@ class KeyRing:
             await self.touch(key)
         return key
 
-    async def current(self) -> ValidKeys:
-        """Return the keys.
+    async def read_fresh(self) -> ValidKeys:
+        """Return the keys, read again if they are older than `TRUSTED_SECONDS`.
 
         Raises:
-            DatabaseUnavailable: they have to be read again and cannot.
+            DatabaseUnavailable: the keys have to be read and cannot.
         """
         if not self.is_fresh():
             await self.reading.run(ALL, self.is_fresh, self.read)
         return self.known
 
     def is_fresh(self) -> bool:
-        """Tell whether the keys were read a short time ago."""
+        """Return whether the keys were read within `TRUSTED_SECONDS`."""
         return monotonic() - self.read_at <= TRUSTED_SECONDS
 
     async def read(self) -> None:
-        """Read the keys, and forget when keys that are valid no more were in use."""
+        """Read the keys, and forget the uses of keys that are not valid any more."""
         asked_at = monotonic()
         self.known = await keys.read_valid(self.db)
         self.read_at = asked_at
@@ -109,14 +113,15 @@ class KeyRing:
         self.touched_at = {id: at for id, at in self.touched_at.items() if id in valid}
 
     async def touch(self, key: ValidKey) -> None:
+        """Record the use of a key in the database; an outage is ignored, and recorded later."""
         try:
             await keys.touch(self.db, key.id)
         except DatabaseUnavailable:
-            self.touched_at.pop(key.id, None)  # told to people only: no reason to refuse
+            self.touched_at.pop(key.id, None)  # people alone read it: no reason to refuse
 
 
 class KeyAuthentication(AbstractAuthenticationMiddleware):
-    """Refuses requests whose caller is not known."""
+    """Finds the caller of each request, and refuses requests without a known one."""
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
         """Name the caller of a request.

@@ -1,4 +1,4 @@
-"""Receives bodies, and refuses parameters of a query that no handler would read."""
+"""Reads the bodies of requests, and refuses parameters of a query that no handler reads."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +18,8 @@ from app.wire.reading import NUL, read
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 MAX_AT_ONCE_BYTES = 16 * 1024
-"""A longer body is read in a thread: other requests, and jobs, must not wait for that."""
+"""The longest body, in bytes, that is decoded in the event loop. A longer one is decoded in a
+thread, as other requests, and the executions of `tocsin dev`, would have to wait meanwhile."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -39,7 +40,7 @@ async def decode_body(
 
 
 async def by_length(request: ApiRequest, work: Callable[[S], T], on: S) -> T:
-    """Do work that takes long for a long body; for one of those, in a thread."""
+    """Call `work`, in a thread if the body of the request is longer than `MAX_AT_ONCE_BYTES`."""
     if len(await request.body()) <= MAX_AT_ONCE_BYTES:
         return work(on)
     return await asyncio.to_thread(work, on)

@@ -1,8 +1,8 @@
-"""How the API reads requests: uvicorn's HTTP/1.1, with an end to its patience and its room.
+"""Uvicorn's HTTP/1.1 with time limits for clients and a limit on their connections.
 
-Uvicorn closes a connection that is idle after an answer. One that never sends a whole request, or
-never takes its answer, is kept for ever there, and some hundreds of those use up all descriptors
-(docs/adr/0055).
+Uvicorn closes a connection that is idle after an answer, but keeps for ever a connection whose
+client never sends a whole request or never reads its answer. Some hundreds of these would use up
+all file descriptors (docs/adr/0055).
 """
 
 import asyncio
@@ -21,13 +21,15 @@ HEAD_SECONDS = 10.0
 """How long the headers of a request may take, from its first byte or from the opening of the
 connection."""
 BODY_SECONDS = 20.0
-"""How long a body may take, in addition to its length at the slowest rate."""
+"""How long a body may take, in addition to the time for its bytes at `SLOWEST_BYTES_A_SECOND`."""
 SLOWEST_BYTES_A_SECOND = 16_384
+"""The slowest rate at which a client may send a body."""
 DRAIN_SECONDS = 2.0
-"""How long a half-sent body is waited for when the server is told to stop."""
+"""How long a half-sent body may take once the server is told to stop."""
 ANSWER_SECONDS = 30.0
-"""How long no byte of an answer is taken before the connection is cut."""
+"""After so long without a client reading any byte of its answer, the connection is cut."""
 SWEEP_SECONDS = 0.5
+"""How often all connections are checked for these limits."""
 
 SHARE_OF_DESCRIPTORS = 0.5
 """The share of the file descriptors for connections of clients; the rest is for Postgres and
@@ -48,7 +50,7 @@ FULL = (
 
 
 def most_connections() -> int:
-    """How many connections this process takes at once."""
+    """Return how many connections of clients this process accepts at once."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
@@ -56,11 +58,11 @@ def most_connections() -> int:
 
 
 class Connections:
-    """Every connection of one server, and whose it is.
+    """The open connections of one server, with the client of each, and the limits on them.
 
-    Beyond what one client, or all together, may have, the one that has waited longest for a request
-    makes room: of that client, or of the one with the most. A connection that carries out a request
-    is never closed for this.
+    At the limit of one client or of all, a new connection takes the place of an idle one: of that
+    client, or of the client with the most connections. Of its idle connections the one that has
+    waited longest for a request is closed. A connection with a request under way never is.
     """
 
     def __init__(self, *, of_a_client: int, in_all: int, proxies: Proxies) -> None:
@@ -68,12 +70,16 @@ class Connections:
         self.in_all = in_all
         self.proxies = proxies
         self.open: dict[BoundedHttp, str] = {}
-        """The connections by client, the oldest first."""
+        """The open connections, the oldest first, each with its client."""
         self.counts: Counter[str] = Counter()
+        """How many connections each client has."""
         self.timer: asyncio.TimerHandle | None = None
 
+    def __repr__(self) -> str:
+        return f"<Connections: {len(self.open)} of {self.in_all}, of {len(self.counts)} clients>"
+
     def admit(self, connection: "BoundedHttp", host: str) -> bool:
-        """Count a connection; False: there is no room for it."""
+        """Count a new connection, after closing an idle one if need be; return False at a limit."""
         client = client_of(host)
         if not self.proxies.trusts(host) and self.counts[client] >= self.of_a_client > 0:
             if not self.make_room(client):
@@ -89,7 +95,7 @@ class Connections:
         return True
 
     def make_room(self, client: str) -> bool:
-        """Close the connection of a client that has waited longest for a request; False: none."""
+        """Close the client's longest idle connection; return False if none is idle."""
         waiting = [one for one, whose in self.open.items() if whose == client and one.is_waiting]
         if not waiting:
             return False
@@ -99,7 +105,7 @@ class Connections:
         return True
 
     def forget(self, connection: "BoundedHttp") -> None:
-        """Count a connection no more."""
+        """Stop counting a connection, if it is counted."""
         client = self.open.pop(connection, None)
         if client is not None:
             self.counts[client] -= 1
@@ -107,10 +113,11 @@ class Connections:
                 del self.counts[client]
 
     def watch(self) -> None:
+        """Have `sweep` called after `SWEEP_SECONDS`."""
         self.timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self.sweep)
 
     def sweep(self) -> None:
-        """End what takes too long."""
+        """Check the time limits of all connections."""
         self.timer = None
         now = monotonic()
         for connection in tuple(self.open):
@@ -120,9 +127,10 @@ class Connections:
 
 
 class BoundedHttp(H11Protocol):
-    """One connection."""
+    """One connection, as uvicorn serves it, with time limits for its client."""
 
     all: ClassVar[Connections]
+    """The connections of the same server."""
 
     since = 0.0
     """When the present request, or the wait for it, began; monotonic seconds."""
@@ -133,7 +141,9 @@ class BoundedHttp(H11Protocol):
     untaken = 0
     """Bytes of the answer that the client has not taken yet."""
     draining = False
+    """Whether the server was told to stop."""
     refused = False
+    """Whether there was no room for the connection, which is being closed."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -165,24 +175,24 @@ class BoundedHttp(H11Protocol):
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """Let requests under way be answered, and briefly wait for those that are half sent."""
+        """Let requests under way be answered, and wait `DRAIN_SECONDS` for half-sent ones."""
         self.draining = True
         super().shutdown()
 
     def begin(self) -> None:
-        """Begin to wait for a request, or for its body."""
+        """Begin to measure the wait for the next request, or for the body of this one."""
         self.since = monotonic()
         self.received = 0
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client has yet to send something, and the server does read."""
+        """Whether the server waits for the client to send a request or the rest of one."""
         if self.transport.is_closing() or self.flow.read_paused:
             return False
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def look(self, now: float) -> None:
-        """End the connection if its client takes too long."""
+        """Close the connection if its client takes too long to send or to read."""
         untaken = self.transport.get_write_buffer_size()
         if not untaken or untaken < self.untaken:
             self.taken_at = now
@@ -196,7 +206,7 @@ class BoundedHttp(H11Protocol):
 
     @property
     def allowed_seconds(self) -> float:
-        """How long what is waited for may take."""
+        """How long the client may take to send what the server waits for."""
         if self.conn.their_state is h11.IDLE:
             return HEAD_SECONDS
         if self.draining:
@@ -204,7 +214,7 @@ class BoundedHttp(H11Protocol):
         return BODY_SECONDS + self.received / SLOWEST_BYTES_A_SECOND
 
     def give_up(self) -> None:
-        """Close the connection, with a word where a request was begun and not yet answered."""
+        """Close the connection; answer 408 if a request was begun and has no answer yet."""
         self._unset_keepalive_if_required()
         begun = self.received or self.conn.their_state is h11.SEND_BODY
         if begun and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

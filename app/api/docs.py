@@ -1,4 +1,4 @@
-"""The pages that show the API's description; everything they load comes from here."""
+"""The pages that show the API's description; they load files from this server alone."""
 
 from collections.abc import Callable
 from importlib.resources import files

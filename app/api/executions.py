@@ -1,4 +1,4 @@
-"""The record of executions, and doing a past run again."""
+"""Executions: list, read, and replay a past run."""
 
 import re
 from datetime import datetime
@@ -66,7 +66,7 @@ MEANT = {
     **dict.fromkeys(("since", "after", "start"), "did you mean from?"),
     **dict.fromkeys(("until", "before", "end"), "did you mean to?"),
 }
-"""What may be meant by parameters that there are not."""
+"""Hints for unknown parameters, by the name of the parameter."""
 Id = Annotated[int, PathParameter(description="The id of an execution.")]
 
 

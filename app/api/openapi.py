@@ -71,7 +71,7 @@ SCHEMAS: tuple[Any, ...] = (
 
 
 def openapi_config(version: str) -> OpenAPIConfig:
-    """Say what the API is and where its description is shown."""
+    """Return Litestar's configuration of the API's description: title, pages, paths."""
     return OpenAPIConfig(
         title="Tocsin",
         version=version,
@@ -133,7 +133,7 @@ def described_handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandl
 
 
 def if_given(schema: dict[str, Any]) -> dict[str, Any]:
-    """Describe a parameter that is there: one that is not is left out, and never null."""
+    """Return the schema of a parameter without null: clients leave out a parameter instead."""
     kept: list[dict[str, Any]] = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
     if len(kept) != 1:
         return schema
@@ -148,7 +148,7 @@ def problem_response(status: int) -> dict[str, Any]:
 
 
 def schemas() -> dict[str, Any]:
-    """Describe every Struct; what a target may hold depends on the kind."""
+    """Describe every Struct, and for each kind its targets."""
     targets: dict[str, type[Struct]] = {kind: target_type(kind) for kind in KINDS}
     _, found = msgspec.json.schema_components([*SCHEMAS, *targets.values()], ref_template=REF)
     for document in (JobDocument, JobReplacement):

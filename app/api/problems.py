@@ -55,7 +55,7 @@ ApiRequest = Request[object, object, State]
 
 
 class Kind(Struct, frozen=True):
-    """What all problems of one class have in common."""
+    """The parts that all problems of one class share."""
 
     status: int
     slug: str
@@ -92,18 +92,18 @@ REFUSALS = {
     415: Kind(415, "unsupported-media-type", "The body is of a type that is not read"),
     429: Kind(429, "too-many-requests", "There are too many requests"),
 }
-"""Refusals of Litestar and of our handlers, in words that no version of Python changes."""
+"""Titles of the statuses that Litestar and handlers refuse with; Python's own differ by version."""
 
 DETAILS = {
     404: "nothing is at this address; /docs lists what there is",
     405: "this address does not take this method; the header Allow says which it takes",
     413: "the body is too large: send less at a time",
 }
-"""Sentences of ours for statuses of which Litestar's own words would not help."""
+"""Details for statuses whose details by Litestar would not help a client."""
 
 
 def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
-    """Answer with the problem that one of our own errors stands for."""
+    """Answer one of Tocsin's own errors with its problem."""
     kind = next((KINDS[one] for one in type(error).__mro__ if one in KINDS), None)
     if kind is None:
         return unexpected_problem(request, error)
@@ -135,7 +135,7 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
 
 
 def unavailable(error: DatabaseUnavailable) -> str:
-    """Say what is to be done, without the host, the user and the database that the log names."""
+    """Say what an operator has to do, without the host, user and database, which the log names."""
     match error:
         case RightMissing():
             return "Tocsin's role in Postgres lacks a right: `tocsin doctor` says which"
@@ -150,7 +150,7 @@ def unavailable(error: DatabaseUnavailable) -> str:
 
 
 def http_problem(request: ApiRequest, error: HTTPException) -> Response[bytes]:
-    """Answer with a problem for what Litestar refused."""
+    """Answer a refusal of Litestar with a problem."""
     if isinstance(error, ValidationException):
         return app_problem(request, InvalidInput(*parameter_errors(request, error)))
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:

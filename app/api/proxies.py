@@ -1,4 +1,4 @@
-"""The client of a request that a proxy passes on; only trusted proxies are believed."""
+"""Finds the client of a request that a proxy forwarded; only trusted proxies are believed."""
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -9,14 +9,14 @@ from app.errors import InvalidSettings
 
 
 def behind(app: ASGIApp, proxies: Proxies) -> ASGIApp:
-    """Serve the application with the client and scheme that trusted proxies tell.
+    """Wrap an application so that it sees the client and scheme that trusted proxies state.
 
-    A proxy on this machine is believed the scheme without being named: the scheme decides no more
-    than whether the answer speaks of TLS.
+    A proxy on this machine may state the scheme even if it is not a trusted one: the scheme decides
+    only whether the answer has headers and cookies for TLS.
     """
 
-    async def served(scope: Scope, receive: Receive, send: Send) -> None:
-        client = scope.get("client")  # none of a lifespan
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client")  # None in a lifespan
         if client is not None:
             host, port = client
             trusted = proxies.trusts(host)
@@ -28,14 +28,14 @@ def behind(app: ASGIApp, proxies: Proxies) -> ASGIApp:
                 scope["client"] = proxies.client(host, values(scope, b"x-forwarded-for")), port
         await app(scope, receive, send)
 
-    return served
+    return serve
 
 
 def trusted_proxies(settings: Settings) -> Proxies:
     """Read which proxies the operator trusts.
 
     Raises:
-        InvalidSettings: naming what is neither an address nor a network.
+        InvalidSettings: an entry is neither an address nor a network; names the entry.
     """
     try:
         return Proxies.of(settings.trusted_proxies)
@@ -44,6 +44,6 @@ def trusted_proxies(settings: Settings) -> Proxies:
 
 
 def values(scope: Scope, name: bytes) -> list[str]:
-    """What the header of this name, in lower case, says, line by line."""
+    """Return the values of a header, one for each line; `name` is in lower case."""
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
     return [value.decode("latin-1") for given, value in headers if given == name]

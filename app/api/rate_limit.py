@@ -1,4 +1,4 @@
-"""How many requests a key may make in a minute."""
+"""Limits how many requests a caller may make in a minute."""
 
 from time import time
 from typing import Any
@@ -13,7 +13,7 @@ from app.core.net.clients import client_of
 
 MINUTE_SECONDS = 60
 MAX_COUNTED = 10_000
-"""Callers that are counted at a time, each for itself."""
+"""How many callers are counted one by one; the requests of any more are counted together."""
 OTHERS = "others"
 
 Counts = dict[str, tuple[int, int]]
@@ -39,12 +39,12 @@ def limit_by_address(requests_a_minute: int) -> DefineMiddleware:
 
 
 def address_of(request: Request[Any, Any, Any]) -> str:
-    """Say which client it is from, as far as addresses can tell."""
+    """Name the client of a request by its address."""
     return client_of(request.client.host if request.client else "")
 
 
 def limited_as(request: Request[Any, Any, Any]) -> str:
-    """Say whose requests are counted together."""
+    """Return the name under which the caller's requests are counted."""
     return str(request.scope["user"].limited_as)
 
 
@@ -54,10 +54,10 @@ async def has_caller(request: Request[Any, Any, Any]) -> bool:
 
 
 class CountingRateLimit(RateLimitMiddleware):
-    """Litestar's limit, with one number for each caller.
+    """Litestar's rate limit, which keeps one number for each caller here.
 
-    Litestar keeps the instant of every request and writes all of them anew with each: at 6,000
-    requests a minute that costs more than the request.
+    Litestar keeps the instant of every request, and writes all instants again with each request:
+    at 6,000 requests a minute that costs more than the request.
     """
 
     def __init__(self, app: ASGIApp, config: RateLimitConfig, counts: Counts) -> None:
@@ -66,7 +66,7 @@ class CountingRateLimit(RateLimitMiddleware):
         self.counts = counts
 
     async def retrieve_cached_history(self, key: str, store: Store) -> CacheObject:  # noqa: ARG002 - Litestar's interface
-        """Return as many requests as there were in this minute."""
+        """Return a history with as many requests as the caller made in this minute."""
         count, reset = self.counts.get(self.counted_as(key), (0, 0))
         now = int(time())
         if reset <= now:
@@ -74,7 +74,7 @@ class CountingRateLimit(RateLimitMiddleware):
         return CacheObject(history=[0] * count, reset=reset)
 
     async def set_cached_history(self, key: str, cache_object: CacheObject, store: Store) -> None:  # noqa: ARG002 - Litestar's interface
-        """Count one more."""
+        """Count one more request of the caller."""
         cache_object.history.append(0)
         self.counts[self.counted_as(key)] = (len(cache_object.history), cache_object.reset)
 

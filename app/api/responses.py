@@ -23,7 +23,7 @@ LOCATION = ResponseHeader(
 def answer(
     job: StoredJob, *, status: int = 200, warnings: Sequence[FieldError] = ()
 ) -> Response[Job]:
-    """Show one job; one that is new (201) with its address."""
+    """Answer with a job and its ETag; a new job (201) also has its address in `Location`."""
     headers = {"ETag": etag(job.updated_at)}
     if status == 201:  # noqa: PLR2004 - Created
         headers["Location"] = f"/v1/jobs/{job.id}"

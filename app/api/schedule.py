@@ -1,4 +1,4 @@
-"""Trying out a schedule before any job has it."""
+"""Shows the next runs of a schedule, before any job has the schedule."""
 
 from datetime import datetime
 from uuid import UUID

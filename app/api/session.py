@@ -111,7 +111,7 @@ def session_cookie(scheme: str, value: str, *, max_age: int) -> Cookie:
 
 
 def state_of(caller: Caller) -> SessionState:
-    """Say who it is."""
+    """Describe the caller that is signed in."""
     return SessionState(
         actor=caller.actor,
         scopes=[scope for scope in Scope if scope in caller.scopes],

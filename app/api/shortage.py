@@ -1,7 +1,7 @@
-"""Tells when the API can accept no connection for want of a file descriptor.
+"""Tells when the API can accept no connection, as no file descriptor is left.
 
-The event loop says nothing of it: libuv accepts such a connection and closes it at once, and goes
-on listening (docs/adr/0042).
+The event loop does not tell: libuv accepts such a connection, closes it at once, and goes on
+listening (docs/adr/0042).
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from app.descriptors import find_shortage, limit
 from app.telemetry import Observers
 
 SPELL_SECONDS = 10.0
-"""A shortage that comes again within so long is the same spell."""
+"""Shortages less than this long apart are told of once."""
 
 
 class AcceptShortage:
-    """Tells each spell without file descriptors once, when it begins."""
+    """Tells of a shortage of file descriptors once, when it begins."""
 
     def __init__(self, observers: Observers, *, clock: Callable[[], float] = monotonic) -> None:
         self.observers = observers
@@ -24,7 +24,7 @@ class AcceptShortage:
         self.met_at = float("-inf")
 
     def look(self) -> None:
-        """Try whether a file can be opened, which takes microseconds."""
+        """Tell of a shortage if no file can be opened; the try takes microseconds."""
         if find_shortage() is None:
             return
         now = self.clock()

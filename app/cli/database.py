@@ -1,4 +1,4 @@
-"""What the commands that work on the database share."""
+"""Helpers of the commands that work on the database."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ def run_with_database(
 
 
 async def check_schema(settings: Settings) -> None:
-    """Make sure of the schema for processes that are to start, unless the database is not up yet.
+    """Check the schema before processes start; pass if the database does not answer yet.
 
     Raises:
         DatabaseRefused: the database refuses the connection, or has another schema.

@@ -1,7 +1,7 @@
 """The commands of `tocsin`.
 
-Each command imports by itself what only some commands need: an instance has no web framework in
-memory.
+A command imports the modules that only it needs itself, so that an instance, for example, has no
+web framework in memory.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from app.telemetry.logs import configure, log_fact
 def keep_standard_streams() -> None:
     """Open each of stdin, stdout and stderr that is closed on /dev/null.
 
-    Otherwise a socket would get the number, and output would be written into the socket.
+    Otherwise a socket would get the number of the stream, and output would go into the socket.
     """
     for number in range(3):
         try:
@@ -148,7 +148,7 @@ def dev(ctx: click.Context, port: int | None, command: tuple[str, ...]) -> None:
 
 
 def program() -> str:
-    """Return what a shell finds this program by: its name, or the path that it was called by."""
+    """Return how a shell finds this program: by its name, or by the path in the call."""
     called = Path(sys.argv[0])
     return shlex.quote(str(called)) if called.name == "tocsin" and not which("tocsin") else "tocsin"
 
@@ -229,7 +229,7 @@ def prune_database() -> None:
 
 
 def pruned_in_words(done: Sequence[Pruned]) -> str:
-    """Say what the upkeep came to; of nothing, that there was nothing to do."""
+    """Say in a sentence what the upkeep added and deleted, or that there was nothing to do."""
     if not done:
         return "no day of executions had to be dropped or added, and no finished job to be deleted"
     return "; ".join(

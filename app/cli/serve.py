@@ -41,7 +41,10 @@ class Server(uvicorn.Server):
         self.shortage = shortage
 
     async def on_tick(self, counter: int) -> bool:
-        """Look after what has to be seen to ten times a second; return whether to end."""
+        """Do uvicorn's work of each tenth of a second, and check file descriptors as well.
+
+        Return whether the server is to end.
+        """
         self.shortage.look()
         return await super().on_tick(counter)
 

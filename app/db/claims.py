@@ -48,8 +48,8 @@ class Look(Struct, frozen=True, kw_only=True):
     blocked: bool
     """Whether a due job was not claimed, as another transaction has its row locked."""
     left_from: datetime | None = None
-    """The instant since which a job is due that this look left to the next one for its large
-    target; None if there is none."""
+    """The instant at which the first job was due that this look left to the next one, as their
+    targets together are too large; None if there is no such job."""
     unplanned: bool
     """Whether some job written in SQL has yet to be planned."""
     polling_seconds: float | None
@@ -83,7 +83,7 @@ class Due(Struct, frozen=True, kw_only=True):
 
     @property
     def since(self) -> datetime | None:
-        """The instant from which a look finds this job; None: from the earliest due job on."""
+        """The instant from which a look finds this job; None if Python cannot hold the instant."""
         try:
             return datetime.fromisoformat(self.due_at)
         except ValueError:
@@ -100,7 +100,7 @@ class Unworkable(Struct, frozen=True, kw_only=True):
 
 
 class Extended(Struct, frozen=True, kw_only=True):
-    """What became of some leases; a claim in neither set has its row locked by a transaction."""
+    """The result of extending leases; a claim in neither set has its row locked by others."""
 
     extended: set[UUID]
     lost: set[UUID]
@@ -118,7 +118,7 @@ class Closed(Struct, frozen=True, kw_only=True):
     suppressed: bool
     """Whether the claim holds, unlocked, but a user's trigger suppressed the settlement."""
     wakeup_seconds: float | None
-    """Until the job is due again; None for a job without a next run or on pause."""
+    """Seconds until the job is due again; None for a job without a next run or on pause."""
 
 
 async def look(  # noqa: PLR0913 - one keyword for each parameter of the query

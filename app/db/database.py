@@ -49,7 +49,7 @@ class Rows(Struct, frozen=True, kw_only=True):
     more: bool
     """Whether the list goes on after these rows."""
     end: Row | None = None
-    """The row that the search for these ended with, where that is not the end of the list."""
+    """The row at which the search for these rows ended; None if that is the end of the list."""
 
 
 class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class Page(Struct, Generic[ItemT], frozen=True, kw_only=True):
     more: bool
     """Whether the list goes on after these items."""
     reached: Any = None
-    """The key that it goes on after; None: that of the last item."""
+    """The key after which the list goes on; None stands for the key of the last item."""
 
     def __iter__(self) -> Iterator[ItemT]:
         return iter(self.items)

@@ -58,7 +58,7 @@ OTHERS_FUNCTION = re.compile(r"\bfunction (?!tocsin\.)")
 """Found in the context of an error that a function outside the schema `tocsin` raised."""
 
 OTHERS_NAME = re.compile(OTHERS_FUNCTION.pattern + r"[^\s(]{1,130}")
-"""The same with the name of the function."""
+"""`OTHERS_FUNCTION` with the name of the function."""
 
 MIXED_SESSIONS: tuple[type[BaseException], ...] = (
     asyncpg.DuplicatePreparedStatementError,

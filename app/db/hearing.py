@@ -1,20 +1,20 @@
-"""Whether an instance listens for notifications: for a while it does not after a flood of them.
+"""Decides whether an instance listens for notifications: for a while it does not after a flood.
 
-Whoever may connect to the database may notify on any channel, and asyncpg handles each notification
-by itself, between the looks (docs/adr/0066).
+Any role that may connect to the database may notify on any channel, and asyncpg handles each
+notification by itself, between the looks (docs/adr/0066).
 """
 
 from collections.abc import Callable
 from time import monotonic
 
 MAX_PER_SECOND = 10_000
-"""Notifications in a second that are a flood; those with long payloads count several times."""
+"""More notifications in a second than this are a flood; long payloads count several times."""
 PAYLOAD_UNIT = 256
-"""Each so many characters of a payload count as one notification more."""
+"""A notification counts once, and once more for each so many characters of its payload."""
 DEAF_SECONDS = 30.0
 """How long an instance does not listen after a flood."""
 DEAF_SLEEP_SECONDS = 0.2
-"""The longest sleep between looks while nothing is listened for."""
+"""The longest sleep between looks while an instance does not listen."""
 
 
 class Hearing:
@@ -34,11 +34,11 @@ class Hearing:
 
     @property
     def is_deaf(self) -> bool:
-        """Whether a flood was so lately that nothing should be listened for."""
+        """Whether the last flood was less than `deaf_seconds` ago."""
         return self.clock() < self.deaf_until
 
     def hear(self, payload: str) -> bool:
-        """Count a notification; return False if it is one too many."""
+        """Count a notification; return False if this one begins a flood."""
         if self.is_deaf:
             return False
         now = self.clock()

@@ -151,7 +151,7 @@ async def update(
 ) -> StoredJob | None:
     """Write a job; return None if the job was edited after `unchanged_since`, or deleted.
 
-    `checked`: its target is another one than before, which was checked.
+    `checked`: the edit has a new target, and that was checked.
 
     Raises:
         NameTaken: the job's new name belongs to another job.

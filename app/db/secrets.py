@@ -94,7 +94,10 @@ async def read_newest(db: Runner, *, limit: int) -> dict[str, StoredSecret]:
 
 
 async def list_key_ids(db: Runner) -> list[str]:
-    """List the ids of the keys that named secrets were encrypted with; empty: by none that said."""
+    """List the ids of the keys that named secrets were encrypted with.
+
+    Tokens of development versions, which name no key, yield an empty id.
+    """
     return [row["key_id"] for row in await db.fetch("secrets.key_ids")]
 
 

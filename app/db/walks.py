@@ -1,7 +1,7 @@
 """Walks over all jobs in the order of their ids, and moves plans that are found wrong.
 
-A walk reads a range of ids at a time; which of the jobs in the range it returns, and what has to be
-unchanged for a plan to be moved, is the query's own (`steps.sql`, `zones.sql`).
+A walk reads a range of ids at a time. The queries (`steps.sql`, `zones.sql`) decide which jobs of
+the range are returned, and which columns must be unchanged when a plan is moved.
 """
 
 from collections.abc import Callable, Sequence

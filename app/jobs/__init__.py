@@ -1,4 +1,4 @@
-"""What one can do with jobs: create, edit, pause, run now, delete.
+"""The operations on jobs: create, edit, pause, run now, replay, delete.
 
 The API, the command line and web pages call these functions, which import no web framework.
 """

@@ -1,4 +1,4 @@
-"""Does with a job what needs no input: pause, resume, run now, run a past occurrence again."""
+"""The operations on a job that need no input: pause, resume, run now, replay, delete."""
 
 from msgspec.structs import replace
 
@@ -32,7 +32,7 @@ async def set_paused(
 
 
 async def run_now(db: Database, reference: str) -> StoredJob:
-    """Make a job due now and return it as it then is.
+    """Make an extra run of a job due now, and return the job as stored then.
 
     Raises:
         JobNotFound: no job has that id or name, or the job was deleted meanwhile.
@@ -48,7 +48,7 @@ async def run_now(db: Database, reference: str) -> StoredJob:
 
 
 async def replay(db: Database, execution_id: int) -> StoredJob:
-    """Make the occurrence of a past execution due now, and return its job as it then is.
+    """Make the run of a past execution due again now, and return its job as stored then.
 
     Raises:
         ExecutionNotFound: no execution has that id.
@@ -94,7 +94,7 @@ async def delete_job(db: Database, reference: str, *, if_match: str | None = Non
 
 
 def check_runnable(job: StoredJob) -> None:
-    """Refuse to make due what would not run then.
+    """Refuse a job whose runs would not be executed.
 
     Raises:
         StateConflict: the job is paused or invalid.

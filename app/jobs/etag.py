@@ -1,4 +1,4 @@
-"""Which version of a job an edit was made for: `ETag` and `If-Match`."""
+"""Optimistic locking of edits: the version of a job as `ETag`, and its check by `If-Match`."""
 
 from datetime import datetime, timedelta
 
@@ -8,16 +8,19 @@ from app.errors import EditConflict
 
 
 def etag(updated_at: datetime) -> str:
-    """Tag the version of a job that people wrote; executions do not change it.
+    """Return the ETag of a job's version: edits change it, executions do not.
 
-    In the form of a strong tag, as If-Match can use no other, although `next_run` and the like
-    may differ between two answers that carry it (docs/adr/0018-entity-tags.md).
+    It has the form of a strong tag, as If-Match can use no other, although `next_run` and the like
+    may differ between two answers with the same tag (docs/adr/0018-entity-tags.md).
     """
     return f'"{(updated_at - EPOCH) // timedelta(microseconds=1):x}"'
 
 
 def matches(if_match: str, updated_at: datetime) -> bool:
-    """Whether `If-Match` names this version. Proxies that compress make tags weak: accepted."""
+    """Return whether `If-Match` names this version.
+
+    Weak tags are accepted too, as proxies that compress make tags weak.
+    """
     given = {one.strip().removeprefix("W/") for one in if_match.split(",")}
     return "*" in given or etag(updated_at) in given
 

@@ -26,11 +26,11 @@ from app.targets.registry import KINDS, target_type
 from app.vault import Referring, SecretKeys, decrypt_target, prepare
 
 OTHER_FIELDS = tuple(name for name in DOCUMENT_FIELDS if name != "target")
-"""What a person says about a job apart from its target."""
+"""The fields of a job that clients write, without the target."""
 
 
 Change = Callable[[StoredJob], JobDocument]
-"""Makes of a job, its secrets in clear, what a person wants the job to be."""
+"""An edit: returns the document that a job, given with its secrets in clear, is to become."""
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -41,12 +41,12 @@ class Draft(Struct, frozen=True, kw_only=True):
 
 
 class Edit(Struct, frozen=True, kw_only=True):
-    """What an edit comes to."""
+    """The result of an edit, checked and planned."""
 
     job: PlannedJob | None
-    """The job to store; None where nothing changes."""
+    """The job to store; None if nothing changes."""
     referring: Referring
-    """Empty where the kind is not known here."""
+    """The named secrets that the target refers to; empty if the kind is not known here."""
     has_new_target: bool
 
 
@@ -141,10 +141,9 @@ def decrypt_job(job: StoredJob, keys: SecretKeys) -> StoredJob:
 
 
 def needs_plan(document: JobDocument, stored: StoredJob) -> bool:
-    """Whether an edit leads to another run of a recurring job.
+    """Return whether an edit changes the plan of a recurring job.
 
-    A raised limit of runs revives a job that had them all. One-offs are planned by the database's
-    triggers.
+    A raised `max_runs` gives a finished job further runs. The database's triggers plan one-offs.
     """
     if document.run_at is not None:
         return False
@@ -167,5 +166,5 @@ def with_schedule(
 
 
 def differ(one: Struct, other: Struct, names: tuple[str, ...]) -> bool:
-    """Whether any of the fields would be stored differently."""
+    """Return whether Postgres would store any of these fields differently for the two."""
     return not all(same(getattr(one, name), getattr(other, name)) for name in names)

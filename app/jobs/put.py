@@ -34,7 +34,7 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     *,
     if_match: str | None = None,
 ) -> Written:
-    """Make the job of this name what the document says; the same again changes nothing.
+    """Create the job of this name, or replace it; an equal document changes nothing.
 
     Raises:
         InvalidInput: naming every field that is wrong.

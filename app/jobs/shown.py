@@ -1,4 +1,4 @@
-"""Jobs as people are shown them."""
+"""Prepares jobs to be shown to clients: masks secrets, words errors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from app.targets.registry import KINDS, nobodys_kind, target_type
 
 
 def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
-    """Hide the secrets of a job; of a kind that is not known here, every value of its target."""
+    """Mask the secrets of a job; if the kind is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
     hidden: dict[str, Any] = {
         "target": mask(type_, job.target),
@@ -25,7 +25,7 @@ def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
 
 
 def told_error(job: StoredJob) -> str | None:
-    """Say why a job is invalid: as stored, or that no instance has its kind, which may pass."""
+    """Say why a job is invalid: the stored `plan_error`, or that no instance has its kind now."""
     if job.plan_error is None and job.state is JobState.INVALID:
         return nobodys_kind(job.kind)
     return job.plan_error

@@ -15,15 +15,15 @@ from collections.abc import Callable
 from typing import TextIO
 
 MAX_BYTES = 2 * 1024 * 1024
-"""How much is kept for a slow reader; lines beyond are dropped and counted."""
+"""The most bytes kept for a slow reader; further lines are dropped and counted."""
 POLL_MILLISECONDS = 1000
 """How long the thread waits at once for a non-blocking descriptor to accept data."""
 LAST_SECONDS = 1.0
 """How long the end of the process waits for kept lines to be written."""
 NOT_NOW = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
-"""Errors of a write for which a pipe has no room now."""
+"""Errors of a write to a pipe that has no room now."""
 NEVER_SO = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE})
-"""Errors of a kernel, or a kind of file, that has no write without waiting."""
+"""Errors of a kernel or file system that does not support writes without waiting."""
 
 
 class Lines:

@@ -41,7 +41,7 @@ from app.telemetry.lines import Lines, lines_to
 from app.telemetry.repeats import Repeats
 
 REPEATS = Repeats(monotonic)
-"""Of the process, as its log is."""
+"""The repetitions in the log of this process."""
 LOGGER: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 SPOKEN_FOR = ("aio_pika", "aiormq")
 """Libraries whose failures become outcomes of executions; their own log lines would repeat them."""
@@ -107,8 +107,8 @@ def say_lost(count: int) -> None:
 def log_fact(fact: Fact) -> None:
     """Write a fact as one line: its type in snake case as the event, its fields as fields.
 
-    What fails again and again, as during an outage, is written at growing intervals, with
-    `repeated`, the number of times that it was not.
+    An error that occurs again and again, as during an outage, is written at growing intervals, with
+    the number of omitted lines as `repeated`.
     """
     loudness = severity(fact)
     logger = LOGGER.bind()  # structlog caches the logger
@@ -143,8 +143,8 @@ def plain(value: object) -> object:
 def severity(fact: Fact) -> int:
     """Return the log level of a fact.
 
-    Success is logged at level debug: it can happen thousands of times a second, and each execution
-    is a row of `tocsin.executions` anyway.
+    A success has level debug: there can be thousands a second, and each execution is a row of
+    `tocsin.executions` anyway.
     """
     match fact:
         case Settled():

@@ -1,4 +1,4 @@
-"""Thins out what is told again and again, such as the same error each second of an outage."""
+"""Thins out log lines that repeat, such as the same error each second of an outage."""
 
 from collections.abc import Hashable
 
@@ -7,25 +7,26 @@ from msgspec import Struct
 from app.timers import Monotonic
 
 FIRST_PAUSE_SECONDS = 1.0
-"""The pause after the first time; each further one is twice as long."""
+"""The pause after the first line of a kind; each further pause is twice as long."""
 MAX_PAUSE_SECONDS = 60.0
+"""The longest pause between two lines of a kind."""
 MAX_KEYS = 1000
-"""How many different things are remembered; the oldest is forgotten first."""
+"""How many different lines are remembered; the oldest one is forgotten first."""
 
 
 class Told(Struct):
-    """One thing that was told."""
+    """A line that was told, with the pause until its next repetition is."""
 
     next_at: float
     pause_seconds: float
     repeated: int = 0
-    """How often it was kept back since it was told last."""
+    """How many repetitions were kept back since the line was last told."""
 
 
 class Repeats:
     """Decides which repetitions are told: the first, then one after pauses that grow to a minute.
 
-    A thing that stays away for twice its pause counts as new.
+    A line that does not occur for twice its pause counts as new.
     """
 
     def __init__(self, monotonic: Monotonic) -> None:
@@ -36,7 +37,7 @@ class Repeats:
         return f"<Repeats of {len(self.told)} things>"
 
     def count(self, key: Hashable) -> int | None:
-        """Return how many repetitions were kept back before this one; None: keep it back too."""
+        """Return how many repetitions were kept back before this one; None to keep it back too."""
         now = self.monotonic()
         one = self.told.get(key)
         if one is None or now > one.next_at + 2 * one.pause_seconds:

@@ -39,7 +39,7 @@ class WithoutMetadata(JobDocument, frozen=True, kw_only=True):
 
 
 class Outline(WithoutTarget, WithoutMetadata, frozen=True, kw_only=True):
-    """A job of which neither is."""
+    """A job of which neither the target nor the metadata are read."""
 
 
 def documents(body: bytes) -> list[JobDocument]:
@@ -92,5 +92,5 @@ def read_job(part: bytes, *, levels: int) -> JobDocument:
 
 
 def partly(outline: JobDocument) -> JobDocument:
-    """Hand on what was read, for the refusal of what was not."""
+    """Complete a job that was read in part, so that its refusal can name the part too large."""
     return JobDocument(**{one: getattr(outline, one) for one in JobDocument.__struct_fields__})

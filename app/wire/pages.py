@@ -46,12 +46,12 @@ class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
     encode: Callable[[KeyT], bytes]
     decode: Callable[[bytes], KeyT]
     length: int | None = None
-    """The length of each key in bytes; None where keys differ in length."""
+    """The length of each key in bytes; None if keys differ in length."""
 
     def after(self, items: Sequence[Any], *, more: bool, reached: KeyT | None = None) -> str | None:
         """Return the cursor of the page that follows these items; None without `more`.
 
-        `reached`: the key that the list goes on after, where that is not the last item's.
+        `reached`: the key after which the list goes on, if that is not the last item's.
         """
         if not more:
             return None

@@ -1,6 +1,6 @@
 """Reads JSON strictly: nothing is converted or passed over, and errors name the field.
 
-The levels of what is read are counted, as readers with a stack could not follow too many.
+Bodies with too many nested levels are refused, as recursive readers could not follow them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,9 +21,9 @@ from app.wire.examples import shortest_body
 
 NUL = "\0"
 MAX_NESTED = 100
-"""Levels of a body, arrays and objects."""
+"""The most nested levels of arrays and objects in a body."""
 TRUNCATED = "Input data was truncated"
-"""What msgspec says of a text that ends too early, as an empty one does."""
+"""msgspec's error for a text that ends too early, such as an empty one."""
 TOO_DEEP = f"the body is nested too deeply: use at most {MAX_NESTED} levels"
 WORDS_OF = CHOICES | {"scopes": tuple(Scope)}
 """The words that fields take, by the name of the field."""
@@ -65,7 +65,7 @@ def read(
 
 @cache
 def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
-    """Make what reads this type once; numbers that no float holds stay as they were sent."""
+    """Make the decoder of a type, once; numbers that no float holds are kept as text."""
     return msgspec.json.Decoder(type_, float_hook=number)
 
 
@@ -84,7 +84,7 @@ def check_json(body: bytes) -> None:
 
 
 def not_json(error: Exception, *, example: str | None = None) -> MalformedInput:
-    """Word what keeps a body from being JSON; of one that ends too early with an example."""
+    """Word the refusal of a body that is not JSON; for one that ends too early, with an example."""
     said = str(error)[:200]
     if said == TRUNCATED:
         hint = f": send an object such as {example}" if example else ""
@@ -93,7 +93,7 @@ def not_json(error: Exception, *, example: str | None = None) -> MalformedInput:
 
 
 def check_depth(value: object, levels: int) -> None:
-    """Refuse a value with more levels than that, which readers with a stack could not follow.
+    """Refuse a value with more nested levels than `levels`.
 
     Raises:
         MalformedInput: the value has too many levels.
@@ -117,7 +117,7 @@ def items(value: object) -> Iterable[object]:
 
 
 def with_example(error: FieldError, example: str | None) -> FieldError:
-    """Show what a body that is no object should be."""
+    """Add an example to the error of a body that is no object."""
     if error.field != WHOLE or not error.message.startswith("must be an object") or not example:
         return error
     return replace(error, message=f"the body {error.message}: send one such as {example}")

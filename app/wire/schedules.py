@@ -1,4 +1,4 @@
-"""Schedules that are tried out, and what they come to."""
+"""Previews of schedules, as they are asked for and answered."""
 
 from datetime import datetime
 from typing import Annotated

@@ -16,7 +16,7 @@ SMALLEST_EXACT = 1e-300
 def number(text: str) -> float | Raw:
     """Read a number with a fraction or an exponent, as a Raw of its text if a float would round it.
 
-    This is the `float_hook` of a decoder; encoders write a Raw as it is.
+    To be used as the `float_hook` of a decoder; encoders write a Raw as it is.
 
     Raises:
         ValueError: the number is larger than any float, or so small that a float would be zero.

@@ -29,7 +29,7 @@ VERSION = re.compile(r"\d{4}[a-z]{1,2}", re.ASCII)
 VERSION_FILES = ("tzdata.zi", "+VERSION", "version")
 """Files of a directory of zones that can have the version in their first line."""
 UNKNOWN = ""
-"""The version of rules without such a file; it compares as older than any other."""
+"""The version of rules without such a file, which compares as older than any other."""
 
 
 class Rules:
