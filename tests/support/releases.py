@@ -1,10 +1,12 @@
 """The releases, and what is frozen with them: `python -m tests.support.releases` freezes the next.
 
-A release is frozen by the digests of its migrations (db/migrations/RELEASED) and its heading in
-CHANGELOG.md. See "Releasing" in CONTRIBUTING.md.
+A release is frozen by the digests of its migrations (db/migrations/RELEASED), its heading in
+CHANGELOG.md and an archive of its code, from which upgrades are tested. See "Releasing" in
+CONTRIBUTING.md.
 """
 
 import re
+import tarfile
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,29 +14,46 @@ from hashlib import sha256
 from pathlib import Path
 
 from msgspec import Struct
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = ROOT / "db" / "migrations"
 RELEASED = MIGRATIONS / "RELEASED"
 CHANGELOG = ROOT / "CHANGELOG.md"
 UNRELEASED = "## [Unreleased]"
+ARCHIVES = ROOT / "tests" / "upgrade" / "releases"
+SUFFIX = ".tar.xz"
+ARCHIVED = ("app", "db", "pyproject.toml")
 
 
 class Release(Struct, frozen=True, kw_only=True):
     """A release whose users have to be able to upgrade."""
 
-    version: str
-    commit: str
-    """Where its code is taken from: git has to have it."""
-    schema: int
-    """The last of its migrations."""
+    archive: Path
+    """Its code: what `app`, `db` and `pyproject.toml` were."""
+
+    @property
+    def version(self) -> str:
+        return self.archive.name.removesuffix(SUFFIX)
+
+    @property
+    def schema(self) -> int:
+        """The last of its migrations."""
+        with tarfile.open(self.archive) as archive:
+            return max(
+                int(Path(name).name[:4])
+                for name in archive.getnames()
+                if name.startswith("db/migrations/") and name.endswith(".sql")
+            )
 
 
-RELEASES: tuple[Release, ...] = ()
-"""Every release but the one that the working tree is or becomes, the oldest first.
-
-Each is added by the commit that raises the version after it.
-"""
+def earlier_releases() -> list[Release]:
+    """Find every release but the one that the working tree is or becomes, the oldest first."""
+    archives = [Release(archive=archive) for archive in ARCHIVES.glob(f"*{SUFFIX}")]
+    return sorted(
+        (one for one in archives if one.version != project_version()),
+        key=lambda one: Version(one.version),
+    )
 
 
 def project_version(tree: Path = ROOT) -> str:
@@ -75,7 +94,7 @@ def violations(frozen: Mapping[str, str], found: Mapping[str, str]) -> list[str]
 
 
 def freeze() -> None:
-    """Write down the digests of the migrations that are new, and date the heading of the release.
+    """Write down the digests of new migrations, date the release's heading, archive its code.
 
     Raises:
         SystemExit: a frozen migration was edited, or the version is released already.
@@ -93,6 +112,20 @@ def freeze() -> None:
         file.writelines(f"{found[name]}  {name}\n" for name in sorted(found.keys() - frozen.keys()))
     heading = f"## [{version}] - {datetime.now(UTC):%Y-%m-%d}"
     CHANGELOG.write_text(changelog.replace(UNRELEASED, heading, 1), "utf-8")
+    archive_code(version)
+
+
+def archive_code(version: str) -> None:
+    """Pack the code of the working tree, without what Python compiled and what dates it."""
+
+    def kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = 0, 0, 0, "", ""
+        return None if entry.name.endswith("__pycache__") else entry
+
+    ARCHIVES.mkdir(exist_ok=True)
+    with tarfile.open(ARCHIVES / f"{version}{SUFFIX}", "w:xz", preset=9) as archive:
+        for name in ARCHIVED:
+            archive.add(ROOT / name, name, filter=kept)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from tests.support import releases
 from tests.support.releases import (
     CHANGELOG,
     MIGRATIONS,
-    RELEASES,
+    earlier_releases,
     found_digests,
     frozen_digests,
     project_version,
@@ -46,11 +46,14 @@ def test_freezing_lists_what_is_new_and_dates_the_changelog_once(
     listed.write_text("# Digests\n")
     monkeypatch.setattr(releases, "CHANGELOG", changelog)
     monkeypatch.setattr(releases, "RELEASED", listed)
+    monkeypatch.setattr(releases, "ARCHIVES", tmp_path)
+    monkeypatch.setattr(releases, "ARCHIVED", ("pyproject.toml",))
 
     releases.freeze()
 
     assert frozen_digests() == found_digests()
     assert released_versions(changelog.read_text()) == [project_version()]
+    assert (tmp_path / f"{project_version()}.tar.xz").is_file()
     with pytest.raises(SystemExit, match="raise the version"):
         releases.freeze()
 
@@ -89,4 +92,4 @@ def test_headings_of_the_changelog_are_versions_with_dates_the_newest_first() ->
 def test_upgrades_are_tested_from_every_earlier_release() -> None:
     earlier = [one for one in reversed(DATED) if one != project_version()]
 
-    assert [one.version for one in RELEASES] == earlier, "add it to tests/support/releases.py"
+    assert [one.version for one in earlier_releases()] == earlier

@@ -1,59 +1,45 @@
-"""The code of a release comes out of git, and says by itself which version it is."""
+"""The code of a release comes out of its archive, and says by itself which version it is."""
 
-import shutil
-import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.support.releases import ROOT, Release
+from tests.support import releases
+from tests.support.releases import ROOT, earlier_releases, project_version
 from tests.upgrade.filled import tocsin
 from tests.upgrade.trees import Tree, unpack
 
 
-def git(repository: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
-    done = subprocess.run(  # noqa: S603 - git, on a repository of this test
-        ["git", "-C", repository, *identity, *arguments],  # noqa: S607
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Have a repository that the version 0.0.7 was released in, and that has gone on since."""
-    made = tmp_path / "repository"
-    for name in ("app", "db"):
-        shutil.copytree(ROOT / name, made / name)
-    (made / "pyproject.toml").write_text('[project]\nversion = "0.0.7"\n')
-    git(tmp_path, "init", "--quiet", str(made))
-    git(made, "add", ".")
-    git(made, "commit", "--quiet", "--message", "Release 0.0.7")
-    (made / "db" / "schema.sql").write_text("-- of the version after it\n")
-    git(made, "commit", "--quiet", "--all", "--message", "Go on")
-    return made
-
-
-async def test_the_code_of_a_release_is_what_its_commit_has(
-    repository: Path, tmp_path: Path
+async def test_the_code_of_a_release_is_what_was_archived_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = git(repository, "rev-parse", "HEAD~1")
-    unpack(
-        Release(version="0.0.7", commit=commit, schema=1),
-        tmp_path / "old",
-        repository=repository,
-    )
+    monkeypatch.setattr(releases, "ARCHIVES", tmp_path)
+    version = project_version()
+    releases.archive_code(version)
+    assert earlier_releases() == [], "the working tree is no earlier release"
+    monkeypatch.setattr(releases, "project_version", lambda: "1000.0.0")
+    [release] = earlier_releases()
+
+    unpack(release, tmp_path / "old")
     tree = Tree(path=tmp_path / "old")
 
+    assert release.version == version
+    assert release.schema == len(tree.scripts)
     assert tree.schema.read_bytes() == (ROOT / "db" / "schema.sql").read_bytes()
-    assert await tocsin(tree, "", "version") == "0.0.7"
+    assert await tocsin(tree, "", "version") == version
 
 
-def test_a_copy_without_the_history_says_what_to_do(repository: Path, tmp_path: Path) -> None:
-    release = Release(version="0.0.6", commit="0" * 40, schema=1)
+def test_an_archive_has_nothing_that_differs_from_day_to_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "ARCHIVES", tmp_path)
 
-    with pytest.raises(AssertionError, match=r"0\.0\.6 is commit 0+, .*\(git fetch --unshallow"):
-        unpack(release, tmp_path / "old", repository=repository)
+    made = []
+    for _ in range(2):
+        releases.archive_code("0.0.7")
+        made.append((tmp_path / "0.0.7.tar.xz").read_bytes())
+
+    assert made[0] == made[1]
+    with tarfile.open(tmp_path / "0.0.7.tar.xz") as archive:
+        assert not [name for name in archive.getnames() if "__pycache__" in name]
