@@ -1,4 +1,4 @@
--- db/triggers/1_settings.sql: what holds for all that follows.
+-- db/triggers/1_settings.sql: conditions and durations that several functions and queries share.
 
 -- Functions and triggers; safe to apply again at any time, and applied after every migration.
 -- db/triggers.sql is made of the files in db/triggers by `make triggers`: edit those.
@@ -121,14 +121,14 @@ do $$ begin
             execute function tocsin.wake_after_update()
     $trigger$, tocsin.columns_beside_the_lease(), tocsin.wake_window());
 end $$;
--- db/triggers/3_claims.sql: what a look calls.
+-- db/triggers/3_claims.sql: functions that a look calls.
 
--- The target of a job as text, where it may be long. Of those that one statement asks for, in its order, it
--- writes out as many as have at most so many bytes together, and at least one; null: it is not written out. What is
--- stored in few bytes is written all the same, as it should be short; it may be long, so that ends at twice as
--- much. Volatile, so that the row is read as whoever has locked it sees it. A row that was validated when it was
--- written is not validated again; what came past that is refused before it takes time and memory.
--- The sum is in a setting of the transaction: a plain call costs jobs with short targets nothing.
+-- Returns the target of a job as text, or null if the targets that the same statement got before are too long
+-- together: more than `most` bytes. The first target is always returned. A target that is stored in few bytes is
+-- returned even then, as its text should be short; but the text may be long, so this ends at twice `most`.
+-- The function is volatile, so that the row is read as the transaction that has locked it sees it. A row that was
+-- validated when it was written is not validated again; a longer target that got past that is refused before its
+-- text takes time and memory. The sum is in a setting of the transaction: short targets cost nothing.
 create or replace function tocsin.long_target(job_id uuid, most integer)
 returns text language plpgsql strict set search_path = pg_catalog, pg_temp as $$
 declare
@@ -157,9 +157,9 @@ begin
     return text;
 end $$;
 
--- Records executions as lost, whose leases ended before a look claimed their jobs again. Returns why one was
--- refused, by somebody's trigger or for want of a partition: its job goes on all the same. A function, as an
--- insert in the look would cost each look, and nearly none needs it.
+-- Records executions as lost whose leases ended before a look claimed their jobs again. Returns why Postgres
+-- refused a record, as for a user's trigger or a missing partition: the job of the execution goes on all the same.
+-- This is a function, as an INSERT in the look itself would cost each look, and nearly none needs it.
 create or replace function tocsin.record_lost(executions json)
 returns text language plpgsql strict set search_path = pg_catalog, pg_temp as $$
 declare
@@ -215,7 +215,7 @@ exception when invalid_parameter_value then
 end $$;
 
 -- Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but
--- then Postgres shows the whole row, with its target, to whoever reads the error or the server's log.
+-- then Postgres shows the whole row, with its target, in the error and in the server's log.
 create or replace function tocsin.refuse_nulls(job tocsin.jobs)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -362,13 +362,13 @@ begin
         new.planned_at := moment;  -- next_run is given by whoever inserts the row
         new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
     end if;
-    -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
+    -- Done here, as the WHEN of a trigger of its own would be read and planned anew for every statement.
     is_soon := tocsin.is_soon(new, moment);
     if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
     end if;
     -- A target that its execution will not check soon: a new or another one, one that was refused, and
-    -- one whose execution was put off. Who changes the mark as well, as the API does, has checked it.
+    -- one whose execution was put off. A statement that sets the mark as well, as the API's do, has checked it.
     if tg_op = 'INSERT' then
         new.unchecked := case when new.unchecked is false then false
             when is_soon and new.run_at is not null then null
@@ -412,8 +412,8 @@ do $$ begin
 end $$;
 -- db/triggers/5_leases.sql: leases that a person takes away or edits under.
 
--- Whoever changes by hand what a lease is held under takes it away: returns the row without its end, which
--- has tocsin.free_lease do the rest.
+-- Takes the lease away if a person changed columns that identify it: returns the row without locked_until, so that
+-- tocsin.free_lease does the rest.
 create or replace function tocsin.take_lease_away(was tocsin.jobs, edited tocsin.jobs)
 returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -431,9 +431,9 @@ begin
     return edited;
 end $$;
 
--- Completes what a person began by setting locked_until to null, or part of what the lease is held
--- under: nothing of it is left, its execution is recorded as lost, and whoever holds it is told. The
--- run is due again; that attempt of it counts.
+-- Completes the end of a lease that a person began, by setting locked_until to null or by changing columns that
+-- identify the lease: clears all columns of the lease, records its execution as lost, and notifies the instance
+-- that holds it. The run is due again, and the attempt counts.
 create or replace function tocsin.free_lease()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -470,17 +470,17 @@ begin
     return new;
 end $$;
 
--- False for whatever an instance writes: a claim sets all of these columns, a settlement none.
+-- False for all statements of instances: a claim sets all of these columns, a settlement none.
 create or replace trigger jobs_120_free_lease before update on tocsin.jobs
     for each row
     when ((new.locked_until is null and new.execution_id is not null)
           or num_nonnulls(new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt) not in (0, 4))
     execute function tocsin.free_lease();
 
--- Tells whoever holds a claim that its job was edited or deleted since. A claim is held for a moment
--- before it starts; one that has not started is given back then, and claimed anew as the job is now.
--- No claim, extension or settlement comes here: they leave edited_at alone, whatever a trigger of
--- somebody's does with updated_at.
+-- Notifies the instance that holds a claim that the job was edited or deleted. An instance holds a claim for a
+-- moment before its start; a claim that has not started is then released, and the job as it is now is claimed.
+-- Claims, extensions and settlements do not come here: they leave edited_at alone, whatever a user's trigger does
+-- with updated_at.
 create or replace function tocsin.recall()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -497,18 +497,18 @@ create or replace trigger jobs_910_recall_update after update on tocsin.jobs
 create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
     for each row when (old.locked_until is not null)
     execute function tocsin.recall();
--- db/triggers/6_audit.sql: who changed what.
+-- db/triggers/6_audit.sql: the audit log.
 
--- The audit log: who changed what, by whatever means. What instances do is nobody's change, and has
--- a history of its own in tocsin.executions.
+-- The log has every change that a person or a program made, over the API or in SQL. Writes of instances are not in
+-- it: their history is tocsin.executions.
 
--- What follows is asked for each of thousands of rows that a statement deletes. So it is written in
--- such a way that Postgres inlines it: an expression without a subquery, or a set that stands in FROM;
--- and as stable, since what is immutable may not be made of format or jsonb_build_object.
+-- The functions below are called for each of thousands of rows that a statement deletes. They are therefore written
+-- so that Postgres inlines them: an expression without a subquery, or a set that stands in FROM; and they are
+-- stable, since an immutable function may not call format or jsonb_build_object.
 
--- Nothing of a target is kept but what its kind says may be shown, so no secret can be: all of a short
--- value, one of a few texts, or of an address what comes before its path, and nothing at all if it has
--- an @, as a password may end anywhere before it. Of a kind that no instance has told of, nothing.
+-- Only those parts of a target are kept that its kind declares as shown, none of which can be secret: a short value
+-- as a whole, one of a few texts, or the part of a URL before its path. A URL with an @ is left out, as a password
+-- may end anywhere before the @. Of a kind that no instance has recorded, nothing is kept.
 create or replace function tocsin.audited_targets(kind text, target jsonb)
 returns setof jsonb language sql stable
 begin atomic
@@ -522,7 +522,7 @@ begin atomic
         end,
         to_jsonb('***'::text))), '{}')
     from (
-        -- Cut out before it is matched: to match what follows as well takes five times as long.
+        -- Cut out before the match: to match the rest of the target as well would take five times as long.
         select left(key, 200) as key, value, told.shown -> key as rule,
             case when told.shown -> key ? 'origin' and jsonb_typeof(value) = 'string'
                     and position('@' in value #>> '{}') = 0
@@ -539,7 +539,7 @@ create or replace function tocsin.audited_target(kind text, target jsonb)
 returns jsonb language sql stable
     return (select kept from tocsin.audited_targets(kind, target) as kept);
 
--- Of what is long the log keeps the beginning or the length, and a hash that tells of a change.
+-- Of a long value the log keeps its beginning or length, and a hash by which a change shows.
 create or replace function tocsin.audited_text(value text)
 returns text language sql stable
     return case when length(value) > 1000
@@ -550,8 +550,8 @@ returns jsonb language sql stable
     return case when pg_column_size(value) < 100 or octet_length(value::text) <= 8192 then value
         else to_jsonb(format('… (%s bytes, md5 %s)', octet_length(value::text), md5(value::text))) end;
 
--- What a person decides about a job, without what moves with every run. A list, so that a new column is
--- not kept without a thought. `target`: as `audited_target` has it.
+-- The columns of a job that people decide, without those that change with every run. They are listed, so that a new
+-- column is kept by decision only. `target`: the result of `audited_target`.
 create or replace function tocsin.audited_columns(job tocsin.jobs, target jsonb)
 returns jsonb language sql stable
     return jsonb_build_object(
@@ -605,10 +605,10 @@ returns text[] language sql stable
         case when row(was.timeout_seconds)::record *= row(is_now.timeout_seconds)::record then 'timeout_seconds' end,
         case when was.timezone is not distinct from is_now.timezone then 'timezone' end], null);
 
--- A creation costs writers no row: it is kept with the job, which is what it was made as until its
--- first change; that, or its end, writes the entry. The list of changes shows both alike.
--- An edit sets creation to null, and since it changes edited_at, that writes the entry.
--- The triggers write with their owner's rights: who may change a job needs none to the log.
+-- The entry of a creation is no row at first: its number and author are kept in the job, whose first change, or
+-- deletion, writes the entry. The list of changes shows both kinds alike.
+-- An edit sets creation to null, and changes edited_at, which has the trigger write the entry.
+-- The triggers write with their owner's rights: a role that may change a job needs no right to the log.
 create or replace function tocsin.created_image(job tocsin.jobs)
 returns jsonb language sql stable
     return tocsin.audited_columns(job, tocsin.audited_target(job.kind, job.target));
@@ -700,9 +700,9 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
     when (current_setting('tocsin.edited', true) = 'on')
     execute function tocsin.audit_changed_jobs();
 
--- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays. Its
--- creation is written for as long as the executions of that day are kept. Once for all that a
--- statement deletes, which may be thousands.
+-- The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry;
+-- the job's earlier entries stay. The entry of its creation is written while executions of that day are kept. The
+-- trigger fires once for all rows that a statement deletes, which may be thousands.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
     return job.run_at is not null and job.next_run is null and job.locked_until is null and job.pending_runs = 0
@@ -732,7 +732,7 @@ create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
     referencing old table as deleted
     for each statement execute function tocsin.audit_deleted_jobs();
 
--- Keys without their digests, and without their use.
+-- API keys, without their digests and the time of their last use.
 create or replace function tocsin.audit_key()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
@@ -768,8 +768,7 @@ create or replace trigger api_keys_800_audit_update after update on tocsin.api_k
           is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
     execute function tocsin.audit_key();
 
--- Secrets by name and hosts only: not even what is encrypted is kept. To encrypt one anew changes
--- nothing.
+-- Named secrets, by name and hosts only: not even the encrypted value is kept. To encrypt a value anew is no change.
 create or replace function tocsin.audit_secret()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
@@ -794,8 +793,8 @@ create or replace trigger secrets_800_audit_update after update on tocsin.secret
           is distinct from row(old.name, old.hosts, old.updated_at))
     execute function tocsin.audit_secret();
 
--- Others have no right to rewrite the log; this keeps its owner from doing so by mistake. Pruning
--- deletes what is older than the shortest retention.
+-- Other roles have no right to rewrite the log; this trigger keeps the owner from doing so by mistake. Pruning may
+-- delete entries that are older than the shortest retention.
 create or replace function tocsin.refuse_rewriting()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -1332,11 +1331,11 @@ $$;
 -- db/triggers/9_retention.sql: partitions, and what is removed after its time.
 
 -- Housekeeping. Instances do it in steps, each of them a short transaction under a lock time-out of
--- milliseconds, so that nobody waits for it: see app/scheduler/upkeep.py. What only the owner of the
--- tables may do runs with its rights, for the roles that are granted EXECUTE.
+-- milliseconds, so that no other session waits: see app/scheduler/upkeep.py. Functions for which only the owner of
+-- the tables has the rights run with those rights, for the roles that are granted EXECUTE.
 
--- The partitions of executions and what they hold, from the bounds and not from their names; the
--- default one has neither start nor end. The settings are those that bounds are read back with.
+-- Lists the partitions of executions with the days that they hold, by their bounds and not by their names; the
+-- default partition has neither start nor end. The settings are those under which the bounds can be parsed.
 create or replace function tocsin.partitions()
 returns table (partition text, starts_at timestamptz, ends_at timestamptz, is_default boolean)
 language plpgsql stable
@@ -1357,9 +1356,9 @@ begin
     order by 2, 1;
 end $$;
 
--- Makes sure that a day (UTC) has its partition, taking over what the default one caught of it;
--- returns whether it made one. Attaching locks and scans the default partition: one of more than
--- `most_bytes` is left alone, as writers of a day that has no partition would wait for that.
+-- Makes sure that a day (UTC) has its partition, into which rows of that day in the default partition are moved;
+-- returns whether a partition was made. Attaching one locks and scans the default partition: none is made if that
+-- has more than `most_bytes`, as writers of a day without a partition would have to wait.
 create or replace function tocsin.add_partition(day date, most_bytes bigint default null)
 returns boolean language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, YMD'
@@ -1405,7 +1404,7 @@ begin
     return true;
 end $$;
 
--- The same for each day from today to `days` ahead; returns how many partitions were added.
+-- Adds the partition of each day from today to `days` ahead; returns how many were added.
 create or replace function tocsin.add_partitions(days integer default 7)
 returns integer language plpgsql
 set search_path = pg_catalog, pg_temp as $$
@@ -1419,9 +1418,9 @@ begin
     return added;
 end $$;
 
--- Drops a partition of executions that ended before an instant at least a day ago. It and the default
--- one are locked first: whoever reads them is found without touching the table, which has to be
--- locked as well, since Postgres detaches nothing concurrently beside a default partition.
+-- Drops a partition of executions that ended before an instant at least a day ago. The partition and the default
+-- one are locked first: a session that reads them is met before the whole table is locked, which has to be locked
+-- as well, since Postgres cannot detach concurrently beside a default partition.
 create or replace function tocsin.drop_partition(partition text, keep_from timestamptz)
 returns boolean language plpgsql security definer
 set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
@@ -1445,7 +1444,7 @@ begin
     return true;
 end $$;
 
--- Deletes what the default partition holds of before `keep_from`, in some of its pages.
+-- Deletes executions that ended before `keep_from` from some pages of the default partition.
 create or replace function tocsin.prune_default(
     first_page bigint, pages bigint, keep_from timestamptz
 ) returns bigint language plpgsql security definer
@@ -1479,9 +1478,9 @@ begin
     end if;
 end $$;
 
--- Deletes the one-off jobs that finished before `keep_from`, in some pages of the table. One page is
--- gone through job by job, and what refuses to go (a foreign key or a trigger of somebody else's)
--- stays and is counted; over several pages a refusal is the caller's, who then asks for fewer.
+-- Deletes the one-off jobs that finished before `keep_from`, in some pages of the table. With a single page they are
+-- deleted one by one, and those that a user's foreign key or trigger keeps are counted; with several pages such a
+-- refusal is raised, and the caller asks for fewer pages.
 create or replace function tocsin.prune_jobs(
     first_page bigint, pages bigint, keep_from timestamptz,
     out jobs bigint, out refused bigint, out refusal text
@@ -1519,7 +1518,7 @@ begin
     end loop;
 end $$;
 
--- All of it at once and by hand, in one transaction: for few rows. `tocsin prune` does it in steps.
+-- Does all housekeeping at once, in one transaction, by hand: for few rows. `tocsin prune` does it in steps.
 create or replace function tocsin.prune(
     retention_days numeric, out partitions integer, out jobs bigint
 ) language plpgsql
@@ -1538,7 +1537,7 @@ end $$;
 revoke all on function tocsin.add_partition, tocsin.add_partitions, tocsin.drop_partition,
     tocsin.prune_default, tocsin.prune_audit_log, tocsin.prune_jobs, tocsin.prune from public;
 
--- A week ahead, unless somebody is in the way of that just now; instances try again.
+-- Adds the partitions of a week, unless another session holds a lock just now; instances try again.
 do $$ begin
     perform tocsin.add_partitions();
 exception when lock_not_available then

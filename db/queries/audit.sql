@@ -1,7 +1,7 @@
--- Who changed what.
+-- The audit log.
 
 -- name: page
--- Newest first is the order of the ids. The creation of a job that nobody changed since is with the
+-- Newest first is the order of the ids. The creation of a job that was not changed since is with the
 -- job itself.
 with written as (
     select id, at, actor, db_user, program, action, entity, entity_id, entity_name, changed,

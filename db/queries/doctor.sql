@@ -5,8 +5,8 @@
 select set_config('lock_timeout', '1s', false), set_config('statement_timeout', '10s', false);
 
 -- name: sessions
--- Sessions of others in a transaction, from catalogues and views of the present alone, as whoever
--- has a table of ours locked must not keep us from saying so.
+-- Sessions of others in a transaction, from catalogues and views of the present alone: a session that
+-- has a table of Tocsin's locked must not keep the doctor from reporting it.
 with locks as (
     select l.pid, c.relname, l.granted, l.mode,
         l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') as stops

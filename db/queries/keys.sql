@@ -40,7 +40,7 @@ where k.id = :key_id::uuid and k.revoked_at is null
 returning k.id;
 
 -- name: touch
--- Once a minute for each key at most, and never waiting for anybody.
+-- At most once a minute for each key, and without ever waiting for a lock.
 with idle as materialized (
     select id from tocsin.api_keys
     where id = :key_id::uuid

@@ -56,7 +56,7 @@ where version = :version::text;
 
 -- name: step
 -- The next jobs in the order of their ids, with those among them whose plan follows a zone: the plan
--- of a cron, begun by nobody, and no retry, no run now. Always a row, until there are no more.
+-- of a cron that no instance has claimed, no retry and no run now. Always a row, until there are no more.
 with walked as materialized (
     select id, run_at, cron, timezone, every_seconds::float8 as every_seconds,
         dst_gap, dst_overlap, starts_at, ends_at, next_run,
@@ -73,8 +73,8 @@ from (select id from walked order by id desc limit 1) as final
 left join walked on walked.zoned;
 
 -- name: move
--- Compare-and-set on everything that made the plan one to move. Who has the row locked may be
--- changing it: it is passed over, and looked at again by the next walk.
+-- Compare-and-set on everything that made the plan one to move. A transaction that has the row locked may be
+-- changing it: the row is passed over, and read again by the next walk.
 with wanted as (
     select * from json_to_recordset(:moves::json) as w (
         job_id uuid, next_run timestamptz, moved_to timestamptz)

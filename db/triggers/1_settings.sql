@@ -1,4 +1,4 @@
--- db/triggers/1_settings.sql: what holds for all that follows.
+-- db/triggers/1_settings.sql: conditions and durations that several functions and queries share.
 
 -- Functions and triggers; safe to apply again at any time, and applied after every migration.
 -- db/triggers.sql is made of the files in db/triggers by `make triggers`: edit those.

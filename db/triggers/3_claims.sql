@@ -1,11 +1,11 @@
--- db/triggers/3_claims.sql: what a look calls.
+-- db/triggers/3_claims.sql: functions that a look calls.
 
--- The target of a job as text, where it may be long. Of those that one statement asks for, in its order, it
--- writes out as many as have at most so many bytes together, and at least one; null: it is not written out. What is
--- stored in few bytes is written all the same, as it should be short; it may be long, so that ends at twice as
--- much. Volatile, so that the row is read as whoever has locked it sees it. A row that was validated when it was
--- written is not validated again; what came past that is refused before it takes time and memory.
--- The sum is in a setting of the transaction: a plain call costs jobs with short targets nothing.
+-- Returns the target of a job as text, or null if the targets that the same statement got before are too long
+-- together: more than `most` bytes. The first target is always returned. A target that is stored in few bytes is
+-- returned even then, as its text should be short; but the text may be long, so this ends at twice `most`.
+-- The function is volatile, so that the row is read as the transaction that has locked it sees it. A row that was
+-- validated when it was written is not validated again; a longer target that got past that is refused before its
+-- text takes time and memory. The sum is in a setting of the transaction: short targets cost nothing.
 create or replace function tocsin.long_target(job_id uuid, most integer)
 returns text language plpgsql strict set search_path = pg_catalog, pg_temp as $$
 declare
@@ -34,9 +34,9 @@ begin
     return text;
 end $$;
 
--- Records executions as lost, whose leases ended before a look claimed their jobs again. Returns why one was
--- refused, by somebody's trigger or for want of a partition: its job goes on all the same. A function, as an
--- insert in the look would cost each look, and nearly none needs it.
+-- Records executions as lost whose leases ended before a look claimed their jobs again. Returns why Postgres
+-- refused a record, as for a user's trigger or a missing partition: the job of the execution goes on all the same.
+-- This is a function, as an INSERT in the look itself would cost each look, and nearly none needs it.
 create or replace function tocsin.record_lost(executions json)
 returns text language plpgsql strict set search_path = pg_catalog, pg_temp as $$
 declare

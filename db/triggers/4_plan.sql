@@ -27,7 +27,7 @@ exception when invalid_parameter_value then
 end $$;
 
 -- Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but
--- then Postgres shows the whole row, with its target, to whoever reads the error or the server's log.
+-- then Postgres shows the whole row, with its target, in the error and in the server's log.
 create or replace function tocsin.refuse_nulls(job tocsin.jobs)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -174,13 +174,13 @@ begin
         new.planned_at := moment;  -- next_run is given by whoever inserts the row
         new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
     end if;
-    -- Here and not in a trigger of its own, whose WHEN is read and planned anew for every statement.
+    -- Done here, as the WHEN of a trigger of its own would be read and planned anew for every statement.
     is_soon := tocsin.is_soon(new, moment);
     if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
     end if;
     -- A target that its execution will not check soon: a new or another one, one that was refused, and
-    -- one whose execution was put off. Who changes the mark as well, as the API does, has checked it.
+    -- one whose execution was put off. A statement that sets the mark as well, as the API's do, has checked it.
     if tg_op = 'INSERT' then
         new.unchecked := case when new.unchecked is false then false
             when is_soon and new.run_at is not null then null

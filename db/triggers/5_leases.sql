@@ -1,7 +1,7 @@
 -- db/triggers/5_leases.sql: leases that a person takes away or edits under.
 
--- Whoever changes by hand what a lease is held under takes it away: returns the row without its end, which
--- has tocsin.free_lease do the rest.
+-- Takes the lease away if a person changed columns that identify it: returns the row without locked_until, so that
+-- tocsin.free_lease does the rest.
 create or replace function tocsin.take_lease_away(was tocsin.jobs, edited tocsin.jobs)
 returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -19,9 +19,9 @@ begin
     return edited;
 end $$;
 
--- Completes what a person began by setting locked_until to null, or part of what the lease is held
--- under: nothing of it is left, its execution is recorded as lost, and whoever holds it is told. The
--- run is due again; that attempt of it counts.
+-- Completes the end of a lease that a person began, by setting locked_until to null or by changing columns that
+-- identify the lease: clears all columns of the lease, records its execution as lost, and notifies the instance
+-- that holds it. The run is due again, and the attempt counts.
 create or replace function tocsin.free_lease()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -58,17 +58,17 @@ begin
     return new;
 end $$;
 
--- False for whatever an instance writes: a claim sets all of these columns, a settlement none.
+-- False for all statements of instances: a claim sets all of these columns, a settlement none.
 create or replace trigger jobs_120_free_lease before update on tocsin.jobs
     for each row
     when ((new.locked_until is null and new.execution_id is not null)
           or num_nonnulls(new.execution_id, new.claimed_at, new.claimed_for, new.claimed_attempt) not in (0, 4))
     execute function tocsin.free_lease();
 
--- Tells whoever holds a claim that its job was edited or deleted since. A claim is held for a moment
--- before it starts; one that has not started is given back then, and claimed anew as the job is now.
--- No claim, extension or settlement comes here: they leave edited_at alone, whatever a trigger of
--- somebody's does with updated_at.
+-- Notifies the instance that holds a claim that the job was edited or deleted. An instance holds a claim for a
+-- moment before its start; a claim that has not started is then released, and the job as it is now is claimed.
+-- Claims, extensions and settlements do not come here: they leave edited_at alone, whatever a user's trigger does
+-- with updated_at.
 create or replace function tocsin.recall()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,15 +1,15 @@
--- db/triggers/6_audit.sql: who changed what.
+-- db/triggers/6_audit.sql: the audit log.
 
--- The audit log: who changed what, by whatever means. What instances do is nobody's change, and has
--- a history of its own in tocsin.executions.
+-- The log has every change that a person or a program made, over the API or in SQL. Writes of instances are not in
+-- it: their history is tocsin.executions.
 
--- What follows is asked for each of thousands of rows that a statement deletes. So it is written in
--- such a way that Postgres inlines it: an expression without a subquery, or a set that stands in FROM;
--- and as stable, since what is immutable may not be made of format or jsonb_build_object.
+-- The functions below are called for each of thousands of rows that a statement deletes. They are therefore written
+-- so that Postgres inlines them: an expression without a subquery, or a set that stands in FROM; and they are
+-- stable, since an immutable function may not call format or jsonb_build_object.
 
--- Nothing of a target is kept but what its kind says may be shown, so no secret can be: all of a short
--- value, one of a few texts, or of an address what comes before its path, and nothing at all if it has
--- an @, as a password may end anywhere before it. Of a kind that no instance has told of, nothing.
+-- Only those parts of a target are kept that its kind declares as shown, none of which can be secret: a short value
+-- as a whole, one of a few texts, or the part of a URL before its path. A URL with an @ is left out, as a password
+-- may end anywhere before the @. Of a kind that no instance has recorded, nothing is kept.
 create or replace function tocsin.audited_targets(kind text, target jsonb)
 returns setof jsonb language sql stable
 begin atomic
@@ -23,7 +23,7 @@ begin atomic
         end,
         to_jsonb('***'::text))), '{}')
     from (
-        -- Cut out before it is matched: to match what follows as well takes five times as long.
+        -- Cut out before the match: to match the rest of the target as well would take five times as long.
         select left(key, 200) as key, value, told.shown -> key as rule,
             case when told.shown -> key ? 'origin' and jsonb_typeof(value) = 'string'
                     and position('@' in value #>> '{}') = 0
@@ -40,7 +40,7 @@ create or replace function tocsin.audited_target(kind text, target jsonb)
 returns jsonb language sql stable
     return (select kept from tocsin.audited_targets(kind, target) as kept);
 
--- Of what is long the log keeps the beginning or the length, and a hash that tells of a change.
+-- Of a long value the log keeps its beginning or length, and a hash by which a change shows.
 create or replace function tocsin.audited_text(value text)
 returns text language sql stable
     return case when length(value) > 1000
@@ -51,8 +51,8 @@ returns jsonb language sql stable
     return case when pg_column_size(value) < 100 or octet_length(value::text) <= 8192 then value
         else to_jsonb(format('… (%s bytes, md5 %s)', octet_length(value::text), md5(value::text))) end;
 
--- What a person decides about a job, without what moves with every run. A list, so that a new column is
--- not kept without a thought. `target`: as `audited_target` has it.
+-- The columns of a job that people decide, without those that change with every run. They are listed, so that a new
+-- column is kept by decision only. `target`: the result of `audited_target`.
 create or replace function tocsin.audited_columns(job tocsin.jobs, target jsonb)
 returns jsonb language sql stable
     return jsonb_build_object(
@@ -106,10 +106,10 @@ returns text[] language sql stable
         case when row(was.timeout_seconds)::record *= row(is_now.timeout_seconds)::record then 'timeout_seconds' end,
         case when was.timezone is not distinct from is_now.timezone then 'timezone' end], null);
 
--- A creation costs writers no row: it is kept with the job, which is what it was made as until its
--- first change; that, or its end, writes the entry. The list of changes shows both alike.
--- An edit sets creation to null, and since it changes edited_at, that writes the entry.
--- The triggers write with their owner's rights: who may change a job needs none to the log.
+-- The entry of a creation is no row at first: its number and author are kept in the job, whose first change, or
+-- deletion, writes the entry. The list of changes shows both kinds alike.
+-- An edit sets creation to null, and changes edited_at, which has the trigger write the entry.
+-- The triggers write with their owner's rights: a role that may change a job needs no right to the log.
 create or replace function tocsin.created_image(job tocsin.jobs)
 returns jsonb language sql stable
     return tocsin.audited_columns(job, tocsin.audited_target(job.kind, job.target));
@@ -201,9 +201,9 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
     when (current_setting('tocsin.edited', true) = 'on')
     execute function tocsin.audit_changed_jobs();
 
--- Removing what ended more than a day ago is tidying, as tocsin.prune does; its history stays. Its
--- creation is written for as long as the executions of that day are kept. Once for all that a
--- statement deletes, which may be thousands.
+-- The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry;
+-- the job's earlier entries stay. The entry of its creation is written while executions of that day are kept. The
+-- trigger fires once for all rows that a statement deletes, which may be thousands.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
     return job.run_at is not null and job.next_run is null and job.locked_until is null and job.pending_runs = 0
@@ -233,7 +233,7 @@ create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
     referencing old table as deleted
     for each statement execute function tocsin.audit_deleted_jobs();
 
--- Keys without their digests, and without their use.
+-- API keys, without their digests and the time of their last use.
 create or replace function tocsin.audit_key()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
@@ -269,8 +269,7 @@ create or replace trigger api_keys_800_audit_update after update on tocsin.api_k
           is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
     execute function tocsin.audit_key();
 
--- Secrets by name and hosts only: not even what is encrypted is kept. To encrypt one anew changes
--- nothing.
+-- Named secrets, by name and hosts only: not even the encrypted value is kept. To encrypt a value anew is no change.
 create or replace function tocsin.audit_secret()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
@@ -295,8 +294,8 @@ create or replace trigger secrets_800_audit_update after update on tocsin.secret
           is distinct from row(old.name, old.hosts, old.updated_at))
     execute function tocsin.audit_secret();
 
--- Others have no right to rewrite the log; this keeps its owner from doing so by mistake. Pruning
--- deletes what is older than the shortest retention.
+-- Other roles have no right to rewrite the log; this trigger keeps the owner from doing so by mistake. Pruning may
+-- delete entries that are older than the shortest retention.
 create or replace function tocsin.refuse_rewriting()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

@@ -1,11 +1,11 @@
 -- db/triggers/9_retention.sql: partitions, and what is removed after its time.
 
 -- Housekeeping. Instances do it in steps, each of them a short transaction under a lock time-out of
--- milliseconds, so that nobody waits for it: see app/scheduler/upkeep.py. What only the owner of the
--- tables may do runs with its rights, for the roles that are granted EXECUTE.
+-- milliseconds, so that no other session waits: see app/scheduler/upkeep.py. Functions for which only the owner of
+-- the tables has the rights run with those rights, for the roles that are granted EXECUTE.
 
--- The partitions of executions and what they hold, from the bounds and not from their names; the
--- default one has neither start nor end. The settings are those that bounds are read back with.
+-- Lists the partitions of executions with the days that they hold, by their bounds and not by their names; the
+-- default partition has neither start nor end. The settings are those under which the bounds can be parsed.
 create or replace function tocsin.partitions()
 returns table (partition text, starts_at timestamptz, ends_at timestamptz, is_default boolean)
 language plpgsql stable
@@ -26,9 +26,9 @@ begin
     order by 2, 1;
 end $$;
 
--- Makes sure that a day (UTC) has its partition, taking over what the default one caught of it;
--- returns whether it made one. Attaching locks and scans the default partition: one of more than
--- `most_bytes` is left alone, as writers of a day that has no partition would wait for that.
+-- Makes sure that a day (UTC) has its partition, into which rows of that day in the default partition are moved;
+-- returns whether a partition was made. Attaching one locks and scans the default partition: none is made if that
+-- has more than `most_bytes`, as writers of a day without a partition would have to wait.
 create or replace function tocsin.add_partition(day date, most_bytes bigint default null)
 returns boolean language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, YMD'
@@ -74,7 +74,7 @@ begin
     return true;
 end $$;
 
--- The same for each day from today to `days` ahead; returns how many partitions were added.
+-- Adds the partition of each day from today to `days` ahead; returns how many were added.
 create or replace function tocsin.add_partitions(days integer default 7)
 returns integer language plpgsql
 set search_path = pg_catalog, pg_temp as $$
@@ -88,9 +88,9 @@ begin
     return added;
 end $$;
 
--- Drops a partition of executions that ended before an instant at least a day ago. It and the default
--- one are locked first: whoever reads them is found without touching the table, which has to be
--- locked as well, since Postgres detaches nothing concurrently beside a default partition.
+-- Drops a partition of executions that ended before an instant at least a day ago. The partition and the default
+-- one are locked first: a session that reads them is met before the whole table is locked, which has to be locked
+-- as well, since Postgres cannot detach concurrently beside a default partition.
 create or replace function tocsin.drop_partition(partition text, keep_from timestamptz)
 returns boolean language plpgsql security definer
 set search_path = pg_catalog, pg_temp set lock_timeout = '50ms' as $$
@@ -114,7 +114,7 @@ begin
     return true;
 end $$;
 
--- Deletes what the default partition holds of before `keep_from`, in some of its pages.
+-- Deletes executions that ended before `keep_from` from some pages of the default partition.
 create or replace function tocsin.prune_default(
     first_page bigint, pages bigint, keep_from timestamptz
 ) returns bigint language plpgsql security definer
@@ -148,9 +148,9 @@ begin
     end if;
 end $$;
 
--- Deletes the one-off jobs that finished before `keep_from`, in some pages of the table. One page is
--- gone through job by job, and what refuses to go (a foreign key or a trigger of somebody else's)
--- stays and is counted; over several pages a refusal is the caller's, who then asks for fewer.
+-- Deletes the one-off jobs that finished before `keep_from`, in some pages of the table. With a single page they are
+-- deleted one by one, and those that a user's foreign key or trigger keeps are counted; with several pages such a
+-- refusal is raised, and the caller asks for fewer pages.
 create or replace function tocsin.prune_jobs(
     first_page bigint, pages bigint, keep_from timestamptz,
     out jobs bigint, out refused bigint, out refusal text
@@ -188,7 +188,7 @@ begin
     end loop;
 end $$;
 
--- All of it at once and by hand, in one transaction: for few rows. `tocsin prune` does it in steps.
+-- Does all housekeeping at once, in one transaction, by hand: for few rows. `tocsin prune` does it in steps.
 create or replace function tocsin.prune(
     retention_days numeric, out partitions integer, out jobs bigint
 ) language plpgsql
@@ -207,7 +207,7 @@ end $$;
 revoke all on function tocsin.add_partition, tocsin.add_partitions, tocsin.drop_partition,
     tocsin.prune_default, tocsin.prune_audit_log, tocsin.prune_jobs, tocsin.prune from public;
 
--- A week ahead, unless somebody is in the way of that just now; instances try again.
+-- Adds the partitions of a week, unless another session holds a lock just now; instances try again.
 do $$ begin
     perform tocsin.add_partitions();
 exception when lock_not_available then

@@ -1,4 +1,4 @@
-"""A server on all addresses of this machine, which nobody may reach, and a lying name server."""
+"""A server on all addresses of this machine that no executor may reach, and a lying name server."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ ANYWHERE = ["0.0.0.0", "::"]  # noqa: S104 - whatever way leads to this machine 
 
 
 class Canary:
-    """Counts connections: to be connected to is too much already."""
+    """Counts connections: a single one shows that the guard failed."""
 
     def __init__(self) -> None:
         self.hits = 0
@@ -48,9 +48,9 @@ async def lookup(host: str, port: int) -> list[str]:
 
 
 class Names:
-    """Answers for the names it was given, one list after the other; the last one stays.
+    """Resolves each known name to its lists of addresses, one a call; the last list stays.
 
-    All else goes to the system's resolver, which reads numbers in every form there is.
+    Other names go to the system's resolver, which reads addresses in every form.
     """
 
     def __init__(self, names: dict[str, list[list[str]]]) -> None:

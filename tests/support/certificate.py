@@ -1,4 +1,4 @@
-"""Certificates that nobody vouches for: each is signed by itself."""
+"""Self-signed certificates, which no authority vouches for."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

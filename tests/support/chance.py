@@ -1,7 +1,8 @@
 """One seed for every random choice of a run of tests: `FAULTS_SEED=7 make test-faults`.
 
-Without one it is drawn, and said in the header and with every failure, so that a run can be had
-again. Each test has a source of its own, so that one may be repeated alone.
+Without that variable the seed is drawn at random, and printed in the header and with every failure,
+so that the run can be repeated. Each test has a source of its own, so that a test can be repeated
+alone.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""The independent checker: promises against what receivers saw against what Postgres holds.
+"""The independent checker: compares promised runs, deliveries to receivers, and rows in Postgres.
 
-It shares no code with what it checks: occurrences come from croniter, identities from the rows.
+The checker shares no code with Tocsin: occurrences come from croniter, identities from the rows.
 """
 
 import math
@@ -38,7 +38,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
 
 
 class Findings(Struct, frozen=True, kw_only=True):
-    """What the checker found; every list but the counts has to be empty."""
+    """The result of a check; every list has to be empty, the counts may have any value."""
 
     promised: int
     lost: list[str]
@@ -72,7 +72,7 @@ def judge(
     *,
     stuck: Sequence[str] = (),
 ) -> Findings:
-    """Compare; `promised` are the keys of runs."""
+    """Compare promises, deliveries and rows; `promised` are the keys of runs."""
     promised = set(promised)
     by_id = {row.id: row for row in recorded}
     told = {one.key for one in deliveries} | {
@@ -106,7 +106,7 @@ def judge(
 
 
 def asked_again(delivery: Delivery) -> bool:
-    """Whether its receiver answered it with a failure: then the next one is a wanted retry."""
+    """Return whether the receiver answered with a failure, so that a retry is wanted."""
     return delivery.status is not None and delivery.status >= 400
 
 
@@ -117,7 +117,10 @@ def overlap(first: Delivery, second: Delivery) -> bool:
 
 
 def outcome_of(by_id: dict[int, Recorded], pair: tuple[Delivery, Delivery]) -> str | None:
-    """How the first of two deliveries is recorded; None: not at all, or both are one execution."""
+    """Return the recorded outcome of the first of two deliveries.
+
+    None if that one is not recorded, or both are of one execution.
+    """
     first, second = pair
     if first.execution_id == second.execution_id or first.execution_id not in by_id:
         return None

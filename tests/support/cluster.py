@@ -21,7 +21,7 @@ TROUBLES = {"connected", "disconnected", "faulted", "lease_lost"}
 
 
 class Process:
-    """One process of Tocsin and the lines it logged."""
+    """One process of Tocsin and the lines that the process logged."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -71,10 +71,10 @@ class Process:
     async def says(
         self, event: str, *, count: int = 1, within: float = START_SECONDS, **fields: object
     ) -> None:
-        """Wait until it has logged `count` such lines.
+        """Wait until the process has logged `count` such lines.
 
         Raises:
-            AssertionError: it did not, or ended before; with what it said instead.
+            AssertionError: too few lines came in time, or the process ended; has the log's tail.
         """
         await self.until(lambda: len(self.said(event, **fields)) >= count, event, within=within)
 
@@ -88,12 +88,12 @@ class Process:
             raise AssertionError(f"no {what} within {within:g} s: {self.tail()}") from None
 
     def tail(self) -> str:
-        """The end of what it said, and all that it said of the database."""
+        """Return the end of the process's log, and all lines about the database."""
         troubles = [one for one in self.lines if one["event"] in TROUBLES]
         return "\n".join([*map(str, troubles), *map(str, self.lines[-15:]), *self.text[-30:]])
 
     def resident_kb(self) -> int:
-        """Its resident memory."""
+        """Return the resident memory of the process, in KiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
         return int(status.partition("VmRSS:")[2].split()[0])
 
@@ -107,27 +107,27 @@ class Process:
         self.send(signal.SIGCONT)
 
     async def kill(self) -> None:
-        """Kill it at once (SIGKILL)."""
+        """Kill the process at once (SIGKILL)."""
         with suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
         await self.reading
 
     async def ended(self, *, within: float = STOP_SECONDS) -> int:
-        """Wait for its end; return the exit code."""
+        """Wait for the process's end; return the exit code."""
         async with asyncio.timeout(within):
             code = await self.process.wait()
             await self.reading
         return code
 
     async def terminate(self) -> int:
-        """Ask it to stop (SIGTERM) and wait for its end; return the exit code."""
+        """Tell the process to stop (SIGTERM) and wait for its end; return the exit code."""
         self.send(signal.SIGTERM)
         return await self.ended()
 
 
 class Processes:
-    """The processes of one test; what is left of them at its end is killed."""
+    """The processes of one test; those that still run at its end are killed."""
 
     def __init__(self, **settings: object) -> None:
         self.settings = settings
@@ -174,12 +174,12 @@ def kill_postgres(cluster: Cluster) -> None:
     while any(lives(pid) for pid in pids):
         assert time.monotonic() < until, "killed processes of Postgres live on"
         time.sleep(0.01)
-    # To the next postmaster a zombie that nobody has reaped yet looks alive.
+    # To the next postmaster a zombie that was not reaped yet looks alive.
     (cluster.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def lives(pid: int) -> bool:
-    """Whether it still holds anything: a zombie does not."""
+    """Return whether a process is alive; a zombie, which holds no resources, is not."""
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text("ascii")
     except (FileNotFoundError, ProcessLookupError):

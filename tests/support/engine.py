@@ -1,4 +1,4 @@
-"""Whether a Docker engine can give us a server."""
+"""Finds out whether a Docker engine can run servers for tests."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ FETCH_SECONDS = 120
 
 @cache
 def docker_has(image: str) -> bool:
-    """Whether an engine answers and has the image (`postgres:18`), or can fetch it."""
+    """Return whether an engine answers and has the image (`postgres:18`), or can fetch it."""
     address = urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
     if address.scheme == "unix" and not answers(address.path):
         return False
@@ -32,6 +32,6 @@ def docker_has(image: str) -> bool:
 
 
 def answers(path: str) -> bool:
-    """Whether somebody listens; the client would leave its socket open where nobody does."""
+    """Return whether a server listens on a socket; without one, Docker's client leaks its own."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(path) == 0

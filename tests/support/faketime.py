@@ -20,21 +20,21 @@ LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 class Clock:
-    """The clock of that server; its monotonic one goes on as it does."""
+    """The wall clock of such a server; its monotonic clock is not changed."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.set(0)
 
     def set(self, ahead_seconds: float) -> None:
-        """Set it to so many seconds ahead of the right time."""
+        """Set the clock to so many seconds ahead of the right time."""
         self.file.write_text(f"{ahead_seconds:+f}\n", "ascii")
         self.file.chmod(0o644)  # where we are root, Postgres runs as another user
 
 
 @contextmanager
 def postgres_with_clock(directory: Path) -> Iterator[tuple[PostgresServer, Clock]]:
-    """Start such a server; `directory` is one that everybody may enter."""
+    """Start such a server; all users may enter `directory`."""
     assert LIBRARY is not None, "libfaketime is missing: make servers"
     clock = Clock(directory / "clock")
     environment = {

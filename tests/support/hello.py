@@ -1,4 +1,4 @@
-"""What a TLS client offers to a server: its first message, taken apart (RFC 8446, 4.1.2)."""
+"""Parses the first message of a TLS client, with what the client offers (RFC 8446, 4.1.2)."""
 
 import ssl
 from contextlib import suppress

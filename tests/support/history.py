@@ -12,13 +12,13 @@ from (select now() - $2 * interval '1 day' as at from generate_series(1, $1)) as
 """
 
 SPARE = timedelta(seconds=30)
-"""More than a test takes: none that counts days begins so shortly before the end of one."""
+"""Longer than a test takes: tests that count days do not begin so shortly before midnight (UTC)."""
 
 
 async def begin_day(connection: asyncpg.Connection, *, spare: timedelta = SPARE) -> date:
-    """Make the partitions those that a schema has which is made today (UTC); return today.
+    """Make the partitions those of a schema that is made today (UTC); return today.
 
-    Less than `spare` before midnight, today is tomorrow: that is waited for.
+    Less than `spare` before midnight, wait for midnight first.
     """
     await connection.execute(
         """select pg_sleep(extract(epoch from ends_at - clock_timestamp())::float8)

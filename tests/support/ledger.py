@@ -1,4 +1,4 @@
-"""What was promised, what receivers saw, what was done to the cluster: evidence for the checker."""
+"""The evidence for the checker: promised runs, deliveries to receivers, faults of the cluster."""
 
 import asyncio
 import math
@@ -24,12 +24,12 @@ class Delivery(Struct, kw_only=True):
     attempt: int
     arrived: float
     ended: float | None = None
-    """When it was answered, or its connection was closed; None: it is still in progress."""
+    """When the receiver answered or the connection was closed; None while in progress."""
     status: int | None = None
-    """What the receiver answered; None: the connection was closed before."""
+    """The status that the receiver answered; None if the connection was closed before."""
 
     def cut_off_by(self, fault: "Fault") -> bool:
-        """Whether it was in progress when the fault began and was never answered."""
+        """Return whether the delivery was in progress when a fault began, and never answered."""
         ended = math.inf if self.ended is None else self.ended
         return self.status is None and self.arrived < fault.began <= ended
 
@@ -43,11 +43,11 @@ class Fault(Struct, kw_only=True):
     within: float = math.inf
     """The longest that recovery may take, in seconds."""
     orphans: bool = False
-    """Recovery is that of the runs whose executions it cut off, not of any work at all."""
+    """Whether recovery is that of the runs whose executions the fault cut off, not of any work."""
 
 
 def key_of(job_id: UUID, scheduled_for: datetime) -> str:
-    """Name a run as receivers see it named, reckoned here independently of the executors."""
+    """Return the key of a run as receivers see it, computed independently of the executors."""
     return f"{job_id}:{scheduled_for.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"
 
 
@@ -66,7 +66,7 @@ class Ledger:
     def receiver(
         self, seconds: float | Callable[[], float] = 0.0, *, status: int = 200
     ) -> Behaviour:
-        """Behave so towards requests: note the arrival, take a while, answer, note the end."""
+        """Return the behaviour of a receiver that notes arrivals, waits, answers, notes ends."""
 
         async def behave(wire: Wire, request: Received) -> None:
             delivery = self.arrived(request)
@@ -115,7 +115,7 @@ class Ledger:
     async def until_delivered(self, keys: set[str], *, within: float) -> None:
         """Wait until each of these runs was answered with success; give up silently.
 
-        Whether that is a failure is for the checker to say, who also knows which ones.
+        The checker decides whether that is a failure, and names the runs.
         """
 
         def all_there() -> bool:
@@ -141,9 +141,9 @@ class Ledger:
     def recoveries(self) -> list[float]:
         """Return, for each fault, the seconds from the end of its cause to recovery.
 
-        That is the arrival of the next attempt of anything or, for an instance that died, of the
-        last of the runs that it was executing. Where another fault struck while there was still
-        time to recover, there is no recovering from the first before the other is over as well.
+        Recovery is the arrival of the next attempt of any job or, after an instance died, of the
+        last of the runs that the instance was executing. If another fault began while there was
+        still time to recover, the time counts from the end of that one.
         """
         return [self.recovery(fault) for fault in self.faults]
 
@@ -160,7 +160,7 @@ class Ledger:
         return self.next_arrival(healed) - healed
 
     def next_arrival(self, since: float, *, key: str | None = None) -> float:
-        """When the first attempt, of one run or of any, arrived since; infinity: none has."""
+        """Return when the next attempt, of one run or of any, arrived; infinity without one."""
         arrivals = (
             one.arrived
             for one in self.deliveries

@@ -1,4 +1,4 @@
-"""A DNS server on loopback, over UDP and TCP, that can misbehave in the ways we fear (RFC 1035)."""
+"""A DNS server on loopback, over UDP and TCP, that can be told to misbehave (RFC 1035)."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ MAX_OVER_UDP = 1232
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What was asked."""
+    """A question of a client."""
 
     id: int
     name: str
@@ -30,7 +30,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What is said to a question."""
+    """The answer to a question."""
 
     code: int = NO_ERROR
     addresses: tuple[str, ...] = ()
@@ -38,11 +38,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     ttl: int = 0
     delay_seconds: float = 0.0
     truncated: bool = False
-    """Over UDP nothing is said but to ask again over TCP."""
+    """Whether the answer over UDP only tells the client to ask again over TCP."""
 
 
 Behaviour = Callable[[Question], Answer | None]
-"""None: no answer at all."""
+"""Returns the answer to a question, or None for no answer at all."""
 
 
 def at(*addresses: str, ttl: int = 0, delay_seconds: float = 0.0) -> Behaviour:
@@ -123,7 +123,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.later(answer.delay_seconds, lambda: self.transport.sendto(wire, addr))
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer over TCP until the other side has had enough."""
+        """Answer over TCP until the client closes the connection."""
         try:
             while True:
                 (length,) = struct.unpack("!H", await reader.readexactly(2))

@@ -1,4 +1,4 @@
-"""What a page of the docs names, and whether there is such a thing."""
+"""Finds the tests that pages of the docs name."""
 
 import re
 from pathlib import Path

@@ -29,7 +29,7 @@ class Messages:
 
 
 class Questions:
-    """What a client asks: its name at first, then statements, prepared once and bound often."""
+    """The client's side: its name at first, then statements, prepared once and bound often."""
 
     def __init__(self) -> None:
         self.application_name = ""

@@ -11,7 +11,7 @@ from app.devdb.places import embedded_programs
 
 MARK = "pl4nted"
 LEAKED = re.compile(rf"{MARK}[0-9a-f]{{2,}}")
-"""Also where the rest was cut off."""
+"""Matches a planted secret, even if its end was cut off."""
 
 
 class Planted:
@@ -25,28 +25,28 @@ class Planted:
         self.forms.update(self.key.splitlines()[1:-1])
 
     def text(self) -> str:
-        """A secret that no other is like; it can stand in a header and in a URL."""
+        """Make a unique secret that a header and a URL can hold."""
         return f"{MARK}{secrets.token_hex(12)}"
 
     def password(self, user: str) -> str:
-        """One that is sent in base64, behind the user's name."""
+        """Make a password, which is sent in base64 behind the user's name."""
         password = self.text()
         self.forms.add(b64encode(f"{user}:{password}".encode()).decode().rstrip("="))
         return password
 
     def signing(self) -> str:
-        """One for Standard Webhooks."""
+        """Make a secret for Standard Webhooks."""
         key = b64encode(secrets.token_bytes(32)).decode()
         self.forms.add(key.rstrip("="))
         return f"whsec_{key}"
 
     def found_in(self, text: str) -> set[str]:
-        """What of all that was planted stands in a text."""
+        """Return the planted secrets that a text has, in whatever form."""
         return set(LEAKED.findall(text)) | {form for form in self.forms if form in text}
 
 
 def whole_dump(url: str) -> str:
-    """Everything a database holds, as a backup would have it."""
+    """Return all contents of a database, as a backup has them."""
     return subprocess.run(  # noqa: S603 - a program of the wheel, by its full path
         [embedded_programs() / "pg_dump", "--inserts", f"--dbname={url}"],
         capture_output=True,

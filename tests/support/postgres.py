@@ -1,6 +1,6 @@
 """A real Postgres for tests, and a fresh database for each of them.
 
-It comes from `TEST_DATABASE_URL`, else from Docker, else from servers started here: the embedded
+The server comes from `TEST_DATABASE_URL`, else from Docker, else is started here: the embedded
 one and the majors that this machine has installed. `TEST_POSTGRES` picks one of several sources
 by name (`system-15`, say) for tests that run on one only.
 """

@@ -1,4 +1,4 @@
-"""A TCP proxy that a test can slow down, stall, make deaf, cut and close.
+"""A TCP proxy that a test can slow down, stall, half-open, cut and close.
 
 In front of Postgres it reads enough of the protocol to know each connection by its
 `application_name`, and to cut one at the exact moment before a statement reaches the server or
@@ -29,7 +29,7 @@ class Cut(StrEnum):
 
 
 class Trap:
-    """Waits for a statement whose text contains `marker`, and cuts its connection."""
+    """Cuts the connection of the next statement whose text contains `marker`."""
 
     def __init__(self, marker: str, when: Cut, times: int) -> None:
         self.marker = marker.encode()
@@ -38,7 +38,7 @@ class Trap:
         self.sprung = asyncio.Event()
 
     def springs(self, statements: list[bytes]) -> bool:
-        """Whether it is one of these statements that is waited for."""
+        """Return whether one of these statements contains the marker."""
         if not self.left or not any(self.marker in one for one in statements):
             return False
         self.left -= 1
@@ -66,7 +66,7 @@ class Link:
 
     @property
     def name(self) -> str:
-        """What a client of Postgres calls itself; empty for other protocols."""
+        """The `application_name` of a client of Postgres; empty for other protocols."""
         return self.questions.application_name
 
     def stall(self) -> None:

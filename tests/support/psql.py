@@ -34,11 +34,11 @@ def run_psql(
 ) -> str:
     """Run the files and then the script, stopping at the first error; return bare rows.
 
-    Columns are parted by `|`, and nothing but rows is printed. It blocks: in a test whose
+    Columns are parted by `|`, and nothing but rows is printed. The call blocks: in a test whose
     scheduler shares the event loop, call it with `asyncio.to_thread`.
 
     Raises:
-        PsqlFailed: with all that psql had to say.
+        PsqlFailed: the message is all that psql wrote to stderr.
     """
     settings = {"ON_ERROR_STOP": "1", **(variables or {})}
     done = subprocess.run(  # noqa: S603 - a program of our own choice, by its full path

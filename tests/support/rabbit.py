@@ -1,8 +1,8 @@
 """A real RabbitMQ for tests.
 
-It comes from `TEST_AMQP_URL`, else from Docker, else from Debian's `rabbitmq-server` package, which
-is started here with a node name, ports and directories of its own. To have none of them is a
-failure, never a skip.
+The broker comes from `TEST_AMQP_URL`, else from Docker, else from Debian's `rabbitmq-server`
+package, which is started here with a node name, ports and directories of its own. To have none of
+these is a failure, never a skip.
 """
 
 import asyncio
@@ -50,9 +50,9 @@ class Broker(Struct, frozen=True, kw_only=True):
     url: str
     order: Callable[[list[str]], str]
     kill: Callable[[], None]
-    """Kill it at once (SIGKILL)."""
+    """Kills the broker at once (SIGKILL)."""
     start: Callable[[], None]
-    """Start it again after that, with the data it had."""
+    """Starts the broker again after that, with its data."""
 
     async def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl`."""
@@ -65,7 +65,7 @@ class Broker(Struct, frozen=True, kw_only=True):
 
 @pytest.fixture(scope="session")
 def amqp_url(request: pytest.FixtureRequest) -> str:
-    """Where a RabbitMQ is, with the right to declare, bind and delete."""
+    """Return the URL of a RabbitMQ, of a user with the right to declare, bind and delete."""
     if url := os.environ.get("TEST_AMQP_URL"):
         return url
     broker: Broker = request.getfixturevalue("broker")
@@ -177,7 +177,7 @@ def running(
 def wait_for_amqp(
     url: str, *, node: subprocess.Popen[bytes] | None = None, log: Path | None = None
 ) -> None:
-    """Wait until somebody answers our protocol header as a broker does, with a method frame."""
+    """Wait until a broker answers the protocol header with a method frame."""
     address = urlsplit(url)
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and (node is None or node.poll() is None):
@@ -194,7 +194,7 @@ def wait_for_amqp(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
+    """Find ports that no process listens on."""
     found: list[int] = []
     while len(found) < count:
         port = random.choice(PORTS)

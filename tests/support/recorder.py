@@ -11,7 +11,7 @@ AnyFact = TypeVar("AnyFact")
 
 
 class Recorder:
-    """Keeps every fact and wakes whoever waits for one like it."""
+    """Keeps every fact, and wakes the tests that wait for a fact of that kind."""
 
     def __init__(self) -> None:
         self.facts: list[Fact] = []

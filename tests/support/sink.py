@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that records what it gets and can misbehave in every way we fear.
+"""A real HTTP server on loopback that records its requests and can be told to misbehave.
 
 Recording is a list append of the raw head and body, so that a benchmark can use it as well.
 """
@@ -125,11 +125,11 @@ class Wire(asyncio.Protocol):
 
 
 Behaviour = bytes | Callable[[Wire, Received], Coroutine[None, None, None]]
-"""What to do with a request: bytes to answer, or a coroutine function that does anything."""
+"""How to answer a request: with these bytes, or by a coroutine function that does anything."""
 
 
 def reply(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
-    """A whole, correct answer."""
+    """Return a whole, correct answer."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
@@ -146,12 +146,12 @@ def late(seconds: float, answer: bytes) -> Behaviour:
 
 
 async def hang(wire: Wire, _: Received) -> None:
-    """Accept the request and never say a word."""
+    """Accept the request and never answer."""
     await wire.closed.wait()
 
 
 def drip(answer: bytes) -> Behaviour:
-    """Send the answer byte by byte, so that no silence is ever long."""
+    """Send the answer byte by byte, with short pauses, so that no pause is a time-out."""
 
     async def behave(wire: Wire, _: Received) -> None:
         for index in range(len(answer)):
@@ -175,7 +175,7 @@ async def reset(wire: Wire, _: Received) -> None:
 
 
 def cut(answer: bytes) -> Behaviour:
-    """Send what there is and close, whatever length it had promised."""
+    """Send these bytes and close, whatever Content-Length they have."""
 
     async def behave(wire: Wire, _: Received) -> None:
         await wire.write(answer)
@@ -274,6 +274,6 @@ async def sink() -> AsyncIterator[Sink]:
 
 @pytest.fixture
 async def tls_sink() -> AsyncIterator[Sink]:
-    """A receiver of HTTPS requests whose certificate nobody vouches for."""
+    """A receiver of HTTPS requests whose certificate is self-signed."""
     async with Sink(tls=self_signed("127.0.0.1")).listening() as sink:
         yield sink

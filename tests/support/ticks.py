@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 TURNS = 20
-"""Turns of the event loop that are enough for all that is due."""
+"""Turns of the event loop that are enough for all callbacks that are due."""
 CALL_SECONDS = 1e-5
-"""What each callback takes: whoever turns until an instant gets there."""
+"""How long each callback seems to take, so that code which waits for an instant reaches it."""
 
 
 class Ticks:
@@ -32,7 +32,7 @@ class ManualTimer:
 
 
 class ManualTimers:
-    """Timers by a clock that a test moves on: what is due is called as the time is reached."""
+    """Timers by a clock that a test moves on; a callback is called when its time is reached."""
 
     def __init__(self, ticks: Ticks) -> None:
         self.ticks = ticks
@@ -50,7 +50,7 @@ class ManualTimers:
         return asyncio.get_running_loop().call_soon(callback)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and all happen on the way that is planned for it or follows from it."""
+        """Move the clock on, and call the callbacks that become due on the way."""
         end = self.ticks.now + seconds
         while due := [one for one in self.planned if not one.is_cancelled and one.when <= end]:
             timer = min(due, key=lambda one: one.when)
@@ -63,6 +63,6 @@ class ManualTimers:
 
 
 async def turns() -> None:
-    """Let the event loop come round often enough for all that is due."""
+    """Let the event loop turn `TURNS` times, enough for all callbacks that are due."""
     for _ in range(TURNS):
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from app.vault import SecretKeys
 from tests.support.cluster import ROOT
 
 OLD_KEY, KEY, OTHER_KEY = (urlsafe_b64encode(bytes([n]) * 32).decode() for n in (1, 2, 3))
-"""The same in every process: `pytest -n` needs the same names for the same tests."""
+"""Keys that are the same in every process: `pytest -n` needs the same names for the same tests."""
 KEYS = SecretKeys([KEY])
 
 

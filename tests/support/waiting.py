@@ -1,4 +1,4 @@
-"""Waiting for what no fact and no notification tells: by asking again, within bounds."""
+"""Waits for a state that no fact or notification tells of, by asking again, within bounds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ async def until(
     """Ask until the answer is true.
 
     Raises:
-        AssertionError: it was not in time; `what` says what was waited for.
+        AssertionError: the answer was not true in time; `what` names the condition.
     """
     answer = None
     try:

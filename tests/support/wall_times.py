@@ -1,4 +1,4 @@
-"""What a sentence about a cron promises, and what the cron means, over three years."""
+"""Compares the sentence about a cron with the cron itself, by their times over three years."""
 
 from datetime import date, timedelta
 
