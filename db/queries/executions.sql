@@ -31,7 +31,9 @@ from (
     from tocsin.executions x
     where x.id >= 0 and (:before::bigint is null or x.id < :before::bigint)
       and (:job_id::uuid is null or x.job_id = :job_id::uuid)
-      and (:outcomes::text[] is null or x.outcome = any(:outcomes::text[]))
+      and case when :outcomes::text[] is null then true
+            when cardinality(:outcomes::text[]) = 1 then x.outcome = (:outcomes::text[])[1]  -- in the index, before Postgres 17
+            else x.outcome = any(:outcomes::text[]) end
       and (:reasons::text[] is null or x.outcome <> 'succeeded')
       and (:since::timestamptz is null or x.finished_at >= :since::timestamptz)
       and (:until::timestamptz is null or x.finished_at < :until::timestamptz)
