@@ -20,7 +20,7 @@ MAX_AHEAD = timedelta(days=366)
 """How far ahead runs are shown."""
 MAX_BUCKETS = 10_000
 MAX_STEPS = 20_000
-"""Instants of runs that are worked out for one answer: up to a second's work."""
+"""Instants and counts that are worked out for one answer: up to a second's work."""
 
 
 @get(
@@ -66,13 +66,18 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
         raise InvalidInput(FieldError(field="cursor", message=message))
     soon = await upcoming.list_groups(db, now=now, until=end, with_ids=bucket_seconds is None)
     end = min(end, soon.reached or end)
-    walk = moments(soon.groups, now=now, since=after and after[0], until=end)
     if bucket_seconds is not None:
         counts, reached = await asyncio.to_thread(
-            counts_of, walk, now=now, bucket_seconds=bucket_seconds, most=MAX_STEPS
+            counts_of,
+            soon.groups,
+            now=now,
+            until=end,
+            bucket_seconds=bucket_seconds,
+            most=MAX_STEPS,
         )
         buckets = [Bucket(at=at, runs=runs) for at, runs in sorted(counts.items())]
         return Upcoming(items=[], next_cursor=None, until=reached or end, buckets=buckets)
+    walk = moments(soon.groups, now=now, since=after and after[0], until=end)
     runs, reached = await asyncio.to_thread(
         page_of, walk, after=after, limit=limit + 1, most=MAX_STEPS
     )

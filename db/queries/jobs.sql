@@ -127,7 +127,7 @@ offset :window::bigint - 1 limit 1;
 -- At which instant the job can be claimed that :window others can be before; no row: there are not so many.
 select greatest(next_run, locked_until) as at
 from tocsin.jobs
-where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+where tocsin.is_claimable(jobs)
   and greatest(next_run, locked_until) >= :since::timestamptz
 order by greatest(next_run, locked_until)
 offset :window::bigint limit 1;
@@ -155,8 +155,7 @@ from (
         and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
         and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean) as found
     from tocsin.jobs j
-    where j.next_run is not null and j.paused_at is null and j.plan_error is null
-      and (j.pending_runs = 0 or j.attempt > 0)
+    where tocsin.is_claimable(j)
       and greatest(j.next_run, j.locked_until) >= :since::timestamptz
       and greatest(j.next_run, j.locked_until) < :until::timestamptz
     order by greatest(j.next_run, j.locked_until)
@@ -231,7 +230,7 @@ with soon as materialized (
     select coalesce(run_of, id) as id, greatest(next_run, locked_until) as at, next_run, scheduled_for,
         run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs as runs_left
     from tocsin.jobs
-    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+    where tocsin.is_claimable(jobs)
       and greatest(next_run, locked_until) < :until::timestamptz
       and (locked_until is null or locked_until <= :now::timestamptz)
     order by greatest(next_run, locked_until)

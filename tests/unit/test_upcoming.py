@@ -1,5 +1,6 @@
 """The runs to come of many jobs: those that each has by itself, and one search for a rule."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,7 +9,7 @@ import pytest
 
 from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import Schedule, first_run, run_after
-from app.core.schedule.upcoming import Group, counts_of, moments, page_of
+from app.core.schedule.upcoming import EPOCH, Group, counts_of, moments, page_of
 
 NOW = datetime(2026, 3, 28, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -147,10 +148,7 @@ def test_jobs_of_one_rule_cost_one_search_for_each_instant(
     monkeypatch.setattr(ZonedCron, "first", counted)
 
     counts, reached = counts_of(
-        moments(crowd, now=NOW, since=None, until=NOW + timedelta(days=1)),
-        now=NOW,
-        bucket_seconds=3600,
-        most=100,
+        crowd, now=NOW, until=NOW + timedelta(days=1), bucket_seconds=3600, most=100
     )
 
     assert (set(counts.values()), len(counts), reached) == ({100_000}, 23, None)
@@ -178,21 +176,66 @@ def test_pages_together_have_every_run_once() -> None:
 def test_what_is_late_counts_now_and_buckets_begin_at_multiples_of_their_length() -> None:
     late = group(1, jobs=5, schedule=Schedule(run_at=NOW - HOUR))
     soon = group(10, schedule=Schedule(every_seconds=600.0), next_run=NOW + HOUR / 4)
-    walk = moments([late, soon], now=NOW, since=None, until=NOW + HOUR)
 
-    counts, _ = counts_of(walk, now=NOW + timedelta(seconds=7), bucket_seconds=1800, most=100)
+    counts, _ = counts_of(
+        [late, soon],
+        now=NOW + timedelta(seconds=7),
+        until=NOW + HOUR,
+        bucket_seconds=1800,
+        most=100,
+    )
 
     assert counts == {NOW: 5 + 2, NOW + HOUR / 2: 3}
 
 
-def test_no_more_instants_are_worked_out_than_is_said() -> None:
-    busy = group(1, schedule=Schedule(every_seconds=0.1))
-    spent = group(2, schedule=Schedule(every_seconds=0.1), runs_left=2)
-    until = NOW + timedelta(days=366)
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("bucket_seconds", [600, 3600, 86_400])
+@pytest.mark.parametrize("left", [None, 1, 5])
+def test_counts_are_those_of_the_list(name: str, bucket_seconds: int, left: int | None) -> None:
+    schedule = Schedule(**SCHEDULES[name])  # type: ignore[arg-type]
+    groups = [
+        group(1, jobs=3, schedule=schedule, runs_left=left),
+        group(10, schedule=Schedule(cron="*/7 * * * *")),
+    ]
+    until = NOW + timedelta(days=2, minutes=17)
+    length = timedelta(seconds=bucket_seconds)
+    expected = Counter(at - (at - EPOCH) % length for at, _ in runs_of(groups, until=until))
 
-    for groups in ([busy], [spent]):
-        walk = moments(groups, now=NOW, since=None, until=until)
-        counts, reached = counts_of(walk, now=NOW, bucket_seconds=60, most=50)
-        assert sum(counts.values()) <= 50
-        assert reached is not None
-        assert NOW < reached < NOW + timedelta(seconds=6)
+    counts, reached = counts_of(
+        groups, now=NOW, until=until, bucket_seconds=bucket_seconds, most=10_000
+    )
+
+    assert {at: runs for at, runs in counts.items() if runs} == expected
+    assert reached is None
+
+
+def test_a_busy_job_costs_one_step_for_each_bucket() -> None:
+    busy = group(1, schedule=Schedule(every_seconds=0.1))
+    day = timedelta(days=1)
+
+    counts, reached = counts_of([busy], now=NOW, until=NOW + day, bucket_seconds=3600, most=25)
+
+    assert (sum(counts.values()), reached) == (day / timedelta(seconds=0.1) - 1, None)
+
+
+def test_where_counting_ends_too_early_the_buckets_that_there_are_are_whole() -> None:
+    hourly = [group(n, schedule=Schedule(cron=f"{n} * * * *")) for n in range(1, 11)]
+    until = NOW + timedelta(days=1)
+    all_counts, _ = counts_of(hourly, now=NOW, until=until, bucket_seconds=1800, most=10_000)
+
+    counts, reached = counts_of(hourly, now=NOW, until=until, bucket_seconds=1800, most=55)
+
+    assert reached is not None
+    assert NOW < reached < until
+    assert counts == {at: runs for at, runs in all_counts.items() if at < reached}
+
+
+def test_of_a_rule_that_has_no_runs_left_no_more_instants_are_tried_than_is_said() -> None:
+    spent = group(2, schedule=Schedule(every_seconds=0.1), runs_left=2)
+    walk = moments([spent], now=NOW, since=None, until=NOW + timedelta(days=366))
+
+    runs, reached = page_of(walk, after=None, limit=10, most=50)
+
+    assert len(runs) == 2
+    assert reached is not None
+    assert reached < NOW + timedelta(seconds=6)

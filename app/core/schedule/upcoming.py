@@ -23,6 +23,8 @@ from app.errors import InvalidInput
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NIL = UUID(int=0)
+MANY = 10**9
+"""More runs than any rule has that is counted."""
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -62,6 +64,23 @@ class Rule:
             for after, group in self.groups
             if after < run and (group.runs_left is None or self.reaches(group, run))
         ]
+
+    def count(self, start: datetime, stop: datetime, *, limit: int = MANY) -> int:
+        """Count the runs in [start, stop), up to `limit`."""
+        return self.recurrence.count(start, stop, limit=limit) if start < stop else 0
+
+    def runs_between(self, start: datetime, stop: datetime) -> int:
+        """Count the runs in [start, stop) of all jobs."""
+        runs = 0
+        whole = self.count(start, stop)
+        for after, group in self.groups:
+            begin = max(start, after + TICK)
+            each = whole if begin == start else self.count(begin, stop)
+            if group.runs_left is not None:
+                left = group.runs_left - 1
+                each = min(each, left - self.count(group.scheduled_for + TICK, begin, limit=left))
+            runs += each * group.jobs
+        return runs
 
     def reaches(self, group: Group, run: datetime) -> bool:
         """Whether the runs that a group has left, but for its next one, reach this run."""
@@ -167,20 +186,52 @@ def page_of(
 
 
 def counts_of(
-    walk: Iterator[Moment], *, now: datetime, bucket_seconds: int, most: int
+    groups: Sequence[Group], *, now: datetime, until: datetime, bucket_seconds: int, most: int
 ) -> tuple[dict[datetime, int], datetime | None]:
-    """Count the runs of each bucket, which begin at multiples of their length in UTC.
+    """Count the runs before `until` by buckets, which begin at multiples of their length in UTC.
 
-    What is late counts in the bucket of `now`. After `most` instants the counting ends, as the
-    listing of `page_of` does.
+    What is late counts in the bucket of `now`. A rule with more runs than there are buckets is
+    counted bucket by bucket, any other run by run. After `most` of these steps the counting ends;
+    return the end of the last bucket that is whole as well, None if all are.
     """
-    counts: Counter[datetime] = Counter()
     length = timedelta(seconds=bucket_seconds)
-    for steps, moment in enumerate(walk):
-        if steps == most:
-            return dict(counts), moment.at
-        if not moment.groups:
-            continue
-        at = max(moment.at, now)
-        counts[at - (at - EPOCH) % length] += sum(group.jobs for group in moment.groups)
-    return dict(counts), None
+    counts: Counter[datetime] = Counter()
+    for group in groups:
+        if group.next_run is not None and group.next_run < until:
+            counts[bucket_of(max(group.next_run, now), length)] += group.jobs
+    buckets = -((bucket_of(now, length) - until) // length)
+    queue = first_steps(rules(groups, now=now, until=until), buckets)
+    for _ in range(most):
+        if not queue:
+            break
+        at, number, dense, rule = heappop(queue)
+        bucket = bucket_of(at, length)
+        if dense:
+            counts[bucket] += rule.runs_between(at, min(bucket + length, rule.stop))
+            following = bucket + length if bucket + length < rule.stop else None
+        else:
+            counts[bucket] += sum(group.jobs for group in rule.groups_at(at))
+            following = rule.first(at + TICK)
+        if following:
+            heappush(queue, (following, number, dense, rule))
+    if not queue:
+        return dict(counts), None
+    reached = bucket_of(queue[0][0], length)
+    return {at: runs for at, runs in counts.items() if at < reached}, reached
+
+
+def bucket_of(at: datetime, length: timedelta) -> datetime:
+    """Return when the bucket begins that holds an instant."""
+    return at - (at - EPOCH) % length
+
+
+def first_steps(found: Sequence[Rule], buckets: int) -> list[tuple[datetime, int, bool, Rule]]:
+    """Return a heap of the first step of each rule, and whether it counts a bucket or one run."""
+    queue = []
+    for number, rule in enumerate(found):
+        start = min(after for after, _ in rule.groups) + TICK
+        dense = rule.count(start, rule.stop, limit=buckets + 1) > buckets
+        if first := start if dense else rule.first(start):
+            queue.append((first, number, dense, rule))
+    heapify(queue)
+    return queue
