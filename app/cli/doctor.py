@@ -11,6 +11,7 @@ from app.config import Settings
 from app.core.health import (
     Finding,
     InvalidJob,
+    UnsoundRuns,
     Vitals,
     findings,
     invalid_finding,
@@ -18,6 +19,7 @@ from app.core.health import (
     kinds_finding,
     others_finding,
     rights_finding,
+    runs_finding,
     sequences_finding,
     transport_findings,
     unset_finding,
@@ -37,7 +39,7 @@ from app.vault.rotate import check_named_secrets, check_targets, unset_secrets
 
 MONTH = timedelta(days=30)
 MAX_SEARCHED = 1000
-"""How many of the newest jobs that are out of the ordinary are searched for invalid ones."""
+"""How many of the newest jobs are searched for invalid ones, and how many for unsound runs."""
 PROBED_MONTHS = 25
 """Offsets are compared once a month over two years, which finds every lasting difference."""
 
@@ -104,6 +106,8 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     found.append(kinds_finding(await kinds.list_unsupported(db)))
     rows = await db.fetch("doctor.invalid", most=MAX_SEARCHED)
     found.append(invalid_finding([InvalidJob(**row) for row in rows]))
+    rows = await db.fetch("doctor.runs", most=MAX_SEARCHED)
+    found.append(runs_finding([UnsoundRuns(**row) for row in rows]))
     rows = await db.fetch("doctor.sequences")
     found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
 

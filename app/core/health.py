@@ -76,6 +76,14 @@ class InvalidJob(Struct, frozen=True, kw_only=True):
     plan_error: str
 
 
+class UnsoundRuns(Struct, frozen=True, kw_only=True):
+    """A job whose runs beside the plan are not as the job has them."""
+
+    called: str
+    """The name, or else the id."""
+    problem: str
+
+
 class Finding(Struct, frozen=True, kw_only=True):
     """The judgement on one subject; `remedy` is empty where all is well."""
 
@@ -298,6 +306,22 @@ def invalid_finding(jobs: Sequence[InvalidJob]) -> Finding:
         f"{len(jobs)} of the newer do not run, such as {told}" if jobs else "no newer job is",
         "Correct what each plan_error names, or pause or delete the job: "
         "GET /v1/jobs?state=invalid lists them."
+        if jobs
+        else "",
+    )
+
+
+def runs_finding(jobs: Sequence[UnsoundRuns]) -> Finding:
+    """Judge the jobs that disagree with their runs beside the plan, the newest first."""
+    told = ", ".join(f"{one.called} ({one.problem})" for one in jobs[:MAX_NAMED])
+    return finding(
+        "runs",
+        f"{len(jobs)} of the newer jobs disagree with their runs: {told}"
+        if jobs
+        else "the newer are as their jobs say",
+        "Their runs and plans may wait for ever. The upkeep mends that hourly, or now: tocsin "
+        "prune. What is left then is kept by row locks or by triggers of others. Change runs, and "
+        "jobs that have some, through the triggers of tocsin.jobs alone."
         if jobs
         else "",
     )

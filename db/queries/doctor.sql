@@ -108,6 +108,28 @@ from (
 where paused_at is null
 order by id desc;
 
+-- name: runs
+-- What is wrong with the runs beside the plan, among the newest :most runs and the newest :most jobs of each state that
+-- may have some.
+with looked_at as (
+    (select run_of as id from tocsin.jobs where run_of is not null order by run_of desc, id desc limit :most::bigint)
+    union
+    select id
+    from unnest('{invalid,paused,retrying,runs}'::text[]) as listed (state)
+    cross join lateral (
+        select j.id, j.pending_runs from tocsin.jobs j
+        where tocsin.is_aside(j) and tocsin.aside_state(j) = listed.state
+        order by j.id desc limit :most::bigint
+    ) as aside
+    where pending_runs > 0
+), judged as materialized (
+    select id, tocsin.runs_error(id) as problem from looked_at
+)
+select coalesce(j.name, judged.id::text) as called, judged.problem
+from judged left join tocsin.jobs j on j.id = judged.id
+where judged.problem is not null
+order by judged.id desc;
+
 -- name: sequences
 -- Sequences that are behind the numbers they gave, as after a move by logical replication. They gave no
 -- number beyond the half of their range: a number that a person wrote is no reason to end a sequence.

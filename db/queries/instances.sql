@@ -43,16 +43,23 @@ with due as (
         limit :most::bigint
     ) as leased
 ), aside as (
-    select count(*) filter (where jobs_of_it.state = 'retrying') as retrying,
+    -- Of jobs with runs those that retry are counted by their runs: to ask for the state of each takes long.
+    select count(*) filter (where jobs_of_it.state = 'retrying')
+            + (select count(*) from (
+                select distinct r.run_of from tocsin.jobs r
+                where r.run_of is not null and r.attempt > 0 and coalesce(r.locked_until <= now(), true)
+                  and r.plan_error is null and r.paused_at is null and tocsin.has_kind(r.kind)
+                limit :most::bigint) as runs) as retrying,
         count(*) filter (where jobs_of_it.state = 'paused') as paused,
         count(*) filter (where jobs_of_it.state = 'failed') as failed,
         count(*) filter (where jobs_of_it.state = 'invalid')
             + (select count(*) from (
                 select from tocsin.unsupported_kinds() as kinds (kind)
                 join tocsin.jobs j on j.kind = kinds.kind and j.kind not in ('http', 'amqp')
-                where not tocsin.is_aside(j) and j.run_of is null and tocsin.state(j) = 'invalid'
+                where (not tocsin.is_aside(j) or tocsin.aside_state(j) = 'runs')
+                  and j.run_of is null and tocsin.state(j) = 'invalid'
                 limit :most::bigint) as nobodys) as invalid
-    from unnest('{invalid,paused,failed,retrying,runs}'::text[]) as listed (state)
+    from unnest('{invalid,paused,failed,retrying}'::text[]) as listed (state)
     cross join lateral (
         select tocsin.state(j) as state from tocsin.jobs j
         where tocsin.is_aside(j) and tocsin.aside_state(j) = listed.state

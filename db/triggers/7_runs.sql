@@ -179,6 +179,16 @@ begin
     return true;
 end $$;
 
+-- Writes what a job says is to be done into its run, whose row is locked.
+create or replace function tocsin.redefine_run(run tocsin.jobs, job tocsin.jobs)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    run := tocsin.defined_run(run, job);
+    run.validated := job.validated;
+    run.edited_at := greatest(job.edited_at, run.edited_at + interval '1 microsecond');
+    perform tocsin.write_run(run);
+end $$;
+
 -- Lets the runs of a job follow it, and tells a job what became of its run. The settlement of a run has locked the
 -- row of its job; any other write of an instance leaves a row out that another transaction has locked, so that no
 -- instance waits here.
@@ -214,10 +224,7 @@ begin
                 select * into run from tocsin.jobs r where r.id = run.id for no key update;
             end if;
             continue when run.id is null;
-            run := tocsin.defined_run(run, new);
-            run.validated := new.validated;
-            run.edited_at := greatest(new.edited_at, run.edited_at + interval '1 microsecond');
-            perform tocsin.write_run(run);
+            perform tocsin.redefine_run(run, new);
         end loop;
     end if;
     if new.locked_until is null and old.locked_until is not null and new.attempt = 0 then  -- see claims.check_runs
@@ -324,36 +331,100 @@ begin
     return found;
 end $$;
 
--- Starts runs that wait although nothing is in their way, and mends counts; returns of how many jobs. A run whose
--- next_run was taken away while it executed is deleted once its lease ended, as no look finds it. Once an hour.
+-- What is wrong with the runs of a job; null: nothing. What is written through the triggers leaves that behind
+-- only where another transaction had a row locked. A run that is over is deleted with its settlement, and a run
+-- whose next_run was taken away while it executed, once its lease ended.
+create or replace function tocsin.runs_error(job_id uuid)
+returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    many bigint;
+    active bigint;
+    over bigint;
+    differing bigint;
+begin
+    select * into job from tocsin.jobs j where j.id = runs_error.job_id and j.run_of is null;
+    select count(*), count(*) filter (where num_nonnulls(r.next_run, r.execution_id) > 0),
+        count(*) filter (where tocsin.is_over(r)),
+        count(*) filter (where case when num_nonnulls(r.next_run, r.execution_id) > 0
+            then not tocsin.defined_run(r, job) *= r end)
+    into many, active, over, differing
+    from tocsin.jobs r where r.run_of = runs_error.job_id;
+    return case
+        when job.id is null then case when many > 0 then 'runs are left of a job that is gone' end
+        when over > 0 then 'a run that is over was not deleted'
+        when job.pending_runs <> many then format('pending_runs is %s, and it has %s', job.pending_runs, many)
+        when differing > 0 then 'a run is not what the job says is to be done, or paused when the job is not'
+        when many > 0 and active = 0 and job.attempt = 0 then 'a run waits though nothing is in its way'
+    end;
+end $$;
+
+-- Whether a run has ended but was not deleted.
+create or replace function tocsin.is_over(run tocsin.jobs)
+returns boolean language sql stable
+    return run.next_run is null and (run.locked_until < clock_timestamp() or (run.execution_id is null and run.runs > 0));
+
+-- Mends what is wrong with the runs of jobs, and returns of how many: see tocsin.runs_error. Once an hour. A job
+-- whose rows another transaction has locked, or refuses to be written, is left for the next hour.
 create or replace function tocsin.resume_runs()
 returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    job tocsin.jobs;
     one uuid;
     mended bigint := 0;
 begin
-    delete from tocsin.jobs where run_of is not null and next_run is null and locked_until < clock_timestamp();
     for one in
-        select run_of from tocsin.jobs where run_of is not null
-        union select j.id from tocsin.jobs j
-        where tocsin.is_aside(j) and tocsin.aside_state(j) in ('invalid', 'paused', 'retrying', 'runs')
-          and j.pending_runs > 0
+        select troubled.id from (
+            select run_of as id from tocsin.jobs where run_of is not null
+            union select j.id from tocsin.jobs j
+            where tocsin.is_aside(j) and tocsin.aside_state(j) in ('invalid', 'paused', 'retrying', 'runs')
+              and j.pending_runs > 0) as troubled
+        where tocsin.runs_error(troubled.id) is not null
     loop
-        select * into job from tocsin.jobs j where j.id = one for no key update skip locked;
-        continue when job.id is null;
-        if job.pending_runs <> (select count(*) from tocsin.jobs r where r.run_of = job.id) then
-            perform set_config('tocsin.runs', 'on', true);
-            update tocsin.jobs j
-            set pending_runs = (select count(*) from tocsin.jobs r where r.run_of = job.id)
-            where j.id = job.id returning * into job;
-            perform set_config('tocsin.runs', '', true);
-            mended := mended + 1;
-        elsif tocsin.start_run(job) then
-            mended := mended + 1;
-        end if;
+        begin
+            mended := mended + tocsin.mend_runs(one)::integer;
+        exception when others then
+            continue;  -- the doctor names it
+        end;
     end loop;
     return mended;
+end $$;
+
+-- The same for one job; false: another transaction has it locked.
+create or replace function tocsin.mend_runs(job_id uuid)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    run tocsin.jobs;
+begin
+    select * into job from tocsin.jobs j where j.id = mend_runs.job_id and j.run_of is null for no key update skip locked;
+    if job.id is null and exists (select from tocsin.jobs j where j.id = mend_runs.job_id and j.run_of is null) then
+        return false;
+    end if;
+    delete from tocsin.jobs where id in (
+        select r.id from tocsin.jobs r
+        where r.run_of = mend_runs.job_id
+          and (tocsin.is_over(r) or (job.id is null and (r.execution_id is null or r.locked_until < clock_timestamp())))
+        for update skip locked);
+    if job.id is null then
+        return true;
+    end if;
+    perform set_config('tocsin.runs', 'on', true);
+    update tocsin.jobs j
+    set pending_runs = (select count(*) from tocsin.jobs r where r.run_of = job.id)
+    where j.id = job.id returning * into job;
+    perform set_config('tocsin.runs', '', true);
+    if job.id is null then  -- a trigger of users suppressed that
+        return false;
+    end if;
+    for run in
+        select * from tocsin.jobs r
+        where r.run_of = job.id and (r.next_run is not null or r.execution_id is not null)
+          and not tocsin.defined_run(r, job) *= r
+        for no key update skip locked
+    loop
+        perform tocsin.redefine_run(run, job);
+    end loop;
+    return tocsin.start_run(job) or true;
 end $$;
 
 -- How a job stands that has runs of its own, by the one that is active.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -40,7 +41,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 27), printed
+    assert (code, judged.count("ok  ")) == (0, 28), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -347,3 +348,23 @@ async def test_the_doctor_counts_no_job_as_late_that_no_instance_can_run(
     code, printed = await doctor(database_url)
     wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
     assert (code, wrong) == (1, ["due"]), printed
+
+
+async def test_the_doctor_names_jobs_that_disagree_with_their_runs_until_they_are_mended(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await insert_job(connection, name="report", run_at=datetime(2100, 1, 1, tzinfo=UTC))
+    await connection.execute(
+        """alter table tocsin.jobs disable trigger user;
+           update tocsin.jobs set pending_runs = 2;
+           alter table tocsin.jobs enable trigger user"""
+    )
+
+    _, printed = await doctor(database_url)
+    await connection.fetchval("select tocsin.resume_runs()")
+    _, after = await doctor(database_url)
+
+    [found] = [line for line in printed.splitlines() if line.startswith("!!  runs")]
+    assert "1 of the newer jobs disagree with their runs: report (pending_runs is 2" in found
+    assert "ok  runs" in after
+    assert await connection.fetchval("select pending_runs from tocsin.jobs") == 0

@@ -19,6 +19,7 @@ from app.core.runs.transition import invalid
 from app.db import Database, claims
 from app.db.claims import Unworkable
 from app.db.listener import Session
+from app.db.queries import query
 from app.vault import rotate
 from app.vault.keys import SecretKeys, of_job
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs, run_rows
@@ -512,3 +513,111 @@ async def test_a_request_wakes_the_instances_and_a_plan_that_goes_on_does_too(
             await heard.wait()
     finally:
         await listener.close()
+
+
+async def found_wrong(connection: asyncpg.Connection) -> list[tuple[str, str]]:
+    """Return what the doctor finds wrong with runs: the names of jobs, and the problems."""
+    asked = query("doctor.runs")
+    rows = await connection.fetch(asked.sql, *asked.arguments({"most": 1000}))
+    return [(row["called"], row["problem"]) for row in rows]
+
+
+PAST_TRIGGERS = {
+    "pending_runs is 7, and it has 2": """
+        update tocsin.jobs set pending_runs = 7 where run_of is null""",
+    "pending_runs is 0, and it has 2": """
+        update tocsin.jobs set pending_runs = 0 where run_of is null""",
+    "pending_runs is 2, and it has 1": """
+        delete from tocsin.jobs where run_of is not null and next_run is null""",
+    "a run waits though nothing is in its way": """
+        update tocsin.jobs set next_run = null where run_of is not null""",
+    "a run that is over was not deleted": """
+        update tocsin.jobs set next_run = null, runs = 1, last_outcome = 'succeeded',
+            last_finished_at = now() where run_of is not null and next_run is not null""",
+    "a run is not what the job says is to be done, or paused when the job is not": """
+        update tocsin.jobs set target = '{"url": "http://x/other"}' where run_of is null""",
+}
+
+
+@pytest.mark.parametrize("problem", PAST_TRIGGERS)
+async def test_what_is_wrong_with_runs_is_named_by_the_doctor_and_mended_by_the_upkeep(
+    session: Session, db: Database, connection: asyncpg.Connection, problem: str
+) -> None:
+    job_id = await job_with_runs(connection, many=2)
+    sound = await found_wrong(connection)
+    await connection.execute(
+        f"""alter table tocsin.jobs disable trigger user;
+            {PAST_TRIGGERS[problem]};
+            alter table tocsin.jobs enable trigger user"""
+    )
+
+    wrong = await found_wrong(connection)
+    resumed = await connection.fetchval("select tocsin.resume_runs()")
+
+    assert (sound, wrong, resumed) == ([], [("report", problem)], 1)
+    assert await found_wrong(connection) == []
+    row = await job_row(connection, job_id)
+    assert row["pending_runs"] == len(await run_rows(connection, job_id)) > 0
+    [claim] = (await look_once(session)).claims
+    assert (claim.job_id, claim.target) == (job_id, row["target"])
+    await claims.settle(db, [closed_now(claim)])
+    assert await found_wrong(connection) == []
+
+
+async def test_a_job_that_is_paused_past_the_triggers_has_its_runs_paused_by_the_upkeep(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    await job_with_runs(connection)
+    await connection.execute(
+        """alter table tocsin.jobs disable trigger user;
+           update tocsin.jobs set paused_at = now() where run_of is null;
+           alter table tocsin.jobs enable trigger user"""
+    )
+    [(called, _)] = await found_wrong(connection)
+
+    await connection.execute("select tocsin.resume_runs()")
+
+    assert (called, await found_wrong(connection)) == ("report", [])
+    assert (await look_once(session)).claims == []
+
+
+async def test_runs_that_are_left_of_a_job_that_is_gone_are_deleted_and_on_record(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    job_id = await job_with_runs(connection, many=2)
+    await connection.execute(
+        """alter table tocsin.jobs disable trigger user;
+           delete from tocsin.jobs where run_of is null;
+           alter table tocsin.jobs enable trigger user"""
+    )
+    wrong = await found_wrong(connection)
+
+    await connection.execute("select tocsin.resume_runs()")
+
+    assert wrong == [(str(job_id), "runs are left of a job that is gone")]
+    assert (await found_wrong(connection), await run_rows(connection, job_id)) == ([], [])
+    rows = await execution_rows(connection, job_id)
+    assert {(one["outcome"], one["reason"]) for one in rows} == {("missed", "deleted")}
+    assert len(rows) == 2
+
+
+async def test_a_run_that_refuses_to_be_mended_keeps_the_upkeep_from_no_other(
+    connection: asyncpg.Connection,
+) -> None:
+    for name in ("stubborn", "other"):
+        job_id = await insert_job(connection, run_at=FAR, name=name)
+        await connection.execute(RUN_NOW, job_id)
+    await connection.execute(
+        """create function public.never() returns trigger language plpgsql as
+           $$ begin raise 'not this one'; end $$;
+           create trigger never before update on tocsin.jobs
+           for each row when (new.name = 'stubborn') execute function public.never();
+           alter table tocsin.jobs disable trigger user;
+           update tocsin.jobs set pending_runs = 7 where run_of is null;
+           alter table tocsin.jobs enable trigger user"""
+    )
+
+    mended = await connection.fetchval("select tocsin.resume_runs()")
+
+    assert mended == 1
+    assert await found_wrong(connection) == [("stubborn", "pending_runs is 7, and it has 1")]

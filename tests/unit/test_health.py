@@ -7,10 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from app.core.health import (
+    UnsoundRuns,
     Vitals,
     findings,
     others_finding,
     rights_finding,
+    runs_finding,
     sequences_finding,
     transport_findings,
     upkeep_finding,
@@ -172,3 +174,17 @@ def test_a_session_that_is_in_the_way_is_named_with_what_ends_it(
     for one in found:
         assert "pid 7 (user ann, 'psql'): idle in transaction" in one.found
         assert "select pg_terminate_backend(7);" in one.remedy
+
+
+def test_runs_that_disagree_with_their_jobs_are_named_with_what_is_wrong() -> None:
+    problem = "pending_runs is 2, and it has 1"
+    jobs = [UnsoundRuns(called=f"job-{n}", problem=problem) for n in range(5)]
+
+    found = runs_finding(jobs)
+
+    assert found.found == (
+        f"5 of the newer jobs disagree with their runs: job-0 ({problem}), job-1 ({problem}), "
+        f"job-2 ({problem})"
+    )
+    assert "tocsin prune" in found.remedy
+    assert runs_finding([]).remedy == ""
