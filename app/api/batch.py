@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from litestar import post
 
-from app.api.body import received
+from app.api.body import receive
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
@@ -30,7 +30,7 @@ async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Ke
 
     A bare array of jobs is accepted as well.
     """
-    given = await asyncio.to_thread(documents, await received(request))
+    given = await asyncio.to_thread(documents, await receive(request))
     written = await create_batch(db, given, secret_keys, now=await clock.now())
     return await asyncio.to_thread(shown_list, written)
 

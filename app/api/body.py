@@ -35,7 +35,7 @@ async def decode_body(
         InvalidInput: the JSON is not of this type; names the field.
         HTTPException: 415, the body claims to be something else.
     """
-    body = await received(request, media_types)
+    body = await receive(request, media_types)
     return await by_length(request, partial(read, type_=type_), body)
 
 
@@ -46,7 +46,7 @@ async def by_length(request: ApiRequest, work: Callable[[S], T], on: S) -> T:
     return await asyncio.to_thread(work, on)
 
 
-async def received(request: ApiRequest, media_types: Iterable[str] = (JSON,)) -> bytes:
+async def receive(request: ApiRequest, media_types: Iterable[str] = (JSON,)) -> bytes:
     """Take the body as it was sent.
 
     Raises:

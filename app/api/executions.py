@@ -102,7 +102,7 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
         late_by=late_by,
         slower_than=slower_than,
     )
-    page = await listing(db, wanted, cursor=cursor, limit=limit)
+    page = await read_page(db, wanted, cursor=cursor, limit=limit)
     if not page.items and not await executions.is_known_job(db, id):
         message = f"no job has the id {str(id)!r}, nor are there executions of one that had"
         raise JobNotFound(message)
@@ -154,7 +154,7 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
         late_by=late_by,
         slower_than=slower_than,
     )
-    return await listing(db, wanted, cursor=cursor, limit=limit)
+    return await read_page(db, wanted, cursor=cursor, limit=limit)
 
 
 @get(
@@ -181,10 +181,10 @@ async def replay_execution(db: Db, id: Id) -> Response[Job]:
     return answer(await actions.replay(db, id), status=202)
 
 
-async def listing(
+async def read_page(
     db: Database, wanted: ExecutionFilter, *, cursor: str | None, limit: int
 ) -> ExecutionPage:
-    """Get one page."""
+    """Read one page of the executions that the filters allow."""
     page = await executions.list_page(db, wanted, before=EXECUTIONS.read(cursor), limit=limit)
     return ExecutionPage(
         items=page.items,

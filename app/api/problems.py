@@ -47,6 +47,7 @@ from app.wire.problems import Problem
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tocsin:problem:"
 RETRY_AFTER_SECONDS = 1
+"""When a client may ask again after an outage of the database."""
 
 LOST_PLUS = re.compile(r":\d{2}(\.\d+)? \d{2}(:?\d{2})?$", re.ASCII)
 """The end of an instant whose offset has a space for its plus."""

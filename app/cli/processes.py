@@ -20,7 +20,7 @@ STARTING_SECONDS = 30.0
 ends: most likely a setting is wrong, and restarting would not help. On a busy machine a child takes
 ten seconds to import its modules."""
 MIN_WAIT_SECONDS = 0.5
-"""The first wait before a child is restarted; it doubles with each restart."""
+"""The first wait before a child is restarted; each further wait is twice as long."""
 MAX_WAIT_SECONDS = 30.0
 """The longest wait; after a child that ran longer, the wait begins at `MIN_WAIT_SECONDS` again."""
 DRAINED = (0, -signal.SIGTERM)

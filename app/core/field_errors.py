@@ -92,8 +92,8 @@ class Place(Struct, frozen=True, kw_only=True):
         """Word what msgspec said of the text in this place."""
         located = LOCATED.fullmatch(str(error))
         message = located["message"] if located else str(error)
-        # The names in msgspec's paths are those of fields. It leaves out the keys of objects, so
-        # what follows one names no place.
+        # The names in msgspec's paths are those of fields. msgspec leaves out the keys of objects,
+        # so the rest of a path after such a key names no place.
         path = located["path"].partition("[...]")[0] if located else ""
         found = re.findall(r"\.([^.\[\]]+)|\[([0-9]+)\]", path)
         place = self.inside(*(name or int(index) for name, index in found))

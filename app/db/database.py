@@ -25,7 +25,7 @@ MAX_SEARCHED = 100_000
 """How many rows a page is searched for by what no index serves: up to half a second's work. A page
 that has fewer items by then is short, and the list goes on behind the last row searched."""
 MAX_LOOKED_UP = 10_000
-"""The same, where another table is looked into for each row."""
+"""How many rows a page is searched for if each of them takes a look into another table."""
 READ_AT_ONCE = 51
 """How many rows of a page are fetched at a time: a usual page and one row of the next."""
 

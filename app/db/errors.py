@@ -36,7 +36,7 @@ TRANSIENT: tuple[type[BaseException], ...] = (
     asyncpg.PostgresSystemError,  # class 58: the disk, or a file that is not there
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
-    asyncpg.SequenceGeneratorLimitExceededError,  # a sequence that somebody set to its end
+    asyncpg.SequenceGeneratorLimitExceededError,  # a sequence that a person set to its end
     asyncpg.InvalidCachedStatementError,  # the schema changed under a prepared statement
 )
 """Errors that pass by themselves: the statement may be tried again, on a new connection."""

@@ -26,7 +26,7 @@ MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 PATIENCE_SECONDS = 20.0
 """How long the migration is tried again while another session holds a lock that it needs."""
 PAUSE_SECONDS = 1.0
-"""Between two tries, on average."""
+"""The pause between two tries, on average."""
 
 
 def migrations() -> dict[int, Traversable]:

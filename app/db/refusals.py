@@ -56,7 +56,7 @@ def reason(error: BaseException, address: Address, host: Host) -> AppError:
             f"what answers at {host} is a pooler and refuses what a session needs ({said}): let it "
             f"ignore that parameter (ignore_startup_parameters), or leave it out {WHERE}"
         )
-    if isinstance(error, IT_MAY_THINK_BETTER):
+    if isinstance(error, TEMPORARY):
         remedy = next((text for kind, text in HELP if isinstance(error, kind)), "")
         return DatabaseUnavailable(f"Postgres is not available: {said}{remedy}")
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), LAST_REMEDY)
@@ -69,7 +69,7 @@ def reason(error: BaseException, address: Address, host: Host) -> AppError:
     )
 
 
-IT_MAY_THINK_BETTER: tuple[type[BaseException], ...] = (
+TEMPORARY: tuple[type[BaseException], ...] = (
     *TRANSIENT,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )

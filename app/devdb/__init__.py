@@ -62,7 +62,7 @@ def running_postgres(data_dir: Path, *, shared: bool = False) -> Iterator[Server
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock of a home, which only one `tocsin dev` can have; it ends with the process."""
+    """Hold the lock of a home, for one `tocsin dev` at a time; the process's end frees the lock."""
     with path.open("a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

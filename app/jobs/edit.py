@@ -37,7 +37,7 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
     tried: tuple[UUID, datetime] | None = None
     for _ in range(TRIES):
         stored = await jobs.find(db, reference)
-        if tried == (stored.id, stored.updated_at):  # nobody else's edit was in the way
+        if tried == (stored.id, stored.updated_at):  # no other edit was in the way
             raise WriteSuppressed(f"the job {reference!r}")
         tried = (stored.id, stored.updated_at)
         require_match(if_match, stored)

@@ -155,9 +155,9 @@ class Polling:
         self.claimed = 0
         """How many jobs were ever claimed."""
         self.own_until = NEVER
-        """Until when the announcement of this instance is in force."""
+        """The instant until which this instance's announcement is in force."""
         self.others_until = NEVER
-        """Until when the announcement is in force that the last look read, whosever it is."""
+        """The instant until which the announcement that the last look read is in force."""
         self.looked_at = clock()
         """When the last look with a free slot was made."""
         self.writing: asyncio.Task[None] | None = None

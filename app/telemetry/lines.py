@@ -22,7 +22,7 @@ LAST_SECONDS = 1.0
 """How long the end of the process waits for kept lines to be written."""
 NOT_NOW = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 """Errors of a write to a pipe that has no room now."""
-NEVER_SO = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE})
+UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE})
 """Errors of a kernel or file system that does not support writes without waiting."""
 
 
@@ -101,10 +101,10 @@ class Lines:
             try:
                 written = self.direct(data)
             except OSError as error:
-                if error.errno not in NOT_NOW | NEVER_SO:
+                if error.errno not in NOT_NOW | UNSUPPORTED:
                     self.lost += 1  # no reader, or a full disk: waiting would not help
                     return False
-                if error.errno in NEVER_SO:
+                if error.errno in UNSUPPORTED:
                     self.direct = None
                 written = 0
             if written == len(data):

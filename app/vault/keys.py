@@ -37,6 +37,7 @@ BOUND_TOKEN = re.compile(
 )
 TO_URLSAFE = str.maketrans("+/", "-_")
 KEY_BYTES = 32
+"""The length of the operator's keys, and of derived keys."""
 
 NO_KEYS = (
     "TOCSIN_SECRET_KEYS is not set, and named secrets are stored encrypted or not at all; "

@@ -61,7 +61,7 @@ async def api(database_url: str, faults: Recorder) -> AsyncIterator[httpx.AsyncC
             await given.put(client)
             await done.wait()
 
-    # It has to stop in the task that started it; a fixture does not keep to one.
+    # The lifespan has to stop in the task that started it; a fixture does not keep to one.
     running = asyncio.create_task(serve(), name="api")
     try:
         yield await asyncio.wait_for(given.get(), STARTUP_SECONDS)

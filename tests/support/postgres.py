@@ -41,7 +41,7 @@ $$
 """
 """Moves the week that has partitions a day back, as if midnight (UTC) had passed since."""
 PORTS = range(20_000, 32_000)
-"""Below those that outgoing connections take, so that it is still free after a restart."""
+"""Ports below those of outgoing connections, so that a server's port is free when it restarts."""
 
 ROOM_BYTES = 4 * 2**30
 SYSTEM_SERVERS = Path("/usr/lib/postgresql")

@@ -62,7 +62,7 @@ class Link:
         self.deaf = False
         self.questions = Questions()
         self.answers: Answers | None = None
-        """Set while the end of an answer is awaited: it will never be passed on."""
+        """Set while the end of an answer is awaited: the answer will never be passed on."""
 
     @property
     def name(self) -> str:

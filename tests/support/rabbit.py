@@ -33,7 +33,7 @@ POLL_SECONDS = 0.1
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 PORTS = range(20_000, 32_000)
-"""Below the ports that outgoing connections take: a node may not come up again on one of those."""
+"""Ports below those of outgoing connections, so that a node's ports are free when it restarts."""
 
 CONFIGURATION = """
 listeners.tcp.1 = 127.0.0.1:{port}

@@ -27,10 +27,13 @@ SCHEDULE_FIELDS = Schedule.__struct_fields__
 MAX_NAME_LENGTH = 200
 MAX_DESCRIPTION_LENGTH = 10_000
 MAX_METADATA_BYTES = 64 * 1024
+"""The most bytes of the metadata as Postgres writes them out, as for `MAX_TARGET_BYTES`."""
 MAX_TARGET_BYTES = 256 * 1024
 MAX_TAGS = 100
 INT4_MAX = 2_147_483_647
+"""The largest value of a column of type int4."""
 HUNDRED_YEARS = 3_155_760_000
+"""In seconds, as `ONE_YEAR` and `ONE_DAY` are."""
 ONE_YEAR = 31_557_600
 ONE_DAY = 86_400
 MIN_WAIT_SECONDS = 0.000001

@@ -16,7 +16,7 @@ USER = re.compile(r"(?:\$\{secret:[^${}]*\}|[^:])*+:")
 
 
 class UrlParts(Struct, frozen=True):
-    """The pieces of a URL; joined, they are the URL again."""
+    """The pieces of a URL, which make up the URL again when joined."""
 
     scheme: str
     user: str

@@ -25,7 +25,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     max_attempts: int
     """At least 1; the first attempt counts."""
     backoff_seconds: float
-    """The wait before the first retry; it doubles with each further one."""
+    """The wait before the first retry; each further wait is twice as long as the one before."""
     backoff_max_seconds: float
     """The longest wait."""
 

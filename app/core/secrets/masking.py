@@ -65,7 +65,7 @@ class Masked(Struct, frozen=True, kw_only=True):
 
 
 class Unshown(Struct, frozen=True):
-    """A Struct whose secrets its types do not mark; printed, it shows no field at all."""
+    """A Struct with secrets that its types do not mark, so that its repr shows no field at all."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({MASK})"

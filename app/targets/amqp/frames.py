@@ -50,6 +50,7 @@ CREDIT_PER_WRITE = 8.0
 """The credit that each write earns, for its answer: a confirmation, and maybe the returned message.
 In addition, each byte written earns twice what a byte received costs."""
 BYTES_PER_CREDIT = 1024
+"""The bytes of a frame that cost one credit, in addition to the one for the frame itself."""
 
 MESSAGE_ID = 0x0080
 SHORT, TABLE, OCTET = "short", "table", "octet"

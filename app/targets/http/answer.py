@@ -187,7 +187,7 @@ class AnswerReader:
                 self.is_clean = False  # bytes after an answer take nothing away from the answer
             elif self.refusal:
                 raise NotHttp(self.refusal) from None
-            elif self.is_in_size:  # trailers, of no use to anybody
+            elif self.is_in_size:  # only the trailers are invalid, and no trailer is used
                 self.is_complete, self.is_clean = True, False
             elif any(one in str(error) for one in MENDABLE) and self.mended != self.interim:
                 self.doubt = str(error)

@@ -100,7 +100,7 @@ class BadRedirect(AppError):
     """A redirect that cannot be followed."""
 
 
-ABROAD = (
+LEAVES_ORIGIN = (
     "the redirect would take a secret to another scheme, host or port: write the address it leads "
     "to as url, if that is trusted"
 )
@@ -133,7 +133,7 @@ def redirected(
         dropped.add("content-type")
     if url.origin() != here.origin:
         if holds(secrets, location) or holds(secrets, body.decode(errors="replace")):
-            raise BadRedirect(ABROAD)
+            raise BadRedirect(LEAVES_ORIGIN)
         dropped |= {
             name.lower()
             for name, text in request.headers.items()

@@ -17,6 +17,7 @@ from app.core.net.egress import Egress
 from app.errors import AppError
 
 MAX_VERDICTS = 4096
+"""How many verdicts on addresses are kept."""
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """Returns the IP addresses for a host and port; raises OSError if there are none."""
