@@ -33,7 +33,7 @@ from app.errors import FieldError, InvalidInput
 from app.jobs import actions
 from app.jobs.create import insert_drafts
 from app.jobs.edit import edit_job
-from app.jobs.input import draft_new
+from app.jobs.input import NewPlans, draft_new
 from app.jobs.put import check_put_name
 from app.jobs.put import put_job as put_named
 from app.jobs.shown import masked_job
@@ -66,7 +66,8 @@ async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Key
     """Give exactly one of `run_at`, `run_in_seconds`, `cron` (with `timezone`), `every_seconds`."""
     document = await decode_body(request, JobDocument)
     now = await clock.now()
-    draft = await by_length(request, partial(draft_new, keys=secret_keys, now=now), document)
+    work = partial(draft_new, keys=secret_keys, plans=NewPlans(now))
+    draft = await by_length(request, work, document)
     [written] = await insert_drafts(db, [draft])
     return answer(written.job, status=201, warnings=written.warnings)
 

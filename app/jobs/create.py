@@ -11,7 +11,7 @@ from app.core.field_paths import at_index
 from app.core.jobs.job import JobDocument, StoredJob
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
-from app.jobs.input import Draft, draft_new
+from app.jobs.input import Draft, NewPlans, draft_new
 from app.vault import SecretKeys, check_bindings
 
 
@@ -63,10 +63,11 @@ def draft_batch(
         InvalidInput: as `create_batch` does.
     """
     errors = list(duplicates(documents))
+    plans = NewPlans(now)
     drafts = []
     for index, document in enumerate(documents):
         try:
-            drafts.append(draft_new(document, keys, now=now))
+            drafts.append(draft_new(document, keys, plans=plans))
         except InvalidInput as refusal:
             errors += [at_index(index, one) for one in refusal.errors]
     if errors:

@@ -19,6 +19,7 @@ from app.core.jobs.job import (
     document_of,
     timed,
 )
+from app.core.schedule.cron_parser import uses_hash
 from app.core.schedule.schedule import Schedule, check, check_runs, first_run, normalized
 from app.core.secrets.references import fields_in
 from app.errors import FieldError, InvalidInput
@@ -28,6 +29,9 @@ from app.vault import Referring, SecretKeys, decrypt_target, prepare
 OTHER_FIELDS = tuple(name for name in DOCUMENT_FIELDS if name != "target")
 """The fields of a job that clients write, without the target."""
 
+
+NewPlan = tuple[Schedule, datetime | None]
+"""The schedule of a new job in one form, and its first run; None if it has none."""
 
 Change = Callable[[StoredJob], JobDocument]
 """An edit: returns the document that a job, given with its secrets in clear, is to become."""
@@ -50,31 +54,64 @@ class Edit(Struct, frozen=True, kw_only=True):
     has_new_target: bool
 
 
-def draft_new(document: JobDocument, keys: SecretKeys, *, now: datetime) -> Draft:
+class NewPlans:
+    """The plans of the new jobs of one request: worked out once for all that share a schedule."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.shared: dict[Schedule, NewPlan | InvalidInput] = {}
+
+    def plan(self, written: Schedule, *, job_id: UUID) -> NewPlan:
+        """Check the schedule of a new job; return the schedule in one form, and the first run.
+
+        Raises:
+            InvalidInput: naming every field that is wrong.
+        """
+        if written.cron is not None and uses_hash(written.cron):  # the times differ from job to job
+            return plan_new(written, job_id=job_id, now=self.now)
+        if written not in self.shared:
+            try:
+                self.shared[written] = plan_new(written, job_id=job_id, now=self.now)
+            except InvalidInput as refusal:
+                self.shared[written] = refusal
+        plan = self.shared[written]
+        if isinstance(plan, InvalidInput):
+            raise InvalidInput(*plan.errors)
+        return plan
+
+
+def plan_new(written: Schedule, *, job_id: UUID, now: datetime) -> NewPlan:
+    """Plan one job as `NewPlans.plan` does."""
+    schedule = normalized(written)
+    first = check(schedule, job_id=job_id, now=now)
+    check_runs(schedule, first, now=now)
+    return schedule, first
+
+
+def draft_new(document: JobDocument, keys: SecretKeys, *, plans: NewPlans) -> Draft:
     """Check a job that is to be created, plan it, and encrypt its secrets.
 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
+    id = uuid7(plans.now, random=secrets.randbits(RANDOM_BITS))
     errors: list[FieldError] = list(document.errors())
-    prepared = first = None
+    prepared = schedule = first = None
     if not any(one.field == "target" for one in errors):  # what is too large is not looked into
         try:
             prepared = prepare(document.kind, document.target, keys, job_id=id)
         except InvalidInput as refusal:
             errors += refusal.errors
     try:
-        document, first = with_schedule(document, job_id=id, now=now)
-        check_runs(document.schedule(), first, now=now)
+        document = timed(document, now=plans.now)
+        schedule, first = plans.plan(document.schedule(), job_id=id)
     except InvalidInput as refusal:
         errors += refusal.errors
-    if errors or prepared is None:
+    if errors or prepared is None or schedule is None:
         raise InvalidInput(*errors)
-    if document.paused is UNSET:
-        document = replace(document, paused=False)
-    recurs = document.run_at is None
-    written = asdict(document) | {"target": prepared.stored}
+    written = asdict(document) | asdict(schedule)
+    written |= {"target": prepared.stored, "paused": document.paused is True}
+    recurs = schedule.run_at is None
     job = PlannedJob(**written, id=id, planned=recurs, next_run=first if recurs else None)
     return Draft(job=job, referring=prepared.referring)
 
@@ -107,7 +144,10 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
             errors += refusal.errors
     if document.run_in_seconds is not None or differ(document, before, SCHEDULE_FIELDS):
         try:
-            document, _ = with_schedule(document, job_id=stored.id, now=now)
+            document = timed(document, now=now)
+            schedule = normalized(document.schedule())
+            check(schedule, job_id=stored.id, now=now)
+            document = replace(document, **asdict(schedule))
         except InvalidInput as refusal:
             errors += refusal.errors
     if errors:
@@ -149,20 +189,6 @@ def needs_plan(document: JobDocument, stored: StoredJob) -> bool:
         return False
     limit_changed = document.max_runs != stored.max_runs and stored.next_run is None
     return limit_changed or differ(document, document_of(stored), SCHEDULE_FIELDS)
-
-
-def with_schedule(
-    document: JobDocument, *, job_id: UUID, now: datetime
-) -> tuple[JobDocument, datetime | None]:
-    """Check the schedule and write it in one form; return the first run of a new job as well.
-
-    Raises:
-        InvalidInput: naming every field that is wrong.
-    """
-    document = timed(document, now=now)
-    schedule: Schedule = normalized(document.schedule())
-    first = check(schedule, job_id=job_id, now=now)
-    return replace(document, **asdict(schedule)), first
 
 
 def differ(one: Struct, other: Struct, names: tuple[str, ...]) -> bool:

@@ -11,7 +11,7 @@ from app.db.clock import PolledClock
 from app.errors import EditConflict, FieldError, InvalidInput, JobNotFound, NameTaken, StateConflict
 from app.jobs.create import Written, insert_drafts
 from app.jobs.edit import TRIES, edit_job
-from app.jobs.input import draft_new
+from app.jobs.input import NewPlans, draft_new
 from app.vault import SecretKeys
 
 
@@ -55,7 +55,7 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
             message = f"no job has the name {name!r}, so If-Match cannot name its version"
             raise EditConflict(message)
         now = await clock.now()
-        draft = await asyncio.to_thread(draft_new, document, secret_keys, now=now)
+        draft = await asyncio.to_thread(draft_new, document, secret_keys, plans=NewPlans(now))
         with suppress(NameTaken):  # the job was created meanwhile: replace that one
             [written] = await insert_drafts(db, [draft])
             return written

@@ -4,7 +4,7 @@ from uuid import UUID
 import pytest
 from croniter import CroniterBadCronError, croniter
 
-from app.core.schedule.cron_parser import LONGEST, parse, parse_cached
+from app.core.schedule.cron_parser import LONGEST, expanded, parse, parse_cached
 from app.errors import InvalidInput
 
 JOB = UUID("018f3c1e-7a11-7cc0-8000-3f1f4e0c6a42")
@@ -194,6 +194,7 @@ def test_what_only_croniter_refuses_is_our_error_too(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(croniter, "expand", refuse)
     parse_cached.cache_clear()
+    expanded.cache_clear()
 
     assert refusal("7 7 7 7 7") == "'7 7 7 7 7' cannot be read: no such field"
 
@@ -228,6 +229,28 @@ def test_h_as_a_day_is_in_every_month():
     days = {day for n in range(500) for day in parse("0 0 H * *", job_id=UUID(int=n)).days}
 
     assert days == set(range(1, 29))
+
+
+def test_thousands_of_crons_have_croniter_read_each_different_field_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    read: list[str] = []
+    expand = croniter.expand
+
+    def noted(text: str, *, second_at_beginning: bool) -> object:
+        read.append(text)
+        return expand(text, second_at_beginning=second_at_beginning)
+
+    monkeypatch.setattr(croniter, "expand", noted)
+    for cache in (parse_cached, expanded):
+        cache.cache_clear()
+
+    crons = [parse(f"{n % 60} {n // 60} * * MON", job_id=JOB) for n in range(1440)]
+
+    assert {(cron.hours, cron.minutes) for cron in crons} == {
+        ((n // 60,), (n % 60,)) for n in range(1440)
+    }
+    assert len(read) == 60 + 24 + 5
 
 
 def test_crons_without_h_are_shared_by_jobs():

@@ -21,7 +21,8 @@ from app.core.runs.claim import Misfire
 from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import DstGap, DstOverlap
 from app.errors import InvalidInput, MalformedInput
-from app.jobs.input import draft_edit, draft_new
+from app.jobs.create import draft_batch
+from app.jobs.input import NewPlans, draft_edit, draft_new
 from app.jobs.shown import masked_job
 from app.vault import SecretKeys
 from app.wire.batch import documents
@@ -72,7 +73,7 @@ def document(**changes: Any) -> JobDocument:  # noqa: ANN401
 
 
 def new_job(written: JobDocument) -> PlannedJob:
-    return draft_new(written, NO_KEYS, now=NOW).job
+    return draft_new(written, NO_KEYS, plans=NewPlans(NOW)).job
 
 
 def edited_job(written: JobDocument, stored: StoredJob) -> PlannedJob | None:
@@ -212,10 +213,42 @@ def test_the_first_run_of_a_new_job_is_searched_for_once(
 
     monkeypatch.setattr(ZonedCron, "first", first)
 
-    job = draft_new(document(cron="0 3 * * *", ends_at=ends_at), NO_KEYS, now=NOW).job
+    job = draft_new(document(cron="0 3 * * *", ends_at=ends_at), NO_KEYS, plans=NewPlans(NOW)).job
 
     assert job.next_run == NOW + timedelta(hours=15)
     assert len(searches) == 1
+
+
+def test_jobs_of_a_batch_that_share_a_schedule_are_planned_together(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    searches = []
+    search = ZonedCron.first
+
+    def first(cron: ZonedCron, start: datetime, stop: datetime) -> datetime | None:
+        searches.append(start)
+        return search(cron, start, stop)
+
+    monkeypatch.setattr(ZonedCron, "first", first)
+    written = [document(cron="0 3 * * *"), document(cron="0 4 * * *"), document(cron="H 5 * * *")]
+
+    drafts = draft_batch(written * 40, NO_KEYS, now=NOW)
+
+    assert {one.job.next_run for one in drafts[::3]} == {NOW + timedelta(hours=15)}
+    assert {one.job.next_run for one in drafts[1::3]} == {NOW + timedelta(hours=16)}
+    assert len({one.job.next_run for one in drafts[2::3]}) > 1
+    assert len(searches) == 1 + 1 + 40
+
+
+def test_a_schedule_that_jobs_of_a_batch_share_is_refused_in_each() -> None:
+    wrong = document(cron="0 25 * * *")
+
+    with pytest.raises(InvalidInput) as refusal:
+        draft_batch([wrong, document(cron="0 3 * * *"), wrong], NO_KEYS, now=NOW)
+
+    first, second = refusal.value.errors
+    assert [first.field, second.field] == ["[0].cron", "[2].cron"]
+    assert first.message == second.message
 
 
 @pytest.mark.parametrize(

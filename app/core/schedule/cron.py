@@ -8,6 +8,7 @@ from bisect import bisect_left
 from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -97,24 +98,42 @@ class Cron(Struct, frozen=True, kw_only=True):
                 if first <= day <= last:
                     yield day
 
-    def days_of(self, year: int, month: int) -> list[int]:
+    def days_of(self, year: int, month: int) -> Sequence[int]:
         """List the days of a month that match."""
         if month not in self.months or year not in self.years:
-            return []
+            return ()
         weekday_before, length = monthrange(year, month)  # of the first day, where 0 is Monday
-        numbers = range(1, length + 1)
-        by_number = self.days.intersection(numbers)
-        if self.last_day:
-            by_number |= {length}
-        by_weekday = {n for n in numbers if (weekday_before + n) % 7 in self.weekdays}
-        by_weekday |= {
-            n
-            for n in numbers
-            for weekday, nth in self.nth_weekdays
-            if (weekday_before + n) % 7 == weekday
-            and (n + 7 > length if nth == LAST else (n + 6) // 7 == nth)
-        }
-        return sorted(by_number | by_weekday if self.either_day else by_number & by_weekday)
+        by_number = days_by_number(length, self.days, last=self.last_day)
+        by_weekday = days_by_weekday(weekday_before, length, self.weekdays, self.nth_weekdays)
+        both = by_number | by_weekday if self.either_day else by_number & by_weekday
+        return sorted(both)
+
+
+@lru_cache(maxsize=1024)
+def days_by_number(length: int, days: frozenset[int], *, last: bool) -> frozenset[int]:
+    """Return the days of a month of so many that are among `days`, or its last one."""
+    found = days.intersection(range(1, length + 1))
+    return found | {length} if last else found
+
+
+@lru_cache(maxsize=1024)
+def days_by_weekday(
+    weekday_before: int,
+    length: int,
+    weekdays: frozenset[int],
+    nth_weekdays: frozenset[tuple[int, int]],
+) -> frozenset[int]:
+    """Return the days of a month that fall on these weekdays; see `monthrange` and `Cron`."""
+    numbers = range(1, length + 1)
+    found = {n for n in numbers if (weekday_before + n) % 7 in weekdays}
+    found |= {
+        n
+        for n in numbers
+        for weekday, nth in nth_weekdays
+        if (weekday_before + n) % 7 == weekday
+        and (n + 7 > length if nth == LAST else (n + 6) // 7 == nth)
+    }
+    return frozenset(found)
 
 
 def below(values: tuple[int, ...], value: int) -> tuple[int, bool]:

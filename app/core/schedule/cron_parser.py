@@ -70,6 +70,11 @@ YEAR = Field(title="year", low=1970, high=2099, hash_high=2099, example="2030 or
 EVERY_YEAR = range(YEAR.low, 2201)
 """The years of a star, up to the last year that a job may have; croniter's own end in 2099."""
 FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
+WEEKDAY_INDEX = FIELDS.index(WEEKDAY)
+
+Values = Sequence[int | str]
+Nth = Mapping[str, Collection[int]]
+"""The type of croniter's stubs; in fact the keys are integers, and a value may be `l`."""
 
 PLAIN = re.compile(
     r"(?:\*|(?P<low>\d+|[a-z]+)(?:-(?P<high>\d+|[a-z]+))?)(?:/(?P<step>\d+))?", re.ASCII
@@ -95,14 +100,19 @@ def parse(text: str, *, job_id: UUID) -> Cron:
     Raises:
         InvalidInput: the text is not of the dialect; its message names each field that is wrong.
     """
-    return parse_cached(text, job_id if USES_HASH.search(text) else None)
+    return parse_cached(text, job_id if uses_hash(text) else None)
+
+
+def uses_hash(text: str) -> bool:
+    """Return whether a cron text may have an `H`, whose values differ from job to job."""
+    return USES_HASH.search(text) is not None
 
 
 @lru_cache(maxsize=4096)
 def parse_cached(text: str, job_id: UUID | None) -> Cron:
     """Read a cron text; `job_id` is None for a text without `H`, so that jobs share the result."""
     texts = split(text)
-    errors = [found for pair in zip(FIELDS, texts, strict=True) for found in errors_of(*pair)]
+    errors = [found for pair in enumerate(texts) for found in errors_of(*pair)]
     if errors:
         raise refusal("; ".join(errors))
     digest = sha256(job_id.bytes).digest() if job_id else bytes(32)
@@ -111,10 +121,26 @@ def parse_cached(text: str, job_id: UUID | None) -> Cron:
         for index, (field, text) in enumerate(zip(FIELDS, texts, strict=True))
     ]
     try:
-        values, nth = croniter.expand(" ".join(plain), second_at_beginning=True)
+        fields = [expanded(index, text) for index, text in enumerate(plain)]
     except CroniterError as error:
         raise refusal(f"{text!r} cannot be read: {error}") from error
-    return assembled(plain, values, nth)
+    return assembled(plain, [values for values, _ in fields], fields[WEEKDAY_INDEX][1])
+
+
+@lru_cache(maxsize=4096)
+def expanded(index: int, text: str) -> tuple[Values, Nth]:
+    """Have croniter expand one of the `FIELDS`: thousands of crons have few different ones.
+
+    Raises:
+        CroniterError: croniter cannot read the text.
+    """
+    texts = ["*"] * len(FIELDS)
+    texts[index] = text
+    minutes_to_weekdays_seconds_years, nth = croniter.expand(
+        " ".join(texts), second_at_beginning=True
+    )
+    *others, seconds, years = minutes_to_weekdays_seconds_years
+    return (seconds, *others, years)[index], nth
 
 
 def split(text: str) -> list[str]:
@@ -138,8 +164,10 @@ def split(text: str) -> list[str]:
             )
 
 
-def errors_of(field: Field, text: str) -> list[str]:
-    """Return an error for each invalid item of a field."""
+@lru_cache(maxsize=4096)
+def errors_of(index: int, text: str) -> Sequence[str]:
+    """Return an error for each invalid item of one of the `FIELDS`."""
+    field = FIELDS[index]
     if text == "?" and field in (DAY, WEEKDAY):
         return []
     items = text.split(",")
@@ -210,14 +238,9 @@ def drawn(field: Field, hashed: re.Match[str], seed: int) -> str:
     return f"{start}-{high}/{hashed['step']}" if hashed["step"] and start < high else str(start)
 
 
-def assembled(
-    texts: list[str], values: Sequence[Sequence[int | str]], nth: Mapping[str, Collection[int]]
-) -> Cron:
-    """Make a `Cron` of the values that croniter expanded, in croniter's order of fields.
-
-    `nth` has the type of croniter's stubs; in fact its keys are integers, and a value may be `l`.
-    """
-    minutes, hours, days, months, weekdays, seconds, years = values
+def assembled(texts: list[str], values: Sequence[Values], nth: Nth) -> Cron:
+    """Make a `Cron` of the values that croniter expanded, in the order of `FIELDS`."""
+    seconds, minutes, hours, days, months, weekdays, years = values
     return Cron(
         seconds=tuple(sorted(numbers(SECOND, seconds))),
         minutes=tuple(sorted(numbers(MINUTE, minutes))),
