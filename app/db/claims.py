@@ -72,33 +72,6 @@ class Look(Struct, frozen=True, kw_only=True):
         return (self.ended_at - self.begun_at).total_seconds()
 
 
-class Due(Struct, frozen=True, kw_only=True):
-    """A job that waits to be claimed."""
-
-    job_id: UUID
-    due_at: str
-    """The instant as Postgres writes it: no `datetime` holds some of those that a row may have."""
-    now: datetime
-    """When this was read, on the database's clock."""
-
-    @property
-    def since(self) -> datetime | None:
-        """The instant from which a look finds this job; None if Python cannot hold the instant."""
-        try:
-            return datetime.fromisoformat(self.due_at)
-        except ValueError:
-            return None
-
-
-class Unworkable(Struct, frozen=True, kw_only=True):
-    """A job that cannot be planned or executed until a person corrects it."""
-
-    job_id: UUID
-    fence: int | None = None
-    """The fence of the claim under which the problem was found; None outside a claim."""
-    problem: str
-
-
 class Extended(Struct, frozen=True, kw_only=True):
     """The result of extending leases; a claim in neither set has its row locked by others."""
 
@@ -211,82 +184,6 @@ async def check_runs(
     if early:
         await settle(session, early)
     return begun, min(waits, default=None)
-
-
-async def list_due(  # noqa: PLR0913 - as many as a look that finds them has
-    db: Runner,
-    *,
-    limit: int,
-    ahead_seconds: float,
-    kinds: Sequence[str],
-    since: datetime | None,
-    believed: datetime | None,
-    aside: Sequence[UUID],
-) -> list[Due]:
-    """List the jobs that a look with these arguments would claim, in its order."""
-    rows = await db.fetch(
-        "claims.due",
-        limit=limit,
-        ahead_seconds=ahead_seconds,
-        kinds=kinds,
-        since=since,
-        believed=believed,
-        aside=aside,
-    )
-    return [Due(**row) for row in rows]
-
-
-async def list_due_behind(  # noqa: PLR0913 - one keyword for each parameter of the query
-    db: Runner,
-    *,
-    limit: int,
-    kinds: Sequence[str],
-    since: datetime | None,
-    until: datetime,
-    before: Due | None,
-    newer: str | None,
-    aside: Sequence[UUID],
-) -> list[Due]:
-    """List jobs that are due, latest first.
-
-    - `before`: only those that come before this one in the order of looks.
-    - `newer`: only those whose rows were written since this `read_horizon`.
-    """
-    rows = await db.fetch(
-        "claims.due_behind",
-        limit=limit,
-        kinds=kinds,
-        since=since,
-        until=until,
-        before=None if before is None else before.job_id,
-        before_at=None if before is None else before.due_at,
-        newer=newer,
-        aside=aside,
-    )
-    return [Due(**row) for row in rows]
-
-
-async def list_due_among(db: Runner, ids: Sequence[UUID], *, kinds: Sequence[str]) -> list[Due]:
-    """List which of these jobs wait to be claimed, in the order of looks."""
-    return [Due(**row) for row in await db.fetch("claims.due_among", ids=ids, kinds=kinds)]
-
-
-async def read_horizon(db: Runner) -> str:
-    """Return the transaction before which all has been written that is visible now."""
-    [row] = await db.fetch("claims.horizon")
-    horizon: str = row["horizon"]
-    return horizon
-
-
-async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
-    """Give the jobs a `plan_error` and end their claims; return the ids of those that changed."""
-    rows = await db.fetch(
-        "claims.put_aside",
-        job_ids=[one.job_id for one in jobs],
-        fences=[one.fence for one in jobs],
-        problems=[one.problem for one in jobs],
-    )
-    return {row["id"] for row in rows}
 
 
 async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:

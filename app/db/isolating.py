@@ -1,15 +1,22 @@
 """Finds the rows for which a statement about many fails, and runs the statement for the others.
 
 Thus a row that breaks a constraint, or a user's trigger, affects only its own job (docs/adr/0044).
+Also reads the jobs that are due apart from a look, and puts aside those that no statement can work
+with.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
+from uuid import UUID
 
 import asyncpg
+import stamina
+from msgspec import Struct
 
 from app.db.connections import AT_ONCE
+from app.db.database import Runner
 from app.db.errors import function_of_others, raised_by_others
 from app.errors import (
     AppError,
@@ -37,6 +44,33 @@ MANY = 10
 
 MAX_REASON_LENGTH = 300
 """How many characters of a message a reason keeps."""
+
+
+class Due(Struct, frozen=True, kw_only=True):
+    """A job that waits to be claimed."""
+
+    job_id: UUID
+    due_at: str
+    """The instant as Postgres writes it: no `datetime` holds some of those that a row may have."""
+    now: datetime
+    """When this was read, on the database's clock."""
+
+    @property
+    def since(self) -> datetime | None:
+        """The instant from which a look finds this job; None if Python cannot hold the instant."""
+        try:
+            return datetime.fromisoformat(self.due_at)
+        except ValueError:
+            return None
+
+
+class Unworkable(Struct, frozen=True, kw_only=True):
+    """A job that cannot be planned or executed until a person corrects it."""
+
+    job_id: UUID
+    fence: int | None = None
+    """The fence of the claim under which the problem was found; None outside a claim."""
+    problem: str
 
 
 async def run_by_parts(  # noqa: PLR0913 - one keyword for each way in which callers differ
@@ -116,6 +150,17 @@ def is_by_others(error: Exception) -> bool:
     return raised_by_others(error.__cause__ or error)
 
 
+def is_outage(error: Exception) -> bool:
+    """Return whether the database is away, rather than too slow for one statement."""
+    return isinstance(error, DatabaseUnavailable) and not isinstance(error, StatementCancelled)
+
+
+patiently = stamina.AsyncRetryingCaller(
+    attempts=None, timeout=None, wait_initial=0.05, wait_max=1.0, wait_jitter=0.1
+).on(is_outage)
+"""Calls a coroutine function again and again while the database is away, at most 1 s apart."""
+
+
 def may_have_succeeded(error: Exception) -> bool:
     """Return whether only the answer to a statement could not be read here."""
     return not isinstance(error, asyncpg.PostgresError | AppError)
@@ -144,3 +189,92 @@ def reason(error: Exception) -> str:
     said = error.message if isinstance(error, asyncpg.PostgresError) else str(error)
     line = " ".join((said or type(error).__name__).replace("\0", "").split())
     return line[:MAX_REASON_LENGTH]
+
+
+async def list_due(  # noqa: PLR0913 - as many as a look that finds them has
+    db: Runner,
+    *,
+    limit: int,
+    ahead_seconds: float,
+    kinds: Sequence[str],
+    since: datetime | None,
+    believed: datetime | None,
+    aside: Sequence[UUID],
+) -> list[Due]:
+    """List the jobs that a look with these arguments would claim, in its order."""
+    rows = await db.fetch(
+        "isolating.due",
+        limit=limit,
+        ahead_seconds=ahead_seconds,
+        kinds=kinds,
+        since=since,
+        believed=believed,
+        aside=aside,
+    )
+    return [Due(**row) for row in rows]
+
+
+async def list_due_behind(  # noqa: PLR0913 - one keyword for each parameter of the query
+    db: Runner,
+    *,
+    limit: int,
+    kinds: Sequence[str],
+    since: datetime | None,
+    until: datetime,
+    before: Due | None,
+    newer: str | None,
+    aside: Sequence[UUID],
+) -> list[Due]:
+    """List jobs that are due, latest first.
+
+    - `before`: only those that come before this one in the order of looks.
+    - `newer`: only those whose rows were written since this `read_horizon`.
+    """
+    rows = await db.fetch(
+        "isolating.due_behind",
+        limit=limit,
+        kinds=kinds,
+        since=since,
+        until=until,
+        before=None if before is None else before.job_id,
+        before_at=None if before is None else before.due_at,
+        newer=newer,
+        aside=aside,
+    )
+    return [Due(**row) for row in rows]
+
+
+async def list_due_among(db: Runner, ids: Sequence[UUID], *, kinds: Sequence[str]) -> list[Due]:
+    """List which of these jobs wait to be claimed, in the order of looks."""
+    return [Due(**row) for row in await db.fetch("isolating.due_among", ids=ids, kinds=kinds)]
+
+
+async def read_horizon(db: Runner) -> str:
+    """Return the transaction before which all has been written that is visible now."""
+    [row] = await db.fetch("isolating.horizon")
+    horizon: str = row["horizon"]
+    return horizon
+
+
+async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
+    """Give the jobs a `plan_error` and end their claims; return the ids of those that changed."""
+    rows = await db.fetch(
+        "isolating.put_aside",
+        job_ids=[one.job_id for one in jobs],
+        fences=[one.fence for one in jobs],
+        problems=[one.problem for one in jobs],
+    )
+    return {row["id"] for row in rows}
+
+
+async def interrupt(
+    db: Runner, *, application_name: str, seconds: float, locks: bool = False
+) -> None:
+    """Cancel what sessions with this name have been running for so many seconds.
+
+    Only if users have something on the jobs or the executions that may take long for one row; with
+    `locks`, statements that wait for a lock are cancelled in any case.
+    """
+    await db.fetch(
+        "isolating.interrupt", application_name=application_name, seconds=seconds, locks=locks
+    )

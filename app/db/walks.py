@@ -1,11 +1,14 @@
-"""Walks over all jobs in the order of their ids, and moves plans that are found wrong.
+"""Walks over all jobs, slowly enough for executions not to notice, and moves wrong plans.
 
 A walk reads a range of ids at a time. The queries (`steps.sql`, `zones.sql`) decide which jobs of
 the range are returned, and which columns must be unchanged when a plan is moved.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -13,7 +16,13 @@ from msgspec import Struct, json
 
 from app.db.database import Row, Runner
 
+STEP_JOBS = 2000
+"""How many jobs one step reads."""
+STEP_REST_SECONDS = 0.05
+"""The pause between two steps."""
+
 PlanT = TypeVar("PlanT")
+MoveT = TypeVar("MoveT")
 
 
 class Step(Struct, Generic[PlanT], frozen=True, kw_only=True):
@@ -41,3 +50,34 @@ async def read_step(
 async def move(db: Runner, query: str, moves: Sequence[Struct]) -> int:
     """Write the plans of jobs that are unchanged since they were read; return how many."""
     return len(await db.fetch(query, moves=json.encode(moves).decode()))
+
+
+async def walk(
+    read: Callable[[UUID, int], Awaitable[Step[PlanT] | None]],
+    move_of: Callable[[PlanT, datetime], MoveT | None],
+    write: Callable[[Sequence[MoveT]], Awaitable[int]],
+) -> AsyncIterator[tuple[int, int]]:
+    """Walk over all jobs; after each step, yield how many plans had to move and how many did.
+
+    `read` reads the next jobs, given the last id and how many. `move_of`, called in a thread,
+    returns how a plan has to move, given the present instant, or None. `write` writes the moves
+    and returns how many took effect: a job that was edited meanwhile is left alone.
+    """
+    step = await read(UUID(int=0), STEP_JOBS)
+    while step is not None:
+        moves: list[MoveT] = await asyncio.to_thread(partial(find_moves, step, move_of))
+        yield len(moves), await write(moves) if moves else 0
+        await asyncio.sleep(STEP_REST_SECONDS)
+        step = await read(step.last_id, STEP_JOBS)
+
+
+def find_moves(
+    step: Step[PlanT], move_of: Callable[[PlanT, datetime], MoveT | None]
+) -> list[MoveT]:
+    """Work out which plans of a step have to move."""
+    found = []
+    for plan in step.plans:
+        with suppress(Exception):  # a row that cannot be planned says so when it runs
+            if (move := move_of(plan, step.now)) is not None:
+                found.append(move)
+    return found

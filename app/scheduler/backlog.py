@@ -14,9 +14,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.facts import Faulted, Planned
-from app.db import Database, claims
-from app.db.claims import Unworkable
-from app.db.isolating import reason, run_by_parts
+from app.db import Database, isolating
+from app.db.isolating import Unworkable, reason, run_by_parts
 from app.db.places import Finding, Place, Written
 from app.errors import LockedByOthers, StatementCancelled
 from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, named, unworkable
@@ -179,7 +178,7 @@ class Backlog:
 
     async def take_new(self) -> None:
         """Work off what was written since the last time."""
-        horizon = await claims.read_horizon(self.work.db)
+        horizon = await isolating.read_horizon(self.work.db)
         while True:
             step = await self.work.take_lately(newer=self.horizon, aside=[*self.left])
             self.leave_out(step)

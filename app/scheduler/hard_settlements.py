@@ -16,12 +16,13 @@ from app.db.isolating import (
     is_by_others,
     may_be_about_a_row,
     parts_after,
+    patiently,
     reason,
     run_by_parts,
 )
 from app.errors import DatabaseUnavailable, LockedByOthers, StatementCancelled
+from app.scheduler.held_claim import Batch, Unsettled
 from app.scheduler.isolation import SUPPRESSED, Isolation, put_aside, unworkable
-from app.scheduler.unsettled import Batch, Unsettled, patiently
 from app.scheduler.watch import Apart, waits_count_as_slow
 from app.telemetry import Observers
 from app.timers import Timers

@@ -1,14 +1,15 @@
-"""A claim that this instance holds: where its target is, and when its execution is cut off."""
+"""A claim that this instance holds: its target's host, the end of its execution, its settlement."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from yarl import URL
 
-from app.core.runs.claim import Claim
+from app.core.runs.claim import Claim, Settlement
 from app.deadline import Deadline
 from app.targets.registry import addresses_of
 from app.targets.tls_target import brings_certificates
@@ -159,3 +160,17 @@ def name_of(host: str) -> str:
     with suppress(ValueError):
         return URL(f"//{host}").raw_host or ""
     return ""
+
+
+class Unsettled(NamedTuple):
+    """A claim whose settlement Postgres has not taken yet.
+
+    `done` is called once, when Postgres has taken the settlement or the claim turns out to be lost.
+    """
+
+    claim: Claim
+    settlement: Settlement
+    done: Callable[[], None]
+
+
+Batch = list[Unsettled]

@@ -23,6 +23,7 @@ from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaToo
 from app.scheduler.admission import Slots
 from app.scheduler.backlog import Backlog
 from app.scheduler.checking import keep_checking
+from app.scheduler.clock_steps import mend_steps
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import Ending, execution_ids
 from app.scheduler.isolation import Isolation
@@ -36,7 +37,6 @@ from app.scheduler.pools import Pools, open_pools
 from app.scheduler.resting import keep_resting_told
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
-from app.scheduler.steps import mend_steps
 from app.scheduler.suspects import Suspects
 from app.scheduler.sweep import Sweep
 from app.scheduler.tasks import background, endless

@@ -12,10 +12,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.facts import Faulted, PutAside
-from app.db import Database, claims, upkeep
-from app.db.claims import Unworkable
+from app.db import Database, isolating, upkeep
 from app.db.database import Runner
-from app.db.isolating import reason, run_by_parts
+from app.db.isolating import Unworkable, reason, run_by_parts
 from app.db.upkeep import Orphan
 from app.telemetry import Observers
 from app.timers import Monotonic
@@ -64,7 +63,7 @@ async def put_aside(
         failed[job.job_id] = f"{job.problem}; and plan_error cannot be set: {reason(error)}"
 
     async def write(some: Sequence[Unworkable]) -> None:
-        written.update(await claims.put_aside(db, some))
+        written.update(await isolating.put_aside(db, some))
 
     await run_by_parts(write, jobs, refused=refused, blame=True)
     for job in jobs:

@@ -6,7 +6,7 @@ Jobs of all other kinds are shown as invalid, and the audit log knows what it ma
 from collections.abc import Mapping
 
 from app.db import Database, kinds
-from app.scheduler.hourly import INTERVAL_SECONDS, rest
+from app.scheduler.tasks import INTERVAL_SECONDS, rest
 from app.targets.base import Shown
 from app.telemetry import Observers
 from app.telemetry.faults import faulted

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from app.core.schedule.schedule import check, check_runs, normalized
 from app.db import Database, plans
-from app.db.claims import Unworkable
-from app.db.isolating import may_be_about_a_row, run_by_parts
+from app.db.isolating import Unworkable, may_be_about_a_row, run_by_parts
 from app.db.places import Place, last_place
 from app.db.plans import Plan, Unplanned
 from app.errors import InvalidInput, StatementCancelled

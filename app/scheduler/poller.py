@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from app.core.facts import Connected, Faulted, Looked
-from app.db import Database, claims
-from app.db.claims import Due, Look
+from app.db import Database, claims, isolating
+from app.db.claims import Look
 from app.db.clock import DatabaseClock
 from app.db.database import Runner
 from app.db.hearing import DEAF_SLEEP_SECONDS
-from app.db.isolating import is_about_a_row, may_be_about_a_row, may_have_succeeded, reason
+from app.db.isolating import Due, is_about_a_row, may_be_about_a_row, may_have_succeeded, reason
 from app.db.listener import Session
 from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
@@ -210,7 +210,7 @@ class Poller:
             if await self.fails_without_jobs(session):
                 self.observers.tell(Faulted(where="look", error=reason(error)))
                 return LOST_LOOK_SECONDS
-            found = await claims.list_due(
+            found = await isolating.list_due(
                 session,
                 limit=limit,
                 ahead_seconds=ahead_seconds,

@@ -8,12 +8,12 @@ from app.core.facts import Faulted, Settled
 from app.core.runs.claim import Claim, Settlement
 from app.db import Database, claims
 from app.db.claims import Closed
-from app.db.isolating import may_be_about_a_row, reason
+from app.db.isolating import may_be_about_a_row, patiently, reason
 from app.errors import DatabaseUnavailable
 from app.scheduler.hard_settlements import HardSettlements
+from app.scheduler.held_claim import Batch, Unsettled
 from app.scheduler.isolation import SUPPRESSED, Isolation
 from app.scheduler.notify import Wakeup
-from app.scheduler.unsettled import Batch, Unsettled, patiently
 from app.scheduler.watch import Watch
 from app.telemetry import Observers
 from app.timers import Timers

@@ -16,11 +16,12 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from app.core.facts import Faulted, PutAside, TakenOver
-from app.db import Database, claims
-from app.db.claims import Due, Look
+from app.db import Database, claims, isolating
+from app.db.claims import Look
 from app.db.clock import DatabaseClock
 from app.db.isolating import (
     MANY,
+    Due,
     is_by_others,
     is_certain,
     may_have_succeeded,
@@ -281,7 +282,7 @@ class Suspects:
         over = [job_id for job_id, one in resting.items() if one.until <= now]
         if not over:
             return
-        found = await claims.list_due_among(self.quick, over, kinds=self.kinds)
+        found = await isolating.list_due_among(self.quick, over, kinds=self.kinds)
         for job_id in {*over} - {one.job_id for one in found}:
             del resting[job_id]
         for one in found:

@@ -11,9 +11,8 @@ from datetime import datetime
 from uuid import UUID
 
 from app.core.facts import Faulted
-from app.db import claims
-from app.db.claims import Due
-from app.db.isolating import reason
+from app.db import isolating
+from app.db.isolating import Due, reason
 from app.scheduler.isolation import MAX_RESTING, REST_SECONDS
 from app.scheduler.next_look import MAX_REST_SECONDS, PACE
 from app.scheduler.suspects import STEP, Suspects
@@ -113,7 +112,7 @@ class Sweep:
     async def walk(self) -> None:
         """Try to claim all jobs that are due before looks begin, and plan the next walk."""
         began = self.monotonic()
-        self.horizon = await claims.read_horizon(self.isolation.db)
+        self.horizon = await isolating.read_horizon(self.isolation.db)
         self.left, self.top, self.locked = 0, self.behind, set()
         self.watch_at = began + MIN_WATCH_SECONDS
         await self.go_over()
@@ -134,11 +133,11 @@ class Sweep:
     async def watch(self) -> None:
         """Try to claim jobs whose rows were locked, or written since the last walk or watch."""
         began, self.watch_at = self.monotonic(), float("inf")
-        horizon = await claims.read_horizon(self.isolation.db)
+        horizon = await isolating.read_horizon(self.isolation.db)
         locked, self.locked = list(self.locked), set()
         if locked:
             kinds = self.suspects.kinds
-            await self.step(await claims.list_due_among(self.isolation.db, locked, kinds=kinds))
+            await self.step(await isolating.list_due_among(self.isolation.db, locked, kinds=kinds))
         await self.go_over(newer=self.horizon)
         self.horizon = horizon
         rest = max(PACE * (self.monotonic() - began), MIN_WATCH_SECONDS)
@@ -158,7 +157,7 @@ class Sweep:
                 await asyncio.sleep(ROOM_SECONDS)
                 continue
             size = min(max(size, room), PAGE)
-            found = await claims.list_due_behind(
+            found = await isolating.list_due_behind(
                 self.isolation.db,
                 limit=size,
                 kinds=self.suspects.kinds,

@@ -1,8 +1,14 @@
-"""Tasks that run as long as an instance does."""
+"""Tasks that run as long as an instance does, some of them in hourly passes."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+
+INTERVAL_SECONDS = 3600.0
+"""The time between two passes of work that no job waits for."""
+RETRY_SECONDS = 60.0
+"""The first wait after a failure."""
 
 
 @asynccontextmanager
@@ -24,3 +30,8 @@ async def endless(name: str, task: Coroutine[None, None, None]) -> None:
     await task
     message = f"{name} ended although the instance is running"
     raise RuntimeError(message)
+
+
+async def rest(seconds: float) -> None:
+    """Sleep for 0.8 to 1.2 times `seconds`, so that instances that began together part."""
+    await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spread

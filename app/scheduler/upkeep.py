@@ -15,8 +15,8 @@ from app.core.facts import Pruned, UpkeepFailed
 from app.db import upkeep
 from app.db.upkeep import UpkeepSession
 from app.errors import AppError, LockedByOthers
-from app.scheduler.hourly import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.scheduler.pruning import NONE_LEFT, Left, prune_log, prune_pages
+from app.scheduler.tasks import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.telemetry import Observers
 from app.timers import Monotonic
 

@@ -7,8 +7,7 @@ from uuid import UUID
 
 from app.core.facts import Faulted
 from app.db import Database
-from app.db.isolating import reason
-from app.db.watching import interrupt
+from app.db.isolating import interrupt, reason
 from app.errors import LockedByOthers, StatementCancelled
 from app.telemetry import Observers
 from app.timers import Timer, Timers

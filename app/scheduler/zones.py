@@ -9,9 +9,9 @@ from app.core.schedule.replan import Planned, replanned
 from app.core.schedule.zone_rules import Rules
 from app.core.schedule.zones import rules_in_use
 from app.db import Database, zones
+from app.db.walks import walk
 from app.db.zones import Move
-from app.scheduler.hourly import INTERVAL_SECONDS, RETRY_SECONDS, rest
-from app.scheduler.walking import walk
+from app.scheduler.tasks import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 

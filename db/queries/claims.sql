@@ -110,48 +110,6 @@ where tocsin.is_claimable(jobs)
 order by greatest(next_run, locked_until)
 limit 1;
 
--- name: due
--- What a look finds due, in its order, but nothing of it that could not be read.
-select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
-from tocsin.jobs
-where tocsin.is_claimable(jobs)
-  and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
-  and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
-  and coalesce(locked_until, '-infinity') <= least(now(), :believed::timestamptz)
-  and kind = any(:kinds::text[])
-  and not (id = any(:aside::uuid[]))
-order by greatest(next_run, locked_until)
-limit :limit::bigint;
-
--- name: due_behind
--- What is due, latest first: since one instant and until another, in front of the one with this id that
--- is due at before_at, and written since the transaction newer; each of these may be null.
-select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
-from tocsin.jobs
-where tocsin.is_claimable(jobs)
-  and greatest(next_run, locked_until) >= coalesce(:since::timestamptz, '-infinity')
-  and greatest(next_run, locked_until) <= least(now(), :until::timestamptz)
-  and greatest(next_run, locked_until) <= coalesce(:before_at::text::timestamptz, 'infinity')
-  and (:before::uuid is null or (greatest(next_run, locked_until), id) < (:before_at::text::timestamptz, :before::uuid))
-  and kind = any(:kinds::text[])
-  and not (id = any(:aside::uuid[]))
-  and (:newer::text is null or age(xmin) <= age(:newer::text::xid8::xid))
-order by greatest(next_run, locked_until) desc, id desc
-limit :limit::bigint;
-
--- name: due_among, reads
--- Which of these jobs wait to be claimed, and since when.
-select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
-from tocsin.jobs
-where id = any(:ids::uuid[])
-  and tocsin.is_claimable(jobs)
-  and greatest(next_run, locked_until) <= now() and kind = any(:kinds::text[])
-order by greatest(next_run, locked_until), id;
-
--- name: horizon, reads
--- The oldest transaction that may still write; what is visible now was written by older ones.
-select pg_snapshot_xmin(pg_current_snapshot())::text as horizon;
-
 -- name: limit
 select set_config('statement_timeout', :statement_timeout::text, false);
 
@@ -174,22 +132,6 @@ select run.id, job.name,
     clock_timestamp() as now
 from tocsin.jobs run left join tocsin.jobs job on job.id = run.run_of
 where run.id = any(:ids::uuid[]);
-
--- name: put_aside
--- Keeps jobs that no statement can work with out of the looks until a person corrects them, and ends
--- the claim under which such a job was met. fence: of that claim; null: the job was met under none, and
--- is left alone if an instance has claimed it since. planned_at moves, so that no trigger takes this
--- for a person's edit, and validates the row.
-update tocsin.jobs j
-set plan_error = w.problem, planned_at = clock_timestamp(), validated = true,
-    attempt = least(greatest(j.attempt, 0), 1000000), fence = least(j.fence, 4611686018427387903),
-    locked_until = null, locked_by = null,
-    claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
-from unnest(:job_ids::uuid[], :fences::bigint[], :problems::text[]) as w (job_id, fence, problem)
-where j.id = w.job_id
-  and case when w.fence is null then j.locked_until is null or j.locked_until <= now()
-           else j.fence = w.fence end
-returning j.id;
 
 -- name: extend
 -- Moves the leases of executions under way forward and tells of each whether it did. A row that

@@ -6,7 +6,7 @@ import time
 import asyncpg
 import pytest
 
-from app.db import Database, claims, plans
+from app.db import Database, isolating, plans
 from app.db.connecting import connect
 from app.db.keepalive import KEEPALIVE
 from app.db.listener import open_session
@@ -59,7 +59,7 @@ async def test_where_time_is_limited_a_read_costs_one_round_trip_and_a_write_fou
     ) as db:
         async with db.pool.acquire() as connection:
             connection.add_query_logger(lambda query: asked.append(query.query))
-        await claims.read_horizon(db)
+        await isolating.read_horizon(db)
         await plans.list_unplanned(db)
         reads, asked[:] = len(asked), []
         await plans.write(db, [])

@@ -16,8 +16,8 @@ from cryptography.fernet import Fernet
 from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import invalid
-from app.db import Database, claims
-from app.db.claims import Unworkable
+from app.db import Database, claims, isolating
+from app.db.isolating import Unworkable
 from app.db.listener import Session
 from app.db.queries import query
 from app.vault import rotate
@@ -205,7 +205,7 @@ async def test_what_is_wrong_with_a_run_is_told_on_its_job_and_holds_both_until_
         await claims.settle(db, [invalid(claim, "target.url: is no URL")])
     else:
         found = Unworkable(job_id=claim.id, fence=claim.fence, problem="target.url: is no URL")
-        await claims.put_aside(db, [found])
+        await isolating.put_aside(db, [found])
     told = await job_row(connection, job_id)
     held = (await look_once(session)).claims
 
@@ -229,7 +229,7 @@ async def test_a_problem_of_a_run_waits_for_nobody_who_has_its_job_locked(
         await person.execute("select from tocsin.jobs where id = $1 for update", job_id)
         async with asyncio.timeout(30):
             wrong = Unworkable(job_id=claim.id, fence=claim.fence, problem="wrong")
-            changed = await claims.put_aside(db, [wrong])
+            changed = await isolating.put_aside(db, [wrong])
 
     assert changed == {claim.id}
 

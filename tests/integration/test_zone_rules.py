@@ -186,7 +186,7 @@ async def test_a_walk_reads_all_jobs_in_bounded_steps(
     west_7: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("app.scheduler.walking.STEP_JOBS", 10)
+    monkeypatch.setattr("app.db.walks.STEP_JOBS", 10)
     async with Database.connect(database_url, application_name="test") as db:
         await replan(db, "a", choose_rules(west_8))
         for _ in range(25):

@@ -38,18 +38,18 @@ class Move(Struct, frozen=True, kw_only=True):
 
 async def has_future(db: Runner) -> bool:
     """Return whether the newest execution lies in the future: the clock was set back since."""
-    [row] = await db.fetch("steps.future")
+    [row] = await db.fetch("clock_steps.future")
     return bool(row["future"])
 
 
 async def shorten_leases(db: Runner, *, lease_seconds: float) -> int:
     """Shorten leases that end later than any lease can, to `lease_seconds`; return how many."""
-    return len(await db.fetch("steps.shorten_leases", lease_seconds=lease_seconds))
+    return len(await db.fetch("clock_steps.shorten_leases", lease_seconds=lease_seconds))
 
 
 async def read_step(db: Runner, after: UUID, many: int) -> Step[Plan] | None:
     """Read the next `many` jobs, and the plans among them to repair."""
-    return await walks.read_step(db, "steps.step", plan, after, many)
+    return await walks.read_step(db, "clock_steps.step", plan, after, many)
 
 
 def plan(row: Row) -> Plan:
@@ -64,4 +64,4 @@ def plan(row: Row) -> Plan:
 
 async def move(db: Runner, moves: Sequence[Move]) -> int:
     """Repair the plans of jobs that are unchanged since they were read; return how many."""
-    return await walks.move(db, "steps.move", moves)
+    return await walks.move(db, "clock_steps.move", moves)

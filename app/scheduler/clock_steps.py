@@ -6,9 +6,9 @@ from functools import partial
 
 from app.core.facts import ClockSetBack
 from app.core.schedule.schedule import first_run
-from app.db import Database, steps
-from app.db.steps import Move, Plan
-from app.scheduler.walking import walk
+from app.db import Database, clock_steps
+from app.db.clock_steps import Move, Plan
+from app.db.walks import walk
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
@@ -24,7 +24,7 @@ async def mend_steps(
     they compute the same repairs, and what one has written the others find repaired.
     """
     try:
-        if await steps.has_future(db):
+        if await clock_steps.has_future(db):
             set_back.set()
     except Exception as error:  # noqa: BLE001 - jobs run without this
         observers.tell(faulted("steps", error))
@@ -43,8 +43,8 @@ async def mend_steps(
 
 async def mend(db: Database, *, lease_seconds: float) -> int:
     """Shorten leases and move plans that were made in the future; return how many plans."""
-    await steps.shorten_leases(db, lease_seconds=lease_seconds)
-    walked = walk(partial(steps.read_step, db), move_of, partial(steps.move, db))
+    await clock_steps.shorten_leases(db, lease_seconds=lease_seconds)
+    walked = walk(partial(clock_steps.read_step, db), move_of, partial(clock_steps.move, db))
     return sum([moved async for _, moved in walked])
 
 
