@@ -9,9 +9,10 @@ import pytest
 
 from app.targets.net import tls as tls_module
 from app.targets.net import tls_contexts
-from app.targets.net.tls import Tls, tls_context
+from app.targets.net.tls import Tls, tls_context, tls_errors
 from app.targets.net.tls_contexts import MAX_WAITING, Contexts, ContextsCrowded
 from app.targets.net.tls_groups import names_groups
+from tests.support.certificate import certificate
 from tests.support.hello import offered
 
 FINITE_FIELD_GROUPS = range(0x0100, 0x0200)
@@ -100,6 +101,22 @@ async def test_the_contexts_used_last_are_kept(made: Made, monkeypatch: pytest.M
         await contexts.context(numbered(number))
 
     assert list(contexts.made) == [numbered(1), numbered(3)]
+
+
+def test_texts_that_were_checked_are_not_checked_again_for_their_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checked: list[str] = []
+
+    def noted(certificate: str) -> None:
+        checked.append(certificate)
+
+    monkeypatch.setattr(tls_module, "check_size", noted)
+    tls = Tls(**certificate(1))
+
+    assert not list(tls_errors(tls))
+    assert isinstance(tls_context(tls), ssl.SSLContext)
+    assert checked == [tls.client_certificate]
 
 
 @pytest.mark.parametrize("verify", [True, False])

@@ -120,7 +120,11 @@ def problem_of(tls: Tls) -> FieldError | None:
     """Check the texts with OpenSSL, without loading the system's authorities, which takes long."""
     try:
         check_fields(tls)
-        load_ours(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca is None else trusting(tls), tls)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls.ca is None else trusting(tls)
+        if tls.client_certificate is not None:
+            trusting_only(tls.client_certificate, "client_certificate")
+            check_size(tls.client_certificate)
+        load_ours(context, tls)
     except BadPem as error:
         return FieldError(field=error.field, message=str(error))
     return None
@@ -128,6 +132,8 @@ def problem_of(tls: Tls) -> FieldError | None:
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """Make a context; this takes milliseconds up to a tenth of a second, see `Contexts`.
+
+    The texts have passed `tls_errors`, which parses a certificate while no other thread runs.
 
     Raises:
         BadPem: naming the field.
@@ -219,8 +225,6 @@ def load(context: ssl.SSLContext, certificate: str, key: str) -> None:
     def no_passphrase() -> str:  # without it OpenSSL would ask for one on the terminal
         raise BadPem("client_key", "is encrypted: it has to be stored without a passphrase")
 
-    trusting_only(certificate, "client_certificate")
-    check_size(certificate)
     with as_file(certificate) as certificate_file, as_file(key) as key_file:
         try:
             context.load_cert_chain(certificate_file, key_file, password=no_passphrase)
