@@ -1,8 +1,8 @@
 """Finds the rows for which a statement about many fails, and runs the statement for the others.
 
 Thus a row that breaks a constraint, or a user's trigger, affects only its own job (docs/adr/0044).
-Also reads the jobs that are due apart from a look, and puts aside those that no statement can work
-with.
+The statements for single jobs are here as well: those that list due jobs apart from a look, put
+jobs aside, and cancel slow statements.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ VALUES = ("22", "23", "54")
 PARTS = 8
 """Into how many parts `run_by_parts` divides the items of a statement that failed."""
 MAX_SINGLES = 64
-"""Of a statement that took too long, so many items are run one by one: each further division would
-take as long again."""
+"""The most items of a statement that took too long which are then run one by one: each further
+division would take as long again."""
 MANY = 10
 """If at least this many items fail, and no other succeeds, something else may be at fault."""
 
@@ -82,16 +82,16 @@ async def run_by_parts(  # noqa: PLR0913 - one keyword for each way in which cal
     blame: bool = False,
     turns: asyncio.Semaphore | None = None,
 ) -> None:
-    """Run a statement for `parts` of the items at once; if it fails for one, for parts of that.
+    """Run a statement for each of `parts` of the items; where it fails, for parts of that part.
 
     `refused` is called with each item for which the statement fails even when run for that item
     alone. A statement that Postgres cancelled, as it took too long, counts as failed. `blame`: the
-    items are to blame even if that is what became of all of them. `turns`: how many statements may
-    run at once, by default `AT_ONCE`.
+    items are to blame even if the statement took too long for all of them. `turns`: how many
+    statements may run at once, by default `AT_ONCE`.
 
     Raises:
         Exception: an error that no row can be to blame for.
-        StatementCancelled: it took too long for all items, and in no function of a user's.
+        StatementCancelled: the statement took too long for all items, in no function of a user's.
     """
     turns = turns or asyncio.Semaphore(AT_ONCE)
     size = -(-len(items) // parts) or 1
@@ -270,10 +270,10 @@ async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
 async def interrupt(
     db: Runner, *, application_name: str, seconds: float, locks: bool = False
 ) -> None:
-    """Cancel what sessions with this name have been running for so many seconds.
+    """Cancel statements that sessions of this name have been running for `seconds` or longer.
 
-    Only if users have something on the jobs or the executions that may take long for one row; with
-    `locks`, statements that wait for a lock are cancelled in any case.
+    They are cancelled only if users have something on the jobs or the executions that may take
+    long for one row; with `locks`, statements that wait for a lock are cancelled in any case.
     """
     await db.fetch(
         "isolating.interrupt", application_name=application_name, seconds=seconds, locks=locks

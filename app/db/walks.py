@@ -1,7 +1,7 @@
-"""Walks over all jobs, slowly enough for executions not to notice, and moves wrong plans.
+"""Walks over all jobs, with pauses so as not to delay executions, and moves wrong plans.
 
-A walk reads a range of ids at a time. The queries (`steps.sql`, `zones.sql`) decide which jobs of
-the range are returned, and which columns must be unchanged when a plan is moved.
+A walk reads a range of ids at a time. The queries (`clock_steps.sql`, `zones.sql`) decide which
+jobs of the range are returned, and which columns must be unchanged when a plan is moved.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Works off rows that wait for an instance, of which some cannot be worked off.
+"""Works through jobs that wait to be planned or checked, past those for which that fails.
 
-A user's trigger may refuse or suppress what is written for any number of jobs, or take long for
-each. Those are left alone for a minute and keep no others waiting.
+A user's trigger may refuse or suppress the write for any number of jobs, or take long for each.
+Such jobs are left out for a minute, so that no others wait for them.
 """
 
 import asyncio
@@ -22,50 +22,54 @@ from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, named, 
 from app.scheduler.next_look import PACE
 
 MAX_LEFT = 200
-"""How many jobs are left out by name; reading goes on behind any more."""
+"""The most jobs that are left out by id; beyond that, reading goes on behind them."""
 OUTAGE_SECONDS = 1.0
+"""The pause after an error."""
 PASSING_TRIES = 10
-"""How often in a row a step may wait too long for a lock, or take too long, until that is told."""
+"""After so many steps in a row that waited too long for a lock, or took too long, that is told."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """What became of some rows."""
+    """The result of working through some jobs."""
 
     read: int = 0
-    """How many there were."""
+    """How many jobs were read."""
     done: int = 0
-    """How many were worked off."""
+    """How many of them wait no more."""
     left: Collection[UUID] = ()
-    """The jobs that cannot be worked off."""
+    """The jobs for which the work failed."""
     last: Place | None = None
-    """The place of the last one; None if there was none."""
+    """The place of the last job that was read; None if none was."""
 
 
 FindingT = TypeVar("FindingT", bound=Finding)
 
 
 class Work(ABC):
-    """Reads waiting jobs and writes what is found about them."""
+    """The work for jobs that wait: reads them, and writes a plan or a verdict for each."""
 
     where: ClassVar[str]
-    """What facts and errors call this work."""
+    """The name of the work in facts and errors."""
     what: ClassVar[str]
-    """What is done with the jobs, as a participle."""
+    """The participle for jobs for which the work is done, such as "planned"."""
     quiet: ClassVar[bool] = False
-    """Whether nothing is told where no finding is a refusal."""
+    """Whether nothing is told of findings unless one is a refusal."""
 
     def __init__(self, isolation: Isolation, db: Database) -> None:
         self.isolation = isolation
         self.db = db
-        """A pool whose statements end soon."""
+        """A pool that cancels statements after `PLAN_SECONDS`."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: writes by {self.db}>"
 
     @abstractmethod
     async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
-        """Work off the first rows behind a place."""
+        """Do the work for the first jobs behind a place; None stands for the beginning."""
 
     @abstractmethod
     async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
-        """Work off rows that were written since a `read_horizon`, the latest first."""
+        """Do the work for jobs that were written since a `read_horizon`, the latest first."""
 
     async def write(
         self,
@@ -113,11 +117,11 @@ class Work(ABC):
 
 
 class Backlog:
-    """Walks over the rows from the oldest on, and takes what is written meanwhile first.
+    """Has the work done for waiting jobs, from the oldest on; jobs written meanwhile come first.
 
-    What cannot be worked off is left out by its id, for `REST_SECONDS`. With more than `MAX_LEFT`
-    the walk goes on behind those, and begins anew once the time is over. Rows that were written
-    since are told by their `xmin`, as in `app.scheduler.sweep`.
+    Jobs for which the work fails are left out by their ids, for `REST_SECONDS`. With more than
+    `MAX_LEFT` of them the walk goes on behind those, and begins anew once the time is over. Rows
+    that were written meanwhile are recognised by their `xmin`, as in `app.scheduler.sweep`.
     """
 
     def __init__(self, work: Work, *, worked_off: Callable[[], None] = lambda: None) -> None:
@@ -127,18 +131,17 @@ class Backlog:
         self.worked_off = worked_off
         """Called when some rows were worked off."""
         self.told = asyncio.Event()
-        """Set when there may be rows."""
+        """Set when jobs may wait."""
         self.left: dict[UUID, float] = {}
         """The jobs that are left out, and until when, in the order of these instants."""
         self.behind: Place | None = None
-        """Where the walk goes on; None: at the beginning."""
+        """Where the walk goes on; None stands for the beginning."""
         self.anew_at = float("inf")
         """When the walk begins anew."""
         self.horizon: str | None = None
-        """The transaction since which rows were written that were not taken as new ones; None: any
-        row may be new."""
+        """The `read_horizon` since which rows count as new; None if any row does."""
         self.failures = 0
-        """How often in a row a step failed."""
+        """How many steps in a row failed."""
         self.walk: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -146,10 +149,11 @@ class Backlog:
 
     @property
     def walking(self) -> bool:
+        """Whether the walk over the jobs is under way."""
         return self.walk is not None and not self.walk.done()
 
     async def keep_working(self) -> None:
-        """Work off rows whenever there may be some, until cancelled."""
+        """Do the work whenever jobs may wait, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self.wait()
@@ -162,7 +166,7 @@ class Backlog:
                     self.walk = tasks.create_task(self.walk_on(), name="walk over what waits")
 
     async def wait(self) -> None:
-        """Wait until there may be rows, or some were left out for long enough."""
+        """Wait until jobs may have been written, or jobs were left out for long enough."""
         at = min(self.anew_at, next(iter(self.left.values()), float("inf")))
         seconds = None if at == float("inf") else max(at - self.clock(), 0.0)
         with suppress(TimeoutError):
@@ -177,7 +181,7 @@ class Backlog:
             del self.left[next(iter(self.left))]
 
     async def take_new(self) -> None:
-        """Work off what was written since the last time."""
+        """Do the work for jobs that were written since the last time."""
         horizon = await isolating.read_horizon(self.work.db)
         while True:
             step = await self.work.take_lately(newer=self.horizon, aside=[*self.left])
@@ -187,7 +191,7 @@ class Backlog:
         self.horizon = horizon
 
     async def walk_on(self) -> None:
-        """Work off rows, from the oldest or from where the walk was, until there are no more."""
+        """Do the work from the oldest job, or from where the walk was, to the last one."""
         began, left = self.clock(), 0
         try:
             while True:
@@ -207,7 +211,10 @@ class Backlog:
             self.observers.tell(Faulted(where=self.work.where, error=told))
 
     def leave_out(self, step: Step) -> bool:
-        """Leave rows out that cannot be worked off; return whether they are too many for that."""
+        """Note the result of a step: leave jobs out for which the work failed.
+
+        Return whether there were more than `MAX_LEFT`: then the walk has to go on behind them.
+        """
         self.failures = 0
         if step.done:
             self.worked_off()
@@ -221,7 +228,10 @@ class Backlog:
         return many
 
     async def tell(self, error: Exception) -> None:
-        """Tell an error, and try again after a second; a lock only if it lasts."""
+        """Tell an error, and pause for `OUTAGE_SECONDS` before another try.
+
+        A lock or a slow statement is told only at every `PASSING_TRIES`-th failure in a row.
+        """
         self.failures += 1
         passing = isinstance(error, LockedByOthers | StatementCancelled)
         if not passing or self.failures % PASSING_TRIES == 0:

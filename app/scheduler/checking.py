@@ -1,4 +1,4 @@
-"""Checks the targets that people wrote in SQL long before their run, which would find out late."""
+"""Checks targets written in SQL ahead of their runs, so that a person learns of errors early."""
 
 import asyncio
 import random
@@ -19,13 +19,13 @@ REST_SECONDS = 0.05
 MAX_PROBLEM_LENGTH = 10_000
 """The most characters that a `plan_error` may have."""
 LONGEST_SECONDS = 300.0
-"""How long to wait for a notification: none comes of a transaction that stayed open for longer than
-all of `AGAIN_SECONDS`, if it wrote while another was telling of targets of its own."""
+"""The longest wait for a notification. A transaction that stayed open for longer than all of
+`AGAIN_SECONDS` sends none, if another one had notified when it wrote."""
 AGAIN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long after a notification, and after a step that found targets, to look for more.
 
-A writer that saw those unchecked, or that notified in the same second, notifies nobody, and may
-COMMIT later.
+A writer that saw unchecked targets of others, or that notified in the same second, sends no
+notification, and may COMMIT later.
 """
 
 
@@ -59,7 +59,7 @@ async def keep_checking(
 class Checking(Work):
     """Reads targets that have yet to be checked, and writes the verdicts.
 
-    Any number of instances may do so at once: they reach the same verdicts, and an edit since wins.
+    Any number of instances may check at once: all reach the same verdicts, and an edit since wins.
     """
 
     where = "targets"

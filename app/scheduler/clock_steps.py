@@ -13,6 +13,7 @@ from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
 RETRY_SECONDS = 5.0
+"""The pause after a failure."""
 
 
 async def mend_steps(
@@ -20,8 +21,8 @@ async def mend_steps(
 ) -> None:
     """Repair leases and plans whenever `set_back` is set, until cancelled.
 
-    Also once at the start, if the newest execution lies in the future. Every instance does this:
-    they compute the same repairs, and what one has written the others find repaired.
+    They are also repaired once at the start, if the newest execution lies in the future. Every
+    instance does this: all compute the same repairs, and a plan that one has moved needs no other.
     """
     try:
         if await clock_steps.has_future(db):
@@ -49,7 +50,7 @@ async def mend(db: Database, *, lease_seconds: float) -> int:
 
 
 def move_of(plan: Plan, now: datetime) -> Move | None:
-    """Work out where a plan belongs; None if it is not too late."""
+    """Work out to where a plan moves; None if its instant is not too late."""
     moved_to = planned_now(plan, now=now)
     if moved_to is None or moved_to >= plan.next_run:
         return None
@@ -59,7 +60,7 @@ def move_of(plan: Plan, now: datetime) -> Move | None:
 
 
 def planned_now(plan: Plan, *, now: datetime) -> datetime | None:
-    """Return the first run after now, or for a retry the wait that it had, counted from now."""
+    """Return the first run after `now`; of a retry, the end of its wait if that began at `now`."""
     if plan.retried:
         waits = plan.next_run - (plan.last_finished_at or plan.next_run)
         return now + max(waits, timedelta())

@@ -1,4 +1,8 @@
-"""Settles, apart from the others, claims whose settlement Postgres refuses or takes long for."""
+"""Settles claims apart from the batches after a batch failed: hard settlements.
+
+A batch is one statement for many claims, so one row that a trigger or a constraint refuses, or
+takes long for, fails the statement for all.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -28,25 +32,27 @@ from app.telemetry import Observers
 from app.timers import Timers
 
 QUICK_SECONDS = 0.15
-"""How long the settlement of some claims may take; usually it takes milliseconds."""
+"""How long a statement that settles some claims may take; usually such a statement takes
+milliseconds."""
 PATIENT_SECONDS = 3.0
-"""How long the settlement of one claim may take that was too slow before."""
+"""How long a statement that settles one claim may take, if the claim was too slow before."""
 AGAIN_SECONDS = 1.0
-"""The wait after a settlement failed for a lock, or for another reason than its row."""
+"""The wait before another try, after a lock or an error that is not about the row."""
 SLOW_TRIES = 3
-"""How often a settlement may take too long, in no function of a user's, until its job is put
-aside."""
+"""After so many tries that took too long in a user's function, a job is put aside; after twice as
+many that took too long elsewhere."""
 CROWD = 30
-"""With so many hard settlements each has `QUICK_SECONDS`, and its claim takes no room any more."""
+"""From this many hard settlements on, each gets `QUICK_SECONDS` only, and the dispatcher forgets a
+further claim at once, so that these claims do not keep the instance from claiming others."""
 MAX_HARD = 1000
-"""With so many the leases of any more are left to run out."""
+"""The most hard settlements; further claims are not settled, and their leases run out."""
 
 
 class HardSettlements:
-    """Finds the settlements in a failed batch that Postgres refuses, and settles what it can.
+    """Settles the claims of failed batches, and puts jobs aside that cannot be settled.
 
-    A job that a statement was refused or too slow for is settled in statements of its own from
-    then on, until such a statement is quick again.
+    A job for which a statement was refused or too slow is settled in statements of its own from
+    then on (*apart*), until such a statement is quick again.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
@@ -66,39 +72,39 @@ class HardSettlements:
         self.isolation = isolation
         self.observers = observers
         self.quick = quick
-        """A pool whose statements take `QUICK_SECONDS` at most."""
+        """A pool that cancels statements after `QUICK_SECONDS`."""
         self.patient = patient
-        """A pool whose statements take `PATIENT_SECONDS` at most."""
+        """A pool that cancels statements after `PATIENT_SECONDS`."""
         self.timers = timers
         self.stopping = stopping
-        """Once set, there is no more time for patience."""
+        """Set once this instance stops: then all statements are from the pool `quick`."""
         self.finish = finish
-        """Deals with claims by what came of their settlements."""
+        """Deals with claims by the results of their settlements, see `Settler.finish`."""
         self.close = close
-        """States that a claim was settled."""
+        """Tells that a claim was settled, and ends it."""
         self.retry = retry
         """Puts claims into a batch again, after so many seconds."""
         self.start = start
         """Runs a coroutine beside the batches."""
         self.apart = Apart()
         self.many = 0
-        """How many settlements are waiting here, or under way."""
+        """How many settlements apart are waiting or under way."""
         self.turns = asyncio.Semaphore(POOLS["settle_quick"])
         self.patient_turns = asyncio.Semaphore(POOLS["settle_patient"])
         self.tries: dict[int, int] = {}
-        """How often a settlement was too slow in no function of a user's, by its execution."""
+        """How often the settlement of each execution was too slow."""
 
     def __repr__(self) -> str:
         return f"<HardSettlements: {self.many} under way, {self.apart}>"
 
     def isolate(self, batch: Batch, error: Exception) -> None:
-        """Begin to settle a batch by parts, as `error` ended the statement for all of it."""
+        """Begin to settle a batch in smaller statements, as `error` ended the one for all of it."""
         self.start(self.settle_by_parts(batch, error))
 
     async def settle_by_parts(self, batch: Batch, error: Exception) -> None:
-        """Settle what can be settled; settle the others apart.
+        """Settle the claims of a batch in smaller statements; settle apart those that fail alone.
 
-        After an error that no row can be to blame for, what is left is tried again in a batch.
+        After an error that no row can be to blame for, the remaining claims go into a batch again.
         """
         left = {key(one): one for one in batch}
         refused: list[tuple[Unsettled, Exception]] = []
@@ -127,7 +133,7 @@ class HardSettlements:
             self.settle_apart(one, why)
 
     def settle_apart(self, one: Unsettled, error: Exception | None = None) -> None:
-        """Begin to settle a claim in statements of its own; `error` is what the first one met."""
+        """Begin to settle a claim apart; `error`: why a statement for this claim alone failed."""
         id = one.claim.id
         self.apart.add(id)
         if self.many >= MAX_HARD:
@@ -142,7 +148,7 @@ class HardSettlements:
         self.start(self.settle_one(one, error))
 
     async def settle_one(self, one: Unsettled, error: Exception | None) -> None:
-        """Settle a claim, or put its job aside; after an outage, or a lock, try again."""
+        """Settle a claim or put its job aside; try again after an outage, a lock or a bug."""
         try:
             await self.try_forms(one, error)
             self.tries.pop(one.claim.execution_id, None)
@@ -156,14 +162,14 @@ class HardSettlements:
             self.many -= 1
 
     async def try_forms(self, one: Unsettled, error: Exception | None) -> None:
-        """Settle a claim as it is, or else in lighter forms, or else put its job aside.
+        """Settle a claim as it is, else without parts that may be refused; else put its job aside.
 
-        Without the texts of its target, should one of them be what is refused; then without its
-        execution, as what refuses may be on `tocsin.executions`: a job goes on although its history
-        cannot be written, and the log says so.
+        The parts are, in this order, the texts that came from the target, and the execution as a
+        whole, as a user's trigger may be on `tocsin.executions`. Without its execution a job goes
+        on although the history cannot be written, and the log says so.
 
         Raises:
-            DatabaseUnavailable: an outage, a lock, or too little time for now.
+            DatabaseUnavailable: an outage, a lock, or a statement too slow to blame the job yet.
         """
         patient = self.many <= CROWD and not self.stopping.is_set()
         for form in forms_of(one.settlement, error):
@@ -196,7 +202,10 @@ class HardSettlements:
         await self.give_up([one], error or SUPPRESSED)
 
     def may_blame(self, one: Unsettled, error: Exception) -> bool:
-        """Return whether a statement failed for this claim, and not for others or for once."""
+        """Return whether the job is to blame for an error, rather than a lock or a slow database.
+
+        A statement that took too long counts against the job only after `SLOW_TRIES`.
+        """
         if not isinstance(error, StatementCancelled):
             return True
         if isinstance(error.__cause__, LockedByOthers):
@@ -208,7 +217,7 @@ class HardSettlements:
         return tries >= SLOW_TRIES * (1 if is_by_others(error) else 2)
 
     async def give_up(self, batch: Sequence[Unsettled], why: Exception | str) -> None:
-        """Put the jobs aside that cannot be settled; keep on record what came of them."""
+        """Put jobs aside that cannot be settled, and record the results of their executions."""
         jobs = [
             unworkable(one.claim.id, why, what="settled", fence=one.claim.fence) for one in batch
         ]
@@ -220,9 +229,9 @@ class HardSettlements:
         await self.keep_evidence(batch)
 
     async def keep_evidence(self, late: Sequence[Unsettled]) -> None:
-        """Record the results of executions whose lease was lost, then be done with them.
+        """Record the results of executions whose lease was lost, then end their claims.
 
-        Some of them were not lost, but settled by a statement whose answer got lost.
+        Some of these claims were not lost but settled, by a statement whose answer was lost.
         """
         executions = {
             execution.id: execution
@@ -256,12 +265,15 @@ class HardSettlements:
 
 
 def key(one: Unsettled) -> tuple[UUID, int, int]:
-    """Tell claims apart: two of the same job may be settled in one batch."""
+    """Return a key that differs between two claims of the same job in one batch."""
     return one.claim.id, one.claim.fence, one.claim.execution_id
 
 
 def forms_of(settlement: Settlement, error: Exception | None) -> list[Settlement]:
-    """List the forms in which to try a settlement, each once; `error` is what it met as it is."""
+    """List the forms in which to try a settlement, each once.
+
+    Without `error`, or if a statement took too long, the settlement as it is comes first.
+    """
     bare, unrecorded = without_texts(settlement), replace(settlement, executions=[])
     as_it_is = error is None or isinstance(error, StatementCancelled)
     forms = [*([settlement] if as_it_is else []), bare, unrecorded]
@@ -273,7 +285,7 @@ def forms_of(settlement: Settlement, error: Exception | None) -> list[Settlement
 
 
 def without_texts(settlement: Settlement) -> Settlement:
-    """Drop the texts that came from outside, should one of them be what Postgres refuses."""
+    """Return a settlement without the target's texts, as Postgres may refuse one of them."""
     return replace(
         settlement,
         executions=[

@@ -41,8 +41,8 @@ class HeldClaim:
     """A claim from the look that took it until its settlement.
 
     The end of its execution is decided here. The executor keeps the timeout, as only the executor
-    can say what was waited for. An execution is cut off, by moving its deadline, if its timeout was
-    not kept, its lease is about to end, or a drain does not wait for it any longer. Any other
+    can report which wait was too long. An execution is cut off, by moving its deadline, if its
+    timeout was not kept, its lease is about to end, or the grace of a drain is over. Any other
     cancellation of an execution means that the process ends.
     """
 

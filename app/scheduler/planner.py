@@ -1,4 +1,4 @@
-"""Plans the recurring jobs that were written in SQL: there Postgres plans one-offs alone."""
+"""Plans recurring jobs that were written in SQL; Postgres itself plans one-offs alone."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,8 +18,8 @@ class Planning(Work):
     """Reads jobs that have yet to be planned, and writes their plans.
 
     A job whose row is locked or was edited meanwhile is left for another time. A job whose plan
-    Postgres refuses, or a user's trigger suppresses, is put aside. Several instances may do this at
-    once: they compute the same plans.
+    Postgres refuses, or a user's trigger suppresses, is put aside. Several instances may plan the
+    same jobs at once, as all compute the same plans.
     """
 
     where = "plan"
@@ -69,8 +69,8 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
     """Return the plan of a job: its first run, or an error that says why there is none.
 
     The runs count from `job.planned_from`, not from when the instance came to plan the job: an
-    interval stays exact, and a run that fell due in between is made up for like any late one. Where
-    `now` is earlier, as after the clock was set back, they count from `now`.
+    interval stays exact, and a run that fell due in between is made up for like any late one. If
+    `now` is earlier, as after the clock was set back, the runs count from `now`.
     """
     try:
         planned_from = min(job.planned_from, now)

@@ -1,4 +1,4 @@
-"""The loop of one instance: forget wake-ups, look, start what was claimed, sleep."""
+"""The loop of one instance: forget wake-ups, look, hand the claims to the dispatcher, sleep."""
 
 import asyncio
 import random
@@ -26,21 +26,24 @@ from app.telemetry import Observers
 from app.timers import Monotonic
 
 BATCH = 500
+"""The most jobs that one look claims."""
 AHEAD_SECONDS = 0.25
 """Claim so long before the instant, so that the start need not wait for Postgres. A job that is
 edited or deleted in between is given back."""
 MIN_SLEEP_SECONDS = 0.02
+"""The sleep after a look that left a due job locked by others, the first time."""
 JITTER = 0.1
+"""The longest sleep is shortened by a random part up to this, so that instances part."""
 LOOK_SECONDS = 0.5
 """How long a look may take where users have triggers, until it counts as failed for one of them.
 Doubled while no job is found to be to blame. Usually a look takes milliseconds."""
 MAX_LOOK_SECONDS = 4.0
 """How long a look may take in any case."""
 GROWTH = 4
-"""How many times as many jobs are looked at after a look that could claim none."""
+"""The factor by which the limit of a look grows after one that could claim no job."""
 SLOW = "Postgres is slow, or tocsin.jobs is locked: tocsin doctor tells by whom"
 LOST_LOOK_SECONDS = 1.0
-"""Until the next look after one that failed although nothing was due."""
+"""The pause after a look that failed although no job was due."""
 
 
 class Poller:
@@ -102,7 +105,7 @@ class Poller:
         """Look and sleep by turns until `stopping` is set.
 
         Raises:
-            DatabaseUnavailable: the session is lost; nothing that is executing is touched by that.
+            DatabaseUnavailable: the session is lost; executions under way go on.
         """
         connected = False
         self.scan_start.forget()  # what happened meanwhile is not known
@@ -129,7 +132,7 @@ class Poller:
         self.observers.tell(Connected(instance=self.instance, away_seconds=away))
 
     async def look(self, session: Session) -> float:
-        """Claim and start what is due; return for how many seconds to sleep."""
+        """Claim due jobs for the dispatcher; return for how many seconds to sleep."""
         limit, ahead_seconds = min(self.dispatcher.room(), BATCH), AHEAD_SECONDS
         if limit == 0:  # what is held for later must not hold up what is due
             limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0
@@ -184,7 +187,7 @@ class Poller:
         )
 
     def look_past_suppressed(self, look: Look, *, limit: int) -> None:
-        """Leave out of the next looks what a trigger kept from being claimed."""
+        """Leave jobs out of the next looks whose claim a trigger suppressed."""
         self.least = 0 if look.claims else GROWTH * limit
         self.isolation.suspects.update(look.suppressed)
         self.sweep.relieve(look.looked_until or look.begun_at)
@@ -257,7 +260,7 @@ class Poller:
         self.watch.seconds = min(2 * self.watch.seconds, MAX_LOOK_SECONDS)
 
     async def sleep_after(self, look: Look, *, full: bool) -> float:
-        """Decide how long to sleep; have planned what was typed by hand."""
+        """Return how long to sleep; wake the planner if jobs written in SQL wait for a plan."""
         if full:
             return 0.0  # more may be due
         if look.suppressed:  # more may be due behind those, which the next look leaves out

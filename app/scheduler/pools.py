@@ -46,20 +46,23 @@ class Pools(Struct, frozen=True, kw_only=True):
     """The pools of one instance."""
 
     work: Database
-    """For what no due job waits for."""
+    """The pool for work that no due job waits for."""
     settle: Database
     settle_quick: Database
-    """As the next one for settlements of which those of many failed."""
+    """The pool for settlements after a batch failed, with little time for each statement."""
     settle_patient: Database
+    """The pool for settlements that were too slow in `settle_quick`, one by one."""
     extend: Database
     extend_quick: Database
-    """As the next one for leases that could not be extended with others."""
+    """The pool for extensions after one for all leases failed, with little time for each."""
     extend_patient: Database
+    """The pool for extensions that were too slow in `extend_quick`, one by one."""
     claim_quick: Database
-    """As the next one for claims at which looks failed."""
+    """The pool for claims after a look failed, with little time for each statement."""
     claim_patient: Database
+    """The pool for claims that were too slow in `claim_quick`, one by one."""
     plan: Database
-    """For the plans and verdicts of new jobs and of older ones."""
+    """The pool for plans and verdicts."""
 
 
 @asynccontextmanager

@@ -145,6 +145,7 @@ class Settler:
             await self.finish(batch, closed)
 
     async def settle_watched(self, settlements: Sequence[Settlement]) -> list[Closed]:
+        """Settle claims in one statement, which is cancelled if it takes too long."""
         with self.watch:
             return await claims.settle(self.db, settlements)
 

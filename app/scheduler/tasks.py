@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 INTERVAL_SECONDS = 3600.0
 """The time between two passes of work that no job waits for."""
 RETRY_SECONDS = 60.0
-"""The first wait after a failure."""
+"""The first wait after a pass that failed."""
 
 
 @asynccontextmanager
@@ -33,5 +33,5 @@ async def endless(name: str, task: Coroutine[None, None, None]) -> None:
 
 
 async def rest(seconds: float) -> None:
-    """Sleep for 0.8 to 1.2 times `seconds`, so that instances that began together part."""
+    """Sleep for 0.8 to 1.2 times `seconds`, so that instances that began together drift apart."""
     await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spread

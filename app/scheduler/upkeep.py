@@ -84,9 +84,19 @@ class Pass:
         self.retention_days = retention_days
         self.clock = clock
         self.failures = 0
+        """How many steps or records failed."""
         self.added = 0
+        """How many partitions were added."""
         self.dropped = 0
+        """How many partitions were dropped."""
         self.jobs = 0
+        """How many jobs were deleted."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pass: {self.failures} failures, {self.added} partitions added, "
+            f"{self.dropped} dropped, {self.jobs} jobs deleted>"
+        )
 
     async def run(self) -> bool:
         """Take all steps; return whether every one came to its end.

@@ -1,4 +1,4 @@
-"""Breaks off statements about many jobs that take too long for one of them."""
+"""Cancels statements for many jobs that take too long, as a user's trigger may for one of them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from app.telemetry import Observers
 from app.timers import Timer, Timers
 
 WRITE_SECONDS = 0.3
-"""How long a settlement or an extension of many jobs may take, where users have a trigger or the
-like on the tables, or where it waits for a lock. Usually it takes milliseconds."""
+"""How long a statement that settles or extends many claims may take if users have a trigger or the
+like on the tables, or if it waits for a lock. Usually such a statement takes milliseconds."""
 MAX_APART = 10_000
 """How many jobs are remembered that are written apart from others."""
 
@@ -22,10 +22,10 @@ MAX_APART = 10_000
 class Watch:
     """Has Postgres cancel the statements of one session or pool that take too long.
 
-    Only where users have something on the tables that may take long for one row, or, with `locks`,
-    where a statement waits for a lock: a database that is merely slow gets all the time it takes.
-    Statements run one at a time. One timer serves many of them: what usually takes milliseconds
-    plans and cancels none.
+    A statement is cancelled only if users have something on the tables that may take long for one
+    row or, with `locks`, if the statement waits for a lock: no job is to blame for a slow database.
+    Statements run one at a time. One timer serves many of them, so that a quick statement neither
+    sets nor cancels one.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword for each way in which what is watched differs
@@ -39,16 +39,16 @@ class Watch:
         locks: bool,
     ) -> None:
         self.db = db
-        """The pool to cancel from, which is another than the one that is watched."""
+        """The pool from which statements are cancelled: another one than the watched."""
         self.observers = observers
         self.application_name = application_name
-        """That of the session or pool that is watched."""
+        """The `application_name` of the session or pool that is watched."""
         self.timers = timers
         self.seconds = seconds
-        """How long a statement may take; cancelled then, and once more after each as long again."""
+        """How long a statement may take; one that goes on is cancelled again after as long."""
         self.locks = locks
         self.began_at: float | None = None
-        """When the statement under way began, by the timers; None if none is."""
+        """When the statement under way began, by the timers; None without one."""
         self.timer: Timer | None = None
         self.interrupting: asyncio.Task[None] | None = None
 
@@ -68,7 +68,7 @@ class Watch:
         self.timer = self.timers.call_at(at, self.check)
 
     def check(self) -> None:
-        """Interrupt a statement that takes too long; check one that may yet, later."""
+        """Cancel a statement that takes too long; set the timer for one that may yet."""
         self.timer = None
         if self.began_at is None:
             return
@@ -92,7 +92,7 @@ class Watch:
 
 
 class Apart:
-    """The jobs that are written apart from others, as a statement failed or took long for them."""
+    """The jobs that get statements of their own, as one for many failed or took long for them."""
 
     def __init__(self) -> None:
         self.jobs: dict[UUID, None] = {}
@@ -105,19 +105,19 @@ class Apart:
         return job_id in self.jobs
 
     def add(self, job_id: UUID) -> None:
-        """Write a job apart from now on; with too many the oldest is forgotten."""
+        """Add a job; with over `MAX_APART` the one added first is forgotten."""
         self.jobs[job_id] = None
         if len(self.jobs) > MAX_APART:
             del self.jobs[next(iter(self.jobs))]
 
     def remove(self, job_id: UUID) -> None:
-        """Write a job with others again."""
+        """Remove a job, so that it shares statements again."""
         self.jobs.pop(job_id, None)
 
 
 @contextmanager
 def waits_count_as_slow() -> Iterator[None]:
-    """Take a lock that was waited for too long for a statement that took too long.
+    """Within this context, raise a wait for a lock as a statement that took too long.
 
     Raises:
         StatementCancelled: the statement waited for a lock; no function counts as its cause.

@@ -17,9 +17,10 @@ from app.telemetry.faults import faulted
 
 
 async def keep_zones(db: Database, observers: Observers, *, instance: str) -> None:
-    """Say at once, and then about every hour, what rules this instance goes by, until cancelled.
+    """Record at once, and then about every hour, which rules this instance plans by.
 
-    Where they are the newest, the jobs are replanned that were planned by older ones.
+    If these are the newest, jobs that were planned by older rules are replanned. Ends only when
+    cancelled.
     """
     while True:
         wait = INTERVAL_SECONDS
@@ -37,8 +38,8 @@ async def keep_zones(db: Database, observers: Observers, *, instance: str) -> No
 async def replan(db: Database, instance: str, rules: Rules) -> int:
     """Move plans made by older rules, if these are the newest; return how many were moved.
 
-    Rules that are older than some in the database move nothing, so of two instances that differ
-    the newer wins.
+    Rules that are older than some in the database move nothing: of two instances with different
+    rules, the one with the newer rules moves plans.
     """
     standing = await zones.record_rules(db, instance=instance, rules=rules)
     if standing.newest is None or standing.newest < rules.version:
@@ -54,7 +55,7 @@ async def replan(db: Database, instance: str, rules: Rules) -> int:
 
 
 async def walk_by(db: Database, old: Rules, new: Rules) -> tuple[int, bool]:
-    """Walk over all jobs; return how many were moved, and whether none was passed over."""
+    """Walk over all jobs; return how many plans were moved, and whether all that had to were."""
     moved, complete = 0, True
     move = partial(move_of, old=old, new=new)
     async for wanted, written in walk(partial(zones.read_step, db), move, partial(zones.move, db)):
@@ -65,7 +66,7 @@ async def walk_by(db: Database, old: Rules, new: Rules) -> tuple[int, bool]:
 
 
 def move_of(plan: Planned, now: datetime, *, old: Rules, new: Rules) -> Move | None:
-    """Work out where a run is by the new rules; None where it is by the old ones."""
+    """Work out where a run moves by the new rules; None if its instant stays the same."""
     moved_to = replanned(plan, now=now, old=old, new=new)
     if moved_to is None:
         return None
