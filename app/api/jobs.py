@@ -1,7 +1,6 @@
 """Jobs: create, replace, list, read, edit, delete."""
 
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import Annotated
 
@@ -37,16 +36,8 @@ from app.jobs.input import NewPlans, draft_new
 from app.jobs.put import check_put_name
 from app.jobs.put import put_job as put_named
 from app.jobs.shown import masked_job
-from app.wire.jobs import JobPage
+from app.wire.jobs import JobPage, JobSort
 from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
-
-
-class JobSort(StrEnum):
-    """The orders of a list of jobs."""
-
-    NEWEST = "newest"
-    NEXT_RUN = "next_run"
-
 
 Name = Annotated[str, PathParameter(description="The name of the job, there already or not.")]
 Tags = Annotated[

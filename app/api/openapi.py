@@ -24,7 +24,7 @@ from app.wire.examples import BODIES
 from app.wire.executions import Execution, ExecutionPage
 from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
-from app.wire.jobs import JobBatch, JobList, JobPage
+from app.wire.jobs import JobBatch, JobList, JobPage, JobSort
 from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
 from app.wire.problems import Problem
 from app.wire.schedules import PreviewedSchedule, SchedulePreview
@@ -51,7 +51,7 @@ SESSION_SCHEME = {
 }
 
 SCHEMAS: tuple[Any, ...] = (
-    *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState),
+    *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState, JobSort),
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
     *(
         KeyRequest,

@@ -1,5 +1,6 @@
 """Lists of jobs, and jobs to create together. A single job is in `app.core.jobs.job`."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -11,6 +12,13 @@ MAX_JOBS = 10_000
 """Jobs of a batch: up to a second's work, in one transaction."""
 
 Documents = Annotated[list[JobDocument], Meta(max_length=MAX_JOBS)]
+
+
+class JobSort(StrEnum):
+    """The orders of a list of jobs."""
+
+    NEWEST = "newest"
+    NEXT_RUN = "next_run"
 
 
 class JobBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

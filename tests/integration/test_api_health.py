@@ -220,6 +220,7 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("GET", "/v1/executions/{id}"),
         ("POST", "/v1/executions/{id}/replay"),
         ("POST", "/v1/schedule/preview"),
+        ("GET", "/v1/upcoming"),
         ("GET", "/v1/instances"),
         ("GET", "/v1/stats"),
         ("GET", "/health/live"),
