@@ -186,7 +186,7 @@ begin
     end loop;
     return refused;
 end $$;
--- db/triggers/4_plan.sql: plans and refuses what a person writes.
+-- db/triggers/4_check.sql: refuses what a person writes, where a constraint cannot or would show the row.
 
 -- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The
 -- setting takes a name in any case, as no instance does, and turns into the name as it is spelled.
@@ -230,6 +230,7 @@ begin
         when 'target' then 'Write a JSON object, such as {"url": "https://example.com/"} of the kind http.'
         else 'Leave the column out to have its default.' end);
 end $$;
+-- db/triggers/4_plan.sql: plans what a person writes.
 
 -- Fills in the plan of a row that a person wrote: a one-off is due at its instant; a recurring job is left
 -- unplanned (planned_at null) for an instance, which is woken for it. What holds for every row is left to

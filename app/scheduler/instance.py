@@ -25,10 +25,10 @@ from app.scheduler.backlog import Backlog
 from app.scheduler.checking import keep_checking
 from app.scheduler.clock_steps import mend_steps
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import Ending, execution_ids
+from app.scheduler.held_claim import Ending
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
-from app.scheduler.leases import Leases
+from app.scheduler.leases import Leases, Orphans
 from app.scheduler.next_look import ScanStart
 from app.scheduler.notify import Wakeup
 from app.scheduler.planner import Planning
@@ -98,6 +98,7 @@ class Instance:
         )
         self.stopping = asyncio.Event()
         self.isolation: Isolation
+        self.orphans: Orphans
         self.sweep: Sweep
         self.dispatcher: Dispatcher | None = None
         """The dispatcher; None until this instance is connected."""
@@ -159,7 +160,6 @@ class Instance:
             self.isolation = Isolation(
                 db,
                 self.observers,
-                quick=pools.claim_quick,
                 instance=self.name,
                 lease_seconds=self.settings.lease_seconds,
                 clock=monotonic,
@@ -189,9 +189,11 @@ class Instance:
                 scan_start.forget()
                 self.wakeup.wake()
 
+            self.orphans = Orphans(self.isolation, dispatcher, quick=pools.claim_quick)
             suspects = Suspects(
                 self.isolation,
                 dispatcher,
+                self.orphans,
                 self.clock,
                 self.observers,
                 quick=pools.claim_quick,
@@ -219,7 +221,7 @@ class Instance:
                 background(
                     settle=settler.write_batches(),
                     extend=leases.keep_extending(),
-                    release=self.isolation.keep_releasing(),
+                    release=self.orphans.keep_freeing(),
                     sweep=sweep.keep_sweeping(),
                     plan=planning.keep_working(),
                     keep_house=self.keep_house(pools),
@@ -371,7 +373,7 @@ class Instance:
             self.admitted.set()
             if lacking:
                 self.observers.tell(UpkeepFailed(step="rights", error=lacking))
-        await self.isolation.release_orphans_later(session, executing=execution_ids(dispatcher))
+        await self.orphans.free_later(session)
         self.targets_written.set()  # a session hears nothing of what was written before it
         return session
 

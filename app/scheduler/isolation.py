@@ -11,11 +11,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from app.core.facts import Faulted, PutAside
-from app.db import Database, isolating, upkeep
+from app.core.facts import PutAside
+from app.db import Database, isolating
 from app.db.database import Runner
 from app.db.isolating import Unworkable, reason, run_by_parts
-from app.db.upkeep import Orphan
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -106,19 +105,16 @@ def named(problems: Mapping[UUID, str]) -> str:
 class Isolation:
     """The jobs that one instance leaves out of its looks, and the leases that it has to free."""
 
-    def __init__(  # noqa: PLR0913 - the parts of an instance
+    def __init__(
         self,
         db: Database,
         observers: Observers,
         *,
-        quick: Database,
         instance: str,
         lease_seconds: float,
         clock: Monotonic,
     ) -> None:
         self.db = db
-        self.quick = quick
-        """A pool that cancels statements after 0.2 s (`suspects.QUICK_SECONDS`)."""
         self.observers = observers
         self.instance = instance
         self.lease_seconds = lease_seconds
@@ -127,9 +123,6 @@ class Isolation:
         """Jobs that may be why a look failed, while `Suspects` claims them."""
         self.resting: dict[UUID, Rest] = {}
         """Jobs that can neither be claimed nor get a `plan_error`."""
-        self.orphans: list[Orphan] = []
-        """Leases in this instance's name of which it holds no claim; they are to be freed."""
-        self.has_orphans = asyncio.Event()
         self.news = asyncio.Event()
         """Set when jobs begin to rest, for `Sweep`, which tries them again."""
         self.rested = asyncio.Event()
@@ -141,71 +134,6 @@ class Isolation:
     def aside(self) -> list[UUID]:
         """Return the jobs that looks are to leave out: suspects, and jobs that rest."""
         return [*self.suspects, *self.resting] if self.suspects or self.resting else []
-
-    async def release_orphans(
-        self, db: Runner, *, executing: Sequence[int], only: Sequence[UUID] | None = None
-    ) -> None:
-        """Free the leases in this instance's name of which it holds no claim.
-
-        Such orphans stem from a look whose answer was lost. `executing`: the executions of all held
-        claims; `only`: the jobs to search, None for all.
-
-        Raises:
-            Exception: an error for which `may_be_about_a_row` is false.
-        """
-        await self.release(await self.list_orphans(db, executing=executing, only=only))
-
-    async def release_orphans_later(self, db: Runner, *, executing: Sequence[int]) -> None:
-        """Have `keep_releasing` free the leases that `release_orphans` would free at once.
-
-        Raises:
-            Exception: the orphans cannot be listed.
-        """
-        self.orphans += await self.list_orphans(db, executing=executing)
-        if self.orphans:
-            self.has_orphans.set()
-
-    async def list_orphans(
-        self, db: Runner, *, executing: Sequence[int], only: Sequence[UUID] | None = None
-    ) -> list[Orphan]:
-        return await upkeep.list_orphans(
-            db,
-            instance=self.instance,
-            executing=executing,
-            lease_seconds=self.lease_seconds,
-            aside=[] if only else [*self.suspects],
-            only=only,
-        )
-
-    async def release(self, orphans: Sequence[Orphan]) -> None:
-        """Free leases; a lease that cannot be freed is told of, and left to run out.
-
-        Raises:
-            Exception: an error for which `may_be_about_a_row` is false.
-        """
-        kept: dict[UUID, str] = {}
-
-        async def release(some: Sequence[Orphan]) -> None:
-            await upkeep.release_orphans(self.quick, some, instance=self.instance)
-
-        def refused(orphan: Orphan, error: Exception) -> None:
-            kept[orphan.job_id] = reason(error)
-
-        await run_by_parts(release, orphans, refused=refused, blame=True)
-        if kept:
-            told = f"{named(kept)}: the lease cannot be freed and is left to run out"
-            self.observers.tell(Faulted(where="release", error=told))
-
-    async def keep_releasing(self) -> None:
-        """Free leases as their orphans are found, until cancelled."""
-        while True:
-            await self.has_orphans.wait()
-            self.has_orphans.clear()
-            orphans, self.orphans = self.orphans, []
-            try:
-                await self.release(orphans)
-            except Exception as error:  # noqa: BLE001 - found again when a session is opened
-                self.observers.tell(Faulted(where="release", error=reason(error)))
 
     async def put_aside(
         self, jobs: Sequence[Unworkable], *, db: Runner | None = None, quiet: bool = False

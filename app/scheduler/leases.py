@@ -1,15 +1,22 @@
-"""Extends the leases of held claims; a lease that cannot be extended ends its execution."""
+"""Extends the leases of held claims, and frees those that no execution belongs to.
+
+A lease that cannot be extended ends its execution.
+"""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from uuid import UUID
 
 from app.core.facts import Faulted
-from app.db import Database, claims
+from app.db import Database, claims, upkeep
 from app.db.claims import Extended
+from app.db.database import Runner
 from app.db.isolating import may_be_about_a_row, parts_after, reason, run_by_parts
+from app.db.upkeep import Orphan
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import Ending, HeldClaim
+from app.scheduler.held_claim import Ending, HeldClaim, execution_ids
+from app.scheduler.isolation import Isolation, named
 from app.scheduler.watch import Apart, Watch, waits_count_as_slow
 from app.telemetry import Observers
 from app.timers import Monotonic
@@ -205,3 +212,80 @@ class Leases:
         held.doubted = True
         job_id = held.claim.job_id
         self.observers.tell(Faulted(where=f"extend the lease of job {job_id}", error=reason(error)))
+
+
+class Orphans:
+    """Frees the leases in this instance's name of which it holds no claim.
+
+    Such orphans stem from a look whose answer was lost.
+    """
+
+    def __init__(self, isolation: Isolation, dispatcher: Dispatcher, *, quick: Database) -> None:
+        self.isolation = isolation
+        self.dispatcher = dispatcher
+        self.quick = quick
+        """A pool that cancels statements after 0.2 s (`suspects.QUICK_SECONDS`)."""
+        self.found: list[Orphan] = []
+        """Orphans whose leases are to be freed."""
+        self.has_found = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Orphans: {len(self.found)} leases to be freed>"
+
+    async def free_found(self, db: Runner, *, only: Sequence[UUID] | None = None) -> None:
+        """Find orphans, and free their leases; `only`: the jobs to search, None for all.
+
+        Raises:
+            Exception: an error for which `may_be_about_a_row` is false.
+        """
+        await self.free(await self.find(db, only=only))
+
+    async def free_later(self, db: Runner) -> None:
+        """Have `keep_freeing` free the leases that `free_found` would free at once.
+
+        Raises:
+            Exception: the orphans cannot be listed.
+        """
+        self.found += await self.find(db)
+        if self.found:
+            self.has_found.set()
+
+    async def find(self, db: Runner, *, only: Sequence[UUID] | None = None) -> list[Orphan]:
+        return await upkeep.list_orphans(
+            db,
+            instance=self.isolation.instance,
+            executing=execution_ids(self.dispatcher),
+            lease_seconds=self.isolation.lease_seconds,
+            aside=[] if only else [*self.isolation.suspects],
+            only=only,
+        )
+
+    async def free(self, orphans: Sequence[Orphan]) -> None:
+        """Free leases; a lease that cannot be freed is told of, and left to run out.
+
+        Raises:
+            Exception: an error for which `may_be_about_a_row` is false.
+        """
+        kept: dict[UUID, str] = {}
+
+        async def release(some: Sequence[Orphan]) -> None:
+            await upkeep.release_orphans(self.quick, some, instance=self.isolation.instance)
+
+        def refused(orphan: Orphan, error: Exception) -> None:
+            kept[orphan.job_id] = reason(error)
+
+        await run_by_parts(release, orphans, refused=refused, blame=True)
+        if kept:
+            told = f"{named(kept)}: the lease cannot be freed and is left to run out"
+            self.isolation.observers.tell(Faulted(where="release", error=told))
+
+    async def keep_freeing(self) -> None:
+        """Free leases as their orphans are found, until cancelled."""
+        while True:
+            await self.has_found.wait()
+            self.has_found.clear()
+            orphans, self.found = self.found, []
+            try:
+                await self.free(orphans)
+            except Exception as error:  # noqa: BLE001 - found again when a session is opened
+                self.isolation.observers.tell(Faulted(where="release", error=reason(error)))

@@ -16,7 +16,6 @@ from app.db.isolating import Due, is_about_a_row, may_be_about_a_row, may_have_s
 from app.db.listener import Session
 from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import execution_ids
 from app.scheduler.isolation import Isolation
 from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
@@ -208,7 +207,7 @@ class Poller:
         Return the seconds to sleep before the next look, which leaves these jobs out.
         """
         if may_have_succeeded(error):
-            await self.isolation.release_orphans(session, executing=execution_ids(self.dispatcher))
+            await self.suspects.orphans.free_found(session)
         try:
             if await self.fails_without_jobs(session):
                 self.observers.tell(Faulted(where="look", error=reason(error)))

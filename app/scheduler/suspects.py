@@ -31,8 +31,9 @@ from app.db.isolating import (
 )
 from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import HeldClaim, execution_ids
+from app.scheduler.held_claim import HeldClaim
 from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, unworkable
+from app.scheduler.leases import Orphans
 from app.telemetry import Observers
 
 QUICK_SECONDS = 0.2
@@ -87,6 +88,7 @@ class Suspects:
         self,
         isolation: Isolation,
         dispatcher: Dispatcher,
+        orphans: Orphans,
         clock: DatabaseClock,
         observers: Observers,
         *,
@@ -98,6 +100,7 @@ class Suspects:
     ) -> None:
         self.isolation = isolation
         self.dispatcher = dispatcher
+        self.orphans = orphans
         self.clock = clock
         self.observers = observers
         self.quick = quick
@@ -190,9 +193,7 @@ class Suspects:
                     )
                 except Exception as error:
                     if may_have_succeeded(error):
-                        await self.isolation.release_orphans(
-                            self.isolation.db, executing=execution_ids(self.dispatcher), only=wanted
-                        )
+                        await self.orphans.free_found(self.isolation.db, only=wanted)
                     raise
                 tried.claimed.update(claim.id for claim in look.claims)
                 tried.suppressed.update(look.suppressed)
