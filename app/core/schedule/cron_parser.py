@@ -70,7 +70,6 @@ YEAR = Field(title="year", low=1970, high=2099, hash_high=2099, example="2030 or
 EVERY_YEAR = range(YEAR.low, 2201)
 """The years of a star, up to the last year that a job may have; croniter's own end in 2099."""
 FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, YEAR)
-WEEKDAY_INDEX = FIELDS.index(WEEKDAY)
 
 Values = Sequence[int | str]
 Nth = Mapping[str, Collection[int]]
@@ -117,18 +116,30 @@ def parse_cached(text: str, job_id: UUID | None) -> Cron:
         raise refusal("; ".join(errors))
     digest = sha256(job_id.bytes).digest() if job_id else bytes(32)
     plain = [
-        rewritten(field, text, seed=int.from_bytes(digest[4 * index : 4 * index + 4]))
-        for index, (field, text) in enumerate(zip(FIELDS, texts, strict=True))
+        rewritten(index, text, int.from_bytes(digest[4 * index : 4 * index + 4]))
+        if "h" in text
+        else rewritten(index, text, 0)
+        for index, text in enumerate(texts)
     ]
     try:
         fields = [expanded(index, text) for index, text in enumerate(plain)]
     except CroniterError as error:
         raise refusal(f"{text!r} cannot be read: {error}") from error
-    return assembled(plain, [values for values, _ in fields], fields[WEEKDAY_INDEX][1])
+    return assembled(plain, fields)
+
+
+class FieldValues(Struct, frozen=True, kw_only=True):
+    """What one field of a cron comes to."""
+
+    numbers: frozenset[int]
+    ordered: tuple[int, ...]
+    has_star: bool
+    has_last: bool
+    nth: Nth
 
 
 @lru_cache(maxsize=4096)
-def expanded(index: int, text: str) -> tuple[Values, Nth]:
+def expanded(index: int, text: str) -> FieldValues:
     """Have croniter expand one of the `FIELDS`: thousands of crons have few different ones.
 
     Raises:
@@ -140,7 +151,15 @@ def expanded(index: int, text: str) -> tuple[Values, Nth]:
         " ".join(texts), second_at_beginning=True
     )
     *others, seconds, years = minutes_to_weekdays_seconds_years
-    return (seconds, *others, years)[index], nth
+    values = (seconds, *others, years)[index]
+    found = numbers(FIELDS[index], values)
+    return FieldValues(
+        numbers=found,
+        ordered=tuple(sorted(found)),
+        has_star="*" in values,
+        has_last="l" in values,
+        nth=nth,
+    )
 
 
 def split(text: str) -> list[str]:
@@ -214,8 +233,10 @@ def value(field: Field, text: str) -> int | None:
     return int(text) if text.isdigit() and field.low <= int(text) <= field.high else None
 
 
-def rewritten(field: Field, text: str, *, seed: int) -> str:
+@lru_cache(maxsize=4096)
+def rewritten(index: int, text: str, seed: int) -> str:
     """Rewrite what croniter lacks or reads differently (`?`, `5L` and `H`) in its own dialect."""
+    field = FIELDS[index]
     return ",".join(rewritten_item(field, item, seed) for item in text.split(","))
 
 
@@ -238,21 +259,23 @@ def drawn(field: Field, hashed: re.Match[str], seed: int) -> str:
     return f"{start}-{high}/{hashed['step']}" if hashed["step"] and start < high else str(start)
 
 
-def assembled(texts: list[str], values: Sequence[Values], nth: Nth) -> Cron:
+def assembled(texts: list[str], fields: Sequence[FieldValues]) -> Cron:
     """Make a `Cron` of the values that croniter expanded, in the order of `FIELDS`."""
-    seconds, minutes, hours, days, months, weekdays, years = values
+    seconds, minutes, hours, days, months, weekdays, years = fields
     return Cron(
-        seconds=tuple(sorted(numbers(SECOND, seconds))),
-        minutes=tuple(sorted(numbers(MINUTE, minutes))),
-        hours=tuple(sorted(numbers(HOUR, hours))),
-        days=numbers(DAY, days),
-        last_day="l" in days,
-        months=numbers(MONTH, months),
-        weekdays=frozenset() if nth else frozenset(day % 7 for day in numbers(WEEKDAY, weekdays)),
+        seconds=seconds.ordered,
+        minutes=minutes.ordered,
+        hours=hours.ordered,
+        days=days.numbers,
+        last_day=days.has_last,
+        months=months.numbers,
+        weekdays=frozenset() if weekdays.nth else frozenset(day % 7 for day in weekdays.numbers),
         nth_weekdays=frozenset(
-            (int(weekday), LAST if str(n) == "l" else n) for weekday in nth for n in nth[weekday]
+            (int(weekday), LAST if str(n) == "l" else n)
+            for weekday, counts in weekdays.nth.items()
+            for n in counts
         ),
-        years=EVERY_YEAR if "*" in years else tuple(sorted(numbers(YEAR, years))),
+        years=EVERY_YEAR if years.has_star else years.ordered,
         either_day=not (is_open(texts[3]) or is_open(texts[5])),
         fixed_times=set("*/-").isdisjoint(texts[1] + texts[2]),
     )
