@@ -402,6 +402,11 @@ create index jobs_aside on tocsin.jobs ((case
         or (next_run is null and planned_at is not null)
         or (attempt > 0 and locked_until is null));
 
+-- Jobs that go on although their last runs failed, newest first; the condition is in tocsin.failing as well. Only a run
+-- that fails, or succeeds after one that did, writes to it.
+create index jobs_failing on tocsin.jobs (id)
+    where consecutive_failures > 0 and next_run is not null and run_of is null;
+
 -- Targets that an instance has yet to check: nearly always empty.
 create index jobs_unchecked on tocsin.jobs (kind, edited_at)
     where unchecked and next_run is not null and planned_at is not null and plan_error is null;

@@ -64,8 +64,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
 
     def is_searched(self) -> bool:
         """Whether no index serves some of the filters."""
-        searched = (self.kind, self.state, self.text, self.last_outcomes, self.failing)
-        return any(one is not None for one in searched)
+        searched = (self.kind, self.state, self.text, self.last_outcomes)
+        return self.failing is False or any(one is not None for one in searched)
 
 
 async def insert(db: Runner, jobs: Sequence[PlannedJob]) -> list[StoredJob]:

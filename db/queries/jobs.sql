@@ -71,6 +71,7 @@ from (
       and (:before::uuid is null or j.id < :before::uuid)
       and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
       and (:name_pattern::text is null or j.name like :name_pattern::text)
+      and (:failing::boolean is distinct from true or tocsin.failing(j))  -- jobs_failing
       and case :state::text
               when 'executing' then j.id = any(array(
                   select coalesce(l.run_of, l.id) from tocsin.jobs l where l.locked_until is not null and l.locked_until > now()))
@@ -103,6 +104,7 @@ where j.run_of is null
   and (:before::uuid is null or j.id < :before::uuid)
   and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
   and (:name_pattern::text is null or j.name like :name_pattern::text)
+  and (:failing::boolean is distinct from true or tocsin.failing(j))
   and case :state::text
           when 'executing' then j.id = any(array(
               select coalesce(l.run_of, l.id) from tocsin.jobs l where l.locked_until is not null and l.locked_until > now()))

@@ -179,9 +179,9 @@ async def test_what_few_jobs_meet_is_found_however_many_others_there_are(
     for n in range(13):
         await waiting(connection, f"job {n}", FAR + n * SECOND)
     for name in ("job 0", "job 6", "job 12"):
-        await changed(connection, name, "consecutive_failures = 1")
+        await changed(connection, name, "last_outcome = 'lost'")
 
-    pages = await walked(api, failing="true", sort=sort)
+    pages = await walked(api, last_outcome="lost", sort=sort)
 
     found = [name for page in pages for name in page]
     assert found == sorted(
