@@ -27,6 +27,7 @@ from app.api.executions import (
     list_executions_of_job,
     replay_execution,
 )
+from app.api.explain import explain_job
 from app.api.headers import secure
 from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
@@ -133,7 +134,7 @@ def v1(settings: Settings) -> Router:
                 "/jobs",
                 route_handlers=[
                     *(create_job, create_jobs, put_job, list_jobs, get_job, patch_job, delete_job),
-                    *(pause_job, resume_job, run_job),
+                    *(pause_job, resume_job, run_job, explain_job),
                 ],
                 tags=["Jobs"],
             ),

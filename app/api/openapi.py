@@ -22,6 +22,7 @@ from app.targets.registry import KINDS, target_type
 from app.wire.audit import AuditPage
 from app.wire.examples import BODIES
 from app.wire.executions import Execution, ExecutionPage
+from app.wire.explanations import Explanation
 from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
 from app.wire.jobs import JobBatch, JobList, JobPage, JobSort
@@ -52,6 +53,7 @@ SESSION_SCHEME = {
 
 SCHEMAS: tuple[Any, ...] = (
     *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState, JobSort),
+    Explanation,
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
     *(
         KeyRequest,

@@ -9,6 +9,7 @@ from msgspec import convert
 
 from app.config import Settings
 from app.core.health import (
+    LATE_SECONDS,
     Finding,
     InvalidJob,
     UnsoundRuns,
@@ -89,7 +90,9 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
         RightMissing: Tocsin's role may not read a table; earlier findings have been added.
     """
     await migrate.check(db)
-    [row] = await db.fetch("doctor.vitals", retention_days=settings.retention_days)
+    [row] = await db.fetch(
+        "doctor.vitals", retention_days=settings.retention_days, late_seconds=LATE_SECONDS
+    )
     found[:0] = findings(convert(row, Vitals), host_now=datetime.now(UTC))
     found += await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
     keys = SecretKeys(settings.secret_keys)

@@ -40,6 +40,8 @@ class Vitals(Struct, frozen=True, kw_only=True):
     """The used share of the notification queue, 0 to 1; above 0.5 the triggers stop notifying."""
     instances: int
     overdue_seconds: float
+    overdue_why: str | None = None
+    """What holds the job that is longest due, by its name or id; None: none is due for long."""
     stuck_lease_seconds: float
     unplanned_seconds: float
     missing_partitions: int
@@ -131,7 +133,8 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
     )
     yield finding(
         "due jobs",
-        f"the longest due is {vitals.overdue_seconds:.0f} s late",
+        f"the longest due is {vitals.overdue_seconds:.0f} s late"
+        + (f", {vitals.overdue_why}" if vitals.overdue_why else ""),
         "Start more instances or give them more slots (TOCSIN_CONCURRENCY); see also the locks."
         if vitals.overdue_seconds > LATE_SECONDS
         else "",

@@ -44,13 +44,19 @@ select
     pg_is_in_recovery() as standby,
     current_setting('synchronous_commit') as synchronous_commit,
     pg_notification_queue_usage()::float8 as notification_queue_usage,
-    (select count(*) from pg_stat_activity
-     where datname = current_database() and application_name like 'tocsin scheduler %') as instances,
+    (select count(*) from tocsin.connected_instances()) as instances,
     (select coalesce(extract(epoch from now() - min(greatest(next_run, locked_until))), 0)::float8
      from tocsin.jobs
      where tocsin.is_claimable(jobs)
        and kind = any ((select kinds from had)::text[])
        and greatest(next_run, locked_until) < now()) as overdue_seconds,
+    (select coalesce(j.name, j.id::text) || ': ' || e.detail
+     from (select coalesce(run_of, id) as id from tocsin.jobs
+           where tocsin.is_claimable(jobs)
+             and kind = any ((select kinds from had)::text[])
+             and greatest(next_run, locked_until) < now() - :late_seconds::float8 * interval '1 second'
+           order by greatest(next_run, locked_until) limit 1) as overdue
+     join tocsin.jobs j using (id) cross join lateral tocsin.explain(j.id) as e limit 1) as overdue_why,
     (select coalesce(extract(epoch from now() - min(locked_until)), 0)::float8 from tocsin.jobs
      where tocsin.is_claimable(jobs)
        and greatest(next_run, locked_until) < now() and locked_until is not null) as stuck_lease_seconds,
@@ -79,15 +85,12 @@ select
        and tgname in ('jobs_100_plan_insert', 'jobs_900_wake_update')) as waking_triggers;
 
 -- name: gone
--- Leases in the name of instances of which no session is there; an application_name may be cut at 63 bytes.
+-- Leases in the name of instances of which no session is there.
 select locked_by as instance, count(*) as jobs, max(locked_until) as until
 from tocsin.jobs
 where locked_until is not null and locked_until > now() and locked_by is not null
-  and not exists (
-      select from pg_stat_activity
-      where datname = current_database()
-        and application_name in (left('tocsin scheduler ' || locked_by, 63), left('tocsin settle ' || locked_by, 63)))
 group by locked_by
+having not tocsin.is_connected(locked_by)
 order by 1;
 
 -- name: upkeep
@@ -159,18 +162,15 @@ where tgrelid = 'tocsin.jobs'::regclass and not tgisinternal and tgenabled in ('
           'locked_by', 'fence', 'claimed_at', 'claimed_for', 'claimed_attempt', 'execution_id', 'validated',
           'last_outcome', 'last_finished_at', 'consecutive_failures', 'runs')))
 union all
-select format('trigger %I on tocsin.executions', tgname)
-from pg_trigger
-where tgrelid = 'tocsin.executions'::regclass and not tgisinternal and tgenabled in ('O', 'A')
+select tocsin.rules_on_executions()
 union all
-select format('rule %I on tocsin.%I', rulename, tablename)
-from pg_rules where schemaname = 'tocsin' and tablename in ('jobs', 'executions')
+select format('rule %I on tocsin.jobs', rulename)
+from pg_rules where schemaname = 'tocsin' and tablename = 'jobs'
 union all
-select format('policy %I on tocsin.%I', policyname, tablename)
-from pg_policies where schemaname = 'tocsin' and tablename in ('jobs', 'executions')
+select format('policy %I on tocsin.jobs', policyname)
+from pg_policies where schemaname = 'tocsin' and tablename = 'jobs'
 union all
--- Without any policy, a role that is not the owner sees no row at all.
-select format('row security on tocsin.%I', relname)
+select 'row security on tocsin.jobs'
 from pg_class
-where oid in ('tocsin.jobs'::regclass, 'tocsin.executions'::regclass) and relrowsecurity
+where oid = 'tocsin.jobs'::regclass and relrowsecurity
 order by 1;

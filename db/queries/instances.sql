@@ -4,15 +4,10 @@
 select clock_timestamp() as now;
 
 -- name: instances
--- An instance is seen by the connection it listens on, whose application_name may be cut at 63
--- bytes, and by the leases it holds; one that holds some without a connection has died or is cut
--- off, and they end by themselves.
+-- An instance is seen by the connection it listens on, and by the leases it holds; one that holds some
+-- without a connection has died or is cut off, and they end by themselves.
 with connected as (
-    select substring(application_name from '^tocsin scheduler (.*)$') as name,
-        min(backend_start) as connected_since
-    from pg_stat_activity
-    where datname = current_database() and application_name like 'tocsin scheduler %'
-    group by 1
+    select name, connected_since from tocsin.connected_instances()
 ), holding as (
     select locked_by as name, left(locked_by, 63 - length('tocsin scheduler ')) as shown,
         count(*) as executing

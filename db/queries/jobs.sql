@@ -47,6 +47,15 @@ select (
 from tocsin.jobs j
 where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 
+-- name: explain
+-- at: the instant of a run that was due then; null: how the job stands now.
+select tocsin.state(j) as state, j.next_run, e.reason, e.detail, e.since, e.until, e.facts::text as facts
+from tocsin.jobs j
+cross join lateral tocsin.explain(j.id, :at::timestamptz)
+    with ordinality as e (reason, detail, since, until, facts, place)
+where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null
+order by e.place;
+
 -- name: page
 -- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
 -- that is null folds away. Where jobs_aside lists a state as it is, that index is walked; where leases, kinds or runs

@@ -17,7 +17,7 @@ COMMANDS = [
     for command in re.split(r"\n(?=curl )", block.replace("\\\n", " "))
     if command.startswith("curl")
 ]
-NUMBER = 14
+NUMBER = 16
 
 
 def request_of(command: str) -> tuple[str, str, dict[str, str], str | None]:

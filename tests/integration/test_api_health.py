@@ -203,6 +203,7 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("DELETE", "/v1/jobs/{job}"),
         ("POST", "/v1/jobs/{job}/pause"),
         ("POST", "/v1/jobs/{job}/resume"),
+        ("GET", "/v1/jobs/{job}/explain"),
         ("POST", "/v1/jobs/{job}/run"),
         ("GET", "/v1/jobs/{job}/executions"),
         ("POST", "/v1/keys"),
