@@ -22,6 +22,7 @@ from app.api.audit import list_changes
 from app.api.batch import create_jobs
 from app.api.body import check_request
 from app.api.executions import (
+    cancel_execution,
     get_execution,
     list_executions,
     list_executions_of_job,
@@ -141,7 +142,8 @@ def v1(settings: Settings) -> Router:
             Router(
                 "/",
                 route_handlers=[
-                    *(list_executions, list_executions_of_job, get_execution, replay_execution),
+                    *(list_executions, list_executions_of_job, get_execution),
+                    *(replay_execution, cancel_execution),
                 ],
                 tags=["Executions"],
             ),

@@ -432,13 +432,26 @@ begin
     return edited;
 end $$;
 
+-- Notifies the instance that holds a claim of a row, which then finds out what became of its lease.
+create or replace function tocsin.notify_recall(row_id uuid)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_recalls', row_id::text);
+    end if;
+end $$;
+
 -- Completes the end of a lease that a person began, by setting locked_until to null or by changing columns that
 -- identify the lease: clears all columns of the lease, records its execution as lost, and notifies the instance
--- that holds it. The run is due again, and the attempt counts.
+-- that holds it. The run is due again, and the attempt counts. For tocsin.cancel the execution is recorded as
+-- cancelled, and locked_until stays, so that nothing of the job is claimed before the holder has cut it off.
 create or replace function tocsin.free_lease()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     moment constant timestamptz := clock_timestamp();
+    cancelled constant boolean := coalesce(current_setting('tocsin.cancelled', true) = old.execution_id::text, false);
+    actor constant text :=
+        left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200);
     woke boolean;
     broken text[];
 begin
@@ -452,19 +465,27 @@ begin
     values (old.execution_id, coalesce(old.run_of, old.id), old.fence, old.kind,
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
-        'lost', 'lease', old.claimed_at, moment, old.locked_by,
-        format('%s took its lease away from instance %s',
-            left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200),
-            old.locked_by));
-    new.locked_until := null;
-    new.locked_by := null;
+        case when cancelled then 'cancelled' else 'lost' end, case when cancelled then 'cancelled' else 'lease' end,
+        old.claimed_at, moment, old.locked_by,
+        case when cancelled then format('%s cancelled this execution on instance %s', actor, old.locked_by)
+            else format('%s took its lease away from instance %s', actor, old.locked_by) end);
+    if not cancelled or old.locked_until <= moment then
+        new.locked_until := null;
+        new.locked_by := null;
+    end if;
     new.claimed_at := null;
     new.claimed_for := null;
     new.claimed_attempt := null;
     new.execution_id := null;
     new.fence := greatest(new.fence, old.fence);
-    new.updated_at := moment;
-    new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
+    if cancelled then
+        new.last_finished_at := moment;
+        perform tocsin.audit_cancellation(old);
+        perform tocsin.notify_recall(old.id);
+    else
+        new.updated_at := moment;
+        new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
+    end if;
     if tocsin.is_soon(new, moment) then
         woke := tocsin.wake();
     end if;
@@ -485,9 +506,7 @@ create or replace trigger jobs_120_free_lease before update on tocsin.jobs
 create or replace function tocsin.recall()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('tocsin_recalls', old.id::text);
-    end if;
+    perform tocsin.notify_recall(old.id);
     return null;
 end $$;
 
@@ -681,6 +700,18 @@ begin
     return null;
 end $$;
 
+-- A cancellation changes nothing that is in the images above, and a run beside the plan has no entries: the job
+-- gets one. With the rights of tocsin.free_lease, which calls this: nobody else has any to the log.
+create or replace function tocsin.audit_cancellation(held tocsin.jobs)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    select 'update', 'job', coalesce(held.run_of, held.id), coalesce(held.name, j.name), array['execution'],
+        jsonb_build_object('execution', jsonb_build_object('id', held.execution_id, 'outcome', null)),
+        jsonb_build_object('execution', jsonb_build_object('id', held.execution_id, 'outcome', 'cancelled'))
+    from (select) as one left join tocsin.jobs j on j.id = held.run_of;
+end $$;
+
 create or replace function tocsin.note_edit()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -706,7 +737,9 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
 -- trigger fires once for all rows that a statement deletes, which may be thousands.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
-    return job.run_at is not null and job.next_run is null and job.locked_until is null and job.pending_runs = 0
+    return job.run_at is not null and job.next_run is null and job.pending_runs = 0
+        and (job.locked_until is null
+            or (job.execution_id is null and job.locked_until < statement_timestamp()))  -- see tocsin.cancel
         and coalesce(job.last_finished_at < statement_timestamp() - interval '1 day', false);
 
 create or replace function tocsin.audit_deleted_jobs()
@@ -808,6 +841,92 @@ create or replace trigger audit_log_append_only before update or truncate on toc
 create or replace trigger audit_log_keep before delete on tocsin.audit_log
     for each row when (old.at > clock_timestamp() - interval '1 day')
     execute function tocsin.refuse_rewriting();
+-- db/triggers/7_cancel.sql: cuts an execution off that is under way.
+
+-- The wait after an attempt (from 1) that is to be followed by another; jitter: from 0 to 1, varies it by 20 %.
+-- As app/core/runs/retry.py has it.
+create or replace function tocsin.backoff_seconds(attempt integer, backoff numeric, backoff_max numeric, jitter float8)
+returns float8 language sql immutable parallel safe
+    return least(backoff::float8 * power(2::float8, least(attempt - 1, 62)), backoff_max::float8)
+        * (0.8 + 0.4 * jitter);
+
+-- The execution under way of a job, or of a run beside its plan; null: there is none.
+create or replace function tocsin.execution_under_way(job tocsin.jobs)
+returns bigint language sql stable
+    return case
+        when job.execution_id is not null then job.execution_id
+        when job.pending_runs > 0 then (
+            select max(r.execution_id) from tocsin.jobs r where r.run_of = job.id and r.execution_id is not null)
+    end;
+
+-- Settles an execution that is under way as cancelled, whoever has its lease, and has the instance cut it off. Its
+-- run is over, unless another attempt is asked for (retry) and max_attempts leaves one; that comes after the backoff.
+-- What follows is not claimed before the holder has cut it off, or its lease has run out. The next run of a job
+-- that recurs is planned by an instance, as SQL plans one-offs alone; a plan that was moved meanwhile stays.
+-- Returns the execution, also of one that was cancelled before; no row, and a notice: it is not under way.
+create or replace function tocsin.cancel(execution_id bigint, retry boolean default false)
+returns setof tocsin.executions language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    held tocsin.jobs;
+    moment timestamptz;
+    moved boolean;
+    again boolean;
+    recurs boolean;
+    ended text;
+begin
+    select * into held from tocsin.jobs j
+    where j.locked_until is not null and j.execution_id = cancel.execution_id;
+    if held.run_of is not null then  -- the job first, as everybody locks them in this order
+        perform from tocsin.jobs j where j.id = held.run_of for no key update;
+    end if;
+    select * into held from tocsin.jobs j
+    where j.id = held.id and j.execution_id = cancel.execution_id for no key update;
+    if held.id is null then
+        return query select x.* from tocsin.executions x
+            where x.id = cancel.execution_id and x.outcome = 'cancelled' and x.reason = 'cancelled';
+        if not found then
+            select x.outcome into ended from tocsin.executions x where x.id = cancel.execution_id;
+            raise notice 'execution % is not under way: %', execution_id,
+                case when ended is null then 'there is no such execution, or it was pruned' else 'it ended as ' || ended end;
+        end if;
+        return;
+    end if;
+    moment := clock_timestamp();
+    moved := held.attempt <> held.claimed_attempt;  -- by an edit, each of which begins at no attempt
+    again := coalesce(retry, false) and held.claimed_attempt < held.max_attempts;
+    recurs := held.run_at is null and held.run_of is null
+        and (held.max_runs is null or held.runs + 1 < held.max_runs);
+    begin
+        perform set_config('tocsin.runs', 'on', true);  -- nothing of this is an edit
+        if held.run_of is not null and not again and held.locked_until > moment then
+            -- The row of the run goes: what is left of its lease keeps the plan and other runs waiting.
+            update tocsin.jobs j set locked_until = held.locked_until, locked_by = held.locked_by
+            where j.id = held.run_of and j.execution_id is null;
+        end if;
+        perform set_config('tocsin.cancelled', held.execution_id::text, true);
+        update tocsin.jobs j
+        set claimed_for = null,  -- half a lease, which tocsin.free_lease takes away
+            next_run = case
+                when moved then j.next_run
+                when again then moment + interval '1 second' * tocsin.backoff_seconds(
+                    held.claimed_attempt, held.backoff_seconds, held.backoff_max_seconds, random()) end,
+            scheduled_for = case when moved then j.scheduled_for else held.claimed_for end,
+            attempt = case when moved then j.attempt when again then held.claimed_attempt else 0 end,
+            planned_at = case when not moved and not again and recurs then null else j.planned_at end,
+            last_outcome = 'cancelled', last_finished_at = moment,
+            runs = case when again then j.runs else j.runs + 1 end
+        where j.id = held.id;
+        if not found then  -- a trigger of users suppressed it: nothing is recorded either
+            raise exception using errcode = 'TC001', message = 'suppressed';
+        end if;
+    exception when sqlstate 'TC001' then
+        raise notice 'execution % goes on: a trigger of yours on tocsin.jobs suppresses the change', execution_id;
+        return;
+    end;
+    perform set_config('tocsin.cancelled', '', true);
+    perform set_config('tocsin.runs', '', true);
+    return query select x.* from tocsin.executions x where x.id = cancel.execution_id;
+end $$;
 -- db/triggers/7_runs.sql: runs beside the plan of their job, each of which is a row of its own.
 
 -- A run now or a replay inserts a row of tocsin.jobs with run_of, the id of its job. From then on it is what any
@@ -1082,7 +1201,8 @@ begin
         last_outcome = coalesce(old.last_outcome, j.last_outcome),
         last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),
         consecutive_failures = case
-            when old.runs = 0 then j.consecutive_failures
+            when old.runs = 0 or (old.last_outcome = 'cancelled' and old.consecutive_failures = 0)
+                then j.consecutive_failures  -- did not begin, or a person cancelled it
             when old.consecutive_failures = 0 then 0
             else least(j.consecutive_failures, 2147483646) + 1 end,
         runs = j.runs + least(old.runs, 1)

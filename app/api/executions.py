@@ -1,4 +1,4 @@
-"""Executions: list, read, and replay a past run."""
+"""Executions: list, read, replay a past run, and cancel one that is under way."""
 
 import re
 from datetime import datetime
@@ -8,7 +8,9 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
+from app.api.body import decode_body
 from app.api.parameters import Cursor, Db, Limit, Reference, known_outcomes, listed, sound
+from app.api.problems import ApiRequest
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, job_id
@@ -17,7 +19,7 @@ from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
 from app.errors import FieldError, InvalidInput, JobNotFound
 from app.jobs import actions
-from app.wire.executions import Execution, ExecutionPage
+from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.pages import EXECUTIONS
 
 Outcomes = Annotated[
@@ -179,6 +181,30 @@ async def get_execution(db: Db, id: Id) -> Execution:
 async def replay_execution(db: Db, id: Id) -> Response[Job]:
     """The new run has the same `scheduled_for` and idempotency key; the schedule goes on."""
     return answer(await actions.replay(db, id), status=202)
+
+
+@post(
+    "/executions/{id:int}/cancel",
+    operation_id="cancelExecution",
+    summary="Cut off an execution that is under way",
+    status_code=200,
+    opt={
+        "scope": Scope.WRITE,
+        "body": Cancellation,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 409, 413, 415, 422),
+    },
+)
+async def cancel_execution(request: ApiRequest, db: Db, id: Id) -> Execution:
+    """It is on record as `cancelled`, and its run is over unless another attempt is asked for.
+
+    The instance is told at once, by its next extension of the lease at the latest. What the target
+    has done by then, or does with what it has received, is not undone. Idempotent.
+    """
+    given = Cancellation()
+    if await request.body():
+        given = await decode_body(request, Cancellation)
+    return await actions.cancel(db, id, retry=given.retry)
 
 
 async def read_page(

@@ -21,7 +21,7 @@ from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobSta
 from app.targets.registry import KINDS, target_type
 from app.wire.audit import AuditPage
 from app.wire.examples import BODIES
-from app.wire.executions import Execution, ExecutionPage
+from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.explanations import Explanation
 from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
@@ -56,6 +56,7 @@ SCHEMAS: tuple[Any, ...] = (
     Explanation,
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
     *(
+        Cancellation,
         KeyRequest,
         NewKey,
         ApiKey,
@@ -118,7 +119,7 @@ def description(app: Litestar) -> dict[str, Any]:
                 "examples": {name: {"value": one} for name, one in BODIES[body.__name__].items()},
             }
             operation["requestBody"] = {
-                "required": True,
+                "required": not handler.opt.get("body_may_be_left_out", False),
                 "content": dict.fromkeys(media_types, content),
             }
     return document

@@ -221,6 +221,22 @@ async def record_late(db: Runner, executions: Sequence[Execution]) -> set[int]:
     return {row["id"] for row in rows}
 
 
+async def let_go(db: Runner, late: Sequence[Claim], *, instance: str) -> set[int]:
+    """Return the ids of those executions, of claims that `instance` lost, that were cancelled.
+
+    They are cut off by now: what is left of their leases is freed.
+    """
+    rows = await db.fetch(
+        "claims.let_go",
+        ids=[one.id for one in late],
+        job_ids=[one.job_id for one in late],
+        fences=[one.fence for one in late],
+        execution_ids=[one.execution_id for one in late],
+        instance=instance,
+    )
+    return {row["id"] for row in rows}
+
+
 async def wake_instances(db: Runner) -> None:
     """Wake all instances."""
     await db.fetch("claims.wake")

@@ -88,6 +88,24 @@ async def find(db: Runner, execution_id: int) -> Execution:
     raise ExecutionNotFound(message)
 
 
+async def cancel(db: Runner, execution_id: int, *, retry: bool) -> bool:
+    """Cancel an execution; return whether it was under way, or had been cancelled before.
+
+    Another attempt of its run follows if `retry` asks for one and attempts are left.
+    """
+    if not 0 <= execution_id <= INT8_MAX:
+        return False
+    return bool(await db.fetch("executions.cancel", execution_id=execution_id, retry=retry))
+
+
+async def is_under_way(db: Runner, execution_id: int) -> bool:
+    """Return whether an execution is under a lease, be that in force or not."""
+    if not 0 <= execution_id <= INT8_MAX:
+        return False
+    [row] = await db.fetch("executions.under_way", execution_id=execution_id)
+    return bool(row["under_way"])
+
+
 async def is_known_job(db: Runner, job_id: UUID) -> bool:
     """Return whether there is such a job, or was one whose executions are still kept."""
     [row] = await db.fetch("executions.known_job", job_id=job_id)

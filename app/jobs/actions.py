@@ -1,8 +1,9 @@
-"""The operations on a job that need no input: pause, resume, run now, replay, delete."""
+"""The operations on a job that need no input: pause, resume, run now, replay, cancel, delete."""
 
 from msgspec.structs import replace
 
 from app.core.jobs.job import JobState, StoredJob, document_of
+from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.clock import PolledClock
 from app.errors import EditConflict, JobNotFound, StateConflict, WriteSuppressed
@@ -10,6 +11,7 @@ from app.jobs.edit import edit_job
 from app.jobs.etag import require_match
 from app.jobs.shown import told_error
 from app.vault import SecretKeys
+from app.wire.executions import Execution
 
 
 async def set_paused(
@@ -70,6 +72,24 @@ async def replay(db: Database, execution_id: int) -> StoredJob:
             raise StateConflict(message)
         raise WriteSuppressed(f"the job {job.name or str(job.id)!r}")
     return await jobs.find(db, str(job.id))
+
+
+async def cancel(db: Database, execution_id: int, *, retry: bool) -> Execution:
+    """Cancel an execution that is under way, and return its record; once is as good as twice.
+
+    Raises:
+        ExecutionNotFound: no execution has that id.
+        StateConflict: the execution has ended otherwise, or is that of a missed run.
+        WriteSuppressed: a trigger of users suppresses it.
+    """
+    if await executions.cancel(db, execution_id, retry=retry):
+        return await executions.find(db, execution_id)
+    if await executions.is_under_way(db, execution_id):
+        raise WriteSuppressed(f"the execution {execution_id}")
+    past = await executions.find(db, execution_id)
+    how = "was missed, and never started" if past.outcome is Outcome.MISSED else "has ended"
+    message = f"the execution {execution_id} {how} ({past.outcome}): there is nothing to cancel"
+    raise StateConflict(message)
 
 
 async def delete_job(db: Database, reference: str, *, if_match: str | None = None) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from app.core.facts import Faulted, LeaseLost
 from app.core.runs.claim import Execution, Settlement
+from app.core.runs.outcome import CANCELLED, Outcome
 from app.db import Database, claims
 from app.db.claims import Closed
 from app.db.connections import POOLS
@@ -257,11 +258,33 @@ class HardSettlements:
         for execution_id in lost:
             job_id = executions[execution_id].job_id
             self.observers.tell(LeaseLost(job_id=job_id, execution_id=execution_id))
+        cancelled = await self.let_go(late)
         for one in late:
-            if lost.isdisjoint({execution.id for execution in one.settlement.executions}):
+            if one.claim.execution_id in cancelled:
+                self.close(one._replace(settlement=as_cancelled(one.settlement)))
+            elif lost.isdisjoint({execution.id for execution in one.settlement.executions}):
                 self.close(one)
             else:
                 one.done()
+
+    async def let_go(self, late: Sequence[Unsettled]) -> set[int]:
+        """Return the executions that were cancelled, and let what follows them begin."""
+        claimed = [one.claim for one in late]
+        instance = self.isolation.instance
+        try:
+            return await patiently(claims.let_go, self.quick, claimed, instance=instance)
+        except Exception as error:  # noqa: BLE001 - the leases run out
+            self.observers.tell(Faulted(where="let_go", error=reason(error)))
+            return set()
+
+
+def as_cancelled(settlement: Settlement) -> Settlement:
+    """Return what became of an execution that a person cancelled, in place of its settlement."""
+    executions = [
+        replace(execution, outcome=Outcome.CANCELLED, reason=CANCELLED, error=None)
+        for execution in settlement.executions
+    ]
+    return replace(settlement, next_run=None, executions=executions)
 
 
 def key(one: Unsettled) -> tuple[UUID, int, int]:

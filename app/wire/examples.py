@@ -46,6 +46,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "header": {"target": {"headers": {"X-Team": "billing"}}, "metadata": {"ticket": None}},
     },
     "JobBatch": {"two": {"jobs": [ONCE, PING]}},
+    "Cancellation": {"again": {"retry": True}},
     "KeyRequest": {"deployment": KEY},
     "SecretValue": {
         "token": {"value": "correct horse battery staple", "hosts": ["api.example.com"]},

@@ -39,3 +39,11 @@ class Execution(Struct, frozen=True, kw_only=True):
 
 class ExecutionPage(Page[Execution], frozen=True, kw_only=True):
     """Executions, newest first."""
+
+
+class Cancellation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an execution is to be cancelled."""
+
+    retry: Annotated[
+        bool, Meta(description="Have another attempt follow after the backoff, if one is left.")
+    ] = False

@@ -224,7 +224,7 @@ from wanted w left join settled on settled.id = w.id and settled.fence = w.fence
 -- lease was taken away by hand). An execution that is recorded already stays as it is: it was
 -- settled, and only the answer got lost. After a snapshot was restored its number may belong to
 -- another by now, or be given to one later: then it gets a new one. Returns those that did lose their
--- lease.
+-- lease. Of one that was cancelled an answer is kept that came nevertheless.
 with late as (
     select * from json_to_recordset(:executions::json) as e (
         id bigint, job_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
@@ -236,8 +236,9 @@ with late as (
         error = concat_ws('; ', x.error, format('it %s later', late.outcome), late.error)
     from late
     where x.id = late.id and x.job_id = late.job_id and coalesce(x.instance = late.instance, true)
-      and x.outcome = 'lost' and x.status_code is null and x.response is null
-    returning x.id
+      and (x.outcome = 'lost' or (x.reason = 'cancelled' and x.fence = late.fence and late.outcome <> 'cancelled'))
+      and x.status_code is null and x.response is null
+    returning x.id, x.outcome
 ), unknown as materialized (
     select late.*,
         not exists (select from tocsin.jobs j where j.id = late.job_id) as gone,
@@ -251,7 +252,8 @@ with late as (
           select from tocsin.executions x
           where x.job_id = late.job_id and x.fence = late.fence
             and coalesce(x.instance = late.instance, true)
-            and ((x.id = late.id and (x.outcome = 'lost' or coalesce(x.started_at <= late.started_at, true)))
+            and ((x.id = late.id and (x.outcome = 'lost' or x.reason = 'cancelled'
+                                      or coalesce(x.started_at <= late.started_at, true)))
                 or x.started_at = late.started_at))
 ), kept as (
     insert into tocsin.executions (
@@ -264,7 +266,26 @@ with late as (
         started_at, finished_at, instance, status_code, response, error
     from unknown
 )
-select id from evidence union all select id from unknown where not gone;
+select id from evidence where outcome = 'lost' union all select id from unknown where not gone;
+
+-- name: let_go
+-- Of executions that could not be settled, those that were cancelled. As they are cut off by now, what is left of
+-- their leases is freed; that of a run beside the plan which is over is left on its job.
+with late as (
+    select * from unnest(:ids::uuid[], :job_ids::uuid[], :fences::bigint[], :execution_ids::bigint[])
+        as w (id, job_id, fence, execution_id)
+), freed as (
+    update tocsin.jobs j
+    set locked_until = null, locked_by = null,
+        next_run = j.next_run  -- so that tocsin.follow_runs is called
+    from (select id, fence from late union select job_id, fence from late) as w
+    where j.id = w.id and j.fence = w.fence and j.locked_by = :instance::text
+      and j.execution_id is null and j.locked_until is not null
+    returning tocsin.wake() as woke
+)
+select x.id, (select bool_or(woke) from freed) as woke
+from late join tocsin.executions x on x.id = late.execution_id
+where x.job_id = late.job_id and x.fence = late.fence and x.reason = 'cancelled';
 
 -- name: wake
 -- Notifies the other instances. An instance looks at what it plans itself, except when it stops.

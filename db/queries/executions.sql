@@ -75,3 +75,15 @@ where e.id = :execution_id::bigint;
 -- A deleted job is known by its executions.
 select exists (select from tocsin.jobs where id = :job_id::uuid and run_of is null)
     or exists (select from tocsin.executions where job_id = :job_id::uuid) as known;
+
+-- name: cancel
+-- The case makes the function, inside which the triggers fire, wait for the setting.
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select cancelled.id
+from acting, tocsin.cancel(
+    case when acting.actor is not null then :execution_id::bigint end, :retry::boolean) as cancelled;
+
+-- name: under_way
+select exists (
+    select from tocsin.jobs
+    where locked_until is not null and execution_id = :execution_id::bigint) as under_way;

@@ -28,7 +28,7 @@ from acting, json_to_recordset(:jobs::json) as w (
 returning (
     select to_json(shown)
     from (
-        select j.*, j.paused_at is not null as paused,
+        select j.*, j.paused_at is not null as paused, null::bigint as under_way,
             -- tocsin.state of a job that is new; that of any job takes as long to plan as the rest
             case when j.paused_at is not null then 'paused'
                  when j.next_run is null and j.planned_at is not null then 'finished'
@@ -42,7 +42,8 @@ select name from tocsin.jobs where name = any(:names::text[]);
 -- name: find
 select (
     select to_json(shown)
-    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
+        tocsin.execution_under_way(j) as under_way) as shown
 )::text as job
 from tocsin.jobs j
 where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
@@ -73,7 +74,8 @@ from (
             and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
         then (
             select to_json(shown)
-            from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+            from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
+        tocsin.execution_under_way(j) as under_way) as shown
         )::text end as job
     from tocsin.jobs j
     where j.run_of is null
@@ -149,7 +151,8 @@ offset :window::bigint limit 1;
 select w.id, w.at, (
     select (
         select to_json(shown)
-        from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+        from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
+        tocsin.execution_under_way(j) as under_way) as shown
     )::text
     from tocsin.jobs j where j.id = w.id
 ) as job
@@ -216,7 +219,8 @@ from acting, json_to_record(:job::json) as w (
 where j.id = w.id and j.run_of is null and j.edited_at = :unchanged_since::timestamptz
 returning (
     select to_json(shown)
-    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused) as shown
+    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
+        tocsin.execution_under_way(j) as under_way) as shown
 )::text as job;
 
 -- name: delete

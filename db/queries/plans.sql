@@ -3,9 +3,12 @@
 -- name: unplanned, reads
 -- Recurring jobs that a person typed; which instance plans them does not matter, see write. Rows that
 -- another transaction has locked are passed over, however many: other rows wait behind them.
--- planned_from: the instant from which runs count; what fell due since is made up for like any late run.
+-- planned_from: the instant from which runs count; what fell due since is made up for like any late run. After
+-- a run that was cancelled they go on from that one.
 -- after: only jobs behind this one, that was edited at after_at; null: all. See app/scheduler/backlog.py.
-select id as job_id, edited_at, least(greatest(edited_at, last_finished_at), now()) as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
+select id as job_id, edited_at, 
+    case when next_run is null and last_outcome = 'cancelled' and scheduled_for is not null then scheduled_for
+        else least(greatest(edited_at, last_finished_at), now()) end as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
 from tocsin.jobs
 where tocsin.is_unplanned(jobs)

@@ -19,13 +19,26 @@ begin
     return edited;
 end $$;
 
+-- Notifies the instance that holds a claim of a row, which then finds out what became of its lease.
+create or replace function tocsin.notify_recall(row_id uuid)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_recalls', row_id::text);
+    end if;
+end $$;
+
 -- Completes the end of a lease that a person began, by setting locked_until to null or by changing columns that
 -- identify the lease: clears all columns of the lease, records its execution as lost, and notifies the instance
--- that holds it. The run is due again, and the attempt counts.
+-- that holds it. The run is due again, and the attempt counts. For tocsin.cancel the execution is recorded as
+-- cancelled, and locked_until stays, so that nothing of the job is claimed before the holder has cut it off.
 create or replace function tocsin.free_lease()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     moment constant timestamptz := clock_timestamp();
+    cancelled constant boolean := coalesce(current_setting('tocsin.cancelled', true) = old.execution_id::text, false);
+    actor constant text :=
+        left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200);
     woke boolean;
     broken text[];
 begin
@@ -39,19 +52,27 @@ begin
     values (old.execution_id, coalesce(old.run_of, old.id), old.fence, old.kind,
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
-        'lost', 'lease', old.claimed_at, moment, old.locked_by,
-        format('%s took its lease away from instance %s',
-            left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200),
-            old.locked_by));
-    new.locked_until := null;
-    new.locked_by := null;
+        case when cancelled then 'cancelled' else 'lost' end, case when cancelled then 'cancelled' else 'lease' end,
+        old.claimed_at, moment, old.locked_by,
+        case when cancelled then format('%s cancelled this execution on instance %s', actor, old.locked_by)
+            else format('%s took its lease away from instance %s', actor, old.locked_by) end);
+    if not cancelled or old.locked_until <= moment then
+        new.locked_until := null;
+        new.locked_by := null;
+    end if;
     new.claimed_at := null;
     new.claimed_for := null;
     new.claimed_attempt := null;
     new.execution_id := null;
     new.fence := greatest(new.fence, old.fence);
-    new.updated_at := moment;
-    new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
+    if cancelled then
+        new.last_finished_at := moment;
+        perform tocsin.audit_cancellation(old);
+        perform tocsin.notify_recall(old.id);
+    else
+        new.updated_at := moment;
+        new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
+    end if;
     if tocsin.is_soon(new, moment) then
         woke := tocsin.wake();
     end if;
@@ -72,9 +93,7 @@ create or replace trigger jobs_120_free_lease before update on tocsin.jobs
 create or replace function tocsin.recall()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('tocsin_recalls', old.id::text);
-    end if;
+    perform tocsin.notify_recall(old.id);
     return null;
 end $$;
 

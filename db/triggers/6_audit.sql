@@ -181,6 +181,18 @@ begin
     return null;
 end $$;
 
+-- A cancellation changes nothing that is in the images above, and a run beside the plan has no entries: the job
+-- gets one. With the rights of tocsin.free_lease, which calls this: nobody else has any to the log.
+create or replace function tocsin.audit_cancellation(held tocsin.jobs)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    select 'update', 'job', coalesce(held.run_of, held.id), coalesce(held.name, j.name), array['execution'],
+        jsonb_build_object('execution', jsonb_build_object('id', held.execution_id, 'outcome', null)),
+        jsonb_build_object('execution', jsonb_build_object('id', held.execution_id, 'outcome', 'cancelled'))
+    from (select) as one left join tocsin.jobs j on j.id = held.run_of;
+end $$;
+
 create or replace function tocsin.note_edit()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -206,7 +218,9 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
 -- trigger fires once for all rows that a statement deletes, which may be thousands.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
-    return job.run_at is not null and job.next_run is null and job.locked_until is null and job.pending_runs = 0
+    return job.run_at is not null and job.next_run is null and job.pending_runs = 0
+        and (job.locked_until is null
+            or (job.execution_id is null and job.locked_until < statement_timestamp()))  -- see tocsin.cancel
         and coalesce(job.last_finished_at < statement_timestamp() - interval '1 day', false);
 
 create or replace function tocsin.audit_deleted_jobs()

@@ -272,7 +272,8 @@ begin
         last_outcome = coalesce(old.last_outcome, j.last_outcome),
         last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),
         consecutive_failures = case
-            when old.runs = 0 then j.consecutive_failures
+            when old.runs = 0 or (old.last_outcome = 'cancelled' and old.consecutive_failures = 0)
+                then j.consecutive_failures  -- did not begin, or a person cancelled it
             when old.consecutive_failures = 0 then 0
             else least(j.consecutive_failures, 2147483646) + 1 end,
         runs = j.runs + least(old.runs, 1)

@@ -3,12 +3,17 @@
 import json
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import httpx
 
 from app.api.problems import KINDS, REFUSALS
+from app.db.listener import Session
 from tests.support.api import NIGHTLY
+from tests.support.builders import execution_rows, insert_job
+from tests.support.sessions import claimed_one
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 COMMANDS = [
@@ -18,6 +23,7 @@ COMMANDS = [
     if command.startswith("curl")
 ]
 NUMBER = 16
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def request_of(command: str) -> tuple[str, str, dict[str, str], str | None]:
@@ -46,6 +52,42 @@ async def test_every_command_of_the_page_works_in_its_order(api: httpx.AsyncClie
         answer = await api.request(method, address, headers=headers, content=body)
 
         assert answer.is_success, (command, answer.text)
+
+
+async def test_the_execution_that_the_page_cancels_is_answered_so(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, session: Session
+) -> None:
+    [block] = re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    [shown] = re.findall(r'^\{"id": 4711.*\}$', PAGE, re.MULTILINE)
+    await insert_job(connection, name="nightly-report")
+    claim = await claimed_one(session)
+    commands = block.replace("4711", str(claim.execution_id)).splitlines()
+
+    answers = []
+    for command in commands:
+        method, address, headers, body = request_of(command)
+        answers.append(await api.request(method, address, headers=headers, content=body))
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json()["execution_id"] == claim.execution_id
+    cancelled = json.loads(shown) | {"id": claim.execution_id}
+    assert {name: answers[1].json()[name] for name in cancelled} == cancelled
+
+
+async def test_the_statement_of_the_page_cancels_a_run_beside_the_plan_too(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    [statement] = re.findall(
+        r"^```sql\n(select tocsin.cancel.*?)^```", PAGE, re.DOTALL | re.MULTILINE
+    )
+    job_id = await insert_job(connection, name="nightly-report", run_at=FAR)
+    await connection.execute("select tocsin.run_now($1)", job_id)
+    claim = await claimed_one(session)
+
+    await connection.execute(statement)
+
+    [row] = await execution_rows(connection, job_id)
+    assert (row["id"], row["outcome"]) == (claim.execution_id, "cancelled")
 
 
 def test_every_type_of_problem_on_the_page_exists() -> None:

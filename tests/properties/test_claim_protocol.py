@@ -1,7 +1,7 @@
 """The protocol of claims as a state machine: whatever the order, the promises hold.
 
 Instances claim, extend and settle, runs of the plan and runs beside it; leases run out; a person
-pauses, moves, reschedules, runs, replays and deletes, jobs and their runs, all in orders that
+pauses, moves, reschedules, runs, replays, cancels and deletes jobs and their runs, in orders that
 hypothesis picks, on several sessions of a real Postgres.
 The model knows only who claimed what and which lease is over; from that it says, before each step,
 what the step may do.
@@ -57,6 +57,8 @@ class Hold(Struct, kw_only=True):
     instance: str
     ended: str | None = None
     """How: an outcome, `released`, `lost`; None: it is the present lease of the row."""
+    cancelled: bool = False
+    """Whether a person cancelled it."""
 
 
 class Protocol(RuleBasedStateMachine):
@@ -72,6 +74,10 @@ class Protocol(RuleBasedStateMachine):
         """Jobs, and runs beside the plan that a person deleted."""
         self.asked: dict[UUID, Counter[datetime]] = defaultdict(Counter)
         self.expired: set[UUID] = set()
+        self.cutting: list[Hold] = []
+        """What was cancelled and may execute yet: its lease has not run out."""
+        self.ever_cut: set[UUID] = set()
+        """The jobs of which something was cancelled."""
         self.run(self.open(url))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -142,6 +148,7 @@ class Protocol(RuleBasedStateMachine):
             )
         )
         for claim in found.claims:
+            assert claim.job_id not in {hold.claim.job_id for hold in self.cutting}, "not cut off"
             for before in self.present_of(claim.job_id):
                 assert before.claim.id in self.expired, "two leases at once"
                 assert claim.fence > before.claim.fence
@@ -180,6 +187,17 @@ class Protocol(RuleBasedStateMachine):
     def give_back(self, number: int) -> None:
         hold = self.holds[number % len(self.holds)]
         self.close([(hold, released(hold.claim))], "released")
+
+    @precondition(lambda self: self.holds)
+    @rule(number=NUMBER)
+    def let_go(self, number: int) -> None:
+        """An instance has ended an execution that it could not settle."""
+        hold = self.holds[number % len(self.holds)]
+
+        told = self.run(claims.let_go(self.db, [hold.claim], instance=hold.instance))
+
+        assert told == ({hold.claim.execution_id} if hold.cancelled else set())
+        self.cutting = [one for one in self.cutting if one is not hold]
 
     def close(self, batch: list[tuple[Hold, Settlement]], how: str) -> None:
         ours = {hold.claim.execution_id for hold, _ in batch if self.present(hold.claim.id) is hold}
@@ -241,6 +259,15 @@ class Protocol(RuleBasedStateMachine):
         over = {row["id"] for row in rows}
         assert over == {hold.claim.id for hold in self.present_of(job_id)}
         self.expired |= over
+        self.run(
+            self.person.execute(
+                """update tocsin.jobs set locked_until = now() - interval '1 ms'
+                   where (id = $1 or run_of = $1) and execution_id is null
+                     and locked_until is not null""",
+                job_id,
+            )
+        )
+        self.cutting = [hold for hold in self.cutting if hold.claim.job_id != job_id]
 
     @precondition(lambda self: len(self.jobs) < MAX_JOBS)
     @rule(
@@ -305,6 +332,7 @@ class Protocol(RuleBasedStateMachine):
         gives_up = "null where" in edit and run["next_run"] is not None and not executing
         if edit.startswith("delete") or gives_up:
             self.deleted.add(run["id"])
+            self.cutting = [hold for hold in self.cutting if hold.claim.id != run["id"]]
             self.asked[job_id][run["scheduled_for"]] -= 1
             left -= 1
         assert len(self.run(self.runs(job_id))) == left
@@ -346,6 +374,43 @@ class Protocol(RuleBasedStateMachine):
         assert occurrence in {None, identity}
         assert occurrence is not None or identity not in self.asked[job_id]
         self.asked[job_id][identity] += 1
+
+    @precondition(lambda self: self.holds)
+    @rule(number=NUMBER, retry=st.booleans())
+    def cancel(self, number: int, retry: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        """Cancel whatever was ever claimed, what has ended among it."""
+        hold = self.holds[number % len(self.holds)]
+        claim = hold.claim
+        ours = self.present(claim.id) is hold
+        before = self.run(self.row(claim.job_id))
+
+        rows = self.run(
+            self.person.fetch("select * from tocsin.cancel($1, $2)", claim.execution_id, retry)
+        )
+
+        assert [row["reason"] for row in rows] == ["cancelled"] * (ours or hold.cancelled)
+        if not ours:
+            assert self.run(self.row(claim.job_id)) == before
+            return
+        hold.ended, hold.cancelled = Outcome.CANCELLED.value, True
+        self.ever_cut.add(claim.job_id)
+        if claim.id not in self.expired:
+            self.cutting.append(hold)
+        self.expired.discard(claim.id)
+        row = self.run(self.row(claim.id))
+        again = retry and claim.attempt < claim.retry.max_attempts
+        if row is None:
+            assert claim.run_id is not None
+            assert not again
+        elif claim.run_id is not None:
+            assert (again, row["attempt"]) == (True, claim.attempt)
+        elif again and row["attempt"]:
+            assert row["scheduled_for"] == claim.scheduled_for
+        else:
+            assert before is not None
+            assert row["attempt"] == 0
+            assert row["runs"] == before["runs"] + (not again)
+        self.run(plan_jobs(self.db))
 
     @precondition(lambda self: len(self.jobs) > len(self.deleted))
     @rule(number=NUMBER)
@@ -423,7 +488,11 @@ class Protocol(RuleBasedStateMachine):
         for row in rows:
             hold = self.present(row["id"])
             expected = hold and (hold.instance, hold.claim.execution_id)
-            assert expected == (row["locked_by"] and (row["locked_by"], row["execution_id"]))
+            if row["locked_by"] and row["execution_id"] is None:  # what is left of a lease
+                assert hold is None
+                assert (row["run_of"] or row["id"]) in self.ever_cut
+            else:
+                assert expected == (row["locked_by"] and (row["locked_by"], row["execution_id"]))
             assert hold is None or hold.claim.fence == row["fence"]
             assert row["next_run"] is None or row["scheduled_for"] is not None
             assert row["attempt"] >= 0

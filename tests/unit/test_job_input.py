@@ -65,6 +65,7 @@ STORED = StoredJob(
     runs=3,
     created_at=NOW,
     updated_at=NOW,
+    execution_id=None,
 )
 
 

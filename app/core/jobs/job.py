@@ -228,6 +228,8 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     consecutive_failures: int
     runs: int
     created_at: datetime
+    execution_id: int | None = field(name="under_way")
+    """The execution that is under way, of the job's plan or of a run beside it."""
     updated_at: datetime = field(name="edited_at")
     """When the job was last edited; a user's trigger may write anything into `updated_at`."""
 
@@ -235,6 +237,9 @@ class StoredJob(Masked, frozen=True, kw_only=True):
 class Job(StoredJob, frozen=True, kw_only=True):
     """A job as the API answers it: every secret in its target reads `***`."""
 
+    execution_id: Annotated[
+        int | None, Meta(description="The execution under way: what can be cancelled.")
+    ] = field(name="execution_id")
     updated_at: datetime = field(name="updated_at")
     failing: Annotated[
         bool,

@@ -12,11 +12,16 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed_out"
     """No complete answer within `timeout_seconds`; the target may have acted all the same."""
     CANCELLED = "cancelled"
-    """An instance that was stopping ended the execution before the target answered."""
+    """The execution was ended before the target answered: a person cancelled it, the instance was
+    stopping, or its lease could not be extended."""
     LOST = "lost"
     """The lease ran out unsettled: the instance died or froze."""
     MISSED = "missed"
     """No instance could start the run within its grace; there was no attempt."""
+
+
+CANCELLED = "cancelled"
+"""The reason of an execution that a person cancelled."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
