@@ -1685,7 +1685,8 @@ begin
                 case when job.ends_at <= now() then job.ends_at end, null::timestamptz,
                 jsonb_build_object('ends_at', job.ends_at);
         end if;
-        return query select state, case when job.run_at is null then 'Its schedule has no run left.' else 'It ran once, as asked.' end
+        return query select state, case when job.run_at is null then 'Its schedule has no run left.'
+                    when job.last_outcome is null then 'Nothing is planned.' else 'Its only run is over.' end
                 || ending,
             job.last_finished_at, null::timestamptz, jsonb_strip_nulls(jsonb_build_object(
                 'run', coalesce(last.scheduled_for, job.scheduled_for), 'outcome', coalesce(last.outcome, job.last_outcome),
