@@ -1579,7 +1579,7 @@ declare
     occurrence constant timestamptz := coalesce(run.scheduled_for, run.next_run);
     known constant boolean := coalesce(last.scheduled_for = occurrence, false);
 begin
-    if run.locked_until is not null then
+    if run.locked_until is not null and (run.execution_id is not null or last.reason is distinct from 'cancelled') then
         return query select 'lease_ended', format(
                 'The lease of instance %s for attempt %s of %s of the run of %s ended at %s without a settlement: the next look takes the run over.',
                 run.locked_by, coalesce(run.claimed_attempt, run.attempt), run.max_attempts, tocsin.told_at(occurrence),
@@ -1643,7 +1643,12 @@ begin
             null::timestamptz, null::timestamptz, jsonb_build_object('error', left(job.plan_error, 2000));
     end if;
     foreach held in array case when run.run_of is null then array[job] else array[job, run] end loop
-        if held.locked_until > now() then
+        if held.locked_until > now() and held.execution_id is null and last.outcome = 'cancelled' and last.reason = 'cancelled' then
+            return query select 'cutting_off',
+                format('Execution %s was cancelled, and instance %s has yet to cut it off: nothing else starts before that, or before its lease ends at %s.',
+                    last.id, held.locked_by, tocsin.told_at(held.locked_until)),
+                last.finished_at, held.locked_until, jsonb_build_object('instance', held.locked_by, 'execution_id', last.id);
+        elsif held.locked_until > now() then
             return query select
                 case when tocsin.is_connected(held.locked_by) then 'executing' else 'instance_gone' end,
                 format('Instance %s has its lease until %s, for attempt %s of %s of the run of %s, claimed at %s.%s',

@@ -462,3 +462,23 @@ async def test_who_may_not_change_jobs_cannot_cancel(
         await connection.execute(f"drop owned by {role}; drop role {role}")
 
     assert await execution_rows(connection, job_id) == []
+
+
+async def test_a_job_says_that_its_execution_has_yet_to_be_cut_off(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, name="report", backoff_seconds=600)
+    claim = await claimed_one(session)
+    await connection.fetch(CANCEL_AND_RETRY, claim.execution_id)
+    explained = "select reason from tocsin.explain('report')"
+
+    during = [row["reason"] for row in await connection.fetch(explained)]
+    await connection.execute(EXPIRE)
+    over = [row["reason"] for row in await connection.fetch(explained)]
+    await let_go(db, claim)
+    after = [row["reason"] for row in await connection.fetch(explained)]
+
+    assert during[0] == "cutting_off"
+    assert "instance_gone" not in during
+    assert over[0] == after[0] == "retrying"
+    assert (await job_row(connection, job_id))["locked_until"] is None
