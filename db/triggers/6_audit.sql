@@ -131,53 +131,47 @@ create or replace trigger jobs_050_keep_creation
               old.created_at, old.created_by, old.created_as, old.created_with))
     execute function tocsin.refuse_another_creation();
 
--- Every edit changes edited_at; no claim, settlement or plan of an instance does. The entries of all that one
--- statement edits, which may be a hundred thousand jobs, are written at once: to begin an INSERT here costs five
--- times as much as a row of it. The two tables have the rows in the same order.
-create or replace function tocsin.audit_changed_jobs()
+-- For each row, and not for all that a statement edits: to keep those would cost whatever updates jobs, claims and
+-- settlements too. So every step here is an expression, but for one where the target changed, and for each entry.
+create or replace function tocsin.audit_changed_job()
 returns trigger language plpgsql security definer
-set search_path = pg_catalog, pg_temp set timezone = 'UTC'
-set enable_nestloop = off  -- a plan that was made for one row is kept for many
-set jit = off as $$
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    same text[];
+    parts text[];
+    was jsonb;
+    is_now jsonb;
 begin
-    with edited as materialized (
-        select before.job as was, after.job as is_now
-        from (select row(was.*)::tocsin.jobs as job, row_number() over () as number from was) as before
-        join (select row(is_now.*)::tocsin.jobs as job, row_number() over () as number from is_now) as after
-            using (number)
-        where (after.job).edited_at is distinct from (before.job).edited_at
-          and (after.job).run_of is null  -- the job of a run has the entry, with the request
-    ), created as (
+    if new.run_of is not null then
+        return null;  -- its job has the entry, with the request
+    end if;
+    if old.creation is not null and new.creation is null then
         insert into tocsin.audit_log (
             id, at, actor, db_user, program, action, entity, entity_id, entity_name, after)
         overriding system value
-        select (was).creation, (was).created_at, (was).created_by, (was).created_as, (was).created_with,
-            'create', 'job', (was).id, (was).name, tocsin.audited_columns(was, target_kept)
-        from edited cross join lateral tocsin.audited_targets((was).kind, (was).target) as target_kept
-        where (was).creation is not null and (is_now).creation is null
-    ), compared as materialized (
-        select was, is_now, tocsin.audited_unchanged(was, is_now) as unchanged,
-            case when row((was).target)::record *<> row((is_now).target)::record then array(
-                select 'target.' || left(key, 200)
-                from jsonb_each((was).target) full join jsonb_each((is_now).target) as other using (key)
-                where row(jsonb_each.value)::record *<> row(other.value)::record order by key)
-            end as parts
-        from edited
-    ), cut as materialized (
-        select is_now, parts,
-            tocsin.audited_image(was, case when parts is not null then
-                (select kept from tocsin.audited_targets((was).kind, (was).target) as kept) end) - same as before,
-            tocsin.audited_image(is_now, case when parts is not null then
-                (select kept from tocsin.audited_targets((is_now).kind, (is_now).target) as kept) end) - same as after
-        from compared, lateral (
-            select case when parts is null then unchanged || 'target'::text else unchanged end as same) as left_out
-    )
+        values (old.creation, old.created_at, old.created_by, old.created_as, old.created_with,
+            'create', 'job', old.id, old.name, tocsin.created_image(old));
+    end if;
+    same := tocsin.audited_unchanged(old, new);
+    if row(old.target)::record *= row(new.target)::record then
+        same := same || 'target'::text;
+        was := tocsin.audited_image(old, null) - same;
+        is_now := tocsin.audited_image(new, null) - same;
+    else
+        parts := array(
+            select 'target.' || left(key, 200)
+            from jsonb_each(old.target) full join jsonb_each(new.target) as other using (key)
+            where row(jsonb_each.value)::record *<> row(other.value)::record order by key);
+        was := tocsin.audited(old) - same;
+        is_now := tocsin.audited(new) - same;
+    end if;
+    if was = '{}' then
+        return null;
+    end if;
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
-    select 'update', 'job', (is_now).id, (is_now).name,
-        (array(select key from jsonb_object_keys(before) as key where key <> 'target' order by key) || parts)[1:100],
-        before, after
-    from cut
-    where before <> '{}';
+    values ('update', 'job', new.id, new.name,
+        (array(select key from jsonb_object_keys(was) as key where key <> 'target' order by key) || parts)[1:100],
+        was, is_now);
     return null;
 end $$;
 
@@ -193,25 +187,11 @@ begin
     from (select) as one left join tocsin.jobs j on j.id = held.run_of;
 end $$;
 
-create or replace function tocsin.note_edit()
-returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
-begin
-    perform set_config('tocsin.edited', 'on', true);
-    return new;
-end $$;
-
--- The last before the row is written, so that instances, which edit nothing, pay for two comparisons.
-create or replace trigger jobs_300_note_edit before update on tocsin.jobs
-    for each row
-    when (new.edited_at is distinct from old.edited_at
-          and current_setting('tocsin.edited', true) is distinct from 'on')
-    execute function tocsin.note_edit();
-
+-- Every edit changes edited_at; no claim, settlement or plan of an instance does.
 create or replace trigger jobs_800_audit_update after update on tocsin.jobs
-    referencing old table as was new table as is_now
-    for each statement
-    when (current_setting('tocsin.edited', true) = 'on')
-    execute function tocsin.audit_changed_jobs();
+    for each row
+    when (new.edited_at is distinct from old.edited_at)
+    execute function tocsin.audit_changed_job();
 
 -- The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry;
 -- the job's earlier entries stay. The entry of its creation is written while executions of that day are kept. The
