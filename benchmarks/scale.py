@@ -163,7 +163,10 @@ LOOK: dict[str, Any] = {
 
 def nothing_but_limit(name: str) -> dict[str, Any]:
     """Return the arguments of a first page without filters."""
-    return {parameter: 50 if parameter == "limit" else None for parameter in query(name).parameters}
+    return {
+        parameter: 50 if parameter in ("limit", "window") else None
+        for parameter in query(name).parameters
+    }
 
 
 PAGE = nothing_but_limit("jobs.page")

@@ -16,6 +16,36 @@ select 'http', jsonb_build_object('url', $2 || n), at, at, at, now(),
 from (select n, now() + interval '1 day' + random() * interval '300 days' as at
       from generate_series(1, $1::bigint) n) as far
 """
+STATES = {
+    "finished": "next_run = null, last_outcome = 'succeeded', last_finished_at = now(), runs = 1",
+    "failed": "next_run = null, last_outcome = 'failed', last_finished_at = now(), runs = 1",
+    "paused": "paused_at = now()",
+    "invalid": "plan_error = 'no instance can plan this'",
+    "retrying": "attempt = 1, fence = 1",
+    "executing": """attempt = 1, fence = 1, locked_by = 'gone',
+        locked_until = now() + interval '6 hours', claimed_at = now(), claimed_for = next_run,
+        claimed_attempt = 1, execution_id = 1""",
+    "of no kind": "kind = 'pager'",
+    "of few": "kind = 'amqp'",
+    "with runs": "pending_runs = 1",
+}
+"""What makes jobs that are planned ones of each sort."""
+SORT = """
+insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at, validated,
+                         description)
+select 'http', '{"url": "http://x/"}', at, at, at, now(), true, $2
+from (select now() + interval '1 day' + random() * interval '20 days' as at
+      from generate_series(1, $1::bigint)) as soon
+"""
+RUNS = """
+insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at, validated,
+                         unchecked, run_of, request, attempt, locked_until, locked_by)
+select kind, target, now(), now() + interval '5 hours', now(), now(), true, null, id, 'run_now',
+       case when n % 20 < 2 then 1 else 0 end,
+       case when n % 20 = 0 then now() + interval '6 hours' end,
+       case when n % 20 = 0 then 'gone' end
+from (select j.*, row_number() over () as n from tocsin.jobs j where pending_runs > 0) as asked
+"""
 PARTITION = """
 create table if not exists tocsin.executions_{day:%Y%m%d} partition of tocsin.executions
 for values from ('{day:%Y-%m-%d} 00:00Z') to ('{next:%Y-%m-%d} 00:00Z')
@@ -36,6 +66,33 @@ async def jobs(url: str, count: int, *, base_url: str = "http://127.0.0.1:9/") -
     """Put in jobs that are due in one day to 301, none of which rings."""
     sizes = [min(CHUNK, count - done) for done in range(0, count, CHUNK)]
     await write(url, JOBS, [(size, base_url) for size in sizes])
+
+
+async def jobs_of_all_sorts(url: str, count: int) -> None:
+    """Put in jobs of which the oldest, up to a hundredth, are some of each state and have runs.
+
+    So a list that reads what it does not show has to pass all of the others. The indexes are built
+    at the end, which takes a third of the time.
+    """
+    connection = await asyncpg.connect(url)
+    indexes = await connection.fetch(
+        """select indexname, indexdef from pg_indexes
+           where schemaname = 'tocsin' and tablename = 'jobs' and indexname <> 'jobs_pkey'"""
+    )
+    for index in indexes:
+        await connection.execute(f"drop index tocsin.{index['indexname']}")
+    await connection.execute("set session_replication_role = replica")  # no triggers
+    each = max(3, min(5_000, count // 1_000))
+    for name, made in STATES.items():
+        await connection.execute(SORT, each, name)
+        await connection.execute(f"update tocsin.jobs set {made} where description = $1", name)
+    await connection.execute(RUNS)
+    done = await connection.fetchval("select count(*) from tocsin.jobs")
+    await jobs(url, count - done)
+    for index in indexes:
+        await connection.execute(index["indexdef"], timeout=900)
+    await connection.close()
+    await vacuum(url)
 
 
 async def executions(url: str, count: int) -> None:

@@ -112,26 +112,10 @@ where paused_at is null
 order by id desc;
 
 -- name: runs
--- What is wrong with the runs beside the plan, among the newest :most runs and the newest :most jobs of each state that
--- may have some.
-with looked_at as (
-    (select run_of as id from tocsin.jobs where run_of is not null order by run_of desc, id desc limit :most::bigint)
-    union
-    select id
-    from unnest('{invalid,paused,retrying,runs}'::text[]) as listed (state)
-    cross join lateral (
-        select j.id, j.pending_runs from tocsin.jobs j
-        where tocsin.is_aside(j) and tocsin.aside_state(j) = listed.state
-        order by j.id desc limit :most::bigint
-    ) as aside
-    where pending_runs > 0
-), judged as materialized (
-    select id, tocsin.runs_error(id) as problem from looked_at
-)
-select coalesce(j.name, judged.id::text) as called, judged.problem
-from judged left join tocsin.jobs j on j.id = judged.id
-where judged.problem is not null
-order by judged.id desc;
+-- What is wrong with the newer runs beside the plan.
+select coalesce(j.name, u.job_id::text) as called, u.problem
+from tocsin.unsound_runs(:most::bigint) as u left join tocsin.jobs j on j.id = u.job_id
+order by u.job_id desc;
 
 -- name: sequences
 -- Sequences that are behind the numbers they gave, as after a move by logical replication. They gave no

@@ -332,40 +332,55 @@ begin
     return found;
 end $$;
 
--- What is wrong with the runs of a job; null: nothing. What is written through the triggers leaves that behind
--- only where another transaction had a row locked. A run that is over is deleted with its settlement, and a run
--- whose next_run was taken away while it executed, once its lease ended.
-create or replace function tocsin.runs_error(job_id uuid)
-returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    job tocsin.jobs;
-    many bigint;
-    active bigint;
-    over bigint;
-    differing bigint;
-begin
-    select * into job from tocsin.jobs j where j.id = runs_error.job_id and j.run_of is null;
-    select count(*), count(*) filter (where num_nonnulls(r.next_run, r.execution_id) > 0),
-        count(*) filter (where tocsin.is_over(r)),
-        count(*) filter (where case when num_nonnulls(r.next_run, r.execution_id) > 0
-            then not tocsin.defined_run(r, job) *= r end)
-    into many, active, over, differing
-    from tocsin.jobs r where r.run_of = runs_error.job_id;
-    return case
-        when job.id is null then case when many > 0 then 'runs are left of a job that is gone' end
-        when over > 0 then 'a run that is over was not deleted'
-        when job.pending_runs <> many then format('pending_runs is %s, and it has %s', job.pending_runs, many)
-        when differing > 0 then 'a run is not what the job says is to be done, or paused when the job is not'
-        when many > 0 and active = 0 and job.attempt = 0 then 'a run waits though nothing is in its way'
-    end;
-end $$;
-
 -- Whether a run has ended but was not deleted.
 create or replace function tocsin.is_over(run tocsin.jobs)
 returns boolean language sql stable
     return run.next_run is null and (run.locked_until < clock_timestamp() or (run.execution_id is null and run.runs > 0));
 
--- Mends what is wrong with the runs of jobs, and returns of how many: see tocsin.runs_error. Once an hour. A job
+-- What is wrong with the runs of jobs, among the newest :most runs and the newest :most jobs of each state that may
+-- have some; null: all. What is written through the triggers leaves that behind only where another transaction had a
+-- row locked. A run that is over is deleted with its settlement, and a run whose next_run was taken away while it
+-- executed, once its lease ended. In one statement, as there may be many runs of which nothing is wrong.
+create or replace function tocsin.unsound_runs(most bigint default null)
+returns table (job_id uuid, problem text) language plpgsql stable
+set search_path = pg_catalog, pg_temp as $$
+begin
+    return query
+    with looked_at as (
+        (select run_of as id from tocsin.jobs where run_of is not null order by run_of desc, id desc limit most)
+        union
+        select aside.id
+        from unnest('{invalid,paused,retrying,runs}'::text[]) as listed (state)
+        cross join lateral (
+            select j.id, j.pending_runs from tocsin.jobs j
+            where tocsin.is_aside(j) and tocsin.aside_state(j) = listed.state
+            order by j.id desc limit most
+        ) as aside
+        where aside.pending_runs > 0
+    )
+    select looked_at.id, case
+        when job.id is null then 'runs are left of a job that is gone'
+        when runs.over > 0 then 'a run that is over was not deleted'
+        when job.pending_runs <> runs.many then format('pending_runs is %s, and it has %s', job.pending_runs, runs.many)
+        when runs.differing > 0 then 'a run is not what the job says is to be done, or paused when the job is not'
+        else 'a run waits though nothing is in its way' end
+    from looked_at
+    left join tocsin.jobs job on job.id = looked_at.id and job.run_of is null
+    cross join lateral (
+        select count(*) as many, count(*) filter (where num_nonnulls(r.next_run, r.execution_id) > 0) as active,
+            count(*) filter (where tocsin.is_over(r)) as over,
+            count(*) filter (where num_nonnulls(r.next_run, r.execution_id) > 0 and not
+                row(r.kind, r.target, r.max_attempts, r.backoff_seconds, r.backoff_max_seconds,
+                    r.timeout_seconds, r.paused_at, r.plan_error)::record
+                operator(pg_catalog.*=) row(job.kind, job.target, job.max_attempts, job.backoff_seconds,
+                    job.backoff_max_seconds, job.timeout_seconds, job.paused_at, job.plan_error)::record) as differing
+        from tocsin.jobs r where r.run_of = looked_at.id
+    ) as runs
+    where job.id is null or runs.over > 0 or job.pending_runs <> runs.many or runs.differing > 0
+       or (runs.many > 0 and runs.active = 0 and job.attempt = 0);
+end $$;
+
+-- Mends what is wrong with the runs of jobs, and returns of how many: see tocsin.unsound_runs. Once an hour. A job
 -- whose rows another transaction has locked, or refuses to be written, is left for the next hour.
 create or replace function tocsin.resume_runs()
 returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -374,12 +389,7 @@ declare
     mended bigint := 0;
 begin
     for one in
-        select troubled.id from (
-            select run_of as id from tocsin.jobs where run_of is not null
-            union select j.id from tocsin.jobs j
-            where tocsin.is_aside(j) and tocsin.aside_state(j) in ('invalid', 'paused', 'retrying', 'runs')
-              and j.pending_runs > 0) as troubled
-        where tocsin.runs_error(troubled.id) is not null
+        select u.job_id from tocsin.unsound_runs() as u
     loop
         begin
             mended := mended + tocsin.mend_runs(one)::integer;
