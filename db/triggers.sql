@@ -830,14 +830,16 @@ returns float8 language sql immutable parallel safe
     return least(backoff::float8 * power(2::float8, least(attempt - 1, 62)), backoff_max::float8)
         * (0.8 + 0.4 * jitter);
 
--- The execution under way of a job, or of a run beside its plan; null: there is none.
+-- The execution under way of a job, or of a run beside its plan; null: there is none. Not inlined, as to plan the
+-- subquery takes longer than to read a job.
 create or replace function tocsin.execution_under_way(job tocsin.jobs)
-returns bigint language sql stable
-    return case
-        when job.execution_id is not null then job.execution_id
-        when job.pending_runs > 0 then (
-            select max(r.execution_id) from tocsin.jobs r where r.run_of = job.id and r.execution_id is not null)
-    end;
+returns bigint language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if job.execution_id is not null or job.pending_runs = 0 then
+        return job.execution_id;
+    end if;
+    return (select max(r.execution_id) from tocsin.jobs r where r.run_of = job.id and r.execution_id is not null);
+end $$;
 
 -- Settles an execution that is under way as cancelled, whoever has its lease, and has the instance cut it off. Its
 -- run is over, unless another attempt is asked for (retry) and max_attempts leaves one; that comes after the backoff.
