@@ -13,11 +13,12 @@ import pytest
 from msgspec import json
 
 from app.core.facts import Faulted
-from app.db.listener import open_session
+from app.db.listener import Session, open_session
 from tests.support.api import NIGHTLY, serving
 from tests.support.builders import insert_job
 from tests.support.recorder import Recorder
 from tests.support.roles import role
+from tests.support.sessions import claimed_one
 from tests.support.vault import KEY
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -220,6 +221,7 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("GET", "/v1/executions"),
         ("GET", "/v1/executions/{id}"),
         ("POST", "/v1/executions/{id}/replay"),
+        ("POST", "/v1/executions/{id}/cancel"),
         ("POST", "/v1/schedule/preview"),
         ("GET", "/v1/upcoming"),
         ("GET", "/v1/instances"),
@@ -266,12 +268,17 @@ async def test_a_target_is_described_by_its_kind(api: httpx.AsyncClient, name: s
     assert schemas["HttpTarget"]["properties"]["url"]["type"] == "string"
 
 
-async def test_every_example_of_the_description_is_accepted(database_url: str) -> None:
+async def test_every_example_of_the_description_is_accepted(
+    database_url: str, connection: asyncpg.Connection, session: Session
+) -> None:
+    await insert_job(connection)
+    claim = await claimed_one(session)
+
     async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
-        await try_every_example(api)
+        await try_every_example(api, under_way=claim.execution_id)
 
 
-async def try_every_example(api: httpx.AsyncClient) -> None:
+async def try_every_example(api: httpx.AsyncClient, *, under_way: int) -> None:
     document = (await api.get("/openapi.json")).json()
 
     tried = 0
@@ -281,7 +288,7 @@ async def try_every_example(api: httpx.AsyncClient) -> None:
         body = operation.get("requestBody", {"content": {}})
         for media_type, content in body["content"].items():
             for example in content["examples"].values():
-                address = path.format(job="report", name="PAYMENTS")
+                address = path.format(job="report", name="PAYMENTS", id=under_way)
                 await api.put("/v1/jobs/report", json=NIGHTLY)
                 answer = await api.request(
                     method,
