@@ -31,7 +31,7 @@ def files(directory: Path) -> Iterator[Path]:
             continue
         if entry.is_dir():
             yield from files(entry)
-        elif entry.suffix not in {".png", ".ico"}:
+        elif entry.suffix not in {".png", ".ico", ".xz"}:
             yield entry
 
 
