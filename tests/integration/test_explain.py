@@ -418,7 +418,7 @@ async def test_what_became_of_a_run_that_left_no_execution_is_told_too(
                for each row execute function public.none()"""
     )
     suppressed = await explained(NOW - timedelta(minutes=5))
-    ahead = await explained(NOW + timedelta(minutes=5))
+    ahead = await explained(datetime.now(UTC) + timedelta(minutes=5))
 
     assert words(not_created) == ["not_created"]
     assert words(deleted) == ["history_deleted"]
