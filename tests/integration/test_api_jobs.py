@@ -18,7 +18,7 @@ FIELDS = {
     *("starts_at", "ends_at", "max_runs"),
     *("max_attempts", "backoff_seconds", "backoff_max_seconds", "timeout_seconds"),
     *("misfire", "misfire_grace_seconds", "max_catchup", "paused"),
-    *("state", "next_run", "plan_error", "last_outcome", "last_finished_at"),
+    *("state", "execution_id", "next_run", "plan_error", "last_outcome", "last_finished_at"),
     *("consecutive_failures", "failing", "runs", "created_at", "updated_at"),
 }
 SECRETS = {
