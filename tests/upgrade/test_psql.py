@@ -28,6 +28,7 @@ async def test_psql_upgrades_as_migrate_does(
 
     after = await all_rows(connection)
     assert changed_rows(before, after) == {}
-    assert changed_rows(after, before).keys() == {"schema_migrations"}
+    entered = {"schema_migrations"} if len(newer.scripts) > len(older.scripts) else set()
+    assert changed_rows(after, before).keys() == entered
     assert dumped(database_url) == dumped(fresh_url)
     assert await doubtful(connection) == []
