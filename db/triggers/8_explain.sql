@@ -143,6 +143,7 @@ declare
     last tocsin.executions;
     due_at timestamptz;
     waits boolean;
+    connected boolean;
     ending text := '';
 begin
     if job.pending_runs > 0 and job.attempt = 0 then
@@ -169,12 +170,13 @@ begin
                     last.id, held.locked_by, tocsin.told_at(held.locked_until)),
                 last.finished_at, held.locked_until, jsonb_build_object('instance', held.locked_by, 'execution_id', last.id);
         elsif held.locked_until > now() then
+            connected := tocsin.is_connected(held.locked_by);
             return query select
-                case when tocsin.is_connected(held.locked_by) then 'executing' else 'instance_gone' end,
+                case when connected then 'executing' else 'instance_gone' end,
                 format('Instance %s has its lease until %s, for attempt %s of %s of the run of %s, claimed at %s.%s',
                     held.locked_by, tocsin.told_at(held.locked_until), coalesce(held.claimed_attempt, held.attempt),
                     held.max_attempts, tocsin.told_at(coalesce(held.claimed_for, held.scheduled_for)),
-                    tocsin.told_at(held.claimed_at), case when not tocsin.is_connected(held.locked_by) then
+                    tocsin.told_at(held.claimed_at), case when not connected then
                         ' That instance is not connected: unless it comes back, another takes the run over then.' else '' end),
                 held.claimed_at, held.locked_until, jsonb_strip_nulls(jsonb_build_object(
                     'instance', held.locked_by, 'run', coalesce(held.claimed_for, held.scheduled_for),
