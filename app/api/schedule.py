@@ -9,6 +9,7 @@ from app.api.body import decode_body
 from app.api.parameters import Clock, sound
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
+from app.core.jobs.identity import NIL
 from app.core.jobs.job import SCHEDULE_FIELDS
 from app.core.schedule.schedule import (
     Schedule,
@@ -20,8 +21,6 @@ from app.core.schedule.schedule import (
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
 from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
-
-NO_JOB = UUID(int=0)
 
 
 @post(
@@ -36,7 +35,7 @@ async def preview_schedule(request: ApiRequest, clock: Clock) -> PreviewedSchedu
     given = await decode_body(request, SchedulePreview)
     now = sound(given.from_, "from") or await clock.now()
     schedule = normalized(Schedule(**{name: getattr(given, name) for name in SCHEDULE_FIELDS}))
-    id = given.job_id or NO_JOB
+    id = given.job_id or NIL
     check(schedule, job_id=id, now=now)
     zone = zone_named(schedule.timezone)
     return PreviewedSchedule(

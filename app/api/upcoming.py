@@ -9,7 +9,8 @@ from litestar.params import QueryParameter
 
 from app.api.parameters import Clock, Cursor, Db, Limit, sound
 from app.core.access.api_key import Scope
-from app.core.schedule.upcoming import NIL, counts_of, moments, page_of
+from app.core.jobs.identity import NIL
+from app.core.schedule.upcoming import counts_of, moments, page_of
 from app.db import upcoming
 from app.errors import FieldError, InvalidInput
 from app.wire.pages import UPCOMING

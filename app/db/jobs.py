@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
 from app.core.jobs.exact_json import number
+from app.core.jobs.identity import NIL
 from app.core.jobs.job import NAME, JobState, PlannedJob, StoredJob, job_id
 from app.core.runs.outcome import Outcome
 from app.core.schedule.occurrences import TICK
@@ -25,7 +26,6 @@ class LegibleJob(StoredJob, frozen=True, kw_only=True):
     metadata: Raw  # type: ignore[assignment]
 
 
-NIL = UUID(int=0)
 MANY_AT_ONCE = 10_000
 """Jobs of a list by next run that are put in order together."""
 

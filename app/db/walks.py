@@ -14,6 +14,7 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
+from app.core.jobs.identity import NIL
 from app.db.database import Row, Runner
 
 STEP_JOBS = 2000
@@ -63,7 +64,7 @@ async def walk(
     returns how a plan has to move, given the present instant, or None. `write` writes the moves
     and returns how many took effect: a job that was edited meanwhile is left alone.
     """
-    step = await read(UUID(int=0), STEP_JOBS)
+    step = await read(NIL, STEP_JOBS)
     while step is not None:
         moves: list[MoveT] = await asyncio.to_thread(partial(find_moves, step, move_of))
         yield len(moves), await write(moves) if moves else 0

@@ -3,12 +3,14 @@
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 
+from app.core.jobs.identity import EPOCH
+from app.core.schedule.occurrences import TICK
 from app.errors import FieldError, InvalidInput
 
 ItemT = TypeVar("ItemT")
@@ -16,8 +18,6 @@ KeyT = TypeVar("KeyT")
 
 INT8_BYTES = 8
 UUID_BYTES = 16
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TICK = timedelta(microseconds=1)
 LATEST_MICROSECONDS = (datetime(2200, 1, 2, tzinfo=UTC) - EPOCH) // TICK
 """A day after the last instant that the database has."""
 NO_CURSOR = FieldError(

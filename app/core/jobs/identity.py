@@ -8,6 +8,8 @@ TICKS_PER_MILLISECOND = 4096
 """The 12 bits after the milliseconds count 4096ths of one (RFC 9562, 6.2, method 3)."""
 RANDOM_BITS = 62
 """Random bits of an id."""
+NIL = UUID(int=0)
+"""The id before all others, which no job has (RFC 9562, 5.9)."""
 
 
 def uuid7(now: datetime, *, random: int) -> UUID:

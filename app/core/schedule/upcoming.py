@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
 from uuid import UUID
 
 from msgspec import Struct
 
+from app.core.jobs.identity import EPOCH, NIL
 from app.core.schedule.occurrences import TICK, Interval, ZonedCron
 from app.core.schedule.schedule import (
     LATEST,
@@ -21,8 +22,6 @@ from app.core.schedule.schedule import (
 from app.core.schedule.zones import zone_named
 from app.errors import InvalidInput
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NIL = UUID(int=0)
 MANY = 10**9
 """More runs than any rule has that is counted."""
 
