@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-HEADER = re.compile(r"^-- name: (\w+)(, reads)?\n", re.MULTILINE)
+HEADER = re.compile(r"^-- (name|part): (\w+)(, reads)?\n", re.MULTILINE)
+PART = re.compile(r"\{([a-z_]+)\}")
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 
 
@@ -35,14 +36,21 @@ class Query(Struct, frozen=True, kw_only=True):
 def parse_queries(group: str, text: str) -> dict[str, Query]:
     """Split a query file at its `-- name:` lines; each statement carries its name as a comment.
 
-    `-- name: some, reads` says that a statement writes no row; it may lock some.
+    `-- name: some, reads` says that a statement writes no row; it may lock some. `-- part: some`
+    begins a text that the statements after it have wherever they say `{some}`.
+
+    Raises:
+        KeyError: a statement has a part that is not above it.
     """
     queries = {}
-    _, *parts = HEADER.split(text)
-    for name, reads, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-        statement = "\n".join(
-            line for line in body.splitlines() if not line.startswith("--")
-        ).strip()
+    parts: dict[str, str] = {}
+    _, *found = HEADER.split(text)
+    for what, name, reads, body in zip(*(found[n::4] for n in range(4)), strict=True):
+        lines = [line for line in body.splitlines() if not line.startswith("--")]
+        statement = PART.sub(lambda part: parts[part[1]], "\n".join(lines).strip())
+        if what == "part":
+            parts[name] = statement
+            continue
         parameters = tuple(dict.fromkeys(PARAMETER.findall(statement)))
         numbered = PARAMETER.sub(lambda found: f"${parameters.index(found[1]) + 1}", statement)  # noqa: B023 - used at once
         queries[name] = Query(

@@ -1,9 +1,6 @@
 -- The record of executions. Newest first is the order of their ids in every partition.
 
--- name: page
--- from and to prune partitions; a job has an index of its own, and so have the outcomes other
--- than succeeded, which alone have a reason. The rest is judged of the first :window rows that are left.
--- A job's name, tags and host are those that it has now: read for each row, so that no plan walks over all jobs.
+-- part: read
 -- Texts are cut off at what no instance writes, as a page is bounded by whole rows.
 select e.id, e.job_id, j.name as job_name, to_json(j.tags)::text as tags, e.fence, left(e.kind, 1000) as kind,
     e.scheduled_for, e.attempt, e.outcome, left(e.reason, 1000) as reason, e.started_at, e.finished_at,
@@ -11,6 +8,23 @@ select e.id, e.job_id, j.name as job_name, to_json(j.tags)::text as tags, e.fenc
     left(e.response, 100000) as response, left(e.error, 100000) as error, e.missed_runs, e.missed_until,
     extract(epoch from e.started_at - e.scheduled_for)::float8 as lag_seconds,
     extract(epoch from e.finished_at - e.started_at)::float8 as duration_seconds
+
+-- part: listed
+-- The executions that a page judges.
+x.id >= 0 and (:before::bigint is null or x.id < :before::bigint)
+  and (:job_id::uuid is null or x.job_id = :job_id::uuid)
+  and case when :outcomes::text[] is null then true
+        when cardinality(:outcomes::text[]) = 1 then x.outcome = (:outcomes::text[])[1]  -- in the index, before Postgres 17
+        else x.outcome = any(:outcomes::text[]) end
+  and (:reasons::text[] is null or x.outcome <> 'succeeded')
+  and (:since::timestamptz is null or x.finished_at >= :since::timestamptz)
+  and (:until::timestamptz is null or x.finished_at < :until::timestamptz)
+
+-- name: page
+-- from and to prune partitions; a job has an index of its own, and so have the outcomes other
+-- than succeeded, which alone have a reason. The rest is judged of the first :window rows that are left.
+-- A job's name, tags and host are those that it has now: read for each row, so that no plan walks over all jobs.
+{read}
 from (
     select x.*,
         (:kind::text is null or x.kind = :kind::text)
@@ -29,14 +43,7 @@ from (
                     from '^[^/?#]*//(?:[^/?#]*@)?(\[[^][/?#]*\]|[^][/?#:]*)')) = :host::text
                 from tocsin.jobs j where j.id = x.job_id)) as found
     from tocsin.executions x
-    where x.id >= 0 and (:before::bigint is null or x.id < :before::bigint)
-      and (:job_id::uuid is null or x.job_id = :job_id::uuid)
-      and case when :outcomes::text[] is null then true
-            when cardinality(:outcomes::text[]) = 1 then x.outcome = (:outcomes::text[])[1]  -- in the index, before Postgres 17
-            else x.outcome = any(:outcomes::text[]) end
-      and (:reasons::text[] is null or x.outcome <> 'succeeded')
-      and (:since::timestamptz is null or x.finished_at >= :since::timestamptz)
-      and (:until::timestamptz is null or x.finished_at < :until::timestamptz)
+    where {listed}
     order by x.id desc
     limit :window::bigint
 ) e left join lateral (
@@ -48,26 +55,14 @@ limit :limit::bigint;
 
 -- name: page_end
 -- The last of the :window executions that such a page judges; no row: they are fewer.
-select id
-from tocsin.executions
-where id >= 0 and (:before::bigint is null or id < :before::bigint)
-  and (:job_id::uuid is null or job_id = :job_id::uuid)
-  and case when :outcomes::text[] is null then true
-        when cardinality(:outcomes::text[]) = 1 then outcome = (:outcomes::text[])[1]  -- in the index, before Postgres 17
-        else outcome = any(:outcomes::text[]) end
-  and (:reasons::text[] is null or outcome <> 'succeeded')
-  and (:since::timestamptz is null or finished_at >= :since::timestamptz)
-  and (:until::timestamptz is null or finished_at < :until::timestamptz)
-order by id desc
+select x.id
+from tocsin.executions x
+where {listed}
+order by x.id desc
 offset :window::bigint - 1 limit 1;
 
 -- name: find
-select e.id, e.job_id, j.name as job_name, to_json(j.tags)::text as tags, e.fence, left(e.kind, 1000) as kind,
-    e.scheduled_for, e.attempt, e.outcome, left(e.reason, 1000) as reason, e.started_at, e.finished_at,
-    left(e.instance, 1000) as instance, e.status_code,
-    left(e.response, 100000) as response, left(e.error, 100000) as error, e.missed_runs, e.missed_until,
-    extract(epoch from e.started_at - e.scheduled_for)::float8 as lag_seconds,
-    extract(epoch from e.finished_at - e.started_at)::float8 as duration_seconds
+{read}
 from tocsin.executions e left join tocsin.jobs j on j.id = e.job_id
 where e.id = :execution_id::bigint;
 

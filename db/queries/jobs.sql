@@ -2,6 +2,51 @@
 -- acting: the caller for whom the API acts, told to the triggers of the audit log by a setting that ends with
 -- the statement. Postgres leaves out what the statement does not join.
 
+-- part: shown
+-- A job as its Struct is read.
+(
+    select to_json(shown)
+    from (
+        select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
+            tocsin.execution_under_way(j) as under_way
+    ) as shown
+)::text
+
+-- part: written
+(
+    id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
+    run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
+    dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
+    max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
+    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
+    paused boolean, planned boolean, next_run timestamptz)
+
+-- part: listed
+-- The jobs that a page judges. Where jobs_aside lists a state as it is, that index is walked; where leases, kinds or
+-- runs make up a state as well, their ids are collected first, and the primary key is walked along them.
+j.run_of is null
+and (:before::uuid is null or j.id < :before::uuid)
+and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
+and (:name_pattern::text is null or j.name like :name_pattern::text)
+and (:failing::boolean is distinct from true or tocsin.failing(j))  -- jobs_failing
+and case :state::text
+        when 'executing' then j.id = any(array(
+            select coalesce(l.run_of, l.id) from tocsin.jobs l where l.locked_until is not null and l.locked_until > now()))
+        when 'invalid' then j.id = any(array(
+            select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'invalid'
+            union all
+            select o.id from tocsin.unsupported_kinds() as kind
+            join tocsin.jobs o on o.kind = kind.kind and o.kind not in ('http', 'amqp')))
+        when 'retrying' then j.id = any(array(
+            select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'retrying'
+            union all
+            select l.id from tocsin.jobs l where l.locked_until is not null and l.locked_until <= now()
+            union all
+            select r.run_of from tocsin.jobs r where r.run_of is not null and r.attempt > 0))
+        when 'scheduled' then true
+        else :state::text is null or (tocsin.is_aside(j) and tocsin.aside_state(j) = :state::text)
+      end
+
 -- name: insert
 -- One job or ten thousand, all or none. planned: next_run is worked out, even if it is null; else
 -- the triggers see to it.
@@ -18,13 +63,7 @@ select id, name, description, tags, metadata, kind, target,
     misfire, misfire_grace_seconds, max_catchup,
     case when paused then clock_timestamp() end, next_run, next_run,
     case when planned then clock_timestamp() end, false
-from acting, json_to_recordset(:jobs::json) as w (
-    id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
-    run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
-    dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
-    max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
-    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
-    paused boolean, planned boolean, next_run timestamptz)
+from acting, json_to_recordset(:jobs::json) as w {written}
 returning (
     select to_json(shown)
     from (
@@ -40,11 +79,7 @@ returning (
 select name from tocsin.jobs where name = any(:names::text[]);
 
 -- name: find
-select (
-    select to_json(shown)
-    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
-        tocsin.execution_under_way(j) as under_way) as shown
-)::text as job
+select {shown} as job
 from tocsin.jobs j
 where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 
@@ -59,8 +94,7 @@ order by e.place;
 
 -- name: page
 -- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
--- that is null folds away. Where jobs_aside lists a state as it is, that index is walked; where leases, kinds or runs
--- make up a state as well, their ids are collected first, and the primary key is walked along them. tocsin.state decides.
+-- that is null folds away. tocsin.state decides.
 -- What no index serves is judged of the first :window jobs that the rest of the filters find.
 select w.job
 from (
@@ -72,34 +106,9 @@ from (
             and (:state::text is null or tocsin.state(j) = :state::text)
             and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
             and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
-        then (
-            select to_json(shown)
-            from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
-        tocsin.execution_under_way(j) as under_way) as shown
-        )::text end as job
+        then {shown} end as job
     from tocsin.jobs j
-    where j.run_of is null
-      and (:before::uuid is null or j.id < :before::uuid)
-      and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
-      and (:name_pattern::text is null or j.name like :name_pattern::text)
-      and (:failing::boolean is distinct from true or tocsin.failing(j))  -- jobs_failing
-      and case :state::text
-              when 'executing' then j.id = any(array(
-                  select coalesce(l.run_of, l.id) from tocsin.jobs l where l.locked_until is not null and l.locked_until > now()))
-              when 'invalid' then j.id = any(array(
-                  select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'invalid'
-                  union all
-                  select o.id from tocsin.unsupported_kinds() as kind
-                  join tocsin.jobs o on o.kind = kind.kind and o.kind not in ('http', 'amqp')))
-              when 'retrying' then j.id = any(array(
-                  select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'retrying'
-                  union all
-                  select l.id from tocsin.jobs l where l.locked_until is not null and l.locked_until <= now()
-                  union all
-                  select r.run_of from tocsin.jobs r where r.run_of is not null and r.attempt > 0))
-              when 'scheduled' then true
-              else :state::text is null or (tocsin.is_aside(j) and tocsin.aside_state(j) = :state::text)
-            end
+    where {listed}
     order by j.id desc
     limit :window::bigint
 ) w
@@ -111,28 +120,7 @@ limit :limit::bigint;
 -- The last of the :window jobs that such a page judges; no row: they are fewer.
 select j.id
 from tocsin.jobs j
-where j.run_of is null
-  and (:before::uuid is null or j.id < :before::uuid)
-  and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
-  and (:name_pattern::text is null or j.name like :name_pattern::text)
-  and (:failing::boolean is distinct from true or tocsin.failing(j))
-  and case :state::text
-          when 'executing' then j.id = any(array(
-              select coalesce(l.run_of, l.id) from tocsin.jobs l where l.locked_until is not null and l.locked_until > now()))
-          when 'invalid' then j.id = any(array(
-              select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'invalid'
-              union all
-              select o.id from tocsin.unsupported_kinds() as kind
-              join tocsin.jobs o on o.kind = kind.kind and o.kind not in ('http', 'amqp')))
-          when 'retrying' then j.id = any(array(
-              select a.id from tocsin.jobs a where tocsin.is_aside(a) and tocsin.aside_state(a) = 'retrying'
-              union all
-              select l.id from tocsin.jobs l where l.locked_until is not null and l.locked_until <= now()
-              union all
-              select r.run_of from tocsin.jobs r where r.run_of is not null and r.attempt > 0))
-          when 'scheduled' then true
-          else :state::text is null or (tocsin.is_aside(j) and tocsin.aside_state(j) = :state::text)
-        end
+where {listed}
 order by j.id desc
 offset :window::bigint - 1 limit 1;
 
@@ -149,11 +137,7 @@ offset :window::bigint limit 1;
 -- The order of jobs_claimable, then of ids: there may be millions of jobs that can be claimed at the same instant,
 -- so of these no more than :most are judged and put in order.
 select w.id, w.at, (
-    select (
-        select to_json(shown)
-        from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
-        tocsin.execution_under_way(j) as under_way) as shown
-    )::text
+    select {shown}
     from tocsin.jobs j where j.id = w.id
 ) as job
 from (
@@ -209,19 +193,9 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
         when w.planned and j.plan_error is not null then true
         else j.unchecked
     end
-from acting, json_to_record(:job::json) as w (
-    id uuid, name text, description text, tags text[], metadata jsonb, kind text, target jsonb,
-    run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
-    dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
-    max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
-    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
-    paused boolean, planned boolean, next_run timestamptz)
+from acting, json_to_record(:job::json) as w {written}
 where j.id = w.id and j.run_of is null and j.edited_at = :unchanged_since::timestamptz
-returning (
-    select to_json(shown)
-    from (select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
-        tocsin.execution_under_way(j) as under_way) as shown
-)::text as job;
+returning {shown} as job;
 
 -- name: delete
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))

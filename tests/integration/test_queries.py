@@ -229,3 +229,19 @@ async def pages_of_look(database: str, *, since: str) -> int:
             f"explain (analyze, buffers, format json) execute look ({values})"
         )
     return int(json.decode(plan)[0]["Plan"]["Shared Hit Blocks"])
+
+
+def test_statements_have_the_parts_that_they_name() -> None:
+    text = (
+        "-- part: wanted\n-- Why.\na = :a\n\n-- name: some\nselect 1 where {wanted} and b = :b;\n"
+    )
+
+    [found] = parse_queries("group", text).values()
+
+    assert found.sql == "/* group.some */ select 1 where a = $1 and b = $2"
+    assert found.parameters == ("a", "b")
+
+
+def test_a_part_that_is_not_above_is_a_mistake() -> None:
+    with pytest.raises(KeyError, match="wanted"):
+        parse_queries("group", "-- name: some\nselect {wanted}\n")
