@@ -21,6 +21,9 @@ STEP_JOBS = 2000
 """How many jobs one step reads."""
 STEP_REST_SECONDS = 0.05
 """The pause between two steps."""
+LOCK_PAUSE_SECONDS = 0.5
+"""The pause before plans whose rows were locked are written again. Most transactions, those of the
+instances among them, are over by then."""
 
 PlanT = TypeVar("PlanT")
 MoveT = TypeVar("MoveT")
@@ -62,12 +65,17 @@ async def walk(
 
     `read` reads the next jobs, given the last id and how many. `move_of`, called in a thread,
     returns how a plan has to move, given the present instant, or None. `write` writes the moves
-    and returns how many took effect: a job that was edited meanwhile is left alone.
+    and returns how many took effect: a job that was edited meanwhile, or that a transaction has
+    locked, is left alone. Moves that took no effect are written once more, after a pause.
     """
     step = await read(NIL, STEP_JOBS)
     while step is not None:
         moves: list[MoveT] = await asyncio.to_thread(partial(find_moves, step, move_of))
-        yield len(moves), await write(moves) if moves else 0
+        written = await write(moves) if moves else 0
+        if written < len(moves):
+            await asyncio.sleep(LOCK_PAUSE_SECONDS)
+            written += await write(moves)  # what was moved is not found again
+        yield len(moves), written
         await asyncio.sleep(STEP_REST_SECONDS)
         step = await read(step.last_id, STEP_JOBS)
 

@@ -1,5 +1,6 @@
 """Time zone rules that change between releases move what was planned by the older ones."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -49,6 +50,10 @@ async def hours_of(connection: asyncpg.Connection, job_id: UUID) -> tuple[int, i
     return next_run.astimezone(UTC).hour, scheduled_for.astimezone(UTC).hour
 
 
+async def is_at(connection: asyncpg.Connection, job_id: UUID, *, hour: int) -> bool:
+    return await hours_of(connection, job_id) == (hour, hour)
+
+
 async def rules_noted(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval("select exists (select from tocsin.zone_rules)"))
 
@@ -56,10 +61,11 @@ async def rules_noted(connection: asyncpg.Connection) -> bool:
 async def is_planned(connection: asyncpg.Connection) -> None:
     async def planned() -> bool:
         return not await connection.fetchval(
-            "select count(*) from tocsin.jobs where planned_at is null and plan_error is null"
+            """select count(*) from tocsin.jobs
+            where (planned_at is null or unchecked) and plan_error is null"""
         )
 
-    await until(planned, "all jobs are planned")
+    await until(planned, "all jobs are planned, and their targets checked")
 
 
 async def test_newer_rules_move_plans_and_nothing_else(
@@ -159,6 +165,34 @@ async def test_a_row_that_somebody_has_locked_is_moved_by_the_next_walk(
         assert await replan(db, "b", choose_rules(west_7)) == 1
 
     assert await hours_of(connection, job) == (10, 10)
+
+
+async def test_a_row_that_is_locked_for_a_moment_is_moved_by_the_same_walk(
+    database_url: str,
+    connection: asyncpg.Connection,
+    west_8: str,
+    west_7: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.db.walks.LOCK_PAUSE_SECONDS", 3)
+    holder = await asyncpg.connect(database_url)
+    async with Database.connect(database_url, application_name="test") as db:
+        await replan(db, "a", choose_rules(west_8))
+        locked, free = await yearly(connection), await yearly(connection)
+        for job in (locked, free):
+            await put(connection, job, hour=11)
+        await connection.execute("delete from tocsin.instance_rules")
+        transaction = holder.transaction()
+        await transaction.start()
+        await holder.execute("select from tocsin.jobs where id = $1 for update", locked)
+        walk = asyncio.create_task(replan(db, "b", choose_rules(west_7)))
+        await until(lambda: is_at(connection, free, hour=10), "the other job is moved")
+        await transaction.rollback()
+
+        assert await walk == 2
+    await holder.close()
+
+    assert await hours_of(connection, locked) == (10, 10)
 
 
 async def test_one_instance_walks_at_a_time_and_a_walk_that_broke_off_is_made_again(
