@@ -1138,7 +1138,7 @@ begin
             perform tocsin.redefine_run(run, new);
         end loop;
     end if;
-    if new.locked_until is null and old.locked_until is not null and new.attempt = 0 then  -- see claims.check_runs
+    if new.locked_until is null and old.locked_until is not null and new.attempt = 0 then  -- see runs.check
         perform set_config('tocsin.runs', 'on', true);
         update tocsin.jobs r set next_run = clock_timestamp()
         where r.id in (

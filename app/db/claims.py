@@ -1,17 +1,17 @@
 """The life of a claim in Postgres: look, extend, settle."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.core.runs.claim import Claim, Execution, Misfire, MisfirePolicy, RetryPolicy, Settlement
+from app.core.runs.claim import Claim, Misfire, MisfirePolicy, RetryPolicy, Settlement
 from app.core.runs.outcome import Outcome
-from app.core.runs.transition import deferred
 from app.core.schedule.schedule import DstGap, DstOverlap, Schedule
+from app.db import runs
 from app.db.database import Row, Runner
 
 JSON = msgspec.json.Encoder()
@@ -22,10 +22,6 @@ DST_GAPS = {one.value: one for one in DstGap}
 DST_OVERLAPS = {one.value: one for one in DstOverlap}
 MISFIRES = {one.value: one for one in Misfire}
 OUTCOMES = {one.value: one for one in Outcome}
-
-
-RUN_RETRY_SECONDS = 0.2
-"""The shortest wait of a run for another execution of its job."""
 
 
 class Lost(Struct, frozen=True, kw_only=True):
@@ -137,9 +133,10 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         later = await session.fetch("claims.wakeup", kinds=kinds, believed=believed, aside=leave)
         wakeup_seconds = later[0]["wakeup_seconds"] if later else None
     if any(one.run_id for one in claimed):
-        claimed, early = await check_runs(session, claimed, believed=believed)
-        if early is not None:
-            wakeup_seconds = early if wakeup_seconds is None else min(wakeup_seconds, early)
+        claimed, early, wait = await runs.check(session, claimed, believed=believed)
+        if wait is not None:
+            await settle(session, early)
+            wakeup_seconds = wait if wakeup_seconds is None else min(wakeup_seconds, wait)
     return Look(
         claims=claimed,
         wakeup_seconds=wakeup_seconds,
@@ -154,36 +151,6 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         begun_at=found["begun_at"],
         ended_at=found["ended_at"],
     )
-
-
-async def check_runs(
-    session: Runner, claimed: Sequence[Claim], *, believed: datetime | None
-) -> tuple[list[Claim], float | None]:
-    """Give claims of runs beside the plan the names of their jobs.
-
-    A run whose job, or another run of it, is still under a lease is released instead, and due again
-    when that may be over. Return the other claims, and in how many seconds the first of those
-    released is due; None if none was.
-    """
-    runs = [one.id for one in claimed if one.run_id]
-    rows = await session.fetch("claims.check_runs", ids=runs, believed=believed)
-    checked = {row["id"]: row for row in rows}
-    begun: list[Claim] = []
-    early: list[Settlement] = []
-    waits: list[float] = []
-    for one in claimed:
-        if one.run_id is None:
-            begun.append(one)
-        elif (row := checked.get(one.id)) is not None:  # else the run was deleted in between
-            if row["wait_seconds"] is None:
-                begun.append(replace(one, name=row["name"]))
-            else:
-                wait = max(row["wait_seconds"], RUN_RETRY_SECONDS)
-                waits.append(wait)
-                early.append(deferred(one, until=row["now"] + timedelta(seconds=wait)))
-    if early:
-        await settle(session, early)
-    return begun, min(waits, default=None)
 
 
 async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
@@ -210,31 +177,6 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
         executions=JSON.encode(executions).decode(),
     )
     return [Closed(**row) for row in rows]
-
-
-async def record_late(db: Runner, executions: Sequence[Execution]) -> set[int]:
-    """Record executions that had lost their lease; return the ids of those recorded.
-
-    An execution that was settled before, by a statement whose answer was lost, is left as it is.
-    """
-    rows = await db.fetch("claims.record_late", executions=JSON.encode(executions).decode())
-    return {row["id"] for row in rows}
-
-
-async def let_go(db: Runner, late: Sequence[Claim], *, instance: str) -> set[int]:
-    """Return the ids of those executions, of claims that `instance` lost, that were cancelled.
-
-    They are cut off by now: what is left of their leases is freed.
-    """
-    rows = await db.fetch(
-        "claims.let_go",
-        ids=[one.id for one in late],
-        job_ids=[one.job_id for one in late],
-        fences=[one.fence for one in late],
-        execution_ids=[one.execution_id for one in late],
-        instance=instance,
-    )
-    return {row["id"] for row in rows}
 
 
 async def wake_instances(db: Runner) -> None:

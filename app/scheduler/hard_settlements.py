@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from app.core.facts import Faulted, LeaseLost
 from app.core.runs.claim import Execution, Settlement
 from app.core.runs.outcome import CANCELLED, Outcome
-from app.db import Database, claims
+from app.db import Database, claims, evidence
 from app.db.claims import Closed
 from app.db.connections import POOLS
 from app.db.isolating import (
@@ -247,7 +247,7 @@ class HardSettlements:
 
         async def record(some: Sequence[Execution]) -> None:
             with waits_count_as_slow():
-                lost.update(await patiently(claims.record_late, self.quick, some))
+                lost.update(await patiently(evidence.record, self.quick, some))
 
         try:
             some = list(executions.values())
@@ -258,7 +258,7 @@ class HardSettlements:
         for execution_id in lost:
             job_id = executions[execution_id].job_id
             self.observers.tell(LeaseLost(job_id=job_id, execution_id=execution_id))
-        cancelled = await self.let_go(late)
+        cancelled = await self.free_cancelled(late)
         for one in late:
             if one.claim.execution_id in cancelled:
                 self.close(one._replace(settlement=as_cancelled(one.settlement)))
@@ -267,14 +267,14 @@ class HardSettlements:
             else:
                 one.done()
 
-    async def let_go(self, late: Sequence[Unsettled]) -> set[int]:
+    async def free_cancelled(self, late: Sequence[Unsettled]) -> set[int]:
         """Return the executions that were cancelled, and let what follows them begin."""
         claimed = [one.claim for one in late]
         instance = self.isolation.instance
         try:
-            return await patiently(claims.let_go, self.quick, claimed, instance=instance)
+            return await patiently(evidence.free_cancelled, self.quick, claimed, instance=instance)
         except Exception as error:  # noqa: BLE001 - the leases run out
-            self.observers.tell(Faulted(where="let_go", error=reason(error)))
+            self.observers.tell(Faulted(where="release", error=reason(error)))
             return set()
 
 

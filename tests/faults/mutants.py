@@ -131,7 +131,7 @@ MUTANTS = (
     ),
     Mutant(
         what="runs that are active at once are carried out at once",
-        file="db/queries/claims.sql",
+        file="db/queries/runs.sql",
         before="where other.run_of = run.run_of and other.id <> run.id",
         after="where false and other.run_of = run.run_of and other.id <> run.id",
         tests=(RUNS,),

@@ -11,7 +11,7 @@ import pytest
 from app.core.runs.claim import Claim, RetryPolicy
 from app.core.runs.outcome import Outcome
 from app.core.runs.retry import backoff_seconds
-from app.db import Database, claims
+from app.db import Database, claims, evidence
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs, run_rows
 from tests.support.claims import closed_now
@@ -43,7 +43,7 @@ async def person(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def let_go(db: Database, claim: Claim, *, by: str = "one") -> set[int]:
     """What the holder does once its settlement had no effect."""
-    return await claims.let_go(db, [claim], instance=by)
+    return await evidence.free_cancelled(db, [claim], instance=by)
 
 
 async def test_a_one_off_that_is_cancelled_is_over_and_on_record(
@@ -108,8 +108,8 @@ async def test_what_comes_after_the_cancellation_changes_nothing_and_an_answer_i
 
     late = closed_now(claim, outcome, response="late")
     [result] = await claims.settle(db, [late])
-    lost = await claims.record_late(db, late.executions)
-    await claims.record_late(db, late.executions)
+    lost = await evidence.record(db, late.executions)
+    await evidence.record(db, late.executions)
 
     assert (result.settled, result.held, lost) == (False, False, set())
     assert await job_row(connection, job_id) == before

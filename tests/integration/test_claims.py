@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import invalid, released
-from app.db import Database, claims, plans, upkeep
+from app.db import Database, claims, evidence, plans, upkeep
 from app.db.claims import Look
 from app.db.listener import Session, open_session
 from app.db.plans import Plan
@@ -240,7 +240,7 @@ async def test_settling_twice_changes_nothing(
 
     await claims.settle(db, [settlement])
     [again] = await claims.settle(db, [settlement])
-    await claims.record_late(db, settlement.executions)
+    await evidence.record(db, settlement.executions)
 
     assert (again.settled, again.held) == (False, False)
     assert [row["outcome"] for row in await execution_rows(connection, job_id)] == ["succeeded"]
@@ -256,7 +256,7 @@ async def test_a_settlement_with_an_old_fence_changes_nothing_and_stays_as_evide
     [current] = (await look(session, instance="other")).claims
 
     [result] = await claims.settle(db, [late])
-    await claims.record_late(db, late.executions)
+    await evidence.record(db, late.executions)
 
     assert (result.settled, result.held) == (False, False)
     row = await job_row(connection, job_id)
@@ -290,7 +290,7 @@ async def test_the_execution_of_a_deleted_job_is_recorded_with_its_true_outcome(
     await connection.execute("delete from tocsin.jobs where id = $1", job_id)
 
     await claims.settle(db, [settlement])
-    await claims.record_late(db, settlement.executions)
+    await evidence.record(db, settlement.executions)
 
     assert [row["outcome"] for row in await execution_rows(connection, job_id)] == ["succeeded"]
 

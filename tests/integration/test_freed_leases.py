@@ -10,7 +10,7 @@ import pytest
 
 from app.core.facts import LeaseLost, Settled
 from app.core.runs.claim import Claim, Settlement
-from app.db import Database, claims
+from app.db import Database, claims, evidence
 from app.db.claims import Extended
 from app.db.database import Runner
 from app.db.listener import Session
@@ -81,7 +81,7 @@ async def test_whatever_part_of_a_lease_is_taken_away_all_of_it_is(
 
     extension = await claims.extend(db, [first], lease_seconds=LEASE_SECONDS)
     [result] = await claims.settle(db, [closed(first)])
-    await claims.record_late(db, closed(first).executions)
+    await evidence.record(db, closed(first).executions)
     assert extension.lost == {job_id}
     assert (result.settled, result.held) == (False, False)
 

@@ -14,7 +14,7 @@ import pytest
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import invalid, released
-from app.db import Database, claims, plans, upkeep
+from app.db import Database, claims, evidence, plans, upkeep
 from app.db.listener import Session, open_session
 from app.db.plans import Plan
 from tests.support.builders import execution_rows, insert_job, job_row
@@ -81,7 +81,7 @@ async def test_late_and_current_settlement_in_one_batch(
     batch = [closed(late, Outcome.FAILED), closed(current)]
 
     results = await claims.settle(db, batch if late_first else batch[::-1])
-    await claims.record_late(db, batch[0].executions)
+    await evidence.record(db, batch[0].executions)
 
     assert {(one.fence, one.settled) for one in results} == {(1, False), (2, True)}
     assert await outcomes(connection, job_id) == [(1, "lost"), (2, "succeeded")]
@@ -384,7 +384,7 @@ async def test_delete_commits_between_claim_and_settle_and_the_name_is_taken_aga
     again = await insert_job(connection, name="one", run_at=datetime.now(UTC) + HOUR)
 
     [result] = await claims.settle(db, [settlement])
-    lost = await claims.record_late(db, settlement.executions)
+    lost = await evidence.record(db, settlement.executions)
 
     assert (result.settled, result.held, lost) == (False, False, set())
     assert await outcomes(connection, job_id) == [(1, "succeeded")]
@@ -401,7 +401,7 @@ async def test_settle_commits_its_answer_is_lost_somebody_claims_it_settles_agai
     current = await claimed_one(session, by="other")
 
     [again] = await claims.settle(db, [settlement])
-    lost = await claims.record_late(db, settlement.executions)
+    lost = await evidence.record(db, settlement.executions)
 
     assert (again.settled, again.held, lost) == (False, False, set())
     row = await job_row(connection, job_id)

@@ -7,7 +7,7 @@ import pytest
 
 from app.core.facts import LeaseLost, Settled
 from app.core.runs.claim import Claim, Settlement
-from app.db import Database, claims
+from app.db import Database, claims, evidence
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.claims import closed_now
@@ -59,8 +59,8 @@ async def test_a_claim_of_before_neither_extends_nor_settles_the_one_made_since(
     extension = await claims.extend(db, [before], lease_seconds=600.0)
     late = closed(before, by=by[0])
     [result] = await claims.settle(db, [late])
-    kept = await claims.record_late(db, late.executions)
-    again = await claims.record_late(db, late.executions)
+    kept = await evidence.record(db, late.executions)
+    again = await evidence.record(db, late.executions)
 
     assert (extension.lost, result.settled, result.held) == ({job_id}, False, False)
     assert await job_row(connection, job_id) == held
@@ -101,7 +101,7 @@ async def test_what_came_of_a_claim_of_before_is_kept_though_its_number_is_anoth
     late = closed(before, by="one")
 
     await claims.settle(db, [late])
-    await claims.record_late(db, late.executions)
+    await evidence.record(db, late.executions)
 
     rows = await execution_rows(connection, job_id)
     assert sorted((row["outcome"], row["instance"], row["response"]) for row in rows) == [

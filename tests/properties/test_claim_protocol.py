@@ -34,7 +34,7 @@ from msgspec import Struct
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import released, settled
-from app.db import Database, claims
+from app.db import Database, claims, evidence
 from app.db.listener import Session, open_session
 from tests.support.builders import insert_job, plan_jobs
 
@@ -194,7 +194,7 @@ class Protocol(RuleBasedStateMachine):
         """An instance has ended an execution that it could not settle."""
         hold = self.holds[number % len(self.holds)]
 
-        told = self.run(claims.let_go(self.db, [hold.claim], instance=hold.instance))
+        told = self.run(evidence.free_cancelled(self.db, [hold.claim], instance=hold.instance))
 
         assert told == ({hold.claim.execution_id} if hold.cancelled else set())
         self.cutting = [one for one in self.cutting if one is not hold]
@@ -205,7 +205,7 @@ class Protocol(RuleBasedStateMachine):
 
         results = self.run(claims.settle(self.db, [settlement for _, settlement in batch]))
         executions = [one for _, settlement in batch for one in settlement.executions]
-        self.run(claims.record_late(self.db, executions))
+        self.run(evidence.record(self.db, executions))
 
         by_fence = {(one.id, one.fence): one for one in results}
         for hold, _ in batch:
@@ -218,8 +218,8 @@ class Protocol(RuleBasedStateMachine):
                 self.expired.discard(claim.id)
             elif hold.ended in {None, "released", "vanished"}:  # nobody has recorded it yet
                 gone = claim.job_id in self.deleted
-                evidence = str(how) if gone else "lost"
-                hold.ended = evidence if how != "released" else (hold.ended or "vanished")
+                kept = str(how) if gone else "lost"
+                hold.ended = kept if how != "released" else (hold.ended or "vanished")
         settled_rows = {one.id for one in results if one.settled}
         settled_jobs = {hold.claim.job_id for hold, _ in batch if hold.claim.id in settled_rows}
         for id, was in before.items():
