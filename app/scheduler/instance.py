@@ -29,8 +29,9 @@ from app.scheduler.held_claim import Ending
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import Leases, Orphans
+from app.scheduler.look_recovery import LookRecovery
 from app.scheduler.next_look import ScanStart
-from app.scheduler.notify import Wakeup
+from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.planner import Planning
 from app.scheduler.poller import AHEAD_SECONDS, Poller
 from app.scheduler.pools import Pools, open_pools
@@ -228,25 +229,26 @@ class Instance:
                 )
             )
             async with asyncio.timeout(None) as limit, executions:
+                polling = Polling(
+                    db, self.wakeup, self.observers, tasks=executions, clock=monotonic
+                )
                 poller = Poller(
-                    db=db,
                     instance=self.name,
                     kinds=KINDS,
                     lease_seconds=self.settings.lease_seconds,
                     longest_sleep_seconds=self.settings.longest_sleep_seconds,
                     wakeup=self.wakeup,
                     dispatcher=dispatcher,
-                    tasks=executions,
                     clock=self.clock,
                     monotonic=monotonic,
-                    isolation=self.isolation,
-                    sweep=sweep,
                     scan_start=scan_start,
+                    polling=polling,
+                    recovery=LookRecovery(sweep, scan_start),
                     plan_jobs=planning.told.set,
                     observers=self.observers,
                 )
                 await self.look_through_outages(poller, dispatcher)
-                poller.polling.end()
+                polling.end()
                 self.drain(dispatcher, limit)
                 await suspects.wait_until_idle()
                 await dispatcher.wait_until_empty()

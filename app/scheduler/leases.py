@@ -8,9 +8,9 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from app.core.facts import Faulted
+from app.core.facts import Faulted, TakenOver
 from app.db import Database, claims, upkeep
-from app.db.claims import Extended
+from app.db.claims import Extended, Look
 from app.db.database import Runner
 from app.db.isolating import may_be_about_a_row, parts_after, reason, run_by_parts
 from app.db.upkeep import Orphan
@@ -289,3 +289,19 @@ class Orphans:
                 await self.free(orphans)
             except Exception as error:  # noqa: BLE001 - found again when a session is opened
                 self.isolation.observers.tell(Faulted(where="release", error=reason(error)))
+
+
+def tell_lost(look: Look, observers: Observers) -> None:
+    """Tell of the executions whose leases had ended before the look claimed their jobs anew."""
+    if look.record_error:
+        observers.tell(Faulted(where="record", error=look.record_error))
+    names = {claim.job_id: claim.name for claim in look.claims} if look.lost else {}
+    for lost in look.lost:
+        observers.tell(
+            TakenOver(
+                job_id=lost.job_id,
+                name=names.get(lost.job_id),
+                execution_id=lost.id,
+                lost_by=lost.instance,
+            )
+        )

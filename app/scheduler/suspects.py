@@ -15,7 +15,7 @@ from uuid import UUID
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from app.core.facts import Faulted, PutAside, TakenOver
+from app.core.facts import Faulted, PutAside
 from app.db import Database, claims, isolating
 from app.db.claims import Look
 from app.db.clock import DatabaseClock
@@ -33,7 +33,7 @@ from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, unworkable
-from app.scheduler.leases import Orphans
+from app.scheduler.leases import Orphans, tell_lost
 from app.telemetry import Observers
 
 QUICK_SECONDS = 0.2
@@ -227,32 +227,14 @@ class Suspects:
                 believed=self.clock.believed(),
                 only=ids,
             )
-            self.take(look, asked_at=asked_at)
+            tell_lost(look, self.observers)
+            lease_ends = asked_at + self.isolation.lease_seconds
+            self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
             return look
         finally:
             self.claiming -= 1
             if not self.claiming:
                 self.idle.set()
-
-    def take(self, look: Look, *, asked_at: float) -> None:
-        """Give the dispatcher the claims of a look, and tell of executions that were lost.
-
-        `asked_at`: when the look was sent, in monotonic seconds; the leases count from then.
-        """
-        if look.record_error:
-            self.observers.tell(Faulted(where="record", error=look.record_error))
-        names = {claim.job_id: claim.name for claim in look.claims} if look.lost else {}
-        for lost in look.lost:
-            self.observers.tell(
-                TakenOver(
-                    job_id=lost.job_id,
-                    name=names.get(lost.job_id),
-                    execution_id=lost.id,
-                    lost_by=lost.instance,
-                )
-            )
-        lease_ends = asked_at + self.isolation.lease_seconds
-        self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
 
     async def set_aside(self, tried: Tried, *, quiet: bool = False) -> int:
         """Give jobs that cannot be claimed a `plan_error`, or let them rest.

@@ -1,0 +1,141 @@
+"""Recovers from looks that fail, or that a trigger keeps from claiming a job.
+
+The jobs that may be to blame are left out of the next looks and claimed apart, see `Suspects`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.core.facts import Faulted
+from app.db import claims, isolating
+from app.db.claims import Look
+from app.db.database import Runner
+from app.db.isolating import Due, is_about_a_row, may_have_succeeded, reason
+from app.errors import StatementCancelled
+from app.scheduler.next_look import ScanStart
+from app.scheduler.sweep import Sweep
+from app.scheduler.watch import Watch
+
+LOOK_SECONDS = 0.5
+"""How long a look may take where users have triggers, until it counts as failed for one of them.
+Doubled while no job is found to be to blame. Usually a look takes milliseconds."""
+MAX_LOOK_SECONDS = 4.0
+"""How long a look may take in any case."""
+GROWTH = 4
+"""The factor by which the limit of a look grows after one that could claim no job."""
+SLOW = "Postgres is slow, or tocsin.jobs is locked: tocsin doctor tells by whom"
+LOST_LOOK_SECONDS = 1.0
+"""The pause after a look that failed although no job was due."""
+
+
+class LookRecovery:
+    """Finds the jobs for which looks fail, and keeps these jobs from holding up all others."""
+
+    def __init__(self, sweep: Sweep, scan_start: ScanStart) -> None:
+        self.sweep = sweep
+        self.suspects = sweep.suspects
+        self.isolation = sweep.isolation
+        self.scan_start = scan_start
+        self.observers = self.suspects.observers
+        self.least = 0
+        """How many jobs a look claims at least: what cannot be claimed takes no room."""
+        self.watch = Watch(
+            self.isolation.db,
+            self.observers,
+            application_name=f"tocsin scheduler {self.isolation.instance}",
+            timers=sweep.dispatcher.timers,
+            seconds=LOOK_SECONDS,
+            locks=False,  # a look passes over what is locked
+        )
+        """Cancels looks that take too long."""
+
+    def __repr__(self) -> str:
+        return f"<LookRecovery: claims at least {self.least}, {self.watch}>"
+
+    def looked(self, look: Look, *, limit: int) -> None:
+        """Learn from a look that did not fail; leave out the jobs whose claim was suppressed."""
+        if look.suppressed:
+            self.least = 0 if look.claims else GROWTH * limit
+            self.isolation.suspects.update(look.suppressed)
+            self.sweep.relieve(look.looked_until or look.begun_at)
+            self.scan_start.forget()
+            task = self.suspects.isolate_suppressed(look)
+            self.suspects.tasks.create_task(task, name="suppressed")
+        else:
+            self.least = 0
+        if look.took_seconds < LOOK_SECONDS / 4:
+            self.watch.seconds = LOOK_SECONDS
+
+    async def look_past(
+        self,
+        session: Runner,
+        error: Exception,
+        *,
+        limit: int,
+        ahead_seconds: float,
+        since: datetime | None,
+    ) -> float:
+        """Have the jobs of a look that failed with `error` claimed apart, in a task.
+
+        Return the seconds to sleep before the next look, which leaves these jobs out. The
+        arguments are those of the failed look.
+        """
+        if may_have_succeeded(error):
+            await self.suspects.orphans.free_found(session)
+        try:
+            found: list[Due] = []
+            if not await self.fails_without_jobs(session):
+                found = await isolating.list_due(
+                    session,
+                    limit=limit,
+                    ahead_seconds=ahead_seconds,
+                    kinds=self.suspects.kinds,
+                    since=since,
+                    believed=self.suspects.clock.believed(),
+                    aside=self.isolation.aside(),
+                )
+        except StatementCancelled:
+            self.observers.tell(Faulted(where="look", error=SLOW))
+            self.lengthen()
+            return 0.0
+        if not found:
+            self.observers.tell(Faulted(where="look", error=reason(error)))
+            return LOST_LOOK_SECONDS
+        self.least = GROWTH * limit
+        self.isolation.suspects.update(one.job_id for one in found)
+        self.sweep.relieve(found[0].now)
+        task = self.isolate(found, ahead_seconds=ahead_seconds, error=error)
+        self.suspects.tasks.create_task(task, name="isolate")
+        return 0.0
+
+    async def fails_without_jobs(self, session: Runner) -> bool:
+        """Return whether a look fails that claims nothing, so that no due job is to blame."""
+        try:
+            await claims.look(
+                session,
+                limit=1,
+                ahead_seconds=0.0,
+                lease_seconds=self.isolation.lease_seconds,
+                kinds=self.suspects.kinds,
+                instance=self.isolation.instance,
+                since=self.suspects.clock.believed(),
+                believed=self.suspects.clock.believed(),
+                only=[],
+            )
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            return True
+        return False
+
+    async def isolate(
+        self, found: Sequence[Due], *, ahead_seconds: float, error: Exception
+    ) -> None:
+        """Claim what can be claimed; if no job is to blame, give looks more time."""
+        bad = await self.suspects.isolate(found, ahead_seconds=ahead_seconds, error=error)
+        if isinstance(error, StatementCancelled) and not bad:
+            self.lengthen()
+
+    def lengthen(self) -> None:
+        """Give looks more time, as Postgres is slow and no job is to blame."""
+        self.watch.seconds = min(2 * self.watch.seconds, MAX_LOOK_SECONDS)
