@@ -4,31 +4,16 @@ A due claim starts if there is a slot that its host may have. Otherwise the clai
 there is one, or deferred: released, to be claimed again seconds later.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Literal, Protocol
 
+from app.scheduler.deferral import Admission
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.prerequisites import Prerequisite
+from app.scheduler.shares import ADDRESS_SHARE, SHARE, Shares
 from app.timers import Monotonic
 
-SHARE = 9
-"""The most slots that a host may have, in multiples of the free slots. One host alone gets 9/10 of
-the slots, two get 9/19 each, and some are always left for a host that has none (the dynamic
-thresholds of shared switch buffers, after Choudhury and Hahne)."""
-ADDRESS_SHARE = 19
-"""The most slots that an address may have, in multiples of the free slots: one address alone gets
-95 of 100. An instance with less than 20 slots has a smaller multiple, but at least `SHARE`."""
-STUCK_SECONDS = 0.25
-"""A host that has its share and has ended no execution for this long is stuck: claims for the host
-are deferred."""
-MIN_DEFER_SECONDS = 1.0
-"""The shortest deferral, before jitter: a claim that comes back sooner would find the same."""
-MAX_DEFER_SECONDS = 30.0
-"""The longest deferral, before jitter: so long a job may not notice that its host answers again."""
-DEFERRALS_PER_SECOND = 100.0
-"""The rate at which deferred claims may come back, as each costs the database a claim and a
-settlement. The more claims are deferred, the longer each is."""
 RESERVE_SECONDS = 0.1
 """How long the reserve lasts at the present pace. The reserve is the number of claims that are held
 in addition to the free slots, so that no slot is idle during a look."""
@@ -38,94 +23,6 @@ are late: others can claim them only when their leases end."""
 MAX_SETTLING = 10
 """The most ended executions that may wait for Postgres to take their results, in multiples of the
 slots; beyond that no job is claimed."""
-
-
-Admission = Literal["start", "park", "defer"]
-"""What becomes of a due claim. `park`: the claim waits here for a slot or a prerequisite, which may
-come soon. `defer`: the claim is released for some seconds, as too many claims wait for the same, or
-its host is stuck."""
-
-
-def defer_seconds(times: int, *, jitter: float) -> float:
-    """Return for how many seconds to defer the `times`-th claim in a row.
-
-    From `MIN_DEFER_SECONDS` to `MAX_DEFER_SECONDS`, times 0.5 to 1.5 by `jitter` in [0, 1).
-    """
-    seconds = times / DEFERRALS_PER_SECOND
-    seconds = min(max(seconds, MIN_DEFER_SECONDS), MAX_DEFER_SECONDS)
-    return seconds * (0.5 + jitter)
-
-
-class Deferrals:
-    """Counts the claims that were deferred in a row for want of one prerequisite.
-
-    The more there are, the longer the next one is deferred.
-    """
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __repr__(self) -> str:
-        return f"<Deferrals: {self.times}>"
-
-    def next_seconds(self, *, jitter: float) -> float:
-        """Count one more; return for how many seconds to defer the claim. `jitter` in [0, 1)."""
-        self.times += 1
-        return defer_seconds(self.times, jitter=jitter)
-
-    def end(self) -> None:
-        """Count from zero again, as no claim waits for the prerequisite any longer."""
-        self.times = 0
-
-
-class Shares:
-    """Counts how many slots each host has, and how many of its claims were deferred.
-
-    Another one counts by address instead of by host.
-    """
-
-    def __init__(self, clock: Monotonic, *, share: int = SHARE) -> None:
-        self.share = share
-        self.clock = clock
-        self.executing: Counter[str] = Counter()
-        """How many slots each host has."""
-        self.moved_at: dict[str, float] = {}
-        """When each host last ended an execution, or got its first slot (monotonic seconds)."""
-        self.deferred: Counter[str] = Counter()
-        """How many claims for each host were deferred since its last execution ended."""
-
-    def __repr__(self) -> str:
-        return f"<Shares: executing {dict(self.executing)}, deferred {dict(self.deferred)}>"
-
-    def begin(self, host: str) -> None:
-        """Count an execution that starts; a host without any other cannot be stuck yet."""
-        if not self.executing[host]:
-            self.moved_at[host] = self.clock()
-        self.executing[host] += 1
-
-    def end(self, host: str) -> None:
-        """Count an execution that ended; a host without any other is forgotten."""
-        self.executing[host] -= 1
-        self.deferred.pop(host, None)
-        if self.executing[host]:
-            self.moved_at[host] = self.clock()
-        else:
-            del self.executing[host], self.moved_at[host]
-
-    def is_full(self, host: str, *, free: int) -> bool:
-        """Return whether the host has its share, given how many slots are free."""
-        return 0 < self.share * free <= self.executing[host]
-
-    def is_stuck(self, host: str, *, free: int) -> bool:
-        """Return whether the host has its share and ended nothing for `STUCK_SECONDS`."""
-        if not self.is_full(host, free=free):
-            return False
-        return self.clock() - self.moved_at[host] >= STUCK_SECONDS
-
-    def defer_seconds(self, host: str, *, jitter: float) -> float:
-        """Return for how many seconds to defer a claim for a stuck host; `jitter` in [0, 1)."""
-        self.deferred[host] += 1
-        return defer_seconds(self.deferred[host], jitter=jitter)
 
 
 class Slots:
@@ -232,36 +129,6 @@ class Slots:
     def demand_at_once(self, *, due: int, settling: int) -> int:
         """Return how many more claims could start at once; 0 or a negative number for none."""
         return min(self.free - due, MAX_SETTLING * self.size - settling)
-
-
-class Prerequisite(Protocol):
-    """Something that a due claim may need before the claim can have a slot, such as an address."""
-
-    deferrals: Deferrals
-    """The claims in a row that were deferred, as too many wait for this prerequisite."""
-
-    def __iter__(self) -> Iterator[HeldClaim]: ...
-
-    @property
-    def count(self) -> int:
-        """How many due claims are parked here."""
-        ...
-
-    def expect(self, held: HeldClaim) -> None:
-        """Begin ahead what the claim will need."""
-        ...
-
-    def admit(self, held: HeldClaim) -> Admission:
-        """Decide about a due claim; a parked claim is kept here until the prerequisite is met."""
-        ...
-
-    def remove(self, held: HeldClaim) -> None:
-        """Forget a claim, whether or not the claim is parked here."""
-        ...
-
-    def close(self) -> None:
-        """Forget all parked claims, and begin nothing more."""
-        ...
 
 
 class DueClaims:

@@ -11,11 +11,12 @@ from uuid import UUID
 from app.core.runs.claim import Settlement
 from app.core.runs.transition import deferred, released
 from app.db.clock import DatabaseClock
-from app.scheduler.admission import STUCK_SECONDS, DueClaims, Prerequisite, Slots
+from app.scheduler.admission import DueClaims, Slots
 from app.scheduler.held_claim import Ending, HeldClaim
-from app.scheduler.prerequisites import CertificateLoads, NameLookups, Names
+from app.scheduler.prerequisites import CertificateLoads, NameLookups, Names, Prerequisite
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
+from app.scheduler.shares import STUCK_SECONDS
 from app.timers import Timer, Timers
 
 STARTED_IN_A_TURN = 4

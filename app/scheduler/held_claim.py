@@ -1,17 +1,12 @@
 """A claim that this instance holds: its target's host, the end of its execution, its settlement."""
 
-import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple
-
-from yarl import URL
 
 from app.core.runs.claim import Claim, Settlement
 from app.deadline import Deadline
-from app.targets.registry import addresses_of
+from app.targets.hosts import hosts_of, names_of
 from app.targets.tls_target import brings_certificates
 
 MARGIN_SECONDS = 0.5
@@ -20,10 +15,6 @@ a moment, and another instance may start the job in the instant in which the lea
 OVERTIME_SECONDS = 1.0
 """The time between the timeout, which the executor keeps, and the cut-off of an execution whose
 executor has not kept it."""
-MAX_CACHED_NAMES = 4096
-"""How many hosts `name_of` remembers the names of."""
-HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\[\]])")
-"""Matches a URL; the group is `host:port` (RFC 3986, appendix B)."""
 
 
 class Ending(StrEnum):
@@ -138,28 +129,6 @@ class HeldClaim:
 def execution_ids(claims: Iterable[HeldClaim]) -> list[int]:
     """Return the ids of the executions of these claims."""
     return [held.claim.execution_id for held in claims]
-
-
-def hosts_of(kind: str, target: str) -> tuple[str, ...]:
-    """Return `host:port` of each server that a stored target is for, the principal one first.
-
-    The text is empty for a server that cannot be read. A target that names none has no entries.
-    """
-    found = [HOST.match(address) for address in addresses_of(kind, target)]
-    return tuple([one[1] if one else "" for one in found])
-
-
-def names_of(hosts: Iterable[str]) -> tuple[str, ...]:
-    """Return the names, or addresses, of these hosts, each once."""
-    return tuple(dict.fromkeys(filter(None, map(name_of, hosts))))
-
-
-@lru_cache(maxsize=MAX_CACHED_NAMES)
-def name_of(host: str) -> str:
-    """Return a host's name without the port, as the resolver takes names; empty if invalid."""
-    with suppress(ValueError):
-        return URL(f"//{host}").raw_host or ""
-    return ""
 
 
 class Unsettled(NamedTuple):

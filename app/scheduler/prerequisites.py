@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Protocol
 
 from app.core.runs.claim import Claim
-from app.scheduler.admission import Admission, Deferrals
+from app.scheduler.deferral import Admission, Deferrals
 from app.scheduler.held_claim import HeldClaim
 
 MAX_WAITING = 1000
@@ -223,3 +223,7 @@ class CertificateLoads:
         self.waiting.clear()
         for task in tuple(self.loading.values()):
             task.cancel()
+
+
+Prerequisite = NameLookups | CertificateLoads
+"""What a due claim may need before the claim can have a slot."""

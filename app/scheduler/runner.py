@@ -16,7 +16,7 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import DatabaseUnavailable, InvalidInput
-from app.scheduler.admission import defer_seconds
+from app.scheduler.deferral import defer_seconds
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.isolation import REMEDY
 from app.scheduler.shortage import Shortage

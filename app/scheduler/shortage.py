@@ -6,7 +6,7 @@ from app.core.facts import DescriptorsExhausted
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.transition import deferred
 from app.descriptors import limit
-from app.scheduler.admission import defer_seconds
+from app.scheduler.deferral import defer_seconds
 from app.telemetry import Observers
 from app.timers import Monotonic
 

@@ -244,7 +244,7 @@ MUTANTS = (
     ),
     Mutant(
         what="one host may take every slot",
-        file="app/scheduler/admission.py",
+        file="app/scheduler/shares.py",
         before="return 0 < self.share * free <= self.executing[host]",
         after="return False",
         tests=(

@@ -15,7 +15,7 @@ from app.db.connections import AT_ONCE
 from app.db.isolating import run_by_parts
 from app.db.resting import list_resting
 from app.errors import StatementCancelled
-from app.scheduler import isolation, poller, resting, suspects, sweep
+from app.scheduler import isolation, look_recovery, resting, suspects, sweep
 from app.scheduler.instance import Instance
 from app.scheduler.isolation import MAX_RESTING, REMEDY
 from tests.support.builders import insert_job, job_row
@@ -208,7 +208,7 @@ async def test_a_look_that_takes_long_is_interrupted_only_where_somebody_has_a_t
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(poller, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(look_recovery, "LOOK_SECONDS", 0.1)
     other = await asyncpg.connect(database_url)
     try:
         async with instance(longest_sleep_seconds=0.2) as (_, facts):

@@ -2,15 +2,9 @@
 
 import pytest
 
-from app.scheduler.admission import (
-    MAX_DEFER_SECONDS,
-    MAX_RESERVE,
-    MAX_SETTLING,
-    RESERVE_SECONDS,
-    STUCK_SECONDS,
-    Shares,
-    Slots,
-)
+from app.scheduler.admission import MAX_RESERVE, MAX_SETTLING, RESERVE_SECONDS, Slots
+from app.scheduler.deferral import MAX_DEFER_SECONDS
+from app.scheduler.shares import STUCK_SECONDS, Shares
 from tests.support.ticks import Ticks
 
 HOST = "127.0.0.1:9"

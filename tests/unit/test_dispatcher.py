@@ -12,12 +12,13 @@ from app.core.runs.transition import released
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.scheduler import prerequisites
-from app.scheduler.admission import MAX_RESERVE, STUCK_SECONDS, Slots
+from app.scheduler.admission import MAX_RESERVE, Slots
 from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Dispatcher
 from app.scheduler.held_claim import Ending, HeldClaim
 from app.scheduler.prerequisites import MAX_FOR_A_NAME, CertificateLoads
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
+from app.scheduler.shares import STUCK_SECONDS
 from tests.support.claims import some_claim
 from tests.support.ticks import ManualTimers, Ticks, turns
 

@@ -1,0 +1,37 @@
+"""The hosts that a stored target is for: by these, slots are shared and names looked up ahead."""
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+
+from yarl import URL
+
+from app.targets.registry import addresses_of
+
+MAX_CACHED_NAMES = 4096
+"""How many hosts `name_of` remembers the names of."""
+HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\[\]])")
+"""Matches a URL; the group is `host:port` (RFC 3986, appendix B)."""
+
+
+def hosts_of(kind: str, target: str) -> tuple[str, ...]:
+    """Return `host:port` of each server that a stored target is for, the principal one first.
+
+    The text is empty for a server that cannot be read. A target that names none has no entries.
+    """
+    found = [HOST.match(address) for address in addresses_of(kind, target)]
+    return tuple([one[1] if one else "" for one in found])
+
+
+def names_of(hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, or addresses, of these hosts, each once."""
+    return tuple(dict.fromkeys(filter(None, map(name_of, hosts))))
+
+
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def name_of(host: str) -> str:
+    """Return a host's name without the port, as the resolver takes names; empty if invalid."""
+    with suppress(ValueError):
+        return URL(f"//{host}").raw_host or ""
+    return ""
