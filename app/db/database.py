@@ -223,6 +223,17 @@ class Database:
             await connection.execute("set constraints all immediate", timeout=seconds)
         return rows
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Runner]:
+        """Run several statements as one transaction, which any error undoes.
+
+        Raises:
+            AppError: see `app.db.errors.translate_errors`.
+        """
+        with translate_errors():
+            async with self.pool.acquire() as connection, connection.transaction():
+                yield Transaction(self, connection)
+
     async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run a query with optional filters, planned anew for the filters that are given.
 
@@ -284,6 +295,45 @@ class Database:
         if "actor" in statement.parameters:
             arguments |= {"actor": self.actor}
         return statement.arguments(arguments)
+
+
+class Transaction:
+    """Runs the statements of a transaction, one after the other, on its connection."""
+
+    def __init__(self, db: Database, connection: "asyncpg.pool.PoolConnectionProxy[Row]") -> None:
+        self.db = db
+        self.connection = connection
+
+    async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
+        """Run the query called `group.name` and return its rows, as `Database.fetch` does.
+
+        Raises:
+            AppError: see `app.db.errors.translate_errors`.
+        """
+        statement = query(name)
+        values = self.db.values(statement, arguments)
+        seconds = self.db.patience.seconds
+        with translate_errors():
+            try:
+                rows: list[Row] = await self.connection.fetch(
+                    statement.sql, *values, timeout=seconds
+                )
+            except TimeoutError:
+                await self.give_up()
+                raise
+        return rows
+
+    async def give_up(self) -> None:
+        """Wait a moment until the last statement is cancelled, else close the connection.
+
+        A half-open connection would keep the end of the transaction waiting.
+        """
+        await self.db.pool.expire_connections()
+        try:
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                await self.connection.execute("rollback")
+        except (OSError, TimeoutError, asyncpg.InterfaceError):
+            self.connection.terminate()
 
 
 async def skip_reset(_connection: asyncpg.Connection) -> None:

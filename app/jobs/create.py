@@ -1,18 +1,22 @@
 """Creates jobs, one or many together."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
 from msgspec import Struct
 
 from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import at_index
-from app.core.jobs.job import JobDocument, StoredJob
+from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
 from app.jobs.input import Draft, NewPlans, draft_new
-from app.vault import SecretKeys, check_bindings
+from app.vault import Referring, SecretKeys, check_bindings
+
+PART = 500
+"""How many jobs of a batch are drafted at a time, while Postgres inserts those before them."""
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -47,32 +51,99 @@ async def create_batch(
         InvalidInput: naming every field of every job that is wrong, up to `MAX_ERRORS`.
         NamesTaken: naming the jobs whose name another job has.
     """
-    drafts = await asyncio.to_thread(draft_batch, documents, keys, now=now)
+    batch = Batch(documents, keys, now=now)
     try:
-        return await insert_drafts(db, drafts)
-    except NameTaken:
-        raise await names_taken(db, documents) from None
+        stored, warnings = await insert_by_parts(db, batch)
+    except (InvalidInput, NameTaken) as refusal:
+        await asyncio.to_thread(batch.draft_rest)  # what is wrong with other jobs is told first
+        batch.check()
+        await check_bindings(db, batch.referring)
+        if isinstance(refusal, NameTaken):
+            raise await names_taken(db, documents) from None
+        raise
+    return [
+        Written(job=job, warnings=warnings.get(index, ()), is_new=True)
+        for index, job in enumerate(stored)
+    ]
 
 
-def draft_batch(
-    documents: Sequence[JobDocument], keys: SecretKeys, *, now: datetime
-) -> list[Draft]:
-    """Check, plan and encrypt all of the jobs: up to a second's work, so not for the event loop.
+async def insert_by_parts(
+    db: Database, batch: "Batch"
+) -> tuple[list[StoredJob], Mapping[int, list[FieldError]]]:
+    """Insert all jobs of a batch, or none; return them, and warnings by index.
+
+    A part is drafted while Postgres inserts the one before: either takes about half of the time.
 
     Raises:
-        InvalidInput: as `create_batch` does.
+        InvalidInput, NameTaken: as `insert_drafts` does, and for jobs that cannot be drafted.
     """
-    errors = list(duplicates(documents))
-    plans = NewPlans(now)
-    drafts = []
-    for index, document in enumerate(documents):
-        try:
-            drafts.append(draft_new(document, keys, plans=plans))
-        except InvalidInput as refusal:
-            errors += [at_index(index, one) for one in refusal.errors]
-    if errors:
-        raise InvalidInput(*errors[:MAX_ERRORS])
-    return drafts
+    stored: list[StoredJob] = []
+    part = await asyncio.to_thread(batch.draft_part)
+    async with db.transaction() as transaction:
+        while part:
+            inserted, part = await asyncio.gather(
+                jobs.insert(transaction, part), asyncio.to_thread(batch.draft_part)
+            )
+            stored += inserted
+        batch.check()
+        warnings = await check_bindings(transaction, batch.referring)
+    return stored, warnings
+
+
+class Batch:
+    """The jobs of one request, checked, planned and encrypted part by part.
+
+    All of them take up to a second or two of work, which is therefore not for the event loop.
+    """
+
+    def __init__(
+        self, documents: Sequence[JobDocument], keys: SecretKeys, *, now: datetime
+    ) -> None:
+        self.documents = documents
+        self.keys = keys
+        self.plans = NewPlans(now)
+        self.errors = list(duplicates(documents))
+        self.referring: list[Referring] = []
+        """What the jobs drafted so far refer to, in the order of the jobs."""
+        self.drafted = 0
+
+    def __repr__(self) -> str:
+        return f"<Batch: {self.drafted} of {len(self.documents)} drafted>"
+
+    def draft_part(self) -> list[PlannedJob]:
+        """Draft the next `PART` jobs; none if any job has errors, all of which are then known."""
+        part = self.draft(PART)
+        if self.errors:
+            self.draft_rest()
+            return []
+        return part
+
+    def draft_rest(self) -> None:
+        """Draft all jobs that are left, for their errors and references."""
+        self.draft(len(self.documents))
+
+    def draft(self, most: int) -> list[PlannedJob]:
+        """Draft up to so many jobs, and note the errors of those that cannot be."""
+        part: list[PlannedJob] = []
+        for index, document in islice(enumerate(self.documents), self.drafted, self.drafted + most):
+            try:
+                draft = draft_new(document, self.keys, plans=self.plans)
+            except InvalidInput as refusal:
+                self.errors += [at_index(index, one) for one in refusal.errors]
+            else:
+                part.append(draft.job)
+                self.referring.append(draft.referring)
+        self.drafted = min(self.drafted + most, len(self.documents))
+        return part
+
+    def check(self) -> None:
+        """Refuse the batch for the errors of its jobs.
+
+        Raises:
+            InvalidInput: naming every field of every job that is wrong, up to `MAX_ERRORS`.
+        """
+        if self.errors:
+            raise InvalidInput(*self.errors[:MAX_ERRORS])
 
 
 def duplicates(documents: Sequence[JobDocument]) -> list[FieldError]:

@@ -19,7 +19,7 @@ from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
 from app.core.secrets.bindings import Place as Destination
 from app.core.secrets.masking import Unshown, pieces, redact, unmask_spots
-from app.core.secrets.places import Place, Spot, change_spots, spots_in
+from app.core.secrets.places import NOTHING, Place, Spot, change_spots, spots_in
 from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db import secrets
 from app.db.database import Runner
@@ -74,7 +74,7 @@ def prepare(
         InvalidInput: naming every field that is wrong.
     """
     type_ = target_type(kind)
-    spots = spots_in(type_, target, stored=kept or {})
+    spots = spots_in(type_, target, stored=NOTHING if kept is None else kept)
     clear = unmask_spots(target, spots)
     if kept is not None and same(clear, kept):
         return None

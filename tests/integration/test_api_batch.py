@@ -8,6 +8,7 @@ import httpx
 import pytest
 from msgspec import json
 
+from app.jobs.create import PART
 from tests.support.api import HOURLY, LATER, NIGHTLY, fields
 from tests.support.builders import insert_job
 
@@ -94,6 +95,83 @@ async def test_names_that_exist_keep_all_out_and_are_named_by_index(
     assert answer.json()["type"] == "urn:tocsin:problem:name-taken"
     assert fields(answer) == ["[1].name", "[3].name"]
     assert await count(connection) == 2
+
+
+def long_batch(last: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give a batch of several parts; `last` is its last job."""
+    return [*(LATER | {"name": f"a{n}"} for n in range(2 * PART)), last]
+
+
+async def test_a_batch_of_several_parts_is_created_in_its_order(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    jobs = long_batch(NIGHTLY | {"name": "last"})
+
+    answer = await api.post(ADDRESS, json=jobs)
+
+    assert answer.status_code == 201, answer.text[:500]
+    assert [job["name"] for job in answer.json()["items"]] == [job["name"] for job in jobs]
+    assert await count(connection) == len(jobs)
+    assert await connection.fetchval("select count(distinct xmin::text) from tocsin.jobs") == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (LATER | {"target": {"url": "x"}}, (422, [f"[{2 * PART}].target.url"])),
+        (LATER | {"name": "taken"}, (409, [f"[{2 * PART}].name"])),
+        (LATER | {"name": "a0"}, (422, [f"[{2 * PART}].name"])),
+    ],
+    ids=["wrong", "taken", "twice"],
+)
+async def test_the_last_part_of_a_batch_keeps_all_out(
+    api: httpx.AsyncClient,
+    connection: asyncpg.Connection,
+    last: dict[str, Any],
+    expected: tuple[int, list[str]],
+) -> None:
+    await insert_job(connection, name="taken")
+
+    answer = await api.post(ADDRESS, json=long_batch(last))
+
+    assert (answer.status_code, fields(answer)) == expected
+    assert await count(connection) == 1
+    assert (await api.post(ADDRESS, json=long_batch(LATER))).status_code == 201
+
+
+async def test_what_is_wrong_in_a_later_part_is_told_before_a_name_that_is_taken(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await insert_job(connection, name="a0")
+
+    answer = await api.post(ADDRESS, json=long_batch(LATER | {"target": {"url": "x"}}))
+
+    assert (answer.status_code, fields(answer)) == (422, [f"[{2 * PART}].target.url"])
+    assert await count(connection) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (LATER, ["description"]),
+        (LATER | {"timezone": "Mars"}, [f"[{2 * PART}].timezone"]),
+    ],
+    ids=["nothing else", "a later part"],
+)
+async def test_a_refusal_by_the_database_keeps_all_parts_out(
+    api: httpx.AsyncClient,
+    connection: asyncpg.Connection,
+    last: dict[str, Any],
+    expected: list[str],
+) -> None:
+    await connection.execute(
+        "alter table tocsin.jobs add constraint jobs_description check (name <> 'a0')"
+    )
+
+    answer = await api.post(ADDRESS, json=long_batch(last))
+
+    assert (answer.status_code, fields(answer)) == (422, expected)
+    assert await count(connection) == 0
 
 
 @pytest.mark.slow

@@ -50,6 +50,37 @@ async def test_a_statement_without_an_answer_is_given_up_and_the_next_one_is_ans
     assert left_behind == 0, "the statement was cancelled, not left waiting"
 
 
+async def test_a_transaction_without_an_answer_is_undone_and_keeps_no_connection(
+    database_url: str,
+) -> None:
+    person = await connect(database_url)
+
+    async def wait_for_the_lock(db: Database) -> None:
+        secret = {"name": "of-a-transaction", "value": "encrypted.v2.x", "hosts": ["example.com"]}
+        async with db.transaction() as transaction:
+            await transaction.fetch("secrets.put", **secret)
+            await transaction.fetch("upkeep.schema_versions")
+
+    async with Database.connect(
+        database_url, application_name="test", max_connections=1, patience_seconds=0.5
+    ) as db:
+        async with person.transaction():
+            await person.execute("lock table tocsin.schema_migrations in access exclusive mode")
+            with pytest.raises(DatabaseUnavailable):
+                await wait_for_the_lock(db)
+            left_behind = await person.fetchval(
+                """select count(*) from pg_stat_activity
+                   where datname = current_database() and pid <> pg_backend_pid()
+                     and (state <> 'idle' or wait_event_type = 'Lock')"""
+            )
+
+        assert await db.fetch("upkeep.schema_versions")
+        assert not await person.fetch("select from tocsin.secrets")
+    await person.close()
+
+    assert left_behind == 0, "the statement was cancelled and undone, not left waiting"
+
+
 async def test_where_time_is_limited_a_read_costs_one_round_trip_and_a_write_four(
     database_url: str,
 ) -> None:

@@ -21,7 +21,7 @@ from app.core.runs.claim import Misfire
 from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import DstGap, DstOverlap
 from app.errors import InvalidInput, MalformedInput
-from app.jobs.create import draft_batch
+from app.jobs.create import PART, Batch
 from app.jobs.input import NewPlans, draft_edit, draft_new
 from app.jobs.shown import masked_job
 from app.vault import SecretKeys
@@ -233,23 +233,35 @@ def test_jobs_of_a_batch_that_share_a_schedule_are_planned_together(
     monkeypatch.setattr(ZonedCron, "first", first)
     written = [document(cron="0 3 * * *"), document(cron="0 4 * * *"), document(cron="H 5 * * *")]
 
-    drafts = draft_batch(written * 40, NO_KEYS, now=NOW)
+    drafts = Batch(written * 40, NO_KEYS, now=NOW).draft_part()
 
-    assert {one.job.next_run for one in drafts[::3]} == {NOW + timedelta(hours=15)}
-    assert {one.job.next_run for one in drafts[1::3]} == {NOW + timedelta(hours=16)}
-    assert len({one.job.next_run for one in drafts[2::3]}) > 1
+    assert {one.next_run for one in drafts[::3]} == {NOW + timedelta(hours=15)}
+    assert {one.next_run for one in drafts[1::3]} == {NOW + timedelta(hours=16)}
+    assert len({one.next_run for one in drafts[2::3]}) > 1
     assert len(searches) == 1 + 1 + 40
 
 
 def test_a_schedule_that_jobs_of_a_batch_share_is_refused_in_each() -> None:
     wrong = document(cron="0 25 * * *")
+    batch = Batch([wrong, document(cron="0 3 * * *"), wrong], NO_KEYS, now=NOW)
 
+    assert batch.draft_part() == []
     with pytest.raises(InvalidInput) as refusal:
-        draft_batch([wrong, document(cron="0 3 * * *"), wrong], NO_KEYS, now=NOW)
+        batch.check()
 
     first, second = refusal.value.errors
     assert [first.field, second.field] == ["[0].cron", "[2].cron"]
     assert first.message == second.message
+
+
+def test_a_batch_is_drafted_in_parts_up_to_the_first_that_has_errors() -> None:
+    right, wrong = document(cron="0 3 * * *"), document(cron="0 25 * * *")
+    batch = Batch([*[right] * PART, *[right] * PART, wrong, right, wrong], NO_KEYS, now=NOW)
+
+    parts = [batch.draft_part(), batch.draft_part(), batch.draft_part()]
+
+    assert [len(part) for part in parts] == [PART, PART, 0]
+    assert [one.field for one in batch.errors] == [f"[{2 * PART}].cron", f"[{2 * PART + 2}].cron"]
 
 
 @pytest.mark.parametrize(

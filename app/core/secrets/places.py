@@ -269,6 +269,8 @@ def holds_secrets(node: mi.Type) -> bool:
 
 def inside(stored: object, name: str) -> object:
     """Return the value stored under `name`, which is an index in a list; case is ignored."""
+    if stored is NOTHING:
+        return NOTHING
     match stored:
         case dict():
             if name in stored:
