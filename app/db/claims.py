@@ -1,4 +1,4 @@
-"""The life of a claim in Postgres: look, extend, settle."""
+"""The life of a claim in Postgres: look, settle."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -66,14 +66,6 @@ class Look(Struct, frozen=True, kw_only=True):
     @property
     def took_seconds(self) -> float:
         return (self.ended_at - self.begun_at).total_seconds()
-
-
-class Extended(Struct, frozen=True, kw_only=True):
-    """The result of extending leases; a claim in neither set has its row locked by others."""
-
-    extended: set[UUID]
-    lost: set[UUID]
-    """Rows that are under another claim, or deleted."""
 
 
 class Closed(Struct, frozen=True, kw_only=True):
@@ -150,21 +142,6 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         looked_until=found["looked_until"],
         begun_at=found["begun_at"],
         ended_at=found["ended_at"],
-    )
-
-
-async def extend(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
-    """Extend the leases of these claims, at most one claim for each row."""
-    rows = await db.fetch(
-        "claims.extend",
-        ids=[one.id for one in held],
-        fences=[one.fence for one in held],
-        claimed_ats=[one.claimed_at for one in held],
-        lease_seconds=lease_seconds,
-    )
-    return Extended(
-        extended={row["id"] for row in rows if row["extended"]},
-        lost={row["id"] for row in rows if row["lost"]},
     )
 
 

@@ -1,10 +1,9 @@
-"""The statements of upkeep: partitions, pruning, orphaned leases."""
+"""The statements of upkeep: partitions, pruning."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
@@ -170,45 +169,3 @@ async def record_end(session: Runner, step: str, *, refused: int) -> None:
 async def record_failure(session: Runner, step: str, *, error: str) -> None:
     """Record, for `tocsin doctor`, why a step of upkeep failed."""
     await session.fetch("upkeep.failed", step=step, error=error)
-
-
-class Orphan(Struct, frozen=True, kw_only=True):
-    """A lease that this instance holds without an execution."""
-
-    job_id: UUID
-    execution_id: int
-
-
-async def list_orphans(  # noqa: PLR0913 - as many as the query has
-    db: Runner,
-    *,
-    instance: str,
-    executing: Sequence[int],
-    lease_seconds: float,
-    aside: Sequence[UUID] = (),
-    only: Sequence[UUID] | None = None,
-) -> list[Orphan]:
-    """List the leases that this instance holds without `executing` them.
-
-    The jobs in `aside` are left out; with `only`, all jobs but those.
-    """
-    rows = await db.fetch(
-        "upkeep.orphans",
-        instance=instance,
-        executing=executing,
-        lease_seconds=lease_seconds,
-        aside=aside,
-        only=only,
-    )
-    return [Orphan(**row) for row in rows]
-
-
-async def release_orphans(db: Runner, orphans: Sequence[Orphan], *, instance: str) -> int:
-    """Free these leases, if this instance still has them; return how many."""
-    rows = await db.fetch(
-        "upkeep.release_orphans",
-        job_ids=[one.job_id for one in orphans],
-        execution_ids=[one.execution_id for one in orphans],
-        instance=instance,
-    )
-    return len(rows)

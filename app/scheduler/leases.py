@@ -9,11 +9,11 @@ from contextlib import suppress
 from uuid import UUID
 
 from app.core.facts import Faulted, TakenOver
-from app.db import Database, claims, upkeep
-from app.db.claims import Extended, Look
+from app.db import Database, leases
+from app.db.claims import Look
 from app.db.database import Runner
 from app.db.isolating import may_be_about_a_row, parts_after, reason, run_by_parts
-from app.db.upkeep import Orphan
+from app.db.leases import Orphan
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import Ending, HeldClaim, execution_ids
 from app.scheduler.isolation import Isolation, named
@@ -139,7 +139,7 @@ class Leases:
             Exception: Postgres refused the statement, or gave no answer.
         """
         asked_at = self.clock()
-        answer: Extended = await claims.extend(
+        answer = await leases.extend(
             db, [held.claim for held in some], lease_seconds=self.lease_seconds
         )
         answered = True
@@ -251,7 +251,7 @@ class Orphans:
             self.has_found.set()
 
     async def find(self, db: Runner, *, only: Sequence[UUID] | None = None) -> list[Orphan]:
-        return await upkeep.list_orphans(
+        return await leases.list_orphans(
             db,
             instance=self.isolation.instance,
             executing=execution_ids(self.dispatcher),
@@ -269,7 +269,7 @@ class Orphans:
         kept: dict[UUID, str] = {}
 
         async def release(some: Sequence[Orphan]) -> None:
-            await upkeep.release_orphans(self.quick, some, instance=self.isolation.instance)
+            await leases.free_orphans(self.quick, some, instance=self.isolation.instance)
 
         def refused(orphan: Orphan, error: Exception) -> None:
             kept[orphan.job_id] = reason(error)

@@ -1,4 +1,4 @@
--- The life of a claim: look, extend, settle. The loader turns :name into a parameter.
+-- The life of a claim: look, settle. The loader turns :name into a parameter.
 
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
@@ -112,30 +112,6 @@ limit 1;
 
 -- name: limit
 select set_config('statement_timeout', :statement_timeout::text, false);
-
--- name: extend
--- Moves the leases of executions under way forward and tells of each whether it did. A row that
--- another transaction has locked is neither extended nor lost and is tried again; one whose fence has moved
--- on, that was claimed at another instant, or that is gone, is no longer ours.
-with wanted as (
-    select * from unnest(:ids::uuid[], :fences::bigint[], :claimed_ats::timestamptz[])
-        as w (id, fence, claimed_at)
-), held as materialized (
-    select j.id from tocsin.jobs j join wanted w on j.id = w.id
-    where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
-    for no key update of j skip locked
-), extended as (
-    update tocsin.jobs j
-    set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
-    from held where j.id = held.id
-    returning j.id
-)
-select w.id, e.id is not null as extended,
-    e.id is null and not exists (
-        select from tocsin.jobs j
-        where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
-          and j.locked_until is not null) as lost
-from wanted w left join extended e on e.id = w.id;
 
 -- name: settle
 -- Closes claims, many at a time: frees the lease, plans the next run or retry, records the

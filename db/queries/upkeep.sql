@@ -72,30 +72,6 @@ on conflict (step) do update set failed_at = excluded.failed_at, error = exclude
 -- name: resume_runs
 select tocsin.resume_runs() as resumed;
 
--- name: orphans
--- The leases that this instance holds by name only: claimed by a look whose answer was lost with its
--- connection. All leases in force are in this range of jobs_claimable; the second more is for those that
--- were claimed ahead of their instant. aside, only: as those of the look.
-select id as job_id, execution_id
-from tocsin.jobs
-where tocsin.is_claimable(jobs)
-  and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
-  and locked_by = :instance::text
-  and execution_id <> all (:executing::bigint[])
-  and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]));
-
--- name: release_orphans
--- Frees some of these leases.
-update tocsin.jobs j
-set locked_until = null, locked_by = null,
-    claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null,
-    attempt = greatest(attempt - 1, 0),
-    next_run = j.next_run  -- so that tocsin.follow_runs is called
-from unnest(:job_ids::uuid[], :execution_ids::bigint[]) as orphan (job_id, execution_id)
-where j.id = orphan.job_id and j.execution_id = orphan.execution_id
-  and j.locked_by = :instance::text and j.locked_until is not null
-returning j.id as job_id;
-
 -- name: schema_exists
 -- From the catalogue, which needs no right to the schema.
 select exists (

@@ -73,7 +73,7 @@ MUTANTS = (
     ),
     Mutant(
         what="extension does not check the fence",
-        file="db/queries/claims.sql",
+        file="db/queries/leases.sql",
         before=(
             "select j.id from tocsin.jobs j join wanted w on j.id = w.id "
             "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"

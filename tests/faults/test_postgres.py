@@ -116,11 +116,11 @@ async def hoard(stack: AsyncExitStack, database_url: str) -> list[asyncpg.Connec
 
 
 @pytest.mark.parametrize("when", list(Cut))
-@pytest.mark.parametrize("statement", ["claims.look", "claims.settle", "claims.extend"])
+@pytest.mark.parametrize("statement", ["claims.look", "claims.settle", "leases.extend"])
 async def test_the_connection_is_cut_at_the_very_moment_of(
     proxied: Case, statement: str, when: Cut
 ) -> None:
-    proxied.sink.on("/work", proxied.ledger.receiver(0.7 if statement == "claims.extend" else 0.05))
+    proxied.sink.on("/work", proxied.ledger.receiver(0.7 if statement == "leases.extend" else 0.05))
     instance = await proxied.processes.instance()
     async with ordering(proxied.database_url) as connection:
         await proxied.load.crons(connection, 3)

@@ -11,7 +11,7 @@ import pytest
 from app.core.runs.claim import Claim, RetryPolicy
 from app.core.runs.outcome import Outcome
 from app.core.runs.retry import backoff_seconds
-from app.db import Database, claims, evidence
+from app.db import Database, claims, evidence, leases
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs, run_rows
 from tests.support.claims import closed_now
@@ -85,7 +85,7 @@ async def test_the_holder_is_told_that_its_lease_is_lost_and_nothing_is_claimed_
     await connection.fetch(CANCEL, claim.execution_id)
     await connection.execute("select tocsin.run_now($1)", job_id)
 
-    told = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
+    told = await leases.extend(db, [claim], lease_seconds=LEASE_SECONDS)
     during = (await look_once(session, by="two")).claims
     wrong = await let_go(db, claim, by="two")
     still = (await look_once(session, by="two")).claims

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import invalid, released
-from app.db import Database, claims, evidence, plans, upkeep
+from app.db import Database, claims, evidence, leases, plans
 from app.db.claims import Look
 from app.db.listener import Session, open_session
 from app.db.plans import Plan
@@ -456,7 +456,7 @@ async def test_extending_moves_the_lease_and_tells_which_are_lost(
     await connection.execute("update tocsin.jobs set fence = 9 where id = $1", taken)
     await connection.execute("delete from tocsin.jobs where id = $1", gone)
 
-    told = await claims.extend(db, held, lease_seconds=LEASE_SECONDS + 60)
+    told = await leases.extend(db, held, lease_seconds=LEASE_SECONDS + 60)
 
     assert (told.extended, told.lost) == ({ours}, {taken, gone})
     assert (await job_row(connection, ours))["locked_until"] > before + MINUTE / 2
@@ -469,7 +469,7 @@ async def test_a_lease_whose_row_is_locked_is_neither_extended_nor_lost(
     claim = await claim_of(session, job_id)
     async with connection.transaction():
         await connection.execute("select from tocsin.jobs where id = $1 for update", job_id)
-        told = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
+        told = await leases.extend(db, [claim], lease_seconds=LEASE_SECONDS)
 
     assert (told.extended, told.lost) == (set(), set())
 
@@ -481,13 +481,13 @@ async def test_orphaned_claims_are_freed_and_others_are_not(
     held = {claim.job_id: claim for claim in (await look(session)).claims}
     await connection.execute("update tocsin.jobs set locked_by = 'other' where id = $1", foreign)
 
-    orphans = await upkeep.list_orphans(
+    orphans = await leases.list_orphans(
         session,
         instance="me",
         executing=[held[executing].execution_id],
         lease_seconds=LEASE_SECONDS,
     )
-    freed = await upkeep.release_orphans(session, orphans, instance="me")
+    freed = await leases.free_orphans(session, orphans, instance="me")
 
     assert freed == 1
     [again] = (await look(session)).claims

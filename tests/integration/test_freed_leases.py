@@ -10,9 +10,9 @@ import pytest
 
 from app.core.facts import LeaseLost, Settled
 from app.core.runs.claim import Claim, Settlement
-from app.db import Database, claims, evidence
-from app.db.claims import Extended
+from app.db import Database, claims, evidence, leases
 from app.db.database import Runner
+from app.db.leases import Extended
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.claims import closed_now
@@ -79,7 +79,7 @@ async def test_whatever_part_of_a_lease_is_taken_away_all_of_it_is(
     assert (lost["scheduled_for"], lost["attempt"]) == (first.scheduled_for, 1)
     assert "took its lease away from instance one" in lost["error"]
 
-    extension = await claims.extend(db, [first], lease_seconds=LEASE_SECONDS)
+    extension = await leases.extend(db, [first], lease_seconds=LEASE_SECONDS)
     [result] = await claims.settle(db, [closed(first)])
     await evidence.record(db, closed(first).executions)
     assert extension.lost == {job_id}
@@ -223,13 +223,13 @@ async def test_a_lease_whose_row_somebody_has_locked_is_tried_again_each_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers: list[Extended] = []
-    extend = claims.extend
+    extend = leases.extend
 
     async def recorded(db: Runner, held: Sequence[Claim], *, lease_seconds: float) -> Extended:
         answers.append(await extend(db, held, lease_seconds=lease_seconds))
         return answers[-1]
 
-    monkeypatch.setattr(claims, "extend", recorded)
+    monkeypatch.setattr(leases, "extend", recorded)
     job_id = await insert_job(
         connection, target={"url": sink.on("/stuck", hang)}, timeout_seconds=600
     )

@@ -14,7 +14,7 @@ import pytest
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import invalid, released
-from app.db import Database, claims, evidence, plans, upkeep
+from app.db import Database, claims, evidence, leases, plans
 from app.db.listener import Session, open_session
 from app.db.plans import Plan
 from tests.support.builders import execution_rows, insert_job, job_row
@@ -60,7 +60,7 @@ async def test_claim_expire_claim_settle_late_settle(
     current = await claimed_one(session, by="other")
 
     [result] = await claims.settle(db, [closed(late)])
-    told = await claims.extend(db, [late], lease_seconds=LEASE_SECONDS)
+    told = await leases.extend(db, [late], lease_seconds=LEASE_SECONDS)
 
     row = await job_row(connection, job_id)
     assert (result.settled, result.held) == (False, False)
@@ -159,7 +159,7 @@ async def test_claim_while_somebody_takes_it_over_uncommitted(
     await person.execute("update tocsin.jobs set fence = fence + 1 where id = $1", job_id)
 
     [during] = await claims.settle(db, [closed(claim)])
-    extension = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
+    extension = await leases.extend(db, [claim], lease_seconds=LEASE_SECONDS)
     await takeover.commit()
     [after] = await claims.settle(db, [closed(claim)])
 
@@ -415,10 +415,10 @@ async def test_look_commits_its_answer_is_lost_the_orphan_is_freed_and_claimed_a
     job_id = await recurring(connection)
     orphan = await claimed_one(session)
 
-    orphans = await upkeep.list_orphans(
+    orphans = await leases.list_orphans(
         session, instance="one", executing=[], lease_seconds=LEASE_SECONDS
     )
-    freed = await upkeep.release_orphans(session, orphans, instance="one")
+    freed = await leases.free_orphans(session, orphans, instance="one")
     again = await claimed_one(session)
     [late] = await claims.settle(db, [closed(orphan)])
 
@@ -434,7 +434,7 @@ async def test_extend_commits_after_the_settlement_of_the_same_claim(
     claim = await claimed_one(session)
     await claims.settle(db, [closed(claim)])
 
-    told = await claims.extend(db, [claim], lease_seconds=LEASE_SECONDS)
+    told = await leases.extend(db, [claim], lease_seconds=LEASE_SECONDS)
 
     assert told.extended == set()
     assert (await job_row(connection, job_id))["locked_until"] is None

@@ -7,7 +7,7 @@ import pytest
 
 from app.core.facts import LeaseLost, Settled
 from app.core.runs.claim import Claim, Settlement
-from app.db import Database, claims, evidence
+from app.db import Database, claims, evidence, leases
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.claims import closed_now
@@ -56,7 +56,7 @@ async def test_a_claim_of_before_neither_extends_nor_settles_the_one_made_since(
     job_id, before, since = await claimed_twice(session, connection, by=by)
     held = await job_row(connection, job_id)
 
-    extension = await claims.extend(db, [before], lease_seconds=600.0)
+    extension = await leases.extend(db, [before], lease_seconds=600.0)
     late = closed(before, by=by[0])
     [result] = await claims.settle(db, [late])
     kept = await evidence.record(db, late.executions)

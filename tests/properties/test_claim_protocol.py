@@ -34,7 +34,7 @@ from msgspec import Struct
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import released, settled
-from app.db import Database, claims, evidence
+from app.db import Database, claims, evidence, leases
 from app.db.listener import Session, open_session
 from tests.support.builders import insert_job, plan_jobs
 
@@ -163,7 +163,7 @@ class Protocol(RuleBasedStateMachine):
         hold = self.holds[number % len(self.holds)]
         id = hold.claim.id
 
-        told = self.run(claims.extend(self.db, [hold.claim], lease_seconds=LEASE_SECONDS))
+        told = self.run(leases.extend(self.db, [hold.claim], lease_seconds=LEASE_SECONDS))
 
         ours = self.present(id) is hold
         assert (id in told.extended, id in told.lost) == (ours, not ours)
