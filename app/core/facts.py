@@ -2,10 +2,12 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 from uuid import UUID
 
 from msgspec import Struct
 
+from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
 
 
@@ -73,6 +75,27 @@ class Settled(Struct, frozen=True, kw_only=True):
     lag_seconds: float | None
     duration_seconds: float | None
     error: str | None
+
+    @classmethod
+    def of(cls, claim: Claim, settlement: Settlement) -> Self:
+        """Return the fact that tells what a settlement did."""
+        last = settlement.executions[-1] if settlement.executions else None
+        started = last.started_at if last else None
+        return cls(
+            job_id=claim.job_id,
+            name=claim.name,
+            kind=claim.kind,
+            outcome=last.outcome if last else None,
+            reason=last.reason if last else None,
+            scheduled_for=claim.scheduled_for,
+            attempt=claim.attempt,
+            next_run=settlement.next_run,
+            lag_seconds=(started - claim.next_run).total_seconds() if started else None,
+            duration_seconds=(last.finished_at - started).total_seconds()
+            if last and started
+            else None,
+            error=settlement.plan_error or (last.error if last else None),
+        )
 
 
 class PutAside(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ from app.core.runs.claim import Settlement
 from app.core.runs.transition import deferred, released
 from app.db.clock import DatabaseClock
 from app.scheduler.admission import DueClaims, Slots
-from app.scheduler.held_claim import Ending, HeldClaim
+from app.scheduler.endings import Ending
+from app.scheduler.held_claim import HeldClaim
 from app.scheduler.prerequisites import CertificateLoads, NameLookups, Names, Prerequisite
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler

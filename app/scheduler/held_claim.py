@@ -1,11 +1,11 @@
 """A claim that this instance holds: its target's host, the end of its execution, its settlement."""
 
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from typing import NamedTuple
 
 from app.core.runs.claim import Claim, Settlement
 from app.deadline import Deadline
+from app.scheduler.endings import Ending
 from app.targets.hosts import hosts_of, names_of
 from app.targets.tls_target import brings_certificates
 
@@ -15,17 +15,6 @@ a moment, and another instance may start the job in the instant in which the lea
 OVERTIME_SECONDS = 1.0
 """The time between the timeout, which the executor keeps, and the cut-off of an execution whose
 executor has not kept it."""
-
-
-class Ending(StrEnum):
-    """Why an execution was cut off."""
-
-    TIMEOUT = "timeout"
-    """The executor did not keep the timeout."""
-    LEASE = "lease"
-    """The lease could not be extended, or was taken away."""
-    DRAIN = "drain"
-    """The instance was stopped and its grace was over."""
 
 
 class HeldClaim:

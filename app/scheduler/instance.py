@@ -25,7 +25,7 @@ from app.scheduler.backlog import Backlog
 from app.scheduler.checking import keep_checking
 from app.scheduler.clock_steps import mend_steps
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import Ending
+from app.scheduler.endings import Ending
 from app.scheduler.isolation import Isolation
 from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import Leases, Orphans

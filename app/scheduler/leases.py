@@ -15,7 +15,8 @@ from app.db.database import Runner
 from app.db.isolating import may_be_about_a_row, parts_after, reason, run_by_parts
 from app.db.leases import Orphan
 from app.scheduler.dispatcher import Dispatcher
-from app.scheduler.held_claim import Ending, HeldClaim, execution_ids
+from app.scheduler.endings import Ending
+from app.scheduler.held_claim import HeldClaim, execution_ids
 from app.scheduler.isolation import Isolation, named
 from app.scheduler.watch import Apart, Watch, waits_count_as_slow
 from app.telemetry import Observers

@@ -2,25 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from random import getrandbits
 
 from app.core.facts import Started
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import missed
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import deferred, exhausted, invalid, released, settled
+from app.core.runs.transition import exhausted, invalid, released, settled
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
-from app.descriptors import OutOfDescriptors, is_shortage
+from app.descriptors import OutOfDescriptors
 from app.errors import DatabaseUnavailable, InvalidInput
-from app.scheduler.deferral import defer_seconds
-from app.scheduler.held_claim import Ending, HeldClaim
-from app.scheduler.isolation import REMEDY
-from app.scheduler.shortage import Shortage
-from app.targets.base import Context, named, unnoted
+from app.scheduler.held_claim import HeldClaim
+from app.scheduler.internal_errors import InternalErrors
+from app.targets.base import Context
 from app.targets.executors import Executors
 from app.targets.net.tls_contexts import ContextsCrowded
 from app.telemetry import Observers
@@ -50,10 +46,10 @@ class ClaimRunner:
         self.monotonic = monotonic
         self.loop = loop
         self.observers = observers
-        self.shortage = Shortage(observers, monotonic)
+        self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)
 
     def __repr__(self) -> str:
-        return f"<ClaimRunner of {self.instance}: {self.shortage}>"
+        return f"<ClaimRunner of {self.instance}: {self.internal_errors}>"
 
     def is_too_late(self, held: HeldClaim) -> bool:
         """Return whether the lease is so nearly over that nothing may be sent for the claim.
@@ -67,10 +63,9 @@ class ClaimRunner:
         """Carry out a claim that is due, and return how to settle it.
 
         A claim is not executed if its last allowed attempt was lost, its run was missed, or its
-        lease is nearly over. A shortage of file descriptors or of TLS contexts defers the claim.
+        lease is nearly over.
 
-        Never raises: a bug must not end the executions beside this one. The error is told to the
-        observers, and its type is recorded with the execution.
+        Never raises: a bug must not end the executions beside this one, see `InternalErrors`.
         """
         claim = held.claim
         try:
@@ -80,35 +75,8 @@ class ClaimRunner:
                 return settlement
             # Checked here because a warm connection would be written to before any deadline.
             return released(claim) if self.is_too_late(held) else await self.attempt(held)
-        except ContextsCrowded as crowded:
-            seconds = defer_seconds(crowded.times, jitter=random.random())  # noqa: S311 - spreads
-            return deferred(claim, until=self.clock.now() + timedelta(seconds=seconds))
-        except (OutOfDescriptors, OSError) as error:
-            if not isinstance(error, OutOfDescriptors) and not is_shortage(error):
-                return self.failed(claim, error)
-            jitter = random.random()  # noqa: S311 - spreads, guards nothing
-            return self.shortage.defer(claim, now=self.clock.now(), jitter=jitter)
         except Exception as error:  # noqa: BLE001 - see above
-            return self.failed(claim, error)
-
-    def failed(self, claim: Claim, error: Exception) -> Settlement:
-        """Tell an unexpected error of Tocsin's own, and return how to settle the execution.
-
-        If not even a settlement can be worked out, the job is made invalid until a person
-        corrects it: otherwise its executions would be lost again and again.
-        """
-        if isinstance(error, InvalidInput):  # a schedule that was written past the triggers
-            return invalid(claim, str(error))
-        self.observers.tell(faulted(f"job {claim.job_id}", error))
-        # Nothing of the error itself, which may repeat a secret of the target.
-        said = f"Tocsin failed: {type(error).__name__}; its log says where"
-        try:
-            report = Report(outcome=Outcome.FAILED, reason="internal", error=said)
-            return self.settled(claim, report, started_at=self.clock.now())
-        except Exception as again:  # noqa: BLE001 - see above
-            self.observers.tell(faulted(f"job {claim.job_id}", again))
-            problem = f"cannot be carried out: {type(again).__name__}: {REMEDY}"
-            return invalid(claim, problem)
+            return self.internal_errors.settlement(claim, error)
 
     async def prepare(self, claim: Claim) -> None:
         """Prepare an execution shortly before the claim is due, without sending its request.
@@ -117,7 +85,7 @@ class ClaimRunner:
         """
         with suppress(Exception):
             ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
-            await self.executors.prepare(claim.kind, ready.target, context(claim))
+            await self.executors.prepare(claim.kind, ready.target, Context.of(claim))
 
     async def load(self, claim: Claim) -> None:
         """Load the certificates of a target, so that the execution need not wait for them.
@@ -182,10 +150,10 @@ class ClaimRunner:
         try:
             with Deadline(self.loop) as deadline:
                 held.begin(deadline, now=self.monotonic())
-                attempt = context(claim, secrets=ready.named, waited=held.note_wait)
+                attempt = Context.of(claim, secrets=ready.named, waited=held.note_wait)
                 return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:
-            return cut_off(held.ending, claim)
+            return held.ending.report(timeout_seconds=claim.timeout_seconds)
         except (OutOfDescriptors, ContextsCrowded):
             raise
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
@@ -197,47 +165,3 @@ class ClaimRunner:
             )
         finally:
             held.end()
-
-
-def context(
-    claim: Claim,
-    *,
-    secrets: frozenset[str] = frozenset(),
-    waited: Callable[[float], None] = unnoted,
-) -> Context:
-    """Return what the executor is told of an attempt; the trace is new (W3C Trace Context)."""
-    return Context(
-        job_id=claim.job_id,
-        job_name=claim.name,
-        execution_id=claim.execution_id,
-        run=named(claim.scheduled_for),
-        attempt=claim.attempt,
-        timeout_seconds=claim.timeout_seconds,
-        # Of either id, all zeros would mean none.
-        traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
-        waited=waited,
-        secrets=secrets,
-    )
-
-
-def cut_off(ending: Ending, claim: Claim) -> Report:
-    """Return the report of an execution that was cut off, by why it was."""
-    match ending:
-        case Ending.TIMEOUT:
-            return Report(
-                outcome=Outcome.TIMED_OUT,
-                reason="timeout",
-                error=f"no answer within {claim.timeout_seconds:g} s",
-            )
-        case Ending.LEASE:
-            return Report(
-                outcome=Outcome.CANCELLED,
-                reason="lease",
-                error="cut off: the lease could not be extended, another instance may take over",
-            )
-        case Ending.DRAIN:
-            return Report(
-                outcome=Outcome.CANCELLED,
-                reason="drain",
-                error="cut off: the instance was stopped and its grace was over",
-            )

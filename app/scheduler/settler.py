@@ -98,7 +98,7 @@ class Settler:
 
     def close(self, one: Unsettled) -> None:
         """Tell what a settlement did, then call its `done`."""
-        self.observers.tell(settled_fact(one.claim, one.settlement))
+        self.observers.tell(Settled.of(one.claim, one.settlement))
         one.done()
 
     def start(self, task: Coroutine[None, None, None]) -> None:
@@ -197,22 +197,3 @@ class Settler:
             await claims.wake_instances(self.db)
         except DatabaseUnavailable as error:  # their own looks come late, but they come
             self.observers.tell(Faulted(where="wake", error=str(error)))
-
-
-def settled_fact(claim: Claim, settlement: Settlement) -> Settled:
-    """Return the fact that tells what a settlement did."""
-    last = settlement.executions[-1] if settlement.executions else None
-    started = last.started_at if last else None
-    return Settled(
-        job_id=claim.job_id,
-        name=claim.name,
-        kind=claim.kind,
-        outcome=last.outcome if last else None,
-        reason=last.reason if last else None,
-        scheduled_for=claim.scheduled_for,
-        attempt=claim.attempt,
-        next_run=settlement.next_run,
-        lag_seconds=(started - claim.next_run).total_seconds() if started else None,
-        duration_seconds=(last.finished_at - started).total_seconds() if last and started else None,
-        error=settlement.plan_error or (last.error if last else None),
-    )

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Protocol, TypeVar
+from random import getrandbits
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 from uuid import UUID
 
 from msgspec import UNSET, Struct, field
 
+from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
 from app.errors import FieldError
@@ -91,6 +93,28 @@ class Context(Unshown, frozen=True, kw_only=True):
     for a name, a connection or a token. The attempt is recorded as started after these."""
     secrets: frozenset[str] = frozenset()
     """The values of named secrets in the target, in whatever fields."""
+
+    @classmethod
+    def of(
+        cls,
+        claim: Claim,
+        *,
+        secrets: frozenset[str] = frozenset(),
+        waited: Callable[[float], None] = unnoted,
+    ) -> Self:
+        """Return the context of the attempt that a claim is for; its trace is new."""
+        return cls(
+            job_id=claim.job_id,
+            job_name=claim.name,
+            execution_id=claim.execution_id,
+            run=named(claim.scheduled_for),
+            attempt=claim.attempt,
+            timeout_seconds=claim.timeout_seconds,
+            # Of either id, all zeros would mean none.
+            traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
+            waited=waited,
+            secrets=secrets,
+        )
 
     @property
     def idempotency_key(self) -> str:

@@ -17,7 +17,7 @@ from app.core.facts import DescriptorsExhausted, Fact
 from app.core.runs.outcome import Outcome
 from app.core.runs.transition import released
 from app.descriptors import OutOfDescriptors, find_shortage, is_shortage, limit
-from app.scheduler.shortage import PASSED_SECONDS, TOLD_SECONDS, Shortage
+from app.scheduler.internal_errors import PASSED_SECONDS, TOLD_SECONDS, Shortage
 from app.targets.executors import Executors
 from app.targets.net.resolver import NameFailed, Resolver
 from app.targets.registry import decode_target

@@ -14,7 +14,8 @@ from app.deadline import Deadline
 from app.scheduler import prerequisites
 from app.scheduler.admission import MAX_RESERVE, Slots
 from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Dispatcher
-from app.scheduler.held_claim import Ending, HeldClaim
+from app.scheduler.endings import Ending
+from app.scheduler.held_claim import HeldClaim
 from app.scheduler.prerequisites import MAX_FOR_A_NAME, CertificateLoads
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler

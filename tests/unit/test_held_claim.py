@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from app.deadline import Deadline
-from app.scheduler.held_claim import OVERTIME_SECONDS, Ending, HeldClaim
+from app.scheduler.endings import Ending
+from app.scheduler.held_claim import OVERTIME_SECONDS, HeldClaim
 from app.targets.hosts import hosts_of, name_of, names_of
 from tests.support.claims import some_claim
 

@@ -33,22 +33,8 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
     Raises:
         ValueError: the report's outcome is `lost` or `missed`, which no executor may report.
     """
-    execution = Execution(
-        id=claim.execution_id,
-        job_id=claim.job_id,
-        run_id=claim.run_id,
-        fence=claim.fence,
-        kind=claim.kind,
-        scheduled_for=claim.scheduled_for,
-        attempt=claim.attempt,
-        outcome=report.outcome,
-        reason=report.reason,
-        started_at=started_at,
-        finished_at=finished_at,
-        instance=instance,
-        status_code=report.status_code,
-        response=report.response,
-        error=report.error,
+    execution = recorded(
+        claim, report, started_at=started_at, finished_at=finished_at, instance=instance
     )
     again = report.retryable and claim.attempt < claim.retry.max_attempts
     match report.outcome:
@@ -77,23 +63,41 @@ def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | Non
     if claim.attempt <= claim.retry.max_attempts:
         return None
     attempts = claim.attempt - 1
-    return ended(
-        claim,
-        Execution(
-            id=claim.execution_id,
-            job_id=claim.job_id,
-            run_id=claim.run_id,
-            fence=claim.fence,
-            kind=claim.kind,
-            scheduled_for=claim.scheduled_for,
-            attempt=attempts,
-            outcome=Outcome.FAILED,
-            reason="lost",
-            finished_at=now,
-            instance=instance,
-            error=f"given up after {attempts} of {claim.retry.max_attempts} attempts: "
-            "the last one was lost, its instance died or was cut off while it executed",
-        ),
+    report = Report(
+        outcome=Outcome.FAILED,
+        reason="lost",
+        error=f"given up after {attempts} of {claim.retry.max_attempts} attempts: "
+        "the last one was lost, its instance died or was cut off while it executed",
+    )
+    execution = recorded(claim, report, started_at=None, finished_at=now, instance=instance)
+    return ended(claim, replace(execution, attempt=attempts))
+
+
+def recorded(
+    claim: Claim,
+    report: Report,
+    *,
+    started_at: datetime | None,
+    finished_at: datetime,
+    instance: str,
+) -> Execution:
+    """Return the row that records an attempt; `started_at` is None for one that never began."""
+    return Execution(
+        id=claim.execution_id,
+        job_id=claim.job_id,
+        run_id=claim.run_id,
+        fence=claim.fence,
+        kind=claim.kind,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt,
+        outcome=report.outcome,
+        reason=report.reason,
+        started_at=started_at,
+        finished_at=finished_at,
+        instance=instance,
+        status_code=report.status_code,
+        response=report.response,
+        error=report.error,
     )
 
 
