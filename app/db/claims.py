@@ -10,16 +10,14 @@ from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Misfire, MisfirePolicy, RetryPolicy, Settlement
 from app.core.runs.outcome import Outcome
-from app.core.schedule.schedule import DstGap, DstOverlap, Schedule
 from app.db import runs
 from app.db.database import Row, Runner
+from app.db.schedules import schedule
 
 JSON = msgspec.json.Encoder()
 
 # Unknown words, possible in a row that no constraint has checked, count as the default: one such
 # row must not break the look at all jobs.
-DST_GAPS = {one.value: one for one in DstGap}
-DST_OVERLAPS = {one.value: one for one in DstOverlap}
 MISFIRES = {one.value: one for one in Misfire}
 OUTCOMES = {one.value: one for one in Outcome}
 
@@ -159,20 +157,6 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
 async def wake_instances(db: Runner) -> None:
     """Wake all instances."""
     await db.fetch("claims.wake")
-
-
-def schedule(row: Row) -> Schedule:
-    """Read the schedule out of a row that has its columns."""
-    return Schedule(
-        run_at=row["run_at"],
-        cron=row["cron"],
-        timezone=row["timezone"],
-        every_seconds=row["every_seconds"],
-        dst_gap=DST_GAPS.get(row["dst_gap"], DstGap.RUN_AFTER),
-        dst_overlap=DST_OVERLAPS.get(row["dst_overlap"], DstOverlap.FIRST),
-        starts_at=row["starts_at"],
-        ends_at=row["ends_at"],
-    )
 
 
 def claim(row: Row) -> Claim:

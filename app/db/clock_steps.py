@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from app.core.schedule.schedule import Schedule
 from app.db import walks
-from app.db.claims import schedule
 from app.db.database import Row, Runner
+from app.db.schedules import schedule
 from app.db.walks import Step
 
 

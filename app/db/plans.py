@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from app.core.schedule.schedule import Schedule
-from app.db.claims import schedule
 from app.db.database import Runner
 from app.db.places import Finding, Place, Written, columns_of, written_of
+from app.db.schedules import schedule
 
 JSON = msgspec.json.Encoder()
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.schedule.upcoming import Group
-from app.db.claims import schedule
 from app.db.database import MAX_SEARCHED, Runner
+from app.db.schedules import schedule
 
 MAX_GROUPS = 5000
 """Groups with a schedule or plan of their own that are looked at: each takes a search."""

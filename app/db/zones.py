@@ -13,8 +13,8 @@ from app.core.schedule.replan import Planned
 from app.core.schedule.zone_rules import Rules, from_archive
 from app.core.zone_health import UsedRules
 from app.db import walks
-from app.db.claims import schedule
 from app.db.database import Row, Runner
+from app.db.schedules import schedule
 from app.db.walks import Step
 
 

@@ -14,6 +14,7 @@ from app.db.clock import DatabaseClock
 from app.scheduler.admission import DueClaims, Slots
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.preparation import Preparation
 from app.scheduler.prerequisites import CertificateLoads, NameLookups, Names, Prerequisite
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
@@ -23,18 +24,9 @@ from app.timers import Timer, Timers
 STARTED_IN_A_TURN = 4
 """Executions started in one turn of the event loop: the first of many should be on its way before
 the last one has begun."""
-TIMER_SECONDS = 0.001
-"""How late the event loop's timers may be. The timer for the next claim is set this much too early;
-the rest of the time the loop turns without sleeping."""
 SURPLUS_SECONDS = 0.2
 """Without room for a look for this long, due claims beyond the reserve are released; see
 `Slots` for the reserve."""
-PREPARED_SECONDS = (0.1, 0.003)
-"""The next claim is prepared twice, so long before its instant. Code that has not run for seconds
-takes 10 ms and more to run again, and part of that after a pause of a tenth of a second."""
-AWAKE_SECONDS = 0.02
-"""For this long after an execution started, claims are not prepared and timers are not set early:
-the code has just run, and both would cost a CPU if done before each of many claims."""
 
 
 class Dispatcher:
@@ -74,6 +66,7 @@ class Dispatcher:
             CertificateLoads(runner.load, tasks, resume=self.resume),
         )
         self.due = DueClaims(slots, self.prerequisites, defer=self.defer, jitter=random.random)
+        self.preparation = Preparation(runner, timers, tasks)
         self.recalls: set[UUID] = set()
         """Rows that were recalled since the last claims were taken, and of which no claim is held:
         the look under way may bring one."""
@@ -87,8 +80,6 @@ class Dispatcher:
         """When `timer` calls; by the timers, as all instants here."""
         self.turning = False
         """Whether `dispatch` is called in the next turn of the event loop."""
-        self.started_at = 0.0
-        """When the latest execution was started."""
         self.emptied = asyncio.Event()
         """Set when the last held claim is forgotten."""
 
@@ -174,7 +165,8 @@ class Dispatcher:
         while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
             self.due.queue.append(heappop(self.sleeping)[2])
         if self.sleeping and not self.due:
-            self.prepare_next()
+            due, _, following = self.sleeping[0]
+            self.preparation.prepare(following, seconds=self.clock.seconds_until(due))
         for _ in range(STARTED_IN_A_TURN):
             held = self.due.take_next()
             if held is None:
@@ -182,7 +174,7 @@ class Dispatcher:
                 return
             self.slots.grant(held.host, held.addresses)
             held.started = True
-            self.started_at = self.timers.time()
+            self.preparation.started_at = self.timers.time()
             self.tasks.create_task(self.execute(held), name=f"execute {held.claim.job_id}")
         if not self.turning:
             self.turning = True
@@ -202,25 +194,6 @@ class Dispatcher:
         self.due.resume(claims)
         self.dispatch()
 
-    @property
-    def is_awake(self) -> bool:
-        """Whether an execution started within the last `AWAKE_SECONDS`."""
-        return self.timers.time() - self.started_at < AWAKE_SECONDS
-
-    def prepare_next(self) -> None:
-        """Prepare the claim that is due next, if its time to be prepared has come.
-
-        Without effect while `is_awake`.
-        """
-        due, _, held = self.sleeping[0]
-        if held.times_prepared == len(PREPARED_SECONDS):
-            return
-        if self.clock.seconds_until(due) > PREPARED_SECONDS[held.times_prepared]:
-            return
-        held.times_prepared += 1
-        if not self.is_awake:
-            self.tasks.create_task(self.runner.prepare(held.claim), name="prepare")
-
     def set_timer(self) -> None:
         """Set the timer to when the next claim is due or to be prepared.
 
@@ -229,10 +202,8 @@ class Dispatcher:
         """
         seconds = STUCK_SECONDS if self.due else float("inf")
         if self.sleeping:
-            # The rest is spent turning: a timer may be late by as much, and then has to wake a CPU.
             due, _, held = self.sleeping[0]
-            turning = 0.0 if self.is_awake else TIMER_SECONDS
-            early = (*PREPARED_SECONDS, turning)[held.times_prepared]
+            early = self.preparation.early_seconds(held)
             seconds = min(seconds, max(self.clock.seconds_until(due) - early, 0.0))
         at = self.timers.time() + seconds
         if at < self.timer_at:

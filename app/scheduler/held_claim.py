@@ -47,7 +47,7 @@ class HeldClaim:
         """Whether the job was edited since the lease was last extended: the edit may have taken
         the lease away."""
         self.times_prepared = 0
-        """How often the execution was prepared ahead, see `PREPARED_SECONDS`."""
+        """How often the execution was prepared ahead, see `Preparation`."""
         self.waited_seconds = 0.0
         """The time between the start of the execution and its request."""
         self.overtime_ends = float("inf")

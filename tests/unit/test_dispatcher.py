@@ -13,9 +13,10 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.scheduler import prerequisites
 from app.scheduler.admission import MAX_RESERVE, Slots
-from app.scheduler.dispatcher import PREPARED_SECONDS, SURPLUS_SECONDS, Dispatcher
+from app.scheduler.dispatcher import SURPLUS_SECONDS, Dispatcher
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.preparation import PREPARED_SECONDS
 from app.scheduler.prerequisites import MAX_FOR_A_NAME, CertificateLoads
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
@@ -252,7 +253,7 @@ async def test_the_next_claim_is_prepared_ahead_of_its_instant(
 async def test_nothing_is_prepared_while_executions_keep_everything_awake(
     dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, timers: ManualTimers
 ) -> None:
-    dispatcher.started_at = timers.time() + LONG_SECONDS
+    dispatcher.preparation.started_at = timers.time() + LONG_SECONDS
     dispatcher.take(due_claims(clock, 1, due_in=SOON_SECONDS))
     await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
 
