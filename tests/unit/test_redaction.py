@@ -3,12 +3,13 @@
 import base64
 import html
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import process_time
 from urllib.parse import quote, quote_plus
 
 import pytest
 
+from app.core.secrets import redaction
 from app.core.secrets.places import MASK
 from app.core.secrets.redaction import holds, redact
 
@@ -131,6 +132,26 @@ def test_masking_takes_no_longer_for_a_receiver_that_wants_it_to() -> None:
         began = process_time()
         redact(secrets, text)
         assert process_time() - began < 0.5, piece
+
+
+def test_the_parts_of_a_key_are_not_looked_for_in_a_text_that_has_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_for = []
+    read_spans = redaction.read_spans
+
+    def spans(secret: bytes, text: bytes) -> Iterator[redaction.Span]:
+        looked_for.append(secret)
+        return read_spans(secret, text)
+
+    monkeypatch.setattr(redaction, "read_spans", spans)
+    parts = {f"{number:04}{TOKEN}" for number in range(1000, 1100)}
+
+    refused = "cannot connect to example.com:443: connection refused"
+    assert redact(parts, refused) == refused
+    assert looked_for == []
+    assert redact(parts, f"you sent 1042{TOKEN}") == f"you sent {MASK}"
+    assert set(looked_for) == {f"1042{TOKEN}".encode()}
 
 
 def test_of_a_long_answer_to_a_target_with_very_many_secrets_the_end_is_left_out() -> None:

@@ -10,6 +10,7 @@ import sys
 from base64 import b64encode
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from html.entities import html5
 from itertools import islice, pairwise
 
@@ -47,6 +48,9 @@ CUT_OFF = re.compile(
     re.IGNORECASE,
 )
 """The incomplete escape that a text may end in."""
+BEGINS_ESCAPE = re.compile(rb"[%\\&\r\n]")
+MAX_BEGINNING = 7
+"""As many bytes of a secret make more than `MIN_HIDDEN_LENGTH` letters in base64, at any offset."""
 STRIDES = {"percent": 3, "byte": 4}
 """Bytes of text for each byte that the escape stands for: `%41`, `\\x41`."""
 LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -128,8 +132,10 @@ def holds(secrets: Collection[str], text: str) -> bool:
     return redact(wanted, ended) != ended
 
 
-def redacted(wanted: Collection[bytes], data: bytes) -> str:
+def redacted(secrets: Collection[bytes], data: bytes) -> str:
     """Return `data` as text with `***` for each of the secrets."""
+    if not (wanted := suspects(secrets, data)):
+        return data.decode(errors="replace")
     spans: list[Span] = []
     for secret in wanted:
         spans += found(secret, data)
@@ -141,6 +147,40 @@ def redacted(wanted: Collection[bytes], data: bytes) -> str:
             if ends == cut.start()
         ]
     return masked(data, spans).decode(errors="replace")
+
+
+def suspects(secrets: Collection[bytes], data: bytes) -> list[bytes]:
+    """Return the secrets of which some form may begin in the text, by the first bytes of each form.
+
+    A private key in PEM has up to a hundred parts that are looked for, and no text has any of them.
+    """
+    cut = CUT_OFF.search(data, max(0, len(data) - MAX_ESCAPE_LENGTH))
+    plain, read = [], []
+    for text in {data, data[: cut.start()] if cut else data}:
+        texts = [text, *(layer.read for layer in layers_of(text))]
+        plain += texts
+        read.append(texts[-1].translate(SPACES))
+    written, innermost = b"\0".join(plain), b"\0".join(read)
+    lower = innermost.lower()
+    return [
+        secret
+        for secret in secrets
+        if secret[:MIN_HIDDEN_LENGTH] in written
+        or BEGINS_ESCAPE.search(secret, 0, MIN_HIDDEN_LENGTH)
+        or secret[: MIN_HIDDEN_LENGTH // 2].hex().encode() in lower
+        or any(begin in innermost for begin in beginnings(secret[:MAX_BEGINNING]))
+    ]
+
+
+@lru_cache(maxsize=10_000)
+def beginnings(secret: bytes) -> tuple[bytes, ...]:
+    """Return the first bytes of a secret as forms have it, and its first letters in base64.
+
+    `secret`: its first `MAX_BEGINNING` bytes. They are kept, as jobs repeat their targets' secrets.
+    """
+    forms = [base64_within(secret, offset, b"+/")[0] for offset in range(3)]
+    forms += [form.replace(b" ", b"-").replace(b"/", b"_") for form in forms]  # of URLs
+    return tuple({form[:MIN_HIDDEN_LENGTH] for form in (secret.translate(SPACES), *forms)})
 
 
 def escaped_spans(secrets: Collection[bytes], text: bytes) -> Iterator[Span]:
