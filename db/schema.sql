@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1);
+insert into tocsin.schema_migrations (version) values (1), (2);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -116,7 +116,10 @@ create table tocsin.jobs (
     creation bigint,
     created_by text,
     created_as text,
-    created_with text
+    created_with text,
+
+    -- What becomes of a run that comes due while the one before is under way; a person writes it too.
+    overlap text not null default 'buffer_all'
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -265,9 +268,9 @@ begin
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
             job.max_attempts, job.backoff_seconds, job.backoff_max_seconds, job.timeout_seconds, job.max_catchup,
             job.attempt, job.fence, job.runs, job.consecutive_failures, job.pending_runs, job.every_seconds,
-            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt)
+            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap)
         is distinct from row('{}'::text[], '{}'::jsonb, 'UTC', 'run_after', 'first', 'run_once',
-            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null) then
+            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all') then
         broken := case
             when array_ndims(job.tags) > 1 or array_position(job.tags, null) is not null then
                 array['tags', 'must be a list of texts, without lists or nulls', 'For example: {billing,nightly}']
@@ -308,6 +311,8 @@ begin
                     'is too small or too exact', 'Write 0 or at least 0.000001, with at most 100 decimal places.']
             when job.max_catchup not between 0 and 10000 then
                 array['max_catchup', 'must be from 0 to 10000', 'It limits how many missed runs misfire run_all makes up for.']
+            when job.overlap not in ('skip', 'buffer_one', 'buffer_all') then
+                array['overlap', '%L is unknown', 'Write skip, buffer_one or buffer_all.']
             when job.dst_gap not in ('run_after', 'skip') then
                 array['dst_gap', '%L is unknown', 'Write run_after or skip.']
             when job.dst_overlap not in ('first', 'last', 'both') then
@@ -359,7 +364,7 @@ create trigger jobs_200_sound before update of
     id, name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
     backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at,
-    created_at, updated_at, edited_at
+    overlap, created_at, updated_at, edited_at
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 

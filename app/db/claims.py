@@ -8,7 +8,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.core.runs.claim import Claim, Misfire, MisfirePolicy, RetryPolicy, Settlement
+from app.core.runs.claim import (
+    Claim,
+    Misfire,
+    MisfirePolicy,
+    Overlap,
+    RetryPolicy,
+    Settlement,
+)
 from app.core.runs.outcome import Outcome
 from app.db import runs
 from app.db.database import Row, Runner
@@ -19,6 +26,7 @@ JSON = msgspec.json.Encoder()
 # Unknown words, possible in a row that no constraint has checked, count as the default: one such
 # row must not break the look at all jobs.
 MISFIRES = {one.value: one for one in Misfire}
+OVERLAPS = {one.value: one for one in Overlap}
 OUTCOMES = {one.value: one for one in Outcome}
 
 
@@ -179,6 +187,7 @@ def claim(row: Row) -> Claim:
             grace_seconds=row["misfire_grace_seconds"],
             max_catchup=row["max_catchup"],
         ),
+        overlap=OVERLAPS.get(row["overlap"], Overlap.BUFFER_ALL),
         timeout_seconds=row["timeout_seconds"],
         next_run=row["next_run"],
         scheduled_for=row["scheduled_for"],

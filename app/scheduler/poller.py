@@ -80,6 +80,7 @@ class Poller:
             DatabaseUnavailable: the session is lost; executions under way go on.
         """
         connected = False
+        self.dispatcher.runner.note_absence()
         self.scan_start.forget()  # what happened meanwhile is not known
         await session.limit(MAX_LOOK_SECONDS)
         while not stopping.is_set():
@@ -173,4 +174,5 @@ class Poller:
         """Tell that the first look on a session has ended, and how long there was no session."""
         away = None if self.lost_at is None else self.monotonic() - self.lost_at
         self.lost_at = None
+        self.dispatcher.runner.note_presence()
         self.observers.tell(Connected(instance=self.instance, away_seconds=away))

@@ -5,11 +5,13 @@ import random
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from app.core.facts import Started
 from app.core.runs.claim import Claim, Settlement
-from app.core.runs.misfire import missed
+from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import exhausted, invalid, released, settled
+from app.core.runs.transition import exhausted, invalid, overlapped, released, settled
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
@@ -47,9 +49,19 @@ class ClaimRunner:
         self.loop = loop
         self.observers = observers
         self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)
+        self.attendance = Attendance(instance=instance)
+        """Since when this instance looks, for the record of runs that are missed."""
 
     def __repr__(self) -> str:
         return f"<ClaimRunner of {self.instance}: {self.internal_errors}>"
+
+    def note_absence(self) -> None:
+        """Note that due jobs were not looked for, as there was no session."""
+        self.attendance = replace(self.attendance, looks_since=None)
+
+    def note_presence(self) -> None:
+        """Note that this instance looks for due jobs from now on."""
+        self.attendance = replace(self.attendance, looks_since=self.clock.now())
 
     def is_too_late(self, held: HeldClaim) -> bool:
         """Return whether the lease is so nearly over that nothing may be sent for the claim.
@@ -70,7 +82,11 @@ class ClaimRunner:
         claim = held.claim
         try:
             now = self.clock.now()
-            settlement = exhausted(claim, now=now, instance=self.instance) or missed(claim, now=now)
+            settlement = (
+                exhausted(claim, now=now, instance=self.instance)
+                or overlapped(claim, now=now)
+                or missed(claim, now=now, attendance=self.attendance)
+            )
             if settlement is not None:
                 return settlement
             # Checked here because a warm connection would be written to before any deadline.

@@ -58,7 +58,7 @@ with due as materialized (
         j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
         j.backoff_max_seconds::float8 as backoff_max_seconds,
         j.timeout_seconds::float8 as timeout_seconds,
-        j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup,
+        j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup, j.overlap,
         j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence,
         j.execution_id, j.claimed_at, j.edited_at,
         j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs,
@@ -148,7 +148,7 @@ with wanted as materialized (
     from wanted w join held
         on held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at
     where j.id = w.id
-    returning j.id, j.fence,
+    returning j.id, j.fence, held.moved,
         case when j.paused_at is null and j.plan_error is null
             then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
 ), recorded as (
@@ -163,6 +163,7 @@ with wanted as materialized (
         outcome text, reason text, started_at timestamptz, finished_at timestamptz, instance text,
         status_code integer, response text, error text, missed_runs bigint, missed_until timestamptz)
     join settled on settled.id = coalesce(e.run_id, e.job_id) and settled.fence = e.fence
+    where e.missed_runs is null or not settled.moved  -- what an edit has moved was not missed
 )
 select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
     settled.id is null and exists (

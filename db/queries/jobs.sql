@@ -18,7 +18,7 @@
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
     dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
     max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
-    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer,
+    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text,
     paused boolean, planned boolean, next_run timestamptz)
 
 -- part: listed
@@ -55,12 +55,12 @@ insert into tocsin.jobs as j (
     id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
-    misfire, misfire_grace_seconds, max_catchup,
+    misfire, misfire_grace_seconds, max_catchup, overlap,
     paused_at, next_run, scheduled_for, planned_at, unchecked)
 select id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
-    misfire, misfire_grace_seconds, max_catchup,
+    misfire, misfire_grace_seconds, max_catchup, overlap,
     case when paused then clock_timestamp() end, next_run, next_run,
     case when planned then clock_timestamp() end, false
 from acting, json_to_recordset(:jobs::json) as w {written}
@@ -177,7 +177,7 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     max_attempts = w.max_attempts, backoff_seconds = w.backoff_seconds,
     backoff_max_seconds = w.backoff_max_seconds, timeout_seconds = w.timeout_seconds,
     misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
-    max_catchup = w.max_catchup,
+    max_catchup = w.max_catchup, overlap = w.overlap,
     paused_at = case when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
     next_run = case when w.planned then w.next_run else j.next_run end,
     scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,

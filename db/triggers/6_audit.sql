@@ -64,7 +64,7 @@ returns jsonb language sql stable
         'max_attempts', job.max_attempts, 'backoff_seconds', job.backoff_seconds,
         'backoff_max_seconds', job.backoff_max_seconds, 'timeout_seconds', job.timeout_seconds,
         'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
-        'max_catchup', job.max_catchup, 'paused_at', job.paused_at);
+        'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -98,6 +98,7 @@ returns text[] language sql stable
         case when row(was.misfire_grace_seconds)::record *= row(is_now.misfire_grace_seconds)::record then 'misfire_grace_seconds' end,
         case when was.name is not distinct from is_now.name then 'name' end,
         case when was.next_run is not distinct from is_now.next_run then 'next_run' end,
+        case when was.overlap is not distinct from is_now.overlap then 'overlap' end,
         case when was.paused_at is not distinct from is_now.paused_at then 'paused_at' end,
         case when was.pending_runs is not distinct from is_now.pending_runs then 'pending_runs' end,
         case when was.run_at is not distinct from is_now.run_at then 'run_at' end,

@@ -79,6 +79,7 @@ begin
     added.misfire := 'run_once';
     added.misfire_grace_seconds := null;
     added.max_catchup := 0;
+    added.overlap := 'buffer_all';
     added.next_run := null;
     added.attempt := 0;
     added.planned_at := run.edited_at;

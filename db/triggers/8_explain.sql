@@ -90,6 +90,14 @@ returns text language sql immutable
             else outcome end
         || coalesce(' (' || why || ')', '') || coalesce(': ' || left(error, 1000), '');
 
+-- What becomes of runs that come due while one of the plan is unfinished.
+create or replace function tocsin.overlap_in_words(overlap text)
+returns text language sql immutable
+    return case overlap
+        when 'skip' then ' Runs that come due meanwhile are missed (overlap: skip).'
+        when 'buffer_one' then ' Of runs that come due meanwhile the latest follows, and the others are missed (overlap: buffer_one).'
+        else '' end;
+
 -- What the next attempt of a run waits for, be it of the plan of its job or beside that; last: the job's newest execution.
 create or replace function tocsin.explain_wait(job tocsin.jobs, run tocsin.jobs, last tocsin.executions)
 returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
@@ -177,7 +185,8 @@ begin
                     held.locked_by, tocsin.told_at(held.locked_until), coalesce(held.claimed_attempt, held.attempt),
                     held.max_attempts, tocsin.told_at(coalesce(held.claimed_for, held.scheduled_for)),
                     tocsin.told_at(held.claimed_at), case when not connected then
-                        ' That instance is not connected: unless it comes back, another takes the run over then.' else '' end),
+                        ' That instance is not connected: unless it comes back, another takes the run over then.' else '' end
+                    || case when held.run_of is null and held.run_at is null then tocsin.overlap_in_words(held.overlap) else '' end),
                 held.claimed_at, held.locked_until, jsonb_strip_nulls(jsonb_build_object(
                     'instance', held.locked_by, 'run', coalesce(held.claimed_for, held.scheduled_for),
                     'attempt', coalesce(held.claimed_attempt, held.attempt), 'max_attempts', held.max_attempts,
@@ -304,9 +313,11 @@ begin
         select case when e.outcome = 'missed' then 'missed' else 'executed' end,
             case when e.outcome = 'missed' then case e.reason
                     when 'misfire' then 'It was missed: no instance could start it within its grace.'
-                    when 'overlap' then 'It was missed: the run before it was under way until its grace was over.'
+                    when 'overlap' then 'It was missed: the run before it was unfinished.'
                     when 'deleted' then 'It was deleted before it was started.'
                     else format('It was missed%s.', ': ' || e.reason) end
+                || case when e.reason <> 'deleted' then coalesce(
+                        ' ' || upper(left(e.error, 1)) || substr(left(rtrim(e.error, '.'), 1000), 2) || '.', '') else '' end
                 || case when e.missed_runs > 1 then format(' So were others, %s from %s to %s.', e.missed_runs,
                     tocsin.told_at(e.scheduled_for), tocsin.told_at(e.missed_until)) else '' end
             else format('Attempt %s of it%s %s at %s%s.', e.attempt, ' on instance ' || left(e.instance, 200),

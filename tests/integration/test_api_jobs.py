@@ -17,7 +17,7 @@ FIELDS = {
     *("run_at", "cron", "timezone", "every_seconds", "dst_gap", "dst_overlap"),
     *("starts_at", "ends_at", "max_runs"),
     *("max_attempts", "backoff_seconds", "backoff_max_seconds", "timeout_seconds"),
-    *("misfire", "misfire_grace_seconds", "max_catchup", "paused"),
+    *("misfire", "misfire_grace_seconds", "max_catchup", "overlap", "paused"),
     *("state", "execution_id", "next_run", "plan_error", "last_outcome", "last_finished_at"),
     *("consecutive_failures", "failing", "runs", "created_at", "updated_at"),
 }
@@ -152,6 +152,7 @@ async def test_every_field_comes_back_as_it_was_sent(api: httpx.AsyncClient) -> 
         "misfire": "run_all",
         "misfire_grace_seconds": 10.0,
         "max_catchup": 5,
+        "overlap": "buffer_one",
         "paused": True,
     }
 

@@ -102,6 +102,7 @@ async def test_a_target_that_cannot_be_read_harms_no_other_job(
 
 UNSOUND: list[dict[str, Any]] = [
     {"misfire": "panic"},
+    {"overlap": "panic"},
     {"dst_gap": "panic", "dst_overlap": "panic"},
     {"last_outcome": "panic"},
     {"every_seconds": -1},

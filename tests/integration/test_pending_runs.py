@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.core.runs.claim import Claim
-from app.core.runs.misfire import missed
+from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome
 from app.db import Database, claims
 from app.db.listener import Session
@@ -23,6 +23,7 @@ from tests.support.waiting import until
 
 PAST = datetime(2026, 1, 1, 3, tzinfo=UTC)
 DAY = timedelta(days=1)
+HERE = Attendance(instance="one")
 HOUR = timedelta(hours=1)
 RUN_NOW = "select tocsin.run_now($1)"
 REPLAY = "select tocsin.run_now($1, $2)"
@@ -345,7 +346,7 @@ async def test_a_request_that_waited_for_long_is_not_too_late(
 
     assert (claim.id != claim.job_id, claim.job_id) == (True, job_id)
     assert claim.scheduled_for > claim.next_run
-    assert missed(claim, now=datetime.now(UTC) + DAY) is None
+    assert missed(claim, now=datetime.now(UTC) + DAY, attendance=HERE) is None
 
 
 async def test_a_run_that_was_asked_for_and_is_moved_by_hand_stays_the_same_run(

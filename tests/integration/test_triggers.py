@@ -130,6 +130,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"misfire": "panic"}, "misfire", "run_once, skip or run_all"),
     ({"misfire_grace_seconds": -1}, "misfire_grace_seconds", "null"),
     ({"max_catchup": -1}, "max_catchup", "run_all"),
+    ({"overlap": "never"}, "overlap", "buffer_one"),
     ({"max_runs": 0, "every_seconds": 5}, "max_runs", "null"),
     ({"dst_gap": "panic"}, "dst_gap", "run_after or skip"),
     ({"dst_overlap": "panic"}, "dst_overlap", "first, last or both"),

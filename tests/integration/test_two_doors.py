@@ -51,6 +51,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "backoff_max_seconds": ([-1, 1e-7, YEAR + 1], [0, 1e-6, YEAR]),
     "timeout_seconds": ([-1, 0, 0.09, 86_401], [0.1, 86_400]),
     "misfire": (["", "never", "RUN_ONCE"], ["run_once", "skip", "run_all"]),
+    "overlap": (["", "never", "SKIP", "buffer"], ["skip", "buffer_one", "buffer_all"]),
     "misfire_grace_seconds": ([-1, 1e-7, 3_155_760_001], [0, 1e-6, 3_155_760_000]),
     "max_catchup": ([-1, 10_001], [0, 10_000]),
     "dst_gap": (["", "never"], ["run_after", "skip"]),
@@ -136,6 +137,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cron": "0 3 1 1 *", "timezone": "Asia/Tokyo"} | window(starts_in=1, minutes=2), "ends_at"),
     (HOURLY | {"max_runs": 0}, "max_runs"),
     (HOURLY | {"misfire": "never"}, "misfire"),
+    (HOURLY | {"overlap": "never"}, "overlap"),
 ]
 ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     *(
@@ -253,6 +255,7 @@ async def test_no_function_depends_on_how_a_session_reads_backslashes(
     ("change", "field", "words"),
     [
         ({"misfire": "never"}, "misfire", "write one of run_once, skip, run_all"),
+        ({"overlap": "never"}, "overlap", "write one of skip, buffer_one, buffer_all"),
         ({"dst_gap": "never"}, "dst_gap", "write one of run_after, skip"),
         ({"run_at": "tomorrow", "every_seconds": None}, "run_at", "2030-01-31T08:30:00Z"),
         ({"target": TARGET | {"success": ["ok"]}}, "target.success", '[200, "2xx"]'),

@@ -42,7 +42,7 @@ COLUMNS = {
     **dict.fromkeys(("max_attempts", "max_catchup", "pending_runs"), INTEGERS),
     **dict.fromkeys(("fence", "execution_id", "runs"), BIGINTS),
     **dict.fromkeys(("description", "cron", "timezone", "dst_gap", "dst_overlap"), TEXTS),
-    **dict.fromkeys(("misfire", "locked_by", "last_outcome", "name"), TEXTS),
+    **dict.fromkeys(("misfire", "overlap", "locked_by", "last_outcome", "name"), TEXTS),
     **dict.fromkeys(("target", "metadata"), DOCUMENTS),
 }
 """All but the id, the kind and what says who created the job."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.core.runs.claim import Claim, Misfire, MisfirePolicy, RetryPolicy, Settlement
+from app.core.runs.claim import Claim, Misfire, MisfirePolicy, Overlap, RetryPolicy, Settlement
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
 from app.core.schedule.schedule import Schedule
@@ -31,6 +31,7 @@ def some_claim(**changes: Any) -> Claim:  # noqa: ANN401
         max_runs=None,
         retry=RetryPolicy(max_attempts=3, backoff_seconds=10.0, backoff_max_seconds=60.0),
         late=MisfirePolicy(misfire=Misfire.RUN_ONCE, grace_seconds=None, max_catchup=100),
+        overlap=Overlap.BUFFER_ALL,
         timeout_seconds=30.0,
         next_run=DUE,
         scheduled_for=DUE,

@@ -17,7 +17,7 @@ from app.core.jobs.job import (
     document_of,
 )
 from app.core.jobs.patch import patched
-from app.core.runs.claim import Misfire
+from app.core.runs.claim import Misfire, Overlap
 from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import DstGap, DstOverlap
 from app.errors import InvalidInput, MalformedInput
@@ -55,6 +55,7 @@ STORED = StoredJob(
     misfire=Misfire.RUN_ONCE,
     misfire_grace_seconds=None,
     max_catchup=100,
+    overlap=Overlap.BUFFER_ALL,
     paused=False,
     state=JobState.SCHEDULED,
     next_run=NOW + timedelta(hours=15),

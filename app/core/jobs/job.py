@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from msgspec.structs import fields, replace
 
 from app.core.jobs.json_size import exceeds
-from app.core.runs.claim import Misfire
+from app.core.runs.claim import Misfire, Overlap
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import (
     MAX_SECONDS,
@@ -148,6 +148,10 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_catchup: Annotated[
         int, Meta(ge=0, le=10_000, description="The most missed runs that run_all makes up for.")
     ] = 100
+    overlap: Annotated[
+        Overlap,
+        Meta(description="What happens to runs that come due while the one before is under way."),
+    ] = Overlap.BUFFER_ALL
     paused: Annotated[bool | UnsetType, Meta(description="Keeps its plan but is not executed.")] = (
         UNSET
     )
@@ -218,6 +222,7 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     misfire: Misfire
     misfire_grace_seconds: float | None
     max_catchup: int
+    overlap: Overlap
     paused: bool
 
     state: JobState
@@ -263,6 +268,7 @@ KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)
 
 CHOICES = {
     "misfire": tuple(Misfire),
+    "overlap": tuple(Overlap),
     "dst_gap": tuple(DstGap),
     "dst_overlap": tuple(DstOverlap),
 }

@@ -19,6 +19,17 @@ class Misfire(StrEnum):
     RUN_ALL = "run_all"
 
 
+class Overlap(StrEnum):
+    """What happens to a run that comes due while the run before it is unfinished."""
+
+    SKIP = "skip"
+    """The run is missed."""
+    BUFFER_ONE = "buffer_one"
+    """The latest such run is carried out next; the others are missed."""
+    BUFFER_ALL = "buffer_all"
+    """Each waits its turn, for as long as its grace; then `misfire` decides."""
+
+
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How often and how far apart the attempts of one run are."""
 
@@ -58,6 +69,7 @@ class Claim(Masked, frozen=True, kw_only=True):
     max_runs: int | None
     retry: RetryPolicy
     late: MisfirePolicy
+    overlap: Overlap
     timeout_seconds: float
     next_run: datetime
     scheduled_for: datetime

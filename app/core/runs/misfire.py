@@ -3,27 +3,34 @@
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from msgspec.structs import replace
+from msgspec import Struct
 
-from app.core.runs.claim import Claim, Execution, Misfire, Settlement
-from app.core.runs.outcome import Outcome
-from app.core.runs.transition import released
-from app.core.schedule.schedule import count_runs, latest_run, run_after
+from app.core.runs.claim import Claim, Misfire, Overlap, Settlement
+from app.core.runs.missed_runs import Cause, last_before, missed_executions
+from app.core.runs.transition import left_out
+from app.core.schedule.schedule import latest_run, run_after
+from app.core.schedule.words import moment
 
 RECURRING_GRACE_SECONDS = 60.0
 """The grace of a recurring job that sets none."""
-MISSED_ROWS = 100
-"""Up to this many missed runs get an execution each; more share one execution."""
-COUNTED_RUNS = 1_000_000
-"""Counting missed runs stops here, to bound the time: twelve days of an every-second cron."""
 
 
-def missed(claim: Claim, *, now: datetime) -> Settlement | None:
+class Attendance(Struct, frozen=True, kw_only=True):
+    """What the instance that has a claim knows of who could have started its run earlier."""
+
+    instance: str
+    looks_since: datetime | None = None
+    """Since when the instance has looked for due jobs without a break; None if not known."""
+
+
+def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement | None:
     """Settle a claim whose run comes too late; return None for a run to carry out.
 
     Only the first attempt of a planned run can come too late: a retry, a replay and a run now
     are wanted whenever they start. (The latter two are one-offs without a grace.) The settlement
     records each dropped run and plans the first run that is kept.
+
+    Where `overlap` says which runs may wait for the one before, that wait makes none too late.
     """
     grace = claim.late.grace_seconds
     if grace is None and claim.schedule.run_at is None:
@@ -32,22 +39,27 @@ def missed(claim: Claim, *, now: datetime) -> Settlement | None:
     if grace is None or not planned_first:
         return None
     too_late = now - timedelta(seconds=grace, microseconds=1)
-    if claim.scheduled_for > too_late:
+    due = claim.scheduled_for
+    if claim.overlap is not Overlap.BUFFER_ALL and claim.last_finished_at is not None:
+        due = max(due, claim.last_finished_at)
+    if due > too_late:
         return None
+    cause = cause_of(claim, grace=grace, attendance=attendance)
     if claim.schedule.run_at is not None:
         skip = claim.late.misfire is Misfire.SKIP
-        return dropped(claim, until=claim.scheduled_for, now=now) if skip else None
+        return dropped(claim, until=claim.scheduled_for, now=now, cause=cause) if skip else None
     last = (
         latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=too_late)
         or claim.scheduled_for
     )
     match claim.late.misfire:
         case Misfire.SKIP:
-            return dropped(claim, until=last, now=now)
+            return dropped(claim, until=last, now=now, cause=cause)
         case Misfire.RUN_ONCE:
-            return dropped_before(claim, last, now=now)
+            return dropped_before(claim, last, now=now, cause=cause)
         case Misfire.RUN_ALL:
-            return dropped_before(claim, oldest_caught_up(claim, last), now=now)
+            kept = oldest_caught_up(claim, last)
+            return dropped_before(claim, kept, now=now, cause=cause)
         case _:
             assert_never(claim.late.misfire)
 
@@ -71,61 +83,45 @@ def oldest_caught_up(claim: Claim, last: datetime) -> datetime:
     return oldest
 
 
-def dropped_before(claim: Claim, kept: datetime, *, now: datetime) -> Settlement | None:
+def dropped_before(
+    claim: Claim, kept: datetime, *, now: datetime, cause: Cause
+) -> Settlement | None:
     """Settle a claim by dropping its runs before `kept`; return None if there are none."""
     if kept <= claim.scheduled_for:
         return None
-    until = latest_run(
-        claim.schedule,
-        job_id=claim.job_id,
-        after=claim.scheduled_for,
-        until=kept - timedelta(microseconds=1),
-    )
-    return dropped(claim, until=until or claim.scheduled_for, now=now)
+    until = last_before(claim, kept, after=claim.scheduled_for)
+    return dropped(claim, until=until, now=now, cause=cause)
 
 
-def dropped(claim: Claim, *, until: datetime, now: datetime) -> Settlement:
+def dropped(claim: Claim, *, until: datetime, now: datetime, cause: Cause) -> Settlement:
     """Settle a claim by dropping its runs from `scheduled_for` to `until`, both included."""
-    next_planned_run = run_after(claim.schedule, until, job_id=claim.job_id)
-    return replace(
-        released(claim),
-        next_run=next_planned_run,
-        scheduled_for=next_planned_run,
-        attempt=0,
-        last_outcome=Outcome.MISSED,
-        last_finished_at=claim.last_finished_at or now,
-        executions=missed_executions(claim, until=until, now=now),
-    )
+    next_run = run_after(claim.schedule, until, job_id=claim.job_id)
+    missed = missed_executions(claim, first=claim.scheduled_for, until=until, now=now, cause=cause)
+    return left_out(claim, missed, next_run=next_run, now=now)
 
 
-def missed_executions(claim: Claim, *, until: datetime, now: datetime) -> list[Execution]:
-    """Record the runs from `scheduled_for` to `until`: one row each, or one row for too many."""
-    overlapped = claim.last_finished_at is not None and claim.last_finished_at > claim.scheduled_for
-    row = Execution(
-        job_id=claim.job_id,
-        run_id=claim.run_id,
-        fence=claim.fence,
-        kind=claim.kind,
-        scheduled_for=claim.scheduled_for,
-        outcome=Outcome.MISSED,
-        reason="overlap" if overlapped else "misfire",
-        finished_at=now,
-        missed_runs=1,
-        missed_until=until,
-    )
-    count = count_runs(
-        claim.schedule,
-        job_id=claim.job_id,
-        first=claim.scheduled_for,
-        until=until,
-        limit=COUNTED_RUNS,
-    )
-    if count > MISSED_ROWS:
-        about = "at least " if count >= COUNTED_RUNS else ""
-        return [replace(row, missed_runs=count, error=f"{about}{count} runs were missed")]
-    rows = []
-    instant: datetime | None = claim.scheduled_for
-    while instant is not None and instant <= until:
-        rows.append(replace(row, scheduled_for=instant, missed_until=instant))
-        instant = run_after(claim.schedule, instant, job_id=claim.job_id)
-    return rows
+def cause_of(claim: Claim, *, grace: float, attendance: Attendance) -> Cause:
+    """Say what a run waited for until its grace was over, as far as this instance knows."""
+    over = claim.scheduled_for + timedelta(seconds=grace)
+    ended_at, since = claim.last_finished_at, attendance.looks_since
+    if ended_at is not None and ended_at > claim.scheduled_for:
+        return Cause(
+            "overlap",
+            f"ran too long: the run before was unfinished until {moment(ended_at)}, and "
+            f"the grace of {grace:g} s was over",
+        )
+    if claim.claimed_at <= over:
+        why = f"waited for a slot: instance {attendance.instance} had none free"
+    elif claim.edited_at > claim.scheduled_for:
+        why = (
+            "was held back: it was paused, or could not run as it was, before the edit at "
+            f"{moment(claim.edited_at)}"
+        )
+    elif since is not None and since <= over:
+        why = (
+            "waited for a slot or for its row: instances looked for due jobs and could not claim it"
+        )
+    else:
+        began = "" if since is None else f", at {moment(since)},"
+        why = f"nobody there: instance {attendance.instance} came later{began} and found it due"
+    return Cause("misfire", f"{why}; the grace of {grace:g} s was over")

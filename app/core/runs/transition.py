@@ -1,5 +1,6 @@
 """The state machine of a job: how each way to close a claim changes the job."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -7,8 +8,8 @@ from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Execution, Settlement
 from app.core.runs.outcome import Outcome, Report
+from app.core.runs.overlap import Following, behind_cancelled, following
 from app.core.runs.retry import backoff_seconds
-from app.core.schedule.schedule import run_after
 from app.errors import InvalidInput
 
 INT4_MAX = 2_147_483_647
@@ -154,26 +155,51 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
     """
     plan_error = None
     try:
-        next_planned_run = scheduled_next(claim, after=claim.scheduled_for)
+        after = Following(None) if is_last(claim) else following(claim, execution)
     except InvalidInput as error:
-        next_planned_run, plan_error = claim.next_run, str(error)
+        after, plan_error = Following(claim.next_run), str(error)
     succeeded = execution.outcome is Outcome.SUCCEEDED
     return replace(
         released(claim),
-        next_run=next_planned_run,
-        scheduled_for=next_planned_run or claim.scheduled_for,
+        next_run=after.next_run,
+        scheduled_for=after.next_run or claim.scheduled_for,
         attempt=0,
         last_outcome=execution.outcome,
         last_finished_at=execution.finished_at,
         consecutive_failures=0 if succeeded else min(claim.consecutive_failures + 1, INT4_MAX),
         runs=claim.runs + 1,
         plan_error=plan_error,
-        executions=[execution],
+        executions=[*after.missed, execution],
     )
 
 
-def scheduled_next(claim: Claim, *, after: datetime) -> datetime | None:
-    """Return the schedule's first run after `after`; None if none is left or `max_runs` is met."""
-    if claim.max_runs is not None and claim.runs + 1 >= claim.max_runs:
+def overlapped(claim: Claim, *, now: datetime) -> Settlement | None:
+    """Leave out a run that came due while a run was unfinished that a person then cancelled.
+
+    `tocsin.cancel` plans what follows, and leaves it to the next claim to judge that. Return None
+    for a run to carry out.
+    """
+    after = behind_cancelled(claim, now=now)
+    if after is None or not after.missed:
         return None
-    return run_after(claim.schedule, after, job_id=claim.job_id)
+    return left_out(claim, after.missed, next_run=after.next_run, now=now)
+
+
+def is_last(claim: Claim) -> bool:
+    """Whether the run of a claim is the last that `max_runs` allows."""
+    return claim.max_runs is not None and claim.runs + 1 >= claim.max_runs
+
+
+def left_out(
+    claim: Claim, missed: Sequence[Execution], *, next_run: datetime | None, now: datetime
+) -> Settlement:
+    """Record the run of a claim, and perhaps runs after it, as missed, and plan `next_run`."""
+    return replace(
+        released(claim),
+        next_run=next_run,
+        scheduled_for=next_run,
+        attempt=0,
+        last_outcome=Outcome.MISSED,
+        last_finished_at=claim.last_finished_at or now,
+        executions=list(missed),
+    )

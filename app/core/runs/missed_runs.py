@@ -1,0 +1,65 @@
+"""Runs that were due and are not carried out, and how they are recorded."""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.core.runs.claim import Claim, Execution
+from app.core.runs.outcome import Outcome
+from app.core.schedule.schedule import count_runs, latest_run, run_after
+
+MISSED_ROWS = 100
+"""Up to this many missed runs get an execution each; more share one execution."""
+COUNTED_RUNS = 1_000_000
+"""Counting missed runs stops here, to bound the time: twelve days of an every-second cron."""
+TICK = timedelta(microseconds=1)
+
+
+class Cause(Struct, frozen=True):
+    """Why runs were missed."""
+
+    reason: str
+    """`misfire`: no instance could start them within the grace; `overlap`: the run before them was
+    unfinished."""
+    error: str
+    """A sentence for people."""
+
+
+def last_before(claim: Claim, instant: datetime, *, after: datetime) -> datetime:
+    """Return the last run earlier than `instant` and not earlier than `after`, itself a run."""
+    return (
+        latest_run(claim.schedule, job_id=claim.job_id, after=after, until=instant - TICK) or after
+    )
+
+
+def missed_executions(
+    claim: Claim, *, first: datetime, until: datetime, now: datetime, cause: Cause
+) -> list[Execution]:
+    """Record the runs from `first` to `until`: one row each, or one row for too many."""
+    row = Execution(
+        job_id=claim.job_id,
+        run_id=claim.run_id,
+        fence=claim.fence,
+        kind=claim.kind,
+        scheduled_for=first,
+        outcome=Outcome.MISSED,
+        reason=cause.reason,
+        finished_at=now,
+        error=cause.error,
+        missed_runs=1,
+        missed_until=until,
+    )
+    count = count_runs(
+        claim.schedule, job_id=claim.job_id, first=first, until=until, limit=COUNTED_RUNS
+    )
+    if count > MISSED_ROWS:
+        about = "at least " if count >= COUNTED_RUNS else ""
+        error = f"{about}{count} runs were missed: {cause.error}"
+        return [replace(row, missed_runs=count, error=error)]
+    rows = []
+    instant: datetime | None = first
+    while instant is not None and instant <= until:
+        rows.append(replace(row, scheduled_for=instant, missed_until=instant))
+        instant = run_after(claim.schedule, instant, job_id=claim.job_id)
+    return rows

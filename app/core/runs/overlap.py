@@ -1,0 +1,88 @@
+"""What becomes of runs that come due while the run before them is unfinished."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import assert_never
+
+from msgspec import Struct
+
+from app.core.runs.claim import Claim, Execution, Misfire, Overlap
+from app.core.runs.missed_runs import Cause, last_before, missed_executions
+from app.core.runs.outcome import Outcome
+from app.core.schedule.schedule import latest_run, run_after
+from app.core.schedule.words import moment
+
+
+class Following(Struct, frozen=True):
+    """The run that follows one that has ended, and the runs that are missed in between."""
+
+    next_run: datetime | None
+    missed: Sequence[Execution] = ()
+
+
+def following(claim: Claim, execution: Execution) -> Following:
+    """Judge the runs that came due up to the end of a run, by the overlap policy of its job.
+
+    A run is unfinished from the instant that it is scheduled for until its last attempt has ended,
+    so that late runs are not carried out one after the other. But `run_all` asks for just that:
+    with `run_all` a run that takes one attempt counts from its start, and what came due before
+    goes first.
+    """
+    first = run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
+    ended_at = execution.finished_at
+    if claim.overlap is Overlap.BUFFER_ALL or first is None or first > ended_at:
+        return Following(first)
+    began_at = claim.scheduled_for
+    if claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1 and execution.started_at:
+        began_at = execution.started_at
+    if first <= began_at:
+        return Following(first)
+    return dropped(claim, first, until=ended_at, unfinished=claim.scheduled_for, now=ended_at)
+
+
+def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
+    """Judge a run, and those due after it, that came due before the run before was cancelled.
+
+    Return None if no person cancelled that one.
+    """
+    planned_first = claim.attempt == 1 and claim.next_run == claim.scheduled_for
+    ended_at = claim.last_finished_at
+    if (
+        claim.overlap is Overlap.BUFFER_ALL
+        or not planned_first
+        or claim.schedule.run_at is not None
+        or claim.last_outcome is not Outcome.CANCELLED
+        or ended_at is None
+        or ended_at <= claim.scheduled_for
+    ):
+        return None
+    return dropped(claim, claim.scheduled_for, until=ended_at, unfinished=None, now=now)
+
+
+def dropped(
+    claim: Claim, first: datetime, *, until: datetime, unfinished: datetime | None, now: datetime
+) -> Following:
+    """Drop runs from `first` to `until`, or all but the last of them, as the policy has it.
+
+    `unfinished` is the run that was under way; None if that is not known.
+    """
+    last = latest_run(claim.schedule, job_id=claim.job_id, after=first, until=until) or first
+    match claim.overlap:
+        case Overlap.SKIP:
+            next_run = run_after(claim.schedule, last, job_id=claim.job_id)
+        case Overlap.BUFFER_ONE:
+            if last == first:
+                return Following(first)
+            next_run, last = last, last_before(claim, last, after=first)
+        case Overlap.BUFFER_ALL:
+            return Following(first)
+        case _:
+            assert_never(claim.overlap)
+    before = "the run before" if unfinished is None else f"the run of {moment(unfinished)}"
+    cause = Cause(
+        "overlap",
+        f"ran too long: {before} was unfinished until {moment(until)}, and overlap is "
+        f"{claim.overlap}",
+    )
+    missed = missed_executions(claim, first=first, until=last, now=now, cause=cause)
+    return Following(next_run, missed)

@@ -1,0 +1,166 @@
+"""Runs that come due while the run before them is unfinished, on real instances."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise
+
+import asyncpg
+import httpx
+import pytest
+from msgspec import json
+
+from app.core.runs.claim import Claim
+from app.core.runs.transition import overlapped
+from app.db import Database, claims, evidence
+from app.db.listener import Session
+from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.claims import closed_now
+from tests.support.instances import StartInstance
+from tests.support.pages import ROOT
+from tests.support.sessions import look_once
+from tests.support.sink import Sink, late, reply
+from tests.support.waiting import until
+
+EVERY = 0.5
+LONG_SECONDS = 1.8
+
+
+async def has_executions(connection: asyncpg.Connection, job_id: str, *, count: int) -> bool:
+    rows = await execution_rows(connection, job_id)  # type: ignore[arg-type]
+    return len([row for row in rows if row["attempt"] is not None]) >= count
+
+
+@pytest.mark.parametrize("overlap", ["skip", "buffer_one"])
+async def test_runs_that_come_due_meanwhile_are_missed_and_no_two_execute_at_a_time(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, overlap: str
+) -> None:
+    target = {"url": sink.on("/", late(LONG_SECONDS, reply(200)))}
+    async with instance(), instance():
+        job_id = await insert_job(
+            connection, target=target, every_seconds=EVERY, overlap=overlap, max_attempts=1
+        )
+        done = partial(has_executions, connection, str(job_id), count=3)
+        await until(done, "three runs have ended", within=60)
+        await connection.execute("update tocsin.jobs set paused_at = now()")
+
+    rows = await execution_rows(connection, job_id)
+    ran = [row for row in rows if row["attempt"] is not None]
+    missed = [row for row in rows if row["outcome"] == "missed"]
+    assert {row["reason"] for row in missed} == {"overlap"}
+    assert all(row["error"].startswith("ran too long: the run of ") for row in missed)
+    for before, after in pairwise(ran):
+        assert after["started_at"] >= before["finished_at"]
+        waited = after["scheduled_for"] < before["finished_at"]
+        assert waited is (overlap == "buffer_one")
+    accounted = sorted(row["scheduled_for"] for row in ran + missed)
+    steps = {after - before for before, after in pairwise(accounted)}
+    assert steps == {timedelta(seconds=EVERY)}, "each run is on record once"
+
+
+async def test_what_came_due_before_a_cancellation_is_missed_as_well(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(
+        connection, cron="* * * * * *", overlap="skip", misfire_grace_seconds=3600
+    )
+    await plan_jobs(db)
+    held = await claim_soon(session)
+    await asyncio.sleep(2.1)  # what comes due is time itself
+    await connection.fetch("select * from tocsin.cancel($1)", held.execution_id)
+    await evidence.free_cancelled(db, [held], instance="one")
+    await plan_jobs(db)
+    behind = await claim_soon(session)
+    settlement = overlapped(behind, now=datetime.now(UTC))
+    assert settlement is not None
+    await claims.settle(db, [settlement])
+
+    rows = await execution_rows(connection, job_id)
+    cancelled, *missed = sorted(rows, key=lambda row: row["scheduled_for"])
+    assert cancelled["outcome"] == "cancelled"
+    assert {(row["outcome"], row["reason"]) for row in missed} == {("missed", "overlap")}
+    planned = (await job_row(connection, job_id))["next_run"]
+    accounted = [*(row["scheduled_for"] for row in rows), planned]
+    steps = {after - before for before, after in pairwise(sorted(accounted))}
+    assert steps == {timedelta(seconds=1)}
+    assert missed[-1]["scheduled_for"] <= cancelled["finished_at"] < planned
+
+
+async def test_an_edit_that_moves_the_plan_makes_no_run_a_missed_one(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, every_seconds=0.1, overlap="skip")
+    await plan_jobs(db)
+    held = await claim_soon(session)
+    await connection.execute(
+        "update tocsin.jobs set every_seconds = null, cron = '0 0 1 1 *' where id = $1", job_id
+    )
+    await asyncio.sleep(0.3)  # what comes due is time itself
+
+    [closed] = await claims.settle(db, [closed_now(held)])
+
+    assert closed.settled
+    rows = await execution_rows(connection, job_id)
+    assert [row["outcome"] for row in rows] == ["succeeded"]
+
+
+async def claim_soon(session: Session) -> Claim:
+    """Claim the one job once it is due."""
+    found: list[Claim] = []
+
+    async def is_found() -> bool:
+        found.extend((await look_once(session)).claims)
+        return bool(found)
+
+    await until(is_found, "the job is due", within=60)
+    return found[0]
+
+
+async def test_the_examples_of_the_page_are_accepted(
+    api: httpx.AsyncClient, psql: Callable[[str], str], connection: asyncpg.Connection
+) -> None:
+    page = (ROOT / "docs" / "overlap.md").read_text("utf-8")
+    [document] = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    statements = re.findall(r"^```sql\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+    answer = await api.post("/v1/jobs", json=json.decode(document))
+    for statement in statements:
+        await asyncio.to_thread(psql, statement)
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["overlap"] == "skip"
+    rows = await connection.fetch("select name, overlap from tocsin.jobs order by name")
+    assert [tuple(row) for row in rows] == [
+        ("refresh-prices", "buffer_one"),
+        ("sync-stock", "skip"),
+    ]
+
+
+async def test_a_job_that_says_nothing_lets_runs_wait(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, run_at=None, cron="0 3 * * *")
+
+    answer = await api.get(f"/v1/jobs/{job_id}")
+
+    assert answer.json()["overlap"] == "buffer_all"
+
+
+async def test_explain_says_what_becomes_of_what_comes_due_and_what_became_of_it(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, name="report", every_seconds=0.1, overlap="skip")
+    await plan_jobs(db)
+    held = await claim_soon(session)
+
+    now = await connection.fetch("select * from tocsin.explain('report')")
+    await asyncio.sleep(0.25)  # what comes due is time itself
+    await claims.settle(db, [closed_now(held)])
+    due = held.scheduled_for + timedelta(seconds=0.1)
+    then = await connection.fetch("select * from tocsin.explain($1::uuid, $2)", job_id, due)
+
+    assert "Runs that come due meanwhile are missed (overlap: skip)." in now[0]["detail"]
+    assert then[0]["reason"] == "missed"
+    assert "the run before it was unfinished. Ran too long: the run of " in then[0]["detail"]
