@@ -59,6 +59,8 @@ class Work(ABC):
         self.isolation = isolation
         self.db = db
         """A pool that cancels statements after `PLAN_SECONDS`."""
+        self.put_aside_at: dict[UUID, float] = {}
+        """When jobs were put aside in the last minute, in monotonic seconds."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: writes by {self.db}>"
@@ -76,12 +78,14 @@ class Work(ABC):
         findings: Sequence[FindingT],
         write: Callable[[Database, Sequence[FindingT]], Awaitable[Written]],
         *,
+        began: float,
         last: Place | None,
         unreadable: Sequence[Unworkable] = (),
     ) -> Step:
         """Write findings by `write`, put the jobs aside for which that fails, and tell.
 
-        `unreadable`: jobs to be put aside beside these.
+        `began`: when the step began, in monotonic seconds. Two steps may read the same job at once;
+        the second leaves it to the first one. `unreadable`: jobs to be put aside beside these.
         """
         unworkables = [*unreadable]
         written: set[UUID] = set()
@@ -95,7 +99,8 @@ class Work(ABC):
             unworkables.append(self.unworkable(finding.job_id, error))
 
         await run_by_parts(write_some, findings, refused=refused, blame=True)
-        left = await self.isolation.put_aside_waiting(unworkables, db=self.db, where=self.where)
+        ours = self.not_put_aside_since(began, unworkables)
+        left = await self.isolation.put_aside_waiting(ours, db=self.db, where=self.where)
         refusals = {
             one.job_id: one.plan_error
             for one in findings
@@ -111,6 +116,19 @@ class Work(ABC):
             left=left,
             last=last,
         )
+
+    def not_put_aside_since(
+        self, began: float, unworkables: Sequence[Unworkable]
+    ) -> list[Unworkable]:
+        """Return those of the jobs that no step put aside since `began`.
+
+        Note that the present step puts these aside.
+        """
+        now = self.isolation.clock()
+        kept = {id: at for id, at in self.put_aside_at.items() if at > now - REST_SECONDS}
+        ours = [one for one in unworkables if kept.get(one.job_id, float("-inf")) < began]
+        self.put_aside_at = kept | {one.job_id: now for one in ours}
+        return ours
 
     def unworkable(self, job_id: UUID, error: Exception | str) -> Unworkable:
         return unworkable(job_id, error, what=self.what)

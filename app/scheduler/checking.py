@@ -76,27 +76,29 @@ class Checking(Work):
     async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
         """Check up to 200 targets behind a place, after a pause."""
         await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread
-        return await self.check(
-            await targets.list_unchecked(self.db, kinds=self.kinds, after=after, aside=aside)
-        )
+        began = self.isolation.clock()
+        found = await targets.list_unchecked(self.db, kinds=self.kinds, after=after, aside=aside)
+        return await self.check(found, began=began)
 
     async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
         """Check up to five targets that were written since a `read_horizon`."""
+        began = self.isolation.clock()
         ids = await targets.list_unchecked_lately(
             self.db, kinds=self.kinds, newer=newer, aside=aside
         )
         if not ids:
             return Step()
-        return await self.check(
-            await targets.list_unchecked(self.db, kinds=self.kinds, aside=(), only=ids)
-        )
+        found = await targets.list_unchecked(self.db, kinds=self.kinds, aside=(), only=ids)
+        return await self.check(found, began=began)
 
-    async def check(self, found: Sequence[Unchecked]) -> Step:
+    async def check(self, found: Sequence[Unchecked], *, began: float) -> Step:
         """Check targets, and write the verdicts."""
         if not found:
             return Step()
         verdicts = await asyncio.to_thread(lambda: [judged(one, self.keys) for one in found])
-        return await self.write(verdicts, targets.write_verdicts, last=last_place(found))
+        return await self.write(
+            verdicts, targets.write_verdicts, began=began, last=last_place(found)
+        )
 
 
 def judged(one: Unchecked, keys: SecretKeys) -> Verdict:

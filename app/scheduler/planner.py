@@ -31,22 +31,26 @@ class Planning(Work):
 
     async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
         """Plan up to 100 jobs behind a place."""
+        began = self.isolation.clock()
         try:
             found = await plans.list_unplanned(self.db, after=after, aside=aside)
         except Exception as error:
             if not may_be_about_a_row(error) or isinstance(error, StatementCancelled):
                 raise
             places = await plans.list_unplanned_places(self.db, after=after, aside=aside)
-            return await self.plan(
-                [one.job_id for one in places], last=places[-1] if places else None
-            )
-        return await self.write(self.compute(found), plans.write, last=last_place(found))
+            ids = [one.job_id for one in places]
+            return await self.plan(ids, began=began, last=places[-1] if places else None)
+        return await self.write(
+            self.compute(found), plans.write, began=began, last=last_place(found)
+        )
 
     async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
         """Plan up to five jobs that were written since a `read_horizon`."""
-        return await self.plan(await plans.list_unplanned_lately(self.db, newer=newer, aside=aside))
+        began = self.isolation.clock()
+        ids = await plans.list_unplanned_lately(self.db, newer=newer, aside=aside)
+        return await self.plan(ids, began=began)
 
-    async def plan(self, ids: Sequence[UUID], *, last: Place | None = None) -> Step:
+    async def plan(self, ids: Sequence[UUID], *, began: float, last: Place | None = None) -> Step:
         """Plan those jobs that can be read, and put the others aside."""
         found: list[Unplanned] = []
         unreadable: list[Unworkable] = []
@@ -58,7 +62,9 @@ class Planning(Work):
             unreadable.append(self.unworkable(job_id, error))
 
         await run_by_parts(read, ids, refused=refused)
-        return await self.write(self.compute(found), plans.write, last=last, unreadable=unreadable)
+        return await self.write(
+            self.compute(found), plans.write, began=began, last=last, unreadable=unreadable
+        )
 
     def compute(self, found: Sequence[Unplanned]) -> list[Plan]:
         now = self.now()

@@ -1,11 +1,17 @@
 """Recurring jobs that are typed in SQL, planned by an instance that runs."""
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import asyncpg
 import pytest
 
-from app.core.facts import Connected, PutAside, Settled
+from app.core.facts import Connected, Fact, PutAside, Settled
+from app.db import Database
+from app.scheduler.isolation import Isolation
+from app.scheduler.planner import Planning
+from app.telemetry import Observers
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink
@@ -72,13 +78,34 @@ async def test_a_job_whose_plan_a_trigger_suppresses_says_so(
         other = await insert_job(connection, name="other", target=target, every_seconds=0.2)
 
         await facts.seen(Settled, job_id=other)
-        # The walk over what waits and the look for new jobs may both come upon it.
-        told, *_ = await facts.seen(PutAside, job_id=guilty)
+        [told] = await facts.seen(PutAside, job_id=guilty)
 
     row = await job_row(connection, guilty)
     assert told.written == bool(and_more) == (row["plan_error"] is not None)
     assert told.error.startswith("cannot be planned: a trigger on tocsin.jobs keeps the row")
     assert "change the trigger" in told.error
+
+
+@pytest.mark.parametrize("and_more", ["", "and new.plan_error is null"], ids=["at all", "its plan"])
+async def test_a_job_that_two_steps_come_upon_at_once_is_told_of_once(
+    connection: asyncpg.Connection, db: Database, and_more: str
+) -> None:
+    await connection.execute(SUPPRESSING.format(and_more=and_more))
+    guilty = await insert_job(connection, name="guilty", every_seconds=60)
+    facts: list[Fact] = []
+    isolation = Isolation(
+        db, Observers(facts.append), instance="me", lease_seconds=60.0, clock=monotonic
+    )
+    planning = Planning(isolation, db, now=lambda: datetime.now(UTC))
+
+    walk, newer = await asyncio.gather(
+        planning.take(after=None, aside=[]), planning.take_lately(newer=None, aside=[])
+    )
+    later = await planning.take(after=None, aside=[])
+
+    told = [one.job_id for one in facts if isinstance(one, PutAside)]
+    assert walk.read == newer.read == 1
+    assert told == [guilty] * (1 if and_more else 1 + later.read)
 
 
 async def test_what_many_inserts_leave_to_plan_keeps_no_due_job_waiting(
