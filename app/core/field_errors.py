@@ -72,8 +72,8 @@ WORDS = {
 }
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """A place in the input: the path `top`, and the steps that lead on from there."""
+class Location(Struct, frozen=True, kw_only=True):
+    """A location in the input: the path `top`, and the steps that lead on from there."""
 
     top: str = ""
     choices: Mapping[str, Sequence[str]] = {}
@@ -82,50 +82,50 @@ class Place(Struct, frozen=True, kw_only=True):
     """The fields at the top that Tocsin alone writes."""
     steps: tuple[str | int, ...] = ()
 
-    def inside(self, *steps: str | int) -> "Place":
+    def inside(self, *steps: str | int) -> "Location":
         return replace(self, steps=(*self.steps, *steps))
 
     def saying(self, message: str) -> FieldError:
         return FieldError(field=joined(self.top, *self.steps) or WHOLE, message=message)
 
     def error(self, error: msgspec.ValidationError, text: bytes) -> FieldError:
-        """Word what msgspec said of the text in this place."""
+        """Word what msgspec said of the text at this location."""
         located = LOCATED.fullmatch(str(error))
         message = located["message"] if located else str(error)
         # The names in msgspec's paths are those of fields. msgspec leaves out the keys of objects,
-        # so the rest of a path after such a key names no place.
+        # so the rest of a path after such a key names no location.
         path = located["path"].partition("[...]")[0] if located else ""
         found = re.findall(r"\.([^.\[\]]+)|\[([0-9]+)\]", path)
-        place = self.inside(*(name or int(index) for name, index in found))
+        location = self.inside(*(name or int(index) for name, index in found))
         if missing := MISSING.fullmatch(message):
-            return place.inside(missing["name"]).saying("is required")
+            return location.inside(missing["name"]).saying("is required")
         if unknown := UNKNOWN.fullmatch(message):
             said = f"{UNKNOWN_FIELD}: correct its spelling or remove it"
-            return place.inside(unknown["name"]).saying(said)
-        path = joined("", *place.steps)
+            return location.inside(unknown["name"]).saying(said)
+        path = joined("", *location.steps)
         if NOT_AN_INSTANT.match(message) and not found:
             said = misread_instant(str(msgspec.json.decode(text)))
         else:
             said = remedy(message, allowed=allowed(path, self.choices))
-        return place.saying(said + example(path))
+        return location.saying(said + example(path))
 
 
 def type_errors(
     error: msgspec.ValidationError,
     type_: Any,  # noqa: ANN401 - a Struct, or a union of some
     text: bytes,
-    place: Place,
+    location: Location,
 ) -> list[FieldError]:
     """List what is wrong with JSON that msgspec refused as this type, up to `MAX_ERRORS`.
 
     msgspec stops at the first error, so each field is decoded by itself; `error` is what msgspec
     said.
     """
-    found = list(islice(errors_inside(type_, text, place), MAX_ERRORS))
-    return found or [place.error(error, text)]
+    found = list(islice(errors_inside(type_, text, location), MAX_ERRORS))
+    return found or [location.error(error, text)]
 
 
-def errors_inside(type_: Any, text: bytes, place: Place) -> Iterator[FieldError]:  # noqa: ANN401
+def errors_inside(type_: Any, text: bytes, location: Location) -> Iterator[FieldError]:  # noqa: ANN401
     """Find the errors of fields and items, and so none in a value that is neither object nor list.
 
     Of several Structs in a union the tag tells which is meant.
@@ -138,15 +138,15 @@ def errors_inside(type_: Any, text: bytes, place: Place) -> Iterator[FieldError]
     if isinstance(fields, list):
         for item_type in filter(None, map(item_of, forms)):
             for index, item in enumerate(fields):
-                yield from errors_of(item_type, bytes(item), place.inside(index))
+                yield from errors_of(item_type, bytes(item), location.inside(index))
         return
     structs = [one for one in forms if is_struct(one) and is_meant(one, fields)]
     for struct in structs:
-        yield from struct_errors(struct, fields, place)
+        yield from struct_errors(struct, fields, location)
 
 
 def struct_errors(
-    struct: type[Struct], given: Mapping[str, Raw], place: Place
+    struct: type[Struct], given: Mapping[str, Raw], location: Location
 ) -> Iterator[FieldError]:
     known = {field.encode_name: field for field in struct_fields(struct)}
     tag_field = struct.__struct_config__.tag_field
@@ -154,28 +154,28 @@ def struct_errors(
     meant = set()
     for name, text in given.items():
         if name in known:
-            yield from errors_of(known[name].type, bytes(text), place.inside(name))
+            yield from errors_of(known[name].type, bytes(text), location.inside(name))
         elif name != tag_field and struct.__struct_config__.forbid_unknown_fields:
-            is_kept = name in place.kept and not place.steps
+            is_kept = name in location.kept and not location.steps
             said = KEPT_FIELD if is_kept else unknown_field(name, names)
             meant.update(re.findall(r"did you mean (\w+)\?", said))
-            yield place.inside(name).saying(said)
+            yield location.inside(name).saying(said)
     for name, field in known.items():
         if field.required and name not in given and name not in meant:
-            yield place.inside(name).saying("is required")
+            yield location.inside(name).saying("is required")
 
 
-def errors_of(type_: Any, text: bytes, place: Place) -> Iterator[FieldError]:  # noqa: ANN401
+def errors_of(type_: Any, text: bytes, location: Location) -> Iterator[FieldError]:  # noqa: ANN401
     """Find the errors of one value: those inside, or that of the value itself."""
     try:
         Decoder(type_, float_hook=number).decode(text)
     except msgspec.ValidationError as error:
         found = False
-        for one in errors_inside(type_, text, place):
+        for one in errors_inside(type_, text, location):
             found = True
             yield one
         if not found:
-            yield place.error(error, text)
+            yield location.error(error, text)
 
 
 def members(type_: Any) -> Iterator[Any]:  # noqa: ANN401

@@ -11,7 +11,7 @@ import asyncpg
 from app.db.connecting import connect
 from app.db.database import Row
 from app.db.errors import translate_errors
-from app.db.hearing import Hearing
+from app.db.flood_guard import FloodGuard
 from app.db.pooler import is_pooled, require_notification
 from app.db.queries import query
 from app.errors import DatabaseUnavailable, PoolerInTheWay
@@ -55,10 +55,10 @@ class CountingConnection(asyncpg.Connection):
     asyncpg calls listeners after the event loop has read all there is, which may be a million.
     """
 
-    hearing: Hearing
+    guard: FloodGuard
 
     def _process_notification(self, pid: int, channel: str, payload: str) -> None:
-        if self.hearing.hear(payload):
+        if self.guard.count(payload):
             super()._process_notification(pid, channel, payload)  # type: ignore[misc] # not in the stubs
         elif not self.is_closed():
             self.terminate()
@@ -88,7 +88,7 @@ class Session:
         Raises:
             DatabaseUnavailable: LISTEN failed.
         """
-        if self.is_listening or self.connection.hearing.is_deaf:
+        if self.is_listening or self.connection.guard.is_paused:
             return
         with translate_errors():
             for channel, told in self.told.items():
@@ -123,9 +123,9 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
     recall: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
     application_name: str,
-    hearing: Hearing | None = None,
+    guard: FloodGuard | None = None,
 ) -> AsyncIterator[Session]:
-    """Open a session that listens for notifications, or will once `hearing` is no longer deaf.
+    """Open a session that listens for notifications, or will once `guard` is paused no longer.
 
     `wake` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
     with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`.
@@ -156,7 +156,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
             },
         )
     counting = cast("CountingConnection", connection)
-    counting.hearing = hearing or Hearing()
+    counting.guard = guard or FloodGuard()
     session = Session(counting, told)
     try:
         await session.listen()

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from app.core.schedule.schedule import Schedule
 from app.db.database import Runner
-from app.db.places import Finding, Place, Written, columns_of, written_of
 from app.db.schedules import schedule
+from app.db.waiting import Finding, Position, Written, columns_of, written_of
 
 JSON = msgspec.json.Encoder()
 
@@ -39,7 +39,7 @@ class Plan(Finding, frozen=True, kw_only=True):
 async def list_unplanned(
     db: Runner,
     *,
-    after: Place | None = None,
+    after: Position | None = None,
     aside: Sequence[UUID] = (),
     only: Sequence[UUID] | None = None,
 ) -> list[Unplanned]:
@@ -57,12 +57,12 @@ async def list_unplanned(
     ]
 
 
-async def list_unplanned_places(
-    db: Runner, *, after: Place | None, aside: Sequence[UUID]
-) -> list[Place]:
+async def list_unplanned_positions(
+    db: Runner, *, after: Position | None, aside: Sequence[UUID]
+) -> list[Position]:
     """Return the places of the jobs that `list_unplanned` reads."""
     rows = await db.fetch("plans.unplanned_ids", **columns_of(after), aside=aside)
-    return [Place(job_id=row["id"], edited_at=row["edited_at"]) for row in rows]
+    return [Position(job_id=row["id"], edited_at=row["edited_at"]) for row in rows]
 
 
 async def list_unplanned_lately(

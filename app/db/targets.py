@@ -8,7 +8,7 @@ import msgspec
 
 from app.core.secrets.masking import Masked, Secret
 from app.db.database import Runner
-from app.db.places import Finding, Place, Written, columns_of, written_of
+from app.db.waiting import Finding, Position, Written, columns_of, written_of
 
 JSON = msgspec.json.Encoder()
 
@@ -30,7 +30,7 @@ async def list_unchecked(
     db: Runner,
     *,
     kinds: Sequence[str],
-    after: Place | None = None,
+    after: Position | None = None,
     aside: Sequence[UUID],
     only: Sequence[UUID] | None = None,
 ) -> list[Unchecked]:

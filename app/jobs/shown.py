@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from app.core.jobs.job import Job, JobState, StoredJob, is_failing
 from app.core.secrets.masking import mask
 from app.errors import FieldError
-from app.targets.registry import KINDS, nobodys_kind, target_type
+from app.targets.registry import KINDS, target_type, unknown_kind
 
 
 def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
@@ -27,5 +27,5 @@ def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
 def told_error(job: StoredJob) -> str | None:
     """Say why a job is invalid: the stored `plan_error`, or that no instance has its kind now."""
     if job.plan_error is None and job.state is JobState.INVALID:
-        return nobodys_kind(job.kind)
+        return unknown_kind(job.kind)
     return job.plan_error

@@ -16,7 +16,7 @@ from msgspec import Struct
 from app.core.facts import Faulted, Planned
 from app.db import Database, isolating
 from app.db.isolating import Unworkable, reason, run_by_parts
-from app.db.places import Finding, Place, Written
+from app.db.waiting import Finding, Position, Written
 from app.errors import LockedByOthers, StatementCancelled
 from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, named, unworkable
 from app.scheduler.next_look import PACE
@@ -38,8 +38,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """How many of them wait no more."""
     left: Collection[UUID] = ()
     """The jobs for which the work failed."""
-    last: Place | None = None
-    """The place of the last job that was read; None if none was."""
+    last: Position | None = None
+    """The position of the last job that was read; None if none was."""
 
 
 FindingT = TypeVar("FindingT", bound=Finding)
@@ -66,8 +66,8 @@ class Work(ABC):
         return f"<{type(self).__name__}: writes by {self.db}>"
 
     @abstractmethod
-    async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
-        """Do the work for the first jobs behind a place; None stands for the beginning."""
+    async def take(self, *, after: Position | None, aside: Sequence[UUID]) -> Step:
+        """Do the work for the first jobs behind a position; None stands for the beginning."""
 
     @abstractmethod
     async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
@@ -79,7 +79,7 @@ class Work(ABC):
         write: Callable[[Database, Sequence[FindingT]], Awaitable[Written]],
         *,
         began: float,
-        last: Place | None,
+        last: Position | None,
         unreadable: Sequence[Unworkable] = (),
     ) -> Step:
         """Write findings by `write`, put the jobs aside for which that fails, and tell.
@@ -152,7 +152,7 @@ class Backlog:
         """Set when jobs may wait."""
         self.left: dict[UUID, float] = {}
         """The jobs that are left out, and until when, in the order of these instants."""
-        self.behind: Place | None = None
+        self.behind: Position | None = None
         """Where the walk goes on; None stands for the beginning."""
         self.anew_at = float("inf")
         """When the walk begins anew."""

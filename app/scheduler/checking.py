@@ -7,8 +7,8 @@ from contextlib import suppress
 from uuid import UUID
 
 from app.db import Database, targets
-from app.db.places import Place, last_place
 from app.db.targets import Unchecked, Verdict
+from app.db.waiting import Position, last_position
 from app.errors import InvalidInput
 from app.scheduler.backlog import Backlog, Step, Work
 from app.scheduler.isolation import Isolation
@@ -73,8 +73,8 @@ class Checking(Work):
         self.keys = keys
         self.kinds = kinds
 
-    async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
-        """Check up to 200 targets behind a place, after a pause."""
+    async def take(self, *, after: Position | None, aside: Sequence[UUID]) -> Step:
+        """Check up to 200 targets behind a position, after a pause."""
         await asyncio.sleep(REST_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spread
         began = self.isolation.clock()
         found = await targets.list_unchecked(self.db, kinds=self.kinds, after=after, aside=aside)
@@ -97,7 +97,7 @@ class Checking(Work):
             return Step()
         verdicts = await asyncio.to_thread(lambda: [judged(one, self.keys) for one in found])
         return await self.write(
-            verdicts, targets.write_verdicts, began=began, last=last_place(found)
+            verdicts, targets.write_verdicts, began=began, last=last_position(found)
         )
 
 

@@ -17,7 +17,7 @@ from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database, migrate, rights
 from app.db.clock import DatabaseClock
-from app.db.hearing import DEAF_SECONDS, MAX_PER_SECOND, Hearing
+from app.db.flood_guard import MAX_PER_SECOND, PAUSE_SECONDS, FloodGuard
 from app.db.listener import Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.scheduler.admission import Slots
@@ -58,7 +58,7 @@ REFUSED_SECONDS = 1.0
 connection but refused the look."""
 
 FLOOD = (
-    f"more than {MAX_PER_SECOND} notifications came in a second: for {DEAF_SECONDS:g} s this "
+    f"more than {MAX_PER_SECOND} notifications came in a second: for {PAUSE_SECONDS:g} s this "
     "instance looks often instead of listening; pg_stat_activity may show who sends them"
 )
 """The error that is told when too many notifications have ended a session."""
@@ -89,7 +89,7 @@ class Instance:
         self.name = instance_name()
         self.loop = asyncio.get_running_loop()
         self.wakeup = Wakeup(self.loop)
-        self.hearing = Hearing(clock=self.loop.time)
+        self.flood_guard = FloodGuard(clock=self.loop.time)
         self.targets_written = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
@@ -363,7 +363,7 @@ class Instance:
                 recall=partial(recall, dispatcher),
                 check=self.targets_written.set,
                 application_name=f"tocsin scheduler {self.name}",
-                hearing=self.hearing,
+                guard=self.flood_guard,
             )
         )
         if not session.is_listening:

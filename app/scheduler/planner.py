@@ -7,8 +7,8 @@ from uuid import UUID
 from app.core.schedule.schedule import check, check_runs, normalized
 from app.db import Database, plans
 from app.db.isolating import Unworkable, may_be_about_a_row, run_by_parts
-from app.db.places import Place, last_place
 from app.db.plans import Plan, Unplanned
+from app.db.waiting import Position, last_position
 from app.errors import InvalidInput, StatementCancelled
 from app.scheduler.backlog import Step, Work
 from app.scheduler.isolation import Isolation
@@ -29,19 +29,19 @@ class Planning(Work):
         super().__init__(isolation, db)
         self.now = now
 
-    async def take(self, *, after: Place | None, aside: Sequence[UUID]) -> Step:
-        """Plan up to 100 jobs behind a place."""
+    async def take(self, *, after: Position | None, aside: Sequence[UUID]) -> Step:
+        """Plan up to 100 jobs behind a position."""
         began = self.isolation.clock()
         try:
             found = await plans.list_unplanned(self.db, after=after, aside=aside)
         except Exception as error:
             if not may_be_about_a_row(error) or isinstance(error, StatementCancelled):
                 raise
-            places = await plans.list_unplanned_places(self.db, after=after, aside=aside)
-            ids = [one.job_id for one in places]
-            return await self.plan(ids, began=began, last=places[-1] if places else None)
+            positions = await plans.list_unplanned_positions(self.db, after=after, aside=aside)
+            ids = [one.job_id for one in positions]
+            return await self.plan(ids, began=began, last=positions[-1] if positions else None)
         return await self.write(
-            self.compute(found), plans.write, began=began, last=last_place(found)
+            self.compute(found), plans.write, began=began, last=last_position(found)
         )
 
     async def take_lately(self, *, newer: str | None, aside: Sequence[UUID]) -> Step:
@@ -50,7 +50,9 @@ class Planning(Work):
         ids = await plans.list_unplanned_lately(self.db, newer=newer, aside=aside)
         return await self.plan(ids, began=began)
 
-    async def plan(self, ids: Sequence[UUID], *, began: float, last: Place | None = None) -> Step:
+    async def plan(
+        self, ids: Sequence[UUID], *, began: float, last: Position | None = None
+    ) -> Step:
         """Plan those jobs that can be read, and put the others aside."""
         found: list[Unplanned] = []
         unreadable: list[Unworkable] = []

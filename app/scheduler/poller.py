@@ -8,7 +8,7 @@ from app.core.facts import Connected, Looked
 from app.db import claims
 from app.db.claims import Look
 from app.db.clock import DatabaseClock
-from app.db.hearing import DEAF_SLEEP_SECONDS
+from app.db.flood_guard import FLOOD_SLEEP_SECONDS
 from app.db.isolating import may_be_about_a_row
 from app.db.listener import Session
 from app.scheduler.dispatcher import Dispatcher
@@ -88,7 +88,7 @@ class Poller:
             self.wakeup.clear()  # before the claim: a job committed meanwhile must still wake it
             sleep = await self.look(session)
             if not session.is_listening:
-                sleep = min(sleep, DEAF_SLEEP_SECONDS)
+                sleep = min(sleep, FLOOD_SLEEP_SECONDS)
             if not connected:
                 connected = True
                 self.tell_connected()

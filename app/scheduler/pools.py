@@ -13,7 +13,7 @@ from app.db import Database
 from app.db.connections import POOLS
 from app.db.database import COMMAND_TIMEOUT_SECONDS
 from app.db.listener import OF_LOOKS
-from app.scheduler import hard_settlements, leases, suspects
+from app.scheduler import apart_settler, leases, suspects
 
 PATIENCE_SECONDS = 3.0
 """How long a settlement or an extension waits for its answer at first; both are tried again."""
@@ -23,8 +23,8 @@ PLAN_SECONDS = 0.15
 PURPOSES = {
     "work": ("work", None),
     "settle": ("settle", None),
-    "settle_quick": ("settle apart", hard_settlements.QUICK_SECONDS),
-    "settle_patient": ("settle apart", hard_settlements.PATIENT_SECONDS),
+    "settle_quick": ("settle apart", apart_settler.QUICK_SECONDS),
+    "settle_patient": ("settle apart", apart_settler.PATIENT_SECONDS),
     "extend": ("extend", None),
     "extend_quick": ("extend apart", leases.QUICK_SECONDS),
     "extend_patient": ("extend apart", leases.PATIENT_SECONDS),

@@ -10,7 +10,7 @@ from app.db import Database, claims
 from app.db.claims import Closed
 from app.db.isolating import may_be_about_a_row, patiently, reason
 from app.errors import DatabaseUnavailable
-from app.scheduler.hard_settlements import HardSettlements
+from app.scheduler.apart_settler import ApartSettler
 from app.scheduler.held_claim import Batch, Unsettled
 from app.scheduler.isolation import SUPPRESSED, Isolation
 from app.scheduler.notify import Wakeup
@@ -29,7 +29,7 @@ REFUSED_RETRY_SECONDS = 1.0
 class Settler:
     """Writes settlements in batches: those that come while one is written are the next.
 
-    A job of which a settlement was refused or slow goes to `HardSettlements`, which has statements
+    A job of which a settlement was refused or slow goes to `ApartSettler`, which has statements
     of its own for each.
     """
 
@@ -51,7 +51,7 @@ class Settler:
         self.observers = observers
         self.watch = watch
         """Cancels statements of `db` that take too long."""
-        self.hard = HardSettlements(
+        self.apart_settler = ApartSettler(
             isolation,
             observers,
             quick=quick,
@@ -118,8 +118,8 @@ class Settler:
                     self.has_waiting.clear()
                 usual: Batch = []
                 for one in batch:
-                    if one.claim.id in self.hard.apart:
-                        self.hard.settle_apart(one)
+                    if one.claim.id in self.apart_settler.apart:
+                        self.apart_settler.settle_apart(one)
                     else:
                         usual.append(one)
                 if usual:
@@ -128,7 +128,7 @@ class Settler:
     async def write(self, batch: Batch) -> None:
         """Write one batch, waiting through outages.
 
-        If the statement fails for the content of a row, `HardSettlements` finds that row and
+        If the statement fails for the content of a row, `ApartSettler` finds that row and
         settles the others; after any other error the batch is written again later.
         """
         settlements = [one.settlement for one in batch]
@@ -137,7 +137,7 @@ class Settler:
             closed = await patiently(self.settle_watched, settlements)
         except Exception as error:  # noqa: BLE001 - whatever it is, one settlement is at fault
             if may_be_about_a_row(error):
-                self.hard.isolate(batch, error)
+                self.apart_settler.isolate(batch, error)
             else:
                 self.observers.tell(Faulted(where="settle", error=reason(error)))
                 self.add_later(batch, REFUSED_RETRY_SECONDS)
@@ -179,9 +179,9 @@ class Settler:
         for one in settled:
             self.close(one)
         if late:
-            self.start(self.hard.keep_evidence(late))
+            self.start(self.apart_settler.keep_evidence(late))
         if suppressed:
-            self.start(self.hard.give_up(suppressed, SUPPRESSED))
+            self.start(self.apart_settler.give_up(suppressed, SUPPRESSED))
 
     async def announce(self, due: Sequence[float]) -> None:
         """Wake the poller in time for jobs that are due in so many seconds each.

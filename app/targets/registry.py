@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.core.facts import Ignored
-from app.core.field_errors import Place, type_errors
+from app.core.field_errors import Location, type_errors
 from app.core.jobs.exact_json import DECODER, number
 from app.core.secrets.masking import redact, secrets_in
 from app.core.secrets.places import secret_fields
@@ -33,8 +33,8 @@ __all__ = [
     "SHOWN",
     "addresses_of",
     "decode_target",
-    "nobodys_kind",
     "target_type",
+    "unknown_kind",
 ]
 
 MAX_NAMED = 10
@@ -150,7 +150,7 @@ def nearest_kind(kind: str) -> str:
     return f"{hint}write one of {', '.join(KINDS)}"
 
 
-def nobodys_kind(kind: str) -> str:
+def unknown_kind(kind: str) -> str:
     """Word the `plan_error` of a job that no instance can run."""
     remedy = (
         "start one" if kind in KINDS else f"{nearest_kind(kind)}, or start an instance that does"
@@ -179,10 +179,10 @@ def checked(type_: type[Target], target: bytes | dict[str, Any]) -> Target:
         else:
             decoded = msgspec.convert(target, type_)
     except msgspec.ValidationError as error:
-        place = Place(top="target", choices={"auth.type": tuple(AUTH_TYPES)})
+        location = Location(top="target", choices={"auth.type": tuple(AUTH_TYPES)})
         readable = DECODER.decode(target) if isinstance(target, bytes) else target
         text = target if isinstance(target, bytes) else msgspec.json.encode(target)
-        errors = type_errors(error, type_, text, place)
+        errors = type_errors(error, type_, text, location)
         raise InvalidInput(*(with_header(one, readable) for one in errors)) from None
     except (ValueError, RecursionError) as error:
         message = f"must be JSON that can be read: {error}"

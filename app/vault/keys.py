@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from app.core.jobs.exact_json import DECODER
 from app.core.net.url_parts import with_password
-from app.core.secrets.places import Place, Spot, change_spots, spots_in
+from app.core.secrets.places import Part, Spot, change_spots, spots_in
 from app.core.secrets.references import is_reference
 from app.errors import AppError, FieldError, SecretKeysMissing
 
@@ -263,10 +263,10 @@ def changed(
 
 def change_secret(spot: Spot, change: Callable[[Any, str], Any]) -> object:
     """Return the value of a spot with its secret changed: in a URL, only the password is one."""
-    match spot.place, spot.value:
-        case Place.NONE, value:
+    match spot.part, spot.value:
+        case Part.NONE, value:
             return value
-        case Place.IN_URL, str() as url if not is_token(url):  # the value was no text once
+        case Part.IN_URL, str() as url if not is_token(url):  # the value was no text once
             return with_password(url, lambda password: change(password, spot.context))
         case _, value:
             return change(value, spot.context)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from app.core.secrets.bindings import Place, place_of, strangers
+from app.core.secrets.bindings import Destination, place_of, strangers
 from app.core.secrets.masking import Unshown
 from app.db import secrets
 from app.db.database import Runner
@@ -65,7 +65,7 @@ class NamedSecrets:
             )
         return {name: self.value(name) for name in names}
 
-    def check_places(self, names: Collection[str], places: Collection[Place]) -> None:
+    def check_places(self, names: Collection[str], places: Collection[Destination]) -> None:
         """Make sure that these secrets may be sent to these places; call `values` before.
 
         Raises:
@@ -109,7 +109,9 @@ class NamedSecrets:
         }
 
 
-def binding_error(name: str, bound_to: Collection[str], places: Collection[Place]) -> str | None:
+def binding_error(
+    name: str, bound_to: Collection[str], places: Collection[Destination]
+) -> str | None:
     """Say why a secret may not be sent to these places; None if it may."""
     if bound_to and not places:
         return f"the secret {name!r} is bound to hosts, and the target names none"
@@ -121,7 +123,7 @@ def binding_error(name: str, bound_to: Collection[str], places: Collection[Place
     return None
 
 
-def places_of(kind: str, target: dict[str, Any]) -> frozenset[Place]:
+def places_of(kind: str, target: dict[str, Any]) -> frozenset[Destination]:
     """Return every host that a target in clear is sent to, or gets a token from.
 
     An invalid URL yields an empty host, which no secret can be bound to.
@@ -129,8 +131,8 @@ def places_of(kind: str, target: dict[str, Any]) -> frozenset[Place]:
     return frozenset(map(place_of, addresses_of(kind, target)))
 
 
-def said(place: Place, bound_to: Collection[str]) -> str:
-    """Name a place by its host, or by its origin where bindings have origins."""
-    if not place.host:
+def said(destination: Destination, bound_to: Collection[str]) -> str:
+    """Name a destination by its host, or by its origin where bindings have origins."""
+    if not destination.host:
         return "an address without a host"
-    return str(place) if any("://" in one for one in bound_to) else place.host
+    return str(destination) if any("://" in one for one in bound_to) else destination.host

@@ -17,9 +17,9 @@ from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.exact_json import DECODER, same
 from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
-from app.core.secrets.bindings import Place as Destination
+from app.core.secrets.bindings import Destination
 from app.core.secrets.masking import Unshown, pieces, redact, unmask_spots
-from app.core.secrets.places import NOTHING, Place, Spot, change_spots, spots_in
+from app.core.secrets.places import NOTHING, Part, Spot, change_spots, spots_in
 from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db import secrets
 from app.db.database import Runner
@@ -104,7 +104,7 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
             fields.setdefault(name, spot.field)
             return STAND_IN
 
-        return filled(spot.place, spot.value, note)
+        return filled(spot.part, spot.value, note)
 
     legible = change_spots(target, spots, fill)
     if impossible := sorted(name for name in fields if not NAME.fullmatch(name)):
@@ -124,16 +124,16 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
 
 def is_unknown(spot: Spot) -> bool:
     """Whether the value depends on a named secret, so that its errors are those of a stand-in."""
-    return spot.place is Place.WHOLE and isinstance(spot.value, str) and BEGINNING in spot.value
+    return spot.part is Part.WHOLE and isinstance(spot.value, str) and BEGINNING in spot.value
 
 
 def holds_token(spot: Spot) -> bool:
     """Whether the value is encrypted still."""
-    match spot.place, spot.value:
-        case Place.IN_URL, str() as url:
+    match spot.part, spot.value:
+        case Part.IN_URL, str() as url:
             return PREFIX in url and is_token(url_parts(url).password)
-        case place, value:
-            return place is Place.WHOLE and is_token(value)
+        case part, value:
+            return part is Part.WHOLE and is_token(value)
 
 
 async def check_bindings(

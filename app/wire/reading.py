@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.access.api_key import Scope
-from app.core.field_errors import Place, type_errors
+from app.core.field_errors import Location, type_errors
 from app.core.field_paths import joined
 from app.core.jobs.exact_json import number
 from app.core.jobs.job import CHOICES, KEPT_FIELDS
@@ -27,7 +27,7 @@ TRUNCATED = "Input data was truncated"
 TOO_DEEP = f"the body is nested too deeply: use at most {MAX_NESTED} levels"
 WORDS_OF = CHOICES | {"scopes": tuple(Scope)}
 """The words that fields take, by the name of the field."""
-DOCUMENT = Place(choices=WORDS_OF, kept=KEPT_FIELDS)
+DOCUMENT = Location(choices=WORDS_OF, kept=KEPT_FIELDS)
 ANY_JSON = msgspec.json.Decoder(float_hook=str)
 """Decodes any JSON, to tell its form. Numbers stay text: msgspec takes 100 µs to read `1e308`."""
 

@@ -17,7 +17,7 @@ from app.core.net import headers, url_parts, urls
 from app.core.net.egress import Listed
 from app.core.schedule.schedule import Schedule, check, first_run, normalized, run_after
 from app.core.schedule.words import describe
-from app.core.secrets.bindings import Place, host_error, strangers
+from app.core.secrets.bindings import Destination, host_error, strangers
 from app.core.secrets.masking import mask, redact, secrets_in, unmask
 from app.errors import InvalidInput
 from app.targets.http.answer import MAX_RESPONSE_LENGTH, AnswerReader, HttpAnswer
@@ -174,7 +174,9 @@ def cursor(text: str) -> None:
 
 def host(text: str) -> None:
     host_error(text)
-    strangers([text, "*.example.com"], [Place(text), Place("a.example.com", "https", 443)])
+    strangers(
+        [text, "*.example.com"], [Destination(text), Destination("a.example.com", "https", 443)]
+    )
     try:
         Listed.of([text])
     except ValueError as refusal:

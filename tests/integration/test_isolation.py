@@ -449,7 +449,7 @@ async def test_a_right_that_we_lack_is_nobody_s_error(
     async with Database.connect(f"postgresql://powerless:x@{address}", application_name="t") as db:
 
         async def run(_: object) -> None:
-            await plans.list_unplanned_places(db, after=None, aside=[])
+            await plans.list_unplanned_positions(db, after=None, aside=[])
 
         with pytest.raises(RightMissing):
             await run_by_parts(run, range(100), refused=lambda *_: pytest.fail("blamed"))

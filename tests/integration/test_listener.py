@@ -7,7 +7,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from app.db.hearing import MAX_PER_SECOND, Hearing
+from app.db.flood_guard import MAX_PER_SECOND, FloodGuard
 from app.db.keepalive import KEEPALIVE
 from app.db.listener import open_session
 from app.errors import DatabaseUnavailable
@@ -84,9 +84,9 @@ async def test_a_flood_of_notifications_ends_the_session_and_the_next_one_does_n
     database_url: str, connection: asyncpg.Connection, channel: str
 ) -> None:
     wake, now = Wake(), [1000.0]
-    hearing = Hearing(clock=lambda: now[0], deaf_seconds=30.0)
+    guard = FloodGuard(clock=lambda: now[0], pause_seconds=30.0)
     async with open_session(
-        database_url, wake=wake, application_name="test", hearing=hearing
+        database_url, wake=wake, application_name="test", guard=guard
     ) as session:
         await connection.fetch(
             "select pg_notify($1, i::text) from generate_series(1, $2) as i",
@@ -104,7 +104,7 @@ async def test_a_flood_of_notifications_ends_the_session_and_the_next_one_does_n
 
     later = Wake()
     async with open_session(
-        database_url, wake=later, application_name="test", hearing=hearing
+        database_url, wake=later, application_name="test", guard=guard
     ) as session:
         await connection.execute(f"notify {channel}, 'deaf'")
         await session.listen()
@@ -120,16 +120,16 @@ async def test_a_flood_of_notifications_ends_the_session_and_the_next_one_does_n
 
 def test_what_is_heard_in_calm_is_heard_for_ever() -> None:
     now = 0.0
-    hearing = Hearing(clock=lambda: now)
+    guard = FloodGuard(clock=lambda: now)
     for _ in range(20):
-        assert all(hearing.hear("") for _ in range(MAX_PER_SECOND))
+        assert all(guard.count("") for _ in range(MAX_PER_SECOND))
         now += 1.0
 
 
 def test_long_payloads_count_several_times() -> None:
-    hearing = Hearing(clock=lambda: 0.0)
+    guard = FloodGuard(clock=lambda: 0.0)
 
-    heard = sum(hearing.hear("x" * 7_000) for _ in range(MAX_PER_SECOND))
+    heard = sum(guard.count("x" * 7_000) for _ in range(MAX_PER_SECOND))
 
     assert MAX_PER_SECOND / 50 < heard < MAX_PER_SECOND / 10
-    assert hearing.is_deaf
+    assert guard.is_paused

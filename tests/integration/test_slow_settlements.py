@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from app.core.facts import Disconnected, Faulted, LeaseLost, PutAside, Settled
-from app.scheduler import hard_settlements
+from app.scheduler import apart_settler
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, late, reply
@@ -169,8 +169,8 @@ async def test_a_crowd_that_cannot_be_settled_leaves_room_for_others(
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hard_settlements, "CROWD", 5)
-    monkeypatch.setattr(hard_settlements, "MAX_HARD", 20)
+    monkeypatch.setattr(apart_settler, "MAX_PATIENT", 5)
+    monkeypatch.setattr(apart_settler, "MAX_UNDER_WAY", 20)
     await connection.execute(FUNCTION.format(condition=TAGGED, does=SLEEPS, more=ON_JOBS))
     async with instance(longest_sleep_seconds=5, concurrency=2) as (_, facts):
         others = await recurring(connection, sink, guilty=60)

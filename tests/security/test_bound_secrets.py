@@ -6,7 +6,7 @@ import pytest
 from msgspec import json
 
 from app.core.facts import Settled
-from app.core.secrets.bindings import host_error, place_in, strangers
+from app.core.secrets.bindings import destination_in, host_error, strangers
 from app.vault import of_secret
 from app.vault.named import places_of
 from tests.support.api import LATER, fields, serving
@@ -49,7 +49,7 @@ async def bind(connection: asyncpg.Connection, *hosts: str) -> None:
     ],
 )
 def test_a_secret_goes_where_it_is_bound_to(bound_to: list[str], host: str) -> None:
-    assert strangers(bound_to, [place_in(host)]) == []
+    assert strangers(bound_to, [destination_in(host)]) == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_secret_goes_where_it_is_bound_to(bound_to: list[str], host: str) -> N
     ],
 )
 def test_a_secret_goes_nowhere_else(bound_to: list[str], host: str) -> None:
-    assert strangers(bound_to, [place_in(host)]) == [place_in(host)]
+    assert strangers(bound_to, [destination_in(host)]) == [destination_in(host)]
 
 
 @pytest.mark.parametrize(

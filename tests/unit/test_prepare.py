@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from app.core.secrets import places
-from app.core.secrets.bindings import Place
+from app.core.secrets.bindings import Destination
 from app.core.secrets.masking import mask
 from app.core.secrets.places import change_spots, spots_in
 from app.errors import InvalidInput
@@ -53,7 +53,7 @@ def test_what_is_referred_to_is_found_with_the_hosts_it_would_be_sent_to() -> No
     assert made.referring == check_target("http", TARGET)
     assert made.referring == Referring(
         fields={"OLD": "target.headers.X-Old", "NEW": "target.auth.token"},
-        places=frozenset({Place("api.example.com", "https", 443)}),
+        places=frozenset({Destination("api.example.com", "https", 443)}),
     )
     assert prepared({"url": "http://x/"}).referring == Referring()
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from yarl import URL
 
-from app.core.field_errors import Place, type_errors
+from app.core.field_errors import Location, type_errors
 from app.core.field_paths import joined
 from app.core.net.urls import host_of
 from app.errors import FieldError, InvalidInput
@@ -449,7 +449,7 @@ def test_a_validation_error_names_the_field_in_json_notation(text: bytes, error:
     with pytest.raises(msgspec.ValidationError) as refusal:
         msgspec.json.decode(text, type=Outer)
 
-    [problem] = type_errors(refusal.value, Outer, text, Place(top="jobs"))
+    [problem] = type_errors(refusal.value, Outer, text, Location(top="jobs"))
 
     assert (problem.field, problem.message) == error
 
@@ -457,7 +457,7 @@ def test_a_validation_error_names_the_field_in_json_notation(text: bytes, error:
 def test_without_a_prefix_a_field_is_named_from_the_top():
     said = msgspec.ValidationError("Expected `int`, got `str` - at `$[3].x`")
 
-    problems = type_errors(said, Any, b"[]", Place())
+    problems = type_errors(said, Any, b"[]", Location())
 
     assert problems == [FieldError(field="[3].x", message="must be an integer, not a string")]
 

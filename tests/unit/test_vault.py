@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from msgspec import Struct
 
 from app.core.secrets.masking import MASK, mask, redact
-from app.core.secrets.places import Place
+from app.core.secrets.places import Part
 from app.core.secrets.references import filled_url, is_reference, names_in, with_values
 from app.db.database import Runner
 from app.errors import InvalidInput, SecretKeysMissing
@@ -358,7 +358,7 @@ def test_an_end_that_is_no_beginning_of_a_secret_stays() -> None:
 
 def test_places_without_secrets_are_left_alone_by_masks() -> None:
     assert mask(HTTP, {"headers": {"Accept": MASK}}) == {"headers": {"Accept": MASK}}
-    assert Place("none") is Place.NONE
+    assert Part("none") is Part.NONE
 
 
 class Reading:

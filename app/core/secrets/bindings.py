@@ -14,7 +14,7 @@ MAX_HOSTS = 100
 DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 
 
-class Place(Struct, frozen=True):
+class Destination(Struct, frozen=True):
     """A destination that a secret may be sent to, or that a target would send it to."""
 
     host: str
@@ -27,7 +27,7 @@ class Place(Struct, frozen=True):
         return host if self.scheme is None else f"{self.scheme}://{host}:{self.port}"
 
 
-def place_in(text: str) -> Place:
+def destination_in(text: str) -> Destination:
     """Read a host, or an origin such as `https://host:8443`.
 
     Raises:
@@ -35,18 +35,18 @@ def place_in(text: str) -> Place:
     """
     scheme, separator, rest = text.partition("://")
     if not separator:
-        return Place(normalized(text))
+        return Destination(normalized(text))
     scheme = scheme.lower()
     if scheme not in DEFAULT_PORTS or any(character in rest for character in "/?#@%"):
         raise ValueError("it is no origin")
     parsed = parsed_url(f"{scheme}://{rest}")
-    return Place(normalized(host_of(parsed)), scheme, parsed.port or DEFAULT_PORTS[scheme])
+    return Destination(normalized(host_of(parsed)), scheme, parsed.port or DEFAULT_PORTS[scheme])
 
 
 def host_error(text: str) -> str | None:
     """Say why a secret cannot be bound to a text; None if it can."""
     with suppress(ValueError):
-        host = place_in(text).host
+        host = destination_in(text).host
         if len(text) <= MAX_HOST_LENGTH and (NAME.fullmatch(host) or is_address(host)):
             return None
     return (
@@ -63,7 +63,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-def strangers(bound_to: Collection[str], places: Collection[Place]) -> list[Place]:
+def strangers(bound_to: Collection[str], places: Collection[Destination]) -> list[Destination]:
     """Return those of the places that a secret bound to `bound_to` may not be sent to.
 
     A secret bound to no host may be sent anywhere. `*.example.com` binds to all names below
@@ -75,31 +75,31 @@ def strangers(bound_to: Collection[str], places: Collection[Place]) -> list[Plac
     entries = []
     for text in bound_to:
         with suppress(ValueError):
-            entries.append(place_in(text))
-    return sorted((place for place in places if not is_bound(place, entries)), key=str)
+            entries.append(destination_in(text))
+    return sorted((one for one in places if not is_bound(one, entries)), key=str)
 
 
-def is_bound(place: Place, entries: Collection[Place]) -> bool:
-    """Return whether one of the entries includes the place."""
+def is_bound(destination: Destination, entries: Collection[Destination]) -> bool:
+    """Return whether one of the entries includes the destination."""
     hosts = [
         one.host
         for one in entries
-        if one.scheme is None or (one.scheme, one.port) == (place.scheme, place.port)
+        if one.scheme is None or (one.scheme, one.port) == (destination.scheme, destination.port)
     ]
-    if is_address(place.host):
-        return str(ip_address(place.host)) in {
+    if is_address(destination.host):
+        return str(ip_address(destination.host)) in {
             str(ip_address(one)) for one in hosts if is_address(one)
         }
-    return Listed(hosts=frozenset(hosts)).has_host(place.host)
+    return Listed(hosts=frozenset(hosts)).has_host(destination.host)
 
 
-def place_of(url: str) -> Place:
+def place_of(url: str) -> Destination:
     """Read where a URL leads to; the host is empty where the URL is invalid."""
     try:
         parsed = parsed_url(url)
         scheme = parsed.scheme.lower()
         port = parsed.port or DEFAULT_PORTS.get(scheme)
         host = normalized(host_of(parsed))
-        return Place(host, scheme, port) if host else Place("")
+        return Destination(host, scheme, port) if host else Destination("")
     except ValueError:
-        return Place("")
+        return Destination("")

@@ -15,7 +15,7 @@ from app.core.secrets.places import (
     NOTHING,
     SECRET,
     URL_SECRET,
-    Place,
+    Part,
     Secret,
     Spot,
     change_spots,
@@ -73,7 +73,7 @@ class Unshown(Struct, frozen=True):
 
 def mask(target_type: type[Struct] | None, target: dict[str, Any]) -> dict[str, Any]:
     """Return the target with `***` for every secret; without a type, for every value."""
-    return replace_secrets(target_type, target, lambda place, value, _, __: masked(place, value))
+    return replace_secrets(target_type, target, lambda part, value, _, __: masked(part, value))
 
 
 def unmask(
@@ -95,12 +95,12 @@ def unmask_spots(incoming: dict[str, Any], spots: Iterable[Spot]) -> dict[str, A
     Raises:
         InvalidInput: as `unmask` does.
     """
-    masks = [spot for spot in spots if is_masked(spot.place, spot.value)]
+    masks = [spot for spot in spots if is_masked(spot.part, spot.value)]
     message = f"write the secret out: none is stored for this {MASK}"
     errors = [
         FieldError(field=spot.field, message=message)
         for spot in masks
-        if spot.stored is NOTHING or spot.value not in (MASK, masked(spot.place, spot.stored))
+        if spot.stored is NOTHING or spot.value not in (MASK, masked(spot.part, spot.stored))
     ]
     if errors:
         raise InvalidInput(*errors)
@@ -118,12 +118,12 @@ def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[
     """Return every secret text inside the JSON of a target, which need not be valid."""
     found: set[str] = set()
 
-    def note(place: Place, value: object, _kept: object, _field: str) -> object:
-        match place, value:
-            case Place.IN_URL, str():
+    def note(part: Part, value: object, _kept: object, _field: str) -> object:
+        match part, value:
+            case Part.IN_URL, str():
                 password = url_parts(value).password
                 found.update((password, unquote(password)))
-            case Place.NONE, _:
+            case Part.NONE, _:
                 pass
             case _:
                 for text in texts(value):
@@ -140,26 +140,26 @@ def pieces(secret: str) -> set[str]:
     return {secret, *words, *(part for word in words for part in SEGMENT.findall(word))}
 
 
-def masked(place: Place, value: object) -> object:
+def masked(part: Part, value: object) -> object:
     """Return `***` in place of a secret value; of a URL, only the password is replaced.
 
     A reference such as `${secret:NAME}` is kept: the name is no secret.
     """
-    match place, value:
-        case Place.NONE, _:
+    match part, value:
+        case Part.NONE, _:
             return value
-        case Place.IN_URL, str():
+        case Part.IN_URL, str():
             return with_password(value, lambda text: text if is_reference(text) else MASK)
         case _:
             return value if is_reference(value) else MASK
 
 
-def is_masked(place: Place, value: object) -> bool:
+def is_masked(part: Part, value: object) -> bool:
     """Return whether `value` can be what `masked` makes of a secret."""
-    match place, value:
-        case Place.NONE, _:
+    match part, value:
+        case Part.NONE, _:
             return False
-        case Place.IN_URL, str():
+        case Part.IN_URL, str():
             return MASK in value and (value == MASK or url_parts(value).password == MASK)
         case _:
             return value == MASK

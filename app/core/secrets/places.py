@@ -41,7 +41,7 @@ class Nothing(Enum):
 NOTHING = Nothing.NOTHING
 
 
-class Place(Enum):
+class Part(Enum):
     """Which part of a value is secret."""
 
     WHOLE = "whole"
@@ -50,8 +50,8 @@ class Place(Enum):
     """No part: the value of a header that does not sound secret, but may refer to a secret."""
 
 
-Replace = Callable[[Place, object, object, str], object]
-"""Returns the new value for (place, value, stored value or NOTHING, field)."""
+Replace = Callable[[Part, object, object, str], object]
+"""Returns the new value for (part, value, stored value or NOTHING, field)."""
 Path = tuple[str | int, ...]
 """The names of fields and headers, and the indexes in lists, from the target to a value."""
 
@@ -59,14 +59,14 @@ Path = tuple[str | int, ...]
 class Spot(Struct, frozen=True):
     """A value in a target that is a secret or may refer to one."""
 
-    place: Place
+    part: Part
     value: object
     stored: object
     """What is stored in the same place, or NOTHING."""
     path: Path
 
     def __repr__(self) -> str:
-        return f"Spot({self.place.name} at {self.field})"
+        return f"Spot({self.part.name} at {self.field})"
 
     @property
     def field(self) -> str:
@@ -130,7 +130,7 @@ def replace_secrets(
     return change_spots(
         target,
         spots_in(target_type, target, stored=stored),
-        lambda spot: replace(spot.place, spot.value, spot.stored, spot.field),
+        lambda spot: replace(spot.part, spot.value, spot.stored, spot.field),
     )
 
 
@@ -195,15 +195,15 @@ def walk_value(form: Form, value: object, stored: object, path: Path, found: lis
     if value is None and form.is_nullable:
         return
     if form.is_whole:
-        found.append(Spot(Place.WHOLE, value, stored, path))
+        found.append(Spot(Part.WHOLE, value, stored, path))
     elif form.is_url and isinstance(value, str):
-        found.append(Spot(Place.IN_URL, value, stored, path))
+        found.append(Spot(Part.IN_URL, value, stored, path))
     elif form.is_headers and isinstance(value, dict):
         walk_headers(value, stored, path, found)
     elif isinstance(value, dict):
         walk_tagged(form.structs, value, stored, path, found)
     else:
-        found.append(Spot(Place.WHOLE, value, stored, path))
+        found.append(Spot(Part.WHOLE, value, stored, path))
 
 
 def walk_tagged(
@@ -239,13 +239,13 @@ def walk_headers(
         name = str(key)
         kept, at = inside(stored, name), (*path, key)
         if sounds_secret(name):
-            found.append(Spot(Place.WHOLE, value, kept, at))
+            found.append(Spot(Part.WHOLE, value, kept, at))
         elif isinstance(value, dict):
             walk_headers(value, kept, at, found)
         elif isinstance(value, list):
             walk_headers(dict(enumerate(value)), kept, at, found)
         else:
-            found.append(Spot(Place.NONE, value, kept, at))
+            found.append(Spot(Part.NONE, value, kept, at))
 
 
 def sounds_secret(name: str) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from app.core.net.url_parts import UrlParts, url_parts
-from app.core.secrets.places import Place, replace_secrets
+from app.core.secrets.places import Part, replace_secrets
 
 BEGINNING = "${secret:"
 REFERENCE = re.compile(r"\$\{secret:([^${}]*)\}")
@@ -46,12 +46,12 @@ def fields_in(target_type: type[Struct], target: dict[str, Any]) -> dict[str, st
     """Return the secrets that a target refers to by name, each with the first field that does."""
     fields: dict[str, str] = {}
 
-    def note(place: Place, value: object, _stored: object, field: str) -> object:
+    def note(part: Part, value: object, _stored: object, field: str) -> object:
         def remember(name: str) -> str:
             fields.setdefault(name, field)
             return ""
 
-        return filled(place, value, remember)
+        return filled(part, value, remember)
 
     replace_secrets(target_type, target, note)
     return fields
@@ -62,23 +62,23 @@ def with_values(
 ) -> dict[str, Any]:
     """Return the target with the secrets in place of the references; `values` has them all."""
     return replace_secrets(
-        target_type, target, lambda place, value, _, __: filled(place, value, values.__getitem__)
+        target_type, target, lambda part, value, _, __: filled(part, value, values.__getitem__)
     )
 
 
-def filled(place: Place, value: object, value_of: Callable[[str], str]) -> object:
+def filled(part: Part, value: object, value_of: Callable[[str], str]) -> object:
     """Return a value with its references filled in."""
     match value:
         case str() if BEGINNING not in value:
             return value
-        case str() if place is Place.IN_URL:
+        case str() if part is Part.IN_URL:
             return filled_url(value, value_of)
         case str():
             return REFERENCE.sub(lambda match: value_of(match[1]), value)
         case dict():
-            return {name: filled(place, item, value_of) for name, item in value.items()}
+            return {name: filled(part, item, value_of) for name, item in value.items()}
         case list():
-            return [filled(place, item, value_of) for item in value]
+            return [filled(part, item, value_of) for item in value]
         case _:
             return value
 

@@ -92,7 +92,7 @@ class Client:
         self.connections_per_host = options.connections_per_host
         self.rooms: WeakValueDictionary[URL, asyncio.Semaphore] = WeakValueDictionary()
         """With a limit on connections per host: one semaphore for each origin in use."""
-        self.turnstile = Turnstile(OPENED_IN_A_TURN)
+        self.opening_limit = OpeningLimit(OPENED_IN_A_TURN)
         self.contexts = options.contexts
         self.plain = {verify: plain_context(verify=verify) for verify in (True, False)}
         # Done here, as either would make the first request some milliseconds late: the version is
@@ -171,8 +171,8 @@ class Client:
         return None
 
     async def take_or_connect(self, key: Key) -> HttpProtocol:
-        """Wait until an unused connection can be taken, or the turnstile lets one be opened."""
-        while (protocol := self.take_kept(key)) is None and not self.turnstile.lets_through():  # noqa: ASYNC110 - for a turn
+        """Take an unused connection, or open one once `OpeningLimit` allows that."""
+        while (protocol := self.take_kept(key)) is None and not self.opening_limit.allows_one():  # noqa: ASYNC110 - for a turn
             await asyncio.sleep(0)
         if protocol is not None:
             return protocol
@@ -276,7 +276,7 @@ class Client:
         return Answer(status=answer.final_status, body=bytes(answer.body))
 
 
-class Turnstile:
+class OpeningLimit:
     """Limits how many connections are opened in each turn of the event loop.
 
     Of a thousand jobs due at one instant the first could be answered before the last one has begun
@@ -288,7 +288,7 @@ class Turnstile:
         self.passed = 0
         self.loop = asyncio.get_running_loop()
 
-    def lets_through(self) -> bool:
+    def allows_one(self) -> bool:
         """Return whether one more connection may be opened in this turn, and count it if so."""
         if self.passed >= self.most:
             return False

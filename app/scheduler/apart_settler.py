@@ -1,4 +1,4 @@
-"""Settles claims apart from the batches after a batch failed: hard settlements.
+"""Settles claims apart: each in statements of its own, after a batch failed or was slow for it.
 
 A batch is one statement for many claims, so one row that a trigger or a constraint refuses, or
 takes long for, fails the statement for all.
@@ -42,14 +42,16 @@ AGAIN_SECONDS = 1.0
 SLOW_TRIES = 3
 """After so many tries that took too long in a user's function, a job is put aside; after twice as
 many that took too long elsewhere."""
-CROWD = 30
-"""From this many hard settlements on, each gets `QUICK_SECONDS` only, and the dispatcher forgets a
-further claim at once, so that these claims do not keep the instance from claiming others."""
-MAX_HARD = 1000
-"""The most hard settlements; further claims are not settled, and their leases run out."""
+MAX_PATIENT = 30
+"""The most claims that may be settled apart with `PATIENT_SECONDS` each. With more, each gets
+`QUICK_SECONDS` only, and the dispatcher forgets a further claim at once, so that these claims do
+not keep the instance from claiming others."""
+MAX_UNDER_WAY = 1000
+"""The most claims that are settled apart at once; further ones are not settled, and their leases
+run out."""
 
 
-class HardSettlements:
+class ApartSettler:
     """Settles the claims of failed batches, and puts jobs aside that cannot be settled.
 
     A job for which a statement was refused or too slow is settled in statements of its own from
@@ -88,7 +90,7 @@ class HardSettlements:
         self.start = start
         """Runs a coroutine beside the batches."""
         self.apart = Apart()
-        self.many = 0
+        self.under_way = 0
         """How many settlements apart are waiting or under way."""
         self.turns = asyncio.Semaphore(POOLS["settle_quick"])
         self.patient_turns = asyncio.Semaphore(POOLS["settle_patient"])
@@ -96,7 +98,7 @@ class HardSettlements:
         """How often the settlement of each execution was too slow."""
 
     def __repr__(self) -> str:
-        return f"<HardSettlements: {self.many} under way, {self.apart}>"
+        return f"<ApartSettler: {self.under_way} under way, {self.apart}>"
 
     def isolate(self, batch: Batch, error: Exception) -> None:
         """Begin to settle a batch in smaller statements, as `error` ended the one for all of it."""
@@ -137,15 +139,15 @@ class HardSettlements:
         """Begin to settle a claim apart; `error`: why a statement for this claim alone failed."""
         id = one.claim.id
         self.apart.add(id)
-        if self.many >= MAX_HARD:
+        if self.under_way >= MAX_UNDER_WAY:
             why = reason(error) if error else "its settlement failed before"
             self.isolation.rest({id: f"cannot be settled: {why}"})
             one.done()
             return
-        if self.many >= CROWD:
+        if self.under_way >= MAX_PATIENT:
             one.done()
             one = one._replace(done=lambda: None)
-        self.many += 1
+        self.under_way += 1
         self.start(self.settle_one(one, error))
 
     async def settle_one(self, one: Unsettled, error: Exception | None) -> None:
@@ -160,7 +162,7 @@ class HardSettlements:
             at = self.timers.time() + AGAIN_SECONDS
             self.timers.call_at(at, partial(self.settle_apart, one))
         finally:
-            self.many -= 1
+            self.under_way -= 1
 
     async def try_forms(self, one: Unsettled, error: Exception | None) -> None:
         """Settle a claim as it is, else without parts that may be refused; else put its job aside.
@@ -172,7 +174,7 @@ class HardSettlements:
         Raises:
             DatabaseUnavailable: an outage, a lock, or a statement too slow to blame the job yet.
         """
-        patient = self.many <= CROWD and not self.stopping.is_set()
+        patient = self.under_way <= MAX_PATIENT and not self.stopping.is_set()
         for form in forms_of(one.settlement, error):
             if form.executions and isinstance(error, StatementCancelled) and form != one.settlement:
                 continue  # texts take no time

@@ -10,8 +10,8 @@ from msgspec import Struct
 from app.db.database import Row
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """A place behind which to read on; jobs are in the order of their latest edit."""
+class Position(Struct, frozen=True, kw_only=True):
+    """A position behind which to read on; jobs are in the order of their latest edit."""
 
     job_id: UUID
     edited_at: str
@@ -35,8 +35,8 @@ class Written(Struct, frozen=True, kw_only=True):
     """Jobs of which a user's trigger suppressed what was to be written."""
 
 
-def columns_of(after: Place | None) -> dict[str, Any]:
-    """Return the arguments of a query that reads on behind a place; None: from the beginning."""
+def columns_of(after: Position | None) -> dict[str, Any]:
+    """Return the arguments of a query that reads on behind a position; None: from the beginning."""
     return {
         "after": None if after is None else after.job_id,
         "after_at": None if after is None else after.edited_at,
@@ -53,9 +53,11 @@ class Waiting(Protocol):
     def edited_at(self) -> datetime: ...
 
 
-def last_place(jobs: Sequence[Waiting]) -> Place | None:
+def last_position(jobs: Sequence[Waiting]) -> Position | None:
     """Return where the last of some jobs stands among those that wait for the same."""
-    return Place(job_id=jobs[-1].job_id, edited_at=jobs[-1].edited_at.isoformat()) if jobs else None
+    return (
+        Position(job_id=jobs[-1].job_id, edited_at=jobs[-1].edited_at.isoformat()) if jobs else None
+    )
 
 
 def written_of(rows: Iterable[Row]) -> Written:
