@@ -6,7 +6,7 @@ jobs aside, and cancel slow statements.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -239,6 +239,32 @@ async def list_due_behind(  # noqa: PLR0913 - one keyword for each parameter of 
         before=None if before is None else before.job_id,
         before_at=None if before is None else before.due_at,
         newer=newer,
+        aside=aside,
+    )
+    return [Due(**row) for row in rows]
+
+
+async def list_due_of_others(  # noqa: PLR0913 - one keyword for each parameter of the query
+    db: Runner,
+    *,
+    crowds: Collection[str],
+    window: int,
+    limit: int,
+    kinds: Sequence[str],
+    until: datetime,
+    aside: Sequence[UUID],
+) -> list[Due]:
+    """List due jobs of which the URL is for none of these hosts, the earliest first.
+
+    Only the latest `window` of all due jobs are searched, and long targets are passed over.
+    """
+    rows = await db.fetch(
+        "isolating.due_of_others",
+        crowds=list(crowds),
+        window=window,
+        limit=limit,
+        kinds=kinds,
+        until=until,
         aside=aside,
     )
     return [Due(**row) for row in rows]

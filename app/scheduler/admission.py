@@ -10,6 +10,7 @@ from itertools import chain
 
 from app.scheduler.deferral import Admission
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.host_queue import HostQueue
 from app.scheduler.prerequisites import Prerequisite
 from app.scheduler.shares import ADDRESS_SHARE, SHARE, Shares
 from app.timers import Monotonic
@@ -132,7 +133,7 @@ class Slots:
 
 
 class DueClaims:
-    """The due claims that wait for a slot, in the order in which they came due.
+    """The due claims that wait for a slot: the hosts take turns, see `HostQueue`.
 
     A claim whose host has its share is parked in a queue for that host, of which only the first
     claim is looked at. A claim that lacks a prerequisite is parked there.
@@ -153,7 +154,7 @@ class DueClaims:
         """Releases a claim, to be claimed again after so many seconds."""
         self.jitter = jitter
         """Returns numbers in [0, 1)."""
-        self.queue: deque[HeldClaim] = deque()
+        self.queue = HostQueue()
         self.parked: dict[str, deque[HeldClaim]] = {}
         """The claims that are parked for a slot, by host."""
 
@@ -175,11 +176,12 @@ class DueClaims:
 
     def resume(self, claims: Iterable[HeldClaim]) -> None:
         """Put claims that were parked for a prerequisite back, in front of all others."""
-        self.queue.extendleft(reversed(tuple(claims)))
+        self.queue.put_first(claims)
 
     def remove(self, held: HeldClaim) -> None:
         """Take a claim out, wherever the claim waits."""
-        for claims in (self.queue, *self.parked.values()):
+        self.queue.remove(held)
+        for claims in self.parked.values():
             if held in claims:
                 claims.remove(held)
         for prerequisite in self.prerequisites:
@@ -196,7 +198,8 @@ class DueClaims:
 
     def take_surplus(self, most: int) -> Iterator[HeldClaim]:
         """Take out the claims beyond `most` of those that wait for a slot, the latest first."""
-        for claims in (*self.parked.values(), self.queue):
+        queues: tuple[deque[HeldClaim] | HostQueue, ...] = (*self.parked.values(), self.queue)
+        for claims in queues:
             while len(self) > most and claims:
                 yield claims.pop()
 

@@ -80,6 +80,8 @@ class Dispatcher:
         """When `timer` calls; by the timers, as all instants here."""
         self.turning = False
         """Whether `dispatch` is called in the next turn of the event loop."""
+        self.backlogged = asyncio.Event()
+        """Set when a look left due jobs behind, or had no room for any, see `PastCrowds`."""
         self.emptied = asyncio.Event()
         """Set when the last held claim is forgotten."""
 

@@ -32,6 +32,7 @@ from app.scheduler.leases import Leases, Orphans
 from app.scheduler.look_recovery import LookRecovery
 from app.scheduler.next_look import ScanStart
 from app.scheduler.notify import Polling, Wakeup
+from app.scheduler.past_crowds import PastCrowds
 from app.scheduler.planner import Planning
 from app.scheduler.poller import AHEAD_SECONDS, Poller
 from app.scheduler.pools import Pools, open_pools
@@ -224,6 +225,7 @@ class Instance:
                     extend=leases.keep_extending(),
                     release=self.orphans.keep_freeing(),
                     sweep=sweep.keep_sweeping(),
+                    look_past=PastCrowds(suspects).keep_claiming(),
                     plan=planning.keep_working(),
                     keep_house=self.keep_house(pools),
                 )

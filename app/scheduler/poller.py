@@ -101,6 +101,7 @@ class Poller:
         if limit == 0:  # what is held for later must not hold up what is due
             limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0
         if limit == 0:
+            self.dispatcher.backlogged.set()
             return self.polling.limit_sleep(self.longest_sleep_seconds)  # a freed slot wakes it
         limit = min(max(limit, self.recovery.least), BATCH)
         asked_at = self.monotonic()
@@ -134,6 +135,8 @@ class Poller:
             await asyncio.sleep(0)  # let them start before all that is left to do here
         # What was left for its size is due as well, unless nothing at all can be claimed.
         full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
+        if full:
+            self.dispatcher.backlogged.set()
         self.scan_start.looked(look, at=asked_at, whole=since == behind, full=full)
         self.recovery.looked(look, limit=limit)
         sleep = min(self.sleep_after(look, full=full), self.scan_start.patience(asked_at))

@@ -29,6 +29,27 @@ where tocsin.is_claimable(jobs)
 order by greatest(next_run, locked_until) desc, id desc
 limit :limit::bigint;
 
+-- name: due_of_others, reads
+-- What is due for other hosts than these, among the latest :window of all that is due. The host is that of
+-- app/targets/hosts.py. What is long is passed over, as all of it would have to be read for its URL.
+select id as job_id, due_at::text as due_at, now() as now
+from (
+    select id, kind, locked_until, greatest(next_run, locked_until) as due_at,
+        case when pg_column_size(target) < 2000 and pg_column_compression(target) is null
+            then substring(target ->> 'url' from '^[^/?#]*//(?:[^/?#]*@)?([^/?#]*)') end as host
+    from tocsin.jobs
+    where tocsin.is_claimable(jobs)
+      and greatest(next_run, locked_until) <= least(now(), :until::timestamptz)
+    order by greatest(next_run, locked_until) desc
+    limit :window::bigint
+) as latest
+where host <> all(:crowds::text[])
+  and coalesce(locked_until, '-infinity') <= now()
+  and kind = any(:kinds::text[])
+  and not (id = any(:aside::uuid[]))
+order by latest.due_at
+limit :limit::bigint;
+
 -- name: due_among, reads
 -- Which of these jobs wait to be claimed, and since when.
 select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now

@@ -1,0 +1,101 @@
+"""Many due jobs for one host hold up no job for another."""
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from msgspec import json
+
+from app.core.facts import Settled
+from app.db import Database
+from app.db.isolating import list_due_of_others
+from app.targets.hosts import hosts_of
+from tests.support.builders import insert_job
+from tests.support.instances import StartInstance
+from tests.support.sink import Sink, late, reply
+
+CROWD = 1500
+ANSWERED_SECONDS = 0.03
+"""How long the host of the crowd takes for each: five seconds for all, with ten slots."""
+
+
+@pytest.mark.parametrize("later", [0.0, 0.1], ids=["in the same instant", "a moment later"])
+async def test_a_job_behind_a_crowd_of_one_host_does_not_wait_for_the_crowd(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink, later: float
+) -> None:
+    sink.on("/crowd", late(ANSWERED_SECONDS, reply()))
+    async with instance(concurrency=10) as (_, facts):
+        due = await connection.fetchval("select now() + interval '2 seconds'")
+        await connection.execute(
+            """insert into tocsin.jobs (kind, target, run_at)
+               select 'http', jsonb_build_object('url', $1::text), $2
+               from generate_series(1, $3::int)""",
+            sink.url("/crowd"),
+            due,
+            CROWD,
+        )
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.url("/other", host="127.0.0.2")},
+            run_at=due + timedelta(seconds=later),
+        )
+        await facts.seen(Settled, job_id=job_id, within=60)
+
+        before = [request.path for request in sink.requests].index("/other")
+        assert before < 0.8 * CROWD
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://one.example",
+        "http://one.example:8080/",
+        "https://user:pass@one.example:8080?a=//b",
+        "//one.example/x",
+        "http://[2001:db8::1]:80/x",
+        "http://ONE.example#a/b",
+        "amqp://user@one.example/vhost",
+    ],
+)
+async def test_the_host_of_a_crowd_is_the_same_in_sql(
+    connection: asyncpg.Connection, database_url: str, url: str
+) -> None:
+    target = {"url": url}
+    [host] = hosts_of("http", json.encode(target).decode())
+    job_id = await insert_job(connection, target=target)
+
+    async with Database.connect(database_url, application_name="test") as db:
+
+        async def others(*crowds: str) -> list[object]:
+            until = await connection.fetchval("select now()")
+            kinds = ["http", "amqp"]
+            found = await list_due_of_others(
+                db, crowds=crowds, window=10, limit=10, kinds=kinds, until=until, aside=[]
+            )
+            return [one.job_id for one in found]
+
+        assert await others("another.example", f"{host}0") == [job_id]
+        assert await others(host) == []
+
+
+async def test_a_search_past_a_crowd_reads_the_latest_due_jobs_alone(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    now = await connection.fetchval("select now()")
+    for seconds in (5, 4, 3, 2, -60):
+        at = now - timedelta(seconds=seconds)
+        host = "crowd" if seconds == 3 else f"host{seconds}"
+        await insert_job(connection, target={"url": f"http://{host}/"}, run_at=at)
+    long = {"url": "http://other/", "body": "x" * 100_000}
+    await insert_job(connection, target=long, run_at=now - timedelta(seconds=1))
+
+    async with Database.connect(database_url, application_name="test") as db:
+        found = await list_due_of_others(
+            db, crowds={"crowd"}, window=4, limit=10, kinds=["http"], until=now, aside=[]
+        )
+
+    urls = [
+        await connection.fetchval("select target ->> 'url' from tocsin.jobs where id = $1", one)
+        for one in (one.job_id for one in found)
+    ]
+    assert urls == ["http://host4/", "http://host2/"]
