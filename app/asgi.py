@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from time import monotonic
 from typing import Any
 
 from litestar import HttpMethod, Litestar, Response, Router, get
@@ -34,6 +35,7 @@ from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
 from app.api.keys import create_key, get_key, list_keys, revoke_key
+from app.api.metrics import ApiMetrics, get_metrics
 from app.api.openapi import openapi_config, openapi_json
 from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
 from app.api.rate_limit import rate_limit
@@ -57,10 +59,37 @@ MAX_BYTES = 1024 * 1024
 
 
 class Application(Litestar):
-    """Litestar, with an answer to HEAD for every route that answers GET (RFC 9110, 9.3.2)."""
+    """Litestar, with an answer to HEAD for every route that answers GET (RFC 9110, 9.3.2).
+
+    How long each request took is counted in `state.metrics`.
+    """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        began_at, method, status = monotonic(), scope["method"], 0
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.answer(scope, receive, send_counted)
+        finally:
+            if status:  # else the client left before it was answered
+                self.state.metrics.observe(
+                    method=method,
+                    route=scope.get("path_template", ""),
+                    status=status,
+                    seconds=monotonic() - began_at,
+                )
+
+    async def answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        """Answer a request; a HEAD as GET, without the body."""
+        if scope["method"] != "HEAD":
             await super().__call__(scope, receive, send)
             return
 
@@ -98,13 +127,14 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             yield
 
     return Application(
-        route_handlers=[v1(settings), session(), live, ready, openapi_json, to_docs],
+        route_handlers=[v1(settings), session(), metrics(), live, ready, openapi_json, to_docs],
         lifespan=[database],
         state=State(
             {
                 "observers": observers,
                 "open_to_loopback": is_loopback(settings.host),
                 "secret_keys": SecretKeys(settings.secret_keys),
+                "metrics": ApiMetrics(product_version()),
             }
         ),
         dependencies={
@@ -176,6 +206,17 @@ def session() -> Router:
         route_handlers=[sign_in, get_session, sign_out],
         tags=["Access"],
         before_request=first,
+        cache_control=CacheControlHeader(no_store=True),
+    )
+
+
+def metrics() -> Router:
+    """Return the route that Prometheus scrapes, with an API key as all others."""
+    return Router(
+        "/",
+        route_handlers=[get_metrics],
+        middleware=[DefineMiddleware(KeyAuthentication)],
+        guards=[require_scope],
         cache_control=CacheControlHeader(no_store=True),
     )
 

@@ -138,6 +138,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "auto"
     """The form of log lines; `auto` writes text on a terminal and JSON elsewhere."""
 
+    metrics_port: Annotated[int, between(0, 65535, "a number")] = 0
+    """The port on which an instance answers `/metrics`, on the host of the API; 0 stands for none.
+
+    With several processes of `tocsin scheduler` each has a port of its own, counted up from this.
+    """
+
+    health_port: Annotated[int, between(0, 65535, "a number")] = 0
+    """The port on which an instance answers `/health/live` and `/health/ready`, as `metrics_port`
+    says; both may be the same. 0 stands for none."""
+
     data_dir: Annotated[Path, Meta(description="a directory")] = Path(".tocsin")
     """The directory in which `tocsin dev` keeps its Postgres."""
 

@@ -6,11 +6,10 @@ import sys
 
 from structlog.contextvars import bind_contextvars
 
+from app.cli.monitoring import monitored
 from app.cli.running import on_stop_signal
 from app.config import Settings
 from app.scheduler.instance import Instance
-from app.telemetry import Observers
-from app.telemetry.logs import log_fact
 
 
 async def instance(settings: Settings, *, supervised: bool) -> None:
@@ -18,12 +17,12 @@ async def instance(settings: Settings, *, supervised: bool) -> None:
 
     With `supervised`, stdin is a pipe from the parent process, and its end also stops the instance.
     """
-    one = Instance(settings, Observers(log_fact))
-    bind_contextvars(instance=one.name)
-    on_stop_signal(one.stop_or_hurry)
-    if supervised:
-        stop_without_parent(one)
-    await one.run()
+    async with monitored(settings) as one:
+        bind_contextvars(instance=one.name)
+        on_stop_signal(one.stop_or_hurry)
+        if supervised:
+            stop_without_parent(one)
+        await one.run()
 
 
 def stop_without_parent(one: Instance) -> None:

@@ -5,12 +5,13 @@ pipe ends and the children drain: no child outlives its parent by more than the 
 """
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import suppress
 
 from app.cli.running import on_stop_signal
-from app.config import Settings
+from app.config import PREFIX, Settings
 from app.core.facts import ProcessEnded
 from app.errors import AppError
 from app.telemetry import Observers
@@ -38,6 +39,15 @@ class Processes:
         # -P: import no other `app` from the working directory.
         self.command = [sys.executable, "-P", "-m", "app", "scheduler", "--supervised"]
         self.command += ["--concurrency", str(settings.concurrency)]
+        self.ports = {
+            f"{PREFIX}{name}": port
+            for name, port in (
+                ("METRICS_PORT", settings.metrics_port),
+                ("HEALTH_PORT", settings.health_port),
+            )
+            if port
+        }
+        """The ports of the first child, by their variables."""
         self.observers = observers
         self.children: set[asyncio.subprocess.Process] = set()
         self.stopping = asyncio.Event()
@@ -59,7 +69,7 @@ class Processes:
         self.begun_at = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             for number in range(count):
-                group.create_task(self.keep(), name=f"instance {number}")
+                group.create_task(self.keep(number), name=f"instance {number}")
         if self.failures:
             codes = ", ".join(map(str, self.failures))
             raise InstancesFailed(f"{len(self.failures)} of {count} instances ended with {codes}")
@@ -70,13 +80,16 @@ class Processes:
         for child in self.children:
             tell_to_stop(child)
 
-    async def keep(self) -> None:
-        """Run an instance, and restart it whenever it ends, until told to stop."""
+    async def keep(self, number: int) -> None:
+        """Run an instance, and restart it whenever it ends, until told to stop.
+
+        `number`, from 0, is added to the ports of the instance.
+        """
         clock = asyncio.get_running_loop()
         wait = MIN_WAIT_SECONDS
         while not self.stopping.is_set():
             started_at = clock.time()
-            child, code = await self.run_child()
+            child, code = await self.run_child(number)
             if self.stopping.is_set():
                 if code not in DRAINED:
                     self.failures.append(code)
@@ -92,11 +105,12 @@ class Processes:
                 async with asyncio.timeout(wait):
                     await self.stopping.wait()
 
-    async def run_child(self) -> tuple[asyncio.subprocess.Process, int]:
+    async def run_child(self, number: int) -> tuple[asyncio.subprocess.Process, int]:
         """Run an instance to its end; return the process and its exit code, or minus its signal."""
         child = await asyncio.create_subprocess_exec(
             *self.command,
             stdin=asyncio.subprocess.PIPE,
+            env={**os.environ, **{name: str(port + number) for name, port in self.ports.items()}},
             # A Ctrl-C in the terminal reaches only the parent, which stops the children: if it
             # reached them as well, they would be stopped twice.
             process_group=0,

@@ -35,11 +35,27 @@ class Retrying(Struct, frozen=True, kw_only=True):
     wait_seconds: float
 
 
+class Cause(StrEnum):
+    """What ended the sleep before a look."""
+
+    NOTIFICATION = "notification"
+    """A trigger on `tocsin.jobs` notified of a job that is due soon."""
+    TIMER = "timer"
+    """The instant came for which the sleep was planned."""
+    ROOM = "room"
+    """A slot got free, or other work of this instance calls for a look."""
+
+
 class Looked(Struct, frozen=True, kw_only=True):
     """A look ended: how many jobs it claimed, and the seconds until the next look."""
 
     claimed: int
     sleep_seconds: float
+    cause: Cause
+    took_seconds: float
+    """From the statement to its result."""
+    woken_seconds: float
+    """From the wake-up to the result, with what the instance did in between."""
 
 
 class Planned(Struct, frozen=True, kw_only=True):
@@ -67,8 +83,15 @@ class Settled(Struct, frozen=True, kw_only=True):
     job_id: UUID
     name: str | None
     kind: str
+    execution_id: int | None
     outcome: Outcome | None
     reason: str | None
+    missed_runs: int
+    """How many missed runs the settlement records."""
+    ended: bool
+    """Whether the run is over: no further attempt follows."""
+    deferred: bool
+    """Whether the same run is due again later, without an attempt having been made."""
     scheduled_for: datetime
     attempt: int
     next_run: datetime | None
@@ -85,8 +108,16 @@ class Settled(Struct, frozen=True, kw_only=True):
             job_id=claim.job_id,
             name=claim.name,
             kind=claim.kind,
+            execution_id=last.id if last else None,
             outcome=last.outcome if last else None,
             reason=last.reason if last else None,
+            missed_runs=sum(
+                one.missed_runs or 1
+                for one in settlement.executions
+                if one.outcome is Outcome.MISSED
+            ),
+            ended=last is not None and settlement.attempt == 0,
+            deferred=last is None and settlement.next_run != claim.next_run,
             scheduled_for=claim.scheduled_for,
             attempt=claim.attempt,
             next_run=settlement.next_run,
@@ -96,6 +127,19 @@ class Settled(Struct, frozen=True, kw_only=True):
             else None,
             error=settlement.plan_error or (last.error if last else None),
         )
+
+
+class BatchSettled(Struct, frozen=True, kw_only=True):
+    """Postgres took settlements in one statement, after so many seconds."""
+
+    settlements: int
+    took_seconds: float
+
+
+class LeasesExtended(Struct, frozen=True, kw_only=True):
+    """Leases of executions under way were extended in one statement."""
+
+    leases: int
 
 
 class PutAside(Struct, frozen=True, kw_only=True):
@@ -228,6 +272,8 @@ Fact = (
     | Planned
     | Started
     | Settled
+    | BatchSettled
+    | LeasesExtended
     | PutAside
     | LeaseLost
     | TakenOver

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from app.core.facts import Faulted, TakenOver
+from app.core.facts import Faulted, LeasesExtended, TakenOver
 from app.db import Database, leases
 from app.db.claims import Look
 from app.db.database import Runner
@@ -143,6 +143,8 @@ class Leases:
         answer = await leases.extend(
             db, [held.claim for held in some], lease_seconds=self.lease_seconds
         )
+        if answer.extended:
+            self.observers.tell(LeasesExtended(leases=len(answer.extended)))
         answered = True
         for held in some:
             if held.claim.id in answer.extended:

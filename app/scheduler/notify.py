@@ -9,7 +9,7 @@ announcement is in force, the triggers send no notification (docs/adr/0027).
 import asyncio
 from collections.abc import Coroutine
 
-from app.core.facts import Faulted
+from app.core.facts import Cause, Faulted
 from app.db import Database, polling
 from app.telemetry import Observers
 from app.timers import Monotonic, Timer, Timers
@@ -62,6 +62,10 @@ class Wakeup:
         """When `timer` wakes; uvloop's timer for the very next turn cannot tell."""
         self.notifications = 0
         """How many notifications this instance ever got."""
+        self.cause = Cause.TIMER
+        """What ended the latest sleep."""
+        self.woken_at = timers.time()
+        """When that was, by the timers."""
 
     def __repr__(self) -> str:
         planned = f", planned for {self.timer_at:.3f}" if self.timer is not None else ""
@@ -70,11 +74,22 @@ class Wakeup:
     def notify(self) -> None:
         """Wake the poller for a notification."""
         self.notifications += 1
-        self.wake()
+        self.wake(Cause.NOTIFICATION)
 
-    def wake(self) -> None:
+    def wake(self, cause: Cause = Cause.ROOM) -> None:
         """Wake the poller, now or as soon as it would sleep."""
+        if not self.woken.is_set():
+            self.note(cause)
         self.woken.set()
+
+    def note(self, cause: Cause) -> None:
+        """Note what ends the sleep, and when."""
+        self.cause = cause
+        self.woken_at = self.timers.time()
+
+    def woken_seconds(self) -> float:
+        """Return how many seconds ago the latest sleep ended."""
+        return self.timers.time() - self.woken_at
 
     def wake_in(self, seconds: float) -> None:
         """Wake the poller later, for a job that comes due then; the earliest wake-up is kept."""
@@ -89,7 +104,7 @@ class Wakeup:
     def on_timer(self) -> None:
         """Wake the poller at the planned instant."""
         self.timer = None
-        self.wake()
+        self.wake(Cause.TIMER)
 
     def clear(self) -> None:
         """Forget all wake-ups so far, planned ones too: the next look sees what they were for."""
@@ -104,6 +119,7 @@ class Wakeup:
             async with asyncio.timeout(seconds):
                 return await self.woken.wait()
         except TimeoutError:
+            self.note(Cause.TIMER)
             return False
 
 

@@ -126,7 +126,7 @@ class Poller:
             return await self.recovery.look_past(
                 session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
             )
-        answered_at = self.monotonic()
+        answered_at, woken_seconds = self.monotonic(), self.wakeup.woken_seconds()
         self.clock.observe(look.begun_at, look.ended_at, sent_at=asked_at, received_at=answered_at)
         tell_lost(look, self.observers)
         lease_ends = asked_at + self.lease_seconds
@@ -142,7 +142,15 @@ class Poller:
         sleep = min(self.sleep_after(look, full=full), self.scan_start.patience(asked_at))
         self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
         sleep = self.polling.limit_sleep(sleep)
-        self.observers.tell(Looked(claimed=len(look.claims), sleep_seconds=sleep))
+        self.observers.tell(
+            Looked(
+                claimed=len(look.claims),
+                sleep_seconds=sleep,
+                cause=self.wakeup.cause,
+                took_seconds=answered_at - asked_at,
+                woken_seconds=woken_seconds,
+            )
+        )
         return sleep
 
     def sleep_after(self, look: Look, *, full: bool) -> float:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
-from app.core.facts import Faulted, Settled
+from app.core.facts import BatchSettled, Faulted, Settled
 from app.core.runs.claim import Claim, Settlement
 from app.db import Database, claims
 from app.db.claims import Closed
@@ -146,8 +146,13 @@ class Settler:
 
     async def settle_watched(self, settlements: Sequence[Settlement]) -> list[Closed]:
         """Settle claims in one statement, which is cancelled if it takes too long."""
+        began_at = self.timers.time()
         with self.watch:
-            return await claims.settle(self.db, settlements)
+            closed = await claims.settle(self.db, settlements)
+        self.observers.tell(
+            BatchSettled(settlements=len(settlements), took_seconds=self.timers.time() - began_at)
+        )
+        return closed
 
     async def finish(self, batch: Sequence[Unsettled], closed: Sequence[Closed]) -> None:
         """Deal with each settlement of a batch by its result.

@@ -12,6 +12,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from app.core.facts import (
     Access,
+    BatchSettled,
     ClockSetBack,
     Connected,
     DescriptorsExhausted,
@@ -21,6 +22,7 @@ from app.core.facts import (
     Faulted,
     Ignored,
     LeaseLost,
+    LeasesExtended,
     Looked,
     Planned,
     ProcessEnded,
@@ -150,7 +152,7 @@ def severity(fact: Fact) -> int:
         case Settled():
             fine = fact.outcome is Outcome.SUCCEEDED or (fact.outcome, fact.error) == (None, None)
             return logging.DEBUG if fine else logging.WARNING
-        case Looked() | Started():
+        case Looked() | Started() | BatchSettled() | LeasesExtended():
             return logging.DEBUG
         case Faulted() | PutAside():
             return logging.ERROR

@@ -13,7 +13,8 @@ import pytest
 
 from app.api import connections
 from app.api.connections import BoundedHttp, Connections
-from app.cli.serve import Server, api_server
+from app.asgi import create_app
+from app.cli.listening import Server, make_server
 from app.config import Settings
 from app.core.net.proxies import Proxies
 from tests.support.api import LATER
@@ -57,7 +58,8 @@ class Half:
 async def served(database_url: str, **settings: object) -> AsyncIterator[tuple[Server, int]]:
     """Serve the API in this process; give the server and its port."""
     [port] = free_ports(1)
-    server = api_server(Settings(database_url=database_url, port=port, **settings))  # type: ignore[arg-type] # of any type
+    chosen = Settings(database_url=database_url, port=port, **settings)  # type: ignore[arg-type] # of any type
+    server = make_server(create_app(chosen), chosen)
     server.config.port = port
     running = asyncio.create_task(server.serve())
 

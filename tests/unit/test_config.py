@@ -51,6 +51,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_TZDATA", "system", "tzdata", "system"),
         ("TOCSIN_LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("TOCSIN_LOG_FORMAT", "json", "log_format", "json"),
+        ("TOCSIN_METRICS_PORT", "9100", "metrics_port", 9100),
+        ("TOCSIN_HEALTH_PORT", "9101", "health_port", 9101),
         ("TOCSIN_DATA_DIR", "/srv/tocsin", "data_dir", Path("/srv/tocsin")),
     ],
 )

@@ -1,0 +1,159 @@
+"""`GET /metrics` of the API: its requests, and what the whole database holds."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.api import metrics
+from app.db import instances
+from app.errors import AppError
+from app.telemetry.counts import Counts
+from app.telemetry.exposition import Levels, instance_registry
+from tests.support.api import LATER
+from tests.support.builders import insert_job
+from tests.support.instances import StartInstance
+from tests.support.waiting import until
+
+NO_LEVELS = Levels(slots=0, busy_slots=0, held_claims=0, unsettled_results=0, notifications=0)
+Samples = dict[tuple[str, tuple[str, ...]], float]
+
+
+@pytest.fixture(autouse=True)
+def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the database read at each scrape."""
+    monkeypatch.setattr(metrics, "CACHED_SECONDS", 0.0)
+
+
+async def scraped(api: httpx.AsyncClient) -> Samples:
+    answer = await api.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+async def test_a_scrape_tells_of_the_whole_database(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    now = datetime.now(UTC)
+    await insert_job(connection, run_at=now - timedelta(minutes=1))
+    await insert_job(connection, run_at=datetime(2100, 1, 1, tzinfo=UTC))
+    await insert_job(connection, paused_at=now, run_at=now)
+    failing = await insert_job(connection, every_seconds=3600)
+    await connection.execute(
+        """update tocsin.jobs set consecutive_failures = 3, last_outcome = 'failed',
+            next_run = now() + interval '1 h', scheduled_for = now() + interval '1 h',
+            planned_at = now() where id = $1""",
+        failing,
+    )
+
+    found = await scraped(api)
+
+    assert found["tocsin_database_up", ()] == 1
+    assert found["tocsin_all_jobs", ()] == 4
+    assert found["tocsin_due_jobs", ()] == 1
+    assert 60 <= found["tocsin_oldest_due_seconds", ()] < 600
+    assert found["tocsin_jobs", ("paused",)] == 1
+    assert found["tocsin_failing_jobs", ()] == 1
+    assert found["tocsin_instances_connected", ()] == 0
+    assert 0 <= found["tocsin_notify_queue_usage_ratio", ()] < 1
+    assert found["tocsin_next_run_timestamp_seconds", ()] > now.timestamp()
+
+
+async def test_nothing_planned_leaves_the_next_run_out(api: httpx.AsyncClient) -> None:
+    found = await scraped(api)
+
+    assert ("tocsin_next_run_timestamp_seconds", ()) not in found
+    assert found["tocsin_oldest_due_seconds", ()] == 0
+
+
+async def test_a_connected_instance_is_counted(
+    api: httpx.AsyncClient, instance: StartInstance
+) -> None:
+    async with instance():
+
+        async def counted() -> bool:
+            return (await scraped(api))["tocsin_instances_connected", ()] == 1
+
+        await until(counted, "the instance is counted")
+
+
+async def test_requests_are_counted_by_route_and_not_by_path(api: httpx.AsyncClient) -> None:
+    job = (await api.post("/v1/jobs", json=LATER)).json()["id"]
+    for path in (f"/v1/jobs/{job}", "/v1/jobs/no-such-job", "/no/such/route"):
+        await api.get(path)
+    await api.request("BREW", "/v1/jobs")
+    await api.head("/v1/jobs")
+
+    found = await scraped(api)
+
+    name = "http_server_request_duration_seconds_count"
+    counted = {labels: value for (key, labels), value in found.items() if key == name}
+    assert counted["POST", "201", "/v1/jobs"] == 1
+    assert counted["GET", "200", "/v1/jobs/{job}"] == 1
+    assert counted["GET", "404", "/v1/jobs/{job}"] == 1
+    assert counted["HEAD", "200", "/v1/jobs"] == 1
+    assert counted["GET", "404", ""] == 1
+    assert counted["_OTHER", "405", ""] == 1
+
+
+async def test_a_scrape_needs_a_key_where_all_requests_do(
+    api: httpx.AsyncClient,
+) -> None:
+    made = await api.post("/v1/keys", json={"name": "prometheus", "scopes": ["read"]})
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+
+    async def refused() -> bool:
+        return (await api.get("/metrics")).status_code == 401
+
+    await until(refused, "the new key is asked for")
+    assert (await api.get("/metrics", headers=headers)).status_code == 200
+
+
+async def test_the_database_is_asked_once_in_a_while_however_many_scrape(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "CACHED_SECONDS", 3600.0)
+    first = await scraped(api)
+    await insert_job(connection)
+
+    assert (await scraped(api))["tocsin_all_jobs", ()] == first["tocsin_all_jobs", ()] == 0
+
+
+async def test_without_its_database_a_scrape_says_so_and_goes_on(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:  # noqa: ANN401 - whatever it is called with
+        raise AppError("no")
+
+    await scraped(api)
+    monkeypatch.setattr(instances, "read_stats", fail)
+
+    found = await scraped(api)
+
+    assert found["tocsin_database_up", ()] == 0
+    assert ("tocsin_all_jobs", ()) not in found
+
+
+async def test_the_page_of_metrics_lists_what_is_told(api: httpx.AsyncClient) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+    of_instance, of_api = page.partition("\n## Of the API\n")[::2]
+    registry = instance_registry("1", Counts(), lambda: NO_LEVELS)
+    told = {family.name for family in registry.collect() if family.name.startswith("tocsin_")}
+    answer = await api.get("/metrics")
+    told_by_api = {
+        family.name
+        for family in text_string_to_metric_families(answer.text)
+        if not family.name.startswith("process_")
+    } | {"tocsin_next_run_timestamp_seconds", "tocsin_oldest_partition_seconds"}
+
+    assert set(re.findall(r"^\| `(\w+)` \|", of_instance, re.MULTILINE)) == told
+    assert set(re.findall(r"^\| `(\w+)` \|", of_api, re.MULTILINE)) == told_by_api
