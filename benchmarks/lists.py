@@ -77,6 +77,8 @@ QUESTIONS = (
     ),
     listed("tag=rare", COLLECTED, tags=["rare"]),
     listed("name=none", name_prefix="none"),
+    listed("name=old failed", COLLECTED, name_prefix="old failed"),
+    listed("name=old", SEARCHED, name_prefix="old"),
     listed("kind=http", kind="http"),
     listed("kind=fax", SEARCHED, kind="fax"),
     listed("q=none", SEARCHED, text="none"),

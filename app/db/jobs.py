@@ -27,7 +27,7 @@ class LegibleJob(StoredJob, frozen=True, kw_only=True):
 
 
 MANY_AT_ONCE = 10_000
-"""Jobs of a list by next run that are put in order together."""
+"""Jobs of a list that are put in order together: those with near next runs, or with a name."""
 
 DECODER = msgspec.json.Decoder(StoredJob, float_hook=number)
 LENIENT_DECODER = msgspec.json.Decoder(LegibleJob)
@@ -64,7 +64,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
 
     def is_searched(self) -> bool:
         """Whether no index serves some of the filters."""
-        searched = (self.kind, self.state, self.text, self.last_outcomes)
+        searched = (self.kind, self.state, self.name_prefix, self.text, self.last_outcomes)
         return self.failing is False or any(one is not None for one in searched)
 
 
@@ -99,15 +99,26 @@ async def find(db: Runner, reference: str) -> StoredJob:
 async def list_page(
     db: Database, wanted: JobFilter, *, before: UUID | None, limit: int
 ) -> Page[StoredJob]:
-    """List jobs, newest first, from the first one older than `before`."""
+    """List jobs, newest first, from the first one older than `before`.
+
+    If over `MANY_AT_ONCE` jobs have the name's prefix, it is searched for like a kind.
+    """
     searched = wanted.is_searched()
+    arguments = wanted.arguments()
+    named = None
+    if arguments["name_pattern"] is not None:
+        rows = await db.fetch_filtered(
+            "jobs.named", name_pattern=arguments["name_pattern"], most=MANY_AT_ONCE + 1
+        )
+        named = [row["id"] for row in rows] if len(rows) <= MANY_AT_ONCE else None
     found = await db.fetch_page(
         "jobs.page",
         end="jobs.page_end" if searched else None,
         before=before,
         limit=limit,
         window=MAX_SEARCHED if searched else limit + 1,
-        **wanted.arguments(),
+        named=named,
+        **arguments,
     )
     reached = found.end and found.end["id"]
     return Page(items=stored_jobs(found.rows), more=found.more, reached=reached)

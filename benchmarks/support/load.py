@@ -32,10 +32,10 @@ STATES = {
 """What makes jobs that are planned ones of each sort."""
 SORT = """
 insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at, validated,
-                         description)
-select 'http', '{"url": "http://x/"}', at, at, at, now(), true, $2
-from (select now() + interval '1 day' + random() * interval '20 days' as at
-      from generate_series(1, $1::bigint)) as soon
+                         description, name)
+select 'http', '{"url": "http://x/"}', at, at, at, now(), true, $2, format('old %s %s', $2, n)
+from (select n, now() + interval '1 day' + random() * interval '20 days' as at
+      from generate_series(1, $1::bigint) n) as soon
 """
 RUNS = """
 insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at, validated,

@@ -23,11 +23,12 @@
 
 -- part: listed
 -- The jobs that a page judges. Where jobs_aside lists a state as it is, that index is walked; where leases, kinds or
--- runs make up a state as well, their ids are collected first, and the primary key is walked along them.
+-- runs make up a state as well, their ids are collected first, and the primary key is walked along them; as along
+-- named, the ids of the jobs with a name, null: of any.
 j.run_of is null
 and (:before::uuid is null or j.id < :before::uuid)
 and (:tags::text[] is null or (j.tags @> :tags::text[] and j.tags <> '{}'))
-and (:name_pattern::text is null or j.name like :name_pattern::text)
+and (:named::uuid[] is null or j.id = any(:named::uuid[]))
 and (:failing::boolean is distinct from true or tocsin.failing(j))  -- jobs_failing
 and case :state::text
         when 'executing' then j.id = any(array(
@@ -92,6 +93,13 @@ cross join lateral tocsin.explain(j.id, :at::timestamptz)
 where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null
 order by e.place;
 
+-- name: named
+-- The jobs whose names match, in the order of jobs_name, no more than :most of them.
+select id from tocsin.jobs
+where name like :name_pattern::text
+order by name
+limit :most::bigint;
+
 -- name: page
 -- Newest first, which is the order of the primary key. Planned anew each time, so that a filter
 -- that is null folds away. tocsin.state decides.
@@ -100,6 +108,7 @@ select w.job
 from (
     select j.id,
         case when (:kind::text is null or j.kind = :kind::text)
+            and (:name_pattern::text is null or j.name like :name_pattern::text)
             and (:text_pattern::text is null
                 or j.name collate "default" ilike :text_pattern::text
                 or j.description ilike :text_pattern::text)

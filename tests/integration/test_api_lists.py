@@ -10,7 +10,9 @@ import httpx
 import pytest
 from msgspec import json
 
+from app.db import Database, jobs
 from app.db.database import MAX_SEARCHED
+from app.db.jobs import JobFilter
 from app.db.queries import query
 from tests.support.api import JOB, LATER, fields
 from tests.support.builders import insert_job
@@ -219,7 +221,6 @@ async def explained(
         ({}, 100),
         ({"tags": ["all"]}, 100),
         ({"tags": ["rare"]}, 100),
-        ({"name_pattern": "job-1999%"}, 100),
         ({"state": "invalid"}, 100),
         ({"state": "executing"}, 100),
         ({"state": "failed"}, 100),
@@ -241,6 +242,53 @@ async def test_a_page_reads_about_as_many_rows_as_it_has(
     plan = await explained(connection, "jobs.page", limit=51, window=window, **filters)
 
     assert rows_read(plan) <= most
+
+
+@pytest.mark.parametrize(("prefix", "most"), [("job-1999", 200), ("job-", 100), ("nobody", 0)])
+async def test_a_page_of_names_reads_about_as_many_rows_as_it_has(
+    connection: asyncpg.Connection, prefix: str, most: int
+) -> None:
+    await filled(connection)
+    pattern = f"{prefix}%"
+    found = await explained(connection, "jobs.named", name_pattern=pattern, most=100)
+    rows = await connection.fetch(
+        "select id from tocsin.jobs where name like $1 limit 100", pattern
+    )
+    named = [row["id"] for row in rows] if len(rows) < 100 else None
+
+    plan = await explained(
+        connection, "jobs.page", limit=51, window=MAX_SEARCHED, named=named, name_pattern=pattern
+    )
+
+    assert rows_read(found) <= 100
+    assert rows_read(plan) <= most
+
+
+async def test_a_prefix_that_no_recent_job_has_is_searched_by_parts(
+    connection: asyncpg.Connection, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MANY_AT_ONCE", 10)
+    monkeypatch.setattr(jobs, "MAX_SEARCHED", 200)
+    await filled(connection)
+    old = JobFilter(name_prefix="job-1")
+    ids: list[UUID] = []
+    before: UUID | None = None
+    pages = 0
+    await connection.execute("update tocsin.jobs set name = 'old' || name where name < 'job-15'")
+    await connection.execute("vacuum analyze tocsin.jobs")
+    while True:
+        page = await jobs.list_page(db, old, before=before, limit=500)
+        ids += [one.id for one in page.items]
+        pages += 1
+        if not page.more:
+            break
+        before = page.reached or page.items[-1].id
+
+    expected = await connection.fetch(
+        "select id from tocsin.jobs where name like 'job-1%' order by id desc"
+    )
+    assert ids == [row["id"] for row in expected]
+    assert pages > 1
 
 
 @pytest.mark.parametrize(
