@@ -257,7 +257,17 @@ MUTANTS = (
 def outcome(tree: Path, tests: tuple[str, ...]) -> bool:
     """Run tests in a tree; tell whether all passed."""
     ended = subprocess.run(  # noqa: S603 - our own arguments
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        # A cache of its own: tests that are run beside this share one, and its locks.
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-o",
+            "cache_dir=.pytest_cache/mutants",
+            *tests,
+        ],
         cwd=tree,
         env=os.environ | {"PYTHONPATH": str(tree), "PROTOCOL_EXAMPLES": "20"},
         capture_output=True,
