@@ -18,7 +18,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Message, Scope
 
 from app.api.access import KeyAuthentication, KeyRing, is_loopback, require_scope
-from app.api.actions import pause_job, resume_job, run_job
+from app.api.actions import pause_job, resume_job, run_job, skip_runs, unskip_runs
 from app.api.audit import list_changes
 from app.api.batch import create_jobs
 from app.api.body import check_request
@@ -165,7 +165,7 @@ def v1(settings: Settings) -> Router:
                 "/jobs",
                 route_handlers=[
                     *(create_job, create_jobs, put_job, list_jobs, get_job, patch_job, delete_job),
-                    *(pause_job, resume_job, run_job, explain_job),
+                    *(pause_job, resume_job, run_job, skip_runs, unskip_runs, explain_job),
                 ],
                 tags=["Jobs"],
             ),

@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2);
+insert into tocsin.schema_migrations (version) values (1), (2), (3);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -119,7 +119,11 @@ create table tocsin.jobs (
     created_with text,
 
     -- What becomes of a run that comes due while the one before is under way; a person writes it too.
-    overlap text not null default 'buffer_all'
+    overlap text not null default 'buffer_all',
+
+    -- Runs of the plan that are dropped when their time comes: so many, or all before an instant. See tocsin.skip.
+    skip_runs integer,
+    skip_until timestamptz
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -230,7 +234,8 @@ begin
     -- What most one-offs leave null, and what they leave at its default, breaks no rule.
     if broken is null and num_nonnulls(job.name, job.description, job.cron, job.every_seconds, job.starts_at,
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
-            job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome) > 0 then
+            job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome,
+            job.skip_runs, job.skip_until) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -263,6 +268,10 @@ begin
                     'Leave it out; to run a job now: select tocsin.run_now(id).']
             when job.last_outcome not in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed') then
                 array['last_outcome', '%L is unknown', 'Leave it to the instances.']
+            when job.skip_runs not between 1 and 1000 then
+                array['skip_runs', 'must be from 1 to 1000', 'Leave it null to skip none.']
+            when job.skip_until not between '2000-01-01 00:00Z' and '2200-01-01 00:00Z' then
+                array['skip_until', 'is out of range', 'Write an instant from the year 2000 to 2200, or null to skip none.']
         end;
     end if;
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
@@ -367,6 +376,12 @@ create trigger jobs_200_sound before update of
     overlap, created_at, updated_at, edited_at
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
+
+-- The same of what is skipped. Apart, as a settlement counts it down, which is no edit.
+create trigger jobs_210_skip_sound before update of skip_runs, skip_until on tocsin.jobs
+    for each row when (num_nonnulls(new.skip_runs, new.skip_until) > 0)
+    execute function tocsin.refuse_unsound();
+alter table tocsin.jobs enable always trigger jobs_210_skip_sound;
 
 -- The instants that instances write are judged each time: one of them out of range would break not
 -- its own job but every look. Short, as its text is read anew for every statement.

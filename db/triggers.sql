@@ -584,7 +584,8 @@ returns jsonb language sql stable
         'max_attempts', job.max_attempts, 'backoff_seconds', job.backoff_seconds,
         'backoff_max_seconds', job.backoff_max_seconds, 'timeout_seconds', job.timeout_seconds,
         'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
-        'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at);
+        'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
+        'skip_runs', job.skip_runs, 'skip_until', job.skip_until);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -622,6 +623,8 @@ returns text[] language sql stable
         case when was.paused_at is not distinct from is_now.paused_at then 'paused_at' end,
         case when was.pending_runs is not distinct from is_now.pending_runs then 'pending_runs' end,
         case when was.run_at is not distinct from is_now.run_at then 'run_at' end,
+        case when was.skip_runs is not distinct from is_now.skip_runs then 'skip_runs' end,
+        case when was.skip_until is not distinct from is_now.skip_until then 'skip_until' end,
         case when was.starts_at is not distinct from is_now.starts_at then 'starts_at' end,
         case when was.tags is not distinct from is_now.tags then 'tags' end,
         case when row(was.timeout_seconds)::record *= row(is_now.timeout_seconds)::record then 'timeout_seconds' end,
@@ -993,6 +996,8 @@ begin
     added.misfire_grace_seconds := null;
     added.max_catchup := 0;
     added.overlap := 'buffer_all';
+    added.skip_runs := null;
+    added.skip_until := null;
     added.next_run := null;
     added.attempt := 0;
     added.planned_at := run.edited_at;
@@ -1405,6 +1410,69 @@ begin
     end if;
     return query select j.* from tocsin.jobs j where j.id = job.id;
 end $$;
+-- db/triggers/7_skip.sql: skips runs of the plan of a job, and takes that back.
+
+-- Whether the next run of the plan is to be skipped; a run that has begun goes on with its retries.
+create or replace function tocsin.is_skipped(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.attempt = 0 and coalesce(job.skip_runs > 0 or job.skip_until > coalesce(job.scheduled_for, job.next_run), false);
+
+-- Skips the next so many runs of the plan, or all before an instant, in place of what was to be skipped before:
+-- select tocsin.skip('nightly-report', 3); select tocsin.skip('nightly-report', until => '2030-02-01 09:00Z');
+-- Each is dropped by an instance when its time comes, and on record as missed, reason skipped; until then
+-- tocsin.unskip takes it back. The plan stays as it is, runs that were asked for are carried out, and so is a run that
+-- has begun. Returns the job; no row: there is no such job, or a trigger of users suppresses the change.
+create or replace function tocsin.skip(job uuid, runs integer default null, until timestamptz default null)
+returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    stored tocsin.jobs;
+begin
+    if num_nonnulls(runs, until) <> 1 then
+        perform tocsin.refuse(case when runs is null then 'skip_runs' else 'skip_until' end,
+            'has to be given alone', 'Write how many runs to skip, or until when: tocsin.skip(''nightly-report'', 3).');
+    end if;
+    if until <= clock_timestamp() then
+        perform tocsin.refuse('skip_until', 'has passed', 'Write a later instant.');
+    end if;
+    select * into stored from tocsin.jobs j where j.id = skip.job and j.run_of is null;
+    if stored.id is not null and stored.next_run is null and stored.planned_at is not null and stored.locked_until is null
+        and stored.pending_runs = 0 then
+        perform tocsin.refuse(case when runs is null then 'skip_until' else 'skip_runs' end,
+            'has nothing to skip: no run of the job is planned', 'Give the job a schedule that has runs left.');
+    end if;
+    return query
+        update tocsin.jobs j set skip_runs = skip.runs, skip_until = skip.until
+        where j.id = skip.job and j.run_of is null returning j.*;
+end $$;
+
+-- Takes back what is to be skipped and has not come yet. Returns the job; no row as above.
+create or replace function tocsin.unskip(job uuid)
+returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    return query
+        update tocsin.jobs j set skip_runs = null, skip_until = null
+        where j.id = unskip.job and j.run_of is null returning j.*;
+end $$;
+
+-- The id of a job that is given by its name or by its id as text; null: there is none.
+create or replace function tocsin.job_id(job text)
+returns uuid language sql stable
+    return coalesce(
+        (select j.id from tocsin.jobs j where j.name = job_id.job),
+        case when job_id.job ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then job_id.job::uuid end);
+
+-- The same of a job by its name, or by its id as text.
+create or replace function tocsin.skip(job text, runs integer default null, until timestamptz default null)
+returns setof tocsin.jobs language sql
+begin atomic
+    select s.* from tocsin.skip(tocsin.job_id(skip.job), skip.runs, skip.until) as s;
+end;
+
+create or replace function tocsin.unskip(job text)
+returns setof tocsin.jobs language sql
+begin atomic
+    select s.* from tocsin.unskip(tocsin.job_id(unskip.job)) as s;
+end;
 -- db/triggers/7_state.sql: how a job stands.
 
 -- Whether an instance that ran in the last day can run jobs of a kind; the two that come with Tocsin every
@@ -1600,6 +1668,12 @@ begin
                 'run', occurrence, 'attempt', run.attempt, 'max_attempts', run.max_attempts)
                 || case when known then jsonb_build_object('outcome', last.outcome, 'why', last.reason,
                     'error', left(last.error, 2000), 'execution_id', last.id) else '{}' end);
+    elsif run.run_of is null and tocsin.is_skipped(job) then
+        return query select 'skipped', format('Its run of %s is skipped%s.', tocsin.told_at(occurrence),
+                case when job.skip_until > occurrence then ', as are all before ' || tocsin.told_at(job.skip_until)
+                    when job.skip_runs > 1 then format(', as are the %s after it', job.skip_runs - 1) else '' end),
+            null::timestamptz, case when job.skip_until > occurrence then job.skip_until end, jsonb_strip_nulls(jsonb_build_object(
+                'run', occurrence, 'skip_runs', job.skip_runs, 'skip_until', job.skip_until));
     elsif due_at > now() then
         if job.starts_at > now() and run.run_of is null then
             return query select 'before_window', format('Its window starts at %s.', tocsin.told_at(job.starts_at)),
@@ -1615,7 +1689,7 @@ begin
 end $$;
 
 -- Why a job has not run, or when it will: the first row is what holds it now. How it stands is for tocsin.state to say;
--- here is why. Flow keys, calendars and skipped runs have their place among what a planned run waits for.
+-- here is why. Flow keys and calendars have their place among what a planned run waits for, as skipped runs do.
 create or replace function tocsin.explain_present(job tocsin.jobs)
 returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
 language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
@@ -1790,8 +1864,9 @@ begin
                     when 'misfire' then 'It was missed: no instance could start it within its grace.'
                     when 'overlap' then 'It was missed: the run before it was unfinished.'
                     when 'deleted' then 'It was deleted before it was started.'
+                    when 'skipped' then 'It was skipped, as was asked for.'
                     else format('It was missed%s.', ': ' || e.reason) end
-                || case when e.reason <> 'deleted' then coalesce(
+                || case when e.reason not in ('deleted', 'skipped') then coalesce(
                         ' ' || upper(left(e.error, 1)) || substr(left(rtrim(e.error, '.'), 1000), 2) || '.', '') else '' end
                 || case when e.missed_runs > 1 then format(' So were others, %s from %s to %s.', e.missed_runs,
                     tocsin.told_at(e.scheduled_for), tocsin.told_at(e.missed_until)) else '' end

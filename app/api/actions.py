@@ -1,12 +1,15 @@
-"""Actions on a job: pause, resume, run now."""
+"""Actions on a job: pause, resume, skip, run now."""
 
 from litestar import Response, post
 
+from app.api.body import decode_action, decode_body
 from app.api.parameters import Clock, Db, Keys, Reference
+from app.api.problems import ApiRequest
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job
 from app.jobs import actions
+from app.wire.actions import NoFields, Skip
 
 
 @post(
@@ -15,10 +18,18 @@ from app.jobs import actions
     summary="Pause a job",
     status_code=200,
     response_headers=[ETAG],
-    opt={"scope": Scope.WRITE, "problems": (404, 409)},
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 409, 413, 415, 422),
+    },
 )
-async def pause_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> Response[Job]:
+async def pause_job(
+    request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys, job: Reference
+) -> Response[Job]:
     """The job keeps its plan but is not executed; an execution under way goes on. Idempotent."""
+    await decode_action(request, NoFields)
     return answer(await actions.set_paused(db, clock, secret_keys, job, paused=True))
 
 
@@ -28,10 +39,18 @@ async def pause_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> 
     summary="Resume a job",
     status_code=200,
     response_headers=[ETAG],
-    opt={"scope": Scope.WRITE, "problems": (404, 409)},
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 409, 413, 415, 422),
+    },
 )
-async def resume_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) -> Response[Job]:
+async def resume_job(
+    request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys, job: Reference
+) -> Response[Job]:
     """Runs that the job missed meanwhile are treated as its `misfire` says. Idempotent."""
+    await decode_action(request, NoFields)
     return answer(await actions.set_paused(db, clock, secret_keys, job, paused=False))
 
 
@@ -41,12 +60,55 @@ async def resume_job(db: Db, clock: Clock, secret_keys: Keys, job: Reference) ->
     summary="Run a job now",
     status_code=202,
     response_headers=[ETAG],
-    opt={"scope": Scope.WRITE, "problems": (404, 409)},
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 409, 413, 415, 422),
+    },
 )
-async def run_job(db: Db, job: Reference) -> Response[Job]:
+async def run_job(request: ApiRequest, db: Db, job: Reference) -> Response[Job]:
     """An extra run of the job is due at once; the schedule goes on as before.
 
     A run that waits for its retry is retried at once instead. While a run is under way this one
     waits until that is over, with its retries.
     """
+    await decode_action(request, NoFields)
     return answer(await actions.run_now(db, job), status=202)
+
+
+@post(
+    "/{job:str}/skip",
+    operation_id="skipRuns",
+    summary="Skip runs of a job",
+    status_code=200,
+    response_headers=[ETAG],
+    opt={"scope": Scope.WRITE, "body": Skip, "problems": (400, 404, 409, 413, 415, 422)},
+)
+async def skip_runs(request: ApiRequest, db: Db, clock: Clock, job: Reference) -> Response[Job]:
+    """The next `runs` runs, or all before `until`, in place of what was to be skipped before.
+
+    Each is recorded as missed, reason `skipped`, when its time comes. The plan stays as it is, a
+    run that has begun goes on with its retries, and runs that are asked for are carried out.
+    """
+    wanted = await decode_body(request, Skip)
+    return answer(await actions.skip(db, job, wanted, now=await clock.now()))
+
+
+@post(
+    "/{job:str}/unskip",
+    operation_id="unskipRuns",
+    summary="Skip no runs of a job any more",
+    status_code=200,
+    response_headers=[ETAG],
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 409, 413, 415, 422),
+    },
+)
+async def unskip_runs(request: ApiRequest, db: Db, job: Reference) -> Response[Job]:
+    """Skipped runs whose time has passed stay skipped. Idempotent."""
+    await decode_action(request, NoFields)
+    return answer(await actions.unskip(db, job))

@@ -39,6 +39,17 @@ async def decode_body(
     return await by_length(request, partial(read, type_=type_), body)
 
 
+async def decode_action(request: ApiRequest, type_: type[T]) -> T:
+    """Read the body of an action, which may be left out where every field has a default.
+
+    Raises:
+        MalformedInput, InvalidInput, HTTPException: as `decode_body`.
+    """
+    if not await request.body():
+        return type_()
+    return await decode_body(request, type_)
+
+
 async def by_length(request: ApiRequest, work: Callable[[S], T], on: S) -> T:
     """Call `work`, in a thread if the body of the request is longer than `MAX_AT_ONCE_BYTES`."""
     if len(await request.body()) <= MAX_AT_ONCE_BYTES:

@@ -8,7 +8,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
-from app.api.body import decode_body
+from app.api.body import decode_action
 from app.api.parameters import Cursor, Db, Limit, Reference, known_outcomes, listed, sound
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, answer
@@ -19,6 +19,7 @@ from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
 from app.errors import FieldError, InvalidInput, JobNotFound
 from app.jobs import actions
+from app.wire.actions import NoFields
 from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.pages import EXECUTIONS
 
@@ -176,10 +177,16 @@ async def get_execution(db: Db, id: Id) -> Execution:
     summary="Run that occurrence again, now",
     status_code=202,
     response_headers=[ETAG],
-    opt={"scope": Scope.WRITE, "problems": (404, 409)},
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 409, 413, 415, 422),
+    },
 )
-async def replay_execution(db: Db, id: Id) -> Response[Job]:
+async def replay_execution(request: ApiRequest, db: Db, id: Id) -> Response[Job]:
     """The new run has the same `scheduled_for` and idempotency key; the schedule goes on."""
+    await decode_action(request, NoFields)
     return answer(await actions.replay(db, id), status=202)
 
 
@@ -201,9 +208,7 @@ async def cancel_execution(request: ApiRequest, db: Db, id: Id) -> Execution:
     The instance is told at once, by its next extension of the lease at the latest. What the target
     has done by then, or does with what it has received, is not undone. Idempotent.
     """
-    given = Cancellation()
-    if await request.body():
-        given = await decode_body(request, Cancellation)
+    given = await decode_action(request, Cancellation)
     return await actions.cancel(db, id, retry=given.retry)
 
 

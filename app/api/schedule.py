@@ -1,25 +1,30 @@
 """Shows the next runs of a schedule, before any job has the schedule."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from litestar import post
 
 from app.api.body import decode_body
-from app.api.parameters import Clock, sound
+from app.api.parameters import Clock, Db, sound
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.jobs.identity import NIL
-from app.core.jobs.job import SCHEDULE_FIELDS
+from app.core.jobs.job import SCHEDULE_FIELDS, JobState
+from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import (
     Schedule,
     check,
+    count_runs,
     first_run,
     normalized,
     run_after,
 )
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
+from app.db import Database, jobs
+from app.errors import JobNotFound
 from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
 
 
@@ -30,7 +35,7 @@ from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
     status_code=200,
     opt={"scope": Scope.READ, "body": SchedulePreview, "problems": (400, 413, 415, 422)},
 )
-async def preview_schedule(request: ApiRequest, clock: Clock) -> PreviewedSchedule:
+async def preview_schedule(request: ApiRequest, db: Db, clock: Clock) -> PreviewedSchedule:
     """The schedule is also described in words. Nothing is stored."""
     given = await decode_body(request, SchedulePreview)
     now = sound(given.from_, "from") or await clock.now()
@@ -38,11 +43,12 @@ async def preview_schedule(request: ApiRequest, clock: Clock) -> PreviewedSchedu
     id = given.job_id or NIL
     check(schedule, job_id=id, now=now)
     zone = zone_named(schedule.timezone)
+    runs = next_runs(schedule, id, now=now, count=given.count)
+    skipped = await skipped_among(db, schedule, given.job_id, runs)
     return PreviewedSchedule(
         description=describe(schedule, job_id=id),
         runs=[
-            PreviewedRun(at=run, local=run.astimezone(zone))
-            for run in next_runs(schedule, id, now=now, count=given.count)
+            PreviewedRun(at=run, local=run.astimezone(zone), skipped=run in skipped) for run in runs
         ],
     )
 
@@ -55,3 +61,31 @@ def next_runs(schedule: Schedule, job_id: UUID, *, now: datetime, count: int) ->
         runs.append(run)
         run = run_after(schedule, run, job_id=job_id)
     return runs
+
+
+async def skipped_among(
+    db: Database, schedule: Schedule, job_id: UUID | None, runs: Sequence[datetime]
+) -> set[datetime]:
+    """Return which of these runs of a schedule a job is to skip; none if there is no such job."""
+    if job_id is None or not runs:
+        return set()
+    try:
+        job = await jobs.find(db, str(job_id))
+    except JobNotFound:
+        return set()
+    early = {run for run in runs if job.skip_until is not None and run < job.skip_until}
+    if not job.skip_runs or job.next_run is None:
+        return early
+    begun = job.state in {JobState.EXECUTING, JobState.RETRYING}
+    ahead = [run for run in runs if run > job.next_run or (run == job.next_run and not begun)]
+    passed = 0  # of the runs to skip, before the first one that is shown
+    if ahead and job.next_run < ahead[0]:
+        passed = count_runs(
+            schedule,
+            job_id=job_id,
+            first=job.next_run,
+            until=ahead[0] - TICK,
+            limit=job.skip_runs + 1,
+        )
+        passed -= begun
+    return early | set(ahead[: max(job.skip_runs - passed, 0)])

@@ -1,6 +1,7 @@
 """The runs to come of all jobs, one by one or counted."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from litestar.params import QueryParameter
 from app.api.parameters import Clock, Cursor, Db, Limit, sound
 from app.core.access.api_key import Scope
 from app.core.jobs.identity import NIL
-from app.core.schedule.upcoming import counts_of, moments, page_of
+from app.core.schedule.upcoming import Group, counts_of, moments, page_of, skipped_of
 from app.db import upcoming
 from app.errors import FieldError, InvalidInput
 from app.wire.pages import UPCOMING
@@ -56,8 +57,9 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
 ) -> Upcoming:
     """Schedules are expanded as they are now: retries, delays and edits move what comes.
 
-    Paused and invalid jobs are left out, and those whose plan waits for a run now. Where there are
-    too many jobs or schedules, only the runs before an earlier `until` are listed.
+    Skipped runs are marked. Paused and invalid jobs are left out, and those whose plan waits for a
+    run now. Where there are too many jobs or schedules, only the runs before an earlier `until` are
+    listed.
     """
     now = await clock.now()
     end = checked_end(sound(until, "until"), now=now, bucket_seconds=bucket_seconds)
@@ -68,28 +70,44 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
     soon = await upcoming.list_groups(db, now=now, until=end, with_ids=bucket_seconds is None)
     end = min(end, soon.reached or end)
     if bucket_seconds is not None:
-        counts, reached = await asyncio.to_thread(
-            counts_of,
-            soon.groups,
-            now=now,
-            until=end,
-            bucket_seconds=bucket_seconds,
-            most=MAX_STEPS,
+        buckets, end = await asyncio.to_thread(
+            count_by_buckets, soon.groups, now=now, until=end, bucket_seconds=bucket_seconds
         )
-        buckets = [Bucket(at=at, runs=runs) for at, runs in sorted(counts.items())]
-        return Upcoming(items=[], next_cursor=None, until=reached or end, buckets=buckets)
+        return Upcoming(items=[], next_cursor=None, until=end, buckets=buckets)
     walk = moments(soon.groups, now=now, since=after and after[0], until=end)
     runs, reached = await asyncio.to_thread(
         page_of, walk, after=after, limit=limit + 1, most=MAX_STEPS
     )
     names = await upcoming.names_of(db, [run.job_id for run in runs[:limit]])
     items = [
-        UpcomingRun(at=run.at, job_id=run.job_id, job_name=names.get(run.job_id))
+        UpcomingRun(
+            at=run.at,
+            job_id=run.job_id,
+            job_name=names.get(run.job_id),
+            skipped=run.skipped,
+        )
         for run in runs[:limit]
     ]
     more = len(runs) > limit or reached is not None
     next_cursor = UPCOMING.after(items, more=more, reached=(reached, NIL) if reached else None)
     return Upcoming(items=items, next_cursor=next_cursor, until=end, buckets=None)
+
+
+def count_by_buckets(
+    groups: Sequence[Group], *, now: datetime, until: datetime, bucket_seconds: int
+) -> tuple[list[Bucket], datetime]:
+    """Count runs, and those of them to be skipped; return also up to which instant."""
+    skipped, reached = skipped_of(
+        groups, now=now, until=until, bucket_seconds=bucket_seconds, most=MAX_STEPS
+    )
+    counts, counted = counts_of(
+        groups, now=now, until=reached or until, bucket_seconds=bucket_seconds, most=MAX_STEPS
+    )
+    reached = counted or reached
+    buckets = [
+        Bucket(at=at, runs=runs, skipped=skipped.get(at, 0)) for at, runs in sorted(counts.items())
+    ]
+    return buckets, reached or until
 
 
 def checked_end(until: datetime | None, *, now: datetime, bucket_seconds: int | None) -> datetime:

@@ -155,7 +155,9 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
     """Close many claims in one statement; a settlement takes effect only if its claim holds."""
     executions = [execution for one in settlements for execution in one.executions]
     rows = await db.fetch(
-        "claims.settle",
+        "claims.settle"
+        if all(one.skip_runs is None for one in settlements)
+        else "claims.settle_skipped",
         settlements=JSON.encode([replace(one, executions=[]) for one in settlements]).decode(),
         executions=JSON.encode(executions).decode(),
     )
@@ -200,4 +202,6 @@ def claim(row: Row) -> Claim:
         last_finished_at=row["last_finished_at"],
         consecutive_failures=row["consecutive_failures"],
         runs=row["runs"],
+        skip_runs=row["skip_runs"],
+        skip_until=row["skip_until"],
     )

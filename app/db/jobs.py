@@ -193,6 +193,19 @@ async def run_now(db: Runner, id: UUID, *, occurrence: datetime | None = None) -
     return bool(await db.fetch("jobs.run_now", job_id=id, occurrence=occurrence))
 
 
+async def skip(db: Runner, id: UUID, *, runs: int | None, until: datetime | None) -> bool:
+    """Skip so many runs of a job's plan, or all before an instant; return whether it was written.
+
+    Exactly one of the two is given.
+    """
+    return bool(await db.fetch("jobs.skip", job_id=id, runs=runs, until=until))
+
+
+async def unskip(db: Runner, id: UUID) -> bool:
+    """Skip no runs of a job's plan any more; return whether it was written."""
+    return bool(await db.fetch("jobs.unskip", job_id=id))
+
+
 def stored_jobs(rows: Iterable[Row]) -> list[StoredJob]:
     """Read jobs out of rows; a job that Python cannot hold does not hide the others."""
     return [stored_job(row["job"]) for row in rows]

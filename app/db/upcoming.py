@@ -45,6 +45,9 @@ async def list_groups(db: Runner, *, now: datetime, until: datetime, with_ids: b
             next_run=row["next_run"],
             scheduled_for=row["scheduled_for"],
             runs_left=row["runs_left"],
+            skip_runs=row["skip_runs"] or 0,
+            skip_until=row["skip_until"],
+            begun=row["begun"],
             jobs=row["jobs"],
             ids=row["ids"] or (),
         )

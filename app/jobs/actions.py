@@ -1,16 +1,27 @@
-"""The operations on a job that need no input: pause, resume, run now, replay, cancel, delete."""
+"""The operations on a job but its edits: pause, resume, skip, run now, replay, cancel, delete."""
+
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from app.core.jobs.job import JobState, StoredJob, document_of
 from app.core.runs.outcome import Outcome
+from app.core.schedule.schedule import instant_error
 from app.db import Database, executions, jobs
 from app.db.clock import PolledClock
-from app.errors import EditConflict, JobNotFound, StateConflict, WriteSuppressed
+from app.errors import (
+    EditConflict,
+    FieldError,
+    InvalidInput,
+    JobNotFound,
+    StateConflict,
+    WriteSuppressed,
+)
 from app.jobs.edit import edit_job
 from app.jobs.etag import require_match
 from app.jobs.shown import told_error
 from app.vault import SecretKeys
+from app.wire.actions import Skip
 from app.wire.executions import Execution
 
 
@@ -44,6 +55,49 @@ async def run_now(db: Database, reference: str) -> StoredJob:
     job = await jobs.find(db, reference)
     check_runnable(job)
     if not await jobs.run_now(db, job.id):
+        await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
+        raise WriteSuppressed(f"the job {reference!r}")
+    return await jobs.find(db, str(job.id))
+
+
+async def skip(db: Database, reference: str, wanted: Skip, *, now: datetime) -> StoredJob:
+    """Skip runs of a job's plan in place of those to be skipped before; return the job as stored.
+
+    Raises:
+        JobNotFound: no job has that id or name, or the job was deleted meanwhile.
+        InvalidInput: not exactly one of the fields is given, or the instant has passed.
+        StateConflict: the job is over, or cannot run until it is corrected.
+        WriteSuppressed: a trigger of users suppresses it.
+    """
+    if (wanted.runs is None) == (wanted.until is None):
+        message = "give exactly one of runs and until"
+        field = "runs" if wanted.runs is None else "until"
+        raise InvalidInput(FieldError(field=field, message=message))
+    if error := instant_error(wanted.until) or (
+        "has passed: write a later instant" if wanted.until and wanted.until <= now else None
+    ):
+        raise InvalidInput(FieldError(field="until", message=error))
+    job = await jobs.find(db, reference)
+    if job.state in {JobState.FINISHED, JobState.FAILED}:
+        message = "the job is over: no run is planned that could be skipped"
+        raise StateConflict(message)
+    if not await jobs.skip(db, job.id, runs=wanted.runs, until=wanted.until):
+        await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
+        raise WriteSuppressed(f"the job {reference!r}")
+    return await jobs.find(db, str(job.id))
+
+
+async def unskip(db: Database, reference: str) -> StoredJob:
+    """Skip no runs of a job's plan any more, and return the job as stored.
+
+    Raises:
+        JobNotFound: no job has that id or name, or the job was deleted meanwhile.
+        WriteSuppressed: a trigger of users suppresses it.
+    """
+    job = await jobs.find(db, reference)
+    if job.skip_runs is None and job.skip_until is None:
+        return job
+    if not await jobs.unskip(db, job.id):
         await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
         raise WriteSuppressed(f"the job {reference!r}")
     return await jobs.find(db, str(job.id))

@@ -11,6 +11,7 @@ from app.core.facts import Started
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
+from app.core.runs.skip import skipped
 from app.core.runs.transition import exhausted, invalid, overlapped, released, settled
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
@@ -74,8 +75,8 @@ class ClaimRunner:
     async def carry_out(self, held: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and return how to settle it.
 
-        A claim is not executed if its last allowed attempt was lost, its run was missed, or its
-        lease is nearly over.
+        A claim is not executed if its last allowed attempt was lost, its run is skipped or was
+        missed, or its lease is nearly over.
 
         Never raises: a bug must not end the executions beside this one, see `InternalErrors`.
         """
@@ -84,6 +85,7 @@ class ClaimRunner:
             now = self.clock.now()
             settlement = (
                 exhausted(claim, now=now, instance=self.instance)
+                or skipped(claim, now=now)
                 or overlapped(claim, now=now)
                 or missed(claim, now=now, attendance=self.attendance)
             )

@@ -30,6 +30,8 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan: Annotated[datetime | None, Meta(description="The planned run that waits.")] = None
     max_runs: int | None = None
     runs: int | None = None
+    skip_runs: int | None = None
+    skip_until: datetime | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     pid: Annotated[int | None, Meta(description="Of the session that has a lock.")] = None

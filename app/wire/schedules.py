@@ -26,7 +26,7 @@ class SchedulePreview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Instant | None, Meta(description="Runs after this instant; null: after now.")
     ] = field(name="from", default=None)
     job_id: Annotated[
-        UUID | None, Meta(description="Whose H is meant: it differs from job to job.")
+        UUID | None, Meta(description="Whose H is meant, and whose skipped runs are marked.")
     ] = None
 
 
@@ -34,6 +34,7 @@ class PreviewedRun(Struct, frozen=True, kw_only=True):
     """A run that the schedule has."""
 
     at: datetime
+    skipped: Annotated[bool, Meta(description="The job job_id is to skip it.")]
     local: Annotated[datetime, Meta(description="The same instant as the zone's clocks show it.")]
 
 

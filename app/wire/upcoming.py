@@ -15,6 +15,7 @@ class UpcomingRun(Struct, frozen=True, kw_only=True):
     at: Annotated[datetime, Meta(description="In the past: it is late.")]
     job_id: UUID
     job_name: str | None
+    skipped: Annotated[bool, Meta(description="Somebody skips it: it is not carried out.")]
 
 
 class Bucket(Struct, frozen=True, kw_only=True):
@@ -22,6 +23,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
     at: Annotated[datetime, Meta(description="When it begins; it has bucket_seconds.")]
     runs: int
+    skipped: Annotated[int, Meta(description="How many of these are to be skipped.")]
 
 
 class Upcoming(Page[UpcomingRun], frozen=True, kw_only=True):

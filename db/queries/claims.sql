@@ -61,7 +61,7 @@ with due as materialized (
         j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup, j.overlap,
         j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence,
         j.execution_id, j.claimed_at, j.edited_at,
-        j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs,
+        j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
         case when w.execution_id is not null then json_build_object(
             'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
             'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,
@@ -113,20 +113,16 @@ limit 1;
 -- name: limit
 select set_config('statement_timeout', :statement_timeout::text, false);
 
--- name: settle
--- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
--- executions. Compare-and-set twice over: only under the fence and the instant of the claim, as a
--- restored snapshot gives fences a second time; next_run only if no edit moved it meanwhile, and
--- plan_error only if the job was not edited meanwhile. With a run beside the plan its job is locked too,
--- which is told of the outcome. One batch may hold a late settlement and the current one of the same
--- job. A job whose row another transaction has locked is left alone and reported as still held, to be
--- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written.
+-- part: settle_columns
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
         id uuid, fence bigint, claimed_at timestamptz,
         expected_next_run timestamptz, next_run timestamptz, scheduled_for timestamptz, attempt integer,
         plan_error text, edit_seen_at timestamptz,
-        last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint)
+        last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint
+
+-- part: settle_changes
+)
 ), held as materialized (
     select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.expected_next_run as moved
     from tocsin.jobs j join wanted w on j.id = w.id
@@ -143,6 +139,8 @@ with wanted as materialized (
         last_finished_at = w.last_finished_at,
         consecutive_failures = w.consecutive_failures,
         runs = w.runs,
+
+-- part: settle_end
         locked_until = null, locked_by = null,
         claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
     from wanted w join held
@@ -173,7 +171,26 @@ select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
     settled.id is null and exists (
         select from held
         where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
-from wanted w left join settled on settled.id = w.id and settled.fence = w.fence;
+from wanted w left join settled on settled.id = w.id and settled.fence = w.fence
+
+-- name: settle
+-- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
+-- executions. Compare-and-set twice over: only under the fence and the instant of the claim, as a
+-- restored snapshot gives fences a second time; next_run only if no edit moved it meanwhile, and
+-- plan_error only if the job was not edited meanwhile. With a run beside the plan its job is locked too,
+-- which is told of the outcome. One batch may hold a late settlement and the current one of the same
+-- job. A job whose row another transaction has locked is left alone and reported as still held, to be
+-- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written.
+{settle_columns}{settle_changes}
+{settle_end};
+
+-- name: settle_skipped
+-- The same for a batch in which runs were skipped: counts down how many are left to skip, unless that was edited.
+-- By itself, as the triggers for what people write would fire for every settlement.
+{settle_columns}, skip_runs integer{settle_changes}
+        skip_runs = case when w.skip_runs is null or j.edited_at <> w.edit_seen_at then j.skip_runs
+            else nullif(w.skip_runs, 0) end,
+{settle_end};
 
 -- name: wake
 -- Notifies the other instances. An instance looks at what it plans itself, except when it stops.

@@ -220,13 +220,25 @@ select run.id
 from acting, tocsin.run_now(
     case when acting.actor is not null then :job_id::uuid end, :occurrence::timestamptz) as run;
 
+-- name: skip
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select skipped.id
+from acting, tocsin.skip(
+    case when acting.actor is not null then :job_id::uuid end, :runs::integer, :until::timestamptz) as skipped;
+
+-- name: unskip
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select taken_back.id
+from acting, tocsin.unskip(case when acting.actor is not null then :job_id::uuid end) as taken_back;
+
 -- name: upcoming
 -- The jobs that can be claimed before :until, the first :most of them, and those that execute, as groups with the same
 -- schedule and plan, of which there are far fewer: an H makes a group of each job. reached: the first instant that is
 -- not whole; null: all are. A run beside the plan is its job's.
 with soon as materialized (
     select coalesce(run_of, id) as id, greatest(next_run, locked_until) as at, next_run, scheduled_for,
-        run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs as runs_left
+        run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs as runs_left,
+        skip_runs, skip_until, attempt > 0 as begun
     from tocsin.jobs
     where tocsin.is_claimable(jobs)
       and greatest(next_run, locked_until) < :until::timestamptz
@@ -235,7 +247,8 @@ with soon as materialized (
     limit :most::bigint
 ), executing as materialized (
     select coalesce(run_of, id), null::timestamptz, null::timestamptz, scheduled_for,
-        run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs
+        run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs,
+        skip_runs, skip_until, true
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
       and locked_until is not null and locked_until > :now::timestamptz
@@ -243,11 +256,12 @@ with soon as materialized (
 )
 select j.next_run, j.scheduled_for,
     j.run_at, j.cron, j.timezone, j.every_seconds, j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.runs_left,
+    j.skip_runs, j.skip_until, j.begun,
     case when j.cron ~* '(?<![a-z])h(?![a-z])' then j.id end as hash_id,
     count(*) as jobs, case when :with_ids::boolean then array_agg(j.id) end as ids,
     (select max(at) from soon having count(*) = :most::bigint) as reached
 from (select * from soon union all select * from executing) j
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 order by 1 nulls first
 limit :groups::bigint + 1;
 

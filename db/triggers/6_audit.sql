@@ -64,7 +64,8 @@ returns jsonb language sql stable
         'max_attempts', job.max_attempts, 'backoff_seconds', job.backoff_seconds,
         'backoff_max_seconds', job.backoff_max_seconds, 'timeout_seconds', job.timeout_seconds,
         'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
-        'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at);
+        'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
+        'skip_runs', job.skip_runs, 'skip_until', job.skip_until);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -102,6 +103,8 @@ returns text[] language sql stable
         case when was.paused_at is not distinct from is_now.paused_at then 'paused_at' end,
         case when was.pending_runs is not distinct from is_now.pending_runs then 'pending_runs' end,
         case when was.run_at is not distinct from is_now.run_at then 'run_at' end,
+        case when was.skip_runs is not distinct from is_now.skip_runs then 'skip_runs' end,
+        case when was.skip_until is not distinct from is_now.skip_until then 'skip_until' end,
         case when was.starts_at is not distinct from is_now.starts_at then 'starts_at' end,
         case when was.tags is not distinct from is_now.tags then 'tags' end,
         case when row(was.timeout_seconds)::record *= row(is_now.timeout_seconds)::record then 'timeout_seconds' end,

@@ -80,6 +80,8 @@ begin
     added.misfire_grace_seconds := null;
     added.max_catchup := 0;
     added.overlap := 'buffer_all';
+    added.skip_runs := null;
+    added.skip_until := null;
     added.next_run := null;
     added.attempt := 0;
     added.planned_at := run.edited_at;

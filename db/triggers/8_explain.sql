@@ -125,6 +125,12 @@ begin
                 'run', occurrence, 'attempt', run.attempt, 'max_attempts', run.max_attempts)
                 || case when known then jsonb_build_object('outcome', last.outcome, 'why', last.reason,
                     'error', left(last.error, 2000), 'execution_id', last.id) else '{}' end);
+    elsif run.run_of is null and tocsin.is_skipped(job) then
+        return query select 'skipped', format('Its run of %s is skipped%s.', tocsin.told_at(occurrence),
+                case when job.skip_until > occurrence then ', as are all before ' || tocsin.told_at(job.skip_until)
+                    when job.skip_runs > 1 then format(', as are the %s after it', job.skip_runs - 1) else '' end),
+            null::timestamptz, case when job.skip_until > occurrence then job.skip_until end, jsonb_strip_nulls(jsonb_build_object(
+                'run', occurrence, 'skip_runs', job.skip_runs, 'skip_until', job.skip_until));
     elsif due_at > now() then
         if job.starts_at > now() and run.run_of is null then
             return query select 'before_window', format('Its window starts at %s.', tocsin.told_at(job.starts_at)),
@@ -140,7 +146,7 @@ begin
 end $$;
 
 -- Why a job has not run, or when it will: the first row is what holds it now. How it stands is for tocsin.state to say;
--- here is why. Flow keys, calendars and skipped runs have their place among what a planned run waits for.
+-- here is why. Flow keys and calendars have their place among what a planned run waits for, as skipped runs do.
 create or replace function tocsin.explain_present(job tocsin.jobs)
 returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
 language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
@@ -315,8 +321,9 @@ begin
                     when 'misfire' then 'It was missed: no instance could start it within its grace.'
                     when 'overlap' then 'It was missed: the run before it was unfinished.'
                     when 'deleted' then 'It was deleted before it was started.'
+                    when 'skipped' then 'It was skipped, as was asked for.'
                     else format('It was missed%s.', ': ' || e.reason) end
-                || case when e.reason <> 'deleted' then coalesce(
+                || case when e.reason not in ('deleted', 'skipped') then coalesce(
                         ' ' || upper(left(e.error, 1)) || substr(left(rtrim(e.error, '.'), 1000), 2) || '.', '') else '' end
                 || case when e.missed_runs > 1 then format(' So were others, %s from %s to %s.', e.missed_runs,
                     tocsin.told_at(e.scheduled_for), tocsin.told_at(e.missed_until)) else '' end

@@ -7,7 +7,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support.api import LATER, NIGHTLY
+from tests.support.api import LATER, NIGHTLY, fields
 from tests.support.builders import insert_job, job_row, run_rows
 
 EXECUTING = """update tocsin.jobs set locked_until = now() + interval '1 minute', locked_by = 'me',
@@ -223,3 +223,24 @@ async def test_what_the_actions_answer_hides_secrets_too(
     for answer in answers:
         assert "hunter2" not in answer.text
         assert '"token":"***"' in answer.text
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "run", "skip", "unskip", "cancel", "replay"])
+async def test_an_action_refuses_a_field_that_it_does_not_know(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, action: str
+) -> None:
+    job = (await api.put("/v1/jobs/report", json=LATER)).json()
+    address = f"/v1/jobs/report/{action}"
+    if action in {"cancel", "replay"}:
+        id = await recorded(connection, UUID(job["id"]))
+        address = f"/v1/executions/{id}/{action}"
+
+    answer = await api.post(address, json={"untill": "tomorrow"})
+    malformed = await api.post(address, content="{")
+    called_otherwise = await api.post(
+        address, content="a=1", headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+
+    assert (answer.status_code, fields(answer)) == (422, ["untill"])
+    assert (malformed.status_code, called_otherwise.status_code) == (400, 415)
+    assert (await api.get("/v1/jobs/report")).json() == job

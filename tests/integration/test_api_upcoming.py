@@ -54,6 +54,7 @@ async def test_the_runs_of_all_jobs_come_in_the_order_of_time(
         "at": hourly["next_run"],
         "job_id": hourly["id"],
         "job_name": "hourly",
+        "skipped": False,
     }
     first, third = (datetime.fromisoformat(found["items"][n]["at"]) for n in (0, 2))
     assert third - first == HOUR

@@ -1,8 +1,8 @@
 """The protocol of claims as a state machine: whatever the order, the promises hold.
 
 Instances claim, extend and settle, runs of the plan and runs beside it; leases run out; a person
-pauses, moves, reschedules, runs, replays, cancels and deletes jobs and their runs, in orders that
-hypothesis picks, on several sessions of a real Postgres.
+pauses, skips, moves, reschedules, runs, replays, cancels and deletes jobs and their runs, in orders
+that hypothesis picks, on several sessions of a real Postgres.
 The model knows only who claimed what and which lease is over; from that it says, before each step,
 what the step may do.
 
@@ -33,6 +33,7 @@ from msgspec import Struct
 
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
+from app.core.runs.skip import skipped
 from app.core.runs.transition import released, settled
 from app.db import Database, claims, evidence, leases
 from app.db.listener import Session, open_session
@@ -190,6 +191,41 @@ class Protocol(RuleBasedStateMachine):
 
     @precondition(lambda self: self.holds)
     @rule(number=NUMBER)
+    def drop_skipped(self, number: int) -> None:
+        """An instance finds that the run which it claimed is to be skipped."""
+        hold = self.holds[number % len(self.holds)]
+        claim = hold.claim
+        settlement = skipped(claim, now=datetime.now(UTC))
+        if settlement is None:
+            assert claim.run_id or claim.attempt > 1 or not claim.skip_runs
+            return
+        ours = self.present(claim.id) is hold
+        before, was = self.run(self.count_skipped(claim)), self.run(self.row(claim.id))
+
+        self.close([(hold, settlement)], "released")
+
+        after, row = self.run(self.count_skipped(claim)), self.run(self.row(claim.id))
+        assert after - before == (len(settlement.executions) if ours else 0)
+        if ours:
+            assert was is not None
+            assert row is not None
+            edited = was["edited_at"] != claim.edited_at
+            assert row["skip_runs"] == (
+                was["skip_runs"] if edited else settlement.skip_runs or None
+            )
+            assert row["runs"] == was["runs"]
+
+    async def count_skipped(self, claim: Claim) -> int:
+        """Count the skipped runs of a job that are on record."""
+        many: int = await self.person.fetchval(
+            """select count(*) from tocsin.executions
+               where job_id = $1 and outcome = 'missed' and reason = 'skipped'""",
+            claim.job_id,
+        )
+        return many
+
+    @precondition(lambda self: self.holds)
+    @rule(number=NUMBER)
     def let_go(self, number: int) -> None:
         """An instance has ended an execution that it could not settle."""
         hold = self.holds[number % len(self.holds)]
@@ -294,6 +330,8 @@ class Protocol(RuleBasedStateMachine):
                 "update tocsin.jobs set next_run = now() + interval '1 day' where id = $1",
                 "update tocsin.jobs set next_run = null where id = $1",
                 "update tocsin.jobs set description = 'edited' where id = $1",
+                "update tocsin.jobs set skip_runs = 2, skip_until = null where id = $1",
+                "update tocsin.jobs set skip_runs = null, skip_until = null where id = $1",
                 """update tocsin.jobs set run_at = null, every_seconds = null,
                    cron = '*/5 * * * *' where id = $1""",
                 """update tocsin.jobs set run_at = null, cron = null,
@@ -506,7 +544,7 @@ class Protocol(RuleBasedStateMachine):
         recorded = {
             row["id"]: (row["outcome"], row["fence"], row["scheduled_for"], row["attempt"])
             for row in rows
-            if row["reason"] != "deleted"  # what was asked for and never claimed
+            if row["reason"] not in {"deleted", "skipped"}  # never claimed, or dropped
         }
         assert recorded == {
             hold.claim.execution_id: (

@@ -232,6 +232,10 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     last_finished_at: datetime | None
     consecutive_failures: int
     runs: int
+    skip_runs: int | None = None
+    """So many runs of the plan are to be skipped."""
+    skip_until: datetime | None = None
+    """All runs of the plan before this instant are to be skipped, if it lies ahead."""
     created_at: datetime
     execution_id: int | None = field(name="under_way")
     """The execution that is under way, of the job's plan or of a run beside it."""

@@ -83,6 +83,10 @@ class Claim(Masked, frozen=True, kw_only=True):
     last_finished_at: datetime | None
     consecutive_failures: int
     runs: int
+    skip_runs: int | None = None
+    """So many runs of the plan are to be skipped; None: none are."""
+    skip_until: datetime | None = None
+    """All runs of the plan before this instant are to be skipped."""
 
     @property
     def run_id(self) -> UUID | None:
@@ -136,4 +140,6 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_finished_at: datetime | None = None
     consecutive_failures: int
     runs: int
+    skip_runs: int | None = None
+    """So many runs are still to be skipped, unless that was edited; None: leaves that as it is."""
     executions: list[Execution]

@@ -21,7 +21,7 @@ class Cause(Struct, frozen=True):
 
     reason: str
     """`misfire`: no instance could start them within the grace; `overlap`: the run before them was
-    unfinished."""
+    unfinished; `skipped`: a person skips them."""
     error: str
     """A sentence for people."""
 

@@ -18,6 +18,7 @@ from app.core.schedule.schedule import (
     end_by,
     form_errors,
     recurrence_of,
+    run_after,
 )
 from app.core.schedule.zones import zone_named
 from app.errors import InvalidInput
@@ -38,9 +39,26 @@ class Group(Struct, frozen=True, kw_only=True):
     """What that run is scheduled for: before `next_run` if the run is a retry."""
     runs_left: int | None = None
     """How many runs are left, with that one; None: no limit."""
+    skip_runs: int = 0
+    """How many runs are to be skipped, from the next one that has not begun."""
+    skip_until: datetime | None = None
+    """The runs before this instant are to be skipped."""
+    begun: bool = False
+    """Whether that run has begun: it is under way, or is a retry."""
     jobs: int
     ids: Sequence[UUID] = ()
     """The ids of the jobs; none where only their number is asked for."""
+
+    @property
+    def skips_next(self) -> bool:
+        """Whether the next run is to be skipped."""
+        if self.begun:
+            return False
+        return self.skip_runs > 0 or self.skips_before(self.scheduled_for)
+
+    def skips_before(self, run: datetime) -> bool:
+        """Whether a run is to be skipped for being early."""
+        return self.skip_until is not None and run < self.skip_until
 
 
 class Rule:
@@ -81,6 +99,14 @@ class Rule:
             runs += each * group.jobs
         return runs
 
+    def skips(self, group: Group, run: datetime) -> bool:
+        """Whether a group is to skip this run."""
+        left = group.skip_runs - (not group.begun)
+        if left <= 0:
+            return group.skips_before(run)
+        passed = self.recurrence.count(group.scheduled_for + TICK, run, limit=left)
+        return passed < left or group.skips_before(run)
+
     def reaches(self, group: Group, run: datetime) -> bool:
         """Whether the runs that a group has left, but for its next one, reach this run."""
         left = (group.runs_left or 1) - 1
@@ -92,8 +118,8 @@ class Moment(Struct, frozen=True, kw_only=True):
     """An instant at which jobs run."""
 
     at: datetime
-    groups: list[Group]
-    """None, where the groups of a rule have no runs left."""
+    groups: list[tuple[Group, bool]]
+    """Each with whether the run is to be skipped; none, where no group has runs left."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -101,6 +127,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
     at: datetime
     job_id: UUID
+    skipped: bool = False
 
 
 def moments(
@@ -126,13 +153,13 @@ def moments(
     heapify(queue)
     while queue:
         at = queue[0][0]
-        found: list[Group] = []
+        found: list[tuple[Group, bool]] = []
         while queue and queue[0][0] == at:
             _, number, one = heappop(queue)
             if isinstance(one, Group):
-                found.append(one)
+                found.append((one, one.skips_next))
                 continue
-            found += one.groups_at(at)
+            found += [(group, one.skips(group, at)) for group in one.groups_at(at)]
             if run := one.first(at + TICK):
                 heappush(queue, (run, number, one))
         yield Moment(at=at, groups=found)
@@ -175,10 +202,15 @@ def page_of(
     for steps, moment in enumerate(walk):
         if steps == most:
             return runs, moment.at
-        ids = merge(*(sorted(group.ids) for group in moment.groups))
+        ids = merge(
+            *(sorted((one, skipped) for one in group.ids) for group, skipped in moment.groups)
+        )
         if after is not None and after[0] == moment.at:
-            ids = (one for one in ids if one > after[1])
-        runs += [Run(at=moment.at, job_id=one) for one in islice(ids, limit - len(runs))]
+            ids = (one for one in ids if one[0] > after[1])
+        runs += [
+            Run(at=moment.at, job_id=one, skipped=skipped)
+            for one, skipped in islice(ids, limit - len(runs))
+        ]
         if len(runs) == limit:
             break
     return runs, None
@@ -234,3 +266,35 @@ def first_steps(found: Sequence[Rule], buckets: int) -> list[tuple[datetime, int
             queue.append((first, number, dense, rule))
     heapify(queue)
     return queue
+
+
+def skipped_of(
+    groups: Sequence[Group], *, now: datetime, until: datetime, bucket_seconds: int, most: int
+) -> tuple[dict[datetime, int], datetime | None]:
+    """Count the runs before `until` that are to be skipped, by buckets as `counts_of` has them.
+
+    After `most` instants the counting ends; return the end of the last bucket that is whole as
+    well, None if all are.
+    """
+    length = timedelta(seconds=bucket_seconds)
+    counts: Counter[datetime] = Counter()
+    skipping = [one for one in groups if one.skip_runs or one.skips_before(one.scheduled_for)]
+    end = min(until, max((skip_end(one) for one in skipping), default=now))
+    walk = moments(skipping, now=now, since=None, until=end)
+    for steps, moment in enumerate(walk):
+        bucket = bucket_of(max(moment.at, now), length)
+        if steps == most:
+            return {at: runs for at, runs in counts.items() if at < bucket}, bucket
+        counts[bucket] += sum(group.jobs for group, skipped in moment.groups if skipped)
+    return {at: runs for at, runs in counts.items() if runs}, None
+
+
+def skip_end(group: Group) -> datetime:
+    """Return an instant that is later than all runs which a group is to skip."""
+    last = group.scheduled_for
+    try:
+        for _ in range(group.skip_runs):
+            last = run_after(group.schedule, last, job_id=group.job_id or NIL) or last
+    except InvalidInput:  # its next run will say so
+        pass
+    return max(last, group.skip_until or last) + TICK
