@@ -72,6 +72,7 @@ def levels_of(instance: Instance) -> Levels:
         busy_slots=dispatcher.slots.taken if dispatcher else 0,
         held_claims=len(dispatcher) if dispatcher else 0,
         unsettled_results=dispatcher.settling if dispatcher else 0,
+        retention_seconds=instance.settings.retention_days * 86_400.0,
         notifications=instance.wakeup.notifications,
     )
 

@@ -35,6 +35,7 @@ class Levels(Struct, frozen=True, kw_only=True):
     busy_slots: int
     held_claims: int
     unsettled_results: int
+    retention_seconds: float
     notifications: int
     """How many notifications the instance ever got."""
 
@@ -124,6 +125,11 @@ class InstanceMetrics(Collector):
             ("tocsin_connected", "1 while the instance has its session.", counts.is_connected),
             ("tocsin_slots", "Executions that may run at once.", levels.slots),
             ("tocsin_slots_busy", "Executions that run.", levels.busy_slots),
+            (
+                "tocsin_retention_seconds",
+                "For how long executions are kept.",
+                levels.retention_seconds,
+            ),
             ("tocsin_claims_held", "Claims that are held, waiting ones too.", levels.held_claims),
             (
                 "tocsin_unsettled_results",

@@ -20,7 +20,14 @@ from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.waiting import until
 
-NO_LEVELS = Levels(slots=0, busy_slots=0, held_claims=0, unsettled_results=0, notifications=0)
+NO_LEVELS = Levels(
+    slots=0,
+    busy_slots=0,
+    held_claims=0,
+    unsettled_results=0,
+    retention_seconds=86_400.0,
+    notifications=0,
+)
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 

@@ -24,7 +24,14 @@ from app.telemetry.counts import Counts
 from app.telemetry.exposition import Levels, exposition, instance_registry
 
 JOB = UUID(int=7)
-LEVELS = Levels(slots=100, busy_slots=3, held_claims=5, unsettled_results=1, notifications=12)
+LEVELS = Levels(
+    slots=100,
+    busy_slots=3,
+    held_claims=5,
+    unsettled_results=1,
+    retention_seconds=86_400.0,
+    notifications=12,
+)
 OPEN = "application/openmetrics-text; version=1.0.0"
 NOON = datetime(2100, 1, 1, 12, tzinfo=UTC)
 OF_EXECUTIONS = "tocsin_executions_total"
