@@ -158,6 +158,8 @@ class Dispatcher:
         else:
             held.doubted = True
             self.doubts.set()
+            if held.edited is not None:
+                held.edited.set()
 
     def dispatch(self) -> None:
         """Start up to `STARTED_IN_A_TURN` due claims that have a slot, the rest in later turns."""

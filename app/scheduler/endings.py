@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from app.core.runs.outcome import Outcome, Report
+from app.core.runs.outcome import OVERLAP, Outcome, Report
 
 
 class Ending(StrEnum):
@@ -14,6 +14,8 @@ class Ending(StrEnum):
     """The lease could not be extended, or was taken away."""
     DRAIN = "drain"
     """The instance was stopped and its grace was over."""
+    OVERLAP = "overlap"
+    """The next run of the job came due."""
 
     def report(self, *, timeout_seconds: float) -> Report:
         """Return the report of an execution that was cut off for this reason."""
@@ -36,4 +38,11 @@ class Ending(StrEnum):
                     outcome=Outcome.CANCELLED,
                     reason="drain",
                     error="cut off: the instance was stopped and its grace was over",
+                )
+            case Ending.OVERLAP:
+                return Report(
+                    outcome=Outcome.CANCELLED,
+                    reason=OVERLAP,
+                    error="cut off: the next run came due, and overlap is cancel_other",
+                    retryable=False,
                 )

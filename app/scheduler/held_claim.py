@@ -1,5 +1,6 @@
 """A claim that this instance holds: its target's host, the end of its execution, its settlement."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -43,6 +44,8 @@ class HeldClaim:
         """Monotonic seconds; from then on another instance may start the job."""
         self.started = False
         """Whether the claim has left the queues: its execution or its release has begun."""
+        self.edited: asyncio.Event | None = None
+        """Set when the job is edited, where `Superseding` waits for that."""
         self.doubted = False
         """Whether the job was edited since the lease was last extended: the edit may have taken
         the lease away."""

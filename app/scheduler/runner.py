@@ -12,13 +12,15 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.skip import skipped
-from app.core.runs.transition import exhausted, invalid, overlapped, released, settled
+from app.core.runs.transition import exhausted, invalid, overlapped, released, settled, superseded
+from app.db import Database
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
+from app.scheduler.superseding import Superseding
 from app.targets.base import Context
 from app.targets.executors import Executors
 from app.targets.net.tls_contexts import ContextsCrowded
@@ -39,16 +41,18 @@ class ClaimRunner:
         targets: Targets,
         clock: DatabaseClock,
         monotonic: Monotonic,
-        loop: asyncio.AbstractEventLoop,
         observers: Observers,
+        db: Database,
     ) -> None:
         self.instance = instance
         self.executors = executors
         self.targets = targets
         self.clock = clock
         self.monotonic = monotonic
-        self.loop = loop
+        self.loop = asyncio.get_running_loop()
         self.observers = observers
+        self.superseding = Superseding(db, clock, observers)
+        """Cuts executions off when the next run of their job comes due, where that is asked for."""
         self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)
         self.attendance = Attendance(instance=instance)
         """Since when this instance looks, for the record of runs that are missed."""
@@ -88,6 +92,7 @@ class ClaimRunner:
                 or skipped(claim, now=now)
                 or overlapped(claim, now=now)
                 or missed(claim, now=now, attendance=self.attendance)
+                or superseded(claim, now=now, instance=self.instance)
             )
             if settlement is not None:
                 return settlement
@@ -165,6 +170,7 @@ class ClaimRunner:
             OutOfDescriptors, ContextsCrowded: nothing was sent; the claim is to be deferred.
         """
         claim = held.claim
+        watch = self.superseding.watch(held)
         try:
             with Deadline(self.loop) as deadline:
                 held.begin(deadline, now=self.monotonic())
@@ -183,3 +189,5 @@ class ClaimRunner:
             )
         finally:
             held.end()
+            if watch is not None:
+                watch.cancel()

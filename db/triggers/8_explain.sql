@@ -96,6 +96,7 @@ returns text language sql immutable
     return case overlap
         when 'skip' then ' Runs that come due meanwhile are missed (overlap: skip).'
         when 'buffer_one' then ' Of runs that come due meanwhile the latest follows, and the others are missed (overlap: buffer_one).'
+        when 'cancel_other' then ' It is cut off when the next run comes due (overlap: cancel_other).'
         else '' end;
 
 -- What the next attempt of a run waits for, be it of the plan of its job or beside that; last: the job's newest execution.

@@ -21,7 +21,7 @@ from tests.support.claims import closed_now
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
 from tests.support.sessions import look_once
-from tests.support.sink import Sink, late, reply
+from tests.support.sink import Sink, hang, late, reply
 from tests.support.waiting import until
 
 EVERY = 0.5
@@ -164,3 +164,99 @@ async def test_explain_says_what_becomes_of_what_comes_due_and_what_became_of_it
     assert "Runs that come due meanwhile are missed (overlap: skip)." in now[0]["detail"]
     assert then[0]["reason"] == "missed"
     assert "the run before it was unfinished. Ran too long: the run of " in then[0]["detail"]
+
+
+async def test_the_next_run_cuts_off_the_one_under_way_and_starts_once_that_has_ended(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    async with instance(), instance():
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.on("/", hang, hang, reply(200))},
+            every_seconds=1,
+            overlap="cancel_other",
+            timeout_seconds=600,
+            misfire_grace_seconds=3600,
+        )
+        await sink.arrived(3)
+        done = partial(has_executions, connection, str(job_id), count=3)
+        await until(done, "the third run has ended", within=60)
+        await connection.execute("update tocsin.jobs set paused_at = now()")
+
+    rows = await execution_rows(connection, job_id)
+    ran = [row for row in rows if row["attempt"] is not None]
+    one, two, three = ran[:3]
+    for row, after in ((one, two), (two, three)):
+        assert (row["outcome"], row["reason"]) == ("cancelled", "overlap")
+        assert row["finished_at"] >= row["scheduled_for"] + timedelta(seconds=1)
+        assert after["started_at"] >= row["finished_at"]
+        assert "overlap is cancel_other" in row["error"]
+    assert three["outcome"] == "succeeded"
+    assert (await job_row(connection, job_id))["consecutive_failures"] == 0
+
+
+@pytest.mark.parametrize(
+    "edit", ["every_seconds = null, cron = '0 0 1 1 *'", "overlap = 'skip'", "paused_at = now()"]
+)
+async def test_a_run_goes_on_where_an_edit_lets_none_come_due(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, edit: str
+) -> None:
+    async with instance():
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.on("/", late(4.0, reply(200)))},
+            every_seconds=2,
+            overlap="cancel_other",
+        )
+        await sink.arrived()
+        await connection.execute(f"update tocsin.jobs set {edit} where id = $1", job_id)
+        done = partial(has_executions, connection, str(job_id), count=1)
+        await until(done, "the run has ended", within=60)
+
+    row = (await execution_rows(connection, job_id))[0]
+    assert (row["outcome"], row["status_code"]) == ("succeeded", 200)
+
+
+async def test_a_run_that_is_moved_to_now_cuts_off_the_one_under_way(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    async with instance():
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.on("/", hang, reply(200))},
+            cron="0 0 1 1 *",
+            overlap="cancel_other",
+            timeout_seconds=600,
+        )
+        await connection.execute("update tocsin.jobs set next_run = now() where id = $1", job_id)
+        await sink.arrived()
+        await connection.execute("update tocsin.jobs set next_run = now() where id = $1", job_id)
+        await sink.arrived(2)
+        done = partial(has_executions, connection, str(job_id), count=2)
+        await until(done, "both runs have ended", within=60)
+
+    rows = await execution_rows(connection, job_id)
+    assert [row["outcome"] for row in rows] == ["cancelled", "succeeded"]
+    assert rows[1]["started_at"] >= rows[0]["finished_at"]
+
+
+async def test_a_run_now_is_not_cut_off_and_what_comes_due_waits_for_it(
+    api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    async with instance():
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.on("/", late(2.0, reply(200)))},
+            cron="0 0 1 1 *",
+            overlap="cancel_other",
+        )
+        answer = await api.post(f"/v1/jobs/{job_id}/run")
+        await sink.arrived()
+        await connection.execute("update tocsin.jobs set next_run = now() where id = $1", job_id)
+        done = partial(has_executions, connection, str(job_id), count=2)
+        await until(done, "both runs have ended", within=60)
+
+    assert answer.status_code == 202
+    rows = await execution_rows(connection, job_id)
+    assert [(row["outcome"], row["status_code"]) for row in rows] == [("succeeded", 200)] * 2
+    assert rows[1]["started_at"] >= rows[0]["finished_at"]

@@ -17,6 +17,7 @@ from tests.support.builders import insert_job, job_row, plan_jobs
 
 INSTANTS = ("run_at", "starts_at", "ends_at")
 ID = "01a20b8a-bff9-74d9-850d-71f7929b30ee"
+OVERLAPS = ["skip", "buffer_one", "buffer_all", "cancel_other"]
 HOURLY: dict[str, Any] = {"every_seconds": 3600}
 TARGET: dict[str, Any] = {"url": "http://127.0.0.1:9/nothing-listens-here"}
 
@@ -51,7 +52,10 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "backoff_max_seconds": ([-1, 1e-7, YEAR + 1], [0, 1e-6, YEAR]),
     "timeout_seconds": ([-1, 0, 0.09, 86_401], [0.1, 86_400]),
     "misfire": (["", "never", "RUN_ONCE"], ["run_once", "skip", "run_all"]),
-    "overlap": (["", "never", "SKIP", "buffer"], ["skip", "buffer_one", "buffer_all"]),
+    "overlap": (
+        ["", "never", "SKIP", "buffer"],
+        OVERLAPS,
+    ),
     "misfire_grace_seconds": ([-1, 1e-7, 3_155_760_001], [0, 1e-6, 3_155_760_000]),
     "max_catchup": ([-1, 10_001], [0, 10_000]),
     "dst_gap": (["", "never"], ["run_after", "skip"]),
@@ -255,7 +259,11 @@ async def test_no_function_depends_on_how_a_session_reads_backslashes(
     ("change", "field", "words"),
     [
         ({"misfire": "never"}, "misfire", "write one of run_once, skip, run_all"),
-        ({"overlap": "never"}, "overlap", "write one of skip, buffer_one, buffer_all"),
+        (
+            {"overlap": "never"},
+            "overlap",
+            "write one of " + ", ".join(OVERLAPS),
+        ),
         ({"dst_gap": "never"}, "dst_gap", "write one of run_after, skip"),
         ({"run_at": "tomorrow", "every_seconds": None}, "run_at", "2030-01-31T08:30:00Z"),
         ({"target": TARGET | {"success": ["ok"]}}, "target.success", '[200, "2xx"]'),

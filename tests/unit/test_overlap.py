@@ -8,13 +8,15 @@ import pytest
 from app.core.runs.claim import Misfire, MisfirePolicy, Overlap, Settlement
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import exhausted, overlapped, settled
+from app.core.runs.overlap import superseded_at
+from app.core.runs.transition import exhausted, overlapped, settled, superseded
 from app.core.schedule.schedule import Schedule
+from app.scheduler.endings import Ending
 from tests.support.claims import DUE, ONE_OFF, some_claim
 
 MINUTE = timedelta(minutes=1)
 HERE = Attendance(instance="one", looks_since=DUE)
-OTHERS = [Overlap.SKIP, Overlap.BUFFER_ONE]
+OTHERS = [Overlap.SKIP, Overlap.BUFFER_ONE, Overlap.CANCEL_OTHER]
 RUN_ALL = MisfirePolicy(misfire=Misfire.RUN_ALL, grace_seconds=None, max_catchup=100)
 
 
@@ -82,7 +84,7 @@ def test_a_run_that_ends_in_time_overlaps_with_none(overlap: Overlap) -> None:
     assert missed_in(settlement) == []
 
 
-@pytest.mark.parametrize("overlap", OTHERS)
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.BUFFER_ONE, Overlap.CANCEL_OTHER])
 def test_the_row_names_the_run_that_ran_too_long(overlap: Overlap) -> None:
     [row, *_] = ended(3.5, overlap=overlap).executions
 
@@ -215,3 +217,88 @@ def test_nothing_else_is_left_out_at_its_claim(changes: dict[str, Any]) -> None:
     }
 
     assert overlapped(some_claim(**(cancelled | changes)), now=DUE + 3 * MINUTE) is None
+
+
+CANCELS: dict[str, Any] = {"overlap": Overlap.CANCEL_OTHER}
+
+
+def test_the_next_run_that_comes_due_cancels_the_one_under_way() -> None:
+    claim = some_claim(**CANCELS)
+
+    assert superseded_at(claim, now=DUE) == DUE + MINUTE
+    assert superseded(claim, now=DUE + 0.99 * MINUTE, instance="one") is None
+    for no_other in ({"max_runs": 1}, {"schedule": ONE_OFF}, {"overlap": Overlap.SKIP}):
+        assert superseded_at(some_claim(**(CANCELS | no_other)), now=DUE) is None
+
+
+def test_a_run_that_is_cut_off_is_cancelled_for_overlap_and_no_failure() -> None:
+    settlement = settled(
+        some_claim(**CANCELS, consecutive_failures=2),
+        Ending.OVERLAP.report(timeout_seconds=30),
+        started_at=DUE,
+        finished_at=DUE + MINUTE,
+        instance="one",
+        jitter=0.5,
+    )
+
+    [row] = settlement.executions
+    assert (row.outcome, row.reason) == (Outcome.CANCELLED, "overlap")
+    assert settlement.next_run == DUE + MINUTE
+    assert (settlement.attempt, settlement.runs, settlement.consecutive_failures) == (0, 1, 2)
+    after = some_claim(
+        **CANCELS,
+        next_run=DUE + MINUTE,
+        scheduled_for=DUE + MINUTE,
+        last_outcome=settlement.last_outcome,
+        last_finished_at=DUE + MINUTE + timedelta(milliseconds=3),
+    )
+    assert overlapped(after, now=DUE + MINUTE + timedelta(milliseconds=9)) is None
+
+
+def test_an_attempt_that_fails_is_followed_by_none_that_the_next_run_would_cancel() -> None:
+    soon = ended(0.5, outcome=Outcome.FAILED, **CANCELS)
+    late = ended(0.9, outcome=Outcome.FAILED, **CANCELS)
+
+    assert (soon.scheduled_for, soon.attempt) == (DUE, 1)
+    assert (late.next_run, late.attempt) == (DUE + MINUTE, 0)
+    [row] = late.executions
+    assert row.outcome is Outcome.FAILED
+    assert (row.error or "").endswith("as the next run comes due at 2026-11-24 12:01 UTC")
+
+
+def test_a_run_that_never_started_before_the_next_came_due_is_missed() -> None:
+    settlement = superseded(some_claim(**CANCELS), now=DUE + 2.5 * MINUTE, instance="one")
+
+    assert settlement is not None
+    assert settlement.next_run == DUE + 2 * MINUTE
+    assert missed_in(settlement) == [(0, "overlap"), (1, "overlap")]
+
+
+def test_a_run_whose_instance_was_lost_is_cancelled_once_the_next_is_due() -> None:
+    claim = some_claim(**CANCELS, attempt=2)
+
+    settlement = superseded(claim, now=DUE + 2.5 * MINUTE, instance="two")
+
+    assert settlement is not None
+    [missed_row, row] = settlement.executions
+    assert (row.id, row.attempt, row.outcome) == (claim.execution_id, 2, Outcome.CANCELLED)
+    assert (row.reason, row.started_at) == ("overlap", None)
+    assert missed_row.scheduled_for == DUE + MINUTE
+    assert settlement.next_run == DUE + 2 * MINUTE
+
+
+def test_run_all_cancels_no_late_run() -> None:
+    claim = some_claim(**CANCELS, late=RUN_ALL)
+
+    assert superseded_at(claim, now=DUE + 5 * MINUTE) is None
+    assert superseded_at(claim, now=DUE) == DUE + MINUTE
+
+
+def test_a_run_that_is_skipped_cancels_none() -> None:
+    some = some_claim(**CANCELS, skip_runs=2)
+    until = some_claim(**CANCELS, skip_until=DUE + 5 * MINUTE)
+    past = some_claim(**CANCELS, skip_until=DUE)
+
+    assert superseded_at(some, now=DUE) == DUE + 3 * MINUTE
+    assert superseded_at(until, now=DUE) == DUE + 5 * MINUTE
+    assert superseded_at(past, now=DUE) == DUE + MINUTE

@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from app.core.runs.claim import Claim, Misfire, MisfirePolicy, Overlap, Settlement
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import settled
+from app.core.runs.overlap import superseded_at
+from app.core.runs.transition import settled, superseded
+from app.scheduler.endings import Ending
 from tests.support.claims import DUE, some_claim
 from tests.support.pages import ROOT
 
@@ -45,10 +47,16 @@ def simulate(claim: Claim, *, now: datetime, long_end: datetime | None) -> list[
         claim = replace(claim, claimed_at=now)
         settlement = missed(claim, now=now, attendance=here)
         if settlement is None:
+            settlement = superseded(claim, now=now, instance="one")
+        if settlement is None:
             ended_at = now + SECOND if long_end is None else long_end
+            report = Report(outcome=Outcome.SUCCEEDED)
+            due = superseded_at(claim, now=now)
+            if due is not None and due < ended_at:
+                ended_at, report = due, Ending.OVERLAP.report(timeout_seconds=600)
             settlement = settled(
                 claim,
-                Report(outcome=Outcome.SUCCEEDED),
+                report,
                 started_at=now,
                 finished_at=ended_at,
                 instance="one",
@@ -76,7 +84,7 @@ def test_there_are_examples_of_each_policy() -> None:
 @pytest.mark.parametrize("row", examples(), ids=lambda row: f"{row[0]}, {row[1]}")
 def test_what_the_table_says_happens(row: tuple[str, str, str, str, str]) -> None:
     what, setting, carried_out, missed_runs, reasons = row
-    long = "ends at 12:03:30" in what
+    long = "end at 12:03:30" in what or "ends at 12:03:30" in what
 
     executions = [
         one
@@ -92,6 +100,7 @@ def test_what_the_table_says_happens(row: tuple[str, str, str, str, str]) -> Non
     told = [
         f"{one.scheduled_for:%H:%M}"
         + (f" at {one.started_at:%H:%M:%S}" if one.started_at != one.scheduled_for else "")
+        + (f" until {one.finished_at:%H:%M}" if one.outcome is Outcome.CANCELLED else "")
         for one in ran
     ]
     assert ", ".join(told) == carried_out

@@ -28,6 +28,8 @@ class Overlap(StrEnum):
     """The latest such run is carried out next; the others are missed."""
     BUFFER_ALL = "buffer_all"
     """Each waits its turn, for as long as its grace; then `misfire` decides."""
+    CANCEL_OTHER = "cancel_other"
+    """The run before is cut off, and this one carried out."""
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):
@@ -87,6 +89,11 @@ class Claim(Masked, frozen=True, kw_only=True):
     """So many runs of the plan are to be skipped; None: none are."""
     skip_until: datetime | None = None
     """All runs of the plan before this instant are to be skipped."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether `max_runs` allows no further run of the plan."""
+        return self.max_runs is not None and self.runs + 1 >= self.max_runs
 
     @property
     def run_id(self) -> UUID | None:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from app.core.runs.claim import Claim, Misfire, Overlap, Settlement
 from app.core.runs.missed_runs import Cause, last_before, missed_executions
+from app.core.runs.outcome import OVERLAP
 from app.core.runs.transition import left_out
 from app.core.schedule.schedule import latest_run, run_after
 from app.core.schedule.words import moment
@@ -106,7 +107,7 @@ def cause_of(claim: Claim, *, grace: float, attendance: Attendance) -> Cause:
     ended_at, since = claim.last_finished_at, attendance.looks_since
     if ended_at is not None and ended_at > claim.scheduled_for:
         return Cause(
-            "overlap",
+            OVERLAP,
             f"ran too long: the run before was unfinished until {moment(ended_at)}, and "
             f"the grace of {grace:g} s was over",
         )

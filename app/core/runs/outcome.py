@@ -12,8 +12,8 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed_out"
     """No complete answer within `timeout_seconds`; the target may have acted all the same."""
     CANCELLED = "cancelled"
-    """The execution was ended before the target answered: a person cancelled it, the instance was
-    stopping, or its lease could not be extended."""
+    """The execution was ended before the target answered: a person cancelled it, the next run came
+    due (`cancel_other`), the instance was stopping, or its lease could not be extended."""
     LOST = "lost"
     """The lease ran out unsettled: the instance died or froze."""
     MISSED = "missed"
@@ -22,6 +22,8 @@ class Outcome(StrEnum):
 
 CANCELLED = "cancelled"
 """The reason of an execution that a person cancelled."""
+OVERLAP = "overlap"
+"""The reason of a run that was missed, or cut off, for another run of its job."""
 
 
 class Report(Struct, frozen=True, kw_only=True):

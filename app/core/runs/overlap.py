@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from app.core.runs.claim import Claim, Execution, Misfire, Overlap
 from app.core.runs.missed_runs import Cause, last_before, missed_executions
-from app.core.runs.outcome import Outcome
+from app.core.runs.outcome import OVERLAP, Outcome
+from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import latest_run, run_after
 from app.core.schedule.words import moment
 
@@ -59,6 +60,35 @@ def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
     return dropped(claim, claim.scheduled_for, until=ended_at, unfinished=None, now=now)
 
 
+def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
+    """Return when the run after that of a claim comes due, which cancels it; None if none does.
+
+    A run that is skipped cancels none. `now` is when this attempt starts. With `run_all` late runs
+    are not cancelled: see `following`.
+    """
+    if claim.overlap is not Overlap.CANCEL_OTHER or claim.is_last:
+        return None
+    due = run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
+    if due is not None and claim.skip_until is not None and due < claim.skip_until:
+        due = run_after(claim.schedule, claim.skip_until - TICK, job_id=claim.job_id)
+    for _ in range(claim.skip_runs or 0):
+        due = None if due is None else run_after(claim.schedule, due, job_id=claim.job_id)
+    is_late = due is not None and due <= now
+    if is_late and claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1:
+        return None
+    return due
+
+
+def superseding(claim: Claim, *, now: datetime) -> Following:
+    """Judge the run of a claim, which has not started, and those behind it that are due."""
+    return dropped(claim, claim.scheduled_for, until=now, unfinished=None, now=now)
+
+
+def came_due(due: datetime) -> str:
+    """Say which run cancels the one before."""
+    return f"the run of {moment(due)} came due, and overlap is {Overlap.CANCEL_OTHER}"
+
+
 def dropped(
     claim: Claim, first: datetime, *, until: datetime, unfinished: datetime | None, now: datetime
 ) -> Following:
@@ -70,7 +100,7 @@ def dropped(
     match claim.overlap:
         case Overlap.SKIP:
             next_run = run_after(claim.schedule, last, job_id=claim.job_id)
-        case Overlap.BUFFER_ONE:
+        case Overlap.BUFFER_ONE | Overlap.CANCEL_OTHER:
             if last == first:
                 return Following(first)
             next_run, last = last, last_before(claim, last, after=first)
@@ -80,7 +110,7 @@ def dropped(
             assert_never(claim.overlap)
     before = "the run before" if unfinished is None else f"the run of {moment(unfinished)}"
     cause = Cause(
-        "overlap",
+        OVERLAP,
         f"ran too long: {before} was unfinished until {moment(until)}, and overlap is "
         f"{claim.overlap}",
     )

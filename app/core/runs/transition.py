@@ -7,9 +7,17 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Execution, Settlement
-from app.core.runs.outcome import Outcome, Report
-from app.core.runs.overlap import Following, behind_cancelled, following
+from app.core.runs.outcome import OVERLAP, Outcome, Report
+from app.core.runs.overlap import (
+    Following,
+    behind_cancelled,
+    came_due,
+    following,
+    superseded_at,
+    superseding,
+)
 from app.core.runs.retry import backoff_seconds
+from app.core.schedule.words import moment
 from app.errors import InvalidInput
 
 INT4_MAX = 2_147_483_647
@@ -46,7 +54,13 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
         case Outcome.FAILED | Outcome.TIMED_OUT if again:
             wait = backoff_seconds(claim.attempt, claim.retry, jitter=jitter)
             wait = max(wait, report.retry_after_seconds or 0.0)
-            return retried(claim, execution, at=finished_at + timedelta(seconds=wait))
+            at = finished_at + timedelta(seconds=wait)
+            due = superseded_at(claim, now=started_at)
+            if due is None or at < due:
+                return retried(claim, execution, at=at)
+            said = report.error or report.outcome
+            error = f"{said}; no further attempt, as the next run comes due at {moment(due)}"
+            return ended(claim, replace(execution, error=error))
         case Outcome.CANCELLED | Outcome.FAILED | Outcome.TIMED_OUT:
             return ended(claim, execution)
         case Outcome.LOST | Outcome.MISSED:
@@ -155,10 +169,14 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
     """
     plan_error = None
     try:
-        after = Following(None) if is_last(claim) else following(claim, execution)
+        after = Following(None) if claim.is_last else following(claim, execution)
     except InvalidInput as error:
         after, plan_error = Following(claim.next_run), str(error)
-    succeeded = execution.outcome is Outcome.SUCCEEDED
+    failures = min(claim.consecutive_failures + 1, INT4_MAX)
+    if execution.outcome is Outcome.SUCCEEDED:
+        failures = 0
+    elif execution.outcome is Outcome.CANCELLED and execution.reason == OVERLAP:
+        failures = claim.consecutive_failures  # to cancel is no failure
     return replace(
         released(claim),
         next_run=after.next_run,
@@ -166,7 +184,7 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
         attempt=0,
         last_outcome=execution.outcome,
         last_finished_at=execution.finished_at,
-        consecutive_failures=0 if succeeded else min(claim.consecutive_failures + 1, INT4_MAX),
+        consecutive_failures=failures,
         runs=claim.runs + 1,
         plan_error=plan_error,
         executions=[*after.missed, execution],
@@ -185,9 +203,33 @@ def overlapped(claim: Claim, *, now: datetime) -> Settlement | None:
     return left_out(claim, after.missed, next_run=after.next_run, now=now)
 
 
-def is_last(claim: Claim) -> bool:
-    """Whether the run of a claim is the last that `max_runs` allows."""
-    return claim.max_runs is not None and claim.runs + 1 >= claim.max_runs
+def superseded(claim: Claim, *, now: datetime, instance: str) -> Settlement | None:
+    """Settle a claim whose run is to be cancelled, as the next one is due; None: carry it out.
+
+    A run that never started is missed. Of another the attempt that this claim is for is recorded as
+    cancelled: its instance was lost, or none claimed it until now.
+    """
+    due = superseded_at(claim, now=now)
+    if due is None or due > now:
+        return None
+    if claim.attempt == 1:
+        after = superseding(claim, now=now)
+        return left_out(claim, after.missed, next_run=after.next_run, now=now)
+    execution = Execution(
+        id=claim.execution_id,
+        job_id=claim.job_id,
+        run_id=claim.run_id,
+        fence=claim.fence,
+        kind=claim.kind,
+        scheduled_for=claim.scheduled_for,
+        attempt=claim.attempt,
+        outcome=Outcome.CANCELLED,
+        reason=OVERLAP,
+        finished_at=now,
+        instance=instance,
+        error=f"cancelled before this attempt: {came_due(due)}",
+    )
+    return ended(claim, execution)
 
 
 def left_out(

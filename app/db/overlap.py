@@ -1,0 +1,40 @@
+"""The plan of a job while a run of it is under way."""
+
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.core.runs.claim import Claim
+from app.db.claims import OVERLAPS
+from app.db.database import Database
+from app.db.schedules import schedule
+
+
+class PlanBehind(Struct, frozen=True, kw_only=True):
+    """What a job has planned behind the run of a claim."""
+
+    claim: Claim
+    """The claim with the schedule and the policy that the job has now."""
+    next_run: datetime | None
+    planned: bool
+    """Whether `next_run` is the plan; an instance has yet to work it out otherwise."""
+
+
+async def plan_behind(db: Database, claim: Claim) -> PlanBehind | None:
+    """Read the plan of the job of a claim; None if the claim is lost, or the job is on pause."""
+    rows = await db.fetch(
+        "overlap.plan_behind", id=claim.id, fence=claim.fence, claimed_at=claim.claimed_at
+    )
+    if not rows:
+        return None
+    [row] = rows
+    now = replace(
+        claim,
+        schedule=schedule(row),
+        max_runs=row["max_runs"],
+        skip_runs=row["skip_runs"],
+        skip_until=row["skip_until"],
+        overlap=OVERLAPS.get(row["overlap"], claim.overlap),
+    )
+    return PlanBehind(claim=now, next_run=row["next_run"], planned=row["planned"])

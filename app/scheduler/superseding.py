@@ -1,0 +1,78 @@
+"""Cuts an execution off when the next run of its job comes due, where `overlap` says so."""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+
+from app.core.runs.claim import Claim, Overlap
+from app.core.runs.overlap import superseded_at
+from app.db import Database, overlap
+from app.db.clock import DatabaseClock
+from app.errors import DatabaseUnavailable, StatementCancelled
+from app.scheduler.endings import Ending
+from app.scheduler.held_claim import HeldClaim
+from app.telemetry import Observers
+from app.telemetry.faults import faulted
+
+LOOK_SECONDS = 1.0
+"""The wait before the plan of a job is read again that could not be read, or is yet to be made."""
+
+
+class Superseding:
+    """Watches executions of jobs whose `overlap` is `cancel_other`, each in a task of its own.
+
+    The instance that executes a run is the one that cuts it off, so that the next one is claimed
+    once that has ended and settled, and not before. Whether the next run is due is read once more
+    before the cut: a person may have edited the job.
+    """
+
+    def __init__(self, db: Database, clock: DatabaseClock, observers: Observers) -> None:
+        self.db = db
+        self.clock = clock
+        self.observers = observers
+
+    def __repr__(self) -> str:
+        return f"<Superseding by {self.clock}>"
+
+    def watch(self, held: HeldClaim) -> asyncio.Task[None] | None:
+        """Begin to watch an execution; return the task, to be cancelled when the execution ends.
+
+        Return None for an execution that no run cuts off.
+        """
+        if held.claim.overlap is not Overlap.CANCEL_OTHER or held.claim.schedule.run_at is not None:
+            return None
+        held.edited = asyncio.Event()
+        return asyncio.create_task(self.cut_when_due(held, held.edited), name="supersede")
+
+    async def cut_when_due(self, held: HeldClaim, edited: asyncio.Event) -> None:
+        """Wait until the next run is due, then cut the execution off.
+
+        Never raises: an error here is told, and the execution goes on.
+        """
+        try:
+            began_at = self.clock.now()
+            due = superseded_at(held.claim, now=began_at)
+            while True:
+                seconds = None if due is None else self.clock.seconds_until(due.timestamp())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await edited.wait()
+                edited.clear()
+                due = await self.next_due(held.claim, began_at=began_at)
+                if due is not None and self.clock.seconds_until(due.timestamp()) <= 0:
+                    held.cut(Ending.OVERLAP)
+                    return
+        except Exception as error:  # noqa: BLE001 - see above
+            self.observers.tell(faulted(f"job {held.claim.job_id}", error))
+
+    async def next_due(self, claim: Claim, *, began_at: datetime) -> datetime | None:
+        """Return when the job's next run is due, as the job is now; None if none is to come."""
+        while True:
+            with suppress(DatabaseUnavailable, StatementCancelled):
+                plan = await overlap.plan_behind(self.db, claim)
+                if plan is None or plan.claim.overlap is not Overlap.CANCEL_OTHER:
+                    return None
+                if plan.planned:
+                    moved = plan.next_run != claim.next_run
+                    return plan.next_run if moved else superseded_at(plan.claim, now=began_at)
+            await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,10 @@
+-- The plan of a job while a run of it is under way.
+
+-- name: plan_behind, reads
+-- Behind the run of a claim, unless the job is on pause. A plan that is not moved still is that of the run.
+select next_run, planned_at is not null as planned, overlap,
+    run_at, cron, timezone, every_seconds::float8 as every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
+    skip_runs, skip_until
+from tocsin.jobs
+where id = :id::uuid and fence = :fence::bigint and claimed_at = :claimed_at::timestamptz
+  and locked_until is not null and paused_at is null;
