@@ -44,6 +44,7 @@ HOSTS_AND_NETWORKS = Meta(description="hosts and networks such as *.example.com,
 PostgresAddress = Annotated[str, Meta(pattern=r"^(postgres(ql)?://|\s*[a-z_]+\s*=)")]
 SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}=?$")]
 PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s]+$")]
 NameServer = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:\[\]]+$")]
 
 
@@ -147,6 +148,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     health_port: Annotated[int, between(0, 65535, "a number")] = 0
     """The port on which an instance answers `/health/live` and `/health/ready`, as `metrics_port`
     says; both may be the same. 0 stands for none."""
+
+    heartbeat_url: Annotated[HttpUrl | None, Meta(description="an http or https URL")] = None
+    """The URL that instances call while jobs start on time. Never shown: it may be a secret."""
+
+    heartbeat_seconds: Annotated[float, between(1, 86_400, "seconds")] = 60.0
+    """The pause between two such calls of one instance."""
+
+    heartbeat_late_seconds: Annotated[float, between(1, 86_400, "seconds")] = 30.0
+    """No such call is made while a due job has waited for longer than this."""
 
     data_dir: Annotated[Path, Meta(description="a directory")] = Path(".tocsin")
     """The directory in which `tocsin dev` keeps its Postgres."""
@@ -277,6 +287,8 @@ def shown_value(field: str, value: object) -> object:
     match field:
         case "secret_keys":
             return HIDDEN if value else ()
+        case "heartbeat_url":
+            return HIDDEN if value else None
         case "database_url" if isinstance(value, str):
             return masked(value)
         case _:

@@ -18,6 +18,12 @@ class Levels(Struct, frozen=True, kw_only=True):
     """The age of the oldest day of executions; None without any."""
 
 
+async def read_lateness(db: Database) -> float:
+    """Return for how many seconds the job has been due that waits longest; 0 or less for none."""
+    [row] = await db.fetch("levels.lateness")
+    return float(row["seconds"])
+
+
 async def read_levels(db: Database, *, most: int) -> Levels:
     """Read the levels; counts stop at `most`."""
     [row] = await db.fetch_filtered("levels.levels", most=most)

@@ -22,12 +22,10 @@ from app.db.listener import Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.scheduler.admission import Slots
 from app.scheduler.backlog import Backlog
-from app.scheduler.checking import keep_checking
-from app.scheduler.clock_steps import mend_steps
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.endings import Ending
+from app.scheduler.housekeeping import keep_house
 from app.scheduler.isolation import Isolation
-from app.scheduler.kinds import keep_kinds
 from app.scheduler.leases import Leases, Orphans
 from app.scheduler.look_recovery import LookRecovery
 from app.scheduler.next_look import ScanStart
@@ -36,18 +34,15 @@ from app.scheduler.past_crowds import PastCrowds
 from app.scheduler.planner import Planning
 from app.scheduler.poller import AHEAD_SECONDS, Poller
 from app.scheduler.pools import Pools, open_pools
-from app.scheduler.resting import keep_resting_told
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.suspects import Suspects
 from app.scheduler.sweep import Sweep
-from app.scheduler.tasks import background, endless
-from app.scheduler.upkeep import keep_up
+from app.scheduler.tasks import background
 from app.scheduler.watch import WRITE_SECONDS, Watch
-from app.scheduler.zones import keep_zones
 from app.targets.executors import Executors
 from app.targets.net.resolver import Resolver
-from app.targets.registry import IGNORED, KINDS, SHOWN
+from app.targets.registry import IGNORED, KINDS
 from app.telemetry import Observers
 from app.vault import SecretKeys, Targets, check_keys
 
@@ -292,32 +287,14 @@ class Instance:
     async def keep_house(self, pools: Pools) -> None:
         """Run the tasks that no job waits for, such as the upkeep, once connected."""
         await self.admitted.wait()
-        db = pools.work
-        tasks = {
-            "keep_up": keep_up(
-                self.database_url,
-                self.observers,
-                instance=self.name,
-                retention_days=self.settings.retention_days,
-                clock=monotonic,
-            ),
-            "keep_checking": keep_checking(
-                self.isolation,
-                self.secret_keys,
-                KINDS,
-                self.targets_written,
-                db=pools.plan,
-            ),
-            "keep_resting_told": keep_resting_told(db, self.isolation, self.sweep),
-            "keep_kinds": keep_kinds(db, self.observers, SHOWN),
-            "keep_zones": keep_zones(db, self.observers, instance=self.name),
-            "mend_steps": mend_steps(
-                db, self.observers, self.set_back, lease_seconds=self.settings.lease_seconds
-            ),
-        }
-        async with asyncio.TaskGroup() as group:
-            for name, task in tasks.items():
-                group.create_task(endless(name, task), name=name)
+        await keep_house(
+            self.settings,
+            pools,
+            self.isolation,
+            self.sweep,
+            targets_written=self.targets_written,
+            set_back=self.set_back,
+        )
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
         """Look on a session until stopped; open another session whenever one is lost."""

@@ -53,6 +53,9 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_LOG_FORMAT", "json", "log_format", "json"),
         ("TOCSIN_METRICS_PORT", "9100", "metrics_port", 9100),
         ("TOCSIN_HEALTH_PORT", "9101", "health_port", 9101),
+        ("TOCSIN_HEARTBEAT_URL", "https://h/x", "heartbeat_url", "https://h/x"),
+        ("TOCSIN_HEARTBEAT_SECONDS", "10", "heartbeat_seconds", 10.0),
+        ("TOCSIN_HEARTBEAT_LATE_SECONDS", "5", "heartbeat_late_seconds", 5.0),
         ("TOCSIN_DATA_DIR", "/srv/tocsin", "data_dir", Path("/srv/tocsin")),
     ],
 )
@@ -149,12 +152,20 @@ def test_secrets_are_not_shown() -> None:
         {
             "TOCSIN_SECRET_KEYS": NEW_KEY,
             "TOCSIN_DATABASE_URL": "postgresql://me:s3cret@db:5432/tocsin",
+            "TOCSIN_HEARTBEAT_URL": "https://beats.example/s3cret",
         }
     )
 
     assert NEW_KEY not in repr(settings)
     assert "s3cret" not in repr(settings)
     assert "postgresql://me:***@db:5432/tocsin" in repr(settings)
+
+
+def test_a_bad_url_of_the_heartbeat_is_refused_unseen() -> None:
+    with pytest.raises(InvalidSettings, match="an http or https URL") as refused:
+        Settings.from_environ({"TOCSIN_HEARTBEAT_URL": "beats.example/s3cret"})
+
+    assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["hush", NEW_KEY[:-2], f"{NEW_KEY}{OLD_KEY}", f"{NEW_KEY},hush"])
