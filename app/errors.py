@@ -137,6 +137,10 @@ class StatementCancelled(DatabaseUnavailable):
     """Postgres ended a statement that took longer than its session allows."""
 
 
+class CancellationCaught(StatementCancelled):
+    """A user's function caught the cancellation of a statement, so its session was ended."""
+
+
 class UpkeepRefused(AppError):
     """Postgres refused a step of upkeep; the message is that of Postgres."""
 

@@ -13,11 +13,16 @@ from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
 from app.db.connections import OF_API
 from app.db.errors import translate_errors
 from app.db.queries import Query, query
+from app.errors import CancellationCaught
 
 COMMAND_TIMEOUT_SECONDS = 15.0
 """How long Postgres may take to answer any statement."""
 GIVE_BACK_SECONDS = 1.0
 """How long the pool may take to cancel a statement that timed out and to reuse its connection."""
+
+CAUGHT_SECONDS = 0.5
+"""How much longer than its limit a statement of limited time may take. One that goes on has caught
+its cancellation, as a user's trigger can, and its session is ended."""
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the row that passes this size: about twelve jobs of the largest size."""
@@ -154,6 +159,8 @@ class Database:
             },
         )
         try:
+            if limit_seconds is not None:  # Postgres cancels sooner, unless a function catches that
+                patience_seconds = limit_seconds + CAUGHT_SECONDS
             yield cls(pool, patience=Patience(patience_seconds), limited=limit_seconds is not None)
         finally:
             try:
@@ -184,23 +191,41 @@ class Database:
     async def execute(self, statement: Query, values: Sequence[Any]) -> list[Row]:
         """Run a statement on a connection of the pool, with the time-out of `patience`."""
         connection = await self.pool.acquire()
+        pid = connection.get_server_pid()
         patience = self.patience.seconds
         try:
             began = monotonic()
             rows: list[Row] = await self.run(connection, statement, values, seconds=patience)
-            self.patience.adjust(within=monotonic() - began)
+            if not self.limited:
+                self.patience.adjust(within=monotonic() - began)
         except TimeoutError:
-            self.patience.lengthen(patience)
+            if not self.limited:
+                self.patience.lengthen(patience)
             # If one connection is half-open, all others may be: have each opened anew.
             await self.pool.expire_connections()
             with suppress(OSError, TimeoutError, asyncpg.InterfaceError):
                 await self.pool.release(connection, timeout=GIVE_BACK_SECONDS)
+            if self.limited and await self.end_session(pid, seconds=patience):
+                message = "a function of users caught the cancellation of a statement"
+                raise CancellationCaught(message) from None
             raise
         except BaseException:
             await self.pool.release(connection)
             raise
         await self.pool.release(connection)
         return rows
+
+    async def end_session(self, pid: int, *, seconds: float) -> bool:
+        """End the session of a statement that goes on after `seconds`, although cancelled.
+
+        Return whether there was such a statement; False as well if the database is away.
+        """
+        ending = query("isolating.end_session")
+        with suppress(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+            async with self.pool.acquire() as connection:
+                values = ending.arguments({"pid": pid, "seconds": seconds})
+                return bool(await connection.fetch(ending.sql, *values, timeout=seconds))
+        return False
 
     async def run(
         self,
@@ -218,9 +243,18 @@ class Database:
         if statement.reads or not self.limited:
             rows: list[Row] = await connection.fetch(statement.sql, *values, timeout=seconds)
             return rows
-        async with connection.transaction():
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
             rows = await connection.fetch(statement.sql, *values, timeout=seconds)
             await connection.execute("set constraints all immediate", timeout=seconds)
+        except TimeoutError:
+            connection.terminate()  # a ROLLBACK would wait for what goes on
+            raise
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
         return rows
 
     @asynccontextmanager

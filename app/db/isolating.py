@@ -20,6 +20,7 @@ from app.db.database import Runner
 from app.db.errors import function_of_others, raised_by_others
 from app.errors import (
     AppError,
+    CancellationCaught,
     DatabaseUnavailable,
     PoolerInTheWay,
     SchemaOutdated,
@@ -147,7 +148,7 @@ def may_be_about_a_row(error: Exception) -> bool:
 
 def is_by_others(error: Exception) -> bool:
     """Return whether a user's function was running when a statement failed or took too long."""
-    return raised_by_others(error.__cause__ or error)
+    return isinstance(error, CancellationCaught) or raised_by_others(error.__cause__ or error)
 
 
 def is_outage(error: Exception) -> bool:
@@ -184,6 +185,8 @@ def is_certain(error: Exception) -> bool:
 
 def reason(error: Exception) -> str:
     """Return an error's message in one short line, without Postgres's detail, which has the row."""
+    if isinstance(error, CancellationCaught):
+        return "it takes too long, and a trigger catches query_canceled"
     if isinstance(error, StatementCancelled):
         return f"it takes too long{function_of_others(error)}"
     said = error.message if isinstance(error, asyncpg.PostgresError) else str(error)
@@ -295,12 +298,23 @@ async def put_aside(db: Runner, jobs: Sequence[Unworkable]) -> set[UUID]:
 
 async def interrupt(
     db: Runner, *, application_name: str, seconds: float, locks: bool = False
-) -> None:
+) -> bool:
     """Cancel statements that sessions of this name have been running for `seconds` or longer.
+
+    Return whether there was one.
 
     They are cancelled only if users have something on the jobs or the executions that may take
     long for one row; with `locks`, statements that wait for a lock are cancelled in any case.
     """
-    await db.fetch(
+    rows = await db.fetch(
         "isolating.interrupt", application_name=application_name, seconds=seconds, locks=locks
     )
+    return bool(rows)
+
+
+async def end(db: Runner, *, application_name: str, seconds: float) -> bool:
+    """End sessions of this name whose statement goes on after `seconds`, although cancelled.
+
+    Return whether there was one.
+    """
+    return bool(await db.fetch("isolating.end", application_name=application_name, seconds=seconds))

@@ -11,12 +11,12 @@ from app.db import claims, isolating
 from app.db.claims import Look
 from app.db.database import Runner
 from app.db.isolating import Due, is_about_a_row, may_have_succeeded, reason
-from app.errors import StatementCancelled
+from app.errors import CancellationCaught, StatementCancelled
 from app.scheduler.next_look import ScanStart
 from app.scheduler.sweep import Sweep
 from app.scheduler.watch import Watch
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.3
 """How long a look may take where users have triggers, until it counts as failed for one of them.
 Doubled while no job is found to be to blame. Usually a look takes milliseconds."""
 MAX_LOOK_SECONDS = 4.0
@@ -80,6 +80,8 @@ class LookRecovery:
         Return the seconds to sleep before the next look, which leaves these jobs out. The
         arguments are those of the failed look.
         """
+        if isinstance(error, CancellationCaught):
+            session = self.isolation.db  # its own was ended
         if may_have_succeeded(error):
             await self.suspects.orphans.free_found(session)
         try:

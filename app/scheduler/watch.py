@@ -7,12 +7,13 @@ from uuid import UUID
 
 from app.core.facts import Faulted
 from app.db import Database
-from app.db.isolating import interrupt, reason
-from app.errors import LockedByOthers, StatementCancelled
+from app.db.database import CAUGHT_SECONDS
+from app.db.isolating import end, interrupt, reason
+from app.errors import CancellationCaught, DatabaseUnavailable, LockedByOthers, StatementCancelled
 from app.telemetry import Observers
 from app.timers import Timer, Timers
 
-WRITE_SECONDS = 0.3
+WRITE_SECONDS = 0.2
 """How long a statement that settles or extends many claims may take if users have a trigger or the
 like on the tables, or if it waits for a lock. Usually such a statement takes milliseconds."""
 MAX_APART = 10_000
@@ -51,18 +52,28 @@ class Watch:
         """When the statement under way began, by the timers; None without one."""
         self.timer: Timer | None = None
         self.interrupting: asyncio.Task[None] | None = None
+        self.cancelled_at: float | None = None
+        """`began_at` of the statement that was cancelled last."""
+        self.ended_at: float | None = None
+        """`began_at` of the statement whose session was ended, as it went on all the same."""
 
     def __repr__(self) -> str:
         return f"<Watch of {self.application_name!r}: {self.seconds} s for each statement>"
 
     def __enter__(self) -> None:
-        """Watch the statement of the body, which raises `StatementCancelled` if cancelled."""
+        """Watch the statement of the body, which raises `StatementCancelled` if cancelled.
+
+        Leaving raises `CancellationCaught` if the session had to be ended.
+        """
         self.began_at = self.timers.time()
         if self.timer is None:
             self.set_timer(self.began_at + self.seconds)
 
-    def __exit__(self, *_: object) -> None:
-        self.began_at = None
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        began_at, self.began_at = self.began_at, None
+        if isinstance(error, DatabaseUnavailable) and began_at == self.ended_at:
+            message = "a function of users caught the cancellation of a statement"
+            raise CancellationCaught(message) from error
 
     def set_timer(self, at: float) -> None:
         self.timer = self.timers.call_at(at, self.check)
@@ -75,18 +86,22 @@ class Watch:
         now, ends_at = self.timers.time(), self.began_at + self.seconds
         if now >= ends_at:
             if self.interrupting is None or self.interrupting.done():
-                self.interrupting = asyncio.create_task(self.interrupt(), name="interrupt")
-            ends_at = now + self.seconds
+                self.interrupting = asyncio.create_task(
+                    self.interrupt(self.began_at), name="interrupt"
+                )
+            ends_at = now + min(self.seconds, CAUGHT_SECONDS)
         self.set_timer(ends_at)
 
-    async def interrupt(self) -> None:
+    async def interrupt(self, began_at: float) -> None:
+        """Cancel the statement that began then; if that was done before, end its session."""
+        name, seconds = self.application_name, self.seconds / 2
         try:
-            await interrupt(
-                self.db,
-                application_name=self.application_name,
-                seconds=self.seconds / 2,
-                locks=self.locks,
-            )
+            if self.cancelled_at == began_at:
+                self.ended_at = began_at  # its failure may be known before the answer
+                if not await end(self.db, application_name=name, seconds=seconds):
+                    self.ended_at = None
+            elif await interrupt(self.db, application_name=name, seconds=seconds, locks=self.locks):
+                self.cancelled_at = began_at
         except Exception as error:  # noqa: BLE001 - the statement ends by itself
             self.observers.tell(Faulted(where="interrupt", error=reason(error)))
 

@@ -79,6 +79,22 @@ where j.id = w.job_id
            else j.fence = w.fence end
 returning j.id;
 
+-- name: end
+-- Ends the sessions with this name whose statement has been running for so many seconds although it was
+-- cancelled: a user's function caught query_canceled, and went on.
+select pg_terminate_backend(pid) as ended
+from pg_stat_activity
+where datname = current_database() and state = 'active'
+  and application_name = left(:application_name::text, 63)
+  and query_start <= clock_timestamp() - :seconds::float8 * interval '1 second';
+
+-- name: end_session
+-- The same for one session, by its process.
+select pg_terminate_backend(pid) as ended
+from pg_stat_activity
+where datname = current_database() and state = 'active' and pid = :pid::integer
+  and query_start <= clock_timestamp() - :seconds::float8 * interval '1 second';
+
 -- name: interrupt
 -- Cancels what sessions with this name have been running for so many seconds, if users have put something
 -- on tocsin.jobs or tocsin.executions that may take long for one row: a trigger, a constraint, an index or

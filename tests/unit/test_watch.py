@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.errors import CancellationCaught, DatabaseUnavailable
 from app.scheduler import watch
 from app.scheduler.watch import Watch
 from app.telemetry import Observers
@@ -57,6 +58,40 @@ async def test_a_statement_is_interrupted_when_it_has_taken_its_time_and_again_a
         assert len(asked) == 2
     await timers.advance(1.0)
     assert len(asked) == 2
+
+
+async def test_a_statement_that_goes_on_although_cancelled_has_its_session_ended(
+    asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[dict[str, Any]] = []
+
+    async def interrupt(_: object, **arguments: Any) -> bool:  # noqa: ANN401
+        asked.append(arguments)
+        return True
+
+    async def end(_: object, **arguments: Any) -> bool:  # noqa: ANN401
+        ended.append(arguments)
+        return True
+
+    monkeypatch.setattr(watch, "interrupt", interrupt)
+    monkeypatch.setattr(watch, "end", end)
+    timers = ManualTimers(Ticks())
+    watched = watch_by(timers)
+
+    async def go_on() -> None:
+        with watched:
+            await timers.advance(0.45)
+            assert (len(asked), ended) == (1, [])
+            await timers.advance(0.4)
+            assert ended == [{"application_name": "tocsin x", "seconds": 0.2}]
+            raise DatabaseUnavailable("the connection is closed")
+
+    with pytest.raises(CancellationCaught):
+        await go_on()
+    with pytest.raises(DatabaseUnavailable) as outage, watched:  # another one is an outage again
+        raise DatabaseUnavailable("the connection is closed")
+    assert not isinstance(outage.value, CancellationCaught)
+    assert len(asked) == 1
 
 
 async def test_a_statement_that_failed_is_watched_no_more(asked: list[dict[str, Any]]) -> None:
