@@ -30,6 +30,7 @@ from app.api.executions import (
     replay_execution,
 )
 from app.api.explain import explain_job
+from app.api.flows import delete_flow, get_flow, list_flows, put_flow, release_flow
 from app.api.headers import secure
 from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
@@ -179,6 +180,11 @@ def v1(settings: Settings) -> Router:
             ),
             Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
             Router("/", route_handlers=[list_upcoming], tags=["Schedules"]),
+            Router(
+                "/flows",
+                route_handlers=[put_flow, list_flows, get_flow, delete_flow, release_flow],
+                tags=["Flows"],
+            ),
             Router("/", route_handlers=[list_instances, get_stats], tags=["Instances"]),
             Router(
                 "/keys",

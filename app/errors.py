@@ -83,6 +83,10 @@ class NamesTaken(NameTaken):
         self.errors = errors
 
 
+class FlowNotFound(AppError):
+    """No flow has this key."""
+
+
 class SecretNotFound(AppError):
     """No named secret has this name."""
 

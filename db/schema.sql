@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -123,7 +123,10 @@ create table tocsin.jobs (
 
     -- Runs of the plan that are dropped when their time comes: so many, or all before an instant. See tocsin.skip.
     skip_runs integer,
-    skip_until timestamptz
+    skip_until timestamptz,
+
+    -- Jobs with the same key share the limits of that flow: see db/triggers/7_flows.sql.
+    flow_key text collate "C"
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -235,7 +238,7 @@ begin
     if broken is null and num_nonnulls(job.name, job.description, job.cron, job.every_seconds, job.starts_at,
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
             job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome,
-            job.skip_runs, job.skip_until) > 0 then
+            job.skip_runs, job.skip_until, job.flow_key) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -272,6 +275,9 @@ begin
                 array['skip_runs', 'must be from 1 to 1000', 'Leave it null to skip none.']
             when job.skip_until not between '2000-01-01 00:00Z' and '2200-01-01 00:00Z' then
                 array['skip_until', 'is out of range', 'Write an instant from the year 2000 to 2200, or null to skip none.']
+            when job.flow_key !~ ('^[^*/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
+                array['flow_key', 'is empty, too long or has a slash, an asterisk or a control character',
+                    'Use 1 to 200 characters without "/" and "*", for example api.example.com:443.']
         end;
     end if;
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
@@ -373,7 +379,7 @@ create trigger jobs_200_sound before update of
     id, name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
     backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at,
-    overlap, created_at, updated_at, edited_at
+    overlap, flow_key, created_at, updated_at, edited_at
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 
@@ -392,9 +398,23 @@ alter table tocsin.jobs add constraint jobs_within_range check (
 
 -- The claim and the wake-up: the instant a job can be claimed at, its due time or, while it is
 -- leased, the end of its lease. One index for both questions; greatest() ignores a null lease.
--- While a job has runs of its own its plan waits for them, but not a run that has begun.
+-- While a job has runs of its own its plan waits for them, but not a run that has begun. Jobs of a flow have
+-- indexes of their own: of 100,000 that wait for a permit a look must not see one.
 create index jobs_claimable on tocsin.jobs (greatest(next_run, locked_until))
-    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0);
+    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+        and flow_key is null;
+
+-- The same of jobs of a flow, flow by flow, and of all flows together for the lists.
+create index jobs_flow on tocsin.jobs (flow_key, greatest(next_run, locked_until))
+    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+        and flow_key is not null;
+create index jobs_flow_due on tocsin.jobs (greatest(next_run, locked_until))
+    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+        and flow_key is not null;
+
+-- The permits of each flow that are taken: its leases.
+create index jobs_flow_leases on tocsin.jobs (flow_key, locked_until)
+    where locked_until is not null and flow_key is not null;
 
 -- The runs of a job that are asked for and not over, in their order. Without a foreign key, which every
 -- deletion of a job would pay for.
@@ -574,6 +594,61 @@ create table tocsin.kinds (
 );
 grant select on tocsin.kinds to public;  -- who may see how a job stands
 
+-- The limits of flows, each of which is what jobs with the same flow_key share. A key with an asterisk is a
+-- pattern: of what a flow leaves null it has what the longest pattern says that matches its key.
+create table tocsin.flows (
+    flow_key text collate "C" primary key,
+    max_concurrency integer,  -- executions at the same time, over all instances
+    rate integer,             -- starts in any period_seconds
+    period_seconds numeric not null default 1,
+    burst integer,            -- starts in any period_seconds * burst / rate; null: as many as the rate
+    paused_at timestamptz,
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    id uuid not null default tocsin.uuid7(),  -- for the audit log
+
+    constraint flows_flow_key_shape check (flow_key ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
+    constraint flows_max_concurrency_range check (max_concurrency between 1 and 1000000),
+    constraint flows_rate_range check (rate between 1 and 1000000),
+    constraint flows_period_seconds_range check (period_seconds between 0.1 and 31557600 and scale(period_seconds) <= 100),
+    constraint flows_burst_range check (burst between 1 and 1000000 and (burst is null or rate is not null)
+        and burst * period_seconds / rate <= 31557600),
+    constraint flows_within_range check (
+        least(paused_at, created_at, updated_at) >= '2000-01-01 00:00Z'
+        and greatest(paused_at, created_at, updated_at) <= '2200-01-01 00:00Z')
+);
+create index flows_patterns on tocsin.flows (flow_key) where strpos(flow_key, '*') > 0;
+
+-- How each flow stands, as instances keep it: they lock its row while they give permits. held_until: what the
+-- target asked for, in Retry-After, and why. waiting_since: from when on some of its jobs waited for a permit.
+create table tocsin.flow_states (
+    flow_key text collate "C" primary key,
+    held_until timestamptz,
+    held_for text,
+    waiting_since timestamptz,
+
+    constraint flow_states_within_range check (
+        least(held_until, waiting_since) >= '2000-01-01 00:00Z'
+        and greatest(held_until, waiting_since) <= '2200-01-01 00:00Z'
+        and greatest(octet_length(flow_key), octet_length(held_for)) <= 2000)
+);
+
+-- Starts of flows that have a rate: how many one instance claimed in one look, and when the last of them started at
+-- the latest. Kept as long as they count.
+create table tocsin.flow_starts (
+    flow_key text collate "C" not null,
+    granted_at timestamptz not null,
+    instance text not null,
+    many integer not null,
+    latest timestamptz not null,
+
+    primary key (flow_key, granted_at, instance),
+    constraint flow_starts_within_range check (
+        least(granted_at, latest) >= '2000-01-01 00:00Z' and greatest(granted_at, latest) <= '2200-01-01 00:00Z'
+        and many between 0 and 1000000 and octet_length(instance) <= 2000)
+);
+create index flow_starts_latest on tocsin.flow_starts (flow_key, latest);
+
 -- Who may use the API. Of a key only its digest is kept: it is 256 random bits, so no salt is needed.
 create table tocsin.api_keys (
     id uuid primary key default tocsin.uuid7(),
@@ -642,7 +717,7 @@ create table tocsin.audit_log (
     after jsonb,
 
     constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
-    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret')),
+    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow')),
     constraint audit_log_within_range check (tocsin.is_loggable(at, id, actor, program, entity_name, changed, before, after))
 );
 revoke all on tocsin.audit_log from public;

@@ -23,6 +23,7 @@ from app.wire.audit import AuditPage
 from app.wire.examples import BODIES
 from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.explanations import Explanation
+from app.wire.flows import Flow, FlowLimits, FlowPage
 from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
 from app.wire.jobs import JobBatch, JobList, JobPage, JobSort
@@ -57,6 +58,7 @@ SCHEMAS: tuple[Any, ...] = (
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
     *(
         Cancellation,
+        *(FlowLimits, Flow, FlowPage),
         KeyRequest,
         NewKey,
         ApiKey,

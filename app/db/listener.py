@@ -22,6 +22,8 @@ RECALLS = "tocsin_recalls"
 """The payload is the id of a job that was edited or deleted while an instance held its claim."""
 TARGETS = "tocsin_targets"
 """A target was written in SQL that has to be checked before its run."""
+FLOWS = "tocsin_flows"
+"""The payload is a flow of which something may be claimed sooner; empty: any flow."""
 LOOK_TIMEOUT_SECONDS = 5.0
 """A look without an answer for this long ends the session, which may be half-open."""
 
@@ -122,13 +124,15 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
     wake: Callable[[], None],
     recall: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    flow: Callable[[str], None] = lambda _: None,
     application_name: str,
     guard: FloodGuard | None = None,
 ) -> AsyncIterator[Session]:
     """Open a session that listens for notifications, or will once `guard` is paused no longer.
 
     `wake` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
-    with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`.
+    with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`,
+    `flow` with the payload of each notification of `FLOWS`.
     LISTEN has taken effect when this returns, so a look made afterwards misses no job.
 
     Raises:
@@ -141,7 +145,12 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
         arrived.set()
         wake()
 
-    told: dict[str, Told] = {CHANNEL: woken, RECALLS: recall, TARGETS: lambda _: check()}
+    told: dict[str, Told] = {
+        CHANNEL: woken,
+        RECALLS: recall,
+        TARGETS: lambda _: check(),
+        FLOWS: flow,
+    }
 
     with translate_errors():
         connection = await connect(

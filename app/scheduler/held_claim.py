@@ -27,7 +27,7 @@ class HeldClaim:
     cancellation of an execution means that the process ends.
     """
 
-    def __init__(self, claim: Claim, *, lease_ends: float) -> None:
+    def __init__(self, claim: Claim, *, lease_ends: float, start_by: float = float("inf")) -> None:
         self.claim = claim
         hosts = hosts_of(claim.kind, claim.target)
         self.host = hosts[0] if hosts else ""
@@ -42,6 +42,9 @@ class HeldClaim:
         """Whether certificates of the target have yet to be loaded."""
         self.lease_ends = lease_ends
         """Monotonic seconds; from then on another instance may start the job."""
+        self.start_by = start_by
+        """Monotonic seconds; a claim that has not started by then is released. The start of a job
+        of a flow with a rate counts for the windows that the database took it to be in."""
         self.started = False
         """Whether the claim has left the queues: its execution or its release has begun."""
         self.edited: asyncio.Event | None = None

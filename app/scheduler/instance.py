@@ -7,7 +7,6 @@ import socket
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from time import monotonic
-from uuid import UUID
 
 import stamina
 
@@ -24,9 +23,10 @@ from app.scheduler.admission import Slots
 from app.scheduler.backlog import Backlog
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.endings import Ending
+from app.scheduler.flows import Flows
 from app.scheduler.housekeeping import keep_house
 from app.scheduler.isolation import Isolation
-from app.scheduler.leases import Leases, Orphans
+from app.scheduler.leases import Leases, Orphans, recall
 from app.scheduler.look_recovery import LookRecovery
 from app.scheduler.next_look import ScanStart
 from app.scheduler.notify import Polling, Wakeup
@@ -164,6 +164,7 @@ class Instance:
             executors = await stack.enter_async_context(
                 Executors(egress=self.egress, resolver=self.resolver, clock=self.loop.time)
             )
+            flows = self.flows = Flows(self.isolation, self.wakeup)
             settler = Settler(
                 pools.settle,
                 self.observers,
@@ -172,6 +173,7 @@ class Instance:
                 quick=pools.settle_quick,
                 patient=pools.settle_patient,
                 wakeup=self.wakeup,
+                flows=flows,
                 timers=self.loop,
                 ahead_seconds=AHEAD_SECONDS,
                 stopping=self.stopping,
@@ -222,6 +224,7 @@ class Instance:
                     sweep=sweep.keep_sweeping(),
                     look_past=PastCrowds(suspects).keep_claiming(),
                     plan=planning.keep_working(),
+                    know_flows=flows.keep_known(),
                     keep_house=self.keep_house(pools),
                 )
             )
@@ -241,6 +244,7 @@ class Instance:
                     scan_start=scan_start,
                     polling=polling,
                     recovery=LookRecovery(sweep, scan_start),
+                    flows=flows,
                     plan_jobs=planning.told.set,
                     observers=self.observers,
                 )
@@ -263,6 +267,7 @@ class Instance:
                 targets=Targets(db, self.secret_keys, thread=executors.thread, clock=monotonic),
                 clock=self.clock,
                 monotonic=monotonic,
+                flows=self.flows,
                 observers=self.observers,
                 db=db,
             ),
@@ -341,6 +346,7 @@ class Instance:
                 wake=self.wakeup.notify,
                 recall=partial(recall, dispatcher),
                 check=self.targets_written.set,
+                flow=self.flows.hear,
                 application_name=f"tocsin scheduler {self.name}",
                 guard=self.flood_guard,
             )
@@ -369,9 +375,3 @@ class Instance:
         )
         self.loop.call_later(grace, self.cut_executions)
         limit.reschedule(self.loop.time() + grace + SETTLE_SECONDS)
-
-
-def recall(dispatcher: Dispatcher, id: str) -> None:
-    """Release the claim of a row that was edited or deleted, unless it has started."""
-    with suppress(ValueError):  # anybody may notify
-        dispatcher.recall(UUID(id))

@@ -308,3 +308,9 @@ def tell_lost(look: Look, observers: Observers) -> None:
                 lost_by=lost.instance,
             )
         )
+
+
+def recall(dispatcher: Dispatcher, id: str) -> None:
+    """Release the claim of a row that was edited or deleted, unless it has started."""
+    with suppress(ValueError):  # anybody may notify
+        dispatcher.recall(UUID(id))

@@ -12,6 +12,8 @@ from app.db.flood_guard import FLOOD_SLEEP_SECONDS
 from app.db.isolating import may_be_about_a_row
 from app.db.listener import Session
 from app.scheduler.dispatcher import Dispatcher
+from app.scheduler.flow_looks import FlowLooks
+from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.leases import tell_lost
 from app.scheduler.look_recovery import MAX_LOOK_SECONDS, LookRecovery
@@ -48,6 +50,7 @@ class Poller:
         scan_start: ScanStart,
         polling: Polling,
         recovery: LookRecovery,
+        flows: Flows,
         plan_jobs: Callable[[], None],
         observers: Observers,
     ) -> None:
@@ -62,6 +65,7 @@ class Poller:
         self.scan_start = scan_start
         self.polling = polling
         self.recovery = recovery
+        self.flows = FlowLooks(flows, recovery, clock=clock)
         self.plan_jobs = plan_jobs
         """Wakes the planner, for jobs that were written in SQL."""
         self.observers = observers
@@ -82,6 +86,7 @@ class Poller:
         connected = False
         self.dispatcher.runner.note_absence()
         self.scan_start.forget()  # what happened meanwhile is not known
+        self.flows.known.scan_wanted.set()
         await session.limit(MAX_LOOK_SECONDS)
         while not stopping.is_set():
             await session.listen()  # again, where a flood of notifications has ended that
@@ -102,7 +107,14 @@ class Poller:
             limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0
         if limit == 0:
             self.dispatcher.backlogged.set()
+            self.flows.hand_over()
             return self.polling.limit_sleep(self.longest_sleep_seconds)  # a freed slot wakes it
+        if self.flows.are_due:
+            limit -= await self.flows.look(session, limit=limit, ahead_seconds=ahead_seconds)
+        return await self.look_at_jobs(session, limit, ahead_seconds) if limit > 0 else 0.0
+
+    async def look_at_jobs(self, session: Session, limit: int, ahead_seconds: float) -> float:
+        """Claim up to `limit` due jobs without a flow; return for how many seconds to sleep."""
         limit = min(max(limit, self.recovery.least), BATCH)
         asked_at = self.monotonic()
         self.scan_start.behind = behind = self.recovery.sweep.behind
@@ -141,6 +153,7 @@ class Poller:
         self.recovery.looked(look, limit=limit)
         sleep = min(self.sleep_after(look, full=full), self.scan_start.patience(asked_at))
         self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
+        sleep = min(sleep, self.flows.next_seconds())
         sleep = self.polling.limit_sleep(sleep)
         self.observers.tell(
             Looked(

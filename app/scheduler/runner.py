@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from app.core.facts import Started
 from app.core.runs.claim import Claim, Settlement
+from app.core.runs.holding import lateness_at
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.skip import skipped
@@ -18,6 +19,7 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import DatabaseUnavailable, InvalidInput
+from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.superseding import Superseding
@@ -41,6 +43,7 @@ class ClaimRunner:
         targets: Targets,
         clock: DatabaseClock,
         monotonic: Monotonic,
+        flows: Flows,
         observers: Observers,
         db: Database,
     ) -> None:
@@ -50,6 +53,7 @@ class ClaimRunner:
         self.clock = clock
         self.monotonic = monotonic
         self.loop = asyncio.get_running_loop()
+        self.flows = flows
         self.observers = observers
         self.superseding = Superseding(db, clock, observers)
         """Cuts executions off when the next run of their job comes due, where that is asked for."""
@@ -74,7 +78,7 @@ class ClaimRunner:
         The process was frozen, or Postgres answered too late. The clock itself is read here, as
         the loop's time stands still during a turn of the loop.
         """
-        return self.monotonic() >= held.cut_at
+        return self.monotonic() >= min(held.cut_at, held.start_by)
 
     async def carry_out(self, held: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and return how to settle it.
@@ -91,7 +95,7 @@ class ClaimRunner:
                 exhausted(claim, now=now, instance=self.instance)
                 or skipped(claim, now=now)
                 or overlapped(claim, now=now)
-                or missed(claim, now=now, attendance=self.attendance)
+                or missed(claim, now=lateness_at(claim, now=now), attendance=self.attendance)
                 or superseded(claim, now=now, instance=self.instance)
             )
             if settlement is not None:
@@ -147,9 +151,13 @@ class ClaimRunner:
                 lag_seconds=(started_at - claim.next_run).total_seconds(),
             )
         )
+        if claim.is_timed:
+            self.flows.note_start(claim, started_at)
         report = ready.redacted(await self.report(held, ready))
         if held.waited_seconds:  # the start is when the request went out
             started_at += timedelta(seconds=held.waited_seconds)
+        if claim.flow_key is not None:
+            await self.flows.hold(claim.flow_key, report)
         return self.settled(claim, report, started_at=started_at)
 
     def settled(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:

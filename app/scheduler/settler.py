@@ -8,9 +8,11 @@ from app.core.facts import BatchSettled, Faulted, Settled
 from app.core.runs.claim import Claim, Settlement
 from app.db import Database, claims
 from app.db.claims import Closed
+from app.db.flows import keys_of
 from app.db.isolating import may_be_about_a_row, patiently, reason
 from app.errors import DatabaseUnavailable
 from app.scheduler.apart_settler import ApartSettler
+from app.scheduler.flows import Flows
 from app.scheduler.held_claim import Batch, Unsettled
 from app.scheduler.isolation import SUPPRESSED, Isolation
 from app.scheduler.notify import Wakeup
@@ -43,6 +45,7 @@ class Settler:
         quick: Database,
         patient: Database,
         wakeup: Wakeup,
+        flows: Flows,
         timers: Timers,
         ahead_seconds: float,
         stopping: asyncio.Event,
@@ -66,6 +69,8 @@ class Settler:
         self.tasks: asyncio.TaskGroup | None = None
         """What runs beside the batches; None before `write_batches`."""
         self.wakeup = wakeup
+        self.flows = flows
+        """Is told of the flows of settled claims, which have a permit more."""
         self.timers = timers
         self.ahead_seconds = ahead_seconds
         """How long before its instant a planned job may be claimed."""
@@ -83,6 +88,8 @@ class Settler:
 
         A settlement waits through an outage of the database, however long.
         """
+        if claim.is_timed:
+            self.flows.note_end(claim, settlement)
         self.add(Unsettled(claim, settlement, done))
 
     def add(self, one: Unsettled) -> None:
@@ -180,6 +187,8 @@ class Settler:
         if late:
             due.append(0.0)  # when these jobs are due again is not known here: look
         self.add_later(locked, LOCKED_RETRY_SECONDS)
+        if keys := keys_of([one.claim for one in (*settled, *late)]):
+            self.flows.free(keys)
         await self.announce(due)  # first: a stopping instance ends with its last settlement
         for one in settled:
             self.close(one)
@@ -200,5 +209,6 @@ class Settler:
             return
         try:
             await claims.wake_instances(self.db)
+            await self.flows.hand_over()
         except DatabaseUnavailable as error:  # their own looks come late, but they come
             self.observers.tell(Faulted(where="wake", error=str(error)))

@@ -47,6 +47,10 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "JobBatch": {"two": {"jobs": [ONCE, PING]}},
     "Cancellation": {"again": {"retry": True}},
+    "FlowLimits": {
+        "gentle": {"max_concurrency": 10},
+        "quota": {"rate": 100, "period_seconds": 60, "burst": 10},
+    },
     "KeyRequest": {"deployment": KEY},
     "SecretValue": {
         "token": {"value": "correct horse battery staple", "hosts": ["api.example.com"]},

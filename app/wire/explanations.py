@@ -9,6 +9,16 @@ from msgspec import Meta, Struct
 from app.core.jobs.job import JobState
 
 
+class Holder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An execution that has a permit of a flow."""
+
+    job_id: UUID
+    name: str | None = None
+    execution_id: int | None = None
+    instance: str | None = None
+    until: datetime | None = None
+
+
 class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reason is about; only the fields that its word has."""
 
@@ -38,6 +48,10 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     application_name: str | None = None
     before: Annotated[int | None, Meta(description="The execution before that instant.")] = None
     after: Annotated[int | None, Meta(description="The execution after that instant.")] = None
+    flow_key: str | None = None
+    permits: Annotated[int | None, Meta(description="How many its flow has.")] = None
+    taken: Annotated[int | None, Meta(description="How many of these are in use.")] = None
+    holders: Annotated[list[Holder], Meta(description="Who has them; the first ten.")] = []
 
 
 class Reason(Struct, frozen=True, kw_only=True):

@@ -144,3 +144,9 @@ SECRETS: Cursor[str] = Cursor(
     encode=str.encode,
     decode=lambda key: key.decode(errors="replace"),
 )
+FLOWS: Cursor[str] = Cursor(
+    letter=b"f",
+    key=lambda item: item.flow_key,
+    encode=str.encode,
+    decode=lambda key: key.decode(errors="replace"),
+)

@@ -1,5 +1,34 @@
 -- The life of a claim: look, settle. The loader turns :name into a parameter.
 
+-- part: claimed
+-- What a look claims, and what of it is lost: for each of its statements the same.
+update tocsin.jobs j
+set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
+    locked_by = :instance::text,
+    fence = j.fence + 1,
+    attempt = j.attempt + 1,
+    claimed_at = now(),
+    claimed_for = coalesce(j.scheduled_for, j.next_run),
+    claimed_attempt = j.attempt + 1,
+    execution_id = nextval('tocsin.executions_id_seq'),
+    validated = true  -- when it was written; a claim changes nothing of that
+from written as w
+where j.id = w.id and w.target is not null
+returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
+    j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
+    j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
+    j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
+    j.backoff_max_seconds::float8 as backoff_max_seconds,
+    j.timeout_seconds::float8 as timeout_seconds,
+    j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup, j.overlap,
+    j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence,
+    j.execution_id, j.claimed_at, j.edited_at,
+    j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
+    case when w.execution_id is not null then json_build_object(
+        'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
+        'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,
+        'instance', w.locked_by, 'lease_ended_at', w.locked_until) end as lost
+
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
 -- batch is full, learn how many seconds it is until the next job comes due, or that a due one was
@@ -40,32 +69,7 @@ with due as materialized (
         locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
     from due
 ), claimed as (
-    update tocsin.jobs j
-    set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
-        locked_by = :instance::text,
-        fence = j.fence + 1,
-        attempt = j.attempt + 1,
-        claimed_at = now(),
-        claimed_for = coalesce(j.scheduled_for, j.next_run),
-        claimed_attempt = j.attempt + 1,
-        execution_id = nextval('tocsin.executions_id_seq'),
-        validated = true  -- when it was written; a claim changes nothing of that
-    from written as w
-    where j.id = w.id and w.target is not null
-    returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
-        j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
-        j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
-        j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
-        j.backoff_max_seconds::float8 as backoff_max_seconds,
-        j.timeout_seconds::float8 as timeout_seconds,
-        j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup, j.overlap,
-        j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence,
-        j.execution_id, j.claimed_at, j.edited_at,
-        j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
-        case when w.execution_id is not null then json_build_object(
-            'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
-            'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,
-            'instance', w.locked_by, 'lease_ended_at', w.locked_until) end as lost
+    {claimed}
 )
 select looked.*, now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
     clock_timestamp() as ended_at, claimed.*
@@ -97,6 +101,35 @@ from (
         from written
     ) as found
 ) as looked left join claimed on true;
+
+-- name: look_at_flows
+-- The same of jobs of some flows, which the look leaves alone: claims what tocsin.permit gives permits for, and tells
+-- of each flow (flows) in how many seconds there may be more. keys: the flows.
+with permitted as materialized (
+    select * from tocsin.permit(
+        :keys::text[], :limit::bigint, :ahead_seconds::float8 * interval '1 second',
+        :lease_seconds::float8 * interval '1 second',
+        least('infinity', :believed::timestamptz), :kinds::text[], :aside::uuid[], :only::uuid[], :instance::text)
+), written as materialized (
+    select id, case when octet_length(text) <= 10000 then text else tocsin.long_target(id, 1048576) end as target, due_at,
+        locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
+    from permitted where id is not null
+), claimed as (
+    {claimed}
+)
+select looked.record_error, found.found_ids, found.left_ids, told.flows, now() as begun_at,
+    least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
+    permitted.flow_key, permitted.is_timed, permitted.waiting_since, claimed.*
+from (
+    select tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
+    from claimed
+) as looked cross join (
+    select array_agg(id) as found_ids, array_agg(id) filter (where target is null) as left_ids
+    from written
+) as found cross join (
+    select json_agg(json_build_object('key', flow_key, 'next_seconds', next_seconds))::text as flows
+    from permitted where id is null
+) as told left join claimed on true left join permitted on permitted.id = claimed.id;
 
 -- name: wakeup
 -- How many seconds it is until the next job comes due, for a look that found one due which a transaction

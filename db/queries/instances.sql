@@ -26,10 +26,16 @@ order by 1;
 with due as (
     select count(*) as jobs, extract(epoch from now() - min(at))::float8 as oldest_seconds
     from (
-        select greatest(next_run, locked_until) as at from tocsin.jobs
-        where tocsin.is_claimable(jobs)
-          and greatest(next_run, locked_until) <= now()
-        order by 1 limit :most::bigint
+        (
+            select greatest(next_run, locked_until) as at from tocsin.jobs
+            where tocsin.is_claimable(jobs) and greatest(next_run, locked_until) <= now()
+            order by 1 limit :most::bigint
+        ) union all (
+            select greatest(next_run, locked_until) from tocsin.jobs
+            where tocsin.is_flow_claimable(jobs) and greatest(next_run, locked_until) <= now()
+            order by 1 limit :most::bigint
+        )
+        limit :most::bigint
     ) as claimable
 ), executing as (
     select count(*) as jobs
@@ -79,10 +85,12 @@ select now() as at,
          else (select greatest(reltuples::bigint, counted.jobs) from pg_class
                where oid = 'tocsin.jobs'::regclass) end as jobs,
     due.jobs as due, due.oldest_seconds as oldest_due_seconds,
-    (select greatest(next_run, locked_until) from tocsin.jobs j
-     where tocsin.is_claimable(j)
-       and greatest(next_run, locked_until) > now()
-     order by greatest(next_run, locked_until) limit 1) as next_due_at,
+    least((select greatest(next_run, locked_until) from tocsin.jobs j
+           where tocsin.is_claimable(j) and greatest(next_run, locked_until) > now()
+           order by greatest(next_run, locked_until) limit 1),
+        (select greatest(next_run, locked_until) from tocsin.jobs j
+         where tocsin.is_flow_claimable(j) and greatest(next_run, locked_until) > now()
+         order by greatest(next_run, locked_until) limit 1)) as next_due_at,
     executing.jobs as executing, aside.retrying, aside.paused, aside.failed, aside.invalid,
     latest.outcomes::text as outcomes, latest.since as outcomes_since
 from due, executing, aside, counted, latest;

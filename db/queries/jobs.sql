@@ -18,7 +18,7 @@
     run_at timestamptz, cron text, timezone text, every_seconds numeric, dst_gap text,
     dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
     max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
-    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text,
+    timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text, flow_key text,
     paused boolean, planned boolean, next_run timestamptz)
 
 -- part: listed
@@ -56,12 +56,12 @@ insert into tocsin.jobs as j (
     id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
-    misfire, misfire_grace_seconds, max_catchup, overlap,
+    misfire, misfire_grace_seconds, max_catchup, overlap, flow_key,
     paused_at, next_run, scheduled_for, planned_at, unchecked)
 select id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
-    misfire, misfire_grace_seconds, max_catchup, overlap,
+    misfire, misfire_grace_seconds, max_catchup, overlap, flow_key,
     case when paused then clock_timestamp() end, next_run, next_run,
     case when planned then clock_timestamp() end, false
 from acting, json_to_recordset(:jobs::json) as w {written}
@@ -135,12 +135,41 @@ offset :window::bigint - 1 limit 1;
 
 -- name: next_run_place
 -- At which instant the job can be claimed that :window others can be before; no row: there are not so many.
-select greatest(next_run, locked_until) as at
-from tocsin.jobs
-where tocsin.is_claimable(jobs)
-  and greatest(next_run, locked_until) >= :since::timestamptz
-order by greatest(next_run, locked_until)
+-- Jobs of flows are in an index of their own.
+select at
+from (
+    (
+        select greatest(next_run, locked_until) as at from tocsin.jobs
+        where tocsin.is_claimable(jobs) and greatest(next_run, locked_until) >= :since::timestamptz
+        order by greatest(next_run, locked_until) limit :window::bigint + 1
+    ) union all (
+        select greatest(next_run, locked_until) from tocsin.jobs
+        where tocsin.is_flow_claimable(jobs) and greatest(next_run, locked_until) >= :since::timestamptz
+        order by greatest(next_run, locked_until) limit :window::bigint + 1
+    )
+) as soon
+order by at
 offset :window::bigint limit 1;
+
+-- part: judged
+-- A job that a page may have, and whether the filters find it.
+select j.id, greatest(j.next_run, j.locked_until) as at,
+    j.run_of is null
+    and (:kind::text is null or j.kind = :kind::text)
+    and (:tags::text[] is null or j.tags @> :tags::text[])
+    and (:name_pattern::text is null or j.name like :name_pattern::text)
+    and (:text_pattern::text is null
+        or j.name collate "default" ilike :text_pattern::text
+        or j.description ilike :text_pattern::text)
+    and (:state::text is null or tocsin.state(j) = :state::text)
+    and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
+    and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean) as found
+from tocsin.jobs j
+
+-- part: between
+greatest(j.next_run, j.locked_until) >= :since::timestamptz
+and greatest(j.next_run, j.locked_until) < :until::timestamptz
+order by greatest(j.next_run, j.locked_until)
 
 -- name: page_by_next_run
 -- The order of jobs_claimable, then of ids: there may be millions of jobs that can be claimed at the same instant,
@@ -150,22 +179,19 @@ select w.id, w.at, (
     from tocsin.jobs j where j.id = w.id
 ) as job
 from (
-    select j.id, greatest(j.next_run, j.locked_until) as at,
-        j.run_of is null
-        and (:kind::text is null or j.kind = :kind::text)
-        and (:tags::text[] is null or j.tags @> :tags::text[])
-        and (:name_pattern::text is null or j.name like :name_pattern::text)
-        and (:text_pattern::text is null
-            or j.name collate "default" ilike :text_pattern::text
-            or j.description ilike :text_pattern::text)
-        and (:state::text is null or tocsin.state(j) = :state::text)
-        and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
-        and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean) as found
-    from tocsin.jobs j
-    where tocsin.is_claimable(j)
-      and greatest(j.next_run, j.locked_until) >= :since::timestamptz
-      and greatest(j.next_run, j.locked_until) < :until::timestamptz
-    order by greatest(j.next_run, j.locked_until)
+    select either.id, either.at, either.found
+    from (
+        (
+            {judged}
+            where tocsin.is_claimable(j) and {between}
+            limit :most::bigint
+        ) union all (
+            {judged}
+            where tocsin.is_flow_claimable(j) and {between}
+            limit :most::bigint
+        )
+    ) as either
+    order by either.at
     limit :most::bigint
 ) w
 where w.found and (w.at, w.id) > (:since::timestamptz, :after::uuid)
@@ -186,7 +212,7 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     max_attempts = w.max_attempts, backoff_seconds = w.backoff_seconds,
     backoff_max_seconds = w.backoff_max_seconds, timeout_seconds = w.timeout_seconds,
     misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
-    max_catchup = w.max_catchup, overlap = w.overlap,
+    max_catchup = w.max_catchup, overlap = w.overlap, flow_key = w.flow_key,
     paused_at = case when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
     next_run = case when w.planned then w.next_run else j.next_run end,
     scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,
@@ -231,19 +257,33 @@ with acting as materialized (select set_config('tocsin.actor', :actor::text, tru
 select taken_back.id
 from acting, tocsin.unskip(case when acting.actor is not null then :job_id::uuid end) as taken_back;
 
+-- part: planned
+select coalesce(run_of, id) as id, greatest(next_run, locked_until) as at, next_run, scheduled_for,
+    run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs as runs_left,
+    skip_runs, skip_until, attempt > 0 as begun
+from tocsin.jobs
+
+-- part: before_until
+greatest(next_run, locked_until) < :until::timestamptz
+and (locked_until is null or locked_until <= :now::timestamptz)
+order by greatest(next_run, locked_until)
+limit :most::bigint
+
 -- name: upcoming
 -- The jobs that can be claimed before :until, the first :most of them, and those that execute, as groups with the same
 -- schedule and plan, of which there are far fewer: an H makes a group of each job. reached: the first instant that is
 -- not whole; null: all are. A run beside the plan is its job's.
 with soon as materialized (
-    select coalesce(run_of, id) as id, greatest(next_run, locked_until) as at, next_run, scheduled_for,
-        run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs as runs_left,
-        skip_runs, skip_until, attempt > 0 as begun
-    from tocsin.jobs
-    where tocsin.is_claimable(jobs)
-      and greatest(next_run, locked_until) < :until::timestamptz
-      and (locked_until is null or locked_until <= :now::timestamptz)
-    order by greatest(next_run, locked_until)
+    select * from (
+        (
+            {planned}
+            where tocsin.is_claimable(jobs) and {before_until}
+        ) union all (
+            {planned}
+            where tocsin.is_flow_claimable(jobs) and {before_until}
+        )
+    ) as either
+    order by at
     limit :most::bigint
 ), executing as materialized (
     select coalesce(run_of, id), null::timestamptz, null::timestamptz, scheduled_for,

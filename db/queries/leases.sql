@@ -3,13 +3,15 @@
 -- name: extend
 -- Moves the leases of executions under way forward and tells of each whether it did. A row that
 -- another transaction has locked is neither extended nor lost and is tried again; one whose fence has moved
--- on, that was claimed at another instant, or that is gone, is no longer ours.
+-- on, that was claimed at another instant, or that is gone, is no longer ours. Nor is the lease of a job of a flow
+-- that has run out: another job may have its permit.
 with wanted as (
     select * from unnest(:ids::uuid[], :fences::bigint[], :claimed_ats::timestamptz[])
         as w (id, fence, claimed_at)
 ), held as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.id
     where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
+      and (j.flow_key is null or j.locked_until > clock_timestamp())
     for no key update of j skip locked
 ), extended as (
     update tocsin.jobs j
@@ -21,7 +23,8 @@ select w.id, e.id is not null as extended,
     e.id is null and not exists (
         select from tocsin.jobs j
         where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
-          and j.locked_until is not null) as lost
+          and j.locked_until is not null
+          and (j.flow_key is null or j.locked_until > clock_timestamp())) as lost
 from wanted w left join extended e on e.id = w.id;
 
 -- name: orphans
@@ -29,11 +32,18 @@ from wanted w left join extended e on e.id = w.id;
 -- connection. All leases in force are in this range of jobs_claimable; the second more is for those that
 -- were claimed ahead of their instant. aside, only: as those of the look.
 select id as job_id, execution_id
-from tocsin.jobs
-where tocsin.is_claimable(jobs)
-  and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
-  and locked_by = :instance::text
-  and execution_id <> all (:executing::bigint[])
+from (
+    select id, execution_id from tocsin.jobs
+    where tocsin.is_claimable(jobs)
+      and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
+      and locked_by = :instance::text
+    union all
+    select id, execution_id from tocsin.jobs
+    where tocsin.is_flow_claimable(jobs)
+      and greatest(next_run, locked_until) between now() and now() + (:lease_seconds::float8 + 1) * interval '1 second'
+      and locked_by = :instance::text
+) as leased
+where execution_id <> all (:executing::bigint[])
   and not (id = any(:aside::uuid[])) and (:only::uuid[] is null or id = any(:only::uuid[]));
 
 -- name: free_orphans

@@ -14,7 +14,13 @@ set standard_conforming_strings = on;  -- a backslash is one, whatever is set fo
 create or replace function tocsin.is_claimable(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
     return job.next_run is not null and job.paused_at is null and job.plan_error is null
-        and (job.pending_runs = 0 or job.attempt > 0);
+        and (job.pending_runs = 0 or job.attempt > 0) and job.flow_key is null;
+
+-- The same of a job of a flow, which needs a permit besides; the condition of the indexes jobs_flow and jobs_flow_due.
+create or replace function tocsin.is_flow_claimable(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.next_run is not null and job.paused_at is null and job.plan_error is null
+        and (job.pending_runs = 0 or job.attempt > 0) and job.flow_key is not null;
 
 -- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
 create or replace function tocsin.is_unplanned(job tocsin.jobs)

@@ -45,7 +45,11 @@ end $$;
 create or replace function tocsin.wake_after_update()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform tocsin.wake();
+    if new.flow_key is not null then
+        perform tocsin.wake_flow(new.flow_key);
+    else
+        perform tocsin.wake();
+    end if;
     return null;
 end $$;
 

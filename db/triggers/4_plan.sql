@@ -31,7 +31,7 @@ begin
         new.created_with := nullif(current_setting('application_name', true), '');
         -- The common case is done with few expressions: each is set up anew in every transaction.
         if new.run_at is not null and new.next_run is null and new.planned_at is null and new.timezone = 'UTC'
-            and new.run_of is null then
+            and new.run_of is null and new.flow_key is null then
             new.next_run := new.run_at;
             new.scheduled_for := coalesce(new.scheduled_for, new.run_at);
             new.planned_at := moment;
@@ -135,6 +135,11 @@ begin
     -- Done here, as the WHEN of a trigger of its own would be read and planned anew for every statement.
     is_soon := tocsin.is_soon(new, moment);
     if tg_op = 'INSERT' and is_soon then
+        woke := tocsin.wake();
+    end if;
+    if new.flow_key is not null and is_soon and (tg_op = 'INSERT' or new.flow_key is distinct from old.flow_key) then
+        perform tocsin.wake_flow(new.flow_key);
+    elsif tg_op = 'UPDATE' and new.flow_key is null and old.flow_key is not null and is_soon then
         woke := tocsin.wake();
     end if;
     -- A target that its execution will not check soon: a new or another one, one that was refused, and

@@ -73,7 +73,9 @@ begin
         new.updated_at := moment;
         new.edited_at := greatest(new.edited_at, moment, old.edited_at + interval '1 microsecond');
     end if;
-    if tocsin.is_soon(new, moment) then
+    if new.flow_key is not null then
+        perform tocsin.wake_flow(new.flow_key);
+    elsif tocsin.is_soon(new, moment) then
         woke := tocsin.wake();
     end if;
     return new;

@@ -18,6 +18,7 @@ begin
     run.backoff_seconds := job.backoff_seconds;
     run.backoff_max_seconds := job.backoff_max_seconds;
     run.timeout_seconds := job.timeout_seconds;
+    run.flow_key := job.flow_key;
     run.paused_at := job.paused_at;
     run.plan_error := job.plan_error;
     return run;
@@ -33,7 +34,7 @@ begin
         kind = run.kind, target = run.target, max_attempts = run.max_attempts,
         backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
         timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
-        validated = run.validated, edited_at = run.edited_at, fence = run.fence
+        flow_key = run.flow_key, validated = run.validated, edited_at = run.edited_at, fence = run.fence
     where r.id = run.id;
     perform set_config('tocsin.runs', '', true);
 end $$;
@@ -119,7 +120,9 @@ begin
         return added;
     end if;
     added.next_run := clock_timestamp();
-    if tocsin.is_soon(added, clock_timestamp()) then
+    if added.flow_key is not null then
+        perform tocsin.wake_flow(added.flow_key);
+    elsif tocsin.is_soon(added, clock_timestamp()) then
         woke := tocsin.wake();
     end if;
     return added;
@@ -179,6 +182,9 @@ begin
     run.planned_at := run.next_run;
     run.locked_until := null;
     perform tocsin.write_run(run);
+    if run.flow_key is not null then
+        perform tocsin.wake_flow(run.flow_key);
+    end if;
     return true;
 end $$;
 
@@ -291,6 +297,8 @@ begin
     end if;
     if tocsin.is_claimable(job) and job.next_run < clock_timestamp() + tocsin.wake_window() then
         woke := tocsin.wake();
+    elsif tocsin.is_flow_claimable(job) and job.next_run < clock_timestamp() + tocsin.wake_window() then
+        perform tocsin.wake_flow(job.flow_key);
     end if;
     return null;
 end $$;

@@ -278,6 +278,7 @@ begin
                     null::timestamptz, null::timestamptz, '{}'::jsonb;
             end if;
             if not waits and run.id is not null and not tocsin.is_unplanned(run) then
+                return query select * from tocsin.explain_flow(run);
                 return query select * from tocsin.explain_wait(job, run, last);
             end if;
             if tocsin.is_unplanned(job) then

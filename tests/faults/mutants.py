@@ -104,8 +104,8 @@ MUTANTS = (
     Mutant(
         what="a plan does not wait for the runs beside it",
         file="db/triggers.sql",
-        before="and (job.pending_runs = 0 or job.attempt > 0)",
-        after="",
+        before="and (job.pending_runs = 0 or job.attempt > 0) and job.flow_key is null",
+        after="and job.flow_key is null",
         tests=(RUNS,),
     ),
     Mutant(

@@ -58,6 +58,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "misfire_grace_seconds": ([-1, 1e-7, 3_155_760_001], [0, 1e-6, 3_155_760_000]),
     "max_catchup": ([-1, 10_001], [0, 10_000]),
+    "flow_key": (["", "x" * 201, "a/b", "a*", "a\tb"], ["x", "x" * 200, "api.example.com:443"]),
     "dst_gap": (["", "never"], ["run_after", "skip"]),
     "dst_overlap": (["", "never"], ["first", "last", "both"]),
     "starts_at": (["1999-12-31T23:59:59Z", "2200-01-01T00:00:01Z"], ["2000-01-01T00:00:00Z"]),

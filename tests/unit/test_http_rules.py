@@ -7,7 +7,12 @@ import pytest
 from yarl import URL
 
 from app.core.net.urls import address
-from app.targets.http.rules import MAX_RETRY_AFTER_SECONDS, Request, retry_after_seconds
+from app.targets.http.rules import (
+    MAX_RETRY_AFTER_SECONDS,
+    Request,
+    reset_seconds,
+    retry_after_seconds,
+)
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -131,3 +136,22 @@ def test_a_date_far_ahead_is_a_day_ahead(days: int) -> None:
     asked = [format_datetime(NOW + timedelta(days=days), usegmt=True)]
 
     assert retry_after_seconds(asked, now=NOW) == MAX_RETRY_AFTER_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("30", 30.0),
+        (f"{NOW.timestamp() + 60:.0f}", 60.0),
+        (f"{(NOW.timestamp() + 60) * 1000:.0f}", 60.0),
+        ("Sat, 28 Nov 2026 00:01:00 GMT", 60.0),
+        ("1", 1.0),
+        (f"{NOW.timestamp() - 60:.0f}", 0.0),
+        ("999999", 86_400.0),
+        ("9" * 400, 86_400.0),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_x_ratelimit_reset_is_read_in_all_of_its_forms(value: str, seconds: float | None) -> None:
+    assert reset_seconds([value], now=NOW) == seconds

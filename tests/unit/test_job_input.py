@@ -56,6 +56,7 @@ STORED = StoredJob(
     misfire_grace_seconds=None,
     max_catchup=100,
     overlap=Overlap.BUFFER_ALL,
+    flow_key=None,
     paused=False,
     state=JobState.SCHEDULED,
     next_run=NOW + timedelta(hours=15),

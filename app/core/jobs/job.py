@@ -39,6 +39,7 @@ ONE_DAY = 86_400
 MIN_WAIT_SECONDS = 0.000001
 """One microsecond, the least difference of two instants; Postgres refuses far smaller doubles."""
 
+FLOW_KEY = re.compile(r"[^*/\x00-\x1f\x7f-\x9f]{1,200}")
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 RESERVED_NAME = "batch"
@@ -67,6 +68,16 @@ Name = Annotated[
         description='Unique; what PUT and people address the job by. Not "batch", no "/".',
         extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
         examples=["nightly-report"],
+    ),
+]
+FlowKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        description="Jobs with the same key share the limits of that flow: see /v1/flows.",
+        extra_json_schema={"pattern": r"^[^*/\x00-\x1f\x7f-\x9f]+$"},
+        examples=["api.example.com:443"],
     ),
 ]
 Tag = Annotated[
@@ -152,6 +163,7 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Overlap,
         Meta(description="What happens to runs that come due while the one before is under way."),
     ] = Overlap.BUFFER_ALL
+    flow_key: FlowKey | None = None
     paused: Annotated[bool | UnsetType, Meta(description="Keeps its plan but is not executed.")] = (
         UNSET
     )
@@ -161,6 +173,12 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """Check the fields other than the target and the schedule."""
         if self.name is not None and (error := name_error(self.name)):
             yield FieldError(field="name", message=error)
+        if self.flow_key is not None and not FLOW_KEY.fullmatch(self.flow_key):
+            message = (
+                f"must have 1 to {MAX_NAME_LENGTH} characters, "
+                "no slash, asterisk or control character"
+            )
+            yield FieldError(field="flow_key", message=message)
         for index, tag in enumerate(self.tags):
             if "," in tag:
                 message = "has a comma, which separates tags in filters: remove it"
@@ -223,6 +241,7 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     misfire_grace_seconds: float | None
     max_catchup: int
     overlap: Overlap
+    flow_key: str | None
     paused: bool
 
     state: JobState

@@ -95,6 +95,13 @@ class Claim(Masked, frozen=True, kw_only=True):
         """Whether `max_runs` allows no further run of the plan."""
         return self.max_runs is not None and self.runs + 1 >= self.max_runs
 
+    flow_key: str | None = None
+    """The flow whose limits count for the job; None without one."""
+    is_timed: bool = False
+    """Whether the flow limits the rate of starts, so that each start is to be told."""
+    waiting_since: datetime | None = None
+    """Since when jobs of the flow have waited for a permit; None if none did."""
+
     @property
     def run_id(self) -> UUID | None:
         """The row of a run beside the plan; None for a run of the plan."""

@@ -36,7 +36,7 @@ SWITCHING_PROTOCOLS = 101
 FIRST_FINAL_STATUS = 200
 BODILESS = (204, 304)
 
-NOTED = frozenset({b"location", b"retry-after"})
+NOTED = frozenset({b"location", b"retry-after", b"x-ratelimit-reset"})
 """The header fields that are kept; a client may discard all others (RFC 9110, 5.4)."""
 
 MENDABLE = ("Content-Length", "header token")

@@ -13,6 +13,7 @@ from msgspec.structs import force_setattr
 from app.core.field_paths import joined
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
 from app.core.net.urls import MAX_URL_LENGTH, address, url_error
+from app.core.runs.holding import OVERLOADED
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, redact, secrets_of, sounds_secret
 from app.deadline import Deadline
@@ -43,6 +44,7 @@ from app.targets.http.rules import (
     matches,
     overlaid,
     redirected,
+    reset_seconds,
     retry_after_seconds,
     status_line,
     visible,
@@ -320,10 +322,16 @@ class Attempt:
             status_code=status,
             response=text,
             retryable=self.retries(status),
-            retry_after_seconds=retry_after_seconds(
-                self.answer.values("Retry-After"), now=datetime.now(UTC)
-            ),
+            retry_after_seconds=self.asked_wait(status),
         )
+
+    def asked_wait(self, status: int) -> float | None:
+        """Return how long the answer asks to be left alone; None if it does not."""
+        now = datetime.now(UTC)
+        wait = retry_after_seconds(self.answer.values("Retry-After"), now=now)
+        if wait is None and status in OVERLOADED:
+            wait = reset_seconds(self.answer.values("X-RateLimit-Reset"), now=now)
+        return wait
 
     def failed(self, reason: str, error: str, *, retryable: bool) -> Report:
         """Return the report of an attempt without a final answer."""

@@ -39,6 +39,12 @@ def status_line(status: int) -> str:
         return str(status)
 
 
+UNIX_SECONDS = 1e9
+"""From this number on (thirty years) what a server calls seconds is an instant: that of 2001."""
+UNIX_MILLISECONDS = 1e12
+"""From this number on it is an instant in milliseconds."""
+
+
 def retry_after_seconds(values: Iterable[str], *, now: datetime) -> float | None:
     """Return the longest wait that Retry-After lines ask for; None if none can be read.
 
@@ -65,6 +71,27 @@ def asked_seconds(value: str, *, now: datetime) -> float | None:
         return None
     seconds = (until - now).total_seconds() - (parts[9] or 0)
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def reset_seconds(values: Iterable[str], *, now: datetime) -> float | None:
+    """Return the longest wait that X-RateLimit-Reset lines ask for; None if none can be read.
+
+    No standard has the field: some servers write seconds, some the Unix time, in seconds or in
+    milliseconds, some a date. At most `MAX_RETRY_AFTER_SECONDS`.
+    """
+    waits: list[float] = []
+    for value in values:
+        if not DELAY_SECONDS.fullmatch(value):
+            wait = asked_seconds(value, now=now)
+        else:
+            wait = float(value)
+            if wait >= UNIX_MILLISECONDS:
+                wait /= 1000
+            if wait >= UNIX_SECONDS:
+                wait -= now.timestamp()
+        if wait is not None:
+            waits.append(min(max(wait, 0.0), MAX_RETRY_AFTER_SECONDS))
+    return max(waits, default=None)
 
 
 WITHOUT_LENGTH = frozenset({"GET", "HEAD", "OPTIONS"})

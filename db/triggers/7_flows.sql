@@ -1,0 +1,331 @@
+-- db/triggers/7_flows.sql: jobs with the same flow_key share limits, over all instances.
+
+-- A job with a flow_key is not in jobs_claimable: a look knows nothing of it. An instance asks tocsin.permit for what
+-- may be claimed of some flows; the permits of a flow are judged while the row of its state is locked. A permit that
+-- counts for max_concurrency is a lease, so it comes back when the lease ends, whoever had it. Of a rate it is known
+-- in tocsin.flow_starts when the starts were, at the latest, and each counts until its window is over.
+
+-- What limits a flow: what it says itself and, of what it leaves null, the longest pattern that matches its key.
+create or replace function tocsin.flow_limits(key text)
+returns tocsin.flows language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    own tocsin.flows;
+    pattern tocsin.flows;
+begin
+    select * into own from tocsin.flows f where f.flow_key = key;
+    select * into pattern from tocsin.flows f
+    where strpos(f.flow_key, '*') > 0
+      and key collate "C" like replace(replace(replace(replace(f.flow_key, '!', '!!'), '_', '!_'), '%', '!%'), '*', '%') escape '!'
+    order by length(f.flow_key) desc, f.flow_key limit 1;
+    if own.flow_key is null then
+        return pattern;
+    elsif pattern.flow_key is null then
+        return own;
+    end if;
+    own.max_concurrency := coalesce(own.max_concurrency, pattern.max_concurrency);
+    if own.rate is null then
+        own.rate := pattern.rate;
+        own.period_seconds := pattern.period_seconds;
+        own.burst := pattern.burst;
+    end if;
+    own.paused_at := coalesce(own.paused_at, pattern.paused_at);
+    return own;
+end $$;
+
+-- For how long a start counts, with a little more, as the clocks of two instances differ by milliseconds; many: of how
+-- many starts at most. Two windows, one of which is null where the other is as strict.
+create or replace function tocsin.flow_windows(flow tocsin.flows)
+returns table (many integer, span interval) language sql stable
+begin atomic
+    select window_of.many, interval '1 second' * (window_of.seconds + least(0.02, window_of.seconds / 20))
+    from (values
+        (coalesce(flow.burst, flow.rate), (flow.period_seconds * coalesce(flow.burst, flow.rate) / flow.rate)::float8),
+        (case when flow.burst < flow.rate then flow.rate end, flow.period_seconds::float8)) as window_of (many, seconds)
+    where window_of.many is not null;
+end;
+
+-- How many leases of a flow are in force at a moment. A lease that has run out counts as long as another transaction
+-- has its row locked, which may be extending it; those of the others cannot be extended any more: see claims.extend.
+-- That is why this locks their rows.
+create or replace function tocsin.flow_leases(key text, moment timestamptz)
+returns integer language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    held integer;
+    over integer;
+begin
+    select count(*) filter (where j.locked_until > moment), count(*) filter (where j.locked_until <= moment)
+    into held, over
+    from tocsin.jobs j where j.flow_key = key and j.locked_until is not null;
+    if over > 0 then
+        held := held + over - (
+            select count(*) from (
+                select from tocsin.jobs j
+                where j.flow_key = key and j.locked_until is not null and j.locked_until <= moment
+                for no key update skip locked) as free);
+    end if;
+    return held;
+end $$;
+
+-- Gives permits for jobs of some flows, at most `most` together: locks their rows and returns them, in the order of
+-- each flow, for the statement that claims them at once. And of each flow a row without id: in how many seconds there
+-- may be more to claim of it (null: not before something changes), and whether its starts are to be told. A flow whose
+-- state another instance has locked is passed over for a moment.
+-- Each statement in here sees what was committed before it, hence also what the last holder of the lock claimed.
+-- ended_by: the latest instant that is believed to have come; see claims.look.
+create or replace function tocsin.permit(
+    keys text[], most bigint, ahead interval, lease interval, ended_by timestamptz,
+    kinds text[], aside uuid[], among uuid[], instance text)
+returns table (
+    flow_key text, next_seconds float8, is_timed boolean, waiting_since timestamptz,
+    id uuid, due_at timestamptz, text text, locked_until timestamptz, locked_by text,
+    claimed_at timestamptz, claimed_for timestamptz, claimed_attempt integer, execution_id bigint)
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    key text;
+    flow tocsin.flows;
+    state tocsin.flow_states;
+    place record;
+    one record;
+    moment timestamptz;
+    first timestamptz;
+    next_at timestamptz;
+    permits bigint;
+    share bigint;
+    used bigint;
+    left_over bigint := most;
+    keys_left integer := cardinality(keys);
+    taken integer;
+    at_limit boolean;
+begin
+    foreach key in array keys loop
+        -- The columns of a row that tells of the flow alone.
+        next_seconds := null;
+        is_timed := null;
+        waiting_since := null;
+        id := null;
+        share := greatest(left_over / greatest(keys_left, 1), least(left_over, 1));
+        keys_left := keys_left - 1;
+        moment := least(clock_timestamp(), ended_by);
+        next_at := null;
+        taken := 0;
+        select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
+        where tocsin.is_flow_claimable(j) and j.flow_key = key
+        order by greatest(j.next_run, j.locked_until) limit 1;
+        if first is null or first > moment + ahead or share <= 0 then
+            flow_key := key; next_seconds := extract(epoch from first - moment);
+            return next;
+            continue;
+        end if;
+        flow := tocsin.flow_limits(key);
+        select * into state from tocsin.flow_states s where s.flow_key = key for no key update skip locked;
+        if state.flow_key is null then
+            insert into tocsin.flow_states as s (flow_key) values (key) on conflict do nothing;
+            select * into state from tocsin.flow_states s where s.flow_key = key for no key update skip locked;
+        end if;
+        if state.flow_key is null then
+            flow_key := key; next_seconds := 0.02;
+            return next;
+            continue;
+        end if;
+        moment := least(clock_timestamp(), ended_by);
+        permits := share;
+        if flow.paused_at is not null then
+            permits := 0;
+        elsif state.held_until > moment then
+            permits := 0;
+            next_at := state.held_until;
+        end if;
+        if permits > 0 and flow.max_concurrency is not null then
+            used := tocsin.flow_leases(key, moment);
+            permits := least(permits, flow.max_concurrency - used);
+            if permits <= 0 then  -- a settlement is told; else the first lease that ends
+                select min(j.locked_until) into next_at from tocsin.jobs j
+                where j.flow_key = key and j.locked_until is not null and j.locked_until > moment;
+                next_at := coalesce(next_at, moment + interval '0.1 second');
+            end if;
+        end if;
+        if permits > 0 and flow.rate is not null then
+            for place in select * from tocsin.flow_windows(flow) loop
+                select coalesce(sum(s.many), 0) into used from tocsin.flow_starts s
+                where s.flow_key = key and s.latest > moment - place.span;
+                if used >= place.many then
+                    -- As soon as so many have left the window that one more fits in.
+                    select greatest(next_at, min(s.latest) + place.span) into next_at
+                    from (
+                        select latest, sum(many) over (order by latest) as gone from tocsin.flow_starts
+                        where flow_starts.flow_key = key and latest > moment - place.span) as s
+                    where s.gone > used - place.many;
+                end if;
+                permits := least(permits, place.many - used);
+            end loop;
+        end if;
+        if permits > 0 then
+            for one in
+                select j.id, greatest(j.next_run, j.locked_until) as due_at,
+                    case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
+                        then j.target::text end as text,
+                    j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
+                from tocsin.jobs j
+                where tocsin.is_flow_claimable(j) and j.flow_key = key
+                  and greatest(j.next_run, j.locked_until) <= moment + ahead
+                  and (j.locked_until is null or j.locked_until <= moment)
+                  and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
+                order by greatest(j.next_run, j.locked_until)
+                limit permits
+                for no key update skip locked
+            loop
+                return query select key, null::float8, flow.rate is not null, state.waiting_since, one.id, one.due_at, one.text, one.locked_until,
+                    one.locked_by, one.claimed_at, one.claimed_for, one.claimed_attempt, one.execution_id;
+                taken := taken + 1;
+            end loop;
+            left_over := left_over - taken;
+            if taken > 0 and flow.rate is not null then
+                delete from tocsin.flow_starts s
+                where s.flow_key = key and s.latest <= moment - (select max(w.span) from tocsin.flow_windows(flow) as w);
+                insert into tocsin.flow_starts as s (flow_key, granted_at, instance, many, latest)
+                values (key, now(), permit.instance, taken, moment + ahead + interval '5 seconds')
+                on conflict on constraint flow_starts_pkey do update
+                set many = s.many + excluded.many, latest = greatest(s.latest, excluded.latest);
+            end if;
+            -- Nothing is claimed yet, so those that are returned here are the first of the flow.
+            select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
+            where tocsin.is_flow_claimable(j) and j.flow_key = key
+            order by greatest(j.next_run, j.locked_until) offset taken limit 1;
+            next_at := case
+                when coalesce(first > moment + ahead, true) and taken > 0 then least(first, moment + lease)
+                when coalesce(first > moment + ahead, true) then first
+                when taken = permits then moment  -- what limits it now is known at the next time
+                else moment + interval '0.1 second' end;  -- locked by others, of another kind, or aside
+        end if;
+        -- At the limit, and some are due: what waits is not late, as far as misfire is concerned.
+        at_limit := coalesce(first <= moment + ahead, false) and permits < share and taken = greatest(permits, 0);
+        if at_limit <> (state.waiting_since is not null) then
+            update tocsin.flow_states s set waiting_since = case when at_limit then moment end where s.flow_key = key;
+        end if;
+        flow_key := key; next_seconds := extract(epoch from next_at - moment);
+        return next;
+    end loop;
+end $$;
+
+-- Tells instances that something of a flow may be claimed sooner than they know; null: of any flow.
+create or replace function tocsin.wake_flow(key text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('tocsin_flows', coalesce(key, ''));
+    end if;
+end $$;
+
+-- Ends what a target asked for: jobs of the flow may start again.
+create or replace function tocsin.release_flow(key text)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    update tocsin.flow_states s set held_until = null, held_for = null where s.flow_key = key;
+    perform tocsin.wake_flow(key);
+end $$;
+
+create or replace function tocsin.wake_flow_of()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    key constant text := case when tg_op = 'DELETE' then old.flow_key else new.flow_key end;
+begin
+    perform tocsin.wake_flow(case when strpos(key, '*') = 0 then key end);
+    return null;
+end $$;
+
+create or replace trigger flows_900_wake after insert or update or delete on tocsin.flows
+    for each row execute function tocsin.wake_flow_of();
+
+-- Into the audit log, as what people do with jobs.
+create or replace function tocsin.flow_image(flow tocsin.flows)
+returns jsonb language sql immutable
+    return jsonb_build_object('max_concurrency', flow.max_concurrency, 'rate', flow.rate,
+        'period_seconds', flow.period_seconds, 'burst', flow.burst, 'paused_at', flow.paused_at);
+
+create or replace function tocsin.audit_flow()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    was constant jsonb := case when tg_op <> 'INSERT' then tocsin.flow_image(old) end;
+    became constant jsonb := case when tg_op <> 'DELETE' then tocsin.flow_image(new) end;
+begin
+    if was = became then
+        return null;
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    values (
+        case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        'flow', coalesce(new.id, old.id), coalesce(new.flow_key, old.flow_key),
+        case when tg_op = 'UPDATE' then array(
+            select e.key from jsonb_each(was) as e where e.value <> became -> e.key order by 1) end,
+        was, became);
+    return null;
+end $$;
+
+create or replace trigger flows_800_audit after insert or update or delete on tocsin.flows
+    for each row execute function tocsin.audit_flow();
+
+-- What of its flow keeps a job from starting that is due: one row for each limit that is reached. Who has the permits
+-- is told of the ten whose leases end first.
+create or replace function tocsin.explain_flow(job tocsin.jobs)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    flow tocsin.flows;
+    state tocsin.flow_states;
+    place record;
+    used bigint;
+    next_at timestamptz;
+    holders jsonb;
+    words text;
+begin
+    if job.flow_key is null or not has_table_privilege('tocsin.flows', 'select') then
+        return;
+    end if;
+    flow := tocsin.flow_limits(job.flow_key);
+    if flow.paused_at is not null then
+        return query select 'flow_paused', format('Its flow %s is paused since %s%s.', job.flow_key, tocsin.told_at(flow.paused_at),
+                case when flow.flow_key <> job.flow_key then ', by the pattern ' || flow.flow_key else '' end),
+            flow.paused_at, null::timestamptz, jsonb_build_object('flow_key', job.flow_key);
+    end if;
+    if has_table_privilege('tocsin.flow_states', 'select') then
+        select * into state from tocsin.flow_states s where s.flow_key = job.flow_key;
+        if state.held_until > now() then
+            return query select 'flow_held', format('Its flow %s is held until %s: %s.', job.flow_key,
+                    tocsin.told_at(state.held_until), coalesce(state.held_for, 'the target asked for that')),
+                null::timestamptz, state.held_until, jsonb_build_object('flow_key', job.flow_key);
+        end if;
+    end if;
+    if flow.max_concurrency is not null then
+        select count(*), min(j.locked_until) into used, next_at
+        from tocsin.jobs j where j.flow_key = job.flow_key and j.locked_until is not null and j.locked_until > now();
+        if used >= flow.max_concurrency then
+            select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+                    'job_id', coalesce(h.run_of, h.id), 'name', h.name, 'execution_id', h.execution_id,
+                    'instance', h.locked_by, 'until', h.locked_until)) order by h.locked_until, h.id),
+                string_agg(coalesce(h.name, coalesce(h.run_of, h.id)::text), ', ' order by h.locked_until, h.id)
+            into holders, words
+            from (
+                select * from tocsin.jobs j
+                where j.flow_key = job.flow_key and j.locked_until is not null and j.locked_until > now()
+                order by j.locked_until, j.id limit 10) as h;
+            return query select 'flow_full', format('%s of %s permits of its flow %s are taken: by %s%s. One comes back when one of these ends, at %s at the latest unless its lease is extended.',
+                    used, flow.max_concurrency, job.flow_key, words, case when used > 10 then ' and others' else '' end,
+                    tocsin.told_at(next_at)),
+                null::timestamptz, next_at, jsonb_build_object('flow_key', job.flow_key, 'permits', flow.max_concurrency,
+                    'taken', used, 'holders', holders);
+        end if;
+    end if;
+    if flow.rate is not null and has_table_privilege('tocsin.flow_starts', 'select') then
+        for place in select * from tocsin.flow_windows(flow) loop
+            select coalesce(sum(s.many), 0), min(s.latest) + place.span into used, next_at
+            from tocsin.flow_starts s
+            where s.flow_key = job.flow_key and s.latest > now() - place.span;
+            if used >= place.many then
+                return query select 'flow_rate', format('%s of %s starts that its flow %s may have in %s s were made: the next is at %s.',
+                        used, place.many, job.flow_key, round(extract(epoch from place.span)::numeric, 3), tocsin.told_at(next_at)),
+                    null::timestamptz, next_at, jsonb_build_object('flow_key', job.flow_key, 'permits', place.many, 'taken', used);
+            end if;
+        end loop;
+    end if;
+end $$;

@@ -1,0 +1,466 @@
+"""Jobs with the same flow_key share limits, over all instances and at any instant."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from app.core.facts import Settled
+from app.core.runs.holding import lateness_at
+from app.db import Database, claims, flows, leases
+from app.db.claims import Look
+from app.db.listener import Session, open_session
+from tests.support.builders import insert_job, job_row
+from tests.support.instances import StartInstance
+from tests.support.pages import ROOT
+from tests.support.sink import Sink, late, reply
+
+LEASES = """select count(*) from tocsin.jobs
+            where flow_key = $1 and locked_until > clock_timestamp()"""
+
+
+@pytest.fixture
+async def session(database_url: str) -> AsyncIterator[Session]:
+    async with open_session(database_url, wake=lambda: None, application_name="one") as one:
+        yield one
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Session]:
+    async with open_session(database_url, wake=lambda: None, application_name="two") as one:
+        yield one
+
+
+async def claim(
+    session: Session | Database,
+    *keys: str,
+    limit: int = 100,
+    lease_seconds: float = 60.0,
+    instance: str = "one",
+) -> tuple[Look, dict[str, float | None]]:
+    look, stands = await flows.look(
+        session,
+        keys,
+        limit=limit,
+        ahead_seconds=0.25,
+        lease_seconds=lease_seconds,
+        kinds=["http"],
+        instance=instance,
+    )
+    return look, dict(stands)
+
+
+async def limit(connection: asyncpg.Connection, key: str, **limits: Any) -> None:  # noqa: ANN401
+    names = ", ".join(["flow_key", *limits])
+    places = ", ".join(f"${place}" for place in range(1, len(limits) + 2))
+    await connection.execute(
+        f"insert into tocsin.flows ({names}) values ({places})", key, *limits.values()
+    )
+
+
+async def insert(
+    connection: asyncpg.Connection,
+    key: str | None,
+    *,
+    many: int = 1,
+    **columns: Any,  # noqa: ANN401
+) -> list[UUID]:
+    """Insert jobs that are due, each a microsecond after the one before."""
+    due = await connection.fetchval("select now() - interval '1 minute'")
+    return [
+        await insert_job(
+            connection,
+            **({"flow_key": key, "run_at": due + timedelta(microseconds=place)} | columns),
+        )
+        for place in range(many)
+    ]
+
+
+@asynccontextmanager
+async def watched(connection: asyncpg.Connection, key: str) -> AsyncIterator[list[int]]:
+    """Count the leases of a flow again and again; each count is of one instant."""
+    counts: list[int] = []
+
+    async def count() -> None:
+        while True:
+            counts.append(await connection.fetchval(LEASES, key))
+            await asyncio.sleep(0.002)
+
+    counting = asyncio.create_task(count())
+    try:
+        yield counts
+    finally:
+        counting.cancel()
+        await asyncio.wait({counting})
+
+
+async def test_a_look_leaves_jobs_of_a_flow_alone(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    [alone] = await insert(connection, None)
+    [in_flow] = await insert(connection, "api")
+
+    look = await claims.look(
+        session, limit=10, ahead_seconds=0, lease_seconds=60, kinds=["http"], instance="one"
+    )
+    found, _ = await claim(session, "api")
+
+    assert [one.id for one in look.claims] == [alone]
+    assert [(one.id, one.flow_key) for one in found.claims] == [(in_flow, "api")]
+
+
+async def test_so_many_of_a_flow_are_claimed_as_are_allowed_at_once_in_their_order(
+    connection: asyncpg.Connection, session: Session, other: Session
+) -> None:
+    await limit(connection, "api", max_concurrency=3)
+    ids = await insert(connection, "api", many=5)
+
+    first, _ = await claim(session, "api", limit=2)
+    second, stands = await claim(other, "api", instance="two")
+    third, _ = await claim(session, "api")
+
+    assert [one.id for one in first.claims] == ids[:2]
+    assert [one.id for one in second.claims] == ids[2:3]
+    assert third.claims == []
+    assert stands["api"] == 0.0  # it was claimed: what limits the flow now is known at the next
+
+
+async def test_a_flow_without_limits_is_claimed_like_other_jobs(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    ids = await insert(connection, "api", many=5)
+
+    look, stands = await claim(session, "api")
+
+    assert [one.id for one in look.claims] == ids
+    assert stands["api"] is not None
+    assert 50 < stands["api"] <= 60  # when their leases would end
+
+
+async def test_the_next_look_is_when_the_first_lease_would_end(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await limit(connection, "api", max_concurrency=1)
+    await insert(connection, "api", many=3)
+    await claim(session, "api")
+
+    look, stands = await claim(session, "api")
+
+    assert look.claims == []
+    assert stands["api"] is not None
+    assert 50 < stands["api"] <= 60
+
+
+async def test_two_instances_that_look_at_the_same_time_share_the_permits(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    """The one that waits for no lock must not count by what it saw before the other's claims."""
+    await limit(connection, "api", max_concurrency=5)
+    await insert(connection, "api", many=200)
+    async with AsyncExitStack() as stack:
+        sessions = [
+            await stack.enter_async_context(
+                open_session(database_url, wake=lambda: None, application_name=f"{place}")
+            )
+            for place in range(6)
+        ]
+
+        for _ in range(20):
+            looks = await asyncio.gather(*(claim(one, "api", limit=2) for one in sessions))
+            claimed = [one for look, _ in looks for one in look.claims]
+            assert await connection.fetchval(LEASES, "api") == len(claimed) <= 5
+            await connection.execute(
+                """update tocsin.jobs set locked_until = null, locked_by = null, claimed_at = null,
+                       claimed_for = null, claimed_attempt = null, execution_id = null
+                   where id = any($1::uuid[])""",
+                [one.id for one in claimed],
+            )
+
+
+async def test_a_lease_that_ran_out_gives_its_permit_back_and_cannot_be_extended(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    """What a frozen instance held; its job waits for a permit like the others."""
+    await limit(connection, "api", max_concurrency=1)
+    ids = await insert(connection, "api", many=2)
+    frozen, _ = await claim(session, "api", lease_seconds=0.05)
+    await connection.execute("select pg_sleep(0.06)")
+
+    found, _ = await claim(session, "api", instance="two")
+    extended = await leases.extend(session, frozen.claims, lease_seconds=60)
+
+    assert [one.id for one in frozen.claims] == ids[:1]
+    assert [one.id for one in found.claims] == ids[1:]
+    assert extended.extended == set()
+    assert extended.lost == {ids[0]}
+    assert await connection.fetchval(LEASES, "api") == 1
+
+
+async def test_a_lease_whose_row_is_locked_keeps_its_permit_though_it_ran_out(
+    connection: asyncpg.Connection, session: Session, database_url: str
+) -> None:
+    """It may be being extended."""
+    await limit(connection, "api", max_concurrency=1)
+    await insert(connection, "api", many=2)
+    frozen, _ = await claim(session, "api", lease_seconds=0.05)
+    await connection.execute("select pg_sleep(0.06)")
+    extending = await asyncpg.connect(database_url)
+    try:
+        async with extending.transaction():
+            await extending.execute(
+                "select from tocsin.jobs where id = $1 for no key update", frozen.claims[0].id
+            )
+            found, stands = await claim(session, "api", instance="two")
+    finally:
+        await extending.close()
+
+    assert found.claims == []
+    assert stands["api"] is not None
+    assert stands["api"] < 1
+
+
+async def test_what_a_flow_leaves_null_comes_from_the_longest_pattern(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await limit(connection, "*", max_concurrency=1)
+    await limit(connection, "tenant-*", max_concurrency=2)
+    await limit(connection, "tenant-c", max_concurrency=3)
+    for key in ("other", "tenant-b", "tenant-c"):
+        await insert(connection, key, many=5)
+
+    look, _ = await claim(session, "other", "tenant-b", "tenant-c")
+
+    assert sorted(one.flow_key or "" for one in look.claims) == [
+        "other",
+        *["tenant-b"] * 2,
+        *["tenant-c"] * 3,
+    ]
+
+
+async def test_a_flow_on_pause_is_not_claimed(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await limit(connection, "api", paused_at=datetime.fromisoformat("2026-01-01T00:00:00Z"))
+    await insert(connection, "api")
+
+    look, stands = await claim(session, "api")
+
+    assert look.claims == []
+    assert stands == {"api": None}
+
+
+async def test_a_run_now_of_a_job_of_a_flow_waits_for_a_permit_too(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await limit(connection, "api", max_concurrency=1)
+    await insert(connection, "api")
+    [later] = await insert(connection, "api", run_at=datetime.fromisoformat("2100-01-01T00:00:00Z"))
+    await claim(session, "api")
+    await connection.execute("select from tocsin.run_now($1)", later)
+
+    blocked, _ = await claim(session, "api")
+    await connection.execute("delete from tocsin.flows")
+    found, _ = await claim(session, "api")
+
+    assert blocked.claims == []
+    assert [one.job_id for one in found.claims] == [later]
+
+
+async def test_four_instances_keep_the_limit_and_carry_out_all(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, database_url: str
+) -> None:
+    sink.on("/", late(0.03, reply(200)))
+    await limit(connection, "api", max_concurrency=3)
+    await insert(connection, "api", many=60, target={"url": sink.url("/")})
+    counting = await asyncpg.connect(database_url)
+    try:
+        async with (
+            watched(counting, "api") as counts,
+            instance(),
+            instance(),
+            instance(),
+            instance(),
+        ):
+            await sink.arrived(60)
+    finally:
+        await counting.close()
+
+    assert max(counts) == 3
+    assert await connection.fetchval("select count(*) from tocsin.executions") == 60
+
+
+async def test_a_job_of_a_flow_that_is_inserted_while_all_sleep_starts_at_once(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    async with instance() as (_, facts):
+        for _ in range(5):
+            await insert(connection, "api", target={"url": sink.url("/")})
+            await facts.seen(Settled)
+
+
+async def test_raising_a_limit_wakes_the_instances(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await limit(
+        connection,
+        "api",
+        max_concurrency=1,
+        paused_at=datetime.fromisoformat("2026-01-01T00:00:00Z"),
+    )
+    [id] = await insert(connection, "api", target={"url": sink.url("/")})
+    async with instance() as (_, facts):
+        await connection.execute("select pg_sleep(0.3)")
+        assert (await job_row(connection, id))["last_outcome"] is None
+        await connection.execute("update tocsin.flows set paused_at = null")
+        await facts.seen(Settled)
+
+
+def most_within(instants: Sequence[datetime], seconds: float) -> int:
+    """Return how many of these instants lie in the fullest window of so many seconds."""
+    ordered = sorted(instants)
+    span = timedelta(seconds=seconds)
+    return max(sum(one <= other < one + span for other in ordered) for one in ordered)
+
+
+async def test_no_more_is_claimed_than_the_rate_allows_until_the_window_has_moved_on(
+    connection: asyncpg.Connection, session: Session, db: Database
+) -> None:
+    await limit(connection, "api", rate=3, period_seconds=Decimal(5))
+    ids = await insert(connection, "api", many=8)
+    first, _ = await claim(session, "api")
+    blocked, stands = await claim(session, "api")
+    untold = stands["api"]
+    started = first.begun_at - timedelta(seconds=4)  # as if that was four seconds ago
+    told = flows.Starts(
+        flow_key="api", granted_at=first.claims[0].claimed_at, many=3, latest=started
+    )
+    await flows.tell_starts(db, [told], instance="one")
+    _, stands = await claim(session, "api")
+    known = stands["api"]
+    started -= timedelta(seconds=1.1)
+    await flows.tell_starts(db, [replace(told, latest=started)], instance="one")
+
+    second, _ = await claim(session, "api")
+
+    assert [one.id for one in first.claims] == ids[:3]
+    assert all(one.is_timed for one in first.claims)
+    assert blocked.claims == []
+    assert untold is not None
+    assert 9 < untold <= 10.3  # whatever becomes of them, they start within five seconds
+    assert known is not None
+    assert 0 < known <= 1.1
+    assert [one.id for one in second.claims] == ids[3:6]
+
+
+async def test_a_burst_smaller_than_the_rate_limits_what_starts_at_once(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await limit(connection, "api", rate=100, period_seconds=Decimal(10), burst=4)
+    await insert(connection, "api", many=8)
+
+    first, _ = await claim(session, "api")
+    second, _ = await claim(session, "api")
+
+    assert (len(first.claims), len(second.claims)) == (4, 0)
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(5, None), (10, 2)])
+async def test_starts_keep_to_the_rate_over_four_instances(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    sink: Sink,
+    rate: int,
+    burst: int | None,
+) -> None:
+    period = 0.5
+    await limit(connection, "api", rate=rate, period_seconds=Decimal("0.5"), burst=burst)
+    await insert(connection, "api", many=4 * rate, target={"url": sink.url("/")})
+    async with instance(), instance(), instance(), instance():
+        await sink.arrived(4 * rate)
+    rows = await connection.fetch("select started_at from tocsin.executions")
+    starts = [row["started_at"] for row in rows]
+
+    assert len(starts) == 4 * rate
+    assert most_within(starts, period) <= rate
+    if burst is not None:
+        assert most_within(starts, period * burst / rate) <= burst
+
+
+async def test_what_the_target_asks_for_holds_all_jobs_of_the_flow_and_costs_no_attempt(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    sink.on("/", reply(429, headers={"Retry-After": "600"}))
+    await limit(connection, "api", max_concurrency=1)
+    [first] = await insert(connection, "api", target={"url": sink.url("/")}, max_attempts=3)
+    others = await insert(connection, "api", many=3, target={"url": sink.url("/")})
+    async with instance(), instance():
+        await sink.arrived()
+        held = None
+        while held is None:
+            held = await connection.fetchval(
+                "select held_until from tocsin.flow_states where flow_key = 'api'"
+            )
+            await asyncio.sleep(0.01)
+    rows = [await job_row(connection, id) for id in others]
+
+    left = held - datetime.now(UTC)
+    assert timedelta(seconds=500) < left <= timedelta(seconds=600)
+    assert [(row["attempt"], row["runs"], row["state"]) for row in rows] == [
+        (0, 0, "scheduled")
+    ] * 3
+    assert (await job_row(connection, first))["attempt"] == 1
+
+
+async def test_the_end_of_a_hold_wakes_the_instances(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await connection.execute(
+        """insert into tocsin.flow_states (flow_key, held_until, held_for)
+           values ('api', now() + interval '1 hour', 'the target answered 429')"""
+    )
+    await insert(connection, "api", target={"url": sink.url("/")})
+    async with instance() as (_, facts):
+        await connection.execute("select tocsin.release_flow('api')")
+        await facts.seen(Settled)
+
+
+async def test_a_run_that_waited_for_a_permit_is_not_missed(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    """Its grace is a minute, and others of the flow were in its way for longer."""
+    await limit(connection, "api", max_concurrency=1)
+    await insert(connection, "api", many=2)
+    await claim(session, "api", lease_seconds=0.05)
+    await claim(session, "api")
+    await connection.execute(
+        """update tocsin.flow_states set waiting_since = now() - interval '10 minutes';
+           select pg_sleep(0.06)"""
+    )
+
+    look, _ = await claim(session, "api", limit=1)
+    [one] = look.claims
+
+    assert one.waiting_since is not None
+    assert lateness_at(one, now=look.begun_at) == one.scheduled_for
+
+
+async def test_the_example_on_the_page_of_flows_keeps_its_limit(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    [example] = re.findall(
+        r"```sql\n(.*?)```", (ROOT / "docs" / "flows.md").read_text("utf-8"), re.DOTALL
+    )
+    await connection.execute(example)
+
+    look, _ = await claim(session, "api.example.com")
+
+    assert len(look.claims) == 2
+    assert await connection.fetchval("select count(*) from tocsin.jobs") == 5
