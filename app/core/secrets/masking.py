@@ -121,8 +121,9 @@ def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[
     def note(part: Part, value: object, _kept: object, _field: str) -> object:
         match part, value:
             case Part.IN_URL, str():
-                password = url_parts(value).password
-                found.update((password, unquote(password)))
+                if "@" in value:  # else there is no password, as in nearly all
+                    password = url_parts(value).password
+                    found.update((password, unquote(password)))
             case Part.NONE, _:
                 pass
             case _:
