@@ -19,8 +19,8 @@ OTHERS = 50
 """The most jobs that are claimed at once for other hosts."""
 LATE_SECONDS = 0.2
 """How late a claim has to be until jobs for other hosts are searched for."""
-CROWD = 0.25
-"""The part of all claims that a host has to have to count as a crowd."""
+CROWD = 0.1
+"""The part of all claims that a host has to have to count as a crowd: ten may be crowds at once."""
 LEAST = 8
 """The fewest claims of which a host can be a crowd."""
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.5

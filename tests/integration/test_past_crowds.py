@@ -45,6 +45,25 @@ async def test_a_job_behind_a_crowd_of_one_host_does_not_wait_for_the_crowd(
         assert before < 0.8 * CROWD
 
 
+async def test_a_job_behind_a_crowd_of_several_hosts_that_refuse_does_not_wait_for_the_crowd(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    async with instance(concurrency=10) as (_, facts):
+        due = await connection.fetchval("select now() + interval '2 seconds'")
+        await connection.execute(
+            """insert into tocsin.jobs (kind, target, run_at, max_attempts)
+               select 'http', jsonb_build_object('url', format('http://127.0.0.1:%s/', 1 + n % 6)),
+                   $1, 1
+               from generate_series(1, $2::int) as n""",
+            due,
+            2 * CROWD,
+        )
+        job_id = await insert_job(connection, target={"url": sink.url("/other")}, run_at=due)
+        await facts.seen(Settled, job_id=job_id, within=60)
+
+        assert len(facts.of(Settled)) < 0.8 * 2 * CROWD
+
+
 @pytest.mark.parametrize(
     "url",
     [
