@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from tests.faults.conftest import Case
 from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.sink import late, reply
 from tests.support.waiting import until
 
 ODD_CRONS = (
@@ -170,6 +172,61 @@ async def test_rows_that_no_statement_can_work_with_harm_no_other(case: Case) ->
     await case.connection.execute("delete from tocsin.jobs where id = any($1)", guilty)
     await case.verdict()
     assert len(first.said("connected")) == len(second.said("connected")) == 1
+    assert first.text == second.text == []
+
+
+MAX_LATE_SECONDS = 2.0
+"""On a busy machine; behind a trigger that sleeps jobs would wait for a minute, or for ever."""
+SLOW = {
+    "slow to claim": "new.execution_id is not null and old.execution_id is null",
+    "slow to settle": "new.execution_id is null and old.execution_id is not null",
+    "slow to extend": "new.locked_until > old.locked_until and new.fence = old.fence",
+}
+"""When a trigger sleeps for a job with such a description."""
+
+
+@pytest.mark.alone
+async def test_rows_that_are_slow_to_write_are_written_apart_from_others(case: Case) -> None:
+    first, second = await case.processes.instances(2)
+    hold = case.sink.on("/hold", late(4.0, reply()))
+    sleeps = " or ".join(
+        f"(new.description = '{what}' and {condition})" for what, condition in SLOW.items()
+    )
+    catches = "begin perform pg_sleep(60); exception when query_canceled then null; end"
+    await case.connection.execute(
+        f"""create function public.mine() returns trigger language plpgsql as
+            $$ begin
+                if {sleeps} then
+                    if new.tags = '{{stubborn}}' then loop {catches}; end loop; end if;
+                    perform pg_sleep(60);
+                end if;
+                return new;
+            end $$;
+            create trigger mine before update of locked_until on tocsin.jobs
+            for each row execute function public.mine()"""
+    )
+    guilty = []
+    async with case.load.running(per_second=20):
+        for what in SLOW:
+            for tags in ([], ["stubborn"]):
+                url = hold if what == "slow to extend" else case.sink.url("/guilty")
+                with case.ledger.fault(f"a row that is {what}", within=1.0):
+                    guilty.append(
+                        await insert_job(
+                            case.connection, description=what, tags=tags, target={"url": url}
+                        )
+                    )
+                    await case.moment(1.5)
+
+    await case.connection.execute("drop trigger mine on tocsin.jobs")
+    await case.connection.execute("delete from tocsin.jobs where id = any($1)", guilty)
+    await case.verdict()
+    latest = await case.connection.fetchval(
+        """select max(extract(epoch from started_at - scheduled_for))::float8
+           from tocsin.executions where not (job_id = any($1))""",
+        guilty,
+    )
+    assert latest < MAX_LATE_SECONDS
     assert first.text == second.text == []
 
 
