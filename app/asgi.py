@@ -22,6 +22,7 @@ from app.api.actions import pause_job, resume_job, run_job, skip_runs, unskip_ru
 from app.api.audit import list_changes
 from app.api.batch import create_jobs
 from app.api.body import check_request
+from app.api.bulk import ask_bulk, cancel_bulk, get_bulk, list_bulk
 from app.api.executions import (
     cancel_execution,
     get_execution,
@@ -177,6 +178,9 @@ def v1(settings: Settings) -> Router:
                     *(replay_execution, cancel_execution),
                 ],
                 tags=["Executions"],
+            ),
+            Router(
+                "/bulk", route_handlers=[ask_bulk, list_bulk, get_bulk, cancel_bulk], tags=["Bulk"]
             ),
             Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
             Router("/", route_handlers=[list_upcoming], tags=["Schedules"]),

@@ -43,6 +43,10 @@ class ExecutionNotFound(AppError):
     """No execution has this id."""
 
 
+class BulkNotFound(AppError):
+    """No bulk action has this id."""
+
+
 class KeyNotFound(AppError):
     """No API key has this prefix or name."""
 

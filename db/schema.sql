@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -266,7 +266,7 @@ begin
             when num_nonnulls(job.execution_id, job.claimed_at, job.claimed_for, job.claimed_attempt) not in (0, 4) then
                 array['execution_id', 'and claimed_at to claimed_attempt are not null together',
                     'Set none of them: instances do. To free a lease set locked_until to null.']
-            when job.request not in ('run_now', 'replay') or (job.request is null) <> (job.run_of is null) then
+            when job.request not in ('run_now', 'replay', 'backfill') or (job.request is null) <> (job.run_of is null) then
                 array['request', 'is not what a run of its own has',
                     'Leave it out; to run a job now: select tocsin.run_now(id).']
             when job.last_outcome not in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed') then
@@ -717,7 +717,7 @@ create table tocsin.audit_log (
     after jsonb,
 
     constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
-    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow')),
+    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk')),
     constraint audit_log_within_range check (tocsin.is_loggable(at, id, actor, program, entity_name, changed, before, after))
 );
 revoke all on tocsin.audit_log from public;
@@ -744,3 +744,42 @@ create table tocsin.secrets (
         least(created_at, updated_at) >= '2000-01-01 00:00Z' and greatest(created_at, updated_at) <= '2200-01-01 00:00Z')
 );
 create unique index secrets_name on tocsin.secrets (name);
+
+-- An action on the jobs, or the executions, that a filter finds. A person writes action, filter and options; instances
+-- keep the rest. One of them at a time works on it, under a lease, in steps, each a transaction that moves `reached`
+-- along: so each job is touched at most once, whoever dies or comes back. See db/triggers/7_bulk.sql.
+create table tocsin.bulk_actions (
+    id uuid primary key default tocsin.uuid7(),
+    action text not null,
+    filter jsonb not null,
+    options jsonb not null default '{}',
+    expected bigint,  -- how many were found when it was asked for; null: nobody counted
+    asked_at timestamptz not null default clock_timestamp(),  -- what is created later is left alone
+    asked_by text not null default tocsin.actor(),
+
+    started_at timestamptz,
+    ended_at timestamptz,
+    cancelled_at timestamptz,
+    error text,  -- why it ended before its end
+    reached text,  -- the last job or execution that is done
+    matched bigint not null default 0,
+    changed bigint not null default 0,
+    unchanged bigint not null default 0,
+    failed bigint not null default 0,
+    problems jsonb not null default '[]',  -- of the first that failed: their ids and why
+    locked_until timestamptz,
+    locked_by text,
+
+    constraint bulk_actions_action_known check (
+        action in ('edit', 'delete', 'pause', 'resume', 'run', 'reschedule', 'cancel', 'replay', 'redrive', 'backfill')),
+    constraint bulk_actions_within_range check (
+        least(asked_at, started_at, ended_at, cancelled_at, locked_until) >= '2000-01-01 00:00Z'
+        and greatest(asked_at, started_at, ended_at, cancelled_at, locked_until) <= '2200-01-01 00:00Z'
+        and least(expected, matched, changed, unchanged, failed) >= 0
+        and jsonb_typeof(filter) = 'object' and tocsin.fits(filter, 65536)
+        and jsonb_typeof(options) = 'object' and tocsin.fits(options, 1048576)
+        and jsonb_typeof(problems) = 'array' and tocsin.fits(problems, 65536)
+        and greatest(octet_length(asked_by), octet_length(reached), octet_length(locked_by)) <= 10000
+        and octet_length(error) <= 100000)
+);
+create index bulk_actions_unfinished on tocsin.bulk_actions (id) where ended_at is null;

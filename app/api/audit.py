@@ -32,6 +32,8 @@ async def list_changes(
 ) -> AuditPage:
     """Changes of jobs, keys and secrets, made over the API and in SQL.
 
+    A bulk action has one entry, which stands for all that it changes.
+
     Targets are shown without what can be secret.
     """
     page = await audit.list_page(db, entity_id=entity_id, before=CHANGES.read(cursor), limit=limit)

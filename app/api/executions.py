@@ -1,15 +1,13 @@
 """Executions: list, read, replay a past run, and cancel one that is under way."""
 
-import re
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
 from app.api.body import decode_action
-from app.api.parameters import Cursor, Db, Limit, Reference, known_outcomes, listed, sound
+from app.api.parameters import Cursor, Db, Limit, Reference
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
@@ -17,9 +15,11 @@ from app.core.jobs.job import Job, job_id
 from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
-from app.errors import FieldError, InvalidInput, JobNotFound
+from app.errors import JobNotFound
 from app.jobs import actions
+from app.jobs.filters import execution_filter
 from app.wire.actions import NoFields
+from app.wire.bulk import BulkFilter
 from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.pages import EXECUTIONS
 
@@ -60,7 +60,10 @@ Host = Annotated[
     str | None,
     QueryParameter(description="Of jobs whose target has this host in its url now."),
 ]
-STATUS = re.compile(r"[1-5][0-9]{2}|[1-5]xx", re.ASCII)
+DeadLetter = Annotated[
+    bool | None,
+    QueryParameter(description="Whether they are the last of a run that was given up."),
+]
 MEANT = {
     **dict.fromkeys(("state", "result"), "did you mean outcome?"),
     **dict.fromkeys(("status_code", "code"), "did you mean status?"),
@@ -92,19 +95,22 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
     statuses: Statuses = None,
     late_by: LateBy = None,
     slower_than: SlowerThan = None,
+    dead_letter: DeadLetter = None,
 ) -> ExecutionPage:
     """Executions of a deleted job are listed too, by its id, for as long as they are kept."""
     id = job_id(job) or (await jobs.find(db, job)).id
-    wanted = ExecutionFilter(
-        job_id=id,
-        outcomes=known_outcomes(outcomes, "outcome"),
-        since=sound(since, "from"),
-        until=sound(until, "to"),
-        reasons=listed(reasons),
-        statuses=known_statuses(statuses),
+    given = BulkFilter(
+        outcome=outcomes,
+        since=since,
+        until=until,
+        job=str(id),
+        reason=reasons,
+        status=statuses,
         late_by=late_by,
         slower_than=slower_than,
+        dead_letter=dead_letter,
     )
+    wanted = await execution_filter(db, given)
     page = await read_page(db, wanted, cursor=cursor, limit=limit)
     if not page.items and not await executions.is_known_job(db, id):
         message = f"no job has the id {str(id)!r}, nor are there executions of one that had"
@@ -138,25 +144,28 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
     statuses: Statuses = None,
     late_by: LateBy = None,
     slower_than: SlowerThan = None,
+    dead_letter: DeadLetter = None,
 ) -> ExecutionPage:
     """Every attempt that was carried out has an execution, and so has every run that was missed.
 
     A page of filters that few executions meet may be short, or empty: the list ends where
     `next_cursor` is null.
     """
-    wanted = ExecutionFilter(
-        job_id=None if job is None else await executed_job(db, job),
-        outcomes=known_outcomes(outcomes, "outcome"),
-        since=sound(since, "from"),
-        until=sound(until, "to"),
-        tags=listed(tags),
+    given = BulkFilter(
+        outcome=outcomes,
+        since=since,
+        until=until,
+        job=job,
+        tag=tags,
         kind=kind,
-        host=None if host is None else host.lower(),
-        reasons=listed(reasons),
-        statuses=known_statuses(statuses),
+        host=host,
+        reason=reasons,
+        status=statuses,
         late_by=late_by,
         slower_than=slower_than,
+        dead_letter=dead_letter,
     )
+    wanted = await execution_filter(db, given)
     return await read_page(db, wanted, cursor=cursor, limit=limit)
 
 
@@ -221,36 +230,3 @@ async def read_page(
         items=page.items,
         next_cursor=EXECUTIONS.after(page.items, more=page.more, reached=page.reached),
     )
-
-
-async def executed_job(db: Database, reference: str) -> UUID:
-    """Return the id of the job that a filter names; an id may be that of a deleted job.
-
-    Raises:
-        InvalidInput: no job has the name.
-    """
-    try:
-        return job_id(reference) or (await jobs.find(db, reference)).id
-    except JobNotFound:
-        message = f"no job has the name {reference!r}: write its id where it was deleted"
-        raise InvalidInput(FieldError(field="job", message=message)) from None
-
-
-def known_statuses(values: list[str] | None) -> list[range] | None:
-    """Read the status codes that are asked for, and classes of them.
-
-    Raises:
-        InvalidInput: one of them is no status code.
-    """
-    given = listed(values)
-    if given and (unknown := [one for one in given if not STATUS.fullmatch(one)]):
-        message = f"{unknown[0]!r} is no status code such as 503 or 5xx: did you mean outcome?"
-        raise InvalidInput(FieldError(field="status", message=message))
-    if not given:
-        return None
-    return [
-        range(int(one[0]) * 100, int(one[0]) * 100 + 100)
-        if one.endswith("xx")
-        else range(int(one), int(one) + 1)
-        for one in given
-    ]

@@ -6,10 +6,11 @@ from typing import Annotated
 from litestar import get
 from litestar.params import QueryParameter
 
-from app.api.parameters import Db, Reference, sound
+from app.api.parameters import Db, Reference
 from app.core.access.api_key import Scope
 from app.db import explanations
 from app.wire.explanations import Explanation
+from app.wire.filters import sound
 
 
 @get(

@@ -16,9 +16,6 @@ from app.api.parameters import (
     Keys,
     Limit,
     Reference,
-    known_outcomes,
-    listed,
-    sound,
 )
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, LOCATION, answer
@@ -27,15 +24,16 @@ from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobSta
 from app.core.jobs.patch import patched
 from app.core.runs.outcome import Outcome
 from app.db import jobs
-from app.db.jobs import JobFilter
 from app.errors import FieldError, InvalidInput
 from app.jobs import actions
 from app.jobs.create import insert_drafts
 from app.jobs.edit import edit_job
+from app.jobs.filters import job_filter
 from app.jobs.input import NewPlans, draft_new
 from app.jobs.put import check_put_name
 from app.jobs.put import put_job as put_named
 from app.jobs.shown import masked_job
+from app.wire.bulk import BulkFilter
 from app.wire.jobs import JobPage, JobSort
 from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
 
@@ -139,16 +137,17 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     A page of filters that few jobs meet may be short, or empty: the list ends where `next_cursor`
     is null. By `next_run` there are only the jobs that wait for a run or execute one.
     """
-    wanted = JobFilter(
-        tags=listed(tags),
+    given = BulkFilter(
+        tag=tags,
         kind=kind,
         state=stands,
-        name_prefix=name,
-        text=q,
-        last_outcomes=known_outcomes(last_outcomes, "last_outcome"),
+        name=name,
+        q=q,
+        last_outcome=last_outcomes,
         failing=failing,
-        next_before=sound(next_before, "next_before"),
+        next_before=next_before,
     )
+    wanted = job_filter(given)
     if sort is JobSort.NEWEST and next_before is not None:
         message = "next_before sorts by next run: leave sort out, or write next_run"
         raise InvalidInput(FieldError(field="sort", message=message))

@@ -20,6 +20,7 @@ from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.targets.registry import KINDS, target_type
 from app.wire.audit import AuditPage
+from app.wire.bulk import Bulk, BulkPage, BulkPreview, BulkRequest
 from app.wire.examples import BODIES
 from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.explanations import Explanation
@@ -56,6 +57,7 @@ SCHEMAS: tuple[Any, ...] = (
     *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState, JobSort),
     Explanation,
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
+    *(BulkRequest, Bulk, BulkPage, BulkPreview),
     *(
         Cancellation,
         *(FlowLimits, Flow, FlowPage),

@@ -16,6 +16,7 @@ from app.core.instants import misread_instant
 from app.db.errors import refused_by_others
 from app.errors import (
     AppError,
+    BulkNotFound,
     ConstraintViolated,
     CrossOrigin,
     DatabaseRefused,
@@ -70,6 +71,7 @@ KINDS: dict[type[AppError], Kind] = {
     ScopeMissing: Kind(403, "scope-missing", "The API key does not allow this"),
     CrossOrigin: Kind(403, "cross-origin", "A page of elsewhere asked for this"),
     JobNotFound: Kind(404, "job-not-found", "There is no such job"),
+    BulkNotFound: Kind(404, "bulk-not-found", "There is no such bulk action"),
     ExecutionNotFound: Kind(404, "execution-not-found", "There is no such execution"),
     KeyNotFound: Kind(404, "key-not-found", "There is no such API key"),
     FlowNotFound: Kind(404, "flow-not-found", "There is no such flow"),

@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar import post
 
 from app.api.body import decode_body
-from app.api.parameters import Clock, Db, sound
+from app.api.parameters import Clock, Db
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.jobs.identity import NIL
@@ -25,6 +25,7 @@ from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
 from app.db import Database, jobs
 from app.errors import JobNotFound
+from app.wire.filters import sound
 from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
 
 

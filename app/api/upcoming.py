@@ -8,12 +8,13 @@ from typing import Annotated
 from litestar import get
 from litestar.params import QueryParameter
 
-from app.api.parameters import Clock, Cursor, Db, Limit, sound
+from app.api.parameters import Clock, Cursor, Db, Limit
 from app.core.access.api_key import Scope
 from app.core.jobs.identity import NIL
 from app.core.schedule.upcoming import Group, counts_of, moments, page_of, skipped_of
 from app.db import upcoming
 from app.errors import FieldError, InvalidInput
+from app.wire.filters import sound
 from app.wire.pages import UPCOMING
 from app.wire.upcoming import Bucket, Upcoming, UpcomingRun
 

@@ -222,6 +222,13 @@ class Replanned(Struct, frozen=True, kw_only=True):
     rules: str
 
 
+class BulkEnded(Struct, frozen=True, kw_only=True):
+    """This instance came to the end of a bulk action."""
+
+    id: UUID
+    action: str
+
+
 class Serving(Struct, frozen=True, kw_only=True):
     """The API accepts requests at `address`."""
 
@@ -282,6 +289,7 @@ Fact = (
     | Pruned
     | UpkeepFailed
     | Replanned
+    | BulkEnded
     | ClockSetBack
     | Serving
     | Ignored

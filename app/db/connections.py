@@ -14,6 +14,7 @@ POOLS = {
     "claim_quick": AT_ONCE,
     "claim_patient": 1,
     "plan": 2 * AT_ONCE,  # new jobs and older ones
+    "bulk": 2,
 }
 """The pools of an instance; those in pairs close after minutes in which no job is written apart."""
 LISTENING = 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -37,13 +38,37 @@ class ExecutionFilter(Struct, frozen=True, kw_only=True):
     """The job has to have all of these tags now."""
     host: str | None = None
     """The host, in lower case, of the `url` that the job's target has now."""
+    dead_letter: bool | None = None
+    """Whether it is the last of a run that was given up."""
+    last_of_run: bool | None = None
+    """Whether it is the last of its run."""
 
     def searched(self) -> int | None:
         """How many executions a page may search; None: an index serves all of the filters."""
-        if (self.tags, self.host) != (None, None):
+        if (self.tags, self.host, self.dead_letter, self.last_of_run) != (None,) * 4:
             return MAX_LOOKED_UP
         judged = (self.kind, self.reasons, self.statuses, self.late_by, self.slower_than)
         return MAX_SEARCHED if any(one is not None for one in judged) else None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the queries that list executions."""
+        statuses = self.statuses
+        return {
+            "job_id": self.job_id,
+            "outcomes": self.outcomes,
+            "since": self.since,
+            "until": self.until,
+            "kind": self.kind,
+            "reasons": self.reasons,
+            "lowest": None if statuses is None else [one.start for one in statuses],
+            "highest": None if statuses is None else [one.stop - 1 for one in statuses],
+            "late_by": self.late_by,
+            "slower_than": self.slower_than,
+            "tags": self.tags,
+            "host": self.host,
+            "dead_letter": self.dead_letter,
+            "last_of_run": self.last_of_run,
+        }
 
 
 async def list_page(
@@ -51,28 +76,25 @@ async def list_page(
 ) -> Page[Execution]:
     """List executions, newest first, from the first one older than `before`."""
     searched = wanted.searched()
-    statuses = wanted.statuses
     found = await db.fetch_page(
         "executions.page",
         end="executions.page_end" if searched else None,
         before=before,
         limit=limit,
         window=searched or limit + 1,
-        job_id=wanted.job_id,
-        outcomes=wanted.outcomes,
-        since=wanted.since,
-        until=wanted.until,
-        kind=wanted.kind,
-        reasons=wanted.reasons,
-        lowest=None if statuses is None else [one.start for one in statuses],
-        highest=None if statuses is None else [one.stop - 1 for one in statuses],
-        late_by=wanted.late_by,
-        slower_than=wanted.slower_than,
-        tags=wanted.tags,
-        host=wanted.host,
+        **wanted.arguments(),
     )
     reached = found.end and found.end["id"]
     return Page(items=[execution(row) for row in found.rows], more=found.more, reached=reached)
+
+
+async def count(db: Database, wanted: ExecutionFilter) -> tuple[int, bool]:
+    """Count the executions that are found, and say whether these are all: a part is searched."""
+    most = wanted.searched() or MAX_SEARCHED
+    [row] = await db.fetch_filtered(
+        "executions.count", before=None, window=most, **wanted.arguments()
+    )
+    return row["found"], row["judged"] < most
 
 
 async def find(db: Runner, execution_id: int) -> Execution:

@@ -48,7 +48,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     """A job's latest execution ended with one of these."""
     failing: bool | None = None
     next_before: datetime | None = None
-    """Of `list_by_next_run` only: the instant that the next run is before."""
+    """The instant that the next run is before."""
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the queries that list jobs."""
@@ -64,7 +64,10 @@ class JobFilter(Struct, frozen=True, kw_only=True):
 
     def is_searched(self) -> bool:
         """Whether no index serves some of the filters."""
-        searched = (self.kind, self.state, self.name_prefix, self.text, self.last_outcomes)
+        searched = (
+            *(self.kind, self.state, self.name_prefix, self.text, self.last_outcomes),
+            self.next_before,
+        )
         return self.failing is False or any(one is not None for one in searched)
 
 
@@ -104,24 +107,40 @@ async def list_page(
     If over `MANY_AT_ONCE` jobs have the name's prefix, it is searched for like a kind.
     """
     searched = wanted.is_searched()
-    arguments = wanted.arguments()
-    named = None
-    if arguments["name_pattern"] is not None:
-        rows = await db.fetch_filtered(
-            "jobs.named", name_pattern=arguments["name_pattern"], most=MANY_AT_ONCE + 1
-        )
-        named = [row["id"] for row in rows] if len(rows) <= MANY_AT_ONCE else None
     found = await db.fetch_page(
         "jobs.page",
         end="jobs.page_end" if searched else None,
         before=before,
         limit=limit,
         window=MAX_SEARCHED if searched else limit + 1,
-        named=named,
-        **arguments,
+        named=await named_ids(db, wanted),
+        next_before=wanted.next_before,
+        **wanted.arguments(),
     )
     reached = found.end and found.end["id"]
     return Page(items=stored_jobs(found.rows), more=found.more, reached=reached)
+
+
+async def named_ids(db: Database, wanted: JobFilter) -> list[UUID] | None:
+    """Return the jobs whose name has the prefix; None without one, or if over `MANY_AT_ONCE` do."""
+    pattern = wanted.arguments()["name_pattern"]
+    if pattern is None:
+        return None
+    rows = await db.fetch_filtered("jobs.named", name_pattern=pattern, most=MANY_AT_ONCE + 1)
+    return [row["id"] for row in rows] if len(rows) <= MANY_AT_ONCE else None
+
+
+async def count(db: Database, wanted: JobFilter) -> tuple[int, bool]:
+    """Count the jobs that are found, and say whether these are all: of the first `MAX_SEARCHED`."""
+    [row] = await db.fetch_filtered(
+        "jobs.count",
+        before=None,
+        window=MAX_SEARCHED,
+        named=await named_ids(db, wanted),
+        next_before=wanted.next_before,
+        **wanted.arguments(),
+    )
+    return row["found"], row["judged"] < MAX_SEARCHED
 
 
 async def list_by_next_run(
@@ -174,6 +193,38 @@ async def update(
         checked=checked,
     )
     return stored_jobs(rows)[0] if rows else None
+
+
+async def update_many(
+    db: Runner,
+    jobs: Sequence[PlannedJob],
+    *,
+    unchanged_since: Sequence[datetime],
+    checked: Sequence[bool],
+    waiting_for: Sequence[datetime | None] | None = None,
+) -> set[UUID]:
+    """Write some jobs as `update` does, but none whose row is locked; return which were written.
+
+    `waiting_for`: each job has to wait for its run at this instant still.
+    """
+    rows = await db.fetch(
+        "jobs.update_many",
+        jobs=ENCODER.encode(jobs).decode(),
+        ids=[job.id for job in jobs],
+        unchanged_since=unchanged_since,
+        checked=checked,
+        waiting=waiting_for is not None,
+        next_runs=[None] * len(jobs) if waiting_for is None else waiting_for,
+    )
+    return {row["id"] for row in rows}
+
+
+async def delete_many(
+    db: Runner, ids: Sequence[UUID], *, unchanged_since: Sequence[datetime]
+) -> set[UUID]:
+    """Delete some jobs, but none that was edited since or is locked; return which were deleted."""
+    rows = await db.fetch("jobs.delete_many", ids=ids, unchanged_since=unchanged_since)
+    return {row["id"] for row in rows}
 
 
 async def delete(db: Runner, reference: str, *, unchanged_since: datetime | None) -> bool:

@@ -24,6 +24,8 @@ TARGETS = "tocsin_targets"
 """A target was written in SQL that has to be checked before its run."""
 FLOWS = "tocsin_flows"
 """The payload is a flow of which something may be claimed sooner; empty: any flow."""
+BULK = "tocsin_bulk"
+"""A bulk action was asked for, or left by the instance that worked on it."""
 LOOK_TIMEOUT_SECONDS = 5.0
 """A look without an answer for this long ends the session, which may be half-open."""
 
@@ -125,6 +127,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
     recall: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
     flow: Callable[[str], None] = lambda _: None,
+    bulk: Callable[[], None] = lambda: None,
     application_name: str,
     guard: FloodGuard | None = None,
 ) -> AsyncIterator[Session]:
@@ -132,7 +135,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
 
     `wake` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
     with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`,
-    `flow` with the payload of each notification of `FLOWS`.
+    `flow` with the payload of each notification of `FLOWS`, `bulk` on each notification of `BULK`.
     LISTEN has taken effect when this returns, so a look made afterwards misses no job.
 
     Raises:
@@ -150,6 +153,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
         RECALLS: recall,
         TARGETS: lambda _: check(),
         FLOWS: flow,
+        BULK: lambda _: bulk(),
     }
 
     with translate_errors():

@@ -35,7 +35,7 @@ async def check(
             begun.append(one)
         elif (row := checked.get(one.id)) is not None:  # else the run was deleted in between
             if row["wait_seconds"] is None:
-                begun.append(replace(one, name=row["name"]))
+                begun.append(replace(one, name=row["name"], request=row["request"]))
             else:
                 wait = max(row["wait_seconds"], RETRY_SECONDS)
                 waits.append(wait)

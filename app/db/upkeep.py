@@ -156,6 +156,11 @@ async def prune_audit_log(
     return last_id
 
 
+async def prune_bulk_actions(session: Runner, *, keep_from: datetime) -> None:
+    """Delete bulk actions that ended before `keep_from`."""
+    await session.fetch("upkeep.prune_bulk_actions", keep_from=keep_from)
+
+
 async def resume_runs(session: Runner) -> None:
     """Start runs beside the plan that wait although nothing is in their way; mend their counts."""
     await session.fetch("upkeep.resume_runs")

@@ -4,6 +4,7 @@ import asyncio
 from time import monotonic
 
 from app.config import Settings
+from app.scheduler.bulk import keep_bulk
 from app.scheduler.checking import keep_checking
 from app.scheduler.clock_steps import mend_steps
 from app.scheduler.heartbeat import keep_beating
@@ -27,9 +28,11 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
     *,
     targets_written: asyncio.Event,
     set_back: asyncio.Event,
+    bulk_told: asyncio.Event,
 ) -> None:
     """Run the tasks, each of which outlives its own errors, until cancelled."""
     db, observers, instance = pools.work, isolation.observers, isolation.instance
+    keys = SecretKeys(settings.secret_keys)
     tasks = {
         "keep_up": keep_up(
             settings.required_database_url(),
@@ -40,13 +43,14 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
         ),
         "keep_checking": keep_checking(
             isolation,
-            SecretKeys(settings.secret_keys),
+            keys,
             KINDS,
             targets_written,
             db=pools.plan,
         ),
         "keep_resting_told": keep_resting_told(db, isolation, sweep),
         "keep_kinds": keep_kinds(db, observers, SHOWN),
+        "keep_bulk": keep_bulk(pools.bulk, observers, keys, bulk_told, instance=instance),
         "keep_zones": keep_zones(db, observers, instance=instance),
         "mend_steps": mend_steps(db, observers, set_back, lease_seconds=settings.lease_seconds),
     }

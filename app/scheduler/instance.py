@@ -87,6 +87,7 @@ class Instance:
         self.wakeup = Wakeup(self.loop)
         self.flood_guard = FloodGuard(clock=self.loop.time)
         self.targets_written = asyncio.Event()
+        self.bulk_told = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
@@ -299,6 +300,7 @@ class Instance:
             self.sweep,
             targets_written=self.targets_written,
             set_back=self.set_back,
+            bulk_told=self.bulk_told,
         )
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
@@ -331,9 +333,7 @@ class Instance:
 
     def must_end(self, error: Exception) -> bool:
         """Return whether an error in opening a session ends this instance."""
-        if self.admitted.is_set():
-            return isinstance(error, SchemaTooNew)
-        return isinstance(error, DatabaseRefused)
+        return isinstance(error, SchemaTooNew if self.admitted.is_set() else DatabaseRefused)
 
     async def open_session(self, stack: AsyncExitStack, dispatcher: Dispatcher) -> Session:
         """Open a session that listens, check the schema, and free orphaned leases.
@@ -347,6 +347,7 @@ class Instance:
                 recall=partial(recall, dispatcher),
                 check=self.targets_written.set,
                 flow=self.flows.hear,
+                bulk=self.bulk_told.set,
                 application_name=f"tocsin scheduler {self.name}",
                 guard=self.flood_guard,
             )
@@ -362,6 +363,7 @@ class Instance:
                 self.observers.tell(UpkeepFailed(step="rights", error=lacking))
         await self.orphans.free_later(session)
         self.targets_written.set()  # a session hears nothing of what was written before it
+        self.bulk_told.set()
         return session
 
     def drain(self, dispatcher: Dispatcher, limit: asyncio.Timeout) -> None:

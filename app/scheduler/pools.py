@@ -31,6 +31,7 @@ PURPOSES = {
     "claim_quick": ("isolate", suspects.QUICK_SECONDS),
     "claim_patient": ("isolate", suspects.LONGEST_SECONDS),
     "plan": ("plan", PLAN_SECONDS),
+    "bulk": ("bulk", None),
 }
 """By pool, what `pg_stat_activity` calls the purpose of its sessions, and how many seconds a
 statement may take (None: any time). The sizes are in `app.db.connections`."""
@@ -63,6 +64,8 @@ class Pools(Struct, frozen=True, kw_only=True):
     """The pool for claims that were too slow in `claim_quick`, one by one."""
     plan: Database
     """The pool for plans and verdicts."""
+    bulk: Database
+    """The pool for bulk actions, which sets limits for each transaction."""
 
 
 @asynccontextmanager

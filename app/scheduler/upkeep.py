@@ -112,6 +112,7 @@ class Pass:
             await self.step("audit_log", self.prune_audit_log)
             await self.step("jobs", self.prune_jobs)
             await self.step("runs", self.resume_runs)
+            await self.step("bulk_actions", self.prune_bulk_actions)
         finally:
             if self.added or self.dropped or self.jobs:
                 self.observers.tell(
@@ -244,6 +245,11 @@ class Pass:
         A person changed their rows, or had them locked when their turn came.
         """
         await upkeep.resume_runs(self.session)
+        return NONE_LEFT
+
+    async def prune_bulk_actions(self) -> Left:
+        """Delete bulk actions that ended longer ago than the retention."""
+        await upkeep.prune_bulk_actions(self.session, keep_from=await self.keep_from())
         return NONE_LEFT
 
 

@@ -93,6 +93,8 @@ class Context(Unshown, frozen=True, kw_only=True):
     for a name, a connection or a token. The attempt is recorded as started after these."""
     secrets: frozenset[str] = frozenset()
     """The values of named secrets in the target, in whatever fields."""
+    trigger: str | None = None
+    """What asked for the run: run_now, replay or backfill; None: the job's schedule."""
 
     @classmethod
     def of(
@@ -114,6 +116,7 @@ class Context(Unshown, frozen=True, kw_only=True):
             traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
             waited=waited,
             secrets=secrets,
+            trigger=claim.request,
         )
 
     @property
@@ -124,12 +127,14 @@ class Context(Unshown, frozen=True, kw_only=True):
     def headers(self) -> dict[str, str]:
         """Return the headers with which every target is told about the attempt."""
         name = {"Tocsin-Job-Name": self.job_name} if self.job_name else {}
+        trigger = {"Tocsin-Trigger": self.trigger} if self.trigger else {}
         return {
             "Tocsin-Job-Id": str(self.job_id),
             **name,
             "Tocsin-Execution-Id": str(self.execution_id),
             "Tocsin-Scheduled-For": self.run,
             "Tocsin-Attempt": str(self.attempt),
+            **trigger,
             "traceparent": self.traceparent,
         }
 

@@ -13,6 +13,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from app.core.facts import (
     Access,
     BatchSettled,
+    BulkEnded,
     ClockSetBack,
     Connected,
     DescriptorsExhausted,
@@ -169,7 +170,16 @@ def severity(fact: Fact) -> int:
             | Ignored()
         ):
             return logging.WARNING
-        case Connected() | Planned() | Draining() | Stopped() | Pruned() | Replanned() | Serving():
+        case (
+            Connected()
+            | Planned()
+            | Draining()
+            | Stopped()
+            | Pruned()
+            | Replanned()
+            | BulkEnded()
+            | Serving()
+        ):
             return logging.INFO
         case _:
             assert_never(fact)

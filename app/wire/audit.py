@@ -10,7 +10,7 @@ from app.wire.pages import Page
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
-    """One change of a job, a key, a named secret or the limits of a flow."""
+    """One change of a job, a key, a named secret or the limits of a flow, or a bulk action."""
 
     id: int
     at: datetime
@@ -18,7 +18,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     db_user: Annotated[str, Meta(description="Whom the database knows it by.")]
     program: Annotated[str | None, Meta(description="Such as psql, or which API process.")]
     action: Literal["create", "update", "delete"]
-    entity: Literal["job", "key", "secret", "flow"]
+    entity: Literal["job", "key", "secret", "flow", "bulk"]
     entity_id: UUID
     entity_name: str | None
     changed: Annotated[

@@ -46,6 +46,16 @@ BODIES: dict[str, dict[str, Any]] = {
         "header": {"target": {"headers": {"X-Team": "billing"}}, "metadata": {"ticket": None}},
     },
     "JobBatch": {"two": {"jobs": [ONCE, PING]}},
+    "BulkRequest": {
+        "preview": {"action": "pause", "filter": {"tag": "billing"}, "dry_run": True},
+        "edit": {
+            "action": "edit",
+            "filter": {"kind": "http", "tag": ["billing", "nightly"]},
+            "patch": {"timeout_seconds": 60},
+        },
+        "run": {"action": "run", "filter": {"failing": True}, "rate_per_second": 5},
+        "delete": {"action": "delete", "filter": {"state": "finished"}},
+    },
     "Cancellation": {"again": {"retry": True}},
     "FlowLimits": {
         "gentle": {"max_concurrency": 10},

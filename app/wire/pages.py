@@ -137,6 +137,7 @@ JOBS_BY_NEXT_RUN = by_instant(b"n", lambda item: (item.next_run, item.id))
 UPCOMING = by_instant(b"u", lambda item: (item.at, item.job_id))
 EXECUTIONS = by_number(b"e")
 KEYS = by_uuid(b"k")
+BULK = by_uuid(b"b")
 CHANGES = by_number(b"c")
 SECRETS: Cursor[str] = Cursor(
     letter=b"s",

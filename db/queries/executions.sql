@@ -16,9 +16,29 @@ x.id >= 0 and (:before::bigint is null or x.id < :before::bigint)
   and case when :outcomes::text[] is null then true
         when cardinality(:outcomes::text[]) = 1 then x.outcome = (:outcomes::text[])[1]  -- in the index, before Postgres 17
         else x.outcome = any(:outcomes::text[]) end
-  and (:reasons::text[] is null or x.outcome <> 'succeeded')
+  and ((:reasons::text[] is null and :dead_letter::boolean is distinct from true) or x.outcome <> 'succeeded')
   and (:since::timestamptz is null or x.finished_at >= :since::timestamptz)
   and (:until::timestamptz is null or x.finished_at < :until::timestamptz)
+
+-- part: judged
+-- What no index serves.
+(:kind::text is null or x.kind = :kind::text)
+and (:reasons::text[] is null or x.reason = any(:reasons::text[]))
+and (:lowest::integer[] is null or exists (
+    select from unnest(:lowest::integer[], :highest::integer[]) as r (low, high)
+    where x.status_code between r.low and r.high))
+and (:late_by::float8 is null
+    or extract(epoch from x.started_at - x.scheduled_for) >= :late_by::float8)
+and (:slower_than::float8 is null
+    or extract(epoch from x.finished_at - x.started_at) > :slower_than::float8)
+and (:tags::text[] is null
+    or (select j.tags @> :tags::text[] from tocsin.jobs j where j.id = x.job_id))
+and (:dead_letter::boolean is null or tocsin.is_dead_letter(x) = :dead_letter::boolean)
+and (:last_of_run::boolean is null or tocsin.is_last_of_run(x) = :last_of_run::boolean)
+and (:host::text is null
+    or (select lower(substring(j.target ->> 'url'
+            from '^[^/?#]*//(?:[^/?#]*@)?(\[[^][/?#]*\]|[^][/?#:]*)')) = :host::text
+        from tocsin.jobs j where j.id = x.job_id))
 
 -- name: page
 -- from and to prune partitions; a job has an index of its own, and so have the outcomes other
@@ -27,21 +47,7 @@ x.id >= 0 and (:before::bigint is null or x.id < :before::bigint)
 {read}
 from (
     select x.*,
-        (:kind::text is null or x.kind = :kind::text)
-        and (:reasons::text[] is null or x.reason = any(:reasons::text[]))
-        and (:lowest::integer[] is null or exists (
-            select from unnest(:lowest::integer[], :highest::integer[]) as r (low, high)
-            where x.status_code between r.low and r.high))
-        and (:late_by::float8 is null
-            or extract(epoch from x.started_at - x.scheduled_for) >= :late_by::float8)
-        and (:slower_than::float8 is null
-            or extract(epoch from x.finished_at - x.started_at) > :slower_than::float8)
-        and (:tags::text[] is null
-            or (select j.tags @> :tags::text[] from tocsin.jobs j where j.id = x.job_id))
-        and (:host::text is null
-            or (select lower(substring(j.target ->> 'url'
-                    from '^[^/?#]*//(?:[^/?#]*@)?(\[[^][/?#]*\]|[^][/?#:]*)')) = :host::text
-                from tocsin.jobs j where j.id = x.job_id)) as found
+        {judged} as found
     from tocsin.executions x
     where {listed}
     order by x.id desc
@@ -52,6 +58,17 @@ from (
 where e.found
 order by e.id desc
 limit :limit::bigint;
+
+-- name: count
+-- How many of the first :window executions that such a page judges are found, and how many these are.
+select count(*) filter (where w.found) as found, count(*) as judged
+from (
+    select {judged} as found
+    from tocsin.executions x
+    where {listed}
+    order by x.id desc
+    limit :window::bigint
+) w;
 
 -- name: page_end
 -- The last of the :window executions that such a page judges; no row: they are fewer.

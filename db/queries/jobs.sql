@@ -48,6 +48,47 @@ and case :state::text
         else :state::text is null or (tocsin.is_aside(j) and tocsin.aside_state(j) = :state::text)
       end
 
+-- part: filtered
+-- What no index serves.
+(:kind::text is null or j.kind = :kind::text)
+and (:name_pattern::text is null or j.name like :name_pattern::text)
+and (:text_pattern::text is null
+    or j.name collate "default" ilike :text_pattern::text
+    or j.description ilike :text_pattern::text)
+and (:state::text is null or tocsin.state(j) = :state::text)
+and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
+and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
+and (:next_before::timestamptz is null
+    or ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j))
+        and greatest(j.next_run, j.locked_until) < :next_before::timestamptz))
+
+-- part: assigned
+-- What an edit writes.
+set name = w.name, description = w.description, tags = w.tags, metadata = w.metadata,
+    kind = w.kind, target = w.target,
+    run_at = w.run_at, cron = w.cron, timezone = w.timezone, every_seconds = w.every_seconds,
+    dst_gap = w.dst_gap, dst_overlap = w.dst_overlap, starts_at = w.starts_at,
+    ends_at = w.ends_at, max_runs = w.max_runs,
+    max_attempts = w.max_attempts, backoff_seconds = w.backoff_seconds,
+    backoff_max_seconds = w.backoff_max_seconds, timeout_seconds = w.timeout_seconds,
+    misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
+    max_catchup = w.max_catchup, overlap = w.overlap, flow_key = w.flow_key,
+    paused_at = case when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
+    next_run = case when w.planned then w.next_run else j.next_run end,
+    scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,
+    attempt = case when w.planned then 0 else j.attempt end,
+    plan_error = case when w.planned then null else j.plan_error end,
+    planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
+    updated_at = clock_timestamp(),
+    edited_at = greatest(clock_timestamp(), j.edited_at + interval '1 microsecond'),
+    creation = null,  -- for the audit log
+    -- checked: the target is another one, which was checked; any change of the mark says so.
+    unchecked = case
+        when w.checked then case when j.unchecked is false then null else false end
+        when w.planned and j.plan_error is not null then true
+        else j.unchecked
+    end
+
 -- name: insert
 -- One job or ten thousand, all or none. planned: next_run is worked out, even if it is null; else
 -- the triggers see to it.
@@ -107,14 +148,7 @@ limit :most::bigint;
 select w.job
 from (
     select j.id,
-        case when (:kind::text is null or j.kind = :kind::text)
-            and (:name_pattern::text is null or j.name like :name_pattern::text)
-            and (:text_pattern::text is null
-                or j.name collate "default" ilike :text_pattern::text
-                or j.description ilike :text_pattern::text)
-            and (:state::text is null or tocsin.state(j) = :state::text)
-            and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
-            and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
+        case when {filtered}
         then {shown} end as job
     from tocsin.jobs j
     where {listed}
@@ -132,6 +166,17 @@ from tocsin.jobs j
 where {listed}
 order by j.id desc
 offset :window::bigint - 1 limit 1;
+
+-- name: count
+-- How many of the first :window jobs that such a page judges are found, and how many these are.
+select count(*) filter (where w.found) as found, count(*) as judged
+from (
+    select {filtered} as found
+    from tocsin.jobs j
+    where {listed}
+    order by j.id desc
+    limit :window::bigint
+) w;
 
 -- name: next_run_place
 -- At which instant the job can be claimed that :window others can be before; no row: there are not so many.
@@ -204,33 +249,47 @@ limit :limit::bigint;
 -- so the work of the trigger is done here.
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 update tocsin.jobs j
-set name = w.name, description = w.description, tags = w.tags, metadata = w.metadata,
-    kind = w.kind, target = w.target,
-    run_at = w.run_at, cron = w.cron, timezone = w.timezone, every_seconds = w.every_seconds,
-    dst_gap = w.dst_gap, dst_overlap = w.dst_overlap, starts_at = w.starts_at,
-    ends_at = w.ends_at, max_runs = w.max_runs,
-    max_attempts = w.max_attempts, backoff_seconds = w.backoff_seconds,
-    backoff_max_seconds = w.backoff_max_seconds, timeout_seconds = w.timeout_seconds,
-    misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
-    max_catchup = w.max_catchup, overlap = w.overlap, flow_key = w.flow_key,
-    paused_at = case when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
-    next_run = case when w.planned then w.next_run else j.next_run end,
-    scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,
-    attempt = case when w.planned then 0 else j.attempt end,
-    plan_error = case when w.planned then null else j.plan_error end,
-    planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
-    updated_at = clock_timestamp(),
-    edited_at = greatest(clock_timestamp(), j.edited_at + interval '1 microsecond'),
-    creation = null,  -- for the audit log
-    -- checked: the target is another one, which was checked; any change of the mark says so.
-    unchecked = case
-        when :checked::boolean then case when j.unchecked is false then null else false end
-        when w.planned and j.plan_error is not null then true
-        else j.unchecked
-    end
-from acting, json_to_record(:job::json) as w {written}
+{assigned}
+from acting, (
+    select w.*, :checked::boolean as checked from json_to_record(:job::json) as w {written}
+) as w
 where j.id = w.id and j.run_of is null and j.edited_at = :unchanged_since::timestamptz
 returning {shown} as job;
+
+-- name: update_many
+-- The same for some jobs, of which each is left alone that was edited meanwhile, or whose row is locked; if they have
+-- to be waiting, also one that does not wait any more for the run that was seen.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true)
+), wanted as materialized (
+    select w.*, e.unchanged_since, e.checked, e.next_run_seen
+    from json_to_recordset(:jobs::json) as w {written}
+    join unnest(:ids::uuid[], :unchanged_since::timestamptz[], :checked::boolean[], :next_runs::timestamptz[])
+        as e (edited_id, unchanged_since, checked, next_run_seen) on e.edited_id = w.id
+), held as materialized (
+    select j.id from tocsin.jobs j join wanted on wanted.id = j.id
+    where j.run_of is null and j.edited_at = wanted.unchanged_since
+      and (not :waiting::boolean or (j.next_run = wanted.next_run_seen and j.attempt = 0 and j.locked_until is null))
+    for no key update of j skip locked
+)
+update tocsin.jobs j
+{assigned}
+from acting, wanted w join held on held.id = w.id
+where j.id = w.id
+returning j.id;
+
+-- name: delete_many
+-- Some jobs, but those that were edited meanwhile, or whose row is locked.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true)
+), held as materialized (
+    select j.id from tocsin.jobs j
+    join unnest(:ids::uuid[], :unchanged_since::timestamptz[]) as w (id, unchanged_since) on w.id = j.id
+    where j.run_of is null and j.edited_at = w.unchanged_since
+    for update of j skip locked
+)
+delete from tocsin.jobs j using acting, held where j.id = held.id
+returning j.id;
 
 -- name: delete
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))

@@ -1,7 +1,7 @@
 -- db/triggers/6_audit.sql: the audit log.
 
 -- The log has every change that a person or a program made, over the API or in SQL. Writes of instances are not in
--- it: their history is tocsin.executions.
+-- it: their history is tocsin.executions. A bulk action has one entry, and its steps write none: see tocsin.in_bulk_step.
 
 -- The functions below are called for each of thousands of rows that a statement deletes. They are therefore written
 -- so that Postgres inlines them: an expression without a subquery, or a set that stands in FROM; and they are
@@ -157,6 +157,9 @@ begin
         values (old.creation, old.created_at, old.created_by, old.created_as, old.created_with,
             'create', 'job', old.id, old.name, tocsin.created_image(old));
     end if;
+    if tocsin.in_bulk_step() then
+        return null;
+    end if;
     same := tocsin.audited_unchanged(old, new);
     if row(old.target)::record *= row(new.target)::record then
         same := same || 'target'::text;
@@ -185,6 +188,9 @@ end $$;
 create or replace function tocsin.audit_cancellation(held tocsin.jobs)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
+    if tocsin.in_bulk_step() then
+        return;
+    end if;
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
     select 'update', 'job', coalesce(held.run_of, held.id), coalesce(held.name, j.name), array['execution'],
         jsonb_build_object('execution', jsonb_build_object('id', held.execution_id, 'outcome', null)),
@@ -221,6 +227,9 @@ begin
     where creation is not null
       and (not tocsin.is_tidied(row(deleted.*)::tocsin.jobs)
           or to_regclass('tocsin.executions_' || to_char(created_at at time zone 'UTC', 'YYYYMMDD')) is not null);
+    if tocsin.in_bulk_step() then
+        return null;
+    end if;
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, before)
     select 'delete', 'job', id, name, tocsin.audited(row(deleted.*)::tocsin.jobs)
     from deleted

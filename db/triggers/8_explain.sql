@@ -241,7 +241,7 @@ begin
             return query select 'behind_run', case
                     when run.id is null then 'Its plan waits for runs that were asked for, of which none has been started.'
                     else format('Its plan waits for a run that was asked for, %s of %s.',
-                        case run.request when 'replay' then 'a replay' else 'a run now' end, tocsin.told_at(run.scheduled_for))
+                        case run.request when 'replay' then 'a replay' when 'backfill' then 'a backfill' else 'a run now' end, tocsin.told_at(run.scheduled_for))
                     end || format(' Runs asked for and not over: %s.', job.pending_runs),
                 null::timestamptz, null::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', run.scheduled_for,
                     'request', run.request, 'run_id', run.id, 'pending_runs', job.pending_runs, 'plan', job.next_run));

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from app.core.jobs.job import DOCUMENT_FIELDS, StoredJob
+from app.db.queries import query
 
 ROOT = Path(__file__).parents[2]
 STAMPS = {"id", "created_at", "updated_at", "edited_at"}
@@ -76,10 +77,11 @@ async def test_clients_write_and_read_all_of_them(written: list[str]) -> None:
 async def test_the_queries_of_the_api_write_all_of_them(written: list[str]) -> None:
     queries = (ROOT / "db/queries/jobs.sql").read_text("utf-8")
     insert = queries.partition("insert into tocsin.jobs as j (")[2].partition(")")[0]
-    update = queries.partition("-- name: update")[2].partition("-- name: delete")[0]
 
     assert set(written) <= set(re.findall(r"\w+", insert))
-    assert set(written) <= set(re.findall(r"\b(\w+) = ", update.partition("from acting")[0]))
+    for name in ("jobs.update", "jobs.update_many"):
+        update = query(name).sql.partition("update tocsin.jobs j")[2].partition("from acting")[0]
+        assert set(written) <= set(re.findall(r"\b(\w+) = ", update))
 
 
 async def test_the_role_of_programs_that_insert_jobs_may_write_all_of_them(

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from app.api.parameters import listed
 from app.errors import InvalidInput
 from app.jobs.etag import etag, matches
+from app.wire.filters import listed
 from app.wire.pages import EXECUTIONS, JOBS, JOBS_BY_NEXT_RUN, in_base64
 
 ID = UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee")

@@ -90,6 +90,9 @@ class Claim(Masked, frozen=True, kw_only=True):
     skip_until: datetime | None = None
     """All runs of the plan before this instant are to be skipped."""
 
+    request: str | None = None
+    """What asked for a run beside the plan: run_now, replay or backfill; None: the plan."""
+
     @property
     def is_last(self) -> bool:
         """Whether `max_runs` allows no further run of the plan."""

@@ -1,0 +1,204 @@
+"""Bulk actions in Postgres: asked for, taken by instances, and moved along step by step."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.core.jobs.exact_json import number
+from app.db.database import Database, Page, Row, Runner
+from app.errors import BulkNotFound
+from app.wire.bulk import Bulk, BulkProblem, BulkState
+
+OBJECT = msgspec.json.Decoder(dict[str, Any], float_hook=number)
+PROBLEMS = msgspec.json.Decoder(list[BulkProblem])
+ENCODER = msgspec.json.Encoder()
+MAX_PROBLEMS = 50
+"""How many problems an action keeps."""
+LEASE_SECONDS = 30.0
+"""How long an instance may be silent before another one goes on with its bulk actions."""
+
+
+class Done(Struct, kw_only=True):
+    """What a step has done."""
+
+    reached: str
+    """What comes before the next step."""
+    matched: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    problems: list[BulkProblem] = []
+
+
+async def ask(  # noqa: PLR0913 - the columns
+    db: Runner, *, id: UUID, action: str, wanted: bytes, options: bytes, expected: int | None
+) -> Bulk:
+    """Ask for an action.
+
+    Raises:
+        InvalidInput: the database refuses its filter or options.
+    """
+    await db.fetch(
+        "bulk.ask",
+        id=id,
+        action=action,
+        filter=wanted.decode(),
+        options=options.decode(),
+        expected=expected,
+    )
+    return await find(db, id)
+
+
+async def find(db: Runner, id: UUID) -> Bulk:
+    """Find an action.
+
+    Raises:
+        BulkNotFound: there is no such action, or it was pruned.
+    """
+    for row in await db.fetch("bulk.find", id=id):
+        return read(row)
+    message = f"no bulk action has the id {str(id)!r}; old ones are not kept"
+    raise BulkNotFound(message)
+
+
+async def list_page(db: Database, *, before: UUID | None, limit: int) -> Page[Bulk]:
+    """List actions, newest first, from the first one older than `before`."""
+    found = await db.fetch_page("bulk.page", before=before, limit=limit)
+    return Page(items=[read(row) for row in found.rows], more=found.more)
+
+
+async def cancel(db: Runner, id: UUID) -> bool:
+    """Cancel an action; return False if it has ended, or there is none."""
+    return bool(await db.fetch("bulk.cancel", id=id))
+
+
+async def take(
+    db: Runner, *, instance: str, mine: Sequence[UUID], limit: int
+) -> tuple[list[UUID], bool]:
+    """Take up to `limit` actions that no instance works on, beside `mine`.
+
+    Also return whether others remain, which another instance works on, or which are too many.
+    """
+    rows = await db.fetch(
+        "bulk.take", instance=instance, mine=mine, limit=limit, lease_seconds=LEASE_SECONDS
+    )
+    return [row["id"] for row in rows if row["id"] is not None], rows[0]["has_others"]
+
+
+@asynccontextmanager
+async def step(
+    db: Database, id: UUID, *, instance: str, reached: str | None
+) -> AsyncIterator[Runner | None]:
+    """Open the transaction of a step that begins behind `reached`; an error undoes the step.
+
+    Yields None if this instance has no such step to take: the action has ended, or is another's.
+    """
+    async with db.transaction() as transaction:
+        begun = await transaction.fetch(
+            "bulk.begin_step",
+            id=id,
+            instance=instance,
+            reached=reached,
+            lease_seconds=LEASE_SECONDS,
+        )
+        yield transaction if begun else None
+
+
+async def end_step(transaction: Runner, id: UUID, done: Done, *, is_last: bool) -> None:
+    """Write down what a step has done, in its transaction."""
+    await transaction.fetch(
+        "bulk.end_step",
+        id=id,
+        reached=done.reached,
+        matched=done.matched,
+        changed=done.changed,
+        unchanged=done.unchanged,
+        failed=len(done.problems),
+        problems=ENCODER.encode(done.problems[:MAX_PROBLEMS]).decode(),
+        is_last=is_last,
+    )
+
+
+async def fail(db: Runner, id: UUID, *, instance: str, error: str) -> None:
+    """End an action before its end."""
+    await db.fetch("bulk.fail", id=id, instance=instance, error=error.replace("\0", ""))
+
+
+async def forget_target(db: Runner, id: UUID) -> None:
+    """Remove what an edit that has ended wrote into targets."""
+    await db.fetch("bulk.forget_target", id=id)
+
+
+async def release(db: Runner, ids: Sequence[UUID], *, instance: str) -> None:
+    """Leave actions to other instances, and wake these."""
+    await db.fetch("bulk.release", ids=ids, instance=instance)
+    await db.fetch("bulk.wake")
+
+
+async def run_now(db: Runner, ids: Sequence[UUID]) -> dict[UUID, bool]:
+    """Run jobs now; say of each whose row is not locked whether that was asked for."""
+    return {row["id"]: row["is_run"] for row in await db.fetch("bulk.run_now", ids=ids)}
+
+
+def read(row: Row) -> Bulk:
+    """Read an action out of a row."""
+    columns = dict(row.items())
+    columns.pop("reached")
+    columns |= {
+        "filter": OBJECT.decode(row["filter"]),
+        "options": OBJECT.decode(row["options"]),
+        "problems": PROBLEMS.decode(row["problems"]),
+        "state": BulkState(row["state"]),
+    }
+    return Bulk(**columns)
+
+
+async def reached_by(db: Runner, id: UUID) -> str | None:
+    """Return the last job or execution that an action is done with."""
+    [row] = await db.fetch("bulk.find", id=id)
+    reached: str | None = row["reached"]
+    return reached
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """How a job stands that is to get runs beside its plan."""
+
+    id: UUID
+    name: str | None
+    paused: bool
+    invalid: bool
+    pending_runs: int
+    scheduled_for: datetime | None
+    """The run that its `next_run` stands for."""
+
+
+async def find_room(db: Runner, ids: Sequence[UUID]) -> dict[UUID, Room]:
+    """Return how jobs stand; those that were deleted are left out."""
+    rows = await db.fetch("bulk.room", ids=ids)
+    return {row["id"]: Room(**row) for row in rows}
+
+
+class Added(Struct, frozen=True, kw_only=True):
+    """What became of runs that were asked for."""
+
+    held: int
+    """How many have jobs whose rows are not locked by others."""
+    pending: int
+    """How many of these were to be carried out anyway."""
+    added: int
+
+
+async def add_runs(
+    db: Runner, job_ids: Sequence[UUID], runs: Sequence[datetime], *, request: str
+) -> Added:
+    """Ask for runs beside the plan, in this order; each at most once while it is pending."""
+    rows = await db.fetch("bulk.add_runs", job_ids=job_ids, runs=runs, request=request)
+    return Added(
+        held=len(rows),
+        pending=sum(row["is_pending"] for row in rows),
+        added=rows[0]["added"] if rows else 0,
+    )

@@ -1,0 +1,130 @@
+"""Bulk actions as clients ask for them, and as the database keeps them until an instance works."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from app.core.jobs.exact_json import number
+from app.core.jobs.identity import RANDOM_BITS, uuid7
+from app.core.secrets.masking import MASK
+from app.db import Database, bulk
+from app.db.clock import PolledClock
+from app.errors import InvalidInput, StateConflict
+from app.jobs.bulk import OnJobs, Work
+from app.jobs.bulk_runs import Backfill, OnExecutions
+from app.jobs.filters import execution_filter, job_filter
+from app.vault import SecretKeys
+from app.vault.keys import NotDecrypted, is_token
+from app.wire.bulk import OF_EXECUTIONS, Bulk, BulkAction, BulkPreview, BulkRequest
+
+FILTER_PATH = "filter."
+ENCODER = msgspec.json.Encoder()
+DECODER = msgspec.json.Decoder(BulkRequest, float_hook=number)
+NOT_OPTIONS = ("action", "filter", "dry_run")
+
+
+def of_bulk(id: UUID) -> str:
+    """Name the context of what an edit writes into targets, encrypted until it has ended."""
+    return f"bulk {id}"
+
+
+async def work_of(
+    db: Database, request: BulkRequest, keys: SecretKeys, clock: PolledClock, *, asked_at: datetime
+) -> Work:
+    """Return the work of an action.
+
+    Raises:
+        InvalidInput: the action cannot be, as a filter is wrong or an option is missing.
+    """
+    if errors := list(request.errors()):
+        raise InvalidInput(*errors)
+    if request.action in OF_EXECUTIONS:
+        executed = await execution_filter(db, request.filter, path=FILTER_PATH)
+        return OnExecutions(request, executed, asked_at=asked_at)
+    wanted = job_filter(request.filter, path=FILTER_PATH)
+    if request.action is BulkAction.BACKFILL:
+        return Backfill(request, wanted, asked_at=asked_at)
+    return OnJobs(request, wanted, keys, clock, asked_at=asked_at)
+
+
+async def preview(
+    db: Database, request: BulkRequest, keys: SecretKeys, clock: PolledClock
+) -> BulkPreview:
+    """Count and show what an action would be for.
+
+    Raises:
+        InvalidInput: the action cannot be.
+    """
+    work = await work_of(db, request, keys, clock, asked_at=await clock.now())
+    return await work.preview(db)
+
+
+async def ask(db: Database, request: BulkRequest, keys: SecretKeys, clock: PolledClock) -> Bulk:
+    """Write an action down for the instances.
+
+    Raises:
+        InvalidInput: the action cannot be.
+    """
+    now = await clock.now()
+    work = await work_of(db, request, keys, clock, asked_at=now)
+    found = await work.preview(db)
+    id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
+    written: dict[str, Any] = msgspec.to_builtins(request)
+    options = {
+        name: value
+        for name, value in written.items()
+        if name not in NOT_OPTIONS and value not in (None, False)
+    }
+    if keys and "target" in options.get("patch", {}):
+        sealed = keys.encrypt(options["patch"]["target"], of_bulk(id))
+        options["patch"] = options["patch"] | {"target": sealed}
+    return masked(
+        await bulk.ask(
+            db,
+            id=id,
+            action=request.action,
+            wanted=ENCODER.encode(request.filter),
+            options=ENCODER.encode(options),
+            expected=expected(request, found),
+        )
+    )
+
+
+def expected(request: BulkRequest, found: BulkPreview) -> int | None:
+    """Return how many jobs, executions or runs there are to do; None if nobody could count all."""
+    if request.action is BulkAction.BACKFILL:
+        return found.runs
+    return found.count if found.count_is_exact else None
+
+
+def request_of(row: Bulk, keys: SecretKeys) -> BulkRequest:
+    """Read what was asked for out of an action, which a person may have typed.
+
+    Raises:
+        InvalidInput: the action cannot be.
+    """
+    options = dict(row.options)
+    patch = options.get("patch")
+    try:
+        if isinstance(patch, dict) and is_token(patch.get("target")):
+            options["patch"] = patch | {"target": keys.decrypt(patch["target"], of_bulk(row.id))}
+        given = {**options, "action": row.action, "filter": row.filter}
+        return DECODER.decode(ENCODER.encode(given))
+    except NotDecrypted as error:
+        message = f"patch.target: {error}"
+        raise StateConflict(message) from None
+    except msgspec.ValidationError as error:
+        raise StateConflict(str(error)) from None
+
+
+def masked(row: Bulk) -> Bulk:
+    """Hide what an action writes into targets: its jobs may be of any kind."""
+    patch = row.options.get("patch")
+    if not isinstance(patch, Mapping) or patch.get("target") is None:
+        return row
+    return replace(row, options=row.options | {"patch": {**patch, "target": MASK}})

@@ -1,0 +1,168 @@
+"""Works on bulk actions, each of them by one instance at a time, under a lease."""
+
+import asyncio
+from contextlib import suppress
+from time import monotonic
+from uuid import UUID
+
+from app.core.facts import BulkEnded
+from app.db import Database, bulk
+from app.db.bulk import LEASE_SECONDS
+from app.db.clock import PolledClock
+from app.db.isolating import is_outage, reason
+from app.errors import (
+    AppError,
+    DatabaseUnavailable,
+    InvalidInput,
+    RightMissing,
+    SchemaOutdated,
+    StateConflict,
+)
+from app.jobs.bulk_requests import request_of, work_of
+from app.scheduler.bulk_steps import Steps
+from app.telemetry import Observers
+from app.telemetry.faults import faulted
+from app.timers import Monotonic
+from app.vault import SecretKeys
+from app.wire.bulk import STARTING
+
+MOST_AT_ONCE = 4
+"""How many actions an instance works on side by side: one that takes hours keeps no other."""
+AGAIN_SECONDS = LEASE_SECONDS / 2
+"""How soon to ask again for actions while others work on some."""
+LONGEST_SECONDS = 300.0
+"""How soon to ask for actions at the latest."""
+OUTAGE_SECONDS = 1.0
+"""How soon to go on after an outage."""
+LEAVE_SECONDS = 1.0
+"""How long a stopping instance may take to leave its actions to others."""
+
+
+async def keep_bulk(
+    db: Database, observers: Observers, keys: SecretKeys, told: asyncio.Event, *, instance: str
+) -> None:
+    """Work on bulk actions whenever there are some; ends only when cancelled.
+
+    `told` is set when an action may have been asked for, or may have been left by others.
+    """
+    await BulkWorker(
+        db, observers, keys, instance=instance, told=told, clock=monotonic
+    ).keep_working()
+
+
+class BulkWorker:
+    """The bulk actions that an instance works on."""
+
+    def __init__(  # noqa: PLR0913 - what an action needs
+        self,
+        db: Database,
+        observers: Observers,
+        keys: SecretKeys,
+        *,
+        instance: str,
+        told: asyncio.Event,
+        clock: Monotonic,
+    ) -> None:
+        self.db = db
+        self.observers = observers
+        self.keys = keys
+        self.instance = instance
+        self.told = told
+        self.monotonic = clock
+        self.database_clock = PolledClock(db)
+        self.running: dict[UUID, asyncio.Task[None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<BulkWorker: {len(self.running)} actions>"
+
+    async def keep_working(self) -> None:
+        """Work on actions whenever there are some; ends only when cancelled.
+
+        An action of which no notification came waits for `LONGEST_SECONDS` at most.
+        """
+        wait = LONGEST_SECONDS
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                while True:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self.told.wait()
+                    self.told.clear()
+                    wait = await self.take(tasks)
+            finally:
+                await self.leave()
+
+    async def take(self, tasks: asyncio.TaskGroup) -> float:
+        """Begin to work on what nobody works on; return how soon to ask again."""
+        room = MOST_AT_ONCE - len(self.running)
+        try:
+            ids, has_others = await bulk.take(
+                self.db, instance=self.instance, mine=list(self.running), limit=room
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
+            if not is_outage(error):
+                self.observers.tell(faulted("bulk", error))
+            return AGAIN_SECONDS
+        for id in ids:
+            self.running[id] = tasks.create_task(self.work(id), name=f"bulk {id}")
+        return AGAIN_SECONDS if has_others else LONGEST_SECONDS
+
+    async def leave(self) -> None:
+        """Leave the actions under way to other instances, as this one stops."""
+        if self.running:
+            with suppress(AppError, TimeoutError):
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await bulk.release(self.db, list(self.running), instance=self.instance)
+
+    async def work(self, id: UUID) -> None:
+        """Work on an action to its end, through outages."""
+        try:
+            while not await self.try_to_work(id):  # noqa: ASYNC110 - nothing tells the end of an outage
+                await asyncio.sleep(OUTAGE_SECONDS)
+        finally:
+            del self.running[id]
+            self.told.set()
+
+    async def try_to_work(self, id: UUID) -> bool:
+        """Work on an action; False if an outage came in between."""
+        try:
+            await self.carry_out(id)
+        except (InvalidInput, StateConflict) as error:
+            await self.fail(id, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, jobs and other actions go on
+            lacking = isinstance(error, SchemaOutdated | RightMissing)
+            if isinstance(error, DatabaseUnavailable) and not lacking:
+                return False
+            self.observers.tell(faulted(f"bulk {id}", error))
+            await self.fail(id, reason(error))
+        return True
+
+    async def fail(self, id: UUID, problem: str) -> None:
+        """End an action that cannot be carried out; after an outage another instance does."""
+        with suppress(AppError):
+            await bulk.fail(self.db, id, instance=self.instance, error=problem)
+
+    async def carry_out(self, id: UUID) -> None:
+        """Go on with an action from where it is.
+
+        Raises:
+            InvalidInput, StateConflict: what was asked for cannot be.
+            DatabaseUnavailable: an outage; the steps taken so far count.
+        """
+        row = await bulk.find(self.db, id)
+        request = request_of(row, self.keys)
+        work = await work_of(
+            self.db, request, self.keys, self.database_clock, asked_at=row.asked_at
+        )
+        steps = Steps(
+            self.db.acting_for(row.asked_by),
+            id,
+            work,
+            instance=self.instance,
+            reached=await bulk.reached_by(self.db, id),
+            rate=request.rate if request.action in STARTING else None,
+            clock=self.monotonic,
+        )
+        if await steps.take_all():
+            self.observers.tell(BulkEnded(id=id, action=request.action))
+        await bulk.forget_target(self.db, id)
