@@ -19,6 +19,7 @@ from app.core.access.api_key import Scope
 from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.targets.registry import KINDS, target_type
+from app.wire.actions import NoFields, Skip
 from app.wire.audit import AuditPage
 from app.wire.bulk import Bulk, BulkPage, BulkPreview, BulkRequest
 from app.wire.examples import BODIES
@@ -60,6 +61,8 @@ SCHEMAS: tuple[Any, ...] = (
     *(BulkRequest, Bulk, BulkPage, BulkPreview),
     *(
         Cancellation,
+        NoFields,
+        Skip,
         *(FlowLimits, Flow, FlowPage),
         KeyRequest,
         NewKey,

@@ -57,6 +57,8 @@ BODIES: dict[str, dict[str, Any]] = {
         "delete": {"action": "delete", "filter": {"state": "finished"}},
     },
     "Cancellation": {"again": {"retry": True}},
+    "NoFields": {"nothing": {}},
+    "Skip": {"next": {"runs": 1}, "until": {"until": "2030-02-01T09:00:00Z"}},
     "FlowLimits": {
         "gentle": {"max_concurrency": 10},
         "quota": {"rate": 100, "period_seconds": 60, "burst": 10},

@@ -251,9 +251,9 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     last_finished_at: datetime | None
     consecutive_failures: int
     runs: int
-    skip_runs: int | None = None
+    skip_runs: int | None
     """So many runs of the plan are to be skipped."""
-    skip_until: datetime | None = None
+    skip_until: datetime | None
     """All runs of the plan before this instant are to be skipped, if it lies ahead."""
     created_at: datetime
     execution_id: int | None = field(name="under_way")
