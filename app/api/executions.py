@@ -7,12 +7,11 @@ from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
 from app.api.body import decode_action
-from app.api.parameters import Cursor, Db, Limit, Reference
+from app.api.parameters import OUTCOMES_DESCRIPTION, Cursor, Db, Limit, Reference
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, job_id
-from app.core.runs.outcome import Outcome
 from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
 from app.errors import JobNotFound
@@ -24,11 +23,7 @@ from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.pages import EXECUTIONS
 
 Outcomes = Annotated[
-    list[str] | None,
-    QueryParameter(
-        name="outcome",
-        description=f"Any of {', '.join(Outcome)}: repeated, or separated by commas.",
-    ),
+    list[str] | None, QueryParameter(name="outcome", description=OUTCOMES_DESCRIPTION)
 ]
 Since = Annotated[
     datetime | None, QueryParameter(name="from", description="Finished then or later.")

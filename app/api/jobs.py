@@ -9,6 +9,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from app.api.body import JSON, MERGE_PATCH, by_length, decode_body
 from app.api.parameters import (
+    OUTCOMES_DESCRIPTION,
     Clock,
     Cursor,
     Db,
@@ -22,7 +23,6 @@ from app.api.responses import ETAG, LOCATION, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState, document_of
 from app.core.jobs.patch import patched
-from app.core.runs.outcome import Outcome
 from app.db import jobs
 from app.errors import FieldError, InvalidInput
 from app.jobs import actions
@@ -116,11 +116,7 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     name: Annotated[str | None, QueryParameter(description="How their names begin.")] = None,
     q: Annotated[str | None, QueryParameter(description="Part of name or description.")] = None,
     last_outcomes: Annotated[
-        list[str] | None,
-        QueryParameter(
-            name="last_outcome",
-            description=f"Any of {', '.join(Outcome)}: repeated, or separated by commas.",
-        ),
+        list[str] | None, QueryParameter(name="last_outcome", description=OUTCOMES_DESCRIPTION)
     ] = None,
     failing: Annotated[
         bool | None, QueryParameter(description="Whether they go on although they fail.")

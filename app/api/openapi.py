@@ -18,6 +18,7 @@ from app.api.problems import MEDIA_TYPE, ApiRequest
 from app.core.access.api_key import Scope
 from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
+from app.core.schedule.schedule import FORMS
 from app.targets.registry import KINDS, target_type
 from app.wire.actions import NoFields, Skip
 from app.wire.audit import AuditPage
@@ -36,7 +37,6 @@ from app.wire.secrets import NamedSecret, SecretPage, SecretValue
 from app.wire.session import SessionState, SignIn
 from app.wire.upcoming import Upcoming
 
-ONE_OF = ("run_at", "run_in_seconds", "cron", "every_seconds")
 REF = "#/components/schemas/{name}"
 ALWAYS = (401, 403, 406, 422, 429, 500, 503)
 """Problems that any operation below /v1 may answer with."""
@@ -187,7 +187,7 @@ def by_kind(targets: dict[str, type[Struct]]) -> list[dict[str, Any]]:
 def by_schedule(struct: type[Struct]) -> list[dict[str, Any]]:
     """Exactly one of the schedules that the Struct has is given."""
     null = {"type": "null"}
-    forms = [name for name in ONE_OF if name in struct.__struct_fields__]
+    forms = [name for name in (*FORMS, "run_in_seconds") if name in struct.__struct_fields__]
     return [
         {
             "title": name,

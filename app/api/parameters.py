@@ -5,6 +5,7 @@ from typing import Annotated
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from app.core.runs.outcome import Outcome
 from app.db import Database
 from app.db.clock import PolledClock
 from app.vault import SecretKeys
@@ -22,3 +23,4 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200, description="Items of a page
 Cursor = Annotated[
     str | None, QueryParameter(description="next_cursor of the page before; the filters again.")
 ]
+OUTCOMES_DESCRIPTION = f"Any of {', '.join(Outcome)}: repeated, or separated by commas."

@@ -294,8 +294,8 @@ class Database:
         """Run a query with optional filters, up to `limit` rows or `MAX_PAGE_BYTES` of text.
 
         A cursor has Postgres produce rows only as they are read. `end`: the query for the row that
-        the search ends with, in a list of which a page searches only a part; it takes some of the
-        arguments, and sees what the page saw.
+        the search ends with, in a list of which a page searches only a part; this query takes
+        some of the arguments, and sees what the page saw.
 
         Raises:
             AppError: see `app.db.errors.translate_errors`.

@@ -33,7 +33,7 @@ class ExecutionFilter(Struct, frozen=True, kw_only=True):
     late_by: float | None = None
     """The least seconds from `scheduled_for` to `started_at`."""
     slower_than: float | None = None
-    """The seconds that it took more than, from `started_at` to `finished_at`."""
+    """More seconds than these passed from `started_at` to `finished_at`."""
     tags: Sequence[str] | None = None
     """The job has to have all of these tags now."""
     host: str | None = None

@@ -104,7 +104,7 @@ async def list_page(
 ) -> Page[StoredJob]:
     """List jobs, newest first, from the first one older than `before`.
 
-    If over `MANY_AT_ONCE` jobs have the name's prefix, it is searched for like a kind.
+    More than `MANY_AT_ONCE` jobs with the name's prefix are searched for, like those of a kind.
     """
     searched = wanted.is_searched()
     found = await db.fetch_page(

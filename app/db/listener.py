@@ -45,7 +45,7 @@ OF_LOOKS = {
 
 
 Told = Callable[[str], None]
-"""Is called with the payload of a notification."""
+"""A function to which the payload of a notification is given."""
 
 
 def deliver(told: Told, *heard: object) -> None:

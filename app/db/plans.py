@@ -60,7 +60,7 @@ async def list_unplanned(
 async def list_unplanned_positions(
     db: Runner, *, after: Position | None, aside: Sequence[UUID]
 ) -> list[Position]:
-    """Return the places of the jobs that `list_unplanned` reads."""
+    """Return the positions of the jobs that `list_unplanned` reads."""
     rows = await db.fetch("plans.unplanned_ids", **columns_of(after), aside=aside)
     return [Position(job_id=row["id"], edited_at=row["edited_at"]) for row in rows]
 

@@ -36,7 +36,7 @@ class Query(Struct, frozen=True, kw_only=True):
 def parse_queries(group: str, text: str) -> dict[str, Query]:
     """Split a query file at its `-- name:` lines; each statement carries its name as a comment.
 
-    `-- name: some, reads` says that a statement writes no row; it may lock some. `-- part: some`
+    `-- name: some, reads` is for a statement that writes no row, but may lock some. `-- part: some`
     begins a text that the statements after it have wherever they say `{some}`.
 
     Raises:

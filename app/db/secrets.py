@@ -113,7 +113,7 @@ async def list_newest_referring(db: Runner, *, among: int, limit: int) -> list[R
 
 
 async def replace_value(db: Runner, name: str, *, old: str, new: str) -> bool:
-    """Replace the ciphertext `old` of a secret; return False if it is another, or deleted."""
+    """Replace the ciphertext `old` of a secret; return False if the secret does not have that."""
     return bool(await db.fetch("secrets.replace_value", name=name, old=old, new=new))
 
 

@@ -15,7 +15,8 @@ from app.db.queries import query
 from app.errors import RightMissing, UpkeepRefused
 
 ANSWER_SECONDS = 10.0
-"""Longer than the session's statement time-out: only a silent server takes as long."""
+"""How long Postgres may take to answer: longer than the session's statement time-out, so that only
+a silent server takes as long."""
 
 
 class Deleted(Struct, frozen=True, kw_only=True):

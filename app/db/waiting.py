@@ -24,7 +24,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     job_id: UUID
     edited_at: datetime
     plan_error: str | None
-    """Why the job cannot be carried out; None if it can."""
+    """Why the job cannot be carried out; None for one that can."""
 
 
 class Written(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from app.core.jobs.job import Job, JobState, StoredJob, is_failing
+from app.core.jobs.job import Job, JobState, StoredJob
 from app.core.secrets.masking import mask
 from app.errors import FieldError
 from app.targets.registry import KINDS, target_type, unknown_kind
@@ -17,7 +17,6 @@ def masked_job(job: StoredJob, warnings: Sequence[FieldError] = ()) -> Job:
     hidden: dict[str, Any] = {
         "target": mask(type_, job.target),
         "plan_error": told_error(job),
-        "failing": is_failing(job),
     }
     if warnings:
         hidden["warnings"] = list(warnings)

@@ -26,7 +26,7 @@ MAX_LEFT = 200
 OUTAGE_SECONDS = 1.0
 """The pause after an error."""
 PASSING_TRIES = 10
-"""After so many steps in a row that waited too long for a lock, or took too long, that is told."""
+"""After so many steps in a row that waited too long for a lock, or were too slow, this is told."""
 
 
 class Step(Struct, frozen=True, kw_only=True):

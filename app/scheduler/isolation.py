@@ -51,7 +51,7 @@ async def put_aside(
     where: str,
     quiet: bool = False,
 ) -> set[UUID]:
-    """Give jobs a `plan_error`, and tell of each; return the jobs that it cannot be written to.
+    """Give jobs a `plan_error`, and tell of each; return the jobs without one.
 
     `where` says in the log what could not be done. `quiet`: the returned jobs are not told of.
     """

@@ -282,7 +282,7 @@ def should_announce(
 
 
 def should_withdraw(*, own_seconds: float, looked_ago: float) -> bool:
-    """Return whether the instance should withdraw its announcement, as it has no free slot."""
+    """Return whether the instance should withdraw its announcement, for want of a free slot."""
     return own_seconds > 0 and looked_ago > MAX_LOOKED_AGO_SECONDS
 
 

@@ -8,7 +8,7 @@
     select to_json(shown)
     from (
         select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
-            tocsin.execution_under_way(j) as under_way
+            tocsin.failing(j) as failing, tocsin.execution_under_way(j) as under_way
     ) as shown
 )::text
 
@@ -109,7 +109,7 @@ from acting, json_to_recordset(:jobs::json) as w {written}
 returning (
     select to_json(shown)
     from (
-        select j.*, j.paused_at is not null as paused, null::bigint as under_way,
+        select j.*, j.paused_at is not null as paused, false as failing, null::bigint as under_way,
             -- tocsin.state of a job that is new; that of any job takes as long to plan as the rest
             case when j.paused_at is not null then 'paused'
                  when j.next_run is null and j.planned_at is not null then 'finished'

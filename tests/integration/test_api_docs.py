@@ -54,6 +54,24 @@ async def test_every_command_of_the_page_works_in_its_order(api: httpx.AsyncClie
         assert answer.is_success, (command, answer.text)
 
 
+async def test_the_failing_job_on_the_page_is_answered_so(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    [text] = re.findall(r'^\{"name".*"failing".*\}$', PAGE, re.MULTILINE)
+    shown = json.loads(text)
+    job_id = await insert_job(connection, name=shown["name"], run_at=FAR)
+    await connection.execute(
+        "update tocsin.jobs set consecutive_failures = $2, last_outcome = $3 where id = $1",
+        job_id,
+        shown["consecutive_failures"],
+        shown["last_outcome"],
+    )
+
+    answered = (await api.get(f"/v1/jobs/{shown['name']}")).json()
+
+    assert {name: answered[name] for name in shown} == shown
+
+
 async def test_the_execution_that_the_page_cancels_is_answered_so(
     api: httpx.AsyncClient, connection: asyncpg.Connection, session: Session
 ) -> None:

@@ -6,20 +6,16 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from msgspec import convert, json
-from msgspec.structs import replace
+from msgspec import convert
 
 from app.config import Settings
 from app.core.net.egress import Egress
-from app.core.runs.outcome import Outcome
 from app.core.schedule.cron_parser import parse
 from app.core.schedule.cron_words import cron_in_words
 from app.core.schedule.schedule import Schedule, first_run
 from app.errors import InvalidInput
-from app.jobs.shown import masked_job
 from app.targets.registry import decode_target
 from tests.support.pages import ROOT
-from tests.unit.test_job_input import STORED
 
 
 def text_blocks(page: str) -> list[str]:
@@ -75,19 +71,3 @@ def first(
     run = first_run(schedule, job_id=uuid4(), now=datetime.fromisoformat(after))
     assert run is not None
     return f"{run.astimezone(ZoneInfo(zone) if in_zone else UTC):%H:%M}"
-
-
-def test_the_failing_job_on_the_page_of_the_api_is_answered_so() -> None:
-    page = (ROOT / "docs" / "api.md").read_text("utf-8")
-    [text] = re.findall(r'^\{"name".*"failing".*\}$', page, re.MULTILINE)
-    shown = json.decode(text)
-    stored = replace(
-        STORED,
-        name=shown["name"],
-        consecutive_failures=shown["consecutive_failures"],
-        last_outcome=Outcome(shown["last_outcome"]),
-    )
-
-    answered = json.decode(json.encode(masked_job(stored)))
-
-    assert {name: answered[name] for name in shown} == shown

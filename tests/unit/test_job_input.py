@@ -64,6 +64,7 @@ STORED = StoredJob(
     last_outcome=None,
     last_finished_at=None,
     consecutive_failures=0,
+    failing=False,
     runs=3,
     skip_runs=None,
     skip_until=None,

@@ -19,6 +19,7 @@ from app.core.schedule.schedule import (
     DstGap,
     DstOverlap,
     Schedule,
+    forms_in,
 )
 from app.core.secrets.masking import SECRET, Masked
 from app.errors import FieldError, InvalidInput
@@ -256,6 +257,8 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     skip_until: datetime | None
     """All runs of the plan before this instant are to be skipped, if it lies ahead."""
     created_at: datetime
+    failing: bool
+    """Whether the job goes on although its last runs failed, see `tocsin.failing`."""
     execution_id: int | None = field(name="under_way")
     """The execution that is under way, of the job's plan or of a run beside it."""
     updated_at: datetime = field(name="edited_at")
@@ -333,26 +336,20 @@ def timed(document: JobDocument, *, now: datetime) -> JobDocument:
     """
     if document.run_in_seconds is None:
         return document
-    forms = ("run_at", "cron", "every_seconds")
-    if given := [name for name in forms if getattr(document, name) is not None]:
+    if given := forms_in(document):
         message = f"is given beside {' and '.join(given)}: leave one of them out, or null"
         raise InvalidInput(FieldError(field="run_in_seconds", message=message))
     run_at = now + timedelta(seconds=document.run_in_seconds)
     return replace(document, run_at=run_at, run_in_seconds=None)
 
 
-def is_failing(job: StoredJob) -> bool:
-    """Whether a job goes on although its last runs failed, as `tocsin.failing` in SQL."""
-    return job.consecutive_failures > 0 and job.next_run is not None
-
-
 def job_id(reference: str) -> UUID | None:
-    """Read a reference as an id; None if it is a name."""
+    """Read a reference as an id; return None for a name."""
     return UUID(reference) if ID.fullmatch(reference) else None
 
 
 def name_error(name: str) -> str | None:
-    """Say why a job cannot have this name; None if it can."""
+    """Say why a job cannot have this name; return None for one that is allowed."""
     if not NAME.fullmatch(name):
         return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
     if ID.fullmatch(name):

@@ -35,7 +35,7 @@ def name_as_read(name: str) -> str:
 
 
 def name_error(name: str) -> str | None:
-    """Say why a target cannot send a header of this name; None if it can."""
+    """Say why a target cannot send a header of this name; return None for one that is allowed."""
     if not TOKEN.fullmatch(name):
         return "is no header name: use letters, digits and hyphens"
     read = name_as_read(name)

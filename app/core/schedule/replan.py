@@ -21,9 +21,9 @@ class Planned(Struct, frozen=True, kw_only=True):
 def replanned(plan: Planned, *, now: datetime, old: Rules, new: Rules) -> datetime | None:
     """Return the instant of a cron's planned run by the new rules; None to leave `next_run` alone.
 
-    `next_run` is left alone if it is due already, if it is no run by the old rules (a person has
-    moved it), or if no run follows by the new rules. The next run after `now` becomes the next run
-    by the new rules. A later run, which a person chose, keeps its wall time.
+    `next_run` is left alone once due, and where the old rules have no run at that instant (a person
+    has moved it), or if no run follows by the new rules. The next run after `now` becomes the
+    next run by the new rules. A later run, which a person chose, keeps its wall time.
     """
     schedule, job_id, next_run = plan.schedule, plan.job_id, plan.next_run
     known = old.zone(schedule.timezone) and new.zone(schedule.timezone)

@@ -20,6 +20,7 @@ from app.core.schedule.zones import zone_named
 from app.errors import FieldError, InvalidInput
 
 __all__ = [
+    "FORMS",
     "DstGap",
     "DstOverlap",
     "Schedule",
@@ -27,6 +28,7 @@ __all__ = [
     "check_runs",
     "count_runs",
     "first_run",
+    "forms_in",
     "latest_run",
     "normalized",
     "run_after",
@@ -35,6 +37,8 @@ __all__ = [
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """The last instant that the database accepts, as `EARLIEST` is the first; no run is later."""
+FORMS = ("run_at", "cron", "every_seconds")
+"""The fields of which a schedule has exactly one."""
 MIN_SECONDS = 0.1
 """The shortest interval."""
 MAX_SECONDS = 5 * 365 * 86_400
@@ -214,10 +218,14 @@ def cron_in_zone(
     )
 
 
+def forms_in(given: object) -> list[str]:
+    """Name those of `FORMS` that an object has a value for."""
+    return [name for name in FORMS if getattr(given, name) is not None]
+
+
 def form_errors(schedule: Schedule) -> Iterator[FieldError]:
     """Check that there is exactly one schedule, and the range of its interval."""
-    forms = ("run_at", "cron", "every_seconds")
-    given = [name for name in forms if getattr(schedule, name) is not None]
+    given = forms_in(schedule)
     if len(given) != 1:
         yield not_one_schedule(given)
     every = schedule.every_seconds
@@ -233,7 +241,7 @@ def not_one_schedule(given: list[str]) -> FieldError:
     """
     has = f"{' and '.join(given)} are given" if given else "there is no schedule"
     others = ", and null for the others" if given else ""
-    message = f"{has}; write exactly one of run_at, cron, every_seconds{others}"
+    message = f"{has}; write exactly one of {', '.join(FORMS)}{others}"
     return FieldError(field=given[-1] if given else "run_at", message=message)
 
 

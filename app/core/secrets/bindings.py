@@ -44,7 +44,7 @@ def destination_in(text: str) -> Destination:
 
 
 def host_error(text: str) -> str | None:
-    """Say why a secret cannot be bound to a text; None if it can."""
+    """Say why a secret cannot be bound to a text; return None for a host or an origin."""
     with suppress(ValueError):
         host = destination_in(text).host
         if len(text) <= MAX_HOST_LENGTH and (NAME.fullmatch(host) or is_address(host)):

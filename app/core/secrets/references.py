@@ -31,7 +31,7 @@ def is_reference(value: object) -> bool:
 
 
 def name_error(name: str) -> str | None:
-    """Say why a secret cannot have this name; None if it can."""
+    """Say why a secret cannot have this name; return None for one that is allowed."""
     if NAME.fullmatch(name):
         return None
     return "may have up to 100 letters, digits and _ . -, and begins with no . or -"
