@@ -14,6 +14,10 @@ STEP_SECONDS = 0.05
 """How long one step is to take: the next one gets fewer pages, or more, accordingly."""
 MAX_PAGES = 512
 """The most pages of one step: 4 MB."""
+MIN_PAGES = 16
+"""The least pages of one step, which are read in a millisecond: if a step takes longer, then for
+the load of the machine, and smaller ones would take about as long each. After an error, a step may
+have one page until steps are quick again, as a user's trigger may take long for each row."""
 MAX_ENTRIES = 1000
 """The most entries of the audit log of one step."""
 PAUSE = 0.5
@@ -45,7 +49,7 @@ async def prune_pages(
     """
     deleted, refused, reason = 0, 0, ""
     total = await upkeep.count_pages(session, of)
-    first, pages = 0, 1
+    first, pages, least = 0, MIN_PAGES, MIN_PAGES
     while first < total:
         began = clock()
         try:
@@ -58,22 +62,25 @@ async def prune_pages(
             if pages == 1:
                 refused, reason = refused + 1, str(error)
                 first += 1
-            pages = 1
+            pages = least = 1
         else:
             deleted += step.rows
             refused += step.refused
             reason = step.refusal or reason
             first += pages
-            pages = following(pages, took=clock() - began)
+            took = clock() - began
+            if took < STEP_SECONDS / 2:
+                least = MIN_PAGES
+            pages = following(pages, took=took, least=least)
         await asyncio.sleep(max(PAUSE * (clock() - began), MIN_PAUSE_SECONDS))
     return deleted, Left(rows=refused, reason=reason)
 
 
-def following(pages: int, *, took: float) -> int:
-    """Return how many pages the next step gets after one that took so many seconds."""
+def following(pages: int, *, took: float, least: int) -> int:
+    """Return how many pages, `least` or more, the step gets after one that took so many seconds."""
     if took > STEP_SECONDS:
-        return max(pages // 2, 1)
-    return min(pages * 2, MAX_PAGES) if took < STEP_SECONDS / 2 else pages
+        return max(pages // 2, least)
+    return max(min(pages * 2, MAX_PAGES) if took < STEP_SECONDS / 2 else pages, least)
 
 
 async def prune_log(session: UpkeepSession, *, before: datetime, clock: Monotonic) -> None:

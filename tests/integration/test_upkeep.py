@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from app.core.facts import Pruned, UpkeepFailed
-from app.scheduler.pruning import MAX_PAGES, STEP_SECONDS, following
+from app.db.upkeep import count_pages, open_session
+from app.scheduler.pruning import MAX_PAGES, MIN_PAGES, STEP_SECONDS, following, prune_pages
 from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
 from tests.support.builders import insert_job
@@ -363,16 +364,47 @@ async def test_nobody_prunes_the_last_day_whatever_rights_they_were_given(
 
 
 @pytest.mark.parametrize(
-    ("pages", "took", "next_pages"),
+    ("pages", "took", "least", "next_pages"),
     [
-        (8, STEP_SECONDS / 10, 16),
-        (8, STEP_SECONDS * 0.7, 8),
-        (8, STEP_SECONDS * 2, 4),
-        (1, STEP_SECONDS * 9, 1),
-        (MAX_PAGES, 0.0, MAX_PAGES),
+        (8, STEP_SECONDS / 10, 1, 16),
+        (8, STEP_SECONDS * 0.7, 1, 8),
+        (8, STEP_SECONDS * 2, 1, 4),
+        (1, STEP_SECONDS * 9, 1, 1),
+        (MAX_PAGES, 0.0, 1, MAX_PAGES),
+        (1, STEP_SECONDS / 10, MIN_PAGES, MIN_PAGES),
+        (4 * MIN_PAGES, STEP_SECONDS * 2, MIN_PAGES, 2 * MIN_PAGES),
+        (MIN_PAGES, STEP_SECONDS * 9, MIN_PAGES, MIN_PAGES),
     ],
 )
 def test_steps_grow_and_shrink_with_the_time_they_take(
-    pages: int, took: float, next_pages: int
+    pages: int, took: float, least: int, next_pages: int
 ) -> None:
-    assert following(pages, took=took) == next_pages
+    assert following(pages, took=took, least=least) == next_pages
+
+
+async def test_a_loaded_machine_does_not_have_a_table_walked_page_by_page(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    await connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at)
+           select 'http', '{"url": "http://127.0.0.1:9/"}', '2100-01-01'
+           from generate_series(1, 2000)"""
+    )
+    asked = 0
+
+    def slow() -> float:
+        """Have two tenths of a second pass between two readings, of which each step makes three."""
+        nonlocal asked
+        asked += 1
+        return asked / 5
+
+    async with open_session(database_url, application_name="test") as session:
+        assert session is not None
+        pages = await count_pages(session, "tocsin.jobs")
+        deleted, left = await prune_pages(
+            session, "prune_jobs", of="tocsin.jobs", before=datetime.now(UTC), clock=slow
+        )
+
+    assert (deleted, left.rows) == (0, 0)
+    assert pages > 2 * MIN_PAGES
+    assert asked <= 3 * (pages / MIN_PAGES + 1)
