@@ -9,11 +9,10 @@ from msgspec.structs import replace
 
 from app.core.facts import Started
 from app.core.runs.claim import Claim, Settlement
-from app.core.runs.holding import lateness_at
-from app.core.runs.misfire import Attendance, missed
+from app.core.runs.misfire import Attendance
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.skip import skipped
-from app.core.runs.transition import exhausted, invalid, overlapped, released, settled, superseded
+from app.core.runs.transition import invalid, released, settled
+from app.core.runs.unexecuted import settled_unexecuted
 from app.db import Database
 from app.db.clock import DatabaseClock
 from app.deadline import Deadline
@@ -83,20 +82,16 @@ class ClaimRunner:
     async def carry_out(self, held: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and return how to settle it.
 
-        A claim is not executed if its last allowed attempt was lost, its run is skipped or was
-        missed, or its lease is nearly over.
+        A claim is not executed in the cases of `settled_unexecuted`, nor if its lease is nearly
+        over.
 
         Never raises: a bug must not end the executions beside this one, see `InternalErrors`.
         """
         claim = held.claim
         try:
             now = self.clock.now()
-            settlement = (
-                exhausted(claim, now=now, instance=self.instance)
-                or skipped(claim, now=now)
-                or overlapped(claim, now=now)
-                or missed(claim, now=lateness_at(claim, now=now), attendance=self.attendance)
-                or superseded(claim, now=now, instance=self.instance)
+            settlement = settled_unexecuted(
+                claim, now=now, instance=self.instance, attendance=self.attendance
             )
             if settlement is not None:
                 return settlement

@@ -235,7 +235,7 @@ MUTANTS = (
     ),
     Mutant(
         what="attempts that were lost are not counted out",
-        file="app/core/runs/transition.py",
+        file="app/core/runs/unexecuted.py",
         before="if claim.attempt <= claim.retry.max_attempts:",
         after="if claim.attempt <= claim.retry.max_attempts + 1000:",
         tests=(

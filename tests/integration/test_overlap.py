@@ -13,7 +13,7 @@ import pytest
 from msgspec import json
 
 from app.core.runs.claim import Claim
-from app.core.runs.transition import overlapped
+from app.core.runs.unexecuted import overlapped
 from app.db import Database, claims, evidence
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs

@@ -9,7 +9,8 @@ from app.core.runs.claim import Misfire, MisfirePolicy, Overlap, Settlement
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.overlap import superseded_at
-from app.core.runs.transition import exhausted, overlapped, settled, superseded
+from app.core.runs.transition import settled
+from app.core.runs.unexecuted import exhausted, overlapped, superseded
 from app.core.schedule.schedule import Schedule
 from app.scheduler.endings import Ending
 from tests.support.claims import DUE, ONE_OFF, some_claim

@@ -12,7 +12,8 @@ from app.core.runs.claim import Claim, Misfire, MisfirePolicy, Overlap, Settleme
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.overlap import superseded_at
-from app.core.runs.transition import settled, superseded
+from app.core.runs.transition import settled
+from app.core.runs.unexecuted import superseded
 from app.scheduler.endings import Ending
 from tests.support.claims import DUE, some_claim
 from tests.support.pages import ROOT

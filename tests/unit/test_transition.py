@@ -7,7 +7,8 @@ import pytest
 
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import exhausted, invalid, released, settled
+from app.core.runs.transition import invalid, released, settled
+from app.core.runs.unexecuted import exhausted
 from app.core.schedule.schedule import Schedule
 from tests.support.claims import DUE, ONE_OFF, some_claim
 

@@ -10,11 +10,8 @@ from app.core.runs.claim import Claim, Execution, Settlement
 from app.core.runs.outcome import OVERLAP, Outcome, Report
 from app.core.runs.overlap import (
     Following,
-    behind_cancelled,
-    came_due,
     following,
     superseded_at,
-    superseding,
 )
 from app.core.runs.retry import backoff_seconds
 from app.core.schedule.words import moment
@@ -68,24 +65,6 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
             raise ValueError(message)
         case _:
             assert_never(report.outcome)
-
-
-def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | None:
-    """Fail a run whose last allowed attempt was lost; return None while attempts are left.
-
-    Without this rule a job that crashes its instance would crash one after the other.
-    """
-    if claim.attempt <= claim.retry.max_attempts:
-        return None
-    attempts = claim.attempt - 1
-    report = Report(
-        outcome=Outcome.FAILED,
-        reason="lost",
-        error=f"given up after {attempts} of {claim.retry.max_attempts} attempts: "
-        "the last one was lost, its instance died or was cut off while it executed",
-    )
-    execution = recorded(claim, report, started_at=None, finished_at=now, instance=instance)
-    return ended(claim, replace(execution, attempt=attempts))
 
 
 def recorded(
@@ -189,47 +168,6 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
         plan_error=plan_error,
         executions=[*after.missed, execution],
     )
-
-
-def overlapped(claim: Claim, *, now: datetime) -> Settlement | None:
-    """Leave out a run that came due while a run was unfinished that a person then cancelled.
-
-    `tocsin.cancel` plans what follows, and leaves it to the next claim to judge that. Return None
-    for a run to carry out.
-    """
-    after = behind_cancelled(claim, now=now)
-    if after is None or not after.missed:
-        return None
-    return left_out(claim, after.missed, next_run=after.next_run, now=now)
-
-
-def superseded(claim: Claim, *, now: datetime, instance: str) -> Settlement | None:
-    """Settle a claim whose run is to be cancelled, as the next one is due; None: carry it out.
-
-    A run that never started is missed. Of another the attempt that this claim is for is recorded as
-    cancelled: its instance was lost, or none claimed it until now.
-    """
-    due = superseded_at(claim, now=now)
-    if due is None or due > now:
-        return None
-    if claim.attempt == 1:
-        after = superseding(claim, now=now)
-        return left_out(claim, after.missed, next_run=after.next_run, now=now)
-    execution = Execution(
-        id=claim.execution_id,
-        job_id=claim.job_id,
-        run_id=claim.run_id,
-        fence=claim.fence,
-        kind=claim.kind,
-        scheduled_for=claim.scheduled_for,
-        attempt=claim.attempt,
-        outcome=Outcome.CANCELLED,
-        reason=OVERLAP,
-        finished_at=now,
-        instance=instance,
-        error=f"cancelled before this attempt: {came_due(due)}",
-    )
-    return ended(claim, execution)
 
 
 def left_out(
