@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.core.health import LATE_SECONDS
 from app.core.jobs.job import JobState
 from app.db import Database, executions, instances, jobs
 from app.db.executions import ExecutionFilter
@@ -86,7 +87,7 @@ QUESTIONS = (
     executed("outcome=failed", outcomes=["failed"]),
     executed("outcome=lost", outcomes=["lost"]),
     Question(name="GET /v1/stats", ask=instances.read_stats, most=COLLECTED),
-    asked("doctor.vitals", retention_days=30),
+    asked("doctor.vitals", retention_days=30, late_seconds=LATE_SECONDS),
     asked("doctor.invalid", most=1000),
     asked("doctor.runs", most=1000),
     asked("kinds.nobodys", most=1000),

@@ -33,7 +33,8 @@ STATES = {
 SORT = """
 insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at, validated,
                          description, name)
-select 'http', '{"url": "http://x/"}', at, at, at, now(), true, $2, format('old %s %s', $2, n)
+select 'http', '{"url": "http://x/"}', at, at, at, now(), true, $2::text,
+       format('old %s %s', $2::text, n)
 from (select n, now() + interval '1 day' + random() * interval '20 days' as at
       from generate_series(1, $1::bigint) n) as soon
 """
