@@ -20,6 +20,7 @@ from app.db import Database, keys, sessions
 from app.db.keys import ValidKey, ValidKeys
 from app.errors import CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissing
 from app.single_flight import SingleFlight
+from app.timers import Monotonic
 
 TRUSTED_SECONDS = 2.0
 """How long the keys that were read are used; a new or revoked key counts everywhere after that."""
@@ -48,8 +49,9 @@ class Caller(Struct, frozen=True, kw_only=True):
 class KeyRing:
     """The API keys, read from the database at most `TRUSTED_SECONDS` ago."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, clock: Monotonic = monotonic) -> None:
         self.db = db
+        self.clock = clock
         self.known = ValidKeys(any_key=True, by_prefix={})
         self.read_at = float("-inf")
         self.reading = SingleFlight()
@@ -82,7 +84,7 @@ class KeyRing:
 
     async def note_use(self, key: ValidKey) -> ValidKey | None:
         """Note that a key is used, and return the key; None if it expired since it was read."""
-        now = monotonic()
+        now = self.clock()
         if key.seconds_left is not None and now - self.read_at >= key.seconds_left:
             return None
         if now - self.touched_at.get(key.id, float("-inf")) > TOUCH_SECONDS:
@@ -102,11 +104,11 @@ class KeyRing:
 
     def is_fresh(self) -> bool:
         """Return whether the keys were read within `TRUSTED_SECONDS`."""
-        return monotonic() - self.read_at <= TRUSTED_SECONDS
+        return self.clock() - self.read_at <= TRUSTED_SECONDS
 
     async def read(self) -> None:
         """Read the keys, and forget the uses of keys that are not valid any more."""
-        asked_at = monotonic()
+        asked_at = self.clock()
         self.known = await keys.read_valid(self.db)
         self.read_at = asked_at
         valid = {key.id for key in self.known.by_prefix.values()}

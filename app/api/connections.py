@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.core.net.clients import client_of
 from app.core.net.proxies import Proxies
+from app.timers import Monotonic
 
 HEAD_SECONDS = 10.0
 """How long the headers of a request may take, from its first byte or from the opening of the
@@ -65,10 +66,13 @@ class Connections:
     waited longest for a request is closed. A connection with a request under way never is.
     """
 
-    def __init__(self, *, of_a_client: int, in_all: int, proxies: Proxies) -> None:
+    def __init__(
+        self, *, of_a_client: int, in_all: int, proxies: Proxies, clock: Monotonic = monotonic
+    ) -> None:
         self.of_a_client = of_a_client
         self.in_all = in_all
         self.proxies = proxies
+        self.clock = clock
         self.open: dict[BoundedHttp, str] = {}
         """The open connections, the oldest first, each with its client."""
         self.counts: Counter[str] = Counter()
@@ -119,7 +123,7 @@ class Connections:
     def sweep(self) -> None:
         """Check the time limits of all connections."""
         self.timer = None
-        now = monotonic()
+        now = self.clock()
         for connection in tuple(self.open):
             connection.look(now)
         if self.open:
@@ -162,7 +166,7 @@ class BoundedHttp(H11Protocol):
         if self.refused:
             return
         if self.conn.their_state is h11.IDLE and not self.received:
-            self.since = monotonic()
+            self.since = self.all.clock()
         before = self.conn.their_state, self.cycle
         super().data_received(data)
         if (self.conn.their_state, self.cycle) == before:
@@ -181,7 +185,7 @@ class BoundedHttp(H11Protocol):
 
     def begin(self) -> None:
         """Begin to measure the wait for the next request, or for the body of this one."""
-        self.since = monotonic()
+        self.since = self.all.clock()
         self.received = 0
 
     @property

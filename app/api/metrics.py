@@ -22,6 +22,7 @@ from app.db.levels import Levels
 from app.errors import AppError
 from app.single_flight import SingleFlight
 from app.telemetry.exposition import build_info, exposition
+from app.timers import Monotonic
 from app.wire.instances import Stats
 
 CACHED_SECONDS = 10.0
@@ -37,7 +38,8 @@ REQUESTS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0
 class DatabaseMetrics(Collector):
     """Lists what was last read of the database."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Monotonic = monotonic) -> None:
+        self.clock = clock
         self.stats: Stats | None = None
         self.levels: Levels | None = None
         self.read_at = float("-inf")
@@ -57,7 +59,7 @@ class DatabaseMetrics(Collector):
 
     def is_fresh(self) -> bool:
         """Return whether the database was asked lately."""
-        return monotonic() - self.read_at < CACHED_SECONDS
+        return self.clock() - self.read_at < CACHED_SECONDS
 
     async def read(self, db: Database) -> None:
         """Read the database."""
@@ -66,7 +68,7 @@ class DatabaseMetrics(Collector):
             self.levels = await levels.read_levels(db, most=instances.MAX_COUNTED)
         except AppError:
             self.stats = self.levels = None
-        self.read_at = monotonic()
+        self.read_at = self.clock()
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is known of the database."""
