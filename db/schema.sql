@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -266,7 +266,7 @@ begin
             when num_nonnulls(job.execution_id, job.claimed_at, job.claimed_for, job.claimed_attempt) not in (0, 4) then
                 array['execution_id', 'and claimed_at to claimed_attempt are not null together',
                     'Set none of them: instances do. To free a lease set locked_until to null.']
-            when job.request not in ('run_now', 'replay', 'backfill') or (job.request is null) <> (job.run_of is null) then
+            when job.request not in ('run_now', 'replay', 'backfill', 'planned') or (job.request is null) <> (job.run_of is null) then
                 array['request', 'is not what a run of its own has',
                     'Leave it out; to run a job now: select tocsin.run_now(id).']
             when job.last_outcome not in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed') then
@@ -326,8 +326,8 @@ begin
                     'is too small or too exact', 'Write 0 or at least 0.000001, with at most 100 decimal places.']
             when job.max_catchup not between 0 and 10000 then
                 array['max_catchup', 'must be from 0 to 10000', 'It limits how many missed runs misfire run_all makes up for.']
-            when job.overlap not in ('skip', 'buffer_one', 'buffer_all', 'cancel_other') then
-                array['overlap', '%L is unknown', 'Write skip, buffer_one, buffer_all or cancel_other.']
+            when job.overlap not in ('skip', 'buffer_one', 'buffer_all', 'cancel_other', 'allow_all') then
+                array['overlap', '%L is unknown', 'Write skip, buffer_one, buffer_all, cancel_other or allow_all.']
             when job.dst_gap not in ('run_after', 'skip') then
                 array['dst_gap', '%L is unknown', 'Write run_after or skip.']
             when job.dst_overlap not in ('first', 'last', 'both') then

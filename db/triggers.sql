@@ -293,6 +293,10 @@ begin
             return new;
         end if;
         if new.run_of is not null then
+            if new.request = 'planned' and current_setting('tocsin.runs', true) = 'on' then
+                new.creation := null;  -- see tocsin.part_run
+                return new;
+            end if;
             return tocsin.add_run(new);
         end if;
         rescheduled := new.planned_at is null and new.next_run is null;
@@ -311,7 +315,10 @@ begin
             return tocsin.edit_run(old, new);
         end if;
         if new.pending_runs <> old.pending_runs and pg_trigger_depth() = 1 then  -- by hand
-            new.pending_runs := (select count(*) from tocsin.jobs r where r.run_of = new.id);
+            new.pending_runs := tocsin.count_pending(new);
+        end if;
+        if new.overlap <> old.overlap and 'allow_all' in (new.overlap, old.overlap) then
+            new.pending_runs := tocsin.count_pending(new);
         end if;
         if new.pending_runs > 0 and old.attempt = 0 then
             new.attempt := 0;  -- else its plan would be claimed beside its runs
@@ -1080,7 +1087,7 @@ returns float8 language sql immutable parallel safe
 create or replace function tocsin.execution_under_way(job tocsin.jobs)
 returns bigint language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    if job.execution_id is not null or job.pending_runs = 0 then
+    if job.execution_id is not null or (job.pending_runs = 0 and job.overlap <> 'allow_all') then
         return job.execution_id;
     end if;
     return (select max(r.execution_id) from tocsin.jobs r where r.run_of = job.id and r.execution_id is not null);
@@ -1128,7 +1135,7 @@ begin
         if held.run_of is not null and not again and held.locked_until > moment then
             -- The row of the run goes: what is left of its lease keeps the plan and other runs waiting.
             update tocsin.jobs j set locked_until = held.locked_until, locked_by = held.locked_by
-            where j.id = held.run_of and j.execution_id is null;
+            where j.id = held.run_of and j.execution_id is null and j.overlap <> 'allow_all';
         end if;
         perform set_config('tocsin.cancelled', held.execution_id::text, true);
         update tocsin.jobs j
@@ -1485,6 +1492,93 @@ begin
         end loop;
     end if;
 end $$;
+-- db/triggers/7_overlap.sql: runs of a job side by side, where its overlap is allow_all.
+
+-- The most runs of a job that are under way at once; what comes due beyond waits, as with buffer_all.
+create or replace function tocsin.max_parallel_runs()
+returns integer language sql immutable parallel safe
+    return 100;
+
+-- Parts a run of the plan, which is claimed and about to start, from its job: the run with its lease becomes a row of
+-- its own, and the job is planned for `following` and may be claimed again. Returns the edited_at of that row, also
+-- when asked again; null: the run goes on as its job's own row, and what comes due waits for it.
+-- The fence of the job leaves room for those of the run, so that of all executions of a job no two have the same.
+create or replace function tocsin.part_run(
+    claimed uuid, claim_fence bigint, at timestamptz, due timestamptz, run_id uuid, following timestamptz)
+returns timestamptz language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    job tocsin.jobs;
+    run tocsin.jobs;
+    many bigint;
+begin
+    select * into run from tocsin.jobs r where r.id = part_run.run_id and r.run_of = claimed;
+    if run.id is not null then
+        return run.edited_at;
+    end if;
+    select * into job from tocsin.jobs j
+    where j.id = claimed and j.fence = claim_fence and j.claimed_at = at and j.execution_id is not null
+      and j.locked_until is not null and j.run_of is null
+    for no key update skip locked;
+    if job.id is null or job.overlap <> 'allow_all' or job.next_run is distinct from due or job.plan_error is not null then
+        return null;
+    end if;
+    many := (select count(*) from tocsin.jobs r where r.run_of = job.id);
+    if many >= tocsin.max_parallel_runs() - 1 then
+        return null;
+    end if;
+    run := job;
+    run.id := part_run.run_id;
+    run.run_of := job.id;
+    run.request := 'planned';
+    run.name := null;
+    run.description := null;
+    run.tags := '{}';
+    run.metadata := '{}';
+    run.run_at := coalesce(job.claimed_for, job.scheduled_for, job.next_run);
+    run.scheduled_for := run.run_at;
+    run.cron := null;
+    run.every_seconds := null;
+    run.timezone := 'UTC';
+    run.starts_at := null;
+    run.ends_at := null;
+    run.max_runs := null;
+    run.dst_gap := 'run_after';
+    run.dst_overlap := 'first';
+    run.misfire := 'run_once';
+    run.misfire_grace_seconds := null;
+    run.max_catchup := 0;
+    run.overlap := 'buffer_all';
+    run.planned_at := clock_timestamp();
+    run.unchecked := null;
+    run.last_outcome := null;
+    run.last_finished_at := null;
+    run.skip_runs := null;
+    run.skip_until := null;
+    run.pending_runs := 0;
+    run.consecutive_failures := 0;
+    run.runs := 0;
+    perform set_config('tocsin.runs', 'on', true);
+    insert into tocsin.jobs select (run).* returning * into run;
+    if run.id is not null then
+        update tocsin.jobs j
+        set next_run = case when j.max_runs <= j.runs + many + 1 then null else following end,
+            scheduled_for = case when j.max_runs <= j.runs + many + 1 then j.scheduled_for
+                else coalesce(following, j.scheduled_for) end,
+            attempt = 0, fence = j.fence + 1001, locked_until = null, locked_by = null,
+            claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
+        where j.id = job.id;
+        if not found then  -- a trigger of users suppressed it
+            raise exception using errcode = 'TC001', message = 'suppressed';
+        end if;
+    end if;
+    perform set_config('tocsin.runs', '', true);
+    if job.flow_key is not null and following < clock_timestamp() + tocsin.wake_window() then
+        perform tocsin.wake_flow(job.flow_key);
+    end if;
+    return run.edited_at;
+exception when others then  -- a trigger or constraint of users: the run goes on as before
+    return null;
+end $$;
 -- db/triggers/7_runs.sql: runs beside the plan of their job, each of which is a row of its own.
 
 -- A run now or a replay inserts a row of tocsin.jobs with run_of, the id of its job. From then on it is what any
@@ -1526,6 +1620,14 @@ begin
     perform set_config('tocsin.runs', '', true);
 end $$;
 
+-- How many runs the plan of a job has to wait for: with allow_all it waits for none.
+create or replace function tocsin.count_pending(job tocsin.jobs)
+returns integer language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return case when job.overlap = 'allow_all' then 0
+        else (select count(*) from tocsin.jobs r where r.run_of = job.id) end;
+end $$;
+
 -- Whether some run of a job is active.
 create or replace function tocsin.has_active_run(job_id uuid)
 returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -1533,6 +1635,16 @@ begin
     return exists (
         select from tocsin.jobs r
         where r.run_of = has_active_run.job_id and (r.next_run is not null or r.execution_id is not null));
+end $$;
+
+-- Whether a run of a job has to wait: for a run of its plan that has begun, or another one; with allow_all for room.
+create or replace function tocsin.is_occupied(job tocsin.jobs)
+returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return case when job.overlap = 'allow_all' then tocsin.max_parallel_runs() <= (
+            select count(*) from tocsin.jobs r
+            where r.run_of = job.id and (r.next_run is not null or r.execution_id is not null))
+        else job.attempt > 0 or tocsin.has_active_run(job.id) end;
 end $$;
 
 -- Completes a run that is inserted, and counts it. Of what is given only the instant (run_at) and the request
@@ -1551,7 +1663,7 @@ begin
     end if;
     added.name := null;
     added.description := null;
-    added.request := coalesce(run.request, 'run_now');
+    added.request := case when run.request = 'planned' then 'run_now' else coalesce(run.request, 'run_now') end;
     added.tags := '{}';
     added.metadata := '{}';
     added.run_at := coalesce(run.run_at, run.edited_at);
@@ -1589,7 +1701,7 @@ begin
     added.runs := 0;
     -- A one-off that waits for its instant runs now instead.
     update tocsin.jobs j
-    set pending_runs = j.pending_runs + 1,
+    set pending_runs = j.pending_runs + case when j.overlap = 'allow_all' then 0 else 1 end,
         next_run = case
             when added.request = 'run_now' and j.run_at > added.run_at and j.next_run > added.run_at
                 and j.locked_until is null and j.attempt = 0 then null
@@ -1602,7 +1714,7 @@ begin
     added := tocsin.defined_run(added, job);
     added.validated := job.validated;
     added.edited_at := job.edited_at;
-    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+    if tocsin.is_occupied(job) then
         added.target := '{}';
         return added;
     end if;
@@ -1651,7 +1763,7 @@ returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     run tocsin.jobs;
 begin
-    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+    if tocsin.is_occupied(job) then
         return false;
     end if;
     select * into run from tocsin.jobs r
@@ -1732,6 +1844,12 @@ begin
             for no key update skip locked);
         perform set_config('tocsin.runs', '', true);
     end if;
+    if new.overlap = 'allow_all' then
+        while tocsin.start_run(new) loop
+            continue;
+        end loop;
+        return null;
+    end if;
     if not tocsin.start_run(new) and new.attempt = 0 and new.pending_runs <= old.pending_runs
         and not exists (select from tocsin.jobs r where r.run_of = new.id) then  -- the count was wrong
         perform set_config('tocsin.runs', 'on', true);
@@ -1744,7 +1862,7 @@ end $$;
 do $$ begin
     execute format($trigger$
         create or replace trigger jobs_850_follow_runs after update of %s on tocsin.jobs
-            for each row when (new.pending_runs > 0 or new.run_of is not null)
+            for each row when (new.pending_runs > 0 or new.run_of is not null or new.overlap = 'allow_all')
             execute function tocsin.follow_runs()
     $trigger$, tocsin.columns_beside_the_lease());
 end $$;
@@ -1763,7 +1881,7 @@ begin
     end if;
     perform set_config('tocsin.runs', 'on', true);
     update tocsin.jobs j
-    set pending_runs = greatest(j.pending_runs - 1, 0),
+    set pending_runs = case when j.overlap = 'allow_all' then 0 else greatest(j.pending_runs - 1, 0) end,
         fence = greatest(j.fence, old.fence),
         last_outcome = coalesce(old.last_outcome, j.last_outcome),
         last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),
@@ -1791,7 +1909,7 @@ begin
 end $$;
 
 create or replace trigger jobs_850_end_run after delete on tocsin.jobs
-    for each row when (old.pending_runs > 0 or old.run_of is not null)
+    for each row when (old.pending_runs > 0 or old.run_of is not null or old.overlap = 'allow_all')
     execute function tocsin.end_run();
 
 -- Locks the job of a run for the settlement of the run; false: another transaction has it locked. Never waits.
@@ -1859,7 +1977,8 @@ begin
     select looked_at.id, case
         when job.id is null then 'runs are left of a job that is gone'
         when runs.over > 0 then 'a run that is over was not deleted'
-        when job.pending_runs <> runs.many then format('pending_runs is %s, and it has %s', job.pending_runs, runs.many)
+        when job.overlap <> 'allow_all' and job.pending_runs <> runs.many
+            then format('pending_runs is %s, and it has %s', job.pending_runs, runs.many)
         when runs.differing > 0 then 'a run is not what the job says is to be done, or paused when the job is not'
         else 'a run waits though nothing is in its way' end
     from looked_at
@@ -1874,7 +1993,7 @@ begin
                     job.backoff_max_seconds, job.timeout_seconds, job.paused_at, job.plan_error)::record) as differing
         from tocsin.jobs r where r.run_of = looked_at.id
     ) as runs
-    where job.id is null or runs.over > 0 or job.pending_runs <> runs.many or runs.differing > 0
+    where job.id is null or runs.over > 0 or (job.overlap <> 'allow_all' and job.pending_runs <> runs.many) or runs.differing > 0
        or (runs.many > 0 and runs.active = 0 and job.attempt = 0);
 end $$;
 
@@ -1919,7 +2038,7 @@ begin
     end if;
     perform set_config('tocsin.runs', 'on', true);
     update tocsin.jobs j
-    set pending_runs = (select count(*) from tocsin.jobs r where r.run_of = job.id)
+    set pending_runs = tocsin.count_pending(job)
     where j.id = job.id returning * into job;
     perform set_config('tocsin.runs', '', true);
     if job.id is null then  -- a trigger of users suppressed that
@@ -2068,13 +2187,14 @@ returns text language sql stable
     return case
         when job.plan_error is not null then 'invalid'
         when job.locked_until > now() then 'executing'
-        when job.pending_runs > 0 and tocsin.state_of_runs(job.id) = 'executing' then 'executing'
+        when (job.pending_runs > 0 or job.overlap = 'allow_all') and tocsin.state_of_runs(job.id) = 'executing' then 'executing'
         when job.kind not in ('http', 'amqp')
             and (job.next_run is not null or job.planned_at is null or job.pending_runs > 0)
             and not tocsin.has_kind(job.kind) then 'invalid'
         when job.paused_at is not null then 'paused'
         when job.pending_runs > 0 then
             case when job.attempt > 0 then 'retrying' else tocsin.state_of_runs(job.id) end
+        when job.overlap = 'allow_all' and tocsin.state_of_runs(job.id) = 'retrying' then 'retrying'
         when job.next_run is null and job.planned_at is not null then
             case when job.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
                 then 'failed' else 'finished' end
@@ -2219,6 +2339,7 @@ returns text language sql immutable
         when 'skip' then ' Runs that come due meanwhile are missed (overlap: skip).'
         when 'buffer_one' then ' Of runs that come due meanwhile the latest follows, and the others are missed (overlap: buffer_one).'
         when 'cancel_other' then ' It is cut off when the next run comes due (overlap: cancel_other).'
+        when 'allow_all' then ' Runs that come due meanwhile are carried out beside it (overlap: allow_all).'
         else '' end;
 
 -- What the next attempt of a run waits for, be it of the plan of its job or beside that; last: the job's newest execution.
@@ -2300,7 +2421,11 @@ begin
         return query select 'invalid', format('It cannot run until this is corrected: %s', left(job.plan_error, 2000)),
             null::timestamptz, null::timestamptz, jsonb_build_object('error', left(job.plan_error, 2000));
     end if;
-    foreach held in array case when run.run_of is null then array[job] else array[job, run] end loop
+    foreach held in array case
+        when job.overlap = 'allow_all' then job || array(
+            select r from tocsin.jobs r where r.run_of = job.id and r.locked_until is not null order by r.id limit 10)
+        when run.run_of is null then array[job] else array[job, run] end
+    loop
         if held.locked_until > now() and held.execution_id is null and last.outcome = 'cancelled' and last.reason = 'cancelled' then
             return query select 'cutting_off',
                 format('Execution %s was cancelled, and instance %s has yet to cut it off: nothing else starts before that, or before its lease ends at %s.',

@@ -1,6 +1,7 @@
 """The plan of a job while a run of it is under way."""
 
 from datetime import datetime
+from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -38,3 +39,23 @@ async def plan_behind(db: Database, claim: Claim) -> PlanBehind | None:
         overlap=OVERLAPS.get(row["overlap"], claim.overlap),
     )
     return PlanBehind(claim=now, next_run=row["next_run"], planned=row["planned"])
+
+
+async def part_run(
+    db: Database, claim: Claim, *, run_id: UUID, following: datetime | None
+) -> datetime | None:
+    """Give the run of a claim a row of its own, and plan its job for `following`.
+
+    Return the `edited_at` of that row; None: the run stays that of its job's row.
+    """
+    rows = await db.fetch(
+        "overlap.part_run",
+        id=claim.id,
+        fence=claim.fence,
+        claimed_at=claim.claimed_at,
+        next_run=claim.next_run,
+        run_id=run_id,
+        following=following,
+    )
+    edited_at: datetime | None = rows[0]["edited_at"]
+    return edited_at

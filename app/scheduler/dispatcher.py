@@ -8,12 +8,13 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from uuid import UUID
 
-from app.core.runs.claim import Settlement
+from app.core.runs.claim import Overlap, Settlement
 from app.core.runs.transition import deferred, released
 from app.db.clock import DatabaseClock
 from app.scheduler.admission import DueClaims, Slots
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.parting import UnknownPart
 from app.scheduler.preparation import Preparation
 from app.scheduler.prerequisites import CertificateLoads, NameLookups, Names, Prerequisite
 from app.scheduler.runner import ClaimRunner
@@ -224,12 +225,36 @@ class Dispatcher:
 
     async def execute(self, held: HeldClaim) -> None:
         """Execute a claim in the slot that was granted, pass the slot on, settle the claim."""
-        settlement = await self.runner.carry_out(held)
+        if held.claim.overlap is Overlap.ALLOW_ALL:
+            settlement = await self.carry_out_parted(held)
+        else:
+            settlement = await self.runner.carry_out(held)
         self.slots.take_back(held.host, held.addresses)
         if self.due:
             self.dispatch()
         self.offer_room_if_any()
         self.settle(held, settlement)
+
+    async def carry_out_parted(self, held: HeldClaim) -> Settlement:
+        """Carry out a claim of a job whose runs go side by side: the job is free meanwhile."""
+        claim = held.claim
+        plan = self.runner.parting.plan(claim)
+        if plan is not None and self.claims.get(claim.id) is held:
+            # Before the row is there: from then on a look may bring the next run of the job.
+            self.claims[plan.run_id] = self.claims.pop(claim.id)
+            run = None
+            try:
+                run = await self.runner.parting.part(claim, plan)
+            except UnknownPart:
+                return released(claim)
+            finally:
+                if run is None:
+                    self.claims[claim.id] = self.claims.pop(plan.run_id)
+                else:
+                    held.claim = run
+            if run is not None and plan.following is not None:
+                await self.settler.announce([self.clock.seconds_until(plan.following.timestamp())])
+        return await self.runner.carry_out(held)
 
     def defer(self, held: HeldClaim, seconds: float) -> None:
         """Release a claim that would have to wait for long, to be claimed again in `seconds`."""

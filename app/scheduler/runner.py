@@ -21,6 +21,7 @@ from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
+from app.scheduler.parting import Parting
 from app.scheduler.superseding import Superseding
 from app.targets.base import Context
 from app.targets.executors import Executors
@@ -54,6 +55,8 @@ class ClaimRunner:
         self.loop = asyncio.get_running_loop()
         self.flows = flows
         self.observers = observers
+        self.parting = Parting(db, clock, observers)
+        """Gives runs rows of their own, where those of a job may go side by side."""
         self.superseding = Superseding(db, clock, observers)
         """Cuts executions off when the next run of their job comes due, where that is asked for."""
         self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)

@@ -8,3 +8,7 @@ select next_run, planned_at is not null as planned, overlap,
 from tocsin.jobs
 where id = :id::uuid and fence = :fence::bigint and claimed_at = :claimed_at::timestamptz
   and locked_until is not null and paused_at is null;
+
+-- name: part_run
+select tocsin.part_run(:id::uuid, :fence::bigint, :claimed_at::timestamptz, :next_run::timestamptz,
+    :run_id::uuid, :following::timestamptz) as edited_at;

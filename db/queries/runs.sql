@@ -7,6 +7,7 @@
 -- claimed the first goes on.
 select run.id, job.name, run.request,
     case
+        when job.overlap = 'allow_all' then null
         when job.locked_until is not null
             and not tocsin.end_lease(job.id, least(now(), :believed::timestamptz))
             then greatest(extract(epoch from job.locked_until - now())::float8, 0)

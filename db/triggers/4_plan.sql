@@ -51,6 +51,10 @@ begin
             return new;
         end if;
         if new.run_of is not null then
+            if new.request = 'planned' and current_setting('tocsin.runs', true) = 'on' then
+                new.creation := null;  -- see tocsin.part_run
+                return new;
+            end if;
             return tocsin.add_run(new);
         end if;
         rescheduled := new.planned_at is null and new.next_run is null;
@@ -69,7 +73,10 @@ begin
             return tocsin.edit_run(old, new);
         end if;
         if new.pending_runs <> old.pending_runs and pg_trigger_depth() = 1 then  -- by hand
-            new.pending_runs := (select count(*) from tocsin.jobs r where r.run_of = new.id);
+            new.pending_runs := tocsin.count_pending(new);
+        end if;
+        if new.overlap <> old.overlap and 'allow_all' in (new.overlap, old.overlap) then
+            new.pending_runs := tocsin.count_pending(new);
         end if;
         if new.pending_runs > 0 and old.attempt = 0 then
             new.attempt := 0;  -- else its plan would be claimed beside its runs

@@ -12,7 +12,7 @@ returns float8 language sql immutable parallel safe
 create or replace function tocsin.execution_under_way(job tocsin.jobs)
 returns bigint language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    if job.execution_id is not null or job.pending_runs = 0 then
+    if job.execution_id is not null or (job.pending_runs = 0 and job.overlap <> 'allow_all') then
         return job.execution_id;
     end if;
     return (select max(r.execution_id) from tocsin.jobs r where r.run_of = job.id and r.execution_id is not null);
@@ -60,7 +60,7 @@ begin
         if held.run_of is not null and not again and held.locked_until > moment then
             -- The row of the run goes: what is left of its lease keeps the plan and other runs waiting.
             update tocsin.jobs j set locked_until = held.locked_until, locked_by = held.locked_by
-            where j.id = held.run_of and j.execution_id is null;
+            where j.id = held.run_of and j.execution_id is null and j.overlap <> 'allow_all';
         end if;
         perform set_config('tocsin.cancelled', held.execution_id::text, true);
         update tocsin.jobs j

@@ -39,6 +39,14 @@ begin
     perform set_config('tocsin.runs', '', true);
 end $$;
 
+-- How many runs the plan of a job has to wait for: with allow_all it waits for none.
+create or replace function tocsin.count_pending(job tocsin.jobs)
+returns integer language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return case when job.overlap = 'allow_all' then 0
+        else (select count(*) from tocsin.jobs r where r.run_of = job.id) end;
+end $$;
+
 -- Whether some run of a job is active.
 create or replace function tocsin.has_active_run(job_id uuid)
 returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -46,6 +54,16 @@ begin
     return exists (
         select from tocsin.jobs r
         where r.run_of = has_active_run.job_id and (r.next_run is not null or r.execution_id is not null));
+end $$;
+
+-- Whether a run of a job has to wait: for a run of its plan that has begun, or another one; with allow_all for room.
+create or replace function tocsin.is_occupied(job tocsin.jobs)
+returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return case when job.overlap = 'allow_all' then tocsin.max_parallel_runs() <= (
+            select count(*) from tocsin.jobs r
+            where r.run_of = job.id and (r.next_run is not null or r.execution_id is not null))
+        else job.attempt > 0 or tocsin.has_active_run(job.id) end;
 end $$;
 
 -- Completes a run that is inserted, and counts it. Of what is given only the instant (run_at) and the request
@@ -64,7 +82,7 @@ begin
     end if;
     added.name := null;
     added.description := null;
-    added.request := coalesce(run.request, 'run_now');
+    added.request := case when run.request = 'planned' then 'run_now' else coalesce(run.request, 'run_now') end;
     added.tags := '{}';
     added.metadata := '{}';
     added.run_at := coalesce(run.run_at, run.edited_at);
@@ -102,7 +120,7 @@ begin
     added.runs := 0;
     -- A one-off that waits for its instant runs now instead.
     update tocsin.jobs j
-    set pending_runs = j.pending_runs + 1,
+    set pending_runs = j.pending_runs + case when j.overlap = 'allow_all' then 0 else 1 end,
         next_run = case
             when added.request = 'run_now' and j.run_at > added.run_at and j.next_run > added.run_at
                 and j.locked_until is null and j.attempt = 0 then null
@@ -115,7 +133,7 @@ begin
     added := tocsin.defined_run(added, job);
     added.validated := job.validated;
     added.edited_at := job.edited_at;
-    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+    if tocsin.is_occupied(job) then
         added.target := '{}';
         return added;
     end if;
@@ -164,7 +182,7 @@ returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     run tocsin.jobs;
 begin
-    if job.attempt > 0 or tocsin.has_active_run(job.id) then
+    if tocsin.is_occupied(job) then
         return false;
     end if;
     select * into run from tocsin.jobs r
@@ -245,6 +263,12 @@ begin
             for no key update skip locked);
         perform set_config('tocsin.runs', '', true);
     end if;
+    if new.overlap = 'allow_all' then
+        while tocsin.start_run(new) loop
+            continue;
+        end loop;
+        return null;
+    end if;
     if not tocsin.start_run(new) and new.attempt = 0 and new.pending_runs <= old.pending_runs
         and not exists (select from tocsin.jobs r where r.run_of = new.id) then  -- the count was wrong
         perform set_config('tocsin.runs', 'on', true);
@@ -257,7 +281,7 @@ end $$;
 do $$ begin
     execute format($trigger$
         create or replace trigger jobs_850_follow_runs after update of %s on tocsin.jobs
-            for each row when (new.pending_runs > 0 or new.run_of is not null)
+            for each row when (new.pending_runs > 0 or new.run_of is not null or new.overlap = 'allow_all')
             execute function tocsin.follow_runs()
     $trigger$, tocsin.columns_beside_the_lease());
 end $$;
@@ -276,7 +300,7 @@ begin
     end if;
     perform set_config('tocsin.runs', 'on', true);
     update tocsin.jobs j
-    set pending_runs = greatest(j.pending_runs - 1, 0),
+    set pending_runs = case when j.overlap = 'allow_all' then 0 else greatest(j.pending_runs - 1, 0) end,
         fence = greatest(j.fence, old.fence),
         last_outcome = coalesce(old.last_outcome, j.last_outcome),
         last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),
@@ -304,7 +328,7 @@ begin
 end $$;
 
 create or replace trigger jobs_850_end_run after delete on tocsin.jobs
-    for each row when (old.pending_runs > 0 or old.run_of is not null)
+    for each row when (old.pending_runs > 0 or old.run_of is not null or old.overlap = 'allow_all')
     execute function tocsin.end_run();
 
 -- Locks the job of a run for the settlement of the run; false: another transaction has it locked. Never waits.
@@ -372,7 +396,8 @@ begin
     select looked_at.id, case
         when job.id is null then 'runs are left of a job that is gone'
         when runs.over > 0 then 'a run that is over was not deleted'
-        when job.pending_runs <> runs.many then format('pending_runs is %s, and it has %s', job.pending_runs, runs.many)
+        when job.overlap <> 'allow_all' and job.pending_runs <> runs.many
+            then format('pending_runs is %s, and it has %s', job.pending_runs, runs.many)
         when runs.differing > 0 then 'a run is not what the job says is to be done, or paused when the job is not'
         else 'a run waits though nothing is in its way' end
     from looked_at
@@ -387,7 +412,7 @@ begin
                     job.backoff_max_seconds, job.timeout_seconds, job.paused_at, job.plan_error)::record) as differing
         from tocsin.jobs r where r.run_of = looked_at.id
     ) as runs
-    where job.id is null or runs.over > 0 or job.pending_runs <> runs.many or runs.differing > 0
+    where job.id is null or runs.over > 0 or (job.overlap <> 'allow_all' and job.pending_runs <> runs.many) or runs.differing > 0
        or (runs.many > 0 and runs.active = 0 and job.attempt = 0);
 end $$;
 
@@ -432,7 +457,7 @@ begin
     end if;
     perform set_config('tocsin.runs', 'on', true);
     update tocsin.jobs j
-    set pending_runs = (select count(*) from tocsin.jobs r where r.run_of = job.id)
+    set pending_runs = tocsin.count_pending(job)
     where j.id = job.id returning * into job;
     perform set_config('tocsin.runs', '', true);
     if job.id is null then  -- a trigger of users suppressed that

@@ -14,13 +14,14 @@ returns text language sql stable
     return case
         when job.plan_error is not null then 'invalid'
         when job.locked_until > now() then 'executing'
-        when job.pending_runs > 0 and tocsin.state_of_runs(job.id) = 'executing' then 'executing'
+        when (job.pending_runs > 0 or job.overlap = 'allow_all') and tocsin.state_of_runs(job.id) = 'executing' then 'executing'
         when job.kind not in ('http', 'amqp')
             and (job.next_run is not null or job.planned_at is null or job.pending_runs > 0)
             and not tocsin.has_kind(job.kind) then 'invalid'
         when job.paused_at is not null then 'paused'
         when job.pending_runs > 0 then
             case when job.attempt > 0 then 'retrying' else tocsin.state_of_runs(job.id) end
+        when job.overlap = 'allow_all' and tocsin.state_of_runs(job.id) = 'retrying' then 'retrying'
         when job.next_run is null and job.planned_at is not null then
             case when job.last_outcome in ('failed', 'timed_out', 'cancelled', 'lost')
                 then 'failed' else 'finished' end

@@ -97,6 +97,7 @@ returns text language sql immutable
         when 'skip' then ' Runs that come due meanwhile are missed (overlap: skip).'
         when 'buffer_one' then ' Of runs that come due meanwhile the latest follows, and the others are missed (overlap: buffer_one).'
         when 'cancel_other' then ' It is cut off when the next run comes due (overlap: cancel_other).'
+        when 'allow_all' then ' Runs that come due meanwhile are carried out beside it (overlap: allow_all).'
         else '' end;
 
 -- What the next attempt of a run waits for, be it of the plan of its job or beside that; last: the job's newest execution.
@@ -178,7 +179,11 @@ begin
         return query select 'invalid', format('It cannot run until this is corrected: %s', left(job.plan_error, 2000)),
             null::timestamptz, null::timestamptz, jsonb_build_object('error', left(job.plan_error, 2000));
     end if;
-    foreach held in array case when run.run_of is null then array[job] else array[job, run] end loop
+    foreach held in array case
+        when job.overlap = 'allow_all' then job || array(
+            select r from tocsin.jobs r where r.run_of = job.id and r.locked_until is not null order by r.id limit 10)
+        when run.run_of is null then array[job] else array[job, run] end
+    loop
         if held.locked_until > now() and held.execution_id is null and last.outcome = 'cancelled' and last.reason = 'cancelled' then
             return query select 'cutting_off',
                 format('Execution %s was cancelled, and instance %s has yet to cut it off: nothing else starts before that, or before its lease ends at %s.',

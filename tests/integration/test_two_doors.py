@@ -17,7 +17,7 @@ from tests.support.builders import insert_job, job_row, plan_jobs
 
 INSTANTS = ("run_at", "starts_at", "ends_at")
 ID = "01a20b8a-bff9-74d9-850d-71f7929b30ee"
-OVERLAPS = ["skip", "buffer_one", "buffer_all", "cancel_other"]
+OVERLAPS = ["skip", "buffer_one", "buffer_all", "cancel_other", "allow_all"]
 HOURLY: dict[str, Any] = {"every_seconds": 3600}
 TARGET: dict[str, Any] = {"url": "http://127.0.0.1:9/nothing-listens-here"}
 

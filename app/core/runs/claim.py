@@ -30,6 +30,8 @@ class Overlap(StrEnum):
     """Each waits its turn, for as long as its grace; then `misfire` decides."""
     CANCEL_OTHER = "cancel_other"
     """The run before is cut off, and this one carried out."""
+    ALLOW_ALL = "allow_all"
+    """Runs are carried out side by side."""
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True):

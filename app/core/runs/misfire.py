@@ -8,6 +8,7 @@ from msgspec import Struct
 from app.core.runs.claim import Claim, Misfire, Overlap, Settlement
 from app.core.runs.missed_runs import Cause, last_before, missed_executions
 from app.core.runs.outcome import OVERLAP
+from app.core.runs.overlap import WAITING
 from app.core.runs.transition import left_out
 from app.core.schedule.schedule import latest_run, run_after
 from app.core.schedule.words import moment
@@ -41,7 +42,7 @@ def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement
         return None
     too_late = now - timedelta(seconds=grace, microseconds=1)
     due = claim.scheduled_for
-    if claim.overlap is not Overlap.BUFFER_ALL and claim.last_finished_at is not None:
+    if claim.overlap not in WAITING and claim.last_finished_at is not None:
         due = max(due, claim.last_finished_at)
     if due > too_late:
         return None
@@ -105,7 +106,8 @@ def cause_of(claim: Claim, *, grace: float, attendance: Attendance) -> Cause:
     """Say what a run waited for until its grace was over, as far as this instance knows."""
     over = claim.scheduled_for + timedelta(seconds=grace)
     ended_at, since = claim.last_finished_at, attendance.looks_since
-    if ended_at is not None and ended_at > claim.scheduled_for:
+    together = claim.overlap is Overlap.ALLOW_ALL
+    if ended_at is not None and ended_at > claim.scheduled_for and not together:
         return Cause(
             OVERLAP,
             f"ran too long: the run before was unfinished until {moment(ended_at)}, and "

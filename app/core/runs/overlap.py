@@ -13,6 +13,10 @@ from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import latest_run, run_after
 from app.core.schedule.words import moment
 
+WAITING = frozenset({Overlap.BUFFER_ALL, Overlap.ALLOW_ALL})
+"""The policies by which no run is missed for the run before; with `allow_all` one waits where too
+many are under way."""
+
 
 class Following(Struct, frozen=True):
     """The run that follows one that has ended, and the runs that are missed in between."""
@@ -31,7 +35,7 @@ def following(claim: Claim, execution: Execution) -> Following:
     """
     first = run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
     ended_at = execution.finished_at
-    if claim.overlap is Overlap.BUFFER_ALL or first is None or first > ended_at:
+    if claim.overlap in WAITING or first is None or first > ended_at:
         return Following(first)
     began_at = claim.scheduled_for
     if claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1 and execution.started_at:
@@ -49,7 +53,7 @@ def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
     planned_first = claim.attempt == 1 and claim.next_run == claim.scheduled_for
     ended_at = claim.last_finished_at
     if (
-        claim.overlap is Overlap.BUFFER_ALL
+        claim.overlap in WAITING
         or not planned_first
         or claim.schedule.run_at is not None
         or claim.last_outcome is not Outcome.CANCELLED
@@ -104,7 +108,7 @@ def dropped(
             if last == first:
                 return Following(first)
             next_run, last = last, last_before(claim, last, after=first)
-        case Overlap.BUFFER_ALL:
+        case Overlap.BUFFER_ALL | Overlap.ALLOW_ALL:
             return Following(first)
         case _:
             assert_never(claim.overlap)
