@@ -313,6 +313,9 @@ class Protocol(RuleBasedStateMachine):
                 {"every_seconds": 3600},
                 {"cron": "0 3 * * *"},
                 {"every_seconds": 60, "max_runs": 2},
+                {"every_seconds": 0.1, "max_runs": 20, "overlap": "skip"},
+                {"every_seconds": 0.1, "max_runs": 20, "overlap": "buffer_one"},
+                {"every_seconds": 0.1, "max_runs": 20, "overlap": "cancel_other"},
             ]
         )
     )
@@ -332,6 +335,8 @@ class Protocol(RuleBasedStateMachine):
                 "update tocsin.jobs set description = 'edited' where id = $1",
                 "update tocsin.jobs set skip_runs = 2, skip_until = null where id = $1",
                 "update tocsin.jobs set skip_runs = null, skip_until = null where id = $1",
+                "update tocsin.jobs set overlap = 'skip' where id = $1",
+                "update tocsin.jobs set overlap = 'buffer_all' where id = $1",
                 """update tocsin.jobs set run_at = null, every_seconds = null,
                    cron = '*/5 * * * *' where id = $1""",
                 """update tocsin.jobs set run_at = null, cron = null,
@@ -536,15 +541,32 @@ class Protocol(RuleBasedStateMachine):
             assert row["attempt"] >= 0
 
     async def check_records(self) -> None:
-        """Every claim that ended has exactly one row that says so, under its run's identity."""
+        """Every claim that ended has exactly one row that says so, under its run's identity.
+
+        What was missed was never carried out, nor is it planned: asked for and never claimed, or
+        due while the run before it was unfinished.
+        """
         rows = await self.person.fetch("select * from tocsin.executions")
+        missed = [
+            (row["job_id"], row["scheduled_for"]) for row in rows if row["reason"] == "overlap"
+        ]
+        carried_out = {
+            (row["job_id"], row["scheduled_for"]) for row in rows if row["attempt"] is not None
+        }
+        planned = await self.person.fetch("select id, scheduled_for from tocsin.jobs")
+        assert len(set(missed)) == len(missed), "missed twice"
+        assert not set(missed) & carried_out, "missed and carried out"
+        assert not set(missed) & {tuple(row) for row in planned}, "missed and to come"
+        assert {row["reason"] for row in rows if row["attempt"] is None} <= {
+            *("deleted", "skipped", "overlap"),
+        }
         assert len({row["id"] for row in rows}) == len(rows)
         fences = [(row["job_id"], row["fence"]) for row in rows if row["attempt"] is not None]
         assert len(set(fences)) == len(fences)
         recorded = {
             row["id"]: (row["outcome"], row["fence"], row["scheduled_for"], row["attempt"])
             for row in rows
-            if row["reason"] not in {"deleted", "skipped"}  # never claimed, or dropped
+            if row["attempt"] is not None  # else missed: see below
         }
         assert recorded == {
             hold.claim.execution_id: (

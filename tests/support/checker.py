@@ -31,6 +31,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     attempt: int | None
     outcome: str
     missed_until: datetime | None = None
+    reason: str | None = None
 
     @property
     def key(self) -> str:
@@ -76,7 +77,10 @@ def judge(
     promised = set(promised)
     by_id = {row.id: row for row in recorded}
     told = {one.key for one in deliveries} | {
-        row.key for row in recorded if row.outcome in {"missed", "failed"}
+        row.key
+        for row in recorded
+        if row.outcome in {"missed", "failed"}
+        or (row.outcome == "cancelled" and row.reason == "overlap")
     }
     runs = defaultdict(list)
     # By attempt: a message that was given up may reach the queue after its successor.
@@ -147,7 +151,8 @@ def runs_between(cron: str, begin: datetime, end: datetime) -> Iterator[datetime
 async def check(connection: asyncpg.Connection, ledger: Ledger) -> Findings:
     """Judge everything in the ledger by the rows of its database, once all is quiet."""
     rows = await connection.fetch(
-        "select id, job_id, scheduled_for, attempt, outcome, missed_until from tocsin.executions"
+        """select id, job_id, scheduled_for, attempt, outcome, missed_until, reason
+           from tocsin.executions"""
     )
     crons = await connection.fetch(
         "select id, cron, planned_at, scheduled_for from tocsin.jobs where id = any($1)",
