@@ -1881,7 +1881,7 @@ begin
     end if;
     perform set_config('tocsin.runs', 'on', true);
     update tocsin.jobs j
-    set pending_runs = case when j.overlap = 'allow_all' then 0 else greatest(j.pending_runs - 1, 0) end,
+    set pending_runs = greatest(j.pending_runs - 1, 0),
         fence = greatest(j.fence, old.fence),
         last_outcome = coalesce(old.last_outcome, j.last_outcome),
         last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),

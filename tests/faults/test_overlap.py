@@ -29,6 +29,41 @@ async def judged(case: Case, connection: asyncpg.Connection) -> None:
         assert outcomes <= found[policy], policy
 
 
+async def test_holders_of_runs_that_overlap_are_killed(case: Case) -> None:
+    running = await case.processes.instances(2)
+    await busy_crons(case.connection, case.load, case.sink)
+    async with case.load.running(per_second=5):
+        for _ in range(2):
+            await case.moment(4.0)
+            victim = case.one_of(running)
+            with case.ledger.fault(
+                "kill -9 of a holder of runs that overlap", within=TAKEN_OVER_SECONDS
+            ):
+                await victim.kill()
+            running.append(await case.processes.instance())
+        await asyncio.sleep(LEASE_SECONDS + 1.0)
+
+    await come_to_rest(case.connection)
+    await case.verdict(within=30)
+    await judged(case, case.connection)
+
+
+async def test_a_holder_of_runs_that_overlap_freezes(case: Case) -> None:
+    running = await case.processes.instances(2)
+    await busy_crons(case.connection, case.load, case.sink)
+    async with case.load.running(per_second=5):
+        await case.moment(3.0)
+        with case.ledger.fault("SIGSTOP of a holder of runs that overlap"):
+            running[0].freeze()
+            await asyncio.sleep(LEASE_SECONDS + case.chance.uniform(0.1, 1.0))
+            running[0].thaw()
+        await asyncio.sleep(LEASE_SECONDS + 1.0)
+
+    await come_to_rest(case.connection)
+    await case.verdict(within=30)
+    await judged(case, case.connection)
+
+
 class TestWithAServerOfItsOwn:
     @pytest.fixture
     def database_url(self, own_postgres: Cluster) -> str:
