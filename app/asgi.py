@@ -39,6 +39,7 @@ from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, 
 from app.api.keys import create_key, get_key, list_keys, revoke_key
 from app.api.metrics import ApiMetrics, get_metrics
 from app.api.openapi import openapi_config, openapi_json
+from app.api.pauses import create_pause, end_pause, list_pauses
 from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
 from app.api.rate_limit import rate_limit
 from app.api.schedule import preview_schedule
@@ -182,6 +183,7 @@ def v1(settings: Settings) -> Router:
             Router(
                 "/bulk", route_handlers=[ask_bulk, list_bulk, get_bulk, cancel_bulk], tags=["Bulk"]
             ),
+            Router("/pauses", route_handlers=[list_pauses, create_pause, end_pause], tags=["Jobs"]),
             Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
             Router("/", route_handlers=[list_upcoming], tags=["Schedules"]),
             Router(

@@ -39,6 +39,10 @@ class JobNotFound(AppError):
     """No job has this id or name."""
 
 
+class PauseNotFound(AppError):
+    """No pause of a tag or of everything has this id."""
+
+
 class ExecutionNotFound(AppError):
     """No execution has this id."""
 

@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -126,7 +126,11 @@ create table tocsin.jobs (
     skip_until timestamptz,
 
     -- Jobs with the same key share the limits of that flow: see db/triggers/7_flows.sql.
-    flow_key text collate "C"
+    flow_key text collate "C",
+
+    -- What becomes of the runs that were due while the job was paused, up to this instant: see tocsin.resume.
+    resumed_at timestamptz,
+    resume_missed text
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -238,7 +242,8 @@ begin
     if broken is null and num_nonnulls(job.name, job.description, job.cron, job.every_seconds, job.starts_at,
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
             job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome,
-            job.skip_runs, job.skip_until, job.flow_key) > 0 then
+            job.skip_runs, job.skip_until, job.flow_key,
+            job.resumed_at, job.resume_missed) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -278,6 +283,10 @@ begin
             when job.flow_key !~ ('^[^*/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['flow_key', 'is empty, too long or has a slash, an asterisk or a control character',
                     'Use 1 to 200 characters without "/" and "*", for example api.example.com:443.']
+            when job.resumed_at not between '2000-01-01 00:00Z' and '2200-01-01 00:00Z' then
+                array['resumed_at', 'is out of range', 'Leave it to tocsin.resume.']
+            when job.resume_missed not in ('skip', 'once', 'all') then
+                array['resume_missed', '%L is unknown', 'Write skip, once or all; or use tocsin.resume.']
         end;
     end if;
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
@@ -384,8 +393,8 @@ create trigger jobs_200_sound before update of
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 
 -- The same of what is skipped. Apart, as a settlement counts it down, which is no edit.
-create trigger jobs_210_skip_sound before update of skip_runs, skip_until on tocsin.jobs
-    for each row when (num_nonnulls(new.skip_runs, new.skip_until) > 0)
+create trigger jobs_210_skip_sound before update of skip_runs, skip_until, resumed_at, resume_missed on tocsin.jobs
+    for each row when (num_nonnulls(new.skip_runs, new.skip_until, new.resumed_at, new.resume_missed) > 0)
     execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_210_skip_sound;
 
@@ -459,6 +468,34 @@ create index jobs_creation on tocsin.jobs (creation) where creation is not null;
 
 create unique index jobs_name on tocsin.jobs (name) where name is not null;
 create index jobs_tags on tocsin.jobs using gin (tags) where tags <> '{}';
+
+-- What is paused: one job, all that have a tag, or (neither) everything. See db/triggers/8_pauses.sql.
+create table tocsin.pauses (
+    id uuid primary key default tocsin.uuid7(),
+    job_id uuid,
+    held_by uuid,  -- of a job: the pause of a tag that pauses it; null: it is paused by itself
+    tag text collate "C",
+    reason text,
+    until timestamptz,
+    paused_at timestamptz not null default clock_timestamp(),
+    paused_by text not null default tocsin.actor(),
+    ends_at timestamptz,  -- until; later if it could not be ended then
+    scope smallint generated always as (case when job_id is not null then 2 when tag is not null then 1 else 0 end) stored,
+
+    constraint pauses_one_scope check (num_nonnulls(job_id, tag) <= 1 and (held_by is null or job_id is not null)),
+    constraint pauses_tag_shape check (tag <> '' and tag !~ ',' and length(tag) <= 200),
+    constraint pauses_within_range check (
+        least(until, paused_at, ends_at) >= '2000-01-01 00:00Z' and greatest(until, paused_at, ends_at) <= '2200-01-02 00:00Z'
+        and length(reason) <= 1000 and length(paused_by) <= 2000)
+);
+create unique index pauses_job on tocsin.pauses (job_id) where job_id is not null;
+create unique index pauses_tag on tocsin.pauses (tag) where tag is not null;
+create unique index pauses_all on tocsin.pauses ((true)) where job_id is null and tag is null;
+create index pauses_held on tocsin.pauses (held_by) where held_by is not null;
+-- Each look reads the first: whether everything or a tag is paused, and else which pause of a job ends first.
+create index pauses_order on tocsin.pauses (scope, ends_at);
+create index pauses_ends on tocsin.pauses (ends_at) where ends_at is not null;
+grant select on tocsin.pauses to public;  -- each look reads it
 
 -- Until when an instance polls, which lets writers notify nobody: see tocsin.wake.
 -- Unlogged: after a crash it is empty, so all instances are notified.
@@ -717,7 +754,7 @@ create table tocsin.audit_log (
     after jsonb,
 
     constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
-    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk')),
+    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk', 'pause')),
     constraint audit_log_within_range check (tocsin.is_loggable(at, id, actor, program, entity_name, changed, before, after))
 );
 revoke all on tocsin.audit_log from public;

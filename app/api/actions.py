@@ -3,13 +3,14 @@
 from litestar import Response, post
 
 from app.api.body import decode_action, decode_body
-from app.api.parameters import Clock, Db, Keys, Reference
+from app.api.parameters import Clock, Db, Reference
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job
-from app.jobs import actions
+from app.jobs import actions, pauses
 from app.wire.actions import NoFields, Skip
+from app.wire.pauses import JobPause, Resumption
 
 
 @post(
@@ -20,38 +21,41 @@ from app.wire.actions import NoFields, Skip
     response_headers=[ETAG],
     opt={
         "scope": Scope.WRITE,
-        "body": NoFields,
+        "body": JobPause,
         "body_may_be_left_out": True,
         "problems": (400, 404, 409, 413, 415, 422),
     },
 )
-async def pause_job(
-    request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys, job: Reference
-) -> Response[Job]:
-    """The job keeps its plan but is not executed; an execution under way goes on. Idempotent."""
-    await decode_action(request, NoFields)
-    return answer(await actions.set_paused(db, clock, secret_keys, job, paused=True))
+async def pause_job(request: ApiRequest, db: Db, clock: Clock, job: Reference) -> Response[Job]:
+    """The job keeps its plan but is not executed; an execution under way goes on. Idempotent.
+
+    With `until` it is resumed by itself then.
+    """
+    wanted = await decode_action(request, JobPause)
+    return answer(await pauses.pause_job(db, clock, job, wanted))
 
 
 @post(
     "/{job:str}/resume",
     operation_id="resumeJob",
-    summary="Resume a job",
+    summary="Resume a job, or count what it missed",
     status_code=200,
     response_headers=[ETAG],
     opt={
         "scope": Scope.WRITE,
-        "body": NoFields,
+        "body": Resumption,
         "body_may_be_left_out": True,
         "problems": (400, 404, 409, 413, 415, 422),
     },
 )
-async def resume_job(
-    request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys, job: Reference
-) -> Response[Job]:
-    """Runs that the job missed meanwhile are treated as its `misfire` says. Idempotent."""
-    await decode_action(request, NoFields)
-    return answer(await actions.set_paused(db, clock, secret_keys, job, paused=False))
+async def resume_job(request: ApiRequest, db: Db, clock: Clock, job: Reference) -> Response[Job]:
+    """`missed` says what becomes of the runs that the job missed, else its `misfire`. Idempotent.
+
+    How many there are is answered in `missed`; with `dry_run` nothing else is done.
+    """
+    wanted = await decode_action(request, Resumption)
+    stored, missed = await pauses.resume_job(db, clock, job, wanted)
+    return answer(stored, missed=missed)
 
 
 @post(

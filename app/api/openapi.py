@@ -31,6 +31,7 @@ from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
 from app.wire.jobs import JobBatch, JobList, JobPage, JobSort
 from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
+from app.wire.pauses import EndedPause, JobPause, NewPause, Pause, PauseList, Resumption
 from app.wire.problems import Problem
 from app.wire.schedules import PreviewedSchedule, SchedulePreview
 from app.wire.secrets import NamedSecret, SecretPage, SecretValue
@@ -64,6 +65,12 @@ SCHEMAS: tuple[Any, ...] = (
         NoFields,
         Skip,
         *(FlowLimits, Flow, FlowPage),
+        JobPause,
+        Resumption,
+        NewPause,
+        Pause,
+        PauseList,
+        EndedPause,
         KeyRequest,
         NewKey,
         ApiKey,

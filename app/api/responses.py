@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from litestar import Response
 from litestar.datastructures import ResponseHeader
 
-from app.core.jobs.job import Job, StoredJob
+from app.core.jobs.job import Job, MissedRuns, StoredJob
 from app.errors import FieldError
 from app.jobs.etag import etag
 from app.jobs.shown import masked_job
@@ -21,10 +21,14 @@ LOCATION = ResponseHeader(
 
 
 def answer(
-    job: StoredJob, *, status: int = 200, warnings: Sequence[FieldError] = ()
+    job: StoredJob,
+    *,
+    status: int = 200,
+    warnings: Sequence[FieldError] = (),
+    missed: MissedRuns | None = None,
 ) -> Response[Job]:
     """Answer with a job and its ETag; a new job (201) also has its address in `Location`."""
     headers = {"ETag": etag(job.updated_at)}
     if status == 201:  # noqa: PLR2004 - Created
         headers["Location"] = f"/v1/jobs/{job.id}"
-    return Response(masked_job(job, warnings), status_code=status, headers=headers)
+    return Response(masked_job(job, warnings, missed=missed), status_code=status, headers=headers)

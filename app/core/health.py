@@ -39,6 +39,8 @@ class Vitals(Struct, frozen=True, kw_only=True):
     notification_queue_usage: float
     """The used share of the notification queue, 0 to 1; above 0.5 the triggers stop notifying."""
     instances: int
+    paused: str | None = None
+    """Since when everything is paused, by whom and why; None: not everything is."""
     overdue_seconds: float
     overdue_why: str | None = None
     """What holds the job that is longest due, by its name or id; None: none is due for long."""
@@ -131,6 +133,12 @@ def findings(vitals: Vitals, *, host_now: datetime) -> Iterator[Finding]:
         f"{vitals.instances} connected",
         "Start one: tocsin scheduler" if vitals.instances == 0 else "",
     )
+    if vitals.paused is not None:
+        yield finding(
+            "pause",
+            f"everything is paused since {vitals.paused}",
+            "No job starts. Once that may end: select tocsin.resume_all()",
+        )
     yield finding(
         "due jobs",
         f"the longest due is {vitals.overdue_seconds:.0f} s late"

@@ -12,13 +12,15 @@ from app.core.runs.claim import (
     Claim,
     Misfire,
     MisfirePolicy,
+    Missed,
     Overlap,
     RetryPolicy,
     Settlement,
 )
 from app.core.runs.outcome import Outcome
-from app.db import runs
+from app.db import pauses, runs
 from app.db.database import Row, Runner
+from app.db.pauses import Scope
 from app.db.schedules import schedule
 
 JSON = msgspec.json.Encoder()
@@ -26,6 +28,7 @@ JSON = msgspec.json.Encoder()
 # Unknown words, possible in a row that no constraint has checked, count as the default: one such
 # row must not break the look at all jobs.
 MISFIRES = {one.value: one for one in Misfire}
+RESUMES = {one.value: one for one in Missed}
 OVERLAPS = {one.value: one for one in Overlap}
 OUTCOMES = {one.value: one for one in Outcome}
 
@@ -54,6 +57,10 @@ class Look(Struct, frozen=True, kw_only=True):
     targets together are too large; None if there is no such job."""
     unplanned: bool
     """Whether some job written in SQL has yet to be planned."""
+    paused: bool = False
+    """Whether everything is paused, so that nothing was claimed."""
+    pause_seconds: float | None = None
+    """Seconds until the first pause ends; None if none ends by itself."""
     polling_seconds: float | None
     """How long an announcement of polling stays in force; negative once over, None without one."""
     suppressed: Sequence[UUID] = ()
@@ -125,6 +132,9 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     claimed = [claim(row) for row in rows if row["id"] is not None]
     others = {*(found["left_ids"] or ()), *(one.id for one in claimed)}
     wakeup_seconds = found["next_seconds"]
+    scope, pause_seconds = found["pausing"] or (None, None)
+    if scope == Scope.ALL:
+        wakeup_seconds = None  # what is due waits for the end of the pause
     blocked = wakeup_seconds is not None and wakeup_seconds <= 0
     if blocked:
         leave = [*aside, *(one.id for one in claimed)]
@@ -135,7 +145,14 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         if wait is not None:
             await settle(session, early)
             wakeup_seconds = wait if wakeup_seconds is None else min(wakeup_seconds, wait)
+    if claimed and scope == Scope.TAG:
+        held = set(await pauses.hold_claimed(session, [one.id for one in claimed]))
+        claimed = [replace(one, paused=True) if one.id in held else one for one in claimed]
+    if scope is not None and scope < Scope.JOB:
+        pause_seconds = await pauses.seconds_to_end(session, believed=believed)
     return Look(
+        paused=scope == Scope.ALL,
+        pause_seconds=pause_seconds,
         claims=claimed,
         wakeup_seconds=wakeup_seconds,
         blocked=blocked,
@@ -204,4 +221,6 @@ def claim(row: Row) -> Claim:
         runs=row["runs"],
         skip_runs=row["skip_runs"],
         skip_until=row["skip_until"],
+        resumed_at=row["resumed_at"],
+        resume_missed=RESUMES.get(row["resume_missed"]),
     )

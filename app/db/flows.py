@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.runs.claim import Claim
-from app.db import runs
+from app.db import pauses, runs
 from app.db.claims import LOST, Look, claim, settle
 from app.db.database import Runner
 
@@ -88,6 +88,9 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         claimed, early, _ = await runs.check(session, claimed, believed=believed)
         if early:
             await settle(session, early)
+    if claimed and found["pause_scope"] == pauses.Scope.TAG:
+        held = set(await pauses.hold_claimed(session, [one.id for one in claimed]))
+        claimed = [replace(one, paused=True) if one.id in held else one for one in claimed]
     look = Look(
         claims=claimed,
         wakeup_seconds=None,

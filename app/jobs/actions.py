@@ -1,14 +1,11 @@
-"""The operations on a job but its edits: pause, resume, skip, run now, replay, cancel, delete."""
+"""The operations on a job but its edits and pauses: skip, run now, replay, cancel, delete."""
 
 from datetime import datetime
 
-from msgspec.structs import replace
-
-from app.core.jobs.job import JobState, StoredJob, document_of
+from app.core.jobs.job import JobState, StoredJob
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import instant_error
 from app.db import Database, executions, jobs
-from app.db.clock import PolledClock
 from app.errors import (
     EditConflict,
     FieldError,
@@ -17,31 +14,10 @@ from app.errors import (
     StateConflict,
     WriteSuppressed,
 )
-from app.jobs.edit import edit_job
 from app.jobs.etag import require_match
 from app.jobs.shown import told_error
-from app.vault import SecretKeys
 from app.wire.actions import Skip
 from app.wire.executions import Execution
-
-
-async def set_paused(
-    db: Database, clock: PolledClock, secret_keys: SecretKeys, reference: str, *, paused: bool
-) -> StoredJob:
-    """Pause or resume a job, and return it as stored; without a change nothing is written.
-
-    Raises:
-        JobNotFound: no job has that id or name.
-        StateConflict: others edit the job all the time.
-    """
-    written = await edit_job(
-        db,
-        clock,
-        secret_keys,
-        reference,
-        lambda stored: replace(document_of(stored), paused=paused),
-    )
-    return written.job
 
 
 async def run_now(db: Database, reference: str) -> StoredJob:

@@ -161,6 +161,8 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
     if planned and not had_them_all:
         next_run = first_run(document.schedule(), job_id=stored.id, now=now)
     written = asdict(document) | {"target": prepared.stored if prepared else stored.target}
+    if document.paused == stored.paused:  # a tag may be paused or resumed meanwhile
+        written["paused"] = None
     job = PlannedJob(**written, id=stored.id, planned=planned, next_run=next_run)
     return Edit(job=job, referring=referring, has_new_target=prepared is not None)
 

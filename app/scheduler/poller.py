@@ -19,6 +19,7 @@ from app.scheduler.leases import tell_lost
 from app.scheduler.look_recovery import MAX_LOOK_SECONDS, LookRecovery
 from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
+from app.scheduler.pauses import PauseEnds
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -64,11 +65,14 @@ class Poller:
         self.monotonic = monotonic
         self.scan_start = scan_start
         self.polling = polling
+        self.pause_ends = PauseEnds(polling, clock)
         self.recovery = recovery
         self.flows = FlowLooks(flows, recovery, clock=clock)
         self.plan_jobs = plan_jobs
         """Wakes the planner, for jobs that were written in SQL."""
         self.observers = observers
+        self.is_paused = False
+        """Whether everything was paused at the last look."""
         self.blocked_looks = 0
         """How many looks in a row left a due job whose row was locked, or that has no plan yet."""
         self.lost_at: float | None = None
@@ -109,7 +113,7 @@ class Poller:
             self.dispatcher.backlogged.set()
             self.flows.hand_over()
             return self.polling.limit_sleep(self.longest_sleep_seconds)  # a freed slot wakes it
-        if self.flows.are_due:
+        if self.flows.are_due and not self.is_paused:
             limit -= await self.flows.look(session, limit=limit, ahead_seconds=ahead_seconds)
         return await self.look_at_jobs(session, limit, ahead_seconds) if limit > 0 else 0.0
 
@@ -150,11 +154,13 @@ class Poller:
         if full:
             self.dispatcher.backlogged.set()
         self.scan_start.looked(look, at=asked_at, whole=since == behind, full=full)
+        self.note_pause(look)
         self.recovery.looked(look, limit=limit)
         sleep = min(self.sleep_after(look, full=full), self.scan_start.patience(asked_at))
         self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
-        sleep = min(sleep, self.flows.next_seconds())
-        sleep = self.polling.limit_sleep(sleep)
+        if not self.is_paused:
+            sleep = min(sleep, self.flows.next_seconds())
+        sleep = min(self.polling.limit_sleep(sleep), self.pause_ends.looked(look))
         self.observers.tell(
             Looked(
                 claimed=len(look.claims),
@@ -165,6 +171,14 @@ class Poller:
             )
         )
         return sleep
+
+    def note_pause(self, look: Look) -> None:
+        """Note whether everything is paused; then what is due waits, of flows as well."""
+        if look.paused:
+            self.scan_start.forget()
+        elif self.is_paused:
+            self.flows.known.scan_wanted.set()
+        self.is_paused = look.paused
 
     def sleep_after(self, look: Look, *, full: bool) -> float:
         """Return how long to sleep; wake the planner if jobs written in SQL wait for a plan."""

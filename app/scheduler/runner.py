@@ -91,6 +91,8 @@ class ClaimRunner:
         Never raises: a bug must not end the executions beside this one, see `InternalErrors`.
         """
         claim = held.claim
+        if claim.paused:
+            return released(claim)
         try:
             now = self.clock.now()
             settlement = settled_unexecuted(

@@ -63,6 +63,9 @@ BODIES: dict[str, dict[str, Any]] = {
         "gentle": {"max_concurrency": 10},
         "quota": {"rate": 100, "period_seconds": 60, "burst": 10},
     },
+    "JobPause": {"reason": {"reason": "the receiver is moved", "until": "2030-02-01T09:00:00Z"}},
+    "Resumption": {"count": {"missed": "once", "dry_run": True}, "latest": {"missed": "once"}},
+    "NewPause": {"tag": {"tag": "reports"}, "everything": {"all": True, "reason": "maintenance"}},
     "KeyRequest": {"deployment": KEY},
     "SecretValue": {
         "token": {"value": "correct horse battery staple", "hosts": ["api.example.com"]},

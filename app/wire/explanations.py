@@ -40,6 +40,9 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan: Annotated[datetime | None, Meta(description="The planned run that waits.")] = None
     max_runs: int | None = None
     runs: int | None = None
+    paused_by: str | None = None
+    pause_reason: str | None = None
+    tag: Annotated[str | None, Meta(description="The tag that is paused.")] = None
     skip_runs: int | None = None
     skip_until: datetime | None = None
     starts_at: datetime | None = None

@@ -24,6 +24,7 @@ returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
     j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence,
     j.execution_id, j.claimed_at, j.edited_at,
     j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
+    j.resumed_at, j.resume_missed,
     case when w.execution_id is not null then json_build_object(
         'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
         'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,
@@ -44,12 +45,16 @@ returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
 -- believed: where the clock should be at most, by the count of the instance from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/db/clock.py.
+-- pausing: what is paused, of everything, tags and jobs the first there is, and in how many seconds that ends. While
+-- everything is paused nothing is claimed.
 -- aside: jobs to leave alone; only: the only jobs to claim, null: any. See app/scheduler/isolation.py.
 -- found_ids: all jobs that were due and free, if some are not claimed: jobs of which a trigger of users
 -- suppressed the claim, and the jobs left.
 -- Every expression here costs every look, whether or not it is evaluated: what is rarely needed is a
 -- function or a statement of its own. And no join but by the primary key: sessions that look know none.
-with due as materialized (
+with pausing as materialized (
+    select scope, ends_at from tocsin.pauses order by scope, ends_at limit 1
+), due as materialized (
     select id, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
         greatest(next_run, locked_until) as due_at,
         case when pg_column_size(target) < 1000 and pg_column_compression(target) is null then target::text end as text
@@ -61,6 +66,7 @@ with due as materialized (
       and kind = any(:kinds::text[])
       and not (id = any(:aside::uuid[]))
       and (:only::uuid[] is null or id = any(:only::uuid[]))
+      and coalesce((select scope from pausing), 2) > 0
     order by greatest(next_run, locked_until)
     limit :limit::bigint
     for no key update skip locked
@@ -90,7 +96,8 @@ from (
             select from tocsin.jobs
             where tocsin.is_unplanned(jobs) and not (id = any(:aside::uuid[]))
         ) as unplanned,
-        (select extract(epoch from polling_until - now())::float8 from tocsin.polling where one) as polling_seconds
+        (select extract(epoch from polling_until - now())::float8 from tocsin.polling where one) as polling_seconds,
+        (select array[scope, extract(epoch from ends_at - least(now(), :believed::timestamptz))]::float8[] from pausing) as pausing
     from (
         select count(*) as many, coalesce(array_agg(id), '{}') || :aside::uuid[] as ids,
             tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
@@ -107,7 +114,8 @@ from (
 -- of each flow (flows) in how many seconds there may be more. keys: the flows.
 with permitted as materialized (
     select * from tocsin.permit(
-        :keys::text[], :limit::bigint, :ahead_seconds::float8 * interval '1 second',
+        :keys::text[], case when exists (select from tocsin.pauses where scope = 0) then 0 else :limit::bigint end,
+        :ahead_seconds::float8 * interval '1 second',
         :lease_seconds::float8 * interval '1 second',
         least('infinity', :believed::timestamptz), :kinds::text[], :aside::uuid[], :only::uuid[], :instance::text)
 ), written as materialized (
@@ -119,7 +127,8 @@ with permitted as materialized (
 )
 select looked.record_error, found.found_ids, found.left_ids, told.flows, now() as begun_at,
     least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
-    permitted.flow_key, permitted.is_timed, permitted.waiting_since, claimed.*
+    permitted.flow_key, permitted.is_timed, permitted.waiting_since,
+    (select min(scope) from tocsin.pauses) as pause_scope, claimed.*
 from (
     select tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
     from claimed

@@ -45,6 +45,8 @@ select
     current_setting('synchronous_commit') as synchronous_commit,
     pg_notification_queue_usage()::float8 as notification_queue_usage,
     (select count(*) from tocsin.connected_instances()) as instances,
+    (select rtrim(tocsin.told_at(p.paused_at) || '.' || tocsin.pause_in_words(to_jsonb(p) - 'tag'), '.')
+     from tocsin.pauses p where p.scope = 0) as paused,
     (select coalesce(extract(epoch from now() - min(greatest(next_run, locked_until))), 0)::float8
      from tocsin.jobs
      where tocsin.is_claimable(jobs)

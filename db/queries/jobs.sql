@@ -8,7 +8,7 @@
     select to_json(shown)
     from (
         select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
-            tocsin.failing(j) as failing, tocsin.execution_under_way(j) as under_way
+            tocsin.failing(j) as failing, tocsin.execution_under_way(j) as under_way, tocsin.pause_of(j) as pause
     ) as shown
 )::text
 
@@ -73,7 +73,7 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     backoff_max_seconds = w.backoff_max_seconds, timeout_seconds = w.timeout_seconds,
     misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
     max_catchup = w.max_catchup, overlap = w.overlap, flow_key = w.flow_key,
-    paused_at = case when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
+    paused_at = case when w.paused is null then j.paused_at when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
     next_run = case when w.planned then w.next_run else j.next_run end,
     scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,
     attempt = case when w.planned then 0 else j.attempt end,
@@ -109,7 +109,7 @@ from acting, json_to_recordset(:jobs::json) as w {written}
 returning (
     select to_json(shown)
     from (
-        select j.*, j.paused_at is not null as paused, false as failing, null::bigint as under_way,
+        select j.*, j.paused_at is not null as paused, false as failing, null::bigint as under_way, null::jsonb as pause,
             -- tocsin.state of a job that is new; that of any job takes as long to plan as the rest
             case when j.paused_at is not null then 'paused'
                  when j.next_run is null and j.planned_at is not null then 'finished'

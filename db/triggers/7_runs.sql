@@ -101,6 +101,8 @@ begin
     added.overlap := 'buffer_all';
     added.skip_runs := null;
     added.skip_until := null;
+    added.resumed_at := null;
+    added.resume_missed := null;
     added.next_run := null;
     added.attempt := 0;
     added.planned_at := run.edited_at;

@@ -100,6 +100,13 @@ returns text language sql immutable
         when 'allow_all' then ' Runs that come due meanwhile are carried out beside it (overlap: allow_all).'
         else '' end;
 
+-- Who paused, whose tag it is, until when and why, as a sentence.
+create or replace function tocsin.pause_in_words(pause jsonb)
+returns text language sql stable
+    return case when pause ->> 'paused_by' is null then '' else
+        format(' By %s%s%s%s.', left(pause ->> 'paused_by', 200), ' with the tag ' || quote_literal(pause ->> 'tag'),
+            ', until ' || tocsin.told_at((pause ->> 'until')::timestamptz), ': ' || rtrim(pause ->> 'reason', '.')) end;
+
 -- What the next attempt of a run waits for, be it of the plan of its job or beside that; last: the job's newest execution.
 create or replace function tocsin.explain_wait(job tocsin.jobs, run tocsin.jobs, last tocsin.executions)
 returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
@@ -161,6 +168,7 @@ declare
     waits boolean;
     connected boolean;
     ending text := '';
+    pause jsonb;
 begin
     if job.pending_runs > 0 and job.attempt = 0 then
         select * into run from tocsin.jobs r
@@ -212,9 +220,24 @@ begin
             null::timestamptz, null::timestamptz, jsonb_build_object('kind', job.kind);
     end if;
     if job.paused_at is not null then
-        return query select 'paused', format('It is paused since %s, and keeps its plan%s.', tocsin.told_at(job.paused_at),
-                ': ' || tocsin.told_at(job.next_run)),
-            job.paused_at, null::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', job.next_run));
+        pause := tocsin.pause_of(job);
+        return query select 'paused', format('It is paused since %s, and keeps its plan%s.%s', tocsin.told_at(job.paused_at),
+                ': ' || tocsin.told_at(job.next_run), tocsin.pause_in_words(pause)),
+            job.paused_at, (pause ->> 'until')::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', job.next_run,
+                'paused_by', pause ->> 'paused_by', 'pause_reason', pause ->> 'reason', 'tag', pause ->> 'tag'));
+    end if;
+    if state in ('scheduled', 'retrying', 'invalid') then
+        return query
+            select 'all_paused', format('Everything is paused since %s.%s', tocsin.told_at(p.paused_at),
+                    tocsin.pause_in_words(to_jsonb(p) - 'tag')),
+                p.paused_at, p.until, jsonb_strip_nulls(jsonb_build_object('paused_by', p.paused_by, 'pause_reason', p.reason))
+            from tocsin.pauses p where p.scope = 0;
+        return query
+            select 'tag_paused', format('It has the tag %L, which is paused since %s: it is paused once its run is due.%s',
+                    p.tag, tocsin.told_at(p.paused_at), tocsin.pause_in_words(to_jsonb(p) - 'tag')),
+                p.paused_at, p.until, jsonb_strip_nulls(jsonb_build_object(
+                    'paused_by', p.paused_by, 'pause_reason', p.reason, 'tag', p.tag))
+            from tocsin.pauses p where p.tag = any (job.tags);
     end if;
 
     if state in ('finished', 'failed') then
@@ -328,9 +351,10 @@ begin
                     when 'misfire' then 'It was missed: no instance could start it within its grace.'
                     when 'overlap' then 'It was missed: the run before it was unfinished.'
                     when 'deleted' then 'It was deleted before it was started.'
+                    when 'paused' then 'It was missed while the job was paused.'
                     when 'skipped' then 'It was skipped, as was asked for.'
                     else format('It was missed%s.', ': ' || e.reason) end
-                || case when e.reason not in ('deleted', 'skipped') then coalesce(
+                || case when e.reason not in ('deleted', 'skipped', 'paused') then coalesce(
                         ' ' || upper(left(e.error, 1)) || substr(left(rtrim(e.error, '.'), 1000), 2) || '.', '') else '' end
                 || case when e.missed_runs > 1 then format(' So were others, %s from %s to %s.', e.missed_runs,
                     tocsin.told_at(e.scheduled_for), tocsin.told_at(e.missed_until)) else '' end

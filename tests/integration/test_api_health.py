@@ -211,6 +211,9 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("POST", "/v1/flows/{flow_key}/release"),
         ("POST", "/v1/jobs/{job}/skip"),
         ("POST", "/v1/jobs/{job}/unskip"),
+        ("GET", "/v1/pauses"),
+        ("POST", "/v1/pauses"),
+        ("POST", "/v1/pauses/{pause}/resume"),
         ("GET", "/v1/jobs/{job}/explain"),
         ("POST", "/v1/jobs/{job}/run"),
         ("GET", "/v1/jobs/{job}/executions"),
@@ -299,9 +302,9 @@ async def try_every_example(api: httpx.AsyncClient, *, under_way: int) -> None:
         body = operation.get("requestBody", {"content": {}})
         for media_type, content in body["content"].items():
             for example in content["examples"].values():
-                address = path.format(
-                    job="report", name="PAYMENTS", id=under_way, flow_key="api.example.com"
-                )
+                pause = (await api.post("/v1/pauses", json={"tag": "none"})).json().get("id")
+                given = {"job": "report", "name": "PAYMENTS", "id": under_way, "pause": pause}
+                address = path.format(**given, flow_key="api.example.com")
                 await api.put("/v1/jobs/report", json=NIGHTLY)
                 answer = await api.request(
                     method,
@@ -322,5 +325,5 @@ async def test_an_answer_has_the_fields_of_its_description(api: httpx.AsyncClien
     problem = (await api.get("/v1/jobs/none")).json()
 
     assert job.keys() == set(schemas["Job"]["required"])
-    assert schemas["Job"]["properties"].keys() - job.keys() == {"warnings"}  # there are none
+    assert schemas["Job"]["properties"].keys() - job.keys() == {"missed", "warnings"}  # none
     assert problem.keys() == set(schemas["Problem"]["required"])

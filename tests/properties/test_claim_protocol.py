@@ -33,6 +33,7 @@ from msgspec import Struct
 
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
+from app.core.runs.resume import is_resumed, resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released, settled
 from app.db import Database, claims, evidence, leases
@@ -192,10 +193,13 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: self.holds)
     @rule(number=NUMBER)
     def drop_skipped(self, number: int) -> None:
-        """An instance finds that the run which it claimed is to be skipped."""
+        """An instance finds that the run which it claimed is to be dropped."""
         hold = self.holds[number % len(self.holds)]
         claim = hold.claim
-        settlement = skipped(claim, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        settlement = skipped(claim, now=now)
+        if settlement is None and is_resumed(claim):
+            settlement = resumed(claim, now=now)
         if settlement is None:
             assert claim.run_id or claim.attempt > 1 or not claim.skip_runs
             return
@@ -209,17 +213,15 @@ class Protocol(RuleBasedStateMachine):
         if ours:
             assert was is not None
             assert row is not None
-            edited = was["edited_at"] != claim.edited_at
-            assert row["skip_runs"] == (
-                was["skip_runs"] if edited else settlement.skip_runs or None
-            )
+            kept = was["edited_at"] != claim.edited_at or settlement.skip_runs is None
+            assert row["skip_runs"] == (was["skip_runs"] if kept else settlement.skip_runs or None)
             assert row["runs"] == was["runs"]
 
     async def count_skipped(self, claim: Claim) -> int:
         """Count the skipped runs of a job that are on record."""
         many: int = await self.person.fetchval(
             """select count(*) from tocsin.executions
-               where job_id = $1 and outcome = 'missed' and reason = 'skipped'""",
+               where job_id = $1 and outcome = 'missed' and reason in ('skipped', 'paused')""",
             claim.job_id,
         )
         return many
@@ -333,6 +335,9 @@ class Protocol(RuleBasedStateMachine):
                 "update tocsin.jobs set next_run = now() + interval '1 day' where id = $1",
                 "update tocsin.jobs set next_run = null where id = $1",
                 "update tocsin.jobs set description = 'edited' where id = $1",
+                "select tocsin.pause($1::uuid, 'why', now() + interval '1 hour')",
+                "select tocsin.resume($1::uuid, 'skip')",
+                "select tocsin.resume($1::uuid, 'once')",
                 "update tocsin.jobs set skip_runs = 2, skip_until = null where id = $1",
                 "update tocsin.jobs set skip_runs = null, skip_until = null where id = $1",
                 "update tocsin.jobs set overlap = 'skip' where id = $1",
@@ -558,7 +563,7 @@ class Protocol(RuleBasedStateMachine):
         assert not set(missed) & carried_out, "missed and carried out"
         assert not set(missed) & {tuple(row) for row in planned}, "missed and to come"
         assert {row["reason"] for row in rows if row["attempt"] is None} <= {
-            *("deleted", "skipped", "overlap"),
+            *("deleted", "skipped", "overlap", "paused"),
         }
         assert len({row["id"] for row in rows}) == len(rows)
         fences = [(row["job_id"], row["fence"]) for row in rows if row["attempt"] is not None]

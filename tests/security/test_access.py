@@ -4,6 +4,7 @@ A new address that is not guarded, or that nobody decided on, fails here.
 """
 
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -60,7 +61,7 @@ every_call = pytest.mark.parametrize(
 
 def filled(path: str) -> str:
     """Fill in what may well be there."""
-    return path.format(job="report", id=1, key="000000000000", name="report")
+    return path.format(job="report", id=1, key="000000000000", name="report", pause=UUID(int=1))
 
 
 async def make(

@@ -41,6 +41,15 @@ WELL = Vitals(
 )
 
 
+def test_a_pause_of_everything_is_told_with_its_end() -> None:
+    paused = replace(WELL, paused="2026-11-24 11:00:00 UTC. By user me: maintenance")
+
+    [found] = [one for one in findings(paused, host_now=NOW) if one.remedy]
+
+    assert (found.subject, "maintenance" in found.found) == ("pause", True)
+    assert "resume_all" in found.remedy
+
+
 def test_a_healthy_database_needs_no_remedy() -> None:
     assert [one.subject for one in findings(WELL, host_now=NOW) if one.remedy] == []
 

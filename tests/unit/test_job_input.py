@@ -66,6 +66,7 @@ STORED = StoredJob(
     consecutive_failures=0,
     failing=False,
     runs=3,
+    pause=None,
     skip_runs=None,
     skip_until=None,
     created_at=NOW,

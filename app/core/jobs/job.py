@@ -210,6 +210,23 @@ class PlannedJob(JobDocument, frozen=True, kw_only=True):
     next_run: datetime | None = None
 
 
+class JobPaused(Struct, frozen=True, kw_only=True):
+    """Who paused a job, why and until when."""
+
+    paused_at: datetime
+    paused_by: str | None = None
+    reason: str | None = None
+    until: Annotated[datetime | None, Meta(description="When it is resumed by itself.")] = None
+    tag: Annotated[str | None, Meta(description="Whose pause it is, if not the job's own.")] = None
+
+
+class MissedRuns(Struct, frozen=True, kw_only=True):
+    """How many runs a job has missed, and how many of these are carried out once it is resumed."""
+
+    missed_runs: Annotated[int, Meta(description="Up to 1,000,000.")]
+    carried_out: int
+
+
 class StoredJob(Masked, frozen=True, kw_only=True):
     """A job as the database has it, with its secrets.
 
@@ -252,6 +269,8 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     last_finished_at: datetime | None
     consecutive_failures: int
     runs: int
+    pause: JobPaused | None
+    """Who paused it, why and until when."""
     skip_runs: int | None
     """So many runs of the plan are to be skipped."""
     skip_until: datetime | None
@@ -277,6 +296,10 @@ class Job(StoredJob, frozen=True, kw_only=True):
         Meta(description="It goes on, although its last runs failed: see consecutive_failures."),
     ]
 
+    missed: (
+        Annotated[MissedRuns, Meta(description="Of a resumption: what the pause made of its runs.")]
+        | UnsetType
+    ) = UNSET
     warnings: (
         Annotated[
             list[FieldError],

@@ -34,6 +34,16 @@ class Overlap(StrEnum):
     """Runs are carried out side by side."""
 
 
+class Missed(StrEnum):
+    """What becomes of the runs that a job missed while it was paused."""
+
+    SKIP = "skip"
+    ONCE = "once"
+    """The latest of them is carried out."""
+    ALL = "all"
+    """The latest `max_catchup` of them are carried out, the oldest first."""
+
+
 class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How often and how far apart the attempts of one run are."""
 
@@ -91,6 +101,12 @@ class Claim(Masked, frozen=True, kw_only=True):
     """So many runs of the plan are to be skipped; None: none are."""
     skip_until: datetime | None = None
     """All runs of the plan before this instant are to be skipped."""
+    resumed_at: datetime | None = None
+    """When the job was last resumed with a word for the runs that it missed."""
+    resume_missed: Missed | None = None
+    """What becomes of its runs up to `resumed_at`; None: what its misfire policy says."""
+    paused: bool = False
+    """Whether a tag of the job is paused, which the look found once it had claimed the job."""
 
     request: str | None = None
     """What asked for a run beside the plan: run_now, replay or backfill; None: the plan."""

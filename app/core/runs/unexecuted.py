@@ -9,6 +9,7 @@ from app.core.runs.holding import lateness_at
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import OVERLAP, Outcome, Report
 from app.core.runs.overlap import behind_cancelled, came_due, superseded_at, superseding
+from app.core.runs.resume import is_resumed, resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import ended, left_out, recorded
 
@@ -19,14 +20,13 @@ def settled_unexecuted(
     """Settle a claim that is not to be carried out; return None for one that is.
 
     Not carried out is a run whose last allowed attempt was lost, one that a person skipped, one
-    that came due while another was unfinished, one that comes too late, and one that the next run
-    cancels.
+    that came due while another was unfinished or its job was paused, one that comes too late, and one
+    that the next run cancels.
     """
     return (
         exhausted(claim, now=now, instance=instance)
         or skipped(claim, now=now)
-        or overlapped(claim, now=now)
-        or missed(claim, now=lateness_at(claim, now=now), attendance=attendance)
+        or passed_by(claim, now=now, attendance=attendance)
         or superseded(claim, now=now, instance=instance)
     )
 
@@ -47,6 +47,18 @@ def exhausted(claim: Claim, *, now: datetime, instance: str) -> Settlement | Non
     )
     execution = recorded(claim, report, started_at=None, finished_at=now, instance=instance)
     return ended(claim, replace(execution, attempt=attempts))
+
+
+def passed_by(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement | None:
+    """Leave out a run that comes too late, that overlaps, or that its job was paused over.
+
+    Return None for a run to carry out.
+    """
+    if is_resumed(claim):
+        return resumed(claim, now=now)
+    return overlapped(claim, now=now) or missed(
+        claim, now=lateness_at(claim, now=now), attendance=attendance
+    )
 
 
 def overlapped(claim: Claim, *, now: datetime) -> Settlement | None:

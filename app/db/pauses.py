@@ -1,0 +1,79 @@
+"""Pauses of jobs, of tags and of everything."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+from app.db.database import Database, Runner
+from app.wire.pauses import Pause
+
+
+class Scope(IntEnum):
+    """What is paused, in the order that the look reads them."""
+
+    ALL = 0
+    TAG = 1
+    JOB = 2
+
+
+async def hold_claimed(db: Runner, ids: Sequence[UUID]) -> list[UUID]:
+    """Pause the jobs of claimed rows that have a paused tag; return those of these rows."""
+    return [row["id"] for row in await db.fetch("pauses.hold_claimed", ids=ids)]
+
+
+async def seconds_to_end(db: Runner, *, believed: datetime | None) -> float | None:
+    """Return in how many seconds the first pause ends by itself; None if none does."""
+    rows = await db.fetch("pauses.seconds_to_end", believed=believed)
+    return rows[0]["seconds"] if rows else None
+
+
+async def end_over(db: Runner, *, believed: datetime | None) -> int:
+    """End up to 100 pauses whose time is over, and return how many."""
+    rows = await db.fetch("pauses.end_over", believed=believed)
+    return int(rows[0]["ended"])
+
+
+async def pause_job(db: Runner, id: UUID, *, reason: str | None, until: datetime | None) -> bool:
+    """Pause a job; return whether it was written."""
+    return bool(await db.fetch("pauses.pause_job", job_id=id, reason=reason, until=until))
+
+
+async def resume_job(db: Runner, id: UUID, *, missed: str | None) -> bool:
+    """Resume a job; return whether it was written."""
+    return bool(await db.fetch("pauses.resume_job", job_id=id, missed=missed))
+
+
+async def pause_tag(db: Runner, tag: str, *, reason: str | None, until: datetime | None) -> UUID:
+    """Pause all jobs that have a tag; return the id of the pause."""
+    rows = await db.fetch("pauses.pause_tag", tag=tag, reason=reason, until=until)
+    id: UUID = rows[0]["id"]
+    return id
+
+
+async def pause_all(db: Runner, *, reason: str | None, until: datetime | None) -> UUID:
+    """Pause everything; return the id of the pause."""
+    id: UUID = (await db.fetch("pauses.pause_all", reason=reason, until=until))[0]["id"]
+    return id
+
+
+async def end(db: Runner, id: UUID, *, missed: str | None) -> bool:
+    """End a pause of a tag or of everything; return whether there was one."""
+    rows = await db.fetch("pauses.end", id=id, missed=missed)
+    return rows[0]["jobs"] is not None
+
+
+async def list_all(db: Database, *, limit: int) -> list[Pause]:
+    """List the pauses of everything and of tags, the first in force first."""
+    return [Pause(**row) for row in await db.fetch("pauses.list_all", limit=limit)]
+
+
+async def count_jobs(db: Runner, id: UUID) -> int:
+    """Count the jobs that a pause holds up which are due, up to 100,000."""
+    return int((await db.fetch("pauses.count_jobs", id=id))[0]["jobs"])
+
+
+async def pausing_tag(db: Runner, job_id: UUID) -> str | None:
+    """Return the paused tag that a job has; None if it has none."""
+    rows = await db.fetch("pauses.pausing_tag", job_id=job_id)
+    return rows[0]["tag"] if rows else None

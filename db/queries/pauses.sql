@@ -1,0 +1,60 @@
+-- Pauses: see db/triggers/8_pauses.sql.
+
+-- name: hold_claimed
+select held as id from tocsin.hold_claimed(:ids::uuid[]) as held;
+
+-- name: seconds_to_end, reads
+select extract(epoch from min(ends_at) - least(now(), :believed::timestamptz))::float8 as seconds
+from tocsin.pauses where ends_at is not null;
+
+-- name: end_over
+with acting as materialized (select set_config('tocsin.actor', 'the end of the pause', true) as actor)
+select tocsin.end_pauses(case when acting.actor is not null then least(now(), :believed::timestamptz) end) as ended
+from acting;
+
+-- name: pause_job
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select paused.id
+from acting, tocsin.pause(
+    case when acting.actor is not null then :job_id::uuid end, :reason::text, :until::timestamptz) as paused;
+
+-- name: resume_job
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select resumed.id
+from acting, tocsin.resume(case when acting.actor is not null then :job_id::uuid end, :missed::text) as resumed;
+
+-- name: pause_tag
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select paused.id
+from acting, tocsin.pause_tag(case when acting.actor is not null then :tag::text end, :reason::text, :until::timestamptz) as paused;
+
+-- name: pause_all
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select paused.id
+from acting, tocsin.pause_all(case when acting.actor is not null then :reason::text end, :until::timestamptz) as paused;
+
+-- name: end
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select tocsin.end_pause(case when acting.actor is not null then :id::uuid end, :missed::text) as jobs
+from acting;
+
+-- name: list_all, reads
+select id, tag, reason, until, paused_at, paused_by from tocsin.pauses
+where scope < 2 order by scope, paused_at limit :limit::bigint;
+
+-- name: count_jobs, reads
+select count(*) as jobs
+from (
+    select from tocsin.pauses p
+    join tocsin.pauses h on h.held_by = p.id
+    join tocsin.jobs j on j.id = h.job_id and j.next_run <= now()
+    where p.id = :id::uuid
+    union all
+    select from tocsin.pauses p
+    join tocsin.jobs j on tocsin.is_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+    where p.id = :id::uuid and p.scope = 0
+    limit 100000
+) as held_up;
+
+-- name: pausing_tag, reads
+select p.tag from tocsin.jobs j join tocsin.pauses p on p.tag = any (j.tags) where j.id = :job_id::uuid limit 1;
