@@ -204,6 +204,10 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("DELETE", "/v1/jobs/{job}"),
         ("POST", "/v1/jobs/{job}/pause"),
         ("POST", "/v1/jobs/{job}/resume"),
+        ("GET", "/v1/bulk"),
+        ("POST", "/v1/bulk"),
+        ("GET", "/v1/bulk/{id}"),
+        ("POST", "/v1/bulk/{id}/cancel"),
         ("GET", "/v1/flows"),
         ("GET", "/v1/flows/{flow_key}"),
         ("PUT", "/v1/flows/{flow_key}"),
@@ -304,6 +308,9 @@ async def try_every_example(api: httpx.AsyncClient, *, under_way: int) -> None:
             for example in content["examples"].values():
                 pause = (await api.post("/v1/pauses", json={"tag": "none"})).json().get("id")
                 given = {"job": "report", "name": "PAYMENTS", "id": under_way, "pause": pause}
+                if path.startswith("/v1/bulk/"):
+                    asked = {"filter": {"tag": ["none"]}, "action": "pause"}
+                    given["id"] = (await api.post("/v1/bulk", json=asked)).json().get("id")
                 address = path.format(**given, flow_key="api.example.com")
                 await api.put("/v1/jobs/report", json=NIGHTLY)
                 answer = await api.request(
