@@ -218,6 +218,8 @@ def unknown_field(name: str, known: Sequence[str]) -> str:
         return f"{UNKNOWN_FIELD}: write it inside target"
     if close := get_close_matches(words, known, n=1, cutoff=SIMILAR):
         return f"{UNKNOWN_FIELD}: did you mean {close[0]}?"
+    if not known:
+        return f"{UNKNOWN_FIELD}: there are none here"
     return f"{UNKNOWN_FIELD}: there are {', '.join(known)}"
 
 
