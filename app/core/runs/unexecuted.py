@@ -20,8 +20,8 @@ def settled_unexecuted(
     """Settle a claim that is not to be carried out; return None for one that is.
 
     Not carried out is a run whose last allowed attempt was lost, one that a person skipped, one
-    that came due while another was unfinished or its job was paused, one that comes too late, and one
-    that the next run cancels.
+    that came due while another was unfinished or its job was paused, one that comes too late, and
+    one that the next run cancels.
     """
     return (
         exhausted(claim, now=now, instance=instance)
