@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant(
         what="a request is due beside the one before it",
         file="db/triggers.sql",
-        before="if job.attempt > 0 or tocsin.has_active_run(job.id) then added.target",
+        before="if tocsin.is_occupied(job) then added.target",
         after="if false then added.target",
         tests=(PENDING_RUNS,),
     ),
