@@ -13,7 +13,7 @@ from app.core.runs.claim import Claim
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.parallel import may_be_parted, parted, planned_behind
 from app.core.runs.skip import skipped
-from app.core.runs.transition import exhausted
+from app.core.runs.unexecuted import exhausted
 from app.db import Database, overlap
 from app.db.clock import DatabaseClock
 from app.db.isolating import reason
