@@ -1453,9 +1453,13 @@ begin
         moment := least(clock_timestamp(), ended_by);
         next_at := null;
         taken := 0;
+        -- By pairs, here and below, so that no plan but a walk of jobs_flow fits: where all that is due belongs to another
+        -- flow, one along jobs_flow_due would read all of that first.
         select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
-        where tocsin.is_flow_claimable(j) and j.flow_key = key
-        order by greatest(j.next_run, j.locked_until) limit 1;
+        where tocsin.is_flow_claimable(j)
+          and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
+          and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, 'infinity')
+        order by j.flow_key, greatest(j.next_run, j.locked_until) limit 1;
         if first is null or first > moment + ahead or share <= 0 then
             flow_key := key; next_seconds := extract(epoch from first - moment);
             return next;
@@ -1511,11 +1515,12 @@ begin
                         then j.target::text end as text,
                     j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
                 from tocsin.jobs j
-                where tocsin.is_flow_claimable(j) and j.flow_key = key
-                  and greatest(j.next_run, j.locked_until) <= moment + ahead
+                where tocsin.is_flow_claimable(j)
+                  and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
+                  and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, moment + ahead)
                   and (j.locked_until is null or j.locked_until <= moment)
                   and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
-                order by greatest(j.next_run, j.locked_until)
+                order by j.flow_key, greatest(j.next_run, j.locked_until)
                 limit permits
                 for no key update skip locked
             loop
@@ -1534,8 +1539,10 @@ begin
             end if;
             -- Nothing is claimed yet, so those that are returned here are the first of the flow.
             select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
-            where tocsin.is_flow_claimable(j) and j.flow_key = key
-            order by greatest(j.next_run, j.locked_until) offset taken limit 1;
+            where tocsin.is_flow_claimable(j)
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, 'infinity')
+            order by j.flow_key, greatest(j.next_run, j.locked_until) offset taken limit 1;
             next_at := case
                 when coalesce(first > moment + ahead, true) and taken > 0 then least(first, moment + lease)
                 when coalesce(first > moment + ahead, true) then first

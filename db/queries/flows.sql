@@ -13,8 +13,10 @@ with recursive keys as (
 )
 select flow_key, (
     select extract(epoch from greatest(j.next_run, j.locked_until) - now())::float8 from tocsin.jobs j
-    where tocsin.is_flow_claimable(j) and j.flow_key = keys.flow_key
-    order by greatest(j.next_run, j.locked_until) limit 1) as next_seconds
+    where tocsin.is_flow_claimable(j)
+      and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (keys.flow_key, '-infinity')
+      and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (keys.flow_key, 'infinity')
+    order by j.flow_key, greatest(j.next_run, j.locked_until) limit 1) as next_seconds
 from keys where flow_key is not null;
 
 -- name: tell_starts
@@ -45,7 +47,9 @@ select tocsin.wake_flow(key) from unnest(:keys::text[]) as key;
 
 -- name: due, reads
 select j.id from tocsin.jobs j
-where tocsin.is_flow_claimable(j) and j.flow_key = :key::text
-  and greatest(j.next_run, j.locked_until) <= now() and not (j.id = any(:aside::uuid[]))
-order by greatest(j.next_run, j.locked_until)
+where tocsin.is_flow_claimable(j)
+  and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (:key::text collate "C", '-infinity')
+  and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (:key::text collate "C", now())
+  and not (j.id = any(:aside::uuid[]))
+order by j.flow_key, greatest(j.next_run, j.locked_until)
 limit :limit::bigint;

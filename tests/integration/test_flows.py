@@ -17,7 +17,7 @@ from app.core.facts import Settled
 from app.core.runs.holding import lateness_at
 from app.db import Database, claims, flows, leases
 from app.db.claims import Look
-from app.db.listener import Session, open_session
+from app.db.listener import OF_LOOKS, Session, open_session
 from tests.support.builders import insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
@@ -464,3 +464,31 @@ async def test_the_example_on_the_page_of_flows_keeps_its_limit(
 
     assert len(look.claims) == 2
     assert await connection.fetchval("select count(*) from tocsin.jobs") == 5
+
+
+async def test_a_crowd_that_waits_in_one_flow_is_not_read_for_another(
+    connection: asyncpg.Connection,
+) -> None:
+    """Statistics of a table with one flow make any other index look as good as that of flows."""
+    await connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at, flow_key)
+           select 'http', '{"url": "http://127.0.0.1:9/"}', now(), 'hot'
+           from generate_series(1, 5000)"""
+    )
+    await connection.execute("analyze tocsin.jobs")
+    await insert(connection, "other", run_at=datetime.now(UTC))
+    for name, value in OF_LOOKS.items():
+        await connection.execute(f"set {name} = '{value}'")
+
+    async with connection.transaction():
+        found = await connection.fetch(
+            """select id from tocsin.permit('{other}', 10, '0.25 s', '60 s', 'infinity', '{http}',
+                   '{}', null, 'one') where id is not null"""
+        )
+        read = await connection.fetchval(
+            """select sum(pg_stat_get_xact_tuples_returned(indexrelid)) from pg_index
+               where indrelid = 'tocsin.jobs'::regclass"""
+        )
+
+    assert len(found) == 1
+    assert read < 100
