@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import asyncpg
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -239,6 +240,7 @@ class Limits(RuleBasedStateMachine):
         )
 
 
+@pytest.mark.timeout(1800)  # hundreds of steps, each of several statements
 def test_no_limit_of_a_flow_is_ever_exceeded(database_url: str) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call] # hypothesis has no types there
         lambda: Limits(database_url),
