@@ -132,7 +132,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     claimed = [claim(row) for row in rows if row["id"] is not None]
     others = {*(found["left_ids"] or ()), *(one.id for one in claimed)}
     wakeup_seconds = found["next_seconds"]
-    scope, pause_seconds = found["pausing"] or (None, None)
+    scope, pause_seconds = found["pause_scope"], found["pause_seconds"]
     if scope == Scope.ALL:
         wakeup_seconds = None  # what is due waits for the end of the pause
     blocked = wakeup_seconds is not None and wakeup_seconds <= 0

@@ -45,7 +45,7 @@ returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
 -- believed: where the clock should be at most, by the count of the instance from earlier answers; null:
 -- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
 -- app/db/clock.py.
--- pausing: what is paused, of everything, tags and jobs the first there is, and in how many seconds that ends. While
+-- pause_scope, pause_seconds: what is paused, of everything, tags and jobs the first there is, and in how many seconds that ends. While
 -- everything is paused nothing is claimed.
 -- aside: jobs to leave alone; only: the only jobs to claim, null: any. See app/scheduler/isolation.py.
 -- found_ids: all jobs that were due and free, if some are not claimed: jobs of which a trigger of users
@@ -97,7 +97,8 @@ from (
             where tocsin.is_unplanned(jobs) and not (id = any(:aside::uuid[]))
         ) as unplanned,
         (select extract(epoch from polling_until - now())::float8 from tocsin.polling where one) as polling_seconds,
-        (select array[scope, extract(epoch from ends_at - least(now(), :believed::timestamptz))]::float8[] from pausing) as pausing
+        (select scope from pausing) as pause_scope,
+        (select extract(epoch from ends_at - least(now(), :believed::timestamptz))::float8 from pausing) as pause_seconds
     from (
         select count(*) as many, coalesce(array_agg(id), '{}') || :aside::uuid[] as ids,
             tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error

@@ -124,6 +124,7 @@ async def test_a_look_reads_as_many_rows_as_it_claims(any_database: str) -> None
         "jobs_claimable",
         "jobs_pkey",
         "jobs_unplanned",
+        "pauses_order",
         "polling_pkey",
     }
     assert max(read for _, _, read in found) == 100
