@@ -71,8 +71,12 @@ class ClaimRunner:
         self.attendance = replace(self.attendance, looks_since=None)
 
     def note_presence(self) -> None:
-        """Note that this instance looks for due jobs from now on."""
-        self.attendance = replace(self.attendance, looks_since=self.clock.now())
+        """Note that this instance looks for due jobs from now on, once it knows the clock.
+
+        A first look that failed told nothing of the database's clock.
+        """
+        if self.clock.believed() is not None:
+            self.attendance = replace(self.attendance, looks_since=self.clock.now())
 
     def is_too_late(self, held: HeldClaim) -> bool:
         """Return whether the lease is so nearly over that nothing may be sent for the claim.

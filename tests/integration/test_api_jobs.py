@@ -17,7 +17,8 @@ FIELDS = {
     *("run_at", "cron", "timezone", "every_seconds", "dst_gap", "dst_overlap"),
     *("starts_at", "ends_at", "max_runs"),
     *("max_attempts", "backoff_seconds", "backoff_max_seconds", "timeout_seconds"),
-    *("misfire", "misfire_grace_seconds", "max_catchup", "overlap", "paused"),
+    *("misfire", "misfire_grace_seconds", "max_catchup", "overlap", "flow_key"),
+    *("paused", "pause", "skip_runs", "skip_until"),
     *("state", "execution_id", "next_run", "plan_error", "last_outcome", "last_finished_at"),
     *("consecutive_failures", "failing", "runs", "created_at", "updated_at"),
 }
