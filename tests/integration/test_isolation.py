@@ -10,10 +10,11 @@ import pytest
 
 from app.core.facts import Faulted, PutAside, Settled
 from app.core.runs.claim import Claim
+from app.core.runs.transition import settled
 from app.db import Database, plans
 from app.db.isolating import run_by_parts
 from app.errors import DatabaseUnavailable, RightMissing
-from app.scheduler import runner
+from app.scheduler import internal_errors, runner
 from tests.support.builders import execution_rows, insert_job
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, late, reply
@@ -380,7 +381,8 @@ async def test_a_job_that_our_own_code_fails_at_ends_as_failed_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     guilty, others = await with_bystanders(connection, sink, no_change)
-    monkeypatch.setattr(runner, "missed", failing_for(guilty, runner.missed))
+    unexecuted = failing_for(guilty, runner.settled_unexecuted)
+    monkeypatch.setattr(runner, "settled_unexecuted", unexecuted)
 
     async with instance(longest_sleep_seconds=5) as (_, facts):
         resumed_at = await resume(connection)
@@ -400,7 +402,8 @@ async def test_a_job_whose_end_cannot_be_worked_out_is_put_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     guilty, others = await with_bystanders(connection, sink, no_change)
-    monkeypatch.setattr(runner, "settled", failing_for(guilty, runner.settled))
+    for module in (runner, internal_errors):
+        monkeypatch.setattr(module, "settled", failing_for(guilty, settled))
 
     async with instance(longest_sleep_seconds=5) as (_, facts):
         resumed_at = await resume(connection)
