@@ -4,7 +4,6 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import Any
 
@@ -55,6 +54,7 @@ from app.errors import AppError
 from app.targets.registry import IGNORED
 from app.telemetry import Observers
 from app.telemetry.logs import log_fact
+from app.telemetry.version import product_version
 from app.vault import SecretKeys
 
 MAX_BYTES = 1024 * 1024
@@ -273,11 +273,3 @@ def provide_secret_keys(state: State) -> SecretKeys:
     """Return the keys that encrypt secrets, as a handler's `secret_keys`."""
     keys: SecretKeys = state.secret_keys
     return keys
-
-
-def product_version() -> str:
-    """Return the installed version; "0" for a source tree that is not installed."""
-    try:
-        return version("tocsin")
-    except PackageNotFoundError:
-        return "0"

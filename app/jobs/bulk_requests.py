@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -24,8 +25,13 @@ from app.wire.bulk import OF_EXECUTIONS, Bulk, BulkAction, BulkPreview, BulkRequ
 
 FILTER_PATH = "filter."
 ENCODER = msgspec.json.Encoder()
-DECODER = msgspec.json.Decoder(BulkRequest, float_hook=number)
 NOT_OPTIONS = ("action", "filter", "dry_run")
+
+
+@cache
+def decoder() -> msgspec.json.Decoder[BulkRequest]:
+    """Return what decodes a request; made at its first use, as few instances ever decode one."""
+    return msgspec.json.Decoder(BulkRequest, float_hook=number)
 
 
 def of_bulk(id: UUID) -> str:
@@ -114,7 +120,7 @@ def request_of(row: Bulk, keys: SecretKeys) -> BulkRequest:
         if isinstance(patch, dict) and is_token(patch.get("target")):
             options["patch"] = patch | {"target": keys.decrypt(patch["target"], of_bulk(row.id))}
         given = {**options, "action": row.action, "filter": row.filter}
-        return DECODER.decode(ENCODER.encode(given))
+        return decoder().decode(ENCODER.encode(given))
     except NotDecrypted as error:
         message = f"patch.target: {error}"
         raise StateConflict(message) from None

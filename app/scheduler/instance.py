@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from time import monotonic
@@ -225,7 +226,7 @@ class Instance:
                     sweep=sweep.keep_sweeping(),
                     look_past=PastCrowds(suspects).keep_claiming(),
                     plan=planning.keep_working(),
-                    know_flows=flows.keep_known(),
+                    know_flows=self.once_admitted(flows.keep_known),
                     keep_house=self.keep_house(pools),
                 )
             )
@@ -289,6 +290,11 @@ class Instance:
             seconds=WRITE_SECONDS,
             locks=True,
         )
+
+    async def once_admitted(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task once the database has let this instance in."""
+        await self.admitted.wait()
+        await task()
 
     async def keep_house(self, pools: Pools) -> None:
         """Run the tasks that no job waits for, such as the upkeep, once connected."""
