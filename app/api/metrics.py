@@ -21,6 +21,7 @@ from app.db import Database, instances, levels
 from app.db.levels import Levels
 from app.errors import AppError
 from app.single_flight import SingleFlight
+from app.telemetry.counts import REQUESTS
 from app.telemetry.exposition import build_info, exposition
 from app.timers import Monotonic
 from app.wire.instances import Stats
@@ -30,9 +31,6 @@ CACHED_SECONDS = 10.0
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "_OTHER"
 """The method of a request whose method is none of these, as OpenTelemetry names it."""
-REQUESTS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Upper bounds of the buckets, in seconds: those that OpenTelemetry advises for
-`http.server.request.duration`."""
 
 
 class DatabaseMetrics(Collector):

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import asyncpg
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.builders import insert_job
 from tests.support.cluster import Processes
 from tests.support.rabbit import free_ports
+from tests.support.scrape import Samples, samples
 from tests.support.sink import Received, Sink, Wire, reply
 from tests.support.waiting import until
 
@@ -36,15 +36,11 @@ async def answered(port: int, path: str) -> httpx.Response | None:
             return None
 
 
-async def scraped(port: int) -> dict[tuple[str, tuple[str, ...]], float]:
+async def scraped(port: int) -> Samples:
     answer = await answered(port, "/metrics")
     assert answer is not None
     assert answer.status_code == 200
-    return {
-        (sample.name, tuple(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
+    return samples(answer.text)
 
 
 async def test_an_instance_tells_its_metrics_and_whether_it_is_ready(

@@ -18,6 +18,7 @@ from app.telemetry.exposition import Levels, instance_registry
 from tests.support.api import LATER
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
+from tests.support.scrape import Samples, samples
 from tests.support.waiting import until
 
 NO_LEVELS = Levels(
@@ -28,7 +29,6 @@ NO_LEVELS = Levels(
     retention_seconds=86_400.0,
     notifications=0,
 )
-Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +40,7 @@ def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
 async def scraped(api: httpx.AsyncClient) -> Samples:
     answer = await api.get("/metrics")
     assert answer.status_code == 200, answer.text
-    return {
-        (sample.name, tuple(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
+    return samples(answer.text)
 
 
 async def test_a_scrape_tells_of_the_whole_database(
