@@ -4,7 +4,6 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Any
 
 from litestar import HttpMethod, Litestar, Response, Router, get
@@ -41,6 +40,7 @@ from app.api.openapi import openapi_config, openapi_json
 from app.api.pauses import create_pause, end_pause, list_pauses
 from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
 from app.api.rate_limit import rate_limit
+from app.api.requests import Answering
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
@@ -53,7 +53,7 @@ from app.db.clock import PolledClock
 from app.errors import AppError
 from app.targets.registry import IGNORED
 from app.telemetry import Observers
-from app.telemetry.logs import log_fact
+from app.telemetry.logs import REQUEST_ID, access_lines, log_fact
 from app.telemetry.version import product_version
 from app.vault import SecretKeys
 
@@ -64,31 +64,20 @@ MAX_BYTES = 1024 * 1024
 class Application(Litestar):
     """Litestar, with an answer to HEAD for every route that answers GET (RFC 9110, 9.3.2).
 
-    How long each request took is counted in `state.metrics`.
+    Each request is counted in `state.metrics`, and told to `state.tell_requests` if that is given.
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        began_at, method, status = monotonic(), scope["method"], 0
-
-        async def send_counted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        answering = Answering(scope, send)
+        token = REQUEST_ID.set(answering.id)
         try:
-            await self.answer(scope, receive, send_counted)
+            await self.answer(scope, receive, answering.send_on)
         finally:
-            if status:  # else the client left before it was answered
-                self.state.metrics.observe(
-                    method=method,
-                    route=scope.get("path_template", ""),
-                    status=status,
-                    seconds=monotonic() - began_at,
-                )
+            answering.end(self.state.metrics, self.state.tell_requests)
+            REQUEST_ID.reset(token)
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         """Answer a request; a HEAD as GET, without the body."""
@@ -138,6 +127,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
                 "open_to_loopback": is_loopback(settings.host),
                 "secret_keys": SecretKeys(settings.secret_keys),
                 "metrics": ApiMetrics(product_version()),
+                "tell_requests": access_lines(settings.access_log_level),
             }
         ),
         dependencies={

@@ -37,6 +37,7 @@ LISTS = (
     "allowed_ports",
     "trusted_proxies",
     "name_servers",
+    "log_executions",
 )
 HOSTS_AND_NETWORKS = Meta(description="hosts and networks such as *.example.com,10.1.0.0/16")
 
@@ -45,6 +46,7 @@ PostgresAddress = Annotated[str, Meta(pattern=r"^(postgres(ql)?://|\s*[a-z_]+\s*
 SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}=?$")]
 PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
 HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s]+$")]
+WatchedJob = Annotated[str, Meta(pattern=r"^(?!tag:$).+$", max_length=300)]
 NameServer = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:\[\]]+$")]
 
 
@@ -138,6 +140,18 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["auto", "text", "json"], Meta(description="auto, text or json")
     ] = "auto"
     """The form of log lines; `auto` writes text on a terminal and JSON elsewhere."""
+
+    access_log_level: Annotated[
+        Literal["off", "debug", "info", "warning", "error"],
+        Meta(description="off, debug, info, warning or error"),
+    ] = "debug"
+    """The level of the line that each request to the API is; with `off` there is none."""
+
+    log_executions: Annotated[
+        tuple[WatchedJob, ...],
+        Meta(description="names, ids and tags of jobs such as nightly-report,tag:billing, or *"),
+    ] = ()
+    """The jobs of which each execution is a line of level `info`, successes too; `*`: all."""
 
     metrics_port: Annotated[int, between(0, 65535, "a number")] = 0
     """The port on which an instance answers `/metrics`, on the host of the API; 0 stands for none.
@@ -271,7 +285,7 @@ def normalized(field: str, value: object) -> object:
     match field, value:
         case _, str(items) if field in LISTS:
             return [item.strip() for item in items.split(",") if item.strip()]
-        case "log_level", str(level):
+        case "log_level" | "access_log_level", str(level):
             return level.lower()
         case _:
             return value

@@ -1,12 +1,19 @@
-"""An instance with the observers that its ports for probes and Prometheus need."""
+"""An instance with the observers that its log, and its ports for probes and Prometheus, need."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from time import monotonic
 
 from app.config import Settings
+from app.db import Database, watched
 from app.scheduler.instance import Instance
+from app.scheduler.tasks import background
 from app.telemetry import Observer, Observers
 from app.telemetry.counts import Counts
+from app.telemetry.execution_lines import ExecutionLines
 from app.telemetry.logs import log_fact
 from app.telemetry.readiness import Readiness
 
@@ -21,16 +28,32 @@ async def monitored(settings: Settings) -> AsyncIterator[Instance]:
         PortTaken: another program listens on one of the ports.
     """
     counts, readiness = Counts(), Readiness()
-    observers: list[Observer] = [log_fact]
-    if settings.metrics_port:
-        observers.append(counts)
-    if settings.health_port:
-        observers.append(readiness)
-    instance = Instance(settings, Observers(*observers))
-    if not settings.metrics_port and not settings.health_port:
-        yield instance
-        return
-    from app.cli.ports import answering  # noqa: PLC0415 - with the web framework, which others lack
+    async with AsyncExitStack() as stack:
+        observers: list[Observer] = [log_fact]
+        if settings.log_executions:
+            observers = [await stack.enter_async_context(execution_lines(settings))]
+        if settings.metrics_port:
+            observers.append(counts)
+        if settings.health_port:
+            observers.append(readiness)
+        instance = Instance(settings, Observers(*observers))
+        if settings.metrics_port or settings.health_port:
+            from app.cli.ports import answering  # noqa: PLC0415 - with the web framework
 
-    async with answering(settings, instance, counts, readiness):
+            await stack.enter_async_context(answering(settings, instance, counts, readiness))
         yield instance
+
+
+@asynccontextmanager
+async def execution_lines(settings: Settings) -> AsyncIterator[ExecutionLines]:
+    """Give the observer that writes the executions of chosen jobs, with a session to look up."""
+    async with Database.connect(
+        settings.required_database_url(),
+        application_name=f"tocsin log {socket.gethostname()[:30]}:{os.getpid()}",
+        max_connections=1,
+    ) as db:
+        chosen = settings.log_executions
+        lines = ExecutionLines(chosen, choose=partial(watched.choose, db, chosen), clock=monotonic)
+        async with background(look_up=lines.keep_looking_up()):
+            yield lines
+        await lines.write_last()

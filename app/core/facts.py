@@ -236,6 +236,26 @@ class Serving(Struct, frozen=True, kw_only=True):
     access: Access
 
 
+class Requested(Struct, frozen=True, kw_only=True):
+    """A request to the API was answered, or its client left before that.
+
+    What a client wrote is left out, as paths and queries may have secrets: `route` is the path with
+    the names of its parameters, and empty where nothing is at the path.
+    """
+
+    method: str
+    route: str
+    status: int | None
+    """None if the client left first."""
+    duration_seconds: float
+    sent_bytes: int
+    """The length of the answer's body."""
+    client: str | None
+    """The address that the request came from, as trusted proxies tell it."""
+    caller: str | None
+    """The API key by its prefix and name, or `loopback`; None for a request that needs neither."""
+
+
 class Ignored(Struct, frozen=True, kw_only=True):
     """A setting has no effect, for the reason in `because`."""
 
@@ -292,6 +312,7 @@ Fact = (
     | BulkEnded
     | ClockSetBack
     | Serving
+    | Requested
     | Ignored
     | ProcessEnded
     | DescriptorsExhausted

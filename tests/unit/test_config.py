@@ -51,6 +51,8 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("TOCSIN_TZDATA", "system", "tzdata", "system"),
         ("TOCSIN_LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("TOCSIN_LOG_FORMAT", "json", "log_format", "json"),
+        ("TOCSIN_ACCESS_LOG_LEVEL", "INFO", "access_log_level", "info"),
+        ("TOCSIN_LOG_EXECUTIONS", "a, tag:b,*", "log_executions", ("a", "tag:b", "*")),
         ("TOCSIN_METRICS_PORT", "9100", "metrics_port", 9100),
         ("TOCSIN_HEALTH_PORT", "9101", "health_port", 9101),
         ("TOCSIN_HEARTBEAT_URL", "https://h/x", "heartbeat_url", "https://h/x"),
@@ -93,6 +95,7 @@ def test_the_table_above_has_every_setting() -> None:
         ("TOCSIN_TZDATA", "newest", "auto, system, package or the path"),
         ("TOCSIN_LOG_LEVEL", "loud", "debug, info, warning or error"),
         ("TOCSIN_LOG_FORMAT", "xml", "auto, text or json"),
+        ("TOCSIN_ACCESS_LOG_LEVEL", "loud", "off, debug, info, warning or error"),
         ("TOCSIN_DATABASE_URL", "mysql://h/d", "an address such as postgresql://"),
     ],
 )
