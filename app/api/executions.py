@@ -11,7 +11,8 @@ from app.api.parameters import OUTCOMES_DESCRIPTION, Cursor, Db, Limit, Referenc
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
-from app.core.jobs.job import Job, job_id
+from app.core.jobs.job import Job
+from app.core.jobs.names import job_id
 from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
 from app.errors import JobNotFound

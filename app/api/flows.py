@@ -9,7 +9,7 @@ from app.api.body import decode_body
 from app.api.parameters import Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.jobs.job import FLOW_KEY
+from app.core.jobs.names import FLOW_KEY
 from app.db import flow_limits
 from app.errors import FieldError, InvalidInput
 from app.wire.flows import Flow, FlowLimits, FlowPage

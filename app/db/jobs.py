@@ -11,7 +11,8 @@ from msgspec.structs import asdict
 
 from app.core.jobs.exact_json import number
 from app.core.jobs.identity import NIL
-from app.core.jobs.job import NAME, JobState, PlannedJob, StoredJob, job_id
+from app.core.jobs.job import JobState, PlannedJob, StoredJob
+from app.core.jobs.names import NAME, job_id
 from app.core.runs.outcome import Outcome
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import EARLIEST, LATEST

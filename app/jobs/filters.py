@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from app.core.jobs.job import job_id
+from app.core.jobs.names import job_id
 from app.db import jobs
 from app.db.database import Database
 from app.db.executions import ExecutionFilter

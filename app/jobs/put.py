@@ -5,7 +5,8 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from app.core.jobs.job import JobDocument, name_error
+from app.core.jobs.job import JobDocument
+from app.core.jobs.names import name_error
 from app.db import Database
 from app.db.clock import PolledClock
 from app.errors import EditConflict, FieldError, InvalidInput, JobNotFound, NameTaken, StateConflict

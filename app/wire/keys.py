@@ -7,7 +7,8 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from app.core.access.api_key import Scope
-from app.core.jobs.job import HUNDRED_YEARS, MAX_NAME_LENGTH
+from app.core.jobs.job import HUNDRED_YEARS
+from app.core.jobs.names import MAX_NAME_LENGTH
 from app.wire.pages import Page
 
 

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from app.core.jobs.job import Instant, Tag
+from app.core.jobs.job import Instant
+from app.core.jobs.names import Tag
 from app.core.runs.claim import Missed
 
 Why = Annotated[str, Meta(max_length=1000, description="For those who wonder later.")]

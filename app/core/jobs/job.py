@@ -1,6 +1,5 @@
 """The fields of a job: as clients write them, as the database stores them, as the API answers."""
 
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from msgspec.structs import fields, replace
 
 from app.core.jobs.json_size import exceeds
+from app.core.jobs.names import FLOW_KEY, MAX_NAME_LENGTH, FlowKey, Name, Tag, name_error
 from app.core.runs.claim import Misfire, Overlap
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import (
@@ -25,7 +25,6 @@ from app.core.secrets.masking import SECRET, Masked
 from app.errors import FieldError, InvalidInput
 
 SCHEDULE_FIELDS = Schedule.__struct_fields__
-MAX_NAME_LENGTH = 200
 MAX_DESCRIPTION_LENGTH = 10_000
 MAX_METADATA_BYTES = 64 * 1024
 """The most bytes of the metadata as Postgres writes them out, as for `MAX_TARGET_BYTES`."""
@@ -39,11 +38,6 @@ ONE_YEAR = 31_557_600
 ONE_DAY = 86_400
 MIN_WAIT_SECONDS = 0.000001
 """One microsecond, the least difference of two instants; Postgres refuses far smaller doubles."""
-
-FLOW_KEY = re.compile(r"[^*/\x00-\x1f\x7f-\x9f]{1,200}")
-NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
-ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-RESERVED_NAME = "batch"
 
 
 class JobState(StrEnum):
@@ -61,29 +55,6 @@ class JobState(StrEnum):
 
 
 Instant = Annotated[datetime, Meta(tz=True)]
-Name = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_NAME_LENGTH,
-        description='Unique; what PUT and people address the job by. Not "batch", no "/".',
-        extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
-        examples=["nightly-report"],
-    ),
-]
-FlowKey = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_NAME_LENGTH,
-        description="Jobs with the same key share the limits of that flow: see /v1/flows.",
-        extra_json_schema={"pattern": r"^[^*/\x00-\x1f\x7f-\x9f]+$"},
-        examples=["api.example.com:443"],
-    ),
-]
-Tag = Annotated[
-    str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": r"^[^,\x00]+$"})
-]
 
 
 def seconds(low: float, high: float, what: str) -> Meta:
@@ -364,19 +335,3 @@ def timed(document: JobDocument, *, now: datetime) -> JobDocument:
         raise InvalidInput(FieldError(field="run_in_seconds", message=message))
     run_at = now + timedelta(seconds=document.run_in_seconds)
     return replace(document, run_at=run_at, run_in_seconds=None)
-
-
-def job_id(reference: str) -> UUID | None:
-    """Read a reference as an id; return None for a name."""
-    return UUID(reference) if ID.fullmatch(reference) else None
-
-
-def name_error(name: str) -> str | None:
-    """Say why a job cannot have this name; return None for one that is allowed."""
-    if not NAME.fullmatch(name):
-        return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
-    if ID.fullmatch(name):
-        return "looks like the id of a job: choose another name"
-    if name == RESERVED_NAME:
-        return f"cannot be {RESERVED_NAME!r}, which is an address of its own: choose another name"
-    return None
