@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -130,7 +130,12 @@ create table tocsin.jobs (
 
     -- What becomes of the runs that were due while the job was paused, up to this instant: see tocsin.resume.
     resumed_at timestamptz,
-    resume_missed text
+    resume_missed text,
+
+    -- Over how much time the starts of its runs are spread: at most one of the two. next_run is then the effective
+    -- instant, which is later than scheduled_for. See app/core/schedule/spread.py.
+    jitter_seconds numeric,
+    jitter_percent numeric
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -217,7 +222,7 @@ create trigger jobs_200_sound before update of
     id, name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
     backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at,
-    overlap, flow_key, created_at, updated_at, edited_at
+    overlap, flow_key, jitter_seconds, jitter_percent, created_at, updated_at, edited_at
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 

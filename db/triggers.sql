@@ -22,6 +22,12 @@ returns boolean language sql immutable parallel safe
     return job.next_run is not null and job.paused_at is null and job.plan_error is null
         and (job.pending_runs = 0 or job.attempt > 0) and job.flow_key is not null;
 
+-- Whether the starts of a job's runs are spread, so that next_run may lie behind scheduled_for. See
+-- app/core/schedule/spread.py.
+create or replace function tocsin.has_jitter(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.jitter_seconds is not null or job.jitter_percent is not null;
+
 -- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
 create or replace function tocsin.is_unplanned(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
@@ -377,6 +383,15 @@ begin
             new.scheduled_for := planned;
             new.attempt := 0;
         end if;
+    elsif tg_op = 'UPDATE' and row(new.jitter_seconds, new.jitter_percent)
+            is distinct from row(old.jitter_seconds, old.jitter_percent) then
+        -- The run to come stays what it is, and is spread anew by an instance; one whose instant has come, or that
+        -- has begun, is left alone.
+        if new.run_at is null and old.next_run is not null and old.scheduled_for > moment + interval '1 second'
+            and old.attempt = 0 and old.locked_until is null then
+            new.next_run := null;
+            new.planned_at := null;
+        end if;
     elsif tg_op = 'INSERT' and new.planned_at is null then
         new.planned_at := moment;  -- next_run is given by whoever inserts the row
         new.scheduled_for := coalesce(new.scheduled_for, new.next_run);
@@ -489,7 +504,7 @@ begin
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
             job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome,
             job.skip_runs, job.skip_until, job.flow_key,
-            job.resumed_at, job.resume_missed) > 0 then
+            job.resumed_at, job.resume_missed, job.jitter_seconds, job.jitter_percent) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -522,6 +537,20 @@ begin
                     'Leave it out; to run a job now: select tocsin.run_now(id).']
             when job.last_outcome not in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed') then
                 array['last_outcome', '%L is unknown', 'Leave it to the instances.']
+            when job.jitter_seconds not between 0 and 31557600 then
+                array['jitter_seconds', 'must be from 0 to 31557600', 'Leave it null for none.']
+            when job.jitter_percent not between 0 and 100 then
+                array['jitter_percent', 'must be from 0 to 100', 'Leave it null for none.']
+            when job.run_at is not null and num_nonnulls(job.jitter_seconds, job.jitter_percent) > 0 then
+                array['jitter_seconds jitter_percent', 'is for recurring jobs',
+                    'Write the instant that you want into run_at.']
+            when num_nonnulls(job.jitter_seconds, job.jitter_percent) = 2 then
+                array['jitter_percent', 'is given beside jitter_seconds', 'Leave one of them out.']
+            when (job.jitter_seconds < 0.000001 and job.jitter_seconds <> 0)
+                    or (job.jitter_percent < 0.000001 and job.jitter_percent <> 0)
+                    or greatest(scale(job.jitter_seconds), scale(job.jitter_percent)) > 100 then
+                array['jitter_seconds jitter_percent', 'is too small or too exact',
+                    'Write 0 or at least 0.000001, with at most 100 decimal places.']
             when job.skip_runs not between 1 and 1000 then
                 array['skip_runs', 'must be from 1 to 1000', 'Leave it null to skip none.']
             when job.skip_until not between '2000-01-01 00:00Z' and '2200-01-01 00:00Z' then
@@ -789,7 +818,7 @@ returns jsonb language sql stable
         'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
         'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
         'skip_runs', job.skip_runs, 'skip_until', job.skip_until, 'flow_key', job.flow_key,
-        'resume_missed', job.resume_missed);
+        'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -815,6 +844,8 @@ returns text[] language sql stable
         case when was.ends_at is not distinct from is_now.ends_at then 'ends_at' end,
         case when row(was.every_seconds)::record *= row(is_now.every_seconds)::record then 'every_seconds' end,
         case when was.flow_key is not distinct from is_now.flow_key then 'flow_key' end,
+        case when row(was.jitter_percent)::record *= row(is_now.jitter_percent)::record then 'jitter_percent' end,
+        case when row(was.jitter_seconds)::record *= row(is_now.jitter_seconds)::record then 'jitter_seconds' end,
         case when was.kind is not distinct from is_now.kind then 'kind' end,
         case when was.max_attempts is not distinct from is_now.max_attempts then 'max_attempts' end,
         case when was.max_catchup is not distinct from is_now.max_catchup then 'max_catchup' end,
@@ -1688,11 +1719,12 @@ returns integer language sql immutable parallel safe
     return 100;
 
 -- Parts a run of the plan, which is claimed and about to start, from its job: the run with its lease becomes a row of
--- its own, and the job is planned for `following` and may be claimed again. Returns the edited_at of that row, also
+-- its own, and the job is planned for `following`, which starts at starts_at, and may be claimed again. Returns the edited_at of that row, also
 -- when asked again; null: the run goes on as its job's own row, and what comes due waits for it.
 -- The fence of the job leaves room for those of the run, so that of all executions of a job no two have the same.
 create or replace function tocsin.part_run(
-    claimed uuid, claim_fence bigint, at timestamptz, due timestamptz, run_id uuid, following timestamptz)
+    claimed uuid, claim_fence bigint, at timestamptz, due timestamptz, run_id uuid, following timestamptz,
+    starts_at timestamptz)
 returns timestamptz language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     job tocsin.jobs;
@@ -1742,6 +1774,8 @@ begin
     run.last_finished_at := null;
     run.skip_runs := null;
     run.skip_until := null;
+    run.jitter_seconds := null;
+    run.jitter_percent := null;
     run.pending_runs := 0;
     run.consecutive_failures := 0;
     run.runs := 0;
@@ -1749,7 +1783,7 @@ begin
     insert into tocsin.jobs select (run).* returning * into run;
     if run.id is not null then
         update tocsin.jobs j
-        set next_run = case when j.max_runs <= j.runs + many + 1 then null else following end,
+        set next_run = case when j.max_runs <= j.runs + many + 1 then null else part_run.starts_at end,
             scheduled_for = case when j.max_runs <= j.runs + many + 1 then j.scheduled_for
                 else coalesce(following, j.scheduled_for) end,
             attempt = 0, fence = j.fence + 1001, locked_until = null, locked_by = null,
@@ -1760,7 +1794,7 @@ begin
         end if;
     end if;
     perform set_config('tocsin.runs', '', true);
-    if job.flow_key is not null and following < clock_timestamp() + tocsin.wake_window() then
+    if job.flow_key is not null and part_run.starts_at < clock_timestamp() + tocsin.wake_window() then
         perform tocsin.wake_flow(job.flow_key);
     end if;
     return run.edited_at;
@@ -1872,6 +1906,8 @@ begin
     added.skip_until := null;
     added.resumed_at := null;
     added.resume_missed := null;
+    added.jitter_seconds := null;
+    added.jitter_percent := null;
     added.next_run := null;
     added.attempt := 0;
     added.planned_at := run.edited_at;
@@ -2577,7 +2613,10 @@ begin
             return query select 'before_window', format('Its window starts at %s.', tocsin.told_at(job.starts_at)),
                 null::timestamptz, job.starts_at, jsonb_build_object('starts_at', job.starts_at);
         end if;
-        return query select 'scheduled', format('It waits for its run of %s.', tocsin.told_at(due_at)),
+        return query select 'scheduled', case
+                when occurrence < due_at and tocsin.has_jitter(job) and run.run_of is null then
+                    format('Its run of %s is spread: it starts at %s.', tocsin.told_at(occurrence), tocsin.told_at(due_at))
+                else format('It waits for its run of %s.', tocsin.told_at(due_at)) end,
             null::timestamptz, due_at, jsonb_build_object('run', occurrence);
     else
         return query select 'due', format('The run of %s is due%s, and starts once an instance has a free slot.',
@@ -2655,7 +2694,8 @@ begin
         pause := tocsin.pause_of(job);
         return query select 'paused', format('It is paused since %s, and keeps its plan%s.%s', tocsin.told_at(job.paused_at),
                 ': ' || tocsin.told_at(job.next_run), tocsin.pause_in_words(pause)),
-            job.paused_at, (pause ->> 'until')::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', job.next_run,
+            job.paused_at, (pause ->> 'until')::timestamptz, jsonb_strip_nulls(jsonb_build_object(
+                'run', case when job.next_run is not null then coalesce(job.scheduled_for, job.next_run) end,
                 'paused_by', pause ->> 'paused_by', 'pause_reason', pause ->> 'reason', 'tag', pause ->> 'tag'));
     end if;
     if state in ('scheduled', 'retrying', 'invalid') then
@@ -2767,12 +2807,12 @@ declare
     before tocsin.executions;
     after tocsin.executions;
 begin
-    is_over := not (coalesce(job.next_run is not null and plan = due, false) or exists (
+    is_over := not (coalesce(job.next_run is not null and due in (plan, job.next_run), false) or exists (
         select from tocsin.jobs r where r.run_of = job.id and r.scheduled_for = due));
     if not is_over then
         return query select * from tocsin.explain_present(job);
     elsif due > now() then
-        return query select 'ahead', format('That instant lies ahead.%s', ' The next run is planned for ' || tocsin.told_at(job.next_run) || '.'),
+        return query select 'ahead', format('That instant lies ahead.%s', ' The next run is planned for ' || tocsin.told_at(plan) || '.'),
             null::timestamptz, due, '{}'::jsonb;
         return query select * from tocsin.explain_present(job);
         return;

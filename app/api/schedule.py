@@ -21,6 +21,7 @@ from app.core.schedule.schedule import (
     normalized,
     run_after,
 )
+from app.core.schedule.spread import effective
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
 from app.db import Database, jobs
@@ -49,7 +50,13 @@ async def preview_schedule(request: ApiRequest, db: Db, clock: Clock) -> Preview
     return PreviewedSchedule(
         description=describe(schedule, job_id=id),
         runs=[
-            PreviewedRun(at=run, local=run.astimezone(zone), skipped=run in skipped) for run in runs
+            PreviewedRun(
+                at=run,
+                local=run.astimezone(zone),
+                effective_at=effective(schedule, run, job_id=id),
+                skipped=run in skipped,
+            )
+            for run in runs
         ],
     )
 
@@ -78,13 +85,14 @@ async def skipped_among(
     if not job.skip_runs or job.next_run is None:
         return early
     begun = job.state in {JobState.EXECUTING, JobState.RETRYING}
-    ahead = [run for run in runs if run > job.next_run or (run == job.next_run and not begun)]
+    following = (None if begun else job.scheduled_for) or job.next_run
+    ahead = [run for run in runs if run > following or (run == following and not begun)]
     passed = 0  # of the runs to skip, before the first one that is shown
-    if ahead and job.next_run < ahead[0]:
+    if ahead and following < ahead[0]:
         passed = count_runs(
             schedule,
             job_id=job_id,
-            first=job.next_run,
+            first=following,
             until=ahead[0] - TICK,
             limit=job.skip_runs + 1,
         )

@@ -83,6 +83,7 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
     items = [
         UpcomingRun(
             at=run.at,
+            scheduled_for=run.scheduled_for,
             job_id=run.job_id,
             job_name=names.get(run.job_id),
             skipped=run.skipped,

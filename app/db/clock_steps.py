@@ -13,7 +13,7 @@ from app.core.schedule.schedule import Schedule
 from app.db import walks
 from app.db.database import Row, Runner
 from app.db.schedules import schedule
-from app.db.walks import Step
+from app.db.walks import Move, Step
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -22,18 +22,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     job_id: UUID
     schedule: Schedule
     next_run: datetime
+    scheduled_for: datetime | None
     last_finished_at: datetime | None
     retried: bool
     """Whether `next_run` is a retry of the same run, rather than the schedule's next run."""
-
-
-class Move(Struct, frozen=True, kw_only=True):
-    """The repair of one plan: from `next_run` to `moved_to`."""
-
-    job_id: UUID
-    next_run: datetime
-    moved_to: datetime
-    same_run: bool
 
 
 async def has_future(db: Runner) -> bool:
@@ -57,6 +49,7 @@ def plan(row: Row) -> Plan:
         job_id=row["id"],
         schedule=schedule(row),
         next_run=row["next_run"],
+        scheduled_for=row["scheduled_for"],
         last_finished_at=row["last_finished_at"],
         retried=row["retried"],
     )

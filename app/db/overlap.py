@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.runs.claim import Claim
+from app.core.schedule.spread import PlannedRun
 from app.db.claims import OVERLAPS
 from app.db.database import Database
 from app.db.schedules import schedule
@@ -42,7 +43,7 @@ async def plan_behind(db: Database, claim: Claim) -> PlanBehind | None:
 
 
 async def part_run(
-    db: Database, claim: Claim, *, run_id: UUID, following: datetime | None
+    db: Database, claim: Claim, *, run_id: UUID, following: PlannedRun | None
 ) -> datetime | None:
     """Give the run of a claim a row of its own, and plan its job for `following`.
 
@@ -55,7 +56,8 @@ async def part_run(
         claimed_at=claim.claimed_at,
         next_run=claim.next_run,
         run_id=run_id,
-        following=following,
+        following=following.scheduled_for if following else None,
+        starts_at=following.next_run if following else None,
     )
     edited_at: datetime | None = rows[0]["edited_at"]
     return edited_at

@@ -23,6 +23,8 @@ class Unplanned(Struct, frozen=True, kw_only=True):
     planned_from: datetime
     """The instant from which the runs count: of the latest edit or the end of a later run."""
     schedule: Schedule
+    kept_run: datetime | None = None
+    """The nominal instant of the run to come, if only its jitter was changed."""
     is_new: bool = False
     """Whether the job has neither been edited nor run since it was inserted."""
 
@@ -34,6 +36,7 @@ class Plan(Finding, frozen=True, kw_only=True):
     timezone: str
     every_seconds: float | None
     next_run: datetime | None
+    scheduled_for: datetime | None
 
 
 async def list_unplanned(
@@ -51,6 +54,7 @@ async def list_unplanned(
             edited_at=row["edited_at"],
             planned_from=row["planned_from"],
             schedule=schedule(row),
+            kept_run=row["kept_run"],
             is_new=row["is_new"],
         )
         for row in rows

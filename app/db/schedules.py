@@ -20,4 +20,6 @@ def schedule(row: Row) -> Schedule:
         dst_overlap=DST_OVERLAPS.get(row["dst_overlap"], DstOverlap.FIRST),
         starts_at=row["starts_at"],
         ends_at=row["ends_at"],
+        jitter_seconds=row["jitter_seconds"],
+        jitter_percent=row["jitter_percent"],
     )

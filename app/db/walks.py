@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 from uuid import UUID
 
 from msgspec import Struct, json
 
 from app.core.jobs.identity import NIL
+from app.core.schedule.spread import PlannedRun
 from app.db.database import Row, Runner
 
 STEP_JOBS = 2000
@@ -27,6 +28,28 @@ instances among them, are over by then."""
 
 PlanT = TypeVar("PlanT")
 MoveT = TypeVar("MoveT")
+
+
+class Move(Struct, frozen=True, kw_only=True):
+    """The change of one job's plan, and what it was before."""
+
+    job_id: UUID
+    next_run: datetime
+    scheduled_for: datetime | None
+    moved_to: datetime
+    moved_for: datetime | None
+    """The nominal instant of the new plan."""
+
+    @classmethod
+    def between(cls, job_id: UUID, run: PlannedRun, moved_to: PlannedRun) -> Self:
+        """Return the move of one planned run to another."""
+        return cls(
+            job_id=job_id,
+            next_run=run.next_run,
+            scheduled_for=run.scheduled_for,
+            moved_to=moved_to.next_run,
+            moved_for=moved_to.scheduled_for,
+        )
 
 
 class Step(Struct, Generic[PlanT], frozen=True, kw_only=True):

@@ -10,12 +10,13 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.schedule.replan import Planned
+from app.core.schedule.spread import PlannedRun
 from app.core.schedule.zone_rules import Rules, from_archive
 from app.core.zone_health import UsedRules
 from app.db import walks
 from app.db.database import Row, Runner
 from app.db.schedules import schedule
-from app.db.walks import Step
+from app.db.walks import Move, Step
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -25,14 +26,6 @@ class Standing(Struct, frozen=True, kw_only=True):
     """The newest version that any instance has recorded."""
     unwalked: bool
     """Whether jobs may be left that are planned by older rules, if these are the newest."""
-
-
-class Move(Struct, frozen=True, kw_only=True):
-    """A planned run that newer rules move from `next_run` to `moved_to`."""
-
-    job_id: UUID
-    next_run: datetime
-    moved_to: datetime
 
 
 async def record_rules(db: Runner, *, instance: str, rules: Rules) -> Standing:
@@ -72,7 +65,8 @@ async def read_step(db: Runner, after: UUID, many: int) -> Step[Planned] | None:
 
 
 def planned(row: Row) -> Planned:
-    return Planned(job_id=row["id"], schedule=schedule(row), next_run=row["next_run"])
+    run = PlannedRun(scheduled_for=row["scheduled_for"], next_run=row["next_run"])
+    return Planned(job_id=row["id"], schedule=schedule(row), run=run)
 
 
 async def move(db: Runner, moves: Sequence[Move]) -> int:

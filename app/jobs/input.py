@@ -21,11 +21,14 @@ from app.core.jobs.job import (
 )
 from app.core.schedule.cron_parser import uses_hash
 from app.core.schedule.schedule import Schedule, check, check_runs, first_run, normalized
+from app.core.schedule.spread import spread
 from app.core.secrets.references import fields_in
 from app.errors import FieldError, InvalidInput
 from app.targets.registry import KINDS, target_type
 from app.vault import Referring, SecretKeys, decrypt_target, prepare
 
+PLAN_FIELDS = tuple(name for name in SCHEDULE_FIELDS if not name.startswith("jitter_"))
+"""The fields that decide which runs a job has; the others spread them."""
 OTHER_FIELDS = tuple(name for name in DOCUMENT_FIELDS if name != "target")
 """The fields of a job that clients write, without the target."""
 
@@ -111,9 +114,8 @@ def draft_new(document: JobDocument, keys: SecretKeys, *, plans: NewPlans) -> Dr
         raise InvalidInput(*errors)
     written = asdict(document) | asdict(schedule)
     written |= {"target": prepared.stored, "paused": document.paused is True}
-    recurs = schedule.run_at is None
-    job = PlannedJob(**written, id=id, planned=recurs, next_run=first if recurs else None)
-    return Draft(job=job, referring=prepared.referring)
+    job = PlannedJob(**written, id=id, planned=schedule.run_at is None)
+    return Draft(job=with_plan(job, schedule, first), referring=prepared.referring)
 
 
 def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: datetime) -> Edit:
@@ -163,8 +165,17 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
     written = asdict(document) | {"target": prepared.stored if prepared else stored.target}
     if document.paused == stored.paused:  # a tag may be paused or resumed meanwhile
         written["paused"] = None
-    job = PlannedJob(**written, id=stored.id, planned=planned, next_run=next_run)
+    job = PlannedJob(**written, id=stored.id, planned=planned)
+    job = with_plan(job, document.schedule(), next_run)
     return Edit(job=job, referring=referring, has_new_target=prepared is not None)
+
+
+def with_plan(job: PlannedJob, schedule: Schedule, run: datetime | None) -> PlannedJob:
+    """Give a job its next run, of a nominal instant, if the plan is not left to the triggers."""
+    if run is None or not job.planned:
+        return job
+    planned = spread(schedule, run, job_id=job.id)
+    return replace(job, next_run=planned.next_run, scheduled_for=planned.scheduled_for)
 
 
 def referring_in(job: StoredJob) -> Referring:
@@ -185,12 +196,13 @@ def decrypt_job(job: StoredJob, keys: SecretKeys) -> StoredJob:
 def needs_plan(document: JobDocument, stored: StoredJob) -> bool:
     """Return whether an edit changes the plan of a recurring job.
 
-    A raised `max_runs` gives a finished job further runs. The database's triggers plan one-offs.
+    A raised `max_runs` gives a finished job further runs. The database's triggers plan one-offs,
+    and have an instance spread the run to come anew where only the jitter changes.
     """
     if document.run_at is not None:
         return False
     limit_changed = document.max_runs != stored.max_runs and stored.next_run is None
-    return limit_changed or differ(document, document_of(stored), SCHEDULE_FIELDS)
+    return limit_changed or differ(document, document_of(stored), PLAN_FIELDS)
 
 
 def differ(one: Struct, other: Struct, names: tuple[str, ...]) -> bool:

@@ -9,6 +9,7 @@ from app.core.jobs.job import JobState, MissedRuns, StoredJob, document_of
 from app.core.runs.claim import Misfire, Missed
 from app.core.runs.missed_runs import COUNTED_RUNS
 from app.core.schedule.schedule import count_runs, instant_error
+from app.core.schedule.spread import last_started
 from app.db import Database, jobs, pauses
 from app.db.clock import PolledClock
 from app.errors import FieldError, InvalidInput, PauseNotFound, StateConflict, WriteSuppressed
@@ -97,14 +98,12 @@ def missed_runs(job: StoredJob, missed: Missed | None, *, now: datetime) -> Miss
     """
     if job.next_run is None or job.next_run > now or job.state is JobState.INVALID:
         return MissedRuns(missed_runs=0, carried_out=0)
+    schedule, first, until = document_of(job).schedule(), job.next_run, now
     try:
-        many = count_runs(
-            document_of(job).schedule(),
-            job_id=job.id,
-            first=job.next_run,
-            until=now,
-            limit=COUNTED_RUNS,
-        )
+        if schedule.has_jitter:
+            first = job.scheduled_for or job.next_run
+            until = last_started(schedule, job_id=job.id, after=first, until=now) or first
+        many = count_runs(schedule, job_id=job.id, first=first, until=until, limit=COUNTED_RUNS)
     except InvalidInput:  # what was written past the triggers
         many = 1
     policy = missed or POLICIES[job.misfire]

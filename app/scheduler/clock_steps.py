@@ -6,9 +6,10 @@ from functools import partial
 
 from app.core.facts import ClockSetBack
 from app.core.schedule.schedule import first_run
+from app.core.schedule.spread import PlannedRun, spread
 from app.db import Database, clock_steps
-from app.db.clock_steps import Move, Plan
-from app.db.walks import walk
+from app.db.clock_steps import Plan
+from app.db.walks import Move, walk
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
@@ -50,18 +51,24 @@ async def mend(db: Database, *, lease_seconds: float) -> int:
 
 
 def move_of(plan: Plan, now: datetime) -> Move | None:
-    """Work out to where a plan moves; None if its instant is not too late."""
-    moved_to = planned_now(plan, now=now)
-    if moved_to is None or moved_to >= plan.next_run:
+    """Work out to where a plan moves; None if its nominal instant is not too late."""
+    nominal = plan.scheduled_for or plan.next_run
+    moved_to = planned_now(plan, nominal, now=now)
+    if moved_to is None or moved_to.next_run >= plan.next_run or moved_to.scheduled_for > nominal:
         return None
     return Move(
-        job_id=plan.job_id, next_run=plan.next_run, moved_to=moved_to, same_run=plan.retried
+        job_id=plan.job_id,
+        next_run=plan.next_run,
+        scheduled_for=plan.scheduled_for,
+        moved_to=moved_to.next_run,
+        moved_for=plan.scheduled_for if plan.retried else moved_to.scheduled_for,
     )
 
 
-def planned_now(plan: Plan, *, now: datetime) -> datetime | None:
+def planned_now(plan: Plan, nominal: datetime, *, now: datetime) -> PlannedRun | None:
     """Return the first run after `now`; of a retry, the end of its wait if that began at `now`."""
     if plan.retried:
         waits = plan.next_run - (plan.last_finished_at or plan.next_run)
-        return now + max(waits, timedelta())
-    return first_run(plan.schedule, job_id=plan.job_id, now=now)
+        return PlannedRun(scheduled_for=nominal, next_run=now + max(waits, timedelta()))
+    run = first_run(plan.schedule, job_id=plan.job_id, now=now)
+    return None if run is None else spread(plan.schedule, run, job_id=plan.job_id)

@@ -253,7 +253,8 @@ class Dispatcher:
                 else:
                     held.claim = run
             if run is not None and plan.following is not None:
-                await self.settler.announce([self.clock.seconds_until(plan.following.timestamp())])
+                starts_at = plan.following.next_run.timestamp()
+                await self.settler.announce([self.clock.seconds_until(starts_at)])
         return await self.runner.carry_out(held)
 
     def defer(self, held: HeldClaim, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
@@ -14,6 +13,7 @@ from app.core.runs.misfire import Attendance, missed
 from app.core.runs.parallel import may_be_parted, parted, planned_behind
 from app.core.runs.skip import skipped
 from app.core.runs.unexecuted import exhausted
+from app.core.schedule.spread import PlannedRun
 from app.db import Database, overlap
 from app.db.clock import DatabaseClock
 from app.db.isolating import reason
@@ -31,7 +31,7 @@ class Part(Struct, frozen=True, kw_only=True):
 
     run_id: UUID
     """The id of the row that the run is to have."""
-    following: datetime | None
+    following: PlannedRun | None
     """The next run of the plan; None if the schedule has none."""
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.core.schedule.schedule import check, check_runs, normalized
+from app.core.schedule.spread import PlannedRun, spread
 from app.db import Database, plans
 from app.db.isolating import Unworkable, may_be_about_a_row, run_by_parts
 from app.db.plans import Plan, Unplanned
@@ -80,17 +81,20 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
     interval stays exact, and a run that fell due in between is made up for like any late one. If
     `now` is earlier, as after the clock was set back, the runs count from `now`.
     """
+    run: PlannedRun | None = None
     try:
         planned_from = min(job.planned_from, now)
         schedule = normalized(job.schedule)
-        next_run = check(schedule, job_id=job.job_id, now=planned_from)
+        first = check(schedule, job_id=job.job_id, now=planned_from)
         if job.is_new:
-            check_runs(schedule, next_run, now=planned_from)
+            check_runs(schedule, first, now=planned_from)
+        first = job.kept_run or first
+        run = spread(schedule, first, job_id=job.job_id) if first else None
         plan_error = None
     except InvalidInput as error:
-        schedule, next_run, plan_error = job.schedule, None, str(error)
+        schedule, plan_error = job.schedule, str(error)
     except Exception as error:  # noqa: BLE001 - a bug; one row must not take every instance down
-        schedule, next_run = job.schedule, None
+        schedule = job.schedule
         plan_error = f"the schedule cannot be computed: {type(error).__name__}: {error}"
     return Plan(
         job_id=job.job_id,
@@ -98,6 +102,7 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
         cron=schedule.cron,
         timezone=schedule.timezone,
         every_seconds=schedule.every_seconds,
-        next_run=next_run,
+        next_run=run.next_run if run else None,
+        scheduled_for=run.scheduled_for if run else None,
         plan_error=plan_error,
     )

@@ -9,8 +9,7 @@ from app.core.schedule.replan import Planned, replanned
 from app.core.schedule.zone_rules import Rules
 from app.core.schedule.zones import rules_in_use
 from app.db import Database, zones
-from app.db.walks import walk
-from app.db.zones import Move
+from app.db.walks import Move, walk
 from app.scheduler.tasks import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
@@ -68,6 +67,4 @@ async def walk_by(db: Database, old: Rules, new: Rules) -> tuple[int, bool]:
 def move_of(plan: Planned, now: datetime, *, old: Rules, new: Rules) -> Move | None:
     """Work out where a run moves by the new rules; None if its instant stays the same."""
     moved_to = replanned(plan, now=now, old=old, new=new)
-    if moved_to is None:
-        return None
-    return Move(job_id=plan.job_id, next_run=plan.next_run, moved_to=moved_to)
+    return Move.between(plan.job_id, plan.run, moved_to) if moved_to else None

@@ -21,12 +21,14 @@ class SchedulePreview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dst_overlap: DstOverlap = DstOverlap.FIRST
     starts_at: Instant | None = None
     ends_at: Instant | None = None
+    jitter_seconds: float | None = None
+    jitter_percent: float | None = None
     count: Annotated[int, Meta(ge=1, le=100, description="How many runs to show.")] = 5
     from_: Annotated[
         Instant | None, Meta(description="Runs after this instant; null: after now.")
     ] = field(name="from", default=None)
     job_id: Annotated[
-        UUID | None, Meta(description="Whose H is meant, and whose skipped runs are marked.")
+        UUID | None, Meta(description="Whose H and jitter are meant, and whose skipped runs.")
     ] = None
 
 
@@ -36,6 +38,9 @@ class PreviewedRun(Struct, frozen=True, kw_only=True):
     at: datetime
     skipped: Annotated[bool, Meta(description="The job job_id is to skip it.")]
     local: Annotated[datetime, Meta(description="The same instant as the zone's clocks show it.")]
+    effective_at: Annotated[
+        datetime, Meta(description="When it starts: later, with a jitter, than this instant.")
+    ]
 
 
 class PreviewedSchedule(Struct, frozen=True, kw_only=True):

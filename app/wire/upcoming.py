@@ -12,7 +12,10 @@ from app.wire.pages import Page
 class UpcomingRun(Struct, frozen=True, kw_only=True):
     """A run to come."""
 
-    at: Annotated[datetime, Meta(description="In the past: it is late.")]
+    at: Annotated[datetime, Meta(description="When it starts. In the past: it is late.")]
+    scheduled_for: Annotated[
+        datetime, Meta(description="Whose run it is: earlier if it is spread, or a retry.")
+    ]
     job_id: UUID
     job_name: str | None
     skipped: Annotated[bool, Meta(description="Somebody skips it: it is not carried out.")]

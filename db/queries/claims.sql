@@ -17,6 +17,7 @@ where j.id = w.id and w.target is not null
 returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
     j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
     j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
+    j.jitter_seconds::float8 as jitter_seconds, j.jitter_percent::float8 as jitter_percent,
     j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
     j.backoff_max_seconds::float8 as backoff_max_seconds,
     j.timeout_seconds::float8 as timeout_seconds,

@@ -17,9 +17,11 @@ returning id;
 -- The next jobs in the order of their ids, with those among them whose plan was made in the future.
 with walked as materialized (
     select id, run_at, cron, timezone, every_seconds::float8 as every_seconds,
-        dst_gap, dst_overlap, starts_at, ends_at, next_run, attempt, last_finished_at,
+        dst_gap, dst_overlap, starts_at, ends_at, jitter_seconds::float8, jitter_percent::float8,
+        next_run, scheduled_for, attempt, last_finished_at,
         greatest(last_finished_at, planned_at) > now() + interval '1 second'
-            and next_run > now() and next_run is not distinct from coalesce(scheduled_for, next_run)
+            and next_run > now() and (next_run = coalesce(scheduled_for, next_run)
+                or (scheduled_for < next_run and tocsin.has_jitter(jobs)))
             and attempt = 0 and locked_until is null
             and plan_error is null and run_at is null as recurs,
         (last_finished_at > now() + interval '1 second' and attempt > 0
@@ -39,15 +41,15 @@ left join walked on walked.recurs or walked.retried;
 -- next walk finds nothing.
 with wanted as (
     select * from json_to_recordset(:moves::json) as w (
-        job_id uuid, next_run timestamptz, moved_to timestamptz, same_run boolean)
+        job_id uuid, next_run timestamptz, scheduled_for timestamptz, moved_to timestamptz, moved_for timestamptz)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.next_run = w.next_run and j.locked_until is null
+    where j.next_run = w.next_run and j.scheduled_for is not distinct from w.scheduled_for and j.locked_until is null
     for no key update of j skip locked
 )
 update tocsin.jobs j
 set next_run = w.moved_to,
-    scheduled_for = case when w.same_run then j.scheduled_for else w.moved_to end,
+    scheduled_for = w.moved_for,
     planned_at = clock_timestamp(),
     last_finished_at = least(j.last_finished_at, clock_timestamp())
 from wanted w join free on free.id = w.job_id

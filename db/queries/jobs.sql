@@ -19,7 +19,8 @@
     dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer,
     max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
     timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text, flow_key text,
-    paused boolean, planned boolean, next_run timestamptz)
+    jitter_seconds numeric, jitter_percent numeric,
+    paused boolean, planned boolean, next_run timestamptz, scheduled_for timestamptz)
 
 -- part: listed
 -- The jobs that a page judges. Where jobs_aside lists a state as it is, that index is walked; where leases, kinds or
@@ -73,9 +74,10 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     backoff_max_seconds = w.backoff_max_seconds, timeout_seconds = w.timeout_seconds,
     misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
     max_catchup = w.max_catchup, overlap = w.overlap, flow_key = w.flow_key,
+    jitter_seconds = w.jitter_seconds, jitter_percent = w.jitter_percent,
     paused_at = case when w.paused is null then j.paused_at when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
     next_run = case when w.planned then w.next_run else j.next_run end,
-    scheduled_for = case when w.planned then w.next_run else j.scheduled_for end,
+    scheduled_for = case when w.planned then coalesce(w.scheduled_for, w.next_run) else j.scheduled_for end,
     attempt = case when w.planned then 0 else j.attempt end,
     plan_error = case when w.planned then null else j.plan_error end,
     planned_at = case when w.planned then clock_timestamp() else j.planned_at end,
@@ -98,12 +100,14 @@ insert into tocsin.jobs as j (
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
     misfire, misfire_grace_seconds, max_catchup, overlap, flow_key,
+    jitter_seconds, jitter_percent,
     paused_at, next_run, scheduled_for, planned_at, unchecked)
 select id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
     misfire, misfire_grace_seconds, max_catchup, overlap, flow_key,
-    case when paused then clock_timestamp() end, next_run, next_run,
+    jitter_seconds, jitter_percent,
+    case when paused then clock_timestamp() end, next_run, coalesce(scheduled_for, next_run),
     case when planned then clock_timestamp() end, false
 from acting, json_to_recordset(:jobs::json) as w {written}
 returning (
@@ -318,7 +322,8 @@ from acting, tocsin.unskip(case when acting.actor is not null then :job_id::uuid
 
 -- part: planned
 select coalesce(run_of, id) as id, greatest(next_run, locked_until) as at, next_run, scheduled_for,
-    run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs as runs_left,
+    run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at,
+        jitter_seconds::float8, jitter_percent::float8, max_runs - runs as runs_left,
     skip_runs, skip_until, attempt > 0 as begun
 from tocsin.jobs
 
@@ -330,7 +335,7 @@ limit :most::bigint
 
 -- name: upcoming
 -- The jobs that can be claimed before :until, the first :most of them, and those that execute, as groups with the same
--- schedule and plan, of which there are far fewer: an H makes a group of each job. reached: the first instant that is
+-- schedule and plan, of which there are far fewer: an H or a jitter makes a group of each job. reached: the first instant that is
 -- not whole; null: all are. A run beside the plan is its job's.
 with soon as materialized (
     select * from (
@@ -346,7 +351,8 @@ with soon as materialized (
     limit :most::bigint
 ), executing as materialized (
     select coalesce(run_of, id), null::timestamptz, null::timestamptz, scheduled_for,
-        run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at, max_runs - runs,
+        run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at,
+        jitter_seconds::float8, jitter_percent::float8, max_runs - runs,
         skip_runs, skip_until, true
     from tocsin.jobs
     where next_run is not null and paused_at is null and plan_error is null
@@ -354,13 +360,15 @@ with soon as materialized (
     limit :most::bigint
 )
 select j.next_run, j.scheduled_for,
-    j.run_at, j.cron, j.timezone, j.every_seconds, j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.runs_left,
+    j.run_at, j.cron, j.timezone, j.every_seconds, j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at,
+    j.jitter_seconds, j.jitter_percent, j.runs_left,
     j.skip_runs, j.skip_until, j.begun,
-    case when j.cron ~* '(?<![a-z])h(?![a-z])' then j.id end as hash_id,
+    case when j.cron ~* '(?<![a-z])h(?![a-z])' or j.jitter_seconds is not null or j.jitter_percent is not null
+        then j.id end as hash_id,
     count(*) as jobs, case when :with_ids::boolean then array_agg(j.id) end as ids,
     (select max(at) from soon having count(*) = :most::bigint) as reached
 from (select * from soon union all select * from executing) j
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
 order by 1 nulls first
 limit :groups::bigint + 1;
 

@@ -5,11 +5,17 @@
 -- another transaction has locked are passed over, however many: other rows wait behind them.
 -- planned_from: the instant from which runs count; what fell due since is made up for like any late run. After
 -- a run that was cancelled they go on from that one.
+-- kept_run: the run to come of a job whose jitter alone was changed, to be spread anew. (One that was cancelled as it
+-- came due is over.)
 -- after: only jobs behind this one, that was edited at after_at; null: all. See app/scheduler/backlog.py.
 select id as job_id, edited_at, 
     case when next_run is null and last_outcome = 'cancelled' and scheduled_for is not null then scheduled_for
         else least(greatest(edited_at, last_finished_at), now()) end as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
-    dst_gap, dst_overlap, starts_at, ends_at, creation is not null and runs = 0 as is_new
+    dst_gap, dst_overlap, starts_at, ends_at, jitter_seconds::float8, jitter_percent::float8,
+    creation is not null and runs = 0 as is_new,
+    case when next_run is null and creation is null and scheduled_for > now()
+        and not (coalesce(last_outcome = 'cancelled', false) and last_finished_at > scheduled_for - interval '1 second')
+        then scheduled_for end as kept_run
 from tocsin.jobs
 where tocsin.is_unplanned(jobs)
   and (:after::uuid is null or (edited_at, id) > (:after_at::text::timestamptz, :after::uuid))
@@ -44,14 +50,14 @@ limit 5;
 with wanted as (
     select * from json_to_recordset(:plans::json) as w (
         job_id uuid, edited_at timestamptz, cron text, timezone text, every_seconds numeric,
-        next_run timestamptz, plan_error text)
+        next_run timestamptz, scheduled_for timestamptz, plan_error text)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.edited_at = w.edited_at and j.planned_at is null
     for no key update of j skip locked
 ), planned as (
     update tocsin.jobs j
-    set next_run = w.next_run, scheduled_for = w.next_run, attempt = 0,
+    set next_run = w.next_run, scheduled_for = w.scheduled_for, attempt = 0,
         planned_at = clock_timestamp(),
         plan_error = w.plan_error, cron = w.cron, timezone = w.timezone,
         every_seconds = coalesce(j.every_seconds, w.every_seconds)  -- more exact than what was read of it

@@ -59,8 +59,10 @@ where version = :version::text;
 -- of a cron that no instance has claimed, no retry and no run now. Always a row, until there are no more.
 with walked as materialized (
     select id, run_at, cron, timezone, every_seconds::float8 as every_seconds,
-        dst_gap, dst_overlap, starts_at, ends_at, next_run,
-        cron is not null and timezone <> 'UTC' and next_run > now() and scheduled_for = next_run
+        dst_gap, dst_overlap, starts_at, ends_at, jitter_seconds::float8, jitter_percent::float8,
+        next_run, scheduled_for,
+        cron is not null and timezone <> 'UTC' and scheduled_for > now()
+            and (scheduled_for = next_run or (scheduled_for < next_run and tocsin.has_jitter(jobs)))
             and attempt = 0 and locked_until is null
             and plan_error is null as zoned
     from tocsin.jobs
@@ -77,15 +79,15 @@ left join walked on walked.zoned;
 -- changing it: the row is passed over, and read again by the next walk.
 with wanted as (
     select * from json_to_recordset(:moves::json) as w (
-        job_id uuid, next_run timestamptz, moved_to timestamptz)
+        job_id uuid, next_run timestamptz, scheduled_for timestamptz, moved_to timestamptz, moved_for timestamptz)
 ), free as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
-    where j.next_run = w.next_run and j.scheduled_for = w.next_run and j.attempt = 0
+    where j.next_run = w.next_run and j.scheduled_for = w.scheduled_for and j.attempt = 0
       and j.locked_until is null and j.plan_error is null
     for no key update of j skip locked
 )
 update tocsin.jobs j
-set next_run = w.moved_to, scheduled_for = w.moved_to, planned_at = clock_timestamp()
+set next_run = w.moved_to, scheduled_for = w.moved_for, planned_at = clock_timestamp()
 from wanted w join free on free.id = w.job_id
 where j.id = w.job_id
 returning j.id;

@@ -22,6 +22,12 @@ returns boolean language sql immutable parallel safe
     return job.next_run is not null and job.paused_at is null and job.plan_error is null
         and (job.pending_runs = 0 or job.attempt > 0) and job.flow_key is not null;
 
+-- Whether the starts of a job's runs are spread, so that next_run may lie behind scheduled_for. See
+-- app/core/schedule/spread.py.
+create or replace function tocsin.has_jitter(job tocsin.jobs)
+returns boolean language sql immutable parallel safe
+    return job.jitter_seconds is not null or job.jitter_percent is not null;
+
 -- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
 create or replace function tocsin.is_unplanned(job tocsin.jobs)
 returns boolean language sql immutable parallel safe

@@ -135,6 +135,15 @@ begin
             new.scheduled_for := planned;
             new.attempt := 0;
         end if;
+    elsif tg_op = 'UPDATE' and row(new.jitter_seconds, new.jitter_percent)
+            is distinct from row(old.jitter_seconds, old.jitter_percent) then
+        -- The run to come stays what it is, and is spread anew by an instance; one whose instant has come, or that
+        -- has begun, is left alone.
+        if new.run_at is null and old.next_run is not null and old.scheduled_for > moment + interval '1 second'
+            and old.attempt = 0 and old.locked_until is null then
+            new.next_run := null;
+            new.planned_at := null;
+        end if;
     elsif tg_op = 'INSERT' and new.planned_at is null then
         new.planned_at := moment;  -- next_run is given by whoever inserts the row
         new.scheduled_for := coalesce(new.scheduled_for, new.next_run);

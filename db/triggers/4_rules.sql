@@ -53,7 +53,7 @@ begin
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
             job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome,
             job.skip_runs, job.skip_until, job.flow_key,
-            job.resumed_at, job.resume_missed) > 0 then
+            job.resumed_at, job.resume_missed, job.jitter_seconds, job.jitter_percent) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -86,6 +86,20 @@ begin
                     'Leave it out; to run a job now: select tocsin.run_now(id).']
             when job.last_outcome not in ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'missed') then
                 array['last_outcome', '%L is unknown', 'Leave it to the instances.']
+            when job.jitter_seconds not between 0 and 31557600 then
+                array['jitter_seconds', 'must be from 0 to 31557600', 'Leave it null for none.']
+            when job.jitter_percent not between 0 and 100 then
+                array['jitter_percent', 'must be from 0 to 100', 'Leave it null for none.']
+            when job.run_at is not null and num_nonnulls(job.jitter_seconds, job.jitter_percent) > 0 then
+                array['jitter_seconds jitter_percent', 'is for recurring jobs',
+                    'Write the instant that you want into run_at.']
+            when num_nonnulls(job.jitter_seconds, job.jitter_percent) = 2 then
+                array['jitter_percent', 'is given beside jitter_seconds', 'Leave one of them out.']
+            when (job.jitter_seconds < 0.000001 and job.jitter_seconds <> 0)
+                    or (job.jitter_percent < 0.000001 and job.jitter_percent <> 0)
+                    or greatest(scale(job.jitter_seconds), scale(job.jitter_percent)) > 100 then
+                array['jitter_seconds jitter_percent', 'is too small or too exact',
+                    'Write 0 or at least 0.000001, with at most 100 decimal places.']
             when job.skip_runs not between 1 and 1000 then
                 array['skip_runs', 'must be from 1 to 1000', 'Leave it null to skip none.']
             when job.skip_until not between '2000-01-01 00:00Z' and '2200-01-01 00:00Z' then

@@ -66,7 +66,7 @@ returns jsonb language sql stable
         'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
         'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
         'skip_runs', job.skip_runs, 'skip_until', job.skip_until, 'flow_key', job.flow_key,
-        'resume_missed', job.resume_missed);
+        'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -92,6 +92,8 @@ returns text[] language sql stable
         case when was.ends_at is not distinct from is_now.ends_at then 'ends_at' end,
         case when row(was.every_seconds)::record *= row(is_now.every_seconds)::record then 'every_seconds' end,
         case when was.flow_key is not distinct from is_now.flow_key then 'flow_key' end,
+        case when row(was.jitter_percent)::record *= row(is_now.jitter_percent)::record then 'jitter_percent' end,
+        case when row(was.jitter_seconds)::record *= row(is_now.jitter_seconds)::record then 'jitter_seconds' end,
         case when was.kind is not distinct from is_now.kind then 'kind' end,
         case when was.max_attempts is not distinct from is_now.max_attempts then 'max_attempts' end,
         case when was.max_catchup is not distinct from is_now.max_catchup then 'max_catchup' end,

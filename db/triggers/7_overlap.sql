@@ -6,11 +6,12 @@ returns integer language sql immutable parallel safe
     return 100;
 
 -- Parts a run of the plan, which is claimed and about to start, from its job: the run with its lease becomes a row of
--- its own, and the job is planned for `following` and may be claimed again. Returns the edited_at of that row, also
+-- its own, and the job is planned for `following`, which starts at starts_at, and may be claimed again. Returns the edited_at of that row, also
 -- when asked again; null: the run goes on as its job's own row, and what comes due waits for it.
 -- The fence of the job leaves room for those of the run, so that of all executions of a job no two have the same.
 create or replace function tocsin.part_run(
-    claimed uuid, claim_fence bigint, at timestamptz, due timestamptz, run_id uuid, following timestamptz)
+    claimed uuid, claim_fence bigint, at timestamptz, due timestamptz, run_id uuid, following timestamptz,
+    starts_at timestamptz)
 returns timestamptz language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     job tocsin.jobs;
@@ -60,6 +61,8 @@ begin
     run.last_finished_at := null;
     run.skip_runs := null;
     run.skip_until := null;
+    run.jitter_seconds := null;
+    run.jitter_percent := null;
     run.pending_runs := 0;
     run.consecutive_failures := 0;
     run.runs := 0;
@@ -67,7 +70,7 @@ begin
     insert into tocsin.jobs select (run).* returning * into run;
     if run.id is not null then
         update tocsin.jobs j
-        set next_run = case when j.max_runs <= j.runs + many + 1 then null else following end,
+        set next_run = case when j.max_runs <= j.runs + many + 1 then null else part_run.starts_at end,
             scheduled_for = case when j.max_runs <= j.runs + many + 1 then j.scheduled_for
                 else coalesce(following, j.scheduled_for) end,
             attempt = 0, fence = j.fence + 1001, locked_until = null, locked_by = null,
@@ -78,7 +81,7 @@ begin
         end if;
     end if;
     perform set_config('tocsin.runs', '', true);
-    if job.flow_key is not null and following < clock_timestamp() + tocsin.wake_window() then
+    if job.flow_key is not null and part_run.starts_at < clock_timestamp() + tocsin.wake_window() then
         perform tocsin.wake_flow(job.flow_key);
     end if;
     return run.edited_at;

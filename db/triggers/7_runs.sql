@@ -103,6 +103,8 @@ begin
     added.skip_until := null;
     added.resumed_at := null;
     added.resume_missed := null;
+    added.jitter_seconds := null;
+    added.jitter_percent := null;
     added.next_run := null;
     added.attempt := 0;
     added.planned_at := run.edited_at;

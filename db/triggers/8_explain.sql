@@ -145,7 +145,10 @@ begin
             return query select 'before_window', format('Its window starts at %s.', tocsin.told_at(job.starts_at)),
                 null::timestamptz, job.starts_at, jsonb_build_object('starts_at', job.starts_at);
         end if;
-        return query select 'scheduled', format('It waits for its run of %s.', tocsin.told_at(due_at)),
+        return query select 'scheduled', case
+                when occurrence < due_at and tocsin.has_jitter(job) and run.run_of is null then
+                    format('Its run of %s is spread: it starts at %s.', tocsin.told_at(occurrence), tocsin.told_at(due_at))
+                else format('It waits for its run of %s.', tocsin.told_at(due_at)) end,
             null::timestamptz, due_at, jsonb_build_object('run', occurrence);
     else
         return query select 'due', format('The run of %s is due%s, and starts once an instance has a free slot.',
@@ -223,7 +226,8 @@ begin
         pause := tocsin.pause_of(job);
         return query select 'paused', format('It is paused since %s, and keeps its plan%s.%s', tocsin.told_at(job.paused_at),
                 ': ' || tocsin.told_at(job.next_run), tocsin.pause_in_words(pause)),
-            job.paused_at, (pause ->> 'until')::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', job.next_run,
+            job.paused_at, (pause ->> 'until')::timestamptz, jsonb_strip_nulls(jsonb_build_object(
+                'run', case when job.next_run is not null then coalesce(job.scheduled_for, job.next_run) end,
                 'paused_by', pause ->> 'paused_by', 'pause_reason', pause ->> 'reason', 'tag', pause ->> 'tag'));
     end if;
     if state in ('scheduled', 'retrying', 'invalid') then
@@ -335,12 +339,12 @@ declare
     before tocsin.executions;
     after tocsin.executions;
 begin
-    is_over := not (coalesce(job.next_run is not null and plan = due, false) or exists (
+    is_over := not (coalesce(job.next_run is not null and due in (plan, job.next_run), false) or exists (
         select from tocsin.jobs r where r.run_of = job.id and r.scheduled_for = due));
     if not is_over then
         return query select * from tocsin.explain_present(job);
     elsif due > now() then
-        return query select 'ahead', format('That instant lies ahead.%s', ' The next run is planned for ' || tocsin.told_at(job.next_run) || '.'),
+        return query select 'ahead', format('That instant lies ahead.%s', ' The next run is planned for ' || tocsin.told_at(plan) || '.'),
             null::timestamptz, due, '{}'::jsonb;
         return query select * from tocsin.explain_present(job);
         return;

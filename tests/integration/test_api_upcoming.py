@@ -52,6 +52,7 @@ async def test_the_runs_of_all_jobs_come_in_the_order_of_time(
     assert [run["job_name"] for run in found["items"]] == ["hourly", "once", "hourly", "hourly"]
     assert found["items"][0] == {
         "at": hourly["next_run"],
+        "scheduled_for": hourly["next_run"],
         "job_id": hourly["id"],
         "job_name": "hourly",
         "skipped": False,

@@ -505,7 +505,8 @@ async def test_planning_is_compare_and_set_on_the_edit(
         cron="0 3 * * *",
         timezone="UTC",
         every_seconds=None,
-        next_run=datetime.now(UTC) + MINUTE,
+        next_run=(planned_for := datetime.now(UTC) + MINUTE),
+        scheduled_for=planned_for,
         plan_error=None,
     )
     await connection.execute("update tocsin.jobs set cron = '0 4 * * *' where id = $1", job_id)

@@ -1,6 +1,6 @@
 """Runs of a job side by side: each is a row of its own, and the plan of the job goes on."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +11,8 @@ import pytest
 from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome
 from app.core.runs.parallel import parted, planned_behind
+from app.core.schedule.schedule import Schedule
+from app.core.schedule.spread import effective
 from app.db import Database, claims, evidence, overlap
 from app.db.listener import Session
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs, run_rows
@@ -74,6 +76,33 @@ async def test_a_run_that_starts_leaves_its_job_free_for_the_next_one(
     ]
     assert len({row["fence"] for row in rows}) == 2
     assert await run_rows(connection, job_id) == []
+
+
+async def test_the_next_run_of_a_spread_job_is_planned_spread_behind_one_under_way(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    starts_at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=90)
+    job_id = await insert_job(connection, **RECURS, starts_at=starts_at, jitter_percent=90)
+    nominal = starts_at + timedelta(hours=1)
+    await plan_jobs(db)
+    await connection.execute(
+        "update tocsin.jobs set scheduled_for = $2, next_run = now() where id = $1", job_id, nominal
+    )
+    [claim] = (await look_once(session)).claims
+
+    one = await part(db, claim)
+
+    job = await job_row(connection, job_id)
+    [run] = await run_rows(connection, job_id)
+    schedule = Schedule(every_seconds=3600, starts_at=starts_at, jitter_percent=90)
+    following = nominal + timedelta(hours=1)
+    assert job["scheduled_for"] == following
+    assert job["next_run"] == effective(schedule, following, job_id=job_id) > following
+    assert (run["scheduled_for"], run["run_at"], one.scheduled_for) == (nominal,) * 3
+    assert (run["jitter_seconds"], run["jitter_percent"]) == (None, None)
+    assert (await claims.settle(db, [closed_now(one)]))[0].settled
+    [row] = await execution_rows(connection, job_id)
+    assert row["scheduled_for"] == nominal
 
 
 async def test_parting_again_after_an_answer_was_lost_says_the_same(

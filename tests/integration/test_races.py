@@ -458,6 +458,7 @@ async def test_two_instances_plan_the_same_cron(
                     timezone="UTC",
                     every_seconds=None,
                     next_run=instant,
+                    scheduled_for=instant,
                     plan_error=None,
                 )
             ],
@@ -488,6 +489,7 @@ async def test_plan_of_a_cron_while_the_old_plan_still_executes(
                 timezone="UTC",
                 every_seconds=None,
                 next_run=planned_for,
+                scheduled_for=planned_for,
                 plan_error=None,
             )
         ],

@@ -58,6 +58,8 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     ),
     "misfire_grace_seconds": ([-1, 1e-7, 3_155_760_001], [0, 1e-6, 3_155_760_000]),
     "max_catchup": ([-1, 10_001], [0, 10_000]),
+    "jitter_seconds": ([-1, 1e-7, YEAR + 1], [0, 1e-6, 90.5, YEAR]),
+    "jitter_percent": ([-1, 1e-7, 100.5], [0, 1e-6, 12.5, 100]),
     "flow_key": (["", "x" * 201, "a/b", "a*", "a\tb"], ["x", "x" * 200, "api.example.com:443"]),
     "dst_gap": (["", "never"], ["run_after", "skip"]),
     "dst_overlap": (["", "never"], ["first", "last", "both"]),
@@ -142,6 +144,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cron": "0 3 1 1 *", "timezone": "Asia/Tokyo"} | window(starts_in=1, minutes=2), "ends_at"),
     (HOURLY | {"max_runs": 0}, "max_runs"),
     (HOURLY | {"misfire": "never"}, "misfire"),
+    ({"run_at": "2100-01-01T00:00:00Z", "jitter_seconds": 60}, "jitter_seconds"),
+    ({"run_at": "2100-01-01T00:00:00Z", "jitter_percent": 10}, "jitter_percent"),
+    (HOURLY | {"jitter_seconds": 60, "jitter_percent": 10}, "jitter_percent"),
     (HOURLY | {"overlap": "never"}, "overlap"),
 ]
 ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [

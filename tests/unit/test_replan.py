@@ -6,6 +6,7 @@ import pytest
 
 from app.core.schedule.replan import Planned, replanned
 from app.core.schedule.schedule import Schedule
+from app.core.schedule.spread import PlannedRun
 from app.core.schedule.zone_rules import Rules, choose_rules
 from tests.support.zones import ALWAYS_WEST_7, ALWAYS_WEST_8, VANCOUVER, zone_tree
 
@@ -40,7 +41,7 @@ def test_a_run_is_where_the_clocks_show_its_time_by_the_new_rules(
     plan = planned(cron, next_run)
 
     there = replanned(plan, now=NOW, old=west_8, new=west_7)
-    assert there == (instant(moved_to) if moved_to else None)
+    assert there == (at(moved_to) if moved_to else None)
 
     again = planned(cron, moved_to or next_run)
     assert replanned(again, now=NOW, old=west_7, new=west_7) is None
@@ -58,7 +59,7 @@ def test_a_run_that_a_person_moved_off_the_schedule_stays(
 def test_a_run_that_a_person_moved_days_on_keeps_its_wall_time(west_8: Rules, west_7: Rules):
     plan = planned("0 3 * * *", "2026-12-24T11:00")
 
-    assert replanned(plan, now=NOW, old=west_8, new=west_7) == instant("2026-12-24T10:00")
+    assert replanned(plan, now=NOW, old=west_8, new=west_7) == at("2026-12-24T10:00")
 
 
 def test_a_run_that_is_due_stays(west_8: Rules, west_7: Rules):
@@ -88,7 +89,11 @@ def test_a_zone_that_the_old_rules_did_not_have_says_nothing(west_7: Rules):
 
 def planned(cron: str, next_run: str, **bounds: datetime) -> Planned:
     schedule = Schedule(cron=cron, timezone=VANCOUVER, **bounds)
-    return Planned(job_id=JOB, schedule=schedule, next_run=instant(next_run))
+    return Planned(job_id=JOB, schedule=schedule, run=at(next_run))
+
+
+def at(text: str) -> PlannedRun:
+    return PlannedRun(scheduled_for=instant(text), next_run=instant(text))
 
 
 def instant(text: str) -> datetime:

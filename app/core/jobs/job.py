@@ -14,6 +14,7 @@ from app.core.jobs.names import FLOW_KEY, MAX_NAME_LENGTH, FlowKey, Name, Tag, n
 from app.core.runs.claim import Misfire, Overlap
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import (
+    MAX_JITTER_SECONDS,
     MAX_SECONDS,
     MIN_SECONDS,
     DstGap,
@@ -38,6 +39,12 @@ ONE_YEAR = 31_557_600
 ONE_DAY = 86_400
 MIN_WAIT_SECONDS = 0.000001
 """One microsecond, the least difference of two instants; Postgres refuses far smaller doubles."""
+
+POSITIVE_FIELDS = (
+    *("backoff_seconds", "backoff_max_seconds", "misfire_grace_seconds"),
+    *("jitter_seconds", "jitter_percent"),
+)
+"""The fields that may be 0, but not next to it."""
 
 
 class JobState(StrEnum):
@@ -136,6 +143,20 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Meta(description="What happens to runs that come due while the one before is under way."),
     ] = Overlap.BUFFER_ALL
     flow_key: FlowKey | None = None
+    jitter_seconds: (
+        Annotated[
+            float,
+            seconds(0, MAX_JITTER_SECONDS, "Start each run so much later at most, by a hash."),
+        ]
+        | None
+    ) = None
+    jitter_percent: (
+        Annotated[
+            float,
+            Meta(ge=0, le=100, description="The same, of the time to the run that follows."),
+        ]
+        | None
+    ) = None
     paused: Annotated[bool | UnsetType, Meta(description="Keeps its plan but is not executed.")] = (
         UNSET
     )
@@ -155,7 +176,7 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
             if "," in tag:
                 message = "has a comma, which separates tags in filters: remove it"
                 yield FieldError(field=f"tags[{index}]", message=message)
-        for name in ("backoff_seconds", "backoff_max_seconds", "misfire_grace_seconds"):
+        for name in POSITIVE_FIELDS:
             if 0 < (getattr(self, name) or 0) < MIN_WAIT_SECONDS:
                 message = f"is too small: write 0 or at least {MIN_WAIT_SECONDS:f}"
                 yield FieldError(field=name, message=message)
@@ -179,6 +200,7 @@ class PlannedJob(JobDocument, frozen=True, kw_only=True):
     planned: bool
     """Whether `next_run` is the plan, even if None; False leaves the plan to the triggers."""
     next_run: datetime | None = None
+    scheduled_for: datetime | None = None
 
 
 class JobPaused(Struct, frozen=True, kw_only=True):
@@ -231,10 +253,13 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     max_catchup: int
     overlap: Overlap
     flow_key: str | None
+    jitter_seconds: float | None
+    jitter_percent: float | None
     paused: bool
 
     state: JobState
     next_run: datetime | None
+    scheduled_for: datetime | None
     plan_error: str | None
     last_outcome: Outcome | None
     last_finished_at: datetime | None
@@ -262,6 +287,13 @@ class Job(StoredJob, frozen=True, kw_only=True):
         int | None, Meta(description="The execution under way: what can be cancelled.")
     ] = field(name="execution_id")
     updated_at: datetime = field(name="updated_at")
+    next_run: Annotated[
+        datetime | None, Meta(description="When its next run starts, or the next attempt of one.")
+    ]
+    scheduled_for: Annotated[
+        datetime | None,
+        Meta(description="The instant that this run is of: earlier than next_run if it is spread."),
+    ]
     failing: Annotated[
         bool,
         Meta(description="It goes on, although its last runs failed: see consecutive_failures."),

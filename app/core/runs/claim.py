@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule
+from app.core.schedule.spread import effective
 from app.core.secrets.masking import Masked, Secret
 
 
@@ -110,6 +111,19 @@ class Claim(Masked, frozen=True, kw_only=True):
 
     request: str | None = None
     """What asked for a run beside the plan: run_now, replay or backfill; None: the plan."""
+
+    @property
+    def due_at(self) -> datetime:
+        """When its run came due, if that was as planned; a deferral leaves it as it was."""
+        at = effective(self.schedule, self.scheduled_for, job_id=self.job_id)
+        return min(at, self.next_run)
+
+    @property
+    def is_planned_first(self) -> bool:
+        """Whether this is the first attempt of a planned run, which `next_run` is the start of."""
+        return self.attempt == 1 and (
+            self.next_run == self.scheduled_for or self.schedule.has_jitter
+        )
 
     @property
     def is_last(self) -> bool:

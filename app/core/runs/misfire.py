@@ -11,6 +11,7 @@ from app.core.runs.outcome import OVERLAP
 from app.core.runs.overlap import WAITING
 from app.core.runs.transition import left_out
 from app.core.schedule.schedule import latest_run, run_after
+from app.core.schedule.spread import last_started
 from app.core.schedule.words import moment
 
 RECURRING_GRACE_SECONDS = 60.0
@@ -32,16 +33,16 @@ def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement
     are wanted whenever they start. (The latter two are one-offs without a grace.) The settlement
     records each dropped run and plans the first run that is kept.
 
-    Where `overlap` says which runs may wait for the one before, that wait makes none too late.
+    A run that is spread is late from its effective instant on. Where `overlap` says which runs may
+    wait for the one before, that wait makes none too late.
     """
     grace = claim.late.grace_seconds
     if grace is None and claim.schedule.run_at is None:
         grace = RECURRING_GRACE_SECONDS
-    planned_first = claim.attempt == 1 and claim.next_run == claim.scheduled_for
-    if grace is None or not planned_first:
+    if grace is None or not claim.is_planned_first:
         return None
     too_late = now - timedelta(seconds=grace, microseconds=1)
-    due = claim.scheduled_for
+    due = claim.next_run
     if claim.overlap not in WAITING and claim.last_finished_at is not None:
         due = max(due, claim.last_finished_at)
     if due > too_late:
@@ -51,7 +52,7 @@ def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement
         skip = claim.late.misfire is Misfire.SKIP
         return dropped(claim, until=claim.scheduled_for, now=now, cause=cause) if skip else None
     last = (
-        latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=too_late)
+        last_started(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=too_late)
         or claim.scheduled_for
     )
     match claim.late.misfire:
@@ -97,17 +98,17 @@ def dropped_before(
 
 def dropped(claim: Claim, *, until: datetime, now: datetime, cause: Cause) -> Settlement:
     """Settle a claim by dropping its runs from `scheduled_for` to `until`, both included."""
-    next_run = run_after(claim.schedule, until, job_id=claim.job_id)
+    occurrence = run_after(claim.schedule, until, job_id=claim.job_id)
     missed = missed_executions(claim, first=claim.scheduled_for, until=until, now=now, cause=cause)
-    return left_out(claim, missed, next_run=next_run, now=now)
+    return left_out(claim, missed, occurrence=occurrence, now=now)
 
 
 def cause_of(claim: Claim, *, grace: float, attendance: Attendance) -> Cause:
     """Say what a run waited for until its grace was over, as far as this instance knows."""
-    over = claim.scheduled_for + timedelta(seconds=grace)
+    over = claim.next_run + timedelta(seconds=grace)
     ended_at, since = claim.last_finished_at, attendance.looks_since
     together = claim.overlap is Overlap.ALLOW_ALL
-    if ended_at is not None and ended_at > claim.scheduled_for and not together:
+    if ended_at is not None and ended_at > claim.next_run and not together:
         return Cause(
             OVERLAP,
             f"ran too long: the run before was unfinished until {moment(ended_at)}, and "
@@ -115,7 +116,7 @@ def cause_of(claim: Claim, *, grace: float, attendance: Attendance) -> Cause:
         )
     if claim.claimed_at <= over:
         why = f"waited for a slot: instance {attendance.instance} had none free"
-    elif claim.edited_at > claim.scheduled_for:
+    elif claim.edited_at > claim.next_run:
         why = (
             "was held back: it was paused, or could not run as it was, before the edit at "
             f"{moment(claim.edited_at)}"

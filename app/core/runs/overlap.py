@@ -10,7 +10,8 @@ from app.core.runs.claim import Claim, Execution, Misfire, Overlap
 from app.core.runs.missed_runs import Cause, last_before, missed_executions
 from app.core.runs.outcome import OVERLAP, Outcome
 from app.core.schedule.occurrences import TICK
-from app.core.schedule.schedule import latest_run, run_after
+from app.core.schedule.schedule import run_after
+from app.core.schedule.spread import effective, last_started
 from app.core.schedule.words import moment
 
 WAITING = frozenset({Overlap.BUFFER_ALL, Overlap.ALLOW_ALL})
@@ -21,7 +22,8 @@ many are under way."""
 class Following(Struct, frozen=True):
     """The run that follows one that has ended, and the runs that are missed in between."""
 
-    next_run: datetime | None
+    occurrence: datetime | None
+    """Its nominal instant; None if there is none."""
     missed: Sequence[Execution] = ()
 
 
@@ -35,12 +37,15 @@ def following(claim: Claim, execution: Execution) -> Following:
     """
     first = run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
     ended_at = execution.finished_at
-    if claim.overlap in WAITING or first is None or first > ended_at:
+    if claim.overlap in WAITING or first is None:
+        return Following(first)
+    starts_at = effective(claim.schedule, first, job_id=claim.job_id)
+    if starts_at > ended_at:
         return Following(first)
     began_at = claim.scheduled_for
     if claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1 and execution.started_at:
         began_at = execution.started_at
-    if first <= began_at:
+    if starts_at <= began_at:
         return Following(first)
     return dropped(claim, first, until=ended_at, unfinished=claim.scheduled_for, now=ended_at)
 
@@ -50,15 +55,14 @@ def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
 
     Return None if no person cancelled that one.
     """
-    planned_first = claim.attempt == 1 and claim.next_run == claim.scheduled_for
     ended_at = claim.last_finished_at
     if (
         claim.overlap in WAITING
-        or not planned_first
+        or not claim.is_planned_first
         or claim.schedule.run_at is not None
         or claim.last_outcome is not Outcome.CANCELLED
         or ended_at is None
-        or ended_at <= claim.scheduled_for
+        or ended_at <= claim.next_run
     ):
         return None
     return dropped(claim, claim.scheduled_for, until=ended_at, unfinished=None, now=now)
@@ -77,6 +81,8 @@ def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
         due = run_after(claim.schedule, claim.skip_until - TICK, job_id=claim.job_id)
     for _ in range(claim.skip_runs or 0):
         due = None if due is None else run_after(claim.schedule, due, job_id=claim.job_id)
+    if due is not None:
+        due = effective(claim.schedule, due, job_id=claim.job_id)
     is_late = due is not None and due <= now
     if is_late and claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1:
         return None
@@ -100,14 +106,14 @@ def dropped(
 
     `unfinished` is the run that was under way; None if that is not known.
     """
-    last = latest_run(claim.schedule, job_id=claim.job_id, after=first, until=until) or first
+    last = last_started(claim.schedule, job_id=claim.job_id, after=first, until=until) or first
     match claim.overlap:
         case Overlap.SKIP:
-            next_run = run_after(claim.schedule, last, job_id=claim.job_id)
+            occurrence = run_after(claim.schedule, last, job_id=claim.job_id)
         case Overlap.BUFFER_ONE | Overlap.CANCEL_OTHER:
             if last == first:
                 return Following(first)
-            next_run, last = last, last_before(claim, last, after=first)
+            occurrence, last = last, last_before(claim, last, after=first)
         case Overlap.BUFFER_ALL | Overlap.ALLOW_ALL:
             return Following(first)
         case _:
@@ -119,4 +125,4 @@ def dropped(
         f"{claim.overlap}",
     )
     missed = missed_executions(claim, first=first, until=last, now=now, cause=cause)
-    return Following(next_run, missed)
+    return Following(occurrence, missed)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Misfire, MisfirePolicy, Overlap
 from app.core.schedule.schedule import Schedule, run_after
+from app.core.schedule.spread import PlannedRun, spread
 
 
 def may_be_parted(claim: Claim) -> bool:
@@ -18,9 +19,10 @@ def may_be_parted(claim: Claim) -> bool:
     )
 
 
-def planned_behind(claim: Claim) -> datetime | None:
+def planned_behind(claim: Claim) -> PlannedRun | None:
     """Return the run of the plan after that of a claim; `max_runs` is left to the database."""
-    return run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
+    occurrence = run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
+    return None if occurrence is None else spread(claim.schedule, occurrence, job_id=claim.job_id)
 
 
 def parted(claim: Claim, *, run_id: UUID, edited_at: datetime) -> Claim:

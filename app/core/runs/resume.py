@@ -6,7 +6,7 @@ from typing import assert_never
 from app.core.runs.claim import Claim, Missed, Settlement
 from app.core.runs.misfire import dropped, dropped_before, oldest_caught_up
 from app.core.runs.missed_runs import Cause
-from app.core.schedule.schedule import latest_run
+from app.core.schedule.spread import last_started
 
 PAUSED = Cause("paused", "the job was paused, and whoever resumed it had this run dropped")
 
@@ -18,7 +18,7 @@ def is_resumed(claim: Claim) -> bool:
         and claim.resumed_at is not None
         and claim.attempt == 1
         and claim.run_id is None
-        and claim.scheduled_for <= claim.resumed_at
+        and claim.due_at <= claim.resumed_at
     )
 
 
@@ -27,7 +27,7 @@ def resumed(claim: Claim, *, now: datetime) -> Settlement | None:
 
     Return None for a run to carry out, however late it is.
     """
-    last = latest_run(
+    last = last_started(
         claim.schedule,
         job_id=claim.job_id,
         after=claim.scheduled_for,

@@ -9,6 +9,7 @@ from app.core.runs.misfire import dropped
 from app.core.runs.missed_runs import Cause
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import count_runs, latest_run, run_after
+from app.core.schedule.spread import last_started
 
 SKIPPED = Cause("skipped", "somebody had this run skipped")
 
@@ -21,6 +22,11 @@ def skipped(claim: Claim, *, now: datetime) -> Settlement | None:
     if claim.attempt != 1 or claim.run_id is not None:
         return None
     by_now = max(now, claim.scheduled_for)
+    if claim.schedule.has_jitter:  # what has yet to start can be taken back
+        started = last_started(
+            claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=now
+        )
+        by_now = started or claim.scheduled_for
     if claim.skip_until is not None and claim.scheduled_for < claim.skip_until:
         last, left = last_run(claim, by=min(by_now, claim.skip_until - TICK)), None
     elif claim.skip_runs:

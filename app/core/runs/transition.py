@@ -14,6 +14,7 @@ from app.core.runs.overlap import (
     superseded_at,
 )
 from app.core.runs.retry import backoff_seconds
+from app.core.schedule.spread import PlannedRun, spread
 from app.core.schedule.words import moment
 from app.errors import InvalidInput
 
@@ -149,8 +150,10 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
     plan_error = None
     try:
         after = Following(None) if claim.is_last else following(claim, execution)
+        run = planned(claim, after.occurrence)
     except InvalidInput as error:
-        after, plan_error = Following(claim.next_run), str(error)
+        after, plan_error = Following(None), str(error)
+        run = PlannedRun(scheduled_for=claim.next_run, next_run=claim.next_run)
     failures = min(claim.consecutive_failures + 1, INT4_MAX)
     if execution.outcome is Outcome.SUCCEEDED:
         failures = 0
@@ -158,8 +161,8 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
         failures = claim.consecutive_failures  # to cancel is no failure
     return replace(
         released(claim),
-        next_run=after.next_run,
-        scheduled_for=after.next_run or claim.scheduled_for,
+        next_run=run.next_run if run else None,
+        scheduled_for=run.scheduled_for if run else claim.scheduled_for,
         attempt=0,
         last_outcome=execution.outcome,
         last_finished_at=execution.finished_at,
@@ -171,15 +174,23 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
 
 
 def left_out(
-    claim: Claim, missed: Sequence[Execution], *, next_run: datetime | None, now: datetime
+    claim: Claim, missed: Sequence[Execution], *, occurrence: datetime | None, now: datetime
 ) -> Settlement:
-    """Record the run of a claim, and perhaps runs after it, as missed, and plan `next_run`."""
+    """Record the run of a claim, and perhaps runs after it, as missed, and plan the one after."""
+    run = planned(claim, occurrence)
     return replace(
         released(claim),
-        next_run=next_run,
-        scheduled_for=next_run,
+        next_run=run.next_run if run else None,
+        scheduled_for=run.scheduled_for if run else None,
         attempt=0,
         last_outcome=Outcome.MISSED,
         last_finished_at=claim.last_finished_at or now,
         executions=list(missed),
     )
+
+
+def planned(claim: Claim, occurrence: datetime | None) -> PlannedRun | None:
+    """Plan the run of a nominal instant, of the job of a claim."""
+    if occurrence is None:
+        return None
+    return spread(claim.schedule, occurrence, job_id=claim.job_id)

@@ -70,7 +70,7 @@ def overlapped(claim: Claim, *, now: datetime) -> Settlement | None:
     after = behind_cancelled(claim, now=now)
     if after is None or not after.missed:
         return None
-    return left_out(claim, after.missed, next_run=after.next_run, now=now)
+    return left_out(claim, after.missed, occurrence=after.occurrence, now=now)
 
 
 def superseded(claim: Claim, *, now: datetime, instance: str) -> Settlement | None:
@@ -84,7 +84,7 @@ def superseded(claim: Claim, *, now: datetime, instance: str) -> Settlement | No
         return None
     if claim.attempt == 1:
         after = superseding(claim, now=now)
-        return left_out(claim, after.missed, next_run=after.next_run, now=now)
+        return left_out(claim, after.missed, occurrence=after.occurrence, now=now)
     report = Report(
         outcome=Outcome.CANCELLED,
         reason=OVERLAP,

@@ -43,6 +43,8 @@ MIN_SECONDS = 0.1
 """The shortest interval."""
 MAX_SECONDS = 5 * 365 * 86_400
 """The longest interval: five years."""
+MAX_JITTER_SECONDS = 31_557_600
+"""The longest span that runs are spread over: a year."""
 LOOK_AHEAD = timedelta(days=5 * 365 + 2)
 """A cron without any run in the next five years is taken for a mistake."""
 
@@ -66,6 +68,15 @@ class Schedule(Struct, frozen=True, kw_only=True):
     """
     ends_at: datetime | None = None
     """The latest instant of a recurring run, included."""
+    jitter_seconds: float | None = None
+    """Over how many seconds the starts of a recurring job's runs are spread, see `spread`."""
+    jitter_percent: float | None = None
+    """The same as a percentage of the time from each run to the next."""
+
+    @property
+    def has_jitter(self) -> bool:
+        """Whether its runs are spread."""
+        return self.jitter_seconds is not None or self.jitter_percent is not None
 
 
 def normalized(schedule: Schedule) -> Schedule:
@@ -103,7 +114,12 @@ def check(schedule: Schedule, *, job_id: UUID, now: datetime) -> datetime | None
     Raises:
         InvalidInput: with an error for each invalid field.
     """
-    errors = [*form_errors(schedule), *bound_errors(schedule), *cron_errors(schedule, job_id)]
+    errors = [
+        *form_errors(schedule),
+        *bound_errors(schedule),
+        *jitter_errors(schedule),
+        *cron_errors(schedule, job_id),
+    ]
     if errors:
         raise InvalidInput(*errors)
     if schedule.cron is None:
@@ -193,10 +209,12 @@ def end_by(schedule: Schedule, instant: datetime) -> datetime:
     return min(instant, schedule.ends_at or LATEST).astimezone(UTC) + TICK
 
 
-def recurrence_of(schedule: Schedule, job_id: UUID, *, anchor: datetime) -> Interval | ZonedCron:
+def recurrence_of(
+    schedule: Schedule, job_id: UUID, *, anchor: datetime, rules: Rules | None = None
+) -> Interval | ZonedCron:
     """Return the runs of a recurring schedule; an interval counts from `starts_at` or `anchor`."""
     if schedule.cron is not None:
-        return cron_in_zone(schedule, schedule.cron, job_id)
+        return cron_in_zone(schedule, schedule.cron, job_id, rules=rules)
     if schedule.every_seconds is None:
         raise InvalidInput(not_one_schedule([]))
     return Interval(
@@ -267,6 +285,23 @@ def instant_error(instant: datetime | None) -> str | None:
     if not EARLIEST <= instant <= LATEST:
         return f"is out of range; write an instant from {EARLIEST:%Y-%m-%d} to {LATEST:%Y-%m-%d}"
     return None
+
+
+def jitter_errors(schedule: Schedule) -> Iterator[FieldError]:
+    """Check the range of the jitter, and that it has one form and runs to spread."""
+    for name, most in (("jitter_seconds", MAX_JITTER_SECONDS), ("jitter_percent", 100)):
+        value = getattr(schedule, name)
+        if value is None:
+            continue
+        if not 0 <= value <= most:
+            message = f"{value} is out of range; write 0 to {most}, or null for none"
+            yield FieldError(field=name, message=message)
+        elif schedule.run_at is not None:
+            message = "is for recurring jobs; write the instant that you want into run_at"
+            yield FieldError(field=name, message=message)
+        elif name == "jitter_percent" and schedule.jitter_seconds is not None:
+            message = "is given beside jitter_seconds; leave one of them out, or null"
+            yield FieldError(field=name, message=message)
 
 
 def cron_errors(schedule: Schedule, job_id: UUID) -> Iterator[FieldError]:

@@ -20,6 +20,7 @@ from app.core.schedule.schedule import (
     recurrence_of,
     run_after,
 )
+from app.core.schedule.spread import Spread
 from app.core.schedule.zones import zone_named
 from app.errors import InvalidInput
 
@@ -32,11 +33,11 @@ class Group(Struct, frozen=True, kw_only=True):
 
     schedule: Schedule
     job_id: UUID | None = None
-    """The job whose `H` is meant; None where the cron has none."""
+    """The job whose `H` or jitter is meant; None where the schedule has none."""
     next_run: datetime | None
     """When the next run may be claimed; None: that run is under way."""
     scheduled_for: datetime
-    """What that run is scheduled for: before `next_run` if the run is a retry."""
+    """What that run is scheduled for: before `next_run` if the run is a retry, or spread."""
     runs_left: int | None = None
     """How many runs are left, with that one; None: no limit."""
     skip_runs: int = 0
@@ -64,11 +65,21 @@ class Group(Struct, frozen=True, kw_only=True):
 class Rule:
     """The runs that follow the next run of some groups: all those with one recurrence."""
 
-    def __init__(self, recurrence: Interval | ZonedCron, stop: datetime) -> None:
+    def __init__(self, recurrence: Interval | ZonedCron | Spread, stop: datetime) -> None:
         self.recurrence = recurrence
         self.stop = stop
         self.groups: list[tuple[datetime, Group]] = []
         """Each group with the instant that its runs follow."""
+
+    def nominal(self, run: datetime) -> datetime:
+        """Return what a run is scheduled for that starts at `run`."""
+        return self.recurrence.nominal(run) if isinstance(self.recurrence, Spread) else run
+
+    def after_next(self, group: Group) -> datetime:
+        """Return the first instant behind the next run of a group, as it was planned."""
+        if isinstance(self.recurrence, Spread):
+            return self.recurrence.effective(group.scheduled_for) + TICK
+        return group.scheduled_for + TICK
 
     def first(self, start: datetime) -> datetime | None:
         """Find the earliest run from `start` on."""
@@ -95,7 +106,7 @@ class Rule:
             each = whole if begin == start else self.count(begin, stop)
             if group.runs_left is not None:
                 left = group.runs_left - 1
-                each = min(each, left - self.count(group.scheduled_for + TICK, begin, limit=left))
+                each = min(each, left - self.count(self.after_next(group), begin, limit=left))
             runs += each * group.jobs
         return runs
 
@@ -103,14 +114,14 @@ class Rule:
         """Whether a group is to skip this run."""
         left = group.skip_runs - (not group.begun)
         if left <= 0:
-            return group.skips_before(run)
-        passed = self.recurrence.count(group.scheduled_for + TICK, run, limit=left)
-        return passed < left or group.skips_before(run)
+            return group.skips_before(self.nominal(run))
+        passed = self.recurrence.count(self.after_next(group), run, limit=left)
+        return passed < left or group.skips_before(self.nominal(run))
 
     def reaches(self, group: Group, run: datetime) -> bool:
         """Whether the runs that a group has left, but for its next one, reach this run."""
         left = (group.runs_left or 1) - 1
-        passed = self.recurrence.count(group.scheduled_for + TICK, run, limit=left + 1)
+        passed = self.recurrence.count(self.after_next(group), run, limit=left + 1)
         return passed < left
 
 
@@ -118,14 +129,16 @@ class Moment(Struct, frozen=True, kw_only=True):
     """An instant at which jobs run."""
 
     at: datetime
-    groups: list[tuple[Group, bool]]
-    """Each with whether the run is to be skipped; none, where no group has runs left."""
+    groups: list[tuple[Group, datetime, bool]]
+    """Each with what its run is scheduled for, and whether the run is to be skipped; none, where no
+    group has runs left."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
     """A run to come."""
 
     at: datetime
+    scheduled_for: datetime
     job_id: UUID
     skipped: bool = False
 
@@ -153,13 +166,14 @@ def moments(
     heapify(queue)
     while queue:
         at = queue[0][0]
-        found: list[tuple[Group, bool]] = []
+        found: list[tuple[Group, datetime, bool]] = []
         while queue and queue[0][0] == at:
             _, number, one = heappop(queue)
             if isinstance(one, Group):
-                found.append((one, one.skips_next))
+                found.append((one, one.scheduled_for, one.skips_next))
                 continue
-            found += [(group, one.skips(group, at)) for group in one.groups_at(at)]
+            due = one.nominal(at)
+            found += [(group, due, one.skips(group, at)) for group in one.groups_at(at)]
             if run := one.first(at + TICK):
                 heappush(queue, (run, number, one))
         yield Moment(at=at, groups=found)
@@ -185,7 +199,17 @@ def rules(groups: Sequence[Group], *, now: datetime, until: datetime) -> list[Ru
         if isinstance(recurrence, Interval) and schedule.starts_at is None:
             phase = (recurrence.anchor - EPOCH) % recurrence.every
             recurrence = Interval(anchor=EPOCH + phase, every=recurrence.every)
-        rule = found.setdefault((recurrence, stop), Rule(recurrence, stop))
+        runs: Interval | ZonedCron | Spread = recurrence
+        if schedule.has_jitter:
+            runs = Spread(
+                recurrence=recurrence,
+                schedule=schedule,
+                job_id=group.job_id or NIL,
+                end=end_by(schedule, LATEST),
+            )
+            stop = until
+            start = max(start, runs.effective(group.scheduled_for) + TICK)
+        rule = found.setdefault((runs, stop), Rule(runs, stop))
         rule.groups.append((start - TICK, group))
     return list(found.values())
 
@@ -203,13 +227,16 @@ def page_of(
         if steps == most:
             return runs, moment.at
         ids = merge(
-            *(sorted((one, skipped) for one in group.ids) for group, skipped in moment.groups)
+            *(
+                sorted((one, due, skipped) for one in group.ids)
+                for group, due, skipped in moment.groups
+            )
         )
         if after is not None and after[0] == moment.at:
             ids = (one for one in ids if one[0] > after[1])
         runs += [
-            Run(at=moment.at, job_id=one, skipped=skipped)
-            for one, skipped in islice(ids, limit - len(runs))
+            Run(at=moment.at, scheduled_for=due, job_id=one, skipped=skipped)
+            for one, due, skipped in islice(ids, limit - len(runs))
         ]
         if len(runs) == limit:
             break
@@ -285,7 +312,7 @@ def skipped_of(
         bucket = bucket_of(max(moment.at, now), length)
         if steps == most:
             return {at: runs for at, runs in counts.items() if at < bucket}, bucket
-        counts[bucket] += sum(group.jobs for group, skipped in moment.groups if skipped)
+        counts[bucket] += sum(group.jobs for group, _, skipped in moment.groups if skipped)
     return {at: runs for at, runs in counts.items() if runs}, None
 
 
@@ -295,6 +322,9 @@ def skip_end(group: Group) -> datetime:
     try:
         for _ in range(group.skip_runs):
             last = run_after(group.schedule, last, job_id=group.job_id or NIL) or last
+        last = max(last, group.skip_until or last)
+        if group.schedule.has_jitter:  # each starts before the instant of the run that follows
+            last = run_after(group.schedule, last, job_id=group.job_id or NIL) or LATEST
     except InvalidInput:  # its next run will say so
         pass
     return max(last, group.skip_until or last) + TICK
