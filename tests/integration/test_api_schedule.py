@@ -70,9 +70,12 @@ async def test_runs_are_shown_in_utc_and_as_the_zone_has_them(api: httpx.AsyncCl
     )
 
     assert shown["runs"] == [
-        {"at": "2027-03-27T01:30:00Z", "skipped": False, "local": "2027-03-27T02:30:00+01:00"},
-        {"at": "2027-03-28T01:00:00Z", "skipped": False, "local": "2027-03-28T03:00:00+02:00"},
-        {"at": "2027-03-29T00:30:00Z", "skipped": False, "local": "2027-03-29T02:30:00+02:00"},
+        {"at": at, "effective_at": at, "skipped": False, "local": local}
+        for at, local in (
+            ("2027-03-27T01:30:00Z", "2027-03-27T02:30:00+01:00"),
+            ("2027-03-28T01:00:00Z", "2027-03-28T03:00:00+02:00"),
+            ("2027-03-29T00:30:00Z", "2027-03-29T02:30:00+02:00"),
+        )
     ]
 
 

@@ -36,6 +36,7 @@ from app.core.runs.outcome import Outcome, Report
 from app.core.runs.resume import is_resumed, resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released, settled
+from app.core.schedule.schedule import Schedule, run_after
 from app.db import Database, claims, evidence, leases
 from app.db.listener import Session, open_session
 from tests.support.builders import insert_job, plan_jobs
@@ -318,6 +319,8 @@ class Protocol(RuleBasedStateMachine):
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "skip"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "buffer_one"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "cancel_other"},
+                {"every_seconds": 0.1, "max_runs": 20, "overlap": "skip", "jitter_percent": 90},
+                {"every_seconds": 0.1, "max_runs": 20, "jitter_seconds": 5},
             ]
         )
     )
@@ -340,6 +343,9 @@ class Protocol(RuleBasedStateMachine):
                 "select tocsin.resume($1::uuid, 'once')",
                 "update tocsin.jobs set skip_runs = 2, skip_until = null where id = $1",
                 "update tocsin.jobs set skip_runs = null, skip_until = null where id = $1",
+                """update tocsin.jobs set jitter_seconds = null, jitter_percent = 50
+                   where id = $1 and run_at is null""",
+                "update tocsin.jobs set jitter_percent = null, jitter_seconds = null where id = $1",
                 "update tocsin.jobs set overlap = 'skip' where id = $1",
                 "update tocsin.jobs set overlap = 'buffer_all' where id = $1",
                 """update tocsin.jobs set run_at = null, every_seconds = null,
@@ -533,6 +539,7 @@ class Protocol(RuleBasedStateMachine):
             assert len(active) <= 1
             assert active or not of_job or row["attempt"] > 0, "nothing holds it up"
             assert not (active and row["attempt"] > 0), "the plan and a run of its own"
+            self.check_spread(row)
         for row in rows:
             hold = self.present(row["id"])
             expected = hold and (hold.instance, hold.claim.execution_id)
@@ -544,6 +551,16 @@ class Protocol(RuleBasedStateMachine):
             assert hold is None or hold.claim.fence == row["fence"]
             assert row["next_run"] is None or row["scheduled_for"] is not None
             assert row["attempt"] >= 0
+
+    def check_spread(self, row: asyncpg.Record) -> None:
+        """A planned run starts from its instant on, and before that of the run that follows."""
+        if row["attempt"] or not row["planned_at"] or not row["next_run"] or row["run_at"]:
+            return
+        every = None if row["every_seconds"] is None else float(row["every_seconds"])
+        plan = Schedule(cron=row["cron"], timezone=row["timezone"], every_seconds=every)
+        following = run_after(plan, row["scheduled_for"], job_id=row["id"])
+        assert following is not None
+        assert row["scheduled_for"] <= row["next_run"] < following
 
     async def check_records(self) -> None:
         """Every claim that ended has exactly one row that says so, under its run's identity.
