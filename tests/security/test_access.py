@@ -30,12 +30,14 @@ OPEN = {
     ),
 }
 """What anybody may call; whatever else there is has to refuse."""
-CALLS = [
+DESCRIBED = [
     call
     for path, item in sorted((DESCRIPTION.paths or {}).items())
     for method in ("get", "put", "post", "delete", "patch")
     if (call := (method.upper(), path)) not in OPEN and getattr(item, method) is not None
-] + [("GET", "/metrics")]  # which no client of the description calls
+]
+CALLS = [*DESCRIBED, ("GET", "/metrics")]
+"""What a key is needed for; `/metrics` is described in the documentation of metrics alone."""
 ADMINISTRATION = ("/v1/keys", "/v1/audit", "/v1/secrets")
 READING = {("POST", "/v1/schedule/preview"), ("DELETE", "/session")}
 ALLOWED_TO = {
@@ -254,7 +256,7 @@ async def test_every_call_says_which_scope_it_needs(api: httpx.AsyncClient) -> N
     document = (await api.get("/openapi.json")).json()
 
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
-    for method, path in CALLS:
+    for method, path in DESCRIBED:
         operation = document["paths"][path][method.lower()]
         key, session = operation["security"]
         [scope] = key["key"]
