@@ -1,12 +1,13 @@
 """Works through jobs that wait to be planned or checked, past those for which that fails.
 
 A user's trigger may refuse or suppress the write for any number of jobs, or take long for each.
-Such jobs are left out for a minute, so that no others wait for them.
+Such jobs are left out for a while, so that no others wait for them. One statement that took too
+long does not show that its job is to blame, since Postgres may be slow: see `SLOW_TRIES`.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar, TypeVar
 from uuid import UUID
@@ -15,12 +16,22 @@ from msgspec import Struct
 
 from app.core.facts import Faulted, Planned
 from app.db import Database, isolating
-from app.db.isolating import Unworkable, reason, run_by_parts
+from app.db.isolating import Unworkable, is_by_others, reason, run_by_parts
 from app.db.waiting import Finding, Position, Written
 from app.errors import LockedByOthers, StatementCancelled
-from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, named, unworkable
+from app.scheduler.isolation import (
+    REST_SECONDS,
+    SLOW_TRIES,
+    SUPPRESSED,
+    Isolation,
+    named,
+    rest_seconds,
+    unworkable,
+)
 from app.scheduler.next_look import PACE
 
+MAX_SLOW = 10_000
+"""For so many jobs it is known how often they took too long; the count of others begins anew."""
 MAX_LEFT = 200
 """The most jobs that are left out by id; beyond that, reading goes on behind them."""
 OUTAGE_SECONDS = 1.0
@@ -36,8 +47,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """How many jobs were read."""
     done: int = 0
     """How many of them wait no more."""
-    left: Collection[UUID] = ()
-    """The jobs for which the work failed."""
+    left: Mapping[UUID, float] = {}
+    """The jobs for which the work failed, each with the seconds for which to leave it out."""
     last: Position | None = None
     """The position of the last job that was read; None if none was."""
 
@@ -61,6 +72,8 @@ class Work(ABC):
         """A pool that cancels statements after `PLAN_SECONDS`."""
         self.put_aside_at: dict[UUID, float] = {}
         """When jobs were put aside in the last minute, in monotonic seconds."""
+        self.slow: dict[UUID, int] = {}
+        """How often in a row the work took too long, for the latest `MAX_SLOW` such jobs."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: writes by {self.db}>"
@@ -80,25 +93,33 @@ class Work(ABC):
         *,
         began: float,
         last: Position | None,
-        unreadable: Sequence[Unworkable] = (),
+        unreadable: Mapping[UUID, Exception] | None = None,
     ) -> Step:
         """Write findings by `write`, put the jobs aside for which that fails, and tell.
 
         `began`: when the step began, in monotonic seconds. Two steps may read the same job at once;
-        the second leaves it to the first one. `unreadable`: jobs to be put aside beside these.
+        the second leaves it to the first one. `unreadable`: jobs that could not be read, and why.
         """
-        unworkables = [*unreadable]
+        failed: dict[UUID, Exception | str] = {**(unreadable or {})}
         written: set[UUID] = set()
 
         async def write_some(some: Sequence[FindingT]) -> None:
             result = await write(self.db, some)
             written.update(result.written)
-            unworkables.extend(self.unworkable(one, SUPPRESSED) for one in result.suppressed)
+            failed.update(dict.fromkeys(result.suppressed, SUPPRESSED))
 
         def refused(finding: FindingT, error: Exception) -> None:
-            unworkables.append(self.unworkable(finding.job_id, error))
+            failed[finding.job_id] = error
 
         await run_by_parts(write_some, findings, refused=refused, blame=True)
+        for job_id in written:
+            self.slow.pop(job_id, None)
+        resting = self.rest_slow(failed)
+        unworkables = [
+            unworkable(job_id, error, what=self.what)
+            for job_id, error in failed.items()
+            if job_id not in resting
+        ]
         ours = self.not_put_aside_since(began, unworkables)
         left = await self.isolation.put_aside_waiting(ours, db=self.db, where=self.where)
         refusals = {
@@ -111,11 +132,35 @@ class Work(ABC):
                 Planned(jobs=len(written), refused=len(refusals), refusals=named(refusals) or None)
             )
         return Step(
-            read=len(findings) + len(unreadable),
+            read=len(findings) + len(unreadable or {}),
             done=len(written) + len(unworkables) - len(left),
-            left=left,
+            left=resting | dict.fromkeys(left, REST_SECONDS),
             last=last,
         )
+
+    def rest_slow(self, failed: Mapping[UUID, Exception | str]) -> dict[UUID, float]:
+        """Return those of the jobs that took too long but are not to blame yet.
+
+        Each comes with the seconds for which to leave it out. At every `SLOW_TRIES`-th time in a
+        row that is told.
+        """
+        resting: dict[UUID, float] = {}
+        told: dict[UUID, str] = {}
+        for job_id, error in failed.items():
+            if not isinstance(error, StatementCancelled):
+                continue
+            slow = self.slow.pop(job_id, 0) + 1
+            if is_by_others(error) and slow >= SLOW_TRIES:
+                continue
+            self.slow[job_id] = slow
+            resting[job_id] = rest_seconds(slow)
+            if slow % SLOW_TRIES == 0:
+                told[job_id] = f"cannot be {self.what}: {reason(error)}"
+        while len(self.slow) > MAX_SLOW:
+            del self.slow[next(iter(self.slow))]
+        if told:
+            self.isolation.observers.tell(Faulted(where=self.where, error=named(told)))
+        return resting
 
     def not_put_aside_since(
         self, began: float, unworkables: Sequence[Unworkable]
@@ -130,16 +175,13 @@ class Work(ABC):
         self.put_aside_at = kept | {one.job_id: now for one in ours}
         return ours
 
-    def unworkable(self, job_id: UUID, error: Exception | str) -> Unworkable:
-        return unworkable(job_id, error, what=self.what)
-
 
 class Backlog:
     """Has the work done for waiting jobs, from the oldest on; jobs written meanwhile come first.
 
-    Jobs for which the work fails are left out by their ids, for `REST_SECONDS`. With more than
-    `MAX_LEFT` of them the walk goes on behind those, and begins anew once the time is over. Rows
-    that were written meanwhile are recognised by their `xmin`, as in `app.scheduler.sweep`.
+    Jobs for which the work fails are left out by their ids, for as long as the step says. With more
+    than `MAX_LEFT` of them the walk goes on behind those, and begins anew after `REST_SECONDS`.
+    Rows that were written meanwhile are recognised by their `xmin`, as in `app.scheduler.sweep`.
     """
 
     def __init__(self, work: Work, *, worked_off: Callable[[], None] = lambda: None) -> None:
@@ -151,7 +193,7 @@ class Backlog:
         self.told = asyncio.Event()
         """Set when jobs may wait."""
         self.left: dict[UUID, float] = {}
-        """The jobs that are left out, and until when, in the order of these instants."""
+        """The jobs that are left out, and until when, the latest last."""
         self.behind: Position | None = None
         """Where the walk goes on; None stands for the beginning."""
         self.anew_at = float("inf")
@@ -185,7 +227,7 @@ class Backlog:
 
     async def wait(self) -> None:
         """Wait until jobs may have been written, or jobs were left out for long enough."""
-        at = min(self.anew_at, next(iter(self.left.values()), float("inf")))
+        at = min(self.anew_at, *self.left.values(), float("inf"))
         seconds = None if at == float("inf") else max(at - self.clock(), 0.0)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -195,8 +237,7 @@ class Backlog:
         if now >= self.anew_at:
             self.behind, self.anew_at = None, float("inf")
             self.left.clear()
-        while self.left and next(iter(self.left.values())) <= now:
-            del self.left[next(iter(self.left))]
+        self.left = {job_id: until for job_id, until in self.left.items() if until > now}
 
     async def take_new(self) -> None:
         """Do the work for jobs that were written since the last time."""
@@ -236,10 +277,10 @@ class Backlog:
         self.failures = 0
         if step.done:
             self.worked_off()
-        until = self.clock() + REST_SECONDS
-        for job_id in step.left:
+        now = self.clock()
+        for job_id, seconds in step.left.items():
             self.left.pop(job_id, None)
-            self.left[job_id] = until
+            self.left[job_id] = now + seconds
         many = len(self.left) > MAX_LEFT
         while len(self.left) > MAX_LEFT:
             del self.left[next(iter(self.left))]

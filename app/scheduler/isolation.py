@@ -23,6 +23,11 @@ CHANGE_TRIGGER = "change the trigger, then set plan_error to null if the job has
 SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
 REST_SECONDS = 60.0
 """For how long looks leave a job out that can neither be claimed nor get a `plan_error`."""
+SLOW_RESTS = (1.0, 5.0, 10.0)
+"""Seconds that a job rests after a statement for it took too long: the first three times."""
+SLOW_TRIES = 4
+"""After so many statements that took too long in a user's function, a job gets a `plan_error`. If
+none was running, Postgres may be slow, and the job is tried for ever."""
 MAX_NAMED = 3
 """How many jobs one line of the log names; of the others it has the number."""
 MAX_WAITING = 100
@@ -30,6 +35,11 @@ MAX_WAITING = 100
 MAX_RESTING = 1000
 """The most jobs that rest, as each look is sent their ids. Beyond that, looks begin at a later
 instant instead, see `app.scheduler.sweep`."""
+
+
+def rest_seconds(slow: int) -> float:
+    """Return how long a job rests for which statements took too long `slow` times, from 1."""
+    return (*SLOW_RESTS, REST_SECONDS)[min(slow, len(SLOW_RESTS) + 1) - 1]
 
 
 class Rest(Struct, frozen=True, kw_only=True):

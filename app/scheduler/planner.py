@@ -7,7 +7,7 @@ from uuid import UUID
 from app.core.schedule.schedule import check, check_runs, normalized
 from app.core.schedule.spread import PlannedRun, spread
 from app.db import Database, plans
-from app.db.isolating import Unworkable, may_be_about_a_row, run_by_parts
+from app.db.isolating import may_be_about_a_row, run_by_parts
 from app.db.plans import Plan, Unplanned
 from app.db.waiting import Position, last_position
 from app.errors import InvalidInput, StatementCancelled
@@ -56,13 +56,13 @@ class Planning(Work):
     ) -> Step:
         """Plan those jobs that can be read, and put the others aside."""
         found: list[Unplanned] = []
-        unreadable: list[Unworkable] = []
+        unreadable: dict[UUID, Exception] = {}
 
         async def read(some: Sequence[UUID]) -> None:
             found.extend(await plans.list_unplanned(self.db, only=some))
 
         def refused(job_id: UUID, error: Exception) -> None:
-            unreadable.append(self.unworkable(job_id, error))
+            unreadable[job_id] = error
 
         await run_by_parts(read, ids, refused=refused)
         return await self.write(

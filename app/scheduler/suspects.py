@@ -32,7 +32,13 @@ from app.db.isolating import (
 from app.errors import StatementCancelled
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.held_claim import HeldClaim
-from app.scheduler.isolation import REST_SECONDS, SUPPRESSED, Isolation, unworkable
+from app.scheduler.isolation import (
+    SLOW_TRIES,
+    SUPPRESSED,
+    Isolation,
+    rest_seconds,
+    unworkable,
+)
 from app.scheduler.leases import Orphans, tell_lost
 from app.telemetry import Observers
 
@@ -41,12 +47,8 @@ QUICK_SECONDS = 0.2
 milliseconds."""
 LONGEST_SECONDS = 3.0
 """How long a statement that claims one job may take, if the job was too slow before."""
-SLOW_RESTS = (1.0, 5.0, 10.0)
-"""Seconds that a job rests after its claim took too long: the first, second and third time."""
 QUICK_TRIES = 2
 """After so many claims that took longer than `QUICK_SECONDS`, a job gets `LONGEST_SECONDS`."""
-SLOW_TRIES = 4
-"""After so many claims that took too long in a user's function, a job gets a `plan_error`."""
 STEP = 250
 """The most jobs that one statement claims."""
 
@@ -320,5 +322,4 @@ class Suspects:
 
         `problems`: the jobs, each with the reason. Return for how many there was no room.
         """
-        seconds = (*SLOW_RESTS, REST_SECONDS)[min(slow, len(SLOW_RESTS) + 1) - 1]
-        return self.isolation.rest(problems, seconds=seconds, slow=slow)
+        return self.isolation.rest(problems, seconds=rest_seconds(slow), slow=slow)

@@ -15,7 +15,7 @@ from app.db.connections import AT_ONCE
 from app.db.isolating import run_by_parts
 from app.db.resting import list_resting
 from app.errors import StatementCancelled
-from app.scheduler import isolation, look_recovery, resting, suspects, sweep
+from app.scheduler import isolation, look_recovery, resting, sweep
 from app.scheduler.instance import Instance
 from app.scheduler.isolation import MAX_RESTING, REMEDY
 from tests.support.builders import insert_job, job_row
@@ -183,7 +183,7 @@ async def test_a_job_whose_trigger_sleeps_makes_nobody_late_and_is_put_aside(
     monkeypatch: pytest.MonkeyPatch,
     many: int,
 ) -> None:
-    monkeypatch.setattr(suspects, "SLOW_RESTS", (0.2, 0.2, 0.2))
+    monkeypatch.setattr(isolation, "SLOW_RESTS", (0.2, 0.2, 0.2))
     await trigger(
         connection,
         """if new.tags = '{guilty}' and new.plan_error is null then perform pg_sleep(60); end if""",
@@ -249,7 +249,7 @@ async def test_a_log_of_a_user_s_that_is_locked_costs_no_job_its_run(
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suspects, "SLOW_RESTS", (0.2, 0.2, 0.2))
+    monkeypatch.setattr(isolation, "SLOW_RESTS", (0.2, 0.2, 0.2))
     await connection.execute("create table public.log (job_id uuid)")
     await trigger(
         connection, "if new.tags = '{guilty}' then insert into public.log values (new.id); end if"

@@ -1,19 +1,22 @@
 """Recurring jobs that are typed in SQL, planned by an instance that runs."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import asyncpg
 import pytest
 
-from app.core.facts import Connected, Fact, PutAside, Settled
+from app.core.facts import Connected, Fact, Faulted, PutAside, Settled
 from app.db import Database
-from app.scheduler.isolation import Isolation
+from app.scheduler.isolation import SLOW_RESTS, SLOW_TRIES, Isolation
 from app.scheduler.planner import Planning
+from app.scheduler.pools import PLAN_SECONDS
 from app.telemetry import Observers
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
+from tests.support.recorder import Recorder
 from tests.support.sink import Sink
 from tests.support.waiting import until
 
@@ -106,6 +109,78 @@ async def test_a_job_that_two_steps_come_upon_at_once_is_told_of_once(
     told = [one.job_id for one in facts if isinstance(one, PutAside)]
     assert walk.read == newer.read == 1
     assert told == [guilty] * (1 if and_more else 1 + later.read)
+
+
+BY_THE_SERVER = """
+    alter table tocsin.jobs add constraint slow
+    check (name <> 'slow' or planned_at is null or pg_sleep(60)::text is null) not valid"""
+BY_A_TRIGGER = """
+    create function public.mine() returns trigger language plpgsql as
+    $$ begin
+        if new.name = 'slow' and new.plan_error is null then perform pg_sleep(60); end if;
+        return new;
+    end $$;
+    create trigger mine before update on tocsin.jobs
+    for each row execute function public.mine()"""
+AT_ONCE_AGAIN = """
+    alter table tocsin.jobs drop constraint if exists slow;
+    drop trigger if exists mine on tocsin.jobs"""
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def planning(database_url: str, db: Database, recorder: Recorder) -> AsyncIterator[Planning]:
+    """Give the work of an instance, with its limit for a statement."""
+    isolation = Isolation(
+        db, Observers(recorder), instance="me", lease_seconds=60.0, clock=monotonic
+    )
+    quick = Database.connect(database_url, application_name="quick", limit_seconds=PLAN_SECONDS)
+    async with quick as pool:
+        yield Planning(isolation, pool, now=lambda: datetime.now(UTC))
+
+
+@pytest.mark.parametrize("slow", [BY_THE_SERVER, BY_A_TRIGGER], ids=["the server", "a trigger"])
+async def test_a_moment_in_which_postgres_is_slow_condemns_no_job(
+    connection: asyncpg.Connection, planning: Planning, slow: str
+) -> None:
+    await connection.execute(slow)
+    ids = [await insert_job(connection, name=name, every_seconds=60) for name in ("slow", "other")]
+
+    steps = [await planning.take(after=None, aside=[]) for _ in range(SLOW_TRIES - 1)]
+    other = await job_row(connection, ids[1])
+    await connection.execute(AT_ONCE_AGAIN)
+    await planning.take(after=None, aside=[])
+
+    assert [step.left[ids[0]] for step in steps] == [*SLOW_RESTS]
+    assert other["next_run"] is not None
+    assert (await job_row(connection, ids[0]))["next_run"] is not None
+
+
+@pytest.mark.parametrize("slow", [BY_THE_SERVER, BY_A_TRIGGER], ids=["the server", "a trigger"])
+async def test_a_job_that_is_slow_to_plan_again_and_again_says_so(
+    connection: asyncpg.Connection, planning: Planning, recorder: Recorder, slow: str
+) -> None:
+    """Only a trigger of a user's is to blame for good: Postgres may be slow for any time."""
+    await connection.execute(slow)
+    job_id = await insert_job(connection, name="slow", every_seconds=60)
+
+    for _ in range(SLOW_TRIES):
+        step = await planning.take(after=None, aside=[])
+
+    plan_error = (await job_row(connection, job_id))["plan_error"]
+    told = [one.error for one in recorder.facts if isinstance(one, PutAside | Faulted)]
+    assert len(told) == 1
+    assert "cannot be planned: it takes too long" in told[0]
+    assert str(job_id) in told[0] or plan_error in told
+    if slow is BY_A_TRIGGER:
+        assert "in function public.mine" in plan_error
+    else:
+        assert plan_error is None
+        assert [*step.left] == [job_id]
 
 
 async def test_what_many_inserts_leave_to_plan_keeps_no_due_job_waiting(
