@@ -31,11 +31,14 @@ limit :limit::bigint;
 
 -- name: due_of_others, reads
 -- What is due for other hosts than these, among the latest :window of all that is due. The host is that of
--- app/targets/hosts.py. What is long is passed over, as all of it would have to be read for its URL.
+-- app/targets/hosts.py. What is long is passed over, as all of it would have to be read for its URL. Nearly all is for
+-- the hosts that are left out: that is seen by how a URL begins, in a third of the time.
 select id as job_id, due_at::text as due_at, now() as now
 from (
     select id, kind, locked_until, greatest(next_run, locked_until) as due_at,
         case when pg_column_size(target) < 2000 and pg_column_compression(target) is null
+                and not (target ->> 'url' ^@ any((select array_agg(scheme || crowd || '/')
+                    from unnest(:crowds::text[]) as crowd, unnest('{http://,https://}'::text[]) as scheme)::text[]))
             then substring(target ->> 'url' from '^[^/?#]*//(?:[^/?#]*@)?([^/?#]*)') end as host
     from tocsin.jobs
     where tocsin.is_claimable(jobs)
