@@ -37,7 +37,7 @@ and (:dead_letter::boolean is null or tocsin.is_dead_letter(x) = :dead_letter::b
 and (:last_of_run::boolean is null or tocsin.is_last_of_run(x) = :last_of_run::boolean)
 and (:host::text is null
     or (select lower(substring(j.target ->> 'url'
-            from '^[^/?#]*//(?:[^/?#]*@)?(\[[^][/?#]*\]|[^][/?#:]*)')) = :host::text
+            from '^[^/?#]*//(?:[^/?#]*@)?([[][^][/?#]*[]]|[^][/?#:]*)')) = :host::text
         from tocsin.jobs j where j.id = x.job_id))
 
 -- name: page

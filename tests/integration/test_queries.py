@@ -63,6 +63,10 @@ async def test_what_is_said_to_read_writes_no_row(
     assert not re.search(r"^\W*(Insert|Update|Delete|Merge) on", text, re.MULTILINE), text
 
 
+def test_no_query_depends_on_how_a_database_reads_backslashes() -> None:
+    assert [name for name, one in load_queries().items() if "\\" in one.sql] == []
+
+
 def test_arguments_must_be_those_of_the_query() -> None:
     with pytest.raises(TypeError, match="keep_from"):
         query("upkeep.prune_audit_log").arguments({"retention": 1})
