@@ -16,7 +16,13 @@ from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.parting import UnknownPart
 from app.scheduler.preparation import Preparation
-from app.scheduler.prerequisites import CertificateLoads, NameLookups, Names, Prerequisite
+from app.scheduler.prerequisites import (
+    CertificateLoads,
+    NameLookups,
+    Names,
+    Prerequisite,
+    Renderings,
+)
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.shares import STUCK_SECONDS
@@ -64,6 +70,7 @@ class Dispatcher:
         """The claims that are not due yet: a heap, by instant (Unix seconds) and execution."""
         self.prerequisites: tuple[Prerequisite, ...] = (
             NameLookups(names, tasks, resume=self.resume),
+            Renderings(runner.render, tasks, resume=self.resume),
             CertificateLoads(runner.load, tasks, resume=self.resume),
         )
         self.due = DueClaims(slots, self.prerequisites, defer=self.defer, jitter=random.random)

@@ -9,6 +9,7 @@ from app.deadline import Deadline
 from app.scheduler.endings import Ending
 from app.targets.hosts import hosts_of, names_of
 from app.targets.tls_target import brings_certificates
+from app.templates.fields import brings_templates
 
 MARGIN_SECONDS = 0.5
 """The time between the cut-off of an execution and the end of its lease. Closing a connection takes
@@ -40,6 +41,10 @@ class HeldClaim:
         """The addresses of `names`, as far as they are known when the claim gets a slot."""
         self.needs_certificates = brings_certificates(claim.target)
         """Whether certificates of the target have yet to be loaded."""
+        self.needs_rendering = brings_templates(claim.target)
+        """Whether templates of the target have yet to be rendered."""
+        self.rendered: str | Exception | None = None
+        """The target with its templates rendered, or why there is none; None without templates."""
         self.lease_ends = lease_ends
         """Monotonic seconds; from then on another instance may start the job."""
         self.start_by = start_by
@@ -75,6 +80,17 @@ class HeldClaim:
     def cut_at(self) -> float:
         """The instant (monotonic seconds) from which nothing more may be sent for this claim."""
         return self.lease_ends - MARGIN_SECONDS
+
+    @property
+    def target(self) -> str:
+        """The JSON of the target as stored, with its templates rendered.
+
+        Raises:
+            Exception: they could not be.
+        """
+        if isinstance(self.rendered, Exception):
+            raise self.rendered
+        return self.rendered or self.claim.target
 
     def begin(self, deadline: Deadline, *, now: float) -> None:
         """Note that the execution begins, inside `deadline`."""

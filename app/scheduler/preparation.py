@@ -46,7 +46,7 @@ class Preparation:
             return
         held.times_prepared += 1
         if not self.is_awake:
-            self.tasks.create_task(self.runner.prepare(held.claim), name="prepare")
+            self.tasks.create_task(self.runner.prepare(held), name="prepare")
 
     def early_seconds(self, held: HeldClaim) -> float:
         """Return how long before the claim is due the dispatcher's timer is to call.

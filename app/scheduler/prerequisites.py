@@ -1,15 +1,14 @@
-"""The prerequisites of claims: addresses of host names, and loaded certificates.
+"""The prerequisites of claims: addresses of host names, rendered templates, loaded certificates.
 
-Due claims wait for these without a slot, so that neither silent name servers nor large
-certificates, however many there are, take slots from other jobs.
+Due claims wait for these without a slot, so that neither silent name servers nor hostile templates
+nor large certificates, however many there are, take slots from other jobs.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import chain
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from app.core.runs.claim import Claim
 from app.scheduler.deferral import Admission, Deferrals
 from app.scheduler.held_claim import HeldClaim
 
@@ -19,7 +18,8 @@ instants. More due claims are deferred."""
 MAX_FOR_A_NAME = 25
 """The most due claims that wait for one name; more are deferred."""
 MAX_LOADING = 1000
-"""The most claims whose certificates are being loaded at once; more due claims are deferred."""
+"""The most claims whose templates are rendered, or whose certificates are loaded, at once; more due
+claims are deferred."""
 
 
 class Names(Protocol):
@@ -139,58 +139,69 @@ class NameLookups:
             lookup.cancel()
 
 
-class CertificateLoads:
-    """The prerequisite that the certificates of a target are loaded, which takes milliseconds.
+class Loads:
+    """The prerequisite that something of a target, which takes milliseconds, is done beforehand.
 
-    Loading begins as soon as a claim is taken; due claims are parked until it ends.
+    It begins as soon as a claim is taken; due claims are parked until it ends.
     """
+
+    what: ClassVar[str]
 
     def __init__(
         self,
-        load: Callable[[Claim], Awaitable[None]],
+        load: Callable[[HeldClaim], Awaitable[None]],
         tasks: asyncio.TaskGroup,
         *,
         resume: Callable[[Iterable[HeldClaim]], None],
     ) -> None:
         self.load = load
+        """Does it for a claim; never raises."""
         self.tasks = tasks
         self.resume = resume
         """Takes the claims that need not wait any longer."""
         self.loading: dict[HeldClaim, asyncio.Task[None]] = {}
-        """The claims whose certificates are being loaded, each with the task."""
+        """The claims for which it is being done, each with the task."""
         self.waiting: dict[HeldClaim, None] = {}
         """The claims in `loading` that are due; a set that keeps its order."""
         self.deferrals = Deferrals()
-        """The claims that were deferred while certificates have been loading."""
+        """The claims that were deferred while others have been in `loading`."""
 
     def __iter__(self) -> Iterator[HeldClaim]:
         return iter(tuple(self.waiting))
 
     def __repr__(self) -> str:
-        return f"<CertificateLoads: {len(self.loading)}, of which {self.count} are due>"
+        return f"<{type(self).__name__}: {len(self.loading)}, of which {self.count} are due>"
 
     @property
     def count(self) -> int:
         """How many claims are parked."""
         return len(self.waiting)
 
+    def is_needed(self, held: HeldClaim) -> bool:
+        """Return whether it has yet to be done for a claim."""
+        raise NotImplementedError
+
+    def note_done(self, held: HeldClaim) -> None:
+        """Note that it was done for a claim."""
+        raise NotImplementedError
+
     def expect(self, held: HeldClaim) -> None:
-        """Begin to load the claim's certificates, unless `MAX_LOADING` claims' are loading."""
-        if not held.needs_certificates or held in self.loading:
+        """Begin for a claim, unless `MAX_LOADING` claims are being worked on."""
+        if not self.is_needed(held) or held in self.loading:
             return
         if len(self.loading) < MAX_LOADING:
-            name = f"load certificates of {held.claim.job_id}"
+            name = f"{self.what} of {held.claim.job_id}"
             task = self.tasks.create_task(self.load_for(held), name=name)
             self.loading[held] = task
             # Not at the end of the task's own code: cancelled before its first step it runs none.
             task.add_done_callback(lambda _: self.forget(held))
 
     def admit(self, held: HeldClaim) -> Admission:
-        """Park the claim until its certificates are loaded; defer if too many are loading.
+        """Park the claim until it is done; defer if too many claims are being worked on.
 
-        A claim waits for its certificates once, even if loading fails.
+        A claim waits once, even if that fails.
         """
-        if not held.needs_certificates:
+        if not self.is_needed(held):
             return "start"
         self.expect(held)
         if held not in self.loading:
@@ -199,31 +210,58 @@ class CertificateLoads:
         return "park"
 
     async def load_for(self, held: HeldClaim) -> None:
-        """Load the certificates of a claim, then resume it if it is due."""
-        await self.load(held.claim)
-        held.needs_certificates = False
+        """Do it for a claim, then resume the claim if it is due."""
+        await self.load(held)
+        self.note_done(held)
         if held in self.waiting:
             del self.waiting[held]
             self.resume((held,))
 
     def forget(self, held: HeldClaim) -> None:
-        """Forget the task that loaded, or was to load, for a claim."""
+        """Forget the task that worked, or was to work, for a claim."""
         del self.loading[held]
         if not self.loading:
             self.deferrals.end()
 
     def remove(self, held: HeldClaim) -> None:
-        """Forget a claim, whether or not the claim is parked, and cancel its loading."""
+        """Forget a claim, whether or not the claim is parked, and cancel what is done for it."""
         self.waiting.pop(held, None)
         if (task := self.loading.get(held)) is not None:
             task.cancel()
 
     def close(self) -> None:
-        """Forget all parked claims, and cancel all loading."""
+        """Forget all parked claims, and cancel all that is being done."""
         self.waiting.clear()
         for task in tuple(self.loading.values()):
             task.cancel()
 
 
-Prerequisite = NameLookups | CertificateLoads
+class Renderings(Loads):
+    """The prerequisite that the templates of a target are rendered."""
+
+    what = "render templates"
+
+    def is_needed(self, held: HeldClaim) -> bool:
+        return held.needs_rendering
+
+    def note_done(self, held: HeldClaim) -> None:
+        held.needs_rendering = False
+
+
+class CertificateLoads(Loads):
+    """The prerequisite that the certificates of a target are loaded.
+
+    A target with templates can be read once these are rendered.
+    """
+
+    what = "load certificates"
+
+    def is_needed(self, held: HeldClaim) -> bool:
+        return held.needs_certificates and not held.needs_rendering
+
+    def note_done(self, held: HeldClaim) -> None:
+        held.needs_certificates = False
+
+
+Prerequisite = NameLookups | Loads
 """What a due claim may need before the claim can have a slot."""

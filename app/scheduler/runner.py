@@ -22,12 +22,14 @@ from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.parting import Parting
+from app.scheduler.rendering import Rendering
 from app.scheduler.superseding import Superseding
-from app.targets.base import Context
+from app.targets.base import MAX_ERROR_LENGTH, Context, as_text
 from app.targets.executors import Executors
 from app.targets.net.tls_contexts import ContextsCrowded
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
+from app.templates.renderer import TemplateFailed
 from app.timers import Monotonic
 from app.vault import ReadyTarget, SecretUnusable, Targets
 
@@ -55,6 +57,8 @@ class ClaimRunner:
         self.loop = asyncio.get_running_loop()
         self.flows = flows
         self.observers = observers
+        self.rendering = Rendering(db, executors.renderer)
+        """Renders the targets that are templates, before their claims need a slot."""
         self.parting = Parting(db, clock, observers)
         """Gives runs rows of their own, where those of a job may go side by side."""
         self.superseding = Superseding(db, clock, observers)
@@ -109,40 +113,41 @@ class ClaimRunner:
         except Exception as error:  # noqa: BLE001 - see above
             return self.internal_errors.settlement(claim, error)
 
-    async def prepare(self, claim: Claim) -> None:
+    async def prepare(self, held: HeldClaim) -> None:
         """Prepare an execution shortly before the claim is due, without sending its request.
 
         Never raises: the execution meets the same error, and reports it.
         """
+        claim = held.claim
         with suppress(Exception):
-            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
+            ready = await self.targets.ready(claim.job_id, claim.kind, held.target)
             await self.executors.prepare(claim.kind, ready.target, Context.of(claim))
 
-    async def load(self, claim: Claim) -> None:
+    async def render(self, held: HeldClaim) -> None:
+        """Render the templates of a target, so that the execution need not wait for them."""
+        await self.rendering.render(held)
+
+    async def load(self, held: HeldClaim) -> None:
         """Load the certificates of a target, so that the execution need not wait for them.
 
         Never raises: the execution meets the same error, and reports it.
         """
+        claim = held.claim
         with suppress(Exception):
-            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
+            ready = await self.targets.ready(claim.job_id, claim.kind, held.target)
             await self.executors.load(ready.target)
 
     async def attempt(self, held: HeldClaim) -> Settlement:
         """Decrypt and check the target, execute, and return how to settle.
 
-        A target that is invalid makes the job invalid; a named secret that cannot be used fails
-        the attempt; an outage of the database releases the claim.
+        A target that is invalid makes the job invalid; a template that cannot be rendered, or a
+        named secret that cannot be used, fails the attempt; an outage of the database releases the
+        claim.
         """
         claim = held.claim
-        try:
-            ready = await self.targets.ready(claim.job_id, claim.kind, claim.target)
-        except InvalidInput as error:
-            return invalid(claim, str(error))
-        except DatabaseUnavailable:
-            return released(claim)
-        except SecretUnusable as error:
-            report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
-            return self.settled(claim, report, started_at=self.clock.now())
+        ready = await self.made_ready(held)
+        if isinstance(ready, Settlement):
+            return ready
         if self.is_too_late(held):  # named secrets may have been waited for
             return released(claim)
         started_at = self.clock.now()
@@ -163,6 +168,23 @@ class ClaimRunner:
         if claim.flow_key is not None:
             await self.flows.hold(claim.flow_key, report)
         return self.settled(claim, report, started_at=started_at)
+
+    async def made_ready(self, held: HeldClaim) -> ReadyTarget | Settlement:
+        """Decrypt and check the target; return how to settle if that fails, see `attempt`."""
+        claim = held.claim
+        try:
+            return await self.targets.ready(claim.job_id, claim.kind, held.target)
+        except InvalidInput as error:
+            if not isinstance(held.rendered, str):
+                return invalid(claim, str(error))
+            report = unrendered(str(error))
+        except TemplateFailed as error:
+            report = unrendered(str(error), retryable=error.retryable)
+        except DatabaseUnavailable:
+            return released(claim)
+        except SecretUnusable as error:
+            report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
+        return self.settled(claim, report, started_at=self.clock.now())
 
     def settled(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
         """Return how to settle an attempt that ended now with this report."""
@@ -203,3 +225,13 @@ class ClaimRunner:
             held.end()
             if watch is not None:
                 watch.cancel()
+
+
+def unrendered(error: str, *, retryable: bool = False) -> Report:
+    """Return the report of an attempt whose target could not be made of its templates."""
+    return Report(
+        outcome=Outcome.FAILED,
+        reason="template",
+        error=as_text(error, longest=MAX_ERROR_LENGTH),
+        retryable=retryable,
+    )

@@ -24,6 +24,9 @@ MAX_ERROR_LENGTH = 500
 class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind's instructions, as stored in `jobs.target`."""
 
+    templatable: ClassVar[tuple[str, ...]] = ()
+    """The fields that a target may declare as templates, in a field `templates` of its own."""
+
     def errors(self) -> Iterable[FieldError]:
         """Check the rules that msgspec's types cannot express; field paths begin in the target."""
         return ()

@@ -13,6 +13,7 @@ from app.targets.net.guard import Guard, Lookup
 from app.targets.net.names import Names
 from app.targets.net.resolver import Resolver
 from app.targets.registry import EXECUTORS
+from app.templates.renderer import Renderer
 from app.timers import Monotonic
 
 PREPARE_SECONDS = 0.25
@@ -42,6 +43,8 @@ class Executors:
             clock=clock or asyncio.get_running_loop().time,
         )
         self.names = Names(self.options.guard, self.resolver)
+        self.renderer = Renderer()
+        """Renders templates beside the event loop; without any, nothing is started."""
         self.opened: dict[str, Executor[Any]] = {}
 
     async def __aenter__(self) -> Self:
@@ -58,6 +61,7 @@ class Executors:
         while self.opened:
             _, executor = self.opened.popitem()
             await executor.close()
+        await self.renderer.close()
         self.options.contexts.close()
         await self.resolver.close()
 

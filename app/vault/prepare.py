@@ -27,6 +27,7 @@ from app.errors import FieldError, InvalidInput
 from app.targets.base import Target
 from app.targets.net.tls import Unread, kept_verdicts_only
 from app.targets.registry import decode_target, target_type
+from app.templates.fields import brings_templates, templates_in
 from app.timers import Monotonic
 from app.vault.keys import PREFIX, SecretKeys, decrypt_target, encrypt_spots, is_token
 from app.vault.named import NamedSecrets, SecretUnusable, binding_error, places_of
@@ -110,6 +111,8 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
     if impossible := sorted(name for name in fields if not NAME.fullmatch(name)):
         message = f"refers to {impossible[0]!r}, which no secret can be called"
         raise InvalidInput(FieldError(field="target", message=message))
+    if "templates" in legible:
+        legible = without_templates(kind, legible, spots)
     try:
         decode_target(kind, legible)
     except InvalidInput as refusal:
@@ -120,6 +123,20 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
     if not fields:
         return Referring()
     return Referring(fields=fields, places=places_of(kind, legible))
+
+
+def without_templates(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> dict[str, Any]:
+    """Check the templates of a target; return the target with texts such as they may become.
+
+    Raises:
+        InvalidInput: naming every field whose template is wrong.
+    """
+    templates = templates_in(target_type(kind).templatable, target, spots)
+    if not templates:
+        return target
+    from app.templates.check import stood_in  # noqa: PLC0415 - few jobs need a template engine
+
+    return stood_in(target, templates)
 
 
 def is_unknown(spot: Spot) -> bool:
@@ -266,7 +283,7 @@ def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    if is_in_clear(stored):
+    if is_in_clear(stored) and not brings_templates(stored):
         decode_target(kind, stored.encode())
         return
     clear, unopened = decrypt_target(target_type(kind), read(kind, stored), keys, job_id=job_id)

@@ -55,13 +55,13 @@ class Executing(ClaimRunner):
         self.nothing = asyncio.Event()
         self.nothing.set()
 
-    async def prepare(self, claim: Claim) -> None:
-        assert claim.job_id not in self.started
-        self.prepared.append(claim.job_id)
+    async def prepare(self, held: HeldClaim) -> None:
+        assert held.claim.job_id not in self.started
+        self.prepared.append(held.claim.job_id)
 
-    async def load(self, claim: Claim) -> None:
-        assert claim.job_id not in self.started
-        await self.unloaded.get(claim.job_id, self.nothing).wait()
+    async def load(self, held: HeldClaim) -> None:
+        assert held.claim.job_id not in self.started
+        await self.unloaded.get(held.claim.job_id, self.nothing).wait()
 
     async def carry_out(self, held: HeldClaim) -> Settlement | None:
         self.started.append(held.claim.job_id)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Annotated, Any, ClassVar, assert_never
+from typing import Annotated, Any, ClassVar, Literal, assert_never
 
 from aio_pika import DeliveryMode, Message
 from aiormq import spec
@@ -40,6 +40,11 @@ NAMES = ("exchange", "routing_key", "content_type", "correlation_id", "reply_to"
 class AmqpTarget(TlsTarget, frozen=True, kw_only=True):
     """One message, and where to publish it."""
 
+    templatable: ClassVar[tuple[str, ...]] = (
+        *("exchange", "routing_key", "headers", "body", "json"),
+        *("correlation_id", "reply_to", "type"),
+    )
+
     url: Annotated[str, Meta(max_length=2048), URL_SECRET]
     """`amqp://user:password@host:5672/virtual-host`, or amqps."""
     exchange: str = ""
@@ -58,6 +63,20 @@ class AmqpTarget(TlsTarget, frozen=True, kw_only=True):
     correlation_id: str | None = None
     reply_to: str | None = None
     type: str | None = None
+    templates: tuple[
+        Literal[
+            "exchange",
+            "routing_key",
+            "headers",
+            "body",
+            "json",
+            "correlation_id",
+            "reply_to",
+            "type",
+        ],
+        ...,
+    ] = ()
+    """The fields whose texts are templates, rendered for each attempt."""
 
     def errors(self) -> Iterable[FieldError]:
         yield from super().errors()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import aiohttp
 from msgspec import UNSET, Meta, field
@@ -63,6 +63,8 @@ Retried = Annotated[str, Meta(pattern="^([1-5]xx|dns|connect|tls|timeout|closed|
 class HttpTarget(TlsTarget, frozen=True, kw_only=True):
     """One HTTP request, and how to judge the answer."""
 
+    templatable: ClassVar[tuple[str, ...]] = ("url", "headers", "body", "json")
+
     url: Annotated[str, Meta(max_length=MAX_URL_LENGTH), URL_SECRET]
     """http or https."""
     method: Annotated[str, Meta(extra_json_schema={"enum": METHODS})] = "POST"
@@ -80,6 +82,8 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
     """Follow at most five; credentials and secret headers stay with the origin they are for."""
     verify_tls: bool = True
     """False accepts any certificate; see `ca` for authorities of your own."""
+    templates: tuple[Literal["url", "headers", "body", "json"], ...] = ()
+    """The fields whose texts are templates, rendered for each attempt."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "method", self.method.upper())

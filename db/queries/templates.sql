@@ -1,0 +1,7 @@
+-- What templates can say of a job.
+
+-- name: job, reads
+select tags, metadata::text as metadata, last_outcome, last_finished_at, consecutive_failures, runs,
+    run_at, cron, timezone, every_seconds::float8 as every_seconds, dst_gap, dst_overlap, starts_at, ends_at
+from tocsin.jobs
+where id = :id::uuid;
