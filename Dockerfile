@@ -1,4 +1,11 @@
 ARG PYTHON_IMAGE=python:3.13-slim
+ARG NODE_IMAGE=node:24-slim
+
+# What the dashboard loads in browsers: npm checks it against the hashes in package-lock.json.
+FROM ${NODE_IMAGE} AS browser
+WORKDIR /src
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
@@ -10,8 +17,10 @@ RUN pip wheel --require-hashes --no-deps --requirement constraints.txt --wheel-d
 RUN pip install --no-index --find-links /wheels hatchling
 
 COPY pyproject.toml README.md LICENSE ./
+COPY hatch_build.py package-lock.json ./
 COPY app app
 COPY db db
+COPY --from=browser /src/node_modules node_modules
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && python -m venv /opt/tocsin \
     && /opt/tocsin/bin/pip install --no-index --find-links /wheels tocsin

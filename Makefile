@@ -18,7 +18,7 @@ help: ## Show this list
 .PHONY: setup
 setup: $(VENV)/.complete ## Make the virtual environment .venv with everything in it
 
-$(VENV)/.complete: pyproject.toml constraints.txt scripts/make-venv
+$(VENV)/.complete: pyproject.toml constraints.txt scripts/make-venv hatch_build.py package-lock.json
 	scripts/make-venv $(VENV)
 	$(PIP) install --quiet --require-hashes --no-deps --requirement constraints.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
@@ -27,6 +27,10 @@ $(VENV)/.complete: pyproject.toml constraints.txt scripts/make-venv
 .PHONY: run
 run: setup ## Start everything: a Postgres, the API and a scheduler instance
 	$(BIN)/tocsin dev $(ARGS)
+
+.PHONY: vendor
+vendor: setup ## Take what the dashboard loads in browsers from npm, as the build does
+	$(BIN)/python hatch_build.py
 
 .PHONY: triggers
 triggers: ## Make db/triggers.sql of its parts in db/triggers

@@ -1,17 +1,18 @@
 """Composes the API: routes, shared dependencies, and the lifespan of the database pool."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from litestar import HttpMethod, Litestar, Response, Router, get
+from litestar import HttpMethod, Litestar, Response, Router
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
-from litestar.response import Redirect
 from litestar.routes import HTTPRoute
 from litestar.types import Message, Scope
 
@@ -50,12 +51,16 @@ from app.core.net.egress import Egress
 from app.core.schedule.zones import use_rules
 from app.db import Database
 from app.db.clock import PolledClock
+from app.db.pages import reading_pool
 from app.errors import AppError
 from app.targets.registry import IGNORED
 from app.telemetry import Observers
 from app.telemetry.logs import REQUEST_ID, access_lines, log_fact
 from app.telemetry.version import product_version
 from app.vault import SecretKeys
+from app.web.live import Part
+from app.web.overview import live_overview
+from app.web.router import pages
 
 MAX_BYTES = 1024 * 1024
 """The largest body of a request, in bytes."""
@@ -109,17 +114,20 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
 
     @asynccontextmanager
     async def database(app: Litestar) -> AsyncIterator[None]:
-        async with Database.connect(
-            database_url,
-            application_name=f"tocsin api {socket.gethostname()[:30]}:{os.getpid()}",
-        ) as db:
+        name = f"tocsin api {socket.gethostname()[:30]}:{os.getpid()}"
+        async with (
+            Database.connect(database_url, application_name=name) as db,
+            reading_pool(database_url, application_name=name) as reader,
+        ):
             app.state.db = db
+            app.state.reader = reader
+            app.state.parts = {"overview": Part(partial(live_overview, reader))}
             app.state.clock = PolledClock(db)
             app.state.key_ring = KeyRing(db)
             yield
 
     return Application(
-        route_handlers=[v1(settings), session(), metrics(), live, ready, openapi_json, to_docs],
+        route_handlers=[v1(settings), session(), metrics(), live, ready, openapi_json, pages()],
         lifespan=[database],
         state=State(
             {
@@ -128,10 +136,12 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
                 "secret_keys": SecretKeys(settings.secret_keys),
                 "metrics": ApiMetrics(product_version()),
                 "tell_requests": access_lines(settings.access_log_level),
+                "ending": asyncio.Event(),
             }
         ),
         dependencies={
             "db": Provide(provide_db, sync_to_thread=False),
+            "reader": Provide(provide_reader, sync_to_thread=False),
             "clock": Provide(provide_clock, sync_to_thread=False),
             "secret_keys": Provide(provide_secret_keys, sync_to_thread=False),
         },
@@ -240,17 +250,17 @@ def first(request: ApiRequest) -> Response[None] | None:
     return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(methods))})
 
 
-@get("/", include_in_schema=False)
-async def to_docs() -> Redirect:
-    """Redirect browsers from `/` to the documentation of the API."""
-    return Redirect("/docs")
-
-
 def provide_db(state: State, scope: Scope) -> Database:
     """Return the database pool, acting for the caller of the request, as a handler's `db`."""
     db: Database = state.db
     caller = scope.get("user")
     return db.acting_for(caller.actor) if caller else db
+
+
+def provide_reader(state: State) -> Database:
+    """Return the pool of the dashboard's pages, as a handler's `reader`."""
+    reader: Database = state.reader
+    return reader
 
 
 def provide_clock(state: State) -> PolledClock:

@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.nameserver",
     "tests.support.postgres",
     "tests.support.faketime",  # which imports the one before
+    "tests.support.browser",  # as well
     "tests.support.rabbit",
     "tests.support.sessions",
     "tests.support.sink",

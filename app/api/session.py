@@ -54,18 +54,38 @@ SET_COOKIE = ResponseHeader(
 )
 async def sign_in(request: ApiRequest, db: Db, state: State) -> Response[SessionState]:
     """The cookie takes the key's place; it holds nothing of the key, and ends with it."""
+    check_page(request)
+    given = await decode_body(request, SignIn)
+    caller, cookie = await begin_session(request, db, state, given.key)
+    return Response(state_of(caller), status_code=200, cookies=[cookie])
+
+
+def check_page(request: ApiRequest) -> None:
+    """Refuse to sign a browser in for a page of elsewhere.
+
+    Raises:
+        CrossOrigin: the request was made by such a page.
+    """
     headers, scheme = request.headers, request.scope["scheme"]
     if is_from_page(headers) and not is_from_own_page(headers, scheme=scheme):
         raise CrossOrigin("only pages of Tocsin may sign a browser in")
-    given = await decode_body(request, SignIn)
-    key = await key_given(state.key_ring, given.key)
+
+
+async def begin_session(
+    request: ApiRequest, db: Db, state: State, given: str
+) -> tuple[Caller, Cookie]:
+    """Begin a session with an API key; return the caller, and the cookie that stands for the key.
+
+    Raises:
+        KeyRequired: the key may not be used.
+    """
+    key = await key_given(state.key_ring, given)
     session = issue(secrets.token_bytes(RANDOM_BYTES))
     expires_at = await sessions.create(db, session.digest, key_id=key.id)
     if expires_at is None:
         raise KeyRequired("the API key has just been revoked", refused=True)
-    cookie = session_cookie(scheme, session.token, max_age=SESSION_SECONDS)
-    caller = caller_with(key, session_ends=expires_at)
-    return Response(state_of(caller), status_code=200, cookies=[cookie])
+    cookie = session_cookie(request.scope["scheme"], session.token, max_age=SESSION_SECONDS)
+    return caller_with(key, session_ends=expires_at), cookie
 
 
 @get(
@@ -91,10 +111,14 @@ async def get_session(request: ApiRequest) -> SessionState:
 )
 async def sign_out(request: ApiRequest, db: Db) -> Response[None]:
     """The session ends on all processes at once. A request without a session changes nothing."""
+    return Response(None, status_code=204, cookies=[await end_session(request, db)])
+
+
+async def end_session(request: ApiRequest, db: Db) -> Cookie:
+    """End the session that a request has, if any; return the cookie that takes its place."""
     if token := session_token(request):
         await sessions.delete(db, digest_of(token))
-    cookie = session_cookie(request.scope["scheme"], "", max_age=0)
-    return Response(None, status_code=204, cookies=[cookie])
+    return session_cookie(request.scope["scheme"], "", max_age=0)
 
 
 def session_cookie(scheme: str, value: str, *, max_age: int) -> Cookie:

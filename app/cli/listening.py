@@ -1,12 +1,13 @@
 """Sockets to listen on, and the ASGI server with its limits on clients."""
 
+import asyncio
 import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from litestar.types import ASGIApp
+from litestar import Litestar
 
 from app.api.connections import Connections, bounded_http, most_connections
 from app.api.proxies import behind, trusted_proxies
@@ -24,9 +25,13 @@ class PortTaken(AppError):
 class Server(uvicorn.Server):
     """Uvicorn without its own signal handlers, so that one signal stops API and instance."""
 
-    def __init__(self, config: uvicorn.Config, shortage: AcceptShortage) -> None:
+    def __init__(
+        self, config: uvicorn.Config, shortage: AcceptShortage, ending: asyncio.Event
+    ) -> None:
         super().__init__(config)
         self.shortage = shortage
+        self.ending = ending
+        """Set once the server is to end: streams, which have no end of their own, look at it."""
 
     async def on_tick(self, counter: int) -> bool:
         """Do uvicorn's work of each tenth of a second, and check file descriptors as well.
@@ -44,9 +49,10 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Have the server finish its current requests and end."""
         self.should_exit = True
+        self.ending.set()
 
 
-def make_server(app: ASGIApp, settings: Settings) -> Server:
+def make_server(app: Litestar, settings: Settings) -> Server:
     """Make the ASGI server of an application, whose log lines go through `app.telemetry`.
 
     Raises:
@@ -68,6 +74,7 @@ def make_server(app: ASGIApp, settings: Settings) -> Server:
             timeout_graceful_shutdown=int(settings.grace_seconds),
         ),
         AcceptShortage(Observers(log_fact)),
+        app.state.ending,
     )
 
 

@@ -120,6 +120,7 @@ def welcome(*, url: str, psql: str) -> str:
     return f"""
 Tocsin is running. Ctrl-C stops it; its data is kept.
 
+  dashboard  {url}/
   API        {url}/v1/jobs
   docs       {url}/docs
   a job      curl {url}/v1/jobs -H 'Content-Type: application/json' -d '{job}'

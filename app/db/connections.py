@@ -24,4 +24,9 @@ UPKEEP = 1
 OF_INSTANCE = sum(POOLS.values()) + LISTENING + UPKEEP
 OF_API = 10
 """The most connections in the pool of an API process."""
-NEEDED = f"{OF_INSTANCE} connections for each instance and {OF_API} for each API process"
+OF_PAGES = 3
+"""The most connections with which an API process reads what the dashboard shows."""
+NEEDED = (
+    f"{OF_INSTANCE} connections for each instance and {OF_API} for each API process, and "
+    f"{OF_PAGES} more while somebody looks at its dashboard"
+)

@@ -23,13 +23,17 @@ APP = create_app(Settings(database_url="postgresql://nowhere/"))
 DESCRIPTION = APP.openapi_schema
 OPEN = {
     *(("GET", "/health/live"), ("GET", "/health/ready"), ("POST", "/session")),
-    *(("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/docs/openapi.json")),
+    *(("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out")),
+    ("GET", "/static/{version}/{path}"),
+    *(("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/docs/openapi.json")),
     *(
         ("GET", f"/docs/{name}")
         for name in ("start.js", "swagger-ui.js", "swagger-ui.css", "{path}")
     ),
 }
 """What anybody may call; whatever else there is has to refuse."""
+PAGES = {("GET", "/"), ("GET", "/live/{name}")}
+"""What leads browsers that are not signed in to the page where they do that."""
 DESCRIBED = [
     call
     for path, item in sorted((DESCRIPTION.paths or {}).items())
@@ -130,9 +134,23 @@ def test_every_address_is_one_that_refuses_or_is_known_to_be_open() -> None:
         for method in route.route_handler_map
     }
 
-    assert {call for call in served if call[0] != "OPTIONS"} == {*CALLS, *OPEN}
+    assert {call for call in served if call[0] != "OPTIONS"} == {*CALLS, *OPEN, *PAGES}
     assert len(CALLS) >= 27
     assert not any(path.startswith("/v1/") for _, path in OPEN)
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(PAGES))
+async def test_no_page_is_shown_without_a_session(
+    admin: httpx.AsyncClient, method: str, path: str
+) -> None:
+    del admin.headers["Authorization"]
+    address = filled(path)
+
+    for headers in ({}, browser("0" * 64), bearer("nonsense")):
+        answer = await admin.request(method, address, headers=headers)
+        assert answer.status_code == 303
+        assert answer.headers["Location"].startswith("/sign-in")
+        assert answer.content == b""
 
 
 @every_call

@@ -16,10 +16,12 @@ ANSWERS = [
     pytest.param("GET", "/nowhere", 404, id="no address"),
     pytest.param("PUT", "/v1/jobs", 405, id="no method"),
     pytest.param("OPTIONS", "/v1/jobs", 204, id="options"),
-    pytest.param("GET", "/", 302, id="a redirect"),
+    pytest.param("GET", "/", 200, id="a page of the dashboard"),
+    pytest.param("GET", "/jobs/none/none", 404, id="no page"),
+    pytest.param("GET", "/static/0/app.css", 200, id="a style sheet"),
     pytest.param("GET", "/health/live", 200, id="a probe"),
     pytest.param("GET", "/openapi.json", 200, id="the description"),
-    pytest.param("GET", "/docs", 200, id="a page"),
+    pytest.param("GET", "/docs", 200, id="a page of the docs"),
     pytest.param("GET", "/docs/start.js", 200, id="a script"),
 ]
 

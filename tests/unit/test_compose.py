@@ -165,13 +165,16 @@ def test_images_of_others_are_of_one_major_version(name: str) -> None:
     assert filled(image, {variable: digest}) == digest
 
 
-def test_all_that_ours_is_built_from_can_be_pinned() -> None:
-    argument = SERVICES["api"]["build"]["args"]["PYTHON_IMAGE"]
-    [default] = re.findall(r"^ARG PYTHON_IMAGE=(.*)$", DOCKERFILE, re.MULTILINE)
+@pytest.mark.parametrize(("name", "times"), [("PYTHON_IMAGE", 2), ("NODE_IMAGE", 1)])
+def test_all_that_ours_is_built_from_can_be_pinned(name: str, times: int) -> None:
+    argument = SERVICES["api"]["build"]["args"][name]
+    [default] = re.findall(rf"^ARG {name}=(.*)$", DOCKERFILE, re.MULTILINE)
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
 
-    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
+    assert bases.count(f"${{{name}}}") == times
+    assert len(bases) == 3
     assert filled(argument, {}) == default
-    assert filled(argument, {"PYTHON_IMAGE": "x"}) == "x"
+    assert filled(argument, {name: "x"}) == "x"
 
 
 def test_the_image_runs_one_of_our_commands_and_not_as_root() -> None:

@@ -15,8 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-HIDDEN_BUT_OURS = {".ci", ".dockerignore", ".gitignore", ".pre-commit-config.yaml"}
-MADE_BY_TOOLS = {"__pycache__", "build", "dist", "htmlcov"}
+HIDDEN_BUT_OURS = {".ci", ".dockerignore", ".gitignore", ".npmrc", ".pre-commit-config.yaml"}
+MADE_BY_TOOLS = {"__pycache__", "build", "dist", "htmlcov", "node_modules", "vendor"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 CONSTRAINTS = (ROOT / "constraints.txt").read_text("utf-8")

@@ -1,0 +1,118 @@
+"""What pages of the dashboard show beside the lists of the API."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from app.db.connections import OF_PAGES
+from app.db.database import Database, Runner
+
+LIMIT_SECONDS = 2.0
+"""How long Postgres works on a statement of a page before it gives up."""
+MOST_LEASES = 10_000
+MOST_COUNTED = 10_000
+
+
+class UnderWay(Struct, frozen=True, kw_only=True):
+    """An execution that is under way."""
+
+    execution_id: int | None
+    job_id: UUID
+    name: str | None
+    kind: str | None
+    scheduled_for: datetime | None
+    attempt: int | None
+    claimed_at: datetime | None
+    instance: str | None
+
+
+class Troubled(Struct, frozen=True, kw_only=True):
+    """An execution that did not succeed, in short."""
+
+    id: int
+    job_id: UUID
+    job_name: str | None
+    outcome: str
+    reason: str | None
+    scheduled_for: datetime
+    finished_at: datetime
+    status_code: int | None
+    error: str | None
+
+
+class Minute(Struct, frozen=True, kw_only=True):
+    """How many executions ended how in one minute."""
+
+    at: datetime
+    succeeded: int
+    failed: int
+    missed: int
+
+
+class Lateness(Struct, frozen=True, kw_only=True):
+    """How late first attempts started, in seconds; None where there were none."""
+
+    executions: int
+    p50: float | None
+    p99: float | None
+
+
+class Strip(Struct, frozen=True, kw_only=True):
+    """How the last executions of a job ended, the newest first."""
+
+    outcomes: Sequence[str]
+    seconds: Sequence[float | None]
+    finished_at: Sequence[datetime]
+
+
+@asynccontextmanager
+async def reading_pool(url: str, *, application_name: str) -> AsyncIterator[Database]:
+    """Open the small pool of the pages, so that they neither wait for the API nor hold it up."""
+    async with Database.connect(
+        url,
+        application_name=application_name,
+        max_connections=OF_PAGES,
+        settings={
+            "statement_timeout": f"{LIMIT_SECONDS * 1000:.0f}",
+            "default_transaction_read_only": "on",
+        },
+    ) as db:
+        yield db
+
+
+async def list_under_way(db: Runner, *, limit: int) -> list[UnderWay]:
+    """List executions that are under way, the one first that began first."""
+    rows = await db.fetch("pages.under_way", window=MOST_LEASES, limit=limit)
+    return [UnderWay(**row) for row in rows]
+
+
+async def list_troubled(db: Runner, *, since: datetime, limit: int) -> list[Troubled]:
+    """List the newest executions that did not succeed."""
+    rows = await db.fetch("pages.troubled", since=since, limit=limit)
+    return [Troubled(**row) for row in rows]
+
+
+async def read_activity(db: Runner, *, since: datetime) -> list[Minute]:
+    """Count the newest executions by minute and outcome."""
+    rows = await db.fetch("pages.activity", since=since, most=MOST_COUNTED)
+    return [Minute(**row) for row in rows]
+
+
+async def read_lateness(db: Runner, *, since: datetime) -> Lateness:
+    """Measure how late the newest first attempts started."""
+    [row] = await db.fetch("pages.lateness", since=since, most=MOST_COUNTED)
+    return Lateness(**row)
+
+
+async def list_strips(db: Runner, ids: Sequence[UUID], *, most: int) -> dict[UUID, Strip]:
+    """Return how the last executions of jobs ended; jobs without any are left out."""
+    rows = await db.fetch("pages.strips", ids=ids, most=most)
+    return {
+        row["id"]: Strip(
+            outcomes=row["outcomes"], seconds=row["seconds"], finished_at=row["finished_at"]
+        )
+        for row in rows
+    }

@@ -1,0 +1,137 @@
+"""Keeps an open page fresh: a stream of its live part, made once for all who look at it.
+
+The part is read from the database at most once in `LOOK_SECONDS`, whoever looks, and not at all
+while nobody does. A stream has the newest version only, so that a slow client misses versions and
+nothing piles up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha256
+from time import monotonic
+
+from litestar import get
+from litestar.datastructures import State
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+from litestar.response import Stream
+
+from app.api.access import caller_of
+from app.api.problems import ApiRequest
+from app.core.access.api_key import Scope
+from app.errors import AppError, DatabaseUnavailable
+from app.single_flight import SingleFlight
+from app.timers import Monotonic
+
+LOOK_SECONDS = 1.0
+"""How old a live part may be before it is made anew."""
+BEAT_SECONDS = 15.0
+"""How often a stream says that it is there, and looks whether its session still is."""
+RETRY_MILLISECONDS = 2000
+
+Make = Callable[[], Awaitable[str]]
+
+
+class Part:
+    """The live part of one page."""
+
+    def __init__(self, make: Make, *, clock: Monotonic = monotonic) -> None:
+        self.make = make
+        self.clock = clock
+        self.text = ""
+        self.version = ""
+        self.made_at = float("-inf")
+        self.flight = SingleFlight()
+        self.streams = 0
+        """How many streams show the part."""
+
+    def __repr__(self) -> str:
+        return f"<Part: {self.streams} streams, version {self.version}>"
+
+    async def fresh(self) -> str:
+        """Return the part, made anew if it is older than `LOOK_SECONDS`.
+
+        Raises:
+            AppError: it has to be made and cannot.
+        """
+        await self.flight.run("part", self.is_fresh, self.renew)
+        return self.text
+
+    def is_fresh(self) -> bool:
+        """Return whether the part was made within `LOOK_SECONDS`."""
+        return self.clock() - self.made_at < LOOK_SECONDS
+
+    async def renew(self) -> None:
+        """Make the part."""
+        began = self.clock()
+        self.text = await self.make()
+        self.version = sha256(self.text.encode()).hexdigest()[:16]
+        self.made_at = began
+
+
+async def versions(
+    part: Part, *, seen: str, is_allowed: Callable[[], Awaitable[bool]], ending: asyncio.Event
+) -> AsyncIterator[bytes]:
+    """Stream the part whenever it is another one than `seen`, until `ending` or not allowed."""
+    part.streams += 1
+    try:
+        yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+        said_at = asked_at = monotonic()
+        was_told = False
+        while not ending.is_set():
+            try:
+                text = await part.fresh()
+            except DatabaseUnavailable:
+                if not was_told:
+                    yield event("", name="stale")
+                was_told, said_at = True, monotonic()
+            else:
+                if part.version != seen or was_told:
+                    seen, was_told, said_at = part.version, False, monotonic()
+                    yield event(text, id=seen)
+            now = monotonic()
+            if now - said_at >= BEAT_SECONDS:
+                said_at = now
+                yield b":\n\n"
+            if now - asked_at >= BEAT_SECONDS:
+                asked_at = now
+                if not await is_allowed():
+                    return
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await ending.wait()
+            except TimeoutError:
+                pass
+    finally:
+        part.streams -= 1
+
+
+def event(data: str, *, id: str = "", name: str = "") -> bytes:
+    """Write an event of a stream."""
+    lines = [f"id: {id}"] if id else []
+    lines += [f"event: {name}"] if name else []
+    lines += [f"data: {line}" for line in data.splitlines() or [""]]
+    return ("\n".join(lines) + "\n\n").encode()
+
+
+@get("/live/{name:str}", opt={"scope": Scope.READ})
+async def live(request: ApiRequest, state: State, name: FromPath[str]) -> Stream:
+    """Stream the live part of a page."""
+    parts: dict[str, Part] = state.parts
+    if name not in parts:
+        raise NotFoundException
+
+    async def is_allowed() -> bool:
+        try:
+            return Scope.READ in (await caller_of(request)).scopes
+        except DatabaseUnavailable:
+            return True  # the part is not read either, as long as that lasts
+        except AppError:
+            return False
+
+    seen = request.headers.get("Last-Event-ID", "")
+    return Stream(
+        versions(parts[name], seen=seen, is_allowed=is_allowed, ending=state.ending),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )

@@ -1,0 +1,209 @@
+"""The first page: what runs now, what fails or is late, what comes next."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from litestar import Response, get
+from litestar.datastructures import State
+from litestar.params import FromQuery
+from msgspec import Struct
+
+from app.api.parameters import Clock
+from app.api.problems import ApiRequest
+from app.core.access.api_key import Scope
+from app.core.jobs.job import JobState, StoredJob
+from app.core.schedule.occurrences import TICK
+from app.core.schedule.upcoming import Group, Rule, bucket_of, counts_of, rules
+from app.db import instances, jobs, pages, upcoming
+from app.db.clock import PolledClock
+from app.db.database import Database
+from app.db.jobs import JobFilter
+from app.web.parameters import Reader
+from app.web.pictures import Span
+from app.web.rendering import page, render
+from app.web.words import plural
+from app.wire.instances import Instance, Stats
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+SHOWN = 8
+"""Jobs and executions of each list of the page."""
+MAX_STEPS = 20_000
+"""Instants that are worked out for the picture of what comes."""
+LATE_SECONDS = 10.0
+"""A job that has been due for longer is late."""
+
+
+class Coming(Struct, frozen=True, kw_only=True):
+    """A choice of how far ahead the picture shows."""
+
+    ahead: timedelta
+    bucket: timedelta
+    form: str
+    """Of the labels below: see `app.web.words.short`."""
+    word: str
+
+
+COMING = {
+    "hour": Coming(ahead=HOUR, bucket=timedelta(minutes=1), form="hour", word="hour"),
+    "day": Coming(ahead=DAY, bucket=timedelta(minutes=15), form="hour", word="24 hours"),
+    "week": Coming(ahead=7 * DAY, bucket=timedelta(hours=2), form="day", word="7 days"),
+}
+
+
+class Now(Struct, frozen=True, kw_only=True):
+    """How everything stands at one instant."""
+
+    at: datetime
+    stats: Stats
+    failing: Sequence[StoredJob]
+    more_fail: bool
+    failed: Sequence[StoredJob]
+    invalid: Sequence[StoredJob]
+    late: Sequence[StoredJob]
+    under_way: Sequence[pages.UnderWay]
+    troubled: Sequence[pages.Troubled]
+    minutes: Sequence[pages.Minute]
+    lateness: pages.Lateness
+    instances: Sequence[Instance]
+
+    @property
+    def troubles(self) -> list[str]:
+        """Say in short phrases what needs somebody, the worst first."""
+        stats = self.stats
+        failing = f"{len(self.failing)}{'+' if self.more_fail else ''}"
+        late = stats.oldest_due_seconds is not None and stats.oldest_due_seconds > LATE_SECONDS
+        told = [
+            (not any(one.connected for one in self.instances), "no instance is connected"),
+            (late, f"{plural(stats.due, 'job')} due and not started"),
+            (bool(self.failing), f"{failing} {'job fails' if failing == '1' else 'jobs fail'}"),
+            (bool(stats.failed), f"{plural(stats.failed, 'job')} ended in failure"),
+            (bool(stats.invalid), f"{plural(stats.invalid, 'job')} cannot run as written"),
+        ]
+        return [phrase for holds, phrase in told if holds]
+
+    @property
+    def of_hour(self) -> dict[str, int]:
+        """How many executions of the last hour ended how."""
+        return {
+            name: sum(getattr(one, name) for one in self.minutes)
+            for name in ("succeeded", "failed", "missed")
+        }
+
+
+async def read_now(db: Database) -> Now:
+    """Read how everything stands."""
+    stats = await instances.read_stats(db)
+    failing = await jobs.list_page(db, JobFilter(failing=True), before=None, limit=SHOWN)
+    troubled_since = stats.at - DAY
+    late = stats.oldest_due_seconds is not None and stats.oldest_due_seconds > LATE_SECONDS
+    return Now(
+        at=stats.at,
+        stats=stats,
+        failing=failing.items,
+        more_fail=failing.more,
+        failed=await some(db, JobState.FAILED) if stats.failed else (),
+        invalid=await some(db, JobState.INVALID) if stats.invalid else (),
+        late=await late_jobs(db) if late else (),
+        under_way=await pages.list_under_way(db, limit=SHOWN),
+        troubled=await pages.list_troubled(db, since=troubled_since, limit=SHOWN),
+        minutes=await pages.read_activity(db, since=stats.at - HOUR),
+        lateness=await pages.read_lateness(db, since=stats.at - HOUR),
+        instances=await instances.list_instances(db),
+    )
+
+
+async def some(db: Database, state: JobState) -> Sequence[StoredJob]:
+    """List the newest few jobs that stand so."""
+    return (await jobs.list_page(db, JobFilter(state=state), before=None, limit=SHOWN)).items
+
+
+async def late_jobs(db: Database) -> Sequence[StoredJob]:
+    """List the jobs that have been due for longest."""
+    return (await jobs.list_by_next_run(db, JobFilter(), after=None, limit=3)).items
+
+
+async def live_overview(db: Database) -> str:
+    """Make the live part of the page."""
+    return render("overview_now.html", now=await read_now(db))
+
+
+class Picture(Struct, frozen=True, kw_only=True):
+    """The runs to come, by spans of time."""
+
+    at: datetime
+    spans: Sequence[Span]
+    steady_jobs: int
+    """Jobs that run more often than once in a span, which are left out: they hide the others."""
+    steady_runs: int
+    is_whole: bool
+    """Whether all spans are counted to their ends."""
+
+
+async def read_coming(db: Database, clock: PolledClock, shown: Coming) -> Picture:
+    """Count the runs to come by spans."""
+    now = await clock.now()
+    until = now + shown.ahead
+    soon = await upcoming.list_groups(db, now=now, until=until, with_ids=False)
+    reached = min(until, soon.reached or until)
+    return await asyncio.to_thread(
+        drawn, soon.groups, now=now, until=until, reached=reached, bucket=shown.bucket
+    )
+
+
+def drawn(
+    groups: Sequence[Group],
+    *,
+    now: datetime,
+    until: datetime,
+    reached: datetime,
+    bucket: timedelta,
+) -> Picture:
+    """Count the runs of schedules, not of jobs, however many these are."""
+    buckets = int((until - now) / bucket)
+    steady = [rule for rule in rules(groups, now=now, until=reached) if is_steady(rule, buckets)]
+    often = {id(group) for rule in steady for _, group in rule.groups}
+    counts, counted = counts_of(
+        [group for group in groups if id(group) not in often],
+        now=now,
+        until=reached,
+        bucket_seconds=int(bucket.total_seconds()),
+        most=MAX_STEPS,
+    )
+    start = bucket_of(now, bucket)
+    return Picture(
+        at=now,
+        spans=[
+            Span(at=at, runs=counts.get(at, 0))
+            for at in (start + number * bucket for number in range(buckets + 1))
+        ],
+        steady_jobs=sum(group.jobs for rule in steady for _, group in rule.groups),
+        steady_runs=sum(rule.runs_between(now, min(reached, rule.stop)) for rule in steady),
+        is_whole=reached == until and counted is None,
+    )
+
+
+def is_steady(rule: Rule, buckets: int) -> bool:
+    """Return whether a rule has more runs than there are spans."""
+    start = min(after for after, _ in rule.groups) + TICK
+    return rule.count(start, rule.stop, limit=buckets + 1) > buckets
+
+
+@get("/", opt={"scope": Scope.READ})
+async def overview(
+    request: ApiRequest, state: State, reader: Reader, clock: Clock, span: FromQuery[str] = "day"
+) -> Response[bytes]:
+    """Show how everything stands."""
+    shown = COMING.get(span, COMING["day"])
+    coming = await read_coming(reader, clock, shown)
+    following = await jobs.list_by_next_run(reader, JobFilter(), after=None, limit=SHOWN)
+    return page(
+        request,
+        "overview.html",
+        now_part=await state.parts["overview"].fresh(),
+        coming=coming,
+        shown=shown,
+        choices=COMING,
+        following=following.items,
+    )

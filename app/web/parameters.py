@@ -1,0 +1,8 @@
+"""What handlers of pages take."""
+
+from litestar.di import NamedDependency
+
+from app.db.database import Database
+
+Reader = NamedDependency[Database]
+"""The pool of the pages, whose statements are cancelled after seconds."""

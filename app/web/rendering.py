@@ -1,0 +1,106 @@
+"""Makes HTML of the templates."""
+
+import gzip
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Response
+from markupsafe import Markup
+
+from app.api.access import Caller
+from app.api.headers import PAGE_POLICY
+from app.api.problems import ApiRequest
+from app.core.access.api_key import Scope
+from app.telemetry.version import product_version
+from app.web import static_files, words
+from app.web.pictures import density, hour, strip
+
+HEADERS = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "Cache-Control": "no-store",
+    # With no-referrer, browsers would leave Origin out of forms, which sign-in looks at.
+    "Referrer-Policy": "same-origin",
+    "Vary": "Accept-Encoding, Cookie",
+}
+SMALL_BYTES = 1000
+"""Pages below this size are not compressed."""
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Return the environment of all templates."""
+    made = Environment(
+        loader=PackageLoader("app.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= words.FILTERS | {"path": in_path}
+    made.globals |= {
+        "strip": strip,
+        "density": density,
+        "hour": hour,
+        "static": static_address,
+        "live_parts": static_files.has_live_parts(),
+        "version": product_version(),
+    }
+    return made
+
+
+def static_address(path: str) -> str:
+    return f"/static/{static_files.digest()}/{path}"
+
+
+def in_path(text: object) -> str:
+    """Write a text as one segment of an address."""
+    return quote(str(text), safe="")
+
+
+def query_with(given: dict[str, str], **more: str | None) -> str:
+    """Write the query of an address with other or further parameters; None leaves one out."""
+    wanted = {name: value for name, value in (given | more).items() if value}
+    return f"?{urlencode(wanted)}" if wanted else "?"
+
+
+def render(template: str, /, **context: Any) -> Markup:  # noqa: ANN401
+    """Make the HTML of a template."""
+    return Markup(environment().get_template(template).render(**context))  # noqa: S704 - escaped by the environment
+
+
+def page(
+    request: ApiRequest,
+    template: str,
+    /,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    **context: Any,  # noqa: ANN401
+) -> Response[bytes]:
+    """Answer with a page."""
+    caller: Caller | None = request.scope.get("user")
+    text = render(
+        template,
+        here=request.scope["path"],
+        caller=caller,
+        may_administer=caller is not None and Scope.ADMIN in caller.scopes,
+        link=lambda **more: query_with(dict(request.query_params.items()), **more),
+        **context,
+    )
+    return html(request, text, status=status, headers=headers or {})
+
+
+def html(
+    request: ApiRequest, text: str, *, status: int = 200, headers: dict[str, str]
+) -> Response[bytes]:
+    """Answer with HTML, compressed if the browser takes that."""
+    body = text.encode()
+    squeezed = len(body) > SMALL_BYTES and "gzip" in request.headers.get("Accept-Encoding", "")
+    return Response(
+        gzip.compress(body, compresslevel=5, mtime=0) if squeezed else body,
+        media_type="text/html",
+        status_code=status,
+        headers=HEADERS | headers | ({"Content-Encoding": "gzip"} if squeezed else {}),
+    )

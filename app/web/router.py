@@ -1,0 +1,101 @@
+"""The addresses of the pages, and what they answer where they cannot show what was asked for."""
+
+import msgspec
+from litestar import Response, Router
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.middleware import DefineMiddleware
+from litestar.response import Redirect
+
+from app.api.access import KeyAuthentication, require_scope
+from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
+from app.errors import (
+    AppError,
+    KeyRequired,
+    StatementCancelled,
+)
+from app.web.live import live
+from app.web.overview import overview
+from app.web.rendering import page
+from app.web.signing_in import sign_in, sign_in_first, sign_in_page, sign_out
+from app.web.static_files import static_file
+
+
+def pages() -> Router:
+    """Return the routes of the pages: some for everybody, the others for who may read."""
+    return Router(
+        "/",
+        route_handlers=[
+            *(static_file, sign_in_page, sign_in, sign_out),
+            Router(
+                "/",
+                route_handlers=[overview, live],
+                middleware=[DefineMiddleware(KeyAuthentication)],
+                guards=[require_scope],
+            ),
+        ],
+        include_in_schema=False,
+        exception_handlers={
+            AppError: app_page,
+            HTTPException: http_page,
+            Exception: unexpected_page,
+        },
+    )
+
+
+def app_page(request: ApiRequest, error: AppError) -> Response[bytes] | Redirect:
+    """Show one of Tocsin's own errors."""
+    match error:
+        case KeyRequired() if "text/event-stream" not in request.headers.get("Accept", ""):
+            return sign_in_first(request, error)
+        case StatementCancelled():
+            return trouble(
+                request,
+                status=503,
+                title="That took too long",
+                detail="Postgres was stopped after two seconds, so that looking costs others "
+                "nothing. Narrow the search: a name, a tag, a state or a shorter time.",
+            )
+        case _:
+            return problem_page(request, app_problem(request, error))
+
+
+def http_page(request: ApiRequest, error: HTTPException) -> Response[bytes]:
+    """Show a refusal of Litestar."""
+    if isinstance(error, ValidationException):
+        return problem_page(request, http_problem(request, error))
+    if error.status_code == 404:  # noqa: PLR2004 - Not Found
+        return trouble(
+            request, status=404, title="Nothing is here", detail="No page has this address."
+        )
+    return problem_page(request, http_problem(request, error))
+
+
+def unexpected_page(request: ApiRequest, error: Exception) -> Response[bytes]:
+    """Show that there was a bug, which the log tells of."""
+    return problem_page(request, unexpected_problem(request, error))
+
+
+def problem_page(request: ApiRequest, problem: Response[bytes]) -> Response[bytes]:
+    """Show what the API would answer, as a page."""
+    told = msgspec.json.decode(problem.content)
+    return trouble(
+        request,
+        status=told["status"],
+        title=told["title"],
+        detail=told["detail"],
+        headers={
+            name: problem.headers[name] for name in ("Retry-After",) if name in problem.headers
+        },
+    )
+
+
+def trouble(
+    request: ApiRequest,
+    *,
+    status: int,
+    title: str,
+    detail: str,
+    headers: dict[str, str] | None = None,
+) -> Response[bytes]:
+    """Answer with the page of an error."""
+    return page(request, "trouble.html", status=status, headers=headers, title=title, detail=detail)

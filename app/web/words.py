@@ -1,0 +1,114 @@
+"""How instants, durations, counts and outcomes read on pages."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from app.core.jobs.job import SCHEDULE_FIELDS, StoredJob
+from app.core.runs.outcome import Outcome
+from app.core.schedule.schedule import Schedule
+from app.core.schedule.words import describe
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
+MOST_COUNTED = 10_000
+"""Counts of pages stop here; see `app.db.instances.MAX_COUNTED`."""
+OUTCOMES = {
+    Outcome.SUCCEEDED: "succeeded",
+    Outcome.FAILED: "failed",
+    Outcome.TIMED_OUT: "timed out",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.LOST: "lost",
+    Outcome.MISSED: "missed",
+}
+
+
+def instant(at: datetime | None) -> Markup:
+    """Show an instant in UTC; a script shows it in the viewer's zone."""
+    if at is None:
+        return Markup('<span class="none">never</span>')
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        utc.isoformat().replace("+00:00", "Z"),
+        utc.strftime("%A %Y-%m-%d %H:%M:%S.%f")[:-3],
+        utc.strftime("%Y-%m-%d %H:%M:%S"),
+    )
+
+
+def short(at: datetime, form: str) -> Markup:
+    """Label an instant below a picture: `hour` shows the time of day, `day` the weekday as well."""
+    utc = at.astimezone(UTC)
+    text = utc.strftime("%a %H:%M" if form == "day" else "%H:%M")
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
+        utc.isoformat().replace("+00:00", "Z"), form, text
+    )
+
+
+def from_now(at: datetime, now: datetime) -> str:
+    """Say how far an instant lies ahead or back, in whole seconds, and in minutes beyond one."""
+    seconds = round((at - now).total_seconds())
+    if abs(seconds) >= MINUTE:
+        seconds -= seconds % MINUTE if seconds > 0 else -(-seconds % MINUTE)
+    if not seconds:
+        return "now"
+    return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"
+
+
+def duration(seconds: float | None) -> str:
+    """Word a duration with two or three digits that count."""
+    if seconds is None:
+        return "–"  # noqa: RUF001 - a dash for what there is not
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < MINUTE:
+        is_short = seconds < 0.9995  # noqa: PLR2004 - what rounds to 1,000 ms reads 1.00 s
+        return f"{seconds * 1000:.3g} ms" if is_short else f"{seconds:.3g} s"
+    whole = round(seconds)
+    index = next(index for index, (size, _) in enumerate(UNITS) if whole >= size)
+    (size, unit), (smaller, lesser) = UNITS[index : index + 2]
+    count, rest = divmod(whole, size)
+    more = rest // smaller if count < 10 else 0  # noqa: PLR2004 - two units while that says more
+    return f"{count} {unit} {more} {lesser}" if more else f"{count} {unit}"
+
+
+def number(count: int) -> str:
+    """Write a count with its thousands apart."""
+    return f"{count:,}"
+
+
+def at_most(count: int) -> str:
+    """Write a count that stops at `MOST_COUNTED`."""
+    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,}+"
+
+
+def outcome(word: str | None) -> str:
+    """Word an outcome; None: nothing ended yet."""
+    return OUTCOMES[Outcome(word)] if word else "not yet"
+
+
+def schedule(job: StoredJob) -> str:
+    """Say when a job runs."""
+    return describe(
+        Schedule(**{name: getattr(job, name) for name in SCHEDULE_FIELDS}), job_id=job.id
+    )
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "instant": instant,
+    "short": short,
+    "from_now": from_now,
+    "duration": duration,
+    "number": number,
+    "at_most": at_most,
+    "outcome": outcome,
+    "plural": plural,
+    "schedule": schedule,
+}
+"""The filters of templates, by their names."""

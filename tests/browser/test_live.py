@@ -1,0 +1,193 @@
+"""An open page, in Chromium: it stays fresh by one stream, under our policy and with a session."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from app.web.live import Part
+from tests.support.browser import Site, opened, served, violations
+from tests.support.builders import insert_job
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""Has a page believe that its tab is hidden, or seen again."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def signed(module_database: str) -> AsyncIterator[tuple[Site, str]]:
+    """Serve the dashboard, and make a key."""
+    async with served(module_database) as site:
+        async with httpx.AsyncClient(base_url=site.address) as api:
+            answer = await api.post("/v1/keys", json={"name": "eye", "scopes": ["admin"]})
+        yield site, answer.json()["key"]
+
+
+async def sign_in(page: Page, key: str) -> None:
+    """Sign in as a person does, on the page that comes up."""
+    await page.goto("/")
+    await page.get_by_label("API key").fill(key)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", name="Overview")).to_be_attached()
+
+
+def part_of(site: Site) -> Part:
+    """Return the live part of the overview."""
+    part: Part = site.app.state.parts["overview"]
+    return part
+
+
+async def streams(site: Site, count: int) -> None:
+    """Wait until so many streams are open."""
+
+    async def are_open() -> bool:
+        return part_of(site).streams == count
+
+    await until(are_open, f"{count} streams are open")
+
+
+async def test_an_open_page_shows_what_happens_without_being_asked(
+    chromium: Browser, signed: tuple[Site, str], module_database: str
+) -> None:
+    site, key = signed
+    async with opened(chromium, site.address) as (page, said):
+        await sign_in(page, key)
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        await page.evaluate("document.getElementById('under-way').kept = true")
+
+        connection = await asyncpg.connect(module_database)
+        job = await insert_job(
+            connection, name="newly-broken", cron="61 * * * *", plan_error="minute 61"
+        )
+        await expect(page.get_by_role("link", name="newly-broken").first).to_be_visible()
+        kept = await page.evaluate("document.getElementById('under-way').kept === true")
+        await connection.execute("delete from tocsin.jobs where id = $1", job)
+        await connection.close()
+        await expect(page.get_by_role("link", name="newly-broken")).to_have_count(0)
+
+        assert kept, "the page was swapped whole, not morphed"
+        assert said == []
+        assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
+        assert await page.evaluate("document.cookie") == ""
+    await streams(site, 0)
+
+
+async def test_a_hidden_tab_costs_nothing_until_it_is_seen_again(
+    chromium: Browser, signed: tuple[Site, str]
+) -> None:
+    site, key = signed
+    async with opened(chromium, site.address) as (page, _):
+        await sign_in(page, key)
+        await streams(site, 1)
+        await page.evaluate(HIDE, arg=True)
+        await streams(site, 0)
+        version = part_of(site).made_at
+        await page.evaluate(HIDE, arg=False)
+        await streams(site, 1)
+
+        async def is_made_anew() -> bool:
+            return part_of(site).made_at > version
+
+        await until(is_made_anew, "the part is made again")
+
+
+async def test_a_page_that_is_opened_in_a_hidden_tab_opens_no_stream(
+    chromium: Browser, signed: tuple[Site, str]
+) -> None:
+    site, key = signed
+    async with opened(chromium, site.address) as (page, _):
+        await sign_in(page, key)
+        await page.add_init_script(f"({HIDE})(true)")
+        await page.goto("/")
+        await page.wait_for_load_state("networkidle")
+
+        assert part_of(site).streams == 0
+        await page.evaluate(HIDE, arg=False)
+        await streams(site, 1)
+
+
+async def test_many_streams_cost_what_one_does_and_end_with_the_session_and_the_server(
+    signed: tuple[Site, str], module_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = signed
+    monkeypatch.setattr("app.web.live.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("app.web.live.LOOK_SECONDS", 0.2)
+    headers = {"Authorization": f"Bearer {key}", "Accept": "text/event-stream"}
+    async with (
+        served(module_database) as site,
+        httpx.AsyncClient(base_url=site.address, headers=headers, timeout=30) as api,
+    ):
+        part = part_of(site)
+        made, make = 0, part.make
+
+        async def counted() -> str:
+            nonlocal made
+            made += 1
+            return await make()
+
+        part.make = counted
+
+        async def watch() -> int:
+            async with api.stream("GET", "/live/overview") as answer:
+                assert answer.status_code == 200
+                return len([line async for line in answer.aiter_lines()])
+
+        async with asyncio.TaskGroup() as group:
+            watching = [group.create_task(watch()) for _ in range(50)]
+            await streams(site, 50)
+            began, at = made, asyncio.get_running_loop().time()
+            await asyncio.sleep(2)
+            rate = (made - began) / (asyncio.get_running_loop().time() - at)
+            site.server.stop()
+
+        assert all(task.result() > 0 for task in watching)
+        assert rate <= 1 / 0.2 + 1
+        assert part.streams == 0
+
+
+async def test_a_stream_goes_on_where_it_was_and_ends_when_its_key_does(
+    signed: tuple[Site, str], module_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, key = signed
+    monkeypatch.setattr("app.web.live.BEAT_SECONDS", 0.1)
+    async with httpx.AsyncClient(
+        base_url=site.address, headers={"Authorization": f"Bearer {key}"}, timeout=30
+    ) as api:
+        other = (await api.post("/v1/keys", json={"name": "brief", "scopes": ["read"]})).json()
+        given = {"Authorization": f"Bearer {other['key']}", "Accept": "text/event-stream"}
+        async with api.stream("GET", "/live/overview", headers=given) as answer:
+            lines = answer.aiter_lines()
+            seen = ""
+            while not seen.startswith("id: "):
+                seen = await anext(lines)
+        assert len(seen) == len("id: ") + 16
+
+        async with api.stream("GET", "/live/overview", headers=given) as answer:
+            await streams(site, 1)
+            assert (await api.delete(f"/v1/keys/{other['prefix']}")).status_code == 204
+            async for _ in answer.aiter_lines():
+                pass  # to its end
+
+
+async def test_the_page_has_no_barriers_in_either_theme_and_fits_a_small_phone(
+    chromium: Browser, signed: tuple[Site, str]
+) -> None:
+    site, key = signed
+    for scheme in ("light", "dark"):
+        async with opened(
+            chromium, site.address, color_scheme=scheme, viewport={"width": 320, "height": 640}
+        ) as (page, _):
+            await page.goto("/sign-in")
+            assert await violations(page) == []
+            await sign_in(page, key)
+            assert await violations(page) == []
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 320

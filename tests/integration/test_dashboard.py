@@ -1,0 +1,212 @@
+"""The pages of the dashboard, read as a browser without JavaScript reads them."""
+
+import gzip
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import httpx
+import pytest
+
+from app.api.headers import PAGE_POLICY
+from app.db.connections import OF_PAGES
+from app.web import static_files
+from app.web.signing_in import within
+from tests.support.api import LATER, serving
+from tests.support.builders import insert_job
+from tests.support.recorder import Recorder
+
+FIRST_LOAD_BYTES = 60_000
+FORM = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+
+
+async def made(api: httpx.AsyncClient, scope: str = "admin") -> str:
+    """Make a key and return it."""
+    answer = await api.post("/v1/keys", json={"name": f"of {scope}", "scopes": [scope]})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["key"])
+
+
+def loaded(page: str) -> list[str]:
+    """List the files that a page loads."""
+    return re.findall(r'(?:<link rel="stylesheet" href|<script[^>]* src)="([^"]+)"', page)
+
+
+async def test_who_is_not_signed_in_is_asked_for_a_key_and_led_back(api: httpx.AsyncClient) -> None:
+    key = await made(api, "read")
+
+    asked = await api.get("/?span=week")
+    form = await api.get(asked.headers["Location"])
+    [back] = parse_qs(urlsplit(asked.headers["Location"]).query)["next"]
+    wrong = await api.post("/sign-in", data={"key": f"{key}0", "next": back}, headers=FORM)
+    right = await api.post("/sign-in", data={"key": key, "next": back}, headers=FORM)
+    shown = await api.get(right.headers["Location"])
+    out = await api.post("/sign-out", headers=FORM)
+    after = await api.get("/")
+
+    assert (asked.status_code, form.status_code, back) == (303, 200, "/?span=week")
+    assert wrong.status_code == 401
+    assert "unknown, expired or revoked" in wrong.text
+    assert key not in wrong.text
+    assert "Set-Cookie" not in wrong.headers
+    assert (right.status_code, right.headers["Location"]) == (303, back)
+    assert shown.status_code == 200
+    assert (out.status_code, after.status_code) == (303, 303)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://e.example"}]
+)
+async def test_no_page_of_elsewhere_signs_a_browser_in_or_out(
+    api: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    key = await made(api)
+
+    for address in ("/sign-in", "/sign-out"):
+        answer = await api.post(address, data={"key": key}, headers=headers)
+        assert answer.status_code == 403
+        assert "Set-Cookie" not in answer.headers
+
+
+async def test_a_link_of_elsewhere_that_comes_without_the_cookie_asks_once_more(
+    api: httpx.AsyncClient,
+) -> None:
+    await made(api)
+
+    answer = await api.get("/", headers={"Sec-Fetch-Site": "cross-site"})
+
+    assert answer.status_code == 200
+    assert '<meta http-equiv="refresh" content="0">' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("/jobs?q=tag:a", "/jobs?q=tag:a"),
+        ("//evil.example/", "/"),
+        ("/\\evil.example/", "/"),
+        ("https://evil.example/", "/"),
+        ("javascript:alert(1)", "/"),
+        ("", "/"),
+    ],
+)
+def test_signing_in_leads_to_pages_of_ours_alone(address: str, expected: str) -> None:
+    assert within(address) == expected
+
+
+async def test_a_page_runs_and_shows_nothing_but_files_of_this_server(
+    api: httpx.AsyncClient,
+) -> None:
+    for address in ("/", "/sign-in"):
+        page = await api.get(address)
+
+        assert page.headers["Content-Security-Policy"] == PAGE_POLICY
+        assert "unsafe" not in PAGE_POLICY
+        assert not re.search(r"<script(?![^>]* src=)|\sstyle=|\son[a-z]+=", page.text)
+        assert "//" not in re.sub(r'(xmlns|href)="https?://[^"]*"', "", page.text)
+
+
+async def test_files_are_kept_for_ever_and_served_to_pages_of_other_versions(
+    api: httpx.AsyncClient,
+) -> None:
+    page = await api.get("/")
+    [*files] = loaded(page.text)
+    ours = [await api.get(address) for address in files]
+    other = await api.get(re.sub(r"/static/\w+/", "/static/0123456789abcdef/", files[0]))
+    none = await api.get(f"/static/{static_files.digest()}/../router.py")
+
+    assert len(files) == 3, "the file from npm is missing: python hatch_build.py"
+    assert {one.headers["Cache-Control"] for one in ours} == {"public, max-age=31536000, immutable"}
+    assert (other.status_code, other.content) == (200, ours[0].content)
+    assert other.headers["Cache-Control"] == "no-store"
+    assert none.status_code == 404
+
+
+async def test_the_first_page_and_all_that_it_loads_are_small(api: httpx.AsyncClient) -> None:
+    page = await api.get("/")
+    size = len(gzip.compress(page.content))
+    for address in loaded(page.text):
+        one = static_files.assets()[address.split("/", 3)[3]]
+        size += len(one.compressed)
+
+    assert size <= FIRST_LOAD_BYTES
+
+
+async def test_the_overview_says_first_what_needs_somebody(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await api.put("/v1/jobs/calm", json=LATER)
+    await insert_job(connection, name="broken <cron>", cron="61 * * * *", plan_error="minute 61")
+    failing = await insert_job(connection, name="fails", every_seconds=3600)
+    await connection.execute(
+        "update tocsin.jobs set consecutive_failures = 3, last_outcome = 'failed', "
+        "next_run = now() + interval '1 hour', planned_at = now() where id = $1",
+        failing,
+    )
+
+    page = await api.get("/")
+
+    text = page.text.partition('id="attention"')[2]
+    assert "No instance is connected" in page.text
+    assert "1 job fails" in page.text
+    assert f'<a class="job" href="/jobs/{failing}">fails</a>' in text
+    assert "3 times in a row" in text
+    assert "broken &lt;cron&gt;" in text
+    assert "minute 61" in text
+
+
+async def test_what_comes_is_drawn_and_said_in_words(api: httpx.AsyncClient) -> None:
+    for number in range(3):
+        job = {"kind": "http", "target": {"url": "http://h/"}, "cron": "0 0 * * *"}
+        await api.put(f"/v1/jobs/midnight-{number}", json=job)
+    often = {"kind": "http", "target": {"url": "http://h/"}, "every_seconds": 5}
+    await api.put("/v1/jobs/often", json=often)
+
+    for span, runs in (("hour", None), ("day", 3), ("week", 21), ("century", 3)):
+        page = await api.get("/", params={"span": span})
+        assert page.status_code == 200
+        assert "not drawn: 1 job that runs all the time" in page.text
+        if runs:
+            assert f'aria-label="What comes: {runs} runs; most, 3, from' in page.text
+
+
+async def test_pages_have_few_connections_whose_statements_are_stopped_and_cannot_write(
+    database_url: str, faults: Recorder
+) -> None:
+    async with serving(database_url, faults) as api:
+        reader = api._transport.app.state.reader  # type: ignore[attr-defined]
+        async with reader.pool.acquire() as connection:
+            limit = await connection.fetchval("show statement_timeout")
+            with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                await connection.execute("delete from tocsin.jobs")
+            await connection.execute("set statement_timeout = 1")
+        assert (limit, reader.pool.get_max_size()) == ("2s", OF_PAGES)
+
+
+async def test_a_page_that_takes_too_long_says_what_to_do(
+    database_url: str, faults: Recorder, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "create or replace function tocsin.connected_instances() "
+        "returns table (name text, connected_since timestamptz) language plpgsql as "
+        "$$ begin perform pg_sleep(60); end $$"
+    )
+    async with serving(database_url, faults) as api:
+        reader = api._transport.app.state.reader  # type: ignore[attr-defined]
+        async with reader.pool.acquire() as own:
+            await own.execute("set statement_timeout = 50")
+        page = await api.get("/")
+
+    assert page.status_code == 503
+    assert "Narrow the search" in page.text
+    assert page.headers["Content-Security-Policy"] == PAGE_POLICY
+
+
+async def test_while_postgres_is_away_a_page_says_so(faults: Recorder) -> None:
+    async with serving("postgresql://nobody@127.0.0.1:9/nothing", faults) as api:
+        page = await api.get("/")
+
+    assert page.status_code == 503
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Postgres is not available" in page.text
+    assert "127.0.0.1" not in page.text
