@@ -1,4 +1,4 @@
-"""Tocsin: a job scheduler on Postgres LISTEN/NOTIFY that calls HTTP and AMQP targets on time.
+"""Tocsin: a job scheduler on Postgres LISTEN/NOTIFY that calls HTTP, AMQP and mail targets on time.
 
 A job is a row of `tocsin.jobs`, written through the API (`api`) or in SQL; triggers notify the
 instances (`scheduler`). An instance claims due jobs under a lease, has an executor (`targets`)

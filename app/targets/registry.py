@@ -25,6 +25,7 @@ from app.targets.amqp.executor import AmqpExecutor
 from app.targets.auth import AUTH_TYPES
 from app.targets.base import Executor, Target, Where
 from app.targets.http.executor import HttpExecutor
+from app.targets.smtp.executor import SmtpExecutor
 
 __all__ = [
     "EXECUTORS",
@@ -42,7 +43,7 @@ MAX_NAMED = 10
 GROUP = "tocsin.executors"
 """The entry points by which other packages bring kinds: `pigeon = "pigeons.tocsin:Pigeon"`."""
 
-BUILT_IN: tuple[type[Executor[Any]], ...] = (AmqpExecutor, HttpExecutor)
+BUILT_IN: tuple[type[Executor[Any]], ...] = (AmqpExecutor, HttpExecutor, SmtpExecutor)
 KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """The names of kinds that the database accepts."""
 

@@ -1,7 +1,7 @@
 """Targets that may be reached over TLS, with client certificates and authorities of their own."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from msgspec import Meta, MsgspecError, Struct
 from msgspec.json import Decoder
@@ -62,12 +62,28 @@ class TlsTarget(BodyTarget, frozen=True, kw_only=True):
 
     def tls_settings(self, *, verify: bool = True, ours: bool = True) -> Tls | None:
         """Return the TLS settings; None if all are the defaults. `ours`: with the certificate."""
-        if self.client_certificate is None and self.client_key is None and self.ca is None:
-            return None
-        tls = Tls(
-            client_certificate=self.client_certificate if ours else None,
-            client_key=self.client_key if ours else None,
-            ca=self.ca,
-            verify=verify,
-        )
-        return None if tls == Tls(verify=verify) else tls
+        return tls_settings(self, verify=verify, ours=ours)
+
+
+class HasTls(Protocol):
+    """A target with the fields of TLS."""
+
+    @property
+    def client_certificate(self) -> str | None: ...
+    @property
+    def client_key(self) -> str | None: ...
+    @property
+    def ca(self) -> str | None: ...
+
+
+def tls_settings(target: HasTls, *, verify: bool = True, ours: bool = True) -> Tls | None:
+    """Return the TLS settings; None if all are the defaults. `ours`: with the certificate."""
+    if target.client_certificate is None and target.client_key is None and target.ca is None:
+        return None
+    tls = Tls(
+        client_certificate=target.client_certificate if ours else None,
+        client_key=target.client_key if ours else None,
+        ca=target.ca,
+        verify=verify,
+    )
+    return None if tls == Tls(verify=verify) else tls

@@ -13,6 +13,7 @@ from itertools import count
 
 import msgspec
 
+from app.core.schedule.zones import InUse
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import AppError, FieldError, InvalidInput
 from app.templates.messages import MAX_OUTPUT, Answer, Cause, Request, Text, Variables
@@ -54,9 +55,9 @@ class Renderer:
     So templates that use up their time make those of others late by `QUICK_SECONDS`, and that once.
     """
 
-    def __init__(self, *, rules: str = "auto") -> None:
-        self.quick = Worker(QUICK_SECONDS, rules=rules)
-        self.slow = Worker(CPU_SECONDS, rules=rules)
+    def __init__(self) -> None:
+        self.quick = Worker(QUICK_SECONDS)
+        self.slow = Worker(CPU_SECONDS)
         self.known_slow: OrderedDict[tuple[str, ...], None] = OrderedDict()
         """The templates that were not rendered within `QUICK_SECONDS`."""
 
@@ -113,9 +114,8 @@ def failure(answer: Answer, texts: Sequence[Text]) -> AppError:
 class Worker:
     """One process that renders, for one target after the other."""
 
-    def __init__(self, cpu_seconds: float, *, rules: str) -> None:
+    def __init__(self, cpu_seconds: float) -> None:
         self.cpu_seconds = cpu_seconds
-        self.rules = rules
         self.lock = asyncio.Lock()
         self.process: Process | None = None
         self.ids = count(1)
@@ -192,7 +192,7 @@ class Worker:
     async def start(self) -> Process:
         """Start the process, which knows no variable of this one's environment."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app.templates.child", self.rules),
+            *(sys.executable, "-m", "app.templates.child", InUse.setting),
             stdin=PIPE,
             stdout=PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -99,6 +99,8 @@ class InUse:
     """The time zone rules of this process: global, as its locale is."""
 
     rules: Rules | None = None
+    setting: str = AUTO
+    """What was asked for, so that other processes can be told."""
 
 
 def use_rules(setting: str) -> Rules:
@@ -108,6 +110,7 @@ def use_rules(setting: str) -> Rules:
         InvalidSettings: this machine does not have these rules.
     """
     InUse.rules = choose_rules(setting)
+    InUse.setting = setting
     return InUse.rules
 
 

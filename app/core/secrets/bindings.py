@@ -11,7 +11,7 @@ from app.core.net.urls import host_of, parsed_url
 
 MAX_HOSTS = 100
 """Hosts that one secret may be bound to."""
-DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
+DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671, "smtp": 587, "smtps": 465}
 
 
 class Destination(Struct, frozen=True):
