@@ -18,6 +18,19 @@ from litestar.types import Message, Scope
 
 from app.api.access import KeyAuthentication, KeyRing, is_loopback, require_scope
 from app.api.actions import pause_job, resume_job, run_job, skip_runs, unskip_runs
+from app.api.alerts import (
+    delete_channel,
+    delete_rule,
+    get_alert,
+    get_channel,
+    get_rule,
+    list_alerts,
+    list_channels,
+    list_rules,
+    put_channel,
+    put_rule,
+    test_channel,
+)
 from app.api.audit import list_changes
 from app.api.batch import create_jobs
 from app.api.body import check_request
@@ -190,6 +203,14 @@ def v1(settings: Settings) -> Router:
                 "/flows",
                 route_handlers=[put_flow, list_flows, get_flow, delete_flow, release_flow],
                 tags=["Flows"],
+            ),
+            Router(
+                "/alerts",
+                route_handlers=[
+                    *(list_alerts, get_alert, put_rule, list_rules, get_rule, delete_rule),
+                    *(put_channel, list_channels, get_channel, delete_channel, test_channel),
+                ],
+                tags=["Alerts"],
             ),
             Router("/", route_handlers=[list_instances, get_stats], tags=["Instances"]),
             Router(

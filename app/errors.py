@@ -91,6 +91,10 @@ class NamesTaken(NameTaken):
         self.errors = errors
 
 
+class AlertNotFound(AppError):
+    """No alert, rule or channel has this id or name."""
+
+
 class FlowNotFound(AppError):
     """No flow has this key."""
 

@@ -21,6 +21,16 @@ from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobSta
 from app.core.schedule.schedule import FORMS
 from app.targets.registry import KINDS, target_type
 from app.wire.actions import NoFields, Skip
+from app.wire.alerts import (
+    AlertPage,
+    AlertRule,
+    AlertRulePage,
+    Channel,
+    ChannelDocument,
+    ChannelPage,
+    RuleDocument,
+    ToldAlert,
+)
 from app.wire.audit import AuditPage
 from app.wire.bulk import Bulk, BulkPage, BulkPreview, BulkRequest
 from app.wire.examples import BODIES
@@ -65,6 +75,8 @@ SCHEMAS: tuple[Any, ...] = (
         NoFields,
         Skip,
         *(FlowLimits, Flow, FlowPage),
+        *(RuleDocument, AlertRule, AlertRulePage, ToldAlert, AlertPage),
+        *(ChannelDocument, Channel, ChannelPage),
         JobPause,
         Resumption,
         NewPause,

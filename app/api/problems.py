@@ -15,6 +15,7 @@ from app.core.field_errors import NOT_AN_INSTANT, example, remedy
 from app.core.instants import misread_instant
 from app.db.errors import refused_by_others
 from app.errors import (
+    AlertNotFound,
     AppError,
     BulkNotFound,
     ConstraintViolated,
@@ -76,6 +77,7 @@ KINDS: dict[type[AppError], Kind] = {
     BulkNotFound: Kind(404, "bulk-not-found", "There is no such bulk action"),
     ExecutionNotFound: Kind(404, "execution-not-found", "There is no such execution"),
     KeyNotFound: Kind(404, "key-not-found", "There is no such API key"),
+    AlertNotFound: Kind(404, "alert-not-found", "There is no such alert, rule or channel"),
     FlowNotFound: Kind(404, "flow-not-found", "There is no such flow"),
     SecretNotFound: Kind(404, "secret-not-found", "There is no such secret"),
     NameTaken: Kind(409, "name-taken", "The name belongs to another job"),

@@ -222,6 +222,14 @@ class Replanned(Struct, frozen=True, kw_only=True):
     rules: str
 
 
+class Alerted(Struct, frozen=True, kw_only=True):
+    """A rule told of a job."""
+
+    rule: str
+    event: str
+    job_id: UUID
+
+
 class BulkEnded(Struct, frozen=True, kw_only=True):
     """This instance came to the end of a bulk action."""
 
@@ -309,6 +317,7 @@ Fact = (
     | Pruned
     | UpkeepFailed
     | Replanned
+    | Alerted
     | BulkEnded
     | ClockSetBack
     | Serving

@@ -26,6 +26,8 @@ FLOWS = "tocsin_flows"
 """The payload is a flow of which something may be claimed sooner; empty: any flow."""
 BULK = "tocsin_bulk"
 """A bulk action was asked for, or left by the instance that worked on it."""
+ALERTS = "tocsin_alerts"
+"""There is a first alert rule, or a channel is to be tested."""
 LOOK_TIMEOUT_SECONDS = 5.0
 """A look without an answer for this long ends the session, which may be half-open."""
 
@@ -128,6 +130,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
     check: Callable[[], None] = lambda: None,
     flow: Callable[[str], None] = lambda _: None,
     bulk: Callable[[], None] = lambda: None,
+    alerts: Callable[[], None] = lambda: None,
     application_name: str,
     guard: FloodGuard | None = None,
 ) -> AsyncIterator[Session]:
@@ -135,7 +138,8 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
 
     `wake` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
     with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`,
-    `flow` with the payload of each notification of `FLOWS`, `bulk` on each notification of `BULK`.
+    `flow` with the payload of each notification of `FLOWS`, `bulk` on each notification of `BULK`,
+    `alerts` on each notification of `ALERTS`.
     LISTEN has taken effect when this returns, so a look made afterwards misses no job.
 
     Raises:
@@ -154,6 +158,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
         TARGETS: lambda _: check(),
         FLOWS: flow,
         BULK: lambda _: bulk(),
+        ALERTS: lambda _: alerts(),
     }
 
     with translate_errors():

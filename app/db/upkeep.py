@@ -157,6 +157,11 @@ async def prune_audit_log(
     return last_id
 
 
+async def prune_alerts(session: Runner, *, keep_from: datetime) -> None:
+    """Delete alerts that were told earlier."""
+    await session.fetch("upkeep.prune_alerts", keep_from=keep_from)
+
+
 async def prune_bulk_actions(session: Runner, *, keep_from: datetime) -> None:
     """Delete bulk actions that ended before `keep_from`."""
     await session.fetch("upkeep.prune_bulk_actions", keep_from=keep_from)

@@ -4,6 +4,7 @@ import asyncio
 from time import monotonic
 
 from app.config import Settings
+from app.scheduler.alerts import keep_alerting
 from app.scheduler.bulk import keep_bulk
 from app.scheduler.checking import keep_checking
 from app.scheduler.clock_steps import mend_steps
@@ -29,6 +30,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
     targets_written: asyncio.Event,
     set_back: asyncio.Event,
     bulk_told: asyncio.Event,
+    alerts_told: asyncio.Event,
 ) -> None:
     """Run the tasks, each of which outlives its own errors, until cancelled."""
     db, observers, instance = pools.work, isolation.observers, isolation.instance
@@ -51,6 +53,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
         "keep_resting_told": keep_resting_told(db, isolation, sweep),
         "keep_kinds": keep_kinds(db, observers, SHOWN),
         "keep_bulk": keep_bulk(pools.bulk, observers, keys, bulk_told, instance=instance),
+        "keep_alerting": keep_alerting(db, observers, alerts_told),
         "keep_zones": keep_zones(db, observers, instance=instance),
         "mend_steps": mend_steps(db, observers, set_back, lease_seconds=settings.lease_seconds),
     }

@@ -89,6 +89,7 @@ class Instance:
         self.flood_guard = FloodGuard(clock=self.loop.time)
         self.targets_written = asyncio.Event()
         self.bulk_told = asyncio.Event()
+        self.alerts_told = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
@@ -307,6 +308,7 @@ class Instance:
             targets_written=self.targets_written,
             set_back=self.set_back,
             bulk_told=self.bulk_told,
+            alerts_told=self.alerts_told,
         )
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
@@ -354,6 +356,7 @@ class Instance:
                 check=self.targets_written.set,
                 flow=self.flows.hear,
                 bulk=self.bulk_told.set,
+                alerts=self.alerts_told.set,
                 application_name=f"tocsin scheduler {self.name}",
                 guard=self.flood_guard,
             )
@@ -370,6 +373,7 @@ class Instance:
         await self.orphans.free_later(session)
         self.targets_written.set()  # a session hears nothing of what was written before it
         self.bulk_told.set()
+        self.alerts_told.set()
         return session
 
     def drain(self, dispatcher: Dispatcher, limit: asyncio.Timeout) -> None:

@@ -113,6 +113,7 @@ class Pass:
             await self.step("jobs", self.prune_jobs)
             await self.step("runs", self.resume_runs)
             await self.step("bulk_actions", self.prune_bulk_actions)
+            await self.step("alerts", self.prune_alerts)
         finally:
             if self.added or self.dropped or self.jobs:
                 self.observers.tell(
@@ -250,6 +251,11 @@ class Pass:
     async def prune_bulk_actions(self) -> Left:
         """Delete bulk actions that ended longer ago than the retention."""
         await upkeep.prune_bulk_actions(self.session, keep_from=await self.keep_from())
+        return NONE_LEFT
+
+    async def prune_alerts(self) -> Left:
+        """Delete alerts that were told longer ago than the retention."""
+        await upkeep.prune_alerts(self.session, keep_from=await self.keep_from())
         return NONE_LEFT
 
 

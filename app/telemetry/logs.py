@@ -18,6 +18,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from app.core.facts import (
     Access,
+    Alerted,
     BatchSettled,
     BulkEnded,
     ClockSetBack,
@@ -244,6 +245,7 @@ def severity(fact: Fact) -> int:
             | Stopped()
             | Pruned()
             | Replanned()
+            | Alerted()
             | BulkEnded()
             | Serving()
         ):

@@ -63,6 +63,22 @@ BODIES: dict[str, dict[str, Any]] = {
         "gentle": {"max_concurrency": 10},
         "quota": {"rate": 100, "period_seconds": 60, "burst": 10},
     },
+    "RuleDocument": {
+        "failures": {"events": ["failed", "recovered"], "after": 3, "tag": "reports"},
+        "missed": {"events": ["missed", "invalid"]},
+    },
+    "ChannelDocument": {
+        "slack": {
+            "preset": "slack",
+            "target": {"url": "https://hooks.slack.com/services/${secret:slack}"},
+        },
+        "signed": {
+            "target": {
+                "url": "https://example.com/alerts",
+                "auth": {"type": "signature", "secret": "${secret:alerts}"},
+            }
+        },
+    },
     "JobPause": {"reason": {"reason": "the receiver is moved", "until": "2030-02-01T09:00:00Z"}},
     "Resumption": {"count": {"missed": "once", "dry_run": True}, "latest": {"missed": "once"}},
     "NewPause": {"tag": {"tag": "reports"}, "everything": {"all": True, "reason": "maintenance"}},

@@ -145,6 +145,13 @@ SECRETS: Cursor[str] = Cursor(
     encode=str.encode,
     decode=lambda key: key.decode(errors="replace"),
 )
+ALERTS = by_uuid(b"a")
+ALERT_RULES: Cursor[str] = Cursor(
+    letter=b"r",
+    key=lambda item: item.name,
+    encode=str.encode,
+    decode=lambda key: key.decode(errors="replace"),
+)
 FLOWS: Cursor[str] = Cursor(
     letter=b"f",
     key=lambda item: item.flow_key,

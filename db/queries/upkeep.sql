@@ -60,6 +60,9 @@ from tocsin.prune_jobs(:first_page::bigint, :pages::bigint, :keep_from::timestam
 select entries as deleted, last_id
 from tocsin.prune_audit_log(:after_id::bigint, :most::bigint, :keep_from::timestamptz);
 
+-- name: prune_alerts
+delete from tocsin.alerts where at < :keep_from::timestamptz;
+
 -- name: prune_bulk_actions
 delete from tocsin.bulk_actions where ended_at < :keep_from::timestamptz;
 

@@ -219,6 +219,17 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("GET", "/v1/pauses"),
         ("POST", "/v1/pauses"),
         ("POST", "/v1/pauses/{pause}/resume"),
+        ("GET", "/v1/alerts"),
+        ("GET", "/v1/alerts/{id}"),
+        ("GET", "/v1/alerts/rules"),
+        ("PUT", "/v1/alerts/rules/{rule}"),
+        ("GET", "/v1/alerts/rules/{rule}"),
+        ("DELETE", "/v1/alerts/rules/{rule}"),
+        ("GET", "/v1/alerts/channels"),
+        ("PUT", "/v1/alerts/channels/{channel}"),
+        ("GET", "/v1/alerts/channels/{channel}"),
+        ("DELETE", "/v1/alerts/channels/{channel}"),
+        ("POST", "/v1/alerts/channels/{channel}/test"),
         ("GET", "/v1/jobs/{job}/explain"),
         ("POST", "/v1/jobs/{job}/run"),
         ("GET", "/v1/jobs/{job}/executions"),
@@ -312,6 +323,10 @@ async def try_every_example(api: httpx.AsyncClient, *, under_way: int) -> None:
                 if path.startswith("/v1/bulk/"):
                     asked = {"filter": {"tag": ["none"]}, "action": "pause"}
                     given["id"] = (await api.post("/v1/bulk", json=asked)).json().get("id")
+                given |= {"rule": "failures", "channel": "ops"}
+                await api.put(
+                    "/v1/alerts/channels/ops", json={"target": {"url": "https://a.example"}}
+                )
                 address = path.format(**given, flow_key="api.example.com")
                 await api.put("/v1/jobs/report", json=NIGHTLY)
                 answer = await api.request(

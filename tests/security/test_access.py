@@ -68,9 +68,16 @@ every_call = pytest.mark.parametrize(
 def filled(path: str) -> str:
     """Fill in what may well be there."""
     some = UUID(int=1)
-    id_ = some if path.startswith("/v1/bulk/") else 1
+    id_ = some if path.startswith(("/v1/bulk/", "/v1/alerts/")) else 1
     return path.format(
-        job="report", id=id_, key="000000000000", name="report", pause=some, flow_key="api"
+        job="report",
+        id=id_,
+        key="000000000000",
+        name="report",
+        pause=some,
+        flow_key="api",
+        rule="failures",
+        channel="ops",
     )
 
 

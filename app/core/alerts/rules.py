@@ -1,0 +1,257 @@
+"""What alert rules make of executions: pure functions of how a rule stands and what happened."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import assert_never
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.core.runs.outcome import Outcome
+
+
+class Event(StrEnum):
+    """What a rule may tell of."""
+
+    FAILED = "failed"
+    """A run ended without success: it was given up."""
+    EXHAUSTED = "exhausted"
+    """A run was given up after the last of its attempts."""
+    MISSED = "missed"
+    """A run was not carried out."""
+    INVALID = "invalid"
+    """The job cannot be planned or executed: it has a `plan_error`."""
+    RECOVERED = "recovered"
+    """Something of the above that was told is over."""
+
+
+EXPECTED = frozenset({"paused", "skipped"})
+"""Why runs are missed on purpose: rules without reasons do not tell of these."""
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """An alert rule."""
+
+    id: UUID
+    name: str
+    events: frozenset[Event]
+    job_id: UUID | None = None
+    tag: str | None = None
+    after: int = 1
+    """How many in a row are told."""
+    reasons: frozenset[str] | None = None
+    """Of missed runs; None: all but `EXPECTED`."""
+    channels: Sequence[str] = ()
+    begun_at: datetime
+    """What ended earlier is not told of."""
+
+    def covers(self, job_id: UUID, tags: Sequence[str]) -> bool:
+        """Whether the rule is about a job with these tags."""
+        if self.job_id is not None:
+            return self.job_id == job_id
+        return self.tag is None or self.tag in tags
+
+    def watched(self) -> frozenset[Event]:
+        """Return what has to be noticed for this rule: recoveries alone are those of failures."""
+        return self.events - {Event.RECOVERED} or frozenset({Event.FAILED})
+
+
+class Happened(Struct, frozen=True, kw_only=True):
+    """An execution that did not succeed, as rules see it."""
+
+    id: int
+    job_id: UUID
+    job: str | None
+    """The job's name."""
+    tags: Sequence[str]
+    outcome: Outcome
+    reason: str | None
+    at: datetime
+    """When it ended."""
+    why: str
+    is_given_up: bool
+    """Whether its run ended with it."""
+    is_last_attempt: bool
+    before: Outcome | None
+    """The outcome of the job's execution before this one; None: there is none on record."""
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """How a rule stands for an event and a job: that came `many` times in a row."""
+
+    rule_id: UUID
+    event: Event
+    job_id: UUID
+    many: int
+    execution_id: int | None
+    """The latest of them."""
+    since: datetime
+    last_at: datetime
+    told_at: datetime | None = None
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What a rule tells of a job."""
+
+    rule_id: UUID
+    rule: str
+    event: Event
+    job_id: UUID
+    job: str | None
+    many: int
+    since: datetime
+    execution_id: int | None
+    why: str
+
+
+Judged = tuple[State | None, Told | None]
+"""How the rule stands afterwards (None: all is well), and what is told, if anything."""
+
+
+def is_bad(rule: Rule, event: Event, one: Happened) -> bool:
+    """Whether an execution is what the rule watches for under the name of an event."""
+    match event:
+        case Event.FAILED:
+            return one.is_given_up
+        case Event.EXHAUSTED:
+            return one.is_given_up and one.is_last_attempt
+        case Event.MISSED:
+            if one.outcome is not Outcome.MISSED:
+                return False
+            if rule.reasons is None:
+                return one.reason not in EXPECTED
+            return one.reason in rule.reasons
+        case Event.INVALID | Event.RECOVERED:
+            return False
+        case _:
+            assert_never(event)
+
+
+def was_well_before(event: Event, one: Happened) -> bool:
+    """Whether the execution before shows that what was watched for had ended."""
+    if event is Event.MISSED:
+        return one.before not in (None, Outcome.MISSED)
+    return one.before is Outcome.SUCCEEDED
+
+
+def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Iterator[Judged]:
+    """Judge one execution: first what the one before it ended, then the execution itself."""
+    newer = state is not None and (state.execution_id or 0) < one.id
+    is_over = was_well_before(event, one) or (
+        event is Event.MISSED and one.outcome is not Outcome.MISSED
+    )
+    if state is not None and newer and is_over:
+        yield recover(rule, state, job=one.job)
+        state = None
+    if is_bad(rule, event, one):
+        many = 1 if state is None else state.many + 1
+        now = State(
+            rule_id=rule.id,
+            event=event,
+            job_id=one.job_id,
+            many=many,
+            execution_id=max(one.id, 0 if state is None else state.execution_id or 0),
+            since=one.at if state is None else state.since,
+            last_at=one.at if state is None else max(one.at, state.last_at),
+            told_at=None if state is None else state.told_at,
+        )
+        yield begin(rule, now, job=one.job, why=one.why)
+
+
+def begin(rule: Rule, state: State, *, job: str | None, why: str) -> Judged:
+    """Tell of a state that has come to the count of its rule, once."""
+    if state.told_at is not None or state.many < rule.after:
+        return state, None
+    told = told_of(rule, state, state.event, job=job, why=why)
+    return replace(state, told_at=state.last_at), told if state.event in rule.events else None
+
+
+def recover(rule: Rule, state: State, *, job: str | None) -> Judged:
+    """End a state, and tell so if the state was told."""
+    if state.told_at is None or Event.RECOVERED not in rule.events:
+        return None, None
+    why = OVER[state.event]
+    return None, told_of(rule, state, Event.RECOVERED, job=job, why=why)
+
+
+OVER = {
+    Event.FAILED: "a run succeeded",
+    Event.EXHAUSTED: "a run succeeded",
+    Event.MISSED: "a run was carried out",
+    Event.INVALID: "it was corrected",
+    Event.RECOVERED: "",
+}
+"""Why each event is over."""
+
+
+def told_of(rule: Rule, state: State, event: Event, *, job: str | None, why: str) -> Told:
+    """Tell of a state."""
+    return Told(
+        rule_id=rule.id,
+        rule=rule.name,
+        event=event,
+        job_id=state.job_id,
+        job=job,
+        many=state.many,
+        since=state.since,
+        execution_id=state.execution_id,
+        why=why,
+    )
+
+
+Key = tuple[UUID, Event, UUID]
+"""The key of a state: rule, event, job."""
+
+
+class Standing:
+    """How rules stand for some jobs, and what is told as executions are judged one by one."""
+
+    def __init__(self, rules: Sequence[Rule], states: Sequence[State]) -> None:
+        self.rules = rules
+        self.states: dict[Key, State] = {
+            (one.rule_id, one.event, one.job_id): one for one in states
+        }
+        self.changed: set[Key] = set()
+        self.told: list[Told] = []
+
+    def __repr__(self) -> str:
+        return f"<Standing: {len(self.states)} states, {len(self.told)} told>"
+
+    def take(self, one: Happened) -> None:
+        """Judge an execution by all rules."""
+        for rule in self.rules:
+            if one.at < rule.begun_at or not rule.covers(one.job_id, one.tags):
+                continue
+            for event in sorted(rule.watched()):
+                key = (rule.id, event, one.job_id)
+                for state, told in judge(rule, event, self.states.get(key), one):
+                    self.note(key, state, told)
+
+    def note(self, key: Key, state: State | None, told: Told | None) -> None:
+        """Keep what became of a state."""
+        self.changed.add(key)
+        if state is None:
+            self.states.pop(key, None)
+        else:
+            self.states[key] = state
+        if told is not None:
+            self.told.append(told)
+
+    def end(self, state: State, *, job: str | None, is_gone: bool) -> None:
+        """End a state whose job is well again, or gone, of which nothing is told."""
+        key = (state.rule_id, state.event, state.job_id)
+        rule = next((one for one in self.rules if one.id == state.rule_id), None)
+        if rule is None or is_gone:
+            self.note(key, None, None)
+        else:
+            self.note(key, *recover(rule, state, job=job))
+
+    def written(self) -> list[State]:
+        """Return the states to be written."""
+        return [self.states[key] for key in self.changed if key in self.states]
+
+    def removed(self) -> list[Key]:
+        """Return the keys of the states to be removed."""
+        return [key for key in self.changed if key not in self.states]

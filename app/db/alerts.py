@@ -1,0 +1,268 @@
+"""What alerts are told of, how rules stand, and deliveries, in Postgres."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from app.core.alerts.messages import Alert
+from app.core.alerts.rules import Event, Happened, Key, Rule, State, Told
+from app.core.runs.outcome import Outcome
+from app.core.secrets.masking import Masked, Secret
+from app.db.database import Database, Row, Runner
+
+JSON = msgspec.json.Encoder()
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """What there is to do for alerts."""
+
+    has_rules: bool
+    has_open: bool
+    """Whether alerts are to be delivered, or their deliveries under way."""
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    """How far executions are judged; see `tocsin.alert_cursor`."""
+
+    after_id: int
+    pending: Sequence[int]
+    mark_id: int | None
+    marked_at: datetime | None
+    is_over: bool
+    """Whether all executions up to `mark_id` have ended, are under way, or will not be."""
+    latest_id: int
+    now: datetime
+
+    @property
+    def upto(self) -> int:
+        """The last execution that can be judged now, or is under way."""
+        return self.after_id if self.mark_id is None or not self.is_over else self.mark_id
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """Some executions that did not succeed."""
+
+    happened: Sequence[Happened]
+    read_to: int
+    """All of them up to this one were read, but for those under way."""
+    is_whole: bool
+    """Whether that is as far as can be read now."""
+    under_way: Sequence[int]
+
+
+class Newly(Struct, frozen=True, kw_only=True):
+    """A job that has become invalid, and a rule that does not know yet."""
+
+    rule_id: UUID
+    job_id: UUID
+    job: str | None
+    tags: Sequence[str]
+    plan_error: str
+
+
+class Over(Struct, frozen=True, kw_only=True):
+    """A state whose job is well again, or gone."""
+
+    state: State
+    job: str | None
+    is_gone: bool
+
+
+class Waiting(Masked, frozen=True, kw_only=True):
+    """An alert that has yet to be sent, and the channel that it goes to."""
+
+    alert: Alert
+    channel: str
+    rule_id: UUID | None
+    preset: str | None
+    """None: there is no such channel any more."""
+    target: Secret | None
+    """JSON text."""
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """An alert whose delivery has ended."""
+
+    id: UUID
+    channel: str
+    delivered_at: datetime | None
+    error: str | None
+
+
+async def read_work(db: Runner) -> Work:
+    """Return what there is to do."""
+    [row] = await db.fetch("alerts.has_work")
+    return Work(**row)
+
+
+@asynccontextmanager
+async def turn(db: Database) -> AsyncIterator[tuple[Runner, Cursor | None]]:
+    """Open the transaction of one pass over what has happened; an error undoes the pass.
+
+    The cursor is None if another instance is at it.
+    """
+    async with db.transaction() as transaction:
+        rows = await transaction.fetch("alerts.begin")
+        yield transaction, Cursor(**rows[0]) if rows else None
+
+
+async def move(
+    transaction: Runner, cursor: Cursor, *, after_id: int, pending: Sequence[int]
+) -> None:
+    """Move the cursor on, and set the next mark if the last one is over, or there is none."""
+    await transaction.fetch(
+        "alerts.move",
+        after_id=after_id,
+        pending=pending,
+        is_over=cursor.mark_id is None or (cursor.is_over and after_id >= cursor.upto),
+        mark_id=cursor.latest_id,
+        marked_at=cursor.now,
+    )
+
+
+async def list_rules(db: Runner) -> list[Rule]:
+    """List all rules."""
+    return [
+        Rule(
+            **{
+                **row,
+                "events": frozenset(map(Event, row["events"])),
+                "reasons": row["reasons"] and frozenset(row["reasons"]),
+            }
+        )
+        for row in await db.fetch("alerts.rules")
+    ]
+
+
+async def read_happened(db: Runner, cursor: Cursor, *, limit: int) -> Batch:
+    """Read up to `limit` executions behind the cursor, and those that were under way before."""
+    rows = await db.fetch(
+        "alerts.happened",
+        after_id=cursor.after_id,
+        upto=cursor.upto,
+        pending=cursor.pending,
+        limit=limit,
+    )
+    [told, *found] = rows
+    ranged = [row["id"] for row in found if cursor.after_id < row["id"] <= cursor.upto]
+    is_whole = len(ranged) < limit
+    return Batch(
+        happened=[happened(row) for row in found if not row["is_delivery"]],
+        read_to=cursor.upto if is_whole else max(ranged),
+        is_whole=is_whole,
+        under_way=told["under_way"],
+    )
+
+
+def happened(row: Row) -> Happened:
+    """Read an execution out of a row."""
+    return Happened(
+        id=row["id"],
+        job_id=row["job_id"],
+        job=row["job"],
+        tags=row["tags"],
+        outcome=Outcome(row["outcome"]),
+        reason=row["reason"],
+        at=row["finished_at"],
+        why=reason_of(row),
+        is_given_up=row["is_given_up"],
+        is_last_attempt=(row["attempt"] or 0) >= (row["max_attempts"] or 1),
+        before=row["before"] and Outcome(row["before"]),
+    )
+
+
+def reason_of(row: Row) -> str:
+    """Say why an execution did not succeed."""
+    said: str = row["error"] or row["reason"] or row["outcome"]
+    if (row["missed_runs"] or 0) > 1:
+        return (
+            f"{row['missed_runs']} runs from {row['scheduled_for']:%Y-%m-%d %H:%M:%S} UTC: {said}"
+        )
+    return said
+
+
+async def read_states(db: Runner, job_ids: Sequence[UUID]) -> list[State]:
+    """Return how rules stand for some jobs."""
+    rows = await db.fetch("alerts.states", job_ids=job_ids) if job_ids else []
+    return [state(row) for row in rows]
+
+
+def state(row: Row) -> State:
+    """Read a state out of a row."""
+    columns = {name: row[name] for name in State.__struct_fields__}
+    return State(**columns | {"event": Event(row["event"])})
+
+
+async def list_newly_invalid(db: Runner, *, limit: int) -> list[Newly]:
+    """List jobs that have become invalid, by the rules on that."""
+    return [Newly(**row) for row in await db.fetch("alerts.newly_invalid", limit=limit)]
+
+
+async def list_over(db: Runner, *, horizon: datetime, limit: int) -> list[Over]:
+    """List states that are over, by what had ended at the horizon."""
+    return [
+        Over(state=state(row), job=row["job"], is_gone=row["is_gone"])
+        for row in await db.fetch("alerts.over", horizon=horizon, limit=limit)
+    ]
+
+
+async def write(
+    transaction: Runner,
+    *,
+    written: Sequence[State],
+    removed: Sequence[Key],
+    told: Sequence[tuple[Told, Sequence[str | None]]],
+) -> None:
+    """Write how rules stand now, and what they tell by which channels (None: on record only)."""
+    if written:
+        await transaction.fetch("alerts.write_states", states=JSON.encode(written).decode())
+    if removed:
+        keys = [{"rule_id": rule, "event": event, "job_id": job} for rule, event, job in removed]
+        await transaction.fetch("alerts.delete_states", states=JSON.encode(keys).decode())
+    alerts = [
+        msgspec.to_builtins(one) | {"channel": channel}
+        for one, channels in told
+        for channel in channels
+    ]
+    if alerts:
+        await transaction.fetch(
+            "alerts.tell", alerts=JSON.encode(alerts).decode().replace("\\u0000", "")
+        )
+
+
+async def list_waiting(transaction: Runner, *, seconds: float, limit: int) -> list[Waiting]:
+    """List, and lock, alerts to be sent, unless the same was sent within these seconds."""
+    rows = await transaction.fetch("alerts.waiting", seconds=seconds, limit=limit)
+    return [
+        Waiting(
+            alert=Alert(**{name: row[name] for name in Alert.__struct_fields__}),
+            channel=row["channel"],
+            rule_id=row["rule_id"],
+            preset=row["preset"],
+            target=row["target"],
+        )
+        for row in rows
+    ]
+
+
+async def deliver(
+    transaction: Runner, ids: Sequence[UUID], *, kind: str, target: dict[str, Any]
+) -> None:
+    """Make the job that delivers some alerts as one message."""
+    text = JSON.encode(target).decode()
+    await transaction.fetch("alerts.deliver", ids=ids, kind=kind, target=text)
+
+
+async def fail(transaction: Runner, ids: Sequence[UUID], *, error: str) -> None:
+    """Write down that alerts cannot be delivered."""
+    await transaction.fetch("alerts.fail", ids=ids, error=error.replace("\0", ""))
+
+
+async def follow(db: Runner) -> list[Ended]:
+    """Write down how deliveries ended, and return those that have ended since."""
+    return [Ended(**row) for row in await db.fetch("alerts.follow")]

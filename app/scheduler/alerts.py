@@ -1,0 +1,200 @@
+"""Tells of what has happened by the alert rules, and has it delivered.
+
+One instance at a time reads the executions that ended since the last pass, in batches, judges them
+(`app.core.alerts.rules`) and writes what is told in the transaction that moves the cursor. So a
+crash loses nothing, and nothing is told twice. What is told is then sent by ordinary jobs.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby
+from time import monotonic
+from uuid import UUID
+
+from app.core.alerts.messages import Message, Preset, job_target
+from app.core.alerts.rules import Event, Happened, Rule, Standing, State, Told, begin
+from app.core.facts import Alerted
+from app.db import Database, alerts
+from app.db.alert_rules import read_target
+from app.db.alerts import Cursor, Newly, Waiting
+from app.db.database import Runner
+from app.db.isolating import is_outage
+from app.telemetry import Observers
+from app.telemetry.faults import faulted
+
+PASS_SECONDS = 1.0
+"""The time between two passes while there are rules, or something is to be delivered."""
+DUTY = 0.1
+"""The most of its time that an instance spends on alerts."""
+LONGEST_SECONDS = 300.0
+"""How soon to ask for rules at the latest; a notification tells of the first one."""
+TOGETHER_SECONDS = 30.0
+"""How long a channel is told nothing of the same rule and event after a message: what comes
+meanwhile goes out as one. The first message waits for nothing."""
+BATCH = 1000
+"""How many executions, states and alerts are handled at a time."""
+
+
+async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event) -> None:
+    """Tell of what has happened while there are rules, until cancelled.
+
+    `told` is set when there may be a rule, or something to deliver.
+    """
+    wait = 0.0
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await told.wait()
+        told.clear()
+        began = monotonic()
+        try:
+            is_busy = await Alerting(db, observers).work()
+        except Exception as error:  # noqa: BLE001 - jobs go on without
+            if not is_outage(error):
+                observers.tell(faulted("alerts", error))
+            is_busy = True
+        took = monotonic() - began
+        wait = max(PASS_SECONDS, took * (1 - DUTY) / DUTY) if is_busy else LONGEST_SECONDS
+        if is_busy:  # a notification is no reason for another pass before its time
+            await asyncio.sleep(wait)
+            wait = 0.0
+
+
+class Alerting:
+    """One pass: judge what has happened, send what is told, follow what was sent."""
+
+    def __init__(self, db: Database, observers: Observers) -> None:
+        self.db = db
+        self.observers = observers
+
+    def __repr__(self) -> str:
+        return f"<Alerting: {self.db}>"
+
+    async def work(self) -> bool:
+        """Do what there is to do; return whether there is anything to come back to."""
+        work = await alerts.read_work(self.db)
+        if work.has_rules:
+            while not await self.judge():
+                pass
+        if work.has_rules or work.has_open:
+            await self.send()
+            await self.follow()
+        return work.has_rules or work.has_open
+
+    async def judge(self) -> bool:
+        """Judge a batch of what has happened; return whether nothing more can be judged now."""
+        async with alerts.turn(self.db) as (transaction, cursor):
+            if cursor is None:
+                return True
+            rules = await alerts.list_rules(transaction)
+            batch = await alerts.read_happened(transaction, cursor, limit=BATCH)
+            standing = await self.stand(transaction, rules, batch.happened)
+            is_done = batch.is_whole and await self.look_at_jobs(transaction, cursor, standing)
+            await alerts.write(
+                transaction,
+                written=standing.written(),
+                removed=standing.removed(),
+                told=[(one, channels_of(one, rules)) for one in standing.told],
+            )
+            under_way = {*batch.under_way}
+            pending = {*cursor.pending} & under_way
+            pending |= {id for id in under_way if cursor.after_id < id <= batch.read_to}
+            await alerts.move(transaction, cursor, after_id=batch.read_to, pending=sorted(pending))
+        for one in standing.told:
+            self.observers.tell(Alerted(rule=one.rule, event=one.event, job_id=one.job_id))
+        return is_done
+
+    async def stand(
+        self, transaction: Runner, rules: list[Rule], happened: Sequence[Happened]
+    ) -> Standing:
+        """Judge executions by all rules."""
+        ids = list({one.job_id for one in happened})
+        standing = Standing(rules, await alerts.read_states(transaction, ids))
+        for one in happened:
+            standing.take(one)
+        return standing
+
+    async def look_at_jobs(self, transaction: Runner, cursor: Cursor, standing: Standing) -> bool:
+        """Judge how jobs stand now; return whether that was all.
+
+        Recoveries count up to the mark: all that had failed before it has been judged.
+        """
+        horizon = cursor.marked_at if cursor.is_over and cursor.marked_at else None
+        over = []
+        if horizon is not None:
+            await alerts.write(
+                transaction, written=standing.written(), removed=standing.removed(), told=()
+            )
+            over = await alerts.list_over(transaction, horizon=horizon, limit=BATCH)
+            for one in over:
+                standing.end(one.state, job=one.job, is_gone=one.is_gone)
+        newly: list[Newly] = []
+        if any(Event.INVALID in rule.events for rule in standing.rules):
+            newly = await alerts.list_newly_invalid(transaction, limit=BATCH)
+        by_id = {rule.id: rule for rule in standing.rules}
+        for broken in newly:
+            if (rule := by_id.get(broken.rule_id)) is not None:
+                found = invalid_state(broken, cursor)
+                judged = begin(rule, found, job=broken.job, why=broken.plan_error)
+                standing.note((rule.id, Event.INVALID, broken.job_id), *judged)
+        return len(over) < BATCH and len(newly) < BATCH
+
+    async def send(self) -> None:
+        """Make the jobs that deliver what is told."""
+        async with self.db.transaction() as transaction:
+            waiting = await alerts.list_waiting(transaction, seconds=TOGETHER_SECONDS, limit=BATCH)
+            for _, found in groupby(sorted(waiting, key=order), key=key_of):
+                await send_together(transaction, list(found))
+
+    async def follow(self) -> None:
+        """Write down which deliveries have ended."""
+        await alerts.follow(self.db)
+
+
+def invalid_state(one: Newly, cursor: Cursor) -> State:
+    """Return the state of a job that has just been found invalid."""
+    return State(
+        rule_id=one.rule_id,
+        event=Event.INVALID,
+        job_id=one.job_id,
+        many=1,
+        execution_id=None,
+        since=cursor.now,
+        last_at=cursor.now,
+    )
+
+
+def channels_of(told: Told, rules: list[Rule]) -> list[str | None]:
+    """Return the channels that are told; None for the record alone."""
+    channels = next((rule.channels for rule in rules if rule.id == told.rule_id), ())
+    return [*channels] or [None]
+
+
+def key_of(one: Waiting) -> tuple[str, str, UUID | None]:
+    """Return what goes out as one message: channel, event, rule; each test by itself."""
+    together = one.rule_id if one.rule_id is not None else one.alert.id
+    return one.channel, one.alert.event, together
+
+
+def order(one: Waiting) -> tuple[str, str, str, UUID]:
+    """Return the order in which alerts are put together."""
+    channel, event, together = key_of(one)
+    return channel, event, str(together), one.alert.id
+
+
+async def send_together(transaction: Runner, found: list[Waiting]) -> None:
+    """Send some alerts as one message, or write down why that cannot be."""
+    ids = [one.alert.id for one in found]
+    channel = found[0]
+    if channel.preset is None or channel.target is None:
+        await alerts.fail(transaction, ids, error=f"there is no channel {channel.channel!r}")
+        return
+    message = Message(channel=channel.channel, alerts=[one.alert for one in found])
+    try:
+        target = read_target(channel.target)
+    except (ValueError, RecursionError) as error:
+        await alerts.fail(transaction, ids, error=f"the channel's target cannot be read: {error}")
+        return
+    kind, target = job_target(Preset(channel.preset), target, message)
+    await alerts.deliver(transaction, ids, kind=kind, target=target)

@@ -1,0 +1,174 @@
+-- What instances ask and write to tell of alerts: see db/triggers/8_alerts.sql.
+
+-- name: has_work, reads
+-- Whether there is a rule, and whether something is to be delivered.
+select exists (select from tocsin.alert_rules) as has_rules,
+    exists (
+        select from tocsin.alerts
+        where channel is not null and delivered_at is null and failed_at is null) as has_open;
+
+-- name: begin
+-- Locks the cursor for a transaction that waits for no other lock for longer than this; no row: another instance has it,
+-- or there is no rule. is_over: no transaction goes on that may have drawn the number of an execution up to mark_id; one
+-- that goes on for longer than 30 seconds is none of Tocsin's. latest_id: the last number drawn so far, read before the
+-- snapshot that mark writes down.
+with settings as materialized (
+    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true)
+)
+select c.after_id, c.pending, c.mark_id, c.marked_at, clock_timestamp() as now,
+    c.mark_id is not null and (
+        c.mark_xid <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+        or c.mark_xid > pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+        or not (c.marked_at between clock_timestamp() - interval '30 seconds' and clock_timestamp())) as is_over,
+    coalesce(pg_sequence_last_value('tocsin.executions_id_seq'), 0) as latest_id
+from tocsin.alert_cursor c, settings
+where c.one
+for update of c skip locked;
+
+-- name: move
+-- Moves the cursor on, and sets a mark where none is.
+update tocsin.alert_cursor
+set after_id = :after_id::bigint, pending = :pending::bigint[],
+    mark_id = case when :is_over::boolean then :mark_id::bigint else mark_id end,
+    mark_xid = case when :is_over::boolean then pg_snapshot_xmax(pg_current_snapshot())::text::bigint else mark_xid end,
+    marked_at = case when :is_over::boolean then :marked_at::timestamptz else marked_at end
+where one;
+
+-- name: rules, reads
+select id, name, events, job_id, tag, after, reasons, channels, begun_at from tocsin.alert_rules order by id;
+
+-- name: happened, reads
+-- The executions that did not succeed, in the order of their numbers, of those after the cursor up to a number, and of
+-- those that were under way then and are not now. One row without id tells of those under way now.
+with under_way as materialized (
+    select coalesce(array_agg(execution_id), '{}') as ids
+    from tocsin.jobs where locked_until is not null and execution_id is not null
+), found as (
+    (
+        select x from tocsin.executions x
+        where x.outcome <> 'succeeded' and x.id > :after_id::bigint and x.id <= :upto::bigint
+        order by x.id limit :limit::bigint
+    )
+    union all
+    select x from tocsin.executions x
+    where x.outcome <> 'succeeded'
+      and x.id = any (array(select unnest(:pending::bigint[]) except select unnest(under_way.ids) from under_way))
+)
+select (f.x).id, (f.x).job_id, (f.x).outcome, left((f.x).reason, 200) as reason, (f.x).attempt, (f.x).finished_at,
+    left((f.x).error, 1000) as error, (f.x).status_code, (f.x).scheduled_for, (f.x).missed_runs,
+    j.name as job, coalesce(j.tags, '{}') as tags, j.max_attempts,
+    tocsin.is_dead_letter(f.x) as is_given_up, before.outcome as before,
+    exists (select from tocsin.alerts a where a.delivery_id = (f.x).job_id) as is_delivery,
+    null::bigint[] as under_way
+from found f
+left join tocsin.jobs j on j.id = (f.x).job_id
+left join lateral (
+    select p.outcome from tocsin.executions p
+    where p.job_id = (f.x).job_id and p.id < (f.x).id order by p.id desc limit 1
+) before on true
+union all
+select null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, ids from under_way
+order by 1 nulls first;
+
+-- name: states, reads
+select rule_id, event, job_id, many, execution_id, since, last_at, told_at
+from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
+
+-- name: newly_invalid, reads
+-- Invalid jobs of rules on that, which do not know of them yet.
+select r.id as rule_id, j.id as job_id, j.name as job, j.tags, left(j.plan_error, 1000) as plan_error
+from tocsin.alert_rules r
+join tocsin.jobs j on j.plan_error is not null and j.run_of is null
+    and (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
+where 'invalid' = any (r.events)
+  and not exists (
+      select from tocsin.alert_states s where s.rule_id = r.id and s.event = 'invalid' and s.job_id = j.id)
+order by j.id
+limit :limit::bigint;
+
+-- name: over, reads
+-- The states whose job is well again, as of an instant up to which all executions are judged, or gone.
+select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at,
+    j.id is null as is_gone, j.name as job, j.tags
+from tocsin.alert_states s left join tocsin.jobs j on j.id = s.job_id
+where j.id is null or case s.event
+    when 'invalid' then j.plan_error is null
+    else j.last_finished_at > s.last_at and (s.event = 'missed' or j.last_outcome = 'succeeded') and exists (
+        select from tocsin.executions x
+        where x.job_id = s.job_id and x.finished_at > s.last_at and x.finished_at <= :horizon::timestamptz
+          and case when s.event = 'missed' then x.outcome <> 'missed' else x.outcome = 'succeeded' end)
+    end
+limit :limit::bigint;
+
+-- name: write_states
+-- Writes how rules stand for jobs; of rules that are gone by now nothing.
+insert into tocsin.alert_states as s (rule_id, event, job_id, many, execution_id, since, last_at, told_at)
+select w.* from json_to_recordset(:states::json) as w (
+    rule_id uuid, event text, job_id uuid, many integer, execution_id bigint,
+    since timestamptz, last_at timestamptz, told_at timestamptz)
+join tocsin.alert_rules r on r.id = w.rule_id
+on conflict (rule_id, event, job_id) do update
+set many = excluded.many, execution_id = excluded.execution_id, since = excluded.since, last_at = excluded.last_at,
+    told_at = excluded.told_at;
+
+-- name: delete_states
+delete from tocsin.alert_states s
+using json_to_recordset(:states::json) as w (rule_id uuid, event text, job_id uuid)
+where s.rule_id = w.rule_id and s.event = w.event and s.job_id = w.job_id;
+
+-- name: tell
+insert into tocsin.alerts (rule_id, rule, event, job_id, job, many, since, execution_id, why, channel)
+select rule_id, rule, event, job_id, job, many, since, execution_id, why, channel
+from json_to_recordset(:alerts::json) as w (
+    rule_id uuid, rule text, event text, job_id uuid, job text, many integer, since timestamptz,
+    execution_id bigint, why text, channel text);
+
+-- name: waiting
+-- Alerts that have yet to be sent, with their channel. Those of a rule, an event and a channel that was told of the same
+-- within the last seconds wait, to go out as one message.
+select a.id, a.at, a.rule_id, a.rule, a.event, a.job_id, a.job, a.many, a.since, a.execution_id, a.why, a.channel,
+    c.preset, c.target::text as target
+from tocsin.alerts a left join tocsin.alert_channels c on c.name = a.channel
+where a.channel is not null and a.delivered_at is null and a.failed_at is null and a.sent_at is null
+  and not exists (
+      select from tocsin.alerts b
+      where b.sent_at is not null and b.sent_at > clock_timestamp() - :seconds::float8 * interval '1 second'
+        and b.sent_at <= clock_timestamp()
+        and b.rule_id = a.rule_id and b.event = a.event and b.channel = a.channel)
+order by a.id
+limit :limit::bigint
+for update of a skip locked;
+
+-- name: deliver
+with acting as materialized (
+    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true),
+        set_config('tocsin.actor', 'alerts', true)
+)
+select tocsin.deliver_alerts(:ids::uuid[], :kind::text, :target::jsonb) from acting;
+
+-- name: fail
+update tocsin.alerts
+set failed_at = clock_timestamp(), sent_at = clock_timestamp(), error = left(:error::text, 1000)
+where id = any (:ids::uuid[]);
+
+-- name: follow
+-- Writes down which deliveries have ended, and how.
+update tocsin.alerts a
+set delivered_at = case when ended.is_delivered then ended.at end,
+    failed_at = case when not ended.is_delivered then ended.at end,
+    error = case when not ended.is_delivered then ended.error end
+from (
+    select o.id, coalesce(j.last_outcome = 'succeeded', false) as is_delivered,
+        coalesce(j.last_finished_at, clock_timestamp()) as at,
+        case when j.id is null then 'the job that was to deliver it is gone'
+            else coalesce(left(j.plan_error, 1000), (
+                select left(x.error, 1000) from tocsin.executions x where x.job_id = j.id order by x.id desc limit 1))
+            end as error
+    from tocsin.alerts o left join tocsin.jobs j on j.id = o.delivery_id
+    where o.channel is not null and o.delivered_at is null and o.failed_at is null and o.delivery_id is not null
+      and (j.id is null or j.plan_error is not null
+          or (j.next_run is null and j.planned_at is not null and j.locked_until is null and j.pending_runs = 0))
+    limit 1000
+) as ended
+where a.id = ended.id and a.delivered_at is null and a.failed_at is null
+returning a.id, a.channel, a.delivered_at, a.error;

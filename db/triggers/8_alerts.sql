@@ -1,0 +1,170 @@
+-- db/triggers/8_alerts.sql: alert rules, their channels, and how alerts are delivered.
+
+-- No trigger on jobs or executions knows of alerts: one instance at a time reads what has ended, in batches, and judges
+-- it (app/scheduler/alerts.py). What it tells is a row of tocsin.alerts, in the transaction that moves the cursor.
+
+create or replace function tocsin.refuse_alert(table_name text, field text, message text, hint text)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    raise exception using
+        errcode = 'check_violation', schema = 'tocsin', table = table_name,
+        column = field, message = field || ' ' || message, hint = hint;
+end $$;
+
+-- A rule names channels that there are. A rule that is changed begins anew.
+create or replace function tocsin.check_alert_rule()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    unknown text;
+begin
+    unknown := (
+        select given.channel from unnest(new.channels) with ordinality as given (channel, place)
+        where given.channel is not null and not exists (select from tocsin.alert_channels c where c.name = given.channel)
+        order by place limit 1);
+    if unknown is not null then
+        perform tocsin.refuse_alert('alert_rules', 'channels', format('has %L, which is no channel', left(unknown, 200)),
+            'Make the channel first, or leave it out.');
+    end if;
+    if tg_op = 'UPDATE' then
+        new.updated_at := clock_timestamp();
+        if row(new.events, new.job_id, new.tag, new.after, new.reasons)
+            is distinct from row(old.events, old.job_id, old.tag, old.after, old.reasons) then
+            new.begun_at := clock_timestamp();
+            delete from tocsin.alert_states s where s.rule_id = new.id;
+        end if;
+    end if;
+    return new;
+end $$;
+
+create or replace trigger alert_rules_100_check before insert or update on tocsin.alert_rules
+    for each row execute function tocsin.check_alert_rule();
+
+-- Before there is a rule nobody reads what ends; from the first one on the cursor begins here. With what may be under
+-- way: earlier ends are told apart by begun_at.
+create or replace function tocsin.begin_alerts()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from tocsin.alert_rules r where r.id <> new.id) then
+        insert into tocsin.alert_cursor as c (after_id, pending)
+        select greatest(coalesce(pg_sequence_last_value('tocsin.executions_id_seq'), 0) - 10000, 0),
+            array(select j.execution_id from tocsin.jobs j where j.locked_until is not null and j.execution_id is not null)
+        on conflict (one) do update
+        set after_id = excluded.after_id, pending = excluded.pending, mark_id = null, mark_xid = null, marked_at = null;
+    end if;
+    perform pg_notify('tocsin_alerts', '');
+    return null;
+end $$;
+
+create or replace trigger alert_rules_700_begin after insert on tocsin.alert_rules
+    for each row execute function tocsin.begin_alerts();
+
+-- A channel that rules name stays, under its name.
+create or replace function tocsin.check_alert_channel()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    user_of_it text;
+begin
+    if tg_op = 'UPDATE' then
+        new.updated_at := clock_timestamp();
+        if new.name = old.name then
+            return new;
+        end if;
+    end if;
+    user_of_it := (select min(r.name) from tocsin.alert_rules r where old.name = any (r.channels));
+    if user_of_it is not null then
+        perform tocsin.refuse_alert('alert_channels', 'name', format('is in use by the rule %L', user_of_it),
+            'Take the channel out of its rules first.');
+    end if;
+    return coalesce(new, old);
+end $$;
+
+create or replace trigger alert_channels_100_check before update or delete on tocsin.alert_channels
+    for each row execute function tocsin.check_alert_channel();
+
+-- Has a channel told something, to see whether that arrives: select tocsin.test_channel('ops');
+-- Returns the alert, in which delivered_at says so; no row: there is no such channel.
+create or replace function tocsin.test_channel(channel text)
+returns setof tocsin.alerts language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    return query
+        insert into tocsin.alerts (event, why, channel)
+        select 'test', 'asked for by ' || left(tocsin.actor(), 1000), c.name
+        from tocsin.alert_channels c where c.name = test_channel.channel
+        returning *;
+    perform pg_notify('tocsin_alerts', '');
+end $$;
+
+-- Makes the job that delivers some alerts as one message. A delivery that others forbid is on record as failed.
+create or replace function tocsin.deliver_alerts(alert_ids uuid[], kind text, target jsonb)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    made uuid;
+    problem text;
+begin
+    begin
+        insert into tocsin.jobs as j (kind, target, run_at, max_attempts, backoff_seconds, backoff_max_seconds, description)
+        values (deliver_alerts.kind, deliver_alerts.target, clock_timestamp(), 12, 2, 600, 'Delivers an alert')
+        returning j.id into made;
+        if made is null then
+            problem := 'a trigger suppressed the job that was to deliver it';
+        end if;
+    exception when others then
+        problem := left(sqlerrm, 1000);
+    end;
+    update tocsin.alerts a
+    set delivery_id = made, sent_at = clock_timestamp(),
+        failed_at = case when problem is not null then clock_timestamp() end, error = problem
+    where a.id = any (alert_ids);
+end $$;
+
+-- The entries of rules and channels. Of a target the log keeps what it keeps of jobs'.
+create or replace function tocsin.audited_alert_rule(rule tocsin.alert_rules)
+returns jsonb language sql stable
+    return to_jsonb(rule) - '{id,created_at,updated_at,begun_at}'::text[];
+
+create or replace function tocsin.audited_alert_channel(channel tocsin.alert_channels)
+returns jsonb language sql stable
+    return jsonb_build_object(
+        'name', channel.name, 'preset', channel.preset, 'target', tocsin.audited_target('http', channel.target),
+        'digest', md5(channel.target::text));
+
+create or replace function tocsin.log_alert_change(
+    entity text, action text, entity_id uuid, entity_name text, was jsonb, became jsonb)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if was is not distinct from became then
+        return;
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    values (
+        case action when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        entity, entity_id, entity_name,
+        case when action = 'UPDATE' then array(
+            select replace(e.key, 'digest', 'target') from jsonb_each(was) as e
+            where e.value is distinct from became -> e.key and e.key <> 'target' order by 1) end,
+        was - 'digest', became - 'digest');
+end $$;
+
+create or replace function tocsin.audit_alert_rule()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+begin
+    perform tocsin.log_alert_change('alert_rule', tg_op, coalesce(new.id, old.id), coalesce(new.name, old.name),
+        case when tg_op <> 'INSERT' then tocsin.audited_alert_rule(old) end,
+        case when tg_op <> 'DELETE' then tocsin.audited_alert_rule(new) end);
+    return null;
+end $$;
+
+create or replace trigger alert_rules_800_audit after insert or update or delete on tocsin.alert_rules
+    for each row execute function tocsin.audit_alert_rule();
+
+create or replace function tocsin.audit_alert_channel()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+begin
+    perform tocsin.log_alert_change('alert_channel', tg_op, coalesce(new.id, old.id), coalesce(new.name, old.name),
+        case when tg_op <> 'INSERT' then tocsin.audited_alert_channel(old) end,
+        case when tg_op <> 'DELETE' then tocsin.audited_alert_channel(new) end);
+    return null;
+end $$;
+
+create or replace trigger alert_channels_800_audit after insert or update or delete on tocsin.alert_channels
+    for each row execute function tocsin.audit_alert_channel();

@@ -1,0 +1,459 @@
+"""Rules tell of what happens to jobs once, by channels that are told by ordinary jobs."""
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+from msgspec import json
+
+from app.core.alerts.messages import Preset
+from app.core.alerts.rules import Event
+from app.db import Database, alerts
+from app.db.database import Runner
+from app.scheduler.alerts import Alerting
+from app.telemetry import Observers
+from tests.support.alerts import ended, insert_channel, insert_rule, judge_all, quiet_job, told
+from tests.support.builders import insert_job
+from tests.support.instances import StartInstance
+from tests.support.pages import ROOT
+from tests.support.sink import Sink, reply
+from tests.support.waiting import until
+
+
+async def test_three_failures_are_one_message_to_slack_and_so_is_the_recovery(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    sink.on("/report", reply(500))
+    await insert_channel(connection, "ops", sink.url("/slack"), "slack")
+    await insert_rule(connection, name="three", after=3, channels=["ops"])
+    await insert_job(
+        connection,
+        name="nightly-report",
+        every_seconds=0.1,
+        max_attempts=1,
+        target={"url": sink.url("/report")},
+    )
+
+    def messages() -> list[str]:
+        found = [json.decode(one.body)["text"] for one in sink.requests if one.path == "/slack"]
+        return [str(one) for one in found]
+
+    async def has_told(many: int) -> bool:
+        return len(messages()) >= many
+
+    async def has_run_on(after: int) -> bool:
+        return sum(one.path == "/report" for one in sink.requests) >= after
+
+    async with instance():
+        await until(lambda: has_told(1), "the failures are told", within=60)
+        seen = sum(one.path == "/report" for one in sink.requests)
+        await until(lambda: has_run_on(seen + 8), "it fails more often", within=60)
+        assert len(messages()) == 1
+        sink.on("/report", reply(200))
+        await until(lambda: has_told(2), "the recovery is told", within=60)
+        seen = sum(one.path == "/report" for one in sink.requests)
+        await until(lambda: has_run_on(seen + 8), "it succeeds more often", within=60)
+
+        async def is_written_down() -> bool:
+            return bool(
+                await connection.fetchval(
+                    "select count(*) = 2 from tocsin.alerts where delivered_at is not null"
+                )
+            )
+
+        await until(is_written_down, "both deliveries are on record", within=60)
+
+    failure, recovery = messages()
+    assert re.fullmatch(
+        r":rotating_light: nightly-report failed 3 times in a row: the target answered 500 .* "
+        r"_\(three\)_",
+        failure,
+    )
+    assert recovery.startswith(":white_check_mark: nightly-report recovered after trouble since ")
+    assert await told(connection) == [
+        ("failed", "nightly-report"),
+        ("recovered", "nightly-report"),
+    ]
+
+
+class Crashed(Exception):
+    """Stands for whatever ends an instance."""
+
+
+CASES = {
+    "a run that was given up": (("failed",), 1, ["failed"], ["failed"]),
+    "one that timed out, and one that was lost": (
+        ("failed",),
+        2,
+        ["timed_out", "lost"],
+        ["failed"],
+    ),
+    "what a person cancelled is no failure": (("failed",), 1, ["cancelled"], []),
+    "failures that a success comes between": (
+        ("failed",),
+        2,
+        ["failed", "succeeded", "failed"],
+        [],
+    ),
+    "a failure after a recovery is told anew": (
+        ("failed", "recovered"),
+        1,
+        ["failed", "succeeded", "failed"],
+        ["failed", "recovered", "failed"],
+    ),
+    "a recovery alone": (("recovered",), 2, ["failed", "failed", "succeeded"], ["recovered"]),
+    "no recovery of what was not told": (("failed", "recovered"), 3, ["failed", "succeeded"], []),
+    "the last attempt": (("exhausted",), 1, ["failed"], ["exhausted"]),
+    "a run that was missed": (("missed",), 1, ["missed"], ["missed"]),
+    "one that is carried out again": (
+        ("missed", "recovered"),
+        2,
+        ["missed", "missed", "failed"],
+        ["missed", "recovered"],
+    ),
+    "missed runs are no failures": (("failed",), 1, ["missed"], []),
+    "and failures are not missed runs": (("missed",), 1, ["failed"], []),
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcomes", "expected"),
+    [({"events": events, "after": after}, *rest) for events, after, *rest in CASES.values()],
+    ids=CASES.keys(),
+)
+async def test_a_rule_tells_of_each_change_once(
+    db: Database,
+    connection: asyncpg.Connection,
+    rule: dict[str, Any],
+    outcomes: list[str],
+    expected: list[str],
+) -> None:
+    await insert_rule(connection, **rule)
+    job_id = await quiet_job(connection, name="report")
+
+    for outcome in outcomes:
+        await ended(connection, job_id, outcome)
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+
+    assert [event for event, _ in await told(connection)] == expected
+
+
+async def test_a_recovery_is_found_when_nothing_fails_any_more(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection)
+    job_id = await quiet_job(connection, name="report")
+    await ended(connection, job_id)
+    await judge_all(db, connection)
+    assert await told(connection) == [("failed", "report")]
+
+    await ended(connection, job_id, "succeeded")
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("failed", "report"), ("recovered", "report")]
+    assert await connection.fetchval("select count(*) from tocsin.alert_states") == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, ["billing", "report", "tagged"]),
+        ({"tag": "nightly"}, ["tagged"]),
+        ({"reasons": ["overlap"], "events": ("missed",)}, []),
+    ],
+    ids=["all", "tag", "reasons"],
+)
+async def test_a_rule_is_about_the_jobs_that_it_names(
+    db: Database, connection: asyncpg.Connection, columns: dict[str, Any], expected: list[str]
+) -> None:
+    await insert_rule(connection, **columns)
+    await insert_rule(connection, name="of one", job_id=UUID(int=1))
+    for name, tags in (("report", []), ("tagged", ["a", "nightly"]), ("billing", ["nightl"])):
+        job_id = await quiet_job(connection, name=name, tags=tags)
+        await ended(connection, job_id, "failed")
+        await ended(connection, job_id, "missed", reason="misfire")
+
+    await judge_all(db, connection)
+
+    assert sorted(job or "" for _, job in await told(connection)) == expected
+
+
+async def test_a_run_that_has_attempts_left_has_not_failed(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection)
+    job_id = await quiet_job(connection, name="report")
+    await ended(connection, job_id, attempt=1)
+    await connection.execute(
+        """update tocsin.jobs set scheduled_for = (select max(scheduled_for) from tocsin.executions)
+           where id = $1""",
+        job_id,
+    )
+
+    await judge_all(db, connection)
+
+    assert await told(connection) == []
+
+
+async def test_an_invalid_job_is_told_of_and_so_is_its_correction(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection, events=("invalid", "recovered"))
+    job_id = await quiet_job(connection, name="report")
+    await quiet_job(connection, name="other")
+    await connection.execute(
+        "update tocsin.jobs set plan_error = 'cron: has no field' where id = $1", job_id
+    )
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+    assert await told(connection) == [("invalid", "report")]
+    assert await connection.fetchval("select why from tocsin.alerts") == "cron: has no field"
+
+    await connection.execute("update tocsin.jobs set plan_error = null where id = $1", job_id)
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("invalid", "report"), ("recovered", "report")]
+
+
+async def test_what_ended_before_its_rule_is_not_told(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await quiet_job(connection, name="report")
+    await ended(connection, job_id)
+    await insert_rule(connection)
+
+    await judge_all(db, connection)
+
+    assert await told(connection) == []
+
+
+async def test_a_pass_that_is_broken_off_tells_nothing_and_the_next_one_all(
+    db: Database, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await insert_channel(connection, "ops", "http://127.0.0.1:9/", "webhook")
+    await insert_rule(connection, channels=["ops"])
+    job_id = await quiet_job(connection, name="report")
+    await ended(connection, job_id)
+    await Alerting(db, Observers()).judge()  # sets the first mark
+    move, seen = alerts.move, []
+
+    async def crash(transaction: Runner, *_: object, **__: object) -> None:
+        [row] = await transaction.fetch("alerts.has_work")
+        seen.append(
+            (row["has_open"], await connection.fetchval("select count(*) from tocsin.alerts"))
+        )
+        raise Crashed
+
+    async def is_told_and_broken_off() -> bool:
+        with suppress(Crashed):
+            await Alerting(db, Observers()).judge()
+        return seen[-1] == (True, 0)
+
+    monkeypatch.setattr(alerts, "move", crash)
+    await until(is_told_and_broken_off, "a pass tells, but is broken off", within=60)
+    monkeypatch.setattr(alerts, "move", move)
+
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("failed", "report")]
+
+
+async def test_instances_that_judge_at_the_same_time_tell_once(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection)
+    ids = [await quiet_job(connection, name=f"report-{n}") for n in range(20)]
+
+    async def judge_often() -> None:
+        for _ in range(20):
+            await Alerting(db, Observers()).work()
+
+    passes = asyncio.gather(*(judge_often() for _ in range(3)))
+    for job_id in ids:
+        await ended(connection, job_id)
+    await passes
+    await judge_all(db, connection)
+
+    assert len(await told(connection)) == len(set(await told(connection))) == 20
+
+
+async def test_what_ends_long_after_later_executions_is_told_when_it_ends(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection)
+    slow = await quiet_job(connection, name="slow")
+    quick = await quiet_job(connection, name="quick")
+    id = await connection.fetchval("select nextval('tocsin.executions_id_seq')")
+    await connection.execute(
+        """update tocsin.jobs
+           set locked_until = now() + interval '1 hour', locked_by = 'me', execution_id = $2,
+               claimed_at = now(), claimed_for = now(), claimed_attempt = 1
+           where id = $1""",
+        slow,
+        id,
+    )
+    await ended(connection, quick)
+    await judge_all(db, connection)
+    assert await told(connection) == [("failed", "quick")]
+
+    await connection.execute(
+        """update tocsin.jobs set locked_until = null, locked_by = null, execution_id = null,
+               claimed_at = null, claimed_for = null, claimed_attempt = null
+           where id = $1""",
+        slow,
+    )
+    await ended(connection, slow, id=id)
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("failed", "quick"), ("failed", "slow")]
+
+
+async def test_what_is_committed_after_later_executions_is_told(
+    db: Database, connection: asyncpg.Connection, database_url: str
+) -> None:
+    await insert_rule(connection)
+    late = await quiet_job(connection, name="late")
+    quick = await quiet_job(connection, name="quick")
+    other = await asyncpg.connect(database_url)
+    try:
+        transaction = other.transaction()
+        await transaction.start()
+        await ended(other, late)
+        await ended(connection, quick)
+        for _ in range(5):
+            await Alerting(db, Observers()).work()
+        await transaction.commit()
+    finally:
+        await other.close()
+
+    await judge_all(db, connection)
+
+    assert sorted(await told(connection)) == [("failed", "late"), ("failed", "quick")]
+
+
+async def test_many_that_break_at_once_are_one_message_that_names_the_first(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, db: Database
+) -> None:
+    await insert_channel(connection, "ops", sink.url("/hook"), "webhook")
+    await insert_rule(connection, name="any", channels=["ops"])
+    for number in range(40):
+        await ended(connection, await quiet_job(connection, name=f"report-{number:02}"))
+    await judge_all(db, connection)
+
+    async with instance():
+        await sink.arrived(1)
+
+    [message] = [json.decode(one.body) for one in sink.requests]
+    assert (message["event"], message["rule"], message["count"]) == ("failed", "any", 40)
+    assert [one["job"] for one in message["alerts"]] == [f"report-{n:02}" for n in range(5)]
+    assert message["text"].splitlines()[0] == "40 jobs: failed"
+    assert message["text"].splitlines()[-1] == "• and 35 more"
+    assert await connection.fetchval("select count(distinct delivery_id) from tocsin.alerts") == 1
+
+
+async def test_what_follows_a_message_within_seconds_waits_for_the_next(
+    db: Database, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await insert_channel(connection, "ops", sink.url("/hook"), "webhook")
+    await insert_rule(connection, channels=["ops"])
+    for number in range(3):
+        await ended(connection, await quiet_job(connection, name=f"report-{number}"))
+        await judge_all(db, connection)
+    count = "select count(*) from tocsin.alerts where sent_at is not null"
+    assert await connection.fetchval(count) == 1
+
+    await connection.execute("update tocsin.alerts set sent_at = sent_at - interval '1 minute'")
+    await judge_all(db, connection)
+
+    assert await connection.fetchval(count) == 3
+    assert await connection.fetchval("select count(distinct delivery_id) from tocsin.alerts") == 2
+
+
+async def test_a_delivery_that_fails_is_on_record_and_told_of_by_no_rule(
+    db: Database, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await insert_channel(connection, "ops", sink.url("/hook"), "webhook")
+    await insert_rule(connection, events=("failed", "exhausted", "missed"), channels=["ops"])
+    await ended(connection, await quiet_job(connection, name="report"), attempt=1)
+    await judge_all(db, connection)
+    delivery = await connection.fetchval("select delivery_id from tocsin.alerts")
+
+    await connection.execute("update tocsin.jobs set next_run = null where id = $1", delivery)
+    await ended(connection, delivery, error="the target answered with status 404")
+    await judge_all(db, connection)
+
+    [alert] = await connection.fetch("select * from tocsin.alerts")
+    assert (alert["job"], alert["delivered_at"]) == ("report", None)
+    assert alert["failed_at"] is not None
+    assert alert["error"] == "the target answered with status 404"
+
+
+async def test_a_delivery_that_a_trigger_of_users_forbids_holds_up_nothing(
+    db: Database, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await insert_channel(connection, "ops", sink.url("/hook"), "webhook")
+    await insert_rule(connection, channels=["ops"])
+    await ended(connection, await quiet_job(connection, name="report"))
+    await connection.execute(
+        """create function public.refuse() returns trigger language plpgsql as $$ begin
+               raise exception 'no jobs on Sundays'; end $$;
+           create trigger refuse before insert on tocsin.jobs
+               for each row execute function public.refuse()"""
+    )
+
+    await judge_all(db, connection)
+
+    [alert] = await connection.fetch("select * from tocsin.alerts")
+    assert (alert["delivery_id"], alert["error"]) == (None, "no jobs on Sundays")
+    assert alert["failed_at"] is not None
+
+
+async def test_jobs_and_executions_have_no_trigger_for_alerts(
+    connection: asyncpg.Connection,
+) -> None:
+    found = await connection.fetch(
+        """select tgname from pg_trigger t join pg_proc p on p.oid = tgfoid
+           where tgrelid in ('tocsin.jobs'::regclass, 'tocsin.executions'::regclass)
+             and prosrc like '%alert%'"""
+    )
+
+    assert found == []
+
+
+PAGE = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+
+
+async def test_the_examples_of_the_page_work(
+    db: Database, connection: asyncpg.Connection, api: httpx.AsyncClient
+) -> None:
+    make, standing = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    await connection.execute(make)
+    job_id = await quiet_job(connection, name="nightly-report")
+    for _ in range(3):
+        await ended(connection, job_id)
+    await judge_all(db, connection)
+
+    assert [tuple(row)[:4] for row in await connection.fetch(standing)] == [
+        ("three-failures", "nightly-report", "failed", 3)
+    ]
+    calls = re.findall(
+        r'curl (?:-X (\w+) )?"?\$TOCSIN(/\S+?)"?(?: --json \'(.*)\')?$', PAGE, re.MULTILINE
+    )
+    for method, path, body in calls:
+        answer = await api.request(
+            method or "GET",
+            f"/v1{path}",
+            content=body or None,
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.status_code in (200, 202), answer.text
+    assert len(calls) == 5
+    assert {*Event, *Preset} <= {
+        *re.findall(r"^\| `(\w+)`(?: \(default\))? \| ", PAGE, re.MULTILINE)
+    }
