@@ -4,7 +4,7 @@ from typing import Any
 
 from app.core.alerts.messages import Preset
 from app.core.field_errors import MAX_ERRORS
-from app.core.jobs.job import MAX_NAME_LENGTH, NAME
+from app.core.jobs.names import MAX_NAME_LENGTH, NAME
 from app.core.secrets.masking import mask
 from app.core.secrets.places import Part, spots_in
 from app.core.secrets.references import is_reference

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, field
 
 from app.core.alerts.messages import Preset
 from app.core.alerts.rules import Event
-from app.core.jobs.job import MAX_NAME_LENGTH, Tag
+from app.core.jobs.names import MAX_NAME_LENGTH, Tag
 from app.errors import FieldError
 from app.wire.pages import Page
 
