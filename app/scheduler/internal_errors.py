@@ -15,6 +15,7 @@ from app.scheduler.isolation import REMEDY
 from app.targets.net.tls_contexts import ContextsCrowded
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
+from app.templates.renderer import RendererCrowded
 from app.timers import Monotonic
 
 TOLD_SECONDS = 10.0
@@ -57,8 +58,8 @@ class Shortage:
 class InternalErrors:
     """Decides how to settle the claims of one instance whose execution raised an error.
 
-    A shortage of file descriptors or of TLS contexts defers a claim: nothing was sent. Any other
-    error fails the attempt.
+    A shortage of file descriptors, and too many TLS contexts or templates in the making, defer a
+    claim: nothing was sent. Any other error fails the attempt.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class InternalErrors:
     def settlement(self, claim: Claim, error: Exception) -> Settlement:
         """Return how to settle a claim whose execution raised `error`. Never raises."""
         now, jitter = self.clock.now(), random.random()  # noqa: S311 - spreads, guards nothing
-        if isinstance(error, ContextsCrowded):
+        if isinstance(error, ContextsCrowded | RendererCrowded):
             seconds = defer_seconds(error.times, jitter=jitter)
             return deferred(claim, until=now + timedelta(seconds=seconds))
         if isinstance(error, OutOfDescriptors) or (

@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from itertools import count
 
 import msgspec
@@ -19,13 +20,17 @@ from app.errors import AppError, FieldError, InvalidInput
 from app.templates.messages import MAX_OUTPUT, Answer, Cause, Request, Text, Variables
 
 QUICK_SECONDS = 0.025
-"""The time of a CPU that templates may take before they wait with the slow ones."""
+"""The time of a CPU that templates may take before they count as slow."""
 CPU_SECONDS = 0.5
 """The time of a CPU that the templates of a target may take."""
 ANSWER_SECONDS = 10.0
 """How long to wait for an answer, which is late if others want the CPUs."""
-MAX_REMEMBERED = 10_000
-"""How many targets are remembered as slow, the latest."""
+MAX_REMEMBERED = 100_000
+"""How many targets are remembered as quick or slow, the latest."""
+MAX_NEW = 400
+"""The most targets that wait to be rendered here for the first time; more are deferred."""
+MAX_SLOW = 40
+"""The most targets that wait with the slow ones; more are deferred."""
 
 HEAD = struct.Struct(">I")
 """Before each message: its length."""
@@ -49,20 +54,32 @@ class TemplateFailed(AppError):
         self.retryable = retryable
 
 
-class Renderer:
-    """Renders the templates of one instance, those of slow targets apart from all others.
+class RendererCrowded(AppError):
+    """Too many templates wait to be rendered already; nothing was sent."""
 
-    So templates that use up their time make those of others late by `QUICK_SECONDS`, and that once.
+    def __init__(self, times: int) -> None:
+        super().__init__("too many templates are being rendered")
+        self.times = times
+        """How many callers in a row were refused."""
+
+
+class Renderer:
+    """Renders the templates of one instance, in three processes that do not wait for each other.
+
+    One renders templates that were quick before, one those that are new here, and one those that
+    were slow: so whoever writes new templates, however many and however slow, makes none late that
+    others have had rendered.
     """
 
     def __init__(self) -> None:
         self.quick = Worker(QUICK_SECONDS)
-        self.slow = Worker(CPU_SECONDS)
-        self.known_slow: OrderedDict[tuple[str, ...], None] = OrderedDict()
-        """The templates that were not rendered within `QUICK_SECONDS`."""
+        self.new = Worker(QUICK_SECONDS, most=MAX_NEW)
+        self.slow = Worker(CPU_SECONDS, most=MAX_SLOW)
+        self.known: OrderedDict[bytes, Worker] = OrderedDict()
+        """Where the templates of a target are rendered, by their digest; the latest last."""
 
     def __repr__(self) -> str:
-        return f"<Renderer: {self.quick}, {self.slow}, {len(self.known_slow)} known to be slow>"
+        return f"<Renderer: quick {self.quick}, new {self.new}, slow {self.slow}>"
 
     async def render(self, texts: Sequence[Text], variables: Variables) -> list[str]:
         """Render the templates of a target; return them in their order.
@@ -70,31 +87,45 @@ class Renderer:
         Raises:
             InvalidInput: a template is wrong, whatever the run.
             TemplateFailed: one cannot be rendered for this run, or a limit was exceeded.
+            RendererCrowded: too many wait already.
             OutOfDescriptors: no process could be started.
         """
-        sources = tuple(text.source for text in texts)
-        answer = None
-        if sources not in self.known_slow:
-            answer = await self.quick.render(texts, variables)
-            if answer.cause == "cpu":
-                self.remember(sources)
-                answer = None
-        if answer is None:
-            answer = await self.slow.render(texts, variables)
+        key = digest(texts)
+        worker = self.known.get(key)
+        if worker is None:
+            await self.quick.begin()  # it is wanted soon
+            worker = self.new
+        answer = await worker.render(texts, variables)
+        if worker is self.slow or answer.cause in ("cpu", "ended"):
+            self.remember(key, self.slow)
+            if answer.cause == "cpu" and worker is not self.slow:
+                answer = await self.slow.render(texts, variables)
+        else:
+            self.remember(key, self.quick)
         if answer.cause is None:
             return answer.texts
         raise failure(answer, texts)
 
-    def remember(self, sources: tuple[str, ...]) -> None:
-        """Remember that these templates are slow."""
-        self.known_slow[sources] = None
-        if len(self.known_slow) > MAX_REMEMBERED:
-            self.known_slow.popitem(last=False)
+    def remember(self, key: bytes, worker: "Worker") -> None:
+        """Remember where these templates are to be rendered from now on."""
+        self.known[key] = worker
+        self.known.move_to_end(key)
+        if len(self.known) > MAX_REMEMBERED:
+            self.known.popitem(last=False)
 
     async def close(self) -> None:
         """End the processes."""
-        await self.quick.end()
-        await self.slow.end()
+        for worker in (self.quick, self.new, self.slow):
+            await worker.end()
+
+
+def digest(texts: Sequence[Text]) -> bytes:
+    """Return what stands for these templates: they may be long, and many are remembered."""
+    found = blake2b(digest_size=16)
+    for text in texts:
+        found.update(f"{len(text.source)}:{text.top}:".encode())
+        found.update(text.source.encode(errors="surrogatepass"))
+    return found.digest()
 
 
 def failure(answer: Answer, texts: Sequence[Text]) -> AppError:
@@ -114,8 +145,13 @@ def failure(answer: Answer, texts: Sequence[Text]) -> AppError:
 class Worker:
     """One process that renders, for one target after the other."""
 
-    def __init__(self, cpu_seconds: float) -> None:
+    def __init__(self, cpu_seconds: float, *, most: int | None = None) -> None:
         self.cpu_seconds = cpu_seconds
+        self.most = most
+        """How many requests may wait, the one under way included; None: any number."""
+        self.waiting = 0
+        self.refused = 0
+        """How many requests in a row were one too many."""
         self.lock = asyncio.Lock()
         self.process: Process | None = None
         self.ids = count(1)
@@ -128,8 +164,32 @@ class Worker:
         """Have the process render, once the requests before are answered.
 
         Raises:
+            RendererCrowded: too many requests wait already.
             OutOfDescriptors: the process could not be started.
             TemplateFailed: there is no answer in time.
+        """
+        if self.most is not None and self.waiting >= self.most:
+            self.refused += 1
+            raise RendererCrowded(self.refused)
+        self.refused = 0
+        self.waiting += 1
+        try:
+            return await self.answer(texts, variables)
+        finally:
+            self.waiting -= 1
+
+    async def begin(self) -> None:
+        """Start the process, unless there is one; a request meets and reports what goes wrong."""
+        if self.process is None and not self.lock.locked():
+            async with self.lock:
+                with suppress(OSError):
+                    await self.start()
+
+    async def answer(self, texts: Sequence[Text], variables: Variables) -> Answer:
+        """Have the process answer within `ANSWER_SECONDS`, once the requests before are answered.
+
+        Raises:
+            OutOfDescriptors, TemplateFailed: as `render` does.
         """
         async with self.lock:
             answer = None

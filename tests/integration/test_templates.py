@@ -156,19 +156,40 @@ async def test_a_hostile_template_ends_at_a_limit_and_the_next_one_is_rendered(
         assert await becomes(renderer, "{{ attempt }}") == "2", source
 
 
-async def test_templates_that_take_long_wait_apart_from_all_others(renderer: Renderer) -> None:
+@pytest.mark.parametrize("lane", ["slow", "new"])
+async def test_templates_that_were_quick_wait_for_no_others(renderer: Renderer, lane: str) -> None:
+    await becomes(renderer, "{{ attempt }}")
     await becomes(renderer, LOOP)
-    await renderer.slow.lock.acquire()
-    hostile = [asyncio.create_task(becomes(renderer, LOOP)) for _ in range(5)]
+    busy = {"slow": renderer.slow, "new": renderer.new}[lane]
+    await busy.lock.acquire()
+    sources = {"slow": LOOP, "new": "{{ attempt }} for the first time"}
+    waiting = [asyncio.create_task(becomes(renderer, sources[lane])) for _ in range(5)]
     others = [await becomes(renderer, "{{ attempt }}") for _ in range(3)]
-    waiting = [one.done() for one in hostile]
-    renderer.slow.lock.release()
-    for one in hostile:
+    done = [one.done() for one in waiting]
+    busy.lock.release()
+    for one in waiting:
         one.cancel()
-    await asyncio.wait(hostile)
+    await asyncio.wait(waiting)
 
     assert others == ["2"] * 3
-    assert waiting == [False] * 5
+    assert done == [False] * 5
+
+
+async def test_more_templates_than_may_wait_are_refused_at_once(renderer: Renderer) -> None:
+    renderer.new.most = 2
+    await renderer.new.lock.acquire()
+    sources = [f"{{{{ attempt }}}} {number}" for number in range(2)]
+    waiting = [asyncio.create_task(becomes(renderer, source)) for source in sources]
+
+    async def both_wait() -> bool:
+        return renderer.new.waiting == 2
+
+    await until(both_wait, "both wait")
+    refused = await becomes(renderer, "{{ attempt }} more")
+    renderer.new.lock.release()
+
+    assert refused == "too many templates are being rendered"
+    assert [await one for one in waiting] == ["2 0", "2 1"]
 
 
 async def test_a_rendering_process_that_was_killed_is_replaced(renderer: Renderer) -> None:
@@ -188,7 +209,7 @@ async def test_a_rendering_that_is_given_up_leaves_no_answer_for_the_next_one(
     given_up = asyncio.create_task(becomes(renderer, LOOP))
 
     async def has_begun() -> bool:
-        return renderer.quick.lock.locked()
+        return renderer.new.lock.locked()
 
     await until(has_begun, "the rendering has begun")
     given_up.cancel()
