@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.support.faketime",  # which imports the one before
     "tests.support.browser",  # as well
     "tests.support.rabbit",
+    "tests.support.served",
     "tests.support.sessions",
     "tests.support.sink",
 ]

@@ -38,7 +38,7 @@ async def monitored(settings: Settings) -> AsyncIterator[Instance]:
             observers.append(readiness)
         instance = Instance(settings, Observers(*observers))
         if settings.metrics_port or settings.health_port:
-            from app.cli.ports import answering  # noqa: PLC0415 - with the web framework
+            from app.cli.ports import answering
 
             await stack.enter_async_context(answering(settings, instance, counts, readiness))
         yield instance

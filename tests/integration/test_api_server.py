@@ -1,36 +1,16 @@
 """The API as it is served: uvicorn on a loopback address."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import httpx
 import pytest
-import uvicorn
 from msgspec.structs import replace
 
 from app.asgi import create_app
 from app.config import Settings
 from app.errors import InvalidSettings
 from tests.support.api import NIGHTLY
-from tests.support.waiting import until
-
-
-@pytest.fixture
-async def served(database_url: str) -> AsyncIterator[str]:
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(Settings(database_url=database_url)), port=0, log_config=None)
-    )
-    running = asyncio.create_task(server.serve(), name="server")
-
-    async def started() -> bool:
-        return server.started
-
-    await until(started, "the server has started")
-    host, port = server.servers[0].sockets[0].getsockname()
-    yield f"http://{host}:{port}"
-    server.should_exit = True
-    await running
 
 
 async def test_a_job_lives_its_life_over_a_real_connection(served: str) -> None:

@@ -64,10 +64,11 @@ def test_nothing_of_ours_starts_before_the_schema_is_there() -> None:
 def parsed(arguments: list[str]) -> click.Context:
     """Parse a command line of ours, without running it."""
     name, *rest = arguments
-    command = main.commands[name]
+    command = main.get_command(click.Context(main), name)
     while isinstance(command, click.Group):
         name, *rest = rest
         command = command.commands[name]
+    assert command is not None, name
     return command.make_context(name, rest)
 
 

@@ -1,0 +1,228 @@
+"""Contexts: addresses and keys of APIs, by name, in a file that only its owner may read."""
+
+import json
+import os
+import sys
+import tomllib
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from app.cli.remote.api import Api
+from app.cli.remote.errors import USAGE, CommandFailed
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+"""Where `tocsin dev` serves."""
+OWNER_ONLY = 0o600
+
+
+class Context:
+    """An API that commands may mean."""
+
+    def __init__(
+        self, name: str, url: str, key: str | None = None, *, production: bool = False
+    ) -> None:
+        self.name = name
+        self.url = url
+        self.key = key
+        self.production = production
+        """Whether commands that change something ask before."""
+
+    def __repr__(self) -> str:
+        return f"<Context {self.name}: {self.url}>"
+
+
+class Contexts:
+    """The contexts in the file, and which of them is the current one."""
+
+    def __init__(self, contexts: dict[str, Context], current: str | None) -> None:
+        self.contexts = contexts
+        self.current = current
+
+    def __repr__(self) -> str:
+        return f"<Contexts {sorted(self.contexts)}, current {self.current}>"
+
+    def named(self, name: str) -> Context:
+        """Return a context.
+
+        Raises:
+            CommandFailed: there is none of this name.
+        """
+        if name not in self.contexts:
+            there = ", ".join(sorted(self.contexts)) or "none"
+            message = f"there is no context {name!r}: there are {there}; `tocsin login` makes one"
+            raise CommandFailed(message, exit_code=USAGE)
+        return self.contexts[name]
+
+
+def config_file() -> Path:
+    """Return the path of the file, whether or not it is there."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "tocsin" / "config.toml"
+
+
+def load() -> Contexts:
+    """Read the file; there are no contexts without one.
+
+    Raises:
+        CommandFailed: the file cannot be read.
+    """
+    path = config_file()
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+        contexts = {
+            name: Context(
+                name,
+                str(one["url"]),
+                one.get("key"),
+                production=one.get("production") is True,
+            )
+            for name, one in found.get("contexts", {}).items()
+        }
+    except FileNotFoundError:
+        return Contexts({}, None)
+    except OSError as error:
+        raise CommandFailed(f"{path}: {error.strerror}", exit_code=USAGE) from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        message = f"{path} is not what `tocsin login` writes ({error}): mend it, or delete it"
+        raise CommandFailed(message, exit_code=USAGE) from error
+    return Contexts(contexts, found.get("current"))
+
+
+def save(kept: Contexts) -> None:
+    """Write the file, whole or not at all, such that only its owner may read it.
+
+    Raises:
+        CommandFailed: the file cannot be written.
+    """
+    lines = []
+    if kept.current is not None:
+        lines.append(f"current = {json.dumps(kept.current)}")
+    for one in kept.contexts.values():
+        lines += ["", f"[contexts.{json.dumps(one.name)}]", f"url = {json.dumps(one.url)}"]
+        if one.key:
+            lines.append(f"key = {json.dumps(one.key)}")
+        if one.production:
+            lines.append("production = true")
+    path = config_file()
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new.touch(mode=OWNER_ONLY)
+        new.write_text("\n".join([*lines, ""]).lstrip("\n"), "utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise CommandFailed(f"{error.filename or path}: {error.strerror}") from error
+
+
+def chosen(name: str | None, url: str | None) -> Context:
+    """Return the API that a command means.
+
+    That is, the first there is: `url`, the context `name`, TOCSIN_URL, the context of
+    TOCSIN_CONTEXT, the current one, the API of `tocsin dev`. TOCSIN_API_KEY goes before the key of
+    a context.
+
+    Raises:
+        CommandFailed: there is no such context.
+    """
+    key = os.environ.get("TOCSIN_API_KEY") or None
+    if url and name:
+        message = "--api and --context name two APIs: leave one of them out"
+        raise CommandFailed(message, exit_code=USAGE)
+    named = name or (None if url else os.environ.get("TOCSIN_CONTEXT") or None)
+    address = url or (None if name else os.environ.get("TOCSIN_URL") or None)
+    if address:
+        return Context(address, address, key)
+    kept = load()
+    if named or kept.current:
+        found = kept.named(named or kept.current or "")
+        return Context(found.name, found.url, key or found.key, production=found.production)
+    return Context(DEFAULT_URL, DEFAULT_URL, key)
+
+
+def confirm(context: Context, what: str, *, yes: bool, always: bool = False) -> None:
+    """Ask before something is changed in production, or, with `always`, anywhere.
+
+    Raises:
+        CommandFailed: the answer is no, or there is no terminal to ask on.
+    """
+    if yes or not (context.production or always):
+        return
+    question = f"{what} at {context.name}" + (" (production)" if context.production else "")
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        message = f"{question}: there is no terminal to ask on; give --yes if that is meant"
+        raise CommandFailed(message, exit_code=USAGE)
+    if not click.confirm(f"{question}?", err=True):
+        raise CommandFailed("nothing was changed")
+
+
+@click.command()
+@click.argument("name", default="default")
+@click.option("--url", help="Address of the API, such as https://tocsin.example.com.")
+@click.option(
+    "--key-stdin", is_flag=True, help="Read the key from stdin, where no terminal asks for it."
+)
+@click.option("--no-key", is_flag=True, help="The API has no keys yet.")
+@click.option("--production", is_flag=True, help="Have commands that change something ask before.")
+def login(*, name: str, url: str | None, key_stdin: bool, no_key: bool, production: bool) -> None:
+    """Save the address and the key of an API as the context NAME.
+
+    The key is asked for, and tried. The context is the current one from then on.
+    """
+    kept = load()
+    if url is None and name in kept.contexts:
+        url = kept.contexts[name].url
+    if url is None:
+        raise CommandFailed("which API is meant: give --url", exit_code=USAGE)
+    key = None
+    if key_stdin:
+        key = sys.stdin.readline().strip()
+    elif not no_key:
+        if not sys.stdin.isatty():
+            message = "there is no terminal to ask for the key on: give --key-stdin or --no-key"
+            raise CommandFailed(message, exit_code=USAGE)
+        key = click.prompt("Key", hide_input=True, err=True).strip()
+    with closing(Api(url, key)) as api:
+        api.call("GET", "/v1/stats")
+    kept.contexts[name] = Context(name, url.rstrip("/"), key or None, production=production)
+    kept.current = name
+    save(kept)
+    click.echo(f"{name} is {url.rstrip('/')} from now on, saved in {config_file()}", err=True)
+    if api.is_exposed:
+        click.echo("tocsin: the key goes over the network unencrypted: use https", err=True)
+
+
+@click.group()
+def context() -> None:
+    """Choose which of several APIs is meant."""
+
+
+@context.command("list")
+def list_contexts() -> None:
+    """List the contexts; the current one has an asterisk."""
+    kept = load()
+    for one in sorted(kept.contexts.values(), key=lambda one: one.name):
+        mark = "*" if one.name == kept.current else " "
+        click.echo(f"{mark} {one.name}  {one.url}" + ("  production" if one.production else ""))
+    if not kept.contexts:
+        click.echo("there are no contexts: `tocsin login` makes one", err=True)
+
+
+@context.command("use")
+@click.argument("name")
+def use_context(name: str) -> None:
+    """Make a context the current one."""
+    kept = load()
+    kept.current = kept.named(name).name
+    save(kept)
+
+
+@context.command("remove")
+@click.argument("name")
+def remove_context(name: str) -> None:
+    """Forget a context, and its key."""
+    kept = load()
+    del kept.contexts[kept.named(name).name]
+    kept.current = None if kept.current == name else kept.current
+    save(kept)

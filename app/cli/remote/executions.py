@@ -1,0 +1,130 @@
+"""`tocsin executions`: what jobs have done."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from app.cli.remote.api import PAGE, Api
+from app.cli.remote.bulk import start_bulk
+from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.options import Remote, remote
+
+COLUMNS = ("id", "job_name", "scheduled_for", "attempt", "outcome", "reason", "duration_seconds")
+OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled", "lost", "missed")
+TAIL_SECONDS = 1.0
+"""The pause between two questions for later executions."""
+
+FILTERS = (
+    click.option("--job", help="Those of this job, by id or name."),
+    click.option("--tag", multiple=True, help="Those of jobs with this tag; all, if several."),
+    click.option("--outcome", type=click.Choice(OUTCOMES), multiple=True, help="Ended so."),
+    click.option("--reason", multiple=True, help="With this reason, such as dns."),
+    click.option("--host", help="Those of targets on this host."),
+    click.option("--from", "since", help="Those that finished then or later."),
+    click.option("--to", "until", help="Those that finished earlier."),
+    click.option("--dead-letter", is_flag=True, default=None, help="The last of runs given up."),
+)
+ID = click.argument("id", type=int)
+
+
+def filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which executions are found."""
+    for option in reversed(FILTERS):
+        command = option(command)
+    return command
+
+
+def query_of(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the API for filters that are given."""
+    names = {"since": "from", "until": "to"}
+    return {
+        names.get(name, name): list(one) if isinstance(one, tuple) else one
+        for name, one in given.items()
+        if one
+    }
+
+
+@click.group()
+def executions() -> None:
+    """Read what jobs have done: each attempt, and each run that was missed."""
+
+
+@executions.command("list")
+@filters
+@click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
+@remote()
+def list_executions(on: Remote, *, limit: int, **given: object) -> None:
+    """List executions, the latest first."""
+    found = on.api.pages("/v1/executions", query=query_of(given), limit=limit)
+    on.output.print_list(found, COLUMNS, empty="there is no such execution")
+
+
+@executions.command("get")
+@ID
+@remote()
+def get_execution(on: Remote, *, id: int) -> None:
+    """Read an execution: what was answered, and why it failed."""
+    on.output.print_one(on.api.call("GET", f"/v1/executions/{id}"))
+
+
+@executions.command("tail")
+@filters
+@remote()
+def tail_executions(on: Remote, **given: object) -> None:
+    """Print executions as they end, until interrupted: a line of JSON each, or of a table."""
+    query = query_of(given)
+    newest = on.api.call("GET", "/v1/executions", query={"limit": 1})["items"]
+    last = newest[0]["id"] if newest else 0
+    while True:
+        found = list(later(on.api, query, last))
+        if found:
+            last = found[-1]["id"]
+            if on.output.format in {"json", "yaml"}:
+                on.output.format = "jsonl"
+            on.output.print_list(found, COLUMNS, empty="")
+        time.sleep(TAIL_SECONDS)
+
+
+def later(api: Api, query: dict[str, Any], last: int) -> Iterator[dict[str, Any]]:
+    """Yield the executions after the one with this id, the earliest first."""
+    found = []
+    for one in api.pages("/v1/executions", query=query, limit=50 * PAGE):
+        if one["id"] <= last:
+            break
+        found.append(one)
+    yield from reversed(found)
+
+
+@executions.command("cancel")
+@ID
+@click.option("--retry", is_flag=True, help="Have another attempt follow, if one is left.")
+@remote(writes=True)
+def cancel_execution(on: Remote, *, id: int, retry: bool) -> None:
+    """Cut off an execution that is under way."""
+    on.confirm(f"cancel execution {id}")
+    found = on.api.call("POST", f"/v1/executions/{id}/cancel", body={"retry": retry})
+    on.output.print_one(found)
+
+
+@executions.command("replay")
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@filters
+@click.option("--rate", type=float, help="How many are started in a second; 10.")
+@remote(writes=True)
+def replay_executions(
+    on: Remote, *, ids: Sequence[int], rate: float | None, **given: object
+) -> None:
+    """Carry runs out again, under their old identity: those named, or all that are found."""
+    found_by = query_of(given)
+    if bool(ids) is bool(found_by):
+        message = "name executions, or say which by --job, --outcome or the like: one of the two"
+        raise CommandFailed(message, exit_code=USAGE)
+    if ids:
+        on.confirm(f"replay {', '.join(map(str, ids))}")
+        for id in ids:
+            on.output.print_one(on.api.call("POST", f"/v1/executions/{id}/replay"))
+        return
+    action = "redrive" if found_by.pop("dead_letter", None) else "replay"
+    start_bulk(on, action, found_by or {"all": True}, **({"rate_per_second": rate} if rate else {}))

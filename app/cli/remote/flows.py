@@ -1,0 +1,76 @@
+"""`tocsin flows`: limits that jobs share."""
+
+from urllib.parse import quote
+
+import click
+
+from app.cli.remote.options import Remote, remote
+
+COLUMNS = (
+    "flow_key",
+    "max_concurrency",
+    "rate",
+    "period_seconds",
+    "executing",
+    "waiting",
+    "paused",
+)
+KEY = click.argument("key")
+
+
+def path_of(key: str, *more: str) -> str:
+    return "/".join(["/v1/flows", quote(key, safe=""), *more])
+
+
+@click.group()
+def flows() -> None:
+    """Read and set limits that jobs share: of concurrency, and of starts in a time."""
+
+
+@flows.command("list")
+@remote()
+def list_flows(on: Remote) -> None:
+    """List the flows that have limits."""
+    found = on.api.pages("/v1/flows", limit=None)
+    on.output.print_list(found, COLUMNS, empty="no flow has limits")
+
+
+@flows.command("get")
+@KEY
+@remote()
+def get_flow(on: Remote, *, key: str) -> None:
+    """Read a flow: its limits, and how many executions it has."""
+    on.output.print_one(on.api.call("GET", path_of(key)))
+
+
+@flows.command("set")
+@KEY
+@click.option("--max-concurrency", type=int, help="Executions at the same time.")
+@click.option("--rate", type=int, help="Starts in any --period.")
+@click.option("--period", "period_seconds", type=float, help="Seconds of the rate; 1.")
+@click.option("--burst", type=int, help="Starts in --period * burst / rate.")
+@click.option("--paused", is_flag=True, help="Have its jobs wait.")
+@remote(writes=True)
+def set_flow(on: Remote, *, key: str, **given: object) -> None:
+    """Set the limits of a flow; those left out are none. A key with * is a pattern."""
+    on.confirm(f"set the limits of {key}")
+    limits = {name: one for name, one in given.items() if one}
+    on.output.print_one(on.api.call("PUT", path_of(key), body=limits))
+
+
+@flows.command("delete")
+@KEY
+@remote(writes=True)
+def delete_flow(on: Remote, *, key: str) -> None:
+    """Take the limits of a flow away."""
+    on.confirm(f"delete the limits of {key}")
+    on.api.call("DELETE", path_of(key))
+
+
+@flows.command("release")
+@KEY
+@remote(writes=True)
+def release_flow(on: Remote, *, key: str) -> None:
+    """Let jobs start that wait since their target asked for a pause, by 429 or 503."""
+    on.confirm(f"release {key}")
+    on.output.print_one(on.api.call("POST", path_of(key, "release")))

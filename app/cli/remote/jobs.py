@@ -1,0 +1,373 @@
+"""`tocsin jobs`: lists, reads, creates, edits and runs jobs."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from app.cli.remote.api import job_path
+from app.cli.remote.bulk import start_bulk
+from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.options import Remote, remote
+from app.cli.remote.output import field, in_yaml
+from app.cli.remote.reading import fields_set, parsed, read_document
+from app.cli.remote.waiting import wait_for_run
+
+COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
+RUNS = ("id", "scheduled_for", "attempt", "outcome", "reason", "status_code", "duration_seconds")
+STATES = ("scheduled", "executing", "retrying", "paused", "finished", "failed", "invalid")
+READ_ONLY = (
+    *("id", "state", "failing", "next_run", "scheduled_for", "created_at", "updated_at"),
+    *("last_outcome", "last_finished_at", "consecutive_failures", "runs", "attempt", "plan_error"),
+)
+METHODS = ("get", "post", "put", "patch", "delete", "head")
+
+FILTERS = (
+    click.option("--tag", "tag", multiple=True, help="Those that have this tag; all, if several."),
+    click.option("--kind", help="Those of this kind, such as http."),
+    click.option("--state", type=click.Choice(STATES), help="Those in this state."),
+    click.option("--named", "name", help="Those whose names begin so."),
+    click.option("--search", "q", help="Those with this in name or description."),
+    click.option("--last-outcome", multiple=True, help="Those whose last execution ended so."),
+    click.option("--failing", is_flag=True, default=None, help="Those whose last run failed."),
+    click.option("--next-before", help="Those that run before this instant."),
+)
+JOB = click.argument("job")
+JOBS = click.argument("names", nargs=-1, metavar="[JOB]...")
+ALL = click.option("--all", "everything", is_flag=True, help="Really all jobs.")
+
+
+def filters(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which jobs are found."""
+    for option in reversed(FILTERS):
+        command = option(command)
+    return command
+
+
+@click.group()
+def jobs() -> None:
+    """List, read, create, edit and run jobs.
+
+    JOB is the id of a job or its name.
+    """
+
+
+@jobs.command("list")
+@filters
+@click.option("--sort", type=click.Choice(["newest", "next_run"]), help="The order: newest first.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
+@click.option("--all", "everything", is_flag=True, help="All of them, in place of --limit.")
+@remote()
+def list_jobs(on: Remote, *, limit: int, everything: bool, **given: object) -> None:
+    """List jobs."""
+    found = on.api.pages("/v1/jobs", query=given, limit=None if everything else limit)
+    empty = "there is no such job" if any(given.values()) else "there are no jobs yet"
+    on.output.print_list(found, COLUMNS, empty=empty)
+
+
+@jobs.command("get")
+@JOB
+@remote()
+def get_job(on: Remote, *, job: str) -> None:
+    """Read a job: its definition and how it stands."""
+    on.output.print_one(on.api.call("GET", job_path(job)))
+
+
+@jobs.command("create")
+@click.argument("name", required=False)
+@click.option("-f", "--file", "path", help="A job in JSON or YAML; - reads stdin.")
+@click.option("--at", "run_at", help="When it runs, once, such as 2026-12-24T18:00:00Z.")
+@click.option("--in", "run_in_seconds", type=float, help="In how many seconds it runs, once.")
+@click.option("--cron", help="When it runs, such as '0 3 * * 1-5'.")
+@click.option("--timezone", help="The zone of the cron, such as Europe/Paris.")
+@click.option("--every", "every_seconds", type=float, help="Every how many seconds it runs.")
+@click.option("--url", "target_url", help="What is called.")
+@click.option(
+    "--method", type=click.Choice(METHODS, case_sensitive=False), help="POST, if left out."
+)
+@click.option("--header", "headers", multiple=True, help="Such as 'X-Team: billing'.")
+@click.option("--body", "json_body", help="What is sent, in JSON.")
+@click.option("--tag", "tags", multiple=True)
+@click.option("--set", "more", multiple=True, help="Any other field, as FIELD=VALUE.")
+@click.option("--replace", is_flag=True, help="Replace the job of this name, if there is one.")
+@remote(writes=True)
+def create_job(
+    on: Remote,
+    *,
+    name: str | None,
+    path: str | None,
+    target_url: str | None,
+    method: str | None,
+    headers: Sequence[str],
+    json_body: str | None,
+    more: Sequence[str],
+    replace: bool,
+    **given: object,
+) -> None:
+    r"""Create a job from options, a file, or both.
+
+    \b
+    tocsin jobs create nightly --cron '0 3 * * *' --url https://example.com/report
+    tocsin jobs create -f nightly.yaml
+    """
+    document = read_document(path) if path else {}
+    if not isinstance(document, dict):
+        raise CommandFailed(f"{path} is not one job: write its fields", exit_code=USAGE)
+    document |= {
+        key: list(one) if isinstance(one, tuple) else one for key, one in given.items() if one
+    }
+    if name:
+        document["name"] = name
+    target: dict[str, Any] = dict(document.get("target") or {})
+    if target_url:
+        target["url"] = target_url
+    if method:
+        target["method"] = method.upper()
+    if headers:
+        target["headers"] = dict(map(header, headers))
+    if json_body is not None:
+        target["json"] = parsed(json_body, "--body")
+    if target:
+        document["target"] = target
+    document = merged(document, fields_set(tuple(more)))
+    document.setdefault("kind", "http")
+    if replace and not document.get("name"):
+        raise CommandFailed("--replace needs a name, by which jobs are replaced", exit_code=USAGE)
+    on.confirm(f"create job {document.get('name') or '(nameless)'}")
+    if replace:
+        made = on.api.call("PUT", job_path(document["name"]), body=document)
+    else:
+        made = on.api.call("POST", "/v1/jobs", body=document)
+    on.output.print_one(made)
+
+
+def header(one: str) -> tuple[str, str]:
+    """Read a header as curl takes it."""
+    name, colon, value = one.partition(":")
+    if not colon:
+        raise CommandFailed(f"--header {one}: write 'NAME: VALUE'", exit_code=USAGE)
+    return name.strip(), value.strip()
+
+
+def merged(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """Merge a patch into a document (RFC 7396)."""
+    result = dict(document)
+    for name, one in patch.items():
+        if one is None:
+            result.pop(name, None)
+        elif isinstance(one, dict):
+            inside = result.get(name)
+            result[name] = merged(inside if isinstance(inside, dict) else {}, one)
+        else:
+            result[name] = one
+    return result
+
+
+@jobs.command("edit")
+@JOB
+@click.option("--set", "given", multiple=True, help="A field to change, as FIELD=VALUE.")
+@click.option("-f", "--file", "path", help="The fields to change, in JSON or YAML; - reads stdin.")
+@remote(writes=True)
+def edit_job(on: Remote, *, job: str, given: tuple[str, ...], path: str | None) -> None:
+    """Edit a job: in $EDITOR, or by --set or --file.
+
+    Nothing is changed if somebody else has changed the job meanwhile (exit code 6).
+    """
+    found, headers = on.api.send("GET", job_path(job))
+    patch = fields_set(given)
+    if path:
+        document = read_document(path)
+        if not isinstance(document, dict):
+            raise CommandFailed(f"{path} has no fields of a job", exit_code=USAGE)
+        patch = merged(document, patch)
+    if not patch:
+        patch = edited(found)
+    if not patch:
+        raise CommandFailed("nothing was changed")
+    on.confirm(f"edit job {job}")
+    made = on.api.call(
+        "PATCH",
+        job_path(job),
+        body=patch,
+        headers={
+            "Content-Type": "application/merge-patch+json",
+            "If-Match": headers.get("ETag") or "*",
+        },
+    )
+    on.output.print_one(made)
+
+
+def edited(job: dict[str, Any]) -> dict[str, Any]:
+    """Let a person edit a job in an editor, and return the patch that this comes to."""
+    if not sys.stdin.isatty():
+        message = "there is no terminal for an editor: give --set or --file"
+        raise CommandFailed(message, exit_code=USAGE)
+    shown = {name: one for name, one in job.items() if name not in READ_ONLY}
+    text = click.edit(in_yaml(shown) + "\n", extension=".yaml")
+    if text is None:
+        return {}
+    document = parsed(text, "what you wrote")
+    if not isinstance(document, dict):
+        raise CommandFailed("what you wrote has no fields of a job", exit_code=USAGE)
+    return changes(shown, document)
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return the merge patch (RFC 7396) that makes a document into another."""
+    patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
+    for name, one in after.items():
+        was = before.get(name)
+        if isinstance(was, dict) and isinstance(one, dict):
+            inside = changes(was, one)
+            if inside:
+                patch[name] = inside
+        elif name not in before or type(was) is not type(one) or was != one:
+            patch[name] = one
+    return patch
+
+
+def act(
+    on: Remote, action: str, names: Sequence[str], found_by: dict[str, Any], *, body: object = None
+) -> None:
+    """Do something with the jobs named, or with all that are found by filters."""
+    given = {name: one for name, one in found_by.items() if one}
+    everything = given.pop("everything", False)
+    if bool(names) is bool(given or everything):
+        message = (
+            "name jobs, or say which by --tag, --state or the like, or give --all: one of these"
+        )
+        raise CommandFailed(message, exit_code=USAGE)
+    if not names:
+        if body:
+            message = "--reason, --until, --missed are for jobs that are named, one by one"
+            raise CommandFailed(message, exit_code=USAGE)
+        start_bulk(on, action, {"all": True} if everything else lists(given))
+        return
+    on.confirm(f"{action} {', '.join(names)}", always=action == "delete")
+    for name in names:
+        if action == "delete":
+            on.api.call("DELETE", job_path(name))
+            click.echo(f"deleted {name}", err=True)
+        else:
+            on.output.print_one(on.api.call("POST", job_path(name, action), body=body), COLUMNS)
+
+
+def lists(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(one) if isinstance(one, tuple) else one for name, one in given.items()}
+
+
+@jobs.command("pause")
+@JOBS
+@filters
+@ALL
+@click.option("--reason", help="Why, for those who wonder later.")
+@click.option("--until", help="When they are resumed by themselves.")
+@remote(writes=True)
+def pause_jobs(
+    on: Remote, *, names: Sequence[str], reason: str | None, until: str | None, **found_by: object
+) -> None:
+    """Pause jobs: those named, or all that are found."""
+    body = {name: one for name, one in (("reason", reason), ("until", until)) if one}
+    act(on, "pause", names, found_by, body=body or None)
+
+
+@jobs.command("resume")
+@JOBS
+@filters
+@ALL
+@click.option(
+    "--missed",
+    type=click.Choice(["skip", "once", "all"]),
+    help="What becomes of the runs that were missed; as misfire says, if left out.",
+)
+@remote(writes=True)
+def resume_jobs(
+    on: Remote, *, names: Sequence[str], missed: str | None, **found_by: object
+) -> None:
+    """Resume jobs: those named, or all that are found."""
+    act(on, "resume", names, found_by, body={"missed": missed} if missed else None)
+
+
+@jobs.command("delete")
+@JOBS
+@filters
+@ALL
+@remote(writes=True)
+def delete_jobs(on: Remote, *, names: Sequence[str], **found_by: object) -> None:
+    """Delete jobs: those named, or all that are found. Their executions stay."""
+    act(on, "delete", names, found_by)
+
+
+@jobs.command("skip")
+@JOB
+@click.option("--runs", type=click.IntRange(min=1), help="So many, from the next on; 1.")
+@click.option("--until", help="All runs before this instant.")
+@click.option("--none", "unskip", is_flag=True, help="Skip none after all.")
+@remote(writes=True)
+def skip_runs(on: Remote, *, job: str, runs: int | None, until: str | None, unskip: bool) -> None:
+    """Skip the next run of a job, the next few, or all before an instant."""
+    on.confirm(f"skip runs of {job}")
+    wanted = {"until": until} if until else {"runs": runs or 1}
+    made = (
+        on.api.call("POST", job_path(job, "unskip"))
+        if unskip
+        else on.api.call("POST", job_path(job, "skip"), body=wanted)
+    )
+    on.output.print_one(made, COLUMNS)
+
+
+@jobs.command("run")
+@JOBS
+@filters
+@ALL
+@click.option("--wait", is_flag=True, help="Wait for the end; exit with 1 if the run fails.")
+@remote(writes=True)
+def run_jobs(on: Remote, *, names: Sequence[str], wait: bool, **found_by: object) -> None:
+    """Run jobs now, beside their plans: those named, or all that are found."""
+    if not wait:
+        act(on, "run", names, found_by)
+        return
+    if len(names) != 1:
+        raise CommandFailed("--wait is for one job: name it", exit_code=USAGE)
+    on.confirm(f"run {names[0]}")
+    execution = wait_for_run(on, names[0])
+    on.output.print_one(execution)
+    if execution["outcome"] != "succeeded":
+        sys.exit(1)
+
+
+@jobs.command("explain")
+@JOB
+@click.option("--at", help="What became of the run of this instant.")
+@remote()
+def explain_job(on: Remote, *, job: str, at: str | None) -> None:
+    """Say why a job has not run, or when it will."""
+    found = on.api.call("GET", job_path(job, "explain"), query={"at": at})
+    if not on.output.is_table:
+        on.output.print_one(found)
+        return
+    for one in found["reasons"] or [{"reason": found["state"], "detail": found["summary"]}]:
+        click.echo(f"{field(one, 'reason')}: {one['detail']}")
+
+
+@jobs.command("history")
+@JOB
+@click.option("--outcome", multiple=True, help="Those that ended so, such as failed.")
+@click.option("--from", "since", help="Those that finished then or later.")
+@click.option("--to", "until", help="Those that finished earlier.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="So many at most; 20.")
+@remote()
+def list_history(
+    on: Remote,
+    *,
+    job: str,
+    outcome: Sequence[str],
+    since: str | None,
+    until: str | None,
+    limit: int,
+) -> None:
+    """List the executions of a job, the latest first."""
+    query = {"outcome": list(outcome), "from": since, "to": until}
+    found = on.api.pages(job_path(job, "executions"), query=query, limit=limit)
+    on.output.print_list(found, RUNS, empty=f"{job} has no such execution yet")

@@ -1,0 +1,97 @@
+"""The options that all commands share which use the API."""
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import wraps
+from typing import Any
+
+import click
+
+from app.cli.remote import contexts
+from app.cli.remote.api import Api
+from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.output import ALL_FIELDS, FORMATS, Output, fields_of
+
+Command = Callable[..., None]
+
+PLACE = (
+    click.option("--api", "url", help="Address of the API, before TOCSIN_URL."),
+    click.option("--context", "context_name", help="The API that was saved so by `tocsin login`."),
+)
+SHOWING = (
+    click.option(
+        "-o",
+        "--output",
+        "format",
+        type=click.Choice(FORMATS),
+        help="How to print: a table by default.",
+    ),
+    click.option(
+        "--json",
+        "json_fields",
+        is_flag=False,
+        flag_value=ALL_FIELDS,
+        metavar="[FIELDS]",
+        help="Print JSON: of all fields, or of those named, with commas between.",
+    ),
+    click.option("--columns", help="Fields to show in the table, with commas between."),
+    click.option("--utc", is_flag=True, help="Show instants in UTC, not in the local zone."),
+)
+YES = click.option("-y", "--yes", is_flag=True, help="Ask nothing: change what is named.")
+
+
+class Remote:
+    """What a command that uses the API is given: the API, the context and the output."""
+
+    def __init__(self, context: contexts.Context, output: Output, *, yes: bool = False) -> None:
+        self.context = context
+        self.output = output
+        self.yes = yes
+        self.api = Api(context.url, context.key)
+
+    def __repr__(self) -> str:
+        return f"<Remote {self.api}, {self.output}>"
+
+    def confirm(self, what: str, *, always: bool = False) -> None:
+        """Ask before a change in production, or, with `always`, anywhere.
+
+        Raises:
+            CommandFailed: the answer is no, or there is no terminal to ask on.
+        """
+        contexts.confirm(self.context, what, yes=self.yes, always=always)
+
+
+def remote(*, writes: bool = False) -> Callable[[Command], Command]:
+    """Add the shared options to a command, which gets a `Remote` in their place.
+
+    `writes`: the command changes something, so that it has `--yes`.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_remote(
+            *,
+            url: str | None,
+            context_name: str | None,
+            format: str | None,
+            json_fields: str | None,
+            columns: str | None,
+            utc: bool,
+            yes: bool = False,
+            **more: Any,  # noqa: ANN401 - the command's own options
+        ) -> None:
+            if json_fields is not None and (columns or format not in (None, "json", "jsonl")):
+                message = "--json says format and fields: leave --columns and --output out"
+                raise CommandFailed(message, exit_code=USAGE)
+            shown = format or ("table" if json_fields is None else "json")
+            CommandFailed.as_json = shown in {"json", "jsonl"}
+            output = Output(shown, fields_of(json_fields or columns), utc=utc)
+            on = Remote(contexts.chosen(context_name, url), output, yes=yes)
+            with closing(on.api):
+                command(on, **more)
+
+        for option in reversed((*PLACE, *SHOWING, *((YES,) if writes else ()))):
+            option(with_remote)
+        return with_remote
+
+    return decorate

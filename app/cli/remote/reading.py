@@ -1,0 +1,71 @@
+"""What people hand over in files: jobs and parts of them, in JSON or YAML."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.cli.remote.errors import USAGE, CommandFailed
+
+
+def read_document(path: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read a document from a file, or from stdin if it is called `-`.
+
+    Raises:
+        CommandFailed: the file cannot be read.
+    """
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
+    except OSError as error:
+        raise CommandFailed(f"{path}: {error.strerror}", exit_code=USAGE) from error
+    except UnicodeDecodeError as error:
+        raise CommandFailed(f"{path} is not UTF-8 text: {error}", exit_code=USAGE) from error
+    return parsed(text, path)
+
+
+def parsed(text: str, name: str) -> Any:  # noqa: ANN401
+    """Read a document that is JSON or YAML; `name` says where it is from.
+
+    Only what JSON has is read as something else than text: neither a time of day nor "no" nor a
+    date is, unlike in YAML 1.1.
+
+    Raises:
+        CommandFailed: the text is neither.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    from app.cli.remote import yaml_reader
+
+    try:
+        return yaml_reader.read(text)
+    except ValueError as error:
+        message = f"{name} is neither JSON nor YAML: {error}"
+        raise CommandFailed(message, exit_code=USAGE) from error
+
+
+def fields_set(given: tuple[str, ...]) -> dict[str, Any]:
+    """Read `--set a.b=value`: the value is JSON, or else text; null takes a field away.
+
+    Raises:
+        CommandFailed: there is no equals sign.
+    """
+    document: dict[str, Any] = {}
+    for one in given:
+        path, equals, value = one.partition("=")
+        if not equals or not path:
+            message = f"--set {one}: write FIELD=VALUE, such as timeout_seconds=60"
+            raise CommandFailed(message, exit_code=USAGE)
+        inside = document
+        *outer, last = path.split(".")
+        for name in outer:
+            inside = inside.setdefault(name, {})
+            if not isinstance(inside, dict):
+                message = f"--set {one}: {name} has got a value already"
+                raise CommandFailed(message, exit_code=USAGE)
+        try:
+            inside[last] = json.loads(value)
+        except ValueError:
+            inside[last] = value
+    return document

@@ -1,0 +1,69 @@
+"""The commands on the database itself: `migrate`, `prune` and `doctor`."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Sequence
+from time import monotonic
+
+import click
+
+from app.cli import doctor
+from app.cli.database import run_with_database
+from app.config import Settings
+from app.core.facts import Fact, Pruned
+from app.db import Database, migrate
+from app.scheduler.upkeep import keep_up_once
+from app.telemetry import Observers
+from app.telemetry.logs import configure, log_fact
+
+
+@click.command("migrate")
+def migrate_database() -> None:
+    """Bring the database to the schema of this version; safe to run at any time."""
+    settings = Settings.from_environ(os.environ)
+    applied = asyncio.run(migrate.migrate(settings.required_database_url()))
+    if applied:
+        click.echo(f"applied schema version {', '.join(map(str, applied))}")
+    else:
+        click.echo("the schema is up to date, and so are its functions and triggers")
+
+
+@click.command("prune")
+def prune_database() -> None:
+    """Do the upkeep now that instances do hourly, in short steps."""
+    told: list[Fact] = []
+
+    def prune(_: Database, settings: Settings) -> Awaitable[bool]:
+        configure(level=settings.log_level, log_format=settings.log_format)
+        return keep_up_once(
+            settings.required_database_url(),
+            Observers(log_fact, told.append),
+            instance="prune",
+            retention_days=settings.retention_days,
+            clock=monotonic,
+        )
+
+    if not run_with_database(prune, application_name="tocsin prune"):
+        click.echo(
+            "tocsin: not all of it could be done: see above, or an instance is at it", err=True
+        )
+        sys.exit(1)
+    click.echo(pruned_in_words([one for one in told if isinstance(one, Pruned)]))
+
+
+def pruned_in_words(done: Sequence[Pruned]) -> str:
+    """Say in a sentence what the upkeep added and deleted, or that there was nothing to do."""
+    if not done:
+        return "no day of executions had to be dropped or added, and no finished job to be deleted"
+    return "; ".join(
+        f"days of executions dropped: {one.partitions_dropped}, added: {one.partitions_added}; "
+        f"finished jobs deleted: {one.jobs_deleted}"
+        for one in done
+    )
+
+
+@click.command("doctor")
+def examine_database() -> None:
+    """Look at everything an operator would, and say what to do about it."""
+    asyncio.run(doctor.examine(Settings.from_environ(os.environ)))

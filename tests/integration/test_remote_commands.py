@@ -1,0 +1,422 @@
+"""The commands that use the API, against an API that is served."""
+
+import asyncio
+import json
+import re
+import shlex
+import stat
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.main import main
+from app.cli.remote import errors
+from app.cli.remote import jobs as of_jobs
+from app.cli.remote.api import Api
+from app.cli.remote.contexts import config_file
+from app.cli.remote.errors import EXIT_CODES, CommandFailed
+from tests.support.cluster import ROOT
+from tests.support.instances import StartInstance
+from tests.support.sink import Sink, reply
+
+Tocsin = Callable[..., Awaitable[Result]]
+LATER = "2100-01-01T00:00:00Z"
+PRINT_MODULES = """
+import sys
+import app.cli.remote.executions, app.cli.remote.jobs
+from app.cli.main import main
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+print(*sorted(name for name in sys.modules if name.startswith("app.")))
+"""
+
+
+REFUSED = [
+    ("jobs get nobody", 3, "nobody"),
+    ("jobs create --at never --url http://127.0.0.1:9/", 2, "run_at"),
+    ("jobs create", 2, "target"),
+    ("jobs create --header X", 2, "--header X"),
+    ("jobs create --set x", 2, "--set x"),
+    ("jobs create -f /nowhere/at/all.yaml", 2, "/nowhere/at/all.yaml"),
+    ("jobs list --sort sideways", 2, "sideways"),
+    ("jobs list --json name --columns name", 2, "--json"),
+    ("jobs pause", 2, "--all"),
+    ("jobs pause one --all", 2, "--all"),
+    ("jobs delete one", 2, "--yes"),
+    ("jobs edit one", 3, "one"),
+    ("jobs run --wait", 2, "--wait"),
+    ("executions get 1", 3, "1"),
+    ("executions cancel 1", 3, "1"),
+    ("executions replay", 2, "--outcome"),
+    ("bulk get x", 2, "x"),
+    ("flows get none", 3, "none"),
+    ("preview '61 * * * *'", 2, "cron"),
+    ("context use nowhere", 2, "nowhere"),
+    ("jobs list --context nowhere", 2, "nowhere"),
+    ("jobs list --api ftp://x", 2, "ftp://x"),
+    ("jobs list --api http://u:p@x", 2, "TOCSIN_API_KEY"),
+    ("jobs list --api http://127.0.0.1:1", 5, "does not answer"),
+    ("login", 2, "--url"),
+]
+"""Command lines that cannot be, each with the exit code and with what is said on stderr."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have no settings but those of the test."""
+    for name in ("TOCSIN_URL", "TOCSIN_API_KEY", "TOCSIN_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def tocsin(served: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Tocsin:
+    """Run a command in this process, without a terminal."""
+    monkeypatch.setenv("TOCSIN_URL", served)
+
+    async def run(line: str, *, stdin: str = "") -> Result:
+        CommandFailed.as_json = False
+        return await asyncio.to_thread(
+            CliRunner().invoke, main, shlex.split(line), input=stdin, prog_name="tocsin"
+        )
+
+    return run
+
+
+async def found(tocsin: Tocsin, line: str, **more: str) -> Any:  # noqa: ANN401 - JSON
+    """Run a command that has to succeed, and read the JSON that it prints."""
+    result = await tocsin(line, **more)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+async def test_a_job_lives_its_life_on_the_command_line(tocsin: Tocsin) -> None:
+    made = await found(
+        tocsin,
+        "jobs create nightly --cron '0 3 * * *' --timezone Europe/Paris --tag reports --json"
+        " --url http://127.0.0.1:9/ --method put --header 'X-Team: a: b' --body '{\"n\": 1}'"
+        " --set timeout_seconds=60",
+    )
+    edited = await found(tocsin, "jobs edit nightly --set target.json.n=2 --set tags=null --json")
+    paused = await found(tocsin, "jobs pause nightly --reason 'a holiday' --json")
+    resumed = await found(tocsin, "jobs resume nightly --json")
+    skipped = await found(tocsin, "jobs skip nightly --runs 2 --json")
+    gone = await tocsin("jobs delete nightly --yes")
+    missing = await tocsin("jobs get nightly")
+
+    assert made["target"]["method"] == "PUT"
+    assert made["target"]["headers"] == {"X-Team": "a: b"}
+    assert (made["timezone"], made["timeout_seconds"]) == ("Europe/Paris", 60)
+    assert (edited["target"]["json"], edited["tags"]) == ({"n": 2}, [])
+    assert (paused["state"], resumed["state"]) == ("paused", "scheduled")
+    assert skipped["skip_runs"] == 2
+    assert (gone.exit_code, gone.stdout) == (0, "")
+    assert missing.exit_code == 3
+    assert missing.stderr.startswith("tocsin: ")
+
+
+async def test_a_job_comes_from_yaml_in_which_a_time_is_text(tocsin: Tocsin) -> None:
+    text = f"""
+        name: from-yaml
+        kind: http
+        target: {{url: "http://127.0.0.1:9/", json: {{at: 03:00, no: no, day: 2026-01-01, n: 1e3}}}}
+        run_at: {LATER}
+        tags: [a, "1"]
+    """
+
+    made = await found(tocsin, "jobs create -f - --json", stdin=text)
+    again = await found(tocsin, "jobs create -f - --replace --tag b --json", stdin=text)
+
+    assert made["target"]["json"] == {"at": "03:00", "no": "no", "day": "2026-01-01", "n": 1000}
+    assert again["id"] == made["id"]
+    assert again["tags"] == ["b"]
+
+
+async def test_formats_are_for_people_and_for_programs(tocsin: Tocsin) -> None:
+    for name in ("one", "two"):
+        await found(tocsin, f"jobs create {name} --at {LATER} --url http://127.0.0.1:9/ --json")
+
+    table = await tocsin("jobs list --utc")
+    columns = await tocsin("jobs list --columns name,target.url")
+    names = await tocsin("jobs list -o name --named t")
+    lines = await tocsin("jobs list -o jsonl")
+    fields = await found(tocsin, "jobs list --json name,target.url")
+    yaml = await tocsin("jobs get one -o yaml")
+    unknown = await tocsin("jobs list --json nmae")
+    none = await tocsin("jobs list --tag nothing-has-it")
+    empty = await found(tocsin, "jobs list --tag nothing-has-it --json")
+
+    assert "NEXT RUN (UTC)" in table.stdout
+    assert "2100-01-01 00:00:00 (in " in table.stdout
+    assert columns.stdout.splitlines()[0].split() == ["NAME", "TARGET.URL"]
+    assert names.stdout == "two\n"
+    assert [json.loads(line)["name"] for line in lines.stdout.splitlines()] == ["two", "one"]
+    assert fields == [
+        {"name": name, "target.url": "http://127.0.0.1:9/"} for name in ("two", "one")
+    ]
+    assert "name: one\n" in yaml.stdout
+    assert unknown.exit_code == 2
+    assert "there is no field nmae" in unknown.stderr
+    assert (none.stdout, none.stderr) == ("", "there is no such job\n")
+    assert empty == []
+
+
+async def test_what_a_stranger_wrote_cannot_move_the_cursor_of_a_terminal(tocsin: Tocsin) -> None:
+    await found(
+        tocsin,
+        "jobs create -f - --json",
+        stdin=json.dumps(
+            {
+                "kind": "http",
+                "target": {"url": "http://127.0.0.1:9/"},
+                "run_at": LATER,
+                "description": "\x1b[2Jgone\u202e\r\n",
+            }
+        ),
+    )
+
+    shown = await tocsin("jobs list --columns description")
+
+    assert "\x1b" not in shown.stdout
+    assert "\u202e" not in shown.stdout
+    assert "gone" in shown.stdout
+
+
+async def test_what_cannot_be_says_why_and_exits_with_its_code(tocsin: Tocsin) -> None:
+    for line, code, said in REFUSED:
+        result = await tocsin(line)
+
+        assert result.exit_code == code, (line, result.output)
+        assert result.stdout == "", line
+        assert said in result.stderr, (line, result.output)
+        assert "Traceback" not in result.stderr, line
+
+
+async def test_errors_are_json_where_the_output_is(tocsin: Tocsin) -> None:
+    refused = await tocsin("jobs create --cron '61 * * * *' --url http://127.0.0.1:9/ --json")
+    away = await tocsin("jobs list --json --api http://127.0.0.1:1")
+
+    problem = json.loads(refused.stderr)
+    assert problem["exit_code"] == refused.exit_code == 2
+    assert problem["errors"][0]["field"] == "cron"
+    assert json.loads(away.stderr)["exit_code"] == away.exit_code == 5
+
+
+async def test_an_edit_beside_another_is_a_conflict(
+    tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await found(tocsin, f"jobs create one --at {LATER} --url http://127.0.0.1:9/ --json")
+    usual = of_jobs.fields_set
+    running = asyncio.get_running_loop()
+
+    def while_another_edits(given: tuple[str, ...]) -> dict[str, Any]:
+        monkeypatch.setattr(of_jobs, "fields_set", usual)
+        other = tocsin("jobs edit one --set timeout_seconds=1")
+        assert asyncio.run_coroutine_threadsafe(other, running).result(30).exit_code == 0
+        return usual(given)
+
+    monkeypatch.setattr(of_jobs, "fields_set", while_another_edits)
+    mine = await tocsin("jobs edit one --set timeout_seconds=2")
+
+    assert mine.exit_code == 6
+    assert (await found(tocsin, "jobs get one --json"))["timeout_seconds"] == 1
+
+
+def test_an_edit_in_the_editor_comes_to_what_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {"id": "x", "name": "one", "timeout_seconds": 30, "target": {"url": "u", "json": 0}}
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/: 30/: 31/; s/json: 0/json: false/; /^name/d' \"$1\"\n")
+    editor.chmod(0o700)
+    monkeypatch.setenv("VISUAL", str(editor))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+
+    patch = of_jobs.edited(job)
+
+    assert patch == {"timeout_seconds": 31, "target": {"json": False}, "name": None}
+    monkeypatch.setenv("VISUAL", "true")
+    assert of_jobs.edited(job) == {}
+
+
+async def test_a_run_is_waited_for_and_its_end_is_the_exit_code(
+    tocsin: Tocsin, instance: StartInstance, sink: Sink
+) -> None:
+    for name, status in (("good", 200), ("bad", 500)):
+        url = sink.on(f"/{name}", reply(status))
+        await found(
+            tocsin,
+            f"jobs create {name} --at {LATER} --url {url} --set max_attempts=1 --json",
+        )
+    async with instance():
+        good = await tocsin("jobs run good --wait --json")
+        bad = await tocsin("jobs run bad --wait --json")
+
+    assert (good.exit_code, json.loads(good.stdout)["outcome"]) == (0, "succeeded")
+    assert (bad.exit_code, json.loads(bad.stdout)["status_code"]) == (1, 500)
+    listed = await found(tocsin, "executions list --outcome failed --json job_name,reason")
+    history = await found(tocsin, "jobs history good --json outcome")
+    explained = await tocsin("jobs explain good")
+    assert listed == [{"job_name": "bad", "reason": "status"}]
+    assert history == [{"outcome": "succeeded"}]
+    assert explained.exit_code == 0
+    assert explained.stdout
+
+
+async def test_many_jobs_are_counted_before_they_are_changed(
+    tocsin: Tocsin, instance: StartInstance
+) -> None:
+    for name in ("one", "two", "three"):
+        tag = "b" if name == "three" else "a"
+        await found(
+            tocsin, f"jobs create {name} --at {LATER} --url http://127.0.0.1:9/ --tag {tag} --json"
+        )
+    asked = await tocsin("jobs pause --tag a")
+    async with instance():
+        done = await tocsin("jobs pause --tag a --yes --json")
+    paused = await tocsin("jobs list --state paused -o name")
+    actions = await found(tocsin, "bulk list --json action,changed")
+    none = await tocsin("jobs pause --tag nothing-has-it --yes")
+
+    assert asked.exit_code == 2
+    assert "2 found: " in asked.stderr
+    assert "--yes" in asked.stderr
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["changed"] == 2
+    assert sorted(paused.stdout.split()) == ["one", "two"]
+    assert actions == [{"action": "pause", "changed": 2}]
+    assert (none.exit_code, none.stdout) == (1, "")
+
+
+async def test_what_comes_and_what_a_schedule_means_are_shown(tocsin: Tocsin) -> None:
+    await found(tocsin, "jobs create soon --in 60 --url http://127.0.0.1:9/ --json")
+
+    coming = await found(tocsin, "upcoming --json job_name,skipped")
+    words = await tocsin("preview '0 3 * * *' --timezone Europe/Paris --count 2 --utc")
+    flow = await found(tocsin, "flows set api --max-concurrency 3 --json")
+    flows = await tocsin("flows list -o name")
+
+    assert coming == [{"job_name": "soon", "skipped": False}]
+    assert "3" in words.stdout.splitlines()[0]
+    assert len(words.stdout.splitlines()) == 4
+    assert flow["max_concurrency"] == 3
+    assert flows.stdout == "api\n"
+
+
+async def test_contexts_keep_addresses_and_keys_for_their_owner_alone(
+    tocsin: Tocsin, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOCSIN_URL")
+    first = await tocsin(f"login here --url {served}/ --no-key")
+    second = await tocsin(f"login production --url {served} --no-key --production")
+    file = config_file()
+    listed = await tocsin("context list")
+    guarded = await tocsin(f"jobs create x --at {LATER} --url http://127.0.0.1:9/")
+    read = await tocsin("jobs list")
+    meant = await tocsin(f"jobs create x --at {LATER} --url http://127.0.0.1:9/ --yes")
+    elsewhere = await tocsin(f"jobs create y --at {LATER} --url http://127.0.0.1:9/ --context here")
+    await tocsin("context use here")
+    removed = await tocsin("context remove production")
+    left = await tocsin("context list")
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert f"* production  {served}  production" in listed.stdout
+    assert guarded.exit_code == 2
+    assert "at production (production)" in guarded.stderr
+    assert (read.exit_code, meant.exit_code, elsewhere.exit_code) == (0, 0, 0), meant.output
+    assert removed.exit_code == 0
+    assert left.stdout == f"* here  {served}\n"
+
+
+async def test_a_key_is_tried_before_it_is_kept_and_is_never_printed(
+    tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, served: str
+) -> None:
+    async def post(path: str, body: object) -> Any:  # noqa: ANN401
+        with closing(Api(served)) as api:
+            return await asyncio.to_thread(api.call, "POST", path, body=body)
+
+    key = (await post("/v1/keys", {"name": "me", "scopes": ["read"]}))["key"]
+    monkeypatch.delenv("TOCSIN_URL")
+
+    wrong = await tocsin(f"login --url {served} --key-stdin", stdin="toc_wrong\n")
+    nothing = config_file().exists()
+    right = await tocsin(f"login --url {served} --key-stdin", stdin=f"{key}\n")
+    read = await tocsin("jobs list")
+    denied = await tocsin(f"jobs create --at {LATER} --url http://127.0.0.1:9/")
+
+    assert (wrong.exit_code, nothing) == (4, False)
+    assert (right.exit_code, read.exit_code, denied.exit_code) == (0, 0, 4)
+    assert all(key not in one.output for one in (right, read, denied))
+
+
+async def test_a_file_of_contexts_that_is_none_is_named(
+    tocsin: Tocsin, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOCSIN_URL")
+    config_file().parent.mkdir()
+    config_file().write_text("contexts = 3")
+
+    result = await tocsin("jobs list")
+
+    assert result.exit_code == 2
+    assert str(config_file()) in result.stderr
+
+
+def test_commands_that_use_the_api_import_nothing_of_the_service() -> None:
+    said = subprocess.run(  # noqa: S603 - our own words
+        [
+            sys.executable,
+            "-c",
+            PRINT_MODULES,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    heavy = {"aiohttp", "aio_pika", "asyncpg", "asyncio", "litestar", "msgspec", "rich", "yaml"}
+    assert not heavy & {*said[0].split()}
+    assert all(one.startswith("app.cli") for one in said[1].split())
+
+
+def test_the_line_of_each_command_is_the_beginning_of_its_help() -> None:
+    for name, (_, line) in main.lazy.items():
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert line == command.get_short_help_str(200), name
+
+
+def test_every_command_of_the_page_about_them_is_one_with_its_options() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+
+    assert len(lines) > 30
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "tocsin"
+        command: click.Command | None = main
+        context = click.Context(main, info_name="tocsin")
+        while isinstance(command, click.Group):
+            name, *arguments = arguments
+            command = command.get_command(context, name)
+            assert command is not None, line
+        assert command is not None
+        command.make_context(line, arguments)
+
+
+def test_the_page_about_commands_has_every_exit_code() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    codes = {int(code) for code in re.findall(r"^\| (\d) \|", text, re.MULTILINE)}
+
+    named = {one for name, one in vars(errors).items() if name.isupper() and one is not EXIT_CODES}
+    assert codes == {0, *named}
