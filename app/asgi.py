@@ -52,7 +52,7 @@ from app.api.keys import create_key, get_key, list_keys, revoke_key
 from app.api.metrics import ApiMetrics, get_metrics
 from app.api.openapi import openapi_config, openapi_json
 from app.api.pauses import create_pause, end_pause, list_pauses
-from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
+from app.api.problems import ApiRequest, app_problem, unexpected_problem
 from app.api.rate_limit import rate_limit
 from app.api.requests import Answering
 from app.api.schedule import preview_schedule
@@ -73,7 +73,7 @@ from app.telemetry.version import product_version
 from app.vault import SecretKeys
 from app.web.live import Part
 from app.web.overview import live_overview
-from app.web.router import pages
+from app.web.router import http_refusal, pages
 
 MAX_BYTES = 1024 * 1024
 """The largest body of a request, in bytes."""
@@ -160,7 +160,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
         },
         exception_handlers={
             AppError: app_problem,
-            HTTPException: http_problem,
+            HTTPException: http_refusal,
             Exception: unexpected_problem,
         },
         request_max_body_size=MAX_BYTES,

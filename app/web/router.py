@@ -13,6 +13,8 @@ from app.errors import (
     KeyRequired,
     StatementCancelled,
 )
+from app.web.executions import execution_page, executions_page
+from app.web.jobs import job_page, jobs_page
 from app.web.live import live
 from app.web.overview import overview
 from app.web.rendering import page
@@ -28,7 +30,9 @@ def pages() -> Router:
             *(static_file, sign_in_page, sign_in, sign_out),
             Router(
                 "/",
-                route_handlers=[overview, live],
+                route_handlers=[
+                    *(overview, live, jobs_page, job_page, executions_page, execution_page),
+                ],
                 middleware=[DefineMiddleware(KeyAuthentication)],
                 guards=[require_scope],
             ),
@@ -57,6 +61,14 @@ def app_page(request: ApiRequest, error: AppError) -> Response[bytes] | Redirect
             )
         case _:
             return problem_page(request, app_problem(request, error))
+
+
+def http_refusal(request: ApiRequest, error: HTTPException) -> Response[bytes]:
+    """Answer for an address that no route has: browsers with a page, programs with a problem."""
+    is_page = "text/html" in request.headers.get("Accept", "")
+    if error.status_code == 404 and is_page and not request.url.path.startswith("/v1/"):  # noqa: PLR2004 - Not Found
+        return http_page(request, error)
+    return http_problem(request, error)
 
 
 def http_page(request: ApiRequest, error: HTTPException) -> Response[bytes]:

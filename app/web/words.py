@@ -95,6 +95,11 @@ def schedule(job: StoredJob) -> str:
     )
 
 
+def tag_search(tag: str) -> str:
+    """Write the search for the jobs that have a tag."""
+    return f'tag:"{tag}"' if " " in tag else f"tag:{tag}"
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Write a count with its noun."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
@@ -109,6 +114,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "at_most": at_most,
     "outcome": outcome,
     "plural": plural,
+    "tag_search": tag_search,
     "schedule": schedule,
 }
 """The filters of templates, by their names."""

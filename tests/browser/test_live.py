@@ -178,10 +178,25 @@ async def test_a_stream_goes_on_where_it_was_and_ends_when_its_key_does(
                 pass  # to its end
 
 
-async def test_the_page_has_no_barriers_in_either_theme_and_fits_a_small_phone(
-    chromium: Browser, signed: tuple[Site, str]
+async def test_no_page_has_barriers_in_either_theme_and_all_fit_a_small_phone(
+    chromium: Browser, signed: tuple[Site, str], module_database: str
 ) -> None:
     site, key = signed
+    connection = await asyncpg.connect(module_database)
+    job = await insert_job(
+        connection, name="a-name-that-goes-on-and-on-" * 3, every_seconds=60, tags=["red"]
+    )
+    for fence, outcome in enumerate(("succeeded", "failed", "timed_out", "lost", "cancelled")):
+        last = await connection.fetchval(
+            "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
+            "started_at, response) values ($1, $2, 'http', now(), 1, $3, now(), $4) returning id",
+            job,
+            fence,
+            outcome,
+            "x" * 300,
+        )
+    await connection.close()
+    addresses = ("/", "/jobs", f"/jobs/{job}", "/jobs?q=x:y", "/executions", f"/executions/{last}")
     for scheme in ("light", "dark"):
         async with opened(
             chromium, site.address, color_scheme=scheme, viewport={"width": 320, "height": 640}
@@ -189,5 +204,7 @@ async def test_the_page_has_no_barriers_in_either_theme_and_fits_a_small_phone(
             await page.goto("/sign-in")
             assert await violations(page) == []
             await sign_in(page, key)
-            assert await violations(page) == []
-            assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+            for address in (*addresses, "/jobs/none"):
+                await page.goto(address)
+                assert await violations(page) == [], address
+                assert await page.evaluate("document.documentElement.scrollWidth") <= 320, address

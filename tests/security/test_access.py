@@ -32,7 +32,13 @@ OPEN = {
     ),
 }
 """What anybody may call; whatever else there is has to refuse."""
-PAGES = {("GET", "/"), ("GET", "/live/{name}")}
+PAGES = {
+    ("GET", path)
+    for path in (
+        *("/", "/live/{name}", "/jobs", "/jobs/{job}"),
+        *("/executions", "/executions/{id}"),
+    )
+}
 """What leads browsers that are not signed in to the page where they do that."""
 DESCRIBED = [
     call

@@ -1,0 +1,261 @@
+"""The lists and single pages of the dashboard, read as a browser without JavaScript reads them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.support.api import NIGHTLY
+from tests.support.builders import insert_job
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+async def ended(
+    connection: asyncpg.Connection, job_id: UUID, outcome: str, *, fence: int, **columns: object
+) -> int:
+    """Record an execution of a job, as an instance would; return its id."""
+    at = NOW + timedelta(minutes=fence)
+    values = {
+        "scheduled_for": at,
+        "attempt": None if outcome == "missed" else 1,
+        "started_at": None if outcome == "missed" else at + timedelta(milliseconds=3),
+        "finished_at": at + timedelta(seconds=2),
+        "missed_runs": 4 if outcome == "missed" else None,
+        "missed_until": at if outcome == "missed" else None,
+        **columns,
+    }
+    names = ", ".join(values)
+    places = ", ".join(f"${number}" for number in range(4, len(values) + 4))
+    id_: int = await connection.fetchval(
+        f"insert into tocsin.executions (job_id, outcome, fence, kind, {names}) "
+        f"values ($1, $2, $3, 'http', {places}) returning id",
+        job_id,
+        outcome,
+        fence,
+        *values.values(),
+    )
+    return id_
+
+
+def names(page: httpx.Response) -> list[str]:
+    """List the jobs that a page links to, in their order."""
+    return re.findall(r'<a class="job" href="/jobs/[^"]+">([^<]+)</a>', page.text)
+
+
+async def put(api: httpx.AsyncClient, name: str, **more: object) -> None:
+    answer = await api.put(f"/v1/jobs/{quote(name)}", json=NIGHTLY | more)
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("", ["c", "b", "a"]),
+        ("tag:red", ["b", "a"]),
+        ("tag:red tag:blue", ["b"]),
+        ('"of b"', ["b"]),
+        ("state:paused", ["c"]),
+        ("name:a kind:http", ["a"]),
+        ("kind:amqp", []),
+        ("failing:false last:failed", []),
+    ],
+)
+async def test_jobs_are_found_by_words_and_filters(
+    api: httpx.AsyncClient, search: str, found: list[str]
+) -> None:
+    await put(api, "a", tags=["red"])
+    await put(api, "b", tags=["red", "blue"], description="Part of b")
+    await put(api, "c", paused=True)
+
+    page = await api.get("/jobs", params={"q": search})
+
+    assert page.status_code == 200
+    assert names(page) == found
+    assert ("No job is found" in page.text) == (not found)
+
+
+@pytest.mark.parametrize(
+    ("address", "search", "said"),
+    [
+        ("/jobs", "target.host:x", "there are tag:"),
+        ("/jobs", "outcome:failed", "did you mean last:?"),
+        ("/jobs", "state:asleep", "does not take &#39;asleep&#39;"),
+        ("/jobs", "last:never", "is not known: write one of"),
+        ("/executions", "late:soon", "does not take &#39;soon&#39;"),
+        ("/executions", "last:failed", "did you mean outcome:?"),
+        ("/executions", "from:yesterday", "does not take"),
+        ("/executions", "nobody", "No job has the name"),
+    ],
+)
+async def test_a_search_that_cannot_be_says_what_to_write(
+    api: httpx.AsyncClient, address: str, search: str, said: str
+) -> None:
+    page = await api.get(address, params={"q": search})
+
+    assert page.status_code == 422
+    assert said in page.text
+    assert 'aria-invalid="true"' in page.text
+    assert f'value="{search}"' in page.text
+
+
+@pytest.mark.parametrize(
+    "search", ["\0", '"', ":", "a:b:c", "<script>alert(1)</script>", "x" * 5000]
+)
+async def test_no_search_breaks_a_page(api: httpx.AsyncClient, search: str) -> None:
+    for address in ("/jobs", "/executions"):
+        page = await api.get(address, params={"q": search})
+        assert page.status_code in {200, 422}
+        assert "<script>alert" not in page.text
+
+
+async def test_every_job_is_on_one_page_of_the_list_in_either_order(api: httpx.AsyncClient) -> None:
+    for number in range(30):
+        await put(api, f"job-{number:02}", cron=f"{number} 3 * * *")
+
+    for sort, expected in (
+        ("newest", [f"job-{number:02}" for number in reversed(range(30))]),
+        ("next_run", [f"job-{number:02}" for number in range(30)]),
+    ):
+        page = await api.get("/jobs", params={"sort": sort, "q": "name:job"})
+        [following] = re.findall(r'rel="next" href="([^"]+)"', page.text)
+        after = await api.get(f"/jobs{following.replace('&amp;', '&')}")
+        assert names(page) + names(after) == expected
+        assert 'rel="next"' not in after.text
+        assert (await api.get("/jobs?cursor=nonsense")).status_code == 422
+
+
+async def test_a_row_shows_how_the_last_executions_ended_in_a_picture_and_in_words(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, name="a", every_seconds=60)
+    for fence, outcome in enumerate(["succeeded", "failed", "missed", "timed_out", "succeeded"]):
+        await ended(connection, job_id, outcome, fence=fence)
+
+    page = await api.get("/jobs")
+
+    [strip] = re.findall(r'<svg class="strip".*?</svg>', page.text, re.DOTALL)
+    assert 'aria-label="Last 5 executions: 2 succeeded, 1 failed, 1 timed out, 1 missed"' in strip
+    bars = re.findall(r'<rect class="(?!empty)(\w+)"', strip)
+    assert bars == ["succeeded", "failed", "missed", "timed_out", "succeeded"]
+    assert strip.count('fill="url(#hatch)"') == 1
+    assert strip.count('class="empty"') == 45
+
+
+async def test_the_page_of_a_job_says_first_how_it_stands(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    target = {"url": "http://h/", "auth": {"type": "bearer", "token": "swordfish"}}
+    await put(api, "nightly", target=target, description="For <finance>", metadata={"n": 2**60})
+    [job_id] = await connection.fetchrow("select id from tocsin.jobs where name = 'nightly'")
+    await ended(connection, job_id, "failed", fence=1, attempt=1, status_code=503)
+    await ended(connection, job_id, "succeeded", fence=2, scheduled_for=NOW, attempt=2)
+
+    page = await api.get("/jobs/nightly")
+    explained = (await api.get("/v1/jobs/nightly/explain")).json()
+
+    assert page.status_code == 200
+    first = page.text.partition("How it stands")[2].partition("</section>")[0]
+    assert explained["summary"] in first
+    assert "For &lt;finance&gt;" in page.text
+    assert "swordfish" not in page.text
+    assert "***" in page.text
+    assert str(2**60) in page.text
+    assert page.text.count("03:00:00</span>") == 10
+    assert "answered 503" in page.text
+    assert "Who changed it" in page.text
+
+
+async def test_who_may_read_sees_no_audit_log(api: httpx.AsyncClient) -> None:
+    await put(api, "nightly")
+    key = (await api.post("/v1/keys", json={"name": "eye", "scopes": ["read"]})).json()["key"]
+
+    page = await api.get("/jobs/nightly", headers={"Authorization": f"Bearer {key}"})
+
+    assert page.status_code == 200
+    assert "Who changed it" not in page.text
+
+
+async def test_jobs_that_cannot_be_planned_that_are_done_or_skipped_have_pages(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await insert_job(connection, name="typo", cron="61 * * * *", plan_error="minute 61")
+    await insert_job(connection, name="no zone of ours", cron="0 3 * * *", every_seconds=None)
+    await put(api, "skips")
+    assert (await api.post("/v1/jobs/skips/skip", json={"runs": 2})).status_code == 200
+    await put(api, "odd #1?", tags=["a b", "c&d"])
+
+    typo, unplanned = await api.get("/jobs/typo"), await api.get("/jobs/no zone of ours")
+    skips, odd = await api.get("/jobs/skips"), await api.get("/jobs/odd %231%3F")
+
+    assert [one.status_code for one in (typo, unplanned, skips, odd)] == [200] * 4
+    assert "minute 61" in typo.text
+    assert "Nothing is planned." in typo.text
+    assert skips.text.count('<span class="outcome missed">skipped</span>') == 2
+    assert 'href="/jobs?q=tag%3A%22a%20b%22"' in odd.text
+    for address in re.findall(r'href="(/jobs\?q=tag[^"]+)"', odd.text):
+        assert names(await api.get(address.replace("&amp;", "&"))) == ["odd #1?"]
+
+
+async def test_executions_are_found_and_each_has_a_page(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, name="pays", every_seconds=60)
+    good = await ended(connection, job_id, "succeeded", fence=1, status_code=200)
+    bad = await ended(
+        connection,
+        job_id,
+        "failed",
+        fence=2,
+        reason="status",
+        status_code=503,
+        error="the target answered 503",
+        response='{"id": 9007199254740993, "x": "<b>"}',
+    )
+    missed = await ended(connection, job_id, "missed", fence=3, reason="misfire")
+
+    async def found(search: str) -> list[int]:
+        page = await api.get("/executions", params={"q": search})
+        assert page.status_code == 200
+        return [int(one) for one in re.findall(r'href="/executions/(\d+)"', page.text)]
+
+    assert await found("") == [missed, bad, good]
+    assert await found("pays outcome:failed") == [bad]
+    assert await found("status:5xx") == [bad]
+    assert await found("outcome:missed,failed") == [missed, bad]
+    assert await found("job:pays reason:dns") == []
+    page = await api.get(f"/executions/{bad}")
+    assert "9007199254740993" in page.text
+    assert "&lt;b&gt;" in page.text
+    assert "the target answered 503" in page.text
+    assert "4 runs" in (await api.get(f"/executions/{missed}")).text
+    await connection.execute("delete from tocsin.jobs where id = $1", job_id)
+    assert (await api.get(f"/executions/{good}")).status_code == 200
+    assert await found("") == [missed, bad, good]
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/jobs", 200, "There is no job yet"),
+        ("/executions", 200, "Nothing was executed yet"),
+        ("/jobs/none", 404, "There is no such job"),
+        ("/jobs/a%01b", 404, "There is no such job"),
+        ("/executions/7", 404, "There is no such execution"),
+        ("/executions/99999999999999999999", 404, "There is no such execution"),
+        ("/executions/x", 404, "Nothing is here"),
+        ("/nowhere", 404, "Nothing is here"),
+    ],
+)
+async def test_what_is_not_there_is_said_so(
+    api: httpx.AsyncClient, address: str, status: int, said: str
+) -> None:
+    page = await api.get(address, headers={"Accept": "text/html,*/*;q=0.8"})
+
+    assert page.status_code == status
+    assert said in page.text
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
