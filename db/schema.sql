@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -135,7 +135,10 @@ create table tocsin.jobs (
     -- Over how much time the starts of its runs are spread: at most one of the two. next_run is then the effective
     -- instant, which is later than scheduled_for. See app/core/schedule/spread.py.
     jitter_seconds numeric,
-    jitter_percent numeric
+    jitter_percent numeric,
+
+    -- Where more is due than can start: a level counts as a minute of waiting. 0 is the usual and the lowest.
+    priority integer not null default 0
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -222,7 +225,7 @@ create trigger jobs_200_sound before update of
     id, name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
     backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at,
-    overlap, flow_key, jitter_seconds, jitter_percent, created_at, updated_at, edited_at
+    overlap, flow_key, jitter_seconds, jitter_percent, priority, created_at, updated_at, edited_at
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 
@@ -258,6 +261,12 @@ create index jobs_flow_due on tocsin.jobs (greatest(next_run, locked_until))
 -- The permits of each flow that are taken: its leases.
 create index jobs_flow_leases on tocsin.jobs (flow_key, locked_until)
     where locked_until is not null and flow_key is not null;
+
+-- The same as jobs_claimable and jobs_flow for jobs of a raised priority, by level: empty where nobody has raised any.
+-- See claims.look_by_priority.
+create index jobs_raised on tocsin.jobs (flow_key, priority, greatest(locked_until, next_run))
+    where priority > 0
+        and next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0);
 
 -- The runs of a job that are asked for and not over, in their order. Without a foreign key, which every
 -- deletion of a job would pay for.

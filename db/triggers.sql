@@ -28,6 +28,17 @@ create or replace function tocsin.has_jitter(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
     return job.jitter_seconds is not null or job.jitter_percent is not null;
 
+-- The highest priority; the usual one is 0. The rule of the column says so too.
+create or replace function tocsin.highest_priority()
+returns integer language sql immutable parallel safe
+    return 3;
+
+-- At which place a due job is claimed where more are due than can be: a level counts as a minute of waiting. See
+-- app/core/runs/priority.py.
+create or replace function tocsin.rank(due_at timestamptz, priority integer)
+returns timestamptz language sql stable parallel safe
+    return due_at - least(greatest(priority, 0), 3) * interval '1 minute';
+
 -- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
 create or replace function tocsin.is_unplanned(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
@@ -264,7 +275,7 @@ declare
     unstamped tocsin.jobs;
 begin
     if num_nulls(new.kind, new.target, new.tags, new.metadata, new.dst_gap, new.dst_overlap, new.max_attempts,
-        new.backoff_seconds, new.backoff_max_seconds, new.timeout_seconds, new.misfire, new.max_catchup,
+        new.backoff_seconds, new.backoff_max_seconds, new.timeout_seconds, new.misfire, new.max_catchup, new.priority,
         new.overlap) > 0 then
         perform tocsin.refuse_nulls(new);
     end if;
@@ -567,9 +578,9 @@ begin
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
             job.max_attempts, job.backoff_seconds, job.backoff_max_seconds, job.timeout_seconds, job.max_catchup,
             job.attempt, job.fence, job.runs, job.consecutive_failures, job.pending_runs, job.every_seconds,
-            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap)
+            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap, job.priority)
         is distinct from row('{}'::text[], '{}'::jsonb, 'UTC', 'run_after', 'first', 'run_once',
-            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all') then
+            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all', 0) then
         broken := case
             when array_ndims(job.tags) > 1 or array_position(job.tags, null) is not null then
                 array['tags', 'must be a list of texts, without lists or nulls', 'For example: {billing,nightly}']
@@ -612,6 +623,8 @@ begin
                 array['max_catchup', 'must be from 0 to 10000', 'It limits how many missed runs misfire run_all makes up for.']
             when job.overlap not in ('skip', 'buffer_one', 'buffer_all', 'cancel_other', 'allow_all') then
                 array['overlap', '%L is unknown', 'Write skip, buffer_one, buffer_all, cancel_other or allow_all.']
+            when job.priority not between 0 and 3 then
+                array['priority', 'must be from 0 to 3', '0 is the usual one; a higher one goes first where jobs have to wait.']
             when job.dst_gap not in ('run_after', 'skip') then
                 array['dst_gap', '%L is unknown', 'Write run_after or skip.']
             when job.dst_overlap not in ('first', 'last', 'both') then
@@ -818,7 +831,8 @@ returns jsonb language sql stable
         'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
         'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
         'skip_runs', job.skip_runs, 'skip_until', job.skip_until, 'flow_key', job.flow_key,
-        'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent);
+        'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent,
+        'priority', job.priority);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -858,6 +872,7 @@ returns text[] language sql stable
         case when was.overlap is not distinct from is_now.overlap then 'overlap' end,
         case when was.paused_at is not distinct from is_now.paused_at then 'paused_at' end,
         case when was.pending_runs is not distinct from is_now.pending_runs then 'pending_runs' end,
+        case when was.priority is not distinct from is_now.priority then 'priority' end,
         case when was.resume_missed is not distinct from is_now.resume_missed then 'resume_missed' end,
         case when was.run_at is not distinct from is_now.run_at then 'run_at' end,
         case when was.skip_runs is not distinct from is_now.skip_runs then 'skip_runs' end,
@@ -1471,6 +1486,8 @@ declare
     left_over bigint := most;
     keys_left integer := cardinality(keys);
     taken integer;
+    taken_ids uuid[];
+    levels integer;
     at_limit boolean;
 begin
     foreach key in array keys loop
@@ -1540,24 +1557,55 @@ begin
             end loop;
         end if;
         if permits > 0 then
+            -- By rank, as claims.look_by_priority has it, if any job of the flow is raised.
+            levels := case when (
+                select j.id from tocsin.jobs j
+                where tocsin.is_flow_claimable(j) and j.flow_key = key and j.priority > 0
+                order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run) limit 1) is not null
+                then tocsin.highest_priority() else 0 end;
+            taken_ids := '{}';
             for one in
-                select j.id, greatest(j.next_run, j.locked_until) as due_at,
-                    case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
-                        then j.target::text end as text,
-                    j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
-                from tocsin.jobs j
-                where tocsin.is_flow_claimable(j)
-                  and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
-                  and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, moment + ahead)
-                  and (j.locked_until is null or j.locked_until <= moment)
-                  and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
-                order by j.flow_key, greatest(j.next_run, j.locked_until)
+                with first as materialized (
+                    select j.id, j.priority, greatest(j.next_run, j.locked_until) as due_at,
+                        case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
+                            then j.target::text end as text,
+                        j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
+                    from tocsin.jobs j
+                    where tocsin.is_flow_claimable(j)
+                      and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
+                      and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, moment + ahead)
+                      and (j.locked_until is null or j.locked_until <= moment)
+                      and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
+                    order by j.flow_key, greatest(j.next_run, j.locked_until)
+                    limit permits
+                    for no key update skip locked
+                ), raised as materialized (
+                    select due.*
+                    from generate_series(1, levels) as level
+                    cross join lateral (
+                        select j.id, j.priority, greatest(j.next_run, j.locked_until) as due_at,
+                            case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
+                                then j.target::text end as text,
+                            j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
+                        from tocsin.jobs j
+                        where tocsin.is_flow_claimable(j) and j.flow_key = key and j.priority > 0 and j.priority = level
+                          and greatest(j.locked_until, j.next_run) <= moment + ahead
+                          and (j.locked_until is null or j.locked_until <= moment)
+                          and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
+                        order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run)
+                        limit permits
+                        for no key update skip locked
+                    ) as due
+                )
+                select found.* from (
+                    select * from first f where f.priority not between 1 and levels union all select * from raised) as found
+                order by tocsin.rank(found.due_at, found.priority)
                 limit permits
-                for no key update skip locked
             loop
                 return query select key, null::float8, flow.rate is not null, state.waiting_since, one.id, one.due_at, one.text, one.locked_until,
                     one.locked_by, one.claimed_at, one.claimed_for, one.claimed_attempt, one.execution_id;
                 taken := taken + 1;
+                taken_ids := taken_ids || one.id;
             end loop;
             left_over := left_over - taken;
             if taken > 0 and flow.rate is not null then
@@ -1568,12 +1616,14 @@ begin
                 on conflict on constraint flow_starts_pkey do update
                 set many = s.many + excluded.many, latest = greatest(s.latest, excluded.latest);
             end if;
-            -- Nothing is claimed yet, so those that are returned here are the first of the flow.
+            -- Nothing is claimed yet, so those that are returned here are the first of the flow, unless some are raised.
             select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
             where tocsin.is_flow_claimable(j)
               and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
               and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, 'infinity')
-            order by j.flow_key, greatest(j.next_run, j.locked_until) offset taken limit 1;
+              and (levels = 0 or not (j.id = any (taken_ids)))
+            order by j.flow_key, greatest(j.next_run, j.locked_until)
+            offset case when levels = 0 then taken else 0 end limit 1;
             next_at := case
                 when coalesce(first > moment + ahead, true) and taken > 0 then least(first, moment + lease)
                 when coalesce(first > moment + ahead, true) then first
@@ -1821,6 +1871,7 @@ begin
     run.backoff_seconds := job.backoff_seconds;
     run.backoff_max_seconds := job.backoff_max_seconds;
     run.timeout_seconds := job.timeout_seconds;
+    run.priority := job.priority;
     run.flow_key := job.flow_key;
     run.paused_at := job.paused_at;
     run.plan_error := job.plan_error;
@@ -1836,7 +1887,8 @@ begin
     set next_run = run.next_run, planned_at = run.planned_at, locked_until = run.locked_until,
         kind = run.kind, target = run.target, max_attempts = run.max_attempts,
         backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
-        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
+        timeout_seconds = run.timeout_seconds, priority = run.priority,
+        paused_at = run.paused_at, plan_error = run.plan_error,
         flow_key = run.flow_key, validated = run.validated, edited_at = run.edited_at, fence = run.fence
     where r.id = run.id;
     perform set_config('tocsin.runs', '', true);

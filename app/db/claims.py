@@ -107,6 +107,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     believed: datetime | None = None,
     aside: Sequence[UUID] = (),
     only: Sequence[UUID] | None = None,
+    by_priority: bool = False,
 ) -> Look:
     """Claim up to `limit` jobs of these kinds, and learn when the next look is needed.
 
@@ -115,9 +116,11 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     - `since`: jobs that were due earlier are left alone.
     - `believed`: jobs that are due later are left alone, even if the database's clock says so.
     - `aside`, `only`: the jobs to leave alone; the jobs to claim, None for all others.
+    - `by_priority`: claim by rank instead of in the order in which jobs came due. That costs more,
+      and matters only where more is due than is claimed.
     """
     rows = await session.fetch(
-        "claims.look",
+        "claims.look_by_priority" if by_priority else "claims.look",
         limit=limit,
         ahead_seconds=ahead_seconds,
         lease_seconds=lease_seconds,
@@ -210,6 +213,7 @@ def claim(row: Row) -> Claim:
         timeout_seconds=row["timeout_seconds"],
         next_run=row["next_run"],
         scheduled_for=row["scheduled_for"],
+        priority=row["priority"],
         attempt=row["attempt"],
         fence=row["fence"],
         execution_id=row["execution_id"],

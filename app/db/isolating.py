@@ -217,6 +217,21 @@ async def list_due(  # noqa: PLR0913 - as many as a look that finds them has
     return [Due(**row) for row in rows]
 
 
+async def list_due_raised(
+    db: Runner,
+    *,
+    limit: int,
+    kinds: Sequence[str],
+    believed: datetime | None,
+    aside: Sequence[UUID],
+) -> list[Due]:
+    """List the due jobs of a raised priority, in the order of a look by priority."""
+    rows = await db.fetch(
+        "isolating.due_raised", limit=limit, kinds=kinds, believed=believed, aside=aside
+    )
+    return [Due(**row) for row in rows]
+
+
 async def list_due_behind(  # noqa: PLR0913 - one keyword for each parameter of the query
     db: Runner,
     *,

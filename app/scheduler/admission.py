@@ -4,8 +4,10 @@ A due claim starts if there is a slot that its host may have. Otherwise the clai
 there is one, or deferred: released, to be claimed again seconds later.
 """
 
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import chain
 
 from app.scheduler.deferral import Admission
@@ -125,18 +127,24 @@ class Slots:
         demand = self.free + reserve - waiting
         if demand < self.reserve / 2:
             return 0  # a look for a few is not worth its cost while the pace is high
-        return min(demand, MAX_SETTLING * self.size - settling)
+        return min(demand, self.room_to_settle(settling))
+
+    def room_to_settle(self, settling: int) -> int:
+        """Return how many more jobs may be claimed for all that Postgres has yet to settle."""
+        return MAX_SETTLING * self.size - settling
 
     def demand_at_once(self, *, due: int, settling: int) -> int:
         """Return how many more claims could start at once; 0 or a negative number for none."""
-        return min(self.free - due, MAX_SETTLING * self.size - settling)
+        return min(self.free - due, self.room_to_settle(settling))
 
 
 class DueClaims:
     """The due claims that wait for a slot: the hosts take turns, see `HostQueue`.
 
-    A claim whose host has its share is parked in a queue for that host, of which only the first
-    claim is looked at. A claim that lacks a prerequisite is parked there.
+    Those of a raised priority have a place of their own, by their rank: the first of them goes
+    before all that came due later than its rank, whichever host has its turn. A claim whose host
+    has its share is parked in a queue for that host, of which only the first claim is looked at. A
+    claim that lacks a prerequisite is parked there.
     """
 
     def __init__(
@@ -155,17 +163,20 @@ class DueClaims:
         self.jitter = jitter
         """Returns numbers in [0, 1)."""
         self.queue = HostQueue()
+        self.raised: list[HeldClaim] = []
+        """The claims of a raised priority, by rank."""
         self.parked: dict[str, deque[HeldClaim]] = {}
         """The claims that are parked for a slot, by host."""
 
     def __len__(self) -> int:
         """Return how many claims wait for a slot and for no prerequisite."""
-        return len(self.queue) + sum(map(len, self.parked.values()))
+        return len(self.queue) + len(self.raised) + sum(map(len, self.parked.values()))
 
     def __repr__(self) -> str:
         parked = {host: len(claims) for host, claims in self.parked.items()}
         return (
-            f"<DueClaims: {len(self.queue)} in the queue, parked for hosts {parked}, "
+            f"<DueClaims: {len(self.queue)} in the queue, {len(self.raised)} raised, "
+            f"parked for hosts {parked}, "
             f"{self.unprepared} lack a prerequisite>"
         )
 
@@ -174,6 +185,13 @@ class DueClaims:
         """How many claims are parked for a prerequisite, and need no slot yet."""
         return sum(one.count for one in self.prerequisites)
 
+    def add(self, held: HeldClaim) -> None:
+        """Add a claim that has come due."""
+        if held.claim.priority:
+            insort(self.raised, held, key=rank_of)
+        else:
+            self.queue.append(held)
+
     def resume(self, claims: Iterable[HeldClaim]) -> None:
         """Put claims that were parked for a prerequisite back, in front of all others."""
         self.queue.put_first(claims)
@@ -181,7 +199,7 @@ class DueClaims:
     def remove(self, held: HeldClaim) -> None:
         """Take a claim out, wherever the claim waits."""
         self.queue.remove(held)
-        for claims in self.parked.values():
+        for claims in (self.raised, *self.parked.values()):
             if held in claims:
                 claims.remove(held)
         for prerequisite in self.prerequisites:
@@ -189,8 +207,9 @@ class DueClaims:
 
     def take_all(self) -> list[HeldClaim]:
         """Take out all claims, those that wait for a prerequisite too, and close these."""
-        claims = [*chain(self.queue, *self.parked.values(), *self.prerequisites)]
+        claims = [*chain(self.queue, self.raised, *self.parked.values(), *self.prerequisites)]
         self.queue.clear()
+        self.raised.clear()
         self.parked.clear()
         for prerequisite in self.prerequisites:
             prerequisite.close()
@@ -198,17 +217,45 @@ class DueClaims:
 
     def take_surplus(self, most: int) -> Iterator[HeldClaim]:
         """Take out the claims beyond `most` of those that wait for a slot, the latest first."""
-        queues: tuple[deque[HeldClaim] | HostQueue, ...] = (*self.parked.values(), self.queue)
+        queues: tuple[deque[HeldClaim] | HostQueue | list[HeldClaim], ...] = (
+            *self.parked.values(),
+            self.queue,
+            self.raised,
+        )
         for claims in queues:
             while len(self) > most and claims:
                 yield claims.pop()
 
     def take_next(self) -> HeldClaim | None:
-        """Take out a claim that may start now, parked claims first; return None without any.
+        """Take out a claim that may start now; return None without any.
 
-        Claims of hosts that are stuck are deferred on the way.
+        Raised claims go first, unless the first in the queue has waited for longer than that is
+        worth, then parked claims. Claims of hosts that are stuck are deferred on the way.
         """
-        return self.take_next_parked() or self.take_next_in_queue()
+        held = self.take_next_raised() if self.raised else None
+        return held or self.take_next_parked() or self.take_next_in_queue()
+
+    def take_next_raised(self) -> HeldClaim | None:
+        """Take out the first raised claim that may start; park or defer those before."""
+        while self.raised and self.slots.free > 0:
+            if self.queue and self.queue.next().claim.rank < self.raised[0].claim.rank:
+                return None
+            held = self.raised.pop(0)
+            if self.lacks_prerequisite(held):
+                continue
+            match self.slots.admit(held.host, held.addresses):
+                case "start":
+                    return held
+                case "defer":
+                    self.defer_stuck(held)
+                case "park":
+                    self.park_raised(held)
+        return None
+
+    def park_raised(self, held: HeldClaim) -> None:
+        """Park a raised claim for its host, at the place that its rank has there."""
+        parked = self.parked.setdefault(held.host, deque())
+        parked.insert(bisect_right(parked, held.claim.rank, key=rank_of), held)
 
     def take_next_parked(self) -> HeldClaim | None:
         """Take out the first parked claim whose host may have a slot now."""
@@ -262,3 +309,8 @@ class DueClaims:
         """Defer a claim for a host that is stuck."""
         seconds = self.slots.defer_seconds(held.host, held.addresses, jitter=self.jitter())
         self.defer(held, seconds)
+
+
+def rank_of(held: HeldClaim) -> datetime:
+    """Return the place of a claim among due ones: the earliest goes first."""
+    return held.claim.rank

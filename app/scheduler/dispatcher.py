@@ -128,6 +128,12 @@ class Dispatcher:
         """Return how many due jobs could start now: claims that sleep need no slot yet."""
         return max(self.slots.demand_at_once(due=len(self.due), settling=self.settling), 0)
 
+    def room_for_raised(self) -> int:
+        """Return how many jobs to claim for a raised priority among them although `room` is 0."""
+        waiting = len(self.sleeping) + len(self.due)
+        room = self.slots.size + self.slots.reserve - waiting
+        return max(min(room, self.slots.room_to_settle(self.settling)), 0)
+
     def demand(self) -> int:
         """Return how many more jobs are wanted; 0 or a negative number for none."""
         waiting = len(self.sleeping) + len(self.due)  # what lacks a prerequisite takes no slot
@@ -175,7 +181,7 @@ class Dispatcher:
             self.release_all()
             return
         while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
-            self.due.queue.append(heappop(self.sleeping)[2])
+            self.due.add(heappop(self.sleeping)[2])
         if self.sleeping and not self.due:
             due, _, following = self.sleeping[0]
             self.preparation.prepare(following, seconds=self.clock.seconds_until(due))

@@ -44,6 +44,14 @@ class HostQueue:
         """Put claims, in this order, before all others."""
         self.first.extendleft(reversed(tuple(claims)))
 
+    def next(self) -> HeldClaim:
+        """Return the claim that `popleft` would take out.
+
+        Raises:
+            StopIteration: the queue is empty.
+        """
+        return self.first[0] if self.first else next(iter(self.by_host.values()))[0]
+
     def popleft(self) -> HeldClaim:
         """Take out the next claim; the turn goes to another host.
 

@@ -66,7 +66,7 @@ class LookRecovery:
         if look.took_seconds < LOOK_SECONDS / 4:
             self.watch.seconds = LOOK_SECONDS
 
-    async def look_past(
+    async def look_past(  # noqa: PLR0913 - the arguments of a look
         self,
         session: Runner,
         error: Exception,
@@ -74,6 +74,7 @@ class LookRecovery:
         limit: int,
         ahead_seconds: float,
         since: datetime | None,
+        by_priority: bool,
     ) -> float:
         """Have the jobs of a look that failed with `error` claimed apart, in a task.
 
@@ -86,7 +87,16 @@ class LookRecovery:
             await self.suspects.orphans.free_found(session)
         try:
             found: list[Due] = []
-            if not await self.fails_without_jobs(session):
+            fails_with_jobs = not await self.fails_without_jobs(session)
+            if fails_with_jobs and by_priority:
+                found = await isolating.list_due_raised(
+                    session,
+                    limit=limit,
+                    kinds=self.suspects.kinds,
+                    believed=self.suspects.clock.believed(),
+                    aside=self.isolation.aside(),
+                )
+            if fails_with_jobs and not found:
                 found = await isolating.list_due(
                     session,
                     limit=limit,

@@ -73,10 +73,9 @@ class ScanStart:
         self.below = not whole
         if look.blocked:
             return  # a due job, anywhere in the index, was passed over
-        # Jobs are claimed in the order of the index: none is left before the last of a batch.
-        until = (
-            max(one.next_run for one in look.claims) if full else look.looked_until or look.begun_at
-        )
+        # Jobs are claimed by rank, which is never later than their time: none is left that was due
+        # before the last rank of a batch.
+        until = max(one.rank for one in look.claims) if full else look.looked_until or look.begun_at
         if look.left_from is not None:
             until = min(until, look.left_from)
         self.empty_until = max(until, self.empty_until or until)

@@ -20,6 +20,7 @@ from app.scheduler.look_recovery import MAX_LOOK_SECONDS, LookRecovery
 from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.pauses import PauseEnds
+from app.scheduler.raised import FEW, RaisedJobs
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -68,6 +69,14 @@ class Poller:
         self.pause_ends = PauseEnds(polling, clock)
         self.recovery = recovery
         self.flows = FlowLooks(flows, recovery, clock=clock)
+        self.raised = RaisedJobs(
+            kinds=kinds,
+            believed=clock.believed,
+            aside=recovery.isolation.aside,
+            monotonic=monotonic,
+            wakeup=wakeup,
+            limit_sleep=polling.limit_sleep,
+        )
         self.plan_jobs = plan_jobs
         """Wakes the planner, for jobs that were written in SQL."""
         self.observers = observers
@@ -75,6 +84,10 @@ class Poller:
         """Whether everything was paused at the last look."""
         self.blocked_looks = 0
         """How many looks in a row left a due job whose row was locked, or that has no plan yet."""
+        self.behind = False
+        """Whether the last look left due jobs: raised ones are then claimed first."""
+        self.before_others = False
+        """Whether the last look was for a few raised jobs; the next one is for others as well."""
         self.lost_at: float | None = None
         """When the latest session was lost, monotonic seconds; None while one lasts."""
 
@@ -112,12 +125,33 @@ class Poller:
         if limit == 0:
             self.dispatcher.backlogged.set()
             self.flows.hand_over()
-            return self.polling.limit_sleep(self.longest_sleep_seconds)  # a freed slot wakes it
+            return await self.look_at_raised(session)  # a freed slot wakes it for the others
+        raised = await self.raised.count_due(session) if self.behind and not self.is_paused else 0
+        self.before_others = 0 < raised < FEW and not self.before_others
+        if self.before_others:
+            return await self.look_at_jobs(session, min(raised, limit), 0.0, by_priority=True)
         if self.flows.are_due and not self.is_paused:
             limit -= await self.flows.look(session, limit=limit, ahead_seconds=ahead_seconds)
-        return await self.look_at_jobs(session, limit, ahead_seconds) if limit > 0 else 0.0
+        if limit <= 0:
+            return 0.0
+        return await self.look_at_jobs(session, limit, ahead_seconds, by_priority=raised > 0)
 
-    async def look_at_jobs(self, session: Session, limit: int, ahead_seconds: float) -> float:
+    async def look_at_raised(self, session: Session) -> float:
+        """Claim due jobs of a raised priority although there is no room for others.
+
+        Return for how many seconds to sleep. What has waited for longer than a priority is worth is
+        claimed before them.
+        """
+        room = 0 if self.is_paused else self.dispatcher.room_for_raised()
+        if room == 0:
+            return self.polling.limit_sleep(self.longest_sleep_seconds)
+        if due := await self.raised.count_due(session):
+            return await self.look_at_jobs(session, min(due, room), 0.0, by_priority=True)
+        return self.polling.limit_sleep(min(self.raised.next_seconds(), self.longest_sleep_seconds))
+
+    async def look_at_jobs(
+        self, session: Session, limit: int, ahead_seconds: float, *, by_priority: bool = False
+    ) -> float:
         """Claim up to `limit` due jobs without a flow; return for how many seconds to sleep."""
         limit = min(max(limit, self.recovery.least), BATCH)
         asked_at = self.monotonic()
@@ -135,12 +169,18 @@ class Poller:
                     since=since,
                     believed=self.clock.believed(),
                     aside=self.recovery.isolation.aside(),
+                    by_priority=by_priority,
                 )
         except Exception as error:
             if not may_be_about_a_row(error):
                 raise
             return await self.recovery.look_past(
-                session, error, limit=limit, ahead_seconds=ahead_seconds, since=since
+                session,
+                error,
+                limit=limit,
+                ahead_seconds=ahead_seconds,
+                since=since,
+                by_priority=by_priority,
             )
         answered_at, woken_seconds = self.monotonic(), self.wakeup.woken_seconds()
         self.clock.observe(look.begun_at, look.ended_at, sent_at=asked_at, received_at=answered_at)
@@ -151,6 +191,7 @@ class Poller:
             await asyncio.sleep(0)  # let them start before all that is left to do here
         # What was left for its size is due as well, unless nothing at all can be claimed.
         full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
+        self.behind = full
         if full:
             self.dispatcher.backlogged.set()
         self.scan_start.looked(look, at=asked_at, whole=since == behind, full=full)

@@ -22,7 +22,7 @@ returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
     j.backoff_max_seconds::float8 as backoff_max_seconds,
     j.timeout_seconds::float8 as timeout_seconds,
     j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup, j.overlap,
-    j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence,
+    j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence, j.priority,
     j.execution_id, j.claimed_at, j.edited_at,
     j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
     j.resumed_at, j.resume_missed,
@@ -31,37 +31,20 @@ returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
         'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,
         'instance', w.locked_by, 'lease_ended_at', w.locked_until) end as lost
 
--- name: look
--- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
--- batch is full, learn how many seconds it is until the next job comes due, or that a due one was
--- left because another transaction has its row locked (zero or less): one probe of jobs_claimable.
--- The look also reads for how many seconds an instance has announced that it polls. What comes
--- due within :ahead_seconds is claimed already, to be started at its instant.
--- kind = any(:kinds): an instance never takes a kind it cannot run.
--- since: the instant to begin at; null: at the earliest due job. See app/scheduler/next_look.py. It never lies ahead of
--- the clock, which may have been set back.
--- Short targets are written out here, long ones by tocsin.long_target: as many as have a megabyte together,
--- and at least one, so that a look answers in milliseconds. left_ids, left_from: the other jobs, and since when the
--- first of them is due.
--- believed: where the clock should be at most, by the count of the instance from earlier answers; null:
--- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
--- app/db/clock.py.
--- pause_scope, pause_seconds: what is paused, of everything, tags and jobs the first there is, and in how many seconds that ends. While
--- everything is paused nothing is claimed.
--- aside: jobs to leave alone; only: the only jobs to claim, null: any. See app/scheduler/isolation.py.
--- found_ids: all jobs that were due and free, if some are not claimed: jobs of which a trigger of users
--- suppressed the claim, and the jobs left.
--- Every expression here costs every look, whether or not it is evaluated: what is rarely needed is a
--- function or a statement of its own. And no join but by the primary key: sessions that look know none.
-with pausing as materialized (
+-- part: pausing
+pausing as materialized (
     select scope, ends_at from tocsin.pauses order by scope, ends_at limit 1
-), due as materialized (
+)
+
+-- part: due
+-- What a look reads of what is due.
     select id, locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id,
         greatest(next_run, locked_until) as due_at,
         case when pg_column_size(target) < 1000 and pg_column_compression(target) is null then target::text end as text
-    from tocsin.jobs
-    where tocsin.is_claimable(jobs)
-      and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+
+-- part: free
+-- Of jobs that can be claimed those that are due and free, in the order of the index.
+greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
       and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
       and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))
       and kind = any(:kinds::text[])
@@ -71,7 +54,10 @@ with pausing as materialized (
     order by greatest(next_run, locked_until)
     limit :limit::bigint
     for no key update skip locked
-), written as materialized (
+
+-- part: claiming
+-- What a look does with what it found due.
+written as materialized (
     select id, case when octet_length(text) <= 10000 then text else tocsin.long_target(id, 1048576) end as target, due_at,
         locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
     from due
@@ -109,7 +95,73 @@ from (
             array_agg(id) filter (where target is null) as left_ids, min(due_at) filter (where target is null) as left_from
         from written
     ) as found
-) as looked left join claimed on true;
+) as looked left join claimed on true
+
+-- name: look
+-- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
+-- batch is full, learn how many seconds it is until the next job comes due, or that a due one was
+-- left because another transaction has its row locked (zero or less): one probe of jobs_claimable.
+-- The look also reads for how many seconds an instance has announced that it polls. What comes
+-- due within :ahead_seconds is claimed already, to be started at its instant.
+-- kind = any(:kinds): an instance never takes a kind it cannot run.
+-- since: the instant to begin at; null: at the earliest due job. See app/scheduler/next_look.py. It never lies ahead of
+-- the clock, which may have been set back.
+-- Short targets are written out here, long ones by tocsin.long_target: as many as have a megabyte together,
+-- and at least one, so that a look answers in milliseconds. left_ids, left_from: the other jobs, and since when the
+-- first of them is due.
+-- believed: where the clock should be at most, by the count of the instance from earlier answers; null:
+-- nothing is known. A clock that jumped ahead of it makes nothing due and ends no lease. See
+-- app/db/clock.py.
+-- pause_scope, pause_seconds: what is paused, of everything, tags and jobs the first there is, and in how many seconds that ends. While
+-- everything is paused nothing is claimed.
+-- aside: jobs to leave alone; only: the only jobs to claim, null: any. See app/scheduler/isolation.py.
+-- found_ids: all jobs that were due and free, if some are not claimed: jobs of which a trigger of users
+-- suppressed the claim, and the jobs left.
+-- Every expression here costs every look, whether or not it is evaluated: what is rarely needed is a
+-- function or a statement of its own. And no join but by the primary key: sessions that look know none.
+with {pausing}, due as materialized (
+    {due}
+    from tocsin.jobs
+    where tocsin.is_claimable(jobs)
+      and {free}
+), {claiming};
+
+-- name: look_by_priority
+-- The same where more is due than can be claimed: by rank, which is the instant at which a job came due, less a minute
+-- for each level of its priority. Of what is due at all and of each level above the usual as many as are claimed are
+-- looked at, and locked: no other job can have an earlier rank than these. jobs_raised has its arguments the other way
+-- round, so that no plan can take the place of it with jobs_claimable, along which all levels stand.
+with {pausing}, first as materialized (
+    {due},
+        priority
+    from tocsin.jobs
+    where tocsin.is_claimable(jobs)
+      and {free}
+), raised as materialized (
+    select due.*
+    from generate_series(1, tocsin.highest_priority()) as level
+    cross join lateral (
+        {due},
+            priority
+        from tocsin.jobs
+        where tocsin.is_claimable(jobs) and flow_key is null and priority > 0 and priority = level
+          and greatest(locked_until, next_run) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+          and greatest(locked_until, next_run) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
+          and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))
+          and kind = any(:kinds::text[])
+          and not (id = any(:aside::uuid[]))
+          and (:only::uuid[] is null or id = any(:only::uuid[]))
+          and coalesce((select scope from pausing), 2) > 0
+        order by flow_key, priority, greatest(locked_until, next_run)
+        limit :limit::bigint
+        for no key update skip locked
+    ) as due
+), due as materialized (
+    select found.*
+    from (select * from first where priority not between 1 and tocsin.highest_priority() union all select * from raised) as found
+    order by tocsin.rank(due_at, priority)
+    limit :limit::bigint
+), {claiming};
 
 -- name: look_at_flows
 -- The same of jobs of some flows, which the look leaves alone: claims what tocsin.permit gives permits for, and tells

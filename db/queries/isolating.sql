@@ -13,6 +13,18 @@ where tocsin.is_claimable(jobs)
 order by greatest(next_run, locked_until)
 limit :limit::bigint;
 
+-- name: due_raised
+-- What of it is of a raised priority, in the order of a look by priority.
+select id as job_id, greatest(next_run, locked_until)::text as due_at, now() as now
+from tocsin.jobs
+where tocsin.is_claimable(jobs) and priority > 0
+  and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz)
+  and coalesce(locked_until, '-infinity') <= least(now(), :believed::timestamptz)
+  and kind = any(:kinds::text[])
+  and not (id = any(:aside::uuid[]))
+order by tocsin.rank(greatest(next_run, locked_until), priority)
+limit :limit::bigint;
+
 -- name: due_behind
 -- What is due, latest first: since one instant and until another, in front of the one with this id that
 -- is due at before_at, and written since the transaction newer; each of these may be null.

@@ -28,6 +28,17 @@ create or replace function tocsin.has_jitter(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
     return job.jitter_seconds is not null or job.jitter_percent is not null;
 
+-- The highest priority; the usual one is 0. The rule of the column says so too.
+create or replace function tocsin.highest_priority()
+returns integer language sql immutable parallel safe
+    return 3;
+
+-- At which place a due job is claimed where more are due than can be: a level counts as a minute of waiting. See
+-- app/core/runs/priority.py.
+create or replace function tocsin.rank(due_at timestamptz, priority integer)
+returns timestamptz language sql stable parallel safe
+    return due_at - least(greatest(priority, 0), 3) * interval '1 minute';
+
 -- Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.
 create or replace function tocsin.is_unplanned(job tocsin.jobs)
 returns boolean language sql immutable parallel safe

@@ -116,9 +116,9 @@ begin
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
             job.max_attempts, job.backoff_seconds, job.backoff_max_seconds, job.timeout_seconds, job.max_catchup,
             job.attempt, job.fence, job.runs, job.consecutive_failures, job.pending_runs, job.every_seconds,
-            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap)
+            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap, job.priority)
         is distinct from row('{}'::text[], '{}'::jsonb, 'UTC', 'run_after', 'first', 'run_once',
-            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all') then
+            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all', 0) then
         broken := case
             when array_ndims(job.tags) > 1 or array_position(job.tags, null) is not null then
                 array['tags', 'must be a list of texts, without lists or nulls', 'For example: {billing,nightly}']
@@ -161,6 +161,8 @@ begin
                 array['max_catchup', 'must be from 0 to 10000', 'It limits how many missed runs misfire run_all makes up for.']
             when job.overlap not in ('skip', 'buffer_one', 'buffer_all', 'cancel_other', 'allow_all') then
                 array['overlap', '%L is unknown', 'Write skip, buffer_one, buffer_all, cancel_other or allow_all.']
+            when job.priority not between 0 and 3 then
+                array['priority', 'must be from 0 to 3', '0 is the usual one; a higher one goes first where jobs have to wait.']
             when job.dst_gap not in ('run_after', 'skip') then
                 array['dst_gap', '%L is unknown', 'Write run_after or skip.']
             when job.dst_overlap not in ('first', 'last', 'both') then

@@ -66,7 +66,8 @@ returns jsonb language sql stable
         'misfire', job.misfire, 'misfire_grace_seconds', job.misfire_grace_seconds,
         'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
         'skip_runs', job.skip_runs, 'skip_until', job.skip_until, 'flow_key', job.flow_key,
-        'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent);
+        'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent,
+        'priority', job.priority);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -106,6 +107,7 @@ returns text[] language sql stable
         case when was.overlap is not distinct from is_now.overlap then 'overlap' end,
         case when was.paused_at is not distinct from is_now.paused_at then 'paused_at' end,
         case when was.pending_runs is not distinct from is_now.pending_runs then 'pending_runs' end,
+        case when was.priority is not distinct from is_now.priority then 'priority' end,
         case when was.resume_missed is not distinct from is_now.resume_missed then 'resume_missed' end,
         case when was.run_at is not distinct from is_now.run_at then 'run_at' end,
         case when was.skip_runs is not distinct from is_now.skip_runs then 'skip_runs' end,

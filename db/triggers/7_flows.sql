@@ -96,6 +96,8 @@ declare
     left_over bigint := most;
     keys_left integer := cardinality(keys);
     taken integer;
+    taken_ids uuid[];
+    levels integer;
     at_limit boolean;
 begin
     foreach key in array keys loop
@@ -165,24 +167,55 @@ begin
             end loop;
         end if;
         if permits > 0 then
+            -- By rank, as claims.look_by_priority has it, if any job of the flow is raised.
+            levels := case when (
+                select j.id from tocsin.jobs j
+                where tocsin.is_flow_claimable(j) and j.flow_key = key and j.priority > 0
+                order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run) limit 1) is not null
+                then tocsin.highest_priority() else 0 end;
+            taken_ids := '{}';
             for one in
-                select j.id, greatest(j.next_run, j.locked_until) as due_at,
-                    case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
-                        then j.target::text end as text,
-                    j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
-                from tocsin.jobs j
-                where tocsin.is_flow_claimable(j)
-                  and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
-                  and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, moment + ahead)
-                  and (j.locked_until is null or j.locked_until <= moment)
-                  and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
-                order by j.flow_key, greatest(j.next_run, j.locked_until)
+                with first as materialized (
+                    select j.id, j.priority, greatest(j.next_run, j.locked_until) as due_at,
+                        case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
+                            then j.target::text end as text,
+                        j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
+                    from tocsin.jobs j
+                    where tocsin.is_flow_claimable(j)
+                      and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
+                      and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, moment + ahead)
+                      and (j.locked_until is null or j.locked_until <= moment)
+                      and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
+                    order by j.flow_key, greatest(j.next_run, j.locked_until)
+                    limit permits
+                    for no key update skip locked
+                ), raised as materialized (
+                    select due.*
+                    from generate_series(1, levels) as level
+                    cross join lateral (
+                        select j.id, j.priority, greatest(j.next_run, j.locked_until) as due_at,
+                            case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
+                                then j.target::text end as text,
+                            j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
+                        from tocsin.jobs j
+                        where tocsin.is_flow_claimable(j) and j.flow_key = key and j.priority > 0 and j.priority = level
+                          and greatest(j.locked_until, j.next_run) <= moment + ahead
+                          and (j.locked_until is null or j.locked_until <= moment)
+                          and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
+                        order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run)
+                        limit permits
+                        for no key update skip locked
+                    ) as due
+                )
+                select found.* from (
+                    select * from first f where f.priority not between 1 and levels union all select * from raised) as found
+                order by tocsin.rank(found.due_at, found.priority)
                 limit permits
-                for no key update skip locked
             loop
                 return query select key, null::float8, flow.rate is not null, state.waiting_since, one.id, one.due_at, one.text, one.locked_until,
                     one.locked_by, one.claimed_at, one.claimed_for, one.claimed_attempt, one.execution_id;
                 taken := taken + 1;
+                taken_ids := taken_ids || one.id;
             end loop;
             left_over := left_over - taken;
             if taken > 0 and flow.rate is not null then
@@ -193,12 +226,14 @@ begin
                 on conflict on constraint flow_starts_pkey do update
                 set many = s.many + excluded.many, latest = greatest(s.latest, excluded.latest);
             end if;
-            -- Nothing is claimed yet, so those that are returned here are the first of the flow.
+            -- Nothing is claimed yet, so those that are returned here are the first of the flow, unless some are raised.
             select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
             where tocsin.is_flow_claimable(j)
               and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
               and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, 'infinity')
-            order by j.flow_key, greatest(j.next_run, j.locked_until) offset taken limit 1;
+              and (levels = 0 or not (j.id = any (taken_ids)))
+            order by j.flow_key, greatest(j.next_run, j.locked_until)
+            offset case when levels = 0 then taken else 0 end limit 1;
             next_at := case
                 when coalesce(first > moment + ahead, true) and taken > 0 then least(first, moment + lease)
                 when coalesce(first > moment + ahead, true) then first

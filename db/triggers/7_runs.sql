@@ -18,6 +18,7 @@ begin
     run.backoff_seconds := job.backoff_seconds;
     run.backoff_max_seconds := job.backoff_max_seconds;
     run.timeout_seconds := job.timeout_seconds;
+    run.priority := job.priority;
     run.flow_key := job.flow_key;
     run.paused_at := job.paused_at;
     run.plan_error := job.plan_error;
@@ -33,7 +34,8 @@ begin
     set next_run = run.next_run, planned_at = run.planned_at, locked_until = run.locked_until,
         kind = run.kind, target = run.target, max_attempts = run.max_attempts,
         backoff_seconds = run.backoff_seconds, backoff_max_seconds = run.backoff_max_seconds,
-        timeout_seconds = run.timeout_seconds, paused_at = run.paused_at, plan_error = run.plan_error,
+        timeout_seconds = run.timeout_seconds, priority = run.priority,
+        paused_at = run.paused_at, plan_error = run.plan_error,
         flow_key = run.flow_key, validated = run.validated, edited_at = run.edited_at, fence = run.fence
     where r.id = run.id;
     perform set_config('tocsin.runs', '', true);

@@ -153,8 +153,11 @@ MUTANTS = (
     Mutant(
         what="a claim ahead takes leases that still hold",
         file="db/queries/claims.sql",
-        before="and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))",
-        after="",
+        before="and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz)"
+        " + :ahead_seconds::float8 * interval '1 second'"
+        " and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))",
+        after="and greatest(next_run, locked_until) <= least(now(), :believed::timestamptz)"
+        " + :ahead_seconds::float8 * interval '1 second'",
         tests=(RACES,),
     ),
     Mutant(
@@ -225,6 +228,27 @@ MUTANTS = (
         before="await require_notification(url, CHANNEL, arrived)",
         after="pass",
         tests=("tests/faults/test_pooler.py",),
+    ),
+    Mutant(
+        what="raised jobs do not go first",
+        file="db/queries/claims.sql",
+        before="order by tocsin.rank(due_at, priority)",
+        after="order by due_at",
+        tests=("tests/integration/test_priority.py",),
+    ),
+    Mutant(
+        what="the permits of a flow do not go by rank",
+        file="db/triggers/7_flows.sql",
+        before="order by tocsin.rank(found.due_at, found.priority)",
+        after="order by found.due_at",
+        tests=("tests/integration/test_priority.py",),
+    ),
+    Mutant(
+        what="a spread run is planned for its instant",
+        file="app/core/runs/transition.py",
+        before="return spread(claim.schedule, occurrence, job_id=claim.job_id)",
+        after="return PlannedRun(scheduled_for=occurrence, next_run=occurrence)",
+        tests=("tests/unit/test_spread.py",),
     ),
     Mutant(
         what="a lost execution is not recorded",

@@ -15,6 +15,7 @@ NEEDED = [
         "misfire",
         "max_catchup",
         "overlap",
+        "priority",
     ),
 ]
 

@@ -59,6 +59,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "misfire_grace_seconds": ([-1, 1e-7, 3_155_760_001], [0, 1e-6, 3_155_760_000]),
     "max_catchup": ([-1, 10_001], [0, 10_000]),
     "jitter_seconds": ([-1, 1e-7, YEAR + 1], [0, 1e-6, 90.5, YEAR]),
+    "priority": ([-1, 4], [0, 3]),
     "jitter_percent": ([-1, 1e-7, 100.5], [0, 1e-6, 12.5, 100]),
     "flow_key": (["", "x" * 201, "a/b", "a*", "a\tb"], ["x", "x" * 200, "api.example.com:443"]),
     "dst_gap": (["", "never"], ["run_after", "skip"]),

@@ -143,8 +143,12 @@ class Protocol(RuleBasedStateMachine):
 
     # What instances do.
 
-    @rule(instance=st.sampled_from(INSTANCES), limit=st.integers(min_value=1, max_value=4))
-    def look(self, instance: str, limit: int) -> None:
+    @rule(
+        instance=st.sampled_from(INSTANCES),
+        limit=st.integers(min_value=1, max_value=4),
+        by_priority=st.booleans(),
+    )
+    def look(self, instance: str, limit: int, by_priority: bool) -> None:  # noqa: FBT001 - drawn
         found = self.run(
             claims.look(
                 self.sessions[instance],
@@ -153,6 +157,7 @@ class Protocol(RuleBasedStateMachine):
                 lease_seconds=LEASE_SECONDS,
                 kinds=("http",),
                 instance=instance,
+                by_priority=by_priority,
             )
         )
         for claim in found.claims:
@@ -331,6 +336,8 @@ class Protocol(RuleBasedStateMachine):
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "cancel_other"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "skip", "jitter_percent": 90},
                 {"every_seconds": 0.1, "max_runs": 20, "jitter_seconds": 5},
+                {"every_seconds": 0.1, "max_runs": 20, "priority": 2},
+                {"priority": 3},
             ]
         )
     )
@@ -356,6 +363,7 @@ class Protocol(RuleBasedStateMachine):
                 """update tocsin.jobs set jitter_seconds = null, jitter_percent = 50
                    where id = $1 and run_at is null""",
                 "update tocsin.jobs set jitter_percent = null, jitter_seconds = null where id = $1",
+                "update tocsin.jobs set priority = 3 - priority where id = $1",
                 "update tocsin.jobs set overlap = 'skip' where id = $1",
                 "update tocsin.jobs set overlap = 'buffer_all' where id = $1",
                 """update tocsin.jobs set run_at = null, every_seconds = null,

@@ -74,8 +74,9 @@ class Limits(RuleBasedStateMachine):
                delete from tocsin.flow_starts"""
         )
         await self.person.execute(
-            """insert into tocsin.jobs (kind, target, run_at, flow_key)
-               select 'http', '{"url": "http://127.0.0.1:9/"}', now() - number * interval '1 s', $1
+            """insert into tocsin.jobs (kind, target, run_at, flow_key, priority)
+               select 'http', '{"url": "http://127.0.0.1:9/"}', now() - number * interval '1 s', $1,
+                   number % 4
                from generate_series(1, 60) as number""",
             KEY,
         )

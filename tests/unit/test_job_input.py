@@ -59,6 +59,7 @@ STORED = StoredJob(
     flow_key=None,
     jitter_seconds=None,
     jitter_percent=None,
+    priority=0,
     paused=False,
     state=JobState.SCHEDULED,
     next_run=NOW + timedelta(hours=15),

@@ -13,6 +13,7 @@ from app.core.jobs.json_size import exceeds
 from app.core.jobs.names import FLOW_KEY, MAX_NAME_LENGTH, FlowKey, Name, Tag, name_error
 from app.core.runs.claim import Misfire, Overlap
 from app.core.runs.outcome import Outcome
+from app.core.runs.priority import HIGHEST_PRIORITY
 from app.core.schedule.schedule import (
     MAX_JITTER_SECONDS,
     MAX_SECONDS,
@@ -144,19 +145,20 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = Overlap.BUFFER_ALL
     flow_key: FlowKey | None = None
     jitter_seconds: (
-        Annotated[
-            float,
-            seconds(0, MAX_JITTER_SECONDS, "Start each run so much later at most, by a hash."),
-        ]
-        | None
+        Annotated[float, seconds(0, MAX_JITTER_SECONDS, "Start runs so much later at most.")] | None
     ) = None
     jitter_percent: (
-        Annotated[
-            float,
-            Meta(ge=0, le=100, description="The same, of the time to the run that follows."),
-        ]
+        Annotated[float, Meta(ge=0, le=100, description="The same, of the time to the next.")]
         | None
     ) = None
+    priority: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=HIGHEST_PRIORITY,
+            description="Goes first where more is due than can start; a level is worth a minute.",
+        ),
+    ] = 0
     paused: Annotated[bool | UnsetType, Meta(description="Keeps its plan but is not executed.")] = (
         UNSET
     )
@@ -255,6 +257,7 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     flow_key: str | None
     jitter_seconds: float | None
     jitter_percent: float | None
+    priority: int
     paused: bool
 
     state: JobState

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.runs.outcome import Outcome
+from app.core.runs.priority import rank
 from app.core.schedule.schedule import Schedule
 from app.core.schedule.spread import effective
 from app.core.secrets.masking import Masked, Secret
@@ -88,6 +89,7 @@ class Claim(Masked, frozen=True, kw_only=True):
     timeout_seconds: float
     next_run: datetime
     scheduled_for: datetime
+    priority: int = 0
     attempt: int
     fence: int
     execution_id: int
@@ -117,6 +119,11 @@ class Claim(Masked, frozen=True, kw_only=True):
         """When its run came due, if that was as planned; a deferral leaves it as it was."""
         at = effective(self.schedule, self.scheduled_for, job_id=self.job_id)
         return min(at, self.next_run)
+
+    @property
+    def rank(self) -> datetime:
+        """Its place among due claims, see `rank`."""
+        return rank(self.next_run, self.priority) if self.priority else self.next_run
 
     @property
     def is_planned_first(self) -> bool:

@@ -1,0 +1,77 @@
+"""Learns of due jobs of a raised priority, while more is due than this instance can claim."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from app.db.database import Runner
+from app.db.isolating import may_be_about_a_row
+from app.db.raised import find_due
+from app.scheduler.notify import Wakeup
+from app.timers import Monotonic
+
+FEW = 50
+"""Fewer due jobs than this are claimed by themselves, before a look that takes many."""
+ASKED_AGAIN_SECONDS = 1.0
+"""The longest time after which the database is asked again; earlier for a notification."""
+
+
+class RaisedJobs:
+    """Knows how many jobs of a raised priority are due, for looks that leave due jobs behind.
+
+    The database is asked only if that may have changed, so that a backlog without such jobs is
+    worked off as fast as if there were no priorities.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an instance shares with its poller
+        self,
+        *,
+        kinds: tuple[str, ...],
+        believed: Callable[[], datetime | None],
+        aside: Callable[[], Sequence[UUID]],
+        monotonic: Monotonic,
+        wakeup: Wakeup,
+        limit_sleep: Callable[[float], float],
+    ) -> None:
+        self.kinds = kinds
+        self.believed = believed
+        self.aside = aside
+        self.monotonic = monotonic
+        self.wakeup = wakeup
+        self.limit_sleep = limit_sleep
+        """Shortens a wait while writers send no notification, see `Polling`."""
+        self.notifications = -1
+        """How many notifications there had been when the database was last asked."""
+        self.ask_at = 0.0
+        """When to ask again, monotonic seconds, if no notification comes before."""
+
+    def __repr__(self) -> str:
+        return f"<RaisedJobs: asked again in {self.next_seconds():.3f} s>"
+
+    def next_seconds(self) -> float:
+        """Return for how many seconds `count_due` would answer 0 without asking."""
+        if self.wakeup.notifications != self.notifications:
+            return 0.0
+        return max(self.ask_at - self.monotonic(), 0.0)
+
+    async def count_due(self, session: Runner) -> int:
+        """Count the due jobs of a raised priority that are not claimed, up to `FEW`.
+
+        Raises:
+            Exception: an error for which `may_be_about_a_row` is false.
+        """
+        if self.next_seconds() > 0:
+            return 0
+        now, self.notifications = self.monotonic(), self.wakeup.notifications
+        try:
+            found = await find_due(
+                session, most=FEW, kinds=self.kinds, believed=self.believed(), aside=self.aside()
+            )
+        except Exception as error:
+            if not may_be_about_a_row(error):
+                raise
+            self.ask_at = now + ASKED_AGAIN_SECONDS  # looks come upon that row as well
+            return 0
+        wait = min(found.next_seconds or ASKED_AGAIN_SECONDS, ASKED_AGAIN_SECONDS)
+        self.ask_at = now if found.due else now + self.limit_sleep(wait)
+        return found.due

@@ -1,0 +1,423 @@
+"""Which due jobs are claimed first where more are due than can start."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from msgspec import json
+
+from app.core.facts import PutAside, Started
+from app.db import claims, flows
+from app.db.listener import Session, open_session
+from app.db.queries import query
+from app.db.raised import find_due
+from app.scheduler.notify import Wakeup
+from app.scheduler.raised import ASKED_AGAIN_SECONDS, RaisedJobs
+from tests.support.builders import insert_job, job_row, run_rows
+from tests.support.instances import StartInstance
+from tests.support.pages import ROOT
+from tests.support.sessions import LEASE_SECONDS, look_once
+from tests.support.sink import Sink, late, reply
+from tests.support.ticks import Ticks
+from tests.support.waiting import until
+
+MINUTE = timedelta(minutes=1)
+STORM = 20_000
+
+
+async def storm(
+    connection: asyncpg.Connection,
+    url: str,
+    *,
+    jobs: int,
+    priority: int = 0,
+    flow_key: str | None = None,
+) -> None:
+    """Write jobs that came due at once, a second ago."""
+    await connection.execute("alter table tocsin.jobs disable trigger all")
+    await connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at,
+               unchecked, priority, max_attempts, flow_key)
+           select 'http', jsonb_build_object('url', $2::text), at, at, at, at, false, $3, 1, $4
+           from generate_series(1, $1::int), (select now() - interval '1 s' as at) as moment""",
+        jobs,
+        url,
+        priority,
+        flow_key,
+    )
+    await connection.execute("alter table tocsin.jobs enable trigger all")
+    await connection.execute("analyze tocsin.jobs")
+
+
+async def look_by_priority(session: Session, *, limit: int, by: str = "one") -> claims.Look:
+    return await claims.look(
+        session,
+        limit=limit,
+        ahead_seconds=0.0,
+        lease_seconds=LEASE_SECONDS,
+        kinds=("http",),
+        instance=by,
+        by_priority=True,
+    )
+
+
+async def due_ago(
+    connection: asyncpg.Connection,
+    *jobs: tuple[str, int, float],
+    flow_key: str | None = None,
+) -> dict[str, datetime]:
+    """Insert jobs of a name, a priority and so many minutes since they came due."""
+    now = await connection.fetchval("select now()")
+    for name, priority, minutes in jobs:
+        await insert_job(
+            connection,
+            name=name,
+            priority=priority,
+            run_at=now - minutes * MINUTE,
+            flow_key=flow_key,
+        )
+    return {name: now - minutes * MINUTE for name, _, minutes in jobs}
+
+
+async def test_the_highest_is_claimed_first_and_what_waits_long_before_it(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    await due_ago(
+        connection,
+        *(("usual", 0, 0.5), ("waited", 0, 3.5), ("raised", 1, 0.2), ("urgent", 3, 0.1)),
+        *(("raised, waited", 1, 2.0), ("usual, waited less", 0, 2.9)),
+    )
+
+    claimed = [
+        one.name for _ in range(6) for one in (await look_by_priority(session, limit=1)).claims
+    ]
+
+    assert claimed == [
+        *("waited", "urgent", "raised, waited", "usual, waited less", "raised", "usual")
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 100])
+async def test_of_more_than_are_wanted_the_first_by_rank_are_claimed(
+    session: Session, connection: asyncpg.Connection, limit: int
+) -> None:
+    jobs = [(f"{n}", n % 4, (n * 7 % 40) / 8) for n in range(40)]
+    due = await due_ago(connection, *jobs)
+    ranked = sorted(jobs, key=lambda one: due[one[0]] - one[1] * MINUTE)
+
+    look = await look_by_priority(session, limit=limit)
+
+    assert {one.name for one in look.claims} == {name for name, _, _ in ranked[:limit]}
+    assert (look.wakeup_seconds is None) or look.wakeup_seconds > 0
+    assert not look.blocked
+
+
+async def test_two_instances_claim_no_job_twice_and_pass_over_what_the_other_has(
+    session: Session, connection: asyncpg.Connection, database_url: str
+) -> None:
+    await due_ago(connection, *((f"{n}", n % 2 * 3, 0.5) for n in range(20)))
+    async with open_session(database_url, wake=lambda: None, application_name="other") as other:
+        looks = await asyncio.gather(
+            look_by_priority(session, limit=10), look_by_priority(other, limit=10, by="two")
+        )
+        looks += [await look_by_priority(session, limit=20)]
+
+    ids = [one.id for look in looks for one in look.claims]
+    assert len(ids) == len(set(ids)) == 20
+
+
+async def test_jobs_that_others_have_locked_are_passed_over(
+    session: Session, connection: asyncpg.Connection, database_url: str
+) -> None:
+    await due_ago(connection, ("locked", 3, 0.5), ("raised", 2, 0.5), ("usual", 0, 0.5))
+    holder = await asyncpg.connect(database_url)
+    async with holder.transaction():
+        await holder.execute("select from tocsin.jobs where name = 'locked' for update")
+        look = await look_by_priority(session, limit=2)
+    await holder.close()
+
+    assert [one.name for one in look.claims] == ["raised", "usual"]
+
+
+@pytest.mark.parametrize("priority", [0, 1])
+async def test_such_a_look_reads_no_more_than_it_claims_of_each_level(
+    database_url: str, connection: asyncpg.Connection, priority: int
+) -> None:
+    await storm(connection, "http://x", jobs=STORM, priority=priority)
+    for level in (1, 2, 3):
+        await storm(connection, "http://x", jobs=200, priority=level)
+    async with open_session(database_url, wake=lambda: None, application_name="test") as session:
+        look = query("claims.look_by_priority")
+        await session.connection.execute(f"prepare look as {look.sql}")
+        given = {
+            "limit": "100",
+            "ahead_seconds": "0",
+            "lease_seconds": "60",
+            "kinds": "'{amqp,http}'",
+            "instance": "'one'",
+            "aside": "'{}'",
+        }
+        values = ", ".join(given.get(name, "null") for name in look.parameters)
+        plan = await session.connection.fetchval(
+            f"explain (analyze, format json) execute look ({values})"
+        )
+
+    read = scans(json.decode(plan)[0]["Plan"])
+    assert {index for index, _ in read} >= {"jobs_claimable", "jobs_raised", "jobs_pkey"}
+    assert "None" not in {index for index, _ in read}
+    assert max(rows for _, rows in read) <= 100
+
+
+def scans(plan: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return (index, rows read each time) of every scan of a table in a plan."""
+    found = []
+    if "Scan" in plan["Node Type"] and "Relation Name" in plan:
+        rows = int(str(plan["Actual Rows"]).split(".")[0])
+        removed = int(str(plan.get("Rows Removed by Filter", 0)).split(".")[0])
+        found.append((str(plan.get("Index Name")), rows + removed))
+    for child in plan.get("Plans", []):
+        found += scans(child)
+    return found
+
+
+@pytest.mark.parametrize("many", [1, 3, 6])
+async def test_a_flow_gives_its_permits_by_rank(
+    session: Session, connection: asyncpg.Connection, many: int
+) -> None:
+    await connection.execute(
+        "insert into tocsin.flows (flow_key, max_concurrency) values ('api', 9)"
+    )
+    await due_ago(
+        connection,
+        *(("usual", 0, 0.5), ("waited", 0, 3.5), ("raised", 1, 0.2), ("urgent", 3, 0.1)),
+        *(("raised, waited", 1, 2.0), ("usual, waited less", 0, 2.9)),
+        flow_key="api",
+    )
+    await due_ago(connection, ("of another flow", 3, 0.1), flow_key="mail")
+    wanted = ["waited", "urgent", "raised, waited", "usual, waited less", "raised", "usual"]
+
+    claimed, left = [], 0.0
+    while len(claimed) < len(wanted):
+        assert left is not None
+        assert left <= 0, "more of it is due"
+        look, stands = await look_at_flow(session, limit=many)
+        claimed += sorted((one.rank, one.name) for one in look.claims)
+        left = stands["api"]
+
+    assert [name for _, name in claimed] == wanted
+    assert left is None or left > 0, "no more of it is due"
+
+
+async def look_at_flow(
+    session: Session, *, limit: int
+) -> tuple[claims.Look, Mapping[str, float | None]]:
+    return await flows.look(
+        session,
+        ["api"],
+        limit=limit,
+        ahead_seconds=0.0,
+        lease_seconds=LEASE_SECONDS,
+        kinds=["http"],
+        instance="one",
+    )
+
+
+async def test_a_raised_job_of_a_flow_is_found_before_the_crowd_of_its_flow_is_read(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    await storm(connection, "http://x", jobs=STORM, flow_key="api")
+    usual, _ = await look_at_flow(session, limit=1)
+    await insert_job(connection, name="raised", priority=1, flow_key="api")
+
+    async with session.connection.transaction():
+        look, _ = await look_at_flow(session, limit=1)
+        read = await session.connection.fetchval(
+            "select idx_tup_fetch from pg_stat_xact_user_tables where relname = 'jobs'"
+        )
+
+    assert [one.priority for one in usual.claims] == [0]
+    assert [one.name for one in look.claims] == ["raised"]
+    assert 0 < read < 100
+
+
+async def test_an_instance_without_room_learns_what_raised_jobs_are_due(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    await storm(connection, "http://x", jobs=100)
+    none = await find_due(session, most=10, kinds=("http",), believed=None, aside=())
+    now = await connection.fetchval("select now()")
+    await insert_job(connection, priority=2, run_at=now - MINUTE)
+    later = await insert_job(connection, priority=1, run_at=now + MINUTE)
+
+    some = await find_due(session, most=10, kinds=("http",), believed=None, aside=())
+    aside = await find_due(session, most=10, kinds=("http",), believed=None, aside=[later])
+
+    assert (none.due, none.next_seconds) == (0, None)
+    assert some.due == 1
+    assert some.next_seconds is not None
+    assert 0 < some.next_seconds <= 60
+    assert (aside.due, aside.next_seconds) == (1, None)
+
+
+async def test_the_database_is_asked_about_raised_jobs_only_if_that_may_have_changed(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    ticks, wakeup = Ticks(), Wakeup(asyncio.get_running_loop())
+    raised = RaisedJobs(
+        kinds=("http",),
+        believed=lambda: None,
+        aside=list,
+        monotonic=ticks,
+        wakeup=wakeup,
+        limit_sleep=lambda seconds: seconds,
+    )
+    counts = [await raised.count_due(session)]
+
+    await insert_job(connection, priority=1)
+    counts.append(await raised.count_due(session))
+    wakeup.notify()
+    counts.append(await raised.count_due(session))
+    counts.append(await raised.count_due(session))  # it is due yet
+    await connection.execute("delete from tocsin.jobs")
+    counts.append(await raised.count_due(session))
+    await insert_job(connection, priority=3)
+    counts.append(await raised.count_due(session))
+    ticks.now += ASKED_AGAIN_SECONDS
+    counts.append(await raised.count_due(session))
+
+    assert counts == [0, 0, 1, 1, 0, 0, 1]
+
+
+async def test_raised_jobs_are_asked_about_when_the_next_of_them_comes_due(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    raised = RaisedJobs(
+        kinds=("http",),
+        believed=lambda: None,
+        aside=list,
+        monotonic=Ticks(),
+        wakeup=Wakeup(asyncio.get_running_loop()),
+        limit_sleep=lambda seconds: seconds,
+    )
+    await insert_job(connection, priority=1, run_at=datetime.now(UTC) + timedelta(minutes=1))
+    await raised.count_due(session)
+    far = raised.next_seconds()
+    await connection.execute(
+        "update tocsin.jobs set next_run = clock_timestamp() + interval '0.9 s'"
+    )
+    raised.ask_at = 0.0
+
+    due = await raised.count_due(session)
+
+    assert far == ASKED_AGAIN_SECONDS
+    assert due or raised.next_seconds() < ASKED_AGAIN_SECONDS
+
+
+async def test_a_raised_job_starts_amid_a_storm_before_what_was_due_before_it(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    sink.on("/storm", late(0.05, reply()))
+    await storm(connection, sink.url("/storm"), jobs=STORM)
+    async with instance(concurrency=10) as (_, facts):
+        await facts.seen(Started)
+
+        await insert_job(connection, priority=1, target={"url": sink.url("/raised")})
+        await until(lambda: called(sink, "/raised"), "the raised job is called", within=60.0)
+        before = sum(one.path == "/storm" for one in sink.requests)
+        left = await connection.fetchval(
+            "select count(*) from tocsin.jobs where next_run is not null and locked_until is null"
+        )
+
+    assert left > STORM / 2, f"{before} of the storm went before"
+
+
+async def test_a_raised_job_that_nobody_can_claim_holds_up_no_storm(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    sink.on("/storm", late(0.05, reply()))
+    guilty = await insert_job(connection, priority=3, target={"url": sink.url("/guilty")})
+    await connection.execute(
+        f"""update tocsin.jobs set next_run = now() + interval '1 s';
+            create function public.mine() returns trigger language plpgsql as
+            $$ begin
+                if new.id = '{guilty}' and new.locked_until is not null then raise 'mine'; end if;
+                return new;
+            end $$;
+            create trigger mine before update on tocsin.jobs
+            for each row execute function public.mine()"""
+    )
+    await storm(connection, sink.url("/storm"), jobs=1000)
+    async with instance(concurrency=10) as (_, facts):
+        [told] = await facts.seen(PutAside, job_id=guilty)
+        left = await connection.fetchval(
+            "select count(*) from tocsin.jobs where next_run is not null and locked_until is null"
+        )
+        await insert_job(connection, priority=1, target={"url": sink.url("/raised")})
+        await until(lambda: called(sink, "/raised"), "the raised job is called", within=60.0)
+
+    assert "mine" in told.error
+    assert left > 1, "long before the storm is over"
+
+
+async def test_priorities_that_no_rule_lets_in_are_carried_out_as_the_nearest_ones(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    ids = [
+        await insert_job(connection, target={"url": sink.url(f"/{n}")}, next_run=None)
+        for n in range(2)
+    ]
+    await connection.execute(
+        "alter table tocsin.jobs drop constraint jobs_sound, drop constraint jobs_within_range"
+    )
+    await connection.execute("alter table tocsin.jobs disable trigger all")
+    for id, priority in zip(ids, (-(2**31), 2**31 - 1), strict=True):
+        await connection.execute(
+            """update tocsin.jobs set priority = $2, validated = true, next_run = now(),
+                   scheduled_for = now() where id = $1""",
+            id,
+            priority,
+        )
+    await connection.execute("alter table tocsin.jobs enable trigger all")
+    await storm(connection, sink.url("/storm"), jobs=100)
+    await insert_job(connection, priority=1, target={"url": sink.url("/raised")})
+
+    async with instance(concurrency=2):
+        for path in ("/0", "/1", "/raised"):
+            await until(lambda path=path: called(sink, path), path, within=60.0)  # type: ignore[misc]
+
+
+async def called(sink: Sink, path: str) -> bool:
+    return any(one.path == path for one in sink.requests)
+
+
+async def test_the_example_of_the_page_of_schedules_raises_a_job(
+    psql: Callable[[str], str], connection: asyncpg.Connection
+) -> None:
+    page = (ROOT / "docs" / "schedules.md").read_text("utf-8")
+    [example] = re.findall(r"```sql\n(update tocsin.jobs set priority [^`]*)```", page)
+    job_id = await insert_job(connection, name="charge-cards")
+
+    psql(example)
+
+    assert (await job_row(connection, job_id))["priority"] == 2
+
+
+async def test_a_run_now_has_the_priority_of_its_job(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, every_seconds=3600, priority=2)
+    await connection.execute("select tocsin.run_now($1)", job_id)
+    [run] = await run_rows(connection, job_id)
+    assert run["priority"] == 2
+
+    await connection.execute("update tocsin.jobs set priority = 3 where id = $1", job_id)
+    [run] = await run_rows(connection, job_id)
+    look = await look_once(session)
+
+    assert run["priority"] == 3
+    assert [one.priority for one in look.claims] == [3]
+    assert (await job_row(connection, job_id))["priority"] == 3

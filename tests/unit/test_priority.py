@@ -1,0 +1,124 @@
+"""Which due claim gets the next slot: by rank, whatever waits before it."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.core.runs.priority import HIGHEST_PRIORITY, LEVEL, rank
+from app.scheduler.admission import DueClaims, Slots
+from app.scheduler.held_claim import HeldClaim
+from tests.support.claims import DUE, some_claim
+from tests.support.ticks import Ticks
+
+SECOND = timedelta(seconds=1)
+
+
+def held(
+    number: int, *, priority: int = 0, due: datetime = DUE, host: str = "one.test"
+) -> HeldClaim:
+    claim = some_claim(
+        job_id=UUID(int=number),
+        execution_id=number,
+        next_run=due,
+        priority=priority,
+        target=f'{{"url": "http://{host}/"}}',
+    )
+    return HeldClaim(claim, lease_ends=1e9)
+
+
+def due_claims(
+    slots: Slots, *claims: HeldClaim, deferred: list[HeldClaim] | None = None
+) -> DueClaims:
+    noted: list[HeldClaim] = [] if deferred is None else deferred
+    due = DueClaims(slots, (), defer=lambda one, _: noted.append(one), jitter=lambda: 0.5)
+    for one in claims:
+        due.add(one)
+    return due
+
+
+def started(due: DueClaims) -> list[int]:
+    """Give slots to as many claims as may have one, and return them."""
+    found = []
+    while (one := due.take_next()) is not None:
+        due.slots.grant(one.host, one.addresses)
+        found.append(one.claim.execution_id)
+    return found
+
+
+def test_a_raised_claim_starts_before_all_that_came_due_with_it_and_shortly_before() -> None:
+    usual = [held(n, due=DUE - 50 * SECOND + n * SECOND) for n in range(5)]
+    due = due_claims(Slots(3, Ticks()), *usual, held(7, priority=1), held(8, priority=3))
+
+    assert started(due) == [8, 7, 0]
+
+
+def test_a_claim_that_has_waited_longer_than_the_priority_is_worth_starts_first() -> None:
+    due = due_claims(
+        Slots(3, Ticks()),
+        held(1, due=DUE - 3 * LEVEL - SECOND),
+        held(2, due=DUE - 3 * LEVEL + SECOND),
+        held(3, priority=3),
+    )
+
+    assert started(due) == [1, 3, 2]
+
+
+def test_a_raised_claim_passes_those_of_its_host_that_wait_for_a_slot_of_it() -> None:
+    slots = Slots(10, Ticks())
+    for _ in range(9):
+        slots.grant("one.test")
+    due = due_claims(slots, *(held(n) for n in range(3)))
+    assert started(due) == []
+
+    due.add(held(7, priority=1))
+    due.add(held(8, priority=2))
+    assert started(due) == []
+    slots.take_back("one.test")
+
+    assert started(due) == [8]
+    slots.take_back("one.test")
+    assert started(due) == [7]
+
+
+def test_a_raised_claim_whose_host_is_full_is_in_nobodys_way() -> None:
+    slots = Slots(10, Ticks())
+    for _ in range(9):
+        slots.grant("one.test")
+
+    due = due_claims(slots, held(1, priority=3), held(2, host="other.test"))
+
+    assert started(due) == [2]
+    assert len(due) == 1
+
+
+def test_a_raised_claim_is_the_last_to_be_given_back() -> None:
+    due = due_claims(Slots(1, Ticks()), held(1, priority=1), held(2), held(3))
+
+    assert [one.claim.execution_id for one in due.take_surplus(1)] == [3, 2]
+    assert [one.claim.execution_id for one in due.take_all()] == [1]
+    assert len(due) == 0
+
+
+def test_a_raised_claim_that_is_recalled_is_gone() -> None:
+    recalled = held(1, priority=1)
+    due = due_claims(Slots(1, Ticks()), recalled)
+
+    due.remove(recalled)
+
+    assert (len(due), due.take_next()) == (0, None)
+
+
+@pytest.mark.parametrize("priority", range(HIGHEST_PRIORITY + 1))
+def test_a_level_is_worth_a_minute(priority: int) -> None:
+    assert rank(DUE, priority) == DUE - priority * timedelta(minutes=1)
+    assert some_claim(next_run=DUE, priority=priority).rank == rank(DUE, priority)
+
+
+def test_what_waits_longest_is_passed_by_nothing_that_comes_due_three_minutes_later() -> None:
+    lowest = rank(DUE, 0)
+
+    assert all(
+        rank(DUE + HIGHEST_PRIORITY * LEVEL + SECOND, priority) > lowest
+        for priority in range(HIGHEST_PRIORITY + 1)
+    )
