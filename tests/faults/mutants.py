@@ -113,7 +113,7 @@ MUTANTS = (
         file="db/triggers.sql",
         before="set pending_runs = greatest(j.pending_runs - 1, 0),",
         after="set pending_runs = j.pending_runs,",
-        tests=(PENDING_RUNS,),
+        tests=(RUNS,),
     ),
     Mutant(
         what="a request is due beside the one before it",
