@@ -10,6 +10,7 @@ import click
 
 from app.cli import doctor
 from app.cli.database import run_with_database
+from app.cli.remote.errors import DIFFERS
 from app.config import Settings
 from app.core.facts import Fact, Pruned
 from app.db import Database, migrate
@@ -17,16 +18,28 @@ from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
 from app.telemetry.logs import configure, log_fact
 
+UP_TO_DATE = "the schema is up to date, and so are its functions and triggers"
+
 
 @click.command("migrate")
-def migrate_database() -> None:
+@click.option(
+    "--dry-run", is_flag=True, help="Only print the SQL; exit with 7 if there is something to do."
+)
+def migrate_database(dry_run: bool) -> None:
     """Bring the database to the schema of this version; safe to run at any time."""
-    settings = Settings.from_environ(os.environ)
-    applied = asyncio.run(migrate.migrate(settings.required_database_url()))
+    url = Settings.from_environ(os.environ).required_database_url()
+    if dry_run:
+        script = asyncio.run(migrate.read_script(url))
+        if script is not None:
+            click.echo(script)
+            sys.exit(DIFFERS)
+        click.echo(UP_TO_DATE, err=True)
+        return
+    applied = asyncio.run(migrate.migrate(url))
     if applied:
         click.echo(f"applied schema version {', '.join(map(str, applied))}")
     else:
-        click.echo("the schema is up to date, and so are its functions and triggers")
+        click.echo(UP_TO_DATE)
 
 
 @click.command("prune")

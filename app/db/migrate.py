@@ -79,6 +79,27 @@ async def migrate(url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Se
     return applied
 
 
+async def read_script(url: str) -> str | None:
+    """Return the SQL that `migrate` would apply now; None if nothing is missing.
+
+    Raises:
+        SchemaOutdated: the schema or its functions are of a newer Tocsin, or not of Tocsin at all.
+        DatabaseUnavailable: no server answers at `url`.
+    """
+    with translate_errors():
+        connection = await connect(url)
+        try:
+            if not await is_outdated(connection):
+                return None
+            missing = await list_missing(connection)
+        finally:
+            await connection.close()
+    scripts = migrations()
+    new = missing == list(scripts)
+    files_of = [files("db") / "schema.sql"] if new else [scripts[one] for one in missing]
+    return "\n".join([*(one.read_text("utf-8") for one in files_of), triggers()])
+
+
 async def is_outdated(connection: asyncpg.Connection) -> bool:
     """Return whether a migration is missing, or functions and triggers are of another version.
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 
+from app.cli.main import main
 from app.db import Database, migrate
 from app.errors import LockedByOthers, RightMissing, SchemaOutdated
 from tests.support.builders import insert_job
@@ -69,6 +71,26 @@ async def test_migrate_does_what_psql_does(empty_database: EmptyDatabase) -> Non
 
     assert list(applied) == list(migrate.migrations())
     assert dumped(by_psql) == dumped(by_command)
+
+
+def test_a_dry_run_prints_what_psql_can_apply_and_changes_nothing(
+    empty_database: EmptyDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    printed, migrated = empty_database("by_printed_sql"), empty_database("by_migrate")
+    monkeypatch.setenv("TOCSIN_DATABASE_URL", printed)
+
+    dry = CliRunner().invoke(main, ["migrate", "--dry-run"])
+    before = run_psql(printed, "select to_regnamespace('tocsin') is null")
+    script = tmp_path / "migrate.sql"
+    script.write_text(dry.stdout)
+    run_psql(printed, files=(script,))
+    asyncio.run(migrate.migrate(migrated))
+    monkeypatch.setenv("TOCSIN_DATABASE_URL", migrated)
+    again = CliRunner().invoke(main, ["migrate", "--dry-run"])
+
+    assert (dry.exit_code, before) == (7, "t")
+    assert dumped(printed) == dumped(migrated)
+    assert (again.exit_code, again.stdout) == (0, "")
 
 
 async def test_migrate_makes_the_partitions_of_the_coming_week(
