@@ -27,6 +27,10 @@ COMMANDS = {
             "app.cli.remote.flows:flows",
             "Read and set limits that jobs share: of concurrency, and of starts in a time.",
         ),
+        "alerts": (
+            "app.cli.remote.alerts:alerts",
+            "Say who is told when jobs go wrong, and read what was told.",
+        ),
         "bulk": ("app.cli.remote.bulk:bulk", "Watch and cancel changes of many jobs."),
     },
     "Where the API is": {

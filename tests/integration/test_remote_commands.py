@@ -311,6 +311,31 @@ async def test_what_comes_and_what_a_schedule_means_are_shown(tocsin: Tocsin) ->
     assert flows.stdout == "api\n"
 
 
+async def test_alerts_are_set_up_and_read(tocsin: Tocsin) -> None:
+    channel = await found(
+        tocsin, "alerts channels set ops --preset slack --url http://127.0.0.1:9/ --json"
+    )
+    rule = await found(
+        tocsin,
+        "alerts rules set three --event failed --event recovered --after 3 --channel ops --json",
+    )
+    tested = await found(tocsin, "alerts channels test ops --json")
+    told = await found(tocsin, "alerts list --json channel,event")
+    rules = await tocsin("alerts rules list -o name")
+    gone = await tocsin("alerts rules delete three")
+    empty = await tocsin("alerts rules list")
+
+    assert (channel["preset"], channel["target"]) == ("slack", {"url": "http://127.0.0.1:9/"})
+    assert (rule["events"], rule["after"], rule["channels"]) == (
+        ["failed", "recovered"],
+        3,
+        ["ops"],
+    )
+    assert [tested["channel"], tested["event"]] == ["ops", told[0]["event"]]
+    assert rules.stdout == "three\n"
+    assert (gone.exit_code, empty.stdout) == (0, "")
+
+
 async def test_contexts_keep_addresses_and_keys_for_their_owner_alone(
     tocsin: Tocsin, served: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

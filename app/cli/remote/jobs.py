@@ -11,7 +11,7 @@ from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, remote
 from app.cli.remote.output import field, in_yaml
-from app.cli.remote.reading import fields_set, parsed, read_document
+from app.cli.remote.reading import fields_set, merged, parsed, read_document
 from app.cli.remote.waiting import wait_for_run
 
 COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
@@ -148,20 +148,6 @@ def header(one: str) -> tuple[str, str]:
     if not colon:
         raise CommandFailed(f"--header {one}: write 'NAME: VALUE'", exit_code=USAGE)
     return name.strip(), value.strip()
-
-
-def merged(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Merge a patch into a document (RFC 7396)."""
-    result = dict(document)
-    for name, one in patch.items():
-        if one is None:
-            result.pop(name, None)
-        elif isinstance(one, dict):
-            inside = result.get(name)
-            result[name] = merged(inside if isinstance(inside, dict) else {}, one)
-        else:
-            result[name] = one
-    return result
 
 
 @jobs.command("edit")

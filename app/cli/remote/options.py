@@ -15,7 +15,7 @@ from app.cli.remote.output import ALL_FIELDS, FORMATS, Output, fields_of
 Command = Callable[..., None]
 
 PLACE = (
-    click.option("--api", "url", help="Address of the API, before TOCSIN_URL."),
+    click.option("--api", "api_url", help="Address of the API, before TOCSIN_URL."),
     click.option("--context", "context_name", help="The API that was saved so by `tocsin login`."),
 )
 SHOWING = (
@@ -71,7 +71,7 @@ def remote(*, writes: bool = False) -> Callable[[Command], Command]:
         @wraps(command)
         def with_remote(
             *,
-            url: str | None,
+            api_url: str | None,
             context_name: str | None,
             format: str | None,
             json_fields: str | None,
@@ -86,7 +86,7 @@ def remote(*, writes: bool = False) -> Callable[[Command], Command]:
             shown = format or ("table" if json_fields is None else "json")
             CommandFailed.as_json = shown in {"json", "jsonl"}
             output = Output(shown, fields_of(json_fields or columns), utc=utc)
-            on = Remote(contexts.chosen(context_name, url), output, yes=yes)
+            on = Remote(contexts.chosen(context_name, api_url), output, yes=yes)
             with closing(on.api):
                 command(on, **more)
 

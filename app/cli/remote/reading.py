@@ -69,3 +69,17 @@ def fields_set(given: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             inside[last] = value
     return document
+
+
+def merged(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """Merge a patch into a document (RFC 7396)."""
+    result = dict(document)
+    for name, one in patch.items():
+        if one is None:
+            result.pop(name, None)
+        elif isinstance(one, dict):
+            inside = result.get(name)
+            result[name] = merged(inside if isinstance(inside, dict) else {}, one)
+        else:
+            result[name] = one
+    return result
