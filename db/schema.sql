@@ -675,7 +675,7 @@ create table tocsin.alert_channels (
     updated_at timestamptz not null default clock_timestamp(),
 
     constraint alert_channels_name_shape check (name ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
-    constraint alert_channels_preset_known check (preset in ('webhook', 'slack')),
+    constraint alert_channels_preset_known check (preset in ('webhook', 'slack', 'teams', 'discord')),
     constraint alert_channels_target_shape check (
         jsonb_typeof(target) = 'object' and tocsin.fits(target, 131072) and not target ?| array['body', 'json', 'body_base64']),
     constraint alert_channels_within_range check (
@@ -691,6 +691,7 @@ create table tocsin.alert_rules (
     job_id uuid,
     tag text collate "C",
     after integer not null default 1,  -- how many in a row
+    seconds numeric,                   -- how late, or for how long without a success
     reasons text[],                    -- of missed runs; null: all but paused and skipped
     channels text[] not null default '{}',
     created_at timestamptz not null default clock_timestamp(),
@@ -700,7 +701,11 @@ create table tocsin.alert_rules (
     constraint alert_rules_name_shape check (name ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
     constraint alert_rules_events_known check (
         events <> '{}' and array_ndims(events) = 1 and cardinality(events) <= 20 and array_position(events, null) is null
-        and events <@ array['failed', 'exhausted', 'missed', 'invalid', 'recovered']),
+        and events <@ array['failed', 'exhausted', 'missed', 'invalid', 'late', 'not_succeeded', 'recovered']),
+    constraint alert_rules_events_scope check (not 'not_succeeded' = any (events) or num_nonnulls(job_id, tag) = 1),
+    constraint alert_rules_seconds_range check (
+        (seconds is not null) = (events && array['late', 'not_succeeded'])
+        and seconds between 1 and 31557600 and scale(seconds) <= 100),
     constraint alert_rules_tag_shape check (tag <> '' and tag !~ ',' and length(tag) <= 200 and (tag is null or job_id is null)),
     constraint alert_rules_after_range check (after between 1 and 1000),
     constraint alert_rules_reasons_shape check (

@@ -2547,8 +2547,8 @@ begin
     end if;
     if tg_op = 'UPDATE' then
         new.updated_at := clock_timestamp();
-        if row(new.events, new.job_id, new.tag, new.after, new.reasons)
-            is distinct from row(old.events, old.job_id, old.tag, old.after, old.reasons) then
+        if row(new.events, new.job_id, new.tag, new.after, new.seconds, new.reasons)
+            is distinct from row(old.events, old.job_id, old.tag, old.after, old.seconds, old.reasons) then
             new.begun_at := clock_timestamp();
             delete from tocsin.alert_states s where s.rule_id = new.id;
         end if;

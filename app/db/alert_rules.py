@@ -45,6 +45,7 @@ async def put(db: Runner, name: str, rule: RuleDocument, *, job_id: UUID | None)
         job_id=job_id,
         tag=rule.tag,
         after=rule.after,
+        seconds=rule.seconds,
         reasons=rule.reasons,
         channels=rule.channels,
     )

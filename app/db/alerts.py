@@ -56,13 +56,14 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Newly(Struct, frozen=True, kw_only=True):
-    """A job that has become invalid, and a rule that does not know yet."""
+    """A job that stands as a rule watches for, which does not know yet."""
 
     rule_id: UUID
+    event: Event
     job_id: UUID
     job: str | None
     tags: Sequence[str]
-    plan_error: str
+    why: str
 
 
 class Over(Struct, frozen=True, kw_only=True):
@@ -152,7 +153,7 @@ async def read_happened(db: Runner, cursor: Cursor, *, limit: int) -> Batch:
     ranged = [row["id"] for row in found if cursor.after_id < row["id"] <= cursor.upto]
     is_whole = len(ranged) < limit
     return Batch(
-        happened=[happened(row) for row in found if not row["is_delivery"]],
+        happened=[happened(row) for row in found if not row["is_silent"]],
         read_to=cursor.upto if is_whole else max(ranged),
         is_whole=is_whole,
         under_way=told["under_way"],
@@ -198,9 +199,10 @@ def state(row: Row) -> State:
     return State(**columns | {"event": Event(row["event"])})
 
 
-async def list_newly_invalid(db: Runner, *, limit: int) -> list[Newly]:
-    """List jobs that have become invalid, by the rules on that."""
-    return [Newly(**row) for row in await db.fetch("alerts.newly_invalid", limit=limit)]
+async def list_newly(db: Runner, *, limit: int) -> list[Newly]:
+    """List jobs that have come to stand as rules watch for."""
+    rows = await db.fetch("alerts.newly", limit=limit)
+    return [Newly(**row | {"event": Event(row["event"])}) for row in map(dict, rows)]
 
 
 async def list_over(db: Runner, *, horizon: datetime, limit: int) -> list[Over]:

@@ -13,7 +13,7 @@ from time import monotonic
 from uuid import UUID
 
 from app.core.alerts.messages import Message, Preset, job_target
-from app.core.alerts.rules import Event, Happened, Rule, Standing, State, Told, begin
+from app.core.alerts.rules import OF_JOBS, Happened, Rule, Standing, State, Told, begin
 from app.core.facts import Alerted
 from app.db import Database, alerts
 from app.db.alert_rules import read_target
@@ -130,14 +130,14 @@ class Alerting:
             for one in over:
                 standing.end(one.state, job=one.job, is_gone=one.is_gone)
         newly: list[Newly] = []
-        if any(Event.INVALID in rule.events for rule in standing.rules):
-            newly = await alerts.list_newly_invalid(transaction, limit=BATCH)
+        if any(rule.events & OF_JOBS for rule in standing.rules):
+            newly = await alerts.list_newly(transaction, limit=BATCH)
         by_id = {rule.id: rule for rule in standing.rules}
         for broken in newly:
             if (rule := by_id.get(broken.rule_id)) is not None:
-                found = invalid_state(broken, cursor)
-                judged = begin(rule, found, job=broken.job, why=broken.plan_error)
-                standing.note((rule.id, Event.INVALID, broken.job_id), *judged)
+                found = new_state(broken, cursor)
+                judged = begin(rule, found, job=broken.job, why=broken.why)
+                standing.note((rule.id, broken.event, broken.job_id), *judged)
         return len(over) < BATCH and len(newly) < BATCH
 
     async def send(self) -> None:
@@ -152,11 +152,11 @@ class Alerting:
         await alerts.follow(self.db)
 
 
-def invalid_state(one: Newly, cursor: Cursor) -> State:
-    """Return the state of a job that has just been found invalid."""
+def new_state(one: Newly, cursor: Cursor) -> State:
+    """Return the state of a job that has just been found to stand so."""
     return State(
         rule_id=one.rule_id,
-        event=Event.INVALID,
+        event=one.event,
         job_id=one.job_id,
         many=1,
         execution_id=None,

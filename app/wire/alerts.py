@@ -10,12 +10,15 @@ from msgspec import Meta, Struct, field
 
 from app.core.alerts.messages import Preset
 from app.core.alerts.rules import Event
+from app.core.jobs.job import ONE_YEAR
 from app.core.jobs.names import MAX_NAME_LENGTH, Tag
 from app.errors import FieldError
 from app.wire.pages import Page
 
 MAX_CHANNELS = 20
 MAX_AFTER = 1000
+TIMED = frozenset({Event.LATE, Event.NOT_SUCCEEDED})
+"""The events of rules that have `seconds`."""
 ChannelName = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 
 
@@ -36,6 +39,17 @@ class RuleDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ) = None
     tag: Annotated[Tag, Meta(description="Only of jobs that have it.")] | None = None
     after: Annotated[int, Meta(ge=1, le=MAX_AFTER, description="How many in a row.")] = 1
+    seconds: (
+        Annotated[
+            float,
+            Meta(
+                ge=1,
+                le=ONE_YEAR,
+                description="How late, or how long without a success: of these two events.",
+            ),
+        ]
+        | None
+    ) = None
     reasons: (
         Annotated[
             list[Annotated[str, Meta(min_length=1, max_length=100)]],
@@ -56,6 +70,15 @@ class RuleDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Check what the types cannot say."""
         if self.job is not None and self.tag is not None:
             yield FieldError(field="tag", message="is given beside job: leave one of them out")
+        timed = sorted({*self.events} & TIMED)
+        if timed and self.seconds is None:
+            yield FieldError(field="seconds", message=f"is missing: {timed[0]} needs it")
+        elif self.seconds is not None and not timed:
+            message = f"is of {' and '.join(sorted(TIMED))} alone: leave it out"
+            yield FieldError(field="seconds", message=message)
+        if Event.NOT_SUCCEEDED in self.events and self.job is None and self.tag is None:
+            message = "has not_succeeded, which is about a job or a tag: name one"
+            yield FieldError(field="events", message=message)
         if self.tag is not None and "," in self.tag:
             yield FieldError(field="tag", message="has a comma, which no tag has: remove it")
 
@@ -68,6 +91,7 @@ class AlertRule(Struct, frozen=True, kw_only=True):
     job: Annotated[str | None, Meta(description="The job's name, or its id if it has none.")]
     tag: str | None
     after: int
+    seconds: float | None
     reasons: list[str] | None
     channels: list[str]
     told_jobs: Annotated[

@@ -66,6 +66,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "RuleDocument": {
         "failures": {"events": ["failed", "recovered"], "after": 3, "tag": "reports"},
         "missed": {"events": ["missed", "invalid"]},
+        "dead man's switch": {"events": ["not_succeeded"], "tag": "reports", "seconds": 90000},
     },
     "ChannelDocument": {
         "slack": {

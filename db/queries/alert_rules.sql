@@ -1,18 +1,19 @@
 -- Alert rules, channels and alerts, as people write and read them. acting: see jobs.sql.
 
 -- part: rule
-r.id, r.name, r.events, r.job_id, j.name as job_name, r.tag, r.after, r.reasons, r.channels, r.created_at, r.updated_at,
+r.id, r.name, r.events, r.job_id, j.name as job_name, r.tag, r.after, r.seconds::float8 as seconds, r.reasons, r.channels, r.created_at, r.updated_at,
     (select count(*) from tocsin.alert_states s where s.rule_id = r.id and s.told_at is not null) as told_jobs
 from tocsin.alert_rules r left join tocsin.jobs j on j.id = r.job_id
 
 -- name: put
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
-insert into tocsin.alert_rules as r (name, events, job_id, tag, after, reasons, channels)
+insert into tocsin.alert_rules as r (name, events, job_id, tag, after, seconds, reasons, channels)
 select case when acting.actor is not null then :name::text end, :events::text[], :job_id::uuid, :tag::text, :after::integer,
-    :reasons::text[], :channels::text[]
+    :seconds::float8::numeric, :reasons::text[], :channels::text[]
 from acting
 on conflict (name) do update
 set events = excluded.events, job_id = excluded.job_id, tag = excluded.tag, after = excluded.after,
+    seconds = excluded.seconds,
     reasons = excluded.reasons, channels = excluded.channels
 returning r.xmax = 0 as is_new;
 

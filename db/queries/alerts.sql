@@ -11,9 +11,11 @@ select exists (select from tocsin.alert_rules) as has_rules,
 -- Locks the cursor for a transaction that waits for no other lock for longer than this; no row: another instance has it,
 -- or there is no rule. is_over: no transaction goes on that may have drawn the number of an execution up to mark_id; one
 -- that goes on for longer than 30 seconds is none of Tocsin's. latest_id: the last number drawn so far, read before the
--- snapshot that mark writes down.
+-- snapshot that mark writes down. What follows has indexes, whatever statistics say of the tables.
 with settings as materialized (
-    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true)
+    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true),
+        set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+        set_config('enable_mergejoin', 'off', true)
 )
 select c.after_id, c.pending, c.mark_id, c.marked_at, clock_timestamp() as now,
     c.mark_id is not null and (
@@ -58,7 +60,8 @@ select (f.x).id, (f.x).job_id, (f.x).outcome, left((f.x).reason, 200) as reason,
     left((f.x).error, 1000) as error, (f.x).status_code, (f.x).scheduled_for, (f.x).missed_runs,
     j.name as job, coalesce(j.tags, '{}') as tags, j.max_attempts,
     tocsin.is_dead_letter(f.x) as is_given_up, before.outcome as before,
-    exists (select from tocsin.alerts a where a.delivery_id = (f.x).job_id) as is_delivery,
+    j.paused_at is not null or exists (select from tocsin.pauses where scope = 0)
+        or exists (select from tocsin.alerts a where a.delivery_id = (f.x).job_id) as is_silent,
     null::bigint[] as under_way
 from found f
 left join tocsin.jobs j on j.id = (f.x).job_id
@@ -74,25 +77,91 @@ order by 1 nulls first;
 select rule_id, event, job_id, many, execution_id, since, last_at, told_at
 from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
 
--- name: newly_invalid, reads
--- Invalid jobs of rules on that, which do not know of them yet.
-select r.id as rule_id, j.id as job_id, j.name as job, j.tags, left(j.plan_error, 1000) as plan_error
-from tocsin.alert_rules r
-join tocsin.jobs j on j.plan_error is not null and j.run_of is null
-    and (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
-where 'invalid' = any (r.events)
+-- part: of_rule
+j.run_of is null and (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
   and not exists (
-      select from tocsin.alert_states s where s.rule_id = r.id and s.event = 'invalid' and s.job_id = j.id)
-order by j.id
-limit :limit::bigint;
+      select from tocsin.alert_states s where s.rule_id = r.id and s.event = r.event and s.job_id = j.id)
+
+-- part: too_late
+greatest(j.next_run, j.locked_until) <= now() - r.seconds::float8 * interval '1 second'
+
+-- part: unsuccessful
+select r.id, r.event, j.id, j.name, j.tags, 'no run has succeeded for ' || trim_scale(r.seconds) || ' seconds'
+
+-- part: too_long
+r.event = 'not_succeeded' and (j.cron is not null or j.every_seconds is not null)
+    and j.next_run is not null and j.paused_at is null
+    and greatest(j.created_at, j.edited_at) < now() - r.seconds::float8 * interval '1 second'
+    and (j.last_outcome is distinct from 'succeeded'
+        or j.last_finished_at < now() - r.seconds::float8 * interval '1 second')
+    and not exists (
+        select from tocsin.executions x
+        where x.job_id = j.id and x.outcome = 'succeeded'
+          and x.finished_at >= now() - r.seconds::float8 * interval '1 second')
+
+-- name: newly
+-- The jobs that stand as a rule watches for, of which it does not know yet. What is paused is not told of.
+with r as materialized (
+    select r.id, r.job_id, r.tag, r.seconds, watched.event
+    from tocsin.alert_rules r cross join unnest(r.events) as watched (event)
+    where watched.event = 'invalid'
+       or (watched.event in ('late', 'not_succeeded') and not exists (select from tocsin.pauses where scope = 0))
+)
+(
+    select r.id as rule_id, r.event, j.id as job_id, j.name as job, j.tags, left(j.plan_error, 1000) as why
+    from r join tocsin.jobs j on r.event = 'invalid' and tocsin.is_aside(j) and tocsin.aside_state(j) = 'invalid' and {of_rule}
+    limit :limit::bigint
+)
+union all
+(
+    select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.next_run)
+    from r cross join lateral (
+        select j.* from tocsin.jobs j
+        where r.event = 'late' and tocsin.is_claimable(j) and {too_late} and {of_rule}
+        order by greatest(j.next_run, j.locked_until)
+        limit :limit::bigint
+    ) as j
+)
+union all
+(
+    select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.next_run)
+    from r cross join lateral (
+        select j.* from tocsin.jobs j
+        where r.event = 'late' and tocsin.is_flow_claimable(j) and {too_late} and {of_rule}
+        order by greatest(j.next_run, j.locked_until)
+        limit :limit::bigint
+    ) as j
+)
+union all
+(
+    {unsuccessful}
+    from r join tocsin.jobs j on j.id = r.job_id and {too_long} and {of_rule}
+    limit :limit::bigint
+)
+union all
+(
+    {unsuccessful}
+    from r cross join lateral (
+        select j.* from tocsin.jobs j
+        where j.id = any (array(select k.id from tocsin.jobs k where k.tags @> array[r.tag] and k.tags <> '{}'))
+          and {too_long} and {of_rule}
+        limit :limit::bigint
+    ) as j
+);
 
 -- name: over, reads
--- The states whose job is well again, as of an instant up to which all executions are judged, or gone.
+-- The states whose job is well again, as of an instant up to which all executions are judged; or gone, or paused.
 select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at,
-    j.id is null as is_gone, j.name as job, j.tags
-from tocsin.alert_states s left join tocsin.jobs j on j.id = s.job_id
+    j.id is null or (j.paused_at is not null and s.event in ('late', 'not_succeeded')) as is_gone, j.name as job, j.tags
+from tocsin.alert_states s
+join tocsin.alert_rules r on r.id = s.rule_id
+left join tocsin.jobs j on j.id = s.job_id
 where j.id is null or case s.event
     when 'invalid' then j.plan_error is null
+    when 'late' then not ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and {too_late})
+    when 'not_succeeded' then j.paused_at is not null or j.next_run is null or exists (
+        select from tocsin.executions x
+        where x.job_id = s.job_id and x.outcome = 'succeeded' and x.finished_at > s.last_at)
     else j.last_finished_at > s.last_at and (s.event = 'missed' or j.last_outcome = 'succeeded') and exists (
         select from tocsin.executions x
         where x.job_id = s.job_id and x.finished_at > s.last_at and x.finished_at <= :horizon::timestamptz

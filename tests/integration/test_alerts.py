@@ -3,6 +3,7 @@
 import asyncio
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +16,11 @@ from app.core.alerts.messages import Preset
 from app.core.alerts.rules import Event
 from app.db import Database, alerts
 from app.db.database import Runner
+from app.db.queries import query
 from app.scheduler.alerts import Alerting
 from app.telemetry import Observers
 from tests.support.alerts import ended, insert_channel, insert_rule, judge_all, quiet_job, told
-from tests.support.builders import insert_job
+from tests.support.builders import insert_job, plan_jobs
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
 from tests.support.sink import Sink, reply
@@ -204,7 +206,7 @@ async def test_a_run_that_has_attempts_left_has_not_failed(
 async def test_an_invalid_job_is_told_of_and_so_is_its_correction(
     db: Database, connection: asyncpg.Connection
 ) -> None:
-    await insert_rule(connection, events=("invalid", "recovered"))
+    await insert_rule(connection, events=("invalid", "recovered"), after=3)
     job_id = await quiet_job(connection, name="report")
     await quiet_job(connection, name="other")
     await connection.execute(
@@ -219,6 +221,92 @@ async def test_an_invalid_job_is_told_of_and_so_is_its_correction(
     await judge_all(db, connection)
 
     assert await told(connection) == [("invalid", "report"), ("recovered", "report")]
+
+
+LATE = "update tocsin.jobs set next_run = now() - interval '1 minute' where id = $1"
+
+
+@pytest.mark.parametrize("flow_key", [None, "api"])
+async def test_a_job_that_nobody_starts_is_late_until_it_is_started(
+    db: Database, connection: asyncpg.Connection, flow_key: str | None
+) -> None:
+    await insert_rule(connection, events=("late", "recovered"), seconds=30, after=3)
+    job_id = await quiet_job(connection, name="report", flow_key=flow_key)
+    other = await quiet_job(connection, name="other")
+    await connection.execute("update tocsin.jobs set next_run = now() where id = $1", other)
+    await judge_all(db, connection)
+    assert await told(connection) == []
+
+    await connection.execute(LATE, job_id)
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+    assert await told(connection) == [("late", "report")]
+    assert "due since 2" in await connection.fetchval("select why from tocsin.alerts")
+
+    await connection.execute(
+        """update tocsin.jobs set locked_until = now() + interval '1 hour', locked_by = 'me',
+               execution_id = 1, claimed_at = now(), claimed_for = now(), claimed_attempt = 1
+           where id = $1""",
+        job_id,
+    )
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("late", "report"), ("recovered", "report")]
+
+
+async def test_a_job_without_a_success_for_too_long_is_told_of_whatever_else_it_does(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection, events=("not_succeeded", "recovered"), seconds=60, tag="a")
+    names = ("never", "failing", "lately", "fresh", "once")
+    ids = {}
+    for name in names:
+        columns = {"cron": "0 0 1 1 *"} if name != "once" else {}
+        at = {} if columns else {"run_at": datetime(2100, 1, 1, tzinfo=UTC)}
+        ids[name] = await insert_job(connection, name=name, tags=["a"], **columns, **at)
+    await plan_jobs(db)
+    await ended(connection, ids["lately"], "succeeded")
+    await ended(connection, ids["failing"])
+    for name in names:
+        if name != "fresh":
+            await connection.execute("alter table tocsin.jobs disable trigger user")
+            await connection.execute(
+                """update tocsin.jobs set edited_at = now() - interval '1 day',
+                       created_at = now() - interval '1 day' where id = $1""",
+                ids[name],
+            )
+            await connection.execute("alter table tocsin.jobs enable trigger user")
+    await judge_all(db, connection)
+    assert sorted(await told(connection)) == [
+        ("not_succeeded", "failing"),
+        ("not_succeeded", "never"),
+    ]
+
+    await ended(connection, ids["never"], "succeeded")
+    await connection.execute("select tocsin.pause($1::uuid)", ids["failing"])
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+
+    assert (await told(connection))[2:] == [("recovered", "never")]
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["select tocsin.pause($1::uuid)", "select tocsin.pause_all(left($1::uuid::text, 0))"],
+    ids=["job", "all"],
+)
+async def test_of_what_is_paused_nothing_is_told(
+    db: Database, connection: asyncpg.Connection, how: str
+) -> None:
+    await insert_rule(connection, events=("failed", "late"), seconds=30)
+    job_id = await quiet_job(connection, name="report")
+    await connection.execute(how, job_id)
+    await connection.execute(LATE, job_id)
+    await ended(connection, job_id)
+
+    await judge_all(db, connection)
+
+    assert await told(connection) == []
 
 
 async def test_what_ended_before_its_rule_is_not_told(
@@ -457,3 +545,47 @@ async def test_the_examples_of_the_page_work(
     assert {*Event, *Preset} <= {
         *re.findall(r"^\| `(\w+)`(?: \(default\))? \| ", PAGE, re.MULTILINE)
     }
+
+
+@pytest.mark.parametrize("name", ["newly", "happened", "over"])
+async def test_a_pass_reads_neither_all_jobs_nor_all_executions(
+    connection: asyncpg.Connection, name: str
+) -> None:
+    await connection.execute(
+        """alter table tocsin.jobs disable trigger all;
+           insert into tocsin.jobs (
+               kind, target, run_at, every_seconds, planned_at, next_run, last_outcome,
+               last_finished_at, validated, unchecked)
+           select 'http', '{"url": "http://a.example"}', case when n % 2 = 0 then now() end,
+               case when n % 2 = 1 then 10 end, now(),
+               case when n % 2 = 1 then now() + interval '1 hour' end, 'succeeded', now(), true,
+               null
+           from generate_series(1, 20000) as n;
+           alter table tocsin.jobs enable trigger all;
+           insert into tocsin.executions (
+               job_id, kind, scheduled_for, attempt, outcome, finished_at)
+           select gen_random_uuid(), 'http', now(), 1,
+               case when n % 10 = 0 then 'failed' else 'succeeded' end, now()
+           from generate_series(1, 20000) as n"""
+    )
+    await insert_rule(connection, name="a", events=("invalid", "failed"))
+    await insert_rule(connection, name="b", events=("late",), seconds=10)
+    await insert_rule(connection, name="c", events=("not_succeeded",), seconds=10, tag="x")
+    await connection.execute("vacuum analyze tocsin.jobs")
+    await connection.execute("vacuum analyze tocsin.executions")
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    given = {"after_id": "19000", "upto": "20000", "pending": "'{5}'", "horizon": "now()"}
+    wanted = query(f"alerts.{name}")
+    values = ", ".join(({"limit": "1000"} | given)[one] for one in wanted.parameters)
+    await connection.execute(f"prepare one as {wanted.sql}")
+
+    async with connection.transaction():
+        await connection.fetch(query("alerts.begin").sql)
+        lines = await connection.fetch(f"explain (analyze, costs off) execute one ({values})")
+
+    plan = "\n".join(str(row[0]) for row in lines)
+    assert "Seq Scan on jobs" not in plan
+    assert [int(many) for many in re.findall(r"rows=(\d+)", plan) if int(many) > 1000] == []
+    assert [
+        int(many) for many in re.findall(r"Removed by .*: (\d+)", plan) if int(many) > 1000
+    ] == []

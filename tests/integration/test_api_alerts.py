@@ -10,6 +10,7 @@ from msgspec import json
 from app.core.alerts.messages import Preset
 from app.core.alerts.rules import Event
 from app.db import Database
+from app.wire.alerts import TIMED
 from tests.support.alerts import ended, insert_rule, judge_all, quiet_job
 from tests.support.api import LATER, fields
 from tests.support.instances import StartInstance
@@ -25,10 +26,11 @@ async def test_a_rule_reads_as_it_was_written_and_can_be_written_back(
     await api.post("/v1/jobs", json={**LATER, "name": "report"})
     await api.put("/v1/alerts/channels/ops", json=SLACK)
     written = {
-        "events": ["failed", "recovered"],
+        "events": ["failed", "late", "recovered"],
         "job": "report",
         "tag": None,
         "after": 3,
+        "seconds": 90.5,
         "reasons": ["overlap"],
         "channels": ["ops"],
     }
@@ -98,7 +100,7 @@ async def test_what_is_wrong_is_refused_and_named(
 
 
 BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
-    "events": ([[], ["sad"]], [["failed"], [*Event]]),
+    "events": ([[], ["sad"]], [["failed"], [*{*Event} - {*TIMED}]]),
     "tag": (["", "x" * 201, "a,b"], ["x", "x" * 200, None]),
     "after": ([0, -1, 1001], [1, 1000]),
     "reasons": ([[]], [["misfire"], None]),
@@ -138,6 +140,35 @@ async def test_both_doors_judge_a_rule_alike(
     if not is_fine:
         assert fields(answer)[0].partition("[")[0] == name
         assert name in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"events": ["late"]}, "seconds"),
+        ({"events": ["failed"], "seconds": 5}, "seconds"),
+        ({"events": ["late"], "seconds": 0.5}, "seconds"),
+        ({"events": ["late"], "seconds": 31_557_601}, "seconds"),
+        ({"events": ["not_succeeded"], "seconds": 5}, "events"),
+        ({"events": ["late"], "seconds": 31_557_600}, None),
+        ({"events": ["not_succeeded", "late"], "seconds": 1, "tag": "a"}, None),
+    ],
+)
+async def test_both_doors_judge_seconds_alike(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, given: dict[str, Any], field: str | None
+) -> None:
+    answer = await api.put("/v1/alerts/rules/one", json=given)
+    refused = None
+    try:
+        await insert_rule(connection, **({"name": "typed"} | given))
+    except asyncpg.CheckViolationError as error:
+        refused = error.constraint_name
+
+    assert answer.status_code == (201 if field is None else 422), answer.text
+    assert (refused is None) is (field is None)
+    if field is not None:
+        assert fields(answer) == [field]
+        assert field in str(refused)
 
 
 async def test_every_preset_is_known_in_sql(connection: asyncpg.Connection) -> None:

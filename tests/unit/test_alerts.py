@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.core.alerts.messages import BODIES, FIRST, Alert, Message, Preset, job_target, text
-from app.core.alerts.rules import Event, Happened, Rule, Standing, State
+from app.core.alerts.rules import Event, Happened, Rule, Standing, State, begin
 from app.core.runs.outcome import Outcome
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -164,3 +164,60 @@ def test_a_message_keeps_what_the_target_of_its_channel_says(preset: Preset) -> 
     assert {name: made[name] for name in target} == target
     assert made["json"]
     assert "json" not in target
+
+
+HOSTILE = replace(ALERT, job="@everyone [ok](https://evil.example)", why="x" * 5000)
+
+
+def test_teams_takes_a_message_with_one_adaptive_card() -> None:
+    """The schema: learn.microsoft.com, "Create incoming webhooks with Workflows"."""
+    body = BODIES[Preset.TEAMS](Message(channel="ops", alerts=[HOSTILE] * 9))
+
+    assert set(body) == {"type", "attachments"}
+    assert body["type"] == "message"
+    [attachment] = body["attachments"]
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    card = attachment["content"]
+    assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
+    assert card["$schema"] == "http://adaptivecards.io/schemas/adaptive-card.json"
+    for block in card["body"]:
+        assert block["type"] == "TextBlock"
+        assert block["text"]
+        assert block.get("color", "Default") in ("Default", "Good", "Attention")
+        assert block.get("weight", "Default") in ("Default", "Bolder")
+        assert "](" not in block["text"]
+    assert len(str(body)) < 28_000
+
+
+@pytest.mark.parametrize("event", ["failed", "recovered", "test"])
+def test_discord_takes_a_content_of_2000_characters_that_notifies_nobody(event: str) -> None:
+    """The schema: discord.com/developers/docs/resources/webhook, "Execute Webhook"."""
+    alerts = [replace(HOSTILE, event=event)] * 9
+
+    body = BODIES[Preset.DISCORD](Message(channel="ops", alerts=alerts))
+
+    assert set(body) == {"content", "allowed_mentions"}
+    assert 1 <= len(body["content"]) <= 2000
+    assert body["allowed_mentions"] == {"parse": []}
+
+
+def test_what_is_read_from_how_a_job_stands_needs_no_row_of_it() -> None:
+    rule = replace(RULE, events=frozenset({Event.INVALID, Event.RECOVERED}))
+    state = State(
+        rule_id=rule.id,
+        event=Event.INVALID,
+        job_id=JOB,
+        many=1,
+        execution_id=None,
+        since=NOW,
+        last_at=NOW,
+    )
+
+    now, told = begin(rule, state, job="report", why="cron: has no field")
+    standing = Standing([rule], [state])
+    standing.take(replace(FAILURE, before=Outcome.SUCCEEDED))
+
+    assert now is not None
+    assert told is not None
+    assert (now.told_at, told.event) == (NOW, Event.INVALID)
+    assert (standing.told, standing.removed()) == ([], [])

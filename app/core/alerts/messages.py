@@ -10,6 +10,8 @@ from msgspec import Struct, to_builtins
 
 FIRST = 5
 """How many alerts of many that go out together are named."""
+MAX_DISCORD_LENGTH = 2000
+"""The most characters of a message that Discord takes."""
 MAX_WHY_LENGTH = 300
 """The most characters that a text repeats of why."""
 
@@ -21,6 +23,10 @@ class Preset(StrEnum):
     """All there is to say, as JSON of our own."""
     SLACK = "slack"
     """An incoming webhook of Slack, or of what takes its messages, such as Mattermost."""
+    TEAMS = "teams"
+    """A workflow of Microsoft Teams that posts what a webhook receives: an adaptive card."""
+    DISCORD = "discord"
+    """A webhook of Discord."""
 
 
 class Alert(Struct, frozen=True, kw_only=True):
@@ -65,6 +71,8 @@ WORDS = {
     "exhausted": "was given up after its last attempt",
     "missed": "missed runs",
     "invalid": "is invalid",
+    "late": "is late",
+    "not_succeeded": "has not succeeded in time",
     "recovered": "recovered",
 }
 """What became of a job, by event."""
@@ -124,9 +132,45 @@ def slack(message: Message) -> dict[str, Any]:
     return {"text": f"{mark} {said}{plain}"}
 
 
+def teams(message: Message) -> dict[str, Any]:
+    """Return the body of a workflow of Teams: a message with one adaptive card.
+
+    A paragraph of the card reads some of Markdown, such as links, which a space keeps from it.
+    """
+    color = {"recovered": "Good", "test": "Default"}.get(message.event, "Attention")
+    lines: list[dict[str, Any]] = [
+        {"type": "TextBlock", "text": line.replace("](", "] ("), "wrap": True}
+        for line in text(message).splitlines()
+    ]
+    lines[0] |= {"weight": "Bolder", "color": color}
+    if message.rule:
+        lines.append({"type": "TextBlock", "text": message.rule, "isSubtle": True, "wrap": True})
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": lines,
+    }
+    kind = "application/vnd.microsoft.card.adaptive"
+    attachment = {"contentType": kind, "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def discord(message: Message) -> dict[str, Any]:
+    """Return the body of a webhook of Discord, which notifies nobody by name."""
+    mark = {"recovered": "\N{WHITE HEAVY CHECK MARK}", "test": "\N{BELL}"}.get(
+        message.event, "\N{POLICE CARS REVOLVING LIGHT}"
+    )
+    rule = f" ({message.rule})" if message.rule else ""
+    said = f"{mark} {text(message)}{rule}"
+    return {"content": said[:MAX_DISCORD_LENGTH], "allowed_mentions": {"parse": []}}
+
+
 BODIES: Mapping[Preset, Callable[[Message], Any]] = {
     Preset.WEBHOOK: webhook,
     Preset.SLACK: slack,
+    Preset.TEAMS: teams,
+    Preset.DISCORD: discord,
 }
 """The bodies of messages by preset, as JSON values."""
 

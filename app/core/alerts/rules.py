@@ -23,10 +23,16 @@ class Event(StrEnum):
     """A run was not carried out."""
     INVALID = "invalid"
     """The job cannot be planned or executed: it has a `plan_error`."""
+    LATE = "late"
+    """The job is due, and has not been started for some time."""
+    NOT_SUCCEEDED = "not_succeeded"
+    """A recurring job has had no success for some time."""
     RECOVERED = "recovered"
     """Something of the above that was told is over."""
 
 
+OF_JOBS = frozenset({Event.INVALID, Event.LATE, Event.NOT_SUCCEEDED})
+"""What is read from how a job stands, and not from its executions: it does not come in a row."""
 EXPECTED = frozenset({"paused", "skipped"})
 """Why runs are missed on purpose: rules without reasons do not tell of these."""
 
@@ -123,7 +129,7 @@ def is_bad(rule: Rule, event: Event, one: Happened) -> bool:
             if rule.reasons is None:
                 return one.reason not in EXPECTED
             return one.reason in rule.reasons
-        case Event.INVALID | Event.RECOVERED:
+        case Event.INVALID | Event.LATE | Event.NOT_SUCCEEDED | Event.RECOVERED:
             return False
         case _:
             assert_never(event)
@@ -162,7 +168,8 @@ def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Itera
 
 def begin(rule: Rule, state: State, *, job: str | None, why: str) -> Judged:
     """Tell of a state that has come to the count of its rule, once."""
-    if state.told_at is not None or state.many < rule.after:
+    needed = 1 if state.event in OF_JOBS else rule.after
+    if state.told_at is not None or state.many < needed:
         return state, None
     told = told_of(rule, state, state.event, job=job, why=why)
     return replace(state, told_at=state.last_at), told if state.event in rule.events else None
@@ -181,6 +188,8 @@ OVER = {
     Event.EXHAUSTED: "a run succeeded",
     Event.MISSED: "a run was carried out",
     Event.INVALID: "it was corrected",
+    Event.LATE: "it is late no more",
+    Event.NOT_SUCCEEDED: "a run succeeded",
     Event.RECOVERED: "",
 }
 """Why each event is over."""
@@ -224,7 +233,7 @@ class Standing:
         for rule in self.rules:
             if one.at < rule.begun_at or not rule.covers(one.job_id, one.tags):
                 continue
-            for event in sorted(rule.watched()):
+            for event in sorted(rule.watched() - OF_JOBS):
                 key = (rule.id, event, one.job_id)
                 for state, told in judge(rule, event, self.states.get(key), one):
                     self.note(key, state, told)
