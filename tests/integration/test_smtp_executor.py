@@ -280,7 +280,7 @@ async def test_a_job_of_psql_sends_its_mail_with_a_named_secret_and_its_template
             connection, kind="smtp", name="night", target=target, metadata={"by": "<me>"}
         )
         async with instance(secret_keys=(KEY,)) as (_, facts):
-            await facts.seen(Settled, job_id=job_id)
+            await facts.seen(Settled, job_id=job_id, within=45.0)
 
     [execution] = await execution_rows(connection, job_id)
     assert (execution["outcome"], execution["status_code"]) == ("succeeded", 250), execution
@@ -303,7 +303,7 @@ async def test_a_template_puts_no_line_break_into_a_subject(
     )
 
     async with instance() as (_, facts):
-        await facts.seen(Settled, job_id=job_id)
+        await facts.seen(Settled, job_id=job_id, within=45.0)
 
     [execution] = await execution_rows(connection, job_id)
     assert (execution["outcome"], execution["reason"]) == ("failed", "template")
@@ -324,7 +324,7 @@ async def test_a_transient_refusal_is_followed_by_another_attempt_of_the_same_ma
     )
 
     async with instance() as (_, facts):
-        await facts.seen(Settled, job_id=job_id)
+        await facts.seen(Settled, job_id=job_id, within=45.0)
         post.recipients = {}
 
         async def has_arrived() -> bool:

@@ -15,6 +15,7 @@ import pytest
 from msgspec import json
 
 from app.core.facts import Settled
+from app.core.runs.outcome import Outcome
 from app.errors import AppError
 from app.templates.messages import MAX_OUTPUT, JobFacts, RunFacts, Text, Variables
 from app.templates.renderer import Renderer
@@ -29,6 +30,8 @@ from tests.support.vault import KEY, KEYS
 from tests.support.waiting import until
 
 JOB = UUID(int=7)
+PATIENCE = 45.0
+"""Seconds to wait for a fact: on a busy machine a process takes some to start."""
 THREE = datetime(2026, 11, 24, 3, tzinfo=UTC)
 VARIABLES = Variables(
     run=RunFacts(scheduled_for=THREE, previous=THREE.replace(day=23), key="the key"),
@@ -251,8 +254,9 @@ async def test_a_target_is_rendered_for_each_run(
         next_run=at,
     )
 
-    async with instance():
-        [request] = await sink.arrived()
+    async with instance() as (_, facts):
+        await facts.seen(Settled, job_id=job_id, outcome=Outcome.SUCCEEDED, within=PATIENCE)
+        [request] = sink.requests
 
     [*_, execution] = await execution_rows(connection, job_id)
     run, day = execution["scheduled_for"], timedelta(days=1)
@@ -279,8 +283,9 @@ async def test_what_is_secret_is_sent_as_it_is_and_never_evaluated(
     }
     await insert_job(connection, id=JOB, target=target)
 
-    async with instance(secret_keys=(KEY,)):
-        [request] = await sink.arrived()
+    async with instance(secret_keys=(KEY,)) as (_, facts):
+        await facts.seen(Settled, job_id=JOB, within=PATIENCE)
+        [request] = sink.requests
 
     assert request.headers["authorization"] == f"Bearer {written}"
     assert request.headers["x-api-key"] == written
@@ -314,7 +319,7 @@ async def test_what_cannot_be_rendered_fails_its_run_and_says_why(  # noqa: PLR0
     job_id = await insert_job(connection, target=made, metadata=metadata)
 
     async with instance() as (_, facts):
-        await facts.seen(Settled, job_id=job_id)
+        await facts.seen(Settled, job_id=job_id, within=PATIENCE)
 
     [execution] = await execution_rows(connection, job_id)
     assert (execution["outcome"], execution["reason"]) == ("failed", "template")
@@ -336,8 +341,8 @@ async def test_hostile_templates_hold_up_neither_other_templates_nor_other_jobs(
         plain = await insert_job(connection, target={"url": sink.url("/plain")})
         good = {"url": sink.url("/{{ attempt }}"), "templates": ["url"]}
         other = await insert_job(connection, target=good)
-        await facts.seen(Settled, job_id=plain)
-        await facts.seen(Settled, job_id=other)
+        await facts.seen(Settled, job_id=plain, within=PATIENCE)
+        await facts.seen(Settled, job_id=other, within=PATIENCE)
         left = await connection.fetchval(
             "select count(*) from tocsin.jobs where id = any($1) and last_outcome is null", hostile
         )
