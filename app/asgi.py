@@ -35,6 +35,7 @@ from app.api.audit import list_changes
 from app.api.batch import create_jobs
 from app.api.body import check_request
 from app.api.bulk import ask_bulk, cancel_bulk, get_bulk, list_bulk
+from app.api.checks import get_check, make_token, revoke_token
 from app.api.executions import (
     cancel_execution,
     get_execution,
@@ -52,6 +53,7 @@ from app.api.keys import create_key, get_key, list_keys, revoke_key
 from app.api.metrics import ApiMetrics, get_metrics
 from app.api.openapi import openapi_config, openapi_json
 from app.api.pauses import create_pause, end_pause, list_pauses
+from app.api.pings import pings, receiving
 from app.api.problems import ApiRequest, app_problem, unexpected_problem
 from app.api.rate_limit import rate_limit
 from app.api.requests import Answering
@@ -112,8 +114,12 @@ class Application(Litestar):
         await super().__call__(scope, receive, send_head)
 
 
-def create_app(settings: Settings, observers: Observers | None = None) -> Litestar:
+def create_app(
+    settings: Settings, observers: Observers | None = None, *, only_pings: bool = False
+) -> Litestar:
     """Make the ASGI application, which starts and answers even while Postgres does not.
+
+    With `only_pings` nothing is served but the pings of checks and the probes.
 
     Raises:
         InvalidSettings: no database address was given, or a list of targets cannot be read.
@@ -127,12 +133,15 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
 
     @asynccontextmanager
     async def database(app: Litestar) -> AsyncIterator[None]:
-        name = f"tocsin api {socket.gethostname()[:30]}:{os.getpid()}"
+        here = f"{socket.gethostname()[:30]}:{os.getpid()}"
+        name = f"tocsin api {here}"
         async with (
             Database.connect(database_url, application_name=name) as db,
             reading_pool(database_url, application_name=name) as reader,
+            receiving(database_url, application_name=f"tocsin pings {here}") as receiver,
         ):
             app.state.db = db
+            app.state.receiver = receiver
             app.state.reader = reader
             app.state.parts = {"overview": Part(partial(live_overview, reader))}
             app.state.clock = PolledClock(db)
@@ -140,7 +149,9 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
             yield
 
     return Application(
-        route_handlers=[v1(settings), session(), metrics(), live, ready, openapi_json, pages()],
+        route_handlers=[pings(), live, ready]
+        if only_pings
+        else [v1(settings), session(), metrics(), pings(), live, ready, openapi_json, pages()],
         lifespan=[database],
         state=State(
             {
@@ -165,7 +176,7 @@ def create_app(settings: Settings, observers: Observers | None = None) -> Litest
         },
         request_max_body_size=MAX_BYTES,
         before_send=[secure],
-        openapi_config=openapi_config(product_version()),
+        openapi_config=None if only_pings else openapi_config(product_version()),
         logging_config=None,  # telemetry decides on logs
         debug=False,
     )
@@ -197,6 +208,9 @@ def v1(settings: Settings) -> Router:
                 "/bulk", route_handlers=[ask_bulk, list_bulk, get_bulk, cancel_bulk], tags=["Bulk"]
             ),
             Router("/pauses", route_handlers=[list_pauses, create_pause, end_pause], tags=["Jobs"]),
+            Router(
+                "/checks", route_handlers=[get_check, make_token, revoke_token], tags=["Checks"]
+            ),
             Router("/schedule", route_handlers=[preview_schedule], tags=["Schedules"]),
             Router("/", route_handlers=[list_upcoming], tags=["Schedules"]),
             Router(

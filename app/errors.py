@@ -43,6 +43,10 @@ class PauseNotFound(AppError):
     """No pause of a tag or of everything has this id."""
 
 
+class CheckNotFound(AppError):
+    """The job is no check, or the check has no address."""
+
+
 class ExecutionNotFound(AppError):
     """No execution has this id."""
 

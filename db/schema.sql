@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -339,6 +339,24 @@ create index pauses_held on tocsin.pauses (held_by) where held_by is not null;
 create index pauses_order on tocsin.pauses (scope, ends_at);
 create index pauses_ends on tocsin.pauses (ends_at) where ends_at is not null;
 grant select on tocsin.pauses to public;  -- each look reads it
+
+-- The address and the latest pings of each job of the kind check that has an address. See db/triggers/8_checks.sql.
+create table tocsin.checks (
+    job_id uuid primary key,
+    token_digest bytea,          -- SHA-256 of the token in the address; null: it was revoked
+    token_made_at timestamptz not null default clock_timestamp(),
+    started_at timestamptz,      -- the latest ping that said a run begins
+    ended_at timestamptz,        -- the latest ping that said a run has ended, well or not
+    log text,                    -- what pings said since started_at
+    minute_at timestamptz,       -- begins the minute in which pings are counted
+    pings integer not null default 0,
+
+    constraint checks_within_range check (
+        least(token_made_at, started_at, ended_at, minute_at) >= '2000-01-01 00:00Z'
+        and greatest(token_made_at, started_at, ended_at, minute_at) <= '2200-01-01 00:00Z'
+        and octet_length(token_digest) = 32 and length(log) <= 20000)
+) with (fillfactor = 50);
+create unique index checks_token on tocsin.checks (token_digest) where token_digest is not null;
 
 -- Until when an instance polls, which lets writers notify nobody: see tocsin.wake.
 -- Unlogged: after a crash it is empty, so all instances are notified.

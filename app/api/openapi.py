@@ -33,6 +33,7 @@ from app.wire.alerts import (
 )
 from app.wire.audit import AuditPage
 from app.wire.bulk import Bulk, BulkPage, BulkPreview, BulkRequest
+from app.wire.checks import Check, CheckAddress
 from app.wire.examples import BODIES
 from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.explanations import Explanation
@@ -77,6 +78,7 @@ SCHEMAS: tuple[Any, ...] = (
         *(FlowLimits, Flow, FlowPage),
         *(RuleDocument, AlertRule, AlertRulePage, ToldAlert, AlertPage),
         *(ChannelDocument, Channel, ChannelPage),
+        *(Check, CheckAddress),
         JobPause,
         Resumption,
         NewPause,

@@ -25,13 +25,13 @@ from app.vault import SecretKeys, check_keys
 PORT_SETTING = "--port or TOCSIN_PORT"
 
 
-async def api(settings: Settings) -> None:
-    """Serve the API until SIGTERM or SIGINT."""
+async def api(settings: Settings, *, only_pings: bool = False) -> None:
+    """Serve the API, or only the pings of checks, until SIGTERM or SIGINT."""
     settings.required_database_url()
     with listening_socket(settings.host, settings.port, setting=PORT_SETTING) as sock:
-        server = make_server(create_app(settings), settings)
+        server = make_server(create_app(settings, only_pings=only_pings), settings)
         on_stop_signal(server.stop)
-        await announce(settings, sock)
+        await announce(settings, sock, only_pings=only_pings)
         await server.serve(sockets=[sock])
 
 
@@ -64,13 +64,13 @@ async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> N
         group.create_task(run_then_stop(instance.run(), server.stop), name="instance")
 
 
-async def announce(settings: Settings, sock: socket.socket) -> None:
+async def announce(settings: Settings, sock: socket.socket, *, only_pings: bool = False) -> None:
     """Log the API's address, and which requests it serves.
 
     Raises:
         Exposed: other machines could use the API, as there is no API key yet.
     """
-    access = await find_access(settings)
+    access = Access.PINGS if only_pings else await find_access(settings)
     if access is Access.OPEN and not is_loopback(settings.host):
         message = (
             f"the API would listen on {settings.host} for other machines, and no API key exists "

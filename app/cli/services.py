@@ -70,13 +70,18 @@ def program() -> str:
 @click.command()
 @click.option("--host", help="Address to listen on; TOCSIN_HOST or 127.0.0.1 by default.")
 @click.option("--port", type=int, help="Port to listen on; TOCSIN_PORT or 8080 by default.")
-def api(host: str | None, port: int | None) -> None:
+@click.option(
+    "--only-pings",
+    is_flag=True,
+    help="Serve the pings of checks and nothing else, as for where others reach it.",
+)
+def api(host: str | None, port: int | None, *, only_pings: bool) -> None:
     """Serve the REST API."""
     from app.cli import serve
 
     settings = Settings.from_environ(os.environ, host=host, port=port)
     begin_log(settings)
-    run(serve.api(settings), settings)
+    run(serve.api(settings, only_pings=only_pings), settings)
 
 
 @click.command()

@@ -207,6 +207,7 @@ class Access(StrEnum):
     KEYS = "with an API key"
     OPEN = "without an API key, from this machine only"
     UNKNOWN = "as the database says once it answers"
+    PINGS = "only pings of checks"
 
 
 class ClockSetBack(Struct, frozen=True, kw_only=True):

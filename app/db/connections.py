@@ -26,7 +26,9 @@ OF_API = 10
 """The most connections in the pool of an API process."""
 OF_PAGES = 3
 """The most connections with which an API process reads what the dashboard shows."""
+OF_PINGS = 4
+"""The most connections that pings have to themselves in an API process."""
 NEEDED = (
-    f"{OF_INSTANCE} connections for each instance and {OF_API} for each API process, and "
-    f"{OF_PAGES} more while somebody looks at its dashboard"
+    f"{OF_INSTANCE} connections for each instance and {OF_API} for each API process, "
+    f"{OF_PINGS} more for its pings, and {OF_PAGES} more while somebody looks at its dashboard"
 )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from app.core.facts import Started
 from app.core.runs.claim import Claim, Settlement
+from app.core.runs.expectation import CHECK
 from app.core.runs.misfire import Attendance
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import invalid, released, settled
@@ -18,6 +19,7 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import DatabaseUnavailable, InvalidInput
+from app.scheduler.checks import judge
 from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
@@ -57,6 +59,7 @@ class ClaimRunner:
         self.loop = asyncio.get_running_loop()
         self.flows = flows
         self.observers = observers
+        self.db = db
         self.rendering = Rendering(db, executors.renderer)
         """Renders the targets that are templates, before their claims need a slot."""
         self.parting = Parting(db, clock, observers)
@@ -103,6 +106,8 @@ class ClaimRunner:
             return released(claim)
         try:
             now = self.clock.now()
+            if claim.kind == CHECK and claim.run_id is None:
+                return await judge(self.db, claim, now=now)
             settlement = settled_unexecuted(
                 claim, now=now, instance=self.instance, attendance=self.attendance
             )

@@ -24,6 +24,7 @@ from app.errors import FieldError, InvalidInput
 from app.targets.amqp.executor import AmqpExecutor
 from app.targets.auth import AUTH_TYPES
 from app.targets.base import Executor, Target, Where
+from app.targets.check.executor import CheckExecutor
 from app.targets.http.executor import HttpExecutor
 from app.targets.smtp.executor import SmtpExecutor
 
@@ -43,7 +44,9 @@ MAX_NAMED = 10
 GROUP = "tocsin.executors"
 """The entry points by which other packages bring kinds: `pigeon = "pigeons.tocsin:Pigeon"`."""
 
-BUILT_IN: tuple[type[Executor[Any]], ...] = (AmqpExecutor, HttpExecutor, SmtpExecutor)
+BUILT_IN: tuple[type[Executor[Any]], ...] = (
+    *(AmqpExecutor, CheckExecutor, HttpExecutor, SmtpExecutor),
+)
 KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """The names of kinds that the database accepts."""
 

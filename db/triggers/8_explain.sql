@@ -140,6 +140,10 @@ begin
                     when job.skip_runs > 1 then format(', as are the %s after it', job.skip_runs - 1) else '' end),
             null::timestamptz, case when job.skip_until > occurrence then job.skip_until end, jsonb_strip_nulls(jsonb_build_object(
                 'run', occurrence, 'skip_runs', job.skip_runs, 'skip_until', job.skip_until));
+    elsif job.kind = 'check' and run.run_of is null then
+        return query select 'ping_expected', format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
+                case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end),
+            null::timestamptz, due_at, jsonb_build_object('run', occurrence);
     elsif due_at > now() then
         if job.starts_at > now() and run.run_of is null then
             return query select 'before_window', format('Its window starts at %s.', tocsin.told_at(job.starts_at)),

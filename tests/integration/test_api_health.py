@@ -209,6 +209,9 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("POST", "/v1/bulk"),
         ("GET", "/v1/bulk/{id}"),
         ("POST", "/v1/bulk/{id}/cancel"),
+        ("GET", "/v1/checks/{job}"),
+        ("POST", "/v1/checks/{job}/token"),
+        ("DELETE", "/v1/checks/{job}/token"),
         ("GET", "/v1/flows"),
         ("GET", "/v1/flows/{flow_key}"),
         ("PUT", "/v1/flows/{flow_key}"),
@@ -289,6 +292,7 @@ async def test_a_target_is_described_by_its_kind(api: httpx.AsyncClient, name: s
     }
     assert kinds == {
         "amqp": "#/components/schemas/AmqpTarget",
+        "check": "#/components/schemas/CheckTarget",
         "http": "#/components/schemas/HttpTarget",
     }
     assert schemas["HttpTarget"]["properties"]["url"]["type"] == "string"

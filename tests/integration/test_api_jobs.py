@@ -223,7 +223,7 @@ async def test_a_taken_name_is_a_conflict(api: httpx.AsyncClient) -> None:
         ({"metadata": []}, "metadata", "must be an object"),
         ({"description": "a\0b"}, "description", "U+0000"),
         ({"metadata": {"a": ["\0"]}}, "metadata.a[0]", "U+0000"),
-        ({"kind": "fax"}, "kind", "write one of amqp, http, smtp"),
+        ({"kind": "fax"}, "kind", "write one of amqp, check, http, smtp"),
         ({"target": {}}, "target.url", "is required"),
         ({"target": {"url": "gopher://x"}}, "target.url", "http"),
         ({"target": {"url": "http://x", "urll": 1}}, "target.urll", "unknown field"),

@@ -27,6 +27,11 @@ OPEN = {
     ("GET", "/static/{version}/{path}"),
     *(("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/docs/openapi.json")),
     *(
+        (method, f"/ping/{{token}}{word}")
+        for method in ("GET", "POST", "PUT")
+        for word in ("", "/{word}")
+    ),
+    *(
         ("GET", f"/docs/{name}")
         for name in ("start.js", "swagger-ui.js", "swagger-ui.css", "{path}")
     ),

@@ -35,11 +35,13 @@ def refused(kind: str, target: dict[str, Any] | bytes) -> list[tuple[str, str]]:
 
 
 def test_the_kinds_are_found():
-    assert KINDS == ("amqp", "http", "smtp")
+    assert KINDS == ("amqp", "check", "http", "smtp")
 
 
 def test_an_unknown_kind_is_refused_with_those_there_are():
-    assert refused("fax", {}) == [("kind", "'fax' is not known: write one of amqp, http, smtp")]
+    assert refused("fax", {}) == [
+        ("kind", "'fax' is not known: write one of amqp, check, http, smtp")
+    ]
 
 
 def test_an_http_target_needs_no_more_than_a_url():
@@ -387,7 +389,7 @@ def test_an_unusual_amqp_target_is_taken(target: dict[str, Any]):
 def test_every_kind_describes_its_targets_for_the_api(kind: str):
     schema = json.dumps(msgspec.json.schema(target_type(kind)))
 
-    assert '"url"' in schema
+    assert ('"grace_seconds"' if kind == "check" else '"url"') in schema
 
 
 def test_a_target_can_be_printed_without_its_secrets():

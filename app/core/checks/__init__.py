@@ -1,0 +1,1 @@
+"""Pings of checks: what their addresses say."""

@@ -1,0 +1,1 @@
+"""The kind `check`: jobs that expect pings of what runs elsewhere."""
