@@ -294,6 +294,7 @@ async def test_a_target_is_described_by_its_kind(api: httpx.AsyncClient, name: s
         "amqp": "#/components/schemas/AmqpTarget",
         "check": "#/components/schemas/CheckTarget",
         "http": "#/components/schemas/HttpTarget",
+        "smtp": "#/components/schemas/SmtpTarget",
     }
     assert schemas["HttpTarget"]["properties"]["url"]["type"] == "string"
 
