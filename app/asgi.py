@@ -35,6 +35,7 @@ from app.api.audit import list_changes
 from app.api.batch import create_jobs
 from app.api.body import check_request
 from app.api.bulk import ask_bulk, cancel_bulk, get_bulk, list_bulk
+from app.api.calendars import delete_calendar, get_calendar, list_calendars, put_calendar
 from app.api.checks import get_check, make_token, revoke_token
 from app.api.executions import (
     cancel_execution,
@@ -225,6 +226,11 @@ def v1(settings: Settings) -> Router:
                     *(put_channel, list_channels, get_channel, delete_channel, test_channel),
                 ],
                 tags=["Alerts"],
+            ),
+            Router(
+                "/calendars",
+                route_handlers=[put_calendar, list_calendars, get_calendar, delete_calendar],
+                tags=["Schedules"],
             ),
             Router("/", route_handlers=[list_instances, get_stats], tags=["Instances"]),
             Router(

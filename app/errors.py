@@ -103,6 +103,10 @@ class FlowNotFound(AppError):
     """No flow has this key."""
 
 
+class CalendarNotFound(AppError):
+    """No calendar has this name."""
+
+
 class SecretNotFound(AppError):
     """No named secret has this name."""
 

@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -138,7 +138,13 @@ create table tocsin.jobs (
     jitter_percent numeric,
 
     -- Where more is due than can start: a level counts as a minute of waiting. 0 is the usual and the lowest.
-    priority integer not null default 0
+    priority integer not null default 0,
+
+    -- The calendars that the job keeps to, or with a "!" before the name avoids; what becomes of a run in closed
+    -- time; and how long after the end of a run the next one starts at the earliest. See db/triggers/7_calendars.sql.
+    calendars text[] collate "C",
+    on_closed text not null default 'skip',
+    min_gap_seconds numeric
 ) with (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0.01,
@@ -225,7 +231,7 @@ create trigger jobs_200_sound before update of
     id, name, description, tags, metadata, kind, target, run_at, cron, timezone, every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, max_runs, max_attempts, backoff_seconds,
     backoff_max_seconds, timeout_seconds, misfire, misfire_grace_seconds, max_catchup, paused_at,
-    overlap, flow_key, jitter_seconds, jitter_percent, priority, created_at, updated_at, edited_at
+    overlap, flow_key, jitter_seconds, jitter_percent, priority, calendars, on_closed, min_gap_seconds, created_at, updated_at, edited_at
     on tocsin.jobs for each row execute function tocsin.refuse_unsound();
 alter table tocsin.jobs enable always trigger jobs_200_sound;
 
@@ -492,6 +498,48 @@ create table tocsin.kinds (
 );
 grant select on tocsin.kinds to public;  -- who may see how a job stands
 
+-- Named sets of time: the union of days, weekly hours, public holidays, rules and events. What people write is in
+-- timezone to ical; an instance, or the API, works out from it the times from a year ago to five years ahead.
+create table tocsin.calendars (
+    name text collate "C" primary key,
+    description text,
+    timezone text not null default 'UTC',
+    dates text[] not null default '{}',
+    weekly text[] not null default '{}',
+    holidays text[] not null default '{}',
+    rrules text[] not null default '{}',
+    ical text,
+
+    times tstzmultirange,      -- null: they have yet to be worked out
+    worked_out_at timestamptz, -- null: what is written was changed since, or is new
+    error text,                -- why they cannot be worked out; the jobs that use the calendar are invalid then
+    replan_after uuid,         -- the jobs behind this one have yet to be replanned by these times; null: none have
+
+    created_at timestamptz not null default clock_timestamp(),
+    updated_at timestamptz not null default clock_timestamp(),
+    id uuid not null default tocsin.uuid7(),  -- for the audit log
+
+    constraint calendars_name_shape check (name ~ '^[^!,/\u0001-\u001f\u007f-\u009f][^,/\u0001-\u001f\u007f-\u009f]{0,99}$'),
+    constraint calendars_within_bounds check (
+        length(description) <= 10000 and length(timezone) <= 100 and length(error) <= 10000
+        and cardinality(dates) <= 2000 and cardinality(weekly) <= 20 and cardinality(holidays) <= 20
+        and cardinality(rrules) <= 50 and octet_length(ical) <= 262144
+        and octet_length(dates::text || weekly::text || holidays::text || rrules::text) <= 100000),
+    constraint calendars_within_range check (
+        least(worked_out_at, created_at, updated_at) >= '2000-01-01 00:00Z'
+        and greatest(worked_out_at, created_at, updated_at) <= '2200-01-01 00:00Z')
+);
+create index calendars_to_do on tocsin.calendars (name) where worked_out_at is null or replan_after is not null;
+grant select on tocsin.calendars to public;
+
+-- Which jobs use which calendars; triggers keep it.
+create table tocsin.job_calendars (
+    calendar text collate "C" not null references tocsin.calendars,
+    job_id uuid not null,
+    primary key (calendar, job_id)
+);
+create index job_calendars_job on tocsin.job_calendars (job_id);
+
 -- The limits of flows, each of which is what jobs with the same flow_key share. A key with an asterisk is a
 -- pattern: of what a flow leaves null it has what the longest pattern says that matches its key.
 create table tocsin.flows (
@@ -615,7 +663,7 @@ create table tocsin.audit_log (
     after jsonb,
 
     constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
-    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk', 'pause', 'alert_rule', 'alert_channel')),
+    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk', 'pause', 'alert_rule', 'alert_channel', 'calendar')),
     constraint audit_log_within_range check (tocsin.is_loggable(at, id, actor, program, entity_name, changed, before, after))
 );
 revoke all on tocsin.audit_log from public;

@@ -276,7 +276,7 @@ declare
 begin
     if num_nulls(new.kind, new.target, new.tags, new.metadata, new.dst_gap, new.dst_overlap, new.max_attempts,
         new.backoff_seconds, new.backoff_max_seconds, new.timeout_seconds, new.misfire, new.max_catchup, new.priority,
-        new.overlap) > 0 then
+        new.overlap, new.on_closed) > 0 then
         perform tocsin.refuse_nulls(new);
     end if;
     if tg_op = 'INSERT' then
@@ -515,7 +515,8 @@ begin
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
             job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome,
             job.skip_runs, job.skip_until, job.flow_key,
-            job.resumed_at, job.resume_missed, job.jitter_seconds, job.jitter_percent) > 0 then
+            job.resumed_at, job.resume_missed, job.jitter_seconds, job.jitter_percent,
+            job.calendars, job.min_gap_seconds) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -573,14 +574,21 @@ begin
                 array['resumed_at', 'is out of range', 'Leave it to tocsin.resume.']
             when job.resume_missed not in ('skip', 'once', 'all') then
                 array['resume_missed', '%L is unknown', 'Write skip, once or all; or use tocsin.resume.']
+            when cardinality(job.calendars) > 20 or array_ndims(job.calendars) > 1 or array_position(job.calendars, null) is not null
+                    or array_to_string(job.calendars, ',') !~ ('^(!?[^!,/[:cntrl:]' || chr(128) || '-' || chr(159) || '][^,/[:cntrl:]'
+                        || chr(128) || '-' || chr(159) || ']{0,99}(,|$))*$') then
+                array['calendars', 'are too many, or have something that is no name of a calendar',
+                    'Write up to 20 names, for example {business-hours,!holidays}; null for none.']
+            when job.min_gap_seconds not between 0.000001 and 31557600 or scale(job.min_gap_seconds) > 100 then
+                array['min_gap_seconds', 'must be from 0.000001 to 31557600', 'Leave it null for no gap.']
         end;
     end if;
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
             job.max_attempts, job.backoff_seconds, job.backoff_max_seconds, job.timeout_seconds, job.max_catchup,
             job.attempt, job.fence, job.runs, job.consecutive_failures, job.pending_runs, job.every_seconds,
-            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap, job.priority)
+            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap, job.priority, job.on_closed)
         is distinct from row('{}'::text[], '{}'::jsonb, 'UTC', 'run_after', 'first', 'run_once',
-            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all', 0) then
+            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all', 0, 'skip') then
         broken := case
             when array_ndims(job.tags) > 1 or array_position(job.tags, null) is not null then
                 array['tags', 'must be a list of texts, without lists or nulls', 'For example: {billing,nightly}']
@@ -625,6 +633,8 @@ begin
                 array['overlap', '%L is unknown', 'Write skip, buffer_one, buffer_all, cancel_other or allow_all.']
             when job.priority not between 0 and 3 then
                 array['priority', 'must be from 0 to 3', '0 is the usual one; a higher one goes first where jobs have to wait.']
+            when job.on_closed not in ('skip', 'next_open') then
+                array['on_closed', '%L is unknown', 'Write skip or next_open.']
             when job.dst_gap not in ('run_after', 'skip') then
                 array['dst_gap', '%L is unknown', 'Write run_after or skip.']
             when job.dst_overlap not in ('first', 'last', 'both') then
@@ -832,7 +842,9 @@ returns jsonb language sql stable
         'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
         'skip_runs', job.skip_runs, 'skip_until', job.skip_until, 'flow_key', job.flow_key,
         'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent,
-        'priority', job.priority);
+        'priority', job.priority,
+
+        'calendars', job.calendars, 'on_closed', job.on_closed, 'min_gap_seconds', job.min_gap_seconds);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -851,6 +863,7 @@ returns text[] language sql stable
     return array_remove(array[
         case when row(was.backoff_max_seconds)::record *= row(is_now.backoff_max_seconds)::record then 'backoff_max_seconds' end,
         case when row(was.backoff_seconds)::record *= row(is_now.backoff_seconds)::record then 'backoff_seconds' end,
+        case when was.calendars is not distinct from is_now.calendars then 'calendars' end,
         case when was.cron is not distinct from is_now.cron then 'cron' end,
         case when was.description is not distinct from is_now.description then 'description' end,
         case when was.dst_gap is not distinct from is_now.dst_gap then 'dst_gap' end,
@@ -865,10 +878,12 @@ returns text[] language sql stable
         case when was.max_catchup is not distinct from is_now.max_catchup then 'max_catchup' end,
         case when was.max_runs is not distinct from is_now.max_runs then 'max_runs' end,
         case when row(was.metadata)::record *= row(is_now.metadata)::record then 'metadata' end,
+        case when row(was.min_gap_seconds)::record *= row(is_now.min_gap_seconds)::record then 'min_gap_seconds' end,
         case when was.misfire is not distinct from is_now.misfire then 'misfire' end,
         case when row(was.misfire_grace_seconds)::record *= row(is_now.misfire_grace_seconds)::record then 'misfire_grace_seconds' end,
         case when was.name is not distinct from is_now.name then 'name' end,
         case when was.next_run is not distinct from is_now.next_run then 'next_run' end,
+        case when was.on_closed is not distinct from is_now.on_closed then 'on_closed' end,
         case when was.overlap is not distinct from is_now.overlap then 'overlap' end,
         case when was.paused_at is not distinct from is_now.paused_at then 'paused_at' end,
         case when was.pending_runs is not distinct from is_now.pending_runs then 'pending_runs' end,
@@ -1300,6 +1315,275 @@ create or replace view tocsin.dead_letters as
         x.started_at, x.finished_at, x.status_code, x.response, x.error
     from tocsin.executions x join tocsin.jobs j on j.id = x.job_id
     where x.outcome in ('failed', 'timed_out', 'lost') and x.outcome <> 'succeeded' and tocsin.is_dead_letter(x);
+-- db/triggers/7_calendars.sql: named sets of time, which jobs keep to or avoid.
+
+-- A job names calendars; a name behind a "!" is one that it avoids. It is open while all the others have the
+-- time, and none of these does. The calendars judge a run when its time comes, by what they are then: nothing of
+-- the plan depends on them but the instant to which runs were put off, see app/scheduler/calendars.py.
+
+-- Refuses the parts of a calendar that are not written as they should be; what a zone, a country or a rule means
+-- an instance finds out, and says in error. What is changed is worked out anew; until then the old times count.
+create or replace function tocsin.check_calendar()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    part text;
+begin
+    new.timezone := coalesce(new.timezone, 'UTC');
+    if num_nulls(new.name, new.dates, new.weekly, new.holidays, new.rrules) > 0 then
+        perform tocsin.refuse(case when new.name is null then 'name' when new.dates is null then 'dates'
+                when new.weekly is null then 'weekly' when new.holidays is null then 'holidays' else 'rrules' end,
+            'is missing', 'Write a name, and empty lists for what the calendar has none of.');
+    elsif new.name !~ ('^[^!,/[:cntrl:]' || chr(128) || '-' || chr(159) || '][^,/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{0,99}$') then
+        perform tocsin.refuse('name', 'is empty, too long or has a slash, a comma or a control character, or begins with "!"',
+            'Use 1 to 100 characters, for example business-hours.');
+    end if;
+    if tg_op = 'UPDATE' then
+        if new.name <> old.name and exists (select from tocsin.job_calendars u where u.calendar = old.name) then
+            perform tocsin.refuse('name', 'is that of a calendar which jobs use', 'Make another calendar, and let the jobs use that.');
+        end if;
+        if new.times is distinct from old.times and new.worked_out_at is not null then
+            new.replan_after := '00000000-0000-0000-0000-000000000000';
+            perform pg_notify('tocsin_calendars', '');
+        end if;
+        if row(new.timezone, new.dates, new.weekly, new.holidays, new.rrules, new.ical)
+            is not distinct from row(old.timezone, old.dates, old.weekly, old.holidays, old.rrules, old.ical) then
+            return new;
+        end if;
+        new.updated_at := clock_timestamp();
+    else
+        new.times := null;
+        new.replan_after := null;
+    end if;
+    perform tocsin.check_timezone(new.timezone);
+    if cardinality(new.dates) + cardinality(new.weekly) + cardinality(new.holidays) + cardinality(new.rrules) = 0 and new.ical is null then
+        perform tocsin.refuse('dates', 'or another part is missing', 'Write dates, weekly, holidays, rrules or ical.');
+    elsif cardinality(new.dates) > 2000 then
+        perform tocsin.refuse('dates', 'has more than 2000 entries', 'Make several calendars of it.');
+    elsif cardinality(new.weekly) > 20 then
+        perform tocsin.refuse('weekly', 'has more than 20 entries', 'Make several calendars of it.');
+    elsif cardinality(new.holidays) > 20 then
+        perform tocsin.refuse('holidays', 'has more than 20 entries', 'Make several calendars of it.');
+    elsif cardinality(new.rrules) > 50 then
+        perform tocsin.refuse('rrules', 'has more than 50 entries', 'Make several calendars of it.');
+    elsif octet_length(new.ical) > 262144 then
+        perform tocsin.refuse('ical', 'has more than 262144 bytes', 'Make several calendars of it.');
+    elsif length(new.description) > 10000 then
+        perform tocsin.refuse('description', 'is too long', 'Use at most 10000 characters.');
+    end if;
+    foreach part in array new.dates loop
+        begin
+            if part !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}(/[0-9]{4}-[0-9]{2}-[0-9]{2})?$' then
+                raise invalid_datetime_format;
+            end if;
+            if split_part(part, '/', 1)::date > reverse(split_part(reverse(part), '/', 1))::date then
+                raise invalid_datetime_format;
+            end if;
+        exception when others then
+            perform tocsin.refuse('dates', format('has %L, which is no day', left(part, 64)),
+                'Write days such as 2026-12-24, or 2026-12-24/2027-01-02.');
+        end;
+    end loop;
+    foreach part in array new.weekly loop
+        if part !~ '^([*]|(MON|TUE|WED|THU|FRI|SAT|SUN)([-,](MON|TUE|WED|THU|FRI|SAT|SUN))*)( [0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9](,[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9])*)?$' then
+            perform tocsin.refuse('weekly', format('has %L, which has no days of the week and hours', left(part, 64)),
+                'Write for example MON-FRI 09:00-17:00, or SAT,SUN.');
+        end if;
+    end loop;
+    foreach part in array new.holidays loop
+        if part !~ '^[A-Z]{2}(-[A-Z0-9]{1,4})?$' then
+            perform tocsin.refuse('holidays', format('has %L, which is no country or part of one', left(part, 64)),
+                'Write codes of ISO 3166, such as DE or US-CA.');
+        end if;
+    end loop;
+    foreach part in array new.rrules loop
+        if part !~ '^FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;[A-Z]+=[-+A-Z0-9,]+)*$' or part ~ 'COUNT=|BYHOUR=|BYMINUTE=|BYSECOND=' then
+            perform tocsin.refuse('rrules', format('has %L, which is no rule for days', left(part, 64)),
+                'Write for example FREQ=MONTHLY;BYDAY=-1FR, without COUNT and hours.');
+        end if;
+    end loop;
+    if new.ical !~ '^\s*BEGIN:VCALENDAR' then
+        perform tocsin.refuse('ical', 'is no iCalendar file', 'Write the text from BEGIN:VCALENDAR to END:VCALENDAR.');
+    end if;
+    new.worked_out_at := null;
+    new.error := null;
+    perform pg_notify('tocsin_calendars', '');
+    return new;
+end $$;
+
+create or replace trigger calendars_100_check before insert or update on tocsin.calendars
+    for each row execute function tocsin.check_calendar();
+
+-- A calendar that is used stays: its jobs would be invalid without it.
+create or replace function tocsin.keep_used_calendar()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    used record;
+begin
+    select count(*) as many, min(coalesce(j.name, j.id::text)) as called into used
+    from (select u.job_id from tocsin.job_calendars u where u.calendar = old.name limit 1000) as u
+    join tocsin.jobs j on j.id = u.job_id;
+    if used.many > 0 then
+        perform tocsin.refuse('name', format('is used by %s%s, such as %L', used.many,
+                case when used.many > 1 then ' jobs' else ' job' end, used.called),
+            'Take it out of their calendars first.');
+    end if;
+    delete from tocsin.job_calendars u where u.calendar = old.name;  -- of jobs that were truncated
+    return old;
+end $$;
+
+create or replace trigger calendars_050_keep_used before delete on tocsin.calendars
+    for each row execute function tocsin.keep_used_calendar();
+
+-- The time in which a job with these calendars is open; null: one of them is gone, or not worked out.
+create or replace function tocsin.open_times(calendars text[])
+returns tstzmultirange language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    open tstzmultirange := '{(,)}';
+    part tstzmultirange;
+    one text;
+begin
+    foreach one in array coalesce(calendars, '{}') loop
+        select c.times into part from tocsin.calendars c where c.name = ltrim(one, '!');
+        if part is null then
+            return null;
+        end if;
+        open := case when one like '!%' then open - part else open * part end;
+    end loop;
+    return open;
+end $$;
+
+-- Until when a job with these calendars is closed at an instant; null: it is open; infinity: it does not open any more.
+create or replace function tocsin.closed_until(calendars text[], at timestamptz)
+returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    open constant tstzmultirange := tocsin.open_times(calendars);
+begin
+    if open is null or at is null or open @> at then
+        return null;
+    end if;
+    return coalesce(lower(open * tstzmultirange(tstzrange(at, null))), 'infinity');
+end $$;
+
+-- What keeps these calendars from being read, with its remedy; null: nothing does.
+create or replace function tocsin.calendars_problem(calendars text[])
+returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    one text;
+    found_error text;
+begin
+    foreach one in array coalesce(calendars, '{}') loop
+        select c.error into found_error from tocsin.calendars c where c.name = ltrim(one, '!');
+        if not found then
+            return format('calendars: no calendar has the name %L: make it, or take it out of the calendars of the job', ltrim(one, '!'));
+        elsif found_error is not null then
+            return format('calendars: the calendar %L cannot be used, correct it: %s', ltrim(one, '!'), left(found_error, 1000));
+        end if;
+    end loop;
+    return null;
+end $$;
+
+-- Refuses calendars that there are not, and those that leave a job no time.
+create or replace function tocsin.check_calendars()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    one text;
+begin
+    if current_setting('tocsin.runs', true) = 'on' or new.run_of is not null then
+        return new;
+    elsif cardinality(new.calendars) = 0 then
+        new.calendars := null;
+        return new;
+    end if;
+    foreach one in array new.calendars loop
+        if not exists (select from tocsin.calendars c where c.name = ltrim(one, '!')) then
+            perform tocsin.refuse('calendars', format('has %L, which is no calendar', left(one, 120)),
+                'Make it first, or write the name of one that there is, behind a "!" to avoid its time.');
+        end if;
+    end loop;
+    if isempty(tocsin.open_times(new.calendars) * tstzmultirange(tstzrange(now(), null))) then
+        perform tocsin.refuse('calendars', 'leave the job no time from now on',
+            'Take one of them out, or change its times.');
+    elsif new.on_closed = 'skip' and tocsin.closed_until(new.calendars, new.run_at) is not null then
+        perform tocsin.refuse('calendars', 'are closed at run_at: the job would never run',
+            'Write another run_at, or on_closed next_open.');
+    end if;
+    return new;
+end $$;
+
+create or replace trigger jobs_070_check_calendars before insert on tocsin.jobs
+    for each row when (new.calendars is not null) execute function tocsin.check_calendars();
+create or replace trigger jobs_071_check_calendars before update of calendars on tocsin.jobs
+    for each row when (new.calendars is not null and new.calendars is distinct from old.calendars)
+    execute function tocsin.check_calendars();
+
+-- Keeps the list of which jobs use which calendars.
+create or replace function tocsin.keep_job_calendars()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op <> 'INSERT' then
+        delete from tocsin.job_calendars u where u.job_id = old.id;
+    end if;
+    if tg_op <> 'DELETE' and new.run_of is null then
+        insert into tocsin.job_calendars (calendar, job_id)
+        select distinct ltrim(one, '!'), new.id from unnest(new.calendars) as one;
+    end if;
+    return null;
+end $$;
+
+create or replace trigger jobs_840_keep_calendars after insert on tocsin.jobs
+    for each row when (new.calendars is not null) execute function tocsin.keep_job_calendars();
+create or replace trigger jobs_841_keep_calendars after update of calendars on tocsin.jobs
+    for each row when (new.calendars is distinct from old.calendars) execute function tocsin.keep_job_calendars();
+create or replace trigger jobs_842_keep_calendars after delete on tocsin.jobs
+    for each row when (old.calendars is not null) execute function tocsin.keep_job_calendars();
+
+-- Makes a calendar, or changes one: select tocsin.calendar('business-hours', weekly => '{MON-FRI 09:00-17:00}', timezone => 'Europe/Berlin');
+create or replace function tocsin.calendar(
+    name text, weekly text[] default '{}', dates text[] default '{}', holidays text[] default '{}',
+    rrules text[] default '{}', ical text default null, timezone text default 'UTC', description text default null)
+returns tocsin.calendars language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    made tocsin.calendars;
+begin
+    insert into tocsin.calendars as c (name, weekly, dates, holidays, rrules, ical, timezone, description)
+    values (calendar.name, calendar.weekly, calendar.dates, calendar.holidays, calendar.rrules, calendar.ical,
+        calendar.timezone, calendar.description)
+    on conflict (name) do update
+    set weekly = excluded.weekly, dates = excluded.dates, holidays = excluded.holidays, rrules = excluded.rrules,
+        ical = excluded.ical, timezone = excluded.timezone, description = excluded.description
+    returning c.* into made;
+    return made;
+end $$;
+
+-- Into the audit log, as what people do with jobs.
+create or replace function tocsin.calendar_image(calendar tocsin.calendars)
+returns jsonb language sql stable
+    return jsonb_build_object('description', tocsin.audited_text(calendar.description), 'timezone', calendar.timezone,
+        'dates', tocsin.audited_metadata(to_jsonb(calendar.dates)), 'weekly', calendar.weekly, 'holidays', calendar.holidays,
+        'rrules', calendar.rrules, 'ical', tocsin.audited_text(calendar.ical));
+
+create or replace function tocsin.audit_calendar()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    was constant jsonb := case when tg_op <> 'INSERT' then tocsin.calendar_image(old) end;
+    became constant jsonb := case when tg_op <> 'DELETE' then tocsin.calendar_image(new) end;
+begin
+    if was = became then
+        return null;
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    values (
+        case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        'calendar', coalesce(new.id, old.id), coalesce(new.name, old.name),
+        case when tg_op = 'UPDATE' then array(
+            select e.key from jsonb_each(was) as e where e.value is distinct from became -> e.key order by 1) end,
+        was, became);
+    return null;
+end $$;
+
+create or replace trigger calendars_800_audit after insert or update or delete on tocsin.calendars
+    for each row execute function tocsin.audit_calendar();
 -- db/triggers/7_cancel.sql: cuts an execution off that is under way.
 
 -- The wait after an attempt (from 1) that is to be followed by another; jitter: from 0 to 1, varies it by 20 %.
@@ -1826,6 +2110,9 @@ begin
     run.skip_until := null;
     run.jitter_seconds := null;
     run.jitter_percent := null;
+    run.calendars := null;
+    run.on_closed := 'skip';
+    run.min_gap_seconds := null;
     run.pending_runs := 0;
     run.consecutive_failures := 0;
     run.runs := 0;
@@ -1956,6 +2243,9 @@ begin
     added.overlap := 'buffer_all';
     added.skip_runs := null;
     added.skip_until := null;
+    added.calendars := null;
+    added.on_closed := 'skip';
+    added.min_gap_seconds := null;
     added.resumed_at := null;
     added.resume_missed := null;
     added.jitter_seconds := null;
@@ -3010,6 +3300,14 @@ begin
                     when job.skip_runs > 1 then format(', as are the %s after it', job.skip_runs - 1) else '' end),
             null::timestamptz, case when job.skip_until > occurrence then job.skip_until end, jsonb_strip_nulls(jsonb_build_object(
                 'run', occurrence, 'skip_runs', job.skip_runs, 'skip_until', job.skip_until));
+    elsif run.run_of is null and job.calendars is not null and (
+            tocsin.calendars_problem(job.calendars) is not null or tocsin.closed_until(job.calendars, occurrence) is not null) then
+        return query select * from tocsin.explain_closing(job, occurrence, due_at);
+    elsif run.run_of is null and job.min_gap_seconds > 0 and due_at > occurrence
+            and job.last_finished_at + job.min_gap_seconds * interval '1 second' >= due_at then
+        return query select 'min_gap', format('Its run of %s is put off until %s, %s s after the end of the run before.',
+                tocsin.told_at(occurrence), tocsin.told_at(due_at), job.min_gap_seconds::float8),
+            job.last_finished_at, due_at, jsonb_build_object('run', occurrence);
     elsif job.kind = 'check' and run.run_of is null then
         return query select 'ping_expected', format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
                 case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end),
@@ -3029,6 +3327,25 @@ begin
                 tocsin.told_at(occurrence), ' since ' || tocsin.told_at(due_at)),
             due_at, null::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', occurrence));
     end if;
+end $$;
+
+-- What the calendars of a job make of its next run, which they close.
+create or replace function tocsin.explain_closing(job tocsin.jobs, occurrence timestamptz, due_at timestamptz)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    problem constant text := tocsin.calendars_problem(job.calendars);
+    opens_at constant timestamptz := nullif(tocsin.closed_until(job.calendars, occurrence), 'infinity');
+    about constant jsonb := jsonb_build_object('run', occurrence, 'calendars', to_jsonb(job.calendars));
+begin
+    return query select 'calendar', case
+            when problem is not null then format('It becomes invalid when its run of %s is due: %s.', tocsin.told_at(occurrence), problem)
+            when job.on_closed = 'next_open' and opens_at is not null then
+                format('Its run of %s falls into time that its calendars (%s) close until %s, and starts then.',
+                    tocsin.told_at(occurrence), array_to_string(job.calendars, ', '), tocsin.told_at(opens_at))
+            else format('Its run of %s falls into time that its calendars (%s) close%s: it is missed then.',
+                tocsin.told_at(occurrence), array_to_string(job.calendars, ', '), ' until ' || tocsin.told_at(opens_at)) end,
+        occurrence, opens_at, about;
 end $$;
 
 -- Why a job has not run, or when it will: the first row is what holds it now. How it stands is for tocsin.state to say;
@@ -3231,6 +3548,8 @@ begin
                     when 'deleted' then 'It was deleted before it was started.'
                     when 'paused' then 'It was missed while the job was paused.'
                     when 'skipped' then 'It was skipped, as was asked for.'
+                    when 'calendar' then 'It was missed: its calendars were closed.'
+                    when 'min_gap' then 'It was missed: it came too soon after the run before.'
                     else format('It was missed%s.', ': ' || e.reason) end
                 || case when e.reason not in ('deleted', 'skipped', 'paused') then coalesce(
                         ' ' || upper(left(e.error, 1)) || substr(left(rtrim(e.error, '.'), 1000), 2) || '.', '') else '' end

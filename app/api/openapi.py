@@ -33,6 +33,7 @@ from app.wire.alerts import (
 )
 from app.wire.audit import AuditPage
 from app.wire.bulk import Bulk, BulkPage, BulkPreview, BulkRequest
+from app.wire.calendars import Calendar, CalendarDocument, CalendarPage
 from app.wire.checks import Check, CheckAddress
 from app.wire.examples import BODIES
 from app.wire.executions import Cancellation, Execution, ExecutionPage
@@ -78,6 +79,7 @@ SCHEMAS: tuple[Any, ...] = (
         *(FlowLimits, Flow, FlowPage),
         *(RuleDocument, AlertRule, AlertRulePage, ToldAlert, AlertPage),
         *(ChannelDocument, Channel, ChannelPage),
+        *(CalendarDocument, Calendar, CalendarPage),
         *(Check, CheckAddress),
         JobPause,
         Resumption,

@@ -11,7 +11,7 @@ from app.api.parameters import Clock, Db
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.jobs.identity import NIL
-from app.core.jobs.job import SCHEDULE_FIELDS, JobState
+from app.core.jobs.job import SCHEDULE_FIELDS, JobState, StoredJob
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import (
     Schedule,
@@ -24,7 +24,7 @@ from app.core.schedule.schedule import (
 from app.core.schedule.spread import effective
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
-from app.db import Database, jobs
+from app.db import Database, calendars, jobs
 from app.errors import JobNotFound
 from app.wire.filters import sound
 from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
@@ -46,7 +46,12 @@ async def preview_schedule(request: ApiRequest, db: Db, clock: Clock) -> Preview
     check(schedule, job_id=id, now=now)
     zone = zone_named(schedule.timezone)
     runs = next_runs(schedule, id, now=now, count=given.count)
-    skipped = await skipped_among(db, schedule, given.job_id, runs)
+    job = await job_of(db, given.job_id)
+    skipped = skipped_among(job, schedule, runs)
+    calendars_given = given.calendars
+    if calendars_given is None and job is not None:
+        calendars_given = job.calendars
+    closed = await calendars.closed_at(db, calendars_given, runs) if calendars_given else {}
     return PreviewedSchedule(
         description=describe(schedule, job_id=id),
         runs=[
@@ -55,6 +60,7 @@ async def preview_schedule(request: ApiRequest, db: Db, clock: Clock) -> Preview
                 local=run.astimezone(zone),
                 effective_at=effective(schedule, run, job_id=id),
                 skipped=run in skipped,
+                closed_until=closed.get(run),
             )
             for run in runs
         ],
@@ -71,15 +77,21 @@ def next_runs(schedule: Schedule, job_id: UUID, *, now: datetime, count: int) ->
     return runs
 
 
-async def skipped_among(
-    db: Database, schedule: Schedule, job_id: UUID | None, runs: Sequence[datetime]
-) -> set[datetime]:
-    """Return which of these runs of a schedule a job is to skip; none if there is no such job."""
-    if job_id is None or not runs:
-        return set()
+async def job_of(db: Database, job_id: UUID | None) -> StoredJob | None:
+    """Return the job of an id; None without one, or if there is no such job."""
+    if job_id is None:
+        return None
     try:
-        job = await jobs.find(db, str(job_id))
+        return await jobs.find(db, str(job_id))
     except JobNotFound:
+        return None
+
+
+def skipped_among(
+    job: StoredJob | None, schedule: Schedule, runs: Sequence[datetime]
+) -> set[datetime]:
+    """Return which of these runs of a schedule a job is to skip; none without a job."""
+    if job is None or not runs:
         return set()
     early = {run for run in runs if job.skip_until is not None and run < job.skip_until}
     if not job.skip_runs or job.next_run is None:
@@ -91,7 +103,7 @@ async def skipped_among(
     if ahead and following < ahead[0]:
         passed = count_runs(
             schedule,
-            job_id=job_id,
+            job_id=job.id,
             first=following,
             until=ahead[0] - TICK,
             limit=job.skip_runs + 1,

@@ -12,7 +12,7 @@ from app.api.parameters import Clock, Cursor, Db, Limit
 from app.core.access.api_key import Scope
 from app.core.jobs.identity import NIL
 from app.core.schedule.upcoming import Group, counts_of, moments, page_of, skipped_of
-from app.db import upcoming
+from app.db import calendars, upcoming
 from app.errors import FieldError, InvalidInput
 from app.wire.filters import sound
 from app.wire.pages import UPCOMING
@@ -58,9 +58,9 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
 ) -> Upcoming:
     """Schedules are expanded as they are now: retries, delays and edits move what comes.
 
-    Skipped runs are marked. Paused and invalid jobs are left out, and those whose plan waits for a
-    run now. Where there are too many jobs or schedules, only the runs before an earlier `until` are
-    listed.
+    Skipped runs are marked, and those that calendars close, which buckets count as well. Paused and
+    invalid jobs are left out, and those whose plan waits for a run now. Where there are too many
+    jobs or schedules, only the runs before an earlier `until` are listed.
     """
     now = await clock.now()
     end = checked_end(sound(until, "until"), now=now, bucket_seconds=bucket_seconds)
@@ -79,6 +79,7 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
     runs, reached = await asyncio.to_thread(
         page_of, walk, after=after, limit=limit + 1, most=MAX_STEPS
     )
+    closed = await calendars.closed_among(db, [(run.job_id, run.scheduled_for) for run in runs])
     names = await upcoming.names_of(db, [run.job_id for run in runs[:limit]])
     items = [
         UpcomingRun(
@@ -87,6 +88,7 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
             job_id=run.job_id,
             job_name=names.get(run.job_id),
             skipped=run.skipped,
+            closed_until=closed.get((run.job_id, run.scheduled_for)),
         )
         for run in runs[:limit]
     ]

@@ -13,6 +13,7 @@ from app.core.runs.claim import (
     Misfire,
     MisfirePolicy,
     Missed,
+    OnClosed,
     Overlap,
     RetryPolicy,
     Settlement,
@@ -30,6 +31,7 @@ JSON = msgspec.json.Encoder()
 MISFIRES = {one.value: one for one in Misfire}
 RESUMES = {one.value: one for one in Missed}
 OVERLAPS = {one.value: one for one in Overlap}
+CLOSED = {one.value: one for one in OnClosed}
 OUTCOMES = {one.value: one for one in Outcome}
 
 
@@ -225,6 +227,9 @@ def claim(row: Row) -> Claim:
         runs=row["runs"],
         skip_runs=row["skip_runs"],
         skip_until=row["skip_until"],
+        calendars=row["calendars"] or (),
+        on_closed=CLOSED.get(row["on_closed"], OnClosed.SKIP),
+        min_gap_seconds=row["min_gap_seconds"],
         resumed_at=row["resumed_at"],
         resume_missed=RESUMES.get(row["resume_missed"]),
     )

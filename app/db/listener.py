@@ -28,6 +28,8 @@ BULK = "tocsin_bulk"
 """A bulk action was asked for, or left by the instance that worked on it."""
 ALERTS = "tocsin_alerts"
 """There is a first alert rule, or a channel is to be tested."""
+CALENDARS = "tocsin_calendars"
+"""A calendar has to be worked out, or the jobs that use one replanned."""
 LOOK_TIMEOUT_SECONDS = 5.0
 """A look without an answer for this long ends the session, which may be half-open."""
 
@@ -131,6 +133,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
     flow: Callable[[str], None] = lambda _: None,
     bulk: Callable[[], None] = lambda: None,
     alerts: Callable[[], None] = lambda: None,
+    calendars: Callable[[], None] = lambda: None,
     application_name: str,
     guard: FloodGuard | None = None,
 ) -> AsyncIterator[Session]:
@@ -139,7 +142,8 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
     `wake` is called on each notification of `CHANNEL` and when the connection is lost, `recall`
     with the payload of each notification of `RECALLS`, `check` on each notification of `TARGETS`,
     `flow` with the payload of each notification of `FLOWS`, `bulk` on each notification of `BULK`,
-    `alerts` on each notification of `ALERTS`.
+    `alerts` on each notification of `ALERTS`,
+    `calendars` on each of `CALENDARS`.
     LISTEN has taken effect when this returns, so a look made afterwards misses no job.
 
     Raises:
@@ -159,6 +163,7 @@ async def open_session(  # noqa: PLR0913 - what a session has to call
         FLOWS: flow,
         BULK: lambda _: bulk(),
         ALERTS: lambda _: alerts(),
+        CALENDARS: lambda _: calendars(),
     }
 
     with translate_errors():

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from app.core.runs.claim import Claim
 from app.core.schedule.spread import PlannedRun
-from app.db.claims import OVERLAPS
+from app.db.claims import CLOSED, OVERLAPS
 from app.db.database import Database
 from app.db.schedules import schedule
 
@@ -38,6 +38,8 @@ async def plan_behind(db: Database, claim: Claim) -> PlanBehind | None:
         skip_runs=row["skip_runs"],
         skip_until=row["skip_until"],
         overlap=OVERLAPS.get(row["overlap"], claim.overlap),
+        calendars=row["calendars"] or (),
+        on_closed=CLOSED.get(row["on_closed"], claim.on_closed),
     )
     return PlanBehind(claim=now, next_run=row["next_run"], planned=row["planned"])
 

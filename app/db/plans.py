@@ -6,8 +6,11 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from app.core.schedule.calendars import Span
 from app.core.schedule.schedule import Schedule
+from app.db import calendars
 from app.db.database import Runner
 from app.db.schedules import schedule
 from app.db.waiting import Finding, Position, Written, columns_of, written_of
@@ -25,6 +28,9 @@ class Unplanned(Struct, frozen=True, kw_only=True):
     schedule: Schedule
     kept_run: datetime | None = None
     """The nominal instant of the run to come, if only its jitter was changed."""
+    calendars: Sequence[str] = ()
+    open_spans: Sequence[Span] | None = None
+    """The time that its calendars leave open; None: it has none, or its runs are put off."""
     is_new: bool = False
     """Whether the job has neither been edited nor run since it was inserted."""
 
@@ -48,16 +54,26 @@ async def list_unplanned(
 ) -> list[Unplanned]:
     """Return up to 100 jobs that have yet to be planned, longest waiting first."""
     rows = await db.fetch("plans.unplanned", **columns_of(after), aside=aside, only=only)
-    return [
+    found = [
         Unplanned(
             job_id=row["job_id"],
             edited_at=row["edited_at"],
             planned_from=row["planned_from"],
             schedule=schedule(row),
+            calendars=row["calendars"] or (),
             kept_run=row["kept_run"],
             is_new=row["is_new"],
         )
         for row in rows
+    ]
+    return [
+        replace(
+            one,
+            open_spans=await calendars.open_spans(db, one.calendars, since=one.planned_from),
+        )
+        if one.calendars
+        else one
+        for one in found
     ]
 
 

@@ -12,6 +12,7 @@ from app.core.field_paths import at_index
 from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
+from app.jobs.calendars import check_calendars
 from app.jobs.input import Draft, NewPlans, draft_new
 from app.vault import Referring, SecretKeys, check_bindings
 
@@ -35,6 +36,7 @@ async def insert_drafts(db: Database, drafts: Sequence[Draft]) -> list[Written]:
         NameTaken: one of the names belongs to another job.
     """
     warnings = await check_bindings(db, [one.referring for one in drafts])
+    await check_calendars(db, [one.job for one in drafts])
     stored = await jobs.insert(db, [one.job for one in drafts])
     return [
         Written(job=job, warnings=warnings.get(index, ()), is_new=True)
@@ -81,6 +83,7 @@ async def insert_by_parts(
     part = await asyncio.to_thread(batch.draft_part)
     async with db.transaction() as transaction:
         while part:
+            await check_calendars(transaction, part)
             inserted, part = await asyncio.gather(
                 jobs.insert(transaction, part), asyncio.to_thread(batch.draft_part)
             )

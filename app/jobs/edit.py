@@ -7,6 +7,7 @@ from uuid import UUID
 from app.db import Database, jobs
 from app.db.clock import PolledClock
 from app.errors import StateConflict, WriteSuppressed
+from app.jobs.calendars import check_calendars
 from app.jobs.create import Written
 from app.jobs.etag import require_match
 from app.jobs.input import Change, draft_edit
@@ -50,6 +51,8 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
             warnings = await find_unset(db, edit.referring)
         if edit.job is None:
             return Written(job=stored, warnings=warnings)
+        if edit.job.calendars and (edit.job.planned or edit.job.calendars != stored.calendars):
+            await check_calendars(db, [edit.job])
         written = await jobs.update(
             db, edit.job, unchanged_since=stored.updated_at, checked=edit.has_new_target
         )

@@ -238,7 +238,12 @@ class Dispatcher:
 
     async def execute(self, held: HeldClaim) -> None:
         """Execute a claim in the slot that was granted, pass the slot on, settle the claim."""
-        if held.claim.overlap is Overlap.ALLOW_ALL:
+        claim, settlement = held.claim, None
+        if claim.calendars or claim.min_gap_seconds:
+            settlement = await self.runner.closings.settlement(claim)
+        if settlement is not None:
+            pass
+        elif claim.overlap is Overlap.ALLOW_ALL:
             settlement = await self.carry_out_parted(held)
         else:
             settlement = await self.runner.carry_out(held)

@@ -6,6 +6,7 @@ from time import monotonic
 from app.config import Settings
 from app.scheduler.alerts import keep_alerting
 from app.scheduler.bulk import keep_bulk
+from app.scheduler.calendars import keep_calendars
 from app.scheduler.checking import keep_checking
 from app.scheduler.clock_steps import mend_steps
 from app.scheduler.heartbeat import keep_beating
@@ -31,6 +32,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
     set_back: asyncio.Event,
     bulk_told: asyncio.Event,
     alerts_told: asyncio.Event,
+    calendars_told: asyncio.Event,
 ) -> None:
     """Run the tasks, each of which outlives its own errors, until cancelled."""
     db, observers, instance = pools.work, isolation.observers, isolation.instance
@@ -54,6 +56,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
         "keep_kinds": keep_kinds(db, observers, SHOWN),
         "keep_bulk": keep_bulk(pools.bulk, observers, keys, bulk_told, instance=instance),
         "keep_alerting": keep_alerting(db, observers, alerts_told),
+        "keep_calendars": keep_calendars(db, observers, calendars_told),
         "keep_zones": keep_zones(db, observers, instance=instance),
         "mend_steps": mend_steps(db, observers, set_back, lease_seconds=settings.lease_seconds),
     }

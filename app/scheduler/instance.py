@@ -90,6 +90,7 @@ class Instance:
         self.targets_written = asyncio.Event()
         self.bulk_told = asyncio.Event()
         self.alerts_told = asyncio.Event()
+        self.calendars_told = asyncio.Event()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
@@ -309,6 +310,7 @@ class Instance:
             set_back=self.set_back,
             bulk_told=self.bulk_told,
             alerts_told=self.alerts_told,
+            calendars_told=self.calendars_told,
         )
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
@@ -357,6 +359,7 @@ class Instance:
                 flow=self.flows.hear,
                 bulk=self.bulk_told.set,
                 alerts=self.alerts_told.set,
+                calendars=self.calendars_told.set,
                 application_name=f"tocsin scheduler {self.name}",
                 guard=self.flood_guard,
             )
@@ -374,6 +377,7 @@ class Instance:
         self.targets_written.set()  # a session hears nothing of what was written before it
         self.bulk_told.set()
         self.alerts_told.set()
+        self.calendars_told.set()
         return session
 
     def drain(self, dispatcher: Dispatcher, limit: asyncio.Timeout) -> None:

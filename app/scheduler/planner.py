@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from app.core.schedule.opening import check_open
 from app.core.schedule.schedule import check, check_runs, normalized
 from app.core.schedule.spread import PlannedRun, spread
 from app.db import Database, plans
@@ -89,6 +90,8 @@ def planned(job: Unplanned, *, now: datetime) -> Plan:
         if job.is_new:
             check_runs(schedule, first, now=planned_from)
         first = job.kept_run or first
+        if first and job.open_spans is not None:
+            check_open(schedule, first, job.open_spans, job_id=job.job_id)
         run = spread(schedule, first, job_id=job.job_id) if first else None
         plan_error = None
     except InvalidInput as error:

@@ -20,6 +20,7 @@ from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.checks import judge
+from app.scheduler.closings import Closings
 from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
@@ -67,6 +68,8 @@ class ClaimRunner:
         self.superseding = Superseding(db, clock, observers)
         """Cuts executions off when the next run of their job comes due, where that is asked for."""
         self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)
+        self.closings = Closings(db, clock, self.internal_errors)
+        """Puts off or drops runs that fall into closed time, or come too soon."""
         self.attendance = Attendance(instance=instance)
         """Since when this instance looks, for the record of runs that are missed."""
 

@@ -9,6 +9,7 @@ from app.core.runs.overlap import superseded_at
 from app.db import Database, overlap
 from app.db.clock import DatabaseClock
 from app.errors import DatabaseUnavailable, StatementCancelled
+from app.scheduler.closings import open_due
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
 from app.telemetry import Observers
@@ -74,5 +75,6 @@ class Superseding:
                     return None
                 if plan.planned:
                     moved = plan.next_run != claim.next_run
-                    return plan.next_run if moved else superseded_at(plan.claim, now=began_at)
+                    due = plan.next_run if moved else superseded_at(plan.claim, now=began_at)
+                    return await open_due(self.db, plan.claim, due)
             await asyncio.sleep(LOOK_SECONDS)

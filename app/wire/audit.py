@@ -18,7 +18,9 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     db_user: Annotated[str, Meta(description="Whom the database knows it by.")]
     program: Annotated[str | None, Meta(description="Such as psql, or which API process.")]
     action: Literal["create", "update", "delete"]
-    entity: Literal["job", "key", "secret", "flow", "bulk", "pause", "alert_rule", "alert_channel"]
+    entity: Literal[
+        "job", "key", "secret", "flow", "bulk", "pause", "alert_rule", "alert_channel", "calendar"
+    ]
     entity_id: UUID
     entity_name: str | None
     changed: Annotated[

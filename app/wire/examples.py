@@ -57,6 +57,14 @@ BODIES: dict[str, dict[str, Any]] = {
         "delete": {"action": "delete", "filter": {"state": "finished"}},
     },
     "Cancellation": {"again": {"retry": True}},
+    "CalendarDocument": {
+        "hours": {"timezone": "Europe/Berlin", "weekly": ["MON-FRI 09:00-17:00"]},
+        "holidays": {
+            "timezone": "Europe/Berlin",
+            "holidays": ["DE-BY"],
+            "dates": ["2030-12-24", "2030-12-31"],
+        },
+    },
     "NoFields": {"nothing": {}},
     "Skip": {"next": {"runs": 1}, "until": {"until": "2030-02-01T09:00:00Z"}},
     "FlowLimits": {

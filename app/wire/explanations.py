@@ -45,6 +45,7 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tag: Annotated[str | None, Meta(description="The tag that is paused.")] = None
     skip_runs: int | None = None
     skip_until: datetime | None = None
+    calendars: Annotated[list[str], Meta(description="Those of the job.")] = []
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     pid: Annotated[int | None, Meta(description="Of the session that has a lock.")] = None

@@ -145,6 +145,12 @@ SECRETS: Cursor[str] = Cursor(
     encode=str.encode,
     decode=lambda key: key.decode(errors="replace"),
 )
+CALENDARS: Cursor[str] = Cursor(
+    letter=b"l",
+    key=lambda item: item.name,
+    encode=str.encode,
+    decode=lambda key: key.decode(errors="replace"),
+)
 ALERTS = by_uuid(b"a")
 ALERT_RULES: Cursor[str] = Cursor(
     letter=b"r",

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Meta, Struct, field
 
 from app.core.jobs.job import Instant
+from app.core.jobs.names import Calendars
 from app.core.schedule.schedule import DstGap, DstOverlap
 
 
@@ -23,6 +24,9 @@ class SchedulePreview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ends_at: Instant | None = None
     jitter_seconds: float | None = None
     jitter_percent: float | None = None
+    calendars: Annotated[
+        Calendars | None, Meta(description="Whose closed time is marked; null: those of job_id.")
+    ] = None
     count: Annotated[int, Meta(ge=1, le=100, description="How many runs to show.")] = 5
     from_: Annotated[
         Instant | None, Meta(description="Runs after this instant; null: after now.")
@@ -40,6 +44,9 @@ class PreviewedRun(Struct, frozen=True, kw_only=True):
     local: Annotated[datetime, Meta(description="The same instant as the zone's clocks show it.")]
     effective_at: Annotated[
         datetime, Meta(description="When it starts: later, with a jitter, than this instant.")
+    ]
+    closed_until: Annotated[
+        datetime | None, Meta(description="The calendars close it until then; null: they do not.")
     ]
 
 

@@ -19,6 +19,10 @@ class UpcomingRun(Struct, frozen=True, kw_only=True):
     job_id: UUID
     job_name: str | None
     skipped: Annotated[bool, Meta(description="Somebody skips it: it is not carried out.")]
+    closed_until: Annotated[
+        datetime | None,
+        Meta(description="Its calendars close it until then: it is missed, or starts then."),
+    ] = None
 
 
 class Bucket(Struct, frozen=True, kw_only=True):

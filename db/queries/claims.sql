@@ -25,7 +25,7 @@ returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
     j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence, j.priority,
     j.execution_id, j.claimed_at, j.edited_at,
     j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
-    j.resumed_at, j.resume_missed,
+    j.resumed_at, j.resume_missed, j.calendars, j.on_closed, j.min_gap_seconds::float8 as min_gap_seconds,
     case when w.execution_id is not null then json_build_object(
         'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
         'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', w.claimed_at,

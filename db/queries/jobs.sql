@@ -20,6 +20,7 @@
     max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric,
     timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text, flow_key text,
     jitter_seconds numeric, jitter_percent numeric, priority integer,
+    calendars text[], on_closed text, min_gap_seconds numeric,
     paused boolean, planned boolean, next_run timestamptz, scheduled_for timestamptz)
 
 -- part: listed
@@ -75,6 +76,7 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
     misfire = w.misfire, misfire_grace_seconds = w.misfire_grace_seconds,
     max_catchup = w.max_catchup, overlap = w.overlap, flow_key = w.flow_key,
     jitter_seconds = w.jitter_seconds, jitter_percent = w.jitter_percent, priority = w.priority,
+    calendars = nullif(w.calendars, '{}'), on_closed = w.on_closed, min_gap_seconds = w.min_gap_seconds,
     paused_at = case when w.paused is null then j.paused_at when w.paused then coalesce(j.paused_at, clock_timestamp()) end,
     next_run = case when w.planned then w.next_run else j.next_run end,
     scheduled_for = case when w.planned then coalesce(w.scheduled_for, w.next_run) else j.scheduled_for end,
@@ -101,12 +103,14 @@ insert into tocsin.jobs as j (
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
     misfire, misfire_grace_seconds, max_catchup, overlap, flow_key,
     jitter_seconds, jitter_percent, priority,
+    calendars, on_closed, min_gap_seconds,
     paused_at, next_run, scheduled_for, planned_at, unchecked)
 select id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     max_attempts, backoff_seconds, backoff_max_seconds, timeout_seconds,
     misfire, misfire_grace_seconds, max_catchup, overlap, flow_key,
     jitter_seconds, jitter_percent, priority,
+    nullif(calendars, '{}'), on_closed, min_gap_seconds,
     case when paused then clock_timestamp() end, next_run, coalesce(scheduled_for, next_run),
     case when planned then clock_timestamp() end, false
 from acting, json_to_recordset(:jobs::json) as w {written}

@@ -5,7 +5,7 @@
 select next_run, planned_at is not null as planned, overlap,
     run_at, cron, timezone, every_seconds::float8 as every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     jitter_seconds::float8 as jitter_seconds, jitter_percent::float8 as jitter_percent,
-    skip_runs, skip_until
+    skip_runs, skip_until, calendars, on_closed
 from tocsin.jobs
 where id = :id::uuid and fence = :fence::bigint and claimed_at = :claimed_at::timestamptz
   and locked_until is not null and paused_at is null;

@@ -13,6 +13,7 @@ select id as job_id, edited_at,
         else least(greatest(edited_at, last_finished_at), now()) end as planned_from, run_at, cron, timezone, every_seconds::float8 as every_seconds,
     dst_gap, dst_overlap, starts_at, ends_at, jitter_seconds::float8, jitter_percent::float8,
     creation is not null and runs = 0 as is_new,
+    case when on_closed = 'skip' then calendars end as calendars,
     case when next_run is null and creation is null and scheduled_for > now()
         and not (coalesce(last_outcome = 'cancelled', false) and last_finished_at > scheduled_for - interval '1 second')
         then scheduled_for end as kept_run

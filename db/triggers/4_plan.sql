@@ -17,7 +17,7 @@ declare
 begin
     if num_nulls(new.kind, new.target, new.tags, new.metadata, new.dst_gap, new.dst_overlap, new.max_attempts,
         new.backoff_seconds, new.backoff_max_seconds, new.timeout_seconds, new.misfire, new.max_catchup, new.priority,
-        new.overlap) > 0 then
+        new.overlap, new.on_closed) > 0 then
         perform tocsin.refuse_nulls(new);
     end if;
     if tg_op = 'INSERT' then

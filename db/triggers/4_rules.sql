@@ -53,7 +53,8 @@ begin
             job.ends_at, job.max_runs, job.misfire_grace_seconds, job.execution_id, job.claimed_at,
             job.claimed_for, job.claimed_attempt, job.run_of, job.request, job.last_outcome,
             job.skip_runs, job.skip_until, job.flow_key,
-            job.resumed_at, job.resume_missed, job.jitter_seconds, job.jitter_percent) > 0 then
+            job.resumed_at, job.resume_missed, job.jitter_seconds, job.jitter_percent,
+            job.calendars, job.min_gap_seconds) > 0 then
         broken := case
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
@@ -111,14 +112,21 @@ begin
                 array['resumed_at', 'is out of range', 'Leave it to tocsin.resume.']
             when job.resume_missed not in ('skip', 'once', 'all') then
                 array['resume_missed', '%L is unknown', 'Write skip, once or all; or use tocsin.resume.']
+            when cardinality(job.calendars) > 20 or array_ndims(job.calendars) > 1 or array_position(job.calendars, null) is not null
+                    or array_to_string(job.calendars, ',') !~ ('^(!?[^!,/[:cntrl:]' || chr(128) || '-' || chr(159) || '][^,/[:cntrl:]'
+                        || chr(128) || '-' || chr(159) || ']{0,99}(,|$))*$') then
+                array['calendars', 'are too many, or have something that is no name of a calendar',
+                    'Write up to 20 names, for example {business-hours,!holidays}; null for none.']
+            when job.min_gap_seconds not between 0.000001 and 31557600 or scale(job.min_gap_seconds) > 100 then
+                array['min_gap_seconds', 'must be from 0.000001 to 31557600', 'Leave it null for no gap.']
         end;
     end if;
     if broken is null and row(job.tags, job.metadata, job.timezone, job.dst_gap, job.dst_overlap, job.misfire,
             job.max_attempts, job.backoff_seconds, job.backoff_max_seconds, job.timeout_seconds, job.max_catchup,
             job.attempt, job.fence, job.runs, job.consecutive_failures, job.pending_runs, job.every_seconds,
-            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap, job.priority)
+            job.misfire_grace_seconds, job.execution_id, job.claimed_attempt, job.overlap, job.priority, job.on_closed)
         is distinct from row('{}'::text[], '{}'::jsonb, 'UTC', 'run_after', 'first', 'run_once',
-            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all', 0) then
+            5, 5, 3600, 30, 100, 0, 0, 0, 0, 0, null, null, null, null, 'buffer_all', 0, 'skip') then
         broken := case
             when array_ndims(job.tags) > 1 or array_position(job.tags, null) is not null then
                 array['tags', 'must be a list of texts, without lists or nulls', 'For example: {billing,nightly}']
@@ -163,6 +171,8 @@ begin
                 array['overlap', '%L is unknown', 'Write skip, buffer_one, buffer_all, cancel_other or allow_all.']
             when job.priority not between 0 and 3 then
                 array['priority', 'must be from 0 to 3', '0 is the usual one; a higher one goes first where jobs have to wait.']
+            when job.on_closed not in ('skip', 'next_open') then
+                array['on_closed', '%L is unknown', 'Write skip or next_open.']
             when job.dst_gap not in ('run_after', 'skip') then
                 array['dst_gap', '%L is unknown', 'Write run_after or skip.']
             when job.dst_overlap not in ('first', 'last', 'both') then

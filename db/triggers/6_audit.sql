@@ -67,7 +67,9 @@ returns jsonb language sql stable
         'max_catchup', job.max_catchup, 'overlap', job.overlap, 'paused_at', job.paused_at,
         'skip_runs', job.skip_runs, 'skip_until', job.skip_until, 'flow_key', job.flow_key,
         'resume_missed', job.resume_missed, 'jitter_seconds', job.jitter_seconds, 'jitter_percent', job.jitter_percent,
-        'priority', job.priority);
+        'priority', job.priority,
+
+        'calendars', job.calendars, 'on_closed', job.on_closed, 'min_gap_seconds', job.min_gap_seconds);
 
 -- And what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
@@ -86,6 +88,7 @@ returns text[] language sql stable
     return array_remove(array[
         case when row(was.backoff_max_seconds)::record *= row(is_now.backoff_max_seconds)::record then 'backoff_max_seconds' end,
         case when row(was.backoff_seconds)::record *= row(is_now.backoff_seconds)::record then 'backoff_seconds' end,
+        case when was.calendars is not distinct from is_now.calendars then 'calendars' end,
         case when was.cron is not distinct from is_now.cron then 'cron' end,
         case when was.description is not distinct from is_now.description then 'description' end,
         case when was.dst_gap is not distinct from is_now.dst_gap then 'dst_gap' end,
@@ -100,10 +103,12 @@ returns text[] language sql stable
         case when was.max_catchup is not distinct from is_now.max_catchup then 'max_catchup' end,
         case when was.max_runs is not distinct from is_now.max_runs then 'max_runs' end,
         case when row(was.metadata)::record *= row(is_now.metadata)::record then 'metadata' end,
+        case when row(was.min_gap_seconds)::record *= row(is_now.min_gap_seconds)::record then 'min_gap_seconds' end,
         case when was.misfire is not distinct from is_now.misfire then 'misfire' end,
         case when row(was.misfire_grace_seconds)::record *= row(is_now.misfire_grace_seconds)::record then 'misfire_grace_seconds' end,
         case when was.name is not distinct from is_now.name then 'name' end,
         case when was.next_run is not distinct from is_now.next_run then 'next_run' end,
+        case when was.on_closed is not distinct from is_now.on_closed then 'on_closed' end,
         case when was.overlap is not distinct from is_now.overlap then 'overlap' end,
         case when was.paused_at is not distinct from is_now.paused_at then 'paused_at' end,
         case when was.pending_runs is not distinct from is_now.pending_runs then 'pending_runs' end,

@@ -63,6 +63,9 @@ begin
     run.skip_until := null;
     run.jitter_seconds := null;
     run.jitter_percent := null;
+    run.calendars := null;
+    run.on_closed := 'skip';
+    run.min_gap_seconds := null;
     run.pending_runs := 0;
     run.consecutive_failures := 0;
     run.runs := 0;

@@ -103,6 +103,9 @@ begin
     added.overlap := 'buffer_all';
     added.skip_runs := null;
     added.skip_until := null;
+    added.calendars := null;
+    added.on_closed := 'skip';
+    added.min_gap_seconds := null;
     added.resumed_at := null;
     added.resume_missed := null;
     added.jitter_seconds := null;

@@ -140,6 +140,14 @@ begin
                     when job.skip_runs > 1 then format(', as are the %s after it', job.skip_runs - 1) else '' end),
             null::timestamptz, case when job.skip_until > occurrence then job.skip_until end, jsonb_strip_nulls(jsonb_build_object(
                 'run', occurrence, 'skip_runs', job.skip_runs, 'skip_until', job.skip_until));
+    elsif run.run_of is null and job.calendars is not null and (
+            tocsin.calendars_problem(job.calendars) is not null or tocsin.closed_until(job.calendars, occurrence) is not null) then
+        return query select * from tocsin.explain_closing(job, occurrence, due_at);
+    elsif run.run_of is null and job.min_gap_seconds > 0 and due_at > occurrence
+            and job.last_finished_at + job.min_gap_seconds * interval '1 second' >= due_at then
+        return query select 'min_gap', format('Its run of %s is put off until %s, %s s after the end of the run before.',
+                tocsin.told_at(occurrence), tocsin.told_at(due_at), job.min_gap_seconds::float8),
+            job.last_finished_at, due_at, jsonb_build_object('run', occurrence);
     elsif job.kind = 'check' and run.run_of is null then
         return query select 'ping_expected', format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
                 case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end),
@@ -159,6 +167,25 @@ begin
                 tocsin.told_at(occurrence), ' since ' || tocsin.told_at(due_at)),
             due_at, null::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', occurrence));
     end if;
+end $$;
+
+-- What the calendars of a job make of its next run, which they close.
+create or replace function tocsin.explain_closing(job tocsin.jobs, occurrence timestamptz, due_at timestamptz)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    problem constant text := tocsin.calendars_problem(job.calendars);
+    opens_at constant timestamptz := nullif(tocsin.closed_until(job.calendars, occurrence), 'infinity');
+    about constant jsonb := jsonb_build_object('run', occurrence, 'calendars', to_jsonb(job.calendars));
+begin
+    return query select 'calendar', case
+            when problem is not null then format('It becomes invalid when its run of %s is due: %s.', tocsin.told_at(occurrence), problem)
+            when job.on_closed = 'next_open' and opens_at is not null then
+                format('Its run of %s falls into time that its calendars (%s) close until %s, and starts then.',
+                    tocsin.told_at(occurrence), array_to_string(job.calendars, ', '), tocsin.told_at(opens_at))
+            else format('Its run of %s falls into time that its calendars (%s) close%s: it is missed then.',
+                tocsin.told_at(occurrence), array_to_string(job.calendars, ', '), ' until ' || tocsin.told_at(opens_at)) end,
+        occurrence, opens_at, about;
 end $$;
 
 -- Why a job has not run, or when it will: the first row is what holds it now. How it stands is for tocsin.state to say;
@@ -361,6 +388,8 @@ begin
                     when 'deleted' then 'It was deleted before it was started.'
                     when 'paused' then 'It was missed while the job was paused.'
                     when 'skipped' then 'It was skipped, as was asked for.'
+                    when 'calendar' then 'It was missed: its calendars were closed.'
+                    when 'min_gap' then 'It was missed: it came too soon after the run before.'
                     else format('It was missed%s.', ': ' || e.reason) end
                 || case when e.reason not in ('deleted', 'skipped', 'paused') then coalesce(
                         ' ' || upper(left(e.error, 1)) || substr(left(rtrim(e.error, '.'), 1000), 2) || '.', '') else '' end

@@ -62,6 +62,8 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "priority": ([-1, 4], [0, 3]),
     "jitter_percent": ([-1, 1e-7, 100.5], [0, 1e-6, 12.5, 100]),
     "flow_key": (["", "x" * 201, "a/b", "a*", "a\tb"], ["x", "x" * 200, "api.example.com:443"]),
+    "on_closed": (["", "later"], ["skip", "next_open"]),
+    "min_gap_seconds": ([0, -1, 1e-7, 31_557_601], [1e-6, 31_557_600]),
     "dst_gap": (["", "never"], ["run_after", "skip"]),
     "dst_overlap": (["", "never"], ["first", "last", "both"]),
     "starts_at": (["1999-12-31T23:59:59Z", "2200-01-01T00:00:01Z"], ["2000-01-01T00:00:00Z"]),

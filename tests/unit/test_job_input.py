@@ -17,7 +17,7 @@ from app.core.jobs.job import (
     document_of,
 )
 from app.core.jobs.patch import patched
-from app.core.runs.claim import Misfire, Overlap
+from app.core.runs.claim import Misfire, OnClosed, Overlap
 from app.core.schedule.occurrences import ZonedCron
 from app.core.schedule.schedule import DstGap, DstOverlap
 from app.errors import InvalidInput, MalformedInput
@@ -73,6 +73,9 @@ STORED = StoredJob(
     pause=None,
     skip_runs=None,
     skip_until=None,
+    calendars=None,
+    on_closed=OnClosed.SKIP,
+    min_gap_seconds=None,
     created_at=NOW,
     updated_at=NOW,
     execution_id=None,

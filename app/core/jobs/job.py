@@ -10,8 +10,17 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from msgspec.structs import fields, replace
 
 from app.core.jobs.json_size import exceeds
-from app.core.jobs.names import FLOW_KEY, MAX_NAME_LENGTH, FlowKey, Name, Tag, name_error
-from app.core.runs.claim import Misfire, Overlap
+from app.core.jobs.names import (
+    FLOW_KEY,
+    MAX_NAME_LENGTH,
+    Calendars,
+    FlowKey,
+    Name,
+    Tag,
+    calendar_errors,
+    name_error,
+)
+from app.core.runs.claim import Misfire, OnClosed, Overlap
 from app.core.runs.outcome import Outcome
 from app.core.runs.priority import HIGHEST_PRIORITY
 from app.core.schedule.schedule import (
@@ -159,6 +168,16 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
             description="Goes first where more is due than can start; a level is worth a minute.",
         ),
     ] = 0
+    calendars: Calendars | None = None
+    on_closed: Annotated[
+        OnClosed, Meta(description="What happens to runs that the calendars close.")
+    ] = OnClosed.SKIP
+    min_gap_seconds: (
+        Annotated[
+            float, seconds(MIN_WAIT_SECONDS, ONE_YEAR, "From the end of a run to the next start.")
+        ]
+        | None
+    ) = None
     paused: Annotated[bool | UnsetType, Meta(description="Keeps its plan but is not executed.")] = (
         UNSET
     )
@@ -174,6 +193,7 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 "no slash, asterisk or control character"
             )
             yield FieldError(field="flow_key", message=message)
+        yield from calendar_errors(self.calendars or ())
         for index, tag in enumerate(self.tags):
             if "," in tag:
                 message = "has a comma, which separates tags in filters: remove it"
@@ -258,6 +278,9 @@ class StoredJob(Masked, frozen=True, kw_only=True):
     jitter_seconds: float | None
     jitter_percent: float | None
     priority: int
+    calendars: tuple[str, ...] | None
+    on_closed: OnClosed
+    min_gap_seconds: float | None
     paused: bool
 
     state: JobState
@@ -324,6 +347,7 @@ KEPT_FIELDS = frozenset(Job.__struct_fields__) - frozenset(DOCUMENT_FIELDS)
 CHOICES = {
     "misfire": tuple(Misfire),
     "overlap": tuple(Overlap),
+    "on_closed": tuple(OnClosed),
     "dst_gap": tuple(DstGap),
     "dst_overlap": tuple(DstOverlap),
 }

@@ -1,12 +1,16 @@
 """How jobs are named, and what joins them: names, ids, tags, keys of flows."""
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
 from msgspec import Meta
 
+from app.errors import FieldError
+
 MAX_NAME_LENGTH = 200
+CALENDAR_USE = re.compile(r"!?[^!,/\x00-\x1f\x7f-\x9f][^,/\x00-\x1f\x7f-\x9f]{0,99}")
 FLOW_KEY = re.compile(r"[^*/\x00-\x1f\x7f-\x9f]{1,200}")
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -32,6 +36,19 @@ FlowKey = Annotated[
         examples=["api.example.com:443"],
     ),
 ]
+CalendarUse = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=101,
+        extra_json_schema={"pattern": r"^!?[^!,/\x00-\x1f\x7f-\x9f][^,/\x00-\x1f\x7f-\x9f]*$"},
+        examples=["business-hours", "!holidays"],
+    ),
+]
+Calendars = Annotated[
+    tuple[CalendarUse, ...],
+    Meta(max_length=20, description='Runs keep to their time; with "!" before a name avoid it.'),
+]
 Tag = Annotated[
     str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": r"^[^,\x00]+$"})
 ]
@@ -51,3 +68,11 @@ def name_error(name: str) -> str | None:
     if name == RESERVED_NAME:
         return f"cannot be {RESERVED_NAME!r}, which is an address of its own: choose another name"
     return None
+
+
+def calendar_errors(calendars: Sequence[str]) -> Iterator[FieldError]:
+    """Check the names of the calendars that a job uses."""
+    for index, one in enumerate(calendars):
+        if not CALENDAR_USE.fullmatch(one):
+            message = "is no name of a calendar: write 1 to 100 characters, no slash and no comma"
+            yield FieldError(field=f"calendars[{index}]", message=message)

@@ -1,5 +1,6 @@
 """A claim (a job, or a run beside its plan, under the lease of one instance) and its settlement."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -34,6 +35,15 @@ class Overlap(StrEnum):
     """The run before is cut off, and this one carried out."""
     ALLOW_ALL = "allow_all"
     """Runs are carried out side by side."""
+
+
+class OnClosed(StrEnum):
+    """What happens to a run that falls into time that the calendars of its job close."""
+
+    SKIP = "skip"
+    """The run is missed."""
+    NEXT_OPEN = "next_open"
+    """The latest such run is carried out once the calendars open; the others are missed."""
 
 
 class Missed(StrEnum):
@@ -108,6 +118,11 @@ class Claim(Masked, frozen=True, kw_only=True):
     """When the job was last resumed with a word for the runs that it missed."""
     resume_missed: Missed | None = None
     """What becomes of its runs up to `resumed_at`; None: what its misfire policy says."""
+    calendars: Sequence[str] = ()
+    """The calendars that the job keeps to, or with a "!" before it avoids."""
+    on_closed: OnClosed = OnClosed.SKIP
+    min_gap_seconds: float | None = None
+    """How long after the end of one run the next one starts at the earliest; None: at once."""
     paused: bool = False
     """Whether a tag of the job is paused, which the look found once it had claimed the job."""
 
@@ -129,13 +144,19 @@ class Claim(Masked, frozen=True, kw_only=True):
     def is_planned_first(self) -> bool:
         """Whether this is the first attempt of a planned run, which `next_run` is the start of."""
         return self.attempt == 1 and (
-            self.next_run == self.scheduled_for or self.schedule.has_jitter
+            self.next_run == self.scheduled_for or self.schedule.has_jitter or self.is_put_off
         )
 
     @property
     def is_last(self) -> bool:
         """Whether `max_runs` allows no further run of the plan."""
         return self.max_runs is not None and self.runs + 1 >= self.max_runs
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether closed time, or the gap after the run before, put the run off to `next_run`."""
+        is_judged = bool(self.calendars) or self.min_gap_seconds is not None
+        return is_judged and self.next_run > self.scheduled_for
 
     flow_key: str | None = None
     """The flow whose limits count for the job; None without one."""

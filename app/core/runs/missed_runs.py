@@ -21,7 +21,8 @@ class Cause(Struct, frozen=True):
 
     reason: str
     """`misfire`: no instance could start them within the grace; `overlap`: the run before them was
-    unfinished; `skipped`: a person skips them."""
+    unfinished; `skipped`: a person skips them; `calendar`: they fell into closed time;
+    `min_gap`: they came too soon after the run before."""
     error: str
     """A sentence for people."""
 

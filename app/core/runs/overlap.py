@@ -71,7 +71,8 @@ def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
 def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
     """Return when the run after that of a claim comes due, which cancels it; None if none does.
 
-    A run that is skipped cancels none. `now` is when this attempt starts. With `run_all` late runs
+    A run that is skipped cancels none, nor does one in closed time, of which the caller knows: see
+    `Superseding`. `now` is when this attempt starts. With `run_all` late runs
     are not cancelled: see `following`.
     """
     if claim.overlap is not Overlap.CANCEL_OTHER or claim.is_last:
@@ -87,6 +88,11 @@ def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
     if is_late and claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1:
         return None
     return due
+
+
+def surely_superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
+    """Return what `superseded_at` does; None where calendars may have closed the next run."""
+    return None if claim.calendars else superseded_at(claim, now=now)
 
 
 def superseding(claim: Claim, *, now: datetime) -> Following:

@@ -41,4 +41,6 @@ def parted(claim: Claim, *, run_id: UUID, edited_at: datetime) -> Claim:
         runs=0,
         skip_runs=None,
         skip_until=None,
+        calendars=(),
+        min_gap_seconds=None,
     )

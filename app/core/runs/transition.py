@@ -11,7 +11,7 @@ from app.core.runs.outcome import OVERLAP, Outcome, Report
 from app.core.runs.overlap import (
     Following,
     following,
-    superseded_at,
+    surely_superseded_at,
 )
 from app.core.runs.retry import backoff_seconds
 from app.core.schedule.spread import PlannedRun, spread
@@ -53,7 +53,7 @@ def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
             wait = backoff_seconds(claim.attempt, claim.retry, jitter=jitter)
             wait = max(wait, report.retry_after_seconds or 0.0)
             at = finished_at + timedelta(seconds=wait)
-            due = superseded_at(claim, now=started_at)
+            due = surely_superseded_at(claim, now=started_at)
             if due is None or at < due:
                 return retried(claim, execution, at=at)
             said = report.error or report.outcome

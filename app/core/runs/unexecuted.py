@@ -8,7 +8,7 @@ from app.core.runs.claim import Claim, Settlement
 from app.core.runs.holding import lateness_at
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import OVERLAP, Outcome, Report
-from app.core.runs.overlap import behind_cancelled, came_due, superseded_at, superseding
+from app.core.runs.overlap import behind_cancelled, came_due, superseding, surely_superseded_at
 from app.core.runs.resume import is_resumed, resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import ended, left_out, recorded
@@ -79,7 +79,7 @@ def superseded(claim: Claim, *, now: datetime, instance: str) -> Settlement | No
     A run that never started is missed. Of another the attempt that this claim is for is recorded as
     cancelled: its instance was lost, or none claimed it until now.
     """
-    due = superseded_at(claim, now=now)
+    due = surely_superseded_at(claim, now=now)
     if due is None or due > now:
         return None
     if claim.attempt == 1:

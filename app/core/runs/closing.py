@@ -1,0 +1,97 @@
+"""What becomes of runs that fall into closed time, or that come too soon after the run before.
+
+Calendars judge the instant that a run is scheduled for, not that of its start: a run that is late,
+or retried, is carried out whenever that is.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.core.runs.claim import Claim, OnClosed, Settlement
+from app.core.runs.misfire import dropped
+from app.core.runs.missed_runs import TICK, Cause, last_before
+from app.core.runs.transition import deferred, invalid
+from app.core.schedule.schedule import LATEST, latest_run
+from app.core.schedule.spread import effective
+from app.core.schedule.words import moment
+
+UNREADY_SECONDS = 1.0
+"""How long a run waits whose calendars an instance has yet to work out."""
+CALENDAR = "calendar"
+MIN_GAP = "min_gap"
+
+
+class Closing(Struct, frozen=True, kw_only=True):
+    """How the calendars of a job stand at the instant of one of its runs."""
+
+    problem: str | None = None
+    """Why nothing can be said of them, such as a calendar that is gone."""
+    unready: bool = False
+    """Whether one of them has yet to be worked out."""
+    closed_until: datetime | None = None
+    """When they open again; None: they are open; `LATEST`: not as far as is known."""
+
+
+def is_judged(claim: Claim) -> bool:
+    """Whether a claim is for the first attempt of a run of the plan, which may be closed."""
+    return claim.attempt == 1 and claim.run_id is None and not claim.paused
+
+
+def closed(claim: Claim, closing: Closing, *, now: datetime) -> Settlement | None:
+    """Settle a claim whose run falls into closed time; return None for one that does not.
+
+    With `skip` that run is dropped, and those behind it that are due and closed as well. With
+    `next_open` the latest of the runs in the closed time is carried out once that is over, unless
+    a run of the plan is due at that very instant; the others are dropped.
+    """
+    if closing.problem is not None:
+        return invalid(claim, closing.problem)
+    if closing.unready:
+        return deferred(claim, until=now + timedelta(seconds=UNREADY_SECONDS))
+    opens_at = closing.closed_until
+    if opens_at is None:
+        return None
+    until = "and does not open again" if opens_at >= LATEST else f"until {moment(opens_at)}"
+    names = ", ".join(claim.calendars)
+    cause = Cause(CALENDAR, f"the calendars ({names}) were closed then, {until}")
+    if claim.on_closed is OnClosed.NEXT_OPEN and opens_at < LATEST:
+        return put_off(claim, until=opens_at, now=now, cause=cause)
+    by = min(max(now, claim.scheduled_for), opens_at - TICK)
+    last = latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=by)
+    return dropped(claim, until=last or claim.scheduled_for, now=now, cause=cause)
+
+
+def too_soon(claim: Claim, *, now: datetime) -> Settlement | None:
+    """Put a run off that comes within `min_gap_seconds` of the end of the run before.
+
+    Of several that come due meanwhile the latest is carried out. Return None for a run that may
+    start now.
+    """
+    gap, ended_at = claim.min_gap_seconds, claim.last_finished_at
+    if not gap or ended_at is None or not is_judged(claim):
+        return None
+    ready_at = ended_at + timedelta(seconds=gap)
+    if claim.scheduled_for >= ready_at:
+        return None
+    cause = Cause(
+        MIN_GAP, f"the run before had ended less than {gap:g} s before, at {moment(ended_at)}"
+    )
+    return put_off(claim, until=ready_at, now=now, cause=cause)
+
+
+def put_off(claim: Claim, *, until: datetime, now: datetime, cause: Cause) -> Settlement | None:
+    """Put a run off until an instant; then drop it if a later run is due. None: carry it out.
+
+    A job whose starts are spread starts as much later then.
+    """
+    starts_at = effective(claim.schedule, until, job_id=claim.job_id)
+    if starts_at > now:
+        return deferred(claim, until=starts_at)
+    last = latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=until)
+    if last is None or last <= claim.scheduled_for:
+        return None
+    before = last_before(claim, last, after=claim.scheduled_for)
+    settlement = dropped(claim, until=before, now=now, cause=cause)
+    return replace(settlement, next_run=max(last, starts_at), scheduled_for=last)

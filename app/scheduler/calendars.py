@@ -1,0 +1,72 @@
+"""Works out calendars that were written in SQL, and replans the jobs that wait for their times.
+
+A calendar that is changed concerns the runs that were put off to its next time, and the jobs that
+were invalid for it. These are moved in steps, with rests: nobody waits for them.
+"""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+
+from app.core.schedule.calendars import work_out
+from app.db import Database, calendars
+from app.db.calendars import Unworked
+from app.db.isolating import is_outage
+from app.errors import InvalidInput
+from app.telemetry import Observers
+from app.telemetry.faults import faulted
+
+LONGEST_SECONDS = 300.0
+"""How soon to look for work at the latest: a calendar of which no notification came."""
+AGAIN_SECONDS = 5.0
+"""How soon to try again after an error."""
+REST_SECONDS = 0.05
+"""The pause between two steps."""
+
+
+async def keep_calendars(db: Database, observers: Observers, told: asyncio.Event) -> None:
+    """Do what there is to do whenever `told` is set; ends only when cancelled."""
+    wait = 0.0
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await told.wait()
+        told.clear()
+        wait = LONGEST_SECONDS
+        try:
+            await work_out_all(db)
+            await replan(db)
+        except Exception as error:  # noqa: BLE001 - jobs without calendars go on
+            wait = AGAIN_SECONDS
+            if not is_outage(error):
+                observers.tell(faulted("calendars", error))
+
+
+async def work_out_all(db: Database) -> None:
+    """Work out every calendar that needs it; what cannot be is said in its `error`."""
+    while found := await calendars.list_to_work_out(db):
+        for one in found:
+            await work_out_one(db, one)
+
+
+async def work_out_one(db: Database, one: Unworked) -> None:
+    """Work out one calendar, in a thread, as rules and events may take seconds."""
+    spans, error = None, None
+    try:
+        spans = await asyncio.to_thread(partial(work_out, one.rules, now=one.now))
+    except InvalidInput as refusal:
+        error = str(refusal)
+    except Exception as bug:  # noqa: BLE001 - a bug; one calendar must not keep the others
+        error = f"cannot be worked out: {type(bug).__name__}: {bug}"
+    await calendars.work_out(db, one.name, spans, updated_at=one.updated_at, error=error)
+
+
+async def replan(db: Database) -> int:
+    """Replan the jobs that wait for times that were changed; return how many were moved."""
+    moved = 0
+    while True:
+        step = await calendars.replan_step(db)
+        if step.calendar is None:
+            return moved
+        moved += step.moved
+        await asyncio.sleep(REST_SECONDS)

@@ -1,0 +1,184 @@
+"""What becomes of runs in closed time, and of those that come too soon after the one before."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.core.runs.claim import Misfire, MisfirePolicy, OnClosed, Settlement
+from app.core.runs.closing import Closing, closed, too_soon
+from app.core.runs.misfire import Attendance, missed
+from app.core.schedule.calendars import Span
+from app.core.schedule.opening import check_open, first_open
+from app.core.schedule.schedule import LATEST, Schedule
+from app.errors import InvalidInput
+from tests.support.claims import DUE, ONE_OFF, some_claim
+
+MINUTE = timedelta(minutes=1)
+HOURS = ("business-hours",)
+OPENS = DUE + 10 * MINUTE
+
+
+def judged(
+    closed_until: datetime | None = OPENS,
+    *,
+    now: datetime,
+    **changes: Any,  # noqa: ANN401
+) -> Settlement | None:
+    claim = some_claim(**{"calendars": HOURS} | changes)
+    return closed(claim, Closing(closed_until=closed_until), now=now)
+
+
+def records(settlement: Settlement | None) -> list[tuple[datetime, str | None]]:
+    assert settlement is not None
+    return [(one.scheduled_for, one.reason) for one in settlement.executions]
+
+
+def test_an_open_run_is_carried_out() -> None:
+    assert judged(None, now=DUE) is None
+
+
+def test_a_closed_run_is_missed_when_its_time_comes_and_the_next_is_planned() -> None:
+    settlement = judged(now=DUE)
+
+    assert records(settlement) == [(DUE, "calendar")]
+    assert settlement is not None
+    assert settlement.next_run == DUE + MINUTE
+    assert "business-hours" in (settlement.executions[0].error or "")
+
+
+def test_closed_runs_that_are_due_are_missed_together_but_none_that_is_open() -> None:
+    late = judged(now=DUE + 2.5 * MINUTE)
+    over = judged(now=OPENS + 5 * MINUTE)
+
+    assert records(late) == [(DUE + n * MINUTE, "calendar") for n in range(3)]
+    assert records(over) == [(DUE + n * MINUTE, "calendar") for n in range(10)]
+    assert over is not None
+    assert over.next_run == OPENS
+
+
+def test_a_run_that_never_opens_again_is_missed_even_with_next_open() -> None:
+    settlement = judged(LATEST, now=DUE, on_closed=OnClosed.NEXT_OPEN)
+
+    assert records(settlement) == [(DUE, "calendar")]
+
+
+def test_a_closed_run_is_put_off_to_the_opening_and_keeps_its_name() -> None:
+    settlement = judged(now=DUE, on_closed=OnClosed.NEXT_OPEN)
+
+    assert settlement is not None
+    assert (settlement.next_run, settlement.scheduled_for) == (OPENS, DUE)
+    assert (settlement.attempt, settlement.executions) == (0, [])
+
+
+def test_of_the_runs_of_closed_time_the_one_that_is_due_at_the_opening_follows() -> None:
+    settlement = judged(now=OPENS, on_closed=OnClosed.NEXT_OPEN, next_run=OPENS)
+
+    assert records(settlement) == [(DUE + n * MINUTE, "calendar") for n in range(10)]
+    assert settlement is not None
+    assert (settlement.next_run, settlement.scheduled_for) == (OPENS, OPENS)
+
+
+def test_of_the_runs_of_closed_time_the_latest_follows_where_none_is_due_at_the_opening() -> None:
+    opens = OPENS + MINUTE / 2
+
+    first = judged(opens, now=opens, on_closed=OnClosed.NEXT_OPEN, next_run=opens)
+    latest = judged(
+        opens, now=opens, on_closed=OnClosed.NEXT_OPEN, next_run=opens, scheduled_for=OPENS
+    )
+
+    assert first is not None
+    assert (first.next_run, first.scheduled_for) == (opens, OPENS)
+    assert latest is None
+
+
+def test_a_one_off_in_closed_time_is_put_off_or_missed() -> None:
+    put_off = judged(now=DUE, schedule=ONE_OFF, on_closed=OnClosed.NEXT_OPEN)
+    due = judged(now=OPENS, schedule=ONE_OFF, on_closed=OnClosed.NEXT_OPEN, next_run=OPENS)
+    dropped = judged(now=DUE, schedule=ONE_OFF)
+
+    assert put_off is not None
+    assert put_off.next_run == OPENS
+    assert due is None
+    assert records(dropped) == [(DUE, "calendar")]
+    assert dropped is not None
+    assert dropped.next_run is None
+
+
+def test_a_run_that_was_put_off_is_late_from_the_opening_on() -> None:
+    claim = some_claim(
+        calendars=HOURS,
+        on_closed=OnClosed.NEXT_OPEN,
+        next_run=OPENS,
+        late=MisfirePolicy(misfire=Misfire.SKIP, grace_seconds=60.0, max_catchup=0),
+    )
+    attendance = Attendance(instance="one")
+
+    assert missed(claim, now=OPENS + MINUTE, attendance=attendance) is None
+    assert missed(claim, now=OPENS + 2 * MINUTE, attendance=attendance) is not None
+
+
+def test_what_cannot_be_read_makes_the_job_invalid_and_what_is_not_ready_waits() -> None:
+    claim = some_claim(calendars=HOURS)
+
+    problem = closed(claim, Closing(problem="calendars: no calendar has the name 'x'"), now=DUE)
+    unready = closed(claim, Closing(unready=True), now=DUE)
+
+    assert problem is not None
+    assert problem.plan_error == "calendars: no calendar has the name 'x'"
+    assert unready is not None
+    assert (unready.next_run, unready.scheduled_for) == (DUE + timedelta(seconds=1), DUE)
+
+
+@pytest.mark.parametrize("gap", [90.0, 45.0, None])
+def test_a_run_waits_for_the_gap_after_the_end_of_the_run_before(gap: float | None) -> None:
+    ended_at = DUE - MINUTE / 2
+    claim = some_claim(min_gap_seconds=gap, last_finished_at=ended_at)
+
+    settlement = too_soon(claim, now=DUE)
+
+    put_off = None if settlement is None else settlement.next_run
+    assert put_off == (ended_at + timedelta(seconds=gap) if gap else None)
+
+
+def test_after_the_gap_the_latest_of_the_runs_that_came_due_is_carried_out() -> None:
+    ended_at, ready_at = DUE - MINUTE, DUE + 2.5 * MINUTE
+    gap = (ready_at - ended_at).total_seconds()
+    claim = some_claim(min_gap_seconds=gap, last_finished_at=ended_at, next_run=ready_at)
+
+    settlement = too_soon(claim, now=ready_at)
+    latest = some_claim(
+        min_gap_seconds=gap,
+        last_finished_at=ended_at,
+        next_run=ready_at,
+        scheduled_for=DUE + 2 * MINUTE,
+    )
+
+    assert records(settlement) == [(DUE, "min_gap"), (DUE + MINUTE, "min_gap")]
+    assert settlement is not None
+    assert (settlement.next_run, settlement.scheduled_for) == (ready_at, DUE + 2 * MINUTE)
+    assert too_soon(latest, now=ready_at) is None
+
+
+def test_retries_and_runs_beside_the_plan_wait_for_no_gap() -> None:
+    run = some_claim(
+        id=some_claim().job_id.__class__(int=5), min_gap_seconds=90.0, last_finished_at=DUE
+    )
+
+    assert (
+        too_soon(some_claim(min_gap_seconds=90.0, last_finished_at=DUE, attempt=2), now=DUE) is None
+    )
+    assert too_soon(run, now=DUE) is None
+
+
+def test_calendars_that_leave_no_run_of_a_schedule_are_refused() -> None:
+    day, id = timedelta(days=1), some_claim().job_id
+    mornings = [Span(DUE + n * day, DUE + n * day + 60 * MINUTE) for n in range(3)]  # noon to one
+    noon = Schedule(cron="30 12 * * *")
+    first = DUE + 30 * MINUTE
+
+    assert first_open(noon, first, mornings[1:], job_id=id) == first + day
+    with pytest.raises(InvalidInput, match="calendars: leave no run"):
+        check_open(Schedule(cron="0 3 * * *"), first, mornings, job_id=id)
+    with pytest.raises(InvalidInput, match="calendars"):
+        check_open(Schedule(run_at=DUE - day), DUE - day, mornings, job_id=id)
