@@ -117,6 +117,7 @@ ci: check test ## Do what CI does
 .PHONY: servers
 servers: setup ## Install the servers that the tests need and this machine lacks
 	scripts/install-servers $(BIN)/python
+	$(BIN)/python hatch_build.py
 
 .PHONY: db-dump
 db-dump: setup ## Print the schema as Postgres understands it
