@@ -16,6 +16,8 @@ from app.core.secrets.masking import Masked, Secret
 from app.db.database import Database, Row, Runner
 
 JSON = msgspec.json.Encoder()
+LIMIT_SECONDS = 10.0
+"""How long a statement of a pass may take."""
 
 
 class Work(Struct, frozen=True, kw_only=True):
@@ -102,13 +104,17 @@ async def read_work(db: Runner) -> Work:
 
 
 @asynccontextmanager
-async def turn(db: Database) -> AsyncIterator[tuple[Runner, Cursor | None]]:
+async def turn(
+    db: Database, *, limit_seconds: float = LIMIT_SECONDS
+) -> AsyncIterator[tuple[Runner, Cursor | None]]:
     """Open the transaction of one pass over what has happened; an error undoes the pass.
+
+    `limit_seconds`: how long each of its statements may take.
 
     The cursor is None if another instance is at it.
     """
     async with db.transaction() as transaction:
-        rows = await transaction.fetch("alerts.begin")
+        rows = await transaction.fetch("alerts.begin", limit=f"{limit_seconds * 1000:.0f}ms")
         yield transaction, Cursor(**rows[0]) if rows else None
 
 
@@ -199,9 +205,9 @@ def state(row: Row) -> State:
     return State(**columns | {"event": Event(row["event"])})
 
 
-async def list_newly(db: Runner, *, limit: int) -> list[Newly]:
-    """List jobs that have come to stand as rules watch for."""
-    rows = await db.fetch("alerts.newly", limit=limit)
+async def list_newly(db: Runner, *, rule_ids: Sequence[UUID], limit: int) -> list[Newly]:
+    """List jobs that have come to stand as these rules watch for."""
+    rows = await db.fetch("alerts.newly", rule_ids=rule_ids, limit=limit)
     return [Newly(**row | {"event": Event(row["event"])}) for row in map(dict, rows)]
 
 

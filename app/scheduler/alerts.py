@@ -14,14 +14,15 @@ from uuid import UUID
 
 from app.core.alerts.messages import Message, Preset, job_target
 from app.core.alerts.rules import OF_JOBS, Happened, Rule, Standing, State, Told, begin
-from app.core.facts import Alerted
+from app.core.facts import Alerted, Faulted
 from app.db import Database, alerts
 from app.db.alert_rules import read_target
 from app.db.alerts import Cursor, Newly, Waiting
 from app.db.database import Runner
-from app.db.isolating import is_outage
+from app.db.isolating import is_outage, reason, run_by_parts
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
+from app.timers import Monotonic
 
 PASS_SECONDS = 1.0
 """The time between two passes while there are rules, or something is to be delivered."""
@@ -32,6 +33,10 @@ LONGEST_SECONDS = 300.0
 TOGETHER_SECONDS = 30.0
 """How long a channel is told nothing of the same rule and event after a message: what comes
 meanwhile goes out as one. The first message waits for nothing."""
+LOOK_SECONDS = 1.0
+"""How long a statement may take that looks for jobs which stand as rules watch for."""
+REST_SECONDS = 600.0
+"""How long no jobs are looked for by a rule for which that took longer."""
 BATCH = 1000
 """How many executions, states and alerts are handled at a time."""
 
@@ -41,6 +46,7 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
 
     `told` is set when there may be a rule, or something to deliver.
     """
+    alerting = Alerting(db, observers, monotonic)
     wait = 0.0
     while True:
         with suppress(TimeoutError):
@@ -49,7 +55,7 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
         told.clear()
         began = monotonic()
         try:
-            is_busy = await Alerting(db, observers).work()
+            is_busy = await alerting.work()
         except Exception as error:  # noqa: BLE001 - jobs go on without
             if not is_outage(error):
                 observers.tell(faulted("alerts", error))
@@ -62,11 +68,14 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
 
 
 class Alerting:
-    """One pass: judge what has happened, send what is told, follow what was sent."""
+    """Judges what has happened, sends what is told, and follows what was sent."""
 
-    def __init__(self, db: Database, observers: Observers) -> None:
+    def __init__(self, db: Database, observers: Observers, clock: Monotonic) -> None:
         self.db = db
         self.observers = observers
+        self.clock = clock
+        self.resting: dict[UUID, float] = {}
+        """Rules by which no jobs are looked for, as that took too long, and until when."""
 
     def __repr__(self) -> str:
         return f"<Alerting: {self.db}>"
@@ -77,6 +86,7 @@ class Alerting:
         if work.has_rules:
             while not await self.judge():
                 pass
+            await self.look_at_jobs()
         if work.has_rules or work.has_open:
             await self.send()
             await self.follow()
@@ -90,20 +100,28 @@ class Alerting:
             rules = await alerts.list_rules(transaction)
             batch = await alerts.read_happened(transaction, cursor, limit=BATCH)
             standing = await self.stand(transaction, rules, batch.happened)
-            is_done = batch.is_whole and await self.look_at_jobs(transaction, cursor, standing)
-            await alerts.write(
-                transaction,
-                written=standing.written(),
-                removed=standing.removed(),
-                told=[(one, channels_of(one, rules)) for one in standing.told],
-            )
+            is_done = batch.is_whole and await self.end_what_is_over(transaction, cursor, standing)
+            await self.write(transaction, standing)
             under_way = {*batch.under_way}
             pending = {*cursor.pending} & under_way
             pending |= {id for id in under_way if cursor.after_id < id <= batch.read_to}
             await alerts.move(transaction, cursor, after_id=batch.read_to, pending=sorted(pending))
+        self.tell(standing)
+        return is_done
+
+    async def write(self, transaction: Runner, standing: Standing) -> None:
+        """Write how rules stand, and what is told."""
+        await alerts.write(
+            transaction,
+            written=standing.written(),
+            removed=standing.removed(),
+            told=[(one, channels_of(one, standing.rules)) for one in standing.told],
+        )
+
+    def tell(self, standing: Standing) -> None:
+        """State what is told, once that is written."""
         for one in standing.told:
             self.observers.tell(Alerted(rule=one.rule, event=one.event, job_id=one.job_id))
-        return is_done
 
     async def stand(
         self, transaction: Runner, rules: list[Rule], happened: Sequence[Happened]
@@ -115,30 +133,63 @@ class Alerting:
             standing.take(one)
         return standing
 
-    async def look_at_jobs(self, transaction: Runner, cursor: Cursor, standing: Standing) -> bool:
-        """Judge how jobs stand now; return whether that was all.
+    async def end_what_is_over(
+        self, transaction: Runner, cursor: Cursor, standing: Standing
+    ) -> bool:
+        """Judge which jobs are well again; return whether those were all.
 
         Recoveries count up to the mark: all that had failed before it has been judged.
         """
         horizon = cursor.marked_at if cursor.is_over and cursor.marked_at else None
-        over = []
-        if horizon is not None:
-            await alerts.write(
-                transaction, written=standing.written(), removed=standing.removed(), told=()
-            )
-            over = await alerts.list_over(transaction, horizon=horizon, limit=BATCH)
-            for one in over:
-                standing.end(one.state, job=one.job, is_gone=one.is_gone)
-        newly: list[Newly] = []
-        if any(rule.events & OF_JOBS for rule in standing.rules):
-            newly = await alerts.list_newly(transaction, limit=BATCH)
-        by_id = {rule.id: rule for rule in standing.rules}
-        for broken in newly:
-            if (rule := by_id.get(broken.rule_id)) is not None:
-                found = new_state(broken, cursor)
-                judged = begin(rule, found, job=broken.job, why=broken.why)
-                standing.note((rule.id, broken.event, broken.job_id), *judged)
-        return len(over) < BATCH and len(newly) < BATCH
+        if horizon is None:
+            return True
+        await alerts.write(
+            transaction, written=standing.written(), removed=standing.removed(), told=()
+        )
+        over = await alerts.list_over(transaction, horizon=horizon, limit=BATCH)
+        for one in over:
+            standing.end(one.state, job=one.job, is_gone=one.is_gone)
+        return len(over) < BATCH
+
+    async def look_at_jobs(self) -> None:
+        """Judge how jobs stand now, in transactions apart from what has happened.
+
+        A rule for which that takes too long, as too many jobs have its tag, holds up no other.
+        """
+        now = self.clock()
+        self.resting = {id: until for id, until in self.resting.items() if until > now}
+        rules = [
+            one
+            for one in await alerts.list_rules(self.db)
+            if one.events & OF_JOBS and one.id not in self.resting
+        ]
+
+        def refused(rule: Rule, error: Exception) -> None:
+            self.resting[rule.id] = self.clock() + REST_SECONDS
+            said = f"rule {rule.name!r} finds no jobs: {reason(error)}: name one, or a rarer tag"
+            self.observers.tell(Faulted(where="alerts", error=said))
+
+        if rules:
+            one_by_one = asyncio.Semaphore(1)  # as each locks the cursor
+            await run_by_parts(self.look_by, rules, refused=refused, blame=True, turns=one_by_one)
+
+    async def look_by(self, rules: Sequence[Rule]) -> None:
+        """Judge by some rules how jobs stand now."""
+        by_id = {one.id: one for one in rules}
+        many = BATCH
+        while many == BATCH:
+            async with alerts.turn(self.db, limit_seconds=LOOK_SECONDS) as (transaction, cursor):
+                if cursor is None:  # another instance is at it
+                    return
+                standing = Standing(list(rules), [])
+                newly = await alerts.list_newly(transaction, rule_ids=[*by_id], limit=BATCH)
+                for broken in newly:
+                    rule = by_id[broken.rule_id]
+                    judged = begin(rule, new_state(broken, cursor), job=broken.job, why=broken.why)
+                    standing.note((rule.id, broken.event, broken.job_id), *judged)
+                await self.write(transaction, standing)
+            many = len(newly)
+            self.tell(standing)
 
     async def send(self) -> None:
         """Make the jobs that deliver what is told."""
@@ -165,7 +216,7 @@ def new_state(one: Newly, cursor: Cursor) -> State:
     )
 
 
-def channels_of(told: Told, rules: list[Rule]) -> list[str | None]:
+def channels_of(told: Told, rules: Sequence[Rule]) -> list[str | None]:
     """Return the channels that are told; None for the record alone."""
     channels = next((rule.channels for rule in rules if rule.id == told.rule_id), ())
     return [*channels] or [None]

@@ -9,11 +9,11 @@ select exists (select from tocsin.alert_rules) as has_rules,
 
 -- name: begin
 -- Locks the cursor for a transaction that waits for no other lock for longer than this; no row: another instance has it,
--- or there is no rule. is_over: no transaction goes on that may have drawn the number of an execution up to mark_id; one
+-- or there is no rule. limit: how long its statements may take. is_over: no transaction goes on that may have drawn the number of an execution up to mark_id; one
 -- that goes on for longer than 30 seconds is none of Tocsin's. latest_id: the last number drawn so far, read before the
 -- snapshot that mark writes down. What follows has indexes, whatever statistics say of the tables.
 with settings as materialized (
-    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true),
+    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', :limit::text, true),
         set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
         set_config('enable_mergejoin', 'off', true)
 )
@@ -100,12 +100,12 @@ r.event = 'not_succeeded' and (j.cron is not null or j.every_seconds is not null
           and x.finished_at >= now() - r.seconds::float8 * interval '1 second')
 
 -- name: newly
--- The jobs that stand as a rule watches for, of which it does not know yet. What is paused is not told of.
+-- The jobs that stand as one of some rules watches for, of which it does not know yet. What is paused is not told of.
 with r as materialized (
     select r.id, r.job_id, r.tag, r.seconds, watched.event
     from tocsin.alert_rules r cross join unnest(r.events) as watched (event)
-    where watched.event = 'invalid'
-       or (watched.event in ('late', 'not_succeeded') and not exists (select from tocsin.pauses where scope = 0))
+    where r.id = any (:rule_ids::uuid[]) and (watched.event = 'invalid'
+       or (watched.event in ('late', 'not_succeeded') and not exists (select from tocsin.pauses where scope = 0)))
 )
 (
     select r.id as rule_id, r.event, j.id as job_id, j.name as job, j.tags, left(j.plan_error, 1000) as why

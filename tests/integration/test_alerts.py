@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +16,10 @@ from msgspec import json
 
 from app.core.alerts.messages import Preset
 from app.core.alerts.rules import Event
+from app.core.facts import Faulted
 from app.db import Database, alerts
-from app.db.database import Runner
+from app.db.database import Runner, Transaction
+from app.db.errors import translate_errors
 from app.db.queries import query
 from app.scheduler.alerts import Alerting
 from app.telemetry import Observers
@@ -23,6 +27,7 @@ from tests.support.alerts import ended, insert_channel, insert_rule, judge_all, 
 from tests.support.builders import insert_job, plan_jobs
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
+from tests.support.recorder import Recorder
 from tests.support.sink import Sink, reply
 from tests.support.waiting import until
 
@@ -328,7 +333,7 @@ async def test_a_pass_that_is_broken_off_tells_nothing_and_the_next_one_all(
     await insert_rule(connection, channels=["ops"])
     job_id = await quiet_job(connection, name="report")
     await ended(connection, job_id)
-    await Alerting(db, Observers()).judge()  # sets the first mark
+    await Alerting(db, Observers(), monotonic).judge()  # sets the first mark
     move, seen = alerts.move, []
 
     async def crash(transaction: Runner, *_: object, **__: object) -> None:
@@ -340,7 +345,7 @@ async def test_a_pass_that_is_broken_off_tells_nothing_and_the_next_one_all(
 
     async def is_told_and_broken_off() -> bool:
         with suppress(Crashed):
-            await Alerting(db, Observers()).judge()
+            await Alerting(db, Observers(), monotonic).judge()
         return seen[-1] == (True, 0)
 
     monkeypatch.setattr(alerts, "move", crash)
@@ -360,7 +365,7 @@ async def test_instances_that_judge_at_the_same_time_tell_once(
 
     async def judge_often() -> None:
         for _ in range(20):
-            await Alerting(db, Observers()).work()
+            await Alerting(db, Observers(), monotonic).work()
 
     passes = asyncio.gather(*(judge_often() for _ in range(3)))
     for job_id in ids:
@@ -415,7 +420,7 @@ async def test_what_is_committed_after_later_executions_is_told(
         await ended(other, late)
         await ended(connection, quick)
         for _ in range(5):
-            await Alerting(db, Observers()).work()
+            await Alerting(db, Observers(), monotonic).work()
         await transaction.commit()
     finally:
         await other.close()
@@ -423,6 +428,47 @@ async def test_what_is_committed_after_later_executions_is_told(
     await judge_all(db, connection)
 
     assert sorted(await told(connection)) == [("failed", "late"), ("failed", "quick")]
+
+
+async def test_a_rule_that_takes_too_long_to_find_its_jobs_holds_up_no_other(
+    db: Database,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Recorder()
+    for name, tag in (("slow", "many"), ("quick", "few"), ("other", "fewer")):
+        await insert_rule(connection, name=name, events=("invalid",), tag=tag)
+        job_id = await quiet_job(connection, name=name, tags=[tag])
+        await connection.execute(
+            "update tocsin.jobs set plan_error = 'it is wrong' where id = $1", job_id
+        )
+    slow = await connection.fetchval("select id from tocsin.alert_rules where name = 'slow'")
+    list_newly = alerts.list_newly
+    asked: list[int] = []
+
+    async def list_slowly(
+        transaction: Runner, *, rule_ids: Sequence[UUID], limit: int
+    ) -> list[alerts.Newly]:
+        asked.append(len(rule_ids))
+        if slow in rule_ids:
+            assert isinstance(transaction, Transaction)
+            with translate_errors():
+                await transaction.connection.execute("select pg_sleep(60)")
+        return await list_newly(transaction, rule_ids=rule_ids, limit=limit)
+
+    monkeypatch.setattr(alerts, "list_newly", list_slowly)
+    alerting = Alerting(db, Observers(recorder), monotonic)
+
+    await alerting.work()
+    asked.clear()
+    await alerting.work()
+
+    assert sorted(await told(connection)) == [("invalid", "other"), ("invalid", "quick")]
+    assert asked == [2]
+    [said] = recorder.of(Faulted)
+    assert said.where == "alerts"
+    assert "rule 'slow'" in said.error
+    assert "takes too long" in said.error
 
 
 async def test_many_that_break_at_once_are_one_message_that_names_the_first(

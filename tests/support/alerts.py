@@ -1,5 +1,6 @@
 """Rules, channels and executions for tests of alerts, and passes over what has happened."""
 
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -94,7 +95,7 @@ async def judge_all(db: Database, connection: asyncpg.Connection) -> None:
         "select coalesce(pg_sequence_last_value('tocsin.executions_id_seq'), 0)"
     )
     began = await connection.fetchval("select clock_timestamp()")
-    alerting = Alerting(db, Observers())
+    alerting = Alerting(db, Observers(), monotonic)
 
     async def is_judged() -> bool:
         await alerting.work()
