@@ -27,6 +27,14 @@ COMMANDS = {
             "app.cli.remote.flows:flows",
             "Read and set limits that jobs share: of concurrency, and of starts in a time.",
         ),
+        "calendars": (
+            "app.cli.remote.calendars:calendars",
+            "Read and set calendars: time that jobs keep to, or avoid.",
+        ),
+        "checks": (
+            "app.cli.remote.checks:checks",
+            "Read checks, which expect pings, and make the addresses for these.",
+        ),
         "alerts": (
             "app.cli.remote.alerts:alerts",
             "Say who is told when jobs go wrong, and read what was told.",

@@ -311,6 +311,31 @@ async def test_what_comes_and_what_a_schedule_means_are_shown(tocsin: Tocsin) ->
     assert flows.stdout == "api\n"
 
 
+async def test_calendars_and_checks_are_set_up_and_read(tocsin: Tocsin, tmp_path: Path) -> None:
+    dates = tmp_path / "office.yaml"
+    dates.write_text("dates: [2099-12-24]")
+    office = await found(
+        tocsin,
+        f"calendars set office -f {dates} --weekly 'MON-FRI 09:00-17:00' --holidays DE-BY"
+        " --timezone Europe/Berlin --json",
+    )
+    listed = await tocsin("calendars list -o name")
+    gone = await tocsin("calendars delete office")
+    await found(
+        tocsin,
+        "jobs create backup --set kind=check --every 3600 --set target.grace_seconds=60 --json",
+    )
+    address = await found(tocsin, "checks token backup --json")
+    check = await found(tocsin, "checks get backup --json")
+    revoked = await tocsin("checks token backup --revoke")
+
+    assert (office["dates"], office["holidays"]) == (["2099-12-24"], ["DE-BY"])
+    assert listed.stdout == "office\n"
+    assert (gone.exit_code, revoked.exit_code) == (0, 0), gone.output
+    assert address["path"].startswith("/ping/")
+    assert (check["status"], check["has_token"]) == ("new", True)
+
+
 async def test_alerts_are_set_up_and_read(tocsin: Tocsin) -> None:
     channel = await found(
         tocsin, "alerts channels set ops --preset slack --url http://127.0.0.1:9/ --json"

@@ -6,9 +6,8 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, remote
-from app.cli.remote.reading import fields_set, merged, read_document
+from app.cli.remote.reading import read_fields
 
 TOLD = ("at", "event", "job", "many", "rule", "channel", "delivery", "why")
 RULES = ("name", "events", "after", "job", "tag", "channels", "told_jobs")
@@ -24,19 +23,6 @@ def rule_path(name: str) -> str:
 
 def channel_path(name: str, *more: str) -> str:
     return "/".join(["/v1/alerts/channels", quote(name, safe=""), *more])
-
-
-def written(path: str | None, given: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
-    """Put together what a file, options and `--set` say.
-
-    Raises:
-        CommandFailed: the file has no fields.
-    """
-    document = read_document(path) if path else {}
-    if not isinstance(document, dict):
-        raise CommandFailed(f"{path} has no fields", exit_code=USAGE)
-    document |= {name: one for name, one in given.items() if one}
-    return merged(document, fields_set(tuple(more)))
 
 
 @click.group()
@@ -103,7 +89,7 @@ def set_rule(
     """
     given |= {"events": list(events), "channels": list(channels)}
     on.confirm(f"set rule {name}")
-    on.output.print_one(on.api.call("PUT", rule_path(name), body=written(path, given, more)))
+    on.output.print_one(on.api.call("PUT", rule_path(name), body=read_fields(path, given, more)))
 
 
 @rules.command("delete")
@@ -159,7 +145,7 @@ def set_channel(
     """
     given = {"preset": preset, "target": {"url": url} if url else None}
     on.confirm(f"set channel {name}")
-    on.output.print_one(on.api.call("PUT", channel_path(name), body=written(path, given, more)))
+    on.output.print_one(on.api.call("PUT", channel_path(name), body=read_fields(path, given, more)))
 
 
 @channels.command("delete")

@@ -11,7 +11,7 @@ from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, remote
 from app.cli.remote.output import field, in_yaml
-from app.cli.remote.reading import fields_set, merged, parsed, read_document
+from app.cli.remote.reading import fields_set, merged, parsed, read_fields
 from app.cli.remote.waiting import wait_for_run
 
 COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
@@ -111,14 +111,8 @@ def create_job(
     tocsin jobs create nightly --cron '0 3 * * *' --url https://example.com/report
     tocsin jobs create -f nightly.yaml
     """
-    document = read_document(path) if path else {}
-    if not isinstance(document, dict):
-        raise CommandFailed(f"{path} is not one job: write its fields", exit_code=USAGE)
-    document |= {
-        key: list(one) if isinstance(one, tuple) else one for key, one in given.items() if one
-    }
-    if name:
-        document["name"] = name
+    options = {key: list(one) if isinstance(one, tuple) else one for key, one in given.items()}
+    document = read_fields(path, options | {"name": name})
     target: dict[str, Any] = dict(document.get("target") or {})
     if target_url:
         target["url"] = target_url
@@ -161,12 +155,7 @@ def edit_job(on: Remote, *, job: str, given: tuple[str, ...], path: str | None) 
     Nothing is changed if somebody else has changed the job meanwhile (exit code 6).
     """
     found, headers = on.api.send("GET", job_path(job))
-    patch = fields_set(given)
-    if path:
-        document = read_document(path)
-        if not isinstance(document, dict):
-            raise CommandFailed(f"{path} has no fields of a job", exit_code=USAGE)
-        patch = merged(document, patch)
+    patch = read_fields(path, {}) | fields_set(given)  # in which null takes a field away
     if not patch:
         patch = edited(found)
     if not patch:

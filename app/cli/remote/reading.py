@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,36 @@ def read_document(path: str) -> Any:  # noqa: ANN401 - whatever the file holds
     Raises:
         CommandFailed: the file cannot be read.
     """
+    return parsed(read_text(path), path)
+
+
+def read_text(path: str) -> str:
+    """Read a file, or stdin if it is called `-`.
+
+    Raises:
+        CommandFailed: the file cannot be read, or is no text.
+    """
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
+        return sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
     except OSError as error:
         raise CommandFailed(f"{path}: {error.strerror}", exit_code=USAGE) from error
     except UnicodeDecodeError as error:
         raise CommandFailed(f"{path} is not UTF-8 text: {error}", exit_code=USAGE) from error
-    return parsed(text, path)
+
+
+def read_fields(
+    path: str | None, given: dict[str, Any], more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Put together the fields of a file, those of options that are given, and those of `--set`.
+
+    Raises:
+        CommandFailed: the file has no fields.
+    """
+    document = read_document(path) if path else {}
+    if not isinstance(document, dict):
+        raise CommandFailed(f"{path} has no fields", exit_code=USAGE)
+    document |= {name: one for name, one in given.items() if one}
+    return merged(document, fields_set(tuple(more)))
 
 
 def parsed(text: str, name: str) -> Any:  # noqa: ANN401
