@@ -16,6 +16,7 @@ NEEDED = [
         "max_catchup",
         "overlap",
         "priority",
+        "on_closed",
     ),
 ]
 
