@@ -84,7 +84,7 @@ begin
                 'Write for example FREQ=MONTHLY;BYDAY=-1FR, without COUNT and hours.');
         end if;
     end loop;
-    if new.ical !~ '^\s*BEGIN:VCALENDAR' then
+    if new.ical !~ '^[[:space:]]*BEGIN:VCALENDAR' then
         perform tocsin.refuse('ical', 'is no iCalendar file', 'Write the text from BEGIN:VCALENDAR to END:VCALENDAR.');
     end if;
     new.worked_out_at := null;
