@@ -74,7 +74,7 @@ def make_server(app: Litestar, settings: Settings) -> Server:
             timeout_graceful_shutdown=int(settings.grace_seconds),
         ),
         AcceptShortage(Observers(log_fact)),
-        app.state.ending,
+        app.state.get("ending") or asyncio.Event(),  # none: it has no streams
     )
 
 
