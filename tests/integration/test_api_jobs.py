@@ -17,9 +17,11 @@ FIELDS = {
     *("run_at", "cron", "timezone", "every_seconds", "dst_gap", "dst_overlap"),
     *("starts_at", "ends_at", "max_runs"),
     *("max_attempts", "backoff_seconds", "backoff_max_seconds", "timeout_seconds"),
-    *("misfire", "misfire_grace_seconds", "max_catchup", "overlap", "flow_key"),
+    *("misfire", "misfire_grace_seconds", "max_catchup", "overlap", "flow_key", "priority"),
+    *("jitter_seconds", "jitter_percent", "calendars", "on_closed", "min_gap_seconds"),
     *("paused", "pause", "skip_runs", "skip_until"),
-    *("state", "execution_id", "next_run", "plan_error", "last_outcome", "last_finished_at"),
+    *("state", "execution_id", "next_run", "scheduled_for", "plan_error", "last_outcome"),
+    *("last_finished_at",),
     *("consecutive_failures", "failing", "runs", "created_at", "updated_at"),
 }
 SECRETS = {

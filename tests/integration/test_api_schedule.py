@@ -70,7 +70,7 @@ async def test_runs_are_shown_in_utc_and_as_the_zone_has_them(api: httpx.AsyncCl
     )
 
     assert shown["runs"] == [
-        {"at": at, "effective_at": at, "skipped": False, "local": local}
+        {"at": at, "effective_at": at, "skipped": False, "local": local, "closed_until": None}
         for at, local in (
             ("2027-03-27T01:30:00Z", "2027-03-27T02:30:00+01:00"),
             ("2027-03-28T01:00:00Z", "2027-03-28T03:00:00+02:00"),

@@ -212,7 +212,7 @@ async def test_a_rendering_that_is_given_up_leaves_no_answer_for_the_next_one(
     given_up = asyncio.create_task(becomes(renderer, LOOP))
 
     async def has_begun() -> bool:
-        return renderer.new.lock.locked()
+        return renderer.slow.lock.locked()
 
     await until(has_begun, "the rendering has begun")
     given_up.cancel()
