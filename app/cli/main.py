@@ -121,24 +121,8 @@ class Commands(LazyGroup):
             sys.exit(1)
 
 
-def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    """Print the version, and exit."""
-    if value:
-        from importlib.metadata import version
-
-        click.echo(version("tocsin"))
-        ctx.exit()
-
-
 @click.group(cls=Commands, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=print_version,
-    help="Print the version.",
-)
+@click.version_option(package_name="tocsin", message="%(version)s", help="Print the version.")
 def main() -> None:
     """Tocsin calls other services at exact times, from jobs kept in Postgres.
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import click
 
+from app.cli.remote.api import address
 from app.cli.remote.options import Remote, remote
 from app.cli.remote.reading import read_fields
 
@@ -18,11 +18,11 @@ SET = click.option("--set", "more", multiple=True, help="Any other field, as FIE
 
 
 def rule_path(name: str) -> str:
-    return f"/v1/alerts/rules/{quote(name, safe='')}"
+    return address("alerts/rules", name)
 
 
 def channel_path(name: str, *more: str) -> str:
-    return "/".join(["/v1/alerts/channels", quote(name, safe=""), *more])
+    return address("alerts/channels", name, *more)
 
 
 @click.group()

@@ -85,14 +85,14 @@ class Api:
         written = {
             name: str(one).lower() if isinstance(one, bool) else one for name, one in pairs.items()
         }
-        address = self.root + path + (f"?{urlencode(written, doseq=True)}" if written else "")
+        place = self.root + path + (f"?{urlencode(written, doseq=True)}" if written else "")
         sent = dict(self.headers) | dict(headers or {})
         content = None
         if body is not None:
             content = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
         try:
-            self.connection.request(method, address, body=content, headers=sent)
+            self.connection.request(method, place, body=content, headers=sent)
             answer = self.connection.getresponse()
             text = answer.read()
         except (OSError, HTTPException, UnicodeError) as error:
@@ -144,6 +144,11 @@ class Api:
                 return
 
 
+def address(collection: str, name: str, *more: str) -> str:
+    """Return the address of what is called so in a collection, or of a call below it."""
+    return "/".join(["/v1", collection, quote(name, safe=""), *more])
+
+
 def job_path(job: str, *more: str) -> str:
     """Return the address of a job, by its id or its name."""
-    return "/".join(["/v1/jobs", quote(job, safe=""), *more])
+    return address("jobs", job, *more)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import click
 
+from app.cli.remote.api import address
 from app.cli.remote.options import Remote, remote
 from app.cli.remote.reading import read_fields, read_text
 
@@ -14,7 +14,7 @@ NAME = click.argument("name")
 
 
 def path_of(name: str) -> str:
-    return f"/v1/calendars/{quote(name, safe='')}"
+    return address("calendars", name)
 
 
 @click.group()

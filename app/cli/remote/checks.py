@@ -1,16 +1,15 @@
 """`tocsin checks`: jobs that expect a ping, and the addresses for these."""
 
-from urllib.parse import quote
-
 import click
 
+from app.cli.remote.api import address
 from app.cli.remote.options import Remote, remote
 
 JOB = click.argument("job")
 
 
 def path_of(job: str, *more: str) -> str:
-    return "/".join(["/v1/checks", quote(job, safe=""), *more])
+    return address("checks", job, *more)
 
 
 @click.group()

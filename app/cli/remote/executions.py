@@ -1,7 +1,7 @@
 """`tocsin executions`: what jobs have done."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -9,7 +9,7 @@ import click
 from app.cli.remote.api import PAGE, Api
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import Remote, all_of, remote
 
 COLUMNS = ("id", "job_name", "scheduled_for", "attempt", "outcome", "reason", "duration_seconds")
 OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled", "lost", "missed")
@@ -29,11 +29,7 @@ FILTERS = (
 ID = click.argument("id", type=int)
 
 
-def filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options by which executions are found."""
-    for option in reversed(FILTERS):
-        command = option(command)
-    return command
+filters = all_of(FILTERS)
 
 
 def query_of(given: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """`tocsin flows`: limits that jobs share."""
 
-from urllib.parse import quote
-
 import click
 
+from app.cli.remote.api import address
 from app.cli.remote.options import Remote, remote
 
 COLUMNS = (
@@ -19,7 +18,7 @@ KEY = click.argument("key")
 
 
 def path_of(key: str, *more: str) -> str:
-    return "/".join(["/v1/flows", quote(key, safe=""), *more])
+    return address("flows", key, *more)
 
 
 @click.group()

@@ -1,7 +1,7 @@
 """`tocsin jobs`: lists, reads, creates, edits and runs jobs."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -9,7 +9,7 @@ import click
 from app.cli.remote.api import job_path
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import Remote, all_of, remote
 from app.cli.remote.output import field, in_yaml
 from app.cli.remote.reading import fields_set, merged, parsed, read_fields
 from app.cli.remote.waiting import wait_for_run
@@ -38,11 +38,7 @@ JOBS = click.argument("names", nargs=-1, metavar="[JOB]...")
 ALL = click.option("--all", "everything", is_flag=True, help="Really all jobs.")
 
 
-def filters(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options by which jobs are found."""
-    for option in reversed(FILTERS):
-        command = option(command)
-    return command
+filters = all_of(FILTERS)
 
 
 @click.group()

@@ -1,6 +1,6 @@
 """The options that all commands share which use the API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import wraps
 from typing import Any
@@ -38,6 +38,17 @@ SHOWING = (
     click.option("--utc", is_flag=True, help="Show instants in UTC, not in the local zone."),
 )
 YES = click.option("-y", "--yes", is_flag=True, help="Ask nothing: change what is named.")
+
+
+def all_of(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Make one decorator of several options, which stand in the help in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 class Remote:
@@ -90,8 +101,6 @@ def remote(*, writes: bool = False) -> Callable[[Command], Command]:
             with closing(on.api):
                 command(on, **more)
 
-        for option in reversed((*PLACE, *SHOWING, *((YES,) if writes else ()))):
-            option(with_remote)
-        return with_remote
+        return all_of((*PLACE, *SHOWING, *((YES,) if writes else ())))(with_remote)
 
     return decorate
