@@ -144,6 +144,18 @@ async def run_now(db: Runner, ids: Sequence[UUID]) -> dict[UUID, bool]:
     return {row["id"]: row["is_run"] for row in await db.fetch("bulk.run_now", ids=ids)}
 
 
+async def skip(
+    db: Runner, ids: Sequence[UUID], *, runs: int | None, until: datetime | None
+) -> set[UUID]:
+    """Skip runs of jobs, or none any more without both; return those whose rows are not locked.
+
+    Raises:
+        InvalidInput: a job has no run to skip, or the instant has passed.
+    """
+    rows = await db.fetch("bulk.skip", ids=ids, runs=runs, until=until)
+    return {row["id"] for row in rows if row["is_written"]}
+
+
 def read(row: Row) -> Bulk:
     """Read an action out of a row."""
     columns = dict(row.items())

@@ -54,9 +54,7 @@ async def skip(db: Database, reference: str, wanted: Skip, *, now: datetime) -> 
     ):
         raise InvalidInput(FieldError(field="until", message=error))
     job = await jobs.find(db, reference)
-    if job.state in {JobState.FINISHED, JobState.FAILED}:
-        message = "the job is over: no run is planned that could be skipped"
-        raise StateConflict(message)
+    check_skippable(job)
     if not await jobs.skip(db, job.id, runs=wanted.runs, until=wanted.until):
         await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
         raise WriteSuppressed(f"the job {reference!r}")
@@ -141,6 +139,17 @@ async def delete_job(db: Database, reference: str, *, if_match: str | None = Non
             raise WriteSuppressed(f"the job {reference!r}")
         message = f"the job {stored.id} was edited meanwhile: get it again and decide on that"
         raise EditConflict(message)
+
+
+def check_skippable(job: StoredJob) -> None:
+    """Refuse a job that has no run to skip.
+
+    Raises:
+        StateConflict: the job is over.
+    """
+    if job.state in {JobState.FINISHED, JobState.FAILED}:
+        message = "the job is over: no run is planned that could be skipped"
+        raise StateConflict(message)
 
 
 def check_runnable(job: StoredJob) -> None:

@@ -19,7 +19,7 @@ from app.db.clock import PolledClock
 from app.db.database import Runner
 from app.db.jobs import JobFilter
 from app.errors import AppError, InvalidInput, StateConflict
-from app.jobs.actions import check_runnable
+from app.jobs.actions import check_runnable, check_skippable
 from app.jobs.input import Edit, draft_edit
 from app.vault import Referring, SecretKeys, check_bindings
 from app.wire.bulk import (
@@ -143,24 +143,33 @@ class OnJobs:
     def item(self, job: StoredJob, *, now: datetime) -> Item:
         """Decide what is to become of a job."""
         whole = Item(key=str(job.id), job_id=job.id, job=job)
+        edit, is_done = None, False
         try:
             match self.request.action:
                 case BulkAction.DELETE:
-                    return whole
+                    pass
                 case BulkAction.RUN:
                     check_runnable(job)
-                    return whole
+                case BulkAction.SKIP:
+                    check_skippable(job)
+                    is_done = self.is_skipped(job)
+                case BulkAction.UNSKIP:
+                    is_done = job.skip_runs is None and job.skip_until is None
                 case BulkAction.CANCEL:
+                    whole = replace(whole, execution_id=job.execution_id)
                     is_done = job.execution_id is None
-                    return replace(whole, execution_id=job.execution_id, is_done=is_done)
                 case BulkAction.RESCHEDULE:
                     edit = rescheduled(job, self.request)
-                    return replace(whole, edit=edit, is_done=edit.job is None)
                 case _:
                     edit = draft_edit(job, self.changed, self.keys, now=now)
-                    return replace(whole, edit=edit, is_done=edit.job is None)
         except (InvalidInput, StateConflict) as error:
             return replace(whole, problem=str(error))
+        return replace(whole, edit=edit, is_done=is_done if edit is None else edit.job is None)
+
+    def is_skipped(self, job: StoredJob) -> bool:
+        """Whether all of a job's runs that are to be skipped are skipped already."""
+        until = self.request.skip_until
+        return until is not None and (job.skip_runs, job.skip_until) == (None, until)
 
     def changed(self, job: StoredJob) -> JobDocument:
         """Return what a job is to become."""
@@ -199,6 +208,13 @@ class OnJobs:
             case BulkAction.RUN:
                 asked = await bulk.run_now(transaction, [one.job_id for one in wanted])
                 written = {id for id, is_run in asked.items() if is_run}
+            case BulkAction.SKIP | BulkAction.UNSKIP:
+                written = await bulk.skip(
+                    transaction,
+                    [one.job_id for one in wanted],
+                    runs=self.request.runs,
+                    until=self.request.skip_until,
+                )
             case BulkAction.DELETE:
                 written = await jobs.delete_many(
                     transaction,

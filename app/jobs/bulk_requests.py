@@ -18,7 +18,7 @@ from app.db.clock import PolledClock
 from app.errors import InvalidInput, StateConflict
 from app.jobs.bulk import OnJobs, Work
 from app.jobs.bulk_runs import Backfill, OnExecutions
-from app.jobs.filters import execution_filter, job_filter
+from app.jobs.filters import bulk_job_filter, execution_filter
 from app.vault import SecretKeys
 from app.vault.keys import NotDecrypted, is_token
 from app.wire.bulk import OF_EXECUTIONS, Bulk, BulkAction, BulkPreview, BulkRequest
@@ -52,7 +52,7 @@ async def work_of(
     if request.action in OF_EXECUTIONS:
         executed = await execution_filter(db, request.filter, path=FILTER_PATH)
         return OnExecutions(request, executed, asked_at=asked_at)
-    wanted = job_filter(request.filter, path=FILTER_PATH)
+    wanted = await bulk_job_filter(db, request.filter, path=FILTER_PATH)
     if request.action is BulkAction.BACKFILL:
         return Backfill(request, wanted, asked_at=asked_at)
     return OnJobs(request, wanted, keys, clock, asked_at=asked_at)

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from app.core.jobs.names import job_id
 from app.db import jobs
 from app.db.database import Database
@@ -14,6 +16,18 @@ from app.wire.filters import known_outcomes, known_statuses, listed, sound
 
 def as_list(given: str | list[str] | None) -> list[str] | None:
     return [given] if isinstance(given, str) else given
+
+
+async def bulk_job_filter(db: Database, given: BulkFilter, *, path: str) -> JobFilter:
+    """Read the filters of a list of jobs, and the one job that a bulk action may name.
+
+    Raises:
+        InvalidInput: one of them cannot be, or no job has the name.
+    """
+    wanted = job_filter(given, path=path)
+    if given.job is None:
+        return wanted
+    return replace(wanted, ids=[await named_job(db, given.job, f"{path}job")])
 
 
 def job_filter(given: BulkFilter, *, path: str = "") -> JobFilter:
@@ -41,7 +55,7 @@ async def execution_filter(db: Database, given: BulkFilter, *, path: str = "") -
         InvalidInput: one of them cannot be, or no job has the name.
     """
     return ExecutionFilter(
-        job_id=None if given.job is None else await executed_job(db, given.job, f"{path}job"),
+        job_id=None if given.job is None else await named_job(db, given.job, f"{path}job"),
         outcomes=known_outcomes(as_list(given.outcome), f"{path}outcome"),
         since=sound(given.since, f"{path}from"),
         until=sound(given.until, f"{path}to"),
@@ -56,7 +70,7 @@ async def execution_filter(db: Database, given: BulkFilter, *, path: str = "") -
     )
 
 
-async def executed_job(db: Database, reference: str, field: str = "job") -> UUID:
+async def named_job(db: Database, reference: str, field: str = "job") -> UUID:
     """Return the id of the job that a filter names; an id may be that of a deleted job.
 
     Raises:

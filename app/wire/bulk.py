@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from app.core.jobs.job import ONE_YEAR, Instant, JobPatch, JobState, seconds
 from app.errors import FieldError
+from app.wire.actions import MAX_SKIPPED_RUNS
 from app.wire.pages import Page
 
 MAX_RATE = 1000.0
@@ -27,6 +28,8 @@ class BulkAction(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RUN = "run"
+    SKIP = "skip"
+    UNSKIP = "unskip"
     RESCHEDULE = "reschedule"
     CANCEL = "cancel"
     REPLAY = "replay"
@@ -54,6 +57,9 @@ class BulkFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         None
     )
     kind: str | None = None
+    job: Annotated[
+        str | None, Meta(description="One job by its id or name, or its executions.")
+    ] = None
 
     state: Annotated[JobState | None, Meta(description="Of jobs, as all down to next_before.")] = (
         None
@@ -71,7 +77,6 @@ class BulkFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     until: Annotated[Instant | None, Meta(description="Finished earlier.")] = field(
         name="to", default=None
     )
-    job: Annotated[str | None, Meta(description="The id or the name of their job.")] = None
     host: str | None = None
     reason: Texts | None = None
     status: Annotated[Texts | None, Meta(examples=["5xx"])] = None
@@ -90,7 +95,7 @@ class BulkFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         }
 
 
-OF_BOTH = frozenset({"tag", "kind"})
+OF_BOTH = frozenset({"tag", "kind", "job"})
 FILTERS_OF_JOBS = OF_BOTH | {"state", "name", "q", "last_outcome", "failing", "next_before"}
 
 
@@ -131,6 +136,15 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ]
         | None
     ) = None
+    runs: (
+        Annotated[
+            int, Meta(ge=1, le=MAX_SKIPPED_RUNS, description="Of skip: so many of the next runs.")
+        ]
+        | None
+    ) = None
+    skip_until: Annotated[
+        Instant | None, Meta(description="Of skip: all runs before that instant.")
+    ] = field(name="until", default=None)
 
     def errors(self) -> Iterator[FieldError]:
         """Check what the types cannot say."""
@@ -165,12 +179,18 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "since": {BulkAction.BACKFILL},
             "until": {BulkAction.BACKFILL},
             "rate_per_second": STARTING,
+            "runs": {BulkAction.SKIP},
+            "skip_until": {BulkAction.SKIP},
         }
         for one in msgspec.structs.fields(self):
             is_given = getattr(self, one.name) not in (None, False)
             if one.name in owners and is_given and self.action not in owners[one.name]:
                 message = f"is no option of {self.action}: leave it out"
                 yield FieldError(field=one.encode_name, message=message)
+        yield from self.value_errors()
+
+    def value_errors(self) -> Iterator[FieldError]:
+        """Check the options of the action, and that none is missing."""
         needed = {BulkAction.EDIT: ("patch",), BulkAction.BACKFILL: ("since", "until")}
         names = {one.name: one.encode_name for one in msgspec.structs.fields(self)}
         for name in needed.get(self.action, ()):
@@ -189,6 +209,9 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ):
             message = "or at is needed, and not both: by how much later, or when"
             yield FieldError(field="shift_seconds", message=message)
+        if self.action is BulkAction.SKIP and (self.runs is None) is (self.skip_until is None):
+            message = "or until is needed, and not both: how many runs to skip, or until when"
+            yield FieldError(field="runs", message=message)
         if self.since is not None and self.until is not None and self.since >= self.until:
             message = "is not later than from: write a later one"
             yield FieldError(field="to", message=message)

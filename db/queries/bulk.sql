@@ -107,6 +107,21 @@ with acting as materialized (
 )
 select held.id, exists (select from tocsin.run_now(held.id)) as is_run from held;
 
+-- name: skip
+-- For each job that is not locked by others, and not gone, whether it was written: without runs and instant, nothing of it
+-- is to be skipped any more.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true) as actor
+), held as materialized (
+    select j.id from tocsin.jobs j, acting
+    where j.id = any(:ids::uuid[]) and j.run_of is null
+    for no key update of j skip locked
+)
+select held.id, case when num_nonnulls(:runs::integer, :until::timestamptz) = 0
+    then exists (select from tocsin.unskip(held.id))
+    else exists (select from tocsin.skip(held.id, :runs::integer, :until::timestamptz)) end as is_written
+from held;
+
 -- name: room
 -- How jobs stand that are to get runs: those that are over, such as a deleted one, have no row.
 select j.id, j.name, j.paused_at is not null as paused, tocsin.state(j) = 'invalid' as invalid, j.pending_runs,

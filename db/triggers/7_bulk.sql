@@ -17,6 +17,7 @@ language sql immutable parallel safe
         case action when 'edit' then '{patch}'::text[] when 'backfill' then '{from,to}'::text[] else '{}'::text[] end,
         case
             when action = 'reschedule' then '{shift_seconds,at}'::text[]
+            when action = 'skip' then '{runs,until}'::text[]
             when action = 'cancel' then '{retry}'::text[]
             when action in ('run', 'replay', 'redrive', 'backfill') then '{rate_per_second}'::text[]
             else '{}'::text[]
@@ -39,7 +40,7 @@ begin
     end if;
     select * into takes from tocsin.bulk_options(new.action);
     known := case when takes.of_jobs
-        then '{all,tag,kind,state,name,q,last_outcome,failing,next_before}'::text[]
+        then '{all,tag,kind,job,state,name,q,last_outcome,failing,next_before}'::text[]
         else '{all,outcome,from,to,job,tag,kind,host,reason,status,late_by,slower_than,dead_letter}'::text[] end;
     unknown := (select min(key) from jsonb_object_keys(new.filter) as key where not key = any (known));
     if unknown is not null then
@@ -56,6 +57,10 @@ begin
     unknown := (select min(key) from unnest(takes.must) as key where coalesce(new.options -> key, 'null') = 'null');
     if unknown is not null then
         perform tocsin.refuse_bulk(unknown, 'is missing', format('The action %s needs it.', new.action));
+    end if;
+    if new.action = 'skip' and num_nonnulls(nullif(new.options -> 'runs', 'null'), nullif(new.options -> 'until', 'null')) <> 1 then
+        perform tocsin.refuse_bulk('runs', 'or until is needed, and not both',
+            'Write how many runs to skip, or until when: {"runs": 1}.');
     end if;
     fresh.id := new.id;
     fresh.action := new.action;

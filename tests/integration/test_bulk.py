@@ -295,6 +295,42 @@ async def test_jobs_are_run_at_the_rate_that_is_asked_for_and_paused_ones_say_so
     await until(have_run, "each was asked for once")
 
 
+async def test_runs_are_skipped_and_that_is_taken_back(
+    api: httpx.AsyncClient, instance: StartInstance
+) -> None:
+    ids = await make(api, 30, run_at=None, every_seconds=86_400)
+    monday = "2100-01-04T00:00:00Z"
+    billing = {"tag": "billing"}
+
+    one = await carried_out(api, instance, action="skip", filter={"job": ids[0]}, runs=3)
+    all_of_them = await carried_out(api, instance, action="skip", filter=billing, until=monday)
+    again = await carried_out(api, instance, action="skip", filter=billing, until=monday)
+    skipped = [(await api.get(f"/v1/jobs/{id}")).json() for id in ids]
+    undone = await carried_out(api, instance, action="unskip", filter=billing)
+
+    assert (one["state"], one["matched"], one["changed"]) == ("finished", 1, 1)
+    assert (all_of_them["changed"], all_of_them["failed"], again["unchanged"]) == (30, 0, 30)
+    assert {(job["skip_runs"], job["skip_until"]) for job in skipped} == {(None, monday)}
+    assert undone["changed"] == 30
+    assert (await api.get(f"/v1/jobs/{ids[0]}")).json()["skip_until"] is None
+
+
+async def test_a_job_without_a_run_to_skip_says_so_and_keeps_no_other(
+    api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection
+) -> None:
+    ids = await make(api, 3, run_at=None, every_seconds=86_400)
+    await connection.execute("update tocsin.jobs set next_run = null where id = $1", UUID(ids[1]))
+
+    done = await carried_out(api, instance, action="skip", filter={"tag": "billing"}, runs=1)
+
+    assert (done["changed"], done["failed"]) == (2, 1)
+    [problem] = done["problems"]
+    assert problem["job_id"] == ids[1]
+    assert "no run is planned" in problem["problem"]
+    rows = await connection.fetch("select skip_runs from tocsin.jobs order by id")
+    assert [row["skip_runs"] for row in rows] == [1, None, 1]
+
+
 async def test_the_next_runs_are_shifted_or_set(
     api: httpx.AsyncClient, instance: StartInstance
 ) -> None:
@@ -382,6 +418,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"action": "pause", "filter": {"all": True}, "rate_per_second": 5},
         "rate_per_second",
     ),
+    "neither runs nor an instant": ({"action": "skip", "filter": {"all": True}}, "runs"),
+    "runs and an instant": (
+        {
+            "action": "skip",
+            "filter": {"all": True},
+            "runs": 1,
+            "until": "2100-01-01T00:00:00Z",
+        },
+        "runs",
+    ),
     "a backfill without a range": (
         {"action": "backfill", "filter": {"all": True}, "to": "2026-01-01T00:00:00Z"},
         "from",
@@ -428,12 +474,14 @@ async def test_the_filters_are_those_of_the_list(
 ) -> None:
     await make(api, 3, kind="http", description="nightly sums")
     await make(api, 2, run_at="2099-01-01T00:00:00Z")
+    await make(api, 1, name="report", tags=["report"])
     cases: list[tuple[dict[str, Any], str, int]] = [
         ({"q": "sums"}, "q=sums", 3),
         ({"kind": "http", "tag": ["billing"]}, "kind=http&tag=billing", 5),
         ({"next_before": "2099-06-01T00:00:00Z"}, "next_before=2099-06-01T00:00:00Z", 2),
-        ({"state": "scheduled", "failing": False}, "state=scheduled&failing=false", 5),
+        ({"state": "scheduled", "failing": False}, "state=scheduled&failing=false", 6),
         ({"last_outcome": "failed,lost"}, "last_outcome=failed,lost", 0),
+        ({"job": "report", "tag": "report"}, "name=report", 1),
     ]
 
     for given, query, many in cases:
