@@ -8,7 +8,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.runs.closing import Closing
-from app.core.schedule.calendars import CalendarRules, Span
+from app.core.schedule.calendars import CalendarRules
+from app.core.schedule.occurrences import Span
+from app.core.schedule.schedule import LATEST
 from app.db.database import Database, Page, Row, Runner
 from app.errors import CalendarNotFound, FieldError, InvalidInput
 from app.wire.calendars import Calendar, CalendarDocument, CalendarTime
@@ -114,10 +116,18 @@ def calendar(row: Row) -> Calendar:
     return Calendar(**columns, times=times)
 
 
-async def closing(db: Runner, calendars: Sequence[str], *, at: datetime) -> Closing:
-    """Return how these calendars stand at an instant."""
-    [row] = await db.fetch("calendars.closing", calendars=calendars, at=at)
-    return Closing(**row)
+async def closing(
+    db: Runner, calendars: Sequence[str], *, at: datetime, until: datetime | None = None
+) -> Closing:
+    """Return how these calendars stand at an instant, and their time from then to `until`."""
+    [row] = await db.fetch("calendars.closing", calendars=calendars, at=at, until=until or at)
+    return Closing(
+        problem=row["problem"],
+        unready=row["unready"],
+        closed_until=row["closed_until"],
+        ends_at=row["ends_at"] or LATEST,
+        open_times=spans(row["starts"], row["ends"]),
+    )
 
 
 async def open_spans(db: Runner, calendars: Sequence[str], *, since: datetime) -> list[Span] | None:
@@ -128,7 +138,12 @@ async def open_spans(db: Runner, calendars: Sequence[str], *, since: datetime) -
     [row] = await db.fetch("calendars.open_spans", calendars=calendars, since=since)
     if row["starts"] is None:
         return None
-    return [Span(start, end) for start, end in zip(row["starts"], row["ends"], strict=True)]
+    return spans(row["starts"], row["ends"])
+
+
+def spans(starts: Sequence[datetime] | None, ends: Sequence[datetime] | None) -> list[Span]:
+    """Put spans together whose starts and ends a query answered apart; None: there are none."""
+    return [Span(start, end) for start, end in zip(starts or (), ends or (), strict=True)]
 
 
 async def list_to_work_out(db: Runner) -> list[Unworked]:

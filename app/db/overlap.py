@@ -19,6 +19,7 @@ class PlanBehind(Struct, frozen=True, kw_only=True):
     claim: Claim
     """The claim with the schedule and the policy that the job has now."""
     next_run: datetime | None
+    scheduled_for: datetime | None
     planned: bool
     """Whether `next_run` is the plan; an instance has yet to work it out otherwise."""
 
@@ -41,7 +42,12 @@ async def plan_behind(db: Database, claim: Claim) -> PlanBehind | None:
         calendars=row["calendars"] or (),
         on_closed=CLOSED.get(row["on_closed"], claim.on_closed),
     )
-    return PlanBehind(claim=now, next_run=row["next_run"], planned=row["planned"])
+    return PlanBehind(
+        claim=now,
+        next_run=row["next_run"],
+        scheduled_for=row["scheduled_for"],
+        planned=row["planned"],
+    )
 
 
 async def part_run(

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.core.schedule.calendars import Span
+from app.core.schedule.occurrences import Span
 from app.core.schedule.schedule import Schedule
 from app.db import calendars
 from app.db.database import Runner

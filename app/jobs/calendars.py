@@ -7,7 +7,7 @@ from functools import partial
 
 from app.core.jobs.job import PlannedJob
 from app.core.runs.claim import OnClosed
-from app.core.schedule.calendars import Span
+from app.core.schedule.occurrences import Span
 from app.core.schedule.opening import check_open
 from app.db import calendars
 from app.db.database import Runner

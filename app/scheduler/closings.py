@@ -1,20 +1,25 @@
 """Asks, before a run starts, whether the calendars of its job are open and the gap is over."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.core.runs.claim import Claim, OnClosed, Settlement
-from app.core.runs.closing import closed, is_judged, too_soon
+from app.core.runs.closing import chooses, closed, informed, is_judged, too_soon
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import LATEST, run_after
+from app.core.schedule.spread import effective
 from app.db import Database, calendars
 from app.db.clock import DatabaseClock
 from app.errors import DatabaseUnavailable
+from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
 
 MOST_STEPS = 1000
 """The most closed spans that are searched for the next run that cuts another off."""
+
+SLACK = timedelta(minutes=1)
+"""How long after its timeout an attempt has surely ended."""
 
 
 class Closings:
@@ -32,21 +37,29 @@ class Closings:
     def __repr__(self) -> str:
         return f"<Closings by {self.clock}>"
 
-    async def settlement(self, claim: Claim) -> Settlement | None:
+    async def settlement(self, held: HeldClaim) -> Settlement | None:
         """Return how to settle a claim that is not to be carried out now; None for one that is.
 
-        Never raises: an outage releases the claim, and a bug concerns this job alone.
+        The claim then knows the time that its calendars leave open. Never raises: an outage
+        releases the claim, and a bug concerns this job alone.
         """
-        if not is_judged(claim):
+        claim = held.claim
+        if not is_judged(claim) and not chooses(claim):
             return None
         try:
             now = self.clock.now()
-            if skipped(claim, now=now) is not None:
+            if is_judged(claim) and skipped(claim, now=now) is not None:
                 return None
             if claim.calendars:
-                closing = await calendars.closing(self.db, claim.calendars, at=claim.scheduled_for)
-                if (settlement := closed(claim, closing, now=now)) is not None:
-                    return settlement
+                at, ends = claim.scheduled_for, now + timedelta(seconds=claim.timeout_seconds)
+                closing = await calendars.closing(
+                    self.db, claim.calendars, at=at, until=ends + SLACK
+                )
+                held.claim = claim = informed(claim, closing)
+                if is_judged(claim):
+                    settlement = closed(claim, closing, now=now)
+                    if settlement is not None:
+                        return settlement
             return too_soon(claim, now=now)
         except DatabaseUnavailable:
             return released(claim)
@@ -54,21 +67,21 @@ class Closings:
             return self.internal_errors.settlement(claim, error)
 
 
-async def open_due(db: Database, claim: Claim, due: datetime | None) -> datetime | None:
-    """Return when the first run from `due` on starts, as far as the calendars of its job let it.
+async def open_due(db: Database, claim: Claim, run: datetime | None) -> datetime | None:
+    """Return when the first run from `run` on starts that the calendars of its job let start.
 
-    None if there is none.
+    `run` is a nominal instant, by which calendars judge. None if there is none.
     """
     for _ in range(MOST_STEPS):
-        if due is None or not claim.calendars:
-            return due
-        closing = await calendars.closing(db, claim.calendars, at=due)
+        if run is None:
+            return None
+        closing = await calendars.closing(db, claim.calendars, at=run)
         opens_at = closing.closed_until
         if opens_at is None:
-            return due
+            return effective(claim.schedule, run, job_id=claim.job_id)
         if opens_at >= LATEST:
             return None
         if claim.on_closed is OnClosed.NEXT_OPEN:
-            return opens_at
-        due = run_after(claim.schedule, opens_at - TICK, job_id=claim.job_id)
+            return effective(claim.schedule, opens_at, job_id=claim.job_id)
+        run = run_after(claim.schedule, opens_at - TICK, job_id=claim.job_id)
     return None

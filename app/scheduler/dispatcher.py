@@ -240,7 +240,8 @@ class Dispatcher:
         """Execute a claim in the slot that was granted, pass the slot on, settle the claim."""
         claim, settlement = held.claim, None
         if claim.calendars or claim.min_gap_seconds:
-            settlement = await self.runner.closings.settlement(claim)
+            settlement = await self.runner.closings.settlement(held)
+            claim = held.claim
         if settlement is not None:
             pass
         elif claim.overlap is Overlap.ALLOW_ALL:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from app.core.runs.claim import Claim, Overlap
-from app.core.runs.overlap import superseded_at
+from app.core.runs.overlap import superseded_at, superseding_run, unless_late
 from app.db import Database, overlap
 from app.db.clock import DatabaseClock
 from app.errors import DatabaseUnavailable, StatementCancelled
@@ -74,7 +74,16 @@ class Superseding:
                 if plan is None or plan.claim.overlap is not Overlap.CANCEL_OTHER:
                     return None
                 if plan.planned:
-                    moved = plan.next_run != claim.next_run
-                    due = plan.next_run if moved else superseded_at(plan.claim, now=began_at)
-                    return await open_due(self.db, plan.claim, due)
+                    return await self.cut_at(plan, claim, began_at=began_at)
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def cut_at(
+        self, plan: overlap.PlanBehind, claim: Claim, *, began_at: datetime
+    ) -> datetime | None:
+        """Return when the run of a plan that is known comes due; None if none cuts another off."""
+        moved = plan.next_run != claim.next_run
+        if not plan.claim.calendars:
+            return plan.next_run if moved else superseded_at(plan.claim, now=began_at)
+        run = plan.scheduled_for if moved else superseding_run(plan.claim)
+        due = await open_due(self.db, plan.claim, run)
+        return due if moved or due is None else unless_late(plan.claim, due, now=began_at)

@@ -43,9 +43,16 @@ delete from tocsin.calendars c using acting where c.name = :name::text
 returning c.name;
 
 -- name: closing
-select tocsin.calendars_problem(:calendars::text[]) as problem, tocsin.open_times(:calendars::text[]) is null as unready,
-    case when tocsin.closed_until(:calendars::text[], :at::timestamptz) is not null
-        then least(tocsin.closed_until(:calendars::text[], :at::timestamptz), '2200-01-01 00:00Z') end as closed_until;
+-- How some calendars stand at an instant, with their time from then to another one.
+with calendars as materialized (select tocsin.open_times(:calendars::text[]) as open)
+select tocsin.calendars_problem(:calendars::text[]) as problem, c.open is null as unready,
+    case when not c.open @> :at::timestamptz then least(
+        lower(c.open * tstzmultirange(tstzrange(:at::timestamptz, null))), '2200-01-01 00:00Z') end as closed_until,
+    least(upper(c.open), '2200-01-01 00:00Z') as ends_at, near.starts, near.ends
+from calendars c
+cross join lateral (
+    select array_agg(lower(t) order by t) as starts, array_agg(upper(t) order by t) as ends
+    from unnest(c.open * tstzmultirange(tstzrange(:at::timestamptz, greatest(:until::timestamptz, :at::timestamptz), '[]'))) as t) as near;
 
 -- name: open_spans
 -- The open time of some calendars from an instant on, the first of it; null: one of them is gone or not worked out.

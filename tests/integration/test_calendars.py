@@ -15,6 +15,7 @@ from app.core.facts import Settled
 from app.core.runs.closing import closed
 from app.core.runs.outcome import Outcome
 from app.core.schedule.calendars import CalendarRules, work_out
+from app.core.schedule.spread import effective
 from app.db import Database, calendars, claims
 from app.db.listener import Session
 from app.scheduler.calendars import replan, work_out_all
@@ -404,6 +405,21 @@ async def test_a_closed_run_cuts_no_other_off(
     due = await open_due(db, claim, claim.scheduled_for + timedelta(minutes=1))
 
     assert due == datetime.fromisoformat(today(2)).replace(tzinfo=UTC)
+
+
+async def test_the_run_that_cuts_another_off_is_judged_by_its_instant_and_starts_spread(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session
+) -> None:
+    await api.put("/v1/calendars/noon", json=NOON)
+    columns = {"overlap": "cancel_other", "jitter_seconds": 3000}
+    await due_job(connection, db, calendars=["noon"], cron="0 * * * *", **columns)
+    claim = await claimed_one(session)
+    noon = datetime.fromisoformat(today(1)).replace(hour=12, tzinfo=UTC)
+
+    due = await open_due(db, claim, noon - timedelta(hours=3))
+
+    assert due == effective(claim.schedule, noon, job_id=claim.job_id)
+    assert due > noon
 
 
 async def test_an_instance_sees_calendars_of_psql_and_keeps_to_them(

@@ -56,9 +56,10 @@ def closed_now(
     *,
     by: str = "one",
     response: str | None = None,
+    at: datetime | None = None,
 ) -> Settlement:
     """Return the settlement of a claim whose execution took no time and was answered with 200."""
-    now = datetime.now(UTC)
+    now = at or datetime.now(UTC)
     return settled(
         claim,
         Report(outcome=outcome, status_code=200, response=response),

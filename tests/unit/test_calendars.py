@@ -6,7 +6,8 @@ import pytest
 from dateutil import rrule
 
 from app.core.schedule.calendar_events import bounded
-from app.core.schedule.calendars import MAX_SPANS, CalendarRules, Span, gaps, work_out
+from app.core.schedule.calendars import MAX_SPANS, CalendarRules, gaps, work_out
+from app.core.schedule.occurrences import Span
 from app.errors import InvalidInput
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)

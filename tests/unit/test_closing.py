@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from app.core.runs.claim import Misfire, MisfirePolicy, OnClosed, Settlement
-from app.core.runs.closing import Closing, closed, too_soon
+from app.core.runs.claim import Misfire, MisfirePolicy, OnClosed, Overlap, Settlement
+from app.core.runs.closing import Closing, closed, informed, too_soon
 from app.core.runs.misfire import Attendance, missed
-from app.core.schedule.calendars import Span
+from app.core.schedule.occurrences import Span
 from app.core.schedule.opening import check_open, first_open
 from app.core.schedule.schedule import LATEST, Schedule
 from app.errors import InvalidInput
-from tests.support.claims import DUE, ONE_OFF, some_claim
+from tests.support.claims import DUE, ONE_OFF, closed_now, some_claim
 
 MINUTE = timedelta(minutes=1)
 HOURS = ("business-hours",)
@@ -116,6 +116,57 @@ def test_a_run_that_was_put_off_is_late_from_the_opening_on() -> None:
 
     assert missed(claim, now=OPENS + MINUTE, attendance=attendance) is None
     assert missed(claim, now=OPENS + 2 * MINUTE, attendance=attendance) is not None
+
+
+def test_the_run_that_is_made_up_for_is_the_latest_open_one() -> None:
+    late = MisfirePolicy(misfire=Misfire.RUN_ONCE, grace_seconds=None, max_catchup=100)
+    hours = [Span(DUE - MINUTE, DUE + 4 * MINUTE), Span(DUE + 20 * MINUTE, DUE + 30 * MINUTE)]
+    claim = informed(some_claim(calendars=HOURS, late=late), Closing(open_times=hours))
+
+    settlement = missed(claim, now=DUE + 10.5 * MINUTE, attendance=Attendance(instance="one"))
+
+    assert records(settlement) == [(DUE + n * MINUTE, "misfire") for n in range(3)]
+    assert settlement is not None
+    assert settlement.scheduled_for == DUE + 3 * MINUTE
+
+
+def test_the_last_runs_that_are_caught_up_are_open_ones() -> None:
+    late = MisfirePolicy(misfire=Misfire.RUN_ALL, grace_seconds=None, max_catchup=2)
+    hours = [Span(DUE, DUE + 4 * MINUTE), Span(DUE + 6 * MINUTE, DUE + 7 * MINUTE)]
+    claim = informed(some_claim(calendars=HOURS, late=late), Closing(open_times=hours))
+
+    settlement = missed(claim, now=DUE + 10.5 * MINUTE, attendance=Attendance(instance="one"))
+
+    assert settlement is not None
+    assert settlement.scheduled_for == DUE + 3 * MINUTE
+
+
+def test_the_run_that_is_buffered_is_the_latest_open_one() -> None:
+    hours = [Span(DUE, DUE + 4 * MINUTE)]
+    claim = informed(
+        some_claim(calendars=HOURS, overlap=Overlap.BUFFER_ONE), Closing(open_times=hours)
+    )
+
+    settlement = closed_now(claim, at=DUE + 7 * MINUTE)
+
+    assert records(settlement) == [
+        (DUE + MINUTE, "overlap"),
+        (DUE + 2 * MINUTE, "overlap"),
+        (DUE, None),
+    ]
+    assert settlement.scheduled_for == DUE + 3 * MINUTE
+
+
+def test_a_gap_ends_with_the_latest_open_run() -> None:
+    hours = [Span(DUE, DUE + 2 * MINUTE)]
+    changes = {"min_gap_seconds": 240.0, "last_finished_at": DUE - MINUTE / 2}
+    claim = informed(some_claim(calendars=HOURS, **changes), Closing(open_times=hours))
+
+    settlement = too_soon(claim, now=DUE + 5 * MINUTE)
+
+    assert records(settlement) == [(DUE, "min_gap")]
+    assert settlement is not None
+    assert settlement.scheduled_for == DUE + MINUTE
 
 
 def test_what_cannot_be_read_makes_the_job_invalid_and_what_is_not_ready_waits() -> None:

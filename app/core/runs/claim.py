@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from app.core.runs.outcome import Outcome
 from app.core.runs.priority import rank
+from app.core.schedule.occurrences import Span
 from app.core.schedule.schedule import Schedule
 from app.core.schedule.spread import effective
 from app.core.secrets.masking import Masked, Secret
@@ -121,6 +122,9 @@ class Claim(Masked, frozen=True, kw_only=True):
     calendars: Sequence[str] = ()
     """The calendars that the job keeps to, or with a "!" before it avoids."""
     on_closed: OnClosed = OnClosed.SKIP
+    open_times: Sequence[Span] | None = None
+    """When its runs may be carried out, in order, from this run to the end of this attempt at the
+    latest; None: always, as far as is known. Read just before the attempt."""
     min_gap_seconds: float | None = None
     """How long after the end of one run the next one starts at the earliest; None: at once."""
     paused: bool = False

@@ -4,16 +4,18 @@ Calendars judge the instant that a run is scheduled for, not that of its start: 
 or retried, is carried out whenever that is.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from app.core.runs.claim import Claim, OnClosed, Settlement
-from app.core.runs.misfire import dropped
-from app.core.runs.missed_runs import TICK, Cause, last_before
+from app.core.runs.claim import Claim, OnClosed, Overlap, Settlement
+from app.core.runs.misfire import dropped, dropped_before
+from app.core.runs.missed_runs import TICK, Cause, latest_wanted
 from app.core.runs.transition import deferred, invalid
-from app.core.schedule.schedule import LATEST, latest_run
+from app.core.schedule.occurrences import Span
+from app.core.schedule.schedule import EARLIEST, LATEST, latest_run
 from app.core.schedule.spread import effective
 from app.core.schedule.words import moment
 
@@ -32,11 +34,37 @@ class Closing(Struct, frozen=True, kw_only=True):
     """Whether one of them has yet to be worked out."""
     closed_until: datetime | None = None
     """When they open again; None: they are open; `LATEST`: not as far as is known."""
+    open_times: Sequence[Span] = ()
+    """Their time, in order, from that run to the end of its attempt at the latest."""
+    ends_at: datetime = LATEST
+    """When they close for ever; `LATEST`: not as far as is known."""
 
 
 def is_judged(claim: Claim) -> bool:
     """Whether a claim is for the first attempt of a run of the plan, which may be closed."""
     return claim.attempt == 1 and claim.run_id is None and not claim.paused
+
+
+def informed(claim: Claim, closing: Closing) -> Claim:
+    """Return the claim with the time in which its runs may be carried out.
+
+    With `next_open` a run of closed time is carried out later, unless nothing opens any more.
+    """
+    if closing.problem is not None or closing.unready:
+        return claim
+    times = closing.open_times
+    if claim.on_closed is OnClosed.NEXT_OPEN:
+        times = [Span(EARLIEST, closing.ends_at)]
+    return replace(claim, open_times=times)
+
+
+def chooses(claim: Claim) -> bool:
+    """Whether the end of a claim's run decides which of several is carried out, of open ones."""
+    return (
+        bool(claim.calendars)
+        and claim.run_id is None
+        and claim.overlap in {Overlap.BUFFER_ONE, Overlap.CANCEL_OTHER}
+    )
 
 
 def closed(claim: Claim, closing: Closing, *, now: datetime) -> Settlement | None:
@@ -89,9 +117,5 @@ def put_off(claim: Claim, *, until: datetime, now: datetime, cause: Cause) -> Se
     starts_at = effective(claim.schedule, until, job_id=claim.job_id)
     if starts_at > now:
         return deferred(claim, until=starts_at)
-    last = latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=until)
-    if last is None or last <= claim.scheduled_for:
-        return None
-    before = last_before(claim, last, after=claim.scheduled_for)
-    settlement = dropped(claim, until=before, now=now, cause=cause)
-    return replace(settlement, next_run=max(last, starts_at), scheduled_for=last)
+    kept = latest_wanted(claim, after=claim.scheduled_for, until=until)
+    return dropped_before(claim, kept, now=now, cause=cause, starts_at=starts_at)

@@ -4,13 +4,20 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Misfire, Overlap, Settlement
-from app.core.runs.missed_runs import Cause, last_before, missed_executions
+from app.core.runs.missed_runs import (
+    Cause,
+    last_before,
+    latest_open,
+    latest_wanted,
+    missed_executions,
+)
 from app.core.runs.outcome import OVERLAP
 from app.core.runs.overlap import WAITING
 from app.core.runs.transition import left_out
-from app.core.schedule.schedule import latest_run, run_after
+from app.core.schedule.schedule import run_after
 from app.core.schedule.spread import last_started
 from app.core.schedule.words import moment
 
@@ -59,7 +66,8 @@ def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement
         case Misfire.SKIP:
             return dropped(claim, until=last, now=now, cause=cause)
         case Misfire.RUN_ONCE:
-            return dropped_before(claim, last, now=now, cause=cause)
+            kept = latest_wanted(claim, after=claim.scheduled_for, until=last)
+            return dropped_before(claim, kept, now=now, cause=cause)
         case Misfire.RUN_ALL:
             kept = oldest_caught_up(claim, last)
             return dropped_before(claim, kept, now=now, cause=cause)
@@ -68,17 +76,14 @@ def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement
 
 
 def oldest_caught_up(claim: Claim, last: datetime) -> datetime:
-    """Return the earliest of the last `max_catchup` runs up to `last`.
+    """Return the earliest of the last `max_catchup` runs in open time up to `last`.
 
     Where `max_catchup` is 0, the instant returned is one microsecond after `last`.
     """
     oldest = last + timedelta(microseconds=1)
     for _ in range(claim.late.max_catchup):
-        earlier = latest_run(
-            claim.schedule,
-            job_id=claim.job_id,
-            after=claim.scheduled_for,
-            until=oldest - timedelta(microseconds=1),
+        earlier = latest_open(
+            claim, after=claim.scheduled_for, until=oldest - timedelta(microseconds=1)
         )
         if earlier is None:
             break
@@ -87,13 +92,24 @@ def oldest_caught_up(claim: Claim, last: datetime) -> datetime:
 
 
 def dropped_before(
-    claim: Claim, kept: datetime, *, now: datetime, cause: Cause
+    claim: Claim,
+    kept: datetime,
+    *,
+    now: datetime,
+    cause: Cause,
+    starts_at: datetime | None = None,
 ) -> Settlement | None:
-    """Settle a claim by dropping its runs before `kept`; return None if there are none."""
+    """Settle a claim by dropping its runs before `kept`; return None if there are none.
+
+    The run that is kept starts as it is planned, or not before `starts_at` if that is given.
+    """
     if kept <= claim.scheduled_for:
         return None
     until = last_before(claim, kept, after=claim.scheduled_for)
-    return dropped(claim, until=until, now=now, cause=cause)
+    settlement = dropped(claim, until=until, now=now, cause=cause)
+    if starts_at is None or settlement.next_run is None:
+        return settlement
+    return replace(settlement, next_run=max(kept, starts_at))
 
 
 def dropped(claim: Claim, *, until: datetime, now: datetime, cause: Cause) -> Settlement:

@@ -1,5 +1,6 @@
 """Runs that were due and are not carried out, and how they are recorded."""
 
+from bisect import bisect_right
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -13,6 +14,8 @@ MISSED_ROWS = 100
 """Up to this many missed runs get an execution each; more share one execution."""
 COUNTED_RUNS = 1_000_000
 """Counting missed runs stops here, to bound the time: twelve days of an every-second cron."""
+MOST_STEPS = 1000
+"""The most closed spans that are searched for a run in open time, to bound the time."""
 TICK = timedelta(microseconds=1)
 
 
@@ -31,6 +34,39 @@ def last_before(claim: Claim, instant: datetime, *, after: datetime) -> datetime
     """Return the last run earlier than `instant` and not earlier than `after`, itself a run."""
     return (
         latest_run(claim.schedule, job_id=claim.job_id, after=after, until=instant - TICK) or after
+    )
+
+
+def latest_open(claim: Claim, *, after: datetime, until: datetime) -> datetime | None:
+    """Return the last run in [after, until] that the calendars of its job leave open.
+
+    `after` is itself a run. None if there is none, among those of the last `MOST_STEPS` closed
+    spans.
+    """
+    last = latest_run(claim.schedule, job_id=claim.job_id, after=after, until=until)
+    if claim.open_times is None or last is None:
+        return last
+    starts = [span.start for span in claim.open_times]
+    for _ in range(MOST_STEPS):
+        found = bisect_right(starts, last) - 1
+        if found < 0:
+            return None
+        span = claim.open_times[found]
+        if last < span.end:
+            return last
+        if span.end <= after:
+            return None
+        last = last_before(claim, span.end, after=after)
+    return None
+
+
+def latest_wanted(claim: Claim, *, after: datetime, until: datetime) -> datetime:
+    """Return which of the runs in [after, until] is carried out where only one of them is.
+
+    The latest in open time. If none is, the latest: it is judged when it is claimed.
+    """
+    return latest_open(claim, after=after, until=until) or last_before(
+        claim, until + TICK, after=after
     )
 
 

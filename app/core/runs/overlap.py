@@ -7,7 +7,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from app.core.runs.claim import Claim, Execution, Misfire, Overlap
-from app.core.runs.missed_runs import Cause, last_before, missed_executions
+from app.core.runs.missed_runs import Cause, last_before, latest_wanted, missed_executions
 from app.core.runs.outcome import OVERLAP, Outcome
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import run_after
@@ -72,8 +72,27 @@ def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
     """Return when the run after that of a claim comes due, which cancels it; None if none does.
 
     A run that is skipped cancels none, nor does one in closed time, of which the caller knows: see
-    `Superseding`. `now` is when this attempt starts. With `run_all` late runs
-    are not cancelled: see `following`.
+    `Superseding`. `now` is when this attempt starts.
+    """
+    run = superseding_run(claim)
+    if run is None:
+        return None
+    return unless_late(claim, effective(claim.schedule, run, job_id=claim.job_id), now=now)
+
+
+def unless_late(claim: Claim, due: datetime, *, now: datetime) -> datetime | None:
+    """Return when a run comes due that cancels that of a claim; None if it cancels none.
+
+    With `run_all` late runs are not cancelled: see `following`.
+    """
+    goes_first = claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1
+    return None if due <= now and goes_first else due
+
+
+def superseding_run(claim: Claim) -> datetime | None:
+    """Return the nominal instant of the first run after that of a claim that is not skipped.
+
+    None if there is none, or if it would cancel none.
     """
     if claim.overlap is not Overlap.CANCEL_OTHER or claim.is_last:
         return None
@@ -82,11 +101,6 @@ def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
         due = run_after(claim.schedule, claim.skip_until - TICK, job_id=claim.job_id)
     for _ in range(claim.skip_runs or 0):
         due = None if due is None else run_after(claim.schedule, due, job_id=claim.job_id)
-    if due is not None:
-        due = effective(claim.schedule, due, job_id=claim.job_id)
-    is_late = due is not None and due <= now
-    if is_late and claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1:
-        return None
     return due
 
 
@@ -117,9 +131,10 @@ def dropped(
         case Overlap.SKIP:
             occurrence = run_after(claim.schedule, last, job_id=claim.job_id)
         case Overlap.BUFFER_ONE | Overlap.CANCEL_OTHER:
-            if last == first:
+            occurrence = latest_wanted(claim, after=first, until=last)
+            if occurrence == first:
                 return Following(first)
-            occurrence, last = last, last_before(claim, last, after=first)
+            last = last_before(claim, occurrence, after=first)
         case Overlap.BUFFER_ALL | Overlap.ALLOW_ALL:
             return Following(first)
         case _:

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from app.core.runs.claim import Claim, Missed, Settlement
 from app.core.runs.misfire import dropped, dropped_before, oldest_caught_up
-from app.core.runs.missed_runs import Cause
+from app.core.runs.missed_runs import Cause, latest_wanted
 from app.core.schedule.spread import last_started
 
 PAUSED = Cause("paused", "the job was paused, and whoever resumed it had this run dropped")
@@ -40,7 +40,8 @@ def resumed(claim: Claim, *, now: datetime) -> Settlement | None:
         case Missed.SKIP:
             return dropped(claim, until=last, now=now, cause=PAUSED)
         case Missed.ONCE:
-            return dropped_before(claim, last, now=now, cause=PAUSED)
+            kept = latest_wanted(claim, after=claim.scheduled_for, until=last)
+            return dropped_before(claim, kept, now=now, cause=PAUSED)
         case Missed.ALL if claim.schedule.run_at is not None:
             return None
         case Missed.ALL:

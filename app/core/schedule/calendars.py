@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from app.core.schedule.calendar_events import Occurrence, Unreadable, occurrences
+from app.core.schedule.occurrences import Span
 from app.core.schedule.zones import stretch_at, zone_named
 from app.errors import FieldError, InvalidInput
 
@@ -51,13 +52,6 @@ class CalendarRules(Struct, frozen=True, kw_only=True):
     """Recurrence rules of iCalendar, each for whole days: `FREQ=MONTHLY;BYDAY=-1FR`."""
     ical: str | None = None
     """The text of an iCalendar file: the time of its events."""
-
-
-class Span(Struct, frozen=True):
-    """The time [start, end)."""
-
-    start: datetime
-    end: datetime
 
 
 def work_out(rules: CalendarRules, *, now: datetime) -> list[Span]:

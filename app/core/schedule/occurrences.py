@@ -16,6 +16,13 @@ TICK = timedelta(microseconds=1)
 """The least difference of two instants, in Python as in Postgres."""
 
 
+class Span(Struct, frozen=True):
+    """The time [start, end)."""
+
+    start: datetime
+    end: datetime
+
+
 class DstGap(StrEnum):
     """When a cron of fixed times runs whose wall time is skipped by the clocks of its zone."""
 

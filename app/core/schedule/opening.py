@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from app.core.schedule.calendars import Span
-from app.core.schedule.occurrences import TICK
+from app.core.schedule.occurrences import TICK, Span
 from app.core.schedule.schedule import LATEST, Schedule, begin_after, end_by, recurrence_of
 from app.errors import FieldError, InvalidInput
 
