@@ -58,6 +58,7 @@ from app.api.pings import pings, receiving
 from app.api.problems import ApiRequest, app_problem, unexpected_problem
 from app.api.rate_limit import rate_limit
 from app.api.requests import Answering
+from app.api.root_path import with_root, without_root
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
@@ -92,6 +93,8 @@ class Application(Litestar):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        if root := self.state.root_path:
+            scope, send = without_root(scope, root), with_root(send, root)
         answering = Answering(scope, send)
         token = REQUEST_ID.set(answering.id)
         try:
@@ -144,7 +147,9 @@ def create_app(
             app.state.db = db
             app.state.receiver = receiver
             app.state.reader = reader
-            app.state.parts = {"overview": Part(partial(live_overview, reader))}
+            app.state.parts = {
+                "overview": Part(partial(live_overview, reader, root=settings.root_path))
+            }
             app.state.clock = PolledClock(db)
             app.state.key_ring = KeyRing(db)
             yield
@@ -162,6 +167,7 @@ def create_app(
                 "metrics": ApiMetrics(product_version()),
                 "tell_requests": access_lines(settings.access_log_level),
                 "ending": asyncio.Event(),
+                "root_path": settings.root_path,
             }
         ),
         dependencies={
@@ -177,7 +183,9 @@ def create_app(
         },
         request_max_body_size=MAX_BYTES,
         before_send=[secure],
-        openapi_config=None if only_pings else openapi_config(product_version()),
+        openapi_config=None
+        if only_pings
+        else openapi_config(product_version(), settings.root_path),
         logging_config=None,  # telemetry decides on logs
         debug=False,
     )

@@ -82,6 +82,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     grace_seconds: Annotated[float, between(0, 3600, "seconds")] = 30.0
     """How long executions may go on after the process was asked to stop."""
 
+    root_path: Annotated[
+        str,
+        Meta(
+            pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+            max_length=200,
+            description="a path such as /tocsin, without a slash at its end",
+        ),
+    ] = ""
+    """The path below which a proxy shows API and dashboard; by default they have the whole host."""
+
     rate_limit: Annotated[int, between(0, 60_000, "requests a minute")] = 0
     """Requests a minute of each API key to one API process; 0 stands for no limit."""
 

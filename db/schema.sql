@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -459,7 +459,7 @@ create table tocsin.zone_rules (
         and octet_length(version) <= 100 and octet_length(zones) <= 16777216)
 );
 
--- What each instance goes by, as it says hourly.
+-- What each instance goes by and what it is, as it says hourly.
 create table tocsin.instance_rules (
     name text primary key,
     version text collate "C" not null,
@@ -468,7 +468,9 @@ create table tocsin.instance_rules (
 
     constraint instance_rules_within_range check (
         told_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
-        and greatest(octet_length(name), octet_length(version), octet_length(source)) <= 1000)
+        and greatest(octet_length(name), octet_length(version), octet_length(source)) <= 1000),
+    slots integer constraint instance_rules_slots check (slots > 0),
+    product text constraint instance_rules_product check (octet_length(product) <= 100)
 );
 
 -- How many jobs an instance leaves alone, as they can neither be claimed nor given a plan_error, one of

@@ -9,6 +9,7 @@ from litestar import Litestar, get
 from litestar.enums import OpenAPIMediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Server
 from litestar.routes import HTTPRoute
 from msgspec import Struct
 
@@ -103,8 +104,8 @@ SCHEMAS: tuple[Any, ...] = (
 )
 
 
-def openapi_config(version: str) -> OpenAPIConfig:
-    """Return Litestar's configuration of the API's description: title, pages, paths."""
+def openapi_config(version: str, root: str) -> OpenAPIConfig:
+    """Return Litestar's configuration of the API's description: pages, paths below `root`."""
     return OpenAPIConfig(
         title="Tocsin",
         version=version,
@@ -112,6 +113,7 @@ def openapi_config(version: str) -> OpenAPIConfig:
         "durations are seconds. Every error is an RFC 9457 problem that names the fields.",
         use_handler_docstrings=True,
         openapi_router=docs_router(),
+        servers=[Server(url=root or "/")],
         render_plugins=[DocsPage(), OpenAPIJson(lambda request: description(request.app))],
     )
 

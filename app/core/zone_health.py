@@ -17,6 +17,10 @@ class UsedRules(Struct, frozen=True, kw_only=True):
     name: str
     version: str
     source: str
+    slots: int | None = None
+    """How many executions the instance carries out at once; None: it does not say."""
+    product: str | None = None
+    """The version of Tocsin that it is."""
 
 
 def rules_findings(

@@ -68,6 +68,34 @@ class Strip(Struct, frozen=True, kw_only=True):
     finished_at: Sequence[datetime]
 
 
+class PendingRun(Struct, frozen=True, kw_only=True):
+    """A run of a job beside its plan, which is not over."""
+
+    id: UUID
+    request: str | None
+    """What asked for it: `run_now`, `replay`, `backfill`; None: it is one of the plan's."""
+    scheduled_for: datetime | None
+    next_run: datetime | None
+    attempt: int
+    created_at: datetime
+    plan_error: str | None
+    is_executing: bool
+    execution_id: int | None
+
+
+class Firing(Struct, frozen=True, kw_only=True):
+    """What an alert rule has told of a job and is not over."""
+
+    rule: str
+    event: str
+    job_id: UUID
+    job_name: str | None
+    many: int
+    since: datetime
+    told_at: datetime
+    execution_id: int | None
+
+
 @asynccontextmanager
 async def reading_pool(url: str, *, application_name: str) -> AsyncIterator[Database]:
     """Open the small pool of the pages, so that they neither wait for the API nor hold it up."""
@@ -116,3 +144,14 @@ async def list_strips(db: Runner, ids: Sequence[UUID], *, most: int) -> dict[UUI
         )
         for row in rows
     }
+
+
+async def list_pending_runs(db: Runner, job_id: UUID, *, limit: int) -> list[PendingRun]:
+    """List runs of a job beside its plan, the one first that was asked for first."""
+    rows = await db.fetch("pages.pending_runs", job_id=job_id, limit=limit)
+    return [PendingRun(**row) for row in rows]
+
+
+async def list_firing(db: Runner, *, limit: int) -> list[Firing]:
+    """List what alert rules have told and is not over, the latest first."""
+    return [Firing(**row) for row in await db.fetch("pages.firing", limit=limit)]

@@ -28,10 +28,17 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Whether jobs may be left that are planned by older rules, if these are the newest."""
 
 
-async def record_rules(db: Runner, *, instance: str, rules: Rules) -> Standing:
-    """Record the rules that an instance plans by, and compare them with the others'."""
+async def record_rules(
+    db: Runner, *, instance: str, rules: Rules, slots: int | None, product: str
+) -> Standing:
+    """Record what an instance is and the rules that it plans by, and compare these with others'."""
     [row] = await db.fetch(
-        "zones.tell", instance=instance, version=rules.version, source=rules.source
+        "zones.tell",
+        instance=instance,
+        version=rules.version,
+        source=rules.source,
+        slots=slots,
+        product=product,
     )
     return Standing(**row)
 

@@ -13,10 +13,11 @@ from app.db.walks import Move, walk
 from app.scheduler.tasks import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
+from app.telemetry.version import product_version
 
 
-async def keep_zones(db: Database, observers: Observers, *, instance: str) -> None:
-    """Record at once, and then about every hour, which rules this instance plans by.
+async def keep_zones(db: Database, observers: Observers, *, instance: str, slots: int) -> None:
+    """Record at once, and then about every hour, what this instance is and which rules it plans by.
 
     If these are the newest, jobs that were planned by older rules are replanned. Ends only when
     cancelled.
@@ -24,7 +25,7 @@ async def keep_zones(db: Database, observers: Observers, *, instance: str) -> No
     while True:
         wait = INTERVAL_SECONDS
         try:
-            moved = await replan(db, instance, rules_in_use())
+            moved = await replan(db, instance, rules_in_use(), slots=slots)
         except Exception as error:  # noqa: BLE001 - jobs run without this, perhaps an hour off
             observers.tell(faulted("zones", error))
             wait = RETRY_SECONDS
@@ -34,13 +35,15 @@ async def keep_zones(db: Database, observers: Observers, *, instance: str) -> No
         await rest(wait)
 
 
-async def replan(db: Database, instance: str, rules: Rules) -> int:
+async def replan(db: Database, instance: str, rules: Rules, *, slots: int | None = None) -> int:
     """Move plans made by older rules, if these are the newest; return how many were moved.
 
     Rules that are older than some in the database move nothing: of two instances with different
     rules, the one with the newer rules moves plans.
     """
-    standing = await zones.record_rules(db, instance=instance, rules=rules)
+    standing = await zones.record_rules(
+        db, instance=instance, rules=rules, slots=slots, product=product_version()
+    )
     if standing.newest is None or standing.newest < rules.version:
         await zones.store_zones(db, rules.version, await asyncio.to_thread(rules.archive))
     elif standing.newest > rules.version or not standing.unwalked:

@@ -10,12 +10,11 @@ from app.db import executions, explanations
 from app.db.executions import ExecutionFilter
 from app.errors import InvalidInput, JobNotFound
 from app.jobs.filters import execution_filter
-from app.web.parameters import Reader
+from app.web.parameters import ON_A_PAGE, Reader
 from app.web.rendering import page
 from app.web.search import OF_EXECUTIONS, searched
 from app.wire.pages import EXECUTIONS
 
-ON_A_PAGE = 50
 CHOICES = {
     "": "All",
     "outcome:failed,timed_out,lost": "Failed",

@@ -1,7 +1,7 @@
 """The list of jobs, and the page of one."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -23,17 +23,22 @@ from app.db.executions import ExecutionFilter
 from app.errors import InvalidInput
 from app.jobs.filters import job_filter
 from app.jobs.shown import masked_job
+from app.web.access import Edit, edit
+from app.web.differences import Difference, together
 from app.web.parameters import Reader
 from app.web.pictures import STRIP_BARS, Ended
 from app.web.rendering import page
 from app.web.search import OF_JOBS, Search, searched
-from app.wire.audit import AuditEntry
 from app.wire.executions import Execution
+from app.wire.explanations import Reason
+from app.wire.filters import sound
 from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
 
 ON_A_PAGE = 25
 RUNS_AHEAD = 10
-EDITS = 10
+EDITS = 50
+"""Changes that are read: the newest are shown, and all since the last success compared."""
+PENDING = 20
 SORTS = {"newest": "Newest", "next_run": "Next run"}
 
 
@@ -57,6 +62,15 @@ class Run(Struct, frozen=True, kw_only=True):
 
     scheduled_for: datetime
     attempts: Sequence[Execution]
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """What somebody asks of a run that was due."""
+
+    text: str = ""
+    """The instant as its field shows it."""
+    error: str = ""
+    reasons: Sequence[Reason] = ()
 
 
 @get("/jobs", opt={"scope": Scope.READ})
@@ -122,7 +136,11 @@ async def strips(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Sequence[E
 
 @get("/jobs/{job:str}", opt={"scope": Scope.READ})
 async def job_page(
-    request: ApiRequest, reader: Reader, clock: Clock, job: FromPath[str]
+    request: ApiRequest,
+    reader: Reader,
+    clock: Clock,
+    job: FromPath[str],
+    at: FromQuery[str] = "",
 ) -> Response[bytes]:
     """Show why a job has not run or when it will, what it does, and what it did."""
     stored = await jobs.find(reader, job)
@@ -133,6 +151,7 @@ async def job_page(
     caller: Caller = request.scope["user"]
     success = next((one for one in ended if one.outcome is Outcome.SUCCEEDED), None)
     shown = masked_job(stored)
+    edited = await edits(reader, stored.id) if Scope.ADMIN in caller.scopes else None
     return page(
         request,
         "job.html",
@@ -147,14 +166,47 @@ async def job_page(
         runs=by_run(ended.items),
         more=ended.more,
         last_success=success,
-        edits=await edits(reader, stored.id) if Scope.ADMIN in caller.scopes else None,
+        edits=edited,
+        changes=changes_since(success, ended.items, edited or ()),
+        pending=await pages.list_pending_runs(reader, stored.id, limit=PENDING + 1),
+        most_pending=PENDING,
+        past=await became(reader, stored.id, at),
         at=now,
     )
 
 
-async def edits(reader: Database, id: UUID) -> Sequence[AuditEntry]:
-    """List the last changes of a job."""
-    return (await audit.list_page(reader, entity_id=id, before=None, limit=EDITS)).items
+async def edits(reader: Database, id: UUID) -> Sequence[Edit]:
+    """List the last changes of a job, the newest first."""
+    found = await audit.list_page(reader, entity_id=id, before=None, limit=EDITS)
+    return [edit(entry) for entry in found.items]
+
+
+def changes_since(
+    success: Execution | None, ended: Sequence[Execution], edited: Sequence[Edit]
+) -> list[Difference]:
+    """Say what was changed between the last success and now, where other ends have followed it."""
+    if success is None or success is ended[0]:
+        return []
+    since = success.started_at or success.finished_at
+    return together(
+        [one.parts for one in edited if one.entry.at > since and one.entry.action == "update"]
+    )
+
+
+async def became(reader: Database, id: UUID, text: str) -> Past:
+    """Explain what became of the run that was due at an instant, if one is asked for."""
+    if not text:
+        return Past()
+    try:
+        given = datetime.fromisoformat(text)
+        at = given if given.tzinfo else given.replace(tzinfo=UTC)
+        sound(at, "at")
+        explained = await explanations.explain(reader, str(id), at=at)
+    except ValueError:
+        return Past(error="This is no instant: write one such as 2026-11-29T03:00:00.")
+    except InvalidInput as error:
+        return Past(error=f"This instant {error.errors[0].message}.")
+    return Past(text=f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", reasons=explained.reasons)
 
 
 def pretty(value: object) -> str:

@@ -124,9 +124,9 @@ async def late_jobs(db: Database) -> Sequence[StoredJob]:
     return (await jobs.list_by_next_run(db, JobFilter(), after=None, limit=3)).items
 
 
-async def live_overview(db: Database) -> str:
-    """Make the live part of the page."""
-    return render("overview_now.html", now=await read_now(db))
+async def live_overview(db: Database, *, root: str) -> str:
+    """Make the live part of the page; `root` stands before addresses."""
+    return render("overview_now.html", root=root, now=await read_now(db))
 
 
 class Picture(Struct, frozen=True, kw_only=True):

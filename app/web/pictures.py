@@ -142,3 +142,14 @@ def hour(minutes: Sequence[Minute], *, now: datetime) -> Markup:
         f'<svg class="hour" role="img" viewBox="0 0 {wide} {tall + 1}" preserveAspectRatio="none" '
         f'aria-label="The last hour by minute: {told}">{"".join(parts)}</svg>'
     )
+
+
+def meter(used: int, most: int) -> Markup:
+    """Draw how much of a limit is used; the numbers stand beside it."""
+    wide, share = 48, min(used / most, 1.0)
+    full = "lost" if used >= most else "coming"
+    return Markup(  # noqa: S704 - numbers of ours
+        f'<svg class="meter" aria-hidden="true" viewBox="0 0 {wide} 8" width="{wide}" height="8">'
+        f'<rect class="empty" width="{wide}" height="8"/>'
+        f'<rect class="{full}" width="{round(wide * share, 1)}" height="8"/></svg>'
+    )

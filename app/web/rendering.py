@@ -15,7 +15,7 @@ from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.telemetry.version import product_version
 from app.web import static_files, words
-from app.web.pictures import density, hour, strip
+from app.web.pictures import density, hour, meter, strip
 
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
@@ -24,13 +24,24 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Vary": "Accept-Encoding, Cookie",
 }
+PLACES = (
+    ("/", "Overview"),
+    ("/jobs", "Jobs"),
+    ("/executions", "Executions"),
+    ("/flows", "Flows"),
+    ("/calendars", "Calendars"),
+    ("/alerts", "Alerts"),
+    ("/instances", "Instances"),
+)
+"""The pages that every reader has, in their order, by address."""
+OF_ADMINISTRATORS = (("/audit", "Audit log"), ("/keys", "Keys"))
 SMALL_BYTES = 1000
 """Pages below this size are not compressed."""
 
 
-@lru_cache(maxsize=1)
-def environment() -> Environment:
-    """Return the environment of all templates."""
+@lru_cache(maxsize=8)
+def environment(root: str) -> Environment:
+    """Return the environment of all templates; `root` stands before the addresses of pages."""
     made = Environment(
         loader=PackageLoader("app.web"),
         autoescape=True,
@@ -43,7 +54,9 @@ def environment() -> Environment:
         "strip": strip,
         "density": density,
         "hour": hour,
-        "static": static_address,
+        "meter": meter,
+        "address": lambda path: f"{root}{path}",
+        "static": lambda path: f"{root}{static_address(path)}",
         "live_parts": static_files.has_live_parts(),
         "version": product_version(),
     }
@@ -65,9 +78,9 @@ def query_with(given: dict[str, str], **more: str | None) -> str:
     return f"?{urlencode(wanted)}" if wanted else "?"
 
 
-def render(template: str, /, **context: Any) -> Markup:  # noqa: ANN401
-    """Make the HTML of a template."""
-    return Markup(environment().get_template(template).render(**context))  # noqa: S704 - escaped by the environment
+def render(template: str, /, *, root: str, **context: Any) -> Markup:  # noqa: ANN401
+    """Make the HTML of a template, with `root` before the addresses of pages."""
+    return Markup(environment(root).get_template(template).render(**context))  # noqa: S704 - escaped by the environment
 
 
 def page(
@@ -81,11 +94,14 @@ def page(
 ) -> Response[bytes]:
     """Answer with a page."""
     caller: Caller | None = request.scope.get("user")
+    may_administer = caller is not None and Scope.ADMIN in caller.scopes
     text = render(
         template,
+        root=request.app.state.root_path,
         here=request.scope["path"],
         caller=caller,
-        may_administer=caller is not None and Scope.ADMIN in caller.scopes,
+        may_administer=may_administer,
+        places=PLACES + (OF_ADMINISTRATORS if may_administer else ()),
         link=lambda **more: query_with(dict(request.query_params.items()), **more),
         **context,
     )

@@ -13,7 +13,12 @@ from app.errors import (
     KeyRequired,
     StatementCancelled,
 )
+from app.web.access import audit_page, keys_page
+from app.web.alerts import alerts_page
+from app.web.calendars import calendars_page
 from app.web.executions import execution_page, executions_page
+from app.web.flows import flows_page
+from app.web.instances import instances_page
 from app.web.jobs import job_page, jobs_page
 from app.web.live import live
 from app.web.overview import overview
@@ -32,6 +37,8 @@ def pages() -> Router:
                 "/",
                 route_handlers=[
                     *(overview, live, jobs_page, job_page, executions_page, execution_page),
+                    *(flows_page, calendars_page, alerts_page, instances_page),
+                    *(audit_page, keys_page),
                 ],
                 middleware=[DefineMiddleware(KeyAuthentication)],
                 guards=[require_scope],

@@ -62,3 +62,21 @@ cross join lateral (
     order by id desc limit :most::bigint
 ) e
 group by j.id;
+
+-- name: pending_runs
+-- The runs of a job beside its plan, the one first that was asked for first.
+select r.id, r.request, r.scheduled_for, r.next_run, r.attempt, r.created_at, r.plan_error,
+    r.locked_until is not null and r.locked_until > now() as is_executing, r.execution_id
+from tocsin.jobs r
+where r.run_of = :job_id::uuid
+order by r.id
+limit :limit::bigint;
+
+-- name: firing
+-- What alert rules have told and is not over, the latest first.
+select r.name as rule, s.event, s.job_id, j.name as job_name, s.many, s.since, s.told_at, s.execution_id
+from (
+    select * from tocsin.alert_states where told_at is not null
+    order by told_at desc, job_id limit :limit::bigint
+) s join tocsin.alert_rules r on r.id = s.rule_id left join tocsin.jobs j on j.id = s.job_id
+order by s.told_at desc, s.job_id;

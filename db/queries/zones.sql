@@ -4,10 +4,11 @@
 -- Says what an instance goes by, forgets those that have said nothing for a day, and returns which
 -- rules are known and whether a walk is due by those of this instance.
 with told as (
-    insert into tocsin.instance_rules (name, version, source)
-    values (:instance::text, :version::text, :source::text)
+    insert into tocsin.instance_rules (name, version, source, slots, product)
+    values (:instance::text, :version::text, :source::text, :slots::integer, :product::text)
     on conflict (name) do update
-    set version = excluded.version, source = excluded.source, told_at = excluded.told_at
+    set version = excluded.version, source = excluded.source, slots = excluded.slots, product = excluded.product,
+        told_at = excluded.told_at
 ), forgotten as (
     delete from tocsin.instance_rules
     where told_at not between clock_timestamp() - interval '1 day' and clock_timestamp() + interval '1 day'
@@ -93,8 +94,8 @@ where j.id = w.job_id
 returning j.id;
 
 -- name: used
--- What the instances said lately, for the doctor.
-select name, version, source from tocsin.instance_rules
+-- What the instances said lately.
+select name, version, source, slots, product from tocsin.instance_rules
 where told_at > clock_timestamp() - interval '150 minutes'
 order by name;
 

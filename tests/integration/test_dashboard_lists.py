@@ -1,0 +1,196 @@
+"""The pages of flows, calendars, alerts, instances, the audit log and keys, without JavaScript."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.support.api import LATER, NIGHTLY, serving
+from tests.support.builders import insert_job
+from tests.support.recorder import Recorder
+
+PAGES = ("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys")
+OF_ADMINISTRATORS = ("/audit", "/keys")
+
+
+async def make(connection: asyncpg.Connection) -> None:
+    """Make one of everything that these pages show."""
+    job = await insert_job(connection, name="pays", every_seconds=60, flow_key="bank <1>")
+    await connection.execute(
+        "insert into tocsin.flows (flow_key, max_concurrency, rate, period_seconds) "
+        "values ('bank <1>', 3, 10, 60), ('tenant-*', 1, null, 1)"
+    )
+    await connection.execute(
+        "insert into tocsin.calendars (name, timezone, weekly) "
+        "values ('office', 'UTC', '{MON 09:00-13:00}')"
+    )
+    await connection.execute(
+        "insert into tocsin.alert_channels (name, preset, target) values "
+        "('ops', 'webhook', '{\"url\": \"https://h/${secret:hook}\"}')"
+    )
+    rule = await connection.fetchval(
+        "insert into tocsin.alert_rules (name, events, after, channels) "
+        "values ('loud', '{failed}', 3, '{ops}') returning id"
+    )
+    await connection.execute(
+        "insert into tocsin.alert_states (rule_id, event, job_id, many, since, last_at, told_at) "
+        "values ($1, 'failed', $2, 4, now(), now(), now())",
+        rule,
+        job,
+    )
+    await connection.execute(
+        "insert into tocsin.alerts (rule_id, rule, event, job_id, job, many, since, channel) "
+        "values ($1, 'loud', 'failed', $2, 'pays', 4, now(), 'ops')",
+        rule,
+        job,
+    )
+    await connection.execute(
+        "insert into tocsin.instance_rules (name, version, source, slots, product) "
+        "values ('host:1:ab', '2026a', 'system', 100, '0.2.0')"
+    )
+
+
+@pytest.mark.parametrize("address", PAGES)
+async def test_a_page_without_anything_says_how_to_begin(
+    api: httpx.AsyncClient, address: str
+) -> None:
+    page = await api.get(address)
+
+    assert page.status_code == 200
+    assert re.search("There is no|No flow|No rule|No instance|Nothing was changed yet", page.text)
+    assert f'href="{address}" aria-current="page"' in page.text
+
+
+async def test_each_page_shows_what_there_is(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await make(connection)
+    await connection.execute(
+        "update tocsin.jobs set locked_by = 'host:1:ab', locked_until = now() + interval '1 min', "
+        "claimed_at = now(), claimed_for = now(), claimed_attempt = 1, attempt = 1, "
+        "execution_id = 5 where name = 'pays'"
+    )
+    made = await api.post("/v1/keys", json={"name": "deploys", "scopes": ["admin"]})
+    api.headers["Authorization"] = f"Bearer {made.json()['key']}"
+    shown = {address: (await api.get(address)).text for address in PAGES}
+
+    assert "bank &lt;1&gt;" in shown["/flows"]
+    assert "1 of 3" in shown["/flows"]
+    assert "10 in 1 min" in shown["/flows"]
+    assert "pattern" in shown["/flows"]
+    assert "MON 09:00-13:00" in shown["/calendars"]
+    assert "An instance has yet to work it out" in shown["/calendars"]
+    assert "4 in a row" in shown["/alerts"]
+    assert "https://h/${secret:hook}" in shown["/alerts"]
+    assert ">waiting</span>" in shown["/alerts"]
+    assert "1 of 100" in shown["/instances"]
+    assert "0.2.0" in shown["/instances"]
+    assert "2026a (system)" in shown["/instances"]
+    assert ">gone</span>" in shown["/instances"]
+    assert "<strong>bank &lt;1&gt;</strong>" in shown["/audit"]
+    assert "deploys" in shown["/keys"]
+    assert "in force" in shown["/keys"]
+
+
+async def test_who_may_read_sees_neither_keys_nor_the_audit_log(api: httpx.AsyncClient) -> None:
+    key = (await api.post("/v1/keys", json={"name": "eye", "scopes": ["read"]})).json()["key"]
+    given = {"Authorization": f"Bearer {key}"}
+
+    statuses = {address: (await api.get(address, headers=given)).status_code for address in PAGES}
+    page = await api.get("/flows", headers=given)
+
+    assert statuses == {one: 403 if one in OF_ADMINISTRATORS else 200 for one in PAGES}
+    assert 'href="/audit"' not in page.text
+    assert 'href="/alerts"' in page.text
+
+
+async def test_an_edit_is_shown_as_what_it_changed(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await api.put("/v1/jobs/nightly", json=NIGHTLY)
+    [job_id] = await connection.fetchrow("select id from tocsin.jobs")
+    started = datetime.now(UTC)
+    for fence, outcome in enumerate(("succeeded", "failed")):
+        await connection.execute(
+            "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
+            "started_at, finished_at) values ($1, $2, 'http', $3, 1, $4, $3, $3)",
+            job_id,
+            fence,
+            started + timedelta(seconds=fence),
+            outcome,
+        )
+    for seconds in (40, 50):
+        await api.patch("/v1/jobs/nightly", json={"timeout_seconds": seconds})
+    await api.patch("/v1/jobs/nightly", json={"target": {"url": "http://127.0.0.1:10/other"}})
+
+    job, log = await api.get("/jobs/nightly"), await api.get(f"/audit?of={job_id}")
+
+    since = job.text.partition("What changed since its last success")[2].partition("</section>")[0]
+    assert "<del>30</del>" in since
+    assert "<ins>50</ins>" in since
+    assert "<dt>target.url</dt>" in since
+    assert "changed; the log keeps no more of it" in since
+    assert log.text.count('class="change"') == 4
+    assert "<del>40</del>" in log.text
+    await connection.execute("update tocsin.executions set outcome = 'succeeded'")
+    assert "What changed since" not in (await api.get("/jobs/nightly")).text
+
+
+async def test_the_page_of_a_job_has_its_runs_beside_the_plan(api: httpx.AsyncClient) -> None:
+    await api.put("/v1/jobs/nightly", json=NIGHTLY)
+    assert "Runs beside the plan" not in (await api.get("/jobs/nightly")).text
+    assert (await api.post("/v1/jobs/nightly/run")).status_code in {200, 202}
+
+    page = await api.get("/jobs/nightly")
+
+    runs = page.text.partition("Runs beside the plan")[2].partition("</section>")[0]
+    assert "run now" in runs
+    assert ">waits</span>" in runs
+
+
+async def test_a_run_of_the_past_is_explained(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await api.put("/v1/jobs/later", json=LATER)
+    [job_id] = await connection.fetchrow("select id from tocsin.jobs")
+    await connection.execute(
+        "insert into tocsin.executions (job_id, fence, kind, scheduled_for, outcome, reason, "
+        "missed_runs, missed_until) values ($1, 1, 'http', $2, 'missed', 'misfire', 1, $2)",
+        job_id,
+        datetime(2026, 11, 28, 3, tzinfo=UTC),
+    )
+
+    page = await api.get("/jobs/later", params={"at": "2026-11-28T03:00"})
+    wrong = await api.get("/jobs/later", params={"at": "yesterday"})
+    early = await api.get("/jobs/later", params={"at": "0001-01-01T00:00:00"})
+
+    answer = (await api.get("/v1/jobs/later/explain?at=2026-11-28T03:00:00Z")).json()
+    assert answer["summary"] in page.text.partition("What became of a run")[2].replace("&#39;", "'")
+    assert 'value="2026-11-28T03:00:00"' in page.text
+    assert "This is no instant" in wrong.text
+    assert "This instant" in early.text
+    assert {page.status_code, wrong.status_code, early.status_code} == {200}
+
+
+async def test_below_a_path_every_address_is_below_it(database_url: str, faults: Recorder) -> None:
+    async with serving(database_url, faults, root_path="/ops/tocsin") as api:
+        taken_away, passed_on = await api.get("/"), await api.get("/ops/tocsin/")
+        assert taken_away.status_code == passed_on.status_code == 200
+        for address in ("/", "/jobs", *PAGES, "/sign-in"):
+            page = await api.get(f"/ops/tocsin{address}")
+            assert page.status_code == 200, address
+            addresses = re.findall(r'(?:href|action|src|connect)="(/[^"]*)"', page.text)
+            assert addresses
+            assert all(one.startswith("/ops/tocsin/") for one in addresses), addresses
+        for one in re.findall(r'(?:href|src)="(/[^"]*static[^"]*)"', passed_on.text):
+            assert (await api.get(one)).status_code == 200
+        made = await api.post("/v1/jobs", json=LATER)
+        assert made.headers["Location"].startswith("/ops/tocsin/v1/jobs/")
+        assert (await api.get(made.headers["Location"])).status_code == 200
+        assert (await api.get("/openapi.json")).json()["servers"] == [{"url": "/ops/tocsin"}]
+        assert (await api.get("/ops/tocsins/")).status_code == 404
+        await api.post("/v1/keys", json={"name": "any", "scopes": ["admin"]})
+        asked = await api.get("/ops/tocsin/jobs?q=tag:a")
+        assert asked.headers["Location"] == "/ops/tocsin/sign-in?next=/jobs%3Fq%3Dtag%3Aa"
