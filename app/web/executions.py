@@ -71,6 +71,14 @@ async def execution_page(
         reasons = (
             await explanations.explain(reader, str(one.job_id), at=one.scheduled_for)
         ).reasons
+        is_kept = True
     except JobNotFound:
-        reasons = []  # the job was deleted
-    return page(request, "execution.html", one=one, reasons=reasons, at=await clock.now())
+        reasons, is_kept = [], False  # the job was deleted
+    return page(
+        request,
+        "execution.html",
+        one=one,
+        reasons=reasons,
+        is_kept=is_kept,
+        at=await clock.now(),
+    )

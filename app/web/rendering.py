@@ -102,6 +102,9 @@ def page(
         caller=caller,
         may_administer=may_administer,
         places=PLACES + (OF_ADMINISTRATORS if may_administer else ()),
+        may_write=caller is not None and Scope.WRITE in caller.scopes,
+        done=request.query_params.get("done", ""),
+        said=words.DONE.get(request.query_params.get("done", "")),
         link=lambda **more: query_with(dict(request.query_params.items()), **more),
         **context,
     )

@@ -8,17 +8,32 @@ from litestar.response import Redirect
 
 from app.api.access import KeyAuthentication, require_scope
 from app.api.problems import ApiRequest, app_problem, http_problem, unexpected_problem
+from app.core.access.api_key import Scope
 from app.errors import (
     AppError,
     KeyRequired,
+    ScopeMissing,
     StatementCancelled,
 )
 from app.web.access import audit_page, keys_page
 from app.web.alerts import alerts_page
 from app.web.calendars import calendars_page
+from app.web.execution_actions import cancel_execution, cancel_page, replay_run
 from app.web.executions import execution_page, executions_page
 from app.web.flows import flows_page
+from app.web.forms import came_from
 from app.web.instances import instances_page
+from app.web.job_actions import (
+    delete_job,
+    delete_page,
+    pause_job,
+    pause_page,
+    resume_job,
+    resume_page,
+    run_job,
+    skip_run,
+    unskip_runs,
+)
 from app.web.jobs import job_page, jobs_page
 from app.web.live import live
 from app.web.overview import overview
@@ -39,6 +54,9 @@ def pages() -> Router:
                     *(overview, live, jobs_page, job_page, executions_page, execution_page),
                     *(flows_page, calendars_page, alerts_page, instances_page),
                     *(audit_page, keys_page),
+                    *(run_job, skip_run, unskip_runs, pause_page, pause_job),
+                    *(resume_page, resume_job, delete_page, delete_job),
+                    *(replay_run, cancel_page, cancel_execution),
                 ],
                 middleware=[DefineMiddleware(KeyAuthentication)],
                 guards=[require_scope],
@@ -65,6 +83,14 @@ def app_page(request: ApiRequest, error: AppError) -> Response[bytes] | Redirect
                 title="That took too long",
                 detail="Postgres was stopped after two seconds, so that looking costs others "
                 "nothing. Narrow the search: a name, a tag, a state or a shorter time.",
+            )
+        case ScopeMissing(scope=Scope.WRITE):
+            return trouble(
+                request,
+                status=403,
+                title="Your key may only look",
+                detail="To change something, sign out, and sign in with an API key of the scope "
+                "write: `tocsin keys create NAME --scope write` makes one.",
             )
         case _:
             return problem_page(request, app_problem(request, error))
@@ -117,4 +143,12 @@ def trouble(
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
     """Answer with the page of an error."""
-    return page(request, "trouble.html", status=status, headers=headers, title=title, detail=detail)
+    return page(
+        request,
+        "trouble.html",
+        status=status,
+        headers=headers,
+        title=title,
+        detail=detail,
+        back=came_from(request) if request.method == "POST" else "",
+    )

@@ -12,6 +12,7 @@ from app.api.problems import ApiRequest
 from app.api.rate_limit import limit_by_address
 from app.api.session import SIGN_INS_A_MINUTE, begin_session, check_page, end_session
 from app.errors import KeyRequired
+from app.web.forms import came_from
 from app.web.rendering import page
 from app.wire.session import MAX_KEY_LENGTH
 
@@ -34,6 +35,8 @@ def sign_in_first(request: ApiRequest, error: KeyRequired) -> Response[bytes] | 
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
         return page(request, "again.html")
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.method == "POST":  # the form is shown again, not sent
+        address = came_from(request)
     over = "&over=1" if error.refused else ""
     back = f"?next={quote(address, safe='/')}{over}" if address != "/" or over else ""
     return Redirect(f"{SIGN_IN}{back}", status_code=303)

@@ -24,6 +24,21 @@ OUTCOMES = {
     Outcome.MISSED: "missed",
 }
 
+DONE = {
+    "created": "It is created",
+    "saved": "It is saved",
+    "same": "Nothing was changed",
+    "run": "It is due now",
+    "replayed": "That run is due again now",
+    "skipped": "The next run is skipped",
+    "unskipped": "No run is skipped any more",
+    "paused": "It is paused",
+    "resumed": "It is resumed",
+    "cancelled": "The execution is cut off",
+    "deleted": "The job is deleted",
+}
+"""What pages say after something was done, by the word in their address."""
+
 
 def instant(at: datetime | None) -> Markup:
     """Show an instant in UTC; a script shows it in the viewer's zone."""

@@ -41,6 +41,25 @@ const label = document.getElementById("zone");
 if (label) label.textContent = `Times in ${zone}`;
 localize(document);
 
+// Fields of dates: by the viewer's clocks at first, which is where people read them off.
+for (const select of document.querySelectorAll("select[data-here]")) {
+  if (![...select.options].some((one) => one.value === zone)) select.add(new Option(zone));
+  select.value = zone;
+}
+for (const field of document.querySelectorAll("[data-picks]")) {
+  field.addEventListener("input", () => {
+    const choice = field.closest("fieldset").querySelector(`[value="${field.dataset.picks}"]`);
+    if (choice) choice.checked = true;
+  });
+}
+
+// What was done is said once: a reload does not say it again.
+if (document.querySelector("[data-done]")) {
+  const here = new URL(location.href);
+  here.searchParams.delete("done");
+  history.replaceState(null, "", here);
+}
+
 document.addEventListener("htmx:after:swap", () => localize(document));
 document.addEventListener("htmx:sse:after:connection", () => say("This page is live."));
 document.addEventListener("htmx:sse:error", (event) => {
