@@ -23,7 +23,7 @@ COPY db db
 COPY --from=browser /src/node_modules node_modules
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && python -m venv /opt/tocsin \
-    && /opt/tocsin/bin/pip install --no-index --find-links /wheels tocsin
+    && /opt/tocsin/bin/pip install --no-index --find-links /wheels "tocsin[otel]"
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tocsin

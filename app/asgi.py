@@ -119,11 +119,16 @@ class Application(Litestar):
 
 
 def create_app(
-    settings: Settings, observers: Observers | None = None, *, only_pings: bool = False
+    settings: Settings,
+    observers: Observers | None = None,
+    *,
+    only_pings: bool = False,
+    keeps_traceparent: bool = False,
 ) -> Litestar:
     """Make the ASGI application, which starts and answers even while Postgres does not.
 
-    With `only_pings` nothing is served but the pings of checks and the probes.
+    With `only_pings` nothing is served but the pings of checks and the probes. With
+    `keeps_traceparent` the metadata of a job names the span that made it.
 
     Raises:
         InvalidSettings: no database address was given, or a list of targets cannot be read.
@@ -166,6 +171,7 @@ def create_app(
                 "secret_keys": SecretKeys(settings.secret_keys),
                 "metrics": ApiMetrics(product_version()),
                 "tell_requests": access_lines(settings.access_log_level),
+                "keeps_traceparent": keeps_traceparent,
                 "ending": asyncio.Event(),
                 "root_path": settings.root_path,
             }

@@ -8,6 +8,7 @@ from litestar import post
 from app.api.body import receive
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
+from app.api.traced import made_by, traceparent_of
 from app.core.access.api_key import Scope
 from app.jobs.create import Written, create_batch
 from app.jobs.shown import masked_job
@@ -31,6 +32,8 @@ async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Ke
     A bare array of jobs is accepted as well.
     """
     given = await asyncio.to_thread(documents, await receive(request))
+    if traceparent := traceparent_of(request):
+        given = [made_by(one, traceparent) for one in given]
     written = await create_batch(db, given, secret_keys, now=await clock.now())
     return await asyncio.to_thread(shown_list, written)
 

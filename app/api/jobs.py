@@ -20,6 +20,7 @@ from app.api.parameters import (
 )
 from app.api.problems import ApiRequest
 from app.api.responses import ETAG, LOCATION, answer
+from app.api.traced import made_by, traceparent_of
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState, document_of
 from app.core.jobs.patch import patched
@@ -54,6 +55,7 @@ Tags = Annotated[
 async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> Response[Job]:
     """Give exactly one of `run_at`, `run_in_seconds`, `cron` (with `timezone`), `every_seconds`."""
     document = await decode_body(request, JobDocument)
+    document = made_by(document, traceparent_of(request))
     now = await clock.now()
     work = partial(draft_new, keys=secret_keys, plans=NewPlans(now))
     draft = await by_length(request, work, document)

@@ -2,20 +2,23 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from time import monotonic
 
+from app.cli.tracing import sent_traces
 from app.config import Settings
+from app.core.runs.claim import Claim
 from app.db import Database, watched
 from app.scheduler.instance import Instance
 from app.scheduler.tasks import background
-from app.telemetry import Observer, Observers
+from app.telemetry import Observer, Observers, new_trace
 from app.telemetry.counts import Counts
 from app.telemetry.execution_lines import ExecutionLines
 from app.telemetry.logs import log_fact
 from app.telemetry.readiness import Readiness
+from app.telemetry.tracing import is_traced
 
 
 @asynccontextmanager
@@ -26,6 +29,7 @@ async def monitored(settings: Settings) -> AsyncIterator[Instance]:
 
     Raises:
         PortTaken: another program listens on one of the ports.
+        InvalidSettings: traces are asked for in a way that there is not.
     """
     counts, readiness = Counts(), Readiness()
     async with AsyncExitStack() as stack:
@@ -36,7 +40,12 @@ async def monitored(settings: Settings) -> AsyncIterator[Instance]:
             observers.append(counts)
         if settings.health_port:
             observers.append(readiness)
-        instance = Instance(settings, Observers(*observers))
+        traceparent: Callable[[Claim], str] = new_trace
+        if is_traced(os.environ):
+            traces = await stack.enter_async_context(sent_traces(settings))
+            observers.append(traces)
+            traceparent = traces.traceparent
+        instance = Instance(settings, Observers(*observers, traceparent=traceparent))
         if settings.metrics_port or settings.health_port:
             from app.cli.ports import answering
 

@@ -1,6 +1,7 @@
 """`tocsin api` and `tocsin dev`: runs the API, alone or with an instance and a Postgres."""
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from app.devdb import embedded_postgres
 from app.errors import DatabaseRefused, DatabaseUnavailable, Exposed
 from app.telemetry.lines import lines_to
 from app.telemetry.logs import log_fact
+from app.telemetry.tracing import is_traced
 from app.vault import SecretKeys, check_keys
 
 PORT_SETTING = "--port or TOCSIN_PORT"
@@ -29,7 +31,8 @@ async def api(settings: Settings, *, only_pings: bool = False) -> None:
     """Serve the API, or only the pings of checks, until SIGTERM or SIGINT."""
     settings.required_database_url()
     with listening_socket(settings.host, settings.port, setting=PORT_SETTING) as sock:
-        server = make_server(create_app(settings, only_pings=only_pings), settings)
+        app = create_app(settings, only_pings=only_pings, keeps_traceparent=is_traced(os.environ))
+        server = make_server(app, settings)
         on_stop_signal(server.stop)
         await announce(settings, sock, only_pings=only_pings)
         await server.serve(sockets=[sock])
@@ -49,7 +52,8 @@ async def serve_both(settings: Settings, sock: socket.socket, *, psql: str) -> N
     """Migrate the database, print the addresses, and run API and instance until stopped."""
     await migrate.migrate(settings.required_database_url())
     await announce(settings, sock)
-    server = make_server(create_app(settings), settings)
+    app = create_app(settings, keeps_traceparent=is_traced(os.environ))
+    server = make_server(app, settings)
     async with monitored(settings) as instance, asyncio.TaskGroup() as group:
 
         def stop() -> None:

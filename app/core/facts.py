@@ -84,6 +84,8 @@ class Settled(Struct, frozen=True, kw_only=True):
     name: str | None
     kind: str
     execution_id: int | None
+    run_id: UUID | None = None
+    """The row of a run beside the plan; None for a run of the plan."""
     outcome: Outcome | None
     reason: str | None
     missed_runs: int
@@ -95,8 +97,10 @@ class Settled(Struct, frozen=True, kw_only=True):
     scheduled_for: datetime
     attempt: int
     next_run: datetime | None
+    started_at: datetime | None = None
     lag_seconds: float | None
     duration_seconds: float | None
+    status_code: int | None = None
     error: str | None
 
     @classmethod
@@ -109,6 +113,7 @@ class Settled(Struct, frozen=True, kw_only=True):
             name=claim.name,
             kind=claim.kind,
             execution_id=last.id if last else None,
+            run_id=claim.run_id,
             outcome=last.outcome if last else None,
             reason=last.reason if last else None,
             missed_runs=sum(
@@ -121,10 +126,12 @@ class Settled(Struct, frozen=True, kw_only=True):
             scheduled_for=claim.scheduled_for,
             attempt=claim.attempt,
             next_run=settlement.next_run,
+            started_at=started,
             lag_seconds=(started - claim.next_run).total_seconds() if started else None,
             duration_seconds=(last.finished_at - started).total_seconds()
             if last and started
             else None,
+            status_code=last.status_code if last else None,
             error=settlement.plan_error or (last.error if last else None),
         )
 

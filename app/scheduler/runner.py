@@ -129,7 +129,8 @@ class ClaimRunner:
         claim = held.claim
         with suppress(Exception):
             ready = await self.targets.ready(claim.job_id, claim.kind, held.target)
-            await self.executors.prepare(claim.kind, ready.target, Context.of(claim))
+            context = Context.of(claim, traceparent=self.observers.traceparent(claim))
+            await self.executors.prepare(claim.kind, ready.target, context)
 
     async def render(self, held: HeldClaim) -> None:
         """Render the templates of a target, so that the execution need not wait for them."""
@@ -216,7 +217,12 @@ class ClaimRunner:
         try:
             with Deadline(self.loop) as deadline:
                 held.begin(deadline, now=self.monotonic())
-                attempt = Context.of(claim, secrets=ready.named, waited=held.note_wait)
+                attempt = Context.of(
+                    claim,
+                    traceparent=self.observers.traceparent(claim),
+                    secrets=ready.named,
+                    waited=held.note_wait,
+                )
                 return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:
             return held.ending.report(timeout_seconds=claim.timeout_seconds)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from random import getrandbits
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 from uuid import UUID
 
@@ -104,10 +103,11 @@ class Context(Unshown, frozen=True, kw_only=True):
         cls,
         claim: Claim,
         *,
+        traceparent: str,
         secrets: frozenset[str] = frozenset(),
         waited: Callable[[float], None] = unnoted,
     ) -> Self:
-        """Return the context of the attempt that a claim is for; its trace is new."""
+        """Return the context of the attempt that a claim is for."""
         return cls(
             job_id=claim.job_id,
             job_name=claim.name,
@@ -115,8 +115,7 @@ class Context(Unshown, frozen=True, kw_only=True):
             run=named(claim.scheduled_for),
             attempt=claim.attempt,
             timeout_seconds=claim.timeout_seconds,
-            # Of either id, all zeros would mean none.
-            traceparent=f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01",
+            traceparent=traceparent,
             waited=waited,
             secrets=secrets,
             trigger=claim.request,

@@ -5,17 +5,29 @@ unexpected error into a fact. Tests are observers too.
 """
 
 from collections.abc import Callable
+from random import getrandbits
 
 from app.core.facts import Fact
+from app.core.runs.claim import Claim
 
 Observer = Callable[[Fact], None]
+
+
+def new_trace(_: Claim) -> str:
+    """Return the header `traceparent` of a trace that begins with the target."""
+    # Of either id, all zeros would mean none.
+    return f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01"
 
 
 class Observers:
     """Tells each fact to every observer, in order; an observer must neither block nor raise."""
 
-    def __init__(self, *observers: Observer) -> None:
+    def __init__(
+        self, *observers: Observer, traceparent: Callable[[Claim], str] = new_trace
+    ) -> None:
         self.observers = observers
+        self.traceparent = traceparent
+        """Names the span of the attempt that a claim is for, as its target is told."""
 
     def tell(self, fact: Fact) -> None:
         """Call each observer with the fact."""

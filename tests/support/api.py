@@ -28,11 +28,15 @@ async def serving(
     *,
     client: str = "127.0.0.1",
     only_pings: bool = False,
+    keeps_traceparent: bool = False,
     **settings: Any,  # noqa: ANN401 - of whatever type the settings have
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Start the application on a database and give a client of it, seen at the address `client`."""
     app = create_app(
-        Settings(database_url=database_url, **settings), Observers(recorder), only_pings=only_pings
+        Settings(database_url=database_url, **settings),
+        Observers(recorder),
+        only_pings=only_pings,
+        keeps_traceparent=keeps_traceparent,
     )
     # Each of the two has types of its own for the same ASGI.
     transport = httpx.ASGITransport(

@@ -88,9 +88,9 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: Name | None = None
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
     tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
-    metadata: Annotated[dict[str, Any], Meta(description="Yours; Tocsin only keeps it.")] = field(
-        default_factory=dict
-    )
+    metadata: Annotated[
+        dict[str, Any], Meta(description="Yours; Tocsin reads only `traceparent`.")
+    ] = field(default_factory=dict)
     kind: Annotated[str, Meta(description="Which executor carries it out.", examples=["http"])]
     target: Annotated[
         dict[str, Any],
