@@ -4,7 +4,7 @@ Whichever API process is scraped tells of the database: no process is elected to
 at most every `CACHED_SECONDS`, however many scrape.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from app.api.parameters import Db
 from app.core.access.api_key import Scope
 from app.db import Database, instances, levels
-from app.db.levels import Levels
+from app.db.levels import AskingJob, FlowLevel, Levels
 from app.errors import AppError
 from app.single_flight import SingleFlight
 from app.telemetry.counts import REQUESTS
@@ -28,6 +28,12 @@ from app.wire.instances import Stats
 
 CACHED_SECONDS = 10.0
 """For how long what was read of the database is told again."""
+MAX_JOBS = 200
+"""How many jobs have metrics of their own; of more, the newest have none."""
+MAX_FLOWS = 100
+"""How many flows have metrics, in the order of their keys."""
+MAX_OF_FLOW = 1000
+"""Where the counts of a flow stop."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "_OTHER"
 """The method of a request whose method is none of these, as OpenTelemetry names it."""
@@ -40,6 +46,8 @@ class DatabaseMetrics(Collector):
         self.clock = clock
         self.stats: Stats | None = None
         self.levels: Levels | None = None
+        self.jobs: list[AskingJob] = []
+        self.flows: list[FlowLevel] = []
         self.read_at = float("-inf")
         """When the database was last asked, monotonic seconds."""
         self.reading = SingleFlight()
@@ -64,6 +72,10 @@ class DatabaseMetrics(Collector):
         try:
             self.stats = await instances.read_stats(db)
             self.levels = await levels.read_levels(db, most=instances.MAX_COUNTED)
+            self.flows = await levels.read_flows(db, flows=MAX_FLOWS, most=MAX_OF_FLOW)
+            self.jobs = (
+                await levels.read_asking_jobs(db, most=MAX_JOBS) if self.levels.asking_jobs else []
+            )
         except AppError:
             self.stats = self.levels = None
         self.read_at = self.clock()
@@ -111,9 +123,70 @@ class DatabaseMetrics(Collector):
                 "The age of the oldest day of executions that is kept.",
                 held.oldest_partition_seconds,
             ),
+            (
+                "tocsin_polling_seconds",
+                "For how long instances have promised to look without being notified.",
+                held.polling_seconds,
+            ),
+            (
+                "tocsin_jobs_without_metrics",
+                "Jobs that ask for metrics of their own and have none, as there are too many.",
+                max(held.asking_jobs - len(self.jobs), 0),
+            ),
         ):
             if value is not None:
                 yield GaugeMetricFamily(name, documentation, value=float(value))
+        yield from metrics_of_flows(self.flows)
+        yield from metrics_of_jobs(self.jobs)
+
+
+def metrics_of_flows(flows: Sequence[FlowLevel]) -> Iterator[Metric]:
+    """Yield the metrics that have a flow's key as their label."""
+    for name, documentation, values in (
+        ("active", "Executions of the flow under way.", [one.active for one in flows]),
+        ("waiting", "Jobs of the flow that are due and wait.", [one.waiting for one in flows]),
+        (
+            "held_seconds",
+            "For how much longer a target asked the flow to wait.",
+            [one.held_seconds for one in flows],
+        ),
+    ):
+        family = GaugeMetricFamily(f"tocsin_flow_{name}", documentation, labels=("flow_key",))
+        for flow, value in zip(flows, values, strict=True):
+            family.add_metric((flow.flow_key,), float(value))
+        yield family
+
+
+def metrics_of_jobs(jobs: Sequence[AskingJob]) -> Iterator[Metric]:
+    """Yield the metrics that have a job as their label."""
+    info = GaugeMetricFamily(
+        "tocsin_job_info",
+        "1 for each job that asks for metrics of its own.",
+        labels=("job_id", "job_name", "kind"),
+    )
+    succeeded = GaugeMetricFamily(
+        "tocsin_job_last_success_timestamp_seconds",
+        "When the job last succeeded, as Unix time; of one that never did, when it was created.",
+        labels=("job_id", "job_name"),
+    )
+    failures = GaugeMetricFamily(
+        "tocsin_job_consecutive_failures",
+        "Runs of the job that failed since the last that succeeded.",
+        labels=("job_id", "job_name"),
+    )
+    next_run = GaugeMetricFamily(
+        "tocsin_job_next_run_timestamp_seconds",
+        "When the job is due next, as Unix time; absent if it is not planned.",
+        labels=("job_id", "job_name"),
+    )
+    for job in jobs:
+        labels = (str(job.id), job.name or "")
+        info.add_metric((*labels, job.kind), 1)
+        succeeded.add_metric(labels, job.succeeded_at.timestamp())
+        failures.add_metric(labels, job.consecutive_failures)
+        if job.next_run is not None:
+            next_run.add_metric(labels, job.next_run.timestamp())
+    yield from (info, succeeded, failures, next_run)
 
 
 class ApiMetrics:

@@ -45,11 +45,22 @@ async def monitored(settings: Settings) -> AsyncIterator[Instance]:
             traces = await stack.enter_async_context(sent_traces(settings))
             observers.append(traces)
             traceparent = traces.traceparent
-        instance = Instance(settings, Observers(*observers, traceparent=traceparent))
+        note_request = counts.count_request if settings.metrics_port else None
+        instance = Instance(
+            settings, Observers(*observers, traceparent=traceparent, note_request=note_request)
+        )
         if settings.metrics_port or settings.health_port:
             from app.cli.ports import answering
 
-            await stack.enter_async_context(answering(settings, instance, counts, readiness))
+            await stack.enter_async_context(
+                answering(
+                    settings,
+                    instance,
+                    counts,
+                    readiness,
+                    traced=is_traced(os.environ),
+                )
+            )
         yield instance
 
 

@@ -31,14 +31,23 @@ PORTS = f"{PREFIX}METRICS_PORT or {PREFIX}HEALTH_PORT"
 
 @asynccontextmanager
 async def answering(
-    settings: Settings, instance: Instance, counts: Counts, readiness: Readiness
+    settings: Settings,
+    instance: Instance,
+    counts: Counts,
+    readiness: Readiness,
+    *,
+    traced: bool,
 ) -> AsyncIterator[None]:
     """Answer on the ports of an instance until the body ends.
+
+    With `traced` exemplars name the trace of their execution.
 
     Raises:
         PortTaken: another program listens on one of the ports.
     """
-    registry = instance_registry(product_version(), counts, partial(levels_of, instance))
+    registry = instance_registry(
+        product_version(), counts, partial(levels_of, instance), traced=traced
+    )
     routes: dict[int, list[HTTPRouteHandler]] = defaultdict(list)
     routes[settings.metrics_port].append(show_metrics(registry))
     routes[settings.health_port] += [live, show_readiness(readiness)]

@@ -166,7 +166,12 @@ class Instance:
                 clock=monotonic,
             )
             executors = await stack.enter_async_context(
-                Executors(egress=self.egress, resolver=self.resolver, clock=self.loop.time)
+                Executors(
+                    egress=self.egress,
+                    resolver=self.resolver,
+                    clock=self.loop.time,
+                    note_request=self.observers.note_request,
+                )
             )
             flows = self.flows = Flows(self.isolation, self.wakeup)
             settler = Settler(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, field
 
+from app.core.net.requesting import NoteRequest
 from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
@@ -155,6 +156,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """The most HTTP connections to one scheme, host and port; 0: no limit but the slots."""
     guard: Guard
     clock: Monotonic
+    note_request: NoteRequest | None = None
+    """Is told of each HTTP request to a target, if anybody counts them."""
     contexts: Contexts = field(default_factory=Contexts)
 
 

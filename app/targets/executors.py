@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from app.core.net.egress import PUBLIC_ONLY, Egress
+from app.core.net.requesting import NoteRequest
 from app.core.runs.outcome import Report
 from app.targets.base import Context, Executor, Options, Target
 from app.targets.net.guard import Guard, Lookup
@@ -26,7 +27,7 @@ class Executors:
     All are opened at once, as opening one later would delay the first job of its kind.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the settings of all executors, put together in one place
         self,
         *,
         egress: Egress = PUBLIC_ONLY,
@@ -34,6 +35,7 @@ class Executors:
         lookup: Lookup | None = None,
         connections_per_host: int = 0,
         clock: Monotonic | None = None,
+        note_request: NoteRequest | None = None,
     ) -> None:
         """By default the clock is that of the event loop, in which this must be called."""
         self.resolver = resolver or Resolver(clock=monotonic)
@@ -41,6 +43,7 @@ class Executors:
             connections_per_host=connections_per_host,
             guard=Guard(egress, lookup=lookup or self.resolver.lookup),
             clock=clock or asyncio.get_running_loop().time,
+            note_request=note_request,
         )
         self.names = Names(self.options.guard, self.resolver)
         self.renderer = Renderer()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from random import getrandbits
 
 from app.core.facts import Fact
+from app.core.net.requesting import NoteRequest
 from app.core.runs.claim import Claim
 
 Observer = Callable[[Fact], None]
@@ -23,9 +24,14 @@ class Observers:
     """Tells each fact to every observer, in order; an observer must neither block nor raise."""
 
     def __init__(
-        self, *observers: Observer, traceparent: Callable[[Claim], str] = new_trace
+        self,
+        *observers: Observer,
+        traceparent: Callable[[Claim], str] = new_trace,
+        note_request: NoteRequest | None = None,
     ) -> None:
         self.observers = observers
+        self.note_request = note_request
+        """Is told of each HTTP request to a target; None where nobody counts them."""
         self.traceparent = traceparent
         """Names the span of the attempt that a claim is for, as its target is told."""
 

@@ -7,6 +7,7 @@ prometheus-client (docs/adr/0089).
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from app.core.facts import (
     BatchSettled,
@@ -23,6 +24,7 @@ from app.core.facts import (
     TakenOver,
     UpkeepFailed,
 )
+from app.core.net.requesting import Requesting
 from app.core.runs.outcome import Outcome
 
 LATENESS = (
@@ -40,6 +42,13 @@ STATEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 BATCHES = (0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0)
 """Upper bounds of the buckets of batch sizes; no batch is larger than the last."""
 
+STATUSES = frozenset(map(int, HTTPStatus))
+"""The statuses of HTTP that have a name: receivers may answer with any number."""
+OTHER = "_OTHER"
+"""Stands for any other status."""
+FAILED = 400
+"""From this status on a request has failed, as OpenTelemetry sees it."""
+
 
 class Distribution:
     """The buckets of a histogram without labels; an observation costs a third of a microsecond."""
@@ -50,7 +59,7 @@ class Distribution:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
-        self.latest: list[tuple[int, float] | None] = [None] * len(self.counts)
+        self.latest: list[tuple[Settled, float] | None] = [None] * len(self.counts)
         """The latest execution of each bucket, with its value."""
 
     def observe(self, value: float) -> None:
@@ -58,12 +67,12 @@ class Distribution:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def observe_execution(self, value: float, execution_id: int) -> None:
+    def observe_execution(self, value: float, execution: Settled) -> None:
         """Count a value, which the execution is an example of."""
         place = bisect_left(self.bounds, value)
         self.counts[place] += 1
         self.total += value
-        self.latest[place] = (execution_id, value)
+        self.latest[place] = (execution, value)
 
 
 class Counts:
@@ -83,6 +92,8 @@ class Counts:
         self.wake_to_claim: dict[str, Distribution] = {}
         self.settlement_sizes = Distribution(BATCHES)
         self.settlement_durations = Distribution(STATEMENTS)
+        self.requests: dict[tuple[str, ...], Distribution] = {}
+        """HTTP requests to targets by method, status and, of those that failed, why."""
         self.is_connected = False
         self.events = Counter[str]()
         """How often facts of other types were told, by the name of the metric."""
@@ -117,12 +128,12 @@ class Counts:
             lateness = self.lateness.get(fact.kind)
             if lateness is None:
                 lateness = self.lateness[fact.kind] = Distribution(LATENESS)
-            lateness.observe_execution(fact.lag_seconds, fact.execution_id)
+            lateness.observe_execution(fact.lag_seconds, fact)
         if fact.duration_seconds is not None:
             durations = self.durations.get(fact.kind)
             if durations is None:
                 durations = self.durations[fact.kind] = Distribution(DURATIONS)
-            durations.observe_execution(fact.duration_seconds, fact.execution_id)
+            durations.observe_execution(fact.duration_seconds, fact)
 
     def count_look(self, fact: Looked) -> None:
         """Count a look; only one that claimed something tells how long a wake-up took."""
@@ -134,6 +145,17 @@ class Counts:
             if woken is None:
                 woken = self.wake_to_claim[fact.cause] = Distribution(STATEMENTS)
             woken.observe(fact.woken_seconds)
+
+    def count_request(self, request: Requesting) -> None:
+        """Count an HTTP request to a target."""
+        status = request.status
+        shown = "" if status is None else str(status) if status in STATUSES else OTHER
+        error = request.error or (shown if status is not None and status >= FAILED else "")
+        key = (request.method, shown, error)
+        seconds = self.requests.get(key)
+        if seconds is None:
+            seconds = self.requests[key] = Distribution(REQUESTS)
+        seconds.observe(request.seconds)
 
     def count_event(self, fact: Fact) -> None:
         """Count a fact that is told seldom."""

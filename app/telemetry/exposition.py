@@ -4,7 +4,8 @@ The names follow Prometheus's conventions: base units, `_total` for counters, la
 sets. No job, host or address is a label.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -13,7 +14,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
+from app.core.facts import Settled
 from app.telemetry.counts import Counts, Distribution
+from app.telemetry.tracing import span_of_run
+
+MakeExemplar = Callable[[Settled, float], Exemplar]
 
 EVENTS = {
     "tocsin_leases_extended": "Leases that were extended while their execution went on.",
@@ -43,8 +48,11 @@ class Levels(Struct, frozen=True, kw_only=True):
 class InstanceMetrics(Collector):
     """Lists the metrics of one instance at each scrape."""
 
-    def __init__(self, version: str, counts: Counts, levels: Callable[[], Levels]) -> None:
+    def __init__(
+        self, version: str, counts: Counts, levels: Callable[[], Levels], *, traced: bool
+    ) -> None:
         self.version = version
+        self.exemplar = traced_exemplar if traced else exemplar
         self.counts = counts
         self.levels = levels
 
@@ -73,14 +81,22 @@ class InstanceMetrics(Collector):
         yield histogram(
             "tocsin_execution_lateness_seconds",
             "From the instant at which an attempt was due until its request went out.",
-            "kind",
-            counts.lateness,
+            ("kind",),
+            by_one(counts.lateness),
+            self.exemplar,
         )
         yield histogram(
             "tocsin_execution_duration_seconds",
             "From the request of an attempt to its outcome.",
-            "kind",
-            counts.durations,
+            ("kind",),
+            by_one(counts.durations),
+            self.exemplar,
+        )
+        yield histogram(
+            "http_client_request_duration_seconds",
+            "HTTP requests to targets, from asking for a connection to the end of the answer.",
+            ("http_request_method", "http_response_status_code", "error_type"),
+            counts.requests,
         )
         yield labelled(
             "tocsin_claims",
@@ -89,31 +105,31 @@ class InstanceMetrics(Collector):
             (((cause,), count) for cause, count in counts.claims.items()),
         )
         yield histogram(
-            "tocsin_claim_batch_size", "Jobs claimed by one look.", None, {"": counts.claim_sizes}
+            "tocsin_claim_batch_size", "Jobs claimed by one look.", (), {(): counts.claim_sizes}
         )
         yield histogram(
             "tocsin_claim_duration_seconds",
             "Time of the statement that claims.",
-            None,
-            {"": counts.claim_durations},
+            (),
+            {(): counts.claim_durations},
         )
         yield histogram(
             "tocsin_wake_to_claim_seconds",
             "From a wake-up to the end of the look that claimed jobs.",
-            "cause",
-            counts.wake_to_claim,
+            ("cause",),
+            by_one(counts.wake_to_claim),
         )
         yield histogram(
             "tocsin_settlement_batch_size",
             "Settlements written by one statement.",
-            None,
-            {"": counts.settlement_sizes},
+            (),
+            {(): counts.settlement_sizes},
         )
         yield histogram(
             "tocsin_settlement_duration_seconds",
             "Time of the statement that settles.",
-            None,
-            {"": counts.settlement_durations},
+            (),
+            {(): counts.settlement_durations},
         )
         for name, documentation in EVENTS.items():
             yield CounterMetricFamily(name, documentation, value=counts.events[name])
@@ -160,8 +176,20 @@ def labelled(
     return family
 
 
+def exemplar(execution: Settled, value: float) -> Exemplar:
+    """Return the exemplar of a bucket: an execution by its id."""
+    return Exemplar({"execution_id": str(execution.execution_id)}, value)
+
+
+def traced_exemplar(execution: Settled, value: float) -> Exemplar:
+    """Return the exemplar of a bucket with the trace of the execution's run."""
+    run = span_of_run(execution.job_id, execution.run_id, execution.scheduled_for)
+    labels = {"execution_id": str(execution.execution_id), "trace_id": f"{run.trace_id:032x}"}
+    return Exemplar(labels, value)
+
+
 def buckets(
-    distribution: Distribution,
+    distribution: Distribution, example: MakeExemplar
 ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
     """Return the buckets as Prometheus counts them: each has those below as well."""
     found: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
@@ -169,30 +197,38 @@ def buckets(
     bounds = [*map(str, distribution.bounds), "+Inf"]
     for bound, count, latest in zip(bounds, distribution.counts, distribution.latest, strict=True):
         reached += count
-        if latest is None:
-            found.append((bound, reached))
-        else:
-            execution_id, value = latest
-            found.append((bound, reached, Exemplar({"execution_id": str(execution_id)}, value)))
+        found.append((bound, reached) if latest is None else (bound, reached, example(*latest)))
     return found
 
 
+def by_one(by_value: Mapping[str, Distribution]) -> Mapping[tuple[str, ...], Distribution]:
+    """Return what is known by the value of one label by the values of all labels."""
+    return {(value,): one for value, one in by_value.items()}
+
+
 def histogram(
-    name: str, documentation: str, label: str | None, by_value: dict[str, Distribution]
+    name: str,
+    documentation: str,
+    labels: Sequence[str],
+    by_values: Mapping[tuple[str, ...], Distribution],
+    example: MakeExemplar = exemplar,
 ) -> Metric:
-    """Return a histogram with one label or none."""
-    family = HistogramMetricFamily(name, documentation, labels=(label,) if label else ())
-    for value, one in sorted(by_value.items()):
-        family.add_metric((value,) if label else (), buckets(one), one.total)
+    """Return a histogram."""
+    family = HistogramMetricFamily(name, documentation, labels=labels)
+    for values, one in sorted(by_values.items(), key=itemgetter(0)):
+        family.add_metric(values, buckets(one, example), one.total)
     return family
 
 
 def instance_registry(
-    version: str, counts: Counts, levels: Callable[[], Levels]
+    version: str, counts: Counts, levels: Callable[[], Levels], *, traced: bool = False
 ) -> CollectorRegistry:
-    """Return the registry of an instance: its metrics, and those of its process."""
+    """Return the registry of an instance: its metrics, and those of its process.
+
+    With `traced` exemplars name the trace of their execution.
+    """
     registry = CollectorRegistry()
-    registry.register(InstanceMetrics(version, counts, levels))
+    registry.register(InstanceMetrics(version, counts, levels, traced=traced))
     ProcessCollector(registry=registry)
     return registry
 

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.api import metrics
 from app.db import instances
+from app.db.queries import query
 from app.errors import AppError
 from app.telemetry.counts import Counts
 from app.telemetry.exposition import Levels, instance_registry
@@ -76,6 +77,89 @@ async def test_nothing_planned_leaves_the_next_run_out(api: httpx.AsyncClient) -
 
     assert ("tocsin_next_run_timestamp_seconds", ()) not in found
     assert found["tocsin_oldest_due_seconds", ()] == 0
+
+
+async def test_a_job_that_asks_has_metrics_of_its_own(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = {"metadata": {"metrics": True}, "every_seconds": 3600}
+    fine = await insert_job(connection, name="fine", **asks)
+    failing = await insert_job(connection, name="failing", **asks)
+    new = await insert_job(connection, **asks)
+    await insert_job(connection, name="other", every_seconds=3600, metadata={"metrics": "no"})
+    await connection.execute(
+        """update tocsin.jobs set last_outcome = 'succeeded', last_finished_at = '2100-01-02Z'
+        where id = $1""",
+        fine,
+    )
+    await connection.execute(
+        """update tocsin.jobs set last_outcome = 'failed', last_finished_at = '2100-01-02Z',
+            consecutive_failures = 2 where id = $1""",
+        failing,
+    )
+    await connection.execute(
+        """insert into tocsin.executions (
+            job_id, kind, scheduled_for, outcome, started_at, finished_at, attempt, instance)
+        select $1, 'http', at, outcome, at, at, 1, 'one' from (values
+            ('2100-01-01 10:00Z'::timestamptz, 'succeeded'), ('2100-01-01 11:00Z', 'failed'),
+            ('2100-01-01 12:00Z', 'failed')) as v (at, outcome)""",
+        failing,
+    )
+
+    found = await scraped(api)
+
+    name = "tocsin_job_last_success_timestamp_seconds"
+    succeeded = {labels: value for (key, labels), value in found.items() if key == name}
+    made = await connection.fetchval("select created_at from tocsin.jobs where id = $1", new)
+    assert succeeded == {
+        (str(fine), "fine"): datetime(2100, 1, 2, tzinfo=UTC).timestamp(),
+        (str(failing), "failing"): datetime(2100, 1, 1, 10, tzinfo=UTC).timestamp(),
+        (str(new), ""): pytest.approx(made.timestamp()),
+    }
+    assert found["tocsin_job_info", (str(fine), "fine", "http")] == 1
+    assert found["tocsin_job_consecutive_failures", (str(failing), "failing")] == 2
+    assert found["tocsin_jobs_without_metrics", ()] == 0
+
+    monkeypatch.setattr(metrics, "MAX_JOBS", 2)
+    found = await scraped(api)
+
+    assert len([key for key, _ in found if key == name]) == 2
+    assert found["tocsin_jobs_without_metrics", ()] == 1
+
+
+async def test_the_jobs_that_ask_are_found_without_reading_the_others(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute("set enable_seqscan = off")
+    for name in ("levels.asking_jobs", "levels.levels"):
+        arguments = ", ".join("10" for _ in query(name).parameters)
+        await connection.execute(f"prepare one as {query(name).sql}")
+        plan = await connection.fetch(f"explain execute one ({arguments})")
+        await connection.execute("deallocate one")
+        assert "jobs_metrics" in str(plan), name
+
+
+async def test_a_flow_with_a_key_of_its_own_tells_how_it_stands(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "insert into tocsin.flows (flow_key, max_concurrency) values ('mail', 1), ('tenant-*', 1)"
+    )
+    await connection.execute(
+        """insert into tocsin.flow_states (flow_key, held_until)
+        values ('mail', now() + interval '1 h')
+        on conflict (flow_key) do update set held_until = excluded.held_until"""
+    )
+    due = datetime.now(UTC) - timedelta(minutes=1)
+    for key in ("mail", "mail", "tenant-1"):
+        await insert_job(connection, run_at=due, flow_key=key)
+
+    found = await scraped(api)
+
+    assert found["tocsin_flow_waiting", ("mail",)] == 2
+    assert found["tocsin_flow_active", ("mail",)] == 0
+    assert 3500 < found["tocsin_flow_held_seconds", ("mail",)] <= 3600
+    assert ("tocsin_flow_waiting", ("tenant-*",)) not in found
 
 
 async def test_a_connected_instance_is_counted(
@@ -150,7 +234,11 @@ async def test_the_page_of_metrics_lists_what_is_told(api: httpx.AsyncClient) ->
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
     of_instance, of_api = page.partition("\n## Of the API\n")[::2]
     registry = instance_registry("1", Counts(), lambda: NO_LEVELS)
-    told = {family.name for family in registry.collect() if family.name.startswith("tocsin_")}
+    told = {
+        family.name
+        for family in registry.collect()
+        if family.name.startswith(("tocsin_", "http_client_"))
+    }
     answer = await api.get("/metrics")
     told_by_api = {
         family.name

@@ -19,9 +19,11 @@ from app.core.facts import (
     Looked,
     Settled,
 )
+from app.core.net.requesting import Requesting
 from app.core.runs.outcome import Outcome
 from app.telemetry.counts import Counts
 from app.telemetry.exposition import Levels, exposition, instance_registry
+from app.telemetry.tracing import span_of_run
 
 JOB = UUID(int=7)
 LEVELS = Levels(
@@ -140,6 +142,37 @@ def test_a_bucket_names_its_latest_execution_where_the_format_allows_it() -> Non
     assert media_type.startswith("application/openmetrics-text")
     assert {one.labels["execution_id"] for one in found} == {"2"}
     assert {one.value for one in found} == {0.0007, 0.03}
+
+
+def test_a_bucket_names_the_trace_of_its_execution_where_traces_are_sent() -> None:
+    counts = Counts()
+    counts(SETTLED)
+
+    text, _ = exposition(instance_registry("1", counts, lambda: LEVELS, traced=True), OPEN)
+
+    trace = f"{span_of_run(JOB, None, NOON).trace_id:032x}"
+    assert f'# {{execution_id="41",trace_id="{trace}"}}' in text.decode()
+
+
+def test_requests_to_targets_are_counted_by_method_status_and_error() -> None:
+    counts = Counts()
+    request = Requesting(method="POST", status=200, error=None, seconds=0.02)
+    counts.count_request(request)
+    counts.count_request(replace(request, status=503))
+    counts.count_request(replace(request, status=None, error="dns"))
+    counts.count_request(replace(request, status=200, error="closed"))
+    for status in (299, 599):
+        counts.count_request(replace(request, status=status))
+
+    name = "http_client_request_duration_seconds_count"
+    assert {labels: n for (key, labels), n in samples(counts).items() if key == name} == {
+        ("", "POST", "200"): 1,
+        ("503", "POST", "503"): 1,
+        ("dns", "POST", ""): 1,
+        ("closed", "POST", "200"): 1,
+        ("", "POST", "_OTHER"): 1,
+        ("_OTHER", "POST", "_OTHER"): 1,
+    }
 
 
 def test_looks_and_settlements_are_counted_with_their_times() -> None:

@@ -89,7 +89,7 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
     tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
     metadata: Annotated[
-        dict[str, Any], Meta(description="Yours; Tocsin reads only `traceparent`.")
+        dict[str, Any], Meta(description="Yours; Tocsin reads only metrics and traceparent.")
     ] = field(default_factory=dict)
     kind: Annotated[str, Meta(description="Which executor carries it out.", examples=["http"])]
     target: Annotated[

@@ -12,6 +12,7 @@ from msgspec.structs import force_setattr
 
 from app.core.field_paths import joined
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
+from app.core.net.requesting import Requesting
 from app.core.net.urls import MAX_URL_LENGTH, address, url_error
 from app.core.runs.holding import OVERLOADED
 from app.core.runs.outcome import Outcome, Report
@@ -145,6 +146,7 @@ class HttpExecutor:
         self.loop = asyncio.get_running_loop()
         self.clock = options.clock
         self.tokens = Tokens(options.clock)
+        self.note_request = options.note_request
 
     async def execute(self, target: HttpTarget, context: Context) -> Report:
         return await Attempt(self, target, context).report()
@@ -170,6 +172,9 @@ class Attempt:
         self.loop = executor.loop
         self.clock = executor.clock
         self.tokens = executor.tokens
+        self.note_request = executor.note_request
+        self.requested: tuple[str, float] | None = None
+        """The method of the request under way, and when it began; None if nobody counts them."""
         self.target = target
         self.context = context
         self.outgoing: Outgoing | None = None
@@ -196,6 +201,7 @@ class Attempt:
                     report = await self.send(await self.prove_request())
                 return report
         except TimeoutError:
+            self.note("timeout")
             waited_for = "no answer" if self.status is None else "the answer was not complete"
             return timed_out(
                 self.context, waited_for, status_code=self.status, retryable=self.retries("timeout")
@@ -206,6 +212,7 @@ class Attempt:
             return self.failed("redirect", str(error), retryable=False)
         except (aiohttp.ClientError, OSError) as error:
             reason, text = reason_and_error(error)
+            self.note(reason)
             if reason == "descriptors":
                 if self.asked_at is None:
                     raise OutOfDescriptors(text) from error
@@ -281,8 +288,11 @@ class Attempt:
             tls = self.target.tls(ours=request.address.origin == home)
             if self.asked_at is not None:
                 await self.client.make_ready(tls)
+            if self.note_request is not None:
+                self.requested = request.method, self.clock()
             try:
                 await self.client.send(request, answer, tls=tls)
+                self.note(None)
             finally:
                 if self.asked_at is None:
                     self.asked_at = answer.asked_at
@@ -292,6 +302,17 @@ class Attempt:
                 return self.judged(status)
             request = redirected(request, status, locations[0], secrets=self.secrets())
         raise BadRedirect(f"more than {MAX_REDIRECTS} redirects")
+
+    def note(self, error: str | None) -> None:
+        """Tell how the request that is under way ended, if there is one and anybody counts them."""
+        requested, self.requested = self.requested, None
+        if requested is None or self.note_request is None:
+            return
+        method, began_at = requested
+        seconds = self.clock() - began_at
+        self.note_request(
+            Requesting(method=method, status=self.status, error=error, seconds=seconds)
+        )
 
     def has_new_proof(self) -> bool:
         """Return whether to send the request again with another proof.
