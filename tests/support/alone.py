@@ -24,8 +24,8 @@ def locked(path: Path, how: int) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the timer of pytest-timeout starts
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run a test beside those of other processes, or alone."""
-    assert item.config.cache is not None
-    shared = item.config.cache.mkdir("alone")
+    shared = item.config.rootpath / ".pytest_cache" / "alone"  # also with -p no:cacheprovider
+    shared.mkdir(parents=True, exist_ok=True)
     how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
     with locked(shared / "gate", fcntl.LOCK_EX):
         turn = locked(shared / "turn", how)
