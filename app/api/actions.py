@@ -9,7 +9,7 @@ from app.api.responses import ETAG, answer
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job
 from app.jobs import actions, pauses
-from app.wire.actions import NoFields, Skip
+from app.wire.actions import Asked, NoFields, Skip
 from app.wire.pauses import JobPause, Resumption
 
 
@@ -66,7 +66,7 @@ async def resume_job(request: ApiRequest, db: Db, clock: Clock, job: Reference) 
     response_headers=[ETAG],
     opt={
         "scope": Scope.WRITE,
-        "body": NoFields,
+        "body": Asked,
         "body_may_be_left_out": True,
         "problems": (400, 404, 409, 413, 415, 422),
     },
@@ -75,10 +75,10 @@ async def run_job(request: ApiRequest, db: Db, job: Reference) -> Response[Job]:
     """An extra run of the job is due at once; the schedule goes on as before.
 
     A run that waits for its retry is retried at once instead. While a run is under way this one
-    waits until that is over, with its retries.
+    waits until that is over, with its retries, unless `overlap` says otherwise.
     """
-    await decode_action(request, NoFields)
-    return answer(await actions.run_now(db, job), status=202)
+    wanted = await decode_action(request, Asked)
+    return answer(await actions.run_now(db, job, overlap=wanted.overlap), status=202)
 
 
 @post(

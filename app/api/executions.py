@@ -18,7 +18,7 @@ from app.db.executions import ExecutionFilter
 from app.errors import JobNotFound
 from app.jobs import actions
 from app.jobs.filters import execution_filter
-from app.wire.actions import NoFields
+from app.wire.actions import Asked
 from app.wire.bulk import BulkFilter
 from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.pages import EXECUTIONS
@@ -184,15 +184,15 @@ async def get_execution(db: Db, id: Id) -> Execution:
     response_headers=[ETAG],
     opt={
         "scope": Scope.WRITE,
-        "body": NoFields,
+        "body": Asked,
         "body_may_be_left_out": True,
         "problems": (400, 404, 409, 413, 415, 422),
     },
 )
 async def replay_execution(request: ApiRequest, db: Db, id: Id) -> Response[Job]:
     """The new run has the same `scheduled_for` and idempotency key; the schedule goes on."""
-    await decode_action(request, NoFields)
-    return answer(await actions.replay(db, id), status=202)
+    wanted = await decode_action(request, Asked)
+    return answer(await actions.replay(db, id, overlap=wanted.overlap), status=202)
 
 
 @post(

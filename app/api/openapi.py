@@ -21,7 +21,7 @@ from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.core.schedule.schedule import FORMS
 from app.targets.registry import KINDS, target_type
-from app.wire.actions import NoFields, Skip
+from app.wire.actions import Asked, NoFields, Skip
 from app.wire.alerts import (
     AlertPage,
     AlertRule,
@@ -76,6 +76,7 @@ SCHEMAS: tuple[Any, ...] = (
     *(
         Cancellation,
         NoFields,
+        Asked,
         Skip,
         *(FlowLimits, Flow, FlowPage),
         *(RuleDocument, AlertRule, AlertRulePage, ToldAlert, AlertPage),

@@ -12,6 +12,7 @@ from msgspec import Struct
 from app.core.jobs.exact_json import number
 from app.db.database import Database, Page, Row, Runner
 from app.errors import BulkNotFound
+from app.wire.actions import AskedOverlap
 from app.wire.bulk import Bulk, BulkProblem, BulkState
 
 OBJECT = msgspec.json.Decoder(dict[str, Any], float_hook=number)
@@ -139,9 +140,14 @@ async def release(db: Runner, ids: Sequence[UUID], *, instance: str) -> None:
     await db.fetch("bulk.wake")
 
 
-async def run_now(db: Runner, ids: Sequence[UUID]) -> dict[UUID, bool]:
-    """Run jobs now; say of each whose row is not locked whether that was asked for."""
-    return {row["id"]: row["is_run"] for row in await db.fetch("bulk.run_now", ids=ids)}
+async def run_now(db: Runner, ids: Sequence[UUID], *, overlap: AskedOverlap) -> dict[UUID, bool]:
+    """Run jobs now; say of each whose row is not locked whether that was asked for.
+
+    Raises:
+        InvalidInput: `overlap` refuses the run of one of them.
+    """
+    rows = await db.fetch("bulk.run_now", ids=ids, overlap=overlap)
+    return {row["id"]: row["is_run"] for row in rows}
 
 
 async def skip(
@@ -205,10 +211,21 @@ class Added(Struct, frozen=True, kw_only=True):
 
 
 async def add_runs(
-    db: Runner, job_ids: Sequence[UUID], runs: Sequence[datetime], *, request: str
+    db: Runner,
+    job_ids: Sequence[UUID],
+    runs: Sequence[datetime],
+    *,
+    request: str,
+    overlap: AskedOverlap,
 ) -> Added:
-    """Ask for runs beside the plan, in this order; each at most once while it is pending."""
-    rows = await db.fetch("bulk.add_runs", job_ids=job_ids, runs=runs, request=request)
+    """Ask for runs beside the plan, in this order; each at most once while it is pending.
+
+    Raises:
+        InvalidInput: `overlap` refuses one of them.
+    """
+    rows = await db.fetch(
+        "bulk.add_runs", job_ids=job_ids, runs=runs, request=request, overlap=overlap
+    )
     return Added(
         held=len(rows),
         pending=sum(row["is_pending"] for row in rows),

@@ -18,6 +18,7 @@ from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import EARLIEST, LATEST
 from app.db.database import MAX_SEARCHED, Database, Page, Row, Runner
 from app.errors import JobNotFound
+from app.wire.actions import AskedOverlap
 
 
 class LegibleJob(StoredJob, frozen=True, kw_only=True):
@@ -243,12 +244,22 @@ async def delete(db: Runner, reference: str, *, unchanged_since: datetime | None
     return bool(rows)
 
 
-async def run_now(db: Runner, id: UUID, *, occurrence: datetime | None = None) -> bool:
+async def run_now(
+    db: Runner,
+    id: UUID,
+    *,
+    occurrence: datetime | None = None,
+    overlap: AskedOverlap = AskedOverlap.BUFFER_ALL,
+) -> bool:
     """Make an extra run due now: a new run, or the past run `occurrence` again.
 
     Return False if the job is deleted, or has a retry pending, which a replay must not displace.
+
+    Raises:
+        InvalidInput: `overlap` refuses the run while another one is unfinished.
     """
-    return bool(await db.fetch("jobs.run_now", job_id=id, occurrence=occurrence))
+    rows = await db.fetch("jobs.run_now", job_id=id, occurrence=occurrence, overlap=overlap)
+    return bool(rows)
 
 
 async def skip(db: Runner, id: UUID, *, runs: int | None, until: datetime | None) -> bool:

@@ -16,21 +16,23 @@ from app.errors import (
 )
 from app.jobs.etag import require_match
 from app.jobs.shown import told_error
-from app.wire.actions import Skip
+from app.wire.actions import AskedOverlap, Skip
 from app.wire.executions import Execution
 
 
-async def run_now(db: Database, reference: str) -> StoredJob:
+async def run_now(
+    db: Database, reference: str, *, overlap: AskedOverlap = AskedOverlap.BUFFER_ALL
+) -> StoredJob:
     """Make an extra run of a job due now, and return the job as stored then.
 
     Raises:
         JobNotFound: no job has that id or name, or the job was deleted meanwhile.
-        StateConflict: the job is paused or invalid.
+        StateConflict: the job is paused or invalid, or `overlap` refuses the run.
         WriteSuppressed: a trigger of users suppresses it.
     """
     job = await jobs.find(db, reference)
     check_runnable(job)
-    if not await jobs.run_now(db, job.id):
+    if not await ask(db, job, overlap=overlap):
         await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
         raise WriteSuppressed(f"the job {reference!r}")
     return await jobs.find(db, str(job.id))
@@ -77,12 +79,15 @@ async def unskip(db: Database, reference: str) -> StoredJob:
     return await jobs.find(db, str(job.id))
 
 
-async def replay(db: Database, execution_id: int) -> StoredJob:
+async def replay(
+    db: Database, execution_id: int, *, overlap: AskedOverlap = AskedOverlap.BUFFER_ALL
+) -> StoredJob:
     """Make the run of a past execution due again now, and return its job as stored then.
 
     Raises:
         ExecutionNotFound: no execution has that id.
-        StateConflict: the job was deleted, is paused or invalid, or waits for another retry.
+        StateConflict: the job was deleted, is paused or invalid, or waits for another retry, or
+            `overlap` refuses the run.
         JobNotFound: the job was deleted meanwhile.
         WriteSuppressed: a trigger of users suppresses it.
     """
@@ -93,13 +98,29 @@ async def replay(db: Database, execution_id: int) -> StoredJob:
         message = f"the job {past.job_id} of this execution was deleted: create it again"
         raise StateConflict(message) from None
     check_runnable(job)
-    if not await jobs.run_now(db, job.id, occurrence=past.scheduled_for):
+    if not await ask(db, job, occurrence=past.scheduled_for, overlap=overlap):
         job = await jobs.find(db, str(job.id))  # raises where the job was deleted meanwhile
         if job.state is JobState.RETRYING:
             message = "a retry of another run is pending: wait for it, or run the job first"
             raise StateConflict(message)
         raise WriteSuppressed(f"the job {job.name or str(job.id)!r}")
     return await jobs.find(db, str(job.id))
+
+
+async def ask(
+    db: Database, job: StoredJob, *, occurrence: datetime | None = None, overlap: AskedOverlap
+) -> bool:
+    """Ask for a run of a job, as `jobs.run_now`.
+
+    Raises:
+        StateConflict: another run is unfinished, and `overlap` refuses this one for that.
+    """
+    try:
+        return await jobs.run_now(db, job.id, occurrence=occurrence, overlap=overlap)
+    except InvalidInput as error:
+        if [one.field for one in error.errors] != ["overlap"]:
+            raise
+        raise StateConflict(str(error)) from None
 
 
 async def cancel(db: Database, execution_id: int, *, retry: bool) -> Execution:

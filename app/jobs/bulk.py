@@ -206,7 +206,9 @@ class OnJobs:
                     )
                 return done_with(part, changed=changed)
             case BulkAction.RUN:
-                asked = await bulk.run_now(transaction, [one.job_id for one in wanted])
+                asked = await bulk.run_now(
+                    transaction, [one.job_id for one in wanted], overlap=self.request.asked_overlap
+                )
                 written = {id for id, is_run in asked.items() if is_run}
             case BulkAction.SKIP | BulkAction.UNSKIP:
                 written = await bulk.skip(

@@ -21,6 +21,7 @@ from app.db.executions import ExecutionFilter
 from app.db.jobs import JobFilter
 from app.errors import FieldError, InvalidInput, JobNotFound
 from app.jobs.bulk import Held, Item, Part, done_with
+from app.wire.actions import AskedOverlap
 from app.wire.bulk import SAMPLE, BulkAction, BulkPreview, BulkRequest, BulkSample
 from app.wire.executions import Execution
 
@@ -55,11 +56,12 @@ def fitting(items: Sequence[Item], rooms: dict[UUID, Room]) -> list[Item]:
     return list(items)
 
 
-async def add(transaction: Runner, part: Part, *, request: str) -> Done:
+async def add(transaction: Runner, part: Part, *, request: str, overlap: AskedOverlap) -> Done:
     """Ask for the runs of a part.
 
     Raises:
         Held: one of the jobs is locked, or a trigger of users suppressed a run.
+        InvalidInput: the overlap that was asked for refuses one of them.
     """
     wanted = [one for one in part.items if one.problem is None]
     if not wanted:
@@ -69,6 +71,7 @@ async def add(transaction: Runner, part: Part, *, request: str) -> Done:
         [one.job_id for one in wanted],
         [one.run for one in wanted if one.run is not None],
         request=request,
+        overlap=overlap,
     )
     if found.held < len(wanted) or found.added < found.held - found.pending:
         message = f"a run of the job {wanted[0].job_id} was not written"
@@ -86,6 +89,7 @@ class OnExecutions:
     def __init__(
         self, request: BulkRequest, wanted: ExecutionFilter, *, asked_at: datetime
     ) -> None:
+        self.overlap = request.asked_overlap
         until = asked_at if wanted.until is None else min(wanted.until, asked_at)
         if request.action is BulkAction.REDRIVE:
             self.wanted = replace(wanted, until=until, dead_letter=True)
@@ -109,7 +113,7 @@ class OnExecutions:
         return Part(items=items, reached=str(end), is_last=not page.more)
 
     async def write(self, transaction: Runner, part: Part) -> Done:
-        return await add(transaction, part, request="replay")
+        return await add(transaction, part, request="replay", overlap=self.overlap)
 
     async def preview(self, db: Database) -> BulkPreview:
         count, is_exact = await executions.count(db, self.wanted)
@@ -166,6 +170,7 @@ class Backfill:
         if request.until > asked_at:
             message = "has not come yet: write an instant that has passed"
             raise InvalidInput(FieldError(field="to", message=message))
+        self.overlap = request.asked_overlap
         self.since = request.since
         self.until = request.until
         self.wanted = wanted
@@ -230,7 +235,7 @@ class Backfill:
         )
 
     async def write(self, transaction: Runner, part: Part) -> Done:
-        return await add(transaction, part, request="backfill")
+        return await add(transaction, part, request="backfill", overlap=self.overlap)
 
     async def preview(self, db: Database) -> BulkPreview:
         count, is_exact = await jobs.count(db, self.wanted)

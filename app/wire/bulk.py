@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 
 from app.core.jobs.job import ONE_YEAR, Instant, JobPatch, JobState, seconds
 from app.errors import FieldError
-from app.wire.actions import MAX_SKIPPED_RUNS
+from app.wire.actions import MAX_SKIPPED_RUNS, AskedOverlap
 from app.wire.pages import Page
 
 MAX_RATE = 1000.0
@@ -41,6 +41,8 @@ OF_EXECUTIONS = frozenset({BulkAction.REPLAY, BulkAction.REDRIVE})
 """The actions whose filter is one of executions."""
 STARTING = frozenset({BulkAction.RUN, BulkAction.BACKFILL, *OF_EXECUTIONS})
 """The actions that start runs, at a rate."""
+OF_BACKFILLS = frozenset({AskedOverlap.BUFFER_ALL, AskedOverlap.ALLOW_ALL})
+"""What may be said of the overlap of a backfill, whose runs are asked for all at once."""
 
 Texts = str | list[str]
 if TYPE_CHECKING:
@@ -136,6 +138,13 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ]
         | None
     ) = None
+    overlap: Annotated[
+        AskedOverlap | None,
+        Meta(
+            description="Of what starts runs: what becomes of one while another run of its job is "
+            "unfinished. It waits its turn, whatever the job says, if left out."
+        ),
+    ] = None
     runs: (
         Annotated[
             int, Meta(ge=1, le=MAX_SKIPPED_RUNS, description="Of skip: so many of the next runs.")
@@ -179,6 +188,7 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "since": {BulkAction.BACKFILL},
             "until": {BulkAction.BACKFILL},
             "rate_per_second": STARTING,
+            "overlap": STARTING,
             "runs": {BulkAction.SKIP},
             "skip_until": {BulkAction.SKIP},
         }
@@ -212,6 +222,11 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if self.action is BulkAction.SKIP and (self.runs is None) is (self.skip_until is None):
             message = "or until is needed, and not both: how many runs to skip, or until when"
             yield FieldError(field="runs", message=message)
+        if self.action is BulkAction.BACKFILL and self.asked_overlap not in OF_BACKFILLS:
+            message = (
+                f"cannot be {self.overlap}, as most runs would go: write buffer_all or allow_all"
+            )
+            yield FieldError(field="overlap", message=message)
         if self.since is not None and self.until is not None and self.since >= self.until:
             message = "is not later than from: write a later one"
             yield FieldError(field="to", message=message)
@@ -220,6 +235,11 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def rate(self) -> float:
         """How many runs are started in a second, at most."""
         return DEFAULT_RATE if self.rate_per_second is None else self.rate_per_second
+
+    @property
+    def asked_overlap(self) -> AskedOverlap:
+        """The overlap of the runs that are asked for."""
+        return AskedOverlap.BUFFER_ALL if self.overlap is None else self.overlap
 
 
 class BulkSample(Struct, frozen=True, kw_only=True):

@@ -66,6 +66,7 @@ BODIES: dict[str, dict[str, Any]] = {
         },
     },
     "NoFields": {"nothing": {}},
+    "Asked": {"side by side": {"overlap": "allow_all"}, "as the job": {"overlap": "as_job"}},
     "Skip": {"next": {"runs": 1}, "until": {"until": "2030-02-01T09:00:00Z"}},
     "FlowLimits": {
         "gentle": {"max_concurrency": 10},

@@ -105,7 +105,7 @@ with acting as materialized (
     where j.id = any(:ids::uuid[]) and j.run_of is null
     for no key update of j skip locked
 )
-select held.id, exists (select from tocsin.run_now(held.id)) as is_run from held;
+select held.id, exists (select from tocsin.run_now(held.id, null, :overlap::text)) as is_run from held;
 
 -- name: skip
 -- For each job that is not locked by others, and not gone, whether it was written: without runs and instant, nothing of it
@@ -143,8 +143,8 @@ with acting as materialized (
     select w.*, held.kind, tocsin.is_pending_run(w.job_id, w.run) as is_pending
     from wanted w join held on held.id = w.job_id
 ), added as (
-    insert into tocsin.jobs (run_of, request, kind, target, run_at)
-    select job_id, :request::text, kind, '{}', run from judged where not is_pending order by place
+    insert into tocsin.jobs (run_of, request, kind, target, run_at, overlap)
+    select job_id, :request::text, kind, '{}', run, :overlap::text from judged where not is_pending order by place
     returning id
 )
 select judged.is_pending, (select count(*) from added) as added from judged;

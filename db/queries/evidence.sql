@@ -18,7 +18,7 @@ with late as (
         error = concat_ws('; ', x.error, format('it %s later', late.outcome), late.error)
     from late
     where x.id = late.id and x.job_id = late.job_id and coalesce(x.instance = late.instance, true)
-      and (x.outcome = 'lost' or (x.reason = 'cancelled' and x.fence = late.fence and late.outcome <> 'cancelled'))
+      and (x.outcome = 'lost' or (x.reason in ('cancelled', 'overlap') and x.outcome = 'cancelled' and x.fence = late.fence and late.outcome <> 'cancelled'))
       and x.status_code is null and x.response is null
     returning x.id, x.outcome
 ), unknown as materialized (
@@ -34,7 +34,7 @@ with late as (
           select from tocsin.executions x
           where x.job_id = late.job_id and x.fence = late.fence
             and coalesce(x.instance = late.instance, true)
-            and ((x.id = late.id and (x.outcome = 'lost' or x.reason = 'cancelled'
+            and ((x.id = late.id and (x.outcome = 'lost' or (x.outcome = 'cancelled' and x.reason in ('cancelled', 'overlap'))
                                       or coalesce(x.started_at <= late.started_at, true)))
                 or x.started_at = late.started_at))
 ), kept as (
@@ -67,4 +67,4 @@ with late as (
 )
 select x.id, (select bool_or(woke) from freed) as woke
 from late join tocsin.executions x on x.id = late.execution_id
-where x.job_id = late.job_id and x.fence = late.fence and x.reason = 'cancelled';
+where x.job_id = late.job_id and x.fence = late.fence and x.outcome = 'cancelled' and x.reason in ('cancelled', 'overlap');

@@ -311,7 +311,7 @@ returning id;
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
 select run.id
 from acting, tocsin.run_now(
-    case when acting.actor is not null then :job_id::uuid end, :occurrence::timestamptz) as run;
+    case when acting.actor is not null then :job_id::uuid end, :occurrence::timestamptz, :overlap::text) as run;
 
 -- name: skip
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)

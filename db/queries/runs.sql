@@ -3,11 +3,11 @@
 -- name: check
 -- The names of the jobs of runs that a look has claimed, what asked for them, and whether each must wait for another execution of its
 -- job: for how many seconds, null: not at all. None does unless a person changed rows by hand: a plan that was
--- moved while it executed is still under its lease, or several runs are active. Of several runs that one look
+-- moved while it executed is still under its lease, or several runs are active. One that goes beside others never waits. Of several runs that one look
 -- claimed the first goes on.
 select run.id, job.name, run.request,
     case
-        when job.overlap = 'allow_all' then null
+        when 'allow_all' in (run.overlap, job.overlap) then null
         when job.locked_until is not null
             and not tocsin.end_lease(job.id, least(now(), :believed::timestamptz))
             then greatest(extract(epoch from job.locked_until - now())::float8, 0)

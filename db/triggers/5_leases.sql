@@ -39,6 +39,7 @@ declare
     cancelled constant boolean := coalesce(current_setting('tocsin.cancelled', true) = old.execution_id::text, false);
     actor constant text :=
         left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200);
+    cause constant text := coalesce(nullif(current_setting('tocsin.cancelled_for', true), ''), 'cancelled');
     woke boolean;
     broken text[];
 begin
@@ -52,9 +53,11 @@ begin
     values (old.execution_id, coalesce(old.run_of, old.id), old.fence, old.kind,
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
-        case when cancelled then 'cancelled' else 'lost' end, case when cancelled then 'cancelled' else 'lease' end,
+        case when cancelled then 'cancelled' else 'lost' end, case when cancelled then cause else 'lease' end,
         old.claimed_at, moment, old.locked_by,
-        case when cancelled then format('%s cancelled this execution on instance %s', actor, old.locked_by)
+        case when cancelled and cause = 'overlap' then
+                format('%s asked for another run with the overlap cancel_other; was cut off on instance %s', actor, old.locked_by)
+            when cancelled then format('%s cancelled this execution on instance %s', actor, old.locked_by)
             else format('%s took its lease away from instance %s', actor, old.locked_by) end);
     if not cancelled or old.locked_until <= moment then
         new.locked_until := null;

@@ -19,7 +19,7 @@ language sql immutable parallel safe
             when action = 'reschedule' then '{shift_seconds,at}'::text[]
             when action = 'skip' then '{runs,until}'::text[]
             when action = 'cancel' then '{retry}'::text[]
-            when action in ('run', 'replay', 'redrive', 'backfill') then '{rate_per_second}'::text[]
+            when action in ('run', 'replay', 'redrive', 'backfill') then '{rate_per_second,overlap}'::text[]
             else '{}'::text[]
         end);
 
@@ -140,6 +140,19 @@ returns uuid language sql set search_path = pg_catalog, pg_temp as $$
     insert into tocsin.bulk_actions (action, filter, options)
     values (bulk.action, bulk.filter, bulk.options) returning id
 $$;
+
+-- Carries out the runs that the schedule of a job, by its name or id, has in [since, until), and returns the id of the
+-- bulk action: select tocsin.backfill('nightly-report', '2030-02-01', '2030-02-08');
+create or replace function tocsin.backfill(
+    job text, since timestamptz, until timestamptz, rate_per_second numeric default null, overlap text default null)
+returns uuid language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if tocsin.job_id(job) is null then
+        perform tocsin.refuse_bulk('filter.job', format('is no job: %L', job), 'Write its name or its id.');
+    end if;
+    return tocsin.bulk('backfill', jsonb_build_object('job', tocsin.job_id(job)), jsonb_strip_nulls(
+        jsonb_build_object('from', since, 'to', until, 'rate_per_second', rate_per_second, 'overlap', overlap)));
+end $$;
 
 -- Ends a bulk action before its next step, as a person sets cancelled_at; what is done stays done. Nothing else of that
 -- is a write: see tocsin.in_bulk_step.

@@ -42,7 +42,7 @@ begin
     where j.id = held.id and j.execution_id = cancel.execution_id for no key update;
     if held.id is null then
         return query select x.* from tocsin.executions x
-            where x.id = cancel.execution_id and x.outcome = 'cancelled' and x.reason = 'cancelled';
+            where x.id = cancel.execution_id and x.outcome = 'cancelled' and x.reason in ('cancelled', 'overlap');
         if not found then
             select x.outcome into ended from tocsin.executions x where x.id = cancel.execution_id;
             raise notice 'execution % is not under way: %', execution_id,

@@ -3,7 +3,8 @@
 -- A run now or a replay inserts a row of tocsin.jobs with run_of, the id of its job. From then on it is what any
 -- one-off is: claimed, leased, fenced and settled by the same statements, under its own id. Executions, their
 -- idempotency keys and what a target's secrets are bound to have the id of the job.
--- The runs of a job are carried out one after the other. One is active: it has a next_run and what is to be done,
+-- The runs of a job are carried out one after the other, unless they are asked for with the overlap allow_all: see
+-- tocsin.clear_way. One is active: it has a next_run and what is to be done,
 -- which follows its job. The others wait without either. pending_runs of the job counts them all; while there
 -- are any its plan waits, except for a run of the plan that has begun, which comes first with its retries.
 -- A run that is over is deleted, and its outcome told to the job, with its settlement.
@@ -49,6 +50,11 @@ begin
         else (select count(*) from tocsin.jobs r where r.run_of = job.id) end;
 end $$;
 
+-- The first fence of runs that go beside others.
+create or replace function tocsin.first_fence_beside()
+returns bigint language sql immutable parallel safe
+    return 1152921504606846976;
+
 -- Whether some run of a job is active.
 create or replace function tocsin.has_active_run(job_id uuid)
 returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -68,6 +74,62 @@ begin
         else job.attempt > 0 or tocsin.has_active_run(job.id) end;
 end $$;
 
+-- Whether a run of a job that is to go beside the others finds room.
+create or replace function tocsin.has_room(job_id uuid)
+returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return tocsin.max_parallel_runs() > (
+        select count(*) from tocsin.jobs r
+        where r.run_of = has_room.job_id and (r.next_run is not null or r.execution_id is not null));
+end $$;
+
+-- Whether some run of a job is unfinished: due, under way, or between two attempts, of its plan or beside it.
+create or replace function tocsin.has_unfinished_run(job tocsin.jobs)
+returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return job.attempt > 0 or num_nonnulls(job.locked_until, job.execution_id) > 0
+        or coalesce(job.next_run <= clock_timestamp(), false)
+        or exists (select from tocsin.jobs r where r.run_of = job.id);
+end $$;
+
+-- Lets a run that is asked for pass, as the overlap that was asked for with it has it, and returns the row of its job,
+-- which is locked. skip: refuses the run while another is unfinished. buffer_one: those that wait are missed.
+-- cancel_other: what is under way is cut off, and what waits for a retry is given up.
+create or replace function tocsin.clear_way(job tocsin.jobs, policy text)
+returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    under_way bigint;
+begin
+    if policy = 'skip' and tocsin.has_unfinished_run(job) then
+        perform tocsin.refuse('overlap', 'is skip, and a run of the job is unfinished',
+            'Ask again once that has ended, or leave overlap out: the run waits its turn then.');
+    elsif policy = 'buffer_one' then
+        perform set_config('tocsin.displaced', 'on', true);
+        delete from tocsin.jobs r
+        where r.run_of = job.id and r.next_run is null and r.execution_id is null and r.runs = 0 and r.overlap <> 'allow_all';
+        perform set_config('tocsin.displaced', '', true);
+    elsif policy = 'cancel_other' then
+        perform set_config('tocsin.cancelled_for', 'overlap', true);
+        for under_way in
+            select j.execution_id from tocsin.jobs j
+            where (j.id = job.id or j.run_of = job.id) and j.execution_id is not null
+        loop
+            perform tocsin.cancel(under_way);
+        end loop;
+        perform set_config('tocsin.cancelled_for', '', true);
+        delete from tocsin.jobs r where r.run_of = job.id and r.attempt > 0 and r.execution_id is null;
+        perform set_config('tocsin.runs', 'on', true);
+        update tocsin.jobs j
+        set next_run = null, attempt = 0, last_outcome = 'cancelled', last_finished_at = clock_timestamp(), runs = j.runs + 1,
+            consecutive_failures = least(j.consecutive_failures, 2147483646) + 1,
+            planned_at = case when j.run_at is not null or j.runs + 1 >= j.max_runs then j.planned_at end
+        where j.id = job.id and j.attempt > 0 and j.execution_id is null;
+        perform set_config('tocsin.runs', '', true);
+    end if;
+    select * into job from tocsin.jobs j where j.id = job.id;
+    return job;
+end $$;
+
 -- Completes a run that is inserted, and counts it. Of what is given only the instant (run_at) and the request
 -- are kept. Null: a trigger of users keeps its job from being written.
 create or replace function tocsin.add_run(run tocsin.jobs)
@@ -75,12 +137,20 @@ returns tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     job tocsin.jobs;
     added tocsin.jobs := run;  -- with the defaults of columns that a later version adds
+    policy text;
     woke boolean;
 begin
     select * into job from tocsin.jobs j where j.id = run.run_of and j.run_of is null for no key update;
     if job.id is null then
         perform tocsin.refuse('run_of', format('%L is not the id of a job', run.run_of),
             'To run a job now: select tocsin.run_now(id).');
+    end if;
+    policy := case run.overlap when 'as_job' then job.overlap else run.overlap end;
+    if policy in ('skip', 'buffer_one', 'cancel_other') then
+        job := tocsin.clear_way(job, policy);
+    elsif policy not in ('buffer_all', 'allow_all') then
+        perform tocsin.refuse('overlap', format('cannot be %L', policy),
+            'Write as_job, skip, buffer_one, buffer_all, cancel_other or allow_all.');
     end if;
     added.name := null;
     added.description := null;
@@ -100,7 +170,7 @@ begin
     added.misfire := 'run_once';
     added.misfire_grace_seconds := null;
     added.max_catchup := 0;
-    added.overlap := 'buffer_all';
+    added.overlap := case when 'allow_all' in (policy, job.overlap) then 'allow_all' else 'buffer_all' end;
     added.skip_runs := null;
     added.skip_until := null;
     added.calendars := null;
@@ -122,8 +192,10 @@ begin
     added.unchecked := null;  -- its execution will
     added.last_outcome := null;
     added.last_finished_at := null;
+    -- Of all executions of a job no two have the same fence: those of runs that go beside others count by themselves.
+    added.fence := case when added.overlap = 'allow_all' then tocsin.first_fence_beside() + 1001 * run.creation
+        else job.fence end;
     added.creation := null;  -- its job has the entry
-    added.fence := job.fence;
     added.pending_runs := 0;
     added.consecutive_failures := 0;
     added.runs := 0;
@@ -142,7 +214,7 @@ begin
     added := tocsin.defined_run(added, job);
     added.validated := job.validated;
     added.edited_at := job.edited_at;
-    if tocsin.is_occupied(job) then
+    if (case when added.overlap = 'allow_all' then not tocsin.has_room(job.id) else tocsin.is_occupied(job) end) then
         added.target := '{}';
         return added;
     end if;
@@ -191,11 +263,15 @@ returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     run tocsin.jobs;
 begin
-    if tocsin.is_occupied(job) then
+    if tocsin.is_occupied(job) and not exists (
+        select from tocsin.jobs r
+        where r.run_of = job.id and r.overlap = 'allow_all' and r.next_run is null and r.execution_id is null and r.runs = 0
+          and tocsin.has_room(job.id)) then
         return false;
     end if;
     select * into run from tocsin.jobs r
     where r.run_of = job.id and r.next_run is null and r.execution_id is null and r.runs = 0
+      and (r.overlap = 'allow_all' or not tocsin.is_occupied(job))
     order by r.id limit 1
     for no key update skip locked;
     if run.id is null then
@@ -232,6 +308,7 @@ create or replace function tocsin.follow_runs()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     run tocsin.jobs;
+    started boolean;
 begin
     if new.run_of is not null then
         if new.next_run is null and new.execution_id is null and num_nonnulls(old.next_run, old.execution_id) > 0 then
@@ -278,7 +355,8 @@ begin
         end loop;
         return null;
     end if;
-    if not tocsin.start_run(new) and new.attempt = 0 and new.pending_runs <= old.pending_runs
+    started := tocsin.start_run(new);  -- by itself: Postgres need not call what cannot change the condition
+    if not started and new.attempt = 0 and new.pending_runs <= old.pending_runs
         and not exists (select from tocsin.jobs r where r.run_of = new.id) then  -- the count was wrong
         perform set_config('tocsin.runs', 'on', true);
         update tocsin.jobs j set pending_runs = 0 where j.id = new.id;
@@ -302,6 +380,7 @@ returns trigger language plpgsql security definer set search_path = pg_catalog, 
 declare
     job tocsin.jobs;
     woke boolean;
+    displaced constant boolean := coalesce(current_setting('tocsin.displaced', true), '') = 'on';
 begin
     if old.run_of is null then
         delete from tocsin.jobs r where r.run_of = old.id;
@@ -310,7 +389,7 @@ begin
     perform set_config('tocsin.runs', 'on', true);
     update tocsin.jobs j
     set pending_runs = greatest(j.pending_runs - 1, 0),
-        fence = greatest(j.fence, old.fence),
+        fence = case when old.fence >= tocsin.first_fence_beside() then j.fence else greatest(j.fence, old.fence) end,
         last_outcome = coalesce(old.last_outcome, j.last_outcome),
         last_finished_at = coalesce(old.last_finished_at, j.last_finished_at),
         consecutive_failures = case
@@ -325,8 +404,11 @@ begin
     if old.runs = 0 and old.attempt = 0 then
         insert into tocsin.executions (
             job_id, fence, kind, scheduled_for, outcome, reason, missed_runs, missed_until, error)
-        values (old.run_of, old.fence, old.kind, old.scheduled_for, 'missed', 'deleted', 1, old.scheduled_for,
-            case when job.id is null then 'the job' else 'the run' end || ' was deleted before this run was started');
+        values (old.run_of, old.fence, old.kind, old.scheduled_for, 'missed',
+            case when displaced then 'overlap' else 'deleted' end, 1, old.scheduled_for,
+            case when displaced then 'waited its turn: another run was asked for with the overlap buffer_one'
+                when job.id is null then 'the job was deleted before this run was started'
+                else 'the run was deleted before this run was started' end);
     end if;
     if tocsin.is_claimable(job) and job.next_run < clock_timestamp() + tocsin.wake_window() then
         woke := tocsin.wake();
@@ -480,7 +562,8 @@ begin
     loop
         perform tocsin.redefine_run(run, job);
     end loop;
-    return tocsin.start_run(job) or true;
+    perform tocsin.start_run(job);
+    return true;
 end $$;
 
 -- How a job stands that has runs of its own, by the one that is active.
@@ -497,6 +580,14 @@ returns text language sql stable
 -- now. Returns the job; no row: there is no such job, or a retry is pending, which a replay must not displace.
 create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz default null)
 returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    return query select j.* from tocsin.run_now(job_id, occurrence, 'buffer_all') as j;
+end $$;
+
+-- The same under an overlap, in place of waiting for a turn: as_job, as the job has it, skip, buffer_one, buffer_all,
+-- cancel_other or allow_all: select tocsin.run_now(id, null, 'skip'). See tocsin.clear_way.
+create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz, overlap text)
+returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     job tocsin.jobs;
     waiting tocsin.jobs;  -- for its retry
@@ -506,7 +597,9 @@ begin
     if job.id is null then
         return;
     end if;
-    if job.attempt > 0 and job.locked_until is null then
+    if coalesce(case overlap when 'as_job' then job.overlap else overlap end, 'buffer_all') not in ('buffer_one', 'buffer_all') then
+        waiting := null;  -- tocsin.clear_way says what becomes of a retry
+    elsif job.attempt > 0 and job.locked_until is null then
         waiting := job;
     elsif job.pending_runs > 0 then
         select * into waiting from tocsin.jobs r
@@ -527,9 +620,9 @@ begin
             select from tocsin.jobs r where r.run_of = job.id and r.scheduled_for = moment)) loop
             moment := moment + interval '1 microsecond';
         end loop;
-        insert into tocsin.jobs (run_of, request, kind, target, run_at)
+        insert into tocsin.jobs (run_of, request, kind, target, run_at, overlap)
         values (job.id, case when occurrence is null then 'run_now' else 'replay' end,
-            job.kind, '{}', coalesce(occurrence, moment));
+            job.kind, '{}', coalesce(occurrence, moment), coalesce(run_now.overlap, 'buffer_all'));
         if not found then
             return;
         end if;

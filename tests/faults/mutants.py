@@ -118,8 +118,8 @@ MUTANTS = (
     Mutant(
         what="a request is due beside the one before it",
         file="db/triggers.sql",
-        before="if tocsin.is_occupied(job) then added.target",
-        after="if false then added.target",
+        before="else tocsin.is_occupied(job) end) then added.target",
+        after="else false end) then added.target",
         tests=(PENDING_RUNS,),
     ),
     Mutant(

@@ -1,5 +1,7 @@
 """A bulk action does what it says to each job that it finds, once, and says how far it is."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -9,11 +11,13 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
+from msgspec import json
 
 from app.core.facts import BulkEnded
 from tests.support.api import HOURLY, LATER, fields
 from tests.support.bulk import ask, carried_out, ended
 from tests.support.instances import StartInstance
+from tests.support.pages import ROOT
 from tests.support.psql import run_psql
 from tests.support.waiting import until
 
@@ -527,3 +531,46 @@ async def test_two_instances_share_the_actions_and_touch_each_job_once(
     edits = await connection.fetch("select count(*) as n from public.edits group by id")
     assert len(edits) == 200
     assert sum(d["changed"] for d in done) == sum(row["n"] for row in edits)
+
+
+async def test_the_examples_of_the_page_are_carried_out(
+    api: httpx.AsyncClient,
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    database_url: str,
+) -> None:
+    page = (ROOT / "docs" / "bulk.md").read_text("utf-8")
+    blocks: dict[str, list[str]] = {"sh": [], "json": [], "sql": []}
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        blocks[language].append(block)
+    job = await make(api, 1, name="nightly-report", run_at=None, cron="0 3 * * *")
+    await connection.execute(
+        """insert into tocsin.executions
+               (job_id, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at)
+           values ($1, 'http', now(), 1, 'failed', 'connect', now(), now())""",
+        UUID(job[0]),
+    )
+    counting, finding = blocks["sh"]
+    shown, row, backfill = [json.decode(one) for one in blocks["json"]]
+    asking, dead, helper = blocks["sql"]
+
+    [body] = re.findall(r"-d '(.*?)'", counting, re.DOTALL)
+    counted = await api.post("/v1/bulk", json=json.decode(body))
+    [query] = re.findall(r"TOCSIN(/executions.*?)\"", finding)
+    found = (await api.get(f"/v1{query}")).json()["items"]
+    asked = await ask(api, **backfill)
+    later = await ask(api, action="pause", filter={"tag": "none"})
+    for statements in (asking.replace("0190…", later["id"]), dead, helper):
+        await asyncio.to_thread(run_psql, database_url, statements)
+    async with instance():
+
+        async def have_ended() -> bool:
+            states = await connection.fetch("select tocsin.state(b) from tocsin.bulk_actions b")
+            return {row["state"] for row in states} == {"finished", "cancelled"}
+
+        await until(have_ended, "each action has ended", within=30)
+
+    assert counted.status_code == 200
+    assert counted.json().keys() == shown.keys()
+    assert [one["job_id"] for one in found] == job
+    assert row.keys() <= asked.keys()

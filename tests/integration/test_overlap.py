@@ -129,9 +129,15 @@ async def test_the_examples_of_the_page_are_accepted(
     for statement in statements:
         await asyncio.to_thread(psql, statement)
 
+    [asked] = re.findall(r"^curl \$TOCSIN(\S+) --json '(.*?)'", page, re.MULTILINE)
+    run = await api.post(f"/v1{asked[0]}", json=json.decode(asked[1]))
+
     assert answer.status_code == 201, answer.text
+    assert (run.status_code, run.json()["name"]) == (202, "sync-stock")
     assert answer.json()["overlap"] == "skip"
-    rows = await connection.fetch("select name, overlap from tocsin.jobs order by name")
+    rows = await connection.fetch(
+        "select name, overlap from tocsin.jobs where run_of is null order by name"
+    )
     assert [tuple(row) for row in rows] == [
         ("refresh-prices", "buffer_one"),
         ("sync-stock", "skip"),

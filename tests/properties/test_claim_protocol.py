@@ -1,8 +1,8 @@
 """The protocol of claims as a state machine: whatever the order, the promises hold.
 
 Instances claim, extend and settle, runs of the plan and runs beside it; leases run out; a person
-pauses, skips, moves, reschedules, runs, replays, cancels and deletes jobs and their runs, in orders
-that hypothesis picks, on several sessions of a real Postgres.
+pauses, skips, moves, reschedules, runs, replays, cancels and deletes jobs and their runs, runs that
+go beside others too, in orders that hypothesis picks, on several sessions of a real Postgres.
 The model knows only who claimed what and which lease is over; from that it says, before each step,
 what the step may do.
 
@@ -16,7 +16,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -31,13 +31,14 @@ from hypothesis.stateful import (
 )
 from msgspec import Struct
 
-from app.core.runs.claim import Claim, Settlement
+from app.core.runs.claim import Claim, Overlap, Settlement
 from app.core.runs.outcome import Outcome, Report
+from app.core.runs.parallel import may_be_parted, parted, planned_behind
 from app.core.runs.resume import is_resumed, resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released, settled
 from app.core.schedule.schedule import Schedule, run_after
-from app.db import Database, claims, evidence, leases
+from app.db import Database, claims, evidence, leases, overlap
 from app.db.listener import Session, open_session
 from tests.support.builders import insert_job, plan_jobs
 
@@ -86,6 +87,8 @@ class Protocol(RuleBasedStateMachine):
         """What was cancelled and may execute yet: its lease has not run out."""
         self.ever_cut: set[UUID] = set()
         """The jobs of which something was cancelled."""
+        self.beside: set[UUID] = set()
+        """The runs that go beside others."""
         self.run(self.open(url))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -161,14 +164,40 @@ class Protocol(RuleBasedStateMachine):
             )
         )
         for claim in found.claims:
-            assert claim.job_id not in {hold.claim.job_id for hold in self.cutting}, "not cut off"
+            if claim.run_id and claim.overlap is Overlap.ALLOW_ALL:
+                self.beside.add(claim.id)
+            if claim.id not in self.beside:
+                assert claim.job_id not in {hold.claim.job_id for hold in self.cutting}, "cut off"
             for before in self.present_of(claim.job_id):
+                rows = {before.claim.id, claim.id}
+                if len(rows) == 2 and rows & self.beside:
+                    continue
                 assert before.claim.id in self.expired, "two leases at once"
                 assert claim.fence > before.claim.fence
                 before.ended = "lost"
             self.expired.discard(claim.id)
             self.holds.append(Hold(claim=claim, instance=instance))
         self.run(plan_jobs(self.db))
+
+    @rule(number=NUMBER)
+    def part(self, number: int) -> None:
+        """An instance starts a run of the plan of a job whose runs go side by side."""
+        if not self.holds:
+            return
+        hold = self.holds[number % len(self.holds)]
+        if not may_be_parted(hold.claim) or hold.claim.id in self.expired:
+            return
+        ours, run_id = self.present(hold.claim.id) is hold, uuid4()
+        following = planned_behind(hold.claim)
+
+        edited_at = self.run(
+            overlap.part_run(self.db, hold.claim, run_id=run_id, following=following)
+        )
+
+        assert edited_at is None or ours
+        if edited_at is not None:
+            hold.claim = parted(hold.claim, run_id=run_id, edited_at=edited_at)
+            self.beside.add(run_id)
 
     @rule(number=NUMBER)
     def extend(self, number: int) -> None:
@@ -334,6 +363,7 @@ class Protocol(RuleBasedStateMachine):
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "skip"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "buffer_one"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "cancel_other"},
+                {"every_seconds": 0.1, "max_runs": 20, "overlap": "allow_all"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "skip", "jitter_percent": 90},
                 {"every_seconds": 0.1, "max_runs": 20, "jitter_seconds": 5},
                 {"every_seconds": 0.1, "max_runs": 20, "priority": 2},
@@ -410,6 +440,62 @@ class Protocol(RuleBasedStateMachine):
         assert len(self.run(self.runs(job_id))) == left
 
     @precondition(lambda self: self.jobs)
+    @rule(
+        number=NUMBER,
+        asked=st.sampled_from(["skip", "buffer_one", "cancel_other", "allow_all", "as_job"]),
+    )
+    def ask_by_overlap(self, number: int, asked: str) -> None:  # noqa: C901 - the policies
+        """Run now under an overlap."""
+        job_id = self.job(number)
+        before = None if job_id in self.deleted else self.run(self.row(job_id))
+        if before is None:
+            return
+        policy = before["overlap"] if asked == "as_job" else asked
+        runs = {row["id"]: row for row in self.run(self.runs(job_id))}
+        unfinished = before["attempt"] or before["locked_until"] or runs
+        waiting = [
+            row
+            for row in runs.values()
+            if not row["next_run"] and not row["execution_id"] and not row["runs"]
+        ]
+        displaced = [row for row in waiting if row["overlap"] != "allow_all"]
+        if {row["scheduled_for"] for row in displaced} & set(OCCURRENCES):
+            return  # which may be carried out as well as missed
+        held = self.present_of(job_id)
+
+        try:
+            rows = self.run(
+                self.person.fetch("select * from tocsin.run_now($1, null, $2)", job_id, asked)
+            )
+        except asyncpg.CheckViolationError:
+            assert policy == "skip"
+            assert unfinished or before["next_run"] <= datetime.now(UTC)
+            assert {row["id"] for row in self.run(self.runs(job_id))} == runs.keys()
+            return
+
+        assert policy != "skip" or not unfinished
+        [row] = rows
+        now = {one["id"]: one for one in self.run(self.runs(job_id))}
+        for id in now.keys() - runs.keys():
+            self.asked[job_id][now[id]["scheduled_for"]] += 1
+            if now[id]["overlap"] == "allow_all":
+                self.beside.add(id)
+        if policy == "buffer_one" and now.keys() - runs.keys():
+            for one in displaced:
+                self.asked[job_id][one["scheduled_for"]] -= 1
+                self.deleted.add(one["id"])
+        if policy == "cancel_other":
+            assert len(now.keys() - runs.keys()) == 1
+            assert row["attempt"] == 0
+            for hold in held:
+                hold.ended, hold.cancelled = Outcome.CANCELLED.value, True
+                self.ever_cut.add(job_id)
+                if hold.claim.id not in self.expired | self.beside:
+                    self.cutting.append(hold)
+                self.expired.discard(hold.claim.id)
+            self.run(plan_jobs(self.db))
+
+    @precondition(lambda self: self.jobs)
     @rule(number=NUMBER, occurrence=st.sampled_from([None, *OCCURRENCES]))
     def ask(self, number: int, occurrence: datetime | None) -> None:
         """Run now, or a replay; which identity it got is in its row."""
@@ -434,18 +520,22 @@ class Protocol(RuleBasedStateMachine):
             return
         [row] = rows
         added = [one for one in self.run(self.runs(job_id)) if one["id"] not in runs]
-        assert row["pending_runs"] == before["pending_runs"] + len(added)
+        counted = 0 if before["overlap"] == "allow_all" else len(added)
+        assert row["pending_runs"] == before["pending_runs"] + counted
         if not added:
-            [(id, waited)] = retrying.items()
-            now = self.run(self.row(id))
-            assert now is not None
-            assert now["next_run"] < waited["next_run"], "the retry comes now"
+            assert any(
+                now is not None and now["next_run"] < waited["next_run"]
+                for id, waited in retrying.items()
+                for now in [self.run(self.row(id))]
+            ), "the retry comes now"
             return
         [run] = added
         identity = run["scheduled_for"]
         assert occurrence in {None, identity}
         assert occurrence is not None or identity not in self.asked[job_id]
         self.asked[job_id][identity] += 1
+        if run["overlap"] == "allow_all":
+            self.beside.add(run["id"])
 
     @rule(number=NUMBER, retry=st.booleans())
     def cancel(self, number: int, retry: bool) -> None:  # noqa: FBT001 - hypothesis draws it
@@ -467,7 +557,7 @@ class Protocol(RuleBasedStateMachine):
             return
         hold.ended, hold.cancelled = Outcome.CANCELLED.value, True
         self.ever_cut.add(claim.job_id)
-        if claim.id not in self.expired:
+        if claim.id not in self.expired | self.beside:
             self.cutting.append(hold)
         self.expired.discard(claim.id)
         row = self.run(self.row(claim.id))
@@ -554,10 +644,11 @@ class Protocol(RuleBasedStateMachine):
         for id, row in jobs.items():
             of_job = [one for one in runs if one["run_of"] == id]
             active = [one for one in of_job if one["next_run"] or one["execution_id"]]
-            assert row["pending_runs"] == len(of_job)
-            assert len(active) <= 1
+            in_turn = [one for one in active if one["id"] not in self.beside]
+            assert row["pending_runs"] == (0 if row["overlap"] == "allow_all" else len(of_job))
+            assert len(in_turn) <= 1
             assert active or not of_job or row["attempt"] > 0, "nothing holds it up"
-            assert not (active and row["attempt"] > 0), "the plan and a run of its own"
+            assert not (in_turn and row["attempt"] > 0), "the plan and a run of its own"
             self.check_spread(row)
         for row in rows:
             hold = self.present(row["id"])
@@ -589,7 +680,9 @@ class Protocol(RuleBasedStateMachine):
         """
         rows = await self.person.fetch("select * from tocsin.executions")
         missed = [
-            (row["job_id"], row["scheduled_for"]) for row in rows if row["reason"] == "overlap"
+            (row["job_id"], row["scheduled_for"])
+            for row in rows
+            if (row["outcome"], row["reason"]) == ("missed", "overlap")
         ]
         carried_out = {
             (row["job_id"], row["scheduled_for"]) for row in rows if row["attempt"] is not None
