@@ -105,7 +105,7 @@ class FlowLooks:
             sent_at=asked_at,
             received_at=self.suspects.monotonic(),
         )
-        self.known.granted(look.claims)
+        self.known.granted(look.claims, asked_at=asked_at)
         tell_lost(look, self.isolation.observers)
         self.suspects.dispatcher.take(
             HeldClaim(

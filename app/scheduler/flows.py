@@ -8,7 +8,7 @@ settlements of this instance, and from a scan of all flows every now and then.
 import asyncio
 import random
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 
 from app.core.facts import Faulted
@@ -24,6 +24,13 @@ from app.scheduler.notify import Wakeup
 START_SECONDS = 4.5
 """How long after its claim a job of a flow with a rate may start; the database counts it as started
 half a second later than that until it is told (tocsin.permit)."""
+SENT_SECONDS = 5.0
+"""How long after its claim, or after that was told, the request of such a job may go out. One that
+waits for a connection for longer is told as one that is yet to start, so that it counts."""
+AGAIN_SECONDS = 3.0
+"""How long before that is told again."""
+CHECK_SECONDS = 0.25
+"""How often to look for claims of which that is to be told."""
 KEYS = 64
 """The most flows that one look asks for."""
 SCAN_SECONDS = 30.0
@@ -36,12 +43,22 @@ HOLD_SECONDS = 2.0
 """How long an execution waits for its flow to be held, before it is settled all the same."""
 
 
+class PermitOver(Exception):
+    """A request may not go out, as the database may count it as one of a window that is over."""
+
+
 class Grant:
     """The claims that one look made of a flow with a rate."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, asked_at: float) -> None:
+        self.asked_at = asked_at
+        """When the look began, monotonic."""
+        self.told_at = asked_at
+        """When it was last told that some are yet to start, monotonic; at first by the claim."""
         self.waiting: set[int] = set()
-        """The executions that have not started."""
+        """The executions of which no request has gone out."""
+        self.begun: set[int] = set()
+        """Those of them that have begun: they wait for a name, a connection or a token."""
         self.open: set[int] = set()
         """The executions that are not settled."""
         self.many = 0
@@ -53,8 +70,9 @@ class Grant:
         return f"<Grant: {self.many} started, {len(self.waiting)} wait, {len(self.open)} are open>"
 
     def start(self, execution_id: int, at: datetime) -> None:
-        """Note that an execution has started."""
+        """Note that the request of an execution goes out."""
         self.waiting.discard(execution_id)
+        self.begun.discard(execution_id)
         self.many += 1
         self.latest = at if self.latest is None else max(self.latest, at)
 
@@ -80,6 +98,8 @@ class Flows:
         self.grants: dict[tuple[str, datetime], Grant] = {}
         """By flow and the instant of the look."""
         self.to_tell: dict[tuple[str, datetime], Starts] = {}
+        self.has_begun = asyncio.Event()
+        """Set while there may be executions that have begun and sent nothing yet."""
         self.has_news = asyncio.Event()
         """Set when there are starts to tell."""
         self.scan_wanted = asyncio.Event()
@@ -155,6 +175,7 @@ class Flows:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.keep_scanning(), name="scan flows")
             group.create_task(self.keep_telling(), name="tell starts")
+            group.create_task(self.keep_extending(), name="extend starts")
 
     async def keep_scanning(self) -> None:
         """Look for all flows when that is wanted, and every now and then, until cancelled."""
@@ -175,18 +196,33 @@ class Flows:
 
     # What is told.
 
-    def granted(self, claims: Iterable[Claim]) -> None:
-        """Note what a look has claimed, before any of it starts."""
+    def granted(self, claims: Iterable[Claim], *, asked_at: float) -> None:
+        """Note what a look that began at `asked_at`, monotonic, has claimed, before any starts."""
         for claim in claims:
             if claim.is_timed and claim.flow_key is not None:
-                grant = self.grants.setdefault((claim.flow_key, claim.claimed_at), Grant())
+                key = (claim.flow_key, claim.claimed_at)
+                grant = self.grants.setdefault(key, Grant(asked_at=asked_at))
                 grant.waiting.add(claim.execution_id)
                 grant.open.add(claim.execution_id)
 
+    def note_begin(self, claim: Claim) -> None:
+        """Note that an execution of a flow with a rate begins; its request goes out later."""
+        found = self.grant_of(claim)
+        if found is not None:
+            found.begun.add(claim.execution_id)
+            self.has_begun.set()
+
     def note_start(self, claim: Claim, at: datetime) -> None:
-        """Note when an execution of a flow with a rate has started."""
+        """Note that the request of an execution of a flow with a rate goes out now.
+
+        Raises:
+            PermitOver: that could not be told in time, as the database was away: it may not.
+        """
         found = self.grant_of(claim)
         if found is not None and claim.execution_id in found.waiting:
+            if self.clock() >= found.told_at + SENT_SECONDS:
+                message = f"the execution {claim.execution_id} has waited for too long"
+                raise PermitOver(message)
             found.start(claim.execution_id, at)
             if not found.waiting:
                 self.tell(claim, found)
@@ -197,15 +233,14 @@ class Flows:
         if found is None or claim.execution_id not in found.open:
             return
         found.open.discard(claim.execution_id)
-        started = [one.started_at for one in settlement.executions if one.started_at is not None]
-        later = bool(started) and (found.latest is None or max(started) > found.latest)
-        if later:  # a connection was waited for
-            found.latest = max(started)
-        if claim.execution_id in found.waiting:
+        if claim.execution_id in found.waiting:  # nothing was sent, as far as is known
+            starts = [one.started_at for one in settlement.executions if one.started_at is not None]
+            if starts:
+                found.start(claim.execution_id, max(starts))
             found.waiting.discard(claim.execution_id)
-            later = True
-        if later and not found.waiting:
-            self.tell(claim, found)
+            found.begun.discard(claim.execution_id)
+            if not found.waiting:
+                self.tell(claim, found)
         if not found.open and claim.flow_key is not None:
             del self.grants[claim.flow_key, claim.claimed_at]
 
@@ -234,6 +269,30 @@ class Flows:
             for key, _ in told:
                 self.note(key)
 
+    async def keep_extending(self) -> None:
+        """Tell of executions that have begun and wait for long, until cancelled."""
+        while True:
+            await self.has_begun.wait()
+            await asyncio.sleep(CHECK_SECONDS)
+            if not any(grant.begun for grant in self.grants.values()):
+                self.has_begun.clear()
+                continue
+            now = self.clock()
+            late = {
+                key: grant
+                for key, grant in self.grants.items()
+                if grant.begun and now >= grant.told_at + AGAIN_SECONDS
+            }
+            try:
+                if late:
+                    yet = [yet_to_start(*one, now=now) for one in late.items()]
+                    await flows.tell_starts(self.db, yet, instance=self.instance)
+            except Exception as error:  # noqa: BLE001 - what is not told may not be sent
+                self.observers.tell(Faulted(where="tell", error=reason(error)))
+                continue
+            for grant in late.values():
+                grant.told_at = now
+
     async def hold(self, key: str, report: Report) -> None:
         """Hold a flow if the answer of its target asks for that.
 
@@ -248,3 +307,17 @@ class Flows:
                 await flows.hold(self.db, key, seconds=seconds, why=why)
         except Exception as error:  # noqa: BLE001 - see above
             self.observers.tell(Faulted(where="hold", error=reason(error)))
+
+
+def yet_to_start(key: tuple[str, datetime], grant: Grant, *, now: float) -> Starts:
+    """Return what is told of a grant some of whose requests go out up to `SENT_SECONDS` from now.
+
+    Half a second more is told, as that is a while on another clock.
+    """
+    seconds = now - grant.asked_at + SENT_SECONDS + 0.5
+    return Starts(
+        flow_key=key[0],
+        granted_at=key[1],
+        many=grant.many + len(grant.waiting),
+        latest=key[1] + timedelta(seconds=seconds),
+    )

@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from app.descriptors import OutOfDescriptors
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.checks import judge
 from app.scheduler.closings import Closings
-from app.scheduler.flows import Flows
+from app.scheduler.flows import Flows, PermitOver
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.parting import Parting
@@ -118,6 +119,8 @@ class ClaimRunner:
                 return settlement
             # Checked here because a warm connection would be written to before any deadline.
             return released(claim) if self.is_too_late(held) else await self.attempt(held)
+        except PermitOver:
+            return released(claim)
         except Exception as error:  # noqa: BLE001 - see above
             return self.internal_errors.settlement(claim, error)
 
@@ -170,7 +173,7 @@ class ClaimRunner:
             )
         )
         if claim.is_timed:
-            self.flows.note_start(claim, started_at)
+            self.flows.note_begin(claim)
         report = ready.redacted(await self.report(held, ready))
         if held.waited_seconds:  # the start is when the request went out
             started_at += timedelta(seconds=held.waited_seconds)
@@ -206,11 +209,20 @@ class ClaimRunner:
             jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
 
+    def note_sending(self, claim: Claim) -> None:
+        """Note that the request of a claim of a flow with a rate goes out now.
+
+        Raises:
+            PermitOver: it may not, see `Flows.note_start`.
+        """
+        self.flows.note_start(claim, self.clock.now())
+
     async def report(self, held: HeldClaim, ready: ReadyTarget) -> Report:
         """Execute until the executor reports or is cut off.
 
         Raises:
             OutOfDescriptors, ContextsCrowded: nothing was sent; the claim is to be deferred.
+            PermitOver: nothing was sent; the claim is to be released.
         """
         claim = held.claim
         watch = self.superseding.watch(held)
@@ -222,11 +234,12 @@ class ClaimRunner:
                     traceparent=self.observers.traceparent(claim),
                     secrets=ready.named,
                     waited=held.note_wait,
+                    sending=partial(self.note_sending, claim) if claim.is_timed else None,
                 )
                 return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:
             return held.ending.report(timeout_seconds=claim.timeout_seconds)
-        except (OutOfDescriptors, ContextsCrowded):
+        except (OutOfDescriptors, ContextsCrowded, PermitOver):
             raise
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours
             self.observers.tell(faulted(f"executor {claim.kind}", error))

@@ -94,6 +94,9 @@ class Context(Unshown, frozen=True, kw_only=True):
     waited: Callable[[float], None] = unnoted
     """To be called with the seconds that passed before the request could be sent, if any did, as
     for a name, a connection or a token. The attempt is recorded as started after these."""
+    sending: Callable[[], None] | None = None
+    """To be called just before the first byte of the request goes out, where a limit counts that;
+    what it raises keeps the request from being sent, and is to be passed on."""
     secrets: frozenset[str] = frozenset()
     """The values of named secrets in the target, in whatever fields."""
     trigger: str | None = None
@@ -107,6 +110,7 @@ class Context(Unshown, frozen=True, kw_only=True):
         traceparent: str,
         secrets: frozenset[str] = frozenset(),
         waited: Callable[[float], None] = unnoted,
+        sending: Callable[[], None] | None = None,
     ) -> Self:
         """Return the context of the attempt that a claim is for."""
         return cls(
@@ -118,6 +122,7 @@ class Context(Unshown, frozen=True, kw_only=True):
             timeout_seconds=claim.timeout_seconds,
             traceparent=traceparent,
             waited=waited,
+            sending=sending,
             secrets=secrets,
             trigger=claim.request,
         )

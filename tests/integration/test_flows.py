@@ -18,10 +18,15 @@ from app.core.runs.holding import lateness_at
 from app.db import Database, claims, flows, leases
 from app.db.claims import Look
 from app.db.listener import OF_LOOKS, Session, open_session
+from app.scheduler.flows import SENT_SECONDS, Flows, PermitOver
+from app.scheduler.isolation import Isolation
+from app.scheduler.notify import Wakeup
+from app.telemetry import Observers
 from tests.support.builders import insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
 from tests.support.sink import Sink, late, reply
+from tests.support.waiting import until
 
 LEASES = """select count(*) from tocsin.jobs
             where flow_key = $1 and locked_until > clock_timestamp()"""
@@ -392,6 +397,67 @@ async def test_starts_keep_to_the_rate_over_four_instances(
     assert most_within(starts, period) <= rate
     if burst is not None:
         assert most_within(starts, period * burst / rate) <= burst
+
+
+async def test_a_start_counts_from_when_its_request_goes_out(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    """Some wait for a token, and their requests go out when the window would be over."""
+    token = b'{"access_token": "a", "token_type": "Bearer"}'
+    sink.on("/token", late(0.9, reply(200, token, {"Content-Type": "application/json"})))
+    sink.on("/", late(1.0, reply(200)))
+    await limit(connection, "api", rate=3, period_seconds=Decimal(1))
+    for number in range(3):
+        auth = {"type": "oauth2", "token_url": sink.url("/token"), "client_secret": "s"}
+        target = {"url": sink.url("/"), "auth": {**auth, "client_id": f"client {number}"}}
+        await insert_job(
+            connection, flow_key="api", run_at=datetime(2026, 1, 1, tzinfo=UTC), target=target
+        )
+    await insert(connection, "api", many=3, target={"url": sink.url("/")})
+
+    async def have_ended() -> bool:
+        many: int = await connection.fetchval(
+            "select count(*) from tocsin.executions where outcome = 'succeeded'"
+        )
+        return many == 6
+
+    async with instance():
+        await until(have_ended, "all have ended", within=30)
+    rows = await connection.fetch("select started_at from tocsin.executions")
+
+    assert most_within([row["started_at"] for row in rows], 1.0) == 3
+
+
+async def test_a_request_that_waits_for_long_counts_until_it_goes_out(
+    session: Session, connection: asyncpg.Connection, db: Database
+) -> None:
+    await limit(connection, "api", rate=1, period_seconds=Decimal(1))
+    await insert(connection, "api", many=2)
+    look, _ = await claim(session, "api")
+    [held] = look.claims
+    now = 0.0
+    isolation = Isolation(db, Observers(), instance="one", clock=lambda: now, lease_seconds=60.0)
+    known = Flows(isolation, Wakeup(asyncio.get_running_loop()))
+    known.granted([held], asked_at=0.0)
+    known.note_begin(held)
+    latest = "select extract(epoch from latest - now())::float8 from tocsin.flow_starts"
+
+    async with asyncio.TaskGroup() as tasks:
+        extending = tasks.create_task(known.keep_extending())
+        now = 4.0
+
+        async def is_told() -> bool:
+            return bool(await connection.fetchval(latest) > 6.0)
+
+        await until(is_told, "that it is yet to start is told")
+        extending.cancel()
+
+    now = 4.0 + SENT_SECONDS
+    with pytest.raises(PermitOver):
+        known.note_start(held, datetime.now(UTC))
+    now -= 0.1
+    known.note_start(held, datetime.now(UTC))
+    assert known.to_tell
 
 
 async def test_what_the_target_asks_for_holds_all_jobs_of_the_flow_and_costs_no_attempt(

@@ -184,6 +184,8 @@ class Publication:
                 if self.target.exchange:
                     exchange = await channel.get_exchange(self.target.exchange, ensure=False)
                 self.context.waited(self.pool.clock() - self.begun_at)
+                if self.context.sending is not None:
+                    self.context.sending()
                 confirmed = await exchange.publish(
                     message, self.target.routing_key, mandatory=self.target.mandatory
                 )

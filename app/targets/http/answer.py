@@ -4,6 +4,7 @@ httptools parses the bytes (docs/adr/0038). This module decides where a message 
 on the request (RFC 9112, section 6.3), and how much a server may send: servers are strangers'.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import httptools
@@ -48,9 +49,11 @@ PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 class HttpAnswer:
     """The answer to one request, as far as it has arrived."""
 
-    __slots__ = ("asked_at", "body", "fields", "status")
+    __slots__ = ("asked_at", "body", "fields", "sending", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, sending: Callable[[], None] | None = None) -> None:
+        self.sending = sending
+        """To be called before the request is written; what it raises keeps it from that."""
         self.asked_at: float | None = None
         """When the request was written, in monotonic seconds."""
         self.status: int | None = None

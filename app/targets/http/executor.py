@@ -284,7 +284,8 @@ class Attempt:
         """
         home = request.address.origin
         for _ in range(MAX_REDIRECTS + 1):
-            self.answer = answer = HttpAnswer()
+            sending = self.context.sending if self.asked_at is None else None
+            self.answer = answer = HttpAnswer(sending)
             tls = self.target.tls(ours=request.address.origin == home)
             if self.asked_at is not None:
                 await self.client.make_ready(tls)

@@ -70,6 +70,8 @@ class HttpProtocol(ResponseHandler):
         """
         if self.transport is None:
             raise Closed
+        if answer.sending is not None:
+            answer.sending()
         self.reader.begin(answer, to_head=to_head)
         answer.asked_at = self.clock()
         self.is_asked = True

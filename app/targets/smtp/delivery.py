@@ -121,6 +121,8 @@ class Delivery:
         try:
             await self.greet(server, host, context)
             self.context.waited(self.options.clock() - self.begun_at)
+            if self.context.sending is not None:
+                self.context.sending()
             self.stage = Stage.RECIPIENTS
             await server.mail(mailbox(target.sender).addr_spec)
             await self.name_recipients(server)
