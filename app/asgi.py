@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from litestar import HttpMethod, Litestar, Response, Router
@@ -75,9 +74,8 @@ from app.telemetry import Observers
 from app.telemetry.logs import REQUEST_ID, access_lines, log_fact
 from app.telemetry.version import product_version
 from app.vault import SecretKeys
-from app.web.live import Part
-from app.web.overview import live_overview
 from app.web.router import http_refusal, pages
+from app.web.shared import share
 
 MAX_BYTES = 1024 * 1024
 """The largest body of a request, in bytes."""
@@ -151,11 +149,8 @@ def create_app(
         ):
             app.state.db = db
             app.state.receiver = receiver
-            app.state.reader = reader
-            app.state.parts = {
-                "overview": Part(partial(live_overview, reader, root=settings.root_path))
-            }
             app.state.clock = PolledClock(db)
+            share(app.state, reader, app.state.clock, settings)
             app.state.key_ring = KeyRing(db)
             yield
 

@@ -113,6 +113,8 @@ class Database:
         self.patience = patience or Patience(COMMAND_TIMEOUT_SECONDS)
         self.limited = limited
         """Whether Postgres cancels what takes too long."""
+        self.search_share = 1.0
+        """How much of what a search may look at it does look at; a list goes on from there."""
 
     @classmethod
     @asynccontextmanager

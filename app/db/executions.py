@@ -81,7 +81,7 @@ async def list_page(
         end="executions.page_end" if searched else None,
         before=before,
         limit=limit,
-        window=searched or limit + 1,
+        window=int(searched * db.search_share) if searched else limit + 1,
         **wanted.arguments(),
     )
     reached = found.end and found.end["id"]

@@ -115,7 +115,7 @@ async def list_page(
         end="jobs.page_end" if searched else None,
         before=before,
         limit=limit,
-        window=MAX_SEARCHED if searched else limit + 1,
+        window=int(MAX_SEARCHED * db.search_share) if searched else limit + 1,
         named=await named_ids(db, wanted),
         next_before=wanted.next_before,
         **wanted.arguments(),

@@ -2,23 +2,28 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from litestar import Response, get
 from litestar.datastructures import State
 from litestar.params import FromQuery
 from msgspec import Struct
+from msgspec.structs import replace
 
-from app.api.parameters import Clock
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
+from app.core.health import Finding
 from app.core.jobs.job import JobState, StoredJob
+from app.core.schedule.heat import Crowd
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.upcoming import Group, Rule, bucket_of, counts_of, rules
-from app.db import instances, jobs, pages, upcoming
-from app.db.clock import PolledClock
+from app.core.schedule.zones import zone_named
+from app.db import instances, jobs, pages
 from app.db.database import Database
 from app.db.jobs import JobFilter
+from app.errors import InvalidInput
+from app.web.heat import Week, busiest, days
+from app.web.kept import Kept
 from app.web.parameters import Reader
 from app.web.pictures import Span
 from app.web.rendering import page, render
@@ -29,7 +34,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 SHOWN = 8
 """Jobs and executions of each list of the page."""
-MAX_STEPS = 20_000
+MAX_STEPS = 5_000
 """Instants that are worked out for the picture of what comes."""
 LATE_SECONDS = 10.0
 """A job that has been due for longer is late."""
@@ -67,6 +72,8 @@ class Now(Struct, frozen=True, kw_only=True):
     minutes: Sequence[pages.Minute]
     lateness: pages.Lateness
     instances: Sequence[Instance]
+    firing: Sequence[pages.Firing]
+    warnings: Sequence[Finding]
 
     @property
     def troubles(self) -> list[str]:
@@ -92,7 +99,7 @@ class Now(Struct, frozen=True, kw_only=True):
         }
 
 
-async def read_now(db: Database) -> Now:
+async def read_now(db: Database, warnings: Sequence[Finding]) -> Now:
     """Read how everything stands."""
     stats = await instances.read_stats(db)
     failing = await jobs.list_page(db, JobFilter(failing=True), before=None, limit=SHOWN)
@@ -111,6 +118,8 @@ async def read_now(db: Database) -> Now:
         minutes=await pages.read_activity(db, since=stats.at - HOUR),
         lateness=await pages.read_lateness(db, since=stats.at - HOUR),
         instances=await instances.list_instances(db),
+        firing=await pages.list_firing(db, limit=SHOWN + 1),
+        warnings=warnings,
     )
 
 
@@ -124,9 +133,9 @@ async def late_jobs(db: Database) -> Sequence[StoredJob]:
     return (await jobs.list_by_next_run(db, JobFilter(), after=None, limit=3)).items
 
 
-async def live_overview(db: Database, *, root: str) -> str:
+async def live_overview(db: Database, warnings: Kept[list[Finding]], *, root: str) -> str:
     """Make the live part of the page; `root` stands before addresses."""
-    return render("overview_now.html", root=root, now=await read_now(db))
+    return render("overview_now.html", root=root, now=await read_now(db, await warnings.fresh()))
 
 
 class Picture(Struct, frozen=True, kw_only=True):
@@ -141,14 +150,32 @@ class Picture(Struct, frozen=True, kw_only=True):
     """Whether all spans are counted to their ends."""
 
 
-async def read_coming(db: Database, clock: PolledClock, shown: Coming) -> Picture:
-    """Count the runs to come by spans."""
-    now = await clock.now()
-    until = now + shown.ahead
-    soon = await upcoming.list_groups(db, now=now, until=until, with_ids=False)
-    reached = min(until, soon.reached or until)
+def groups_of(crowds: Sequence[Crowd]) -> list[Group]:
+    """Return the jobs by schedule as groups; of an `H` some jobs stand for the others."""
+    return [
+        Group(
+            schedule=replace(crowd.schedule, run_at=crowd.at),
+            job_id=id,
+            next_run=crowd.next_run,
+            scheduled_for=min(crowd.anchor, crowd.next_run),
+            jobs=max(round(crowd.jobs / len(crowd.ids or (None,))), 1),
+        )
+        for crowd in crowds
+        for id in crowd.ids or (None,)
+    ]
+
+
+async def read_coming(state: State, shown: Coming) -> Picture:
+    """Count the runs to come by spans, from what the picture of the week is made of."""
+    week: Week = await state.week.fresh()
+    until = week.at + shown.ahead
     return await asyncio.to_thread(
-        drawn, soon.groups, now=now, until=until, reached=reached, bucket=shown.bucket
+        drawn,
+        groups_of(week.crowds),
+        now=week.at,
+        until=until,
+        bucket=shown.bucket,
+        is_whole=week.is_whole,
     )
 
 
@@ -157,17 +184,17 @@ def drawn(
     *,
     now: datetime,
     until: datetime,
-    reached: datetime,
     bucket: timedelta,
+    is_whole: bool,
 ) -> Picture:
     """Count the runs of schedules, not of jobs, however many these are."""
     buckets = int((until - now) / bucket)
-    steady = [rule for rule in rules(groups, now=now, until=reached) if is_steady(rule, buckets)]
+    steady = [rule for rule in rules(groups, now=now, until=until) if is_steady(rule, buckets)]
     often = {id(group) for rule in steady for _, group in rule.groups}
     counts, counted = counts_of(
         [group for group in groups if id(group) not in often],
         now=now,
-        until=reached,
+        until=until,
         bucket_seconds=int(bucket.total_seconds()),
         most=MAX_STEPS,
     )
@@ -179,8 +206,8 @@ def drawn(
             for at in (start + number * bucket for number in range(buckets + 1))
         ],
         steady_jobs=sum(group.jobs for rule in steady for _, group in rule.groups),
-        steady_runs=sum(rule.runs_between(now, min(reached, rule.stop)) for rule in steady),
-        is_whole=reached == until and counted is None,
+        steady_runs=sum(rule.runs_between(now, min(until, rule.stop)) for rule in steady),
+        is_whole=is_whole and counted is None,
     )
 
 
@@ -190,13 +217,28 @@ def is_steady(rule: Rule, buckets: int) -> bool:
     return rule.count(start, rule.stop, limit=buckets + 1) > buckets
 
 
+def zone_of(name: str) -> tuple[str, tzinfo]:
+    """Return a time zone and its name; UTC for one that is not known."""
+    try:
+        return name, zone_named(name)
+    except InvalidInput:
+        return "UTC", UTC
+
+
 @get("/", opt={"scope": Scope.READ})
 async def overview(
-    request: ApiRequest, state: State, reader: Reader, clock: Clock, span: FromQuery[str] = "day"
+    *,
+    request: ApiRequest,
+    state: State,
+    reader: Reader,
+    span: FromQuery[str] = "day",
+    zone: FromQuery[str] = "UTC",
 ) -> Response[bytes]:
-    """Show how everything stands."""
+    """Show how everything stands; the week by the clocks of `zone`."""
+    week: Week = await state.week.fresh()
+    zone_name, clocks = zone_of(zone)
     shown = COMING.get(span, COMING["day"])
-    coming = await read_coming(reader, clock, shown)
+    coming: Picture = await state.coming[span if span in COMING else "day"].fresh()
     following = await jobs.list_by_next_run(reader, JobFilter(), after=None, limit=SHOWN)
     return page(
         request,
@@ -206,4 +248,8 @@ async def overview(
         shown=shown,
         choices=COMING,
         following=following.items,
+        week=week,
+        week_days=days(week, clocks),
+        busy=busiest(week),
+        zone_name=zone_name,
     )

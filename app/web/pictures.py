@@ -153,3 +153,24 @@ def meter(used: int, most: int) -> Markup:
         f'<rect class="empty" width="{wide}" height="8"/>'
         f'<rect class="{full}" width="{round(wide * share, 1)}" height="8"/></svg>'
     )
+
+
+def by_minute(minutes: Sequence[float]) -> Markup:
+    """Draw how many runs of a week each minute of the hour has."""
+    wide, tall = 360, 64
+    step, most = wide / len(minutes), max(minutes)
+    parts = [f'<line class="axis" x1="0" x2="{wide}" y1="{tall}" y2="{tall}"/>']
+    for minute, runs in enumerate(minutes):
+        if round(runs):
+            high = max(round((tall - 4) * runs / most, 1), 1.5)
+            parts.append(
+                f'<rect class="coming" x="{round(minute * step, 2)}" y="{round(tall - high, 1)}" '
+                f'width="{round(step - 1, 2)}" height="{high}">'
+                f"<title>:{minute:02}, {plural(round(runs), 'run')}</title></rect>"
+            )
+    busiest = max(range(len(minutes)), key=lambda minute: minutes[minute])
+    return Markup(  # noqa: S704 - numbers and words of ours
+        f'<svg class="hour" role="img" viewBox="0 0 {wide} {tall + 1}" preserveAspectRatio="none" '
+        f'aria-label="Runs by minute of the hour; most, {number(round(most))}, at :{busiest:02}">'
+        f"{''.join(parts)}</svg>"
+    )

@@ -15,7 +15,7 @@ from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.telemetry.version import product_version
 from app.web import static_files, words
-from app.web.pictures import density, hour, meter, strip
+from app.web.pictures import by_minute, density, hour, meter, strip
 
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
@@ -55,6 +55,7 @@ def environment(root: str) -> Environment:
         "density": density,
         "hour": hour,
         "meter": meter,
+        "by_minute": by_minute,
         "address": lambda path: f"{root}{path}",
         "static": lambda path: f"{root}{static_address(path)}",
         "live_parts": static_files.has_live_parts(),

@@ -170,6 +170,53 @@ async def test_what_comes_is_drawn_and_said_in_words(api: httpx.AsyncClient) -> 
             assert f'aria-label="What comes: {runs} runs; most, 3, from' in page.text
 
 
+async def test_the_week_shows_the_pile_up_and_names_who_makes_it(api: httpx.AsyncClient) -> None:
+    for number in range(40):
+        job = {"kind": "http", "target": {"url": "http://h/"}, "cron": "0 0 * * *"}
+        await api.put(f"/v1/jobs/midnight-{number:02}", json=job)
+    noon = {"kind": "http", "target": {"url": "http://h/"}, "cron": "7 12 * * *"}
+    await api.put("/v1/jobs/noon", json=noon)
+
+    page = (await api.get("/?zone=Asia/Tokyo")).text
+    utc = (await api.get("/?zone=Nowhere/At_All")).text
+
+    week = page.partition('id="week"')[2]
+    assert "40 runs in the busiest hour" in week
+    assert "40 from <code>0 0 * * *</code>" in week
+    assert ">midnight-" in week
+    assert "An <code>H</code> in place of the minute" in week
+    assert re.findall(r'<td class="t5" title="\w+ \d+ \w+ (\d\d):00: 40 runs">', week) == ["09"] * 7
+    assert 'aria-label="Runs by minute of the hour; most, 280, at :00"' in week
+    assert "by the clocks of UTC" in utc
+    assert utc.count('class="t5"') == 8  # and that of the scale
+
+
+async def test_what_the_doctor_warns_of_and_what_alerts_tell_is_on_the_overview(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    failing = await insert_job(connection, name="fails", every_seconds=3600)
+    rule = await connection.fetchval(
+        "insert into tocsin.alert_rules (name, events) values ('loud', '{failed}') returning id"
+    )
+    await connection.execute(
+        "insert into tocsin.alert_states (rule_id, event, job_id, many, since, last_at, told_at) "
+        "values ($1, 'failed', $2, 7, now(), now(), now())",
+        rule,
+        failing,
+    )
+    await connection.execute(
+        "insert into tocsin.upkeep (step, failed_at, error) values ('jobs', now(), 'no <room>')"
+    )
+
+    text = (await api.get("/")).text
+
+    warnings = text.partition('id="warnings"')[2].partition("</section>")[0]
+    assert "jobs: no &lt;room&gt;" in warnings
+    fires = text.partition('id="firing"')[2].partition("</section>")[0]
+    assert "7 times, told" in fires
+    assert "by loud" in fires
+
+
 async def test_pages_have_few_connections_whose_statements_are_stopped_and_cannot_write(
     database_url: str, faults: Recorder
 ) -> None:

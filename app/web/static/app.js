@@ -36,6 +36,16 @@ function whenSeen() {
   begin();
 }
 
+// The week is laid out by the clocks of one zone on the server, which does not know ours.
+const own = document.getElementById("own-zone");
+if (own && new URLSearchParams(location.search).get("zone") !== zone && zone !== "UTC") {
+  const query = new URLSearchParams(location.search);
+  query.set("zone", zone);
+  own.href = `?${query}#week-title`;
+  own.textContent = `show in ${zone}`;
+  own.hidden = false;
+}
+
 document.documentElement.dataset.script = "yes";
 const label = document.getElementById("zone");
 if (label) label.textContent = `Times in ${zone}`;

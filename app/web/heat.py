@@ -1,0 +1,135 @@
+"""The picture of the coming week: how many runs each hour and minute has, and who makes them."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+
+from msgspec import Struct
+
+from app.core.schedule.heat import HOUR, HOURS, Crowd, Heat, heat_of
+from app.db import heat
+from app.db.clock import PolledClock
+from app.db.database import Database
+from app.web.words import duration, number
+
+KEPT_SECONDS = 60.0
+"""How old the picture may be; schedules rarely change."""
+MOST_STEPS = 150_000
+"""Counts that are added up: a tenth of a second's work."""
+NAMED, MAKERS = 3, 3
+TIERS = 5
+CROWDED = 4
+"""An hour with so many times the runs of a usual one is worth spreading."""
+LEAST = 3
+"""A usual hour counts as having as many runs, so that few jobs crowd nothing."""
+
+
+class Week(Struct, frozen=True, kw_only=True):
+    """The runs of the coming week."""
+
+    at: datetime
+    heat: Heat
+    is_sample: bool
+    crowds: Sequence[Crowd] = ()
+    """The jobs by schedule, as far as there were not too many schedules."""
+    is_whole: bool = True
+    """Whether these are all schedules."""
+
+    @property
+    def most(self) -> float:
+        """The runs of the busiest hour."""
+        return max(self.heat.hours)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether some hour has many times the runs of the usual one."""
+        usual = sorted(self.heat.hours)[HOURS // 2]
+        return self.most > CROWDED * max(usual, LEAST)
+
+
+class Cell(Struct, frozen=True, kw_only=True):
+    """An hour of the week."""
+
+    at: datetime
+    runs: int
+    tier: int
+    """From 0, no runs, to `TIERS`, as many as the busiest hour has."""
+
+
+class Day(Struct, frozen=True, kw_only=True):
+    """The hours of a day of the week, by the clocks of a zone."""
+
+    name: str
+    cells: Sequence[Cell | None]
+
+
+class Busy(Struct, frozen=True, kw_only=True):
+    """One of the busiest hours, and who makes it."""
+
+    at: datetime
+    runs: int
+    makers: Sequence[tuple[str, str, Sequence[str]]]
+    """Of each: how many runs, the schedule, and what some of the jobs are called."""
+
+
+async def read_week(db: Database, clock: PolledClock) -> Week:
+    """Count the runs of the coming week."""
+    now = await clock.now()
+    found = await heat.list_crowds(db, now=now, until=now + HOURS * HOUR)
+    counted = await asyncio.to_thread(
+        heat_of, found.crowds, now=now, most=MOST_STEPS, named=NAMED, each=MAKERS
+    )
+    return Week(
+        at=now,
+        heat=counted,
+        is_sample=found.is_sample,
+        crowds=found.crowds,
+        is_whole=len(found.crowds) < heat.MAX_CROWDS,
+    )
+
+
+def tier(runs: float, most: float) -> int:
+    """Return how busy an hour is; the root of its share, so that quiet hours differ as well."""
+    return 0 if round(runs) == 0 else max(1, -int(-TIERS * (runs / most) ** 0.5 // 1))
+
+
+def days(week: Week, zone: tzinfo) -> list[Day]:
+    """Lay the hours out by day and hour of a zone, from today on.
+
+    The hours of today that have passed show those of the same day in a week.
+    """
+    rows: dict[int, list[Cell | None]] = {}
+    for number_, runs in enumerate(week.heat.hours):
+        at = (week.heat.start + number_ * HOUR).astimezone(zone)
+        cells = rows.setdefault(at.weekday(), [None] * 24)
+        cells[at.hour] = Cell(at=at, runs=round(runs), tier=tier(runs, week.most))
+    return [Day(name=name_of(weekday), cells=cells) for weekday, cells in rows.items()]
+
+
+def name_of(weekday: int) -> str:
+    return ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[weekday]
+
+
+def busiest(week: Week) -> list[Busy]:
+    """Name the busiest hours and who makes them."""
+    return [
+        Busy(
+            at=week.heat.start + hour * HOUR,
+            runs=round(week.heat.hours[hour]),
+            makers=[
+                (number(round(one.runs)), called(one.crowd), one.crowd.names)
+                for one in week.heat.makers[hour]
+            ],
+        )
+        for hour in week.heat.busiest
+    ]
+
+
+def called(crowd: Crowd) -> str:
+    """Name a schedule in short."""
+    if crowd.at is not None:
+        return f"once, {crowd.at.astimezone(UTC):%H:%M} UTC"
+    if crowd.schedule.every_seconds is not None:
+        return f"every {duration(crowd.schedule.every_seconds)}"
+    zone = crowd.schedule.timezone
+    return f"{crowd.schedule.cron}{'' if zone == 'UTC' else f' {zone}'}"

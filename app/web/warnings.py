@@ -1,0 +1,92 @@
+"""What `tocsin doctor` would warn of, as far as the role of the API may see it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+from msgspec import convert
+
+from app.core.health import (
+    LATE_SECONDS,
+    Finding,
+    Vitals,
+    findings,
+    kinds_finding,
+    others_finding,
+    upkeep_finding,
+)
+from app.core.instance_health import HeldLeases, instance_findings
+from app.core.session_health import OtherSession, session_findings
+from app.db import kinds, resting
+from app.db.database import Database
+from app.errors import AppError, RightMissing
+
+KEPT_SECONDS = 60.0
+"""How old warnings may be."""
+
+Look = Callable[[Database], Awaitable[Sequence[Finding]]]
+
+
+async def of_vitals(db: Database, retention_days: int) -> Sequence[Finding]:
+    [row] = await db.fetch(
+        "doctor.vitals", retention_days=retention_days, late_seconds=LATE_SECONDS
+    )
+    return [*findings(convert(row, Vitals), host_now=datetime.now(UTC))]
+
+
+async def of_sessions(db: Database) -> Sequence[Finding]:
+    sessions = [OtherSession(**row) for row in await db.fetch("doctor.sessions")]
+    return [*session_findings(sessions)]
+
+
+async def of_instances(db: Database) -> Sequence[Finding]:
+    gone = [HeldLeases(**row) for row in await db.fetch("doctor.gone")]
+    return [*instance_findings(await resting.list_resting(db), gone)]
+
+
+async def of_upkeep(db: Database) -> Sequence[Finding]:
+    return [upkeep_finding([row["trouble"] for row in await db.fetch("doctor.upkeep")])]
+
+
+async def of_others(db: Database) -> Sequence[Finding]:
+    return [others_finding([row["name"] for row in await db.fetch("doctor.others")])]
+
+
+async def of_kinds(db: Database) -> Sequence[Finding]:
+    return [kinds_finding(await kinds.list_unsupported(db))]
+
+
+LOOKS: Sequence[Look] = (of_sessions, of_instances, of_upkeep, of_others, of_kinds)
+
+
+async def read_warnings(db: Database, *, retention_days: int) -> list[Finding]:
+    """List what needs a remedy, the grave first.
+
+    A part that cannot be looked at keeps no other one back.
+    """
+
+    async def of_all(db: Database) -> Sequence[Finding]:
+        return await of_vitals(db, retention_days)
+
+    found: list[Finding] = []
+    for look in (of_all, *LOOKS):
+        try:
+            found += await look(db)
+        except RightMissing as error:
+            found.append(
+                Finding(
+                    subject="rights",
+                    found=f"not all can be looked at here: {error}",
+                    remedy="Grant what docs/security.md has under Roles, or ask tocsin doctor.",
+                    grave=False,
+                )
+            )
+        except AppError as error:
+            found.append(
+                Finding(
+                    subject="looking",
+                    found=f"not all could be looked at: {error}",
+                    remedy="Ask tocsin doctor.",
+                    grave=False,
+                )
+            )
+    return sorted((one for one in found if one.remedy), key=lambda one: not one.grave)
