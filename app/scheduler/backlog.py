@@ -71,7 +71,8 @@ class Work(ABC):
         self.db = db
         """A pool that cancels statements after `PLAN_SECONDS`."""
         self.put_aside_at: dict[UUID, float] = {}
-        """When jobs were put aside in the last minute, in monotonic seconds."""
+        """When jobs were put aside in the last minute, in monotonic seconds; infinite while a step
+        still writes that."""
         self.slow: dict[UUID, int] = {}
         """How often in a row the work took too long, for the latest `MAX_SLOW` such jobs."""
 
@@ -120,8 +121,7 @@ class Work(ABC):
             for job_id, error in failed.items()
             if job_id not in resting
         ]
-        ours = self.not_put_aside_since(began, unworkables)
-        left = await self.isolation.put_aside_waiting(ours, db=self.db, where=self.where)
+        left = await self.put_aside(unworkables, began=began)
         refusals = {
             one.job_id: one.plan_error
             for one in findings
@@ -162,18 +162,21 @@ class Work(ABC):
             self.isolation.observers.tell(Faulted(where=self.where, error=named(told)))
         return resting
 
-    def not_put_aside_since(
-        self, began: float, unworkables: Sequence[Unworkable]
-    ) -> list[Unworkable]:
-        """Return those of the jobs that no step put aside since `began`.
+    async def put_aside(self, unworkables: Sequence[Unworkable], *, began: float) -> set[UUID]:
+        """Put jobs aside that no other step puts aside, or did since `began`.
 
-        Note that the present step puts these aside.
+        Return those to which no `plan_error` can be written.
         """
         now = self.isolation.clock()
         kept = {id: at for id, at in self.put_aside_at.items() if at > now - REST_SECONDS}
         ours = [one for one in unworkables if kept.get(one.job_id, float("-inf")) < began]
-        self.put_aside_at = kept | {one.job_id: now for one in ours}
-        return ours
+        self.put_aside_at = kept | {one.job_id: float("inf") for one in ours}
+        try:
+            return await self.isolation.put_aside_waiting(ours, db=self.db, where=self.where)
+        finally:
+            # Not before: a step that begins meanwhile still reads these jobs as waiting.
+            now = self.isolation.clock()
+            self.put_aside_at |= {one.job_id: now for one in ours}
 
 
 class Backlog:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -101,14 +103,42 @@ async def test_a_job_that_two_steps_come_upon_at_once_is_told_of_once(
     )
     planning = Planning(isolation, db, now=lambda: datetime.now(UTC))
 
-    walk, newer = await asyncio.gather(
+    await asyncio.gather(
         planning.take(after=None, aside=[]), planning.take_lately(newer=None, aside=[])
     )
     later = await planning.take(after=None, aside=[])
 
     told = [one.job_id for one in facts if isinstance(one, PutAside)]
-    assert walk.read == newer.read == 1
     assert told == [guilty] * (1 if and_more else 1 + later.read)
+
+
+async def test_a_job_that_another_step_is_putting_aside_is_left_to_that_step(
+    connection: asyncpg.Connection, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connection.execute(SUPPRESSING.format(and_more="and new.plan_error is null"))
+    guilty = await insert_job(connection, name="guilty", every_seconds=60)
+    recorder = Recorder()
+    isolation = Isolation(
+        db, Observers(recorder), instance="me", lease_seconds=60.0, clock=monotonic
+    )
+    planning = Planning(isolation, db, now=lambda: datetime.now(UTC))
+    put_aside, allowed = isolation.put_aside_waiting, asyncio.Event()
+    reached: asyncio.Queue[None] = asyncio.Queue()
+
+    async def wait(*jobs: Any, **given: Any) -> set[UUID]:  # noqa: ANN401
+        reached.put_nowait(None)
+        await allowed.wait()
+        return await put_aside(*jobs, **given)
+
+    monkeypatch.setattr(isolation, "put_aside_waiting", wait)
+    first = asyncio.create_task(planning.take(after=None, aside=[]))
+    await reached.get()
+    second = asyncio.create_task(planning.take(after=None, aside=[]))
+    await reached.get()
+    allowed.set()
+
+    assert [step.read for step in await asyncio.gather(first, second)] == [1, 1]
+    assert [one.job_id for one in recorder.facts if isinstance(one, PutAside)] == [guilty]
 
 
 BY_THE_SERVER = """
