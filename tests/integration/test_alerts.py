@@ -620,13 +620,20 @@ async def test_a_pass_reads_neither_all_jobs_nor_all_executions(
     await connection.execute("vacuum analyze tocsin.jobs")
     await connection.execute("vacuum analyze tocsin.executions")
     await connection.execute("set plan_cache_mode = force_generic_plan")
-    given = {"after_id": "19000", "upto": "20000", "pending": "'{5}'", "horizon": "now()"}
+    rule_ids = await connection.fetchval("select array_agg(id)::text from tocsin.alert_rules")
+    given = {
+        "after_id": "19000",
+        "upto": "20000",
+        "pending": "'{5}'",
+        "horizon": "now()",
+        "rule_ids": f"'{rule_ids}'",
+    }
     wanted = query(f"alerts.{name}")
     values = ", ".join(({"limit": "1000"} | given)[one] for one in wanted.parameters)
     await connection.execute(f"prepare one as {wanted.sql}")
 
     async with connection.transaction():
-        await connection.fetch(query("alerts.begin").sql)
+        await connection.fetch(query("alerts.begin").sql, "60s")
         lines = await connection.fetch(f"explain (analyze, costs off) execute one ({values})")
 
     plan = "\n".join(str(row[0]) for row in lines)

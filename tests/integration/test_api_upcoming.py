@@ -56,6 +56,7 @@ async def test_the_runs_of_all_jobs_come_in_the_order_of_time(
         "job_id": hourly["id"],
         "job_name": "hourly",
         "skipped": False,
+        "closed_until": None,
     }
     first, third = (datetime.fromisoformat(found["items"][n]["at"]) for n in (0, 2))
     assert third - first == HOUR
