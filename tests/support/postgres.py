@@ -5,11 +5,13 @@ one and the majors that this machine has installed. `TEST_POSTGRES` picks one of
 by name (`system-15`, say) for tests that run on one only.
 """
 
+import asyncio
 import os
 import random
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -59,6 +61,39 @@ TEST_SETTINGS = SETTINGS | {
 }
 
 
+class Orders:
+    """Gives orders to a server by a connection of its own, in a thread of its own.
+
+    A psql for each database of a test took a third of the time of all tests, and databases are
+    dropped while the next test begins.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="orders")
+        self.runner = asyncio.Runner()
+        self.connection: asyncpg.Connection | None = None
+
+    def send(self, statement: str) -> Future[None]:
+        """Have a statement carried out, after those that were sent before."""
+        return self.thread.submit(lambda: self.runner.run(self.execute(statement)))
+
+    async def execute(self, statement: str) -> None:
+        if self.connection is None or self.connection.is_closed():
+            self.connection = await asyncpg.connect(self.url)
+        await self.connection.execute(statement)
+
+    async def disconnect(self) -> None:
+        if self.connection is not None:
+            await self.connection.close()
+
+    def close(self) -> None:
+        """Carry out what was sent, and end the connection and the thread."""
+        self.thread.submit(lambda: self.runner.run(self.disconnect())).result()
+        self.thread.submit(self.runner.close).result()
+        self.thread.shutdown()
+
+
 class PostgresServer(Struct, frozen=True, kw_only=True):
     """A server that tests share; each has a database of its own on it."""
 
@@ -68,16 +103,17 @@ class PostgresServer(Struct, frozen=True, kw_only=True):
     """The database to give orders from, as a superuser."""
     template: str
     """The database that is copied: schema and triggers as made the day before, no rows."""
+    orders: Orders
 
     @contextmanager
     def database(self) -> Iterator[str]:
         """Have a copy of the template for a while, by its URL."""
         name = f"test_{uuid4().hex}"
-        run_psql(self.url, f"create database {name} template {self.template}")
+        self.orders.send(f"create database {name} template {self.template}").result()
         try:
             yield url_of(self.url, name)
         finally:
-            run_psql(self.url, f"drop database {name} with (force)")
+            self.orders.send(f"drop database {name} with (force)")
 
 
 def url_of(server: str, database: str) -> str:
@@ -90,7 +126,11 @@ def with_template(name: str, url: str) -> Iterator[PostgresServer]:
     run_psql(url, f"create database {template}")
     try:
         run_psql(url_of(url, template), DAY_BEFORE, files=SCHEMA)
-        yield PostgresServer(name=name, url=url, template=template)
+        orders = Orders(url)
+        try:
+            yield PostgresServer(name=name, url=url, template=template, orders=orders)
+        finally:
+            orders.close()
     finally:
         run_psql(url, f"drop database {template} with (force)")
 
