@@ -38,7 +38,7 @@ triggers: ## Make db/triggers.sql of its parts in db/triggers
 
 .PHONY: test
 test: setup servers ## Run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that need no server
