@@ -8,6 +8,7 @@ import click
 from msgspec import convert
 
 from app.config import Settings
+from app.core.flow_health import TroubledFlow, flows_finding
 from app.core.health import (
     LATE_SECONDS,
     Finding,
@@ -111,6 +112,8 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     found.append(invalid_finding([InvalidJob(**row) for row in rows]))
     rows = await db.fetch("doctor.runs", most=MAX_SEARCHED)
     found.append(runs_finding([UnsoundRuns(**row) for row in rows]))
+    rows = await db.fetch("doctor.flows", most=MAX_SEARCHED)
+    found.append(flows_finding([TroubledFlow(**row) for row in rows]))
     rows = await db.fetch("doctor.sequences")
     found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
 

@@ -119,6 +119,41 @@ select coalesce(j.name, u.job_id::text) as called, u.problem
 from tocsin.unsound_runs(:most::bigint) as u left join tocsin.jobs j on j.id = u.job_id
 order by u.job_id desc;
 
+-- name: flows
+-- Flows on pause with jobs that are due, permits of instances of which no session is there, and limits without a job
+-- that waits or executes: among the first :most flows of each, in the order of their keys.
+with recursive keys as (
+    (select flow_key, 1 as place from tocsin.jobs where tocsin.is_flow_claimable(jobs) order by flow_key limit 1)
+    union all
+    select (
+        select j.flow_key from tocsin.jobs j
+        where tocsin.is_flow_claimable(j) and j.flow_key > keys.flow_key order by j.flow_key limit 1), keys.place + 1
+    from keys where keys.flow_key is not null and keys.place < :most::bigint
+), on_pause as (
+    select keys.flow_key, (
+        select count(*) from (
+            select from tocsin.jobs j
+            where tocsin.is_flow_claimable(j)
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (keys.flow_key, '-infinity')
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (keys.flow_key, now())
+            limit :most::bigint) as due) as due
+    from keys
+    where keys.flow_key is not null and (tocsin.flow_limits(keys.flow_key)).paused_at is not null
+)
+select flow_key, due, null as instance, null::bigint as permits, null::timestamptz as until from on_pause where due > 0
+union all
+select j.flow_key, null, j.locked_by, count(*), max(j.locked_until)
+from tocsin.jobs j
+where j.flow_key is not null and j.locked_until is not null and j.locked_until > now() and j.locked_by is not null
+group by j.flow_key, j.locked_by
+having not tocsin.is_connected(j.locked_by)
+union all
+select f.flow_key, null, null, null, null
+from (select flow_key from tocsin.flows where strpos(flow_key, '*') = 0 order by flow_key limit :most::bigint) as f
+where not exists (select from tocsin.jobs j where tocsin.is_flow_claimable(j) and j.flow_key = f.flow_key)
+  and not exists (select from tocsin.jobs j where j.flow_key = f.flow_key and j.locked_until is not null)
+order by flow_key;
+
 -- name: sequences
 -- Sequences that are behind the numbers they gave, as after a move by logical replication. They gave no
 -- number beyond the half of their range: a number that a person wrote is no reason to end a sequence.

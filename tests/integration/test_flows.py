@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.core.facts import Settled
+from app.core.flow_health import TroubledFlow, flows_finding
 from app.core.runs.holding import lateness_at
 from app.db import Database, claims, flows, leases
 from app.db.claims import Look
@@ -458,6 +459,30 @@ async def test_a_request_that_waits_for_long_counts_until_it_goes_out(
     now -= 0.1
     known.note_start(held, datetime.now(UTC))
     assert known.to_tell
+
+
+async def test_the_doctor_names_pauses_permits_of_the_dead_and_limits_without_jobs(
+    session: Session, connection: asyncpg.Connection, db: Database
+) -> None:
+    """Four flows, of which one is as it should be."""
+    for key in ("paused-*", "busy", "fine", "unused"):
+        await limit(connection, key, max_concurrency=1)
+    await connection.execute("update tocsin.flows set paused_at = now() where flow_key like 'p%'")
+    await insert(connection, "paused-one", many=2)
+    await insert(connection, "fine")
+    await insert(connection, "busy")
+    await claim(session, "busy", instance="host:1:dead")
+
+    rows = [TroubledFlow(**row) for row in await db.fetch("doctor.flows", most=1000)]
+    told = flows_finding(rows)
+
+    assert [row.flow_key for row in rows] == ["busy", "paused-one", "unused"]
+    assert "permits of busy (1) are held by host:1:dead" in told.found
+    assert "paused-one is paused, and 2 of its jobs are due" in told.found
+    assert "unused has limits, and no job waits" in told.found
+    assert told.remedy
+    assert not told.grave
+    assert not flows_finding([]).remedy
 
 
 async def test_what_the_target_asks_for_holds_all_jobs_of_the_flow_and_costs_no_attempt(
