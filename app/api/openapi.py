@@ -44,7 +44,15 @@ from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
 from app.wire.jobs import JobBatch, JobList, JobPage, JobSort
 from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
-from app.wire.pauses import EndedPause, JobPause, NewPause, Pause, PauseList, Resumption
+from app.wire.pauses import (
+    EndedPause,
+    JobPause,
+    NewPause,
+    Pause,
+    PauseList,
+    PausePreview,
+    Resumption,
+)
 from app.wire.problems import Problem
 from app.wire.schedules import PreviewedSchedule, SchedulePreview
 from app.wire.secrets import NamedSecret, SecretPage, SecretValue
@@ -87,6 +95,7 @@ SCHEMAS: tuple[Any, ...] = (
         Resumption,
         NewPause,
         Pause,
+        PausePreview,
         PauseList,
         EndedPause,
         KeyRequest,

@@ -12,7 +12,7 @@ from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.db import pauses as stored
 from app.jobs import pauses
-from app.wire.pauses import EndedPause, NewPause, Pause, PauseList, Resumption
+from app.wire.pauses import EndedPause, NewPause, Pause, PauseList, PausePreview, Resumption
 
 
 @get(
@@ -33,8 +33,11 @@ async def list_pauses(db: Db) -> PauseList:
     status_code=200,
     opt={"scope": Scope.WRITE, "body": NewPause, "problems": (400, 409, 413, 415, 422)},
 )
-async def create_pause(request: ApiRequest, db: Db, clock: Clock) -> Pause:
-    """From now on nothing of that is claimed, of jobs to come neither; what is claimed goes on."""
+async def create_pause(request: ApiRequest, db: Db, clock: Clock) -> Pause | PausePreview:
+    """From now on nothing of that is claimed, of jobs to come neither; what is claimed goes on.
+
+    With `dry_run` its jobs are counted, and nothing is changed.
+    """
     return await pauses.pause(db, clock, await decode_body(request, NewPause))
 
 

@@ -73,6 +73,11 @@ async def count_jobs(db: Runner, id: UUID) -> int:
     return int((await db.fetch("pauses.count_jobs", id=id))[0]["jobs"])
 
 
+async def count_waiting(db: Runner, tag: str | None) -> int:
+    """Count the jobs with a tag, None: all, that wait for a run unpaused; up to 100,000."""
+    return int((await db.fetch("pauses.count_waiting", tag=tag))[0]["jobs"])
+
+
 async def pausing_tag(db: Runner, job_id: UUID) -> str | None:
     """Return the paused tag that a job has; None if it has none."""
     rows = await db.fetch("pauses.pausing_tag", job_id=job_id)

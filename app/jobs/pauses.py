@@ -13,7 +13,7 @@ from app.core.schedule.spread import last_started
 from app.db import Database, jobs, pauses
 from app.db.clock import PolledClock
 from app.errors import FieldError, InvalidInput, PauseNotFound, StateConflict, WriteSuppressed
-from app.wire.pauses import EndedPause, JobPause, NewPause, Pause, Resumption
+from app.wire.pauses import EndedPause, JobPause, NewPause, Pause, PausePreview, Resumption
 
 MAX_PAUSES = 1000
 """The most pauses that are listed."""
@@ -120,8 +120,10 @@ def missed_runs(job: StoredJob, missed: Missed | None, *, now: datetime) -> Miss
     return MissedRuns(missed_runs=many, carried_out=min(kept, many))
 
 
-async def pause(db: Database, clock: PolledClock, wanted: NewPause) -> Pause:
+async def pause(db: Database, clock: PolledClock, wanted: NewPause) -> Pause | PausePreview:
     """Pause a tag, or everything; a pause of that there is already gets the reason and end given.
+
+    With `dry_run` the jobs are counted, and nothing is changed.
 
     Raises:
         InvalidInput: not exactly one of the two is given, or the end has passed.
@@ -136,6 +138,8 @@ async def pause(db: Database, clock: PolledClock, wanted: NewPause) -> Pause:
         message = "has a comma, which no tag has: remove it"
         raise InvalidInput(FieldError(field="tag", message=message))
     check_until(wanted.until, now=await clock.now())
+    if wanted.dry_run:
+        return PausePreview(jobs=await pauses.count_waiting(db, wanted.tag))
     if wanted.tag is None:
         id = await pauses.pause_all(db, reason=wanted.reason, until=wanted.until)
     else:

@@ -46,6 +46,16 @@ class NewPause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     all: Annotated[bool, Meta(description="True without a tag: everything.")] = False
     reason: Why | None = None
     until: Annotated[Instant, Meta(description="When it ends by itself.")] | None = None
+    dry_run: Annotated[bool, Meta(description="Only count the jobs.")] = False
+
+
+class PausePreview(Struct, frozen=True, kw_only=True):
+    """What a pause would be of."""
+
+    jobs: Annotated[
+        int, Meta(description="Jobs that wait for a run and are not paused yet; at most 100,000.")
+    ]
+    dry_run: bool = True
 
 
 class Pause(Struct, frozen=True, kw_only=True):

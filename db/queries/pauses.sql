@@ -56,5 +56,19 @@ from (
     limit 100000
 ) as held_up;
 
+-- name: count_waiting, reads
+-- tag: null: of all jobs.
+select count(*) as jobs
+from (
+    select from tocsin.jobs j
+    where :tag::text is not null and j.tags @> array[:tag::text] and j.tags <> '{}'
+      and j.paused_at is null and j.run_of is null and j.next_run is not null
+    union all (
+        select from tocsin.jobs j
+        where :tag::text is null and j.paused_at is null and j.run_of is null and j.next_run is not null
+        limit 100000)
+    limit 100000
+) as waiting;
+
 -- name: pausing_tag, reads
 select p.tag from tocsin.jobs j join tocsin.pauses p on p.tag = any (j.tags) where j.id = :job_id::uuid limit 1;

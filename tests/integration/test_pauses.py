@@ -218,6 +218,21 @@ async def test_a_pause_of_a_tag_holds_its_jobs_and_those_to_come(
     assert not any(one.paused for one in again)
 
 
+async def test_a_pause_counts_its_jobs_first_and_changes_nothing(api: httpx.AsyncClient) -> None:
+    for tags in (["reports"], ["reports", "nightly"], []):
+        job = await api.post("/v1/jobs", json={**HOURLY, "tags": tags})
+        assert job.status_code == 201
+    await api.post("/v1/jobs", json={**HOURLY, "tags": ["reports"], "paused": True})
+
+    tagged = await api.post("/v1/pauses", json={"tag": "reports", "dry_run": True})
+    everything = await api.post("/v1/pauses", json={"all": True, "dry_run": True})
+
+    assert tagged.json() == {"jobs": 2, "dry_run": True}
+    assert everything.json() == {"jobs": 3, "dry_run": True}
+    assert (await api.get("/v1/pauses")).json()["items"] == []
+    assert len((await api.get("/v1/jobs?state=paused")).json()["items"]) == 1
+
+
 async def test_a_job_with_two_paused_tags_goes_on_when_both_are_resumed(
     connection: asyncpg.Connection, session: Session
 ) -> None:
