@@ -158,3 +158,9 @@ async def list_pending_runs(db: Runner, job_id: UUID, *, limit: int) -> list[Pen
 async def list_firing(db: Runner, *, limit: int) -> list[Firing]:
     """List what alert rules have told and is not over, the latest first."""
     return [Firing(**row) for row in await db.fetch("pages.firing", limit=limit)]
+
+
+async def count_in_minute(db: Runner, *, at: datetime, but: UUID) -> int:
+    """Count the other jobs that start next within a minute from `at` on, up to `MOST_COUNTED`."""
+    [row] = await db.fetch("pages.in_minute", at=at, but=but, most=MOST_COUNTED)
+    return int(row["jobs"])

@@ -240,9 +240,13 @@ async def overview(
     shown = COMING.get(span, COMING["day"])
     coming: Picture = await state.coming[span if span in COMING else "day"].fresh()
     following = await jobs.list_by_next_run(reader, JobFilter(), after=None, limit=SHOWN)
+    is_empty = not following.items
+    if is_empty:  # jobs that are over have no next run
+        is_empty = not (await jobs.list_page(reader, JobFilter(), before=None, limit=1)).items
     return page(
         request,
         "overview.html",
+        is_empty=is_empty,
         now_part=await state.parts["overview"].fresh(),
         coming=coming,
         shown=shown,

@@ -34,6 +34,7 @@ from app.web.job_actions import (
     skip_run,
     unskip_runs,
 )
+from app.web.job_editing import create_job, edit_page, new_job_page, preview_job, save_job
 from app.web.jobs import job_page, jobs_page
 from app.web.live import live
 from app.web.overview import overview
@@ -56,6 +57,7 @@ def pages() -> Router:
                     *(audit_page, keys_page),
                     *(run_job, skip_run, unskip_runs, pause_page, pause_job),
                     *(resume_page, resume_job, delete_page, delete_job),
+                    *(new_job_page, create_job, preview_job, edit_page, save_job),
                     *(replay_run, cancel_page, cancel_execution),
                 ],
                 middleware=[DefineMiddleware(KeyAuthentication)],

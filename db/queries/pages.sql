@@ -80,3 +80,14 @@ from (
     order by told_at desc, job_id limit :limit::bigint
 ) s join tocsin.alert_rules r on r.id = s.rule_id left join tocsin.jobs j on j.id = s.job_id
 order by s.told_at desc, s.job_id;
+
+-- name: in_minute
+-- How many jobs other than :but start next in the minute from :at on, up to :most.
+select count(*) as jobs
+from (
+    select from tocsin.jobs j
+    where tocsin.is_claimable(j) and j.id <> :but::uuid
+        and greatest(j.next_run, j.locked_until) >= :at::timestamptz
+        and greatest(j.next_run, j.locked_until) < :at::timestamptz + interval '1 minute'
+    limit :most::bigint
+) as there;

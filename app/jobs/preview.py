@@ -1,0 +1,100 @@
+"""What a schedule comes to before any job has it, or once a job gets it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from app.core.jobs.identity import NIL
+from app.core.jobs.job import SCHEDULE_FIELDS, JobState, StoredJob
+from app.core.schedule.occurrences import TICK
+from app.core.schedule.schedule import (
+    Schedule,
+    check,
+    count_runs,
+    first_run,
+    normalized,
+    run_after,
+)
+from app.core.schedule.spread import effective
+from app.core.schedule.words import describe
+from app.core.schedule.zones import zone_named
+from app.db import Database, calendars, jobs
+from app.errors import JobNotFound
+from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
+
+
+async def preview(db: Database, given: SchedulePreview, *, now: datetime) -> PreviewedSchedule:
+    """Describe a schedule in words, and list its first runs after `now`.
+
+    Raises:
+        InvalidInput: with an error for each field of the schedule that is wrong.
+    """
+    schedule = normalized(Schedule(**{name: getattr(given, name) for name in SCHEDULE_FIELDS}))
+    id = given.job_id or NIL
+    check(schedule, job_id=id, now=now)
+    zone = zone_named(schedule.timezone)
+    runs = next_runs(schedule, id, now=now, count=given.count)
+    job = await job_of(db, given.job_id)
+    skipped = skipped_among(job, schedule, runs)
+    calendars_given = given.calendars
+    if calendars_given is None and job is not None:
+        calendars_given = job.calendars
+    closed = await calendars.closed_at(db, calendars_given, runs) if calendars_given else {}
+    return PreviewedSchedule(
+        description=describe(schedule, job_id=id),
+        runs=[
+            PreviewedRun(
+                at=run,
+                local=run.astimezone(zone),
+                effective_at=effective(schedule, run, job_id=id),
+                skipped=run in skipped,
+                closed_until=closed.get(run),
+            )
+            for run in runs
+        ],
+    )
+
+
+def next_runs(schedule: Schedule, job_id: UUID, *, now: datetime, count: int) -> list[datetime]:
+    """List the first runs after `now`, fewer where the schedule ends before."""
+    runs: list[datetime] = []
+    run = first_run(schedule, job_id=job_id, now=now)
+    while run is not None and len(runs) < count:
+        runs.append(run)
+        run = run_after(schedule, run, job_id=job_id)
+    return runs
+
+
+async def job_of(db: Database, job_id: UUID | None) -> StoredJob | None:
+    """Return the job of an id; None without one, or if there is no such job."""
+    if job_id is None:
+        return None
+    try:
+        return await jobs.find(db, str(job_id))
+    except JobNotFound:
+        return None
+
+
+def skipped_among(
+    job: StoredJob | None, schedule: Schedule, runs: Sequence[datetime]
+) -> set[datetime]:
+    """Return which of these runs of a schedule a job is to skip; none without a job."""
+    if job is None or not runs:
+        return set()
+    early = {run for run in runs if job.skip_until is not None and run < job.skip_until}
+    if not job.skip_runs or job.next_run is None:
+        return early
+    begun = job.state in {JobState.EXECUTING, JobState.RETRYING}
+    following = (None if begun else job.scheduled_for) or job.next_run
+    ahead = [run for run in runs if run > following or (run == following and not begun)]
+    passed = 0  # of the runs to skip, before the first one that is shown
+    if ahead and following < ahead[0]:
+        passed = count_runs(
+            schedule,
+            job_id=job.id,
+            first=following,
+            until=ahead[0] - TICK,
+            limit=job.skip_runs + 1,
+        )
+        passed -= begun
+    return early | set(ahead[: max(job.skip_runs - passed, 0)])

@@ -1,0 +1,218 @@
+"""What a job comes to as it is typed: words, runs, what clocks do to them, what an edit changes."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.core.jobs.identity import NIL
+from app.core.jobs.job import SCHEDULE_FIELDS, JobDocument, StoredJob, document_of
+from app.core.runs.claim import Missed
+from app.core.schedule.schedule import (
+    DstGap,
+    DstOverlap,
+    Schedule,
+    count_runs,
+    first_run,
+    normalized,
+    run_after,
+)
+from app.core.schedule.zones import changes
+from app.db import Database, pages
+from app.errors import InvalidInput
+from app.jobs.input import PLAN_FIELDS, differ
+from app.jobs.pauses import missed_runs
+from app.jobs.preview import preview
+from app.web.job_fields import Document
+from app.wire.schedules import PreviewedSchedule, SchedulePreview
+
+RUNS = 10
+CROWD = 20
+"""From how many other jobs on a minute is told to be crowded."""
+WEEK = timedelta(days=7)
+MOST_COUNTED = 100_000
+YEAR = timedelta(days=366)
+AROUND = timedelta(hours=4)
+"""How far from a change of the clocks runs are looked at: no change is larger."""
+
+
+class Changed(Struct, frozen=True, kw_only=True):
+    """A field that an edit changes."""
+
+    name: str
+    before: str
+    after: str
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """What is shown beside a form while it is filled in."""
+
+    schedule: PreviewedSchedule | None = None
+    notes: list[str] = []
+    """What clocks, calendars and other jobs do to the runs."""
+    advice: str = ""
+    changed: list[Changed] = []
+    dropped: list[str] = []
+    """What an edit drops of what was planned."""
+
+
+async def previewed(
+    db: Database,
+    document: JobDocument,
+    *,
+    stored: StoredJob | None,
+    now: datetime,
+) -> Preview:
+    """Work out what to show of a schedule that was typed.
+
+    Raises:
+        InvalidInput: naming each field of the schedule that is wrong.
+    """
+    given = {name: getattr(document, name) for name in SCHEDULE_FIELDS}
+    wanted = SchedulePreview(
+        **given,
+        calendars=document.calendars or (),
+        count=RUNS,
+        job_id=stored.id if stored else None,
+    )
+    shown = await preview(db, wanted, now=now)
+    schedule = normalized(document.schedule())
+    notes = await asyncio.to_thread(lambda: list(notes_on(schedule, shown, stored, now=now)))
+    return Preview(
+        schedule=shown,
+        notes=notes,
+        advice=await advice_on(db, document, shown, stored),
+        dropped=await asyncio.to_thread(dropped_by, schedule, document, stored, now),
+    )
+
+
+def notes_on(
+    schedule: Schedule, shown: PreviewedSchedule, stored: StoredJob | None, *, now: datetime
+) -> Iterator[str]:
+    """Say which of the runs are none, or are not when one would think."""
+    if not shown.runs:
+        yield "It has no run to come."
+    if closed := sum(1 for one in shown.runs if one.closed_until):
+        yield f"{closed} of these {'is' if closed == 1 else 'are'} closed by its calendars."
+    if schedule.cron is None:
+        return
+    id = stored.id if stored else NIL
+    other_gap = replace(schedule, dst_gap=other(DstGap, schedule.dst_gap))
+    both = replace(schedule, dst_overlap=DstOverlap.BOTH)
+    first = replace(schedule, dst_overlap=DstOverlap.FIRST)
+    for change in changes_ahead(schedule.timezone, now):
+        here = runs_around(schedule, id, change)
+        day = f"{change:%a %d %b %Y}"
+        if here != runs_around(other_gap, id, change):
+            does = {
+                DstGap.RUN_AFTER: "a run that would be in it starts right after",
+                DstGap.SKIP: "a run that would be in it is skipped",
+            }[schedule.dst_gap]
+            yield f"On {day} clocks leave out an hour: {does} (dst_gap)."
+        if runs_around(both, id, change) != runs_around(first, id, change):
+            does = {
+                DstOverlap.FIRST: "it runs in the first half only",
+                DstOverlap.LAST: "it runs in the second half only",
+                DstOverlap.BOTH: "it runs in both halves",
+            }[schedule.dst_overlap]
+            yield f"On {day} clocks show an hour twice: {does} (dst_overlap)."
+
+
+def other(type_: Any, one: Any) -> Any:  # noqa: ANN401 - an enumeration of two
+    return next(each for each in type_ if each is not one)
+
+
+def changes_ahead(timezone: str, now: datetime) -> list[datetime]:
+    """List when clocks change within a year."""
+    return [
+        change.at
+        for year in (now.year, now.year + 1)
+        for change in changes(timezone, year)
+        if now < change.at < now + YEAR
+    ]
+
+
+def runs_around(schedule: Schedule, id: Any, change: datetime) -> list[datetime]:  # noqa: ANN401
+    """List runs within some hours of a change of the clocks, up to a hundred."""
+    runs: list[datetime] = []
+    run = first_run(schedule, job_id=id, now=change - AROUND)
+    while run is not None and run < change + AROUND and len(runs) < 100:  # noqa: PLR2004
+        runs.append(run)
+        run = run_after(schedule, run, job_id=id)
+    return runs
+
+
+async def advice_on(
+    db: Database, document: JobDocument, shown: PreviewedSchedule, stored: StoredJob | None
+) -> str:
+    """Advise to spread a job whose next minute many others have as well."""
+    if not shown.runs or document.jitter_seconds or document.jitter_percent:
+        return ""
+    at = shown.runs[0].at.astimezone(UTC).replace(second=0, microsecond=0)
+    others = await pages.count_in_minute(db, at=at, but=stored.id if stored else NIL)
+    if others < CROWD:
+        return ""
+    many = f"{others:,}" if others < pages.MOST_COUNTED else f"more than {pages.MOST_COUNTED:,}"
+    remedy = "jitter_seconds" if document.cron is None else "jitter_seconds, or H as its minute,"
+    return f"{shown.runs[0].local:%H:%M} has {many} other jobs: {remedy} would spread it."
+
+
+def dropped_by(
+    schedule: Schedule, document: JobDocument, stored: StoredJob | None, now: datetime
+) -> list[str]:
+    """Say what an edit of the schedule drops: runs that are due, and how many come in a week."""
+    if stored is None or not differ(document, document_of(stored), PLAN_FIELDS):
+        return []
+    told = []
+    due = missed_runs(stored, Missed.ALL, now=now).missed_runs
+    if due:
+        told.append(
+            f"{due:,} {'run' if due == 1 else 'runs'} that {'is' if due == 1 else 'are'} due and "
+            f"{'has' if due == 1 else 'have'} not started {'is' if due == 1 else 'are'} dropped, "
+            "as the plan begins anew."
+        )
+    try:
+        before = runs_within(normalized(document_of(stored).schedule()), stored, now)
+    except InvalidInput:
+        return told
+    after = runs_within(schedule, stored, now)
+    told.append(f"In the coming seven days it runs {times(after)}, and not {times(before)}.")
+    return told if before != after or due else []
+
+
+def times(count: int) -> str:
+    words = f"{count:,}" if count < MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+    return f"{words} time" if count == 1 else f"{words} times"
+
+
+def runs_within(schedule: Schedule, stored: StoredJob, now: datetime) -> int:
+    """Count the runs of the coming week."""
+    first = first_run(schedule, job_id=stored.id, now=now)
+    if first is None:
+        return 0
+    until = now + WEEK
+    return count_runs(schedule, job_id=stored.id, first=first, until=until, limit=MOST_COUNTED)
+
+
+def changed_between(before: Document, after: Document) -> list[Changed]:
+    """List the fields in which two jobs differ; one that is left out has its default."""
+    names = [*before, *(name for name in after if name not in before)]
+    return [
+        Changed(name=name, before=old, after=new)
+        for name in names
+        if (old := shown_value(before, name)) != (new := shown_value(after, name))
+    ]
+
+
+def shown_value(document: Document, name: str) -> str:
+    """Write a value of a job out; empty for its default."""
+    if name not in document:
+        return ""
+    value = msgspec.json.decode(document[name])
+    if isinstance(value, str):
+        return value
+    return msgspec.json.format(bytes(document[name]), indent=2).decode()
