@@ -50,7 +50,7 @@ from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
 from app.api.keys import create_key, get_key, list_keys, revoke_key
-from app.api.metrics import ApiMetrics, get_metrics
+from app.api.metrics import ApiMetrics, ScraperAuthentication, get_metrics
 from app.api.openapi import openapi_config, openapi_json
 from app.api.pauses import create_pause, end_pause, list_pauses
 from app.api.pings import pings, receiving
@@ -277,7 +277,7 @@ def metrics() -> Router:
     return Router(
         "/",
         route_handlers=[get_metrics],
-        middleware=[DefineMiddleware(KeyAuthentication)],
+        middleware=[DefineMiddleware(ScraperAuthentication)],
         guards=[require_scope],
         cache_control=CacheControlHeader(no_store=True),
     )

@@ -4,6 +4,7 @@ Whichever API process is scraped tells of the database: no process is elected to
 at most every `CACHED_SECONDS`, however many scrape.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from functools import partial
 from time import monotonic
@@ -11,15 +12,17 @@ from typing import Any
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
+from litestar.middleware import AuthenticationResult
 from prometheus_client import CollectorRegistry, Histogram, Metric, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from app.api.access import Caller, Connection, KeyAuthentication
 from app.api.parameters import Db
 from app.core.access.api_key import Scope
 from app.db import Database, instances, levels
 from app.db.levels import AskingJob, FlowLevel, Levels
-from app.errors import AppError
+from app.errors import AppError, DatabaseUnavailable
 from app.single_flight import SingleFlight
 from app.telemetry.counts import REQUESTS
 from app.telemetry.exposition import build_info, exposition
@@ -28,12 +31,16 @@ from app.wire.instances import Stats
 
 CACHED_SECONDS = 10.0
 """For how long what was read of the database is told again."""
+READ_SECONDS = 3.0
+"""After how long the database counts as down: Prometheus gives a scrape up after ten seconds."""
 MAX_JOBS = 200
 """How many jobs have metrics of their own; of more, the newest have none."""
 MAX_FLOWS = 100
 """How many flows have metrics, in the order of their keys."""
 MAX_OF_FLOW = 1000
 """Where the counts of a flow stop."""
+IN_OUTAGE = Caller(actor="nobody", limited_as="nobody", scopes=frozenset({Scope.READ}))
+"""Stands for whoever scrapes while it cannot be known who may."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "_OTHER"
 """The method of a request whose method is none of these, as OpenTelemetry names it."""
@@ -70,22 +77,23 @@ class DatabaseMetrics(Collector):
     async def read(self, db: Database) -> None:
         """Read the database."""
         try:
-            self.stats = await instances.read_stats(db)
-            self.levels = await levels.read_levels(db, most=instances.MAX_COUNTED)
-            self.flows = await levels.read_flows(db, flows=MAX_FLOWS, most=MAX_OF_FLOW)
-            self.jobs = (
-                await levels.read_asking_jobs(db, most=MAX_JOBS) if self.levels.asking_jobs else []
-            )
-        except AppError:
+            async with asyncio.timeout(READ_SECONDS):
+                self.stats = await instances.read_stats(db)
+                self.levels = await levels.read_levels(db, most=instances.MAX_COUNTED)
+                self.flows = await levels.read_flows(db, flows=MAX_FLOWS, most=MAX_OF_FLOW)
+                self.jobs = (
+                    await levels.read_asking_jobs(db, most=MAX_JOBS)
+                    if self.levels.asking_jobs
+                    else []
+                )
+        except (AppError, TimeoutError):
             self.stats = self.levels = None
         self.read_at = self.clock()
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is known of the database."""
         stats, held = self.stats, self.levels
-        yield GaugeMetricFamily(
-            "tocsin_database_up", "1 while the database answers.", value=float(stats is not None)
-        )
+        yield database_up(is_up=stats is not None)
         if stats is None or held is None:
             return
         states = GaugeMetricFamily(
@@ -189,12 +197,34 @@ def metrics_of_jobs(jobs: Sequence[AskingJob]) -> Iterator[Metric]:
     yield from (info, succeeded, failures, next_run)
 
 
+class ScraperAuthentication(KeyAuthentication):
+    """Finds the caller of a scrape; while the keys cannot be read it is told just that.
+
+    Otherwise a scrape would fail in an outage of the database, and no metric would tell of it.
+    """
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        """Name the caller of a scrape.
+
+        Raises:
+            KeyRequired: the request needs a key, and has none that may be used.
+        """
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await super().authenticate_request(connection)
+        except (DatabaseUnavailable, TimeoutError):
+            return AuthenticationResult(user=IN_OUTAGE, auth=None)
+
+
 class ApiMetrics:
     """The metrics of one API process."""
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
         self.database = DatabaseMetrics()
+        self.outage = CollectorRegistry()
+        """What is told while it cannot be known who may ask."""
+        self.outage.register(Outage(version))
         self.registry.register(Version(version))
         self.registry.register(self.database)
         ProcessCollector(registry=self.registry)
@@ -210,6 +240,25 @@ class ApiMetrics:
         """Count a request; `route` is the path with its parameters' names, empty for none."""
         known = method if method in METHODS else OTHER
         self.requests.labels(known, route, str(status)).observe(seconds)
+
+
+class Outage(Collector):
+    """Tells that the database does not answer: all that one may know who shows no key."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the version and that the database is down."""
+        yield build_info(self.version)
+        yield database_up(is_up=False)
+
+
+def database_up(*, is_up: bool) -> Metric:
+    """Return the metric that tells whether the database answers."""
+    return GaugeMetricFamily(
+        "tocsin_database_up", "1 while the database answers.", value=float(is_up)
+    )
 
 
 class Version(Collector):
@@ -241,5 +290,7 @@ def metrics_response(
 async def get_metrics(request: Request[Any, Any, State], db: Db, state: State) -> Response[bytes]:
     """Requests of this API process, and counts of the whole database."""
     metrics: ApiMetrics = state.metrics
+    if request.user is IN_OUTAGE:
+        return metrics_response(metrics.outage, request)
     await metrics.database.refresh(db)
     return metrics_response(metrics.registry, request)

@@ -1,5 +1,6 @@
 """`GET /metrics` of the API: its requests, and what the whole database holds."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.api import metrics
-from app.db import instances
+from app.api import access, metrics
+from app.db import instances, keys
 from app.db.queries import query
-from app.errors import AppError
+from app.errors import AppError, DatabaseUnavailable
 from app.telemetry.counts import Counts
 from app.telemetry.exposition import Levels, instance_registry
 from tests.support.api import LATER
@@ -228,6 +229,26 @@ async def test_without_its_database_a_scrape_says_so_and_goes_on(
 
     assert found["tocsin_database_up", ()] == 0
     assert ("tocsin_all_jobs", ()) not in found
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])
+async def test_while_keys_cannot_be_read_a_scrape_tells_of_the_outage_alone(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    async def away(*_: Any, **__: Any) -> None:  # noqa: ANN401 - whatever it is called with
+        if hangs:
+            await asyncio.Event().wait()
+        raise DatabaseUnavailable("no")
+
+    await scraped(api)
+    monkeypatch.setattr(keys, "read_valid", away)
+    monkeypatch.setattr(access, "TRUSTED_SECONDS", -1.0)
+    monkeypatch.setattr(metrics, "READ_SECONDS", 0.1)
+
+    found = await scraped(api)
+
+    assert {name for name, _ in found} == {"tocsin_build_info", "tocsin_database_up"}
+    assert found["tocsin_database_up", ()] == 0
 
 
 async def test_the_page_of_metrics_lists_what_is_told(api: httpx.AsyncClient) -> None:
