@@ -2211,10 +2211,10 @@ begin
         else (select count(*) from tocsin.jobs r where r.run_of = job.id) end;
 end $$;
 
--- The first fence of runs that go beside others.
+-- The first fence of runs that go beside others: with those of all runs it is a number that JavaScript has exactly.
 create or replace function tocsin.first_fence_beside()
 returns bigint language sql immutable parallel safe
-    return 1152921504606846976;
+    return 4503599627370496;
 
 -- Whether some run of a job is active.
 create or replace function tocsin.has_active_run(job_id uuid)
@@ -2354,7 +2354,7 @@ begin
     added.last_outcome := null;
     added.last_finished_at := null;
     -- Of all executions of a job no two have the same fence: those of runs that go beside others count by themselves.
-    added.fence := case when added.overlap = 'allow_all' then tocsin.first_fence_beside() + 1001 * run.creation
+    added.fence := case when added.overlap = 'allow_all' then tocsin.first_fence_beside() + 1001 * (run.creation % 4000000000000)
         else job.fence end;
     added.creation := null;  -- its job has the entry
     added.pending_runs := 0;

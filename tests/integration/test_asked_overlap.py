@@ -190,6 +190,7 @@ async def test_runs_asked_for_of_a_job_whose_runs_go_side_by_side_share_no_fence
 
     rows = await execution_rows(connection, job_id)
     assert len({row["fence"] for row in rows}) == len(rows) == 3
+    assert max(row["fence"] for row in rows) < 2**53, "exact in JavaScript"
     assert (await job_row(connection, job_id))["fence"] == 0
 
 
