@@ -61,6 +61,7 @@ from app.api.root_path import with_root, without_root
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
+from app.api.sets import apply_jobs, delete_set, get_set, list_sets, plan_jobs
 from app.api.upcoming import list_upcoming
 from app.config import Settings
 from app.core.net.egress import Egress
@@ -203,6 +204,7 @@ def v1(settings: Settings) -> Router:
                 route_handlers=[
                     *(create_job, create_jobs, put_job, list_jobs, get_job, patch_job, delete_job),
                     *(pause_job, resume_job, run_job, skip_runs, unskip_runs, explain_job),
+                    *(plan_jobs, apply_jobs),
                 ],
                 tags=["Jobs"],
             ),
@@ -217,6 +219,7 @@ def v1(settings: Settings) -> Router:
             Router(
                 "/bulk", route_handlers=[ask_bulk, list_bulk, get_bulk, cancel_bulk], tags=["Bulk"]
             ),
+            Router("/sets", route_handlers=[list_sets, get_set, delete_set], tags=["Jobs"]),
             Router("/pauses", route_handlers=[list_pauses, create_pause, end_pause], tags=["Jobs"]),
             Router(
                 "/checks", route_handlers=[get_check, make_token, revoke_token], tags=["Checks"]

@@ -107,6 +107,18 @@ class CalendarNotFound(AppError):
     """No calendar has this name."""
 
 
+class SetNotFound(AppError):
+    """No set has this name."""
+
+
+class SetConflict(AppError):
+    """A set cannot be applied as things are; `errors` names what is in the way, if anything is."""
+
+    def __init__(self, message: str, *errors: FieldError) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
 class SecretNotFound(AppError):
     """No named secret has this name."""
 

@@ -20,6 +20,7 @@ from app.core.access.api_key import Scope
 from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.core.schedule.schedule import FORMS
+from app.core.sets.plan import SetPlan
 from app.targets.registry import KINDS, target_type
 from app.wire.actions import Asked, NoFields, Skip
 from app.wire.alerts import (
@@ -57,6 +58,7 @@ from app.wire.problems import Problem
 from app.wire.schedules import PreviewedSchedule, SchedulePreview
 from app.wire.secrets import NamedSecret, SecretPage, SecretValue
 from app.wire.session import SessionState, SignIn
+from app.wire.sets import SetMembers, SetPage, SetRequest
 from app.wire.upcoming import Upcoming
 
 REF = "#/components/schemas/{name}"
@@ -91,6 +93,7 @@ SCHEMAS: tuple[Any, ...] = (
         *(ChannelDocument, Channel, ChannelPage),
         *(CalendarDocument, Calendar, CalendarPage),
         *(Check, CheckAddress),
+        *(SetRequest, SetPlan, SetMembers, SetPage),
         JobPause,
         Resumption,
         NewPause,

@@ -43,6 +43,8 @@ from app.errors import (
     ScopeMissing,
     SecretKeysMissing,
     SecretNotFound,
+    SetConflict,
+    SetNotFound,
     StateConflict,
     TriggerRefused,
 )
@@ -84,6 +86,8 @@ KINDS: dict[type[AppError], Kind] = {
     CalendarNotFound: Kind(404, "calendar-not-found", "There is no such calendar"),
     FlowNotFound: Kind(404, "flow-not-found", "There is no such flow"),
     SecretNotFound: Kind(404, "secret-not-found", "There is no such secret"),
+    SetNotFound: Kind(404, "set-not-found", "There is no such set"),
+    SetConflict: Kind(409, "set-conflict", "The set cannot be applied as things are"),
     NameTaken: Kind(409, "name-taken", "The name belongs to another job"),
     KeyNameTaken: Kind(409, "key-name-taken", "The name belongs to another API key"),
     StateConflict: Kind(409, "state-conflict", "The job is in a state that does not allow this"),
@@ -121,7 +125,7 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
     if kind is None:
         return unexpected_problem(request, error)
     match error:
-        case InvalidInput() | NamesTaken():
+        case InvalidInput() | NamesTaken() | SetConflict():
             errors = list(error.errors)
         case NameTaken() | KeyNameTaken():
             errors = [FieldError(field="name", message=str(error))]

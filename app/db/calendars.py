@@ -39,20 +39,25 @@ class ReplanStep(NamedTuple):
 
 async def put(db: Database, name: str, document: CalendarDocument, spans: Sequence[Span]) -> bool:
     """Write a calendar with its times; return whether it is new."""
-    rules = document.rules()
     async with db.transaction() as transaction:
-        [row] = await transaction.fetch(
-            "calendars.put",
-            name=name,
-            description=document.description,
-            timezone=rules.timezone,
-            dates=rules.dates,
-            weekly=rules.weekly,
-            holidays=rules.holidays,
-            rrules=rules.rrules,
-            ical=rules.ical,
-        )
-        await work_out(transaction, name, spans, updated_at=row["updated_at"])
+        return await write(transaction, name, document, spans)
+
+
+async def write(db: Runner, name: str, document: CalendarDocument, spans: Sequence[Span]) -> bool:
+    """Do what `put` does, in a transaction."""
+    rules = document.rules()
+    [row] = await db.fetch(
+        "calendars.put",
+        name=name,
+        description=document.description,
+        timezone=rules.timezone,
+        dates=rules.dates,
+        weekly=rules.weekly,
+        holidays=rules.holidays,
+        rrules=rules.rrules,
+        ical=rules.ical,
+    )
+    await work_out(db, name, spans, updated_at=row["updated_at"])
     return bool(row["is_new"])
 
 

@@ -102,6 +102,11 @@ async def find(db: Runner, reference: str) -> StoredJob:
     raise not_found(reference)
 
 
+async def find_many(db: Runner, *, ids: Sequence[UUID], names: Sequence[str]) -> list[StoredJob]:
+    """Find the jobs that have one of the ids or one of the names."""
+    return stored_jobs(await db.fetch("jobs.find_many", job_ids=ids, names=names))
+
+
 async def list_page(
     db: Database, wanted: JobFilter, *, before: UUID | None, limit: int
 ) -> Page[StoredJob]:

@@ -1,18 +1,16 @@
 """Alert rules and channels as clients write them: checked, and with jobs by id or name."""
 
-from typing import Any
-
 from app.core.alerts.messages import Preset
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.names import MAX_NAME_LENGTH, NAME
 from app.core.secrets.masking import mask
-from app.core.secrets.places import Part, spots_in
-from app.core.secrets.references import is_reference
-from app.db import Database, alert_rules, jobs
+from app.db import alert_rules, jobs
 from app.db.alert_rules import StoredChannel, read_target
+from app.db.database import Runner
 from app.errors import FieldError, InvalidInput, JobNotFound, StateConflict
+from app.jobs.inline_secrets import inline_secrets
 from app.targets.registry import target_type
-from app.vault import check_bindings, check_target
+from app.vault import Referring, check_bindings, check_target
 from app.wire.alerts import AlertRule, Channel, ChannelDocument, RuleDocument
 
 BODIES = ("body", "json", "body_base64")
@@ -32,7 +30,7 @@ def check_name(name: str) -> None:
         raise InvalidInput(FieldError(field="name", message=message))
 
 
-async def put_rule(db: Database, name: str, document: RuleDocument) -> tuple[AlertRule, bool]:
+async def put_rule(db: Runner, name: str, document: RuleDocument) -> tuple[AlertRule, bool]:
     """Set a rule; return also whether it is new.
 
     Raises:
@@ -51,13 +49,26 @@ async def put_rule(db: Database, name: str, document: RuleDocument) -> tuple[Ale
     return await alert_rules.find(db, name), is_new
 
 
-async def put_channel(db: Database, name: str, document: ChannelDocument) -> tuple[Channel, bool]:
+async def put_channel(db: Runner, name: str, document: ChannelDocument) -> tuple[Channel, bool]:
     """Set a channel; return also whether it is new.
 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
     check_name(name)
+    await check_bindings(db, [check_channel(document)])
+    is_new = await alert_rules.put_channel(
+        db, name, preset=Preset(document.preset), target=document.target
+    )
+    return shown(await alert_rules.find_channel(db, name)), is_new
+
+
+def check_channel(document: ChannelDocument) -> Referring:
+    """Check the target of a channel; return the named secrets that it refers to.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
     target = document.target
     errors = [
         FieldError(field=f"target.{one}", message="is what alerts are written into: leave it out")
@@ -67,30 +78,12 @@ async def put_channel(db: Database, name: str, document: ChannelDocument) -> tup
     if errors:
         raise InvalidInput(*errors)
     referring = check_target(KIND, target)
-    if errors := inline_secrets(target):
+    if errors := inline_secrets(KIND, target):
         raise InvalidInput(*errors[:MAX_ERRORS])
-    await check_bindings(db, [referring])
-    is_new = await alert_rules.put_channel(db, name, preset=Preset(document.preset), target=target)
-    return shown(await alert_rules.find_channel(db, name)), is_new
+    return referring
 
 
-def inline_secrets(target: dict[str, Any]) -> list[FieldError]:
-    """Name the secrets that are written out: a channel has them by name only."""
-    type_ = target_type(KIND)
-    message = "is a secret: store it under a name, and write ${secret:NAME}"
-    masked = mask(type_, target)
-    return [
-        FieldError(field=spot.field, message=message)
-        for spot in spots_in(type_, target)
-        if spot.value is not None
-        and (
-            (spot.part is Part.WHOLE and not is_reference(spot.value))
-            or (spot.part is Part.IN_URL and masked.get("url") != target.get("url"))
-        )
-    ]
-
-
-async def delete_channel(db: Database, name: str) -> None:
+async def delete_channel(db: Runner, name: str) -> None:
     """Delete a channel that no rule names.
 
     Raises:

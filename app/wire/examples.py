@@ -96,6 +96,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "SecretValue": {
         "token": {"value": "correct horse battery staple", "hosts": ["api.example.com"]},
     },
+    "SetRequest": {
+        "set": {
+            "set": "billing",
+            "defaults": {"timezone": "Europe/Paris"},
+            "jobs": {
+                "nightly-invoice": {
+                    "cron": "0 3 * * *",
+                    "http": {"url": "https://billing.example.com/invoice"},
+                },
+            },
+        },
+        "prune": {"set": "billing", "jobs": {}, "prune": "delete"},
+    },
     "SignIn": {"key": {"key": f"tocsin_{'0' * 12}_{'0' * 64}"}},
     "SchedulePreview": {
         "nightly": {"cron": "0 3 * * *", "timezone": "Europe/Paris", "count": 3},

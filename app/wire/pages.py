@@ -158,6 +158,12 @@ ALERT_RULES: Cursor[str] = Cursor(
     encode=str.encode,
     decode=lambda key: key.decode(errors="replace"),
 )
+SETS: Cursor[str] = Cursor(
+    letter=b"t",
+    key=lambda item: item.name,
+    encode=str.encode,
+    decode=lambda key: key.decode(errors="replace"),
+)
 FLOWS: Cursor[str] = Cursor(
     letter=b"f",
     key=lambda item: item.flow_key,

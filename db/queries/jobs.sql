@@ -133,6 +133,11 @@ select {shown} as job
 from tocsin.jobs j
 where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 
+-- name: find_many
+select {shown} as job
+from tocsin.jobs j
+where (j.id = any(:job_ids::uuid[]) or j.name = any(:names::text[])) and j.run_of is null;
+
 -- name: explain
 -- at: the instant of a run that was due then; null: how the job stands now.
 select tocsin.state(j) as state, j.next_run, e.reason, e.detail, e.since, e.until, e.facts::text as facts

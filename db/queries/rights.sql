@@ -36,6 +36,8 @@ with needed (purpose, privileges, kind, name) as (values
     ('api', 'select, insert, update, delete', 'table', 'alert_rules'),
     ('api', 'select, insert, update, delete', 'table', 'alert_channels'),
     ('api', 'select, delete', 'table', 'alert_states'),
+    ('api', 'select, insert, update, delete', 'table', 'sets'),
+    ('api', 'select, insert, update, delete', 'table', 'set_members'),
     ('api', 'select, insert', 'table', 'alerts'),
     ('api', 'select', 'table', 'instance_rules'),
     ('api', 'select', 'table', 'resting_jobs'),

@@ -14,14 +14,15 @@ CALENDAR_USE = re.compile(r"!?[^!,/\x00-\x1f\x7f-\x9f][^,/\x00-\x1f\x7f-\x9f]{0,
 FLOW_KEY = re.compile(r"[^*/\x00-\x1f\x7f-\x9f]{1,200}")
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-RESERVED_NAME = "batch"
+RESERVED_NAMES = ("batch", "plan", "apply")
+"""What follows /v1/jobs in addresses of their own."""
 
 Name = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=MAX_NAME_LENGTH,
-        description='Unique; what PUT and people address the job by. Not "batch", no "/".',
+        description="Unique; what PUT and people address the job by. Not batch, plan, apply, no /.",
         extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
         examples=["nightly-report"],
     ),
@@ -65,8 +66,8 @@ def name_error(name: str) -> str | None:
         return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
     if ID.fullmatch(name):
         return "looks like the id of a job: choose another name"
-    if name == RESERVED_NAME:
-        return f"cannot be {RESERVED_NAME!r}, which is an address of its own: choose another name"
+    if name in RESERVED_NAMES:
+        return f"cannot be {name!r}, which is an address of its own: choose another name"
     return None
 
 

@@ -1,0 +1,96 @@
+"""What there is of a set in Postgres, before it is planned."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import fields
+
+from app.core.jobs.exact_json import as_text
+from app.core.jobs.job import StoredJob
+from app.core.secrets.masking import mask
+from app.core.sets.plan import Member, MemberKind
+from app.db import alert_rules, calendars, flow_limits, jobs, sets
+from app.db.alert_rules import read_target
+from app.db.database import Runner
+from app.errors import AlertNotFound, CalendarNotFound, FlowNotFound
+from app.jobs.alerts import KIND as CHANNEL_KIND
+from app.jobs.set_input import Desired, Documents
+from app.targets.registry import target_type
+from app.wire.alerts import ChannelDocument, RuleDocument
+from app.wire.calendars import CalendarDocument
+from app.wire.flows import FlowLimits
+
+Key = tuple[MemberKind, str]
+
+
+class Present(Struct, frozen=True, kw_only=True):
+    """What there is of a set, and of what it wants to have."""
+
+    members: Mapping[Key, Member]
+    """What belongs to this set."""
+    foreign: Mapping[Key, Member]
+    """What belongs to other sets, and is wanted."""
+    jobs: Sequence[StoredJob]
+    owners: Mapping[UUID, Member]
+    """Which members these jobs are, of whatever set."""
+    others: Mapping[Key, dict[str, Any]]
+    """The calendars, flows, channels and rules that there are, in the form of `shown`."""
+
+
+async def read_present(db: Runner, desired: Desired) -> Present:
+    """Read what there is of a set, and of what it wants to have."""
+    wanted = [*((MemberKind.JOB, name) for name in desired.jobs), *desired.others]
+    found = await sets.members(db, desired.set_name, wanted)
+    own = {(one.kind, one.name): one for one in found if one.set_name == desired.set_name}
+    ids = [one.job_id for one in own.values() if one.job_id is not None]
+    stored = await jobs.find_many(db, ids=ids, names=list(desired.jobs))
+    keys = {*desired.others, *(key for key in own if key[0] is not MemberKind.JOB)}
+    others = {key: await read_other(db, key) for key in sorted(keys)}
+    return Present(
+        members=own,
+        foreign={(one.kind, one.name): one for one in found if one.set_name != desired.set_name},
+        jobs=stored,
+        owners=await sets.owners(db, [job.id for job in stored]),
+        others={key: one for key, one in others.items() if one is not None},
+    )
+
+
+async def read_other(db: Runner, key: Key) -> dict[str, Any] | None:
+    """Read a member that is no job; None if there is none."""
+    kind, name = key
+    try:
+        match kind:
+            case MemberKind.CALENDAR:
+                return picked(CalendarDocument, await calendars.find(db, name))
+            case MemberKind.FLOW:
+                flow = await flow_limits.find(db, name)
+                return None if flow.created_at is None else picked(FlowLimits, flow)
+            case MemberKind.CHANNEL:
+                stored = await alert_rules.find_channel(db, name)
+                return channel_shown(stored.preset, read_target(stored.target))
+            case _:
+                return picked(RuleDocument, await alert_rules.find(db, name))
+    except (CalendarNotFound, FlowNotFound, AlertNotFound):
+        return None
+
+
+def picked(type_: type[Struct], state: Struct) -> dict[str, Any]:
+    """Return what people write of something that is shown with more."""
+    return {one.name: to_builtins(getattr(state, one.name)) for one in fields(type_)}
+
+
+def shown(document: Documents) -> dict[str, Any]:
+    """Return a member that is no job in the form in which it is compared."""
+    if isinstance(document, ChannelDocument):
+        return channel_shown(document.preset, document.target)
+    form = picked(type(document), document)
+    if isinstance(document, RuleDocument):
+        form["events"] = sorted(set(form["events"]))
+    return form
+
+
+def channel_shown(preset: str, target: dict[str, Any]) -> dict[str, Any]:
+    masked = mask(target_type(CHANNEL_KIND), target)
+    return {"preset": str(preset), "target": to_builtins(masked, enc_hook=as_text)}

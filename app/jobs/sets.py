@@ -1,0 +1,388 @@
+"""Plans and applies sets of jobs: what a file declares becomes so, in one transaction."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from app.core.alerts.messages import Preset
+from app.core.field_errors import MAX_ERRORS
+from app.core.field_paths import joined
+from app.core.schedule.calendars import work_out
+from app.core.sets.differences import alike
+from app.core.sets.plan import Action, MemberKind, SetPlan, Step
+from app.db import Database, alert_rules, calendars, flow_limits, jobs, pauses, sets
+from app.db.clock import PolledClock
+from app.db.database import Runner
+from app.errors import (
+    AlertNotFound,
+    CalendarNotFound,
+    FieldError,
+    InvalidInput,
+    JobNotFound,
+    NameTaken,
+    SetConflict,
+)
+from app.jobs import alerts
+from app.jobs.calendars import check_calendars
+from app.jobs.create import PART
+from app.jobs.set_input import PLURALS, Desired
+from app.jobs.set_plan import JobWrite, Planned, Planner, referring_of
+from app.jobs.set_present import Key, Present, read_present, shown
+from app.vault import SecretKeys, check_bindings
+from app.wire.alerts import ChannelDocument, RuleDocument
+from app.wire.calendars import CalendarDocument
+from app.wire.flows import FlowLimits
+
+WRITTEN = frozenset({Action.CREATE, Action.CHANGE})
+ORDER = (MemberKind.CALENDAR, MemberKind.FLOW, MemberKind.CHANNEL)
+"""What jobs use is written before them; what is about jobs, the rules, after them."""
+MOVED = "was changed by somebody else meanwhile: plan again"
+
+
+async def plan_set(db: Database, clock: PolledClock, keys: SecretKeys, desired: Desired) -> SetPlan:
+    """Say what the application of a set would do; nothing is written.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
+    _, planned = await planned_in(db, clock, keys, desired)
+    return planned.plan
+
+
+async def apply_set(
+    db: Database, clock: PolledClock, keys: SecretKeys, desired: Desired
+) -> SetPlan:
+    """Make everything as a set has it, or nothing; return what was done.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+        SetConflict: something belongs to others, the plan is another than the one that `digest` is
+            of, or somebody else changed a job meanwhile.
+    """
+    try:
+        async with db.transaction() as transaction:
+            await sets.lock(transaction)
+            present, planned = await planned_in(transaction, clock, keys, desired)
+            refuse_conflicts(planned.plan)
+            if desired.digest not in (None, planned.plan.digest):
+                message = (
+                    "the plan has changed since it was made, as somebody changed a job or the file "
+                    f"is another: plan again; it would now be {planned.plan.digest}"
+                )
+                raise SetConflict(message)
+            await Writing(transaction, clock, desired, present, planned).write()
+    except NameTaken:
+        message = "a job of the name of one of these was created meanwhile: plan again"
+        raise SetConflict(message) from None
+    return planned.plan
+
+
+async def planned_in(
+    db: Runner, clock: PolledClock, keys: SecretKeys, desired: Desired
+) -> tuple[Present, Planned]:
+    """Plan a set by what there is.
+
+    Raises:
+        InvalidInput: naming every field that is wrong.
+    """
+    present = await read_present(db, desired)
+    planner = Planner(desired, present, keys, now=await clock.now())
+    planned = await asyncio.to_thread(planner.planned)
+    await check_references(db, desired)
+    warnings = await checked_bindings(db, desired, planned.writes)
+    return present, replace(planned, plan=replace(planned.plan, warnings=warnings))
+
+
+def refuse_conflicts(plan: SetPlan) -> None:
+    """Refuse a plan in which something belongs to others.
+
+    Raises:
+        SetConflict: naming each.
+    """
+    errors = [
+        FieldError(field=joined(PLURALS[one.kind], one.name), message=one.detail or "")
+        for one in plan.steps
+        if one.action is Action.CONFLICT
+    ]
+    if errors:
+        message = f"{len(errors)} of these belong to nobody or to another set: nothing was changed"
+        raise SetConflict(message, *errors[:MAX_ERRORS])
+
+
+async def checked_bindings(
+    db: Runner, desired: Desired, writes: Sequence[JobWrite]
+) -> list[FieldError]:
+    """Refuse what would send a secret to other hosts; return what refers to secrets not set.
+
+    Raises:
+        InvalidInput: naming each job.
+    """
+    names = [one.name for one in writes]
+    try:
+        found = await check_bindings(db, referring_of(writes))
+    except InvalidInput as refusal:
+        errors = []
+        for one in refusal.errors:
+            index, _, rest = one.field.removeprefix("[").partition("].")
+            errors.append(desired.place(names[int(index)], replace(one, field=rest)))
+        raise InvalidInput(*errors) from None
+    return [desired.place(names[index], one) for index, missing in found.items() for one in missing]
+
+
+async def check_references(db: Runner, desired: Desired) -> None:
+    """Refuse calendars, channels and jobs that are neither in the set nor in the database.
+
+    Raises:
+        InvalidInput: naming each field.
+    """
+    wanted: dict[Key, list[str]] = {}
+    for name, job in desired.jobs.items():
+        for index, one in enumerate(job.calendars or ()):
+            key = (MemberKind.CALENDAR, one.removeprefix("!"))
+            wanted.setdefault(key, []).append(joined("jobs", name, "calendars", index))
+    for (_, name), document in desired.others.items():
+        if not isinstance(document, RuleDocument):
+            continue
+        for index, channel in enumerate(document.channels):
+            key = (MemberKind.CHANNEL, channel)
+            wanted.setdefault(key, []).append(joined("rules", name, "channels", index))
+        if document.job is not None:
+            key = (MemberKind.JOB, document.job)
+            wanted.setdefault(key, []).append(joined("rules", name, "job"))
+    errors = [
+        FieldError(field=field, message=f"no {kind} has the name {name!r}: add it, or correct this")
+        for (kind, name), fields in wanted.items()
+        if not await is_there(db, desired, (kind, name))
+        for field in fields
+    ]
+    if errors:
+        raise InvalidInput(*errors[:MAX_ERRORS])
+
+
+async def is_there(db: Runner, desired: Desired, key: Key) -> bool:
+    """Whether something is in a set or in the database."""
+    kind, name = key
+    if key in desired.others or (kind is MemberKind.JOB and name in desired.jobs):
+        return True
+    try:
+        if kind is MemberKind.CALENDAR:
+            await calendars.find(db, name)
+        elif kind is MemberKind.CHANNEL:
+            await alert_rules.find_channel(db, name)
+        else:
+            await jobs.find(db, name)
+    except (CalendarNotFound, AlertNotFound, JobNotFound):
+        return False
+    return True
+
+
+class Writing:
+    """Writes what a plan changes, in its transaction."""
+
+    def __init__(
+        self, db: Runner, clock: PolledClock, desired: Desired, present: Present, planned: Planned
+    ) -> None:
+        self.db = db
+        self.clock = clock
+        self.desired = desired
+        self.present = present
+        self.planned = planned
+
+    def __repr__(self) -> str:
+        return f"<Writing of {self.desired.set_name!r}>"
+
+    async def write(self) -> None:
+        """Write all of it.
+
+        Raises:
+            InvalidInput: Postgres refuses what the plan could not know of.
+            SetConflict: somebody else changed a job meanwhile.
+        """
+        for kind in ORDER:
+            await self.write_others(kind)
+        await self.write_jobs()
+        await self.write_others(MemberKind.RULE)
+        await self.remove()
+        await self.note_members()
+
+    def steps(self, kind: MemberKind, *actions: Action) -> Iterable[Step]:
+        """Return the steps of one kind with these actions."""
+        return (
+            one for one in self.planned.plan.steps if one.kind is kind and one.action in actions
+        )
+
+    async def write_others(self, kind: MemberKind) -> None:
+        """Write the members of a kind that is not that of jobs."""
+        for step in self.steps(kind, *WRITTEN):
+            document = self.desired.others[kind, step.name]
+            try:
+                match document:
+                    case CalendarDocument():
+                        work = partial(work_out, document.rules(), now=await self.clock.now())
+                        spans = await asyncio.to_thread(work)
+                        await calendars.write(self.db, step.name, document, spans)
+                    case FlowLimits():
+                        await flow_limits.put(self.db, step.name, document)
+                    case ChannelDocument():
+                        await check_bindings(self.db, [self.desired.channels[step.name]])
+                        await alert_rules.put_channel(
+                            self.db,
+                            step.name,
+                            preset=Preset(document.preset),
+                            target=document.target,
+                        )
+                    case RuleDocument():
+                        await alerts.put_rule(self.db, step.name, document)
+            except InvalidInput as refusal:
+                path = joined(PLURALS[kind], step.name)
+                raise InvalidInput(
+                    *(replace(one, field=f"{path}.{one.field}") for one in refusal.errors)
+                ) from None
+
+    async def write_jobs(self) -> None:
+        """Insert the new jobs, and write those that change and nobody else has changed."""
+        new = [one.job for one in self.planned.writes if one.job and one.stored is None]
+        changed = [one for one in self.planned.writes if one.job and one.stored]
+        await self.check_calendars()
+        for part in parts(new):
+            await jobs.insert(self.db, part)
+        for some in parts(changed):
+            written = await jobs.update_many(
+                self.db,
+                [one.job for one in some if one.job],
+                unchanged_since=[one.stored.updated_at for one in some if one.stored],
+                checked=[one.checked for one in some],
+            )
+            for one in some:
+                if one.id not in written:
+                    await self.write_one(one)
+
+    async def check_calendars(self) -> None:
+        """Refuse jobs whose calendars, as they are written by now, close all their runs.
+
+        Raises:
+            InvalidInput: naming the first such job.
+        """
+        written = [one for one in self.planned.writes if one.job and one.job.calendars]
+        try:
+            await check_calendars(self.db, [one.job for one in written if one.job])
+        except InvalidInput:
+            for one in written:  # which of them it is
+                assert one.job is not None  # noqa: S101 - for mypy
+                try:
+                    await check_calendars(self.db, [one.job])
+                except InvalidInput as refusal:
+                    errors = [self.desired.place(one.name, error) for error in refusal.errors]
+                    raise InvalidInput(*errors) from None
+            raise
+
+    async def write_one(self, one: JobWrite) -> None:
+        """Write a job whose row was locked, perhaps by an instance that settles its run.
+
+        Raises:
+            SetConflict: somebody else changed it meanwhile.
+        """
+        assert one.job is not None and one.stored is not None  # noqa: S101, PT018 - for mypy
+        since = one.stored.updated_at
+        if await jobs.update(self.db, one.job, unchanged_since=since, checked=one.checked) is None:
+            raise moved(one.name)
+
+    async def remove(self) -> None:
+        """Pause or delete what the file does not have any more; rules before their channels."""
+        for kind in (MemberKind.RULE, *reversed(ORDER)):
+            if kind is MemberKind.CALENDAR:
+                await self.remove_jobs()  # which use them
+            for step in self.steps(kind, Action.DELETE):
+                match kind:
+                    case MemberKind.RULE:
+                        await alert_rules.delete(self.db, step.name)
+                    case MemberKind.CHANNEL:
+                        await alerts.delete_channel(self.db, step.name)
+                    case MemberKind.FLOW:
+                        await flow_limits.delete(self.db, step.name)
+                    case _:
+                        await calendars.delete(self.db, step.name)
+
+    async def remove_jobs(self) -> None:
+        """Pause or delete the jobs that the file does not have any more."""
+        reason = f"the set {self.desired.set_name} does not have it any more"
+        for step in self.steps(MemberKind.JOB, Action.PAUSE):
+            job = self.planned.removed[step.name]
+            if not await pauses.pause_job(self.db, job.id, reason=reason, until=None):
+                raise moved(step.name)
+        for step in self.steps(MemberKind.JOB, Action.DELETE):
+            job = self.planned.removed[step.name]
+            if not await jobs.delete(self.db, str(job.id), unchanged_since=job.updated_at):
+                raise moved(step.name)
+
+    async def note_members(self) -> None:
+        """Note what belongs to the set from now on, and when and by whom it was applied."""
+        await sets.put(self.db, self.desired.set_name)
+        steps = self.planned.plan.steps
+        gone = [
+            (one.kind, one.name)
+            for one in steps
+            if one.action is Action.DELETE or (one.action is Action.KEEP and not self.exists(one))
+        ]
+        written = [*self.members_written()]
+        renamed = [
+            UUID(one["job_id"])
+            for one in written
+            if one["job_id"] is not None
+            and (owner := self.present.owners.get(UUID(one["job_id"])))
+            and owner.name != one["name"]
+        ]
+        if gone or renamed:
+            await sets.leave(self.db, gone, job_ids=renamed)
+        for part in parts(written):
+            await sets.put_members(self.db, self.desired.set_name, part)
+        removed = {
+            (one.kind, one.name) for one in steps if one.action in (Action.PAUSE, Action.KEEP)
+        }
+        if left := sorted(removed - {*gone}):
+            await sets.mark_removed(self.db, left)
+
+    def exists(self, step: Step) -> bool:
+        """Whether a removed member is there still."""
+        member = self.present.members[step.kind, step.name]
+        if step.kind is MemberKind.JOB:
+            return any(job.id == member.job_id for job in self.present.jobs)
+        return (step.kind, step.name) in self.present.others
+
+    def members_written(self) -> Iterable[dict[str, Any]]:
+        """Return the members as they are to be noted, but for those that are noted so already."""
+        applied: dict[Key, tuple[UUID | None, Mapping[str, Any]]] = {
+            **{(MemberKind.JOB, one.name): (one.id, one.applied) for one in self.planned.writes},
+            **{key: (None, shown(one)) for key, one in self.desired.others.items()},
+        }
+        for (kind, name), (job_id, document) in applied.items():
+            known = self.present.members.get((kind, name))
+            if (
+                known is None
+                or known.removed_at is not None
+                or known.job_id != job_id
+                or not alike(known.applied, document)
+            ):
+                yield {
+                    "kind": str(kind),
+                    "name": name,
+                    "job_id": job_id and str(job_id),
+                    "applied": document,
+                }
+
+
+def moved(name: str) -> SetConflict:
+    """Say that somebody else changed a job."""
+    return SetConflict("nothing was changed", FieldError(field=joined("jobs", name), message=MOVED))
+
+
+def parts(items: Sequence[Any]) -> Iterable[list[Any]]:
+    """Cut what is to be written into parts that one statement takes."""
+    rest = iter(items)
+    while part := list(islice(rest, PART)):
+        yield part
