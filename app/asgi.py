@@ -61,7 +61,7 @@ from app.api.root_path import with_root, without_root
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
-from app.api.sets import apply_jobs, delete_set, get_set, list_sets, plan_jobs
+from app.api.sets import apply_jobs, delete_set, get_set, jobs_schema, list_sets, plan_jobs
 from app.api.upcoming import list_upcoming
 from app.config import Settings
 from app.core.net.egress import Egress
@@ -158,7 +158,10 @@ def create_app(
     return Application(
         route_handlers=[pings(), live, ready]
         if only_pings
-        else [v1(settings), session(), metrics(), pings(), live, ready, openapi_json, pages()],
+        else [
+            *(v1(settings), session(), metrics(), pings(), live, ready),
+            *(openapi_json, jobs_schema, pages()),
+        ],
         lifespan=[database],
         state=State(
             {

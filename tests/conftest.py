@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.support.attempts",
     "tests.support.canary",
     "tests.support.chance",
+    "tests.support.commands",
     "tests.support.instances",
     "tests.support.nameserver",
     "tests.support.postgres",

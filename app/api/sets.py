@@ -1,7 +1,7 @@
 """Sets of jobs: plan, apply, list, read, forget."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import delete, get, post
 from litestar.params import PathParameter
@@ -14,6 +14,7 @@ from app.core.access.api_key import Scope
 from app.core.sets.plan import SetPlan
 from app.db import sets as stored
 from app.jobs.set_input import read_set
+from app.jobs.set_schema import ADDRESS, set_schema
 from app.jobs.sets import apply_set, plan_set
 from app.wire.pages import SETS
 from app.wire.sets import SetMembers, SetPage, SetRequest
@@ -82,3 +83,9 @@ async def get_set(db: Db, name: Name) -> SetMembers:
 async def delete_set(db: Db, name: Name) -> None:
     """Its jobs stay as they are, and belong to nobody."""
     await stored.delete(db, name)
+
+
+@get(ADDRESS, include_in_schema=False, media_type="application/schema+json")
+async def jobs_schema() -> dict[str, Any]:
+    """The JSON Schema of files with jobs; editors that fetch it have no key."""
+    return set_schema()

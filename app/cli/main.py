@@ -41,6 +41,29 @@ COMMANDS = {
         ),
         "bulk": ("app.cli.remote.bulk:bulk", "Watch and cancel changes of many jobs."),
     },
+    "Jobs in files": {
+        "plan": (
+            "app.cli.remote.sets:plan_files",
+            "Say what files would change; nothing is written.",
+        ),
+        "apply": (
+            "app.cli.remote.sets:apply_files",
+            "Make all jobs as files have them, or change nothing.",
+        ),
+        "export": (
+            "app.cli.remote.exporting:export",
+            "Print jobs as files have them, of a set or of all.",
+        ),
+        "import": (
+            "app.cli.remote.importing:import_jobs",
+            "Make a file of jobs that are kept elsewhere; nothing is written but that.",
+        ),
+        "sets": ("app.cli.remote.sets:sets", "Read and forget sets: what files own."),
+        "schema": (
+            "app.cli.schema:print_schema",
+            "Print the JSON Schema of the files, for editors.",
+        ),
+    },
     "Where the API is": {
         "login": (
             "app.cli.remote.contexts:login",

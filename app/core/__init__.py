@@ -3,7 +3,7 @@
 - `schedule` plans runs: crons, intervals, time zones, clock changes.
 - `runs` decides what becomes of a claimed run: retries, missed runs, the settlement of the claim.
 - `jobs` describes a job as clients write and read it.
-- `sets` plans what a file of jobs would change.
+- `sets` plans what a file of jobs would change; `importing` makes such files of crontabs.
 - `secrets` finds, masks and redacts the secrets of targets, and binds named secrets to hosts.
 - `net` judges addresses, URLs and headers, and which targets an instance may call.
 - `access` makes and checks API keys and browser sessions.

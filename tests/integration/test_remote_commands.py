@@ -7,7 +7,6 @@ import shlex
 import stat
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,19 +14,18 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from app.cli.main import main
 from app.cli.remote import errors
 from app.cli.remote import jobs as of_jobs
 from app.cli.remote.api import Api
 from app.cli.remote.contexts import config_file
-from app.cli.remote.errors import EXIT_CODES, CommandFailed
+from app.cli.remote.errors import EXIT_CODES
 from tests.support.cluster import ROOT
+from tests.support.commands import Tocsin, found
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, reply
 
-Tocsin = Callable[..., Awaitable[Result]]
 LATER = "2100-01-01T00:00:00Z"
 PRINT_MODULES = """
 import sys
@@ -66,36 +64,6 @@ REFUSED = [
     ("login", 2, "--url"),
 ]
 """Command lines that cannot be, each with the exit code and with what is said on stderr."""
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have no settings but those of the test."""
-    for name in ("TOCSIN_URL", "TOCSIN_API_KEY", "TOCSIN_CONTEXT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def tocsin(served: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Tocsin:
-    """Run a command in this process, without a terminal."""
-    monkeypatch.setenv("TOCSIN_URL", served)
-
-    async def run(line: str, *, stdin: str = "") -> Result:
-        CommandFailed.as_json = False
-        return await asyncio.to_thread(
-            CliRunner().invoke, main, shlex.split(line), input=stdin, prog_name="tocsin"
-        )
-
-    return run
-
-
-async def found(tocsin: Tocsin, line: str, **more: str) -> Any:  # noqa: ANN401 - JSON
-    """Run a command that has to succeed, and read the JSON that it prints."""
-    result = await tocsin(line, **more)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 async def test_a_job_lives_its_life_on_the_command_line(tocsin: Tocsin) -> None:

@@ -151,10 +151,9 @@ def in_json(document: object, *, indent: int | None) -> str:
 
 
 def in_yaml(document: object) -> str:
-    import yaml
+    from app.cli.remote.yaml_reader import written
 
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-    return text.rstrip("\n")
+    return written(document).rstrip("\n")
 
 
 def field(item: object, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds

@@ -1,0 +1,1 @@
+"""Jobs that are kept elsewhere: crontabs, pg_cron, the Go scheduler that this project follows."""

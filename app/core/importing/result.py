@@ -1,0 +1,50 @@
+"""What an import comes to: jobs, and what could not be one."""
+
+from collections.abc import Collection
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """What was left out, and why."""
+
+    line: int
+    """In a file its line, in a table its ordinal; from 1."""
+    text: str
+    why: str
+
+
+class Imported(Struct, kw_only=True):
+    """What an import comes to, in the form of files with jobs."""
+
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left: list[Left] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What one has to know before it is applied."""
+
+    def document(self, set_name: str, *, timezone: str | None) -> dict[str, Any]:
+        """Return the file."""
+        document: dict[str, Any] = {"set": set_name}
+        if timezone:
+            document["defaults"] = {"timezone": timezone}
+        document["jobs"] = self.jobs
+        if self.rules:
+            document["rules"] = self.rules
+        return document
+
+
+def unique_name(name: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken: with a number, if need be."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+def secret_reference(name: str, notes: list[str]) -> str:
+    """Return the reference to a secret to be set, and note that it has to be."""
+    notes.append(f"has a secret: set it with `tocsin secrets set {name}`, it is not in the file")
+    return f"${{secret:{name}}}"

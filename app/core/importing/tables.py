@@ -1,0 +1,255 @@
+"""Rows of the tables of other schedulers as jobs: of pg_cron, and of the Go scheduler."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from app.core.importing.calls import SOUNDS_SECRET, NotACall
+from app.core.importing.result import Imported, Left, secret_reference, unique_name
+
+CALL = re.compile(r"\bnet\.http_(get|post|delete)\s*\(", re.IGNORECASE)
+SECONDS = re.compile(r"(\d+) seconds?")
+LITERAL = re.compile(r"E?'((?:[^']|'')*)'\s*(?:::\s*\w+)?", re.DOTALL)
+NUMBER = re.compile(r"\d+")
+OBJECT = re.compile(r"jsonb?_build_object\s*\((.*)\)\s*(?:::\s*\w+)?", re.DOTALL | re.IGNORECASE)
+ARGUMENT = re.compile(r"(\w+)\s*(?::=|=>)\s*(.*)", re.DOTALL)
+ORDER = {
+    "get": ("url", "params", "headers", "timeout_milliseconds"),
+    "post": ("url", "body", "params", "headers", "timeout_milliseconds"),
+    "delete": ("url", "params", "headers", "timeout_milliseconds"),
+}
+"""The arguments of pg_net's functions where they are given without names."""
+OK = [200]
+"""What the Go scheduler takes for success where a job says nothing."""
+
+
+def imported_pg_cron(rows: Iterable[Mapping[str, Any]]) -> Imported:
+    """Make jobs of rows of `cron.job`: of those that call pg_net."""
+    result = Imported()
+    for number, row in enumerate(rows, start=1):
+        called = row.get("jobname") or f"pg-cron-{row.get('jobid', number)}"
+        try:
+            target, fields, notes = pg_net_call(str(row["command"]))
+            fields = pg_schedule(str(row["schedule"])) | fields
+        except NotACall as error:
+            result.left.append(Left(line=number, text=str(called), why=str(error)))
+            continue
+        if row.get("active") is False:
+            fields["paused"] = True
+        name = unique_name(str(called).replace("/", "-"), result.jobs)
+        result.jobs[name] = fields | {"http": target, "tags": ["pg_cron"]}
+        result.notes += [f"{name}: {note}" for note in notes]
+    if result.jobs:
+        result.notes.append(
+            "unschedule each in its database when it runs here: select cron.unschedule('NAME')"
+        )
+    return result
+
+
+def pg_schedule(schedule: str) -> dict[str, Any]:
+    """Read a schedule of pg_cron: a cron in GMT, in which `$` is the last day of the month."""
+    if found := SECONDS.fullmatch(schedule.strip()):
+        return {"every_seconds": int(found[1])}
+    return {"cron": schedule.replace("$", "L")}
+
+
+def pg_net_call(command: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Read the call of pg_net in a command; return target, further fields, and notes.
+
+    Raises:
+        NotACall: it is none, or has what only its database can work out.
+    """
+    calls = list(CALL.finditer(command))
+    if not calls:
+        message = "runs SQL in its database: Tocsin calls services; leave it to pg_cron"
+        raise NotACall(message)
+    if len(calls) > 1:
+        message = "makes several calls: write a job for each"
+        raise NotACall(message)
+    verb = calls[0][1].lower()
+    given: dict[str, Any] = {}
+    for position, text in enumerate(split_arguments(command[calls[0].end() :])):
+        if named := ARGUMENT.fullmatch(text):
+            name, value = named[1].lower(), named[2]
+        else:
+            name, value = ORDER[verb][position], text
+        given[name] = literal(name, value.strip())
+    url = str(given.get("url") or "")
+    notes: list[str] = []
+    if params := given.get("params"):
+        url += ("&" if "?" in url else "?") + urlencode(params)
+    target: dict[str, Any] = {"url": url, "method": verb.upper()}
+    if headers := given.get("headers"):
+        target |= headers_of(headers, url, notes)
+    if "body" in given:
+        target["json"] = given["body"]
+    fields = {}
+    if milliseconds := given.get("timeout_milliseconds"):
+        fields["timeout_seconds"] = milliseconds / 1000
+    return target, fields, notes
+
+
+def split_arguments(text: str) -> list[str]:
+    """Split at the commas of a call up to its closing parenthesis.
+
+    Raises:
+        NotACall: there is none.
+    """
+    found: list[str] = []
+    depth, quoted, start = 0, False, 0
+    for at, letter in enumerate(text):
+        if letter == "'":
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}" and depth:
+            depth -= 1
+        elif letter == ")":
+            return [one for one in [*found, text[start:at].strip()] if one]
+        elif letter == "," and not depth:
+            found.append(text[start:at].strip())
+            start = at + 1
+    message = "has a call that does not end"
+    raise NotACall(message)
+
+
+def literal(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Read an argument that is written out.
+
+    Raises:
+        NotACall: it has to be worked out in the database.
+    """
+    if NUMBER.fullmatch(text):
+        return int(text)
+    if whole := LITERAL.fullmatch(text):
+        value = whole[1].replace("''", "'")
+        if name == "url":
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            message = f"has {name} that is not JSON"
+            raise NotACall(message) from None
+    if built := OBJECT.fullmatch(text):
+        parts = [LITERAL.fullmatch(one) for one in split_arguments(built[1] + ")")]
+        if len(parts) % 2 == 0 and all(parts):
+            values = [one[1].replace("''", "'") for one in parts if one]
+            return dict(zip(values[::2], values[1::2], strict=True))
+    message = f"has {name} that only its database can work out: {text[:60]}"
+    raise NotACall(message)
+
+
+def headers_of(headers: Mapping[str, Any], url: str, notes: list[str]) -> dict[str, Any]:
+    """Return headers and auth of a target; what sounds secret by name only."""
+    host = urlsplit(url).hostname or "target"
+    kept: dict[str, str] = {}
+    auth = None
+    for name, value in headers.items():
+        scheme, _, rest = str(value).partition(" ")
+        if name.lower() == "authorization" and scheme.lower() == "bearer" and rest:
+            auth = {"type": "bearer", "token": secret_reference(secret_name(host, "token"), notes)}
+        elif SOUNDS_SECRET.search(name):
+            kept[name] = secret_reference(secret_name(host, name), notes)
+        else:
+            kept[name] = str(value)
+    return ({"headers": kept} if kept else {}) | ({"auth": auth} if auth else {})
+
+
+def secret_name(host: str, what: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", f"{host}-{what}".lower()).strip("-")
+
+
+def imported_go_scheduler(rows: Iterable[Mapping[str, Any]]) -> Imported:
+    """Make jobs of rows of the table `jobs` of the Go distributed-scheduler."""
+    result = Imported()
+    for number, row in enumerate(rows, start=1):
+        id = str(row.get("id", number))
+        over = row.get("execute_at") and not row.get("next_run")
+        if over:
+            why = "ran once and is over"
+            result.left.append(Left(line=number, text=id, why=why))
+            continue
+        notes: list[str] = []
+        try:
+            fields = go_job(row, notes)
+        except NotACall as error:
+            result.left.append(Left(line=number, text=id, why=str(error)))
+            continue
+        name = unique_name(f"{str(row['type']).lower()}-{id[:8]}", result.jobs)
+        result.jobs[name] = fields
+        result.notes += [f"{name}: {note}" for note in notes]
+    if result.jobs:
+        result.notes.append(
+            "stop each in the other scheduler before it runs here; give them better names "
+            "before the first application, by which they are known from then on"
+        )
+    return result
+
+
+def go_job(row: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return the fields of one job.
+
+    Raises:
+        NotACall: it is neither for HTTP nor for AMQP.
+    """
+    fields: dict[str, Any] = {"description": f"{row.get('id')} of the Go scheduler"}
+    if row.get("cron_schedule"):
+        fields["cron"] = row["cron_schedule"]
+    else:
+        fields["run_at"] = row["execute_at"]
+    if http := as_object(row.get("http_job")):
+        fields["http"] = go_http(http, notes)
+    elif amqp := as_object(row.get("amqp_job")):
+        fields["amqp"] = go_amqp(amqp, notes)
+    else:
+        message = f"is of the type {row.get('type')}, which is neither HTTP nor AMQP"
+        raise NotACall(message)
+    if row.get("status") == "STOPPED":
+        fields["paused"] = True
+    return fields | {"tags": [*(row.get("tags") or ()), "go-scheduler"]}
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """Return an object that may come as JSON text, as drivers give jsonb."""
+    found = json.loads(value) if isinstance(value, str) else value
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def go_http(http: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    url = http["url"] if "://" in http["url"] else f"https://{http['url']}"
+    target: dict[str, Any] = {"url": url, "method": (http.get("method") or "GET").upper()}
+    target |= headers_of(http.get("headers") or {}, url, notes)
+    if http.get("body") is not None:
+        target["body"] = http["body"]
+    target["success"] = http.get("valid_response_codes") or OK
+    auth = http.get("auth") or {}
+    host = urlsplit(url).hostname or "target"
+    if auth.get("type") == "basic":
+        password = secret_reference(secret_name(host, "password"), notes)
+        target["auth"] = {"type": "basic", "username": auth["username"], "password": password}
+    elif auth.get("type") == "bearer":
+        token = secret_reference(secret_name(host, "token"), notes)
+        target["auth"] = {"type": "bearer", "token": token}
+    return target
+
+
+def go_amqp(amqp: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    parts = urlsplit(str(amqp["connection"]))
+    url = str(amqp["connection"])
+    if parts.password:
+        reference = secret_reference(secret_name(parts.hostname or "broker", "password"), notes)
+        place = parts.netloc.rpartition("@")[2]
+        url = urlunsplit(parts._replace(netloc=f"{parts.username}:{reference}@{place}"))
+    target: dict[str, Any] = {"url": url, "exchange": amqp.get("exchange") or ""}
+    target["routing_key"] = amqp.get("routing_key") or ""
+    if amqp.get("headers"):
+        target["headers"] = amqp["headers"]
+    encoded = amqp.get("body_encoding") == "base64"
+    target["body_base64" if encoded else "body"] = amqp.get("body") or ""
+    if amqp.get("content_type"):
+        target["content_type"] = amqp["content_type"]
+    return target

@@ -1,0 +1,247 @@
+"""Crontabs, and rows of other schedulers, as jobs."""
+
+from typing import Any
+
+import pytest
+
+from app.core.importing.calls import NotACall, call_of
+from app.core.importing.crontab import imported_crontab
+from app.core.importing.tables import imported_go_scheduler, imported_pg_cron
+
+URL = "https://example.com/x"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (f"curl {URL}", {"method": "GET"}),
+        (f"/usr/bin/curl -fsS -o /dev/null '{URL}' > /dev/null 2>&1", {"method": "GET"}),
+        (f"curl -fsSL -m 10 {URL} >> /var/log/x.log 2>&1 || true",
+         {"method": "GET", "follow_redirects": True}),
+        (f"curl -X PUT {URL}", {"method": "PUT"}),
+        (f"curl -I {URL}", {"method": "HEAD"}),
+        (f"curl -d a=1 --data b=2 {URL}", {"method": "POST", "body": "a=1&b=2", "headers": FORM}),
+        (f"curl -XPOST -d '{{\"n\": 1}}' -H 'Content-Type: application/json' {URL}",
+         {"method": "POST", "body": '{"n": 1}', "headers": {"Content-Type": "application/json"}}),
+        (f"curl --json '[1]' {URL}",
+         {"method": "POST", "body": "[1]", "headers": {"Content-Type": "application/json"}}),
+        (f"curl --data-urlencode 'q=a b' {URL}",
+         {"method": "POST", "body": "q=a+b", "headers": FORM}),
+        (f"curl -k {URL}", {"method": "GET", "verify_tls": False}),
+        (f"curl -u ann:hunter2 {URL}",
+         {"method": "GET", "auth": {"type": "basic", "username": "ann",
+                                    "password": "${secret:example-com-password}"}}),
+        (f"curl -H 'Authorization: Bearer hunter2' {URL}",
+         {"method": "GET", "auth": {"type": "bearer", "token": "${secret:example-com-token}"}}),
+        (f"curl -H 'X-Api-Key: hunter2' {URL}",
+         {"method": "GET", "headers": {"X-Api-Key": "${secret:example-com-x-api-key}"}}),
+        (f"wget -q -O - {URL}", {"method": "GET", "follow_redirects": True}),
+        (f"wget -qO- --post-data 'a=1' --header 'X-Team: b' {URL}",
+         {"method": "POST", "body": "a=1", "follow_redirects": True,
+          "headers": {"X-Team": "b"} | FORM}),
+        (f"wget -nv --spider {URL}", {"method": "GET", "follow_redirects": True}),
+    ],
+)  # fmt: skip
+def test_a_command_line_is_the_request_that_it_makes(
+    command: str, expected: dict[str, Any]
+) -> None:
+    target, _, notes = call_of(command, stdin=None, variables={})
+
+    assert target == {"url": URL} | expected
+    assert "hunter2" not in f"{target}{notes}"
+    assert ("secret" in str(notes)) is ("secret:" in str(target))
+
+
+def test_parts_of_an_address_and_numbers_of_options_are_kept() -> None:
+    target, fields, _ = call_of(
+        "curl -G -d 'q=1' --retry 3 --max-time 90 https://ann:hunter2@example.com/x?a=b",
+        stdin=None,
+        variables={},
+    )
+
+    assert target["url"] == "https://example.com/x?a=b&q=1"
+    assert target["auth"]["username"] == "ann"
+    assert fields == {"max_attempts": 4, "timeout_seconds": 90}
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("/usr/bin/backup.sh", "runs backup.sh"),
+        (f"curl {URL} | mail ops@example.com", "needs a shell"),
+        (f"cd /srv && curl {URL}", "needs a shell"),
+        (f"curl {URL}?d=$(date)", "needs a shell"),
+        (f'curl "{URL}?d=$(date)"', "needs a shell"),
+        (f"curl {URL}?t=$TOKEN", "TOKEN"),
+        (f"curl -F a=@b {URL}", "--form"),
+        (f"curl -d @/srv/body.json {URL}", "/srv/body.json"),
+        (f"curl --max-time soon {URL}", "soon"),
+        (f"curl {URL} {URL}", "2 addresses"),
+        ("curl -X", "no value"),
+        (f"curl '{URL}", "quotes"),
+        (f"wget -r {URL}", "-r"),
+        ("", "nothing"),
+    ],
+)
+def test_a_command_that_is_no_request_is_told_why(command: str, why: str) -> None:
+    with pytest.raises(NotACall, match=why.replace("(", r"\(")):
+        call_of(command, stdin=None, variables={})
+
+
+CRONTAB = """
+# m h dom mon dow command
+SHELL=/bin/bash
+HOST="https://example.com"
+MAILTO=ops@example.com
+
+# Send the invoices
+0 3 * * 1-5 curl -fsS -X POST $HOST/invoices
+*/5 * * * *\tcurl $HOST/ping >/dev/null 2>&1
+@reboot curl $HOST/up
+@Daily wget -q $HOST/daily
+CRON_TZ=Europe/Paris
+MAILTO=""
+0 9 * * mon curl -d @- $HOST/ping%{"a": "50\\%"}%second
+30 2 * * * /usr/local/bin/backup.sh
+not a line
+"""
+
+
+def test_a_crontab_becomes_jobs_and_a_list_of_what_cannot_be_one() -> None:
+    found = imported_crontab(CRONTAB, with_users=False)
+
+    assert {name: one["cron"] for name, one in found.jobs.items()} == {
+        "send-the-invoices": "0 3 * * 1-5",
+        "ping": "*/5 * * * *",
+        "daily": "@daily",
+        "ping-2": "0 9 * * mon",
+    }
+    assert found.jobs["send-the-invoices"] == {
+        "description": "Send the invoices",
+        "cron": "0 3 * * 1-5",
+        "http": {"url": "https://example.com/invoices", "method": "POST"},
+        "tags": ["crontab", "mailto:ops@example.com"],
+    }
+    assert found.jobs["ping-2"]["timezone"] == "Europe/Paris"
+    assert found.jobs["ping-2"]["tags"] == ["crontab"]
+    assert found.jobs["ping-2"]["http"]["body"] == '{"a": "50%"}\nsecond'
+    assert [(one.line, one.why.split()[0]) for one in found.left] == [
+        (10, "runs"),
+        (15, "runs"),
+        (16, "has"),
+    ]
+    assert found.rules == {
+        "cron-mail-ops-example-com": {
+            "events": ["failed", "recovered"],
+            "tag": "mailto:ops@example.com",
+            "channels": [],
+        }
+    }
+
+
+def test_a_crontab_of_the_system_has_users() -> None:
+    found = imported_crontab(
+        f"0 3 * * * root curl {URL}\n@hourly www curl {URL}\n", with_users=True
+    )
+
+    assert [one["http"]["url"] for one in found.jobs.values()] == [URL, URL]
+
+
+def test_pg_cron_rows_become_jobs() -> None:
+    def row(name: str, command: str, schedule: str = "0 3 * * *", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+        return {"jobname": name, "schedule": schedule, "command": command, "jobid": 7} | more
+
+    found = imported_pg_cron(
+        [
+            row("posts", """select net.http_post(
+                url := 'https://example.com/x', body := '{"it": "''s"}'::jsonb,
+                headers := jsonb_build_object(
+                    'Content-Type', 'application/json', 'Authorization', 'Bearer hunter2'),
+                timeout_milliseconds := 5000) as request_id;"""),
+            row("gets", "SELECT net.http_get('https://example.com/x', '{\"a\": 1}')", "30 seconds"),
+            row("ends", "select net.http_delete(url => 'https://example.com/x')", "0 0 $ * *",
+                active=False),
+            row("cleans", "delete from old"),
+            row("asks", "select net.http_post(url := (select url from settings), body := '{}')"),
+            row("twice", "select net.http_get('a'), net.http_get('b')"),
+        ]
+    )  # fmt: skip
+
+    assert found.jobs["posts"] == {
+        "cron": "0 3 * * *",
+        "timeout_seconds": 5,
+        "http": {
+            "url": URL,
+            "method": "POST",
+            "headers": {"Content-Type": "application/json"},
+            "auth": {"type": "bearer", "token": "${secret:example-com-token}"},
+            "json": {"it": "'s"},
+        },
+        "tags": ["pg_cron"],
+    }
+    assert found.jobs["gets"]["every_seconds"] == 30
+    assert found.jobs["gets"]["http"]["url"] == f"{URL}?a=1"
+    assert (found.jobs["ends"]["cron"], found.jobs["ends"]["paused"]) == ("0 0 L * *", True)
+    assert [one.text for one in found.left] == ["cleans", "asks", "twice"]
+    assert "hunter2" not in str(found)
+
+
+def test_rows_of_the_go_scheduler_become_jobs() -> None:
+    http = {
+        "url": "example.com/x",
+        "method": "post",
+        "headers": {"X-Team": "a"},
+        "body": "hello",
+        "valid_response_codes": [],
+        "auth": {"type": "basic", "username": "ann", "password": "hunter2"},
+    }
+    amqp = {
+        "connection": "amqp://guest:hunter2@broker:5672/",
+        "exchange": "e",
+        "routing_key": "k",
+        "headers": {"x-delay": 1000},
+        "body": "aGk=",
+        "body_encoding": "base64",
+        "content_type": "text/plain",
+    }
+    rows: list[dict[str, Any]] = [
+        {"id": "11111111-0", "type": "HTTP", "http_job": http, "status": "RUNNING",
+         "cron_schedule": "CRON_TZ=Europe/Paris 0 3 * * *", "next_run": "2030-01-01T02:00:00Z"},
+        {"id": "22222222-0", "type": "AMQP", "amqp_job": amqp, "status": "STOPPED", "tags": ["t"],
+         "execute_at": "2030-01-01T00:00:00Z", "next_run": "2030-01-01T00:00:00Z"},
+        {"id": "33333333-0", "type": "HTTP", "http_job": http, "next_run": None,
+         "execute_at": "2020-01-01T00:00:00Z"},
+    ]  # fmt: skip
+
+    found = imported_go_scheduler(rows)
+
+    assert found.jobs["http-11111111"] | {"description": ""} == {
+        "description": "",
+        "cron": "CRON_TZ=Europe/Paris 0 3 * * *",
+        "http": {
+            "url": URL,
+            "method": "POST",
+            "headers": {"X-Team": "a"},
+            "body": "hello",
+            "success": [200],
+            "auth": {
+                "type": "basic",
+                "username": "ann",
+                "password": "${secret:example-com-password}",
+            },
+        },
+        "tags": ["go-scheduler"],
+    }
+    amqp_job = found.jobs["amqp-22222222"]
+    assert amqp_job["amqp"] == {
+        "url": "amqp://guest:${secret:broker-password}@broker:5672/",
+        "exchange": "e",
+        "routing_key": "k",
+        "headers": {"x-delay": 1000},
+        "body_base64": "aGk=",
+        "content_type": "text/plain",
+    }
+    assert (amqp_job["paused"], amqp_job["tags"]) == (True, ["t", "go-scheduler"])
+    assert [one.text for one in found.left] == ["33333333-0"]
+    assert "hunter2" not in str(found)
