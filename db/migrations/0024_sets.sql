@@ -3,7 +3,7 @@ begin;
 set local search_path = pg_catalog, pg_temp;
 set local standard_conforming_strings = on;
 
-insert into tocsin.schema_migrations (version) values (23);
+insert into tocsin.schema_migrations (version) values (24);
 
 -- Sets of jobs, and of what belongs to jobs, that a file declares: `tocsin apply` writes them together. Nothing but
 -- plans and applications of sets reads these tables.
