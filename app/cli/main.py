@@ -15,6 +15,10 @@ COMMANDS = {
             "app.cli.remote.executions:executions",
             "Read what jobs have done: each attempt, and each run that was missed.",
         ),
+        "backfill": (
+            "app.cli.remote.bulk:backfill",
+            "Carry out the runs that a schedule has in a range of the past.",
+        ),
         "upcoming": (
             "app.cli.remote.plans:upcoming",
             "List what runs next, of all jobs, the earliest first.",

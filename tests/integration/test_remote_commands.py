@@ -54,6 +54,7 @@ REFUSED = [
     ("executions cancel 1", 3, "1"),
     ("executions replay", 2, "--outcome"),
     ("bulk get x", 2, "x"),
+    ("backfill --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z", 2, "--tag"),
     ("flows get none", 3, "none"),
     ("preview '61 * * * *'", 2, "cron"),
     ("context use nowhere", 2, "nowhere"),
@@ -262,6 +263,25 @@ async def test_many_jobs_are_counted_before_they_are_changed(
     assert sorted(paused.stdout.split()) == ["one", "two"]
     assert actions == [{"action": "pause", "changed": 2}]
     assert (none.exit_code, none.stdout) == (1, "")
+
+
+async def test_runs_of_the_past_are_counted_and_carried_out(
+    tocsin: Tocsin, instance: StartInstance, sink: Sink
+) -> None:
+    url = sink.on("/x", reply(200))
+    await found(tocsin, f"jobs create nightly --cron '0 3 * * *' --url {url} --json")
+    days = "--from 2026-01-01T00:00:00Z --to 2026-01-03T00:00:00Z"
+    asked = await tocsin(f"backfill nightly {days}")
+    none = await tocsin(
+        "backfill nightly --from 2026-01-01T04:00:00Z --to 2026-01-01T05:00:00Z --yes"
+    )
+    async with instance():
+        done = await tocsin(f"backfill nightly {days} --side-by-side --yes --json")
+
+    assert (asked.exit_code, "2 runs" in asked.stderr) == (2, True)
+    assert (none.exit_code, "no run in that range" in none.stderr) == (1, True)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["state"] == "finished"
 
 
 async def test_what_comes_and_what_a_schedule_means_are_shown(tocsin: Tocsin) -> None:

@@ -1,11 +1,12 @@
 """`tocsin bulk`, and how other commands start a change of many jobs: count, ask, do, watch."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from app.cli.remote.errors import FAILED, CommandFailed
+from app.cli.remote.errors import FAILED, USAGE, CommandFailed
 from app.cli.remote.options import Remote, remote
 from app.cli.remote.waiting import wait_for_bulk
 
@@ -27,7 +28,10 @@ def start_bulk(on: Remote, action: str, found_by: dict[str, Any], **options: obj
     named = [one["job_name"] or one["job_id"] for one in counted["sample"]]
     rest = " …" if many > len(named) else ""
     click.echo(f"{about}{many} found: {', '.join(named)}{rest}", err=True)
-    on.confirm(f"{action} {about}{many}", always=True)
+    runs = counted["runs"]
+    if runs == 0:
+        raise CommandFailed("these have no run in that range: nothing was changed")
+    on.confirm(f"{action} {about}{many}" + (f": {runs} runs" if runs else ""), always=True)
     begun = on.api.call("POST", "/v1/bulk", body=asked)
     done = wait_for_bulk(on, begun["id"])
     on.output.print_one(done, COLUMNS)
@@ -35,6 +39,42 @@ def start_bulk(on: Remote, action: str, found_by: dict[str, Any], **options: obj
         click.echo(f"tocsin: {problem['job_id']}: {problem['problem']}", err=True)
     if done["failed"] or done["state"] != "finished":
         sys.exit(FAILED)
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--tag", "tag", multiple=True, help="Of jobs that have this tag; all, if several.")
+@click.option("--from", "since", required=True, help="The first instant of the range.")
+@click.option("--to", "until", required=True, help="The end of the range, not included.")
+@click.option("--rate", type=float, help="How many runs are asked for in a second; 10.")
+@click.option("--side-by-side", is_flag=True, help="Let runs of a job go on at the same time.")
+@remote(writes=True)
+def backfill(
+    on: Remote,
+    *,
+    job: str | None,
+    tag: Sequence[str],
+    since: str,
+    until: str,
+    rate: float | None,
+    side_by_side: bool,
+) -> None:
+    r"""Carry out the runs that a schedule has in a range of the past.
+
+    \b
+    tocsin backfill nightly --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z
+
+    They are counted first, and have the identity that the run of that instant had.
+    """
+    if bool(job) is bool(tag):
+        raise CommandFailed("name a job, or say which by --tag: one of the two", exit_code=USAGE)
+    found_by: dict[str, Any] = {"job": job} if job else {"tag": list(tag)}
+    options: dict[str, Any] = {"from": since, "to": until}
+    if rate:
+        options["rate_per_second"] = rate
+    if side_by_side:
+        options["overlap"] = "allow_all"
+    start_bulk(on, "backfill", found_by, **options)
 
 
 @click.group()
