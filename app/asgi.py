@@ -36,6 +36,7 @@ from app.api.body import check_request
 from app.api.bulk import ask_bulk, cancel_bulk, get_bulk, list_bulk
 from app.api.calendars import delete_calendar, get_calendar, list_calendars, put_calendar
 from app.api.checks import get_check, make_token, revoke_token
+from app.api.events import stream_events
 from app.api.executions import (
     cancel_execution,
     get_execution,
@@ -44,6 +45,7 @@ from app.api.executions import (
     replay_execution,
 )
 from app.api.explain import explain_job
+from app.api.feed import Feed
 from app.api.flows import delete_flow, get_flow, list_flows, put_flow, release_flow
 from app.api.headers import secure
 from app.api.health import live, ready
@@ -152,6 +154,7 @@ def create_app(
             app.state.receiver = receiver
             app.state.clock = PolledClock(db)
             share(app.state, reader, app.state.clock, settings)
+            app.state.feed = Feed(reader, app.state.clock)
             app.state.key_ring = KeyRing(db)
             yield
 
@@ -215,7 +218,7 @@ def v1(settings: Settings) -> Router:
                 "/",
                 route_handlers=[
                     *(list_executions, list_executions_of_job, get_execution),
-                    *(replay_execution, cancel_execution),
+                    *(replay_execution, cancel_execution, stream_events),
                 ],
                 tags=["Executions"],
             ),

@@ -81,14 +81,15 @@ def check_media_type(request: ApiRequest, media_types: Iterable[str]) -> None:
 
 
 def check_request(request: ApiRequest) -> None:
-    """Refuse parameters that no handler reads, and an Accept that allows no JSON.
+    """Refuse parameters that no handler reads, and an Accept that does not allow the answer.
 
     Raises:
         InvalidInput: naming each parameter.
         HTTPException: 406.
     """
-    if not accepts_json(request):
-        message = f"answers are {JSON}, which the header Accept does not allow"
+    answer = request.route_handler.opt.get("answer", JSON)
+    if not accepts(request, answer):
+        message = f"answers are {answer}, which the header Accept does not allow"
         raise HTTPException(detail=message, status_code=406)
     known = {
         parameter.kwarg_definition.name or parameter.name: parameter
@@ -122,11 +123,11 @@ def parameter_error(
     return None
 
 
-def accepts_json(request: ApiRequest) -> bool:
+def accepts(request: ApiRequest, answer: str) -> bool:
     if not request.headers.get("accept"):
         return True
     try:
-        return request.accept.best_match([JSON, "application/problem+json"]) is not None
+        return request.accept.best_match([answer, "application/problem+json"]) is not None
     except ArithmeticError:  # a quality in Accept that is no number
         return True
 

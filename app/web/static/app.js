@@ -80,3 +80,99 @@ document.addEventListener("stale", () => say("The database does not answer; what
 document.addEventListener("visibilitychange", whenSeen);
 // After htmx has looked at the page, which it does in a timer of its own.
 setTimeout(whenSeen);
+
+// Keys. Single ones can be turned off, as some people's software types them by speech (WCAG 2.1.4).
+const OFF = "tocsin-keys-off";
+const KEYS = [
+  ["/", "Search"], ["j", "To the next row"], ["k", "To the row before"],
+  ["Enter", "Open the row"], ["?", "Show these keys"],
+];
+
+function isTyping(event) {
+  return event.ctrlKey || event.metaKey || event.altKey || event.isComposing
+    || event.target.closest?.("input, textarea, select, dialog, [contenteditable]");
+}
+
+function go(step) {
+  const rows = [...document.querySelectorAll("main .rows tbody tr, main .attention li, main .changes > li")]
+    .filter((row) => row.querySelector("a[href]"));
+  const at = rows.findIndex((row) => row.contains(document.activeElement));
+  const row = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : at + step];
+  row?.querySelector("a[href]").focus();
+}
+
+function search() {
+  const field = document.getElementById("q");
+  if (field) field.focus();
+  else document.querySelector("a[data-search]")?.click();
+}
+
+function element(name, content, properties = {}) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...content);
+  return made;
+}
+
+function keysDialog() {
+  const found = document.getElementById("keys");
+  if (found) return found;
+  const box = element("input", [], { type: "checkbox", checked: !localStorage.getItem(OFF) });
+  box.addEventListener("change", () => box.checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1"));
+  const list = element("dl", KEYS.map(([key, text]) =>
+    element("div", [element("dt", [element("kbd", [key])]), element("dd", [text])])));
+  const dialog = element("dialog", [
+    element("h2", ["Keys"], { id: "keys-title" }), list,
+    element("label", [box, " Single keys are on"]),
+    element("form", [element("button", ["Close"])], { method: "dialog" }),
+  ], { id: "keys" });
+  dialog.setAttribute("aria-labelledby", "keys-title");
+  document.body.append(dialog);
+  return dialog;
+}
+
+const opener = element("button", ["Keys"], { className: "quiet", type: "button" });
+opener.addEventListener("click", () => keysDialog().showModal());
+document.querySelector("footer.foot")?.append(opener);
+
+document.addEventListener("keydown", (event) => {
+  if (isTyping(event) || localStorage.getItem(OFF)) return;
+  const act = { j: () => go(1), k: () => go(-1), "/": search, "?": () => keysDialog().showModal() }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+
+// A list never moves: it says how many are new, and a click shows them.
+const fresh = document.getElementById("fresh");
+let stream, upto, counted = 0;
+
+function showNew(count) {
+  counted = count;
+  if (!count) return;
+  fresh.replaceChildren(element("a", [`${count > 999 ? "1,000+" : count} new`], { href: location.href, className: "button" }));
+}
+
+function listen() {
+  stream = new EventSource(fresh.dataset.events);
+  stream.addEventListener("snapshot", ({ data }) => {
+    const now = JSON.parse(data).upto;
+    if (upto !== undefined) showNew(counted + Math.max(now - upto, 0));
+    upto = now;
+  });
+  stream.addEventListener("execution", ({ data }) => {
+    upto = Math.max(upto ?? 0, JSON.parse(data).id);
+    showNew(counted + 1);
+  });
+}
+
+function listenWhileSeen() {
+  if (document.hidden) {
+    stream?.close();
+    stream = undefined;
+  } else if (!stream) listen();
+}
+
+if (fresh) {
+  document.addEventListener("visibilitychange", listenWhileSeen);
+  listenWhileSeen();
+}

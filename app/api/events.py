@@ -1,0 +1,144 @@
+"""The stream of events: executions, as they are recorded."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Annotated, Literal
+
+from litestar import get
+from litestar.datastructures import State
+from litestar.params import HeaderParameter
+from litestar.response import Stream
+
+from app.api.access import caller_of
+from app.api.feed import LOOK_SECONDS, Feed, Listener, written
+from app.api.problems import ApiRequest
+from app.core.access.api_key import Scope
+from app.db import events
+from app.db.events import MOST_AT_ONCE
+from app.errors import AppError, DatabaseUnavailable
+from app.wire.events import Snapshot
+
+EVENTS = "text/event-stream"
+BEAT_SECONDS = 15.0
+"""How often a stream says that it is there, and looks whether its key still is."""
+RETRY_MILLISECONDS = 3000
+OVERLAP = timedelta(seconds=10)
+"""What ended so shortly before a stream was lost is told again."""
+PLACE = re.compile(r"(\d{1,18})-(\d{1,10})")
+MANY_AT_ONCE = 100
+"""Events that are sent together."""
+
+LastEventId = Annotated[
+    str | None,
+    HeaderParameter(name="Last-Event-ID", description="The id of the last event: go on from it."),
+]
+
+
+async def is_allowed(request: ApiRequest) -> bool:
+    """Return whether the caller may still read."""
+    try:
+        return Scope.READ in (await caller_of(request)).scopes
+    except DatabaseUnavailable:
+        return True  # nothing is read either, as long as that lasts
+    except AppError:
+        return False
+
+
+@get(
+    "/events",
+    operation_id="streamEvents",
+    summary="Stream executions as they are recorded",
+    media_type=EVENTS,
+    opt={"scope": Scope.READ, "answer": EVENTS},
+)
+async def stream_events(
+    request: ApiRequest, state: State, last_event_id: LastEventId = None
+) -> Stream:
+    """Server-sent events: `snapshot` first, and where events were left out; `execution` for each.
+
+    After a loss the stream goes on from `Last-Event-ID`, on whichever process; what was just told
+    may be told again.
+    """
+
+    async def allowed() -> bool:
+        return await is_allowed(request)
+
+    return Stream(
+        streamed(state.feed, last_event_id or "", is_allowed=allowed, ending=state.ending),
+        media_type=EVENTS,
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def streamed(
+    feed: Feed, last: str, *, is_allowed: Callable[[], Awaitable[bool]], ending: asyncio.Event
+) -> AsyncIterator[bytes]:
+    """Stream events to one client, until `ending` or not allowed."""
+    listener = feed.join()
+    try:
+        yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+        begun, skip = False, frozenset[int]()
+        said_at = asked_at = monotonic()
+        while not ending.is_set():
+            try:
+                await feed.fresh()
+                if not begun:
+                    first, skip = await beginning(feed, last)
+                    begun = True
+                    yield first
+                    said_at = monotonic()
+            except AppError:
+                pass  # heartbeats go on, and what is recorded meanwhile is told after that
+            for batch in batches(feed, listener, skip):
+                said_at = monotonic()
+                yield batch
+            now = monotonic()
+            if now - said_at >= BEAT_SECONDS:
+                said_at = now
+                yield b":\n\n"
+            if now - asked_at >= BEAT_SECONDS:
+                asked_at = now
+                if not await is_allowed():
+                    return
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await ending.wait()
+            except TimeoutError:
+                pass
+    finally:
+        feed.leave(listener)
+
+
+async def beginning(feed: Feed, last: str) -> tuple[bytes, frozenset[int]]:
+    """Return what a stream begins with, and the numbers of the executions that are in it."""
+    place = PLACE.fullmatch(last)
+    if place is None:
+        return snapshot(feed, "begin"), frozenset()
+    after = int(place[1])
+    since = datetime.fromtimestamp(int(place[2]), UTC) - OVERLAP
+    missed = await events.list_since(feed.db, after=after, since=since)
+    if len(missed) > MOST_AT_ONCE or after > feed.places[-1]:
+        return snapshot(feed, "gap"), frozenset()
+    told = b"".join(written(one, place=feed.place) for one in missed)
+    return told or b":\n\n", frozenset(one.id for one in missed)
+
+
+def batches(feed: Feed, listener: Listener, skip: frozenset[int]) -> list[bytes]:
+    """Return what waits for a client, some events together."""
+    if listener.overflowed:
+        listener.overflowed = False
+        listener.take()
+        return [snapshot(feed, "overflow")]
+    sent = [one.text for one in listener.take() if one.id not in skip]
+    return [
+        b"".join(sent[start : start + MANY_AT_ONCE]) for start in range(0, len(sent), MANY_AT_ONCE)
+    ]
+
+
+def snapshot(feed: Feed, why: Literal["begin", "overflow", "gap"]) -> bytes:
+    """Write the event that has a client read anew what it shows."""
+    at = feed.at or datetime.now(UTC)
+    return written(Snapshot(why=why, at=at, upto=feed.places[-1]), place=feed.place)
