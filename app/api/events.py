@@ -49,8 +49,7 @@ async def is_allowed(request: ApiRequest) -> bool:
 
 @get(
     "/events",
-    operation_id="streamEvents",
-    summary="Stream executions as they are recorded",
+    include_in_schema=False,  # clients that are made of the description wait for an end
     media_type=EVENTS,
     opt={"scope": Scope.READ, "answer": EVENTS},
 )

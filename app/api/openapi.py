@@ -37,7 +37,6 @@ from app.wire.audit import AuditPage
 from app.wire.bulk import Bulk, BulkPage, BulkPreview, BulkRequest
 from app.wire.calendars import Calendar, CalendarDocument, CalendarPage
 from app.wire.checks import Check, CheckAddress
-from app.wire.events import ExecutionEvent, Snapshot
 from app.wire.examples import BODIES
 from app.wire.executions import Cancellation, Execution, ExecutionPage
 from app.wire.explanations import Explanation
@@ -82,7 +81,6 @@ SESSION_SCHEME = {
 SCHEMAS: tuple[Any, ...] = (
     *(JobDocument, JobReplacement, JobPatch, JobBatch, Job, JobPage, JobList, JobState, JobSort),
     Explanation,
-    *(ExecutionEvent, Snapshot),
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
     *(BulkRequest, Bulk, BulkPage, BulkPreview),
     *(

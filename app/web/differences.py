@@ -42,7 +42,7 @@ def differences(
     return found + [
         Difference(part=part, before=None, after=None)
         for part in changed or ()
-        if part not in told and not any(one.startswith(f"{part}.") for one in told)
+        if part not in told and part in was
     ]
 
 

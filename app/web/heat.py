@@ -16,7 +16,8 @@ KEPT_SECONDS = 60.0
 """How old the picture may be; schedules rarely change."""
 MOST_STEPS = 150_000
 """Counts that are added up: a tenth of a second's work."""
-NAMED, MAKERS = 3, 3
+NAMED, MAKERS, SHOWN = 24, 3, 3
+"""Hours that are looked at, schedules of each, and how many hours are shown."""
 TIERS = 5
 CROWDED = 4
 """An hour with so many times the runs of a usual one is worth spreading."""
@@ -64,9 +65,12 @@ class Day(Struct, frozen=True, kw_only=True):
 
 
 class Busy(Struct, frozen=True, kw_only=True):
-    """One of the busiest hours, and who makes it."""
+    """Some of the busiest hours, and who makes them."""
 
     at: datetime
+    """When the first of them begins, by the clocks that the week is laid out by."""
+    more: int
+    """How many further ones the same schedules make."""
     runs: int
     makers: Sequence[tuple[str, str, Sequence[str]]]
     """Of each: how many runs, the schedule, and what some of the jobs are called."""
@@ -89,8 +93,8 @@ async def read_week(db: Database, clock: PolledClock) -> Week:
 
 
 def tier(runs: float, most: float) -> int:
-    """Return how busy an hour is; the root of its share, so that quiet hours differ as well."""
-    return 0 if round(runs) == 0 else max(1, -int(-TIERS * (runs / most) ** 0.5 // 1))
+    """Return how busy an hour is, beside the busiest one."""
+    return 0 if round(runs) == 0 else -int(-TIERS * runs / most // 1)
 
 
 def days(week: Week, zone: tzinfo) -> list[Day]:
@@ -110,18 +114,23 @@ def name_of(weekday: int) -> str:
     return ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[weekday]
 
 
-def busiest(week: Week) -> list[Busy]:
-    """Name the busiest hours and who makes them."""
+def busiest(week: Week, zone: tzinfo) -> list[Busy]:
+    """Name the busiest hours and who makes them; those of the same schedules together."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for hour in week.heat.busiest:
+        makers = tuple(called(one.crowd) for one in week.heat.makers[hour])
+        alike.setdefault(makers, []).append(hour)
     return [
         Busy(
-            at=week.heat.start + hour * HOUR,
-            runs=round(week.heat.hours[hour]),
+            at=(week.heat.start + min(hours) * HOUR).astimezone(zone),
+            more=len(hours) - 1,
+            runs=round(week.heat.hours[hours[0]]),
             makers=[
                 (number(round(one.runs)), called(one.crowd), one.crowd.names)
-                for one in week.heat.makers[hour]
+                for one in week.heat.makers[hours[0]]
             ],
         )
-        for hour in week.heat.busiest
+        for hours in [*alike.values()][:SHOWN]
     ]
 
 

@@ -254,6 +254,6 @@ async def overview(
         following=following.items,
         week=week,
         week_days=days(week, clocks),
-        busy=busiest(week),
+        busy=busiest(week, clocks),
         zone_name=zone_name,
     )

@@ -34,7 +34,7 @@ PLACES = (
     ("/instances", "Instances"),
 )
 """The pages that every reader has, in their order, by address."""
-OF_ADMINISTRATORS = (("/audit", "Audit log"), ("/keys", "Keys"))
+OF_ADMINISTRATORS = (("/audit", "Audit log"), ("/keys", "API keys"))
 SMALL_BYTES = 1000
 """Pages below this size are not compressed."""
 

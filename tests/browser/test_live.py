@@ -196,7 +196,10 @@ async def test_no_page_has_barriers_in_either_theme_and_all_fit_a_small_phone(
             "x" * 300,
         )
     await connection.close()
-    addresses = ("/", "/jobs", f"/jobs/{job}", "/jobs?q=x:y", "/executions", f"/executions/{last}")
+    addresses = (
+        *("/", "/jobs", f"/jobs/{job}", "/jobs?q=x:y", "/executions", f"/executions/{last}"),
+        *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
+    )
     for scheme in ("light", "dark"):
         async with opened(
             chromium, site.address, color_scheme=scheme, viewport={"width": 320, "height": 640}
@@ -208,3 +211,74 @@ async def test_no_page_has_barriers_in_either_theme_and_all_fit_a_small_phone(
                 await page.goto(address)
                 assert await violations(page) == [], address
                 assert await page.evaluate("document.documentElement.scrollWidth") <= 320, address
+
+
+async def test_keys_go_to_rows_and_to_the_search_but_not_while_one_types(
+    chromium: Browser, signed: tuple[Site, str], module_database: str
+) -> None:
+    site, key = signed
+    connection = await asyncpg.connect(module_database)
+    for name in ("first-of-keys", "second-of-keys"):
+        await insert_job(connection, name=name, every_seconds=3600)
+    await connection.close()
+    async with opened(chromium, site.address) as (page, said):
+        await sign_in(page, key)
+        await page.keyboard.press("/")
+        await page.wait_for_url("**/jobs")
+        await page.keyboard.press("j")
+        await page.keyboard.press("j")
+        await expect(page.get_by_role("link", name="first-of-keys")).to_be_focused()
+        await page.keyboard.press("k")
+        await expect(page.get_by_role("link", name="second-of-keys")).to_be_focused()
+        await page.keyboard.press("/")
+        await expect(page.locator("#q")).to_be_focused()
+        await page.keyboard.type("j/k?")
+        await expect(page.locator("#q")).to_have_value("j/k?")
+
+        await page.locator("#main").focus()
+        await page.keyboard.press("?")
+        dialog = page.get_by_role("dialog", name="Keys")
+        await expect(dialog).to_be_visible()
+        assert await violations(page) == []
+        await dialog.get_by_role("checkbox").uncheck()
+        await dialog.get_by_role("button", name="Close").click()
+        await page.locator("#main").focus()
+        await page.keyboard.press("/")
+        await expect(page.locator("#main")).to_be_focused()
+        assert said == []
+
+
+async def test_a_list_says_how_many_are_new_and_does_not_move(
+    chromium: Browser, signed: tuple[Site, str], module_database: str
+) -> None:
+    site, key = signed
+    connection = await asyncpg.connect(module_database)
+    job = await insert_job(connection, name="of-the-list", every_seconds=3600)
+    async with opened(chromium, site.address) as (page, said):
+        await sign_in(page, key)
+        await page.goto("/executions")
+
+        async def listens() -> bool:
+            return len(site.app.state.feed.listeners) == 1 and bool(site.app.state.feed.places)
+
+        await until(listens, "the page listens")
+        rows = await page.locator("main tbody tr").count()
+        for fence in (1001, 1002):
+            await connection.execute(
+                "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, "
+                "outcome, started_at) values ($1, $2, 'http', now(), 1, 'succeeded', now())",
+                job,
+                fence,
+            )
+        await expect(page.locator("#fresh")).to_have_text("2 new")
+        assert await page.locator("main tbody tr").count() == rows
+        await page.evaluate(HIDE, arg=True)
+
+        async def is_left() -> bool:
+            return not site.app.state.feed.listeners
+
+        await until(is_left, "a hidden page listens no more")
+        await page.get_by_role("link", name="2 new").click()
+        await expect(page.get_by_role("link", name="of-the-list").first).to_be_visible()
+        assert said == []
+    await connection.close()

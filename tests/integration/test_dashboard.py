@@ -186,6 +186,7 @@ async def test_the_week_shows_the_pile_up_and_names_who_makes_it(api: httpx.Asyn
     assert ">midnight-" in week
     assert "An <code>H</code> in place of the minute" in week
     assert re.findall(r'<td class="t5" title="\w+ \d+ \w+ (\d\d):00: 40 runs">', week) == ["09"] * 7
+    assert "Mon 09:00</strong> 40 runs" in week or "and 6 hours like it" in week
     assert 'aria-label="Runs by minute of the hour; most, 280, at :00"' in week
     assert "by the clocks of UTC" in utc
     assert utc.count('class="t5"') == 8  # and that of the scale

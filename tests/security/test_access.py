@@ -43,9 +43,12 @@ PAGES = {
     for path in (
         *("/", "/live/{name}", "/jobs", "/jobs/{job}"),
         *("/executions", "/executions/{id}"),
+        *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
     )
 }
 """What leads browsers that are not signed in to the page where they do that."""
+STREAMS = {("GET", "/v1/events")}
+"""What does not end by itself; `tests/integration/test_events.py` tries it without a key."""
 DESCRIBED = [
     call
     for path, item in sorted((DESCRIPTION.paths or {}).items())
@@ -153,7 +156,7 @@ def test_every_address_is_one_that_refuses_or_is_known_to_be_open() -> None:
         for method in route.route_handler_map
     }
 
-    assert {call for call in served if call[0] != "OPTIONS"} == {*CALLS, *OPEN, *PAGES}
+    assert {call for call in served if call[0] != "OPTIONS"} == {*CALLS, *OPEN, *PAGES, *STREAMS}
     assert len(CALLS) >= 27
     assert not any(path.startswith("/v1/") for _, path in OPEN)
 

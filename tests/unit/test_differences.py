@@ -38,8 +38,8 @@ def test_what_the_log_does_not_keep_is_said_to_be_changed() -> None:
 
     assert one == difference("target.auth", None, None)
     assert together([[one]]) == [one]
-    target = ({"target": {"url": "a"}}, {"target": {"url": "b"}}, ["target"])
-    assert differences(*target) == [difference("target.url", "a", "b")]
+    pause = ({"paused_at": None}, {"paused_at": "now"}, ["pause"])
+    assert differences(*pause) == [difference("paused_at", None, "now")]
 
 
 def test_a_long_value_is_cut() -> None:

@@ -11,7 +11,7 @@ from app.core.schedule.heat import HOUR, HOURS, Crowd, Heat, heat_of
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import Schedule, recurrence_of
 from app.core.schedule.zones import zone_named
-from app.web.heat import TIERS, Week, days, tier
+from app.web.heat import TIERS, Week, busiest, days, tier
 
 NOW = datetime(2026, 11, 29, 22, 20, tzinfo=UTC)
 """A Sunday."""
@@ -24,7 +24,7 @@ def crowd(jobs: float = 1, *, at: datetime | None = None, **schedule: Any) -> Cr
 
 
 def heat(*crowds: Crowd, most: int = 10**6) -> Heat:
-    return heat_of(crowds, now=NOW, most=most, named=3, each=2)
+    return heat_of(crowds, now=NOW, most=most, named=24, each=2)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,18 @@ def test_hours_are_laid_out_by_the_clocks_of_a_zone() -> None:
 
 
 def test_tiers_begin_with_any_run_and_end_with_the_busiest_hour() -> None:
-    assert [tier(runs, 100) for runs in (0, 0.2, 1, 16, 17, 99, 100)] == [
-        0,
-        0,
-        1,
-        2,
-        3,
-        TIERS,
-        TIERS,
+    tiers = [tier(runs, 100) for runs in (0, 0.2, 1, 20, 21, 99, 100)]
+
+    assert tiers == [0, 0, 1, 1, 2, TIERS, TIERS]
+
+
+def test_hours_that_the_same_schedules_make_are_told_together() -> None:
+    counted = heat(crowd(40, cron="0 0 * * *"), crowd(30, cron="0 12 * * MON"))
+    week = Week(at=NOW, heat=counted, is_sample=False)
+
+    told = busiest(week, zone_named("Asia/Tokyo"))
+
+    assert [(one.at.strftime("%a %H:%M"), one.more, one.runs) for one in told] == [
+        ("Mon 09:00", 6, 40),
+        ("Mon 21:00", 0, 30),
     ]

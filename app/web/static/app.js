@@ -130,7 +130,7 @@ function keysDialog() {
   return dialog;
 }
 
-const opener = element("button", ["Keys"], { className: "quiet", type: "button" });
+const opener = element("button", ["Keyboard"], { className: "quiet", type: "button" });
 opener.addEventListener("click", () => keysDialog().showModal());
 document.querySelector("footer.foot")?.append(opener);
 
