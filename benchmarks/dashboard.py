@@ -78,7 +78,7 @@ async def fill(url: str, *, jobs: int, executions: int) -> None:
 @asynccontextmanager
 async def served(url: str) -> AsyncIterator[tuple[Litestar, httpx.AsyncClient]]:
     """Serve the pages in this process, without a network."""
-    app = create_app(Settings(database_url=url))
+    app = create_app(Settings(database_url=url, access_log_level="off"))
     transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 1))  # type: ignore[arg-type] # the same ASGI
     async with (
         app.lifespan(),
