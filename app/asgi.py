@@ -176,6 +176,8 @@ def create_app(
                 "keeps_traceparent": keeps_traceparent,
                 "ending": asyncio.Event(),
                 "root_path": settings.root_path,
+                "title": settings.title,
+                "color": settings.color,
             }
         ),
         dependencies={

@@ -92,6 +92,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = ""
     """The path below which a proxy shows API and dashboard; by default they have the whole host."""
 
+    title: Annotated[str, Meta(max_length=40, description="up to 40 characters")] = ""
+    """What the dashboard calls this environment, such as production."""
+
+    color: Annotated[
+        Literal["", "red", "orange", "green", "blue", "purple"],
+        Meta(description="red, orange, green, blue or purple"),
+    ] = ""
+    """The color of the edge and the title of the dashboard's pages, to tell environments apart."""
+
     rate_limit: Annotated[int, between(0, 60_000, "requests a minute")] = 0
     """Requests a minute of each API key to one API process; 0 stands for no limit."""
 

@@ -100,6 +100,8 @@ def page(
         template,
         root=request.app.state.root_path,
         here=request.scope["path"],
+        site_title=request.app.state.title,
+        site_color=request.app.state.color,
         caller=caller,
         may_administer=may_administer,
         places=PLACES + (OF_ADMINISTRATORS if may_administer else ()),

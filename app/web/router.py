@@ -17,6 +17,7 @@ from app.errors import (
 )
 from app.web.access import audit_page, keys_page
 from app.web.alerts import alerts_page
+from app.web.bulk import ask_bulk, bulk_form, bulk_list, bulk_page, cancel_bulk
 from app.web.calendars import calendars_page
 from app.web.execution_actions import cancel_execution, cancel_page, replay_run
 from app.web.executions import execution_page, executions_page
@@ -58,6 +59,7 @@ def pages() -> Router:
                     *(run_job, skip_run, unskip_runs, pause_page, pause_job),
                     *(resume_page, resume_job, delete_page, delete_job),
                     *(new_job_page, create_job, preview_job, edit_page, save_job),
+                    *(bulk_form, ask_bulk, bulk_list, bulk_page, cancel_bulk),
                     *(replay_run, cancel_page, cancel_execution),
                 ],
                 middleware=[DefineMiddleware(KeyAuthentication)],

@@ -70,6 +70,11 @@ if (document.querySelector("[data-done]")) {
   history.replaceState(null, "", here);
 }
 
+// A part that asks again and again does so only while it is seen.
+document.addEventListener("htmx:before:request", (event) => {
+  if (document.hidden && event.target.hasAttribute?.("data-poll")) event.preventDefault();
+});
+
 document.addEventListener("htmx:after:swap", () => localize(document));
 document.addEventListener("htmx:sse:after:connection", () => say("This page is live."));
 document.addEventListener("htmx:sse:error", (event) => {
