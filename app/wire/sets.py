@@ -58,10 +58,16 @@ class SetRequest(SetFile, frozen=True, kw_only=True):
             max_length=10_000, description="Names that belong to nobody or to another set so far."
         ),
     ] = ()
-    digest: Annotated[
-        str | None,
-        Meta(max_length=200, description="Of a plan: apply that, or answer 409 if it has changed."),
-    ] = None
+    digest: (
+        Annotated[
+            str,
+            Meta(
+                max_length=200,
+                description="Of a plan: apply that, or answer 409 if it has changed.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 SetOutline = msgspec.defstruct(

@@ -58,7 +58,7 @@ DESCRIBED = [
 CALLS = [*DESCRIBED, ("GET", "/metrics")]
 """What a key is needed for; `/metrics` is described in the documentation of metrics alone."""
 ADMINISTRATION = ("/v1/keys", "/v1/audit", "/v1/secrets")
-READING = {("POST", "/v1/schedule/preview"), ("DELETE", "/session")}
+READING = {("POST", "/v1/schedule/preview"), ("POST", "/v1/jobs/plan"), ("DELETE", "/session")}
 ALLOWED_TO = {
     (method, path): {Scope.ADMIN}
     if path.startswith(ADMINISTRATION)
