@@ -47,6 +47,15 @@ PAGES = {
     )
 }
 """What leads browsers that are not signed in to the page where they do that."""
+ACTIONS = {
+    (method, route.path_format)
+    for route in APP.routes
+    if isinstance(route, HTTPRoute)
+    and route.path_format.startswith(("/jobs/", "/executions/", "/bulk"))
+    for method in route.route_handler_map
+    if method != "OPTIONS"
+} - PAGES
+"""Forms of the pages, and what these send: who is not signed in is led to the page for that."""
 STREAMS = {("GET", "/v1/events")}
 """What does not end by itself; `tests/integration/test_events.py` tries it without a key."""
 DESCRIBED = [
@@ -83,7 +92,7 @@ every_call = pytest.mark.parametrize(
 def filled(path: str) -> str:
     """Fill in what may well be there."""
     some = UUID(int=1)
-    id_ = some if path.startswith(("/v1/bulk/", "/v1/alerts/")) else 1
+    id_ = some if path.startswith(("/v1/bulk/", "/v1/alerts/", "/bulk/")) else 1
     return path.format(
         job="report",
         id=id_,
@@ -156,12 +165,18 @@ def test_every_address_is_one_that_refuses_or_is_known_to_be_open() -> None:
         for method in route.route_handler_map
     }
 
-    assert {call for call in served if call[0] != "OPTIONS"} == {*CALLS, *OPEN, *PAGES, *STREAMS}
+    assert {call for call in served if call[0] != "OPTIONS"} == {
+        *CALLS,
+        *OPEN,
+        *PAGES,
+        *ACTIONS,
+        *STREAMS,
+    }
     assert len(CALLS) >= 27
     assert not any(path.startswith("/v1/") for _, path in OPEN)
 
 
-@pytest.mark.parametrize(("method", "path"), sorted(PAGES))
+@pytest.mark.parametrize(("method", "path"), sorted(PAGES | ACTIONS))
 async def test_no_page_is_shown_without_a_session(
     admin: httpx.AsyncClient, method: str, path: str
 ) -> None:
