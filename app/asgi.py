@@ -52,6 +52,7 @@ from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
 from app.api.keys import create_key, get_key, list_keys, revoke_key
+from app.api.maintenance import begin_maintenance, end_maintenance, list_maintenance
 from app.api.metrics import ApiMetrics, ScraperAuthentication, get_metrics
 from app.api.openapi import openapi_config, openapi_json
 from app.api.pauses import create_pause, end_pause, list_pauses
@@ -226,6 +227,11 @@ def v1(settings: Settings) -> Router:
             ),
             Router(
                 "/bulk", route_handlers=[ask_bulk, list_bulk, get_bulk, cancel_bulk], tags=["Bulk"]
+            ),
+            Router(
+                "/maintenance",
+                route_handlers=[list_maintenance, begin_maintenance, end_maintenance],
+                tags=["Calendars"],
             ),
             Router("/sets", route_handlers=[list_sets, get_set, delete_set], tags=["Jobs"]),
             Router("/pauses", route_handlers=[list_pauses, create_pause, end_pause], tags=["Jobs"]),

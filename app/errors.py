@@ -43,6 +43,10 @@ class PauseNotFound(AppError):
     """No pause of a tag or of everything has this id."""
 
 
+class MaintenanceNotFound(AppError):
+    """No window of maintenance has this id."""
+
+
 class CheckNotFound(AppError):
     """The job is no check, or the check has no address."""
 
@@ -129,6 +133,10 @@ class SecretKeysMissing(AppError):
 
 class EditConflict(AppError):
     """The job was edited after the client read it (`If-Match`)."""
+
+
+class CalendarUsed(AppError):
+    """Jobs, or windows of maintenance, use the calendar."""
 
 
 class StateConflict(AppError):

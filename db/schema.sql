@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -545,6 +545,38 @@ create table tocsin.job_calendars (
 );
 create index job_calendars_job on tocsin.job_calendars (job_id);
 
+-- A window has the time of a calendar, or that from starts_at to ends_at. Runs that are due in it are missed
+-- (on_closed skip), or start once it is over (next_open).
+create table tocsin.maintenance (
+    id uuid primary key default tocsin.uuid7(),
+    tag text collate "C",  -- null: all jobs
+    calendar text collate "C" references tocsin.calendars,
+    starts_at timestamptz,
+    ends_at timestamptz,
+    on_closed text not null default 'skip',
+    reason text,
+    created_at timestamptz not null default clock_timestamp(),
+    created_by text not null default tocsin.actor(),
+
+    constraint maintenance_one_time check (
+        num_nonnulls(starts_at, ends_at) = case when calendar is null then 2 else 0 end and (calendar is not null or starts_at < ends_at)),
+    constraint maintenance_tag_shape check (tag <> '' and tag !~ ',' and length(tag) <= 200),
+    constraint maintenance_on_closed_known check (on_closed in ('skip', 'next_open')),
+    constraint maintenance_within_range check (
+        least(starts_at, created_at) >= '2000-01-01 00:00Z' and greatest(ends_at, created_at) <= '2200-01-01 00:00Z'
+        and length(reason) <= 1000 and length(created_by) <= 2000)
+);
+grant select on tocsin.maintenance to public;
+
+-- The jobs whose run a window has put off, for when it ends sooner, or later.
+create table tocsin.put_off_runs (
+    job_id uuid primary key,
+    window_id uuid,  -- null: that window has changed
+    until timestamptz not null
+);
+create index put_off_runs_window on tocsin.put_off_runs (window_id);
+create index put_off_runs_until on tocsin.put_off_runs (until);
+
 -- The limits of flows, each of which is what jobs with the same flow_key share. A key with an asterisk is a
 -- pattern: of what a flow leaves null it has what the longest pattern says that matches its key.
 create table tocsin.flows (
@@ -668,7 +700,7 @@ create table tocsin.audit_log (
     after jsonb,
 
     constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
-    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk', 'pause', 'alert_rule', 'alert_channel', 'calendar')),
+    constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk', 'pause', 'alert_rule', 'alert_channel', 'calendar', 'maintenance')),
     constraint audit_log_within_range check (tocsin.is_loggable(at, id, actor, program, entity_name, changed, before, after))
 );
 revoke all on tocsin.audit_log from public;

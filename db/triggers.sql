@@ -1447,6 +1447,8 @@ begin
         perform tocsin.refuse('name', format('is used by %s%s, such as %L', used.many,
                 case when used.many > 1 then ' jobs' else ' job' end, used.called),
             'Take it out of their calendars first.');
+    elsif exists (select from tocsin.maintenance w where w.calendar = old.name) then
+        perform tocsin.refuse('name', 'is that of a calendar which a window of maintenance has', 'End that first.');
     end if;
     delete from tocsin.job_calendars u where u.calendar = old.name;  -- of jobs that were truncated
     return old;
@@ -1533,8 +1535,9 @@ end $$;
 
 create or replace trigger jobs_070_check_calendars before insert on tocsin.jobs
     for each row when (new.calendars is not null) execute function tocsin.check_calendars();
-create or replace trigger jobs_071_check_calendars before update of calendars on tocsin.jobs
-    for each row when (new.calendars is not null and new.calendars is distinct from old.calendars)
+create or replace trigger jobs_071_check_calendars before update of calendars, on_closed, run_at on tocsin.jobs
+    for each row when (new.calendars is not null and (new.calendars is distinct from old.calendars
+        or new.on_closed is distinct from old.on_closed or new.run_at is distinct from old.run_at))
     execute function tocsin.check_calendars();
 
 -- Keeps the list of which jobs use which calendars.
@@ -2066,6 +2069,233 @@ begin
         end loop;
     end if;
 end $$;
+-- db/triggers/7_maintenance.sql: windows of maintenance, laid over a tag or over all jobs.
+
+-- As with calendars, nothing of a plan depends on a window but the instant to which runs were put off. Instances know
+-- the time of all windows; of a run that is due then they ask, before it starts, what the windows make of it.
+
+create or replace function tocsin.check_maintenance()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if num_nonnulls(new.calendar, new.starts_at, new.ends_at) = 0 or (new.calendar is null and new.ends_at is null) then
+        perform tocsin.refuse('ends_at', 'or calendar is missing', 'Write when the window ends, or the name of a calendar.');
+    elsif new.calendar is not null and num_nonnulls(new.starts_at, new.ends_at) > 0 then
+        perform tocsin.refuse('calendar', 'is given beside starts_at or ends_at', 'Write one of the two: a window has the time of a calendar, or one span.');
+    elsif new.calendar is not null and not exists (select from tocsin.calendars c where c.name = new.calendar) then
+        perform tocsin.refuse('calendar', format('%L is no calendar', left(new.calendar, 120)), 'Make it first.');
+    elsif new.calendar is null and coalesce(new.starts_at, clock_timestamp()) >= new.ends_at then
+        perform tocsin.refuse('ends_at', 'is not later than starts_at, or than now', 'Write a later instant.');
+    elsif least(new.starts_at, new.ends_at) < '2000-01-01 00:00Z' or greatest(new.starts_at, new.ends_at) > '2200-01-01 00:00Z' then
+        perform tocsin.refuse('ends_at', 'or starts_at is out of range', 'Write instants from the year 2000 to 2200.');
+    elsif new.tag = '' or new.tag ~ ',' or length(new.tag) > 200 then
+        perform tocsin.refuse('tag', 'is no tag that a job can have', 'Write 1 to 200 characters without a comma.');
+    elsif new.on_closed is null or new.on_closed not in ('skip', 'next_open') then
+        perform tocsin.refuse('on_closed', format('%L is unknown', left(new.on_closed, 100)), 'Write skip or next_open.');
+    elsif length(new.reason) > 1000 then
+        perform tocsin.refuse('reason', 'is too long', 'Use at most 1000 characters.');
+    elsif tg_op = 'INSERT' and (select count(*) from tocsin.maintenance) >= 200 then
+        perform tocsin.refuse('maintenance', 'has 200 windows', 'End some, or lay a calendar with several spans.');
+    end if;
+    if new.calendar is null then
+        new.starts_at := coalesce(new.starts_at, clock_timestamp());
+    end if;
+    return new;
+end $$;
+
+create or replace trigger maintenance_100_check before insert or update on tocsin.maintenance
+    for each row execute function tocsin.check_maintenance();
+
+-- Tells instances, and has the runs judged anew that a window had put off.
+create or replace function tocsin.tell_maintenance()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op <> 'INSERT' then
+        update tocsin.put_off_runs p set window_id = null where p.window_id = old.id;
+    end if;
+    perform pg_notify('tocsin_calendars', '');
+    return null;
+end $$;
+
+create or replace trigger maintenance_810_tell after insert or update or delete on tocsin.maintenance
+    for each row execute function tocsin.tell_maintenance();
+
+-- The same where it is the times of a calendar that change.
+create or replace function tocsin.tell_windows()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update tocsin.put_off_runs p set window_id = null
+    from tocsin.maintenance w where w.calendar = new.name and p.window_id = w.id;
+    return null;
+end $$;
+
+create or replace trigger calendars_820_tell_windows after update of times on tocsin.calendars
+    for each row when (new.times is distinct from old.times) execute function tocsin.tell_windows();
+
+-- The time of a window; empty: its calendar has yet to be worked out.
+create or replace function tocsin.window_times(of_window tocsin.maintenance)
+returns tstzmultirange language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if of_window.calendar is null then
+        return tstzmultirange(tstzrange(of_window.starts_at, of_window.ends_at));
+    end if;
+    return coalesce((select c.times from tocsin.calendars c where c.name = of_window.calendar), '{}');
+end $$;
+
+-- The time of all windows that concern a job with these tags; with a word, of those whose on_closed it is.
+create or replace function tocsin.maintenance_times(tags text[], on_closed text default null)
+returns tstzmultirange language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    total tstzmultirange := '{}';
+    one tocsin.maintenance;
+begin
+    for one in
+        select * from tocsin.maintenance w
+        where (w.tag is null or w.tag = any (maintenance_times.tags))
+          and (maintenance_times.on_closed is null or w.on_closed = maintenance_times.on_closed)
+    loop
+        total := total + tocsin.window_times(one);
+    end loop;
+    return total;
+end $$;
+
+-- The window that an instant falls into, of those that concern a job with these tags; of several one that skips.
+create or replace function tocsin.maintenance_at(tags text[], at timestamptz)
+returns tocsin.maintenance language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    found_window tocsin.maintenance;
+begin
+    select * into found_window from tocsin.maintenance w
+    where (w.tag is null or w.tag = any (maintenance_at.tags)) and tocsin.window_times(w) @> maintenance_at.at
+    order by w.on_closed desc, w.id limit 1;
+    return found_window;
+end $$;
+
+-- The same of a run of the plan of a job. One that calendars put off is judged by the instant at which they open.
+create or replace function tocsin.maintenance_of(job tocsin.jobs, run timestamptz)
+returns tocsin.maintenance language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from tocsin.maintenance) then
+        return null;
+    end if;
+    return tocsin.maintenance_at(job.tags, case when job.on_closed = 'next_open'
+        then coalesce(nullif(tocsin.closed_until(job.calendars, run), 'infinity'), run) else run end);
+end $$;
+
+create or replace function tocsin.is_maintained(tags text[], at timestamptz)
+returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return (tocsin.maintenance_at(tags, at)).id is not null;
+end $$;
+
+-- When the windows and the calendars of a job leave it open again, from an instant on; infinity: not any more.
+create or replace function tocsin.maintained_until(calendars text[], tags text[], at timestamptz)
+returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return coalesce(lower((coalesce(tocsin.open_times(calendars), '{(,)}') - tocsin.maintenance_times(tags))
+        * tstzmultirange(tstzrange(at, null))), 'infinity');
+end $$;
+
+-- Notes that a window has put the run of a job off.
+create or replace function tocsin.note_put_off(job_id uuid, window_id uuid, until timestamptz)
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    insert into tocsin.put_off_runs as p (job_id, window_id, until)
+    values (note_put_off.job_id, note_put_off.window_id, note_put_off.until)
+    on conflict on constraint put_off_runs_pkey do update set window_id = excluded.window_id, until = excluded.until;
+end;
+
+-- Has runs start that were put off; those that are closed still are put off again.
+create or replace function tocsin.due_now(ids uuid[])
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    update tocsin.jobs j set next_run = clock_timestamp(), planned_at = clock_timestamp()
+    where j.id = any (ids) and j.attempt = 0 and j.locked_until is null
+      and j.next_run > j.scheduled_for and j.next_run > clock_timestamp();
+end $$;
+
+-- Replans up to so many jobs whose run was put off by a window that has changed since: a run that is open by now is
+-- due at once. Forgets what has started by itself, and windows that ended a month ago. Returns how many it looked at.
+create or replace function tocsin.replan_maintained(many bigint)
+returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    seen uuid[];
+    one uuid;
+begin
+    delete from tocsin.maintenance w where w.ends_at < clock_timestamp() - interval '30 days';
+    with taken as materialized (
+        select p.job_id from tocsin.put_off_runs p join tocsin.jobs j on j.id = p.job_id
+        where p.window_id is null
+        order by p.job_id limit many for no key update skip locked
+    ), gone as (
+        delete from tocsin.put_off_runs p using taken where p.job_id = taken.job_id
+        returning p.job_id
+    )
+    select array_agg(job_id) into seen from gone;
+    begin
+        perform tocsin.due_now(seen);
+    exception when others then  -- a trigger of users; it keeps its own job alone
+        foreach one in array seen loop
+            begin
+                perform tocsin.due_now(array[one]);
+            exception when others then
+                null;  -- it starts when the window would have ended
+            end;
+        end loop;
+    end;
+    with over as (
+        select p.job_id from tocsin.put_off_runs p where p.until < clock_timestamp()
+        order by p.until limit many for update skip locked
+    )
+    delete from tocsin.put_off_runs p using over where p.job_id = over.job_id;
+    return coalesce(cardinality(seen), 0);
+end $$;
+revoke execute on function tocsin.note_put_off, tocsin.replan_maintained from public;
+
+-- Lays a window over all jobs, or over those that have a tag, from now on or from an instant on; or by a calendar:
+-- select tocsin.maintain(tag => 'billing', ends_at => now() + interval '2 hours', reason => 'the receiver is moved');
+create or replace function tocsin.maintain(
+    tag text default null, ends_at timestamptz default null, starts_at timestamptz default null, calendar text default null,
+    on_closed text default 'skip', reason text default null)
+returns tocsin.maintenance language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    made tocsin.maintenance;
+begin
+    insert into tocsin.maintenance as w (tag, calendar, starts_at, ends_at, on_closed, reason)
+    values (maintain.tag, maintain.calendar, maintain.starts_at, maintain.ends_at, maintain.on_closed, maintain.reason)
+    returning w.* into made;
+    return made;
+end $$;
+
+-- Ends a window, or takes one back that has yet to come; what it put off starts within seconds. False: there is none.
+create or replace function tocsin.end_maintenance(id uuid)
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from tocsin.maintenance w where w.id = end_maintenance.id;
+    return found;
+end $$;
+
+create or replace function tocsin.audit_maintenance()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    was constant jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - '{id,created_at,created_by}'::text[] end;
+    became constant jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - '{id,created_at,created_by}'::text[] end;
+begin
+    if was is not distinct from became or (tg_op = 'DELETE' and old.ends_at < clock_timestamp() - interval '30 days') then
+        return null;
+    end if;
+    insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
+    values (
+        case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
+        'maintenance', coalesce(new.id, old.id), coalesce(new.tag, old.tag),
+        case when tg_op = 'UPDATE' then array(
+            select e.key from jsonb_each(was) as e where e.value is distinct from became -> e.key order by 1) end,
+        was, became);
+    return null;
+end $$;
+
+create or replace trigger maintenance_800_audit after insert or update or delete on tocsin.maintenance
+    for each row execute function tocsin.audit_maintenance();
 -- db/triggers/7_overlap.sql: runs of a job side by side, where its overlap is allow_all.
 
 -- The most runs of a job that are under way at once; what comes due beyond waits, as with buffer_all.
@@ -3414,6 +3644,8 @@ begin
                     when job.skip_runs > 1 then format(', as are the %s after it', job.skip_runs - 1) else '' end),
             null::timestamptz, case when job.skip_until > occurrence then job.skip_until end, jsonb_strip_nulls(jsonb_build_object(
                 'run', occurrence, 'skip_runs', job.skip_runs, 'skip_until', job.skip_until));
+    elsif run.run_of is null and (tocsin.maintenance_of(job, occurrence)).id is not null then
+        return query select * from tocsin.explain_maintenance(job, occurrence);
     elsif run.run_of is null and job.calendars is not null and (
             tocsin.calendars_problem(job.calendars) is not null or tocsin.closed_until(job.calendars, occurrence) is not null) then
         return query select * from tocsin.explain_closing(job, occurrence, due_at);
@@ -3441,6 +3673,22 @@ begin
                 tocsin.told_at(occurrence), ' since ' || tocsin.told_at(due_at)),
             due_at, null::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', occurrence));
     end if;
+end $$;
+
+-- What the window makes of the next run of a job that it falls into.
+create or replace function tocsin.explain_maintenance(job tocsin.jobs, occurrence timestamptz)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    under constant tocsin.maintenance := tocsin.maintenance_of(job, occurrence);
+    over_at constant timestamptz := nullif(tocsin.maintained_until(job.calendars, job.tags, occurrence), 'infinity');
+begin
+    return query select 'maintenance', format('Its run of %s falls into maintenance of %s%s%s: it %s.',
+            tocsin.told_at(occurrence), coalesce('what has the tag ' || quote_literal(under.tag), 'everything'),
+            ', until ' || tocsin.told_at(over_at), ' (' || under.reason || ')',
+            case when under.on_closed = 'next_open' and over_at is not null then 'starts then' else 'is missed then' end),
+        occurrence, over_at, jsonb_strip_nulls(jsonb_build_object('run', occurrence, 'maintenance', under.id,
+            'tag', under.tag, 'calendar', under.calendar, 'maintenance_reason', under.reason, 'set_by', under.created_by));
 end $$;
 
 -- What the calendars of a job make of its next run, which they close.
@@ -3663,6 +3911,7 @@ begin
                     when 'paused' then 'It was missed while the job was paused.'
                     when 'skipped' then 'It was skipped, as was asked for.'
                     when 'calendar' then 'It was missed: its calendars were closed.'
+                    when 'maintenance' then 'It was missed: it fell into maintenance.'
                     when 'min_gap' then 'It was missed: it came too soon after the run before.'
                     else format('It was missed%s.', ': ' || e.reason) end
                 || case when e.reason not in ('deleted', 'skipped', 'paused') then coalesce(

@@ -71,8 +71,8 @@ async def get_calendar(db: Db, name: Name) -> Calendar:
     "/{name:str}",
     operation_id="deleteCalendar",
     summary="Delete a calendar",
-    opt={"scope": Scope.WRITE, "problems": (404, 409, 422)},
+    opt={"scope": Scope.WRITE, "problems": (404, 409)},
 )
 async def delete_calendar(db: Db, name: Name) -> None:
-    """One that jobs use is refused."""
+    """One that jobs, or windows of maintenance, use is refused, and the answer says which."""
     await calendars.delete(db, name)

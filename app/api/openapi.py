@@ -45,6 +45,7 @@ from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
 from app.wire.jobs import JobBatch, JobList, JobPage, JobSort
 from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
+from app.wire.maintenance import Maintenance, MaintenanceList, NewMaintenance
 from app.wire.pauses import (
     EndedPause,
     JobPause,
@@ -96,6 +97,9 @@ SCHEMAS: tuple[Any, ...] = (
         *(SetRequest, SetPlan, SetMembers, SetPage),
         JobPause,
         Resumption,
+        NewMaintenance,
+        Maintenance,
+        MaintenanceList,
         NewPause,
         Pause,
         PausePreview,

@@ -8,6 +8,12 @@ import click
 from msgspec import convert
 
 from app.config import Settings
+from app.core.calendar_health import (
+    UnderWay,
+    UsedCalendar,
+    calendars_finding,
+    maintenance_finding,
+)
 from app.core.flow_health import TroubledFlow, flows_finding
 from app.core.health import (
     LATE_SECONDS,
@@ -91,11 +97,11 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
         RightMissing: Tocsin's role may not read a table; earlier findings have been added.
     """
     await migrate.check(db)
-    [row] = await db.fetch(
+    [vitals] = await db.fetch(
         "doctor.vitals", retention_days=settings.retention_days, late_seconds=LATE_SECONDS
     )
-    found[:0] = findings(convert(row, Vitals), host_now=datetime.now(UTC))
-    found += await examine_zones(db, use_rules(settings.tzdata), now=row["database_now"])
+    found[:0] = findings(convert(vitals, Vitals), host_now=datetime.now(UTC))
+    found += await examine_zones(db, use_rules(settings.tzdata), now=vitals["database_now"])
     keys = SecretKeys(settings.secret_keys)
     named, targets = await check_named_secrets(db, keys), await check_targets(db, keys)
     looked_at = named.looked_at + targets.looked_at
@@ -110,6 +116,11 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     found.append(kinds_finding(await kinds.list_unsupported(db)))
     rows = await db.fetch("doctor.invalid", most=MAX_SEARCHED)
     found.append(invalid_finding([InvalidJob(**row) for row in rows]))
+    rows = await db.fetch("doctor.calendars")
+    used = [UsedCalendar(**row) for row in rows]
+    found.append(calendars_finding(used, now=vitals["database_now"]))
+    rows = await db.fetch("doctor.maintenance")
+    found.append(maintenance_finding([UnderWay(**row) for row in rows]))
     rows = await db.fetch("doctor.runs", most=MAX_SEARCHED)
     found.append(runs_finding([UnsoundRuns(**row) for row in rows]))
     rows = await db.fetch("doctor.flows", most=MAX_SEARCHED)

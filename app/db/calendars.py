@@ -12,7 +12,7 @@ from app.core.schedule.calendars import CalendarRules
 from app.core.schedule.occurrences import Span
 from app.core.schedule.schedule import LATEST
 from app.db.database import Database, Page, Row, Runner
-from app.errors import CalendarNotFound, FieldError, InvalidInput
+from app.errors import CalendarNotFound, CalendarUsed, FieldError, InvalidInput
 from app.wire.calendars import Calendar, CalendarDocument, CalendarTime
 
 STEP_JOBS = 500
@@ -100,9 +100,14 @@ async def delete(db: Runner, name: str) -> None:
 
     Raises:
         CalendarNotFound: there is none of that name.
-        InvalidInput: jobs use it.
+        CalendarUsed: jobs, or windows of maintenance, use it.
     """
-    if "\0" in name or not await db.fetch("calendars.delete", name=name):
+    try:
+        deleted = "\0" not in name and await db.fetch("calendars.delete", name=name)
+    except InvalidInput as refusal:
+        message = f"the name {refusal.errors[0].message}"
+        raise CalendarUsed(message) from None
+    if not deleted:
         raise CalendarNotFound(no_calendar(name))
 
 

@@ -9,10 +9,11 @@ from contextlib import suppress
 from functools import partial
 
 from app.core.schedule.calendars import work_out
-from app.db import Database, calendars
+from app.db import Database, calendars, maintenance
 from app.db.calendars import Unworked
 from app.db.isolating import is_outage
 from app.errors import InvalidInput
+from app.scheduler.windows import Windows
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
@@ -24,18 +25,21 @@ REST_SECONDS = 0.05
 """The pause between two steps."""
 
 
-async def keep_calendars(db: Database, observers: Observers, told: asyncio.Event) -> None:
-    """Do what there is to do whenever `told` is set; ends only when cancelled."""
+async def keep_calendars(db: Database, observers: Observers, windows: Windows) -> None:
+    """Do what there is to do whenever `windows.told` is set; ends only when cancelled."""
     wait = 0.0
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                await told.wait()
-        told.clear()
+                await windows.told.wait()
+        windows.told.clear()
         wait = LONGEST_SECONDS
         try:
+            await windows.read(db)
             await work_out_all(db)
+            await windows.read(db)
             await replan(db)
+            await replan_maintained(db)
         except Exception as error:  # noqa: BLE001 - jobs without calendars go on
             wait = AGAIN_SECONDS
             if not is_outage(error):
@@ -69,4 +73,12 @@ async def replan(db: Database) -> int:
         if step.calendar is None:
             return moved
         moved += step.moved
+        await asyncio.sleep(REST_SECONDS)
+
+
+async def replan_maintained(db: Database) -> None:
+    """Replan the jobs whose run a window put off that has changed since."""
+    seen = maintenance.STEP_JOBS
+    while seen == maintenance.STEP_JOBS:
+        seen = await maintenance.replan(db)
         await asyncio.sleep(REST_SECONDS)

@@ -1,19 +1,31 @@
-"""Asks, before a run starts, whether the calendars of its job are open and the gap is over."""
+"""Asks, before a run starts, whether calendars and windows are open to it, and its gap is over."""
 
+import asyncio
 from datetime import datetime, timedelta
 
 from app.core.runs.claim import Claim, OnClosed, Settlement
-from app.core.runs.closing import chooses, closed, informed, is_judged, too_soon
+from app.core.runs.closing import (
+    chooses,
+    closed,
+    informed,
+    is_idle,
+    is_judged,
+    never_open,
+    outside,
+    too_soon,
+    under_maintenance,
+)
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import LATEST, run_after
 from app.core.schedule.spread import effective
-from app.db import Database, calendars
+from app.db import Database, calendars, maintenance
 from app.db.clock import DatabaseClock
 from app.errors import DatabaseUnavailable
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
+from app.scheduler.windows import Windows
 
 MOST_STEPS = 1000
 """The most closed spans that are searched for the next run that cuts another off."""
@@ -29,10 +41,17 @@ class Closings:
     Jobs without any never come here.
     """
 
-    def __init__(self, db: Database, clock: DatabaseClock, internal_errors: InternalErrors) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: DatabaseClock,
+        internal_errors: InternalErrors,
+        windows: Windows,
+    ) -> None:
         self.db = db
         self.clock = clock
         self.internal_errors = internal_errors
+        self.windows = windows
 
     def __repr__(self) -> str:
         return f"<Closings by {self.clock}>"
@@ -50,21 +69,49 @@ class Closings:
             now = self.clock.now()
             if is_judged(claim) and skipped(claim, now=now) is not None:
                 return None
+            ends = now + timedelta(seconds=claim.timeout_seconds) + SLACK
+            at, settlement = claim.scheduled_for, None
             if claim.calendars:
-                at, ends = claim.scheduled_for, now + timedelta(seconds=claim.timeout_seconds)
-                closing = await calendars.closing(
-                    self.db, claim.calendars, at=at, until=ends + SLACK
-                )
+                closing = await calendars.closing(self.db, claim.calendars, at=at, until=ends)
                 held.claim = claim = informed(claim, closing)
                 if is_judged(claim):
                     settlement = closed(claim, closing, now=now)
-                    if settlement is not None:
-                        return settlement
-            return too_soon(claim, now=now)
+                    if settlement is not None and settlement.executions and is_idle(claim, now=now):
+                        settlement = await self.never_open(claim) or settlement
+                    if claim.on_closed is OnClosed.NEXT_OPEN and closing.closed_until is not None:
+                        at = min(closing.closed_until, max(claim.next_run, at))
+            if settlement is None and self.windows.touch(claim.scheduled_for, ends):
+                settlement = await self.under_maintenance(held, at=at, until=ends, now=now)
+            return settlement or too_soon(held.claim, now=now)
         except DatabaseUnavailable:
             return released(claim)
         except Exception as error:  # noqa: BLE001 - see above
             return self.internal_errors.settlement(claim, error)
+
+    async def never_open(self, claim: Claim) -> Settlement | None:
+        """Return how to settle a claim of a job whose calendars leave it no run; None: they do."""
+        spans = await calendars.open_spans(self.db, claim.calendars, since=claim.scheduled_for)
+        # In a thread, as there may be thousands of spans.
+        return None if spans is None else await asyncio.to_thread(never_open, claim, spans)
+
+    async def under_maintenance(
+        self, held: HeldClaim, *, at: datetime, until: datetime, now: datetime
+    ) -> Settlement | None:
+        """Ask what windows make of a claim whose run is due at an instant; None: it is open."""
+        claim = held.claim
+        maintained = await maintenance.closing(
+            self.db, claim.job_id, at=at, since=claim.scheduled_for, until=until
+        )
+        held.claim = claim = outside(claim, maintained)
+        if not is_judged(claim):
+            return None
+        settlement = under_maintenance(claim, maintained, now=now)
+        is_put_off = settlement is not None and not settlement.executions
+        if is_put_off and maintained.window_id is not None:
+            await maintenance.note_put_off(
+                self.db, claim.job_id, maintained.window_id, until=maintained.closed_until
+            )
+        return settlement
 
 
 async def open_due(db: Database, claim: Claim, run: datetime | None) -> datetime | None:

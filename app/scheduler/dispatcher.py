@@ -239,7 +239,7 @@ class Dispatcher:
     async def execute(self, held: HeldClaim) -> None:
         """Execute a claim in the slot that was granted, pass the slot on, settle the claim."""
         claim, settlement = held.claim, None
-        if claim.calendars or claim.min_gap_seconds:
+        if claim.calendars or claim.min_gap_seconds or self.runner.closings.windows.spans:
             settlement = await self.runner.closings.settlement(held)
             claim = held.claim
         if settlement is not None:

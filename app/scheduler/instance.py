@@ -41,6 +41,7 @@ from app.scheduler.suspects import Suspects
 from app.scheduler.sweep import Sweep
 from app.scheduler.tasks import background
 from app.scheduler.watch import WRITE_SECONDS, Watch
+from app.scheduler.windows import Windows
 from app.targets.executors import Executors
 from app.targets.net.resolver import Resolver
 from app.targets.registry import IGNORED, KINDS
@@ -90,7 +91,7 @@ class Instance:
         self.targets_written = asyncio.Event()
         self.bulk_told = asyncio.Event()
         self.alerts_told = asyncio.Event()
-        self.calendars_told = asyncio.Event()
+        self.windows = Windows()
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
@@ -279,6 +280,7 @@ class Instance:
                 flows=self.flows,
                 observers=self.observers,
                 db=db,
+                windows=self.windows,
             ),
             settler=settler,
             clock=self.clock,
@@ -315,7 +317,7 @@ class Instance:
             set_back=self.set_back,
             bulk_told=self.bulk_told,
             alerts_told=self.alerts_told,
-            calendars_told=self.calendars_told,
+            windows=self.windows,
         )
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
@@ -364,7 +366,7 @@ class Instance:
                 flow=self.flows.hear,
                 bulk=self.bulk_told.set,
                 alerts=self.alerts_told.set,
-                calendars=self.calendars_told.set,
+                calendars=self.windows.told.set,
                 application_name=f"tocsin scheduler {self.name}",
                 guard=self.flood_guard,
             )
@@ -378,11 +380,11 @@ class Instance:
             self.admitted.set()
             if lacking:
                 self.observers.tell(UpkeepFailed(step="rights", error=lacking))
+        await self.windows.begin(session)
         await self.orphans.free_later(session)
         self.targets_written.set()  # a session hears nothing of what was written before it
         self.bulk_told.set()
         self.alerts_told.set()
-        self.calendars_told.set()
         return session
 
     def drain(self, dispatcher: Dispatcher, limit: asyncio.Timeout) -> None:

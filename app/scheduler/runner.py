@@ -28,6 +28,7 @@ from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.parting import Parting
 from app.scheduler.rendering import Rendering
 from app.scheduler.superseding import Superseding
+from app.scheduler.windows import Windows
 from app.targets.base import MAX_ERROR_LENGTH, Context, as_text
 from app.targets.executors import Executors
 from app.targets.net.tls_contexts import ContextsCrowded
@@ -52,6 +53,7 @@ class ClaimRunner:
         flows: Flows,
         observers: Observers,
         db: Database,
+        windows: Windows,
     ) -> None:
         self.instance = instance
         self.executors = executors
@@ -69,7 +71,7 @@ class ClaimRunner:
         self.superseding = Superseding(db, clock, observers)
         """Cuts executions off when the next run of their job comes due, where that is asked for."""
         self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)
-        self.closings = Closings(db, clock, self.internal_errors)
+        self.closings = Closings(db, clock, self.internal_errors, windows)
         """Puts off or drops runs that fall into closed time, or come too soon."""
         self.attendance = Attendance(instance=instance)
         """Since when this instance looks, for the record of runs that are missed."""

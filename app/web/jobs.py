@@ -17,7 +17,7 @@ from app.core.jobs.job import SCHEDULE_FIELDS, Job, StoredJob
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule, normalized, run_after
 from app.core.schedule.zones import zone_named
-from app.db import audit, executions, explanations, jobs, pages
+from app.db import audit, executions, explanations, jobs, maintenance, pages
 from app.db.database import Database
 from app.db.executions import ExecutionFilter
 from app.errors import InvalidInput
@@ -159,6 +159,7 @@ async def job_page(
         target=pretty(shown.target),
         metadata=pretty(shown.metadata) if shown.metadata else "",
         explained=await explanations.explain(reader, str(stored.id)),
+        maintenance=await maintenance.list_under_way(reader, shown.tags),
         ahead=runs_ahead(shown),
         strip_of=[Ended(str(one.outcome), one.duration_seconds, one.finished_at) for one in ended][
             ::-1

@@ -18,7 +18,7 @@ from app.core.schedule.heat import Crowd
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.upcoming import Group, Rule, bucket_of, counts_of, rules
 from app.core.schedule.zones import zone_named
-from app.db import instances, jobs, pages
+from app.db import instances, jobs, maintenance, pages
 from app.db.database import Database
 from app.db.jobs import JobFilter
 from app.errors import InvalidInput
@@ -29,6 +29,7 @@ from app.web.pictures import Span
 from app.web.rendering import page, render
 from app.web.words import plural
 from app.wire.instances import Instance, Stats
+from app.wire.maintenance import Maintenance
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -74,6 +75,7 @@ class Now(Struct, frozen=True, kw_only=True):
     instances: Sequence[Instance]
     firing: Sequence[pages.Firing]
     warnings: Sequence[Finding]
+    maintenance: Sequence[Maintenance]
 
     @property
     def troubles(self) -> list[str]:
@@ -120,6 +122,7 @@ async def read_now(db: Database, warnings: Sequence[Finding]) -> Now:
         instances=await instances.list_instances(db),
         firing=await pages.list_firing(db, limit=SHOWN + 1),
         warnings=warnings,
+        maintenance=await maintenance.list_under_way(db),
     )
 
 

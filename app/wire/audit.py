@@ -19,7 +19,16 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     program: Annotated[str | None, Meta(description="Such as psql, or which API process.")]
     action: Literal["create", "update", "delete"]
     entity: Literal[
-        "job", "key", "secret", "flow", "bulk", "pause", "alert_rule", "alert_channel", "calendar"
+        "job",
+        "key",
+        "secret",
+        "flow",
+        "bulk",
+        "pause",
+        "alert_rule",
+        "alert_channel",
+        "calendar",
+        "maintenance",
     ]
     entity_id: UUID
     entity_name: str | None

@@ -46,6 +46,10 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip_runs: int | None = None
     skip_until: datetime | None = None
     calendars: Annotated[list[str], Meta(description="Those of the job.")] = []
+    maintenance: Annotated[UUID | None, Meta(description="The window that the run is in.")] = None
+    maintenance_reason: str | None = None
+    calendar: Annotated[str | None, Meta(description="The calendar of that window.")] = None
+    set_by: Annotated[str | None, Meta(description="Who set it.")] = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     pid: Annotated[int | None, Meta(description="Of the session that has a lock.")] = None

@@ -61,6 +61,7 @@ select (f.x).id, (f.x).job_id, (f.x).outcome, left((f.x).reason, 200) as reason,
     j.name as job, coalesce(j.tags, '{}') as tags, j.max_attempts,
     tocsin.is_dead_letter(f.x) as is_given_up, before.outcome as before,
     j.paused_at is not null or exists (select from tocsin.pauses where scope = 0)
+        or tocsin.is_maintained(coalesce(j.tags, '{}'), (f.x).finished_at)
         or exists (select from tocsin.alerts a where a.delivery_id = (f.x).job_id) as is_silent,
     null::bigint[] as under_way
 from found f
@@ -79,6 +80,7 @@ from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
 
 -- part: of_rule
 j.run_of is null and (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
+  and (not r.is_maintaining or not tocsin.is_maintained(j.tags, now()))
   and not exists (
       select from tocsin.alert_states s where s.rule_id = r.id and s.event = r.event and s.job_id = j.id)
 
@@ -102,7 +104,7 @@ r.event = 'not_succeeded' and (j.cron is not null or j.every_seconds is not null
 -- name: newly
 -- The jobs that stand as one of some rules watches for, of which it does not know yet. What is paused is not told of.
 with r as materialized (
-    select r.id, r.job_id, r.tag, r.seconds, watched.event
+    select r.id, r.job_id, r.tag, r.seconds, watched.event, exists (select from tocsin.maintenance) as is_maintaining
     from tocsin.alert_rules r cross join unnest(r.events) as watched (event)
     where r.id = any (:rule_ids::uuid[]) and (watched.event = 'invalid'
        or (watched.event in ('late', 'not_succeeded') and not exists (select from tocsin.pauses where scope = 0)))

@@ -105,12 +105,15 @@ with calendar as materialized (
 select (select name from marked) as calendar, (select count(*) from users) as seen, (select count(*) from moved) as moved;
 
 -- name: closed_among
--- Of runs of jobs: until when the calendars close each; without those that are open.
+-- Of runs of jobs: until when the calendars, or a window of maintenance, close each; without those that are open.
 select w.job_id, w.at, least(closed.until, '2200-01-01 00:00Z') as closed_until
-from unnest(:job_ids::uuid[], :ats::timestamptz[]) as w (job_id, at)
-join tocsin.jobs j on j.id = w.job_id
-cross join lateral (select tocsin.closed_until(j.calendars, w.at) as until) as closed
-where j.calendars is not null and closed.until is not null;
+from (select exists (select from tocsin.maintenance) as some) as windows
+cross join unnest(:job_ids::uuid[], :ats::timestamptz[]) as w (job_id, at)
+join tocsin.jobs j on j.id = w.job_id and (j.calendars is not null or windows.some)
+cross join lateral (
+    select case when windows.some and (tocsin.maintenance_of(j, w.at)).id is not null
+        then tocsin.maintained_until(j.calendars, j.tags, w.at) else tocsin.closed_until(j.calendars, w.at) end as until) as closed
+where closed.until is not null;
 
 -- name: closed_at
 -- Until when some calendars are closed at each instant; problem: why that cannot be said.

@@ -113,6 +113,23 @@ from (
 where paused_at is null
 order by id desc;
 
+-- name: calendars
+-- The calendars that jobs, or windows of maintenance, use.
+select c.name, c.error, case when not isempty(c.times * tstzmultirange(tstzrange(now(), null)))
+        then least(upper(c.times), '2200-01-01 00:00Z') end as ends_at, used.jobs
+from tocsin.calendars c
+cross join lateral (
+    select count(*) as jobs from (select from tocsin.job_calendars u where u.calendar = c.name limit 1000) as u) as used
+where c.worked_out_at is not null
+  and (used.jobs > 0 or exists (select from tocsin.maintenance w where w.calendar = c.name))
+order by c.error is null, ends_at nulls first, c.name;
+
+-- name: maintenance
+select w.tag, w.reason, least(upper(now_range.time), '2200-01-01 00:00Z') as ends_at
+from tocsin.maintenance w
+cross join lateral (select t as time from unnest(tocsin.window_times(w)) as t where t @> now()) as now_range
+order by w.tag nulls first, ends_at;
+
 -- name: runs
 -- What is wrong with the newer runs beside the plan.
 select coalesce(j.name, u.job_id::text) as called, u.problem

@@ -109,6 +109,8 @@ begin
         perform tocsin.refuse('name', format('is used by %s%s, such as %L', used.many,
                 case when used.many > 1 then ' jobs' else ' job' end, used.called),
             'Take it out of their calendars first.');
+    elsif exists (select from tocsin.maintenance w where w.calendar = old.name) then
+        perform tocsin.refuse('name', 'is that of a calendar which a window of maintenance has', 'End that first.');
     end if;
     delete from tocsin.job_calendars u where u.calendar = old.name;  -- of jobs that were truncated
     return old;
@@ -195,8 +197,9 @@ end $$;
 
 create or replace trigger jobs_070_check_calendars before insert on tocsin.jobs
     for each row when (new.calendars is not null) execute function tocsin.check_calendars();
-create or replace trigger jobs_071_check_calendars before update of calendars on tocsin.jobs
-    for each row when (new.calendars is not null and new.calendars is distinct from old.calendars)
+create or replace trigger jobs_071_check_calendars before update of calendars, on_closed, run_at on tocsin.jobs
+    for each row when (new.calendars is not null and (new.calendars is distinct from old.calendars
+        or new.on_closed is distinct from old.on_closed or new.run_at is distinct from old.run_at))
     execute function tocsin.check_calendars();
 
 -- Keeps the list of which jobs use which calendars.

@@ -140,6 +140,8 @@ begin
                     when job.skip_runs > 1 then format(', as are the %s after it', job.skip_runs - 1) else '' end),
             null::timestamptz, case when job.skip_until > occurrence then job.skip_until end, jsonb_strip_nulls(jsonb_build_object(
                 'run', occurrence, 'skip_runs', job.skip_runs, 'skip_until', job.skip_until));
+    elsif run.run_of is null and (tocsin.maintenance_of(job, occurrence)).id is not null then
+        return query select * from tocsin.explain_maintenance(job, occurrence);
     elsif run.run_of is null and job.calendars is not null and (
             tocsin.calendars_problem(job.calendars) is not null or tocsin.closed_until(job.calendars, occurrence) is not null) then
         return query select * from tocsin.explain_closing(job, occurrence, due_at);
@@ -167,6 +169,22 @@ begin
                 tocsin.told_at(occurrence), ' since ' || tocsin.told_at(due_at)),
             due_at, null::timestamptz, jsonb_strip_nulls(jsonb_build_object('run', occurrence));
     end if;
+end $$;
+
+-- What the window makes of the next run of a job that it falls into.
+create or replace function tocsin.explain_maintenance(job tocsin.jobs, occurrence timestamptz)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    under constant tocsin.maintenance := tocsin.maintenance_of(job, occurrence);
+    over_at constant timestamptz := nullif(tocsin.maintained_until(job.calendars, job.tags, occurrence), 'infinity');
+begin
+    return query select 'maintenance', format('Its run of %s falls into maintenance of %s%s%s: it %s.',
+            tocsin.told_at(occurrence), coalesce('what has the tag ' || quote_literal(under.tag), 'everything'),
+            ', until ' || tocsin.told_at(over_at), ' (' || under.reason || ')',
+            case when under.on_closed = 'next_open' and over_at is not null then 'starts then' else 'is missed then' end),
+        occurrence, over_at, jsonb_strip_nulls(jsonb_build_object('run', occurrence, 'maintenance', under.id,
+            'tag', under.tag, 'calendar', under.calendar, 'maintenance_reason', under.reason, 'set_by', under.created_by));
 end $$;
 
 -- What the calendars of a job make of its next run, which they close.
@@ -389,6 +407,7 @@ begin
                     when 'paused' then 'It was missed while the job was paused.'
                     when 'skipped' then 'It was skipped, as was asked for.'
                     when 'calendar' then 'It was missed: its calendars were closed.'
+                    when 'maintenance' then 'It was missed: it fell into maintenance.'
                     when 'min_gap' then 'It was missed: it came too soon after the run before.'
                     else format('It was missed%s.', ': ' || e.reason) end
                 || case when e.reason not in ('deleted', 'skipped', 'paused') then coalesce(

@@ -66,7 +66,7 @@ def closing_at(spans: list[Span], at: datetime) -> Closing:
 
 def carried_on(claim: Claim, settlement: Settlement, *, now: datetime) -> Claim | None:
     """Return the next claim of the job, made at `now`; None if nothing is planned."""
-    if settlement.next_run is None or settlement.scheduled_for is None:
+    if settlement.next_run is None or settlement.scheduled_for is None or settlement.plan_error:
         return None
     return replace(
         claim,
@@ -146,7 +146,8 @@ def test_each_planned_run_is_carried_out_or_missed_and_no_open_one_is_lost_for_a
     if claim.on_closed is OnClosed.SKIP:
         assert all(is_open(spans, run) for run in executed)
     ends.update(executed)
-    over = LATEST if following is None else following.scheduled_for
+    left = following or settlement  # of a job that is invalid a run is left that is due
+    over = left.scheduled_for if left is not None and left.scheduled_for is not None else LATEST
     planned = {run for run in runs_of(claim, DUE, max(last, max(ends, default=last))) if run < over}
     assert {run: ends[run] for run in planned} == dict.fromkeys(planned, 1)
     assert set(ends) - planned <= {over}

@@ -4,11 +4,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.runs.claim import Misfire, MisfirePolicy, OnClosed, Overlap, Settlement
-from app.core.runs.closing import Closing, closed, informed, too_soon
+from app.core.runs.closing import (
+    Closing,
+    Maintained,
+    closed,
+    informed,
+    is_idle,
+    is_judged,
+    never_open,
+    outside,
+    too_soon,
+    under_maintenance,
+)
 from app.core.runs.misfire import Attendance, missed
-from app.core.schedule.occurrences import Span
+from app.core.schedule.occurrences import Span, without
 from app.core.schedule.opening import check_open, first_open
 from app.core.schedule.schedule import LATEST, Schedule
 from app.errors import InvalidInput
@@ -57,10 +69,32 @@ def test_closed_runs_that_are_due_are_missed_together_but_none_that_is_open() ->
     assert over.next_run == OPENS
 
 
-def test_a_run_that_never_opens_again_is_missed_even_with_next_open() -> None:
-    settlement = judged(LATEST, now=DUE, on_closed=OnClosed.NEXT_OPEN)
+@pytest.mark.parametrize("on_closed", list(OnClosed))
+def test_a_job_whose_calendars_never_open_again_is_invalid_and_its_one_off_missed(
+    on_closed: OnClosed,
+) -> None:
+    settlement = judged(LATEST, now=DUE, on_closed=on_closed)
+    one_off = judged(LATEST, now=DUE, on_closed=on_closed, schedule=ONE_OFF)
 
-    assert records(settlement) == [(DUE, "calendar")]
+    assert settlement is not None
+    assert (settlement.executions, settlement.next_run) == ([], DUE)
+    assert (settlement.plan_error or "").startswith("calendars: do not open any more")
+    assert records(one_off) == [(DUE, "calendar")]
+
+
+def test_a_job_none_of_whose_runs_is_open_is_invalid_once_it_has_been_idle_for_long() -> None:
+    claim = some_claim(calendars=HOURS, schedule=Schedule(cron="0 3 * * *"))
+    noon = [Span(DUE + n * timedelta(days=1), DUE + n * timedelta(days=1) + MINUTE) for n in (1, 2)]
+
+    assert is_idle(claim, now=DUE)
+    busy = some_claim(calendars=HOURS, last_finished_at=DUE - MINUTE)
+    assert not is_idle(busy, now=DUE)
+    assert is_idle(busy, now=DUE + timedelta(days=1))
+    assert not is_idle(some_claim(schedule=ONE_OFF), now=DUE)
+    settlement = never_open(claim, noon)
+    assert settlement is not None
+    assert (settlement.plan_error or "").startswith("calendars: leave no run of the schedule")
+    assert never_open(some_claim(calendars=HOURS), noon) is None
 
 
 def test_a_closed_run_is_put_off_to_the_opening_and_keeps_its_name() -> None:
@@ -233,3 +267,60 @@ def test_calendars_that_leave_no_run_of_a_schedule_are_refused() -> None:
         check_open(Schedule(cron="0 3 * * *"), first, mornings, job_id=id)
     with pytest.raises(InvalidInput, match="calendars"):
         check_open(Schedule(run_at=DUE - day), DUE - day, mornings, job_id=id)
+
+
+def test_runs_that_were_asked_for_pass_by_calendars() -> None:
+    id = some_claim().job_id.__class__(int=5)
+    for request in ("run_now", "replay", "backfill"):
+        assert not is_judged(some_claim(id=id, calendars=HOURS, request=request))
+    assert is_judged(some_claim(calendars=HOURS))
+
+
+MAINTAINED = Maintained(
+    window_id=some_claim().id,
+    reason="moved",
+    closed_until=OPENS,
+    missed_times=[Span(DUE, OPENS)],
+)
+
+
+def test_runs_in_maintenance_are_missed_for_that_reason() -> None:
+    settlement = under_maintenance(some_claim(), MAINTAINED, now=DUE + MINUTE)
+
+    assert records(settlement) == [(DUE, "maintenance"), (DUE + MINUTE, "maintenance")]
+    assert settlement is not None
+    assert (settlement.executions[0].error or "").startswith("maintenance (moved) was under way")
+    assert under_maintenance(some_claim(), Maintained(), now=DUE) is None
+
+
+def test_a_run_in_maintenance_is_put_off_until_it_is_over() -> None:
+    waits = replace(MAINTAINED, on_closed=OnClosed.NEXT_OPEN)
+    put_off = under_maintenance(some_claim(), waits, now=DUE)
+    over = under_maintenance(some_claim(next_run=OPENS), waits, now=OPENS)
+    endless = under_maintenance(some_claim(), replace(waits, closed_until=LATEST), now=DUE)
+
+    assert put_off is not None
+    assert (put_off.next_run, put_off.scheduled_for) == (OPENS, DUE)
+    assert records(over) == [(DUE + n * MINUTE, "maintenance") for n in range(10)]
+    assert records(endless) == [(DUE, "maintenance")]
+
+
+def test_the_run_that_is_made_up_for_is_one_outside_of_maintenance() -> None:
+    late = MisfirePolicy(misfire=Misfire.RUN_ONCE, grace_seconds=None, max_catchup=100)
+    window = Maintained(missed_times=[Span(DUE + 4 * MINUTE, DUE + 30 * MINUTE)])
+    claim = outside(some_claim(late=late), window)
+
+    settlement = missed(claim, now=DUE + 10.5 * MINUTE, attendance=Attendance(instance="one"))
+
+    assert settlement is not None
+    assert settlement.scheduled_for == DUE + 3 * MINUTE
+
+
+def test_spans_without_others_are_what_is_left_of_them() -> None:
+    def minutes(*pairs: tuple[int, int]) -> list[Span]:
+        return [Span(DUE + a * MINUTE, DUE + b * MINUTE) for a, b in pairs]
+
+    left = without(minutes((0, 10), (20, 30), (40, 50)), minutes((2, 4), (5, 6), (8, 22), (35, 60)))
+
+    assert left == minutes((0, 2), (4, 5), (6, 8), (22, 30))
+    assert without(minutes((0, 10)), []) == minutes((0, 10))

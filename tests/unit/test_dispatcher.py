@@ -13,6 +13,7 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.scheduler import prerequisites
 from app.scheduler.admission import MAX_RESERVE, Slots
+from app.scheduler.closings import Closings
 from app.scheduler.dispatcher import SURPLUS_SECONDS, Dispatcher
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
@@ -21,6 +22,7 @@ from app.scheduler.prerequisites import MAX_FOR_A_NAME, CertificateLoads
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.shares import STUCK_SECONDS
+from app.scheduler.windows import Windows
 from tests.support.claims import some_claim
 from tests.support.ticks import ManualTimers, Ticks, turns
 
@@ -54,6 +56,8 @@ class Executing(ClaimRunner):
         """Of claims whose certificates are not loaded before a test says so."""
         self.nothing = asyncio.Event()
         self.nothing.set()
+        self.closings = Closings.__new__(Closings)
+        self.closings.windows = Windows()  # there are none
 
     async def prepare(self, held: HeldClaim) -> None:
         assert held.claim.job_id not in self.started

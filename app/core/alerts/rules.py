@@ -33,7 +33,7 @@ class Event(StrEnum):
 
 OF_JOBS = frozenset({Event.INVALID, Event.LATE, Event.NOT_SUCCEEDED})
 """What is read from how a job stands, and not from its executions: it does not come in a row."""
-EXPECTED = frozenset({"paused", "skipped"})
+EXPECTED = frozenset({"paused", "skipped", "calendar", "maintenance"})
 """Why runs are missed on purpose: rules without reasons do not tell of these."""
 
 

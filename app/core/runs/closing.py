@@ -6,6 +6,7 @@ or retried, is carried out whenever that is.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +15,8 @@ from app.core.runs.claim import Claim, OnClosed, Overlap, Settlement
 from app.core.runs.misfire import dropped, dropped_before
 from app.core.runs.missed_runs import TICK, Cause, latest_wanted
 from app.core.runs.transition import deferred, invalid
-from app.core.schedule.occurrences import Span
+from app.core.schedule.occurrences import Span, without
+from app.core.schedule.opening import NEVER_OPEN, first_open
 from app.core.schedule.schedule import EARLIEST, LATEST, latest_run
 from app.core.schedule.spread import effective
 from app.core.schedule.words import moment
@@ -23,6 +25,16 @@ UNREADY_SECONDS = 1.0
 """How long a run waits whose calendars an instance has yet to work out."""
 CALENDAR = "calendar"
 MIN_GAP = "min_gap"
+MAINTENANCE = "maintenance"
+
+
+NEVER_OPENS = (
+    "calendars: do not open any more, as far as is known: give one of them time to come, or take "
+    "it out of the calendars of the job"
+)
+"""The `plan_error` of a job whose every further run would be missed."""
+IDLE = timedelta(days=1)
+"""How long a job has carried out nothing before it is asked whether it still can."""
 
 
 class Closing(Struct, frozen=True, kw_only=True):
@@ -38,6 +50,20 @@ class Closing(Struct, frozen=True, kw_only=True):
     """Their time, in order, from that run to the end of its attempt at the latest."""
     ends_at: datetime = LATEST
     """When they close for ever; `LATEST`: not as far as is known."""
+
+
+class Maintained(Struct, frozen=True, kw_only=True):
+    """What windows of maintenance make of one of the runs of a job."""
+
+    window_id: UUID | None = None
+    """The window that the run is due in; None: none."""
+    on_closed: OnClosed = OnClosed.SKIP
+    reason: str | None = None
+    """Why there is maintenance, in the words of whoever set the window."""
+    closed_until: datetime = LATEST
+    """When windows and calendars leave the job open again; `LATEST`: not as far as is known."""
+    missed_times: Sequence[Span] = ()
+    """The time, in order, from that run to the end of its attempt, in which runs are missed."""
 
 
 def is_judged(claim: Claim) -> bool:
@@ -84,11 +110,57 @@ def closed(claim: Claim, closing: Closing, *, now: datetime) -> Settlement | Non
     until = "and does not open again" if opens_at >= LATEST else f"until {moment(opens_at)}"
     names = ", ".join(claim.calendars)
     cause = Cause(CALENDAR, f"the calendars ({names}) were closed then, {until}")
+    if opens_at >= LATEST and claim.schedule.run_at is None:
+        return invalid(claim, NEVER_OPENS)
     if claim.on_closed is OnClosed.NEXT_OPEN and opens_at < LATEST:
         return put_off(claim, until=opens_at, now=now, cause=cause)
+    return dropped_to(claim, opens_at, now=now, cause=cause)
+
+
+def dropped_to(claim: Claim, opens_at: datetime, *, now: datetime, cause: Cause) -> Settlement:
+    """Drop the run of a claim, and those behind it that are due in the same closed time."""
     by = min(max(now, claim.scheduled_for), opens_at - TICK)
     last = latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=by)
     return dropped(claim, until=last or claim.scheduled_for, now=now, cause=cause)
+
+
+def is_idle(claim: Claim, *, now: datetime) -> bool:
+    """Whether a job of which a run is missed has carried out none for long, or never yet."""
+    ended_at = claim.last_finished_at
+    recurs = claim.schedule.run_at is None
+    return recurs and (ended_at is None or ended_at <= now - IDLE)
+
+
+def never_open(claim: Claim, spans: Sequence[Span]) -> Settlement | None:
+    """Make a job invalid none of whose runs falls into these spans of open time; None: one does."""
+    found = first_open(claim.schedule, claim.scheduled_for, spans, job_id=claim.job_id)
+    return invalid(claim, f"calendars: {NEVER_OPEN}") if found is None else None
+
+
+def outside(claim: Claim, maintained: Maintained) -> Claim:
+    """Return the claim without the time in which windows of maintenance have runs missed."""
+    if not maintained.missed_times:
+        return claim
+    times: Sequence[Span] = claim.open_times or ()
+    if claim.open_times is None:
+        times = [Span(EARLIEST, LATEST)]
+    return replace(claim, open_times=without(times, maintained.missed_times))
+
+
+def under_maintenance(claim: Claim, maintained: Maintained, *, now: datetime) -> Settlement | None:
+    """Settle a claim whose run is due in a window of maintenance; return None for one that is not.
+
+    As `closed` does for calendars, by the window's own `on_closed`.
+    """
+    if maintained.window_id is None:
+        return None
+    over_at = maintained.closed_until
+    why = "" if maintained.reason is None else f" ({maintained.reason})"
+    until = "and does not end" if over_at >= LATEST else f"until {moment(over_at)}"
+    cause = Cause(MAINTENANCE, f"maintenance{why} was under way then, {until}")
+    if maintained.on_closed is OnClosed.NEXT_OPEN and over_at < LATEST:
+        return put_off(claim, until=over_at, now=now, cause=cause)
+    return dropped_to(claim, over_at, now=now, cause=cause)
 
 
 def too_soon(claim: Claim, *, now: datetime) -> Settlement | None:

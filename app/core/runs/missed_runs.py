@@ -24,8 +24,8 @@ class Cause(Struct, frozen=True):
 
     reason: str
     """`misfire`: no instance could start them within the grace; `overlap`: the run before them was
-    unfinished; `skipped`: a person skips them; `calendar`: they fell into closed time;
-    `min_gap`: they came too soon after the run before."""
+    unfinished; `skipped`: a person skips them; `calendar`, `maintenance`: they fell into closed
+    time, or into a window of maintenance; `min_gap`: they came too soon after the run before."""
     error: str
     """A sentence for people."""
 

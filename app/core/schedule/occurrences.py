@@ -3,6 +3,7 @@
 Both answer the same three questions about the runs in [start, stop): first, last, how many.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -21,6 +22,20 @@ class Span(Struct, frozen=True):
 
     start: datetime
     end: datetime
+
+
+def without(times: Iterable[Span], closed: Iterable[Span]) -> list[Span]:
+    """Return spans without the time of others; both are in order, and none of them overlap."""
+    left = []
+    rest = [*times][::-1]
+    for gap in closed:
+        while rest and rest[-1].start < gap.end:
+            span = rest.pop()
+            if span.start < gap.start:
+                left.append(Span(span.start, min(span.end, gap.start)))
+            if span.end > gap.end:
+                rest.append(Span(gap.end, span.end))
+    return left + rest[::-1]
 
 
 class DstGap(StrEnum):

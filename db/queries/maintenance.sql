@@ -1,0 +1,60 @@
+-- Windows of maintenance: see db/triggers/7_maintenance.sql. acting: see jobs.sql.
+
+-- name: spans
+-- The time of all windows from a year ago to a day ahead, the first of it; more is asked for within minutes.
+with total as (select tocsin.maintenance_times(array_agg(distinct tag)) as times from tocsin.maintenance)
+select array_agg(lower(t) order by t) as starts, array_agg(upper(t) order by t) as ends
+from total, lateral (
+    select t from unnest(total.times * tstzmultirange(tstzrange(now() - interval '366 days', now() + interval '1 day'))) as t
+    order by t limit 10001) as t;
+
+-- name: closing
+-- What the windows make of a run that is due at an instant, and the time until another one in which runs are missed.
+select w.id as window_id, w.on_closed, w.reason, least(tocsin.maintained_until(j.calendars, j.tags, :at::timestamptz), '2200-01-01 00:00Z') as closed_until,
+    missed.starts, missed.ends
+from tocsin.jobs j
+left join lateral tocsin.maintenance_at(j.tags, :at::timestamptz) as w on true
+cross join lateral (
+    select array_agg(lower(t) order by t) as starts, array_agg(upper(t) order by t) as ends
+    from unnest(tocsin.maintenance_times(j.tags, 'skip')
+        * tstzmultirange(tstzrange(:since::timestamptz, greatest(:until::timestamptz, :since::timestamptz), '[]'))) as t) as missed
+where j.id = :job_id::uuid;
+
+-- name: note_put_off
+select tocsin.note_put_off(:job_id::uuid, :window_id::uuid, :until::timestamptz);
+
+-- name: replan
+select tocsin.replan_maintained(:many::bigint) as seen;
+
+-- name: begin
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select w.* from acting, tocsin.maintain(
+    case when acting.actor is not null then :tag::text end, :ends_at::timestamptz, :starts_at::timestamptz, :calendar::text,
+    :on_closed::text, :reason::text) as w;
+
+-- name: end
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select tocsin.end_maintenance(case when acting.actor is not null then :id::uuid end) as ended from acting;
+
+-- part: shown
+w.id, w.tag, w.calendar, w.starts_at, w.ends_at, w.on_closed, w.reason, w.created_at, w.created_by,
+    tocsin.window_times(w) @> now() as is_under_way,
+    lower(near.time) as next_start, least(upper(near.time), '2200-01-01 00:00Z') as next_end
+
+-- part: near
+left join lateral (
+    select t as time from unnest(tocsin.window_times(w)) as t where upper(t) > now() order by t limit 1) as near on true
+
+-- name: list_all, reads
+select {shown}
+from tocsin.maintenance w
+{near}
+order by near.time nulls last, w.id;
+
+-- name: under_way, reads
+-- Those under way that concern all jobs, or one with these tags; null: all of them.
+select {shown}
+from tocsin.maintenance w
+{near}
+where tocsin.window_times(w) @> now() and (:tags::text[] is null or w.tag is null or w.tag = any (:tags::text[]))
+order by w.tag nulls first, w.id;

@@ -1,0 +1,204 @@
+"""Windows of maintenance through both doors, and what becomes of the runs that are due in them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+
+from app.core.facts import Settled
+from app.core.runs.outcome import Outcome
+from app.db import Database
+from app.scheduler.calendars import work_out_all
+from tests.support.api import HOURLY, fields
+from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.instances import StartInstance
+from tests.support.sink import Sink
+
+ROOT = Path(__file__).parents[2]
+HOUR = timedelta(hours=1)
+
+
+def ahead(hours: float) -> str:
+    return (datetime.now(UTC) + hours * HOUR).isoformat()
+
+
+async def test_a_window_is_laid_listed_and_ended_and_all_of_it_is_on_record(
+    api: httpx.AsyncClient,
+) -> None:
+    laid = await api.post(
+        "/v1/maintenance",
+        json={"tag": "billing", "ends_at": ahead(2), "on_closed": "next_open", "reason": "moved"},
+    )
+    planned = await api.post(
+        "/v1/maintenance", json={"all": True, "starts_at": ahead(9), "ends_at": ahead(10)}
+    )
+    listed = (await api.get("/v1/maintenance")).json()["items"]
+    ended = await api.delete(f"/v1/maintenance/{laid.json()['id']}")
+    again = await api.delete(f"/v1/maintenance/{laid.json()['id']}")
+
+    assert (laid.status_code, planned.status_code) == (201, 201)
+    assert [(one["tag"], one["is_under_way"], one["on_closed"]) for one in listed] == [
+        ("billing", True, "next_open"),
+        (None, False, "skip"),
+    ]
+    assert listed[1]["next"] == {
+        "start": planned.json()["starts_at"],
+        "end": planned.json()["ends_at"],
+    }
+    assert (ended.status_code, again.status_code) == (204, 404)
+    assert again.json()["type"].endswith("maintenance-not-found")
+    entries = (await api.get("/v1/audit?limit=10")).json()["items"]
+    assert [one["action"] for one in entries if one["entity_name"] == "billing"] == [
+        "delete",
+        "create",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "tag"),
+        ({"all": True, "tag": "billing", "ends_at": "2190-01-01T00:00:00Z"}, "all"),
+        ({"all": True}, "ends_at"),
+        ({"all": True, "starts_at": "2190-01-01T00:00:00Z"}, "ends_at"),
+        ({"all": True, "ends_at": "2020-01-01T00:00:00Z"}, "ends_at"),
+        ({"all": True, "ends_at": "2300-01-01T00:00:00Z"}, "ends_at"),
+        ({"all": True, "calendar": "none"}, "calendar"),
+        ({"all": True, "calendar": "sundays", "ends_at": "2190-01-01T00:00:00Z"}, "calendar"),
+        ({"tag": "a,b", "ends_at": "2190-01-01T00:00:00Z"}, "tag"),
+        ({"all": True, "ends_at": "2190-01-01T00:00:00Z", "on_closed": "later"}, "on_closed"),
+        ({"all": True, "ends_at": "2190-01-01T00:00:00Z", "reason": "x" * 1001}, "reason"),
+    ],
+)
+async def test_a_window_that_cannot_be_is_refused_by_both_doors(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, body: dict[str, Any], field: str
+) -> None:
+    await api.put("/v1/calendars/sundays", json={"weekly": ["SUN"]})
+
+    answer = await api.post("/v1/maintenance", json=body)
+
+    assert (answer.status_code, fields(answer)) == (422, [field])
+    columns = {name: value for name, value in body.items() if name != "all"}
+    if columns and "tag" not in columns | dict.fromkeys(["tag"] * (field == "all")):
+        casts = {"starts_at": "::text::timestamptz", "ends_at": "::text::timestamptz"}
+        given = ", ".join(
+            f"{name} => ${number}{casts.get(name, '')}"
+            for number, name in enumerate(columns, start=1)
+        )
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await connection.execute(f"select tocsin.maintain({given})", *columns.values())
+        assert refused.value.column_name == field
+
+
+async def test_a_calendar_that_a_window_has_stays(api: httpx.AsyncClient) -> None:
+    await api.put("/v1/calendars/sundays", json={"weekly": ["SUN"]})
+    laid = await api.post("/v1/maintenance", json={"all": True, "calendar": "sundays"})
+
+    refused = await api.delete("/v1/calendars/sundays")
+    await api.delete(f"/v1/maintenance/{laid.json()['id']}")
+
+    assert refused.status_code == 409
+    assert "maintenance" in refused.json()["detail"]
+    assert (await api.delete("/v1/calendars/sundays")).status_code == 204
+
+
+async def test_runs_to_come_and_explanations_tell_of_it_and_so_does_the_dashboard(
+    api: httpx.AsyncClient,
+) -> None:
+    job = (await api.put("/v1/jobs/report", json=HOURLY | {"tags": ["billing"]})).json()
+    other = (await api.put("/v1/jobs/other", json=HOURLY)).json()
+    end = datetime.now(UTC) + 5 * HOUR
+    await api.post(
+        "/v1/maintenance",
+        json={"tag": "billing", "ends_at": end.isoformat(), "reason": "they <move>"},
+    )
+
+    coming = (await api.get("/v1/upcoming", params={"until": ahead(8), "limit": 100})).json()
+    explained = (await api.get("/v1/jobs/report/explain")).json()["reasons"][0]
+    pages = [
+        (await api.get(path)).text for path in ("/", f"/jobs/{job['id']}", f"/jobs/{other['id']}")
+    ]
+
+    closed = {
+        one["at"]: one["closed_until"] for one in coming["items"] if one["job_id"] == job["id"]
+    }
+    assert closed
+    for at, until in closed.items():
+        assert (until is not None) == (datetime.fromisoformat(at) < end)
+    assert all(one["closed_until"] is None for one in coming["items"] if one["job_id"] != job["id"])
+    assert explained["reason"] == "maintenance"
+    assert explained["facts"]["maintenance_reason"] == "they <move>"
+    assert "is missed then" in explained["detail"]
+    assert ["they &lt;move&gt;" in page and "Maintenance" in page for page in pages] == [
+        True,
+        True,
+        False,
+    ]
+
+
+async def test_runs_in_a_window_are_missed_or_put_off_and_start_once_it_is_ended(
+    api: httpx.AsyncClient,
+    connection: asyncpg.Connection,
+    instance: StartInstance,
+    sink: Sink,
+) -> None:
+    """A run beside the plan is carried out all the same, and so is a job that is not concerned."""
+    columns = {"target": {"url": sink.url()}, "every_seconds": 0.3}
+    async with instance() as (_, facts):
+        windows: dict[str, UUID] = {}
+        for word in ("skip", "next_open"):
+            windows[word] = await connection.fetchval(
+                "select (tocsin.maintain(tag => $1, ends_at => now() + interval '1 hour', "
+                "on_closed => $1, reason => 'moved')).id",
+                word,
+            )
+        skip, put_off, other = [
+            await insert_job(connection, **columns, tags=tags)
+            for tags in (["skip"], ["next_open"], ["none"])
+        ]
+        await facts.seen(Settled, job_id=other, outcome=Outcome.SUCCEEDED)
+        await facts.seen(Settled, job_id=skip, outcome=Outcome.MISSED)
+        await facts.seen(Settled, job_id=put_off)
+        waiting = await job_row(connection, put_off)
+        told = (await api.get(f"/v1/jobs/{put_off}/explain")).json()["reasons"][0]
+        await connection.fetch("select tocsin.run_now($1)", skip)
+        await facts.seen(Settled, job_id=skip, outcome=Outcome.SUCCEEDED)
+        await connection.execute("select tocsin.end_maintenance($1)", windows["next_open"])
+        await facts.seen(Settled, job_id=put_off, outcome=Outcome.SUCCEEDED)
+
+    assert waiting["next_run"] - waiting["scheduled_for"] > 0.9 * HOUR
+    assert (told["reason"], "starts then" in told["detail"]) == ("maintenance", True)
+    rows = await execution_rows(connection, skip)
+    assert {(row["outcome"], row["reason"]) for row in rows} == {
+        ("missed", "maintenance"),
+        ("succeeded", None),
+    }
+    [error] = {row["error"] for row in rows if row["outcome"] == "missed"}
+    assert error.startswith("maintenance (moved) was under way then, until ")
+    past = await api.get(
+        f"/v1/jobs/{skip}/explain", params={"at": rows[0]["scheduled_for"].isoformat()}
+    )
+    assert "It was missed: it fell into maintenance." in past.json()["summary"]
+
+
+async def test_the_examples_of_the_page_work(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database
+) -> None:
+    page = (ROOT / "docs" / "maintenance.md").read_text("utf-8")
+    statements = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+
+    for statement in statements:
+        for one in filter(str.strip, statement.split(";")):
+            await connection.execute(one)
+        await work_out_all(db)
+
+    listed = (await api.get("/v1/maintenance")).json()["items"]
+    assert {(one["tag"], one["calendar"], one["on_closed"]) for one in listed} == {
+        ("billing", None, "next_open"),
+        (None, "sunday-night", "skip"),
+    }
