@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -473,7 +473,9 @@ create table tocsin.instance_rules (
         told_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
         and greatest(octet_length(name), octet_length(version), octet_length(source)) <= 1000),
     slots integer constraint instance_rules_slots check (slots > 0),
-    product text constraint instance_rules_product check (octet_length(product) <= 100)
+    product text constraint instance_rules_product check (octet_length(product) <= 100),
+    kinds text[],  -- which kinds of jobs it runs; null: http and amqp
+    constraint instance_rules_kinds_shape check (cardinality(kinds) <= 1000 and octet_length(array_to_string(kinds, '')) <= 100000)
 );
 
 -- How many jobs an instance leaves alone, as they can neither be claimed nor given a plan_error, one of
@@ -767,8 +769,8 @@ create table tocsin.bulk_actions (
 );
 create index bulk_actions_unfinished on tocsin.bulk_actions (id) where ended_at is null;
 
--- Where alerts go to: each message is a job of the kind http whose target is this one with a body in the form that
--- the preset has.
+-- Where alerts go to: each message is a job of the preset's kind, whose target is this one with the message in the
+-- form that the preset has.
 create table tocsin.alert_channels (
     id uuid primary key default tocsin.uuid7(),
     name text collate "C" not null,
@@ -776,13 +778,19 @@ create table tocsin.alert_channels (
     target jsonb not null,
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
+    fallback text,  -- the channel that is told what this one could not deliver
 
     constraint alert_channels_name_shape check (name ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
-    constraint alert_channels_preset_known check (preset in ('webhook', 'slack', 'teams', 'discord')),
-    constraint alert_channels_target_shape check (
-        jsonb_typeof(target) = 'object' and tocsin.fits(target, 131072) and not target ?| array['body', 'json', 'body_base64']),
     constraint alert_channels_within_range check (
-        least(created_at, updated_at) >= '2000-01-01 00:00Z' and greatest(created_at, updated_at) <= '2200-01-01 00:00Z')
+        least(created_at, updated_at) >= '2000-01-01 00:00Z' and greatest(created_at, updated_at) <= '2200-01-01 00:00Z'),
+    constraint alert_channels_preset_known check (preset in (
+        'webhook', 'slack', 'teams', 'discord', 'pagerduty', 'opsgenie', 'alertmanager', 'amqp', 'smtp', 'template')),
+    constraint alert_channels_target_shape check (
+        jsonb_typeof(target) = 'object' and tocsin.fits(target, 131072) and not target ?| case preset
+            when 'template' then '{}'
+            when 'smtp' then array['subject', 'text', 'html', 'templates']
+            else array['body', 'json', 'body_base64', 'templates'] end),
+    constraint alert_channels_fallback_other check (fallback <> name)
 );
 create unique index alert_channels_name on tocsin.alert_channels (name);
 
@@ -800,15 +808,11 @@ create table tocsin.alert_rules (
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
     begun_at timestamptz not null default clock_timestamp(),  -- what ended earlier is not told of
+    factor numeric,          -- of slow: how many times as long as usual
+    more_than integer,       -- of backlog: how many jobs
+    remind_seconds numeric,  -- how long after it was told a job is told of again, while it is not over
 
     constraint alert_rules_name_shape check (name ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
-    constraint alert_rules_events_known check (
-        events <> '{}' and array_ndims(events) = 1 and cardinality(events) <= 20 and array_position(events, null) is null
-        and events <@ array['failed', 'exhausted', 'missed', 'invalid', 'late', 'not_succeeded', 'recovered']),
-    constraint alert_rules_events_scope check (not 'not_succeeded' = any (events) or num_nonnulls(job_id, tag) = 1),
-    constraint alert_rules_seconds_range check (
-        (seconds is not null) = (events && array['late', 'not_succeeded'])
-        and seconds between 1 and 31557600 and scale(seconds) <= 100),
     constraint alert_rules_tag_shape check (tag <> '' and tag !~ ',' and length(tag) <= 200 and (tag is null or job_id is null)),
     constraint alert_rules_after_range check (after between 1 and 1000),
     constraint alert_rules_reasons_shape check (
@@ -819,7 +823,25 @@ create table tocsin.alert_rules (
             and octet_length(array_to_string(channels, '')) <= 20000)),
     constraint alert_rules_within_range check (
         least(created_at, updated_at, begun_at) >= '2000-01-01 00:00Z'
-        and greatest(created_at, updated_at, begun_at) <= '2200-01-01 00:00Z')
+        and greatest(created_at, updated_at, begun_at) <= '2200-01-01 00:00Z'),
+    constraint alert_rules_events_known check (
+        events <> '{}' and array_ndims(events) = 1 and cardinality(events) <= 20 and array_position(events, null) is null
+        and events <@ array['failed', 'exhausted', 'missed', 'invalid', 'late', 'not_succeeded', 'slow', 'backlog',
+            'no_instance', 'recovered']),
+    constraint alert_rules_events_scope check (
+        (not 'not_succeeded' = any (events) or num_nonnulls(job_id, tag) = 1)
+        and (not 'no_instance' = any (events) or num_nonnulls(job_id, tag) = 0)),
+    constraint alert_rules_seconds_range check (
+        case when events && array['late', 'not_succeeded'] then seconds is not null
+            else seconds is null or events && array['slow', 'backlog', 'no_instance'] end
+        and seconds between 1 and 31557600 and scale(seconds) <= 100),
+    constraint alert_rules_factor_range check (
+        (factor is null or 'slow' = any (events)) and (not 'slow' = any (events) or num_nonnulls(seconds, factor) > 0)
+        and factor between 1 and 1000 and scale(factor) <= 100),
+    constraint alert_rules_more_than_range check (
+        (more_than is null or 'backlog' = any (events))
+        and (not 'backlog' = any (events) or num_nonnulls(seconds, more_than) > 0) and more_than between 0 and 100000),
+    constraint alert_rules_remind_seconds_range check (remind_seconds between 60 and 31557600 and scale(remind_seconds) <= 100)
 );
 create unique index alert_rules_name on tocsin.alert_rules (name);
 
@@ -827,17 +849,20 @@ create unique index alert_rules_name on tocsin.alert_rules (name);
 create table tocsin.alert_states (
     rule_id uuid not null references tocsin.alert_rules on delete cascade,
     event text not null,
-    job_id uuid not null,
+    job_id uuid not null,         -- all zeros: of no single job
     many integer not null,
     execution_id bigint,          -- the latest
     since timestamptz not null,   -- the end of the first
     last_at timestamptz not null, -- and of the latest
     told_at timestamptz,
+    reminded_at timestamptz,
 
     primary key (rule_id, event, job_id),
     constraint alert_states_within_range check (
         least(since, last_at, told_at) >= '2000-01-01 00:00Z' and greatest(since, last_at, told_at) <= '2200-01-01 00:00Z'
-        and many > 0 and octet_length(event) <= 100)
+        and many > 0 and octet_length(event) <= 100),
+    constraint alert_states_reminded_within_range check (
+        reminded_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
 );
 create index alert_states_job on tocsin.alert_states (job_id);
 
@@ -860,6 +885,10 @@ create table tocsin.alerts (
     delivered_at timestamptz,
     failed_at timestamptz,
     error text,
+    of_event text,     -- of recovered: what is over; else the event
+    is_reminder boolean not null default false,
+    instead_of uuid,   -- the alert that another channel could not deliver
+    incident uuid,     -- what an incident that this opened is known by where it was opened
 
     constraint alerts_within_range check (
         least(at, since, sent_at, delivered_at, failed_at) >= '2000-01-01 00:00Z'
@@ -872,6 +901,8 @@ create index alerts_rule on tocsin.alerts (rule, id desc);
 create index alerts_delivery on tocsin.alerts (delivery_id) where delivery_id is not null;
 create index alerts_open on tocsin.alerts (id) where channel is not null and delivered_at is null and failed_at is null;
 create index alerts_sent on tocsin.alerts (sent_at) where sent_at is not null;
+create index alerts_failed on tocsin.alerts (channel, failed_at) where failed_at is not null;
+create index alerts_incident on tocsin.alerts (incident) where incident is not null;
 
 -- How far the executions are judged by the rules; one instance at a time has it locked. All up to after_id are, but
 -- for those under way then (pending). What was drawn up to mark_id is over once all transactions before mark_xid are.

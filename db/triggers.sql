@@ -3181,8 +3181,9 @@ begin
     end if;
     if tg_op = 'UPDATE' then
         new.updated_at := clock_timestamp();
-        if row(new.events, new.job_id, new.tag, new.after, new.seconds, new.reasons)
-            is distinct from row(old.events, old.job_id, old.tag, old.after, old.seconds, old.reasons) then
+        if row(new.events, new.job_id, new.tag, new.after, new.seconds, new.reasons, new.factor, new.more_than)
+            is distinct from row(
+                old.events, old.job_id, old.tag, old.after, old.seconds, old.reasons, old.factor, old.more_than) then
             new.begun_at := clock_timestamp();
             delete from tocsin.alert_states s where s.rule_id = new.id;
         end if;
@@ -3212,28 +3213,59 @@ end $$;
 create or replace trigger alert_rules_700_begin after insert on tocsin.alert_rules
     for each row execute function tocsin.begin_alerts();
 
--- A channel that rules name stays, under its name.
+-- A channel that rules or other channels name stays, under its name.
 create or replace function tocsin.check_alert_channel()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     user_of_it text;
 begin
-    if tg_op = 'UPDATE' then
+    if tg_op <> 'DELETE' and new.fallback is not null
+        and not exists (select from tocsin.alert_channels c where c.name = new.fallback) then
+        perform tocsin.refuse_alert('alert_channels', 'fallback', format('is %L, which is no channel', left(new.fallback, 200)),
+            'Make that channel first, or leave it out.');
+    end if;
+    if tg_op = 'INSERT' then
+        return new;
+    elsif tg_op = 'UPDATE' then
         new.updated_at := clock_timestamp();
         if new.name = old.name then
             return new;
         end if;
     end if;
-    user_of_it := (select min(r.name) from tocsin.alert_rules r where old.name = any (r.channels));
+    user_of_it := (select min(format('rule %L', r.name)) from tocsin.alert_rules r where old.name = any (r.channels));
+    if user_of_it is null then
+        user_of_it := (
+            select min(format('channel %L', c.name)) from tocsin.alert_channels c
+            where c.fallback = old.name and c.id <> old.id);
+    end if;
     if user_of_it is not null then
-        perform tocsin.refuse_alert('alert_channels', 'name', format('is in use by the rule %L', user_of_it),
-            'Take the channel out of its rules first.');
+        perform tocsin.refuse_alert('alert_channels', 'name', format('is in use by the %s', user_of_it),
+            'Take the channel out of rules and other channels first.');
     end if;
     return coalesce(new, old);
 end $$;
 
-create or replace trigger alert_channels_100_check before update or delete on tocsin.alert_channels
+create or replace trigger alert_channels_100_check before insert or update or delete on tocsin.alert_channels
     for each row execute function tocsin.check_alert_channel();
+
+-- What a channel could not deliver is told by the one that it names for that, once: of a message that fails there too
+-- there is the record.
+create or replace function tocsin.fall_back()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into tocsin.alerts (
+        rule_id, rule, event, of_event, job_id, job, many, since, execution_id, why, channel, is_reminder, instead_of)
+    select new.rule_id, new.rule, new.event, new.of_event, new.job_id, new.job, new.many, new.since, new.execution_id, new.why,
+        c.fallback, new.is_reminder, new.id
+    from tocsin.alert_channels c
+    where c.name = new.channel and c.fallback is not null;
+    return null;
+end $$;
+
+create or replace trigger alerts_700_fall_back after update of failed_at on tocsin.alerts
+    for each row when (new.failed_at is not null and old.failed_at is null and new.channel is not null
+        and new.instead_of is null and new.event <> 'test')
+    execute function tocsin.fall_back();
 
 -- Has a channel told something, to see whether that arrives: select tocsin.test_channel('ops');
 -- Returns the alert, in which delivered_at says so; no row: there is no such channel.
@@ -3249,15 +3281,17 @@ begin
 end $$;
 
 -- Makes the job that delivers some alerts as one message. A delivery that others forbid is on record as failed.
-create or replace function tocsin.deliver_alerts(alert_ids uuid[], kind text, target jsonb)
+create or replace function tocsin.deliver_message(alert_ids uuid[], kind text, target jsonb, metadata jsonb)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     made uuid;
     problem text;
 begin
     begin
-        insert into tocsin.jobs as j (kind, target, run_at, max_attempts, backoff_seconds, backoff_max_seconds, description)
-        values (deliver_alerts.kind, deliver_alerts.target, clock_timestamp(), 12, 2, 600, 'Delivers an alert')
+        insert into tocsin.jobs as j (
+            kind, target, metadata, run_at, max_attempts, backoff_seconds, backoff_max_seconds, description)
+        values (deliver_message.kind, deliver_message.target, deliver_message.metadata, clock_timestamp(), 12, 2, 600,
+            'Delivers an alert')
         returning j.id into made;
         if made is null then
             problem := 'a trigger suppressed the job that was to deliver it';
@@ -3271,6 +3305,86 @@ begin
     where a.id = any (alert_ids);
 end $$;
 
+-- For how many seconds the last runs of a job before an execution lasted that succeeded: the median of up to twenty;
+-- null: there are fewer than five among its last hundred executions.
+create or replace function tocsin.usual_seconds(job uuid, before_id bigint)
+returns float8 language sql stable
+begin atomic
+    select case when count(*) >= 5 then percentile_cont(0.5) within group (
+        order by extract(epoch from found.finished_at - found.started_at)::float8) end
+    from (
+        select x.started_at, x.finished_at
+        from (
+            select p.started_at, p.finished_at, p.outcome, p.id from tocsin.executions p
+            where p.job_id = usual_seconds.job and p.id < usual_seconds.before_id
+            order by p.id desc limit 100
+        ) as x
+        where x.outcome = 'succeeded' and x.started_at is not null
+        order by x.id desc limit 20
+    ) as found;
+end;
+
+-- Why a rule tells of a backlog: what is due, and was not started. Null: there is none.
+create or replace function tocsin.alert_backlog(rule tocsin.alert_rules)
+returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    most constant bigint := coalesce(rule.more_than, 0) + 1;
+    many bigint;
+    first timestamptz;
+begin
+    if exists (select from tocsin.pauses where scope = 0) then
+        return null;
+    end if;
+    select count(*), min(due.at) into many, first
+    from (
+        (
+            select greatest(j.next_run, j.locked_until) as at from tocsin.jobs j
+            where tocsin.is_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+              and (rule.job_id is null or coalesce(j.run_of, j.id) = rule.job_id)
+              and (rule.tag is null or j.tags @> array[rule.tag])
+            order by 1 limit most
+        ) union all (
+            select greatest(j.next_run, j.locked_until) from tocsin.jobs j
+            where tocsin.is_flow_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+              and (rule.job_id is null or coalesce(j.run_of, j.id) = rule.job_id)
+              and (rule.tag is null or j.tags @> array[rule.tag])
+            order by 1 limit most
+        )
+    ) as due;
+    return case
+        when many > rule.more_than then format('more than %s are due and not started, the first since %s',
+            rule.more_than, tocsin.told_at(first))
+        when first <= now() - rule.seconds::float8 * interval '1 second' then
+            format('the first has been due since %s and is not started', tocsin.told_at(first)) end;
+end $$;
+
+-- Of which kinds jobs are due that no instance runs which is connected, for so many seconds; null: there are none. A step
+-- from kind to kind.
+create or replace function tocsin.alert_no_instance(seconds float8)
+returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    alive constant text[] := tocsin.kinds_alive();
+    moment constant timestamptz := now() - alert_no_instance.seconds * interval '1 second';
+    step text;
+    found text[] := '{}';
+begin
+    if exists (select from tocsin.pauses where scope = 0) then
+        return null;
+    end if;
+    step := (select min(j.kind) from tocsin.jobs j where j.kind not in ('http', 'amqp'));
+    while step is not null and cardinality(found) < 5 loop
+        if not step = any (alive) and exists (
+            select from tocsin.jobs j
+            where j.kind = step and j.kind not in ('http', 'amqp')
+              and (tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and greatest(j.next_run, j.locked_until) <= moment) then
+            found := found || step;
+        end if;
+        step := (select min(j.kind) from tocsin.jobs j where j.kind not in ('http', 'amqp') and j.kind > step);
+    end loop;
+    return case when found <> '{}' then
+        format('jobs of the kind %s are due, and no instance runs it', array_to_string(found, ', ')) end;
+end $$;
+
 -- The entries of rules and channels. Of a target the log keeps what it keeps of jobs'.
 create or replace function tocsin.audited_alert_rule(rule tocsin.alert_rules)
 returns jsonb language sql stable
@@ -3279,7 +3393,9 @@ returns jsonb language sql stable
 create or replace function tocsin.audited_alert_channel(channel tocsin.alert_channels)
 returns jsonb language sql stable
     return jsonb_build_object(
-        'name', channel.name, 'preset', channel.preset, 'target', tocsin.audited_target('http', channel.target),
+        'name', channel.name, 'preset', channel.preset, 'fallback', channel.fallback,
+        'target', tocsin.audited_target(
+            case when channel.preset in ('amqp', 'smtp') then channel.preset else 'http' end, channel.target),
         'digest', md5(channel.target::text));
 
 create or replace function tocsin.log_alert_change(
@@ -3521,6 +3637,16 @@ returns boolean language sql stable
         select from pg_stat_activity
         where datname = current_database()
           and application_name in (left('tocsin scheduler ' || instance, 63), left('tocsin settle ' || instance, 63)));
+
+-- The kinds that an instance which is connected runs. One of 0.1.0 does not say so.
+create or replace function tocsin.kinds_alive()
+returns text[] language sql stable
+begin atomic
+    select array(
+        select unnest(array['http', 'amqp']) where exists (select from tocsin.connected_instances())
+        union
+        select unnest(i.kinds) from tocsin.instance_rules i where i.kinds is not null and tocsin.is_connected(i.name));
+end;
 
 -- What users put on tocsin.executions that may keep records from being written. Without any policy, a role that is not
 -- the owner sees no row at all.

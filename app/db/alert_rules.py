@@ -21,6 +21,10 @@ class StoredChannel(Masked, frozen=True, kw_only=True):
     name: str
     preset: str
     target: Secret
+    fallback: str | None
+    failed: int
+    last_failed_at: Any
+    last_error: str | None
     created_at: Any
     updated_at: Any
 
@@ -46,6 +50,9 @@ async def put(db: Runner, name: str, rule: RuleDocument, *, job_id: UUID | None)
         tag=rule.tag,
         after=rule.after,
         seconds=rule.seconds,
+        factor=rule.factor,
+        more_than=rule.more_than,
+        remind_seconds=rule.remind_seconds,
         reasons=rule.reasons,
         channels=rule.channels,
     )
@@ -90,13 +97,20 @@ def read_rule(row: Row) -> AlertRule:
     return AlertRule(**columns, job=name or (job_id and str(job_id)))
 
 
-async def put_channel(db: Runner, name: str, *, preset: str, target: dict[str, Any]) -> bool:
-    """Set a channel; return whether it is new."""
+async def put_channel(
+    db: Runner, name: str, *, preset: str, target: dict[str, Any], fallback: str | None
+) -> bool:
+    """Set a channel; return whether it is new.
+
+    Raises:
+        InvalidInput: the channel to fall back to does not exist, or is itself.
+    """
     [row] = await db.fetch(
         "alert_rules.put_channel",
         name=name,
         preset=preset,
         target=JSON.encode(target).decode(),
+        fallback=fallback,
     )
     return bool(row["is_new"])
 
@@ -124,7 +138,7 @@ async def delete_channel(db: Runner, name: str) -> None:
 
     Raises:
         AlertNotFound: there is none of that name.
-        InvalidInput: a rule names it.
+        InvalidInput: a rule or another channel names it.
     """
     if "\0" in name or not await db.fetch("alert_rules.delete_channel", name=name):
         raise AlertNotFound(no_channel(name))

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from app.core.alerts.messages import Alert
-from app.core.alerts.rules import Event, Happened, Key, Rule, State, Told
+from app.core.alerts.presets import Job
+from app.core.alerts.rules import NO_JOB, Event, Happened, Key, Rule, State, Told
 from app.core.runs.outcome import Outcome
 from app.core.secrets.masking import Masked, Secret
 from app.db.database import Database, Row, Runner
@@ -68,6 +69,24 @@ class Newly(Struct, frozen=True, kw_only=True):
     why: str
 
 
+class OfRule(Struct, frozen=True, kw_only=True):
+    """How a rule stands for what is about no single job."""
+
+    rule_id: UUID
+    event: Event
+    why: str | None
+    """Why it tells of it now; None: it does not."""
+    state: State | None
+
+
+class Reminder(Struct, frozen=True, kw_only=True):
+    """A state that is to be told again."""
+
+    state: State
+    job: str | None
+    why: str
+
+
 class Over(Struct, frozen=True, kw_only=True):
     """A state whose job is well again, or gone."""
 
@@ -86,6 +105,13 @@ class Waiting(Masked, frozen=True, kw_only=True):
     """None: there is no such channel any more."""
     target: Secret | None
     """JSON text."""
+    is_reminder: bool
+    instead_of: str | None
+    """The channel that could not deliver it."""
+    incident: UUID | None
+    """What it reminds of, or ends, at a service that has incidents; None: nothing was opened."""
+    is_open: bool
+    """Whether the incident goes on for other jobs."""
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -166,6 +192,47 @@ async def read_happened(db: Runner, cursor: Cursor, *, limit: int) -> Batch:
     )
 
 
+async def read_slow(db: Runner, cursor: Cursor, *, seconds: float, limit: int) -> Batch:
+    """Read up to `limit` executions behind the cursor that took longer, and succeeded."""
+    [reached, *found] = await db.fetch(
+        "alerts.took_long",
+        after_id=cursor.after_id,
+        upto=cursor.upto,
+        pending=cursor.pending,
+        seconds=seconds,
+        limit=limit,
+    )
+    ranged = [row["id"] for row in found if row["id"] > cursor.after_id]
+    read_to = max(ranged) if len(ranged) >= limit else reached["reached"]
+    return Batch(
+        happened=[took_long(row) for row in found if not row["is_silent"]],
+        read_to=read_to,
+        is_whole=read_to >= cursor.upto,
+        under_way=(),
+    )
+
+
+def took_long(row: Row) -> Happened:
+    """Read an execution that succeeded out of a row."""
+    usual = "" if row["usual"] is None else f", and usually {row['usual']:.3g} s"
+    return Happened(
+        id=row["id"],
+        job_id=row["job_id"],
+        job=row["job"],
+        tags=row["tags"],
+        outcome=Outcome.SUCCEEDED,
+        reason=None,
+        at=row["finished_at"],
+        why=f"it took {row['seconds']:.4g} s{usual}",
+        is_given_up=False,
+        is_last_attempt=False,
+        before=None,
+        seconds=row["seconds"],
+        usual=row["usual"],
+        well_id=row["well_id"],
+    )
+
+
 def happened(row: Row) -> Happened:
     """Read an execution out of a row."""
     return Happened(
@@ -199,7 +266,7 @@ async def read_states(db: Runner, job_ids: Sequence[UUID]) -> list[State]:
     return [state(row) for row in rows]
 
 
-def state(row: Row) -> State:
+def state(row: Row | dict[str, Any]) -> State:
     """Read a state out of a row."""
     columns = {name: row[name] for name in State.__struct_fields__}
     return State(**columns | {"event": Event(row["event"])})
@@ -209,6 +276,27 @@ async def list_newly(db: Runner, *, rule_ids: Sequence[UUID], limit: int) -> lis
     """List jobs that have come to stand as these rules watch for."""
     rows = await db.fetch("alerts.newly", rule_ids=rule_ids, limit=limit)
     return [Newly(**row | {"event": Event(row["event"])}) for row in map(dict, rows)]
+
+
+async def list_of_rules(db: Runner, *, rule_ids: Sequence[UUID]) -> list[OfRule]:
+    """List how these rules stand for what is about no single job."""
+    return [
+        OfRule(
+            rule_id=row["rule_id"],
+            event=Event(row["event"]),
+            why=row["why"],
+            state=None if row["since"] is None else state(dict(row) | {"job_id": NO_JOB}),
+        )
+        for row in await db.fetch("alerts.of_rules", rule_ids=rule_ids)
+    ]
+
+
+async def list_reminders(
+    db: Runner, *, rule_ids: Sequence[UUID], seconds: float, limit: int
+) -> list[Reminder]:
+    """List what these rules are to remind of; `seconds`: what goes out as one message."""
+    rows = await db.fetch("alerts.reminders", rule_ids=rule_ids, seconds=seconds, limit=limit)
+    return [Reminder(state=state(row), job=row["job"], why=row["why"]) for row in rows]
 
 
 async def list_over(db: Runner, *, horizon: datetime, limit: int) -> list[Over]:
@@ -253,17 +341,34 @@ async def list_waiting(transaction: Runner, *, seconds: float, limit: int) -> li
             rule_id=row["rule_id"],
             preset=row["preset"],
             target=row["target"],
+            is_reminder=row["is_reminder"],
+            instead_of=row["instead_of"],
+            incident=row["incident"],
+            is_open=row["is_open"],
         )
         for row in rows
     ]
 
 
-async def deliver(
-    transaction: Runner, ids: Sequence[UUID], *, kind: str, target: dict[str, Any]
-) -> None:
+async def deliver(transaction: Runner, ids: Sequence[UUID], job: Job) -> None:
     """Make the job that delivers some alerts as one message."""
-    text = JSON.encode(target).decode()
-    await transaction.fetch("alerts.deliver", ids=ids, kind=kind, target=text)
+    await transaction.fetch(
+        "alerts.deliver",
+        ids=ids,
+        kind=job.kind,
+        target=JSON.encode(job.target).decode().replace("\\u0000", ""),
+        metadata=JSON.encode(job.metadata).decode().replace("\\u0000", ""),
+    )
+
+
+async def open_incident(transaction: Runner, ids: Sequence[UUID], *, incident: UUID) -> None:
+    """Write down what the incident is known by that some alerts open."""
+    await transaction.fetch("alerts.open_incident", ids=ids, incident=incident)
+
+
+async def settle(transaction: Runner, ids: Sequence[UUID]) -> None:
+    """Write down that of some alerts nothing is to be sent."""
+    await transaction.fetch("alerts.settle", ids=ids)
 
 
 async def fail(transaction: Runner, ids: Sequence[UUID], *, error: str) -> None:

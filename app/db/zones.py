@@ -29,9 +29,18 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 async def record_rules(
-    db: Runner, *, instance: str, rules: Rules, slots: int | None, product: str
+    db: Runner,
+    *,
+    instance: str,
+    rules: Rules,
+    slots: int | None,
+    product: str,
+    kinds: Sequence[str],
 ) -> Standing:
-    """Record what an instance is and the rules that it plans by, and compare these with others'."""
+    """Record what an instance is and the rules that it plans by, and compare these with others'.
+
+    `kinds`: of the jobs that it runs.
+    """
     [row] = await db.fetch(
         "zones.tell",
         instance=instance,
@@ -39,6 +48,7 @@ async def record_rules(
         source=rules.source,
         slots=slots,
         product=product,
+        kinds=sorted(kinds),
     )
     return Standing(**row)
 

@@ -1,6 +1,8 @@
 """Alert rules and channels as clients write them: checked, and with jobs by id or name."""
 
-from app.core.alerts.messages import Preset
+from typing import Any
+
+from app.core.alerts.presets import Preset, kind_of, target_errors
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.names import MAX_NAME_LENGTH, NAME
 from app.core.secrets.masking import mask
@@ -13,10 +15,12 @@ from app.targets.registry import target_type
 from app.vault import Referring, check_bindings, check_target
 from app.wire.alerts import AlertRule, Channel, ChannelDocument, RuleDocument
 
-BODIES = ("body", "json", "body_base64")
-"""The fields of a target that its message fills."""
-KIND = "http"
-"""The kind of the jobs that deliver alerts."""
+STAND_INS: dict[str, dict[str, Any]] = {
+    "http": {"json": {}},
+    "amqp": {"json": {}},
+    "smtp": {"subject": "x", "text": "x"},
+}
+"""What stands for a message while the target of a channel is checked, by kind."""
 
 
 def check_name(name: str) -> None:
@@ -56,39 +60,43 @@ async def put_channel(db: Runner, name: str, document: ChannelDocument) -> tuple
         InvalidInput: naming every field that is wrong.
     """
     check_name(name)
-    await check_bindings(db, [check_channel(document)])
+    await check_bindings(db, [check_channel(name, document)])
     is_new = await alert_rules.put_channel(
-        db, name, preset=Preset(document.preset), target=document.target
+        db,
+        name,
+        preset=Preset(document.preset),
+        target=document.target,
+        fallback=document.fallback,
     )
     return shown(await alert_rules.find_channel(db, name)), is_new
 
 
-def check_channel(document: ChannelDocument) -> Referring:
-    """Check the target of a channel; return the named secrets that it refers to.
+def check_channel(name: str, document: ChannelDocument) -> Referring:
+    """Check what a channel is to be; return the named secrets that its target refers to.
 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    target = document.target
-    errors = [
-        FieldError(field=f"target.{one}", message="is what alerts are written into: leave it out")
-        for one in BODIES
-        if one in target
-    ]
-    if errors:
+    target, preset = document.target, Preset(document.preset)
+    if errors := list(target_errors(preset, target)):
         raise InvalidInput(*errors)
-    referring = check_target(KIND, target)
-    if errors := inline_secrets(KIND, target):
+    if document.fallback == name:
+        message = "is the channel itself: name another one, or leave it out"
+        raise InvalidInput(FieldError(field="fallback", message=message))
+    kind = kind_of(preset)
+    filled = {} if preset is Preset.TEMPLATE else STAND_INS[kind]
+    referring = check_target(kind, target | filled)
+    if errors := inline_secrets(kind, target):
         raise InvalidInput(*errors[:MAX_ERRORS])
     return referring
 
 
 async def delete_channel(db: Runner, name: str) -> None:
-    """Delete a channel that no rule names.
+    """Delete a channel that no rule and no other channel names.
 
     Raises:
         AlertNotFound: there is none of that name.
-        StateConflict: a rule names it.
+        StateConflict: one names it.
     """
     try:
         await alert_rules.delete_channel(db, name)
@@ -99,13 +107,18 @@ async def delete_channel(db: Runner, name: str) -> None:
 def shown(channel: StoredChannel) -> Channel:
     """Return a channel as clients see it."""
     try:
-        target = mask(target_type(KIND), read_target(channel.target))
+        kind = kind_of(Preset(channel.preset))
+        target = mask(target_type(kind), read_target(channel.target))
     except (ValueError, RecursionError):
         target = {}
     return Channel(
         name=channel.name,
         preset=channel.preset,
         target=target,
+        fallback=channel.fallback,
+        failed=channel.failed,
+        last_failed_at=channel.last_failed_at,
+        last_error=channel.last_error,
         created_at=channel.created_at,
         updated_at=channel.updated_at,
     )

@@ -12,12 +12,26 @@ from itertools import groupby
 from time import monotonic
 from uuid import UUID
 
-from app.core.alerts.messages import Message, Preset, job_target
-from app.core.alerts.rules import OF_JOBS, Happened, Rule, Standing, State, Told, begin
+from msgspec.structs import replace
+
+from app.core.alerts.messages import Message
+from app.core.alerts.presets import INCIDENTS, Preset, job_of, parts_of
+from app.core.alerts.rules import (
+    LEAST_SLOW_SECONDS,
+    NO_JOB,
+    Event,
+    Happened,
+    Rule,
+    Standing,
+    State,
+    Told,
+    begin,
+    remind,
+)
 from app.core.facts import Alerted, Faulted
 from app.db import Database, alerts
 from app.db.alert_rules import read_target
-from app.db.alerts import Cursor, Newly, Waiting
+from app.db.alerts import Batch, Cursor, Waiting
 from app.db.database import Runner
 from app.db.isolating import is_outage, reason, run_by_parts
 from app.telemetry import Observers
@@ -67,6 +81,13 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
             wait = 0.0
 
 
+NOTHING_OPENED = (
+    "nothing was opened by this channel that could be resolved: put recovered into the rule that "
+    "tells of what is to recover"
+)
+"""Why a recovery is not sent to a service that has incidents."""
+
+
 class Alerting:
     """Judges what has happened, sends what is told, and follows what was sent."""
 
@@ -98,7 +119,7 @@ class Alerting:
             if cursor is None:
                 return True
             rules = await alerts.list_rules(transaction)
-            batch = await alerts.read_happened(transaction, cursor, limit=BATCH)
+            batch = await self.read(transaction, rules, cursor)
             standing = await self.stand(transaction, rules, batch.happened)
             is_done = batch.is_whole and await self.end_what_is_over(transaction, cursor, standing)
             await self.write(transaction, standing)
@@ -108,6 +129,22 @@ class Alerting:
             await alerts.move(transaction, cursor, after_id=batch.read_to, pending=sorted(pending))
         self.tell(standing)
         return is_done
+
+    async def read(self, transaction: Runner, rules: list[Rule], cursor: Cursor) -> Batch:
+        """Read what rules judge; runs that took long only if a rule is about them."""
+        slow = [rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()]
+        if not slow:
+            return await alerts.read_happened(transaction, cursor, limit=BATCH)
+        seconds = max(LEAST_SLOW_SECONDS, min(slow))
+        long = await alerts.read_slow(transaction, cursor, seconds=seconds, limit=BATCH)
+        upto = replace(cursor, mark_id=long.read_to) if cursor.is_over else cursor
+        batch = await alerts.read_happened(transaction, upto, limit=BATCH)
+        every = [*batch.happened, *(one for one in long.happened if one.id <= batch.read_to)]
+        return replace(
+            batch,
+            happened=sorted(every, key=lambda one: one.id),
+            is_whole=batch.is_whole and long.is_whole,
+        )
 
     async def write(self, transaction: Runner, standing: Standing) -> None:
         """Write how rules stand, and what is told."""
@@ -161,7 +198,7 @@ class Alerting:
         rules = [
             one
             for one in await alerts.list_rules(self.db)
-            if one.events & OF_JOBS and one.id not in self.resting
+            if one.is_looking and one.id not in self.resting
         ]
 
         def refused(rule: Rule, error: Exception) -> None:
@@ -185,11 +222,36 @@ class Alerting:
                 newly = await alerts.list_newly(transaction, rule_ids=[*by_id], limit=BATCH)
                 for broken in newly:
                     rule = by_id[broken.rule_id]
-                    judged = begin(rule, new_state(broken, cursor), job=broken.job, why=broken.why)
+                    state = new_state(rule, broken.event, broken.job_id, cursor)
+                    judged = begin(rule, state, job=broken.job, why=broken.why)
                     standing.note((rule.id, broken.event, broken.job_id), *judged)
+                await self.look_at_all(transaction, cursor, standing, by_id)
                 await self.write(transaction, standing)
             many = len(newly)
             self.tell(standing)
+
+    async def look_at_all(
+        self, transaction: Runner, cursor: Cursor, standing: Standing, by_id: dict[UUID, Rule]
+    ) -> None:
+        """Judge what is about no single job, and remind of what is not over."""
+        for one in await alerts.list_of_rules(transaction, rule_ids=[*by_id]):
+            rule = by_id[one.rule_id]
+            if one.why is not None and one.state is None:
+                state = new_state(rule, one.event, NO_JOB, cursor)
+                standing.note(
+                    (rule.id, one.event, NO_JOB), *begin(rule, state, job=None, why=one.why)
+                )
+            elif one.why is None and one.state is not None:
+                standing.end(one.state, job=None, is_gone=False)
+        reminders = await alerts.list_reminders(
+            transaction, rule_ids=[*by_id], seconds=TOGETHER_SECONDS, limit=BATCH
+        )
+        for due in reminders:
+            key = (due.state.rule_id, due.state.event, due.state.job_id)
+            if key not in standing.changed:
+                rule = by_id[due.state.rule_id]
+                again = remind(rule, due.state, job=due.job, why=due.why, now=cursor.now)
+                standing.note(key, *again)
 
     async def send(self) -> None:
         """Make the jobs that deliver what is told."""
@@ -203,12 +265,12 @@ class Alerting:
         await alerts.follow(self.db)
 
 
-def new_state(one: Newly, cursor: Cursor) -> State:
-    """Return the state of a job that has just been found to stand so."""
+def new_state(rule: Rule, event: Event, job_id: UUID, cursor: Cursor) -> State:
+    """Return the state of what has just been found to stand so."""
     return State(
-        rule_id=one.rule_id,
-        event=one.event,
-        job_id=one.job_id,
+        rule_id=rule.id,
+        event=event,
+        job_id=job_id,
         many=1,
         execution_id=None,
         since=cursor.now,
@@ -222,16 +284,21 @@ def channels_of(told: Told, rules: Sequence[Rule]) -> list[str | None]:
     return [*channels] or [None]
 
 
-def key_of(one: Waiting) -> tuple[str, str, UUID | None]:
+Together = tuple[str, str, str, bool, str, str]
+
+
+def key_of(one: Waiting) -> Together:
     """Return what goes out as one message: channel, event, rule; each test by itself."""
     together = one.rule_id if one.rule_id is not None else one.alert.id
-    return one.channel, one.alert.event, together
+    return (
+        *(one.channel, one.alert.event, str(together), one.is_reminder),
+        *(one.instead_of or "", str(one.incident or "")),
+    )
 
 
-def order(one: Waiting) -> tuple[str, str, str, UUID]:
+def order(one: Waiting) -> tuple[Together, UUID]:
     """Return the order in which alerts are put together."""
-    channel, event, together = key_of(one)
-    return channel, event, str(together), one.alert.id
+    return key_of(one), one.alert.id
 
 
 async def send_together(transaction: Runner, found: list[Waiting]) -> None:
@@ -241,11 +308,30 @@ async def send_together(transaction: Runner, found: list[Waiting]) -> None:
     if channel.preset is None or channel.target is None:
         await alerts.fail(transaction, ids, error=f"there is no channel {channel.channel!r}")
         return
-    message = Message(channel=channel.channel, alerts=[one.alert for one in found])
+    preset = Preset(channel.preset)
+    incident = channel.incident
+    if preset in INCIDENTS and channel.alert.event == "recovered":
+        if incident is None:
+            await alerts.fail(transaction, ids, error=NOTHING_OPENED)
+            return
+        if channel.is_open:
+            await alerts.settle(transaction, ids)
+            return
+    elif preset in INCIDENTS and incident is None:
+        incident = ids[0]
+        await alerts.open_incident(transaction, ids, incident=incident)
+    message = Message(
+        channel=channel.channel,
+        alerts=[one.alert for one in found],
+        is_reminder=channel.is_reminder,
+        instead_of=channel.instead_of,
+        incident=incident,
+    )
     try:
         target = read_target(channel.target)
     except (ValueError, RecursionError) as error:
         await alerts.fail(transaction, ids, error=f"the channel's target cannot be read: {error}")
         return
-    kind, target = job_target(Preset(channel.preset), target, message)
-    await alerts.deliver(transaction, ids, kind=kind, target=target)
+    for part in parts_of(preset, message):
+        sent = [one.id for one in part.alerts]
+        await alerts.deliver(transaction, sent, job_of(preset, target, part))

@@ -58,7 +58,9 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
         "keep_bulk": keep_bulk(pools.bulk, observers, keys, bulk_told, instance=instance),
         "keep_alerting": keep_alerting(db, observers, alerts_told),
         "keep_calendars": keep_calendars(db, observers, windows),
-        "keep_zones": keep_zones(db, observers, instance=instance, slots=settings.concurrency),
+        "keep_zones": keep_zones(
+            db, observers, instance=instance, slots=settings.concurrency, kinds=KINDS
+        ),
         "mend_steps": mend_steps(db, observers, set_back, lease_seconds=settings.lease_seconds),
     }
     if settings.heartbeat_url is not None:

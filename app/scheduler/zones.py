@@ -1,6 +1,7 @@
 """Replans the jobs whose runs newer time zone rules put elsewhere."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -16,8 +17,12 @@ from app.telemetry.faults import faulted
 from app.telemetry.version import product_version
 
 
-async def keep_zones(db: Database, observers: Observers, *, instance: str, slots: int) -> None:
+async def keep_zones(
+    db: Database, observers: Observers, *, instance: str, slots: int, kinds: Sequence[str]
+) -> None:
     """Record at once, and then about every hour, what this instance is and which rules it plans by.
+
+    With it goes which `kinds` of jobs it runs.
 
     If these are the newest, jobs that were planned by older rules are replanned. Ends only when
     cancelled.
@@ -25,7 +30,7 @@ async def keep_zones(db: Database, observers: Observers, *, instance: str, slots
     while True:
         wait = INTERVAL_SECONDS
         try:
-            moved = await replan(db, instance, rules_in_use(), slots=slots)
+            moved = await replan(db, instance, rules_in_use(), slots=slots, kinds=kinds)
         except Exception as error:  # noqa: BLE001 - jobs run without this, perhaps an hour off
             observers.tell(faulted("zones", error))
             wait = RETRY_SECONDS
@@ -35,14 +40,26 @@ async def keep_zones(db: Database, observers: Observers, *, instance: str, slots
         await rest(wait)
 
 
-async def replan(db: Database, instance: str, rules: Rules, *, slots: int | None = None) -> int:
+async def replan(
+    db: Database,
+    instance: str,
+    rules: Rules,
+    *,
+    slots: int | None = None,
+    kinds: Sequence[str] = (),
+) -> int:
     """Move plans made by older rules, if these are the newest; return how many were moved.
 
     Rules that are older than some in the database move nothing: of two instances with different
     rules, the one with the newer rules moves plans.
     """
     standing = await zones.record_rules(
-        db, instance=instance, rules=rules, slots=slots, product=product_version()
+        db,
+        instance=instance,
+        rules=rules,
+        slots=slots,
+        product=product_version(),
+        kinds=kinds,
     )
     if standing.newest is None or standing.newest < rules.version:
         await zones.store_zones(db, rules.version, await asyncio.to_thread(rules.archive))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from app.core.secrets.masking import NAMED_SECRETS
 from app.errors import FieldError
 from app.targets.base import Target
 
@@ -27,8 +28,14 @@ class BodyTarget(Target, frozen=True, kw_only=True):
     """A value, sent as JSON."""
     body_base64: Base64 | None = None
     """Bytes in base64, sent decoded."""
+    json_secrets: Annotated[dict[str, str], NAMED_SECRETS] | None = None
+    """Texts that `json`, an object, is given as well: `{"routing_key": "${secret:NAME}"}`."""
 
     def errors(self) -> Iterable[FieldError]:
+        if self.json_secrets is not None and not isinstance(self.json, dict):
+            message = "is added to an object: give json as one, or leave this out"
+            yield FieldError(field="json_secrets", message=message)
+            return
         if self.body is None and self.json is None and self.body_base64 is None:
             return
         forms = ("body", "json", "body_base64")
@@ -48,7 +55,8 @@ class BodyTarget(Target, frozen=True, kw_only=True):
     def content(self) -> tuple[bytes, str | None]:
         """Return the bytes to send and their content type, which is None without a body."""
         if self.json is not None:
-            return msgspec.json.encode(self.json), "application/json"
+            whole = self.json if self.json_secrets is None else self.json | self.json_secrets
+            return msgspec.json.encode(whole), "application/json"
         if self.body is not None:
             return self.body.encode(), "text/plain; charset=utf-8"
         if self.body_base64 is not None:

@@ -37,7 +37,9 @@ set after_id = :after_id::bigint, pending = :pending::bigint[],
 where one;
 
 -- name: rules, reads
-select id, name, events, job_id, tag, after, reasons, channels, begun_at from tocsin.alert_rules order by id;
+select id, name, events, job_id, tag, after, reasons, channels, begun_at, seconds::float8 as seconds, factor::float8 as factor,
+    remind_seconds is not null as reminds
+from tocsin.alert_rules order by id;
 
 -- name: happened, reads
 -- The executions that did not succeed, in the order of their numbers, of those after the cursor up to a number, and of
@@ -74,8 +76,43 @@ union all
 select null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, ids from under_way
 order by 1 nulls first;
 
+-- name: took_long, reads
+-- The executions that succeeded and took longer than the shortest that any rule calls slow, in the order of their numbers:
+-- of those after the cursor up to a number, and of those that were under way then and are not now. One row without id says
+-- up to which number they were read. usual: see tocsin.usual_seconds. well_id: the latest before it that succeeded.
+with reached as materialized (
+    select least(:upto::bigint, :after_id::bigint + 100000) as id
+), under_way as materialized (
+    select coalesce(array_agg(execution_id), '{}') as ids
+    from tocsin.jobs where locked_until is not null and execution_id is not null
+), found as materialized (
+    (
+        select x.id, x.job_id, x.started_at, x.finished_at from tocsin.executions x
+        where x.outcome = 'succeeded' and x.id > :after_id::bigint and x.id <= (select id from reached)
+          and x.finished_at - x.started_at > :seconds::float8 * interval '1 second'
+        order by x.id limit :limit::bigint
+    )
+    union all
+    select x.id, x.job_id, x.started_at, x.finished_at from tocsin.executions x
+    where x.outcome = 'succeeded' and x.finished_at - x.started_at > :seconds::float8 * interval '1 second'
+      and x.id = any (array(select unnest(:pending::bigint[]) except select unnest(under_way.ids) from under_way))
+)
+select f.id, f.job_id, f.finished_at, extract(epoch from f.finished_at - f.started_at)::float8 as seconds,
+    tocsin.usual_seconds(f.job_id, f.id) as usual,
+    (select x.id from (
+        select p.id, p.outcome from tocsin.executions p where p.job_id = f.job_id and p.id < f.id order by p.id desc limit 100
+    ) as x where x.outcome = 'succeeded' order by x.id desc limit 1) as well_id,
+    j.name as job, j.tags,
+    j.paused_at is not null or exists (select from tocsin.pauses where scope = 0)
+        or exists (select from tocsin.alerts a where a.delivery_id = f.job_id) as is_silent,
+    null::bigint as reached
+from found f join tocsin.jobs j on j.id = f.job_id
+union all
+select null, null, null, null, null, null, null, null, null, id from reached
+order by 1 nulls first;
+
 -- name: states, reads
-select rule_id, event, job_id, many, execution_id, since, last_at, told_at
+select rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at
 from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
 
 -- part: of_rule
@@ -151,14 +188,52 @@ union all
     ) as j
 );
 
+-- name: of_rules
+-- How rules stand that watch for what is about no single job: why each tells of it now (null: it does not), and its state.
+select r.id as rule_id, watched.event, case watched.event when 'backlog' then tocsin.alert_backlog(r)
+        else tocsin.alert_no_instance(coalesce(r.seconds, 60)::float8) end as why,
+    s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at
+from tocsin.alert_rules r cross join unnest(r.events) as watched (event)
+left join tocsin.alert_states s
+    on s.rule_id = r.id and s.event = watched.event and s.job_id = '00000000-0000-0000-0000-000000000000'
+where r.id = any (:rule_ids::uuid[]) and watched.event in ('backlog', 'no_instance');
+
+-- name: reminders
+-- What was told so long ago that its rule reminds of it, is not over, and has not been reminded of since. A rule reminds of all
+-- at once: not if it did so within that time, but for what belongs to the same message.
+select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at, s.job,
+    coalesce((
+        select a.why from tocsin.alerts a
+        where a.rule_id = r.id and a.event = s.event and (a.job_id = s.job_id or (s.is_general and a.job_id is null))
+        order by a.id desc limit 1), '') as why
+from tocsin.alert_rules r cross join lateral (
+    select t.*, j.name as job, t.job_id = '00000000-0000-0000-0000-000000000000' as is_general
+    from tocsin.alert_states t left join tocsin.jobs j on j.id = t.job_id
+    where t.rule_id = r.id and t.event = any (r.events) and j.paused_at is null
+      and greatest(t.told_at, t.reminded_at) <= now() - r.remind_seconds::float8 * interval '1 second'
+    limit :limit::bigint
+) as s
+where r.id = any (:rule_ids::uuid[]) and r.remind_seconds is not null
+  and not exists (select from tocsin.pauses where scope = 0)
+  and not exists (
+      select from tocsin.alert_states o
+      where o.rule_id = r.id and o.reminded_at > now() - r.remind_seconds::float8 * interval '1 second'
+        and o.reminded_at < now() - :seconds::float8 * interval '1 second');
+
 -- name: over, reads
 -- The states whose job is well again, as of an instant up to which all executions are judged; or gone, or paused.
-select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at,
+select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at,
     j.id is null or (j.paused_at is not null and s.event in ('late', 'not_succeeded')) as is_gone, j.name as job, j.tags
 from tocsin.alert_states s
 join tocsin.alert_rules r on r.id = s.rule_id
 left join tocsin.jobs j on j.id = s.job_id
-where j.id is null or case s.event
+where not s.event in ('backlog', 'no_instance') and (j.id is null or case s.event
+    when 'slow' then j.last_finished_at > s.last_at and exists (
+        select from tocsin.executions x
+        where x.job_id = s.job_id and x.id > s.execution_id and x.outcome = 'succeeded' and x.finished_at <= :horizon::timestamptz
+          and (extract(epoch from x.finished_at - x.started_at) <= greatest(1, r.seconds)
+              or (r.factor is not null and coalesce(extract(epoch from x.finished_at - x.started_at)
+                  <= r.factor::float8 * tocsin.usual_seconds(x.job_id, x.id), true))))
     when 'invalid' then j.plan_error is null
     when 'late' then not ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and {too_late})
     when 'not_succeeded' then j.paused_at is not null or j.next_run is null or exists (
@@ -168,19 +243,19 @@ where j.id is null or case s.event
         select from tocsin.executions x
         where x.job_id = s.job_id and x.finished_at > s.last_at and x.finished_at <= :horizon::timestamptz
           and case when s.event = 'missed' then x.outcome <> 'missed' else x.outcome = 'succeeded' end)
-    end
+    end)
 limit :limit::bigint;
 
 -- name: write_states
 -- Writes how rules stand for jobs; of rules that are gone by now nothing.
-insert into tocsin.alert_states as s (rule_id, event, job_id, many, execution_id, since, last_at, told_at)
+insert into tocsin.alert_states as s (rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at)
 select w.* from json_to_recordset(:states::json) as w (
     rule_id uuid, event text, job_id uuid, many integer, execution_id bigint,
-    since timestamptz, last_at timestamptz, told_at timestamptz)
+    since timestamptz, last_at timestamptz, told_at timestamptz, reminded_at timestamptz)
 join tocsin.alert_rules r on r.id = w.rule_id
 on conflict (rule_id, event, job_id) do update
 set many = excluded.many, execution_id = excluded.execution_id, since = excluded.since, last_at = excluded.last_at,
-    told_at = excluded.told_at;
+    told_at = excluded.told_at, reminded_at = excluded.reminded_at;
 
 -- name: delete_states
 delete from tocsin.alert_states s
@@ -188,34 +263,78 @@ using json_to_recordset(:states::json) as w (rule_id uuid, event text, job_id uu
 where s.rule_id = w.rule_id and s.event = w.event and s.job_id = w.job_id;
 
 -- name: tell
-insert into tocsin.alerts (rule_id, rule, event, job_id, job, many, since, execution_id, why, channel)
-select rule_id, rule, event, job_id, job, many, since, execution_id, why, channel
-from json_to_recordset(:alerts::json) as w (
-    rule_id uuid, rule text, event text, job_id uuid, job text, many integer, since timestamptz,
-    execution_id bigint, why text, channel text);
+-- What is over is told as well where it was told instead of another channel.
+with w as materialized (
+    select rule_id, rule, event, of_event, nullif(job_id, '00000000-0000-0000-0000-000000000000') as job_id, job, many, since,
+        execution_id, why, channel, is_reminder
+    from json_to_recordset(:alerts::json) as w (
+        rule_id uuid, rule text, event text, of_event text, job_id uuid, job text, many integer, since timestamptz,
+        execution_id bigint, why text, channel text, is_reminder boolean)
+)
+insert into tocsin.alerts (
+    rule_id, rule, event, of_event, job_id, job, many, since, execution_id, why, channel, is_reminder)
+select w.rule_id, w.rule, w.event, w.of_event, w.job_id, w.job, w.many, w.since, w.execution_id, w.why, w.channel, w.is_reminder
+from w
+union all
+select distinct w.rule_id, w.rule, w.event, w.of_event, w.job_id, w.job, w.many, w.since, w.execution_id, w.why, t.channel, false
+from w join tocsin.alerts t on (t.job_id = w.job_id or (w.job_id is null and t.job_id is null))
+where w.event = 'recovered' and t.rule_id = w.rule_id and t.event = w.of_event and t.since = w.since
+  and t.instead_of is not null
+  and not exists (
+      select from tocsin.alert_rules r where r.id = w.rule_id and t.channel = any (r.channels));
+
+-- part: told_before
+select from tocsin.alerts t
+      where (t.job_id = a.job_id or (a.job_id is null and t.job_id is null))
+        and t.rule_id = a.rule_id and t.channel = a.channel and t.since = a.since and t.event = a.of_event and t.id < a.id
 
 -- name: waiting
 -- Alerts that have yet to be sent, with their channel. Those of a rule, an event and a channel that was told of the same
--- within the last seconds wait, to go out as one message.
-select a.id, a.at, a.rule_id, a.rule, a.event, a.job_id, a.job, a.many, a.since, a.execution_id, a.why, a.channel,
-    c.preset, c.target::text as target
+-- within the last seconds wait, to go out as one message. So does what is over, or reminds, until the delivery of what it is
+-- about has ended. incident: what that opened; is_open: for others too, of which some are not over.
+select a.id, a.at, a.rule_id, a.rule, a.event, coalesce(a.of_event, a.event) as of_event, a.job_id, a.job, a.many, a.since,
+    a.execution_id, a.why, a.is_reminder, a.channel, c.preset, c.target::text as target,
+    o.channel as instead_of, o.error as instead_error, opened.incident,
+    opened.incident is not null and exists (
+        select from tocsin.alerts t join tocsin.alert_states s
+            on s.rule_id = t.rule_id and s.event = t.event and s.since = t.since
+            and s.job_id = coalesce(t.job_id, '00000000-0000-0000-0000-000000000000')
+        where t.incident = opened.incident and s.told_at is not null) as is_open
 from tocsin.alerts a left join tocsin.alert_channels c on c.name = a.channel
+left join tocsin.alerts o on o.id = a.instead_of
+left join lateral (
+    select t.incident from tocsin.alerts t
+    where c.preset in ('pagerduty', 'opsgenie') and (a.is_reminder or a.event = 'recovered') and t.incident is not null
+      and (t.job_id = a.job_id or (a.job_id is null and t.job_id is null))
+      and t.rule_id = a.rule_id and t.channel = a.channel and t.since = a.since and t.event = a.of_event and t.id < a.id
+    order by t.id desc limit 1
+) as opened on true
 where a.channel is not null and a.delivered_at is null and a.failed_at is null and a.sent_at is null
   and not exists (
       select from tocsin.alerts b
       where b.sent_at is not null and b.sent_at > clock_timestamp() - :seconds::float8 * interval '1 second'
         and b.sent_at <= clock_timestamp()
-        and b.rule_id = a.rule_id and b.event = a.event and b.channel = a.channel)
+        and b.rule_id = a.rule_id and b.event = a.event and b.channel = a.channel and b.is_reminder = a.is_reminder)
+  and not ((a.is_reminder or a.event = 'recovered') and exists ({told_before} and t.delivered_at is null and t.failed_at is null))
 order by a.id
 limit :limit::bigint
 for update of a skip locked;
+
+-- name: open_incident
+update tocsin.alerts set incident = :incident::uuid where id = any (:ids::uuid[]);
 
 -- name: deliver
 with acting as materialized (
     select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true),
         set_config('tocsin.actor', 'alerts', true)
 )
-select tocsin.deliver_alerts(:ids::uuid[], :kind::text, :target::jsonb) from acting;
+select tocsin.deliver_message(:ids::uuid[], :kind::text, :target::jsonb, :metadata::jsonb) from acting;
+
+-- name: settle
+-- Alerts of which nothing is to be sent.
+update tocsin.alerts
+set delivered_at = clock_timestamp(), sent_at = clock_timestamp()
+where id = any (:ids::uuid[]);
 
 -- name: fail
 update tocsin.alerts

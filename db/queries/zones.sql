@@ -1,14 +1,14 @@
 -- Time zone rules: which instance goes by which, and the replanning of jobs by newer ones.
 
 -- name: tell
--- Says what an instance goes by, forgets those that have said nothing for a day, and returns which
+-- Says what an instance goes by and runs, forgets those that have said nothing for a day, and returns which
 -- rules are known and whether a walk is due by those of this instance.
 with told as (
-    insert into tocsin.instance_rules (name, version, source, slots, product)
-    values (:instance::text, :version::text, :source::text, :slots::integer, :product::text)
+    insert into tocsin.instance_rules (name, version, source, slots, product, kinds)
+    values (:instance::text, :version::text, :source::text, :slots::integer, :product::text, :kinds::text[])
     on conflict (name) do update
     set version = excluded.version, source = excluded.source, slots = excluded.slots, product = excluded.product,
-        told_at = excluded.told_at
+        kinds = excluded.kinds, told_at = excluded.told_at
 ), forgotten as (
     delete from tocsin.instance_rules
     where told_at not between clock_timestamp() - interval '1 day' and clock_timestamp() + interval '1 day'

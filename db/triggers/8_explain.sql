@@ -18,6 +18,16 @@ returns boolean language sql stable
         where datname = current_database()
           and application_name in (left('tocsin scheduler ' || instance, 63), left('tocsin settle ' || instance, 63)));
 
+-- The kinds that an instance which is connected runs. One of 0.1.0 does not say so.
+create or replace function tocsin.kinds_alive()
+returns text[] language sql stable
+begin atomic
+    select array(
+        select unnest(array['http', 'amqp']) where exists (select from tocsin.connected_instances())
+        union
+        select unnest(i.kinds) from tocsin.instance_rules i where i.kinds is not null and tocsin.is_connected(i.name));
+end;
+
 -- What users put on tocsin.executions that may keep records from being written. Without any policy, a role that is not
 -- the owner sees no row at all.
 create or replace function tocsin.rules_on_executions()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from msgspec import json
 
-from app.core.alerts.messages import Preset
+from app.core.alerts.presets import Preset
 from app.core.alerts.rules import Event
 from app.core.facts import Faulted
 from app.db import Database, alerts
@@ -295,6 +295,134 @@ async def test_a_job_without_a_success_for_too_long_is_told_of_whatever_else_it_
     assert (await told(connection))[2:] == [("recovered", "never")]
 
 
+async def took(connection: asyncpg.Connection, job_id: UUID, seconds: float) -> None:
+    """Have an execution succeed that took so long."""
+    await ended(connection, job_id, "succeeded")
+    await connection.execute(
+        """update tocsin.executions set started_at = finished_at - $2 * interval '1 second'
+           where id = (select max(id) from tocsin.executions where job_id = $1)""",
+        job_id,
+        seconds,
+    )
+
+
+@pytest.mark.parametrize("given", [{"seconds": 30}, {"factor": 2.5}], ids=["seconds", "factor"])
+async def test_a_run_that_takes_long_is_told_of_until_one_does_not(
+    db: Database, connection: asyncpg.Connection, given: dict[str, float]
+) -> None:
+    await insert_rule(connection, events=("slow", "recovered"), **given)
+    job_id, other = [await quiet_job(connection, name=name) for name in ("report", "other")]
+    for _ in range(5):
+        await took(connection, job_id, 16)
+        await took(connection, other, 40 if "factor" in given else 20)
+    await judge_all(db, connection)
+    assert await told(connection) == []
+
+    await took(connection, job_id, 41)
+    await took(connection, job_id, 45)
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+    assert await told(connection) == [("slow", "report")]
+    why = await connection.fetchval("select why from tocsin.alerts")
+    assert re.fullmatch(r"it took 41 s, and usually 16 s", why)
+
+    await ended(connection, job_id)
+    await judge_all(db, connection)
+    assert len(await told(connection)) == 1
+    await took(connection, job_id, 17)
+    await judge_all(db, connection)
+    assert await told(connection) == [("slow", "report"), ("recovered", "report")]
+
+
+@pytest.mark.parametrize("given", [{"more_than": 2}, {"seconds": 30, "tag": "a"}])
+async def test_a_backlog_is_told_of_once_and_when_it_is_over(
+    db: Database, connection: asyncpg.Connection, given: dict[str, Any]
+) -> None:
+    await insert_rule(connection, events=("backlog", "recovered"), **given)
+    ids = [await quiet_job(connection, flow_key=key, tags=["a"]) for key in (None, None, "f")]
+    for job_id in ids[:2]:
+        await connection.execute("update tocsin.jobs set next_run = now() where id = $1", job_id)
+    await judge_all(db, connection)
+    assert await told(connection) == []
+
+    await connection.execute(LATE, ids[2])
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+    assert await told(connection) == [("backlog", None)]
+    assert "since" in await connection.fetchval("select why from tocsin.alerts")
+
+    await connection.execute(
+        "update tocsin.jobs set next_run = now() + interval '1 hour' where id = $1", ids[2]
+    )
+    await judge_all(db, connection)
+    assert await told(connection) == [("backlog", None), ("recovered", None)]
+
+
+async def test_jobs_of_a_kind_that_no_instance_runs_any_more_are_told_of(
+    db: Database, connection: asyncpg.Connection, database_url: str
+) -> None:
+    await insert_rule(connection, events=("no_instance", "recovered"), seconds=10)
+    await connection.execute(
+        """insert into tocsin.kinds (kind) values ('pigeon');
+           insert into tocsin.instance_rules (name, version, source, kinds)
+           values ('far:1:aaaa', '2026a', 'system', '{http,pigeon}')"""
+    )
+    job_id = await quiet_job(connection, kind="pigeon", target={})
+    await connection.execute(LATE, job_id)
+    far = await asyncpg.connect(
+        database_url, server_settings={"application_name": "tocsin scheduler far:1:aaaa"}
+    )
+    await judge_all(db, connection)
+    assert await told(connection) == []
+
+    await far.close()
+    await judge_all(db, connection)
+    assert await told(connection) == [("no_instance", None)]
+    assert await connection.fetchval("select why from tocsin.alerts") == (
+        "jobs of the kind pigeon are due, and no instance runs it"
+    )
+
+    await connection.execute("select tocsin.pause($1::uuid)", job_id)
+    await judge_all(db, connection)
+    assert await told(connection) == [("no_instance", None), ("recovered", None)]
+
+
+async def test_what_is_not_over_is_told_again_together_and_no_sooner(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_channel(connection, "ops", "http://127.0.0.1:9/", "webhook")
+    await insert_rule(
+        connection, events=("failed", "recovered"), remind_seconds=600, channels=["ops"]
+    )
+    await insert_rule(connection, name="no reminders")
+    ids = [await quiet_job(connection, name=f"report-{n}") for n in range(4)]
+    for job_id in ids:
+        await ended(connection, job_id)
+    await ended(connection, ids[0], "succeeded")
+    await judge_all(db, connection)
+    await connection.execute(
+        """update tocsin.alerts set delivered_at = clock_timestamp(),
+               sent_at = sent_at - interval '10 minutes';
+           update tocsin.alert_states set told_at = told_at - interval '10 minutes'"""
+    )
+    await connection.execute("select tocsin.pause($1::uuid)", ids[1])
+
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+
+    reminders = await connection.fetch(
+        """select job, event, why, delivery_id from tocsin.alerts where is_reminder order by job"""
+    )
+    assert [row["job"] for row in reminders] == ["report-2", "report-3"]
+    assert {row["event"] for row in reminders} == {"failed"}
+    assert {row["why"] for row in reminders} == {"the target answered with status 500"}
+    [[message]] = await connection.fetch(
+        "select target from tocsin.jobs where id = any ($1::uuid[])",
+        [row["delivery_id"] for row in reminders],
+    )
+    assert json.decode(message)["json"]["text"].startswith("Still: 2 jobs: failed")
+
+
 @pytest.mark.parametrize(
     "how",
     ["select tocsin.pause($1::uuid)", "select tocsin.pause_all(left($1::uuid::text, 0))"],
@@ -566,8 +694,17 @@ PAGE = (ROOT / "docs" / "alerts.md").read_text("utf-8")
 async def test_the_examples_of_the_page_work(
     db: Database, connection: asyncpg.Connection, api: httpx.AsyncClient
 ) -> None:
-    make, standing = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-    await connection.execute(make)
+    *make, standing = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    for one in make:
+        await connection.execute(one)
+    for preset in Preset:
+        shown = await connection.fetchval(
+            "select target::text from tocsin.alert_channels where preset = $1 limit 1", preset
+        )
+        if shown is not None:
+            put = {"preset": preset, "target": json.decode(shown)}
+            answer = await api.put(f"/v1/alerts/channels/{preset}", json=put)
+            assert answer.status_code in (200, 201), answer.text
     job_id = await quiet_job(connection, name="nightly-report")
     for _ in range(3):
         await ended(connection, job_id)
@@ -593,7 +730,14 @@ async def test_the_examples_of_the_page_work(
     }
 
 
-@pytest.mark.parametrize("name", ["newly", "happened", "over"])
+READ = """select seq_tup_read from pg_stat_xact_user_tables
+          where relid = 'tocsin.jobs'::regclass"""
+"""How many jobs this session has read without an index."""
+
+
+@pytest.mark.parametrize(
+    "name", ["newly", "happened", "over", "took_long", "of_rules", "reminders"]
+)
 async def test_a_pass_reads_neither_all_jobs_nor_all_executions(
     connection: asyncpg.Connection, name: str
 ) -> None:
@@ -617,25 +761,26 @@ async def test_a_pass_reads_neither_all_jobs_nor_all_executions(
     await insert_rule(connection, name="a", events=("invalid", "failed"))
     await insert_rule(connection, name="b", events=("late",), seconds=10)
     await insert_rule(connection, name="c", events=("not_succeeded",), seconds=10, tag="x")
+    await insert_rule(connection, name="d", events=("slow",), factor=3, remind_seconds=60)
+    await insert_rule(connection, name="e", events=("backlog", "no_instance"), more_than=100)
     await connection.execute("vacuum analyze tocsin.jobs")
     await connection.execute("vacuum analyze tocsin.executions")
     await connection.execute("set plan_cache_mode = force_generic_plan")
-    rule_ids = await connection.fetchval("select array_agg(id)::text from tocsin.alert_rules")
-    given = {
-        "after_id": "19000",
-        "upto": "20000",
-        "pending": "'{5}'",
-        "horizon": "now()",
-        "rule_ids": f"'{rule_ids}'",
-    }
+    given = {"after_id": "19000", "upto": "20000", "pending": "'{5}'", "horizon": "now()"}
+    ids = await connection.fetchval("select array_agg(id)::text from tocsin.alert_rules")
+    given |= {"rule_ids": f"'{ids}'", "seconds": "1"}
     wanted = query(f"alerts.{name}")
     values = ", ".join(({"limit": "1000"} | given)[one] for one in wanted.parameters)
     await connection.execute(f"prepare one as {wanted.sql}")
 
     async with connection.transaction():
         await connection.fetch(query("alerts.begin").sql, "60s")
+        read_before = await connection.fetchval(READ)
         lines = await connection.fetch(f"explain (analyze, costs off) execute one ({values})")
 
+        read_after = await connection.fetchval(READ)
+
+    assert read_after == read_before  # in functions as well
     plan = "\n".join(str(row[0]) for row in lines)
     assert "Seq Scan on jobs" not in plan
     assert [int(many) for many in re.findall(r"rows=(\d+)", plan) if int(many) > 1000] == []

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from msgspec import json
 
-from app.core.alerts.messages import Preset
+from app.core.alerts.presets import Preset
 from app.core.alerts.rules import Event
 from app.db import Database
 from app.wire.alerts import TIMED
@@ -26,11 +26,14 @@ async def test_a_rule_reads_as_it_was_written_and_can_be_written_back(
     await api.post("/v1/jobs", json={**LATER, "name": "report"})
     await api.put("/v1/alerts/channels/ops", json=SLACK)
     written = {
-        "events": ["failed", "late", "recovered"],
+        "events": ["backlog", "failed", "late", "recovered", "slow"],
         "job": "report",
         "tag": None,
         "after": 3,
         "seconds": 90.5,
+        "factor": 2.5,
+        "more_than": 7,
+        "remind_seconds": 3600.0,
         "reasons": ["overlap"],
         "channels": ["ops"],
     }
@@ -99,8 +102,10 @@ async def test_what_is_wrong_is_refused_and_named(
     assert (answer.status_code, fields(answer)) == (422, [field])
 
 
+NEEDING = (Event.SLOW, Event.BACKLOG)
+"""Events that need one of two fields."""
 BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
-    "events": ([[], ["sad"]], [["failed"], [*{*Event} - {*TIMED}]]),
+    "events": ([[], ["sad"]], [["failed"], [*{*Event} - {*TIMED, *NEEDING}]]),
     "tag": (["", "x" * 201, "a,b"], ["x", "x" * 200, None]),
     "after": ([0, -1, 1001], [1, 1000]),
     "reasons": ([[]], [["misfire"], None]),
@@ -151,10 +156,25 @@ async def test_both_doors_judge_a_rule_alike(
         ({"events": ["late"], "seconds": 31_557_601}, "seconds"),
         ({"events": ["not_succeeded"], "seconds": 5}, "events"),
         ({"events": ["late"], "seconds": 31_557_600}, None),
+        ({"events": ["slow"]}, "factor"),
+        ({"events": ["slow"], "factor": 0.5}, "factor"),
+        ({"events": ["slow"], "factor": 1001}, "factor"),
+        ({"events": ["failed"], "factor": 2}, "factor"),
+        ({"events": ["slow"], "factor": 1.5}, None),
+        ({"events": ["slow"], "seconds": 5}, None),
+        ({"events": ["backlog"]}, "more_than"),
+        ({"events": ["backlog"], "more_than": -1}, "more_than"),
+        ({"events": ["backlog"], "more_than": 100_001}, "more_than"),
+        ({"events": ["failed"], "more_than": 2}, "more_than"),
+        ({"events": ["backlog"], "more_than": 0, "tag": "a"}, None),
+        ({"events": ["no_instance"], "tag": "a"}, "events"),
+        ({"events": ["no_instance"]}, None),
+        ({"events": ["failed"], "remind_seconds": 59}, "remind_seconds"),
+        ({"events": ["failed"], "remind_seconds": 60}, None),
         ({"events": ["not_succeeded", "late"], "seconds": 1, "tag": "a"}, None),
     ],
 )
-async def test_both_doors_judge_seconds_alike(
+async def test_both_doors_judge_numbers_alike(
     api: httpx.AsyncClient, connection: asyncpg.Connection, given: dict[str, Any], field: str | None
 ) -> None:
     answer = await api.put("/v1/alerts/rules/one", json=given)

@@ -3,12 +3,16 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import jsonschema_rs
 import pytest
+from msgspec import json
 from msgspec.structs import replace
 
-from app.core.alerts.messages import BODIES, FIRST, Alert, Message, Preset, job_target, text
-from app.core.alerts.rules import Event, Happened, Rule, Standing, State, begin
+from app.core.alerts.messages import FIRST, Alert, Message, text
+from app.core.alerts.presets import BODIES, Preset, job_of, parts_of, target_errors
+from app.core.alerts.rules import Event, Happened, Rule, Standing, State, begin, remind
 from app.core.runs.outcome import Outcome
+from tests.support.alert_schemas import OPSGENIE_CLOSE, SCHEMAS
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 RULE = Rule(
@@ -158,47 +162,160 @@ def test_slack_reads_no_mark_up_out_of_names_and_errors() -> None:
 def test_a_message_keeps_what_the_target_of_its_channel_says(preset: Preset) -> None:
     target = {"url": "https://example.com", "headers": {"X-Team": "ops"}}
 
-    kind, made = job_target(preset, target, Message(channel="ops", alerts=[ALERT]))
+    made = job_of(preset, target, Message(channel="ops", alerts=[ALERT]))
 
-    assert kind == "http"
-    assert {name: made[name] for name in target} == target
-    assert made["json"]
-    assert "json" not in target
+    assert made.kind == {"amqp": "amqp", "smtp": "smtp"}.get(preset, "http")
+    assert {name: made.target[name] for name in target} == target
+    assert target == {"url": "https://example.com", "headers": {"X-Team": "ops"}}
+    said = [made.target.get("json"), made.target.get("text"), made.metadata.get("text")]
+    assert "report" in str(said)
 
 
 HOSTILE = replace(ALERT, job="@everyone [ok](https://evil.example)", why="x" * 5000)
 
 
-def test_teams_takes_a_message_with_one_adaptive_card() -> None:
-    """The schema: learn.microsoft.com, "Create incoming webhooks with Workflows"."""
-    body = BODIES[Preset.TEAMS](Message(channel="ops", alerts=[HOSTILE] * 9))
+@pytest.mark.parametrize("event", ["failed", "recovered", "test", "backlog"])
+@pytest.mark.parametrize("preset", SCHEMAS)
+def test_the_longest_message_is_what_the_service_takes(preset: str, event: str) -> None:
+    """The schemas and the pages that they are from: tests/support/alert_schemas.py."""
+    one = replace(HOSTILE, event=event, of_event=event, rule="r" * 200)
+    if event == "backlog":
+        one = replace(one, job=None, job_id=None)
+    message = Message(channel="ops", alerts=[one] * 9, instead_of="mail", is_reminder=True)
+    schema = SCHEMAS[preset]
+    if (preset, event) == ("opsgenie", "recovered"):
+        schema = OPSGENIE_CLOSE
 
-    assert set(body) == {"type", "attachments"}
-    assert body["type"] == "message"
-    [attachment] = body["attachments"]
-    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
-    card = attachment["content"]
-    assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
-    assert card["$schema"] == "http://adaptivecards.io/schemas/adaptive-card.json"
-    for block in card["body"]:
-        assert block["type"] == "TextBlock"
-        assert block["text"]
-        assert block.get("color", "Default") in ("Default", "Good", "Attention")
-        assert block.get("weight", "Default") in ("Default", "Bolder")
-        assert "](" not in block["text"]
-    assert len(str(body)) < 28_000
+    body = json.decode(json.encode(BODIES[Preset(preset)](message)))
+    if preset == "pagerduty":
+        body["routing_key"] = "k" * 32
+
+    validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+    assert [str(error) for error in validator.iter_errors(body)] == []
+    assert preset != "teams" or len(json.encode(body)) < 28_000
+    if preset == "discord":
+        assert body["allowed_mentions"] == {"parse": []}
+    if preset == "teams":
+        blocks = body["attachments"][0]["content"]["body"]
+        assert not any("](" in block["text"] for block in blocks)
 
 
-@pytest.mark.parametrize("event", ["failed", "recovered", "test"])
-def test_discord_takes_a_content_of_2000_characters_that_notifies_nobody(event: str) -> None:
-    """The schema: discord.com/developers/docs/resources/webhook, "Execute Webhook"."""
-    alerts = [replace(HOSTILE, event=event)] * 9
+def test_an_incident_is_resolved_by_the_key_that_opened_it() -> None:
+    opened = Message(channel="ops", alerts=[ALERT], incident=ALERT.id)
+    over = replace(opened, alerts=[replace(ALERT, id=UUID(int=9), event="recovered")])
+    target = {"url": "https://api.opsgenie.com/v2/alerts"}
 
-    body = BODIES[Preset.DISCORD](Message(channel="ops", alerts=alerts))
+    trigger, resolve = (BODIES[Preset.PAGERDUTY](one) for one in (opened, over))
+    create, close = (job_of(Preset.OPSGENIE, target, one).target for one in (opened, over))
 
-    assert set(body) == {"content", "allowed_mentions"}
-    assert 1 <= len(body["content"]) <= 2000
-    assert body["allowed_mentions"] == {"parse": []}
+    assert (trigger["event_action"], resolve["event_action"]) == ("trigger", "resolve")
+    assert trigger["dedup_key"] == resolve["dedup_key"]
+    assert create["url"] == target["url"]
+    assert close["url"] == f"{target['url']}/{create['json']['alias']}/close?identifierType=alias"
+
+
+def test_alertmanager_knows_the_alert_again_that_is_over() -> None:
+    begun = replace(ALERT, of_event="failed")
+    over = replace(begun, event="recovered", at=NOW + timedelta(hours=1))
+
+    [firing], [ended] = (
+        BODIES[Preset.ALERTMANAGER](Message(channel="ops", alerts=[one])) for one in (begun, over)
+    )
+
+    assert firing["labels"] == ended["labels"]
+    assert firing["startsAt"] == ended["startsAt"] == "2026-11-29T12:00:00Z"
+    assert (firing["endsAt"], ended["endsAt"]) == ("2026-12-06T12:00:00Z", "2026-11-29T13:00:00Z")
+
+
+def test_alertmanager_is_told_of_each_alert_and_all_others_of_the_first() -> None:
+    message = Message(channel="ops", alerts=[ALERT] * 45)
+
+    parts = [len(one.alerts) for one in parts_of(Preset.ALERTMANAGER, message)]
+
+    assert parts == [20, 20, 5]
+    assert list(parts_of(Preset.SLACK, message)) == [message]
+
+
+@pytest.mark.parametrize(
+    ("preset", "target", "field"),
+    [
+        ("webhook", {"templates": ["headers"]}, "target.templates"),
+        ("smtp", {"subject": "x"}, "target.subject"),
+        ("pagerduty", {"url": "https://events.pagerduty.com/v2/enqueue"}, "routing_key"),
+        ("opsgenie", {"url": "https://api.opsgenie.com/v2/alerts/"}, "target.url"),
+        ("template", {"url": "https://a.example", "json": {}}, "target.templates"),
+    ],
+)
+def test_a_target_that_a_preset_cannot_do_with_is_refused(
+    preset: str, target: dict[str, object], field: str
+) -> None:
+    [error] = target_errors(Preset(preset), target)
+
+    assert field in error.field
+
+
+SLOW = replace(
+    FAILURE, outcome=Outcome.SUCCEEDED, is_given_up=False, is_last_attempt=False, seconds=30.0
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "usual", "is_told"),
+    [
+        ({"seconds": 20.0}, None, True),
+        ({"seconds": 30.0}, None, False),
+        ({"factor": 2.0}, 14.0, True),
+        ({"factor": 2.0}, 15.0, False),
+        ({"factor": 2.0}, None, False),
+        ({"factor": 2.0, "seconds": 40.0}, 1.0, False),
+        ({"factor": 100.0}, 0.005, True),
+    ],
+)
+def test_a_run_is_slow_by_seconds_or_by_how_long_it_usually_takes(
+    given: dict[str, float], usual: float | None, *, is_told: bool
+) -> None:
+    rule = replace(RULE, events=frozenset({Event.SLOW}), after=1, **given)  # type: ignore[arg-type]
+    standing = Standing([rule], [])
+
+    standing.take(replace(SLOW, usual=usual))
+    standing.take(replace(FAILURE, id=11))
+
+    assert [one.event for one in standing.told] == [Event.SLOW] * is_told
+
+
+def test_a_run_that_was_not_slow_begins_the_count_anew() -> None:
+    rule = replace(RULE, events=frozenset({Event.SLOW, Event.RECOVERED}), after=2, seconds=1.0)
+    standing = Standing([rule], [])
+
+    standing.take(replace(SLOW, id=10, well_id=9))
+    standing.take(replace(SLOW, id=12, well_id=11))  # 11 was not slow
+    assert standing.told == []
+    standing.take(replace(SLOW, id=13, well_id=12))
+    standing.take(replace(SLOW, id=15, well_id=14))
+
+    assert [one.event for one in standing.told] == [Event.SLOW, Event.RECOVERED]
+
+
+def test_a_reminder_says_so_and_leaves_the_state_told() -> None:
+    state = State(
+        rule_id=RULE.id,
+        event=Event.FAILED,
+        job_id=JOB,
+        many=4,
+        execution_id=12,
+        since=NOW,
+        last_at=NOW,
+        told_at=NOW,
+    )
+    later = NOW + timedelta(hours=1)
+
+    now, told = remind(RULE, state, job="report", why="500", now=later)
+
+    assert now == replace(state, reminded_at=later)
+    assert told is not None
+    assert (told.event, told.is_reminder) == (Event.FAILED, True)
+    said = text(Message(channel="ops", alerts=[replace(ALERT, many=4)], is_reminder=True))
+    assert said.startswith("Still: report failed 4 times in a row")
 
 
 def test_what_is_read_from_how_a_job_stands_needs_no_row_of_it() -> None:

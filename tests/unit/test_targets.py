@@ -94,7 +94,7 @@ def test_what_is_no_json_object_is_refused(text: bytes, message: str):
         ({"url": None}, "target.url", "must be a string, not null"),
         ({"url": "http://" + "a" * 2048}, "target.url", "must be a string of length <= 2048"),
         ({"metod": "GET"}, "target.metod", "unknown field: did you mean method?"),
-        ({"zzz": 1}, "target.zzz", "unknown field: there are body, json, body_base64, client_cert"),
+        ({"zzz": 1}, "target.zzz", "unknown field: there are body, json, body_base64, json_secr"),
         ({"headers": {"X": 1}}, "target.headers", "must be a string, not an integer"),
         ({"success": [99]}, "target.success[0]", "must be an integer >= 100"),
         ({"verify_tls": "no"}, "target.verify_tls", "must be true or false, not a string"),

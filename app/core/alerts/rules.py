@@ -27,12 +27,26 @@ class Event(StrEnum):
     """The job is due, and has not been started for some time."""
     NOT_SUCCEEDED = "not_succeeded"
     """A recurring job has had no success for some time."""
+    SLOW = "slow"
+    """A run succeeded, and took long."""
+    BACKLOG = "backlog"
+    """Many jobs are due, or some for long, and not started."""
+    NO_INSTANCE = "no_instance"
+    """Jobs are due of a kind that no instance runs."""
     RECOVERED = "recovered"
     """Something of the above that was told is over."""
 
 
 OF_JOBS = frozenset({Event.INVALID, Event.LATE, Event.NOT_SUCCEEDED})
 """What is read from how a job stands, and not from its executions: it does not come in a row."""
+OF_RULES = frozenset({Event.BACKLOG, Event.NO_INSTANCE})
+"""What is about no single job; it does not come in a row either."""
+STANDING = OF_JOBS | OF_RULES
+"""What is looked for apart from executions."""
+NO_JOB = UUID(int=0)
+"""Stands in a state for the job of what is about none."""
+LEAST_SLOW_SECONDS = 1.0
+"""A run of less than this is never slow."""
 EXPECTED = frozenset({"paused", "skipped", "calendar", "maintenance"})
 """Why runs are missed on purpose: rules without reasons do not tell of these."""
 
@@ -52,6 +66,22 @@ class Rule(Struct, frozen=True, kw_only=True):
     channels: Sequence[str] = ()
     begun_at: datetime
     """What ended earlier is not told of."""
+    seconds: float | None = None
+    factor: float | None = None
+    """Of slow runs: how many times as long as usual."""
+    reminds: bool = False
+    """Whether what is not over is told again after some time."""
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether something of it is looked for apart from executions."""
+        return self.reminds or bool(self.events & STANDING)
+
+    def is_slow(self, seconds: float, usual: float | None) -> bool:
+        """Whether a run took long; `usual`: None, it is not known how long it usually takes."""
+        if self.factor is not None and (usual is None or seconds <= self.factor * usual):
+            return False
+        return seconds > max(LEAST_SLOW_SECONDS, self.seconds or 0)
 
     def covers(self, job_id: UUID, tags: Sequence[str]) -> bool:
         """Whether the rule is about a job with these tags."""
@@ -65,7 +95,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Happened(Struct, frozen=True, kw_only=True):
-    """An execution that did not succeed, as rules see it."""
+    """An execution that did not succeed, or took long, as rules see it."""
 
     id: int
     job_id: UUID
@@ -82,6 +112,12 @@ class Happened(Struct, frozen=True, kw_only=True):
     is_last_attempt: bool
     before: Outcome | None
     """The outcome of the job's execution before this one; None: there is none on record."""
+    seconds: float = 0.0
+    """How long it took; of one that succeeded."""
+    usual: float | None = None
+    """How long those before it took; of one that succeeded, and None if there are too few."""
+    well_id: int | None = None
+    """The latest before it that succeeded; of one that succeeded."""
 
 
 class State(Struct, frozen=True, kw_only=True):
@@ -96,6 +132,7 @@ class State(Struct, frozen=True, kw_only=True):
     since: datetime
     last_at: datetime
     told_at: datetime | None = None
+    reminded_at: datetime | None = None
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -104,12 +141,15 @@ class Told(Struct, frozen=True, kw_only=True):
     rule_id: UUID
     rule: str
     event: Event
+    of_event: Event
+    """What is over, of a recovery; else the event."""
     job_id: UUID
     job: str | None
     many: int
     since: datetime
     execution_id: int | None
     why: str
+    is_reminder: bool = False
 
 
 Judged = tuple[State | None, Told | None]
@@ -124,12 +164,15 @@ def is_bad(rule: Rule, event: Event, one: Happened) -> bool:
         case Event.EXHAUSTED:
             return one.is_given_up and one.is_last_attempt
         case Event.MISSED:
-            if one.outcome is not Outcome.MISSED:
-                return False
-            if rule.reasons is None:
-                return one.reason not in EXPECTED
-            return one.reason in rule.reasons
+            is_told = one.reason not in EXPECTED
+            if rule.reasons is not None:
+                is_told = one.reason in rule.reasons
+            return one.outcome is Outcome.MISSED and is_told
+        case Event.SLOW:
+            return rule.is_slow(one.seconds, one.usual)
         case Event.INVALID | Event.LATE | Event.NOT_SUCCEEDED | Event.RECOVERED:
+            return False
+        case Event.BACKLOG | Event.NO_INSTANCE:
             return False
         case _:
             assert_never(event)
@@ -144,11 +187,14 @@ def was_well_before(event: Event, one: Happened) -> bool:
 
 def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Iterator[Judged]:
     """Judge one execution: first what the one before it ended, then the execution itself."""
-    newer = state is not None and (state.execution_id or 0) < one.id
-    is_over = was_well_before(event, one) or (
-        event is Event.MISSED and one.outcome is not Outcome.MISSED
-    )
-    if state is not None and newer and is_over:
+    latest = 0 if state is None else state.execution_id or 0
+    if event is Event.SLOW:  # what succeeded since and was not told of was not slow
+        is_over = (one.well_id or 0) > latest
+    else:
+        is_over = was_well_before(event, one) or (
+            event is Event.MISSED and one.outcome is not Outcome.MISSED
+        )
+    if state is not None and latest < one.id and is_over:
         yield recover(rule, state, job=one.job)
         state = None
     if is_bad(rule, event, one):
@@ -162,17 +208,24 @@ def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Itera
             since=one.at if state is None else state.since,
             last_at=one.at if state is None else max(one.at, state.last_at),
             told_at=None if state is None else state.told_at,
+            reminded_at=None if state is None else state.reminded_at,
         )
         yield begin(rule, now, job=one.job, why=one.why)
 
 
 def begin(rule: Rule, state: State, *, job: str | None, why: str) -> Judged:
     """Tell of a state that has come to the count of its rule, once."""
-    needed = 1 if state.event in OF_JOBS else rule.after
+    needed = 1 if state.event in STANDING else rule.after
     if state.told_at is not None or state.many < needed:
         return state, None
     told = told_of(rule, state, state.event, job=job, why=why)
     return replace(state, told_at=state.last_at), told if state.event in rule.events else None
+
+
+def remind(rule: Rule, state: State, *, job: str | None, why: str, now: datetime) -> Judged:
+    """Tell again of a state that was told and is not over."""
+    told = told_of(rule, state, state.event, job=job, why=why)
+    return replace(state, reminded_at=now), replace(told, is_reminder=True)
 
 
 def recover(rule: Rule, state: State, *, job: str | None) -> Judged:
@@ -190,6 +243,9 @@ OVER = {
     Event.INVALID: "it was corrected",
     Event.LATE: "it is late no more",
     Event.NOT_SUCCEEDED: "a run succeeded",
+    Event.SLOW: "a run took no longer than usual",
+    Event.BACKLOG: "no longer so many are due, nor any for so long",
+    Event.NO_INSTANCE: "an instance runs what is due",
     Event.RECOVERED: "",
 }
 """Why each event is over."""
@@ -201,6 +257,7 @@ def told_of(rule: Rule, state: State, event: Event, *, job: str | None, why: str
         rule_id=rule.id,
         rule=rule.name,
         event=event,
+        of_event=state.event,
         job_id=state.job_id,
         job=job,
         many=state.many,
@@ -233,7 +290,9 @@ class Standing:
         for rule in self.rules:
             if one.at < rule.begun_at or not rule.covers(one.job_id, one.tags):
                 continue
-            for event in sorted(rule.watched() - OF_JOBS):
+            for event in sorted(rule.watched() - STANDING):
+                if (event is Event.SLOW) is not (one.outcome is Outcome.SUCCEEDED):
+                    continue
                 key = (rule.id, event, one.job_id)
                 for state, told in judge(rule, event, self.states.get(key), one):
                     self.note(key, state, told)

@@ -16,7 +16,9 @@ from app.core.secrets.places import Part, replace_secrets
 
 BEGINNING = "${secret:"
 REFERENCE = re.compile(r"\$\{secret:([^${}]*)\}")
-REFERENCE_ALONE = re.compile(r"(?:(?:Basic|Bearer|Token) )?\$\{secret:[^${}]*\}", re.IGNORECASE)
+REFERENCE_ALONE = re.compile(
+    r"(?:(?:Basic|Bearer|GenieKey|Token) )?\$\{secret:[^${}]*\}", re.IGNORECASE
+)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MAX_VALUE_LENGTH = 65_536
 """The most characters of a secret's value."""
