@@ -8,6 +8,7 @@ import click
 from msgspec import convert
 
 from app.config import Settings
+from app.core.alert_health import FailingChannel, SilentRule, alert_findings
 from app.core.calendar_health import (
     UnderWay,
     UsedCalendar,
@@ -125,6 +126,9 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     found.append(runs_finding([UnsoundRuns(**row) for row in rows]))
     rows = await db.fetch("doctor.flows", most=MAX_SEARCHED)
     found.append(flows_finding([TroubledFlow(**row) for row in rows]))
+    silent = [SilentRule(**row) for row in await db.fetch("doctor.alert_rules") if row["problem"]]
+    failing = [FailingChannel(**row) for row in await db.fetch("doctor.alert_channels")]
+    found += alert_findings(silent, failing)
     rows = await db.fetch("doctor.sequences")
     found.append(sequences_finding([(row["name"], row["most"]) for row in rows]))
 

@@ -28,7 +28,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Whether jobs may be left that are planned by older rules, if these are the newest."""
 
 
-async def record_rules(
+async def record_rules(  # noqa: PLR0913 - the columns of its row
     db: Runner,
     *,
     instance: str,

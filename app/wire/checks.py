@@ -16,7 +16,8 @@ class Check(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="new, started, up, late (the ping is due and the grace goes on), down (it "
-            "was missed, or said that it failed), or paused."
+            "was missed, or said that it failed), paused, or invalid: pings are recorded, and "
+            "nobody notices one that does not come."
         ),
     ]
     expected_at: Annotated[

@@ -171,6 +171,36 @@ where not exists (select from tocsin.jobs j where tocsin.is_flow_claimable(j) an
   and not exists (select from tocsin.jobs j where j.flow_key = f.flow_key and j.locked_until is not null)
 order by flow_key;
 
+-- name: alert_rules
+-- Rules of which nobody hears, and why.
+select r.name, case
+        when r.job_id is not null and j.id is null then 'its job is gone'
+        when r.tag is not null and not exists (
+            select from tocsin.jobs k where k.tags @> array[r.tag] and k.tags <> '{}') then 'no job has its tag'
+        when r.events <@ array['not_succeeded', 'recovered'] and 'not_succeeded' = any (r.events) and j.id is not null
+            and j.cron is null and j.every_seconds is null then 'its job does not recur'
+        when r.events <@ array['slow', 'recovered'] and 'slow' = any (r.events) and j.timeout_seconds <= r.seconds
+            then 'its job ends after timeout_seconds, before it is slow'
+        when r.channels = '{}' then 'it has no channel' end as problem
+from tocsin.alert_rules r left join tocsin.jobs j on j.id = r.job_id
+where r.channels = '{}' or r.job_id is not null or r.tag is not null
+order by r.name;
+
+-- name: alert_channels
+-- Channels that delivered nothing since they last failed to, lately.
+select c.name, failed.many as failed, failed.error
+from tocsin.alert_channels c cross join lateral (
+    select count(*) as many, max(f.failed_at) as at, (array_agg(f.error order by f.failed_at desc))[1] as error
+    from (
+        select a.failed_at, a.error from tocsin.alerts a
+        where a.channel = c.name and a.failed_at > now() - interval '7 days' order by a.failed_at desc limit 1000
+    ) as f
+) as failed
+where failed.many > 0 and not exists (
+    select from tocsin.alerts a
+    where a.channel = c.name and a.sent_at > failed.at - interval '1 hour' and a.delivered_at > failed.at)
+order by c.name;
+
 -- name: sequences
 -- Sequences that are behind the numbers they gave, as after a move by logical replication. They gave no
 -- number beyond the half of their range: a number that a person wrote is no reason to end a sequence.

@@ -168,10 +168,12 @@ begin atomic
     select exists (select from tocsin.checks c where c.token_digest = is_check_token.digest);
 end;
 
--- How a check stands, in one word: new, started, up, late (the ping is due, and its grace goes on), down or paused.
+-- How a check stands, in one word: new, started, up, late (the ping is due, and its grace goes on), down, paused,
+-- or invalid: pings are recorded, and nobody notices one that does not come.
 create or replace function tocsin.check_status(job tocsin.jobs, started_at timestamptz, ended_at timestamptz)
 returns text language sql stable
     return case
+        when job.plan_error is not null then 'invalid'
         when job.paused_at is not null then 'paused'
         when started_at > coalesce(greatest(ended_at, job.last_finished_at), '-infinity') then 'started'
         when job.last_outcome in ('missed', 'failed', 'timed_out') then 'down'

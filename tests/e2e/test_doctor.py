@@ -41,7 +41,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 28), printed
+    assert (code, judged.count("ok  ")) == (0, 31), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
@@ -164,6 +164,34 @@ async def test_the_doctor_names_jobs_that_no_instance_can_run(
     assert "!!  kinds              no instance runs 1 of kind htpt (nightly); 1 of" in printed
     await connection.execute("insert into tocsin.kinds values ('htpt'), ('pigeon')")
     assert (await doctor(database_url))[0] == 0
+
+
+async def test_the_doctor_names_rules_that_nobody_hears_of_and_channels_that_do_not_deliver(
+    processes: Processes, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await processes.instance()
+    await connection.execute(
+        """insert into tocsin.alert_channels (name, target)
+           values ('ops', '{"url": "https://example.com"}'), ('mended', '{"url": "https://a.example"}');
+           insert into tocsin.alert_rules (name, events, tag, channels)
+           values ('tagged', '{failed}', 'none', '{ops}'), ('silent', '{failed}', null, '{}'),
+               ('heard', '{failed}', null, '{ops}');
+           insert into tocsin.alerts (event, channel, sent_at, failed_at, error)
+           values ('failed', 'ops', now(), now(), 'the target answered 404'),
+               ('failed', 'mended', now(), now(), 'the target answered 500');
+           insert into tocsin.alerts (event, channel, sent_at, delivered_at)
+           values ('failed', 'ops', now(), now() - interval '1 minute'),
+               ('failed', 'mended', now(), now() + interval '1 second')"""
+    )
+
+    code, printed = await doctor(database_url)
+
+    assert code == 1
+    assert (
+        "!   alert rules        nobody hears of 2, such as silent: it has no channel; "
+        "tagged: no job has its tag" in printed
+    )
+    assert "!!  alert channels     not delivered by ops (1: the target answered 404)" in printed
 
 
 async def test_the_doctor_names_jobs_that_cannot_run_until_they_are_corrected(

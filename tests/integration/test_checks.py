@@ -15,6 +15,7 @@ from app.api.pings import Receiver
 from app.core.checks.ping import Action, Ping, digest_of
 from app.core.facts import Settled
 from app.db import Database
+from tests.support.alerts import insert_rule, judge_all, told
 from tests.support.api import JOB, fields, serving
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.instances import StartInstance
@@ -62,6 +63,31 @@ async def test_a_ping_is_an_execution_and_says_how_the_job_stands(
     assert rows[2]["error"] == "what is checked ended with exit code 3"
     assert {row["response"] for row in rows} == {"said \N{REPLACEMENT CHARACTER} it"}
     assert (job["last_outcome"], job["consecutive_failures"], job["runs"]) == ("succeeded", 0, 4)
+
+
+async def test_pings_of_a_check_that_cannot_be_planned_are_taken_and_told_of(
+    api: httpx.AsyncClient, db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection, events=("failed", "invalid", "recovered"))
+    job_id = await insert_job(connection, name="backup", kind="check", cron="0 25 * * *", target={})
+    token = await connection.fetchval("select tocsin.check_token('backup')")
+    path = f"/ping/{token}"
+    assert (await api.post(path)).status_code == 200  # before an instance has seen the row
+    await plan_jobs(db)
+    assert (await api.post(f"{path}/fail")).status_code == 200
+    await judge_all(db, connection)
+
+    assert (await api.get("/v1/checks/backup")).json()["status"] == "invalid"
+    rows = await execution_rows(connection, job_id)
+    assert [row["outcome"] for row in rows] == ["succeeded", "failed"]
+    assert sorted(await told(connection)) == [("failed", "backup"), ("invalid", "backup")]
+
+    await connection.execute("update tocsin.jobs set cron = '0 3 * * *' where id = $1", job_id)
+    await plan_jobs(db)
+    assert (await api.post(path)).status_code == 200
+    await judge_all(db, connection)
+    assert [event for event, _ in await told(connection)][2:] == ["recovered", "recovered"]
+    assert (await api.get("/v1/checks/backup")).json()["status"] == "up"
 
 
 async def test_a_ping_leaves_the_plan_the_edit_and_the_audit_log_alone(
