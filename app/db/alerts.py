@@ -331,6 +331,14 @@ async def write(
         )
 
 
+@asynccontextmanager
+async def by_index(db: Database) -> AsyncIterator[Runner]:
+    """Open a transaction whose statements go by indexes, whatever statistics say of the tables."""
+    async with db.transaction() as transaction:
+        await transaction.fetch("alerts.by_index")
+        yield transaction
+
+
 async def list_waiting(transaction: Runner, *, seconds: float, limit: int) -> list[Waiting]:
     """List, and lock, alerts to be sent, unless the same was sent within these seconds."""
     rows = await transaction.fetch("alerts.waiting", seconds=seconds, limit=limit)

@@ -255,14 +255,15 @@ class Alerting:
 
     async def send(self) -> None:
         """Make the jobs that deliver what is told."""
-        async with self.db.transaction() as transaction:
+        async with alerts.by_index(self.db) as transaction:
             waiting = await alerts.list_waiting(transaction, seconds=TOGETHER_SECONDS, limit=BATCH)
             for _, found in groupby(sorted(waiting, key=order), key=key_of):
                 await send_together(transaction, list(found))
 
     async def follow(self) -> None:
         """Write down which deliveries have ended."""
-        await alerts.follow(self.db)
+        async with alerts.by_index(self.db) as transaction:
+            await alerts.follow(transaction)
 
 
 def new_state(rule: Rule, event: Event, job_id: UUID, cursor: Cursor) -> State:

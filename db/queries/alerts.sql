@@ -202,10 +202,13 @@ where r.id = any (:rule_ids::uuid[]) and watched.event in ('backlog', 'no_instan
 -- What was told so long ago that its rule reminds of it, is not over, and has not been reminded of since. A rule reminds of all
 -- at once: not if it did so within that time, but for what belongs to the same message.
 select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at, s.job,
-    coalesce((
-        select a.why from tocsin.alerts a
-        where a.rule_id = r.id and a.event = s.event and (a.job_id = s.job_id or (s.is_general and a.job_id is null))
-        order by a.id desc limit 1), '') as why
+    coalesce(case when s.is_general then (
+            select a.why from tocsin.alerts a
+            where a.job_id is null and a.rule_id = r.id and a.event = s.event order by a.id desc limit 1)
+        else (
+            select a.why from tocsin.alerts a
+            where a.job_id = s.job_id and a.rule_id = r.id and a.event = s.event order by a.id desc limit 1)
+        end, '') as why
 from tocsin.alert_rules r cross join lateral (
     select t.*, j.name as job, t.job_id = '00000000-0000-0000-0000-000000000000' as is_general
     from tocsin.alert_states t left join tocsin.jobs j on j.id = t.job_id
@@ -277,48 +280,68 @@ select w.rule_id, w.rule, w.event, w.of_event, w.job_id, w.job, w.many, w.since,
 from w
 union all
 select distinct w.rule_id, w.rule, w.event, w.of_event, w.job_id, w.job, w.many, w.since, w.execution_id, w.why, t.channel, false
-from w join tocsin.alerts t on (t.job_id = w.job_id or (w.job_id is null and t.job_id is null))
+from w cross join lateral (
+    select t.* from tocsin.alerts t where t.job_id = w.job_id
+    union all
+    select t.* from tocsin.alerts t where w.job_id is null and t.job_id is null
+) as t
 where w.event = 'recovered' and t.rule_id = w.rule_id and t.event = w.of_event and t.since = w.since
   and t.instead_of is not null
   and not exists (
       select from tocsin.alert_rules r where r.id = w.rule_id and t.channel = any (r.channels));
 
 -- part: told_before
-select from tocsin.alerts t
-      where (t.job_id = a.job_id or (a.job_id is null and t.job_id is null))
-        and t.rule_id = a.rule_id and t.channel = a.channel and t.since = a.since and t.event = a.of_event and t.id < a.id
+from (
+        select t.* from tocsin.alerts t where t.job_id = a.job_id
+        union all
+        select t.* from tocsin.alerts t where a.job_id is null and t.job_id is null
+    ) as t
+    where t.rule_id = a.rule_id and t.channel = a.channel and t.since = a.since and t.event = a.of_event and t.id < a.id
+
+-- name: by_index
+-- What follows in the transaction goes by indexes: its statements are planned once, perhaps while there are no alerts yet.
+select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true), set_config('statement_timeout', '10s', true);
 
 -- name: waiting
 -- Alerts that have yet to be sent, with their channel. Those of a rule, an event and a channel that was told of the same
 -- within the last seconds wait, to go out as one message. So does what is over, or reminds, until the delivery of what it is
 -- about has ended. incident: what that opened; is_open: for others too, of which some are not over.
-select a.id, a.at, a.rule_id, a.rule, a.event, coalesce(a.of_event, a.event) as of_event, a.job_id, a.job, a.many, a.since,
-    a.execution_id, a.why, a.is_reminder, a.channel, c.preset, c.target::text as target,
-    o.channel as instead_of, o.error as instead_error, opened.incident,
-    opened.incident is not null and exists (
+with recent as materialized (
+    select distinct b.rule_id, b.event, b.channel, b.is_reminder from tocsin.alerts b
+    where b.sent_at > clock_timestamp() - :seconds::float8 * interval '1 second' and b.sent_at <= clock_timestamp()
+      and b.rule_id is not null
+), ready as materialized (
+    select a.* from tocsin.alerts a
+    where a.channel is not null and a.delivered_at is null and a.failed_at is null and a.sent_at is null
+      and not exists (
+          select from recent b
+          where b.rule_id = a.rule_id and b.event = a.event and b.channel = a.channel and b.is_reminder = a.is_reminder)
+      and not ((a.is_reminder or a.event = 'recovered')
+          and exists (select {told_before} and coalesce(t.delivered_at, t.failed_at) is null))
+    order by a.id
+    limit :limit::bigint
+    for update of a skip locked
+), opened as materialized (
+    select a.id, (select t.incident {told_before} and t.incident is not null order by t.id desc limit 1) as incident
+    from ready a join tocsin.alert_channels c on c.name = a.channel
+    where c.preset in ('pagerduty', 'opsgenie') and (a.is_reminder or a.event = 'recovered')
+), going_on as materialized (
+    select o.incident from (select distinct incident from opened where incident is not null) as o
+    where exists (
         select from tocsin.alerts t join tocsin.alert_states s
             on s.rule_id = t.rule_id and s.event = t.event and s.since = t.since
             and s.job_id = coalesce(t.job_id, '00000000-0000-0000-0000-000000000000')
-        where t.incident = opened.incident and s.told_at is not null) as is_open
-from tocsin.alerts a left join tocsin.alert_channels c on c.name = a.channel
+        where t.incident = o.incident and s.told_at is not null)
+)
+select a.id, a.at, a.rule_id, a.rule, a.event, coalesce(a.of_event, a.event) as of_event, a.job_id, a.job, a.many, a.since,
+    a.execution_id, a.why, a.is_reminder, a.channel, c.preset, c.target::text as target,
+    o.channel as instead_of, opened.incident,
+    coalesce(opened.incident in (select incident from going_on), false) as is_open
+from ready a left join tocsin.alert_channels c on c.name = a.channel
 left join tocsin.alerts o on o.id = a.instead_of
-left join lateral (
-    select t.incident from tocsin.alerts t
-    where c.preset in ('pagerduty', 'opsgenie') and (a.is_reminder or a.event = 'recovered') and t.incident is not null
-      and (t.job_id = a.job_id or (a.job_id is null and t.job_id is null))
-      and t.rule_id = a.rule_id and t.channel = a.channel and t.since = a.since and t.event = a.of_event and t.id < a.id
-    order by t.id desc limit 1
-) as opened on true
-where a.channel is not null and a.delivered_at is null and a.failed_at is null and a.sent_at is null
-  and not exists (
-      select from tocsin.alerts b
-      where b.sent_at is not null and b.sent_at > clock_timestamp() - :seconds::float8 * interval '1 second'
-        and b.sent_at <= clock_timestamp()
-        and b.rule_id = a.rule_id and b.event = a.event and b.channel = a.channel and b.is_reminder = a.is_reminder)
-  and not ((a.is_reminder or a.event = 'recovered') and exists ({told_before} and t.delivered_at is null and t.failed_at is null))
-order by a.id
-limit :limit::bigint
-for update of a skip locked;
+left join opened on opened.id = a.id
+order by a.id;
 
 -- name: open_incident
 update tocsin.alerts set incident = :incident::uuid where id = any (:ids::uuid[]);
@@ -343,11 +366,7 @@ where id = any (:ids::uuid[]);
 
 -- name: follow
 -- Writes down which deliveries have ended, and how.
-update tocsin.alerts a
-set delivered_at = case when ended.is_delivered then ended.at end,
-    failed_at = case when not ended.is_delivered then ended.at end,
-    error = case when not ended.is_delivered then ended.error end
-from (
+with ended as materialized (
     select o.id, coalesce(j.last_outcome = 'succeeded', false) as is_delivered,
         coalesce(j.last_finished_at, clock_timestamp()) as at,
         case when j.id is null then 'the job that was to deliver it is gone'
@@ -359,6 +378,11 @@ from (
       and (j.id is null or j.plan_error is not null
           or (j.next_run is null and j.planned_at is not null and j.locked_until is null and j.pending_runs = 0))
     limit 1000
-) as ended
+)
+update tocsin.alerts a
+set delivered_at = case when ended.is_delivered then ended.at end,
+    failed_at = case when not ended.is_delivered then ended.at end,
+    error = case when not ended.is_delivered then ended.error end
+from ended
 where a.id = ended.id and a.delivered_at is null and a.failed_at is null
 returning a.id, a.channel, a.delivered_at, a.error;
