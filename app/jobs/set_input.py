@@ -141,7 +141,7 @@ class Reading:
             InvalidInput: naming every field that is wrong.
         """
         if isinstance(document, ChannelDocument):
-            self.channels[name] = check_channel(document)
+            self.channels[name] = check_channel(name, document)
             return
         errors = [*document.errors()]
         if isinstance(document, RuleDocument) and document.job and job_id(document.job):

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct, to_builtins
 from msgspec.structs import fields
 
+from app.core.alerts.presets import Preset, kind_of
 from app.core.jobs.exact_json import as_text
 from app.core.jobs.job import StoredJob
 from app.core.secrets.masking import mask
@@ -15,7 +16,6 @@ from app.db import alert_rules, calendars, flow_limits, jobs, sets
 from app.db.alert_rules import read_target
 from app.db.database import Runner
 from app.errors import AlertNotFound, CalendarNotFound, FlowNotFound
-from app.jobs.alerts import KIND as CHANNEL_KIND
 from app.jobs.set_input import Desired, Documents
 from app.targets.registry import target_type
 from app.wire.alerts import ChannelDocument, RuleDocument
@@ -69,7 +69,8 @@ async def read_other(db: Runner, key: Key) -> dict[str, Any] | None:
                 return None if flow.created_at is None else picked(FlowLimits, flow)
             case MemberKind.CHANNEL:
                 stored = await alert_rules.find_channel(db, name)
-                return channel_shown(stored.preset, read_target(stored.target))
+                target = read_target(stored.target)
+                return channel_shown(stored.preset, target, stored.fallback)
             case _:
                 return picked(RuleDocument, await alert_rules.find(db, name))
     except (CalendarNotFound, FlowNotFound, AlertNotFound):
@@ -84,13 +85,17 @@ def picked(type_: type[Struct], state: Struct) -> dict[str, Any]:
 def shown(document: Documents) -> dict[str, Any]:
     """Return a member that is no job in the form in which it is compared."""
     if isinstance(document, ChannelDocument):
-        return channel_shown(document.preset, document.target)
+        return channel_shown(document.preset, document.target, document.fallback)
     form = picked(type(document), document)
     if isinstance(document, RuleDocument):
         form["events"] = sorted(set(form["events"]))
     return form
 
 
-def channel_shown(preset: str, target: dict[str, Any]) -> dict[str, Any]:
-    masked = mask(target_type(CHANNEL_KIND), target)
-    return {"preset": str(preset), "target": to_builtins(masked, enc_hook=as_text)}
+def channel_shown(preset: str, target: dict[str, Any], fallback: str | None) -> dict[str, Any]:
+    masked = mask(target_type(kind_of(Preset(preset))), target)
+    return {
+        "preset": str(preset),
+        "target": to_builtins(masked, enc_hook=as_text),
+        "fallback": fallback,
+    }

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.core.alerts.messages import Preset
+from app.core.alerts.presets import Preset
 from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import joined
 from app.core.schedule.calendars import work_out
@@ -218,7 +218,7 @@ class Writing:
 
     async def write_others(self, kind: MemberKind) -> None:
         """Write the members of a kind that is not that of jobs."""
-        for step in self.steps(kind, *WRITTEN):
+        for step in sorted(self.steps(kind, *WRITTEN), key=lambda one: self.hops(one.name)):
             document = self.desired.others[kind, step.name]
             try:
                 match document:
@@ -235,6 +235,7 @@ class Writing:
                             step.name,
                             preset=Preset(document.preset),
                             target=document.target,
+                            fallback=document.fallback,
                         )
                     case RuleDocument():
                         await alerts.put_rule(self.db, step.name, document)
@@ -243,6 +244,17 @@ class Writing:
                 raise InvalidInput(
                     *(replace(one, field=f"{path}.{one.field}") for one in refusal.errors)
                 ) from None
+
+    def hops(self, channel: str) -> int:
+        """Count a channel and those of this set that it falls back to, which are written first."""
+        passed: set[str] = set()
+        while channel not in passed:
+            passed.add(channel)
+            document = self.desired.others.get((MemberKind.CHANNEL, channel))
+            if not isinstance(document, ChannelDocument) or document.fallback is None:
+                break
+            channel = document.fallback
+        return len(passed)
 
     async def write_jobs(self) -> None:
         """Insert the new jobs, and write those that change and nobody else has changed."""

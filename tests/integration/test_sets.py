@@ -52,7 +52,10 @@ async def test_a_set_is_planned_applied_and_then_unchanged(api: httpx.AsyncClien
         },
         calendars={"holidays": {"dates": ["2030-12-24"]}},
         flows={"billing-api": {"max_concurrency": 2}},
-        channels={"ops": {"target": {"url": URL}}},
+        channels={
+            "first": {"target": {"url": URL}, "fallback": "ops"},
+            "ops": {"target": {"url": URL}},
+        },
         rules={
             "failures": {"events": ["recovered", "failed"], "tag": "billing", "channels": ["ops"]},
             "of-one": {"events": ["failed"], "job": "nightly"},
@@ -68,13 +71,13 @@ async def test_a_set_is_planned_applied_and_then_unchanged(api: httpx.AsyncClien
     state = (await api.get("/v1/sets/billing")).json()
 
     assert before["differs"]
-    assert before["counts"] == {"create": 7}
+    assert before["counts"] == {"create": 8}
     assert len(step(before, "nightly")["runs"]["after"]) == 5
     assert done["steps"] == before["steps"]
-    assert (again["differs"], again["counts"]) == (False, {"unchanged": 7})
+    assert (again["differs"], again["counts"]) == (False, {"unchanged": 8})
     assert twice["digest"] == again["digest"]
     assert (job["tags"], job["max_attempts"], job["target"]["url"]) == (["billing"], 3, URL)
-    assert (state["jobs"], state["others"], len(state["members"])) == (2, 5, 7)
+    assert (state["jobs"], state["others"], len(state["members"])) == (2, 6, 8)
     assert [one["name"] for one in (await api.get("/v1/sets")).json()["items"]] == ["billing"]
 
 
