@@ -52,6 +52,7 @@ from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
 from app.api.keys import create_key, get_key, list_keys, revoke_key
+from app.api.lines import Listed
 from app.api.maintenance import begin_maintenance, end_maintenance, list_maintenance
 from app.api.metrics import ApiMetrics, ScraperAuthentication, get_metrics
 from app.api.openapi import openapi_config, openapi_json
@@ -61,6 +62,7 @@ from app.api.problems import ApiRequest, app_problem, unexpected_problem
 from app.api.rate_limit import rate_limit
 from app.api.requests import Answering
 from app.api.root_path import with_root, without_root
+from app.api.safe_writes import HELD, SafeWrites, safe_writes
 from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
@@ -157,6 +159,7 @@ def create_app(
             share(app.state, reader, app.state.clock, settings)
             app.state.feed = Feed(reader, app.state.clock)
             app.state.key_ring = KeyRing(db)
+            app.state.safe_writes = SafeWrites(db)
             yield
 
     return Application(
@@ -271,9 +274,10 @@ def v1(settings: Settings) -> Router:
             ),
             Router("/", route_handlers=[list_changes], tags=["Access"]),
         ],
-        middleware=[DefineMiddleware(KeyAuthentication), *limits],
+        middleware=[DefineMiddleware(KeyAuthentication), *limits, safe_writes],
         guards=[require_scope],
         before_request=first,
+        response_class=Listed,
         cache_control=CacheControlHeader(no_store=True),
     )
 
@@ -318,8 +322,11 @@ def first(request: ApiRequest) -> Response[None] | None:
 
 
 def provide_db(state: State, scope: Scope) -> Database:
-    """Return the database pool, acting for the caller of the request, as a handler's `db`."""
-    db: Database = state.db
+    """Return the database, acting for the caller of the request, as a handler's `db`.
+
+    It is the pool; for a dry run, or with an Idempotency-Key, the transaction of the request.
+    """
+    db: Database = scope["state"].get(HELD, state.db)
     caller = scope.get("user")
     return db.acting_for(caller.actor) if caller else db
 

@@ -143,6 +143,22 @@ class StateConflict(AppError):
     """The job's state does not allow the action; the message says what to do first."""
 
 
+class RequestUnderWay(AppError):
+    """Another request with the same Idempotency-Key has yet to end."""
+
+
+class IdempotencyKeyReused(AppError):
+    """The Idempotency-Key of a request was sent with another request before."""
+
+
+class AnswerTooLarge(AppError):
+    """The answer to a request with an Idempotency-Key is too large to be kept, so it was undone."""
+
+
+class TooManyKept(AppError):
+    """A client has used too many idempotency keys within a day."""
+
+
 class ConstraintViolated(AppError):
     """A constraint that users put on, or beside, Tocsin's tables forbids the change."""
 

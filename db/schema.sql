@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -950,3 +950,22 @@ create table tocsin.set_members (
 );
 create index set_members_set on tocsin.set_members (set_name, kind, name);
 create unique index set_members_job on tocsin.set_members (job_id) where job_id is not null;
+
+-- The answers to requests that came with an Idempotency-Key, kept for a day. A row is written in the transaction of
+-- what its request changed. Of the client and its key, and of what was asked, only digests are kept.
+create table tocsin.idempotency_keys (
+    id bytea primary key,
+    request bytea not null,
+    owner text not null,  -- whose limits it counts in: the prefix of an API key, or loopback
+    at timestamptz not null default clock_timestamp(),
+    status integer not null default 0,
+    headers jsonb not null default '{}',
+    answer bytea not null default '',  -- compressed, and encrypted where it has a secret
+    bytes integer not null default 0,
+
+    constraint idempotency_keys_within_range check (
+        at >= '2000-01-01 00:00Z' and at <= '2200-01-01 00:00Z'
+        and octet_length(id) = 32 and octet_length(request) = 32 and octet_length(owner) <= 100
+        and tocsin.fits(headers, 16384) and octet_length(answer) <= 8388608)
+);
+create index idempotency_keys_owner on tocsin.idempotency_keys (owner, at) include (bytes);

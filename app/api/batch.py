@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from litestar import post
 
-from app.api.body import receive
+from app.api.body import JSON, LINES, receive
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.api.traced import made_by, traceparent_of
 from app.core.access.api_key import Scope
 from app.jobs.create import Written, create_batch
 from app.jobs.shown import masked_job
-from app.wire.batch import documents
+from app.wire.batch import documents, documents_of_lines
 from app.wire.jobs import JobBatch, JobList
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -29,9 +29,11 @@ MAX_BYTES = 16 * 1024 * 1024
 async def create_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> JobList:
     """All jobs are created in one transaction. Errors name the job by its index: `[3].target.url`.
 
-    A bare array of jobs is accepted as well.
+    A bare array of jobs is accepted as well, and `application/x-ndjson`: a job in each line.
     """
-    given = await asyncio.to_thread(documents, await receive(request))
+    body = await receive(request, (JSON, LINES))
+    read = documents_of_lines if request.content_type[0].lower() == LINES else documents
+    given = await asyncio.to_thread(read, body)
     if traceparent := traceparent_of(request):
         given = [made_by(one, traceparent) for one in given]
     written = await create_batch(db, given, secret_keys, now=await clock.now())

@@ -17,9 +17,15 @@ from app.wire.reading import NUL, read
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+LINES = "application/x-ndjson"
+DRY_RUN = "dry_run"
+"""The parameter that every write has, which the middleware `safe_writes` reads."""
 MAX_AT_ONCE_BYTES = 16 * 1024
 """The longest body, in bytes, that is decoded in the event loop. A longer one is decoded in a
 thread, as other requests, and the executions of `tocsin dev`, would have to wait meanwhile."""
+
+WORDS = {"true": True, "false": False}
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -96,12 +102,12 @@ def check_request(request: ApiRequest) -> None:
         for parameter in request.route_handler.parsed_fn_signature.parameters.values()
         if isinstance(parameter.kwarg_definition, QueryParameter)
     }
-    given = request.query_params
+    given = [name for name in request.query_params if not is_of_writes(request, name)]
     meant = request.route_handler.opt.get("meant", {})
     errors = [
         FieldError(field=name, message=error)
         for name in given
-        if (error := parameter_error(name, given.getall(name), known, meant))
+        if (error := parameter_error(name, request.query_params.getall(name), known, meant))
     ]
     if errors:
         raise InvalidInput(*errors)
@@ -123,13 +129,49 @@ def parameter_error(
     return None
 
 
+def is_dry_run(request: ApiRequest) -> bool:
+    """Whether nothing of a request is to be kept.
+
+    Raises:
+        InvalidInput: the parameter is neither true nor false.
+    """
+    given = request.query_params.getall(DRY_RUN, [])
+    if not given:
+        return False
+    if len(given) > 1 or given[0] not in WORDS:
+        raise InvalidInput(FieldError(field=DRY_RUN, message="is true or false, given once"))
+    return WORDS[given[0]]
+
+
+def is_of_writes(request: ApiRequest, name: str) -> bool:
+    """Whether a parameter is that of all writes."""
+    return name == DRY_RUN and request.method in WRITES and request.url.path.startswith("/v1/")
+
+
 def accepts(request: ApiRequest, answer: str) -> bool:
     if not request.headers.get("accept"):
         return True
+    lines = [LINES] if lists(request) else []
     try:
-        return request.accept.best_match([answer, "application/problem+json"]) is not None
+        return request.accept.best_match([answer, "application/problem+json", *lines]) is not None
     except ArithmeticError:  # a quality in Accept that is no number
         return True
+
+
+def lists(request: ApiRequest) -> bool:
+    """Whether the answer is a list, which may be sent as lines of JSON."""
+    answered = request.route_handler.parsed_fn_signature.return_type.annotation
+    return "items" in getattr(answered, "__struct_fields__", ())
+
+
+def wants_lines(request: ApiRequest) -> bool:
+    """Whether a client would rather have lines of JSON than one document."""
+    if LINES not in request.headers.get("accept", ""):
+        return False
+    try:
+        return request.accept.best_match([JSON, LINES]) == LINES
+    except ArithmeticError:  # a quality in Accept that is no number
+        return False
 
 
 def unknown_parameter(name: str, known: list[str], meant: Mapping[str, str]) -> str:

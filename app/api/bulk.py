@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import PathParameter
 
-from app.api.body import decode_action, decode_body
+from app.api.body import decode_action, decode_body, is_dry_run
 from app.api.parameters import Clock, Cursor, Db, Keys, Limit
 from app.api.problems import ApiRequest
 from app.api.responses import LOCATION
@@ -43,7 +43,7 @@ async def ask_bulk(
     once. The filter decides when its turn comes; what is created later than the request is left.
     """
     given = await decode_body(request, BulkRequest)
-    if given.dry_run:
+    if given.dry_run or is_dry_run(request):
         return Response(await bulk_requests.preview(db, given, secret_keys, clock), status_code=200)
     asked = await bulk_requests.ask(db, given, secret_keys, clock)
     return Response(asked, status_code=202, headers={"Location": f"/v1/bulk/{asked.id}"})

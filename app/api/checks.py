@@ -23,7 +23,7 @@ async def get_check(db: Db, job: Reference) -> Check:
     "/{job:str}/token",
     operation_id="makeCheckToken",
     summary="Make the address for the pings of a check",
-    opt={"scope": Scope.WRITE, "problems": (404,)},
+    opt={"scope": Scope.WRITE, "problems": (404,), "secret_answer": True},
 )
 async def make_token(db: Db, job: Reference) -> CheckAddress:
     """It is shown this once, as only a digest is kept. An earlier address leads nowhere then."""

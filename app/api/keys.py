@@ -25,7 +25,12 @@ KeyReference = Annotated[str, PathParameter(description="The prefix or the name 
     operation_id="createKey",
     summary="Make an API key",
     response_headers=[LOCATION],
-    opt={"scope": Scope.ADMIN, "body": KeyRequest, "problems": (400, 409, 413, 415, 422)},
+    opt={
+        "scope": Scope.ADMIN,
+        "body": KeyRequest,
+        "problems": (400, 409, 413, 415, 422),
+        "secret_answer": True,
+    },
 )
 async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewKey]:
     """Once there is a key, every request needs one."""

@@ -13,10 +13,11 @@ from litestar.openapi.spec import Server
 from litestar.routes import HTTPRoute
 from msgspec import Struct
 
-from app.api.body import JSON
+from app.api.body import DRY_RUN, JSON
 from app.api.docs import DocsPage, OpenAPIJson, docs_router
 from app.api.problems import MEDIA_TYPE, ApiRequest
 from app.core.access.api_key import Scope
+from app.core.access.idempotency import HEADER
 from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
 from app.core.schedule.schedule import FORMS
@@ -77,6 +78,24 @@ SESSION_SCHEME = {
     "name": COOKIE_OVER_TLS,
     "description": "For browsers: POST /session sets it. Without TLS it is called "
     f"`{COOKIE}`. What changes something has to come from a page of the same origin.",
+}
+DRY_RUN_PARAMETER = {
+    "name": DRY_RUN,
+    "in": "query",
+    "schema": {"type": "boolean"},
+    "required": False,
+    "description": "Answer as if it were done, and do nothing.",
+}
+KEY_PARAMETER = {
+    "name": HEADER,
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "required": False,
+    "description": "Once within 24 hours, however often it is sent: a new UUID for each request.",
+}
+PARAMETERS_OF_WRITES = {
+    "post": (DRY_RUN_PARAMETER, KEY_PARAMETER),
+    **dict.fromkeys(("put", "patch", "delete"), (DRY_RUN_PARAMETER,)),
 }
 
 SCHEMAS: tuple[Any, ...] = (
@@ -155,6 +174,10 @@ def description(app: Litestar) -> dict[str, Any]:
             success.pop("content", None)
         responses |= {str(status): success for status in handler.opt.get("also", ())}
         problems = {*handler.opt.get("problems", ()), *(ALWAYS if path.startswith("/v1") else ())}
+        if path.startswith("/v1") and method in PARAMETERS_OF_WRITES:
+            parameters = operation.setdefault("parameters", [])
+            parameters += PARAMETERS_OF_WRITES[method]
+            problems |= {409, 413} if method == "post" else set()
         responses |= {str(status): problem_response(status) for status in sorted(problems)}
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = if_given(parameter["schema"])

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from litestar import get, post
 from litestar.params import PathParameter
+from msgspec.structs import replace
 
-from app.api.body import decode_action, decode_body
+from app.api.body import decode_action, decode_body, is_dry_run
 from app.api.parameters import Clock, Db
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
@@ -59,4 +60,7 @@ async def end_pause(
     pause: Annotated[UUID, PathParameter(description="The id of a pause.")],
 ) -> EndedPause:
     """`missed` says what becomes of the runs that were missed, else the `misfire` of each job."""
-    return await pauses.end(db, pause, await decode_action(request, Resumption))
+    wanted = await decode_action(request, Resumption)
+    if is_dry_run(request):
+        wanted = replace(wanted, dry_run=True)
+    return await pauses.end(db, pause, wanted)

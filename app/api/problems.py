@@ -16,6 +16,7 @@ from app.core.instants import misread_instant
 from app.db.errors import refused_by_others
 from app.errors import (
     AlertNotFound,
+    AnswerTooLarge,
     AppError,
     BulkNotFound,
     CalendarNotFound,
@@ -29,6 +30,7 @@ from app.errors import (
     ExecutionNotFound,
     FieldError,
     FlowNotFound,
+    IdempotencyKeyReused,
     InvalidInput,
     JobNotFound,
     KeyNameTaken,
@@ -40,6 +42,7 @@ from app.errors import (
     NameTaken,
     PauseNotFound,
     PoolerInTheWay,
+    RequestUnderWay,
     RightMissing,
     SchemaOutdated,
     ScopeMissing,
@@ -48,6 +51,7 @@ from app.errors import (
     SetConflict,
     SetNotFound,
     StateConflict,
+    TooManyKept,
     TriggerRefused,
 )
 from app.telemetry import Observers
@@ -97,9 +101,15 @@ KINDS: dict[type[AppError], Kind] = {
     StateConflict: Kind(409, "state-conflict", "The job is in a state that does not allow this"),
     SecretKeysMissing: Kind(409, "secret-keys-missing", "There is no key to encrypt with"),
     ConstraintViolated: Kind(409, "constraint-violated", "A constraint in the database forbids it"),
+    RequestUnderWay: Kind(409, "request-under-way", "The same request is under way"),
     EditConflict: Kind(412, "edit-conflict", "The job was edited meanwhile"),
+    AnswerTooLarge: Kind(413, "answer-too-large", "The answer cannot be kept"),
+    IdempotencyKeyReused: Kind(
+        422, "idempotency-key-reused", "The Idempotency-Key was sent with another request"
+    ),
     InvalidInput: Kind(422, "invalid-input", "The input breaks a rule"),
     TriggerRefused: Kind(422, "trigger-refused", "A trigger in the database refuses this"),
+    TooManyKept: Kind(429, "too-many-idempotency-keys", "There are too many idempotency keys"),
     DatabaseUnavailable: Kind(503, "database-unavailable", "Postgres is not available"),
     PoolerInTheWay: Kind(503, "pooler-in-the-way", "The database is behind a pooler"),
     SchemaOutdated: Kind(503, "schema-outdated", "The database's schema does not fit"),
@@ -136,6 +146,8 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
         case _:
             errors = []
     headers = {"WWW-Authenticate": challenge} if (challenge := challenge_of(error)) else {}
+    if isinstance(error, RequestUnderWay):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     detail = str(error)
     if isinstance(error, DatabaseUnavailable) and not isinstance(error, SchemaOutdated):
         observers: Observers = request.app.state.observers

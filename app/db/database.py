@@ -100,6 +100,9 @@ class Database:
     `actor` is named in the audit log as the author of changes; if empty, only the database user is.
     """
 
+    page_isolation: Literal["repeatable_read"] | None = "repeatable_read"
+    """The isolation of a page whose end is searched for by a statement of its own."""
+
     def __init__(
         self,
         pool: asyncpg.Pool,
@@ -260,15 +263,25 @@ class Database:
         return rows
 
     @asynccontextmanager
+    async def session(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[Row]"]:
+        """Take a connection of the pool for some statements.
+
+        Raises:
+            AppError: see `app.db.errors.translate_errors`.
+        """
+        with translate_errors():
+            async with self.pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Runner]:
         """Run several statements as one transaction, which any error undoes.
 
         Raises:
             AppError: see `app.db.errors.translate_errors`.
         """
-        with translate_errors():
-            async with self.pool.acquire() as connection, connection.transaction():
-                yield Transaction(self, connection)
+        async with self.session() as connection, connection.transaction():
+            yield Transaction(self, connection)
 
     async def fetch_filtered(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run a query with optional filters, planned anew for the filters that are given.
@@ -279,10 +292,9 @@ class Database:
             AppError: see `app.db.errors.translate_errors`.
         """
         wanted = query(name)
-        with translate_errors():
-            async with self.pool.acquire() as connection:
-                statement = await connection.prepare(wanted.sql)
-                return await statement.fetch(*wanted.arguments(arguments))
+        async with self.session() as connection:
+            statement = await connection.prepare(wanted.sql)
+            return await statement.fetch(*wanted.arguments(arguments))
 
     async def fetch_page(
         self,
@@ -306,24 +318,23 @@ class Database:
         values = wanted.arguments(arguments | {"limit": limit + 1})
         rows: list[Row] = []
         size = 0
-        isolation: Literal["repeatable_read"] | None = "repeatable_read" if end else None
-        with translate_errors():
-            async with (
-                self.pool.acquire() as connection,
-                connection.transaction(isolation=isolation, readonly=True),
-            ):
-                statement = await connection.prepare(wanted.sql)
-                async for row in statement.cursor(*values, prefetch=READ_AT_ONCE):
-                    if len(rows) == limit or size > MAX_PAGE_BYTES:
-                        return Rows(rows=rows, more=True)
-                    rows.append(row)
-                    size += sum(len(value) for value in row.values() if isinstance(value, str))
-                if end is None:
-                    return Rows(rows=rows, more=False)
-                last = query(end)
-                given = {one: arguments[one] for one in last.parameters}
-                statement = await connection.prepare(last.sql)
-                ended_with = await statement.fetchrow(*last.arguments(given))
+        isolation = self.page_isolation if end else None
+        async with (
+            self.session() as connection,
+            connection.transaction(isolation=isolation, readonly=True),
+        ):
+            statement = await connection.prepare(wanted.sql)
+            async for row in statement.cursor(*values, prefetch=READ_AT_ONCE):
+                if len(rows) == limit or size > MAX_PAGE_BYTES:
+                    return Rows(rows=rows, more=True)
+                rows.append(row)
+                size += sum(len(value) for value in row.values() if isinstance(value, str))
+            if end is None:
+                return Rows(rows=rows, more=False)
+            last = query(end)
+            given = {one: arguments[one] for one in last.parameters}
+            statement = await connection.prepare(last.sql)
+            ended_with = await statement.fetchrow(*last.arguments(given))
         return Rows(rows=rows, more=ended_with is not None, end=ended_with)
 
     def values(self, statement: Query, arguments: dict[str, Any]) -> list[Any]:

@@ -167,6 +167,12 @@ async def prune_bulk_actions(session: Runner, *, keep_from: datetime) -> None:
     await session.fetch("upkeep.prune_bulk_actions", keep_from=keep_from)
 
 
+async def prune_idempotency_keys(session: Runner) -> bool:
+    """Delete some answers that were kept for a day; return whether there may be more of them."""
+    [row] = await session.fetch("upkeep.prune_idempotency_keys")
+    return bool(row["more"])
+
+
 async def resume_runs(session: Runner) -> None:
     """Start runs beside the plan that wait although nothing is in their way; mend their counts."""
     await session.fetch("upkeep.resume_runs")

@@ -114,6 +114,7 @@ class Pass:
             await self.step("runs", self.resume_runs)
             await self.step("bulk_actions", self.prune_bulk_actions)
             await self.step("alerts", self.prune_alerts)
+            await self.step("idempotency_keys", self.prune_idempotency_keys)
         finally:
             if self.added or self.dropped or self.jobs:
                 self.observers.tell(
@@ -256,6 +257,12 @@ class Pass:
     async def prune_alerts(self) -> Left:
         """Delete alerts that were told longer ago than the retention."""
         await upkeep.prune_alerts(self.session, keep_from=await self.keep_from())
+        return NONE_LEFT
+
+    async def prune_idempotency_keys(self) -> Left:
+        """Delete the answers that were kept for requests for a day."""
+        while await upkeep.prune_idempotency_keys(self.session):
+            pass
         return NONE_LEFT
 
 

@@ -4,6 +4,7 @@ To read a whole batch at once would let no other thread of the process run meanw
 """
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
@@ -13,7 +14,7 @@ from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import at_index
 from app.core.jobs.job import MAX_METADATA_BYTES, MAX_TARGET_BYTES, JobDocument
 from app.core.jobs.json_size import exceeds, numbers_exceed
-from app.errors import FieldError, InvalidInput
+from app.errors import WHOLE, FieldError, InvalidInput, MalformedInput
 from app.wire.jobs import MAX_JOBS, JobBatch
 from app.wire.reading import MAX_NESTED, check_json, read
 
@@ -57,14 +58,39 @@ def documents(body: bytes) -> list[JobDocument]:
             *(replace(one, field=re.sub(r"^jobs(?=\[)", "", one.field)) for one in refusal.errors)
         ) from None
     parts, outside = (given.jobs, 2) if isinstance(given, Parts) else (given, 1)
+    return read_jobs(map(bytes, parts), levels=MAX_NESTED - outside)
+
+
+def documents_of_lines(body: bytes) -> list[JobDocument]:
+    """Read the jobs of a text with one of them in each line; empty lines are passed over.
+
+    Raises:
+        MalformedInput: a line is not JSON, or too deep; names the line.
+        InvalidInput: as `documents` does, or there are more than `MAX_JOBS`.
+    """
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) > MAX_JOBS:
+        message = f"has {len(lines)} jobs: send at most {MAX_JOBS} at a time"
+        raise InvalidInput(FieldError(field=WHOLE, message=message))
+    return read_jobs(lines, levels=MAX_NESTED - 1)
+
+
+def read_jobs(parts: Iterable[bytes], *, levels: int) -> list[JobDocument]:
+    """Read jobs one by one.
+
+    Raises:
+        MalformedInput, InvalidInput: as `documents` does.
+    """
     read_ones = []
     errors: list[FieldError] = []
     for index, part in enumerate(parts):
         if len(errors) >= MAX_ERRORS:
-            check_json(bytes(part))
+            check_json(part)
             continue
         try:
-            read_ones.append(read_job(bytes(part), levels=MAX_NESTED - outside))
+            read_ones.append(read_job(part, levels=levels))
+        except MalformedInput as refusal:
+            raise MalformedInput(f"[{index}]: {refusal}") from None
         except InvalidInput as refusal:
             errors += [at_index(index, one) for one in refusal.errors]
     if errors:

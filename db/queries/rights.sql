@@ -20,6 +20,7 @@ with needed (purpose, privileges, kind, name) as (values
     ('upkeep', 'select, update', 'table', 'calendars'),
     ('upkeep', 'execute', 'function', 'note_put_off'),
     ('upkeep', 'execute', 'function', 'replan_maintained'),
+    ('upkeep', 'select, update, delete', 'table', 'idempotency_keys'),
     ('upkeep', 'select, insert, update', 'table', 'upkeep'),
     ('upkeep', 'select, insert, update', 'table', 'trusted_clock'),
     ('upkeep', 'select, insert, update, delete', 'table', 'instance_rules'),
@@ -50,6 +51,7 @@ with needed (purpose, privileges, kind, name) as (values
     ('api', 'select, insert, delete', 'table', 'maintenance'),
     ('api', 'select, insert', 'table', 'audit_log'),
     ('api', 'select, insert, update', 'table', 'api_keys'),
+    ('api', 'select, insert, update', 'table', 'idempotency_keys'),
     ('api', 'select, insert, delete', 'table', 'sessions'),
     ('api', 'select, insert, update, delete', 'table', 'secrets'),
     ('sight', 'member', 'role', 'pg_read_all_stats')

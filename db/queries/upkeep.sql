@@ -63,6 +63,16 @@ from tocsin.prune_audit_log(:after_id::bigint, :most::bigint, :keep_from::timest
 -- name: prune_alerts
 delete from tocsin.alerts where at < :keep_from::timestamptz;
 
+-- name: prune_idempotency_keys
+-- Some at a time; returns whether there may be more.
+with expired as (
+    select id from tocsin.idempotency_keys
+    where at <= clock_timestamp() - interval '24 hours' limit 5000 for update skip locked
+), deleted as (
+    delete from tocsin.idempotency_keys as k using expired where k.id = expired.id returning 1
+)
+select count(*) = 5000 as more from deleted;
+
 -- name: prune_bulk_actions
 delete from tocsin.bulk_actions where ended_at < :keep_from::timestamptz;
 

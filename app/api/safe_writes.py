@@ -1,0 +1,345 @@
+"""Writes that may be sent twice (`Idempotency-Key`), or tried without effect (`dry_run`).
+
+Either way all statements of the request are one transaction. It is undone after a dry run, or has
+the answer entered beside what it answers for: whenever the process dies, both are there or neither.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any
+
+from cryptography.fernet import InvalidToken
+from litestar import Litestar, Response
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+from msgspec import Struct
+
+from app.api.access import Caller, session_token
+from app.api.body import MAX_AT_ONCE_BYTES, WRITES, is_dry_run
+from app.api.problems import ApiRequest, app_problem, unexpected_problem
+from app.core.access.idempotency import HEADER, digest_of_request, id_of, key_error
+from app.db import Database, idempotency
+from app.db.connections import OF_API
+from app.db.held import Held, hold
+from app.db.idempotency import UNDER_WAY, WAIT_SECONDS, Kept
+from app.errors import (
+    AnswerTooLarge,
+    AppError,
+    DatabaseUnavailable,
+    FieldError,
+    IdempotencyKeyReused,
+    InvalidInput,
+    RequestUnderWay,
+    TooManyKept,
+)
+from app.vault.answers import cipher_of
+
+AT_ONCE = OF_API // 2
+"""How many transactions are held at a time: what they need beside them, the time and the keys, is
+read by other connections of the pool."""
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""The largest answer that is kept, in bytes as it is compressed."""
+MAX_KEPT = 100_000
+"""How many answers are kept for an API key."""
+MAX_KEPT_BYTES = 512 * 1024 * 1024
+"""How many bytes all answers have that are kept for an API key."""
+COUNTED_SECONDS = 30.0
+"""How long a count of what is kept for an API key is believed."""
+KEPT_HEADERS = (b"content-type", b"etag", b"location", b"cache-control")
+
+HELD = "held"
+"""The name of the request's transaction in the state of its scope."""
+
+
+class Answer(Struct, kw_only=True):
+    """An answer that has yet to be sent."""
+
+    status: int = 500
+    """The status; 500 where a handler sent none."""
+    headers: dict[str, str] = {}
+    """The headers that are kept."""
+    parts: list[bytes] = []
+    messages: list[Message] = []
+
+    async def take(self, message: Message) -> None:
+        """Take a message of the answer."""
+        self.messages.append(message)
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {
+                name.decode(): value.decode()
+                for name, value in message["headers"]
+                if name.lower() in KEPT_HEADERS
+            }
+        elif message["type"] == "http.response.body":
+            self.parts.append(message["body"])
+
+    @property
+    def body(self) -> bytes:
+        """The body as a whole."""
+        return b"".join(self.parts)
+
+    async def send(self, send: Send) -> None:
+        """Send the answer on."""
+        for message in self.messages:
+            await send(message)
+
+
+class Counted(Struct, kw_only=True):
+    """How much is kept for an API key, as it was counted."""
+
+    at: float
+    answers: int
+    bytes: int
+
+
+class Line:
+    """The requests with one key in this process: one of them at a time takes a connection."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
+class SafeWrites:
+    """What the requests of a process share."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.room = asyncio.Semaphore(AT_ONCE)
+        self.lines: dict[bytes, Line] = {}
+        self.counted: dict[str, Counted] = {}
+
+    def __repr__(self) -> str:
+        return f"<SafeWrites: {len(self.lines)} keys under way>"
+
+    @asynccontextmanager
+    async def hold(self, actor: str) -> AsyncIterator[Held]:
+        """Open a transaction for a request, as one of `AT_ONCE`.
+
+        Raises:
+            DatabaseUnavailable: the others take too long, or as `app.db.held.hold` raises it.
+        """
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self.room.acquire()
+        except TimeoutError:
+            message = f"{AT_ONCE} other requests with idempotency keys or dry runs are under way"
+            raise DatabaseUnavailable(message) from None
+        try:
+            async with hold(self.db.acting_for(actor)) as held:
+                yield held
+        finally:
+            self.room.release()
+
+    @asynccontextmanager
+    async def turn(self, id: bytes) -> AsyncIterator[None]:
+        """Wait until no other request of this process has the key.
+
+        Raises:
+            RequestUnderWay: one still has it after `WAIT_SECONDS`.
+        """
+        line = self.lines.setdefault(id, Line())
+        line.waiting += 1
+        try:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await line.lock.acquire()
+            except TimeoutError:
+                raise RequestUnderWay(UNDER_WAY) from None
+            try:
+                yield
+            finally:
+                line.lock.release()
+        finally:
+            line.waiting -= 1
+            if not line.waiting:
+                del self.lines[id]
+
+    async def check_room(self, owner: str) -> None:
+        """Make sure that another answer may be kept for an API key.
+
+        Raises:
+            TooManyKept: there are `MAX_KEPT` answers, or `MAX_KEPT_BYTES`.
+        """
+        counted = self.counted.get(owner)
+        if counted is None or monotonic() - counted.at > COUNTED_SECONDS:
+            answers, size = await idempotency.count(self.db, owner)
+            counted = Counted(at=monotonic(), answers=answers, bytes=size)
+            self.counted[owner] = counted
+        if counted.answers >= MAX_KEPT or counted.bytes >= MAX_KEPT_BYTES:
+            message = (
+                f"the answers of {counted.answers} requests of this API key with idempotency keys "
+                "are kept, each for 24 hours: leave the header out until some are over"
+            )
+            raise TooManyKept(message)
+        counted.answers += 1
+
+
+def safe_writes(app: ASGIApp) -> ASGIApp:
+    """Hold the transaction of each write that wants it; comes after authentication."""
+
+    async def answer(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401 - as Litestar's
+        if scope["method"] not in WRITES:
+            await app(scope, receive, send)
+            return
+        request: ApiRequest = ApiRequest(scope, receive, send)
+        key, is_dry = key_of(request), is_dry_run(request)
+        if key is None and not is_dry:
+            await app(scope, receive, send)
+            return
+        await request.body()  # no client may keep a transaction waiting
+        try:
+            if is_dry:
+                await try_out(app, scope, receive, send)
+            else:
+                await answer_once(app, scope, receive, send, key=key or "")
+        except AppError as error:
+            await send_problem(app_problem(request, error), request, send)
+        except Exception as error:  # noqa: BLE001 - Litestar takes the answer for sent, as `app` began one
+            await send_problem(unexpected_problem(request, error), request, send)
+
+    return answer
+
+
+def key_of(request: ApiRequest) -> str | None:
+    """Return the Idempotency-Key of a POST; None without one, or of another method.
+
+    Raises:
+        InvalidInput: it is not what a key may be.
+    """
+    if request.method != "POST" or (key := request.headers.get(HEADER)) is None:
+        return None
+    if error := key_error(key):
+        raise InvalidInput(FieldError(field=HEADER, message=error))
+    return key
+
+
+async def send_problem(problem: Response[bytes], request: ApiRequest, send: Send) -> None:
+    await problem.to_asgi_response(app=None, request=request)(request.scope, request.receive, send)
+
+
+async def try_out(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Answer a request, and undo all that it did."""
+    writes = shared(scope)
+    answer = Answer()
+    async with writes.hold(caller_of(scope).actor) as held:
+        scope["state"][HELD] = held
+        await app(scope, receive, answer.take)
+        if answer.status < 400:  # noqa: PLR2004 - a refusal
+            await held.judge_deferred()
+    await answer.send(send)
+
+
+async def answer_once(
+    app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, *, key: str
+) -> None:
+    """Answer a request and keep the answer, or answer as the first one with its key was answered.
+
+    Raises:
+        IdempotencyKeyReused: the first one was another request.
+        RequestUnderWay: the first one takes too long.
+        AnswerTooLarge, TooManyKept: the answer cannot be kept.
+    """
+    request: ApiRequest = ApiRequest(scope, receive, send)
+    body = await request.body()
+    asked = await in_time(
+        len(body), digest_of_request, request.method, address(scope), media_type(request), body
+    )
+    credential = credential_of(request)
+    is_secret = request.route_handler.opt.get("secret_answer", False)
+    if is_secret and not credential:
+        message = "cannot keep an answer that has a secret for a client without one: leave it out"
+        raise InvalidInput(FieldError(field=HEADER, message=message))
+    caller, writes, answer = caller_of(scope), shared(scope), Answer()
+    id = id_of(key, credential=credential)
+    cipher = cipher_of(credential, id) if is_secret else None
+    kept: Kept | None = None
+    async with writes.turn(id):
+        await writes.check_room(caller.limited_as)
+        async with writes.hold(caller.actor) as held:
+            kept = await idempotency.begin(held, id, request=asked, owner=caller.limited_as)
+            if kept is None:
+                scope["state"][HELD] = held
+                await app(scope, receive, answer.take)
+                if answer.status < 400:  # noqa: PLR2004 - a refusal, which changed nothing
+                    packed = await in_time(len(answer.body), zlib.compress, answer.body, 1)
+                    if cipher:
+                        packed = cipher.encrypt(packed)
+                    if len(packed) > MAX_ANSWER_BYTES:
+                        message = "the answer is too large to be kept: send fewer jobs at a time"
+                        raise AnswerTooLarge(message)
+                    await idempotency.keep(
+                        held, id, status=answer.status, headers=answer.headers, answer=packed
+                    )
+                    held.keep()
+    if kept is None:
+        await answer.send(send)
+        return
+    if kept.request != asked:
+        message = (
+            f"the {HEADER} was sent with another address or body within 24 hours: send a new key "
+            "for a new request"
+        )
+        raise IdempotencyKeyReused(message)
+    await send_kept(send, kept, opened(kept, cipher))
+
+
+def opened(kept: Kept, cipher: Any) -> bytes:  # noqa: ANN401 - Fernet, or None
+    """Return the body of a kept answer.
+
+    Raises:
+        IdempotencyKeyReused: it cannot be opened, as it is not what was kept.
+    """
+    try:
+        return zlib.decompress(cipher.decrypt(kept.answer) if cipher else kept.answer)
+    except (InvalidToken, zlib.error):
+        message = "the answer that was kept cannot be read any more: send a new key"
+        raise IdempotencyKeyReused(message) from None
+
+
+async def send_kept(send: Send, kept: Kept, body: bytes) -> None:
+    """Send an answer again, which a header says."""
+    headers = [(name.encode(), value.encode()) for name, value in kept.headers.items()]
+    headers += [(b"idempotency-replayed", b"true")]
+    if kept.status != 204:  # noqa: PLR2004 - No Content
+        headers += [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": kept.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def in_time(size: int, work: Any, *arguments: Any) -> bytes:  # noqa: ANN401 - any function
+    """Call a function on so many bytes, beside the event loop if they are many."""
+    if size <= MAX_AT_ONCE_BYTES:
+        return bytes(work(*arguments))
+    return bytes(await asyncio.to_thread(work, *arguments))
+
+
+def shared(scope: HTTPScope) -> SafeWrites:
+    app: Litestar = scope["litestar_app"]
+    writes: SafeWrites = app.state.safe_writes
+    return writes
+
+
+def caller_of(scope: HTTPScope) -> Caller:
+    caller: Caller = scope["user"]
+    return caller
+
+
+def credential_of(request: ApiRequest) -> str:
+    """Return the API key or the cookie's token of a request; empty for one without need of any."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    return session_token(request) or ""
+
+
+def address(scope: HTTPScope) -> str:
+    return f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
+
+
+def media_type(request: ApiRequest) -> str:
+    given, _ = request.content_type
+    return given.lower()

@@ -1,0 +1,65 @@
+"""Answers that are kept for requests which come with an Idempotency-Key, in Postgres."""
+
+import msgspec
+from msgspec import Struct
+
+from app.db.database import Runner
+from app.errors import LockedByOthers, RequestUnderWay
+
+WAIT_SECONDS = 10.0
+"""How long a request waits for another one with its key to end."""
+UNDER_WAY = (
+    "a request with this Idempotency-Key is still under way: send it again later, to get its answer"
+)
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """The answer to a request, as it is kept for others with the same key."""
+
+    request: bytes
+    """The digest of what was asked."""
+    status: int
+    headers: dict[str, str]
+    answer: bytes
+
+
+async def begin(db: Runner, id: bytes, *, request: bytes, owner: str) -> Kept | None:
+    """Enter a request if it is the first with its key; else return the answer that is kept.
+
+    One that is under way, in whatever process, is waited for: it is over when its transaction is.
+
+    Raises:
+        RequestUnderWay: it is not over within `WAIT_SECONDS`.
+    """
+    [row] = await db.fetch("idempotency.patience", setting=f"{WAIT_SECONDS * 1000:.0f}ms")
+    while True:
+        try:
+            begun = await db.fetch("idempotency.begin", id=id, request=request, owner=owner)
+        except LockedByOthers:
+            raise RequestUnderWay(UNDER_WAY) from None
+        if begun:
+            break
+        if found := await db.fetch("idempotency.read", id=id):  # else it was deleted just now
+            [kept] = found
+            return Kept(
+                request=kept["request"],
+                status=kept["status"],
+                headers=msgspec.json.decode(kept["headers"], type=dict[str, str]),
+                answer=kept["answer"],
+            )
+    await db.fetch("idempotency.patience", setting=row["before"])
+    return None
+
+
+async def keep(
+    db: Runner, id: bytes, *, status: int, headers: dict[str, str], answer: bytes
+) -> None:
+    """Keep the answer to a request that was entered."""
+    text = msgspec.json.encode(headers).decode()
+    await db.fetch("idempotency.keep", id=id, status=status, headers=text, answer=answer)
+
+
+async def count(db: Runner, owner: str) -> tuple[int, int]:
+    """Return how many answers are kept for an owner, and how many bytes they have."""
+    [row] = await db.fetch("idempotency.kept", owner=owner)
+    return row["answers"], row["bytes"]

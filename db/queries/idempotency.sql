@@ -1,0 +1,28 @@
+-- Answers that are kept for requests which come with an Idempotency-Key.
+
+-- name: patience
+-- How long the rest of the transaction waits for a lock, such as that of another request with the same key.
+select current_setting('lock_timeout') as before, set_config('lock_timeout', :setting::text, true) as is_now;
+
+-- name: begin
+-- Returns a row if the request is the first with its key; waits for the end of one under way.
+insert into tocsin.idempotency_keys as k (id, request, owner)
+values (:id::bytea, :request::bytea, :owner::text)
+on conflict (id) do update
+set request = excluded.request, owner = excluded.owner, at = clock_timestamp(),
+    status = 0, headers = '{}', answer = '', bytes = 0
+where k.at <= clock_timestamp() - interval '24 hours'
+returning 1 as begun;
+
+-- name: read
+select request, status, headers::text as headers, answer from tocsin.idempotency_keys where id = :id::bytea;
+
+-- name: keep
+update tocsin.idempotency_keys
+set status = :status::integer, headers = :headers::text::jsonb, answer = :answer::bytea, bytes = octet_length(:answer::bytea)
+where id = :id::bytea;
+
+-- name: kept
+select count(*) as answers, coalesce(sum(bytes), 0)::bigint as bytes
+from tocsin.idempotency_keys
+where owner = :owner::text and at > clock_timestamp() - interval '24 hours';
