@@ -4137,47 +4137,134 @@ begin atomic
     ) as found
     cross join lateral tocsin.explain(found.id, explain.at) as e;
 end;
--- db/triggers/8_helpers.sql: shorthands for psql.
+-- db/triggers/8_helpers.sql: jobs by name, for psql and for programs in their own transactions.
 
--- Shorthands for psql; the body is sent as JSON. A name that exists is updated; without a schedule the job is due at once.
-create or replace function tocsin.put_job(
-    name text, kind text, target jsonb, run_at timestamptz, cron text, timezone text, every_seconds numeric
-) returns uuid language sql set search_path = pg_catalog, pg_temp as $$
-    insert into tocsin.jobs as j (name, kind, target, run_at, cron, timezone, every_seconds)
-    values (
-        put_job.name, put_job.kind, put_job.target,
-        case when num_nonnulls(put_job.run_at, put_job.cron, put_job.every_seconds) = 0
-            then clock_timestamp() else put_job.run_at end,
-        put_job.cron, put_job.timezone, put_job.every_seconds)
-    on conflict (name) where name is not null do update
-    set kind = excluded.kind, target = excluded.target, run_at = excluded.run_at,
-        cron = excluded.cron, timezone = excluded.timezone, every_seconds = excluded.every_seconds
-    returning j.id
+-- Those of 0.1.0, with fewer options: a call could mean either.
+do $$ declare
+    older text;
+begin
+    foreach older in array array[
+        'tocsin.http_job(text, text, text, jsonb, jsonb, timestamptz, text, text, numeric)',
+        'tocsin.amqp_job(text, text, text, text, jsonb, jsonb, timestamptz, text, text, numeric)',
+        'tocsin.put_job(text, text, jsonb, timestamptz, text, text, numeric)'] loop
+        if to_regprocedure(older) is not null then
+            execute 'drop function ' || older;
+        end if;
+    end loop;
+end $$;
+
+-- The columns of tocsin.jobs that people write: those whose edits are judged.
+create or replace function tocsin.written_columns()
+returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
+    select array_agg(a.attname::text order by a.attnum)
+    from pg_trigger t join pg_attribute a on a.attrelid = t.tgrelid and a.attnum = any (t.tgattr::smallint[])
+    where t.tgrelid = 'tocsin.jobs'::regclass and t.tgname in ('jobs_200_sound', 'jobs_210_skip_sound')
+      and a.attname not in ('id', 'created_at', 'updated_at', 'edited_at', 'resumed_at')
 $$;
 
+-- The options that are given, as a document without those that are null; nulls inside of them stay.
+create or replace function tocsin.given(options jsonb)
+returns jsonb language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+    select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(options) where value <> 'null'
+$$;
+
+-- Creates a job, or edits the one that has its name: select tocsin.put_job('{"name": "x", "kind": "http", …}').
+-- The document has the columns of tocsin.jobs. Of a job that exists those that are left out stay as they are, its
+-- schedule too; a new one without a schedule is due at once. Returns the job's id; null: a trigger of users
+-- suppresses it.
+create or replace function tocsin.put_job(job jsonb)
+returns uuid language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    columns constant text[] := tocsin.written_columns();
+    schedule constant text[] := '{run_at,cron,every_seconds}';
+    name constant text := job ->> 'name';
+    has_schedule constant boolean := tocsin.given(job) ?| schedule;
+    given text[];
+    wrong text;
+    put uuid;
+begin
+    select min(key) into wrong from jsonb_object_keys(job) as key where key <> all (columns);
+    if wrong is not null then
+        perform tocsin.refuse(left(wrong, 100), 'is unknown', 'There are ' || array_to_string(columns, ', ') || '.');
+    end if;
+    given := array(
+        select key from jsonb_object_keys(job) as key where key <> all (schedule || array['name'])
+        union all select unnest(schedule) where has_schedule);
+    for try in 1..3 loop
+        if name is not null then
+            execute format(
+                'update tocsin.jobs as j set (%1$s) = (select %1$s from jsonb_populate_record(null::tocsin.jobs, $1))
+                 where j.name = $2 and j.run_of is null returning j.id',
+                (select string_agg(quote_ident(one), ', ') from unnest(given) as one))
+            into put using job, name;
+        end if;
+        if put is null then
+            execute format(
+                'insert into tocsin.jobs (%1$s) select %1$s from jsonb_populate_record(null::tocsin.jobs, $1)
+                 on conflict (name) where name is not null do nothing returning id',
+                (select string_agg(quote_ident(one), ', ')
+                 from unnest(given || array['name'] || case when has_schedule then '{}' else array['run_at'] end) as one))
+            into put using case when has_schedule then job else job || jsonb_build_object('run_at', clock_timestamp()) end;
+        end if;
+        exit when put is not null;
+    end loop;
+    return put;
+end $$;
+
+-- Creates or edits a job that calls by HTTP; the body is sent as JSON, and `target` has what else the target has, such as
+-- auth. All else are columns of tocsin.jobs. What is null stays as it is, or is the column's default.
 create or replace function tocsin.http_job(
-    name text, url text, method text default 'POST', body jsonb default null,
-    headers jsonb default null, run_at timestamptz default null, cron text default null,
-    timezone text default 'UTC', every_seconds numeric default null
+    name text, url text, method text default 'POST', body jsonb default null, headers jsonb default null,
+    run_at timestamptz default null, cron text default null, timezone text default null, every_seconds numeric default null,
+    target jsonb default '{}', description text default null, tags text[] default null, metadata jsonb default null,
+    dst_gap text default null, dst_overlap text default null, starts_at timestamptz default null,
+    ends_at timestamptz default null, max_runs integer default null, max_attempts integer default null,
+    backoff_seconds numeric default null, backoff_max_seconds numeric default null, timeout_seconds numeric default null,
+    misfire text default null, misfire_grace_seconds numeric default null, max_catchup integer default null,
+    overlap text default null, flow_key text default null, jitter_seconds numeric default null,
+    jitter_percent numeric default null, priority integer default null, calendars text[] default null,
+    on_closed text default null, min_gap_seconds numeric default null, paused_at timestamptz default null,
+    skip_runs integer default null, skip_until timestamptz default null
 ) returns uuid language sql set search_path = pg_catalog, pg_temp as $$
-    select tocsin.put_job(
-        name, 'http',
-        jsonb_strip_nulls(jsonb_build_object('url', url, 'method', method, 'headers', headers))
-            || case when body is null then '{}' else jsonb_build_object('json', body) end,
-        run_at, cron, timezone, every_seconds)
+    select tocsin.put_job(tocsin.given(jsonb_build_object(
+        'name', name, 'kind', 'http',
+        'target', tocsin.given(jsonb_build_object('url', url, 'method', method, 'headers', headers, 'json', body)) || target,
+        'run_at', run_at, 'cron', cron, 'timezone', timezone, 'every_seconds', every_seconds,
+        'description', description, 'tags', tags, 'metadata', metadata, 'dst_gap', dst_gap, 'dst_overlap', dst_overlap,
+        'starts_at', starts_at, 'ends_at', ends_at, 'max_runs', max_runs, 'max_attempts', max_attempts,
+        'backoff_seconds', backoff_seconds, 'backoff_max_seconds', backoff_max_seconds,
+        'timeout_seconds', timeout_seconds, 'misfire', misfire, 'misfire_grace_seconds', misfire_grace_seconds,
+        'max_catchup', max_catchup, 'overlap', overlap, 'flow_key', flow_key, 'jitter_seconds', jitter_seconds,
+        'jitter_percent', jitter_percent, 'priority', priority, 'calendars', calendars, 'on_closed', on_closed,
+        'min_gap_seconds', min_gap_seconds, 'paused_at', paused_at, 'skip_runs', skip_runs, 'skip_until', skip_until)))
 $$;
 
+-- The same of a job that publishes to RabbitMQ by AMQP.
 create or replace function tocsin.amqp_job(
-    name text, url text, exchange text, routing_key text, body jsonb default null,
-    headers jsonb default null, run_at timestamptz default null, cron text default null,
-    timezone text default 'UTC', every_seconds numeric default null
+    name text, url text, exchange text, routing_key text, body jsonb default null, headers jsonb default null,
+    run_at timestamptz default null, cron text default null, timezone text default null, every_seconds numeric default null,
+    target jsonb default '{}', description text default null, tags text[] default null, metadata jsonb default null,
+    dst_gap text default null, dst_overlap text default null, starts_at timestamptz default null,
+    ends_at timestamptz default null, max_runs integer default null, max_attempts integer default null,
+    backoff_seconds numeric default null, backoff_max_seconds numeric default null, timeout_seconds numeric default null,
+    misfire text default null, misfire_grace_seconds numeric default null, max_catchup integer default null,
+    overlap text default null, flow_key text default null, jitter_seconds numeric default null,
+    jitter_percent numeric default null, priority integer default null, calendars text[] default null,
+    on_closed text default null, min_gap_seconds numeric default null, paused_at timestamptz default null,
+    skip_runs integer default null, skip_until timestamptz default null
 ) returns uuid language sql set search_path = pg_catalog, pg_temp as $$
-    select tocsin.put_job(
-        name, 'amqp',
-        jsonb_strip_nulls(jsonb_build_object(
-            'url', url, 'exchange', exchange, 'routing_key', routing_key, 'headers', headers))
-            || case when body is null then '{}' else jsonb_build_object('json', body) end,
-        run_at, cron, timezone, every_seconds)
+    select tocsin.put_job(tocsin.given(jsonb_build_object(
+        'name', name, 'kind', 'amqp',
+        'target', tocsin.given(jsonb_build_object(
+            'url', url, 'exchange', exchange, 'routing_key', routing_key, 'headers', headers, 'json', body)) || target,
+        'run_at', run_at, 'cron', cron, 'timezone', timezone, 'every_seconds', every_seconds,
+        'description', description, 'tags', tags, 'metadata', metadata, 'dst_gap', dst_gap, 'dst_overlap', dst_overlap,
+        'starts_at', starts_at, 'ends_at', ends_at, 'max_runs', max_runs, 'max_attempts', max_attempts,
+        'backoff_seconds', backoff_seconds, 'backoff_max_seconds', backoff_max_seconds,
+        'timeout_seconds', timeout_seconds, 'misfire', misfire, 'misfire_grace_seconds', misfire_grace_seconds,
+        'max_catchup', max_catchup, 'overlap', overlap, 'flow_key', flow_key, 'jitter_seconds', jitter_seconds,
+        'jitter_percent', jitter_percent, 'priority', priority, 'calendars', calendars, 'on_closed', on_closed,
+        'min_gap_seconds', min_gap_seconds, 'paused_at', paused_at, 'skip_runs', skip_runs, 'skip_until', skip_until)))
 $$;
 -- db/triggers/8_pauses.sql: pauses of a job, of a tag and of everything, and how they end.
 
@@ -4539,6 +4626,120 @@ begin
         where p.job_id = job.id),
         jsonb_build_object('paused_at', job.paused_at));
 end $$;
+-- db/triggers/8_verbs.sql: what is done with a job by its name, by those who see no targets.
+
+-- What follows acts on a job by its name, or by its id as text, and answers with its id; null: there is no such job, or a
+-- trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
+-- db/roles.sql, which lets the role of writers call it.
+
+-- Pauses a job, says why, and until when.
+create or replace function tocsin.pause_job(job text, reason text default null, until timestamptz default null)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select j.id from tocsin.pause(tocsin.job_id(pause_job.job), pause_job.reason, pause_job.until) as j
+$$;
+
+-- Resumes a job; missed: skip, once or all, of the runs that were due meanwhile.
+create or replace function tocsin.resume_job(job text, missed text default null)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select j.id from tocsin.resume(tocsin.job_id(resume_job.job), resume_job.missed) as j
+$$;
+
+-- Skips the next run of a job, or the next so many; 0 takes that back.
+create or replace function tocsin.skip_next(job text, runs integer default 1)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if runs = 0 then
+        return (select j.id from tocsin.unskip(tocsin.job_id(skip_next.job)) as j);
+    end if;
+    return (select j.id from tocsin.skip(tocsin.job_id(skip_next.job), skip_next.runs) as j);
+end $$;
+
+-- Makes a job due now, beside its plan.
+create or replace function tocsin.run_now(job text)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select j.id from tocsin.run_now(tocsin.job_id(run_now.job)) as j
+$$;
+
+-- Cuts off what a job executes, and with retry tries it again; answers with the id of that execution.
+create or replace function tocsin.cancel_job(job text, retry boolean default false)
+returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    under_way bigint;
+begin
+    select tocsin.execution_under_way(j) into under_way from tocsin.jobs j where j.id = tocsin.job_id(cancel_job.job);
+    return (select x.id from tocsin.cancel(under_way, cancel_job.retry) as x);
+end $$;
+
+revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_now(text), tocsin.cancel_job
+    from public;
+-- db/triggers/8_views.sql: how jobs stand, for people who look from psql; without targets, and with the rights of the
+-- tables' owner.
+
+-- The next run of each job that waits for one or executes: select * from tocsin.upcoming order by at limit 20;
+create or replace view tocsin.upcoming as
+    select greatest(j.next_run, j.locked_until) as at, j.id as job_id, j.name as job_name, j.kind, j.tags,
+        coalesce(j.scheduled_for, j.next_run) as scheduled_for, tocsin.state(j) as state,
+        tocsin.is_skipped(j) as is_skipped, j.flow_key, j.priority
+    from tocsin.jobs j
+    where (tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and j.run_of is null;
+
+-- What ended in the last day: select * from tocsin.recent_executions order by id desc limit 20;
+create or replace view tocsin.recent_executions as
+    select x.id, x.job_id, j.name as job_name, x.kind, x.scheduled_for, x.attempt, x.outcome, x.reason, x.started_at,
+        x.finished_at, extract(epoch from x.started_at - x.scheduled_for) as lag_seconds,
+        extract(epoch from x.finished_at - x.started_at) as duration_seconds, x.instance, x.status_code, x.error
+    from tocsin.executions x left join tocsin.jobs j on j.id = x.job_id
+    where x.finished_at > now() - interval '1 day';
+
+-- The jobs that go on although their last runs failed, or are over with a failure, or cannot be planned.
+create or replace view tocsin.failing_jobs as
+    select j.id as job_id, j.name as job_name, j.kind, j.tags, tocsin.state(j) as state, j.consecutive_failures,
+        j.last_outcome, j.last_finished_at, j.next_run, j.plan_error
+    from tocsin.jobs j
+    where j.consecutive_failures > 0 and j.next_run is not null and j.run_of is null
+    union all
+    select j.id, j.name, j.kind, j.tags, tocsin.state(j), j.consecutive_failures, j.last_outcome, j.last_finished_at,
+        j.next_run, j.plan_error
+    from tocsin.jobs j
+    where tocsin.is_aside(j) and tocsin.aside_state(j) in ('failed', 'invalid') and j.next_run is null;
+
+-- How all of it stands, in one row; each count ends at 10,000.
+create or replace view tocsin.overview as
+    select
+        (select count(*) from (
+            (select from tocsin.jobs j where tocsin.is_claimable(j) and greatest(j.next_run, j.locked_until) <= now() limit 10000)
+            union all
+            (select from tocsin.jobs j where tocsin.is_flow_claimable(j) and greatest(j.next_run, j.locked_until) <= now() limit 10000)
+        ) as due) as due,
+        (select count(*) from (
+            select from tocsin.jobs j where j.locked_until > now() limit 10000) as leased) as executing,
+        (select count(*) from (select from tocsin.failing_jobs f limit 10000) as failing) as failing,
+        (select count(*) from (
+            select from tocsin.jobs j
+            where tocsin.is_aside(j) and tocsin.aside_state(j) = 'paused' limit 10000) as paused) as paused,
+        (select count(*) from (
+            select from tocsin.executions x
+            where x.finished_at > now() - interval '1 hour' and x.outcome = 'succeeded' limit 10000) as ended) as succeeded_last_hour,
+        (select count(*) from (
+            select from tocsin.executions x
+            where x.finished_at > now() - interval '1 hour' and x.outcome <> 'succeeded' limit 10000) as ended) as troubled_last_hour,
+        (select min(at) from (
+            (select greatest(j.next_run, j.locked_until) as at from tocsin.jobs j where tocsin.is_claimable(j) order by 1 limit 1)
+            union all
+            (select greatest(j.next_run, j.locked_until) from tocsin.jobs j where tocsin.is_flow_claimable(j) order by 1 limit 1)
+        ) as next) as next_run;
+
+-- The runs that are next within a time: select * from tocsin.upcoming(interval '1 hour');
+create or replace function tocsin.upcoming(within interval)
+returns setof tocsin.upcoming language sql stable set search_path = pg_catalog, pg_temp as $$
+    select u.* from tocsin.upcoming as u where u.at <= now() + within order by u.at
+$$;
+
+-- The jobs whose time has come, and that no instance has claimed yet; the oldest first.
+create or replace function tocsin.due()
+returns setof tocsin.upcoming language sql stable set search_path = pg_catalog, pg_temp as $$
+    select u.* from tocsin.upcoming as u where u.at <= now() order by u.at
+$$;
 -- db/triggers/9_retention.sql: partitions, and what is removed after its time.
 
 -- Housekeeping. Instances do it in steps, each of them a short transaction under a lock time-out of

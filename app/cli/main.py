@@ -89,6 +89,10 @@ COMMANDS = {
             "app.cli.upkeep:migrate_database",
             "Bring the database to the schema of this version; safe to run at any time.",
         ),
+        "roles": (
+            "app.cli.upkeep:make_roles",
+            "Make the roles of Tocsin in Postgres, and grant each what it needs.",
+        ),
         "prune": (
             "app.cli.upkeep:prune_database",
             "Do the upkeep now that instances do hourly, in short steps.",

@@ -1,4 +1,4 @@
-"""The commands on the database itself: `migrate`, `prune` and `doctor`."""
+"""The commands on the database itself: `migrate`, `roles`, `prune` and `doctor`."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from app.cli.database import run_with_database
 from app.cli.remote.errors import DIFFERS
 from app.config import Settings
 from app.core.facts import Fact, Pruned
-from app.db import Database, migrate
+from app.db import Database, migrate, roles
 from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
 from app.telemetry.logs import configure, log_fact
@@ -40,6 +40,19 @@ def migrate_database(dry_run: bool) -> None:
         click.echo(f"applied schema version {', '.join(map(str, applied))}")
     else:
         click.echo(UP_TO_DATE)
+
+
+@click.command("roles")
+@click.option("--dry-run", is_flag=True, help="Only print the SQL.")
+def make_roles(dry_run: bool) -> None:
+    """Make the roles of Tocsin in Postgres, and grant each what it needs."""
+    if dry_run:
+        click.echo(roles.script())
+        return
+    url = Settings.from_environ(os.environ).required_database_url()
+    for warning in asyncio.run(roles.make(url)):
+        click.echo(f"tocsin: {warning}", err=True)
+    click.echo(f"{', '.join(roles.ROLES)} have what they need: make a login a member of one")
 
 
 @click.command("prune")

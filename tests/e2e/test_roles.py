@@ -1,4 +1,4 @@
-"""The API and an instance under the roles of docs/security.md, each as a process."""
+"""The API and an instance under the roles of db/roles.sql, each as a process."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -19,7 +19,7 @@ FAR = "2100-01-01T00:00:00Z"
 
 
 class Cluster:
-    """An API under `tocsin_api`, an instance under `tocsin_scheduler`, and a client with a key."""
+    """An API under `tocsin_api`, an instance under `tocsin_instance`, and a client with a key."""
 
     def __init__(self, api: httpx.AsyncClient, running: dict[str, Process]) -> None:
         self.api = api
@@ -52,9 +52,9 @@ async def cluster(database_url: str, connection: asyncpg.Connection) -> AsyncIte
     async with AsyncExitStack() as stack:
         urls = {
             command: await stack.enter_async_context(
-                role(connection, database_url, documented(f"tocsin_{command}"))
+                role(connection, database_url, documented(name))
             )
-            for command in ("api", "scheduler")
+            for command, name in (("api", "tocsin_api"), ("scheduler", "tocsin_instance"))
         }
         processes = await stack.enter_async_context(Processes(**settings).running())
         running = {

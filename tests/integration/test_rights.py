@@ -1,4 +1,4 @@
-"""The roles of docs/security.md can do what they are for, and what they lack is named."""
+"""The roles of db/roles.sql can do what they are for, and what they lack is named."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from tests.support.history import begin_day, finished_jobs, name_of, old_day, pa
 from tests.support.recorder import Recorder
 from tests.support.roles import documented, name_in, role
 
-GRANTS = documented("tocsin_scheduler")
+GRANTS = documented("tocsin_instance")
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def test_the_documented_role_of_programs_may_set_all_that_a_person_decides
                    and column_name = 'paused_at')"""
     )
 
-    async with role(connection, database_url, documented("app")) as url:
+    async with role(connection, database_url, documented("tocsin_writer")) as url:
         program = await asyncpg.connect(url)
         job_id = await insert_job(program, max_attempts=3, timeout_seconds=5, misfire="skip")
         await program.execute("update tocsin.jobs set max_attempts = 7 where id = $1", job_id)

@@ -58,13 +58,19 @@ def faults() -> Recorder:
 
 
 @pytest.fixture
-async def api(database_url: str, faults: Recorder) -> AsyncIterator[httpx.AsyncClient]:
+def api_url(database_url: str) -> str:
+    """Give the address that the API connects to: a module has another role by its own."""
+    return database_url
+
+
+@pytest.fixture
+async def api(api_url: str, faults: Recorder) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the API on the test's database."""
     given: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
     done = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(database_url, faults) as client:
+        async with serving(api_url, faults) as client:
             await given.put(client)
             await done.wait()
 

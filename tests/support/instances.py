@@ -18,14 +18,20 @@ StartInstance = Callable[..., AbstractAsyncContextManager[tuple[Instance, Record
 
 
 @pytest.fixture
-def instance(database_url: str) -> StartInstance:
+def instance_url(database_url: str) -> str:
+    """Give the address that instances connect to: a module has another role by its own."""
+    return database_url
+
+
+@pytest.fixture
+def instance(instance_url: str) -> StartInstance:
     """On the test's database: `async with instance(concurrency=2) as (it, facts)`."""
 
     @asynccontextmanager
     async def start(**settings: Any) -> AsyncIterator[tuple[Instance, Recorder]]:  # noqa: ANN401
         recorder = Recorder()
         one = Instance(
-            Settings(**({"database_url": database_url} | DEFAULTS | settings)), Observers(recorder)
+            Settings(**({"database_url": instance_url} | DEFAULTS | settings)), Observers(recorder)
         )
         running = asyncio.create_task(one.run(), name="instance")
         try:

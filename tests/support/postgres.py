@@ -28,6 +28,7 @@ from app.devdb.cluster import SETTINGS, Cluster
 from app.devdb.places import embedded_programs, reachable_programs
 from tests.support.engine import docker_has
 from tests.support.psql import run_psql
+from tests.support.roles import LOGINS
 
 SQL = Path(__file__).parents[2] / "db"
 SCHEMA = (SQL / "schema.sql", SQL / "triggers.sql")
@@ -126,6 +127,7 @@ def with_template(name: str, url: str) -> Iterator[PostgresServer]:
     run_psql(url, f"create database {template}")
     try:
         run_psql(url_of(url, template), DAY_BEFORE, files=SCHEMA)
+        run_psql(url_of(url, template), LOGINS, files=(SQL / "roles.sql",))
         orders = Orders(url)
         try:
             yield PostgresServer(name=name, url=url, template=template, orders=orders)

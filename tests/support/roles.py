@@ -1,4 +1,4 @@
-"""Roles of Postgres for a test's time, such as those of docs/security.md."""
+"""Roles of Postgres for a test's time, such as those of db/roles.sql."""
 
 import re
 from collections.abc import AsyncIterator
@@ -11,14 +11,32 @@ import asyncpg
 from tests.support.pages import ROOT
 
 PASSWORD = "its-own"
-PAGE = (ROOT / "docs" / "security.md").read_text("utf-8")
-BLOCKS = re.findall(r"```sql\ncreate role (\w+) login[^\n]*\n(.*?)```", PAGE, re.DOTALL)
+SCRIPT = (ROOT / "db" / "roles.sql").read_text("utf-8")
+PARTS = dict(
+    re.findall(r"^-- role: (\w+)\n(.*?)(?=^-- role: |\Z)", SCRIPT, re.DOTALL | re.MULTILINE)
+)
+
+
+LOGINS = "".join(
+    f"""do $$ begin
+        create role test_{name} login password 'its-own' in role tocsin_{name};
+    exception when duplicate_object or unique_violation then null;
+    end $$;"""
+    for name in ("instance", "api", "writer", "reader")
+)
+"""Makes a login for each role of db/roles.sql."""
+
+
+def as_role(name: str, url: str) -> str:
+    """Return the URL of a database for the login of a role, such as `api`."""
+    address = urlsplit(url)
+    at = f"test_{name}:its-own@{address.hostname}:{address.port}"
+    return address._replace(netloc=at).geturl()
 
 
 def documented(name: str) -> str:
-    """Return what docs/security.md grants a role, with its name left open."""
-    [grants] = [block for found, block in BLOCKS if found == name]
-    return re.sub(rf"\b{name}\b", "{role}", re.sub(r"--.*", "", grants))
+    """Return what db/roles.sql grants a role, with its name left open."""
+    return re.sub(rf"\b{name}\b", "{role}", re.sub(r"--.*", "", PARTS[name]))
 
 
 @asynccontextmanager
@@ -27,7 +45,7 @@ async def role(connection: asyncpg.Connection, url: str, grants: str) -> AsyncIt
     name = f"role_{uuid4().hex}"
     await connection.execute(f"create role {name} login password '{PASSWORD}'")
     try:
-        await connection.execute(grants.format(role=name))
+        await connection.execute(grants.replace("{role}", name))
         address = urlsplit(url)
         at = f"{name}:{PASSWORD}@{address.hostname}:{address.port}"
         yield address._replace(netloc=at).geturl()

@@ -1,0 +1,46 @@
+-- db/triggers/8_verbs.sql: what is done with a job by its name, by those who see no targets.
+
+-- What follows acts on a job by its name, or by its id as text, and answers with its id; null: there is no such job, or a
+-- trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
+-- db/roles.sql, which lets the role of writers call it.
+
+-- Pauses a job, says why, and until when.
+create or replace function tocsin.pause_job(job text, reason text default null, until timestamptz default null)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select j.id from tocsin.pause(tocsin.job_id(pause_job.job), pause_job.reason, pause_job.until) as j
+$$;
+
+-- Resumes a job; missed: skip, once or all, of the runs that were due meanwhile.
+create or replace function tocsin.resume_job(job text, missed text default null)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select j.id from tocsin.resume(tocsin.job_id(resume_job.job), resume_job.missed) as j
+$$;
+
+-- Skips the next run of a job, or the next so many; 0 takes that back.
+create or replace function tocsin.skip_next(job text, runs integer default 1)
+returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if runs = 0 then
+        return (select j.id from tocsin.unskip(tocsin.job_id(skip_next.job)) as j);
+    end if;
+    return (select j.id from tocsin.skip(tocsin.job_id(skip_next.job), skip_next.runs) as j);
+end $$;
+
+-- Makes a job due now, beside its plan.
+create or replace function tocsin.run_now(job text)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select j.id from tocsin.run_now(tocsin.job_id(run_now.job)) as j
+$$;
+
+-- Cuts off what a job executes, and with retry tries it again; answers with the id of that execution.
+create or replace function tocsin.cancel_job(job text, retry boolean default false)
+returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    under_way bigint;
+begin
+    select tocsin.execution_under_way(j) into under_way from tocsin.jobs j where j.id = tocsin.job_id(cancel_job.job);
+    return (select x.id from tocsin.cancel(under_way, cancel_job.retry) as x);
+end $$;
+
+revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_now(text), tocsin.cancel_job
+    from public;
