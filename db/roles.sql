@@ -76,7 +76,7 @@ do $$ declare
 begin
     execute format('grant select (%s), insert (%s), update (%s), delete on tocsin.jobs to tocsin_writer', readable, written, written);
 end $$;
-grant execute on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_now(text), tocsin.cancel_job
+grant execute on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job
     to tocsin_writer;
 grant select on tocsin.upcoming, tocsin.failing_jobs to tocsin_writer;
 

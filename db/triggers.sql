@@ -4655,9 +4655,9 @@ begin
 end $$;
 
 -- Makes a job due now, beside its plan.
-create or replace function tocsin.run_now(job text)
+create or replace function tocsin.run_job(job text)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
-    select j.id from tocsin.run_now(tocsin.job_id(run_now.job)) as j
+    select j.id from tocsin.run_now(tocsin.job_id(run_job.job)) as j
 $$;
 
 -- Cuts off what a job executes, and with retry tries it again; answers with the id of that execution.
@@ -4670,7 +4670,7 @@ begin
     return (select x.id from tocsin.cancel(under_way, cancel_job.retry) as x);
 end $$;
 
-revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_now(text), tocsin.cancel_job
+revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job
     from public;
 -- db/triggers/8_views.sql: how jobs stand, for people who look from psql; without targets, and with the rights of the
 -- tables' owner.

@@ -99,7 +99,7 @@ async def test_an_instance_and_a_writer_work_across_a_change_of_day(
             "select tocsin.http_job('x', $1, flow_key => 'f', tags => '{a}')", sink.url("/one")
         )
         await facts.seen(Settled)
-        await writer.execute("select tocsin.run_now('x')")
+        await writer.execute("select tocsin.run_job('x')")
         await sink.arrived(2)
 
     assert await connection.fetchval("select count(*) from tocsin.executions") >= 1
@@ -115,7 +115,7 @@ async def test_a_writer_acts_on_jobs_and_reads_no_target_and_no_history(
             "select tocsin.http_job('x', 'https://h/', run_at => $1, tags => '{a}')", later
         )
     await writer.execute("select tocsin.http_job('x', 'https://h/2', cron => '0 3 * * *')")
-    for call in ("pause_job('x')", "resume_job('x')", "skip_next('x')", "run_now('x')"):
+    for call in ("pause_job('x')", "resume_job('x')", "skip_next('x')", "run_job('x')"):
         assert await writer.fetchval(f"select tocsin.{call}") == id
     await writer.execute(
         "update tocsin.jobs set max_attempts = 3, cron = '0 4 * * *' where name = 'x'"
@@ -153,7 +153,7 @@ async def test_a_reader_sees_history_and_no_target(
     assert await reader.fetchval("select name from tocsin.jobs") == "x"
     for refused in (
         "select target from tocsin.jobs",
-        "select tocsin.run_now('x')",
+        "select tocsin.run_job('x')",
         "delete from tocsin.jobs",
         "select * from tocsin.alert_channels",
         "select * from tocsin.secrets",

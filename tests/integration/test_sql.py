@@ -94,7 +94,7 @@ async def test_verbs_act_on_a_job_by_its_name(connection: asyncpg.Connection) ->
     assert (await stored(connection))["skip_runs"] == 1
     assert await call("skip_next('x', 0)") == id
     assert (await stored(connection))["skip_runs"] is None
-    assert await call(f"run_now('{id}')") == id
+    assert await call(f"run_job('{id}')") == id
     assert (await stored(connection))["pending_runs"] == 1
     assert await call("cancel_job('x')") is None
     assert await call("pause_job('none')") is None
