@@ -39,8 +39,7 @@ async def begin_maintenance(request: ApiRequest, db: Db) -> Maintenance:
     if wanted.all == (wanted.tag is not None):
         field = "tag" if wanted.tag is None else "all"
         raise InvalidInput(FieldError(field=field, message="give exactly one of tag and all: true"))
-    id = await stored.begin(db, wanted)
-    return next(one for one in await stored.list_all(db) if one.id == id)
+    return await stored.find(db, await stored.begin(db, wanted))
 
 
 @delete(

@@ -40,8 +40,23 @@ async def end(db: Runner, id: UUID) -> None:
     """
     [row] = await db.fetch("maintenance.end", id=id)
     if not row["ended"]:
-        message = f"no maintenance has the id {str(id)!r}: perhaps it was ended"
-        raise MaintenanceNotFound(message)
+        raise MaintenanceNotFound(no_window(id))
+
+
+async def find(db: Runner, id: UUID) -> Maintenance:
+    """Find a window.
+
+    Raises:
+        MaintenanceNotFound: there is none of this id.
+    """
+    for one in await list_all(db):
+        if one.id == id:
+            return one
+    raise MaintenanceNotFound(no_window(id))
+
+
+def no_window(id: UUID) -> str:
+    return f"no maintenance has the id {str(id)!r}: perhaps it was ended"
 
 
 async def list_all(db: Runner) -> list[Maintenance]:

@@ -91,6 +91,15 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "JobPause": {"reason": {"reason": "the receiver is moved", "until": "2030-02-01T09:00:00Z"}},
     "Resumption": {"count": {"missed": "once", "dry_run": True}, "latest": {"missed": "once"}},
+    "NewMaintenance": {
+        "tag": {"tag": "reports", "ends_at": "2100-01-01T04:00:00Z", "reason": "migration"},
+        "everything": {
+            "all": True,
+            "starts_at": "2100-01-01T02:00:00Z",
+            "ends_at": "2100-01-01T04:00:00Z",
+            "on_closed": "next_open",
+        },
+    },
     "NewPause": {"tag": {"tag": "reports"}, "everything": {"all": True, "reason": "maintenance"}},
     "KeyRequest": {"deployment": KEY},
     "SecretValue": {

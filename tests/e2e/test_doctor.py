@@ -41,7 +41,7 @@ async def test_the_doctor_finds_a_running_system_well(
     code, printed = await doctor(database_url)
 
     judged = "".join(line for line in printed.splitlines() if "zones of Postgres" not in line)
-    assert (code, judged.count("ok  ")) == (0, 31), printed
+    assert (code, judged.count("ok  ")) == (0, 33), printed
 
 
 async def test_the_doctor_says_whose_time_zone_rules_are_older(
