@@ -442,6 +442,28 @@ async def test_of_what_is_paused_nothing_is_told(
     assert await told(connection) == []
 
 
+async def test_of_what_is_under_maintenance_nothing_is_told(
+    connection: asyncpg.Connection, db: Database
+) -> None:
+    await insert_rule(connection, events=("failed", "recovered"))
+    maintained = await quiet_job(connection, name="maintained", tags=["billing"])
+    other = await quiet_job(connection, name="other", tags=["shipping"])
+    window = await connection.fetchval(
+        "select (tocsin.maintain(tag => 'billing', ends_at => now() + interval '1 hour')).id"
+    )
+
+    await ended(connection, maintained)
+    await ended(connection, other)
+    await judge_all(db, connection)
+    within = await told(connection)
+    await connection.execute("select tocsin.end_maintenance($1)", window)
+    await ended(connection, maintained)
+    await judge_all(db, connection)
+
+    assert within == [("failed", "other")]
+    assert await told(connection) == [("failed", "other"), ("failed", "maintained")]
+
+
 async def test_what_ended_before_its_rule_is_not_told(
     db: Database, connection: asyncpg.Connection
 ) -> None:
