@@ -99,6 +99,7 @@ def filled(path: str) -> str:
         key="000000000000",
         name="report",
         pause=some,
+        maintenance=some,
         flow_key="api",
         rule="failures",
         channel="ops",
