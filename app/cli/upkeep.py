@@ -49,8 +49,11 @@ def make_roles(dry_run: bool) -> None:
     if dry_run:
         click.echo(roles.script())
         return
-    url = Settings.from_environ(os.environ).required_database_url()
-    for warning in asyncio.run(roles.make(url)):
+
+    def make(_: Database, settings: Settings) -> Awaitable[list[str]]:
+        return roles.make(settings.required_database_url())
+
+    for warning in run_with_database(make, application_name="tocsin roles"):
         click.echo(f"tocsin: {warning}", err=True)
     click.echo(f"{', '.join(roles.ROLES)} have what they need: make a login a member of one")
 

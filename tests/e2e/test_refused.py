@@ -17,7 +17,7 @@ from tests.support.cluster import ROOT, Process, Processes
 from tests.support.postgres import SCHEMA, PostgresServer, url_of
 from tests.support.psql import run_psql
 
-COMMANDS = ("scheduler", "api", "doctor", "migrate", "prune", "keys list", "secrets list")
+COMMANDS = ("scheduler", "api", "doctor", "migrate", "roles", "prune", "keys list", "secrets list")
 SECRET = "s3cret-pa55"
 
 
@@ -78,7 +78,7 @@ async def test_an_address_that_is_none_is_one_sentence_without_its_password(comm
 
 
 EVERY_COMMAND = (
-    *("scheduler", "scheduler --processes 2", "api", "dev", "migrate", "prune", "doctor"),
+    *("scheduler", "scheduler --processes 2", "api", "dev", "migrate", "roles", "prune", "doctor"),
     *("keys create NAME --scope admin", "keys list", "keys revoke NAME"),
     *("secrets set NAME", "secrets list", "secrets delete NAME", "secrets rotate"),
 )
