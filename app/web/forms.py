@@ -66,10 +66,9 @@ def instant_in(text: str, zone: str, *, field: str) -> datetime:
     except ValueError:
         message = f"{text[:40]!r} is no date and time: write one such as 2030-01-31T08:30"
         raise InvalidInput(FieldError(field=field, message=message)) from None
-    if local.tzinfo is not None:
-        return local.astimezone(UTC)
+    clocks = local.tzinfo or zone_named(zone)
     try:
-        return local.replace(tzinfo=zone_named(zone)).astimezone(UTC)
+        return local.replace(tzinfo=clocks).astimezone(UTC)
     except OverflowError:
         message = "is out of range: write a year from 2000 to 2199"
         raise InvalidInput(FieldError(field=field, message=message)) from None

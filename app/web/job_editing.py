@@ -256,9 +256,13 @@ async def shown_again(  # noqa: PLR0913, PLR0917 - what a form is shown with
     do, form = typed.form["do"], typed.form
     if not error and not typed.errors and do in {"json", "form"}:
         kept = {name: form[name] for name in ("original", "seen", "id")}
-        form = form_of_job(typed.document)
-        form |= kept
-        form["as"], form["json"] = do, text_of(typed.document)
+        try:
+            form = form_of_job(typed.document)
+        except InvalidInput as unfit:  # a kind of which there is no form
+            refused = list(unfit.errors)
+        else:
+            form |= kept
+            form["as"], form["json"] = do, text_of(typed.document)
     elif do.startswith("kind:"):
         form["kind"] = do.removeprefix("kind:")
     again = Typed(form=form, document=typed.document, errors=typed.errors)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from math import inf, isfinite
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from app.jobs.shown import masked_job
 from app.web.forms import Form, instant_in
 from app.web.job_fields import (
     HOW,
+    LAX,
     READER,
     WHEN,
     Document,
@@ -109,7 +111,7 @@ def target_in(document: Document) -> Document:
 
 
 def word(document: Document, name: str) -> Any:  # noqa: ANN401 - any JSON
-    return msgspec.json.decode(document[name]) if name in document else None
+    return LAX.decode(document[name]) if name in document else None
 
 
 def fields_for(kind: str) -> Iterator[FormField]:
@@ -132,13 +134,24 @@ def form_of_job(document: Document) -> Form:
         form[one.name] = one.text(value)
     form["cron"] = str(word(document, "cron") or "")
     form["how"] = "cron"
-    if (seconds := word(document, "every_seconds")) is not None:
+    if (given := word(document, "every_seconds")) is not None:
         form["how"] = "every"
-        unit = next((one for one in ("86400", "3600", "60") if seconds % int(one) == 0), "1")
-        form["every"], form["unit"] = f"{seconds / int(unit):.15g}", unit
+        form["every"], form["unit"] = count_and_unit(given)
     if (at := word(document, "run_at")) is not None:
         form["how"], form["at"] = "once", wall_text(str(at), form["timezone"])
     return form
+
+
+def count_and_unit(given: object) -> tuple[str, str]:
+    """Write seconds out by the largest unit of which they are whole; what is no number as it is."""
+    try:
+        seconds = float(str(given))
+    except ValueError:
+        return str(given), "1"
+    if not isfinite(seconds):
+        return str(given), "1"
+    unit = next((one for one in ("86400", "3600", "60") if seconds % int(one) == 0), "1")
+    return f"{seconds / int(unit):.15g}", unit
 
 
 def wall_text(at: str, timezone: str) -> str:
@@ -146,7 +159,7 @@ def wall_text(at: str, timezone: str) -> str:
     try:
         instant = datetime.fromisoformat(at).astimezone(UTC)
         wall = instant.astimezone(zone_named(timezone))
-    except (ValueError, InvalidInput):
+    except (ValueError, OverflowError, InvalidInput):
         return at
     return wall.replace(tzinfo=None).isoformat()
 
@@ -212,15 +225,15 @@ def chosen(form: Form, field: str) -> object:
     """
     match field:
         case "every_seconds":
+            message = "is no number: write one such as 15, and choose a unit"
             try:
-                return float(form["every"]) * int(form["unit"] if form["unit"] in UNITS else "1")
+                seconds = float(form["every"]) * int(form["unit"] if form["unit"] in UNITS else "1")
             except ValueError:
-                message = "is no number: write one such as 15, and choose a unit"
+                seconds = inf
+            if isfinite(seconds):
+                return seconds
         case "run_at" if form["at"]:
-            try:
-                return instant_in(form["at"], form["timezone"] or "UTC", field="run_at")
-            except InvalidInput as error:
-                raise InvalidInput(*error.errors) from None
+            return instant_in(form["at"], form["timezone"] or "UTC", field="run_at")
         case "run_at":
             message = "is empty: choose a date and a time"
         case _ if form["cron"]:

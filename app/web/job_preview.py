@@ -27,7 +27,7 @@ from app.errors import InvalidInput
 from app.jobs.input import PLAN_FIELDS, differ
 from app.jobs.pauses import missed_runs
 from app.jobs.preview import preview
-from app.web.job_fields import Document
+from app.web.job_fields import LAX, Document
 from app.wire.schedules import PreviewedSchedule, SchedulePreview
 
 RUNS = 10
@@ -212,7 +212,7 @@ def shown_value(document: Document, name: str) -> str:
     """Write a value of a job out; empty for its default."""
     if name not in document:
         return ""
-    value = msgspec.json.decode(document[name])
-    if isinstance(value, str):
+    value = LAX.decode(document[name])
+    if isinstance(value, str) and bytes(document[name]).startswith(b'"'):
         return value
     return msgspec.json.format(bytes(document[name]), indent=2).decode()

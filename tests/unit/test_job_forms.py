@@ -16,6 +16,7 @@ from app.web.job_forms import (
     text_of,
     typed_job,
 )
+from app.web.job_preview import changed_between
 from app.web.merging import merged
 
 SCHEDULE = {"kind", "target", "run_at", "run_in_seconds", "cron", "timezone", "every_seconds"}
@@ -95,6 +96,15 @@ def test_a_new_form_makes_what_was_typed_and_leaves_defaults_out() -> None:
     )
 
 
+@pytest.mark.parametrize("every", ["", "often", "inf", "nan", "1e400"])
+def test_an_interval_that_is_no_number_is_named(every: str) -> None:
+    form = Form({"kind": "http", "how": "every", "every": every, "unit": "60"})
+
+    _, errors = document_of_form(form, {})
+
+    assert [one.field for one in errors] == ["every_seconds"]
+
+
 def test_each_field_that_cannot_be_read_is_named() -> None:
     form = Form({"kind": "http", "how": "once", "target.auth": "{", "metadata": "x"})
 
@@ -116,11 +126,39 @@ def test_dates_are_read_by_the_clocks_of_a_zone(text: str, zone: str, expected: 
 
 @pytest.mark.parametrize(
     ("text", "zone"),
-    [("tomorrow", "UTC"), ("0001-01-01T00:00", "Asia/Tokyo"), ("2030-01-31", "No")],
+    [
+        ("tomorrow", "UTC"),
+        ("0001-01-01T00:00", "Asia/Tokyo"),
+        ("0001-01-01T00:00+14:00", "UTC"),
+        ("2030-01-31", "No"),
+    ],
 )
 def test_what_is_no_date_is_refused(text: str, zone: str) -> None:
     with pytest.raises(InvalidInput):
         instant_in(text, zone, field="at")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "shown"),
+    [
+        ('{"every_seconds": "15"}', "every", "15"),
+        ('{"every_seconds": "often"}', "every", "often"),
+        ('{"every_seconds": [1]}', "every", "[1]"),
+        ('{"every_seconds": 1e400}', "every", "1e400"),
+        ('{"timezone": 1e400}', "timezone", "1e400"),
+        ('{"run_at": "0001-01-01T00:00+14:00"}', "at", "0001-01-01T00:00+14:00"),
+    ],
+)
+def test_json_that_no_job_has_is_shown_in_the_form_as_it_stands(
+    text: str, name: str, shown: str
+) -> None:
+    assert form_of_job(document(text))[name] == shown
+
+
+def test_what_changes_is_shown_with_numbers_of_any_size() -> None:
+    [changed] = changed_between({}, document('{"max_attempts": 1e400}'))
+
+    assert changed.after == "1e400"
 
 
 def test_two_edits_are_put_together_and_where_both_differ_mine_stands() -> None:
