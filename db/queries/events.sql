@@ -12,8 +12,8 @@ e.id, e.job_id, j.name as job_name, left(e.kind, 1000) as kind, e.scheduled_for,
 
 -- name: after
 -- The executions beyond a number, and those before it that were under way at the last look, without those that were
--- told; also, in every row, the last number that was drawn and those under way now. An execution is numbered when it is
--- claimed and recorded when it ends.
+-- told; also, in the first row, the last number that was drawn and those under way now. An execution is numbered when
+-- it is claimed and recorded when it ends.
 with under_way as materialized (
     select coalesce(array_agg(execution_id), '{}') as ids
     from (
@@ -23,15 +23,20 @@ with under_way as materialized (
     select coalesce(pg_sequence_last_value('tocsin.executions_id_seq'), 0) as upto
 ), found as materialized (
     select x.* from (
-        (select * from tocsin.executions where id > :after::bigint order by id limit :limit::bigint)
+        (
+            select * from tocsin.executions
+            where id > :after::bigint and not (id = any (:told::bigint[]))
+            order by id limit :limit::bigint
+        )
         union all
         select * from tocsin.executions
         where id = any (array(select unnest(:unended::bigint[]) except select unnest(under_way.ids) from under_way))
+            and not (id = any (:told::bigint[]))
     ) as x
-    where not (x.id = any(:told::bigint[]))
     order by x.id limit :limit::bigint
 )
-select place.upto, under_way.ids as under_way, {told}
+select place.upto, case when e.id is not distinct from (select min(id) from found) then under_way.ids end as under_way,
+    {told}
 from place cross join under_way left join found e on true
 left join lateral (select name from tocsin.jobs where id = e.job_id limit 1) j on true
 order by e.id;

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from app.api import feed as feeds
+from app.db import Database, events
 from tests.support.browser import Site, served
 from tests.support.builders import insert_job
 from tests.support.waiting import until
@@ -180,6 +181,19 @@ async def test_a_flood_ends_in_a_snapshot_for_all(
         assert (name, event["why"], event["upto"]) == ("snapshot", "overflow", 5)
         following = await record(connection, job, None)
         assert await stream.ids(1) == following
+
+
+async def test_what_was_told_takes_no_room_from_what_is_new(
+    db: Database, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.db.events.MOST_AT_ONCE", 3)
+    job = await insert_job(connection)
+    told = await record(connection, job, *[None] * 4)
+    new = await record(connection, job, *[None] * 3)
+
+    found = await events.look(db, after=0, unended=told[:1], told=told)
+
+    assert ([one.id for one in found.events], found.upto) == (new, new[-1])
 
 
 async def test_a_hundred_streams_cost_what_one_does_and_none_costs_nothing(
