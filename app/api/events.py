@@ -91,7 +91,7 @@ async def streamed(
                     said_at = monotonic()
             except AppError:
                 pass  # heartbeats go on, and what is recorded meanwhile is told after that
-            for batch in batches(feed, listener, skip):
+            for batch in batches(feed, listener, skip) if begun else ():
                 said_at = monotonic()
                 yield batch
             now = monotonic()

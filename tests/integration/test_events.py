@@ -12,7 +12,10 @@ import msgspec
 import pytest
 
 from app.api import feed as feeds
+from app.api.events import streamed
 from app.db import Database, events
+from app.db.clock import PolledClock
+from app.errors import DatabaseUnavailable
 from tests.support.browser import Site, served
 from tests.support.builders import insert_job
 from tests.support.waiting import until
@@ -262,6 +265,30 @@ async def test_a_stream_ends_with_its_key_and_says_that_it_is_there(
             await api.delete(f"/v1/keys/{other.json()['prefix']}", headers=given)
             async for _ in lines:
                 pass  # to its end
+
+
+async def test_nothing_is_told_before_a_stream_has_its_beginning(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def beginning(feed: feeds.Feed, last: str) -> tuple[bytes, frozenset[int]]:
+        nonlocal tries
+        tries += 1
+        [listener] = feed.listeners
+        listener.put([feeds.Sent(tries, b"%d" % tries)])
+        if tries == 1:
+            raise DatabaseUnavailable("it has gone away")
+        return b"begun", frozenset({1})
+
+    async def allowed() -> bool:
+        return True
+
+    monkeypatch.setattr("app.api.events.beginning", beginning)
+    feed = feeds.Feed(db, PolledClock(db))
+    stream = streamed(feed, "", is_allowed=allowed, ending=asyncio.Event())
+
+    assert [await anext(stream) for _ in range(3)] == [b"retry: 3000\n\n", b"begun", b"2"]
 
 
 def test_a_client_that_takes_nothing_loses_what_waits_and_is_told_so() -> None:
