@@ -1,5 +1,6 @@
 """Actions on all that a search finds: count it, look at some, have it done, watch, cancel."""
 
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -93,8 +94,12 @@ async def ask_bulk(
     try:
         wanted = request_of(form)
         counted = await bulk_requests.preview(reader, wanted, secret_keys, clock)
+        was, form["asked"] = form["asked"], mark_of(wanted)
         if form["do"] != "do":
             return asked(request, form, counted=counted)
+        if was != form["asked"]:
+            message = "this is not what was counted before: look at what it is now"
+            return asked(request, form, counted=counted, error=MalformedInput(message))
         if form["seen"] != str(counted.count):
             message = f"{form['seen']} were found, and now {counted.count} are: look at these"
             return asked(request, form, counted=counted, error=MalformedInput(message))
@@ -135,6 +140,11 @@ def request_of(form: Form) -> BulkRequest:
         case _:
             pass
     return typed(given, BulkRequest)
+
+
+def mark_of(wanted: BulkRequest) -> str:
+    """Return what tells one request from another, so that what is done is what was counted."""
+    return sha256(msgspec.json.encode(wanted)).hexdigest()[:16]
 
 
 def found_by(form: Form) -> Search:

@@ -1,0 +1,42 @@
+"""The forms of the dashboard, sent as a browser without JavaScript sends them."""
+
+import re
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.support.api import NIGHTLY
+
+
+def fields(page: httpx.Response) -> dict[str, str]:
+    """Return the hidden fields of a page's form."""
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text))
+
+
+@pytest.mark.parametrize("changed", [{"action": "run"}, {"q": "name:b"}])
+async def test_only_what_was_counted_is_done_with_many(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, changed: dict[str, str]
+) -> None:
+    for name in ("a", "b"):
+        await api.put(f"/v1/jobs/{name}", json=NIGHTLY)
+    form = {"of": "jobs", "q": "name:a", "action": "pause"}
+    form |= fields(await api.post("/bulk/new", data=form | {"do": "count"})) | {"do": "do"}
+
+    refused = await api.post("/bulk/new", data=form | changed)
+    assert (refused.status_code, "not what was counted" in refused.text) == (422, True)
+    assert await connection.fetchval("select count(*) from tocsin.bulk_actions") == 0
+
+    done = await api.post("/bulk/new", data=form | changed | fields(refused))
+    assert done.status_code == 303, done.text
+    assert await connection.fetchval("select count(*) from tocsin.bulk_actions") == 1
+
+
+async def test_json_of_an_unknown_kind_stays_as_it_was_typed(api: httpx.AsyncClient) -> None:
+    form = {"as": "json", "do": "form", "json": '{"kind": "htpp", "target": {}}'}
+
+    shown = await api.post("/jobs/new", data=form)
+
+    assert shown.status_code == 422
+    assert "htpp&#34;, &#34;target" in shown.text
+    assert "did you mean http?" in shown.text
