@@ -257,24 +257,23 @@ async def answer_once(
     id = id_of(key, credential=credential)
     cipher = cipher_of(credential, id) if is_secret else None
     kept: Kept | None = None
-    async with writes.turn(id):
-        await writes.check_room(caller.limited_as)
-        async with writes.hold(caller.actor) as held:
-            kept = await idempotency.begin(held, id, request=asked, owner=caller.limited_as)
-            if kept is None:
-                scope["state"][HELD] = held
-                await app(scope, receive, answer.take)
-                if answer.status < 400:  # noqa: PLR2004 - a refusal, which changed nothing
-                    packed = await in_time(len(answer.body), zlib.compress, answer.body, 1)
-                    if cipher:
-                        packed = cipher.encrypt(packed)
-                    if len(packed) > MAX_ANSWER_BYTES:
-                        message = "the answer is too large to be kept: send fewer jobs at a time"
-                        raise AnswerTooLarge(message)
-                    await idempotency.keep(
-                        held, id, status=answer.status, headers=answer.headers, answer=packed
-                    )
-                    held.keep()
+    async with writes.turn(id), writes.hold(caller.actor) as held:
+        kept = await idempotency.begin(held, id, request=asked, owner=caller.limited_as)
+        if kept is None:
+            await writes.check_room(caller.limited_as)
+            scope["state"][HELD] = held
+            await app(scope, receive, answer.take)
+            if answer.status < 400:  # noqa: PLR2004 - a refusal, which changed nothing
+                packed = await in_time(len(answer.body), zlib.compress, answer.body, 1)
+                if cipher:
+                    packed = cipher.encrypt(packed)
+                if len(packed) > MAX_ANSWER_BYTES:
+                    message = "the answer is too large to be kept: send fewer jobs at a time"
+                    raise AnswerTooLarge(message)
+                await idempotency.keep(
+                    held, id, status=answer.status, headers=answer.headers, answer=packed
+                )
+                held.keep()
     if kept is None:
         await answer.send(send)
         return

@@ -176,11 +176,14 @@ async def test_how_much_is_kept_has_limits(
     monkeypatch.undo()
     monkeypatch.setattr(safe_writes, "MAX_KEPT", 2)
     monkeypatch.setattr(safe_writes, "COUNTED_SECONDS", 0)
-    answers = [await api.post("/v1/jobs", json=LATER, headers=key()) for _ in range(3)]
+    keys = [key() for _ in range(3)]
+    answers = [await api.post("/v1/jobs", json=LATER, headers=one) for one in keys]
+    again = await api.post("/v1/jobs", json=LATER, headers=keys[0])
 
     assert (large.status_code, slug(large)) == (413, "answer-too-large")
     assert [one.status_code for one in answers] == [201, 201, 429]
     assert slug(answers[-1]) == "too-many-idempotency-keys"
+    assert (again.status_code, again.json()) == (201, answers[0].json())
     assert await connection.fetchval(JOBS) == 2
 
 
