@@ -6,7 +6,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from litestar.exceptions import ValidationException
+from litestar.exceptions import ClientException
 from litestar.response import Redirect
 
 from app.api.problems import ApiRequest
@@ -37,12 +37,12 @@ async def form_of(request: ApiRequest) -> Form:
     """Return the fields of a form as it was sent, without white space around their texts.
 
     Raises:
-        ValidationException: it is no form.
+        ClientException: it is no form.
     """
     try:
         sent = await request.form()
     except ValueError as error:
-        raise ValidationException(detail="the body is not that of a form") from error
+        raise ClientException(detail="the body is not that of a form") from error
     return Form({name: one.strip() for name, one in sent.items() if isinstance(one, str)})
 
 

@@ -12,7 +12,7 @@ from app.api.problems import ApiRequest
 from app.api.rate_limit import limit_by_address
 from app.api.session import SIGN_INS_A_MINUTE, begin_session, check_page, end_session
 from app.errors import KeyRequired
-from app.web.forms import came_from
+from app.web.forms import came_from, form_of
 from app.web.rendering import page
 from app.wire.session import MAX_KEY_LENGTH
 
@@ -59,10 +59,10 @@ async def sign_in_page(request: ApiRequest, state: State) -> Response[bytes]:
 async def sign_in(request: ApiRequest, db: Db, state: State) -> Response[bytes] | Redirect:
     """Begin a session, and show the page that was asked for."""
     check_page(request)
-    form = await request.form()
-    given, back = str(form.get("key", "")).strip(), within(str(form.get("next", "/")))
+    form = await form_of(request)
+    back = within(form["next"])
     try:
-        _, cookie = await begin_session(request, db, state, given[: MAX_KEY_LENGTH + 1])
+        _, cookie = await begin_session(request, db, state, form["key"][: MAX_KEY_LENGTH + 1])
     except KeyRequired:
         return page(
             request,

@@ -40,3 +40,15 @@ async def test_json_of_an_unknown_kind_stays_as_it_was_typed(api: httpx.AsyncCli
     assert shown.status_code == 422
     assert "htpp&#34;, &#34;target" in shown.text
     assert "did you mean http?" in shown.text
+
+
+@pytest.mark.parametrize("address", ["/jobs/preview", "/jobs/new", "/bulk/new", "/sign-in"])
+@pytest.mark.parametrize("parameters", ["", "; boundary=", "; boundary=a"])
+async def test_what_is_no_form_is_refused(
+    api: httpx.AsyncClient, address: str, parameters: str
+) -> None:
+    headers = {"Content-Type": f"multipart/form-data{parameters}"}
+
+    refused = await api.post(address, content=b"--a\r\nno form", headers=headers)
+
+    assert (refused.status_code, "<h1>" in refused.text) == (400, True)
