@@ -117,7 +117,7 @@ def request_of(form: Form) -> BulkRequest:
     Raises:
         InvalidInput: naming each field that is wrong.
     """
-    if form["action"] not in CHOICES:
+    if form["action"] not in offered(form["of"]):
         raise InvalidInput(FieldError(field="action", message="is not chosen: choose one"))
     action = BulkAction(form["action"])
     found = found_by(form)

@@ -52,3 +52,11 @@ async def test_what_is_no_form_is_refused(
     refused = await api.post(address, content=b"--a\r\nno form", headers=headers)
 
     assert (refused.status_code, "<h1>" in refused.text) == (400, True)
+
+
+async def test_what_is_done_with_jobs_is_not_done_with_executions(api: httpx.AsyncClient) -> None:
+    await api.put("/v1/jobs/a", json=NIGHTLY)
+
+    refused = await api.post("/bulk/new", data={"of": "executions", "action": "delete"})
+
+    assert (refused.status_code, "Is not chosen" in refused.text) == (422, True)
