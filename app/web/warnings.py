@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from msgspec import convert
 
+from app.api.problems import unavailable
 from app.core.health import (
     LATE_SECONDS,
     Finding,
@@ -18,7 +19,7 @@ from app.core.instance_health import HeldLeases, instance_findings
 from app.core.session_health import OtherSession, session_findings
 from app.db import kinds, resting
 from app.db.database import Database
-from app.errors import AppError, RightMissing
+from app.errors import AppError, DatabaseUnavailable, RightMissing
 
 KEPT_SECONDS = 60.0
 """How old warnings may be."""
@@ -81,12 +82,14 @@ async def read_warnings(db: Database, *, retention_days: int) -> list[Finding]:
                 )
             )
         except AppError as error:
+            told = unavailable(error) if isinstance(error, DatabaseUnavailable) else str(error)
             found.append(
                 Finding(
                     subject="looking",
-                    found=f"not all could be looked at: {error}",
+                    found=f"not all could be looked at: {told}",
                     remedy="Ask tocsin doctor.",
                     grave=False,
                 )
             )
-    return sorted((one for one in found if one.remedy), key=lambda one: not one.grave)
+    needed = dict.fromkeys(one for one in found if one.remedy)  # what hinders all is told once
+    return sorted(needed, key=lambda one: not one.grave)
