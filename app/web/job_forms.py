@@ -1,5 +1,6 @@
 """Turns forms into jobs and jobs into forms; whatever was not touched stays as it is stored."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from math import inf, isfinite
@@ -48,6 +49,7 @@ ZONES = (
     *("Asia/Tokyo", "Australia/Sydney", "Pacific/Auckland"),
 )
 """Zones that are suggested; each other one can be typed."""
+SHORT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}", re.ASCII)
 DEFAULTS = {one.name: one.default for one in fields(JobDocument)}
 
 
@@ -198,6 +200,14 @@ def plain(text: str) -> str:
     return text.replace("\r\n", "\n").strip()
 
 
+def wall(text: str) -> str:
+    """Return a date and time in the one of its forms that has seconds; other texts as they are.
+
+    Browsers leave out seconds that are zero.
+    """
+    return f"{text}:00" if SHORT.fullmatch(text) else text
+
+
 def schedule_of_form(
     form: Form, before: Form, original: Document, document: Document
 ) -> list[FieldError]:
@@ -207,7 +217,7 @@ def schedule_of_form(
     names = {"cron": ("cron",), "every": ("every", "unit"), "once": ("at", "timezone")}
     field = {"cron": "cron", "every": "every_seconds", "once": "run_at"}.get(form["how"], "cron")
     seen = names.get(form["how"], ("cron",))
-    if field in original and all(form[name] == before[name] for name in seen):
+    if field in original and all(wall(form[name]) == wall(before[name]) for name in seen):
         document[field] = original[field]
         return []
     try:

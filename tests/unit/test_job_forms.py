@@ -52,6 +52,19 @@ def test_a_form_that_nobody_touched_is_the_job_it_was_made_of(text: str, schedul
     assert document(text_of(made)) == document(text_of(job))
 
 
+def test_a_run_in_the_hour_that_clocks_show_twice_stays_there_as_browsers_send_it() -> None:
+    job = document(
+        '{"kind": "http", "target": {}, "run_at": "2030-10-27T01:30:00Z", '
+        '"timezone": "Europe/Paris"}'
+    )
+    form = form_of_job(job)
+    assert form["at"] == "2030-10-27T02:30:00"
+
+    made, _ = document_of_form(Form(form | {"at": "2030-10-27T02:30", "name": "a"}), job)
+
+    assert made["run_at"] == job["run_at"]
+
+
 def test_every_field_of_a_job_is_in_the_form() -> None:
     shown = {one.name for one in fields_of_job((*OWN, *WHEN, *HOW))}
 
