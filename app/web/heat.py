@@ -100,13 +100,18 @@ def tier(runs: float, most: float) -> int:
 def days(week: Week, zone: tzinfo) -> list[Day]:
     """Lay the hours out by day and hour of a zone, from today on.
 
-    The hours of today that have passed show those of the same day in a week.
+    The hours of today that have passed show those of the same day in a week. An hour that clocks
+    show twice has the runs of both.
     """
     rows: dict[int, list[Cell | None]] = {}
-    for number_, runs in enumerate(week.heat.hours):
-        at = (week.heat.start + number_ * HOUR).astimezone(zone)
+    for number_, counted in enumerate(week.heat.hours):
+        at, runs = (week.heat.start + number_ * HOUR).astimezone(zone), counted
         cells = rows.setdefault(at.weekday(), [None] * 24)
-        cells[at.hour] = Cell(at=at, runs=round(runs), tier=tier(runs, week.most))
+        if shown := cells[at.hour]:
+            if shown.at.date() != at.date():
+                continue  # clocks have skipped an hour, so that the last is that of now in a week
+            at, runs = shown.at, counted + week.heat.hours[number_ - 1]
+        cells[at.hour] = Cell(at=at, runs=round(runs), tier=min(tier(runs, week.most), TIERS))
     return [Day(name=name_of(weekday), cells=cells) for weekday, cells in rows.items()]
 
 

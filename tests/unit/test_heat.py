@@ -133,6 +133,28 @@ def test_hours_are_laid_out_by_the_clocks_of_a_zone() -> None:
     assert [day.name for day in days(week, UTC)][:2] == ["Sun", "Mon"]
 
 
+def week_of_one_an_hour(start: datetime) -> Week:
+    hourly = Heat(start=start, hours=[1.0] * HOURS, minutes=[0.0], makers={}, left_out=0)
+    return Week(at=start, heat=hourly, is_sample=False)
+
+
+def test_an_hour_that_clocks_show_twice_has_the_runs_of_both() -> None:
+    week = week_of_one_an_hour(datetime(2026, 10, 20, 10, tzinfo=UTC))
+
+    cells = [cell for day in days(week, zone_named("Europe/Paris")) for cell in day.cells if cell]
+
+    assert [(f"{one.at:%a %H}", one.runs) for one in cells if one.runs != 1] == [("Sun 02", 2)]
+    assert sum(one.runs for one in cells) == HOURS
+
+
+def test_the_hour_of_now_is_shown_and_not_that_of_a_week_later_where_clocks_skip_one() -> None:
+    start = datetime(2027, 3, 23, 10, tzinfo=UTC)
+
+    laid_out = days(week_of_one_an_hour(start), zone_named("Europe/Paris"))
+
+    assert [cell.at for cell in laid_out[0].cells if cell and cell.at.hour == 11] == [start]
+
+
 def test_tiers_begin_with_any_run_and_end_with_the_busiest_hour() -> None:
     tiers = [tier(runs, 100) for runs in (0, 0.2, 1, 20, 21, 99, 100)]
 
