@@ -78,7 +78,7 @@ def pages() -> Router:
 def app_page(request: ApiRequest, error: AppError) -> Response[bytes] | Redirect:
     """Show one of Tocsin's own errors."""
     match error:
-        case KeyRequired() if "text/event-stream" not in request.headers.get("Accept", ""):
+        case KeyRequired() if not is_of_script(request):
             return sign_in_first(request, error)
         case StatementCancelled():
             return trouble(
@@ -98,6 +98,13 @@ def app_page(request: ApiRequest, error: AppError) -> Response[bytes] | Redirect
             )
         case _:
             return problem_page(request, app_problem(request, error))
+
+
+def is_of_script(request: ApiRequest) -> bool:
+    """Return whether a script of a page asks, to which the page of signing in is of no use."""
+    return "HX-Request" in request.headers or "text/event-stream" in request.headers.get(
+        "Accept", ""
+    )
 
 
 def http_refusal(request: ApiRequest, error: HTTPException) -> Response[bytes]:

@@ -60,3 +60,12 @@ async def test_what_is_done_with_jobs_is_not_done_with_executions(api: httpx.Asy
     refused = await api.post("/bulk/new", data={"of": "executions", "action": "delete"})
 
     assert (refused.status_code, "Is not chosen" in refused.text) == (422, True)
+
+
+async def test_a_part_of_a_page_is_refused_and_not_led_to_sign_in(api: httpx.AsyncClient) -> None:
+    await api.post("/v1/keys", json={"name": "ops", "scopes": ["admin"]})
+
+    whole = await api.get("/jobs")
+    part = await api.post("/jobs/preview", headers={"HX-Request": "true"})
+
+    assert (whole.status_code, part.status_code) == (303, 401)
