@@ -18,7 +18,7 @@ from app.core.access.session import cookie_name, digest_of, is_from_own_page, is
 from app.core.net.proxies import speaks_of_a_proxy
 from app.db import Database, keys, sessions
 from app.db.keys import ValidKey, ValidKeys
-from app.errors import CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissing
+from app.errors import AppError, CrossOrigin, DatabaseUnavailable, KeyRequired, ScopeMissing
 from app.single_flight import SingleFlight
 from app.timers import Monotonic
 
@@ -152,6 +152,16 @@ async def caller_of(connection: Connection) -> Caller:
         return await caller_in_session(connection, ring, token)
     message = "send an API key as Authorization: Bearer KEY; `tocsin keys create` makes one"
     raise KeyRequired(message)
+
+
+async def may_still_read(connection: Connection) -> bool:
+    """Return whether the caller of a stream may go on reading."""
+    try:
+        return Scope.READ in (await caller_of(connection)).scopes
+    except DatabaseUnavailable:
+        return True  # nothing is read either, as long as that lasts
+    except AppError:
+        return False
 
 
 async def key_given(ring: KeyRing, given: str) -> ValidKey:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Annotated, Literal
 
@@ -12,13 +13,13 @@ from litestar.datastructures import State
 from litestar.params import HeaderParameter
 from litestar.response import Stream
 
-from app.api.access import caller_of
+from app.api.access import may_still_read
 from app.api.feed import LOOK_SECONDS, Feed, Listener, written
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.db import events
 from app.db.events import MOST_AT_ONCE
-from app.errors import AppError, DatabaseUnavailable
+from app.errors import AppError
 from app.wire.events import Snapshot
 
 EVENTS = "text/event-stream"
@@ -37,16 +38,6 @@ LastEventId = Annotated[
 ]
 
 
-async def is_allowed(request: ApiRequest) -> bool:
-    """Return whether the caller may still read."""
-    try:
-        return Scope.READ in (await caller_of(request)).scopes
-    except DatabaseUnavailable:
-        return True  # nothing is read either, as long as that lasts
-    except AppError:
-        return False
-
-
 @get(
     "/events",
     include_in_schema=False,  # clients that are made of the description wait for an end
@@ -61,12 +52,9 @@ async def stream_events(
     After a loss the stream goes on from `Last-Event-ID`, on whichever process; what was just told
     may be told again.
     """
-
-    async def allowed() -> bool:
-        return await is_allowed(request)
-
+    is_allowed = partial(may_still_read, request)
     return Stream(
-        streamed(state.feed, last_event_id or "", is_allowed=allowed, ending=state.ending),
+        streamed(state.feed, last_event_id or "", is_allowed=is_allowed, ending=state.ending),
         media_type=EVENTS,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

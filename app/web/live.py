@@ -7,6 +7,7 @@ nothing piles up.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from time import monotonic
 
@@ -16,10 +17,10 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from app.api.access import caller_of
+from app.api.access import may_still_read
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.errors import AppError, DatabaseUnavailable
+from app.errors import DatabaseUnavailable
 from app.single_flight import SingleFlight
 from app.timers import Monotonic
 
@@ -120,15 +121,7 @@ async def live(request: ApiRequest, state: State, name: FromPath[str]) -> Stream
     parts: dict[str, Part] = state.parts
     if name not in parts:
         raise NotFoundException
-
-    async def is_allowed() -> bool:
-        try:
-            return Scope.READ in (await caller_of(request)).scopes
-        except DatabaseUnavailable:
-            return True  # the part is not read either, as long as that lasts
-        except AppError:
-            return False
-
+    is_allowed = partial(may_still_read, request)
     seen = request.headers.get("Last-Event-ID", "")
     return Stream(
         versions(parts[name], seen=seen, is_allowed=is_allowed, ending=state.ending),
