@@ -1,5 +1,7 @@
 """Creates and edits jobs with forms: field by field or as JSON, with what comes of it beside."""
 
+import asyncio
+from functools import partial
 from typing import Any
 
 from litestar import Response, get, post
@@ -7,6 +9,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 from msgspec import Raw, Struct, json
 
+from app.api.body import by_length
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
@@ -101,13 +104,14 @@ async def create_job(
     request: ApiRequest, db: Db, reader: Reader, clock: Clock, secret_keys: Keys
 ) -> Response[bytes] | Redirect:
     """Create a job of a form, or show the form otherwise."""
-    typed = read_typed(await form_of(request))
+    typed = await by_length(request, read_typed, await form_of(request))
     if typed.form["do"] != "save":
         return await shown_again(request, reader, clock, typed, None)
     try:
         refuse(typed)
-        plans = NewPlans(await clock.now())
-        draft = draft_new(typed_job(typed.document), secret_keys, plans=plans)
+        document = await by_length(request, typed_job, typed.document)
+        work = partial(draft_new, keys=secret_keys, plans=NewPlans(await clock.now()))
+        draft = await by_length(request, work, document)
         [written] = await insert_drafts(db, [draft])
     except (InvalidInput, MalformedInput, NameTaken) as error:
         return await shown_again(request, reader, clock, typed, None, error)
@@ -140,12 +144,12 @@ async def save_job(  # noqa: PLR0913 - what an edit needs
 ) -> Response[bytes] | Redirect:
     """Save a job if it is still the one that was shown; else show what others changed."""
     stored = await jobs.find(reader, job)
-    typed = read_typed(await form_of(request))
+    typed = await by_length(request, read_typed, await form_of(request))
     if typed.form["do"] != "save":
         return await shown_again(request, reader, clock, typed, stored)
     try:
         refuse(typed)
-        document = typed_job(typed.document)
+        document = await by_length(request, typed_job, typed.document)
         written = await edit_job(
             db,
             clock,
@@ -186,7 +190,7 @@ async def in_conflict(
 @post("/jobs/preview", status_code=200, opt={"scope": Scope.WRITE})
 async def preview_job(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
     """Show what comes of a job as it is typed, as a part of the page."""
-    typed = read_typed(await form_of(request))
+    typed = await by_length(request, read_typed, await form_of(request))
     stored = await jobs.find(reader, typed.form["id"]) if typed.form["id"] else None
     shown, errors = await looked_at(reader, clock, typed, stored)
     return page(request, "job_preview.html", shown=shown, errors=errors, is_new=stored is None)
@@ -224,11 +228,13 @@ async def looked_at(
     reader: Database, clock: PolledClock, typed: Typed, stored: StoredJob | None
 ) -> tuple[Preview, list[FieldError]]:
     """Work out what comes of what was typed, and what is wrong with its schedule."""
-    changed = changed_between(original_of(typed.form), typed.document) if stored else []
+    # In threads, as a target may have ten thousands of values.
+    before = original_of(typed.form)
+    changed = await asyncio.to_thread(changed_between, before, typed.document) if stored else []
     try:
         refuse(typed)
         filled = typed.document | {"kind": typed.document.get("kind", Raw(b'"http"'))}
-        document = typed_job({"target": Raw(b"{}")} | filled)
+        document = await asyncio.to_thread(typed_job, {"target": Raw(b"{}")} | filled)
         shown = await previewed(reader, document, stored=stored, now=await clock.now())
     except InvalidInput as error:
         return Preview(changed=changed), list(error.errors)

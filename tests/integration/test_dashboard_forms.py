@@ -1,5 +1,7 @@
 """The forms of the dashboard, sent as a browser without JavaScript sends them."""
 
+import html
+import json
 import re
 
 import asyncpg
@@ -69,3 +71,19 @@ async def test_a_part_of_a_page_is_refused_and_not_led_to_sign_in(api: httpx.Asy
     part = await api.post("/jobs/preview", headers={"HX-Request": "true"})
 
     assert (whole.status_code, part.status_code) == (303, 401)
+
+
+async def test_a_large_job_is_created_and_edited(api: httpx.AsyncClient) -> None:
+    values = ["x" * 100] * 200
+    target = {"url": "http://h/", "json": values}
+    form = {"as": "json", "do": "save", "json": json.dumps(NIGHTLY | {"target": target})}
+
+    created = await api.post("/jobs/new", data=form)
+    address = created.headers["Location"].partition("?")[0]
+    seen = html.unescape(fields(await api.get(f"{address}/edit"))["seen"])
+    values.append("more")
+    form["json"] = json.dumps(NIGHTLY | {"target": target})
+    saved = await api.post(f"{address}/edit", data=form | {"seen": seen})
+
+    assert (created.status_code, saved.headers["Location"]) == (303, f"{address}?done=saved")
+    assert (await api.get(f"/v1{address}")).json()["target"] == target
