@@ -82,10 +82,9 @@ class Now(Struct, frozen=True, kw_only=True):
         """Say in short phrases what needs somebody, the worst first."""
         stats = self.stats
         failing = f"{len(self.failing)}{'+' if self.more_fail else ''}"
-        late = stats.oldest_due_seconds is not None and stats.oldest_due_seconds > LATE_SECONDS
         told = [
             (not any(one.connected for one in self.instances), "no instance is connected"),
-            (late, f"{plural(stats.due, 'job')} due and not started"),
+            (is_late(stats), f"{plural(stats.due, 'job')} due and not started"),
             (bool(self.failing), f"{failing} {'job fails' if failing == '1' else 'jobs fail'}"),
             (bool(stats.failed), f"{plural(stats.failed, 'job')} ended in failure"),
             (bool(stats.invalid), f"{plural(stats.invalid, 'job')} cannot run as written"),
@@ -106,7 +105,6 @@ async def read_now(db: Database, warnings: Sequence[Finding]) -> Now:
     stats = await instances.read_stats(db)
     failing = await jobs.list_page(db, JobFilter(failing=True), before=None, limit=SHOWN)
     troubled_since = stats.at - DAY
-    late = stats.oldest_due_seconds is not None and stats.oldest_due_seconds > LATE_SECONDS
     return Now(
         at=stats.at,
         stats=stats,
@@ -114,7 +112,7 @@ async def read_now(db: Database, warnings: Sequence[Finding]) -> Now:
         more_fail=failing.more,
         failed=await some(db, JobState.FAILED) if stats.failed else (),
         invalid=await some(db, JobState.INVALID) if stats.invalid else (),
-        late=await late_jobs(db) if late else (),
+        late=await late_jobs(db, at=stats.at) if is_late(stats) else (),
         under_way=await pages.list_under_way(db, limit=SHOWN),
         troubled=await pages.list_troubled(db, since=troubled_since, limit=SHOWN),
         minutes=await pages.read_activity(db, since=stats.at - HOUR),
@@ -126,14 +124,25 @@ async def read_now(db: Database, warnings: Sequence[Finding]) -> Now:
     )
 
 
+def is_late(stats: Stats) -> bool:
+    """Return whether some job is late."""
+    return stats.oldest_due_seconds is not None and stats.oldest_due_seconds > LATE_SECONDS
+
+
 async def some(db: Database, state: JobState) -> Sequence[StoredJob]:
     """List the newest few jobs that stand so."""
     return (await jobs.list_page(db, JobFilter(state=state), before=None, limit=SHOWN)).items
 
 
-async def late_jobs(db: Database) -> Sequence[StoredJob]:
-    """List the jobs that have been due for longest."""
-    return (await jobs.list_by_next_run(db, JobFilter(), after=None, limit=3)).items
+async def late_jobs(db: Database, *, at: datetime) -> Sequence[StoredJob]:
+    """List the jobs that have been late for longest; one that executes is late no more."""
+    found = await jobs.list_by_next_run(db, JobFilter(), after=None, limit=3)
+    since = at - timedelta(seconds=LATE_SECONDS)
+    return [
+        job
+        for job in found.items
+        if job.next_run and job.next_run < since and job.state is not JobState.EXECUTING
+    ]
 
 
 async def live_overview(db: Database, warnings: Kept[list[Finding]], *, root: str) -> str:

@@ -218,6 +218,28 @@ async def test_what_the_doctor_warns_of_and_what_alerts_tell_is_on_the_overview(
     assert "by loud" in fires
 
 
+async def test_what_executes_or_is_only_just_due_is_not_late(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    late, runs, due = [await insert_job(connection) for _ in range(3)]
+    for id, seconds in ((late, 60), (runs, 50), (due, 1)):
+        await connection.execute(
+            "update tocsin.jobs set next_run = now() - $2::float8 * interval '1 s' where id = $1",
+            id,
+            seconds,
+        )
+    await connection.execute(
+        "update tocsin.jobs set locked_until = now() + interval '1 min', locked_by = 'a', "
+        "fence = 1, execution_id = 1, claimed_at = now(), claimed_for = next_run, "
+        "claimed_attempt = 1, attempt = 1 where id = $1",
+        runs,
+    )
+
+    text = (await api.get("/")).text
+
+    assert re.findall(r'<li id="late-([^"]+)">', text) == [str(late)]
+
+
 async def test_pages_have_few_connections_whose_statements_are_stopped_and_cannot_write(
     database_url: str, faults: Recorder
 ) -> None:
