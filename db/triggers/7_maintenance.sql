@@ -133,13 +133,14 @@ begin atomic
     on conflict on constraint put_off_runs_pkey do update set window_id = excluded.window_id, until = excluded.until;
 end;
 
--- Has runs start that were put off; those that are closed still are put off again.
+-- Has runs start that were put off; those that are closed still are put off again. A job may have gone on meanwhile to a
+-- run that is yet to come.
 create or replace function tocsin.due_now(ids uuid[])
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     update tocsin.jobs j set next_run = clock_timestamp(), planned_at = clock_timestamp()
     where j.id = any (ids) and j.attempt = 0 and j.locked_until is null
-      and j.next_run > j.scheduled_for and j.next_run > clock_timestamp();
+      and j.next_run > j.scheduled_for and j.next_run > clock_timestamp() and j.scheduled_for <= clock_timestamp();
 end $$;
 
 -- Replans up to so many jobs whose run was put off by a window that has changed since: a run that is open by now is

@@ -12,7 +12,7 @@ import pytest
 
 from app.core.facts import Settled
 from app.core.runs.outcome import Outcome
-from app.db import Database
+from app.db import Database, maintenance
 from app.scheduler.calendars import work_out_all
 from tests.support.api import HOURLY, fields
 from tests.support.builders import execution_rows, insert_job, job_row
@@ -184,6 +184,34 @@ async def test_runs_in_a_window_are_missed_or_put_off_and_start_once_it_is_ended
         f"/v1/jobs/{skip}/explain", params={"at": rows[0]["scheduled_for"].isoformat()}
     )
     assert "It was missed: it fell into maintenance." in past.json()["summary"]
+
+
+MOVED = """
+    update tocsin.jobs
+    set scheduled_for = $2, next_run = greatest($2, now()) + interval '1 hour', planned_at = now()
+    where id = $1
+"""
+
+
+async def test_a_window_that_ends_early_starts_what_it_put_off_and_nothing_that_is_yet_to_come(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    """A job whose starts are spread has gone on to its next run; another one's is put off still."""
+    window = await connection.fetchval(
+        "select (tocsin.maintain(ends_at => $1, on_closed => 'next_open')).id",
+        datetime.now(UTC) + HOUR,
+    )
+    put_off, went_on = [await insert_job(connection, **HOURLY, jitter_seconds=60) for _ in range(2)]
+    for job_id, due in ((put_off, -0.1), (went_on, 24.0)):
+        await connection.execute(MOVED, job_id, datetime.now(UTC) + due * HOUR)
+        await maintenance.note_put_off(db, job_id, window, until=datetime.now(UTC) + HOUR)
+    before = await job_row(connection, went_on)
+    await connection.execute("select tocsin.end_maintenance($1)", window)
+
+    assert await maintenance.replan(db) == 2
+
+    assert (await job_row(connection, put_off))["next_run"] <= datetime.now(UTC)
+    assert (await job_row(connection, went_on))["next_run"] == before["next_run"]
 
 
 async def test_the_examples_of_the_page_work(
