@@ -124,12 +124,12 @@ begin
         * tstzmultirange(tstzrange(at, null))), 'infinity');
 end $$;
 
--- Notes that a window has put the run of a job off.
+-- Notes that a window has put the run of a job off, or was about to and is gone by now.
 create or replace function tocsin.note_put_off(job_id uuid, window_id uuid, until timestamptz)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
     insert into tocsin.put_off_runs as p (job_id, window_id, until)
-    values (note_put_off.job_id, note_put_off.window_id, note_put_off.until)
+    values (note_put_off.job_id, (select w.id from tocsin.maintenance w where w.id = note_put_off.window_id), note_put_off.until)
     on conflict on constraint put_off_runs_pkey do update set window_id = excluded.window_id, until = excluded.until;
 end;
 
@@ -144,7 +144,8 @@ begin
 end $$;
 
 -- Replans up to so many jobs whose run was put off by a window that has changed since: a run that is open by now is
--- due at once. Forgets what has started by itself, and windows that ended a month ago. Returns how many it looked at.
+-- due at once. One under a lease, of which it is not written yet that it is put off, has its turn later. Forgets what has
+-- started by itself, and windows that ended a month ago. Returns how many it looked at.
 create or replace function tocsin.replan_maintained(many bigint)
 returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -154,7 +155,7 @@ begin
     delete from tocsin.maintenance w where w.ends_at < clock_timestamp() - interval '30 days';
     with taken as materialized (
         select p.job_id from tocsin.put_off_runs p join tocsin.jobs j on j.id = p.job_id
-        where p.window_id is null
+        where p.window_id is null and j.locked_until is null
         order by p.job_id limit many for no key update skip locked
     ), gone as (
         delete from tocsin.put_off_runs p using taken where p.job_id = taken.job_id

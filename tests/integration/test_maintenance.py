@@ -214,6 +214,29 @@ async def test_a_window_that_ends_early_starts_what_it_put_off_and_nothing_that_
     assert (await job_row(connection, went_on))["next_run"] == before["next_run"]
 
 
+async def test_a_run_is_not_forgotten_whose_window_ends_just_before_it_is_put_off(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, **HOURLY)
+    await connection.execute(
+        "update tocsin.jobs set locked_until = now() + interval '1 hour', locked_by = 'me' "
+        "where id = $1",
+        job_id,
+    )
+    await maintenance.note_put_off(db, job_id, UUID(int=1), until=datetime.now(UTC) + HOUR)
+    assert await maintenance.replan(db) == 0
+
+    await connection.execute(
+        """update tocsin.jobs
+           set locked_until = null, locked_by = null, scheduled_for = now(),
+               next_run = now() + interval '1 hour', planned_at = now()
+           where id = $1""",
+        job_id,
+    )
+    assert await maintenance.replan(db) == 1
+    assert (await job_row(connection, job_id))["next_run"] <= datetime.now(UTC)
+
+
 async def test_the_examples_of_the_page_work(
     api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database
 ) -> None:
