@@ -208,7 +208,7 @@ async def read_slow(db: Runner, cursor: Cursor, *, seconds: float, limit: int) -
         happened=[took_long(row) for row in found if not row["is_silent"]],
         read_to=read_to,
         is_whole=read_to >= cursor.upto,
-        under_way=(),
+        under_way=reached["under_way"],
     )
 
 

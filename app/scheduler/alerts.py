@@ -131,7 +131,10 @@ class Alerting:
         return is_done
 
     async def read(self, transaction: Runner, rules: list[Rule], cursor: Cursor) -> Batch:
-        """Read what rules judge; runs that took long only if a rule is about them."""
+        """Read what rules judge; runs that took long only if a rule is about them.
+
+        What ends between the two statements, and was under way for the first, is judged next time.
+        """
         slow = [rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()]
         if not slow:
             return await alerts.read_happened(transaction, cursor, limit=BATCH)
@@ -139,11 +142,14 @@ class Alerting:
         long = await alerts.read_slow(transaction, cursor, seconds=seconds, limit=BATCH)
         upto = replace(cursor, mark_id=long.read_to) if cursor.is_over else cursor
         batch = await alerts.read_happened(transaction, upto, limit=BATCH)
-        every = [*batch.happened, *(one for one in long.happened if one.id <= batch.read_to)]
+        then = {*long.under_way}
+        every = [one for one in batch.happened if one.id not in then]
+        every += [one for one in long.happened if one.id <= batch.read_to]
         return replace(
             batch,
             happened=sorted(every, key=lambda one: one.id),
             is_whole=batch.is_whole and long.is_whole,
+            under_way=[*{*batch.under_way} | then],
         )
 
     async def write(self, transaction: Runner, standing: Standing) -> None:

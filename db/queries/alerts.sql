@@ -79,7 +79,8 @@ order by 1 nulls first;
 -- name: took_long, reads
 -- The executions that succeeded and took longer than the shortest that any rule calls slow, in the order of their numbers:
 -- of those after the cursor up to a number, and of those that were under way then and are not now. One row without id says
--- up to which number they were read. usual: see tocsin.usual_seconds. well_id: the latest before it that succeeded.
+-- up to which number they were read, and tells of those under way now. usual: see tocsin.usual_seconds. well_id: the latest
+-- before it that succeeded.
 with reached as materialized (
     select least(:upto::bigint, :after_id::bigint + 100000) as id
 ), under_way as materialized (
@@ -105,10 +106,10 @@ select f.id, f.job_id, f.finished_at, extract(epoch from f.finished_at - f.start
     j.name as job, j.tags,
     j.paused_at is not null or exists (select from tocsin.pauses where scope = 0)
         or exists (select from tocsin.alerts a where a.delivery_id = f.job_id) as is_silent,
-    null::bigint as reached
+    null::bigint as reached, null::bigint[] as under_way
 from found f join tocsin.jobs j on j.id = f.job_id
 union all
-select null, null, null, null, null, null, null, null, null, id from reached
+select null, null, null, null, null, null, null, null, null, reached.id, under_way.ids from reached, under_way
 order by 1 nulls first;
 
 -- name: states, reads

@@ -295,9 +295,11 @@ async def test_a_job_without_a_success_for_too_long_is_told_of_whatever_else_it_
     assert (await told(connection))[2:] == [("recovered", "never")]
 
 
-async def took(connection: asyncpg.Connection, job_id: UUID, seconds: float) -> None:
+async def took(
+    connection: asyncpg.Connection, job_id: UUID, seconds: float, *, id: int | None = None
+) -> None:
     """Have an execution succeed that took so long."""
-    await ended(connection, job_id, "succeeded")
+    await ended(connection, job_id, "succeeded", id=id)
     await connection.execute(
         """update tocsin.executions set started_at = finished_at - $2 * interval '1 second'
            where id = (select max(id) from tocsin.executions where job_id = $1)""",
@@ -532,29 +534,76 @@ async def test_what_ends_long_after_later_executions_is_told_when_it_ends(
     await insert_rule(connection)
     slow = await quiet_job(connection, name="slow")
     quick = await quiet_job(connection, name="quick")
-    id = await connection.fetchval("select nextval('tocsin.executions_id_seq')")
+    id = await leased(connection, slow)
+    await ended(connection, quick)
+    await judge_all(db, connection)
+    assert await told(connection) == [("failed", "quick")]
+
+    await freed(connection, slow)
+    await ended(connection, slow, id=id)
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("failed", "quick"), ("failed", "slow")]
+
+
+async def leased(connection: asyncpg.Connection, job_id: UUID) -> int:
+    """Have a job executed; return the number of its execution."""
+    id: int = await connection.fetchval("select nextval('tocsin.executions_id_seq')")
     await connection.execute(
         """update tocsin.jobs
            set locked_until = now() + interval '1 hour', locked_by = 'me', execution_id = $2,
                claimed_at = now(), claimed_for = now(), claimed_attempt = 1
            where id = $1""",
-        slow,
+        job_id,
         id,
     )
-    await ended(connection, quick)
-    await judge_all(db, connection)
-    assert await told(connection) == [("failed", "quick")]
+    return id
 
+
+async def freed(connection: asyncpg.Connection, job_id: UUID) -> None:
+    """End the lease of a job."""
     await connection.execute(
         """update tocsin.jobs set locked_until = null, locked_by = null, execution_id = null,
                claimed_at = null, claimed_for = null, claimed_attempt = null
            where id = $1""",
-        slow,
+        job_id,
     )
-    await ended(connection, slow, id=id)
+
+
+@pytest.mark.parametrize("is_early", [False, True], ids=["behind the cursor", "passed before"])
+async def test_what_ends_between_the_two_statements_of_a_pass_is_told_once(
+    db: Database,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_early: bool,
+) -> None:
+    """The first statement finds it under way, and the second does not."""
+    await insert_rule(connection, events=("slow", "failed"), seconds=30)
+    jobs = {name: await quiet_job(connection, name=name) for name in ("slow", "failed")}
+    ids = {name: await leased(connection, job_id) for name, job_id in jobs.items()}
+    if is_early:
+        await judge_all(db, connection)
+    read, passes = alerts.read_happened, 0
+
+    async def end_and_read(transaction: Runner, cursor: alerts.Cursor, *, limit: int) -> Any:  # noqa: ANN401
+        nonlocal passes
+        if cursor.is_over and cursor.upto >= max(ids.values()):
+            passes += 1
+        if passes == 1:
+            for name, job_id in jobs.items():
+                await freed(connection, job_id)
+                if name == "slow":
+                    await took(connection, job_id, 41, id=ids[name])
+                else:
+                    await ended(connection, job_id, id=ids[name])
+            passes += 1
+        return await read(transaction, cursor, limit=limit)
+
+    monkeypatch.setattr(alerts, "read_happened", end_and_read)
     await judge_all(db, connection)
 
-    assert await told(connection) == [("failed", "quick"), ("failed", "slow")]
+    assert sorted(await told(connection)) == [("failed", "failed"), ("slow", "slow")]
 
 
 async def test_what_is_committed_after_later_executions_is_told(
