@@ -105,6 +105,7 @@ select f.id, f.job_id, f.finished_at, extract(epoch from f.finished_at - f.start
     ) as x where x.outcome = 'succeeded' order by x.id desc limit 1) as well_id,
     j.name as job, j.tags,
     j.paused_at is not null or exists (select from tocsin.pauses where scope = 0)
+        or tocsin.is_maintained(j.tags, f.finished_at)
         or exists (select from tocsin.alerts a where a.delivery_id = f.job_id) as is_silent,
     null::bigint as reached, null::bigint[] as under_way
 from found f join tocsin.jobs j on j.id = f.job_id
@@ -116,9 +117,16 @@ order by 1 nulls first;
 select rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at
 from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
 
+-- part: maintained
+-- The tags of jobs that are under maintenance now; is_all: every job is.
+maintained as materialized (
+    select coalesce(bool_or(w.tag is null), false) as is_all, coalesce(array_agg(w.tag) filter (where w.tag is not null), '{}') as tags
+    from tocsin.maintenance w where tocsin.window_times(w) @> now()
+)
+
 -- part: of_rule
 j.run_of is null and (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
-  and (not r.is_maintaining or not tocsin.is_maintained(j.tags, now()))
+  and not j.tags && r.maintained
   and not exists (
       select from tocsin.alert_states s where s.rule_id = r.id and s.event = r.event and s.job_id = j.id)
 
@@ -141,10 +149,10 @@ r.event = 'not_succeeded' and (j.cron is not null or j.every_seconds is not null
 
 -- name: newly
 -- The jobs that stand as one of some rules watches for, of which it does not know yet. What is paused is not told of.
-with r as materialized (
-    select r.id, r.job_id, r.tag, r.seconds, watched.event, exists (select from tocsin.maintenance) as is_maintaining
-    from tocsin.alert_rules r cross join unnest(r.events) as watched (event)
-    where r.id = any (:rule_ids::uuid[]) and (watched.event = 'invalid'
+with {maintained}, r as materialized (
+    select r.id, r.job_id, r.tag, r.seconds, watched.event, m.tags as maintained
+    from maintained m cross join tocsin.alert_rules r cross join unnest(r.events) as watched (event)
+    where not m.is_all and r.id = any (:rule_ids::uuid[]) and (watched.event = 'invalid'
        or (watched.event in ('late', 'not_succeeded') and not exists (select from tocsin.pauses where scope = 0)))
 )
 (
@@ -200,8 +208,10 @@ left join tocsin.alert_states s
 where r.id = any (:rule_ids::uuid[]) and watched.event in ('backlog', 'no_instance');
 
 -- name: reminders
--- What was told so long ago that its rule reminds of it, is not over, and has not been reminded of since. A rule reminds of all
--- at once: not if it did so within that time, but for what belongs to the same message.
+-- What was told so long ago that its rule reminds of it, is not over, and has not been reminded of since; nothing of what is
+-- under maintenance. A rule reminds of all at once: not if it did so within that time, but for what belongs to the same
+-- message.
+with {maintained}
 select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at, s.job,
     coalesce(case when s.is_general then (
             select a.why from tocsin.alerts a
@@ -210,14 +220,15 @@ select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at,
             select a.why from tocsin.alerts a
             where a.job_id = s.job_id and a.rule_id = r.id and a.event = s.event order by a.id desc limit 1)
         end, '') as why
-from tocsin.alert_rules r cross join lateral (
+from maintained m cross join tocsin.alert_rules r cross join lateral (
     select t.*, j.name as job, t.job_id = '00000000-0000-0000-0000-000000000000' as is_general
     from tocsin.alert_states t left join tocsin.jobs j on j.id = t.job_id
     where t.rule_id = r.id and t.event = any (r.events) and j.paused_at is null
+      and coalesce(not j.tags && m.tags, true)
       and greatest(t.told_at, t.reminded_at) <= now() - r.remind_seconds::float8 * interval '1 second'
     limit :limit::bigint
 ) as s
-where r.id = any (:rule_ids::uuid[]) and r.remind_seconds is not null
+where not m.is_all and r.id = any (:rule_ids::uuid[]) and r.remind_seconds is not null
   and not exists (select from tocsin.pauses where scope = 0)
   and not exists (
       select from tocsin.alert_states o

@@ -92,6 +92,8 @@ class Crashed(Exception):
     """Stands for whatever ends an instance."""
 
 
+IN_AN_HOUR = "ends_at => now() + interval '1 hour'"
+
 CASES = {
     "a run that was given up": (("failed",), 1, ["failed"], ["failed"]),
     "one that timed out, and one that was lost": (
@@ -397,7 +399,7 @@ async def test_what_is_not_over_is_told_again_together_and_no_sooner(
         connection, events=("failed", "recovered"), remind_seconds=600, channels=["ops"]
     )
     await insert_rule(connection, name="no reminders")
-    ids = [await quiet_job(connection, name=f"report-{n}") for n in range(4)]
+    ids = [await quiet_job(connection, name=f"report-{n}") for n in range(5)]
     for job_id in ids:
         await ended(connection, job_id)
     await ended(connection, ids[0], "succeeded")
@@ -408,6 +410,8 @@ async def test_what_is_not_over_is_told_again_together_and_no_sooner(
            update tocsin.alert_states set told_at = told_at - interval '10 minutes'"""
     )
     await connection.execute("select tocsin.pause($1::uuid)", ids[1])
+    await connection.execute("update tocsin.jobs set tags = '{moved}' where id = $1", ids[4])
+    await connection.execute(f"select tocsin.maintain('moved', {IN_AN_HOUR})")
 
     await judge_all(db, connection)
     await judge_all(db, connection)
@@ -427,16 +431,22 @@ async def test_what_is_not_over_is_told_again_together_and_no_sooner(
 
 @pytest.mark.parametrize(
     "how",
-    ["select tocsin.pause($1::uuid)", "select tocsin.pause_all(left($1::uuid::text, 0))"],
-    ids=["job", "all"],
+    [
+        "select tocsin.pause($1::uuid)",
+        "select tocsin.pause_all(left($1::uuid::text, 0))",
+        f"select tocsin.maintain('moved', {IN_AN_HOUR}, reason => $1::uuid::text)",
+        f"select tocsin.maintain(null, {IN_AN_HOUR}, reason => $1::uuid::text)",
+    ],
+    ids=["job", "all", "maintenance of a tag", "maintenance of all"],
 )
-async def test_of_what_is_paused_nothing_is_told(
+async def test_of_what_is_paused_or_under_maintenance_nothing_is_told(
     db: Database, connection: asyncpg.Connection, how: str
 ) -> None:
-    await insert_rule(connection, events=("failed", "late"), seconds=30)
-    job_id = await quiet_job(connection, name="report")
+    await insert_rule(connection, events=("failed", "late", "slow"), seconds=30)
+    job_id = await quiet_job(connection, name="report", tags=["moved"])
     await connection.execute(how, job_id)
     await connection.execute(LATE, job_id)
+    await took(connection, job_id, 41)
     await ended(connection, job_id)
 
     await judge_all(db, connection)
