@@ -3282,7 +3282,8 @@ begin
     perform pg_notify('tocsin_alerts', '');
 end $$;
 
--- Makes the job that delivers some alerts as one message. A delivery that others forbid is on record as failed.
+-- Makes the job that delivers some alerts as one message. A delivery that others forbid is on record as failed; one that a
+-- lock keeps from being made is left for the next pass.
 create or replace function tocsin.deliver_message(alert_ids uuid[], kind text, target jsonb, metadata jsonb)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3298,7 +3299,9 @@ begin
         if made is null then
             problem := 'a trigger suppressed the job that was to deliver it';
         end if;
-    exception when others then
+    exception when lock_not_available or deadlock_detected then
+        return;
+    when others then
         problem := left(sqlerrm, 1000);
     end;
     update tocsin.alerts a

@@ -757,6 +757,29 @@ async def test_a_delivery_that_a_trigger_of_users_forbids_holds_up_nothing(
     assert alert["failed_at"] is not None
 
 
+async def test_a_delivery_that_a_lock_keeps_from_being_made_is_made_once_that_is_gone(
+    db: Database, connection: asyncpg.Connection, database_url: str
+) -> None:
+    """As an index is built, or a migration waits."""
+    await insert_channel(connection, "ops", "http://127.0.0.1:9/", "webhook")
+    await connection.fetch("select tocsin.test_channel('ops')")
+    alerting = Alerting(db, Observers(), monotonic)
+    other = await asyncpg.connect(database_url)
+    try:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("lock table tocsin.jobs in share mode")
+        await alerting.send()
+        waiting = await connection.fetchrow("select * from tocsin.alerts")
+        await transaction.rollback()
+    finally:
+        await other.close()
+    await alerting.send()
+
+    assert (waiting["sent_at"], waiting["failed_at"], waiting["delivery_id"]) == (None, None, None)
+    assert await connection.fetchval("select delivery_id from tocsin.alerts") is not None
+
+
 async def test_jobs_and_executions_have_no_trigger_for_alerts(
     connection: asyncpg.Connection,
 ) -> None:
