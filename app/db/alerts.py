@@ -17,6 +17,12 @@ from app.core.secrets.masking import Masked, Secret
 from app.db.database import Database, Row, Runner
 
 JSON = msgspec.json.Encoder()
+Place = tuple[UUID, str, UUID]
+"""The key of a state, or any place in the order of keys."""
+FIRST: Place = (UUID(int=0), "", NO_JOB)
+"""Before all states."""
+LAST: Place = (UUID(int=2**128 - 1), "", NO_JOB)
+"""Behind all states."""
 LIMIT_SECONDS = 10.0
 """How long a statement of a pass may take."""
 
@@ -299,11 +305,24 @@ async def list_reminders(
     return [Reminder(state=state(row), job=row["job"], why=row["why"]) for row in rows]
 
 
-async def list_over(db: Runner, *, horizon: datetime, limit: int) -> list[Over]:
-    """List states that are over, by what had ended at the horizon."""
+async def over_until(db: Runner, *, after: Place, limit: int) -> Place | None:
+    """Return the last of the `limit` states after a place; None if there are fewer."""
+    rule_id, event, job_id = after
+    rows = await db.fetch(
+        "alerts.over_until", rule_id=rule_id, event=event, job_id=job_id, limit=limit
+    )
+    return (rows[0]["rule_id"], rows[0]["event"], rows[0]["job_id"]) if rows else None
+
+
+async def list_over(db: Runner, *, after: Place, upto: Place, horizon: datetime) -> list[Over]:
+    """List the states after one place and up to another that are over, by what had ended then."""
+    names = ("rule_id", "event", "job_id")
+    places = dict(zip(names, after, strict=True)) | {
+        f"to_{name}": value for name, value in zip(names, upto, strict=True)
+    }
     return [
         Over(state=state(row), job=row["job"], is_gone=row["is_gone"])
-        for row in await db.fetch("alerts.over", horizon=horizon, limit=limit)
+        for row in await db.fetch("alerts.over", horizon=horizon, **places)
     ]
 
 

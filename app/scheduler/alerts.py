@@ -53,6 +53,8 @@ REST_SECONDS = 600.0
 """How long no jobs are looked for by a rule for which that took longer."""
 BATCH = 1000
 """How many executions, states and alerts are handled at a time."""
+WALK = 5000
+"""Of how many states one pass asks whether they are over; the next one goes on behind them."""
 
 
 async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event) -> None:
@@ -97,6 +99,8 @@ class Alerting:
         self.clock = clock
         self.resting: dict[UUID, float] = {}
         """Rules by which no jobs are looked for, as that took too long, and until when."""
+        self.walked = alerts.FIRST
+        """The state up to which the last pass has asked which are over."""
 
     def __repr__(self) -> str:
         return f"<Alerting: {self.db}>"
@@ -179,7 +183,7 @@ class Alerting:
     async def end_what_is_over(
         self, transaction: Runner, cursor: Cursor, standing: Standing
     ) -> bool:
-        """Judge which jobs are well again; return whether those were all.
+        """Judge which of the next jobs are well again; return whether to leave the rest for later.
 
         Recoveries count up to the mark: all that had failed before it has been judged.
         """
@@ -189,10 +193,15 @@ class Alerting:
         await alerts.write(
             transaction, written=standing.written(), removed=standing.removed(), told=()
         )
-        over = await alerts.list_over(transaction, horizon=horizon, limit=BATCH)
+        after = self.walked
+        until = await alerts.over_until(transaction, after=after, limit=WALK)
+        self.walked = until or alerts.FIRST
+        over = await alerts.list_over(
+            transaction, after=after, upto=until or alerts.LAST, horizon=horizon
+        )
         for one in over:
             standing.end(one.state, job=one.job, is_gone=one.is_gone)
-        return len(over) < BATCH
+        return until is None or len(over) < BATCH
 
     async def look_at_jobs(self) -> None:
         """Judge how jobs stand now, in transactions apart from what has happened.

@@ -235,14 +235,24 @@ where not m.is_all and r.id = any (:rule_ids::uuid[]) and r.remind_seconds is no
       where o.rule_id = r.id and o.reminded_at > now() - r.remind_seconds::float8 * interval '1 second'
         and o.reminded_at < now() - :seconds::float8 * interval '1 second');
 
+-- name: over_until, reads
+-- The key of the last of so many states from a key on; no row: there are fewer.
+select s.rule_id, s.event, s.job_id from tocsin.alert_states s
+where (s.rule_id, s.event, s.job_id) > (:rule_id::uuid, :event::text, :job_id::uuid)
+order by s.rule_id, s.event, s.job_id
+offset :limit::bigint - 1 limit 1;
+
 -- name: over, reads
--- The states whose job is well again, as of an instant up to which all executions are judged; or gone, or paused.
+-- The states between two keys whose job is well again, as of an instant up to which all executions are judged; or gone, or
+-- paused.
 select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at,
     j.id is null or (j.paused_at is not null and s.event in ('late', 'not_succeeded')) as is_gone, j.name as job, j.tags
 from tocsin.alert_states s
 join tocsin.alert_rules r on r.id = s.rule_id
 left join tocsin.jobs j on j.id = s.job_id
-where not s.event in ('backlog', 'no_instance') and (j.id is null or case s.event
+where (s.rule_id, s.event, s.job_id) > (:rule_id::uuid, :event::text, :job_id::uuid)
+  and (s.rule_id, s.event, s.job_id) <= (:to_rule_id::uuid, :to_event::text, :to_job_id::uuid)
+  and not s.event in ('backlog', 'no_instance') and (j.id is null or case s.event
     when 'slow' then j.last_finished_at > s.last_at and exists (
         select from tocsin.executions x
         where x.job_id = s.job_id and x.id > s.execution_id and x.outcome = 'succeeded' and x.finished_at <= :horizon::timestamptz
@@ -258,8 +268,7 @@ where not s.event in ('backlog', 'no_instance') and (j.id is null or case s.even
         select from tocsin.executions x
         where x.job_id = s.job_id and x.finished_at > s.last_at and x.finished_at <= :horizon::timestamptz
           and case when s.event = 'missed' then x.outcome <> 'missed' else x.outcome = 'succeeded' end)
-    end)
-limit :limit::bigint;
+    end);
 
 -- name: write_states
 -- Writes how rules stand for jobs; of rules that are gone by now nothing.

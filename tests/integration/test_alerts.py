@@ -169,6 +169,43 @@ async def test_a_recovery_is_found_when_nothing_fails_any_more(
     assert await connection.fetchval("select count(*) from tocsin.alert_states") == 0
 
 
+async def test_recoveries_are_found_among_more_states_than_one_pass_asks_about(
+    db: Database, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await insert_rule(connection)
+    ids = [await quiet_job(connection, name=f"report-{n}") for n in range(5)]
+    for job_id in ids:
+        await ended(connection, job_id)
+    await judge_all(db, connection)
+    list_over, many = alerts.list_over, []
+
+    async def seen(transaction: Runner, **given: Any) -> list[alerts.Over]:  # noqa: ANN401
+        bounds = [*given["after"], *given["upto"]]
+        [[between]] = await transaction.connection.fetch(  # type: ignore[attr-defined]
+            """select count(*) from tocsin.alert_states s
+               where (s.rule_id, s.event, s.job_id) > ($1, $2, $3)
+                 and (s.rule_id, s.event, s.job_id) <= ($4, $5, $6)""",
+            *bounds,
+        )
+        many.append(between)
+        return await list_over(transaction, **given)
+
+    monkeypatch.setattr("app.scheduler.alerts.WALK", 2)
+    monkeypatch.setattr(alerts, "list_over", seen)
+    alerting = Alerting(db, Observers(), monotonic)
+
+    async def has_recovered(name: str) -> bool:
+        await alerting.work()
+        return ("recovered", name) in await told(connection)
+
+    for n in (4, 0):
+        await ended(connection, ids[n], "succeeded")
+        await until(lambda n=n: has_recovered(f"report-{n}"), "it has recovered", within=60)
+
+    assert max(many) == 2
+    assert await connection.fetchval("select count(*) from tocsin.alert_states") == 3
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
@@ -840,9 +877,9 @@ READ = """select seq_tup_read from pg_stat_xact_user_tables
 
 
 @pytest.mark.parametrize(
-    "name", ["newly", "happened", "over", "took_long", "of_rules", "reminders"]
+    "name", ["newly", "happened", "over_until", "over", "took_long", "of_rules", "reminders"]
 )
-async def test_a_pass_reads_neither_all_jobs_nor_all_executions(
+async def test_a_pass_reads_neither_all_jobs_nor_all_executions_nor_all_states(
     connection: asyncpg.Connection, name: str
 ) -> None:
     await connection.execute(
@@ -862,17 +899,31 @@ async def test_a_pass_reads_neither_all_jobs_nor_all_executions(
                case when n % 10 = 0 then 'failed' else 'succeeded' end, now()
            from generate_series(1, 20000) as n"""
     )
-    await insert_rule(connection, name="a", events=("invalid", "failed"))
+    rule_id = await insert_rule(connection, name="a", events=("invalid", "failed"))
+    await connection.execute(
+        """insert into tocsin.alert_states (
+               rule_id, event, job_id, many, execution_id, since, last_at, told_at)
+           select $1, 'failed', j.id, 1, 1, now(), now(), now() from tocsin.jobs j
+           where $2 <> 'reminders'""",  # which reads the states of rules that remind
+        rule_id,
+        name,
+    )
+    [first, last] = await connection.fetch(
+        "select id::text from tocsin.jobs order by id offset 5000 limit 2"
+    )
     await insert_rule(connection, name="b", events=("late",), seconds=10)
     await insert_rule(connection, name="c", events=("not_succeeded",), seconds=10, tag="x")
     await insert_rule(connection, name="d", events=("slow",), factor=3, remind_seconds=60)
     await insert_rule(connection, name="e", events=("backlog", "no_instance"), more_than=100)
     await connection.execute("vacuum analyze tocsin.jobs")
     await connection.execute("vacuum analyze tocsin.executions")
+    await connection.execute("vacuum analyze tocsin.alert_states")
     await connection.execute("set plan_cache_mode = force_generic_plan")
     given = {"after_id": "19000", "upto": "20000", "pending": "'{5}'", "horizon": "now()"}
     ids = await connection.fetchval("select array_agg(id)::text from tocsin.alert_rules")
     given |= {"rule_ids": f"'{ids}'", "seconds": "1"}
+    given |= {"rule_id": f"'{rule_id}'", "event": "'failed'", "job_id": f"'{first[0]}'"}
+    given |= {"to_rule_id": f"'{rule_id}'", "to_event": "'failed'", "to_job_id": f"'{last[0]}'"}
     wanted = query(f"alerts.{name}")
     values = ", ".join(({"limit": "1000"} | given)[one] for one in wanted.parameters)
     await connection.execute(f"prepare one as {wanted.sql}")
