@@ -10,7 +10,13 @@ from total, lateral (
 
 -- name: closing
 -- What the windows make of a run that is due at an instant, and the time until another one in which runs are missed.
-select w.id as window_id, w.on_closed, w.reason, least(tocsin.maintained_until(j.calendars, j.tags, :at::timestamptz), '2200-01-01 00:00Z') as closed_until,
+-- closed_until: until when they are, or when the job is open again, as on_closed has it.
+select w.id as window_id, w.on_closed, w.reason, case w.on_closed
+        when 'skip' then (
+            select least(upper(t), '2200-01-01 00:00Z') from unnest(tocsin.maintenance_times(j.tags, 'skip')) as t
+            where t @> :at::timestamptz)
+        when 'next_open' then least(tocsin.maintained_until(j.calendars, j.tags, :at::timestamptz), '2200-01-01 00:00Z')
+        end as closed_until,
     missed.starts, missed.ends
 from tocsin.jobs j
 left join lateral tocsin.maintenance_at(j.tags, :at::timestamptz) as w on true

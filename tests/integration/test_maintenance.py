@@ -186,6 +186,26 @@ async def test_runs_in_a_window_are_missed_or_put_off_and_start_once_it_is_ended
     assert "It was missed: it fell into maintenance." in past.json()["summary"]
 
 
+async def test_runs_are_missed_for_no_longer_than_the_windows_that_skip_them(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, **HOURLY)
+    noon = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    for start, end, word in ((0, 2, "skip"), (1, 3, "skip"), (3, 4, "next_open")):
+        await connection.execute(
+            "select tocsin.maintain(starts_at => $1, ends_at => $2, on_closed => $3)",
+            noon + start * HOUR,
+            noon + end * HOUR,
+            word,
+        )
+
+    async def until(hours: float) -> datetime:
+        at = noon + hours * HOUR
+        return (await maintenance.closing(db, job_id, at=at, since=at, until=at)).closed_until
+
+    assert [await until(0.5), await until(3.5)] == [noon + 3 * HOUR, noon + 4 * HOUR]
+
+
 MOVED = """
     update tocsin.jobs
     set scheduled_for = $2, next_run = greatest($2, now()) + interval '1 hour', planned_at = now()

@@ -61,7 +61,8 @@ class Maintained(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     """Why there is maintenance, in the words of whoever set the window."""
     closed_until: datetime = LATEST
-    """When windows and calendars leave the job open again; `LATEST`: not as far as is known."""
+    """When windows and calendars leave the job open again, or where runs are missed, until when
+    they are; `LATEST`: not as far as is known."""
     missed_times: Sequence[Span] = ()
     """The time, in order, from that run to the end of its attempt, in which runs are missed."""
 
