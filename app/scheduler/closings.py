@@ -29,7 +29,6 @@ from app.scheduler.windows import Windows
 
 MOST_STEPS = 1000
 """The most closed spans that are searched for the next run that cuts another off."""
-
 SLACK = timedelta(minutes=1)
 """How long after its timeout an attempt has surely ended."""
 
@@ -114,21 +113,38 @@ class Closings:
         return settlement
 
 
-async def open_due(db: Database, claim: Claim, run: datetime | None) -> datetime | None:
-    """Return when the first run from `run` on starts that the calendars of its job let start.
+async def open_due(
+    db: Database, windows: Windows, claim: Claim, run: datetime | None
+) -> datetime | None:
+    """Return when the first run from `run` on starts that calendars and windows let start.
 
-    `run` is a nominal instant, by which calendars judge. None if there is none.
+    `run` is a nominal instant, by which these judge. None if there is none.
     """
     for _ in range(MOST_STEPS):
         if run is None:
             return None
-        closing = await calendars.closing(db, claim.calendars, at=run)
-        opens_at = closing.closed_until
+        opens_at, on_closed = await opening(db, windows, claim, run)
         if opens_at is None:
             return effective(claim.schedule, run, job_id=claim.job_id)
         if opens_at >= LATEST:
             return None
-        if claim.on_closed is OnClosed.NEXT_OPEN:
-            return effective(claim.schedule, opens_at, job_id=claim.job_id)
-        run = run_after(claim.schedule, opens_at - TICK, job_id=claim.job_id)
+        if on_closed is OnClosed.NEXT_OPEN:
+            run = opens_at
+        else:
+            run = run_after(claim.schedule, opens_at - TICK, job_id=claim.job_id)
     return None
+
+
+async def opening(
+    db: Database, windows: Windows, claim: Claim, run: datetime
+) -> tuple[datetime | None, OnClosed]:
+    """Return until when a run is kept from starting (None: it is not), and what becomes of it."""
+    if claim.calendars:
+        closing = await calendars.closing(db, claim.calendars, at=run)
+        if closing.closed_until is not None:
+            return closing.closed_until, claim.on_closed
+    if windows.touch(run, run):
+        found = await maintenance.closing(db, claim.job_id, at=run, since=run, until=run)
+        if found.window_id is not None:
+            return found.closed_until, found.on_closed
+    return None, claim.on_closed

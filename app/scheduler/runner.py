@@ -68,7 +68,7 @@ class ClaimRunner:
         """Renders the targets that are templates, before their claims need a slot."""
         self.parting = Parting(db, clock, observers)
         """Gives runs rows of their own, where those of a job may go side by side."""
-        self.superseding = Superseding(db, clock, observers)
+        self.superseding = Superseding(db, clock, observers, windows)
         """Cuts executions off when the next run of their job comes due, where that is asked for."""
         self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)
         self.closings = Closings(db, clock, self.internal_errors, windows)

@@ -12,11 +12,14 @@ from app.errors import DatabaseUnavailable, StatementCancelled
 from app.scheduler.closings import open_due
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.windows import Windows
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
 LOOK_SECONDS = 1.0
 """The wait before the plan of a job is read again that could not be read, or is yet to be made."""
+AGAIN_SECONDS = 60.0
+"""How soon to ask again at the latest while there is maintenance, of which the end may change."""
 
 
 class Superseding:
@@ -27,10 +30,13 @@ class Superseding:
     before the cut: a person may have edited the job.
     """
 
-    def __init__(self, db: Database, clock: DatabaseClock, observers: Observers) -> None:
+    def __init__(
+        self, db: Database, clock: DatabaseClock, observers: Observers, windows: Windows
+    ) -> None:
         self.db = db
         self.clock = clock
         self.observers = observers
+        self.windows = windows
 
     def __repr__(self) -> str:
         return f"<Superseding by {self.clock}>"
@@ -55,6 +61,8 @@ class Superseding:
             due = superseded_at(held.claim, now=began_at)
             while True:
                 seconds = None if due is None else self.clock.seconds_until(due.timestamp())
+                if self.windows.spans:
+                    seconds = AGAIN_SECONDS if seconds is None else min(seconds, AGAIN_SECONDS)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await edited.wait()
@@ -82,8 +90,8 @@ class Superseding:
     ) -> datetime | None:
         """Return when the run of a plan that is known comes due; None if none cuts another off."""
         moved = plan.next_run != claim.next_run
-        if not plan.claim.calendars:
-            return plan.next_run if moved else superseded_at(plan.claim, now=began_at)
         run = plan.scheduled_for if moved else superseding_run(plan.claim)
-        due = await open_due(self.db, plan.claim, run)
+        if not plan.claim.calendars and (run is None or not self.windows.touch(run, run)):
+            return plan.next_run if moved else superseded_at(plan.claim, now=began_at)
+        due = await open_due(self.db, self.windows, plan.claim, run)
         return due if moved or due is None else unless_late(plan.claim, due, now=began_at)

@@ -20,6 +20,7 @@ from app.db import Database, calendars, claims
 from app.db.listener import Session
 from app.scheduler.calendars import replan, work_out_all
 from app.scheduler.closings import open_due
+from app.scheduler.windows import Windows
 from tests.support.api import HOURLY, fields
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.instances import StartInstance
@@ -403,7 +404,7 @@ async def test_a_closed_run_cuts_no_other_off(
     await due_job(connection, db, calendars=["!holiday"], overlap="cancel_other")
     claim = await claimed_one(session)
 
-    due = await open_due(db, claim, claim.scheduled_for + timedelta(minutes=1))
+    due = await open_due(db, Windows(), claim, claim.scheduled_for + timedelta(minutes=1))
 
     assert due == datetime.fromisoformat(today(2)).replace(tzinfo=UTC)
 
@@ -417,7 +418,7 @@ async def test_the_run_that_cuts_another_off_is_judged_by_its_instant_and_starts
     claim = await claimed_one(session)
     noon = datetime.fromisoformat(today(1)).replace(hour=12, tzinfo=UTC)
 
-    due = await open_due(db, claim, noon - timedelta(hours=3))
+    due = await open_due(db, Windows(), claim, noon - timedelta(hours=3))
 
     assert due == effective(claim.schedule, noon, job_id=claim.job_id)
     assert due > noon

@@ -13,11 +13,15 @@ import pytest
 from app.core.facts import Settled
 from app.core.runs.outcome import Outcome
 from app.db import Database, maintenance
+from app.db.listener import Session
 from app.scheduler.calendars import work_out_all
+from app.scheduler.closings import open_due
+from app.scheduler.windows import Windows
 from tests.support.api import HOURLY, fields
-from tests.support.builders import execution_rows, insert_job, job_row
+from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.instances import StartInstance
-from tests.support.sink import Sink
+from tests.support.sessions import claimed_one
+from tests.support.sink import Sink, late, reply
 
 ROOT = Path(__file__).parents[2]
 HOUR = timedelta(hours=1)
@@ -186,6 +190,26 @@ async def test_runs_in_a_window_are_missed_or_put_off_and_start_once_it_is_ended
     assert "It was missed: it fell into maintenance." in past.json()["summary"]
 
 
+async def test_what_executes_as_a_window_begins_is_cut_off_by_no_run_that_is_missed(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    async with instance() as (_, facts):
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.on("/", late(4.0, reply(200)))},
+            every_seconds=2,
+            overlap="cancel_other",
+        )
+        await sink.arrived()
+        await connection.execute(
+            "select tocsin.maintain(ends_at => now() + interval '1 hour', reason => 'moved')"
+        )
+        await facts.seen(Settled, job_id=job_id)
+
+    row = (await execution_rows(connection, job_id))[0]
+    assert (row["outcome"], row["status_code"]) == ("succeeded", 200)
+
+
 async def test_runs_are_missed_for_no_longer_than_the_windows_that_skip_them(
     db: Database, connection: asyncpg.Connection
 ) -> None:
@@ -204,6 +228,29 @@ async def test_runs_are_missed_for_no_longer_than_the_windows_that_skip_them(
         return (await maintenance.closing(db, job_id, at=at, since=at, until=at)).closed_until
 
     assert [await until(0.5), await until(3.5)] == [noon + 3 * HOUR, noon + 4 * HOUR]
+
+
+async def test_the_run_that_cuts_another_off_is_the_first_that_no_window_has_missed(
+    db: Database, connection: asyncpg.Connection, session: Session
+) -> None:
+    job_id = await insert_job(connection, cron="* * * * *", overlap="cancel_other")
+    await plan_jobs(db)
+    await connection.execute("update tocsin.jobs set next_run = date_trunc('minute', now())")
+    claim = await claimed_one(session)
+    run = claim.scheduled_for + timedelta(minutes=1)
+    for start, end, word in ((0, 90, "skip"), (90, 130, "next_open")):
+        await connection.execute(
+            "select tocsin.maintain(starts_at => $1, ends_at => $2, on_closed => $3)",
+            run + timedelta(seconds=start),
+            run + timedelta(seconds=end),
+            word,
+        )
+    windows = Windows()
+    await windows.read(db)
+
+    assert job_id == claim.job_id
+    assert await open_due(db, windows, claim, run) == run + timedelta(seconds=130)
+    assert await open_due(db, Windows(), claim, run) == run
 
 
 MOVED = """

@@ -71,8 +71,8 @@ def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
 def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
     """Return when the run after that of a claim comes due, which cancels it; None if none does.
 
-    A run that is skipped cancels none, nor does one in closed time, of which the caller knows: see
-    `Superseding`. `now` is when this attempt starts.
+    A run that is skipped cancels none, nor does one in closed time or under maintenance, of which
+    the caller knows: see `Superseding`. `now` is when this attempt starts.
     """
     run = superseding_run(claim)
     if run is None:
