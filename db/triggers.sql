@@ -3337,9 +3337,6 @@ declare
     many bigint;
     first timestamptz;
 begin
-    if exists (select from tocsin.pauses where scope = 0) then
-        return null;
-    end if;
     select count(*), min(due.at) into many, first
     from (
         (
@@ -3373,9 +3370,6 @@ declare
     step text;
     found text[] := '{}';
 begin
-    if exists (select from tocsin.pauses where scope = 0) then
-        return null;
-    end if;
     step := (select min(j.kind) from tocsin.jobs j where j.kind not in ('http', 'amqp'));
     while step is not null and cardinality(found) < 5 loop
         if not step = any (alive) and exists (

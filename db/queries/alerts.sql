@@ -199,13 +199,16 @@ union all
 
 -- name: of_rules
 -- How rules stand that watch for what is about no single job: why each tells of it now (null: it does not), and its state.
+-- No row while all jobs are paused, or under maintenance: what was told then stands as it is.
+with {maintained}
 select r.id as rule_id, watched.event, case watched.event when 'backlog' then tocsin.alert_backlog(r)
         else tocsin.alert_no_instance(coalesce(r.seconds, 60)::float8) end as why,
     s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at
-from tocsin.alert_rules r cross join unnest(r.events) as watched (event)
+from maintained m cross join tocsin.alert_rules r cross join unnest(r.events) as watched (event)
 left join tocsin.alert_states s
     on s.rule_id = r.id and s.event = watched.event and s.job_id = '00000000-0000-0000-0000-000000000000'
-where r.id = any (:rule_ids::uuid[]) and watched.event in ('backlog', 'no_instance');
+where not m.is_all and not exists (select from tocsin.pauses where scope = 0)
+  and r.id = any (:rule_ids::uuid[]) and watched.event in ('backlog', 'no_instance');
 
 -- name: reminders
 -- What was told so long ago that its rule reminds of it, is not over, and has not been reminded of since; nothing of what is

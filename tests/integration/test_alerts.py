@@ -399,6 +399,29 @@ async def test_a_backlog_is_told_of_once_and_when_it_is_over(
     assert await told(connection) == [("backlog", None), ("recovered", None)]
 
 
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("select tocsin.pause_all()", "select tocsin.end_pause(id) from tocsin.pauses"),
+        (f"select tocsin.maintain({IN_AN_HOUR})", "delete from tocsin.maintenance"),
+    ],
+    ids=["pause", "maintenance"],
+)
+async def test_a_backlog_is_not_over_because_everything_is_paused_or_under_maintenance(
+    db: Database, connection: asyncpg.Connection, begin: str, end: str
+) -> None:
+    await insert_rule(connection, events=("backlog", "recovered"), seconds=30)
+    await connection.execute(LATE, await quiet_job(connection))
+    await judge_all(db, connection)
+
+    await connection.execute(begin)
+    await judge_all(db, connection)
+    await connection.execute(end)
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("backlog", None)]
+
+
 async def test_jobs_of_a_kind_that_no_instance_runs_any_more_are_told_of(
     db: Database, connection: asyncpg.Connection, database_url: str
 ) -> None:
