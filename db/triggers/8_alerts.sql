@@ -95,7 +95,7 @@ create or replace trigger alert_channels_100_check before insert or update or de
     for each row execute function tocsin.check_alert_channel();
 
 -- What a channel could not deliver is told by the one that it names for that, once: of a message that fails there too
--- there is the record.
+-- there is the record. So is what is over: see tell in db/queries/alerts.sql, by which it may be told there already.
 create or replace function tocsin.fall_back()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -104,7 +104,15 @@ begin
     select new.rule_id, new.rule, new.event, new.of_event, new.job_id, new.job, new.many, new.since, new.execution_id, new.why,
         c.fallback, new.is_reminder, new.id
     from tocsin.alert_channels c
-    where c.name = new.channel and c.fallback is not null;
+    where c.name = new.channel and c.fallback is not null
+      and not (new.event = 'recovered' and exists (
+          select from (
+              select t.* from tocsin.alerts t where t.job_id = new.job_id
+              union all
+              select t.* from tocsin.alerts t where new.job_id is null and t.job_id is null
+          ) as t
+          where t.rule_id = new.rule_id and t.event = new.event and t.of_event = new.of_event and t.since = new.since
+            and t.channel = c.fallback));
     return null;
 end $$;
 

@@ -250,6 +250,35 @@ async def test_no_message_goes_round_in_circles(
     assert [row["channel"] for row in channels] == ["a", "b"]
 
 
+async def test_what_is_over_is_told_once_where_neither_could_be_delivered(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    for name in ("broken", "second"):
+        await insert_channel(connection, name, "http://127.0.0.1:9/", "webhook")
+    await connection.execute(
+        "update tocsin.alert_channels set fallback = 'second' where name = 'broken'"
+    )
+    await insert_rule(connection, channels=["broken"])
+    job_id = await quiet_job(connection, name="report")
+    for outcome in ("failed", "succeeded"):
+        await ended(connection, job_id, outcome)
+        await judge_all(db, connection)
+        await connection.execute(
+            """update tocsin.alerts set failed_at = clock_timestamp()
+               where channel = 'broken' and failed_at is null;
+               update tocsin.alerts set delivered_at = clock_timestamp()
+               where channel = 'second' and delivered_at is null"""
+        )
+
+    alerts = await connection.fetch("select event, channel from tocsin.alerts order by id")
+    assert sorted(tuple(row) for row in alerts) == [
+        ("failed", "broken"),
+        ("failed", "second"),
+        ("recovered", "broken"),
+        ("recovered", "second"),
+    ]
+
+
 async def test_a_channel_that_others_fall_back_to_stays(api: httpx.AsyncClient) -> None:
     target = {"url": "https://example.com"}
     unknown = await api.put("/v1/alerts/channels/a", json={"target": target, "fallback": "nowhere"})
