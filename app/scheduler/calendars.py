@@ -35,7 +35,6 @@ async def keep_calendars(db: Database, observers: Observers, windows: Windows) -
         windows.told.clear()
         wait = LONGEST_SECONDS
         try:
-            await windows.read(db)
             await work_out_all(db)
             await windows.read(db)
             await replan(db)

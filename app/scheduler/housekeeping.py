@@ -17,7 +17,7 @@ from app.scheduler.resting import keep_resting_told
 from app.scheduler.sweep import Sweep
 from app.scheduler.tasks import endless
 from app.scheduler.upkeep import keep_up
-from app.scheduler.windows import Windows
+from app.scheduler.windows import Windows, keep_windows
 from app.scheduler.zones import keep_zones
 from app.targets.registry import KINDS, SHOWN
 from app.vault import SecretKeys
@@ -57,6 +57,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
         "keep_kinds": keep_kinds(db, observers, SHOWN),
         "keep_bulk": keep_bulk(pools.bulk, observers, keys, bulk_told, instance=instance),
         "keep_alerting": keep_alerting(db, observers, alerts_told),
+        "keep_windows": keep_windows(db, observers, windows),
         "keep_calendars": keep_calendars(db, observers, windows),
         "keep_zones": keep_zones(
             db, observers, instance=instance, slots=settings.concurrency, kinds=KINDS

@@ -366,7 +366,7 @@ class Instance:
                 flow=self.flows.hear,
                 bulk=self.bulk_told.set,
                 alerts=self.alerts_told.set,
-                calendars=self.windows.told.set,
+                calendars=self.windows.tell,
                 application_name=f"tocsin scheduler {self.name}",
                 guard=self.flood_guard,
             )

@@ -3,15 +3,23 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from app.core.schedule.occurrences import Span
 from app.core.schedule.schedule import EARLIEST, LATEST
-from app.db import maintenance
+from app.db import Database, maintenance
 from app.db.database import Runner
+from app.db.isolating import is_outage
+from app.telemetry import Observers
+from app.telemetry.faults import faulted
 
 MOST_SPANS = 10_000
 """With more, the windows are asked of every run."""
+LONGEST_SECONDS = 300.0
+"""How soon to read the windows at the latest: one of which no notification came."""
+AGAIN_SECONDS = 5.0
+"""How soon to try again after an error."""
 
 
 class Windows:
@@ -23,7 +31,10 @@ class Windows:
     def __init__(self) -> None:
         self.spans: Sequence[Span] = ()
         self.told = asyncio.Event()
-        """Set when calendars or windows may have changed."""
+        """Set when calendars or windows may have changed, for what follows from that."""
+        self.changed = asyncio.Event()
+        """The same, for the time of the windows, which is read at once."""
+        self.reading = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Windows: {len(self.spans)} spans>"
@@ -33,12 +44,39 @@ class Windows:
         await self.read(db)
         self.told.set()
 
+    def tell(self) -> None:
+        """Note that calendars or windows may have changed."""
+        self.told.set()
+        self.changed.set()
+
     async def read(self, db: Runner) -> None:
-        """Read the time of the windows."""
-        spans = await maintenance.read_spans(db)
-        self.spans = spans if len(spans) <= MOST_SPANS else [Span(EARLIEST, LATEST)]
+        """Read the time of the windows, one read after the other: the last one knows best."""
+        async with self.reading:
+            spans = await maintenance.read_spans(db)
+            self.spans = spans if len(spans) <= MOST_SPANS else [Span(EARLIEST, LATEST)]
 
     def touch(self, start: datetime, end: datetime) -> bool:
         """Return whether any window has time in [start, end]."""
         found = bisect_right(self.spans, end, key=lambda span: span.start)
         return found > 0 and self.spans[found - 1].end > start
+
+
+async def keep_windows(db: Database, observers: Observers, windows: Windows) -> None:
+    """Read the time of the windows whenever it may have changed; ends only when cancelled.
+
+    Apart from what follows from a change: jobs by the thousand may be replanned for a calendar, and
+    a window that begins at once does not wait for them.
+    """
+    wait = LONGEST_SECONDS
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await windows.changed.wait()
+        windows.changed.clear()
+        wait = LONGEST_SECONDS
+        try:
+            await windows.read(db)
+        except Exception as error:  # noqa: BLE001 - by what is known jobs go on
+            wait = AGAIN_SECONDS
+            if not is_outage(error):
+                observers.tell(faulted("windows", error))

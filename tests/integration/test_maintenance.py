@@ -1,5 +1,6 @@
 """Windows of maintenance through both doors, and what becomes of the runs that are due in them."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.support.builders import execution_rows, insert_job, job_row, plan_job
 from tests.support.instances import StartInstance
 from tests.support.sessions import claimed_one
 from tests.support.sink import Sink, late, reply
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 HOUR = timedelta(hours=1)
@@ -132,8 +134,8 @@ async def test_runs_to_come_and_explanations_tell_of_it_and_so_does_the_dashboar
         one["at"]: one["closed_until"] for one in coming["items"] if one["job_id"] == job["id"]
     }
     assert closed
-    for at, until in closed.items():
-        assert (until is not None) == (datetime.fromisoformat(at) < end)
+    for at, closed_until in closed.items():
+        assert (closed_until is not None) == (datetime.fromisoformat(at) < end)
     assert all(one["closed_until"] is None for one in coming["items"] if one["job_id"] != job["id"])
     assert explained["reason"] == "maintenance"
     assert explained["facts"]["maintenance_reason"] == "they <move>"
@@ -190,6 +192,29 @@ async def test_runs_in_a_window_are_missed_or_put_off_and_start_once_it_is_ended
     assert "It was missed: it fell into maintenance." in past.json()["summary"]
 
 
+async def test_a_window_counts_at_once_while_jobs_are_replanned_for_a_calendar(
+    connection: asyncpg.Connection, instance: StartInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_replanning = asyncio.Event()
+
+    async def replan_for_ever(_: Database) -> None:
+        is_replanning.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("app.scheduler.calendars.replan", replan_for_ever)
+    async with instance() as (started, _):
+        async with asyncio.timeout(30):
+            await is_replanning.wait()
+        await connection.execute(
+            "select tocsin.maintain(ends_at => now() + interval '1 hour', reason => 'moved')"
+        )
+
+        async def is_known() -> bool:
+            return bool(started.windows.spans)
+
+        await until(is_known, "the window is known", within=30)
+
+
 async def test_what_executes_as_a_window_begins_is_cut_off_by_no_run_that_is_missed(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink
 ) -> None:
@@ -223,11 +248,11 @@ async def test_runs_are_missed_for_no_longer_than_the_windows_that_skip_them(
             word,
         )
 
-    async def until(hours: float) -> datetime:
+    async def over(hours: float) -> datetime:
         at = noon + hours * HOUR
         return (await maintenance.closing(db, job_id, at=at, since=at, until=at)).closed_until
 
-    assert [await until(0.5), await until(3.5)] == [noon + 3 * HOUR, noon + 4 * HOUR]
+    assert [await over(0.5), await over(3.5)] == [noon + 3 * HOUR, noon + 4 * HOUR]
 
 
 async def test_the_run_that_cuts_another_off_is_the_first_that_no_window_has_missed(
