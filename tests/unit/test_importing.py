@@ -187,6 +187,41 @@ def test_pg_cron_rows_become_jobs() -> None:
     assert "hunter2" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("delete from old; select net.http_get('https://a.example')", "does more than call"),
+        ("select net.http_get('https://a.example') from tenants", "does more than call"),
+        ("select net.http_get('https://a.example') where not paused()", "does more than call"),
+        ("select net.http_get('https://a.example'); delete from old", "does more than call"),
+        ("select net.http_get('https://a.example', null, null, 1, 2)", "only its database"),
+        ("select net.http_get('https://a.example', '{}', '{}', 1, 2)", "more arguments"),
+        (
+            r"select net.http_post(url := 'https://a.example', body := E'{\"a\": 1}')",
+            "only its data",
+        ),
+    ],
+)
+def test_a_statement_that_does_more_than_call_is_left_to_pg_cron(command: str, why: str) -> None:
+    found = imported_pg_cron([{"jobname": "x", "schedule": "@daily", "command": command}])
+
+    assert not found.jobs
+    assert why in found.left[0].why
+
+
+def test_a_call_of_pg_net_sends_what_pg_net_sends() -> None:
+    command = """SELECT * FROM net.http_post(
+        'https://example.com/x', params := '{"all": true, "n": 1}') as request"""
+
+    found = imported_pg_cron([{"jobname": "x", "schedule": "@daily", "command": command}])
+
+    assert found.jobs["x"]["http"] == {
+        "url": f"{URL}?all=true&n=1",
+        "method": "POST",
+        "json": {},
+    }
+
+
 def test_rows_of_the_go_scheduler_become_jobs() -> None:
     http = {
         "url": "example.com/x",

@@ -11,7 +11,11 @@ from app.core.importing.result import Imported, Left, secret_reference, unique_n
 
 CALL = re.compile(r"\bnet\.http_(get|post|delete)\s*\(", re.IGNORECASE)
 SECONDS = re.compile(r"(\d+) seconds?")
-LITERAL = re.compile(r"E?'((?:[^']|'')*)'\s*(?:::\s*\w+)?", re.DOTALL)
+BEFORE = re.compile(r"\s*select\s+(?:\*\s+from\s+)?", re.IGNORECASE)
+AFTER = re.compile(r"\s*(?:(?:as\s+)?(?:\w+|\"[^\"]+\"))?\s*;?\s*", re.IGNORECASE)
+"""All that may stand around a call, as nothing else of its statement becomes part of a job."""
+LITERAL = re.compile(r"(?:E(?!.*\\))?'((?:[^']|'')*)'\s*(?:::\s*\w+)?", re.DOTALL)
+"""A text that is written out; one with escapes is none, as only Postgres reads these."""
 NUMBER = re.compile(r"\d+")
 OBJECT = re.compile(r"jsonb?_build_object\s*\((.*)\)\s*(?:::\s*\w+)?", re.DOTALL | re.IGNORECASE)
 ARGUMENT = re.compile(r"(\w+)\s*(?::=|=>)\s*(.*)", re.DOTALL)
@@ -21,6 +25,8 @@ ORDER = {
     "delete": ("url", "params", "headers", "timeout_milliseconds"),
 }
 """The arguments of pg_net's functions where they are given without names."""
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {"post": {"body": {}}}
+"""What pg_net sends where an argument is left out."""
 OK = [200]
 """What the Go scheduler takes for success where a job says nothing."""
 
@@ -61,25 +67,13 @@ def pg_net_call(command: str) -> tuple[dict[str, Any], dict[str, Any], list[str]
     Raises:
         NotACall: it is none, or has what only its database can work out.
     """
-    calls = list(CALL.finditer(command))
-    if not calls:
-        message = "runs SQL in its database: Tocsin calls services; leave it to pg_cron"
-        raise NotACall(message)
-    if len(calls) > 1:
-        message = "makes several calls: write a job for each"
-        raise NotACall(message)
-    verb = calls[0][1].lower()
-    given: dict[str, Any] = {}
-    for position, text in enumerate(split_arguments(command[calls[0].end() :])):
-        if named := ARGUMENT.fullmatch(text):
-            name, value = named[1].lower(), named[2]
-        else:
-            name, value = ORDER[verb][position], text
-        given[name] = literal(name, value.strip())
+    verb, given = arguments_of(command)
     url = str(given.get("url") or "")
     notes: list[str] = []
     if params := given.get("params"):
-        url += ("&" if "?" in url else "?") + urlencode(params)
+        url += ("&" if "?" in url else "?") + urlencode(
+            {name: as_text(one) for name, one in params.items()}
+        )
     target: dict[str, Any] = {"url": url, "method": verb.upper()}
     if headers := given.get("headers"):
         target |= headers_of(headers, url, notes)
@@ -91,8 +85,39 @@ def pg_net_call(command: str) -> tuple[dict[str, Any], dict[str, Any], list[str]
     return target, fields, notes
 
 
-def split_arguments(text: str) -> list[str]:
-    """Split at the commas of a call up to its closing parenthesis.
+def arguments_of(command: str) -> tuple[str, dict[str, Any]]:
+    """Return the verb of the one call that a command is, and its arguments by name.
+
+    Raises:
+        NotACall: as `pg_net_call`.
+    """
+    calls = list(CALL.finditer(command))
+    if not calls:
+        message = "runs SQL in its database: Tocsin calls services; leave it to pg_cron"
+        raise NotACall(message)
+    if len(calls) > 1:
+        message = "makes several calls: write a job for each"
+        raise NotACall(message)
+    verb = calls[0][1].lower()
+    arguments, rest = split_arguments(command[calls[0].end() :])
+    if not BEFORE.fullmatch(command[: calls[0].start()]) or not AFTER.fullmatch(rest):
+        message = "does more than call: a condition, a table or another statement would be lost"
+        raise NotACall(message)
+    given: dict[str, Any] = dict(DEFAULTS.get(verb, {}))
+    for position, text in enumerate(arguments):
+        if named := ARGUMENT.fullmatch(text):
+            name, value = named[1].lower(), named[2]
+        elif position < len(ORDER[verb]):
+            name, value = ORDER[verb][position], text
+        else:
+            message = f"has more arguments than net.http_{verb} takes"
+            raise NotACall(message)
+        given[name] = literal(name, value.strip())
+    return verb, given
+
+
+def split_arguments(text: str) -> tuple[list[str], str]:
+    """Split at the commas of a call up to its closing parenthesis; return also what follows that.
 
     Raises:
         NotACall: there is none.
@@ -109,7 +134,7 @@ def split_arguments(text: str) -> list[str]:
         elif letter in ")]}" and depth:
             depth -= 1
         elif letter == ")":
-            return [one for one in [*found, text[start:at].strip()] if one]
+            return [one for one in [*found, text[start:at].strip()] if one], text[at + 1 :]
         elif letter == "," and not depth:
             found.append(text[start:at].strip())
             start = at + 1
@@ -135,7 +160,7 @@ def literal(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON
             message = f"has {name} that is not JSON"
             raise NotACall(message) from None
     if built := OBJECT.fullmatch(text):
-        parts = [LITERAL.fullmatch(one) for one in split_arguments(built[1] + ")")]
+        parts = [LITERAL.fullmatch(one) for one in split_arguments(built[1] + ")")[0]]
         if len(parts) % 2 == 0 and all(parts):
             values = [one[1].replace("''", "'") for one in parts if one]
             return dict(zip(values[::2], values[1::2], strict=True))
@@ -149,14 +174,19 @@ def headers_of(headers: Mapping[str, Any], url: str, notes: list[str]) -> dict[s
     kept: dict[str, str] = {}
     auth = None
     for name, value in headers.items():
-        scheme, _, rest = str(value).partition(" ")
+        scheme, _, rest = as_text(value).partition(" ")
         if name.lower() == "authorization" and scheme.lower() == "bearer" and rest:
             auth = {"type": "bearer", "token": secret_reference(secret_name(host, "token"), notes)}
         elif SOUNDS_SECRET.search(name):
             kept[name] = secret_reference(secret_name(host, name), notes)
         else:
-            kept[name] = str(value)
+            kept[name] = as_text(value)
     return ({"headers": kept} if kept else {}) | ({"auth": auth} if auth else {})
+
+
+def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON
+    """Write a value of JSON as Postgres does where it takes it for a text."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def secret_name(host: str, what: str) -> str:
