@@ -28,6 +28,10 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
          {"method": "POST", "body": "[1]", "headers": {"Content-Type": "application/json"}}),
         (f"curl --data-urlencode 'q=a b' {URL}",
          {"method": "POST", "body": "q=a+b", "headers": FORM}),
+        (f"curl --data-urlencode '=a&b' --data-urlencode 'a@b=c' {URL}",
+         {"method": "POST", "body": "a%26b&a@b=c", "headers": FORM}),
+        (f"curl -d \"it's $A\" -d \"b's\" -d '$A' {URL}2>/dev/null",
+         {"url": f"{URL}2", "method": "POST", "body": "it's 7&b's&$A", "headers": FORM}),
         (f"curl -k {URL}", {"method": "GET", "verify_tls": False}),
         (f"curl -u ann:hunter2 {URL}",
          {"method": "GET", "auth": {"type": "basic", "username": "ann",
@@ -46,7 +50,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 def test_a_command_line_is_the_request_that_it_makes(
     command: str, expected: dict[str, Any]
 ) -> None:
-    target, _, notes = call_of(command, stdin=None, variables={})
+    target, _, notes = call_of(command, stdin=None, variables={"A": "7"})
 
     assert target == {"url": URL} | expected
     assert "hunter2" not in f"{target}{notes}"
@@ -74,6 +78,9 @@ def test_parts_of_an_address_and_numbers_of_options_are_kept() -> None:
         (f"curl {URL}?d=$(date)", "needs a shell"),
         (f'curl "{URL}?d=$(date)"', "needs a shell"),
         (f"curl {URL}?t=$TOKEN", "TOKEN"),
+        (f"curl {URL}?pid=$$", "needs a shell"),
+        (f'curl "{URL}/${{HOST:-a}}"', "needs a shell"),
+        (f"curl --data-urlencode a@/srv/a {URL}", "/srv/a"),
         (f"curl -F a=@b {URL}", "--form"),
         (f"curl -d @/srv/body.json {URL}", "/srv/body.json"),
         (f"curl --max-time soon {URL}", "soon"),
@@ -125,7 +132,7 @@ def test_a_crontab_becomes_jobs_and_a_list_of_what_cannot_be_one() -> None:
     }
     assert found.jobs["ping-2"]["timezone"] == "Europe/Paris"
     assert found.jobs["ping-2"]["tags"] == ["crontab"]
-    assert found.jobs["ping-2"]["http"]["body"] == '{"a": "50%"}\nsecond'
+    assert found.jobs["ping-2"]["http"]["body"] == '{"a": "50%"}second'
     assert [(one.line, one.why.split()[0]) for one in found.left] == [
         (10, "runs"),
         (15, "runs"),

@@ -4,14 +4,18 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import quote_plus, unquote, urlsplit, urlunsplit
 
 from app.core.importing.result import secret_reference
 
-VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
+VARIABLE = re.compile(r"(?<!\\)\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*)|(?=[{\d$?#@!*-]))")
+"""A variable of the crontab, or with neither group what only a shell has for one."""
+QUOTED = re.compile(r"('[^']*'|\"(?:\\.|[^\"\\])*\")")
 SHELL = re.compile(r"[|&;<>`]|\$\(")
 """What only a shell can do."""
-HARMLESS = re.compile(r"\s*(?:[12&]?>{1,2}\s*(?:/dev/null|&[12]|[\w./%+-]+\.log)|\|\|\s*true\b)\s*")
+HARMLESS = re.compile(
+    r"\s*(?:(?:(?<!\S)[12]|&)?>{1,2}\s*(?:/dev/null|&[12]|[\w./%+-]+\.log)|\|\|\s*true\b)\s*"
+)
 """Ends of command lines that only say where output goes."""
 SOUNDS_SECRET = re.compile(
     "auth|cookie|credential|key|pass(word|wd|phrase)|secret|session|signature|token", re.IGNORECASE
@@ -77,7 +81,7 @@ def call_of(
     text = command
     while ends := [m for m in HARMLESS.finditer(text) if m.end() == len(text)]:
         text = text[: ends[0].start()]
-    bare = re.sub(r"'[^']*'|\"(?:\\.|[^\"\\])*\"", "", text)
+    bare = QUOTED.sub("", text)
     if SHELL.search(bare) or re.search(r"\"[^\"]*(?:\$\(|`)", text):
         message = "needs a shell, for what is between or inside its commands"
         raise NotACall(message)
@@ -111,17 +115,20 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
     """Put the variables of the crontab in; what is in single quotes stays.
 
     Raises:
-        NotACall: there is a variable that the crontab does not set.
+        NotACall: there is a variable that the crontab does not set, or that no crontab can.
     """
 
     def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]
+        if name is None:
+            message = f"needs a shell, for {found.string[found.start() :][:20]}"
+            raise NotACall(message)
         if name not in variables:
             message = f"needs the variable {name}, which the crontab does not set"
             raise NotACall(message)
         return variables[name]
 
-    parts = re.split(r"('[^']*')", text)
+    parts = QUOTED.split(text)
     return "".join(one if one.startswith("'") else VARIABLE.sub(value, one) for one in parts)
 
 
@@ -209,18 +216,28 @@ class Call:
         self.method = value.upper()
 
     def add_data(self, value: str) -> None:
+        content = self.content(value)
+        if value.startswith("@"):  # of which curl leaves the ends of lines out
+            content = content.replace("\r", "").replace("\n", "")
+        self.data.append(content)
+
+    def add_binary(self, value: str) -> None:
         self.data.append(self.content(value))
 
     def add_json(self, value: str) -> None:
         self.is_json = True
-        self.add_data(value)
+        self.add_binary(value)
 
     def add_raw(self, value: str) -> None:
         self.data.append(value)
 
     def add_encoded(self, value: str) -> None:
         key, equals, content = value.partition("=")
-        self.data.append(urlencode({key: content}) if equals else urlencode({"": key})[1:])
+        if not equals and "@" in value:
+            message = f"sends the file {value.partition('@')[2]}, which only its machine has"
+            raise NotACall(message)
+        encoded = quote_plus(content if equals else value)
+        self.data.append(f"{key}={encoded}" if equals and key else encoded)
 
     def set_credentials(self, value: str) -> None:
         self.user, _, self.password = value.partition(":")
@@ -329,7 +346,7 @@ class Call:
             return {"type": "bearer", "token": self.secret("token")}
         parts = urlsplit(self.url)
         if self.user is None and parts.username:
-            self.user, self.password = parts.username, parts.password
+            self.user, self.password = unquote(parts.username), unquote(parts.password or "")
         if self.user is not None:
             return {"type": "basic", "username": self.user, "password": self.secret("password")}
         return None
@@ -360,7 +377,7 @@ CURL_MEANINGS: Mapping[str, Callable[[Call, str], None]] = {
     "header": Call.add_header,
     "data": Call.add_data,
     "data-ascii": Call.add_data,
-    "data-binary": Call.add_data,
+    "data-binary": Call.add_binary,
     "data-raw": Call.add_raw,
     "data-urlencode": Call.add_encoded,
     "json": Call.add_json,
