@@ -6,6 +6,7 @@ import pytest
 
 from app.core.importing.calls import NotACall, call_of
 from app.core.importing.crontab import imported_crontab
+from app.core.importing.result import Secrets
 from app.core.importing.tables import imported_go_scheduler, imported_pg_cron
 
 URL = "https://example.com/x"
@@ -50,7 +51,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 def test_a_command_line_is_the_request_that_it_makes(
     command: str, expected: dict[str, Any]
 ) -> None:
-    target, _, notes = call_of(command, stdin=None, variables={"A": "7"})
+    target, _, notes = call_of(command, stdin=None, variables={"A": "7"}, secrets=Secrets())
 
     assert target == {"url": URL} | expected
     assert "hunter2" not in f"{target}{notes}"
@@ -62,6 +63,7 @@ def test_parts_of_an_address_and_numbers_of_options_are_kept() -> None:
         "curl -G -d 'q=1' --retry 3 --max-time 90 https://ann:hunter2@example.com/x?a=b",
         stdin=None,
         variables={},
+        secrets=Secrets(),
     )
 
     assert target["url"] == "https://example.com/x?a=b&q=1"
@@ -93,7 +95,7 @@ def test_parts_of_an_address_and_numbers_of_options_are_kept() -> None:
 )
 def test_a_command_that_is_no_request_is_told_why(command: str, why: str) -> None:
     with pytest.raises(NotACall, match=why.replace("(", r"\(")):
-        call_of(command, stdin=None, variables={})
+        call_of(command, stdin=None, variables={}, secrets=Secrets())
 
 
 CRONTAB = """
@@ -145,6 +147,18 @@ def test_a_crontab_becomes_jobs_and_a_list_of_what_cannot_be_one() -> None:
             "channels": [],
         }
     }
+
+
+def test_two_secrets_for_one_host_have_two_names() -> None:
+    lines = [f"@daily curl -u {user} {URL}" for user in ("ann:one", "bob:two", "cat:one")]
+
+    found = imported_crontab("\n".join(lines), with_users=False)
+
+    assert [one["http"]["auth"]["password"] for one in found.jobs.values()] == [
+        "${secret:example-com-password}",
+        "${secret:example-com-password-2}",
+        "${secret:example-com-password}",
+    ]
 
 
 def test_a_crontab_of_the_system_has_users() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus, unquote, urlsplit, urlunsplit
 
-from app.core.importing.result import secret_reference
+from app.core.importing.result import Secrets
 
 VARIABLE = re.compile(r"(?<!\\)\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*)|(?=[{\d$?#@!*-]))")
 """A variable of the crontab, or with neither group what only a shell has for one."""
@@ -71,7 +71,7 @@ class NotACall(Exception):
 
 
 def call_of(
-    command: str, *, stdin: str | None, variables: Mapping[str, str]
+    command: str, *, stdin: str | None, variables: Mapping[str, str], secrets: Secrets
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Make a target of a command line; return also fields of its job, and what one has to know.
 
@@ -103,7 +103,7 @@ def call_of(
     if len(urls) != 1:
         message = f"calls {len(urls)} addresses: write a line for each"
         raise NotACall(message)
-    call = Call(urls[0], stdin=stdin)
+    call = Call(urls[0], stdin=stdin, secrets=secrets)
     if program == "wget":
         call.follow("")
     for name, value in options:
@@ -178,9 +178,10 @@ def next_of(rest: list[str], word: str) -> str:
 class Call:
     """An HTTP request, put together option by option."""
 
-    def __init__(self, url: str, *, stdin: str | None) -> None:
+    def __init__(self, url: str, *, stdin: str | None, secrets: Secrets) -> None:
         self.url = url if "://" in url else f"http://{url}"
         self.stdin = stdin
+        self.secrets = secrets
         self.method: str | None = None
         self.headers: dict[str, str] = {}
         self.data: list[str] = []
@@ -343,22 +344,25 @@ class Call:
                 del headers[given]
                 self.bearer = rest
         if self.bearer is not None:
-            return {"type": "bearer", "token": self.secret("token")}
+            return {"type": "bearer", "token": self.secret("token", self.bearer)}
         parts = urlsplit(self.url)
         if self.user is None and parts.username:
             self.user, self.password = unquote(parts.username), unquote(parts.password or "")
         if self.user is not None:
-            return {"type": "basic", "username": self.user, "password": self.secret("password")}
+            return {
+                "type": "basic",
+                "username": self.user,
+                "password": self.secret("password", self.password or ""),
+            }
         return None
 
     def named(self, name: str, value: str) -> str:
         """Return the value of a header, a reference if it sounds secret."""
-        return self.secret(name.lower()) if SOUNDS_SECRET.search(name) else value
+        return self.secret(name, value) if SOUNDS_SECRET.search(name) else value
 
-    def secret(self, what: str) -> str:
+    def secret(self, what: str, value: str) -> str:
         host = urlsplit(self.url).hostname or "target"
-        name = re.sub(r"[^a-z0-9]+", "-", f"{host}-{what}".lower()).strip("-")
-        return secret_reference(name, self.notes)
+        return self.secrets.reference(host, what, value, self.notes)
 
     def in_query(self) -> str:
         parts = urlsplit(self.url)

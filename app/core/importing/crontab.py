@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from app.core.importing.calls import NotACall, call_of
-from app.core.importing.result import Imported, Left, unique_name
+from app.core.importing.result import Imported, Left, Secrets, unique_name
 
 ASSIGNMENT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 FIELDS = 5
@@ -39,6 +39,7 @@ class Line(Struct, frozen=True, kw_only=True):
 def imported_crontab(text: str, *, with_users: bool) -> Imported:
     """Make jobs of a crontab; `with_users`: it has a user in each line, as /etc/crontab has."""
     result = Imported()
+    secrets = Secrets()
     mailed: dict[str, list[str]] = {}
     for one in lines_of(text, result, with_users=with_users):
         if one.cron == "@reboot":
@@ -46,7 +47,9 @@ def imported_crontab(text: str, *, with_users: bool) -> Imported:
             result.left.append(Left(line=one.number, text=one.text, why=why))
             continue
         try:
-            target, more, notes = call_of(one.command, stdin=one.stdin, variables=one.variables)
+            target, more, notes = call_of(
+                one.command, stdin=one.stdin, variables=one.variables, secrets=secrets
+            )
         except NotACall as error:
             result.left.append(Left(line=one.number, text=one.text, why=str(error)))
             continue

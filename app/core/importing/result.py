@@ -1,5 +1,6 @@
 """What an import comes to: jobs, and what could not be one."""
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -44,7 +45,26 @@ def unique_name(name: str, taken: Collection[str]) -> str:
     return found
 
 
-def secret_reference(name: str, notes: list[str]) -> str:
-    """Return the reference to a secret to be set, and note that it has to be."""
-    notes.append(f"has a secret: set it with `tocsin secrets set {name}`, it is not in the file")
-    return f"${{secret:{name}}}"
+class Secrets:
+    """The secrets of one import, by the names that they are to have; no value is written out."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Secrets: {len(self.values)} names>"
+
+    def reference(self, host: str, what: str, value: str, notes: list[str]) -> str:
+        """Return the reference to a secret to be set, and note that it has to be.
+
+        Two values have two names, the second one with a number, also if they are for the same host.
+        """
+        stem = re.sub(r"[^a-z0-9]+", "-", f"{host}-{what}".lower()).strip("-")
+        number, name = 1, stem
+        while self.values.setdefault(name, value) != value:
+            number += 1
+            name = f"{stem}-{number}"
+        notes.append(
+            f"has a secret: set it with `tocsin secrets set {name}`, it is not in the file"
+        )
+        return f"${{secret:{name}}}"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from app.core.importing.calls import SOUNDS_SECRET, NotACall
-from app.core.importing.result import Imported, Left, secret_reference, unique_name
+from app.core.importing.result import Imported, Left, Secrets, unique_name
 
 CALL = re.compile(r"\bnet\.http_(get|post|delete)\s*\(", re.IGNORECASE)
 SECONDS = re.compile(r"(\d+) seconds?")
@@ -34,10 +34,11 @@ OK = [200]
 def imported_pg_cron(rows: Iterable[Mapping[str, Any]]) -> Imported:
     """Make jobs of rows of `cron.job`: of those that call pg_net."""
     result = Imported()
+    secrets = Secrets()
     for number, row in enumerate(rows, start=1):
         called = row.get("jobname") or f"pg-cron-{row.get('jobid', number)}"
         try:
-            target, fields, notes = pg_net_call(str(row["command"]))
+            target, fields, notes = pg_net_call(str(row["command"]), secrets)
             fields = pg_schedule(str(row["schedule"])) | fields
         except NotACall as error:
             result.left.append(Left(line=number, text=str(called), why=str(error)))
@@ -61,7 +62,7 @@ def pg_schedule(schedule: str) -> dict[str, Any]:
     return {"cron": schedule.replace("$", "L")}
 
 
-def pg_net_call(command: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def pg_net_call(command: str, secrets: Secrets) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Read the call of pg_net in a command; return target, further fields, and notes.
 
     Raises:
@@ -76,7 +77,7 @@ def pg_net_call(command: str) -> tuple[dict[str, Any], dict[str, Any], list[str]
         )
     target: dict[str, Any] = {"url": url, "method": verb.upper()}
     if headers := given.get("headers"):
-        target |= headers_of(headers, url, notes)
+        target |= headers_of(headers, url, secrets, notes)
     if "body" in given:
         target["json"] = given["body"]
     fields = {}
@@ -168,7 +169,9 @@ def literal(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON
     raise NotACall(message)
 
 
-def headers_of(headers: Mapping[str, Any], url: str, notes: list[str]) -> dict[str, Any]:
+def headers_of(
+    headers: Mapping[str, Any], url: str, secrets: Secrets, notes: list[str]
+) -> dict[str, Any]:
     """Return headers and auth of a target; what sounds secret by name only."""
     host = urlsplit(url).hostname or "target"
     kept: dict[str, str] = {}
@@ -176,9 +179,9 @@ def headers_of(headers: Mapping[str, Any], url: str, notes: list[str]) -> dict[s
     for name, value in headers.items():
         scheme, _, rest = as_text(value).partition(" ")
         if name.lower() == "authorization" and scheme.lower() == "bearer" and rest:
-            auth = {"type": "bearer", "token": secret_reference(secret_name(host, "token"), notes)}
+            auth = {"type": "bearer", "token": secrets.reference(host, "token", rest, notes)}
         elif SOUNDS_SECRET.search(name):
-            kept[name] = secret_reference(secret_name(host, name), notes)
+            kept[name] = secrets.reference(host, name, as_text(value), notes)
         else:
             kept[name] = as_text(value)
     return ({"headers": kept} if kept else {}) | ({"auth": auth} if auth else {})
@@ -189,13 +192,10 @@ def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def secret_name(host: str, what: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", f"{host}-{what}".lower()).strip("-")
-
-
 def imported_go_scheduler(rows: Iterable[Mapping[str, Any]]) -> Imported:
     """Make jobs of rows of the table `jobs` of the Go distributed-scheduler."""
     result = Imported()
+    secrets = Secrets()
     for number, row in enumerate(rows, start=1):
         id = str(row.get("id", number))
         over = row.get("execute_at") and not row.get("next_run")
@@ -205,7 +205,7 @@ def imported_go_scheduler(rows: Iterable[Mapping[str, Any]]) -> Imported:
             continue
         notes: list[str] = []
         try:
-            fields = go_job(row, notes)
+            fields = go_job(row, secrets, notes)
         except NotACall as error:
             result.left.append(Left(line=number, text=id, why=str(error)))
             continue
@@ -220,7 +220,7 @@ def imported_go_scheduler(rows: Iterable[Mapping[str, Any]]) -> Imported:
     return result
 
 
-def go_job(row: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+def go_job(row: Mapping[str, Any], secrets: Secrets, notes: list[str]) -> dict[str, Any]:
     """Return the fields of one job.
 
     Raises:
@@ -232,9 +232,9 @@ def go_job(row: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     else:
         fields["run_at"] = row["execute_at"]
     if http := as_object(row.get("http_job")):
-        fields["http"] = go_http(http, notes)
+        fields["http"] = go_http(http, secrets, notes)
     elif amqp := as_object(row.get("amqp_job")):
-        fields["amqp"] = go_amqp(amqp, notes)
+        fields["amqp"] = go_amqp(amqp, secrets, notes)
     else:
         message = f"is of the type {row.get('type')}, which is neither HTTP nor AMQP"
         raise NotACall(message)
@@ -249,29 +249,29 @@ def as_object(value: object) -> dict[str, Any]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
-def go_http(http: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+def go_http(http: Mapping[str, Any], secrets: Secrets, notes: list[str]) -> dict[str, Any]:
     url = http["url"] if "://" in http["url"] else f"https://{http['url']}"
     target: dict[str, Any] = {"url": url, "method": (http.get("method") or "GET").upper()}
-    target |= headers_of(http.get("headers") or {}, url, notes)
+    target |= headers_of(http.get("headers") or {}, url, secrets, notes)
     if http.get("body") is not None:
         target["body"] = http["body"]
     target["success"] = http.get("valid_response_codes") or OK
     auth = http.get("auth") or {}
     host = urlsplit(url).hostname or "target"
     if auth.get("type") == "basic":
-        password = secret_reference(secret_name(host, "password"), notes)
+        password = secrets.reference(host, "password", str(auth.get("password")), notes)
         target["auth"] = {"type": "basic", "username": auth["username"], "password": password}
     elif auth.get("type") == "bearer":
-        token = secret_reference(secret_name(host, "token"), notes)
+        token = secrets.reference(host, "token", str(auth.get("bearer_token")), notes)
         target["auth"] = {"type": "bearer", "token": token}
     return target
 
 
-def go_amqp(amqp: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+def go_amqp(amqp: Mapping[str, Any], secrets: Secrets, notes: list[str]) -> dict[str, Any]:
     parts = urlsplit(str(amqp["connection"]))
     url = str(amqp["connection"])
     if parts.password:
-        reference = secret_reference(secret_name(parts.hostname or "broker", "password"), notes)
+        reference = secrets.reference(parts.hostname or "broker", "password", parts.password, notes)
         place = parts.netloc.rpartition("@")[2]
         url = urlunsplit(parts._replace(netloc=f"{parts.username}:{reference}@{place}"))
     target: dict[str, Any] = {"url": url, "exchange": amqp.get("exchange") or ""}
