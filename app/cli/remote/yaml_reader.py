@@ -1,14 +1,30 @@
 """Reads YAML with the scalars of its JSON schema (YAML 1.2.2, section 10.2)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import yaml
 
+JSON_TAGS = frozenset({"map", "seq", "str", "null", "bool", "int", "float"})
+"""The types that there are; others, such as `!!set`, have no place in JSON."""
+
 
 class Loader(yaml.SafeLoader):
     """A loader to which neither a time of day, nor a date, nor "no" is anything but text."""
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+        """Read a name as the text that it is written as: JSON has no others, as `true` or 1e3."""
+        if not isinstance(node, yaml.MappingNode):
+            why = "what is said to be a mapping is none"
+            raise yaml.constructor.ConstructorError(None, None, why, node.start_mark)
+        found: dict[Hashable, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                why = "a name has to be a text"
+                raise yaml.constructor.ConstructorError(None, None, why, key.start_mark)
+            found[key.value] = self.construct_object(value, deep=deep)
+        return found
 
 
 class Dumper(yaml.SafeDumper):
@@ -16,6 +32,11 @@ class Dumper(yaml.SafeDumper):
 
 
 Loader.yaml_implicit_resolvers = {}
+Loader.yaml_constructors = {
+    tag: made
+    for tag, made in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in JSON_TAGS
+}
 for tag, pattern, first in (
     ("null", "null|~|", ["n", "~", ""]),
     ("bool", "true|false", ["t", "f"]),
@@ -101,7 +122,7 @@ def read(text: str) -> Any:  # noqa: ANN401 - whatever the text holds
     """
     try:
         return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader, with fewer types
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, KeyError) as error:
         raise ValueError(" ".join(str(error).split())) from error
 
 
@@ -116,13 +137,15 @@ def read_document(text: str, name: str) -> Document:
         root = loader.get_single_node()
         check(root, name, set())
         return Document(name, loader.construct_document(root) if root else None, root)
+    except YamlError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         why = " ".join(filter(None, (error.context, error.problem)))
         message = f"{name}{place}: is neither YAML nor JSON: {why}"
         raise YamlError(message) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, KeyError) as error:  # as of `!!int x`
         message = f"{name}: is neither YAML nor JSON: {' '.join(str(error).split())}"
         raise YamlError(message) from error
     finally:

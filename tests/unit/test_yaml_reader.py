@@ -1,0 +1,26 @@
+"""YAML as files with jobs have it: what JSON can say, and nothing else."""
+
+import pytest
+
+from app.cli.remote.yaml_reader import YamlError, read, read_document
+
+
+def test_names_are_the_texts_that_they_are_written_as() -> None:
+    text = "jobs:\n  1e3: {a: 1e3}\n  true: {}\n  null: {}\n  0x1f: {on: true}\n"
+
+    expected = {"jobs": {"1e3": {"a": 1000.0}, "true": {}, "null": {}, "0x1f": {"on": True}}}
+
+    assert read_document(text, "f.yaml").value == expected
+    assert read(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: !!set {b}", "a: !!timestamp 2030-01-01", "a: !!binary aGk=", "a: !!int x", "a: !!bool x",
+     "a: !!map [1]", "? [1]\n: 2"],
+)  # fmt: skip
+def test_what_json_cannot_say_is_refused(text: str) -> None:
+    with pytest.raises(YamlError, match=r"f\.yaml"):
+        read_document(text, "f.yaml")
+    with pytest.raises(ValueError):  # noqa: PT011 - of whatever message
+        read(text)
