@@ -246,14 +246,17 @@ class Writing:
                 ) from None
 
     def hops(self, channel: str) -> int:
-        """Count a channel and those of this set that it falls back to, which are written first."""
+        """Count a channel and those that it falls back to: written before, and deleted after it."""
         passed: set[str] = set()
-        while channel not in passed:
-            passed.add(channel)
-            document = self.desired.others.get((MemberKind.CHANNEL, channel))
-            if not isinstance(document, ChannelDocument) or document.fallback is None:
-                break
-            channel = document.fallback
+        fallback: str | None = channel
+        while fallback is not None and fallback not in passed:
+            passed.add(fallback)
+            key = (MemberKind.CHANNEL, fallback)
+            document = self.desired.others.get(key)
+            if isinstance(document, ChannelDocument):
+                fallback = document.fallback
+            else:
+                fallback = self.present.others.get(key, {}).get("fallback")
         return len(passed)
 
     async def write_jobs(self) -> None:
@@ -309,7 +312,8 @@ class Writing:
         for kind in (MemberKind.RULE, *reversed(ORDER)):
             if kind is MemberKind.CALENDAR:
                 await self.remove_jobs()  # which use them
-            for step in self.steps(kind, Action.DELETE):
+            steps = sorted(self.steps(kind, Action.DELETE), key=lambda one: -self.hops(one.name))
+            for step in steps:
                 match kind:
                     case MemberKind.RULE:
                         await alert_rules.delete(self.db, step.name)

@@ -145,6 +145,18 @@ async def test_a_removed_job_is_paused_and_comes_back_with_the_file(api: httpx.A
     assert not (await plan(api, billing()))["differs"]
 
 
+async def test_channels_are_deleted_after_those_that_fall_back_to_them(
+    api: httpx.AsyncClient,
+) -> None:
+    channels: dict[str, Any] = {"a": {"target": {"url": URL}}}
+    channels |= {name: {"target": {"url": URL}, "fallback": after} for name, after in ("ba", "cb")}
+    await applied(api, billing(channels=channels))
+
+    done = await applied(api, billing(prune="delete"))
+
+    assert actions(done) == {"nightly": "unchanged", "a": "delete", "b": "delete", "c": "delete"}
+
+
 async def test_pruning_deletes_only_what_the_set_has(api: httpx.AsyncClient) -> None:
     whole = billing(
         jobs={"nightly": NIGHTLY | {"calendars": ["c"]}},
