@@ -192,8 +192,8 @@ class Planner:
         self, name: str, document: JobDocument, stored: StoredJob, member: Member | None
     ) -> Step:
         was_removed = member is not None and member.removed_at is not None
-        if was_removed and document.paused is UNSET and stored.paused:
-            document = replace(document, paused=False)  # the set paused it, when it was removed
+        if was_removed and document.paused is UNSET and self.has_paused(stored):
+            document = replace(document, paused=False)
         edit = draft_edit(stored, lambda _: document, self.keys, now=self.now)
         has_pause = document.paused is not UNSET
         before = job_shown(stored, stored.target, paused=has_pause)
@@ -231,6 +231,11 @@ class Planner:
             runs = self.runs_change(now, course_written(edit.job, runs=stored.runs, keeps=now))
         return replace(step, runs=runs, paused=(after | {"paused": stored.paused})["paused"])
 
+    def has_paused(self, job: StoredJob) -> bool:
+        """Whether a job is on pause only because this set did not have it any more."""
+        reason = pause_reason(self.desired.set_name)
+        return job.paused and job.pause is not None and job.pause.reason == reason
+
     def runs_change(self, before: Course | None, after: Course | None) -> RunsChange:
         """Compare two courses; once for all jobs that have both."""
         key = (shared(before), shared(after))
@@ -260,6 +265,11 @@ class Planner:
                 runs = self.runs_change(course_of(stored, now=self.now), None)
                 step = replace(step, runs=runs, paused=paused)
             yield step
+
+
+def pause_reason(set_name: str) -> str:
+    """Say why the jobs are on pause that a set does not have any more."""
+    return f"the set {set_name} does not have it any more"
 
 
 def shared(course: Course | None) -> Course | None:

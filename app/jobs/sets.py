@@ -31,7 +31,7 @@ from app.jobs import alerts
 from app.jobs.calendars import check_calendars
 from app.jobs.create import PART
 from app.jobs.set_input import PLURALS, Desired
-from app.jobs.set_plan import JobWrite, Planned, Planner, referring_of
+from app.jobs.set_plan import JobWrite, Planned, Planner, pause_reason, referring_of
 from app.jobs.set_present import Key, Present, read_present, shown
 from app.vault import SecretKeys, check_bindings
 from app.wire.alerts import ChannelDocument, RuleDocument
@@ -326,7 +326,7 @@ class Writing:
 
     async def remove_jobs(self) -> None:
         """Pause or delete the jobs that the file does not have any more."""
-        reason = f"the set {self.desired.set_name} does not have it any more"
+        reason = pause_reason(self.desired.set_name)
         for step in self.steps(MemberKind.JOB, Action.PAUSE):
             job = self.planned.removed[step.name]
             if not await pauses.pause_job(self.db, job.id, reason=reason, until=None):

@@ -145,6 +145,20 @@ async def test_a_removed_job_is_paused_and_comes_back_with_the_file(api: httpx.A
     assert not (await plan(api, billing()))["differs"]
 
 
+async def test_a_job_that_a_person_paused_stays_so_while_it_leaves_a_file_and_comes_back(
+    api: httpx.AsyncClient,
+) -> None:
+    await applied(api, billing())
+    await api.post("/v1/jobs/nightly/pause", json={"reason": "the bank is down"})
+
+    removed = await applied(api, billing(jobs={}))
+    back = await applied(api, billing())
+    job = (await api.get("/v1/jobs/nightly")).json()
+
+    assert (actions(removed), actions(back)) == ({"nightly": "keep"}, {"nightly": "take_over"})
+    assert (job["paused"], job["pause"]["reason"]) == (True, "the bank is down")
+
+
 async def test_channels_are_deleted_after_those_that_fall_back_to_them(
     api: httpx.AsyncClient,
 ) -> None:
