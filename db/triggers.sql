@@ -4197,8 +4197,12 @@ begin
     given := array(
         select key from jsonb_object_keys(job) as key where key <> all (schedule || array['name'])
         union all select unnest(schedule) where has_schedule);
+    if given = '{}' then  -- of one that exists all stays as it is
+        select j.id into put from tocsin.jobs j where j.name = put_job.job ->> 'name' and j.run_of is null;
+    end if;
     for try in 1..3 loop
-        if name is not null then
+        exit when put is not null;
+        if name is not null and given <> '{}' then
             execute format(
                 'update tocsin.jobs as j set (%1$s) = (select %1$s from jsonb_populate_record(null::tocsin.jobs, $1))
                  where j.name = $2 and j.run_of is null returning j.id',
@@ -4213,7 +4217,6 @@ begin
                  from unnest(given || array['name'] || case when has_schedule then '{}' else array['run_at'] end) as one))
             into put using case when has_schedule then job else job || jsonb_build_object('run_at', clock_timestamp()) end;
         end if;
-        exit when put is not null;
     end loop;
     return put;
 end $$;
@@ -4235,7 +4238,7 @@ create or replace function tocsin.http_job(
 ) returns uuid language sql set search_path = pg_catalog, pg_temp as $$
     select tocsin.put_job(tocsin.given(jsonb_build_object(
         'name', name, 'kind', 'http',
-        'target', tocsin.given(jsonb_build_object('url', url, 'method', method, 'headers', headers, 'json', body)) || target,
+        'target', tocsin.given(jsonb_build_object('url', url, 'method', method, 'headers', headers, 'json', body)) || coalesce(target, '{}'),
         'run_at', run_at, 'cron', cron, 'timezone', timezone, 'every_seconds', every_seconds,
         'description', description, 'tags', tags, 'metadata', metadata, 'dst_gap', dst_gap, 'dst_overlap', dst_overlap,
         'starts_at', starts_at, 'ends_at', ends_at, 'max_runs', max_runs, 'max_attempts', max_attempts,
@@ -4263,7 +4266,7 @@ create or replace function tocsin.amqp_job(
     select tocsin.put_job(tocsin.given(jsonb_build_object(
         'name', name, 'kind', 'amqp',
         'target', tocsin.given(jsonb_build_object(
-            'url', url, 'exchange', exchange, 'routing_key', routing_key, 'headers', headers, 'json', body)) || target,
+            'url', url, 'exchange', exchange, 'routing_key', routing_key, 'headers', headers, 'json', body)) || coalesce(target, '{}'),
         'run_at', run_at, 'cron', cron, 'timezone', timezone, 'every_seconds', every_seconds,
         'description', description, 'tags', tags, 'metadata', metadata, 'dst_gap', dst_gap, 'dst_overlap', dst_overlap,
         'starts_at', starts_at, 'ends_at', ends_at, 'max_runs', max_runs, 'max_attempts', max_attempts,

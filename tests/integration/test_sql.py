@@ -66,6 +66,22 @@ async def test_a_job_that_is_there_keeps_what_is_not_given(connection: asyncpg.C
     assert (job["cron"], int(job["every_seconds"])) == (None, 60)
 
 
+async def test_options_that_are_null_are_as_good_as_left_out(
+    connection: asyncpg.Connection,
+) -> None:
+    first = await connection.fetchval("select tocsin.http_job('x', $1, target => null)", URL)
+
+    await connection.execute("select tocsin.http_job('x', $1, target => null)", URL + "b")
+    again = await connection.fetchval("""select tocsin.put_job('{"name": "x"}')""")
+
+    assert (again, await connection.fetchval("select target ->> 'url' from tocsin.jobs")) == (
+        first,
+        URL + "b",
+    )
+    with pytest.raises(asyncpg.CheckViolationError, match="kind is missing"):
+        await connection.execute("""select tocsin.put_job('{"name": "y"}')""")
+
+
 async def test_a_new_job_without_a_schedule_is_due(connection: asyncpg.Connection) -> None:
     await connection.execute("select tocsin.http_job('x', $1)", URL)
     await connection.execute("select tocsin.http_job(null, $1)", URL)
