@@ -50,7 +50,7 @@ class Held(Database):
     async def transaction(self) -> AsyncIterator[Runner]:
         """Run several statements under one savepoint, to which any error goes back."""
         async with self.session() as connection, connection.transaction():
-            yield Transaction(self, connection)
+            yield Part(self, connection)
 
     def acting_for(self, actor: str) -> Database:
         """Return the same transaction with `actor` as the author of changes in the audit log."""
@@ -71,6 +71,15 @@ class Held(Database):
     def keep(self) -> None:
         """Have the transaction committed at its end."""
         self.is_kept = True
+
+
+class Part(Transaction):
+    """Statements under one savepoint of a transaction that is held."""
+
+    async def give_up(self) -> None:
+        """Close the connection: a rollback alone would have what follows committed by itself."""
+        await self.db.pool.expire_connections()
+        self.connection.terminate()
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ import pytest
 
 from app.api import safe_writes
 from app.db import Database, idempotency, upkeep
+from app.db.held import hold
+from app.errors import DatabaseUnavailable
 from tests.support.api import LATER, NIGHTLY, fields
 from tests.support.builders import insert_job
 from tests.support.waiting import until
@@ -135,6 +137,22 @@ async def test_a_request_under_way_for_long_is_told_of(
     assert (answer.status_code, slug(answer)) == (409, "request-under-way")
     assert answer.headers["retry-after"] == "1"
     assert other.status_code == 201
+
+
+async def test_a_statement_that_takes_too_long_ends_the_whole_request(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with (
+        Database.connect(database_url, application_name="x", patience_seconds=0.3) as db,
+        connection.transaction(),
+    ):
+        await connection.execute("select pg_advisory_xact_lock(hashtext('tocsin.sets'))")
+
+        with pytest.raises(DatabaseUnavailable):
+            async with hold(db) as held, held.transaction() as part:
+                await part.fetch("sets.lock")
+
+        assert await db.fetch("instances.clock")
 
 
 async def test_more_requests_than_connections_hold_up_nothing(api: httpx.AsyncClient) -> None:
