@@ -70,7 +70,7 @@ def backfill(
         raise CommandFailed("name a job, or say which by --tag: one of the two", exit_code=USAGE)
     found_by: dict[str, Any] = {"job": job} if job else {"tag": list(tag)}
     options: dict[str, Any] = {"from": since, "to": until}
-    if rate:
+    if rate is not None:
         options["rate_per_second"] = rate
     if side_by_side:
         options["overlap"] = "allow_all"
