@@ -64,6 +64,7 @@ async def apply_set(
         SetConflict: something belongs to others, the plan is another than the one that `digest` is
             of, or somebody else changed a job meanwhile.
     """
+    await clock.now()  # asked while no connection is held: those that wait here may hold all others
     try:
         async with db.transaction() as transaction:
             await sets.lock(transaction)
