@@ -107,6 +107,11 @@ WRONG = [
         "set: s\ndefaults:\n  timezone: Mars\njobs:\n  a: {cron: '@daily', http: {url: http://x/}}\n",
         "f.yaml:3:3: jobs.a.timezone: ",
     ),
+    (
+        "set: s\ndefaults:\n  time_zone: UTC\njobs:\n  a: {cron: '@daily', http: {url: http://x/}}\n",
+        "f.yaml:3:3: jobs.a.time_zone: ",
+    ),
+    ("set: s\ndefaults: {http: {}, htp: {}}\njobs: {}\n", "f.yaml:2:22: defaults.htp: is no field"),
     ("set: s\njobs:\n  a: {cron: '@daily'}\n", "f.yaml:3:3: jobs.a."),
     ("set: s\nflows:\n  f:\n    rate: 0\n", "f.yaml:4:5: flows.f.rate: "),
 ]

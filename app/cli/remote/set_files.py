@@ -58,6 +58,7 @@ class SetFiles:
         defaults = content.get("defaults") or {}
         if not isinstance(defaults, dict):
             raise refused(file, ["defaults"], "defaults: must be fields of jobs")
+        check_defaults(file, defaults, content.get("jobs") or {})
         for section in SECTIONS:
             members = content.get(section) or {}
             if not isinstance(members, dict):
@@ -85,8 +86,7 @@ class SetFiles:
             place = ":".join(map(str, earlier.place([section, name])))
             raise refused(file, [section, name], f"{section}.{name}: is there already: {place}")
         if section == "jobs" and isinstance(member, dict):
-            kinds = defaults.keys() - {*DOCUMENT_FIELDS}
-            member = completed(defaults_for(defaults, member, kinds), member)
+            member = completed(defaults_for(defaults, member, kinds_among(defaults)), member)
         self.sources[section, name] = file
         self.body.setdefault(section, {})[name] = member
 
@@ -101,6 +101,31 @@ class SetFiles:
             if file.has(by_default[:2]):
                 return file.place(by_default)
         return file.place(steps)
+
+
+def kinds_among(defaults: Mapping[str, Any]) -> set[str]:
+    """Return the defaults that are of a kind: no field of jobs, and an object."""
+    unknown = defaults.keys() - {*DOCUMENT_FIELDS}
+    return {name for name in unknown if isinstance(defaults[name], dict)}
+
+
+def check_defaults(file: Document, defaults: Mapping[str, Any], jobs: object) -> None:
+    """Refuse a default of what is neither a field nor a kind, which would count for no job.
+
+    Raises:
+        CommandFailed: naming it.
+    """
+    written = (
+        [one for one in jobs.values() if isinstance(one, dict)] if isinstance(jobs, dict) else []
+    )
+    for name in sorted(kinds_among(defaults)):
+        if any(name in one for one in written):
+            continue
+        from app.targets.registry import KINDS
+
+        if name not in KINDS:
+            message = f"defaults.{name}: is no field of jobs, and no job here has it"
+            raise refused(file, ["defaults", name], message)
 
 
 def found(paths: Sequence[str]) -> Iterator[str]:
