@@ -17,10 +17,17 @@ def test_names_are_the_texts_that_they_are_written_as() -> None:
 @pytest.mark.parametrize(
     "text",
     ["a: !!set {b}", "a: !!timestamp 2030-01-01", "a: !!binary aGk=", "a: !!int x", "a: !!bool x",
-     "a: !!map [1]", "? [1]\n: 2"],
+     "a: !!map [1]", "? [1]\n: 2", 'a: "\x07"'],
 )  # fmt: skip
 def test_what_json_cannot_say_is_refused(text: str) -> None:
     with pytest.raises(YamlError, match=r"f\.yaml"):
         read_document(text, "f.yaml")
     with pytest.raises(ValueError):  # noqa: PT011 - of whatever message
         read(text)
+
+
+def test_json_is_read_however_it_is_indented() -> None:
+    document = read_document('{\n\t"set":\t"s",\n\t"jobs": {"a\\tb": {}}\n}\n', "f.json")
+
+    assert document.value == {"set": "s", "jobs": {"a\tb": {}}}
+    assert document.place(["jobs", "a\tb"]) == ("f.json", 3, 11)

@@ -1,7 +1,9 @@
 """Reads YAML with the scalars of its JSON schema (YAML 1.2.2, section 10.2)."""
 
+import json
 import re
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -132,8 +134,12 @@ def read_document(text: str, name: str) -> Document:
     Raises:
         YamlError: the text is no YAML, has a name twice, or uses an anchor.
     """
-    loader = Loader(text)
+    if "\t" in text:
+        with suppress(ValueError):
+            json.loads(text)
+            text = text.replace("\t", " ")  # which PyYAML does not refuse; no string has one
     try:
+        loader = Loader(text)
         root = loader.get_single_node()
         check(root, name, set())
         return Document(name, loader.construct_document(root) if root else None, root)
@@ -148,8 +154,6 @@ def read_document(text: str, name: str) -> Document:
     except (yaml.YAMLError, ValueError, KeyError) as error:  # as of `!!int x`
         message = f"{name}: is neither YAML nor JSON: {' '.join(str(error).split())}"
         raise YamlError(message) from error
-    finally:
-        loader.dispose()
 
 
 def check(node: yaml.Node | None, name: str, seen: set[int]) -> None:
