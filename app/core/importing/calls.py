@@ -10,6 +10,8 @@ from app.core.importing.result import Secrets
 
 VARIABLE = re.compile(r"(?<!\\)\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*)|(?=[{\d$?#@!*-]))")
 """A variable of the crontab, or with neither group what only a shell has for one."""
+GLOB = re.compile(r"\{[^{}]*\}|\[[^]:]+-[^]:]+\]")
+"""What curl makes several addresses of; the colon is that of an IPv6 address."""
 QUOTED = re.compile(r"('[^']*'|\"(?:\\.|[^\"\\])*\")")
 SHELL = re.compile(r"[|&;<>`]|\$\(")
 """What only a shell can do."""
@@ -103,6 +105,9 @@ def call_of(
     if len(urls) != 1:
         message = f"calls {len(urls)} addresses: write a line for each"
         raise NotACall(message)
+    if program == "curl" and GLOB.search(urls[0]) and ("globoff", "") not in options:
+        message = "calls the addresses of a pattern: write a line for each, or give curl -g"
+        raise NotACall(message)
     call = Call(urls[0], stdin=stdin, secrets=secrets)
     if program == "wget":
         call.follow("")
@@ -175,11 +180,25 @@ def next_of(rest: list[str], word: str) -> str:
     return rest.pop(0)
 
 
+def checked(url: str) -> str:
+    """Return an address that can be taken apart.
+
+    Raises:
+        NotACall: it cannot.
+    """
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        message = f"calls what is no address: {error}"
+        raise NotACall(message) from None
+    return url
+
+
 class Call:
     """An HTTP request, put together option by option."""
 
     def __init__(self, url: str, *, stdin: str | None, secrets: Secrets) -> None:
-        self.url = url if "://" in url else f"http://{url}"
+        self.url = checked(url if "://" in url else f"http://{url}")
         self.stdin = stdin
         self.secrets = secrets
         self.method: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from app.core.importing.calls import SOUNDS_SECRET, NotACall
+from app.core.importing.calls import SOUNDS_SECRET, NotACall, checked
 from app.core.importing.result import Imported, Left, Secrets, unique_name
 
 CALL = re.compile(r"\bnet\.http_(get|post|delete)\s*\(", re.IGNORECASE)
@@ -69,7 +69,7 @@ def pg_net_call(command: str, secrets: Secrets) -> tuple[dict[str, Any], dict[st
         NotACall: it is none, or has what only its database can work out.
     """
     verb, given = arguments_of(command)
-    url = str(given.get("url") or "")
+    url = checked(str(given.get("url") or ""))
     notes: list[str] = []
     if params := given.get("params"):
         url += ("&" if "?" in url else "?") + urlencode(
@@ -250,7 +250,7 @@ def as_object(value: object) -> dict[str, Any]:
 
 
 def go_http(http: Mapping[str, Any], secrets: Secrets, notes: list[str]) -> dict[str, Any]:
-    url = http["url"] if "://" in http["url"] else f"https://{http['url']}"
+    url = checked(http["url"] if "://" in http["url"] else f"https://{http['url']}")
     target: dict[str, Any] = {"url": url, "method": (http.get("method") or "GET").upper()}
     target |= headers_of(http.get("headers") or {}, url, secrets, notes)
     if http.get("body") is not None:
@@ -268,7 +268,7 @@ def go_http(http: Mapping[str, Any], secrets: Secrets, notes: list[str]) -> dict
 
 
 def go_amqp(amqp: Mapping[str, Any], secrets: Secrets, notes: list[str]) -> dict[str, Any]:
-    parts = urlsplit(str(amqp["connection"]))
+    parts = urlsplit(checked(str(amqp["connection"])))
     url = str(amqp["connection"])
     if parts.password:
         reference = secrets.reference(parts.hostname or "broker", "password", parts.password, notes)
