@@ -153,6 +153,20 @@ def test_a_crontab_becomes_jobs_and_a_list_of_what_cannot_be_one() -> None:
     }
 
 
+def test_days_that_cron_reads_in_another_way_are_left_out() -> None:
+    crons = ["0 0 */2 * 1", "0 0 1-7 * */2", "0 0 1-7 * 1", "0 0 */2 * *", "0 0 * * 1"]
+
+    found = imported_crontab("\n".join(f"{one} curl {URL}" for one in crons), with_users=False)
+    rows = [
+        {"jobname": one, "schedule": one, "command": f"select net.http_get('{URL}')"}
+        for one in crons
+    ]
+
+    assert [one["cron"] for one in found.jobs.values()] == crons[2:]
+    assert "both */2 and 1" in found.left[0].why
+    assert [one["cron"] for one in imported_pg_cron(rows).jobs.values()] == crons[2:]
+
+
 def test_two_secrets_for_one_host_have_two_names() -> None:
     lines = [f"@daily curl -u {user} {URL}" for user in ("ann:one", "bob:two", "cat:one")]
 

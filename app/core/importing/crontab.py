@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from app.core.importing.calls import NotACall, call_of
 from app.core.importing.result import Imported, Left, Secrets, unique_name
+from app.core.schedule.cron_parser import is_open
 
 ASSIGNMENT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 FIELDS = 5
@@ -47,6 +48,7 @@ def imported_crontab(text: str, *, with_users: bool) -> Imported:
             result.left.append(Left(line=one.number, text=one.text, why=why))
             continue
         try:
+            check_days(one.cron)
             target, more, notes = call_of(
                 one.command, stdin=one.stdin, variables=one.variables, secrets=secrets
             )
@@ -122,6 +124,24 @@ def split_line(text: str, *, with_users: bool) -> tuple[str, str | None, str] | 
         parts[fields] if with_users else None,
         parts[-1],
     )
+
+
+def check_days(cron: str) -> None:
+    """Refuse a cron that means other days here.
+
+    Where one of its day fields begins with a star, as */2, cron wants a day that both allow; here
+    one of them is enough, unless the other allows every day.
+
+    Raises:
+        NotACall: it is such a one.
+    """
+    fields = cron.split()
+    if len(fields) != FIELDS:
+        return
+    days = (fields[2], fields[4])
+    if any(one.startswith("*") for one in days) and not any(map(is_open, days)):
+        message = f"means the days that both {days[0]} and {days[1]} allow, which no schedule says"
+        raise NotACall(message)
 
 
 def split_percent(command: str) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from app.core.importing.calls import SOUNDS_SECRET, NotACall, checked
+from app.core.importing.crontab import check_days
 from app.core.importing.result import Imported, Left, Secrets, unique_name
 
 CALL = re.compile(r"\bnet\.http_(get|post|delete)\s*\(", re.IGNORECASE)
@@ -56,9 +57,14 @@ def imported_pg_cron(rows: Iterable[Mapping[str, Any]]) -> Imported:
 
 
 def pg_schedule(schedule: str) -> dict[str, Any]:
-    """Read a schedule of pg_cron: a cron in GMT, in which `$` is the last day of the month."""
+    """Read a schedule of pg_cron: a cron in GMT, in which `$` is the last day of the month.
+
+    Raises:
+        NotACall: it means other days here.
+    """
     if found := SECONDS.fullmatch(schedule.strip()):
         return {"every_seconds": int(found[1])}
+    check_days(schedule)
     return {"cron": schedule.replace("$", "L")}
 
 
