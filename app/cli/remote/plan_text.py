@@ -44,7 +44,7 @@ def plan_lines(plan: dict[str, Any], *, text: Callable[[object], str]) -> Iterat
     for step in steps:
         yield from step_lines(step, text)
     for one in plan.get("warnings") or ():
-        yield f"? {one['field']} {one['message']}"
+        yield f"? {text(one['field'])} {text(one['message'])}"
     if steps:
         yield ""
     counts = plan["counts"]
@@ -55,13 +55,13 @@ def plan_lines(plan: dict[str, Any], *, text: Callable[[object], str]) -> Iterat
 def step_lines(step: dict[str, Any], text: Callable[[object], str]) -> Iterator[str]:
     """Write what becomes of one member."""
     action = step["action"]
-    detail = f": {step['detail']}" if step.get("detail") else ""
+    detail = f": {text(step['detail'])}" if step.get("detail") else ""
     paused = " (paused, and stays so)" if step.get("paused") and action != "delete" else ""
     yield f"{SIGNS[action]} {step['kind']} {text(step['name'])} {SAID[action]}{detail}{paused}"
     for one in step.get("changes") or ():
         drift = "   [changed elsewhere since it was last applied]" if one.get("drift") else ""
         before, after = (shown(one.get(name, NOTHING), text) for name in ("before", "after"))
-        yield f"    {one['field']}: {before} → {after}{drift}"
+        yield f"    {text(one['field'])}: {before} → {after}{drift}"
     if runs := step.get("runs"):
         yield from run_lines(runs, text)
 
