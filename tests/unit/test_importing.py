@@ -234,6 +234,8 @@ def test_pg_cron_rows_become_jobs() -> None:
         ("select net.http_get('https://a.example') where not paused()", "does more than call"),
         ("select net.http_get('https://a.example'); delete from old", "does more than call"),
         ("select net.http_get('https://a.example', null, null, 1, 2)", "only its database"),
+        ("select net.http_get('https://a.example', '[1]')", "params of a form"),
+        ("select net.http_get('https://a.example', headers := '[1]')", "headers of a form"),
         ("select net.http_get('https://a.example', '{}', '{}', 1, 2)", "more arguments"),
         (
             r"select net.http_post(url := 'https://a.example', body := E'{\"a\": 1}')",

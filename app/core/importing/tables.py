@@ -28,6 +28,7 @@ ORDER = {
 """The arguments of pg_net's functions where they are given without names."""
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"post": {"body": {}}}
 """What pg_net sends where an argument is left out."""
+TYPES: Mapping[str, type] = {"params": dict, "headers": dict, "timeout_milliseconds": int}
 OK = [200]
 """What the Go scheduler takes for success where a job says nothing."""
 
@@ -120,6 +121,10 @@ def arguments_of(command: str) -> tuple[str, dict[str, Any]]:
             message = f"has more arguments than net.http_{verb} takes"
             raise NotACall(message)
         given[name] = literal(name, value.strip())
+    for name, type_ in TYPES.items():
+        if not isinstance(given.get(name) or type_(), type_):
+            message = f"has {name} of a form that pg_net does not take"
+            raise NotACall(message)
     return verb, given
 
 
