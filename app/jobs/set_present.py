@@ -38,6 +38,20 @@ class Present(Struct, frozen=True, kw_only=True):
     others: Mapping[Key, dict[str, Any]]
     """The calendars, flows, channels and rules that there are, in the form of `shown`."""
 
+    def hops(self, channel: str, desired: Desired) -> int:
+        """Count a channel and those that it falls back to: written before, and deleted after it."""
+        passed: set[str] = set()
+        fallback: str | None = channel
+        while fallback is not None and fallback not in passed:
+            passed.add(fallback)
+            key = (MemberKind.CHANNEL, fallback)
+            document = desired.others.get(key)
+            if isinstance(document, ChannelDocument):
+                fallback = document.fallback
+            else:
+                fallback = self.others.get(key, {}).get("fallback")
+        return len(passed)
+
 
 async def read_present(db: Runner, desired: Desired) -> Present:
     """Read what there is of a set, and of what it wants to have."""

@@ -219,7 +219,9 @@ class Writing:
 
     async def write_others(self, kind: MemberKind) -> None:
         """Write the members of a kind that is not that of jobs."""
-        for step in sorted(self.steps(kind, *WRITTEN), key=lambda one: self.hops(one.name)):
+        for step in sorted(
+            self.steps(kind, *WRITTEN), key=lambda one: self.present.hops(one.name, self.desired)
+        ):
             document = self.desired.others[kind, step.name]
             try:
                 match document:
@@ -245,20 +247,6 @@ class Writing:
                 raise InvalidInput(
                     *(replace(one, field=f"{path}.{one.field}") for one in refusal.errors)
                 ) from None
-
-    def hops(self, channel: str) -> int:
-        """Count a channel and those that it falls back to: written before, and deleted after it."""
-        passed: set[str] = set()
-        fallback: str | None = channel
-        while fallback is not None and fallback not in passed:
-            passed.add(fallback)
-            key = (MemberKind.CHANNEL, fallback)
-            document = self.desired.others.get(key)
-            if isinstance(document, ChannelDocument):
-                fallback = document.fallback
-            else:
-                fallback = self.present.others.get(key, {}).get("fallback")
-        return len(passed)
 
     async def write_jobs(self) -> None:
         """Insert the new jobs, and write those that change and nobody else has changed."""
@@ -313,7 +301,10 @@ class Writing:
         for kind in (MemberKind.RULE, *reversed(ORDER)):
             if kind is MemberKind.CALENDAR:
                 await self.remove_jobs()  # which use them
-            steps = sorted(self.steps(kind, Action.DELETE), key=lambda one: -self.hops(one.name))
+            steps = sorted(
+                self.steps(kind, Action.DELETE),
+                key=lambda one: -self.present.hops(one.name, self.desired),
+            )
             for step in steps:
                 match kind:
                     case MemberKind.RULE:

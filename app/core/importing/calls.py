@@ -6,6 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus, unquote, urlsplit, urlunsplit
 
+from app.core.importing.options import (
+    CURL_IGNORED,
+    CURL_SHORT,
+    CURL_VALUES,
+    WGET_IGNORED,
+    WGET_SHORT,
+    WGET_VALUES,
+)
 from app.core.importing.result import Secrets
 
 VARIABLE = re.compile(r"(?<!\\)\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*)|(?=[{\d$?#@!*-]))")
@@ -23,48 +31,6 @@ SOUNDS_SECRET = re.compile(
     "auth|cookie|credential|key|pass(word|wd|phrase)|secret|session|signature|token", re.IGNORECASE
 )
 
-CURL_SHORT = {
-    "X": "request", "H": "header", "d": "data", "u": "user", "A": "user-agent", "m": "max-time",
-    "F": "form", "T": "upload-file", "o": "output", "b": "cookie", "e": "referer", "x": "proxy",
-    "E": "cert", "K": "config", "w": "write-out", "c": "cookie-jar", "D": "dump-header",
-    "f": "fail", "s": "silent", "S": "show-error", "L": "location", "k": "insecure", "I": "head",
-    "G": "get", "v": "verbose", "g": "globoff", "4": "ipv4", "6": "ipv6", "i": "include",
-    "N": "no-buffer",
-}  # fmt: skip
-CURL_VALUES = frozenset(
-    {
-        *("request", "header", "data", "data-raw", "data-ascii", "data-binary", "data-urlencode"),
-        *("json", "user", "user-agent", "max-time", "connect-timeout", "retry", "retry-delay"),
-        *("retry-max-time", "url", "oauth2-bearer", "referer", "output", "write-out", "form"),
-        *("upload-file", "cookie", "proxy", "cert", "config", "cookie-jar", "dump-header", "key"),
-        *("cacert", "stderr", "limit-rate", "resolve", "unix-socket"),
-    }
-)
-CURL_IGNORED = frozenset(
-    {
-        *("fail", "fail-with-body", "silent", "show-error", "compressed", "verbose", "globoff"),
-        *("output", "write-out", "connect-timeout", "retry-delay", "retry-max-time", "stderr"),
-        *("no-progress-meter", "ipv4", "ipv6", "include", "no-buffer", "retry-connrefused"),
-        *("retry-all-errors", "tlsv1.2", "http1.1", "http2", "limit-rate"),
-    }
-)
-WGET_SHORT = {
-    "q": "quiet", "O": "output-document", "T": "timeout", "t": "tries", "U": "user-agent",
-    "o": "output-file", "S": "server-response", "v": "verbose", "b": "background",
-}  # fmt: skip
-WGET_VALUES = frozenset(
-    {
-        *("output-document", "timeout", "tries", "user-agent", "output-file", "header", "method"),
-        *("post-data", "body-data", "post-file", "body-file", "user", "password", "http-user"),
-        *("http-password", "connect-timeout", "read-timeout", "waitretry", "referer"),
-    }
-)
-WGET_IGNORED = frozenset(
-    {
-        *("quiet", "output-document", "output-file", "no-verbose", "server-response", "verbose"),
-        *("connect-timeout", "read-timeout", "waitretry", "spider", "background", "no-cache"),
-    }
-)
 FORM = "application/x-www-form-urlencoded"
 
 
