@@ -29,9 +29,10 @@ from app.core.alerts.rules import (
     remind,
 )
 from app.core.facts import Alerted, Faulted
-from app.db import Database, alerts
+from app.db import Database, alert_deliveries, alerts
+from app.db.alert_deliveries import Waiting
 from app.db.alert_rules import read_target
-from app.db.alerts import Batch, Cursor, Waiting
+from app.db.alerts import Batch, Cursor
 from app.db.database import Runner
 from app.db.isolating import is_outage, reason, run_by_parts
 from app.telemetry import Observers
@@ -271,14 +272,16 @@ class Alerting:
     async def send(self) -> None:
         """Make the jobs that deliver what is told."""
         async with alerts.by_index(self.db) as transaction:
-            waiting = await alerts.list_waiting(transaction, seconds=TOGETHER_SECONDS, limit=BATCH)
+            waiting = await alert_deliveries.list_waiting(
+                transaction, seconds=TOGETHER_SECONDS, limit=BATCH
+            )
             for _, found in groupby(sorted(waiting, key=order), key=key_of):
                 await send_together(transaction, list(found))
 
     async def follow(self) -> None:
         """Write down which deliveries have ended."""
         async with alerts.by_index(self.db) as transaction:
-            await alerts.follow(transaction)
+            await alert_deliveries.follow(transaction)
 
 
 def new_state(rule: Rule, event: Event, job_id: UUID, cursor: Cursor) -> State:
@@ -322,20 +325,22 @@ async def send_together(transaction: Runner, found: list[Waiting]) -> None:
     ids = [one.alert.id for one in found]
     channel = found[0]
     if channel.preset is None or channel.target is None:
-        await alerts.fail(transaction, ids, error=f"there is no channel {channel.channel!r}")
+        await alert_deliveries.fail(
+            transaction, ids, error=f"there is no channel {channel.channel!r}"
+        )
         return
     preset = Preset(channel.preset)
     incident = channel.incident
     if preset in INCIDENTS and channel.alert.event == "recovered":
         if incident is None:
-            await alerts.fail(transaction, ids, error=NOTHING_OPENED)
+            await alert_deliveries.fail(transaction, ids, error=NOTHING_OPENED)
             return
         if channel.is_open:
-            await alerts.settle(transaction, ids)
+            await alert_deliveries.settle(transaction, ids)
             return
     elif preset in INCIDENTS and incident is None:
         incident = ids[0]
-        await alerts.open_incident(transaction, ids, incident=incident)
+        await alert_deliveries.open_incident(transaction, ids, incident=incident)
     message = Message(
         channel=channel.channel,
         alerts=[one.alert for one in found],
@@ -346,8 +351,10 @@ async def send_together(transaction: Runner, found: list[Waiting]) -> None:
     try:
         target = read_target(channel.target)
     except (ValueError, RecursionError) as error:
-        await alerts.fail(transaction, ids, error=f"the channel's target cannot be read: {error}")
+        await alert_deliveries.fail(
+            transaction, ids, error=f"the channel's target cannot be read: {error}"
+        )
         return
     for part in parts_of(preset, message):
         sent = [one.id for one in part.alerts]
-        await alerts.deliver(transaction, sent, job_of(preset, target, part))
+        await alert_deliveries.deliver(transaction, sent, job_of(preset, target, part))
