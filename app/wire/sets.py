@@ -32,6 +32,16 @@ JobFields = Annotated[
 ]
 
 
+TakenOver = Annotated[
+    tuple[str, ...],
+    Meta(max_length=10_000, description="Names that belong to nobody or to another set so far."),
+]
+Digest = Annotated[
+    str,
+    Meta(max_length=200, description="Of a plan: apply that, or answer 409 if it has changed."),
+]
+
+
 class SetFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A set: jobs, and what they use, by name."""
 
@@ -52,22 +62,8 @@ class SetRequest(SetFile, frozen=True, kw_only=True):
     prune: Annotated[
         Prune, Meta(description="What becomes of jobs of the set that are not in it any more.")
     ] = Prune.PAUSE
-    take_over: Annotated[
-        tuple[str, ...],
-        Meta(
-            max_length=10_000, description="Names that belong to nobody or to another set so far."
-        ),
-    ] = ()
-    digest: (
-        Annotated[
-            str,
-            Meta(
-                max_length=200,
-                description="Of a plan: apply that, or answer 409 if it has changed.",
-            ),
-        ]
-        | None
-    ) = None
+    take_over: TakenOver = ()
+    digest: Digest | None = None
 
 
 SetOutline = msgspec.defstruct(
@@ -80,8 +76,8 @@ SetOutline = msgspec.defstruct(
             for name in ("jobs", "calendars", "flows", "channels", "rules")
         ),
         ("prune", Prune, Prune.PAUSE),
-        ("take_over", tuple[str, ...], ()),
-        ("digest", str | None, None),
+        ("take_over", TakenOver, ()),
+        ("digest", Digest | None, None),
     ],
     frozen=True,
     kw_only=True,

@@ -188,7 +188,7 @@ async def test_a_key_that_may_only_look_sees_no_button_and_is_told_why(
             await page.goto(f"/jobs/{id}/delete")
             await expect(page.get_by_role("heading", name="may only look")).to_be_visible()
 
-    assert shown == ["Sign out", "Explain"]
+    assert {*shown} - {"Keyboard"} == {"Sign out", "Explain"}  # the script's comes when it can
     assert (sent.status_code, elsewhere.status_code) == (403, 303)
     assert "Your key may only look" in sent.text
     assert elsewhere.headers["Location"] == "/sign-in"
