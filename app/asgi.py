@@ -179,6 +179,7 @@ def create_app(
                 "tell_requests": access_lines(settings.access_log_level),
                 "keeps_traceparent": keeps_traceparent,
                 "ending": asyncio.Event(),
+                "applying": asyncio.Lock(),
                 "root_path": settings.root_path,
                 "title": settings.title,
                 "color": settings.color,

@@ -4,6 +4,7 @@ import asyncio
 from typing import Annotated, Any
 
 from litestar import delete, get, post
+from litestar.datastructures import State
 from litestar.params import PathParameter
 
 from app.api.batch import MAX_BYTES
@@ -47,13 +48,16 @@ async def plan_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys
     request_max_body_size=MAX_BYTES,
     opt={"scope": Scope.WRITE, "body": SetRequest, "problems": (400, 409, 413, 415, 422)},
 )
-async def apply_jobs(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> SetPlan:
+async def apply_jobs(
+    request: ApiRequest, state: State, db: Db, clock: Clock, secret_keys: Keys
+) -> SetPlan:
     """One transaction; what was done is answered as the plan is. Applied again it changes nothing.
 
     Jobs of the set that it does not have any more are paused, or deleted with `prune: delete`.
     """
     desired = await asyncio.to_thread(read_set, await receive(request))
-    return await apply_set(db, clock, secret_keys, desired)
+    async with state.applying:  # each waits for those before it with a connection, once it has one
+        return await apply_set(db, clock, secret_keys, desired)
 
 
 @get("/", operation_id="listSets", summary="List sets of jobs", opt={"scope": Scope.READ})

@@ -1,5 +1,6 @@
 """Sets of jobs by the API: planned, applied in one transaction, owned, pruned."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
+from app.db.connections import OF_API
 from app.jobs.create import PART
 from tests.support.api import fields
 from tests.support.builders import insert_job
@@ -391,3 +393,21 @@ async def test_more_jobs_than_one_statement_takes_are_changed_in_one_transaction
     assert done["counts"] == {"change": PART + 1}
     at_four = "select count(*) from tocsin.jobs where cron = '0 4 * * *'"
     assert await connection.fetchval(at_four) == PART + 1
+
+
+async def test_applications_that_wait_leave_connections_to_other_requests(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock(hashtext('tocsin.sets'))")
+        names = [f"set-{number}" for number in range(OF_API + 2)]
+        waiting = [
+            asyncio.create_task(applied(api, billing(set=name, jobs={name: NIGHTLY})))
+            for name in names
+        ]
+        await asyncio.sleep(0.5)  # by then all of them wait
+        others = await asyncio.wait_for(api.get("/v1/jobs"), 5)
+        assert not any(one.done() for one in waiting)
+
+    assert others.status_code == 200
+    assert [actions(await one) for one in waiting] == [{name: "create"} for name in names]
