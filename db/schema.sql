@@ -969,3 +969,4 @@ create table tocsin.idempotency_keys (
         and tocsin.fits(headers, 16384) and octet_length(answer) <= 8388608)
 );
 create index idempotency_keys_owner on tocsin.idempotency_keys (owner, at) include (bytes);
+create index idempotency_keys_at on tocsin.idempotency_keys (at);
