@@ -84,6 +84,7 @@ async def standing(url: str, sink: Sink, home: Path) -> AsyncIterator[System]:
         yield system
 
 
+@pytest.mark.timeout(240)  # fifteen alerts, each a few seconds
 async def test_each_alert_fires_when_what_it_watches_breaks(
     cluster: Cluster, sink: Sink, tmp_path: Path
 ) -> None:
