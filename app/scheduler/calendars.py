@@ -5,44 +5,30 @@ were invalid for it. These are moved in steps, with rests: nobody waits for them
 """
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 
 from app.core.schedule.calendars import work_out
 from app.db import Database, calendars, maintenance
 from app.db.calendars import Unworked
-from app.db.isolating import is_outage
 from app.errors import InvalidInput
+from app.scheduler.tasks import keep_up
 from app.scheduler.windows import Windows
 from app.telemetry import Observers
-from app.telemetry.faults import faulted
 
-LONGEST_SECONDS = 300.0
-"""How soon to look for work at the latest: a calendar of which no notification came."""
-AGAIN_SECONDS = 5.0
-"""How soon to try again after an error."""
 REST_SECONDS = 0.05
 """The pause between two steps."""
 
 
 async def keep_calendars(db: Database, observers: Observers, windows: Windows) -> None:
     """Do what there is to do whenever `windows.told` is set; ends only when cancelled."""
-    wait = 0.0
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await windows.told.wait()
-        windows.told.clear()
-        wait = LONGEST_SECONDS
-        try:
-            await work_out_all(db)
-            await windows.read(db)
-            await replan(db)
-            await replan_maintained(db)
-        except Exception as error:  # noqa: BLE001 - jobs without calendars go on
-            wait = AGAIN_SECONDS
-            if not is_outage(error):
-                observers.tell(faulted("calendars", error))
+
+    async def work() -> None:
+        await work_out_all(db)
+        await windows.read(db)
+        await replan(db)
+        await replan_maintained(db)
+
+    await keep_up(work, windows.told, observers, where="calendars", wait=0.0)
 
 
 async def work_out_all(db: Database) -> None:

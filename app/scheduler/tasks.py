@@ -2,13 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+
+from app.db.isolating import is_outage
+from app.telemetry import Observers
+from app.telemetry.faults import faulted
 
 INTERVAL_SECONDS = 3600.0
 """The time between two passes of work that no job waits for."""
 RETRY_SECONDS = 60.0
 """The first wait after a pass that failed."""
+LONGEST_SECONDS = 300.0
+"""How soon work of which notifications tell is done at the latest, as none may have come."""
+AGAIN_SECONDS = 5.0
+"""How soon such work is tried again after an error."""
 
 
 @asynccontextmanager
@@ -35,3 +43,30 @@ async def endless(name: str, task: Coroutine[None, None, None]) -> None:
 async def rest(seconds: float) -> None:
     """Sleep for 0.8 to 1.2 times `seconds`, so that instances that began together drift apart."""
     await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spread
+
+
+async def keep_up(
+    work: Callable[[], Awaitable[None]],
+    told: asyncio.Event,
+    observers: Observers,
+    *,
+    where: str,
+    wait: float,
+) -> None:
+    """Do work whenever `told` is set, and at least every `LONGEST_SECONDS`, until cancelled.
+
+    `wait`: the longest wait for the first time, in seconds. `where` says in the log what an error
+    kept from being done; an outage is told of by others.
+    """
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await told.wait()
+        told.clear()
+        wait = LONGEST_SECONDS
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - jobs go on by what was done before
+            wait = AGAIN_SECONDS
+            if not is_outage(error):
+                observers.tell(faulted(where, error))

@@ -3,23 +3,17 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from app.core.schedule.occurrences import Span
 from app.core.schedule.schedule import EARLIEST, LATEST
 from app.db import Database, maintenance
 from app.db.database import Runner
-from app.db.isolating import is_outage
+from app.scheduler.tasks import LONGEST_SECONDS, keep_up
 from app.telemetry import Observers
-from app.telemetry.faults import faulted
 
 MOST_SPANS = 10_000
 """With more, the windows are asked of every run."""
-LONGEST_SECONDS = 300.0
-"""How soon to read the windows at the latest: one of which no notification came."""
-AGAIN_SECONDS = 5.0
-"""How soon to try again after an error."""
 
 
 class Windows:
@@ -67,16 +61,6 @@ async def keep_windows(db: Database, observers: Observers, windows: Windows) -> 
     Apart from what follows from a change: jobs by the thousand may be replanned for a calendar, and
     a window that begins at once does not wait for them.
     """
-    wait = LONGEST_SECONDS
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await windows.changed.wait()
-        windows.changed.clear()
-        wait = LONGEST_SECONDS
-        try:
-            await windows.read(db)
-        except Exception as error:  # noqa: BLE001 - by what is known jobs go on
-            wait = AGAIN_SECONDS
-            if not is_outage(error):
-                observers.tell(faulted("windows", error))
+    await keep_up(
+        lambda: windows.read(db), windows.changed, observers, where="windows", wait=LONGEST_SECONDS
+    )
