@@ -1,7 +1,6 @@
 """Receivers misbehave in every way: each ends in its own outcome and none delays its neighbours."""
 
 import asyncio
-import statistics
 
 import pytest
 
@@ -17,6 +16,9 @@ from tests.support.sink import (
     reply,
     reset,
 )
+
+HELD_SECONDS = 2.0
+"""How long a target that hangs holds its slot beside good ones: the time limit of its execution."""
 
 REDIRECT_LOOP = reply(302, headers={"Location": "/redirect_loop"})
 BROKEN_GZIP = reply(200, b"\x1f\x8bnot gzip at all", {"Content-Encoding": "gzip"})
@@ -80,11 +82,11 @@ async def test_bad_targets_beside_good_ones_delay_nobody(case: Case) -> None:
                     await insert_job(
                         case.connection,
                         target={"url": case.sink.url(f"/{how}")},
-                        timeout_seconds=1.0,
+                        timeout_seconds=HELD_SECONDS,
                         max_attempts=2,
                         backoff_seconds=0.2,
                     )
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(HELD_SECONDS + 1.5)
 
     await case.verdict()
 
@@ -92,4 +94,4 @@ async def test_bad_targets_beside_good_ones_delay_nobody(case: Case) -> None:
         """select extract(epoch from started_at - scheduled_for)::float8 as lag
            from tocsin.executions where outcome = 'succeeded'"""
     )
-    assert statistics.quantiles([row["lag"] for row in lags], n=100)[98] < 0.25
+    assert max(row["lag"] for row in lags) < HELD_SECONDS / 2  # nobody waited for a bad one's slot
