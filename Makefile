@@ -33,8 +33,8 @@ vendor: setup ## Take what the dashboard loads in browsers from npm, as the buil
 	$(BIN)/python hatch_build.py
 
 .PHONY: triggers
-triggers: ## Make db/triggers.sql of its parts in db/triggers
-	cat db/triggers/*.sql > db/triggers.sql
+triggers: setup ## Make db/triggers.sql of its parts in db/triggers
+	$(BIN)/python -m tests.support.triggers
 
 .PHONY: test
 test: setup servers ## Run all tests
@@ -118,6 +118,7 @@ ci: check test ## Do what CI does
 servers: setup ## Install the servers that the tests need and this machine lacks
 	scripts/install-servers $(BIN)/python
 	$(BIN)/python hatch_build.py
+	scripts/install-recipes
 
 .PHONY: db-dump
 db-dump: setup ## Print the schema as Postgres understands it

@@ -16,7 +16,8 @@ returns boolean language sql immutable parallel safe
     return job.next_run is not null and job.paused_at is null and job.plan_error is null
         and (job.pending_runs = 0 or job.attempt > 0) and job.flow_key is null;
 
--- The same of a job of a flow, which needs a permit besides; the condition of the indexes jobs_flow and jobs_flow_due.
+-- Whether a job of a flow, which needs a permit besides, may be claimed once its time has come; the condition of the indexes
+-- jobs_flow and jobs_flow_due.
 create or replace function tocsin.is_flow_claimable(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
     return job.next_run is not null and job.paused_at is null and job.plan_error is null
@@ -75,6 +76,29 @@ returns text language sql stable
         where attrelid = 'tocsin.jobs'::regclass and attnum > 0 and not attisdropped
           and attname not in ('locked_until', 'locked_by', 'fence', 'attempt', 'claimed_at', 'claimed_for',
               'claimed_attempt', 'execution_id', 'validated'));
+
+comment on function tocsin.is_claimable(job tocsin.jobs) is
+    'Whether a job may be claimed once its time has come; the index jobs_claimable has the same condition. While a job has runs of its own its plan waits for them, but not a run that has begun, which comes first. This and what follows is inlined: it costs a query nothing but a look-up when it is planned.';
+comment on function tocsin.is_flow_claimable(job tocsin.jobs) is
+    'Whether a job of a flow, which needs a permit besides, may be claimed once its time has come; the condition of the indexes jobs_flow and jobs_flow_due.';
+comment on function tocsin.has_jitter(job tocsin.jobs) is
+    'Whether the starts of a job''s runs are spread, so that next_run may lie behind scheduled_for. See app/core/schedule/spread.py.';
+comment on function tocsin.highest_priority() is
+    'The highest priority; the usual one is 0. The rule of the column says so too.';
+comment on function tocsin.rank(due_at timestamptz, priority integer) is
+    'At which place a due job is claimed where more are due than can be: a level counts as a minute of waiting. See app/core/runs/priority.py.';
+comment on function tocsin.is_unplanned(job tocsin.jobs) is
+    'Whether an instance has yet to plan a job; the condition of the index jobs_unplanned.';
+comment on function tocsin.wake_window() is
+    'A write that makes a job due within so long wakes the instances. Each looks at least twice in that time.';
+comment on function tocsin.is_soon(job tocsin.jobs, moment timestamptz) is
+    'Whether the instances have to know of a job at once: it has yet to be planned, or is due soon. The trigger jobs_900_wake_update says the same in its WHEN, where a function would be planned anew for every statement.';
+comment on function tocsin.max_polling() is
+    'The longest that an instance announces to poll; more was written before the clock was set back.';
+comment on function tocsin.check_window() is
+    'While a target written within so long is unchecked, an instance has been told and looks for others.';
+comment on function tocsin.columns_beside_the_lease() is
+    'The columns of tocsin.jobs but those of a lease: a trigger after an update of these is not called for a claim or an extension, of which it would take a tenth of the time to read and plan its condition.';
 -- db/triggers/2_wake.sql: which writes wake the instances.
 
 -- Wakes the instances. The payload is constant, so Postgres folds a transaction's into one; a
@@ -119,6 +143,7 @@ begin
     return true;
 end $$;
 
+-- Wakes the instances for rows that an update makes due soon or leaves unplanned, and for targets to check.
 create or replace function tocsin.wake_after_update()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -148,6 +173,13 @@ do $$ begin
             execute function tocsin.wake_after_update()
     $trigger$, tocsin.columns_beside_the_lease(), tocsin.wake_window());
 end $$;
+
+comment on function tocsin.wake() is
+    'Wakes the instances. The payload is constant, so Postgres folds a transaction''s into one; a notification makes its COMMIT take an instance-wide lock, so only rows that need one come here: due within tocsin.wake_window() (every instance looks twice in that time), or yet to be planned. None is sent while an instance polls, as it announces at a high rate of notifications; an announcement that is longer than any comes from before the clock was set back. A full queue must not fail the writer''s COMMIT; a look that comes late is better.';
+comment on function tocsin.wake_to_check(kind text) is
+    'Wakes the instances to check targets whose execution is far ahead. Those who write many need not notify for each: while one of the last two seconds has yet to be checked, its writer has notified, and whoever checks it looks again and again for some seconds. See app/scheduler/checking.py. A session that asked within the same second need not ask again; what it remembers of that is undone with the transaction.';
+comment on function tocsin.wake_after_update() is
+    'Wakes the instances for rows that an update makes due soon or leaves unplanned, and for targets to check.';
 -- db/triggers/3_claims.sql: functions that a look calls.
 
 -- Returns the target of a job as text, or null if the targets that the same statement got before are too long
@@ -213,6 +245,11 @@ begin
     end loop;
     return refused;
 end $$;
+
+comment on function tocsin.long_target(job_id uuid, most integer) is
+    'Returns the target of a job as text, or null if the targets that the same statement got before are too long together: more than `most` bytes. The first target is always returned. A target that is stored in few bytes is returned even then, as its text should be short; but the text may be long, so this ends at twice `most`. The function is volatile, so that the row is read as the transaction that has locked it sees it. A row that was validated when it was written is not validated again; a longer target that got past that is refused before its text takes time and memory. The sum is in a setting of the transaction: short targets cost nothing.';
+comment on function tocsin.record_lost(executions json) is
+    'Records executions as lost whose leases ended before a look claimed their jobs again. Returns why Postgres refused a record, as for a user''s trigger or a missing partition: the job of the execution goes on all the same. This is a function, as an INSERT in the look itself would cost each look, and nearly none needs it.';
 -- db/triggers/4_check.sql: refuses what a person writes, where a constraint cannot or would show the row.
 
 -- An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The
@@ -257,6 +294,11 @@ begin
         when 'target' then 'Write a JSON object, such as {"url": "https://example.com/"} of the kind http.'
         else 'Leave the column out to have its default.' end);
 end $$;
+
+comment on function tocsin.check_timezone(timezone text) is
+    'An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The setting takes a name in any case, as no instance does, and turns into the name as it is spelled.';
+comment on function tocsin.refuse_nulls(job tocsin.jobs) is
+    'Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but then Postgres shows the whole row, with its target, in the error and in the server''s log.';
 -- db/triggers/4_plan.sql: plans what a person writes.
 
 -- Fills in the plan of a row that a person wrote: a one-off is due at its instant; a recurring job is left
@@ -460,6 +502,9 @@ do $$ begin
           and attrelid = tgrelid and attnum = any (tgattr::smallint[])
           and attname not in ('id', 'created_at', 'updated_at', 'edited_at')));
 end $$;
+
+comment on function tocsin.plan_job() is
+    'Fills in the plan of a row that a person wrote: a one-off is due at its instant; a recurring job is left unplanned (planned_at null) for an instance, which is woken for it. What holds for every row is left to the constraint. Writes of instances never come here: see the WHEN.';
 -- db/triggers/4_rules.sql: what a row of jobs may be, rule by rule.
 
 -- What holds for every row, each rule once: its condition, and as an array the column, what is wrong there
@@ -665,6 +710,9 @@ begin
     perform tocsin.refuse(columns[cardinality(columns)], format(broken[2], value), broken[3]);
     return broken;
 end $$;
+
+comment on function tocsin.broken_rule(job tocsin.jobs, refusing boolean) is
+    'What holds for every row, each rule once: its condition, and as an array the column, what is wrong there (%L and %s: with the value) and what to write instead. A rule about several columns lists them. What is null breaks none. Few expressions, because each is planned once for a session and set up anew in each transaction that needs it. Refuses the row for the first rule that it breaks, or returns that one; null: it breaks none. In one function, because Postgres reads and plans the text of constraints anew for every statement: as twenty constraints they took four fifths of the time of an INSERT.';
 -- db/triggers/5_leases.sql: leases that a person takes away or edits under.
 
 -- Takes the lease away if a person changed columns that identify it: returns the row without locked_until, so that
@@ -776,6 +824,15 @@ create or replace trigger jobs_910_recall_update after update on tocsin.jobs
 create or replace trigger jobs_910_recall_delete after delete on tocsin.jobs
     for each row when (old.locked_until is not null)
     execute function tocsin.recall();
+
+comment on function tocsin.take_lease_away(was tocsin.jobs, edited tocsin.jobs) is
+    'Takes the lease away if a person changed columns that identify it: returns the row without locked_until, so that tocsin.free_lease does the rest.';
+comment on function tocsin.notify_recall(row_id uuid) is
+    'Notifies the instance that holds a claim of a row, which then finds out what became of its lease.';
+comment on function tocsin.free_lease() is
+    'Completes the end of a lease that a person began, by setting locked_until to null or by changing columns that identify the lease: clears all columns of the lease, records its execution as lost, and notifies the instance that holds it. The run is due again, and the attempt counts. For tocsin.cancel the execution is recorded as cancelled, and locked_until stays, so that nothing of the job is claimed before the holder has cut it off.';
+comment on function tocsin.recall() is
+    'Notifies the instance that holds a claim that the job was edited or deleted. An instance holds a claim for a moment before its start; a claim that has not started is then released, and the job as it is now is claimed. Claims, extensions and settlements do not come here: they leave edited_at alone, whatever a user''s trigger does with updated_at.';
 -- db/triggers/6_audit.sql: the audit log.
 
 -- The log has every change that a person or a program made, over the API or in SQL. Writes of instances are not in
@@ -814,6 +871,7 @@ begin atomic
     ) as kept;
 end;
 
+-- What the audit log keeps of one target, as tocsin.audited_targets has it; a query of its own, which is not inlined.
 create or replace function tocsin.audited_target(kind text, target jsonb)
 returns jsonb language sql stable
     return (select kept from tocsin.audited_targets(kind, target) as kept);
@@ -824,6 +882,7 @@ returns text language sql stable
     return case when length(value) > 1000
         then left(value, 1000) || format('… (%s characters, md5 %s)', length(value), md5(value)) else value end;
 
+-- What the audit log keeps of metadata: short ones as they are, of long ones their length and a hash.
 create or replace function tocsin.audited_metadata(value jsonb)
 returns jsonb language sql stable
     return case when pg_column_size(value) < 100 or octet_length(value::text) <= 8192 then value
@@ -849,12 +908,13 @@ returns jsonb language sql stable
 
         'calendars', job.calendars, 'on_closed', job.on_closed, 'min_gap_seconds', job.min_gap_seconds);
 
--- And what an edit may move as well.
+-- What the audit log keeps of a job, and what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
 returns jsonb language sql stable
     return tocsin.audited_columns(job, target)
         || jsonb_build_object('next_run', job.next_run, 'pending_runs', job.pending_runs);
 
+-- What the audit log keeps of a job, its target included.
 create or replace function tocsin.audited(job tocsin.jobs)
 returns jsonb language sql stable
     return tocsin.audited_image(job, tocsin.audited_target(job.kind, job.target));
@@ -908,6 +968,7 @@ create or replace function tocsin.created_image(job tocsin.jobs)
 returns jsonb language sql stable
     return tocsin.audited_columns(job, tocsin.audited_target(job.kind, job.target));
 
+-- Fills in who created a job and when, and refuses to have that rewritten.
 create or replace function tocsin.refuse_another_creation()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -993,9 +1054,7 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
     when (new.edited_at is distinct from old.edited_at)
     execute function tocsin.audit_changed_job();
 
--- The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry;
--- the job's earlier entries stay. The entry of its creation is written while executions of that day are kept. The
--- trigger fires once for all rows that a statement deletes, which may be thousands.
+-- Whether the deletion of a job is housekeeping: a one-off that ended more than a day ago.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
     return job.run_at is not null and job.next_run is null and job.pending_runs = 0
@@ -1003,6 +1062,10 @@ returns boolean language sql stable
             or (job.execution_id is null and job.locked_until < statement_timestamp()))  -- see tocsin.cancel
         and coalesce(job.last_finished_at < statement_timestamp() - interval '1 day', false);
 
+-- Writes the deletions of jobs into the audit log.
+-- The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry;
+-- the job's earlier entries stay. The entry of its creation is written while executions of that day are kept. The
+-- trigger fires once for all rows that a statement deletes, which may be thousands.
 create or replace function tocsin.audit_deleted_jobs()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
@@ -1105,6 +1168,41 @@ create or replace trigger audit_log_append_only before update or truncate on toc
 create or replace trigger audit_log_keep before delete on tocsin.audit_log
     for each row when (old.at > clock_timestamp() - interval '1 day')
     execute function tocsin.refuse_rewriting();
+
+comment on function tocsin.audited_targets(kind text, target jsonb) is
+    'Only those parts of a target are kept that its kind declares as shown, none of which can be secret: a short value as a whole, one of a few texts, or the part of a URL before its path. A URL with an @ is left out, as a password may end anywhere before the @. Of a kind that no instance has recorded, nothing is kept.';
+comment on function tocsin.audited_target(kind text, target jsonb) is
+    'What the audit log keeps of one target, as tocsin.audited_targets has it; a query of its own, which is not inlined.';
+comment on function tocsin.audited_text(value text) is
+    'Of a long value the log keeps its beginning or length, and a hash by which a change shows.';
+comment on function tocsin.audited_metadata(value jsonb) is
+    'What the audit log keeps of metadata: short ones as they are, of long ones their length and a hash.';
+comment on function tocsin.audited_columns(job tocsin.jobs, target jsonb) is
+    'The columns of a job that people decide, without those that change with every run. They are listed, so that a new column is kept by decision only. `target`: the result of `audited_target`.';
+comment on function tocsin.audited_image(job tocsin.jobs, target jsonb) is
+    'What the audit log keeps of a job, and what an edit may move as well.';
+comment on function tocsin.audited(job tocsin.jobs) is
+    'What the audit log keeps of a job, its target included.';
+comment on function tocsin.audited_unchanged(was tocsin.jobs, is_now tocsin.jobs) is
+    'The columns of tocsin.audited, in order, that an edit left alone, but for the target. What is equal and written another way, as 5 and 5.0 are, was changed. Written out, as to compare two documents takes a query.';
+comment on function tocsin.created_image(job tocsin.jobs) is
+    'The entry of a creation is no row at first: its number and author are kept in the job, whose first change, or deletion, writes the entry. The list of changes shows both kinds alike. An edit sets creation to null, and changes edited_at, which has the trigger write the entry. The triggers write with their owner''s rights: a role that may change a job needs no right to the log.';
+comment on function tocsin.refuse_another_creation() is
+    'Fills in who created a job and when, and refuses to have that rewritten.';
+comment on function tocsin.audit_changed_job() is
+    'For each row, and not for all that a statement edits: to keep those would cost whatever updates jobs, claims and settlements too. So every step here is an expression, but for one where the target changed, and for each entry.';
+comment on function tocsin.audit_cancellation(held tocsin.jobs) is
+    'A cancellation changes nothing that is in the images above, and a run beside the plan has no entries: the job gets one. With the rights of tocsin.free_lease, which calls this: nobody else has any to the log.';
+comment on function tocsin.is_tidied(job tocsin.jobs) is
+    'Whether the deletion of a job is housekeeping: a one-off that ended more than a day ago.';
+comment on function tocsin.audit_deleted_jobs() is
+    'Writes the deletions of jobs into the audit log. The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry; the job''s earlier entries stay. The entry of its creation is written while executions of that day are kept. The trigger fires once for all rows that a statement deletes, which may be thousands.';
+comment on function tocsin.audit_key() is
+    'API keys, without their digests and the time of their last use.';
+comment on function tocsin.audit_secret() is
+    'Named secrets, by name and hosts only: not even the encrypted value is kept. To encrypt a value anew is no change.';
+comment on function tocsin.refuse_rewriting() is
+    'Other roles have no right to rewrite the log; this trigger keeps the owner from doing so by mistake. Pruning may delete entries that are older than the shortest retention.';
 -- db/triggers/7_bulk.sql: actions on many jobs or executions.
 
 -- Refuses a bulk action, naming a column or a key of its filter or options.
@@ -1240,16 +1338,19 @@ begin
           and b.xmin = pg_current_xact_id()::xid);
 end $$;
 
--- Asks for an action on the jobs, or the executions, that a filter finds, and returns its id:
--- select tocsin.bulk('pause', '{"tag": "billing"}');  table tocsin.bulk_actions;
+-- Asks for an action on all jobs, or executions, that a filter finds, and returns the id of the bulk action, whose row says how
+-- it goes: select tocsin.bulk('pause', '{"tag": "billing"}'); table tocsin.bulk_actions; Actions: edit, delete, pause,
+-- resume, run, skip, unskip, reschedule, cancel, replay, redrive and backfill. An unknown action, filter or option is refused
+-- (23514). Instances carry it out in steps after COMMIT.
 create or replace function tocsin.bulk(action text, filter jsonb, options jsonb default '{}')
 returns uuid language sql set search_path = pg_catalog, pg_temp as $$
     insert into tocsin.bulk_actions (action, filter, options)
     values (bulk.action, bulk.filter, bulk.options) returning id
 $$;
 
--- Carries out the runs that the schedule of a job, by its name or id, has in [since, until), and returns the id of the
--- bulk action: select tocsin.backfill('nightly-report', '2030-02-01', '2030-02-08');
+-- Carries out the runs that the schedule of a job, given by its name or id, has in [since, until), and returns the id of the
+-- bulk action: select tocsin.backfill('nightly-report', '2030-02-01', '2030-02-08'); rate_per_second: how many runs are asked
+-- for in a second; null: no limit. overlap: as with tocsin.run_now.
 create or replace function tocsin.backfill(
     job text, since timestamptz, until timestamptz, rate_per_second numeric default null, overlap text default null)
 returns uuid language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -1336,6 +1437,35 @@ create or replace view tocsin.dead_letters as
         x.started_at, x.finished_at, x.status_code, x.response, x.error
     from tocsin.executions x join tocsin.jobs j on j.id = x.job_id
     where x.outcome in ('failed', 'timed_out', 'lost') and x.outcome <> 'succeeded' and tocsin.is_dead_letter(x);
+
+comment on function tocsin.refuse_bulk(field text, message text, hint text) is
+    'Refuses a bulk action, naming a column or a key of its filter or options.';
+comment on function tocsin.bulk_options(action text, out of_jobs boolean, out must text[], out may text[]) is
+    'What actions take: whether their filter is one of jobs, and the options that they must and may have.';
+comment on function tocsin.ask_bulk_action() is
+    'Judges the form of what a person asks for; an instance judges the values. What is kept by instances begins as the defaults have it, whatever is given.';
+comment on function tocsin.tell_bulk_action() is
+    'Writes the one entry of a bulk action in the audit log, and its end if a person cancels it, and wakes the instances. Of what an edit writes into targets nothing is kept: its jobs may be of any kind.';
+comment on function tocsin.in_bulk_step() is
+    'Whether this transaction is a step of a bulk action, whose changes its one entry in the audit log stands for. The setting alone, which anybody can set, is not believed: the transaction must have written the row of an action that an instance works on. Only who may update tocsin.bulk_actions, which people need not, can do that.';
+comment on function tocsin.bulk(action text, filter jsonb, options jsonb) is
+    'Asks for an action on all jobs, or executions, that a filter finds, and returns the id of the bulk action, whose row says how it goes: select tocsin.bulk(''pause'', ''{"tag": "billing"}''); table tocsin.bulk_actions; Actions: edit, delete, pause, resume, run, skip, unskip, reschedule, cancel, replay, redrive and backfill. An unknown action, filter or option is refused (23514). Instances carry it out in steps after COMMIT.';
+comment on function tocsin.backfill(job text, since timestamptz, until timestamptz, rate_per_second numeric, overlap text) is
+    'Carries out the runs that the schedule of a job, given by its name or id, has in [since, until), and returns the id of the bulk action: select tocsin.backfill(''nightly-report'', ''2030-02-01'', ''2030-02-08''); rate_per_second: how many runs are asked for in a second; null: no limit. overlap: as with tocsin.run_now.';
+comment on function tocsin.end_bulk_action() is
+    'Ends a bulk action before its next step, as a person sets cancelled_at; what is done stays done. Nothing else of that is a write: see tocsin.in_bulk_step.';
+comment on function tocsin.cancel_bulk(bulk_id uuid) is
+    'Cancels a bulk action and returns it; no row: it has ended, or there is none.';
+comment on function tocsin.state(bulk_action tocsin.bulk_actions) is
+    'How a bulk action stands, in one word.';
+comment on function tocsin.is_last_of_run(execution tocsin.executions) is
+    'Whether an execution is the last of its run: no later one is on record. Its job''s later executions are read for that, as an index by runs would cost every settlement.';
+comment on function tocsin.is_pending_run(job_id uuid, run timestamptz) is
+    'Whether a run of a job is still to be carried out: of its plan, as a retry or late, or asked for beside that.';
+comment on function tocsin.is_dead_letter(execution tocsin.executions) is
+    'Whether an execution is a dead letter: the last one of a run that was given up without success, of a job that is still there. A run that was missed, or that a person cancelled, was not given up.';
+comment on view tocsin.dead_letters is
+    'The dead letters: select * from tocsin.dead_letters order by id desc limit 20; To run them again: select tocsin.bulk(''redrive'', ''{"reason": "connect"}'');';
 -- db/triggers/7_calendars.sql: named sets of time, which jobs keep to or avoid.
 
 -- A job names calendars; a name behind a "!" is one that it avoids. It is open while all the others have the
@@ -1580,13 +1710,14 @@ begin
     return made;
 end $$;
 
--- Into the audit log, as what people do with jobs.
+-- What the audit log keeps of a calendar.
 create or replace function tocsin.calendar_image(calendar tocsin.calendars)
 returns jsonb language sql stable
     return jsonb_build_object('description', tocsin.audited_text(calendar.description), 'timezone', calendar.timezone,
         'dates', tocsin.audited_metadata(to_jsonb(calendar.dates)), 'weekly', calendar.weekly, 'holidays', calendar.holidays,
         'rrules', calendar.rrules, 'ical', tocsin.audited_text(calendar.ical));
 
+-- Writes the changes of calendars into the audit log.
 create or replace function tocsin.audit_calendar()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1608,6 +1739,27 @@ end $$;
 
 create or replace trigger calendars_800_audit after insert or update or delete on tocsin.calendars
     for each row execute function tocsin.audit_calendar();
+
+comment on function tocsin.check_calendar() is
+    'Refuses the parts of a calendar that are not written as they should be; what a zone, a country or a rule means an instance finds out, and says in error. What is changed is worked out anew; until then the old times count.';
+comment on function tocsin.keep_used_calendar() is
+    'A calendar that is used stays: its jobs would be invalid without it.';
+comment on function tocsin.open_times(calendars text[]) is
+    'The time in which a job with these calendars is open; null: one of them is gone, or not worked out.';
+comment on function tocsin.closed_until(calendars text[], at timestamptz) is
+    'Until when a job with these calendars is closed at an instant; null: it is open; infinity: it does not open any more.';
+comment on function tocsin.calendars_problem(calendars text[]) is
+    'What keeps these calendars from being read, with its remedy; null: nothing does.';
+comment on function tocsin.check_calendars() is
+    'Refuses calendars that there are not, and those that leave a job no time.';
+comment on function tocsin.keep_job_calendars() is
+    'Keeps the list of which jobs use which calendars.';
+comment on function tocsin.calendar(name text, weekly text[], dates text[], holidays text[], rrules text[], ical text, timezone text, description text) is
+    'Makes a calendar, or changes one: select tocsin.calendar(''business-hours'', weekly => ''{MON-FRI 09:00-17:00}'', timezone => ''Europe/Berlin'');';
+comment on function tocsin.calendar_image(calendar tocsin.calendars) is
+    'What the audit log keeps of a calendar.';
+comment on function tocsin.audit_calendar() is
+    'Writes the changes of calendars into the audit log.';
 -- db/triggers/7_cancel.sql: cuts an execution off that is under way.
 
 -- The wait after an attempt (from 1) that is to be followed by another; jitter: from 0 to 1, varies it by 20 %.
@@ -1696,6 +1848,13 @@ begin
     perform set_config('tocsin.runs', '', true);
     return query select x.* from tocsin.executions x where x.id = cancel.execution_id;
 end $$;
+
+comment on function tocsin.backoff_seconds(attempt integer, backoff numeric, backoff_max numeric, jitter float8) is
+    'The wait after an attempt (from 1) that is to be followed by another; jitter: from 0 to 1, varies it by 20 %. As app/core/runs/retry.py has it.';
+comment on function tocsin.execution_under_way(job tocsin.jobs) is
+    'The execution under way of a job, or of a run beside its plan; null: there is none. Not inlined, as to plan the subquery takes longer than to read a job.';
+comment on function tocsin.cancel(execution_id bigint, retry boolean) is
+    'Settles an execution that is under way as cancelled, whoever has its lease, and has the instance cut it off. Its run is over, unless another attempt is asked for (retry) and max_attempts leaves one; that comes after the backoff. What follows is not claimed before the holder has cut it off, or its lease has run out. The next run of a job that recurs is planned by an instance, as SQL plans one-offs alone; a plan that was moved meanwhile stays. Returns the execution, also of one that was cancelled before; no row, and a notice: it is not under way.';
 -- db/triggers/7_flows.sql: jobs with the same flow_key share limits, over all instances.
 
 -- A job with a flow_key is not in jobs_claimable: a look knows nothing of it. An instance asks tocsin.permit for what
@@ -1965,6 +2124,7 @@ begin
     perform tocsin.wake_flow(key);
 end $$;
 
+-- Tells instances that the limits of a flow have changed.
 create or replace function tocsin.wake_flow_of()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1977,12 +2137,13 @@ end $$;
 create or replace trigger flows_900_wake after insert or update or delete on tocsin.flows
     for each row execute function tocsin.wake_flow_of();
 
--- Into the audit log, as what people do with jobs.
+-- What the audit log keeps of a flow.
 create or replace function tocsin.flow_image(flow tocsin.flows)
 returns jsonb language sql immutable
     return jsonb_build_object('max_concurrency', flow.max_concurrency, 'rate', flow.rate,
         'period_seconds', flow.period_seconds, 'burst', flow.burst, 'paused_at', flow.paused_at);
 
+-- Writes the changes of flows into the audit log.
 create or replace function tocsin.audit_flow()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2069,11 +2230,33 @@ begin
         end loop;
     end if;
 end $$;
+
+comment on function tocsin.flow_limits(key text) is
+    'What limits a flow: what it says itself and, of what it leaves null, the longest pattern that matches its key.';
+comment on function tocsin.flow_windows(flow tocsin.flows) is
+    'For how long a start counts, with a little more, as the clocks of two instances differ by milliseconds; many: of how many starts at most. Two windows, one of which is null where the other is as strict.';
+comment on function tocsin.flow_leases(key text, moment timestamptz) is
+    'How many leases of a flow are in force at a moment. A lease that has run out counts as long as another transaction has its row locked, which may be extending it; those of the others cannot be extended any more: see claims.extend. That is why this locks their rows.';
+comment on function tocsin.permit(keys text[], most bigint, ahead interval, lease interval, ended_by timestamptz, kinds text[], aside uuid[], among uuid[], instance text) is
+    'Gives permits for jobs of some flows, at most `most` together: locks their rows and returns them, in the order of each flow, for the statement that claims them at once. And of each flow a row without id: in how many seconds there may be more to claim of it (null: not before something changes), and whether its starts are to be told. A flow whose state another instance has locked is passed over for a moment. Each statement in here sees what was committed before it, hence also what the last holder of the lock claimed. ended_by: the latest instant that is believed to have come; see claims.look.';
+comment on function tocsin.wake_flow(key text) is
+    'Tells instances that something of a flow may be claimed sooner than they know; null: of any flow.';
+comment on function tocsin.release_flow(key text) is
+    'Ends what a target asked for: jobs of the flow may start again.';
+comment on function tocsin.wake_flow_of() is
+    'Tells instances that the limits of a flow have changed.';
+comment on function tocsin.flow_image(flow tocsin.flows) is
+    'What the audit log keeps of a flow.';
+comment on function tocsin.audit_flow() is
+    'Writes the changes of flows into the audit log.';
+comment on function tocsin.explain_flow(job tocsin.jobs) is
+    'What of its flow keeps a job from starting that is due: one row for each limit that is reached. Who has the permits is told of the ten whose leases end first.';
 -- db/triggers/7_maintenance.sql: windows of maintenance, laid over a tag or over all jobs.
 
 -- As with calendars, nothing of a plan depends on a window but the instant to which runs were put off. Instances know
 -- the time of all windows; of a run that is due then they ask, before it starts, what the windows make of it.
 
+-- Refuses a window without a time, or with a calendar that there is not.
 create or replace function tocsin.check_maintenance()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -2119,7 +2302,7 @@ end $$;
 create or replace trigger maintenance_810_tell after insert or update or delete on tocsin.maintenance
     for each row execute function tocsin.tell_maintenance();
 
--- The same where it is the times of a calendar that change.
+-- Tells instances, and has runs judged anew, where it is the times of a window's calendar that change.
 create or replace function tocsin.tell_windows()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -2170,7 +2353,8 @@ begin
     return found_window;
 end $$;
 
--- The same of a run of the plan of a job. One that calendars put off is judged by the instant at which they open.
+-- The window that a run of the plan of a job falls into. A run that calendars put off is judged by the instant at which
+-- they open.
 create or replace function tocsin.maintenance_of(job tocsin.jobs, run timestamptz)
 returns tocsin.maintenance language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -2181,6 +2365,7 @@ begin
         then coalesce(nullif(tocsin.closed_until(job.calendars, run), 'infinity'), run) else run end);
 end $$;
 
+-- Whether an instant falls into a window that concerns a job with these tags.
 create or replace function tocsin.is_maintained(tags text[], at timestamptz)
 returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -2277,6 +2462,7 @@ begin
     return found;
 end $$;
 
+-- Writes the changes of windows of maintenance into the audit log.
 create or replace function tocsin.audit_maintenance()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2298,6 +2484,37 @@ end $$;
 
 create or replace trigger maintenance_800_audit after insert or update or delete on tocsin.maintenance
     for each row execute function tocsin.audit_maintenance();
+
+comment on function tocsin.check_maintenance() is
+    'Refuses a window without a time, or with a calendar that there is not.';
+comment on function tocsin.tell_maintenance() is
+    'Tells instances, and has the runs judged anew that a window had put off.';
+comment on function tocsin.tell_windows() is
+    'Tells instances, and has runs judged anew, where it is the times of a window''s calendar that change.';
+comment on function tocsin.window_times(of_window tocsin.maintenance) is
+    'The time of a window; empty: its calendar has yet to be worked out.';
+comment on function tocsin.maintenance_times(tags text[], on_closed text) is
+    'The time of all windows that concern a job with these tags; with a word, of those whose on_closed it is.';
+comment on function tocsin.maintenance_at(tags text[], at timestamptz) is
+    'The window that an instant falls into, of those that concern a job with these tags; of several one that skips.';
+comment on function tocsin.maintenance_of(job tocsin.jobs, run timestamptz) is
+    'The window that a run of the plan of a job falls into. A run that calendars put off is judged by the instant at which they open.';
+comment on function tocsin.is_maintained(tags text[], at timestamptz) is
+    'Whether an instant falls into a window that concerns a job with these tags.';
+comment on function tocsin.maintained_until(calendars text[], tags text[], at timestamptz) is
+    'When the windows and the calendars of a job leave it open again, from an instant on; infinity: not any more.';
+comment on function tocsin.note_put_off(job_id uuid, window_id uuid, until timestamptz) is
+    'Notes that a window has put the run of a job off, or was about to and is gone by now.';
+comment on function tocsin.due_now(ids uuid[]) is
+    'Has runs start that were put off; those that are closed still are put off again. A job may have gone on meanwhile to a run that is yet to come.';
+comment on function tocsin.replan_maintained(many bigint) is
+    'Replans up to so many jobs whose run was put off by a window that has changed since: a run that is open by now is due at once. One under a lease, of which it is not written yet that it is put off, has its turn later. Forgets what has started by itself, and windows that ended a month ago. Returns how many it looked at.';
+comment on function tocsin.maintain(tag text, ends_at timestamptz, starts_at timestamptz, calendar text, on_closed text, reason text) is
+    'Lays a window over all jobs, or over those that have a tag, from now on or from an instant on; or by a calendar: select tocsin.maintain(tag => ''billing'', ends_at => now() + interval ''2 hours'', reason => ''the receiver is moved'');';
+comment on function tocsin.end_maintenance(id uuid) is
+    'Ends a window, or takes one back that has yet to come; what it put off starts within seconds. False: there is none.';
+comment on function tocsin.audit_maintenance() is
+    'Writes the changes of windows of maintenance into the audit log.';
 -- db/triggers/7_overlap.sql: runs of a job side by side, where its overlap is allow_all.
 
 -- The most runs of a job that are under way at once; what comes due beyond waits, as with buffer_all.
@@ -2391,6 +2608,11 @@ begin
 exception when others then  -- a trigger or constraint of users: the run goes on as before
     return null;
 end $$;
+
+comment on function tocsin.max_parallel_runs() is
+    'The most runs of a job that are under way at once; what comes due beyond waits, as with buffer_all.';
+comment on function tocsin.part_run(claimed uuid, claim_fence bigint, at timestamptz, due timestamptz, run_id uuid, following timestamptz, starts_at timestamptz) is
+    'Parts a run of the plan, which is claimed and about to start, from its job: the run with its lease becomes a row of its own, and the job is planned for `following`, which starts at starts_at, and may be claimed again. Returns the edited_at of that row, also when asked again; null: the run goes on as its job''s own row, and what comes due waits for it. The fence of the job leaves room for those of the run, so that of all executions of a job no two have the same.';
 -- db/triggers/7_runs.sql: runs beside the plan of their job, each of which is a row of its own.
 
 -- A run now or a replay inserts a row of tocsin.jobs with run_of, the id of its job. From then on it is what any
@@ -2920,7 +3142,7 @@ begin
     return mended;
 end $$;
 
--- The same for one job; false: another transaction has it locked.
+-- Mends what is wrong with the runs of one job; false: another transaction has it locked.
 create or replace function tocsin.mend_runs(job_id uuid)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2977,8 +3199,9 @@ begin
     return query select j.* from tocsin.run_now(job_id, occurrence, 'buffer_all') as j;
 end $$;
 
--- The same under an overlap, in place of waiting for a turn: as_job, as the job has it, skip, buffer_one, buffer_all,
--- cancel_other or allow_all: select tocsin.run_now(id, null, 'skip'). See tocsin.clear_way.
+-- Asks for a run beside the plan under an overlap, in place of waiting for a turn: as_job, as the job has it, skip,
+-- buffer_one, buffer_all, cancel_other or allow_all: select tocsin.run_now(id, null, 'skip'). See tocsin.clear_way. Returns
+-- the job; no row as without an overlap, or as it refuses the run.
 create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz, overlap text)
 returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -3022,6 +3245,55 @@ begin
     end if;
     return query select j.* from tocsin.jobs j where j.id = job.id;
 end $$;
+
+comment on function tocsin.defined_run(run tocsin.jobs, job tocsin.jobs) is
+    'Gives a run what its job says is to be done.';
+comment on function tocsin.write_run(run tocsin.jobs) is
+    'Writes a run whose row is locked: when it may be claimed, and what is to be done.';
+comment on function tocsin.count_pending(job tocsin.jobs) is
+    'How many runs the plan of a job has to wait for: with allow_all it waits for none.';
+comment on function tocsin.first_fence_beside() is
+    'The first fence of runs that go beside others: with those of all runs it is a number that JavaScript has exactly.';
+comment on function tocsin.has_active_run(job_id uuid) is
+    'Whether some run of a job is active.';
+comment on function tocsin.is_occupied(job tocsin.jobs) is
+    'Whether a run of a job has to wait: for a run of its plan that has begun, or another one; with allow_all for room.';
+comment on function tocsin.has_room(job_id uuid) is
+    'Whether a run of a job that is to go beside the others finds room.';
+comment on function tocsin.has_unfinished_run(job tocsin.jobs) is
+    'Whether some run of a job is unfinished: due, under way, or between two attempts, of its plan or beside it.';
+comment on function tocsin.clear_way(job tocsin.jobs, policy text) is
+    'Lets a run that is asked for pass, as the overlap that was asked for with it has it, and returns the row of its job, which is locked. skip: refuses the run while another is unfinished. buffer_one: those that wait are missed. cancel_other: what is under way is cut off, and what waits for a retry is given up.';
+comment on function tocsin.add_run(run tocsin.jobs) is
+    'Completes a run that is inserted, and counts it. Of what is given only the instant (run_at) and the request are kept. Null: a trigger of users keeps its job from being written.';
+comment on function tocsin.edit_run(was tocsin.jobs, run tocsin.jobs) is
+    'What a person may change of a run: when it may be claimed, unless it waits for others or executes, and its lease. A run whose next_run is taken away is given up.';
+comment on function tocsin.start_run(job tocsin.jobs) is
+    'Makes the next run of a job active, unless one is, or a run of its plan has begun. A run whose row another transaction has locked is passed over, as a settlement may not wait: its turn comes after the next run, or with the upkeep.';
+comment on function tocsin.redefine_run(run tocsin.jobs, job tocsin.jobs) is
+    'Writes what a job says is to be done into its run, whose row is locked.';
+comment on function tocsin.follow_runs() is
+    'Lets the runs of a job follow it, and tells a job what became of its run. The settlement of a run has locked the row of its job; any other write of an instance leaves a row out that another transaction has locked, so that no instance waits here.';
+comment on function tocsin.end_run() is
+    'Folds a run that has ended, by its settlement or as a person deleted it, into its job; the next run, or the plan, goes on. A run that was asked for and did not begin is on record. The runs of a job that is deleted are deleted.';
+comment on function tocsin.hold_job(job_id uuid) is
+    'Locks the job of a run for the settlement of the run; false: another transaction has it locked. Never waits.';
+comment on function tocsin.end_lease(job_id uuid, ended_by timestamptz) is
+    'Ends the lease of a job that ran out, for a run of it that was claimed, and records its execution as lost. Such a lease stands beside runs when its plan was moved while it executed. False: the lease still holds, or another transaction has the row locked.';
+comment on function tocsin.is_over(run tocsin.jobs) is
+    'Whether a run has ended but was not deleted.';
+comment on function tocsin.unsound_runs(most bigint) is
+    'What is wrong with the runs of jobs, among the newest :most runs and the newest :most jobs of each state that may have some; null: all. What is written through the triggers leaves that behind only where another transaction had a row locked. A run that is over is deleted with its settlement, and a run whose next_run was taken away while it executed, once its lease ended. In one statement, as there may be many runs of which nothing is wrong.';
+comment on function tocsin.resume_runs() is
+    'Mends what is wrong with the runs of jobs, and returns of how many: see tocsin.unsound_runs. Once an hour. A job whose rows another transaction has locked, or refuses to be written, is left for the next hour.';
+comment on function tocsin.mend_runs(job_id uuid) is
+    'Mends what is wrong with the runs of one job; false: another transaction has it locked.';
+comment on function tocsin.state_of_runs(job_id uuid) is
+    'How a job stands that has runs of its own, by the one that is active.';
+comment on function tocsin.run_now(job_id uuid, occurrence timestamptz) is
+    'Asks for a run beside the plan: a new one, due now, or `occurrence` again with its identity. Each call is a run of its own, and they are carried out one after the other, before the planned run goes on. A one-off that waits for its instant runs now instead, and a run that waits for its retry is retried now. Returns the job; no row: there is no such job, or a retry is pending, which a replay must not displace.';
+comment on function tocsin.run_now(job_id uuid, occurrence timestamptz, overlap text) is
+    'Asks for a run beside the plan under an overlap, in place of waiting for a turn: as_job, as the job has it, skip, buffer_one, buffer_all, cancel_other or allow_all: select tocsin.run_now(id, null, ''skip''). See tocsin.clear_way. Returns the job; no row as without an overlap, or as it refuses the run.';
 -- db/triggers/7_skip.sql: skips runs of the plan of a job, and takes that back.
 
 -- Whether the next run of the plan is to be skipped; a run that has begun goes on with its retries.
@@ -3073,18 +3345,35 @@ returns uuid language sql stable
         (select j.id from tocsin.jobs j where j.name = job_id.job),
         case when job_id.job ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then job_id.job::uuid end);
 
--- The same of a job by its name, or by its id as text.
+-- Skips runs of the plan of a job that is given by its name, or by its id as text: the next so many (runs, from 1), or all
+-- before an instant (until). Each is on record as missed, reason skipped, when its time comes; until then tocsin.unskip takes
+-- it back. Returns the job; no row: a trigger of users suppresses the change, or there is no such job.
 create or replace function tocsin.skip(job text, runs integer default null, until timestamptz default null)
 returns setof tocsin.jobs language sql
 begin atomic
     select s.* from tocsin.skip(tocsin.job_id(skip.job), skip.runs, skip.until) as s;
 end;
 
+-- Takes back what is to be skipped of a job, given by its name or by its id as text, and has not come yet. Returns the job;
+-- no row: there is no such job.
 create or replace function tocsin.unskip(job text)
 returns setof tocsin.jobs language sql
 begin atomic
     select s.* from tocsin.unskip(tocsin.job_id(unskip.job)) as s;
 end;
+
+comment on function tocsin.is_skipped(job tocsin.jobs) is
+    'Whether the next run of the plan is to be skipped; a run that has begun goes on with its retries.';
+comment on function tocsin.skip(job uuid, runs integer, until timestamptz) is
+    'Skips the next so many runs of the plan, or all before an instant, in place of what was to be skipped before: select tocsin.skip(''nightly-report'', 3); select tocsin.skip(''nightly-report'', until => ''2030-02-01 09:00Z''); Each is dropped by an instance when its time comes, and on record as missed, reason skipped; until then tocsin.unskip takes it back. The plan stays as it is, runs that were asked for are carried out, and so is a run that has begun. Returns the job; no row: there is no such job, or a trigger of users suppresses the change.';
+comment on function tocsin.unskip(job uuid) is
+    'Takes back what is to be skipped and has not come yet. Returns the job; no row as above.';
+comment on function tocsin.job_id(job text) is
+    'The id of a job that is given by its name or by its id as text; null: there is none.';
+comment on function tocsin.skip(job text, runs integer, until timestamptz) is
+    'Skips runs of the plan of a job that is given by its name, or by its id as text: the next so many (runs, from 1), or all before an instant (until). Each is on record as missed, reason skipped, when its time comes; until then tocsin.unskip takes it back. Returns the job; no row: a trigger of users suppresses the change, or there is no such job.';
+comment on function tocsin.unskip(job text) is
+    'Takes back what is to be skipped of a job, given by its name or by its id as text, and has not come yet. Returns the job; no row: there is no such job.';
 -- db/triggers/7_state.sql: how a job stands.
 
 -- Whether an instance that ran in the last day can run jobs of a kind; the two that come with Tocsin every
@@ -3154,11 +3443,25 @@ begin atomic
     )
     select kind from kinds where kind is not null and not tocsin.has_kind(kind);
 end;
+
+comment on function tocsin.has_kind(kind text) is
+    'Whether an instance that ran in the last day can run jobs of a kind; the two that come with Tocsin every one can.';
+comment on function tocsin.state(job tocsin.jobs) is
+    'How a job stands, in one word: select tocsin.state(j), j.* from tocsin.jobs j;';
+comment on function tocsin.failing(job tocsin.jobs) is
+    'Whether a job goes on although its last runs failed: select * from tocsin.jobs j where tocsin.failing(j); How many they are stands in consecutive_failures.';
+comment on function tocsin.is_aside(job tocsin.jobs) is
+    'Whether jobs_aside has a job: the condition of that index.';
+comment on function tocsin.aside_state(job tocsin.jobs) is
+    'Under which state jobs_aside has a job, before leases, kinds that no instance has and the stand of its runs are looked at, which tocsin.state does; ''runs'': the job has some. The key of that index.';
+comment on function tocsin.unsupported_kinds() is
+    'The kinds of jobs that no instance has: a step from kind to kind along jobs_other_kinds.';
 -- db/triggers/8_alerts.sql: alert rules, their channels, and how alerts are delivered.
 
 -- No trigger on jobs or executions knows of alerts: one instance at a time reads what has ended, in batches, and judges
 -- it (app/scheduler/alerts.py). What it tells is a row of tocsin.alerts, in the transaction that moves the cursor.
 
+-- Refuses a rule or a channel, naming the column, with what to write instead.
 create or replace function tocsin.refuse_alert(table_name text, field text, message text, hint text)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -3392,11 +3695,12 @@ begin
         format('jobs of the kind %s are due, and no instance runs it', array_to_string(found, ', ')) end;
 end $$;
 
--- The entries of rules and channels. Of a target the log keeps what it keeps of jobs'.
+-- What the audit log keeps of an alert rule.
 create or replace function tocsin.audited_alert_rule(rule tocsin.alert_rules)
 returns jsonb language sql stable
     return to_jsonb(rule) - '{id,created_at,updated_at,begun_at}'::text[];
 
+-- What the audit log keeps of a channel; of its target, what it keeps of targets of jobs.
 create or replace function tocsin.audited_alert_channel(channel tocsin.alert_channels)
 returns jsonb language sql stable
     return jsonb_build_object(
@@ -3405,6 +3709,7 @@ returns jsonb language sql stable
             case when channel.preset in ('amqp', 'smtp') then channel.preset else 'http' end, channel.target),
         'digest', md5(channel.target::text));
 
+-- Writes one change of a rule or channel into the audit log, unless nothing of it is kept there.
 create or replace function tocsin.log_alert_change(
     entity text, action text, entity_id uuid, entity_name text, was jsonb, became jsonb)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -3422,6 +3727,7 @@ begin
         was - 'digest', became - 'digest');
 end $$;
 
+-- Writes the changes of alert rules into the audit log.
 create or replace function tocsin.audit_alert_rule()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 begin
@@ -3434,6 +3740,7 @@ end $$;
 create or replace trigger alert_rules_800_audit after insert or update or delete on tocsin.alert_rules
     for each row execute function tocsin.audit_alert_rule();
 
+-- Writes the changes of alert channels into the audit log.
 create or replace function tocsin.audit_alert_channel()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 begin
@@ -3445,6 +3752,37 @@ end $$;
 
 create or replace trigger alert_channels_800_audit after insert or update or delete on tocsin.alert_channels
     for each row execute function tocsin.audit_alert_channel();
+
+comment on function tocsin.refuse_alert(table_name text, field text, message text, hint text) is
+    'Refuses a rule or a channel, naming the column, with what to write instead.';
+comment on function tocsin.check_alert_rule() is
+    'A rule names channels that there are. A rule that is changed begins anew.';
+comment on function tocsin.begin_alerts() is
+    'Before there is a rule nobody reads what ends; from the first one on the cursor begins here. With what may be under way: earlier ends are told apart by begun_at.';
+comment on function tocsin.check_alert_channel() is
+    'A channel that rules or other channels name stays, under its name.';
+comment on function tocsin.fall_back() is
+    'What a channel could not deliver is told by the one that it names for that, once: of a message that fails there too there is the record. So is what is over: see tell in db/queries/alerts.sql, by which it may be told there already.';
+comment on function tocsin.test_channel(channel text) is
+    'Has a channel told something, to see whether that arrives: select tocsin.test_channel(''ops''); Returns the alert, in which delivered_at says so; no row: there is no such channel.';
+comment on function tocsin.deliver_message(alert_ids uuid[], kind text, target jsonb, metadata jsonb) is
+    'Makes the job that delivers some alerts as one message. A delivery that others forbid is on record as failed; one that a lock keeps from being made is left for the next pass.';
+comment on function tocsin.usual_seconds(job uuid, before_id bigint) is
+    'For how many seconds the last runs of a job before an execution lasted that succeeded: the median of up to twenty; null: there are fewer than five among its last hundred executions.';
+comment on function tocsin.alert_backlog(rule tocsin.alert_rules) is
+    'Why a rule tells of a backlog: what is due, and was not started. Null: there is none.';
+comment on function tocsin.alert_no_instance(seconds float8) is
+    'Of which kinds jobs are due that no instance runs which is connected, for so many seconds; null: there are none. A step from kind to kind.';
+comment on function tocsin.audited_alert_rule(rule tocsin.alert_rules) is
+    'What the audit log keeps of an alert rule.';
+comment on function tocsin.audited_alert_channel(channel tocsin.alert_channels) is
+    'What the audit log keeps of a channel; of its target, what it keeps of targets of jobs.';
+comment on function tocsin.log_alert_change(entity text, action text, entity_id uuid, entity_name text, was jsonb, became jsonb) is
+    'Writes one change of a rule or channel into the audit log, unless nothing of it is kept there.';
+comment on function tocsin.audit_alert_rule() is
+    'Writes the changes of alert rules into the audit log.';
+comment on function tocsin.audit_alert_channel() is
+    'Writes the changes of alert channels into the audit log.';
 -- db/triggers/8_checks.sql: jobs of the kind check, which expect pings instead of making calls.
 
 -- A ping that ends a run writes its execution and how its job stands. It leaves the plan alone: an instance that claims
@@ -3482,13 +3820,16 @@ begin
     return true;
 end $$;
 
--- The same of a job by its name, or by its id as text.
+-- Makes the address of a check, given by its name or by its id as text: select tocsin.check_token('nightly-backup'); the
+-- address is /ping/ and the token that is returned. An earlier one is no longer valid. Only a digest is kept, so it is shown
+-- once. Null: there is no such job. Refused: a job of another kind.
 create or replace function tocsin.check_token(job text)
 returns text language sql
 begin atomic
     select tocsin.check_token(tocsin.job_id(check_token.job));
 end;
 
+-- Has the address of a check, given by its name or by its id as text, lead nowhere. Returns whether it led anywhere.
 create or replace function tocsin.revoke_check_token(job text)
 returns boolean language sql
 begin atomic
@@ -3511,6 +3852,7 @@ begin
     return kind;
 end $$;
 
+-- Writes into the audit log that the address of a check was made or revoked.
 create or replace function tocsin.audit_check(job uuid, what text)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -3609,6 +3951,7 @@ begin atomic
     from tocsin.checks c where c.job_id = pings_of.job;
 end;
 
+-- Whether some check has the token of this digest (SHA-256).
 create or replace function tocsin.is_check_token(digest bytea)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
@@ -3627,6 +3970,27 @@ returns text language sql stable
         when job.scheduled_for <= now() and job.next_run > job.scheduled_for then 'late'
         when ended_at is null then 'new'
         else 'up' end;
+
+comment on function tocsin.check_token(job uuid) is
+    'Makes the address of a check: select tocsin.check_token(''nightly-backup''); the address is /ping/ and the token. An earlier one is no longer valid. Only a digest is kept. Returns null if there is no such job.';
+comment on function tocsin.revoke_check_token(job uuid) is
+    'Has the address of a check lead nowhere. Returns whether it led anywhere.';
+comment on function tocsin.check_token(job text) is
+    'Makes the address of a check, given by its name or by its id as text: select tocsin.check_token(''nightly-backup''); the address is /ping/ and the token that is returned. An earlier one is no longer valid. Only a digest is kept, so it is shown once. Null: there is no such job. Refused: a job of another kind.';
+comment on function tocsin.revoke_check_token(job text) is
+    'Has the address of a check, given by its name or by its id as text, lead nowhere. Returns whether it led anywhere.';
+comment on function tocsin.checked_kind(job uuid, needed text) is
+    'The kind of a job, which has to be check; null: there is no such job. These functions act with their owner''s rights, so whoever calls them needs the right that an edit of the job would need.';
+comment on function tocsin.audit_check(job uuid, what text) is
+    'Writes into the audit log that the address of a check was made or revoked.';
+comment on function tocsin.ping(digest bytea, action text, exit_code integer, body text) is
+    'Takes a ping for the check whose token has this digest: start, success, fail or log; exit_code: that of what has ended. Returns ok; unknown: no check has the token; or limited: it got sixty pings in the minute. Whoever knows a token may call this, so it can be called by a role with no other right. What holds one check up holds up no other: all it waits for are the rows of that check, and for no longer than lock_timeout.';
+comment on function tocsin.pings_of(job uuid) is
+    'What came in for a check, for instances and the API; no row: it never had an address. With their owner''s rights, so that no role needs any to tocsin.checks, whose digests are as good as tokens for tocsin.ping.';
+comment on function tocsin.is_check_token(digest bytea) is
+    'Whether some check has the token of this digest (SHA-256).';
+comment on function tocsin.check_status(job tocsin.jobs, started_at timestamptz, ended_at timestamptz) is
+    'How a check stands, in one word: new, started, up, late (the ping is due, and its grace goes on), down, paused, or invalid: pings are recorded, and nobody notices one that does not come.';
 -- db/triggers/8_explain.sql: why a job has not run, or when it will, and what became of a run.
 
 -- The instances that are connected, each by the session that it listens on; application_name may be cut at 63 bytes.
@@ -4131,7 +4495,10 @@ begin
     end if;
 end $$;
 
--- The same of a job by its name, or by its id as text.
+-- Why a job, given by its name or by its id as text, has not run, or when it will: select * from
+-- tocsin.explain('nightly-report'); The first row is what holds it now; the rest is so as well. reason is a stable word,
+-- detail a sentence, since and until say how long, facts has numbers and names. With an instant (at): what became of the run
+-- that was due then. No row: there is no such job. Takes no lock on any row.
 create or replace function tocsin.explain(job text, at timestamptz default null)
 returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
 language sql stable
@@ -4144,6 +4511,39 @@ begin atomic
     ) as found
     cross join lateral tocsin.explain(found.id, explain.at) as e;
 end;
+
+comment on function tocsin.connected_instances() is
+    'The instances that are connected, each by the session that it listens on; application_name may be cut at 63 bytes.';
+comment on function tocsin.is_connected(instance text) is
+    'Whether an instance has a session: the one that it listens on, or that which settles what it held.';
+comment on function tocsin.kinds_alive() is
+    'The kinds that an instance which is connected runs. One of 0.1.0 does not say so.';
+comment on function tocsin.rules_on_executions() is
+    'What users put on tocsin.executions that may keep records from being written. Without any policy, a role that is not the owner sees no row at all.';
+comment on function tocsin.row_lockers(row_id uuid) is
+    'The transactions of others that have a row of tocsin.jobs locked, from what the row itself says: no lock is asked for. The row names one transaction, or a list of them (a multixact) by a number of the same kind, so whoever is found by that list has to have a lock on the table as well. A transaction that keeps no more than the key, as a foreign key to tocsin.jobs does, keeps no instance from the row; one alone cannot be told from the rest. Tocsin''s own take milliseconds and are told if they take a second.';
+comment on function tocsin.told_at(instant timestamptz) is
+    'An instant as sentences have it.';
+comment on function tocsin.ending_in_words(outcome text, why text, error text) is
+    'How an execution or a run ended, as sentences have it.';
+comment on function tocsin.overlap_in_words(overlap text) is
+    'What becomes of runs that come due while one of the plan is unfinished.';
+comment on function tocsin.pause_in_words(pause jsonb) is
+    'Who paused, whose tag it is, until when and why, as a sentence.';
+comment on function tocsin.explain_wait(job tocsin.jobs, run tocsin.jobs, last tocsin.executions) is
+    'What the next attempt of a run waits for, be it of the plan of its job or beside that; last: the job''s newest execution.';
+comment on function tocsin.explain_maintenance(job tocsin.jobs, occurrence timestamptz) is
+    'What the window makes of the next run of a job that it falls into.';
+comment on function tocsin.explain_closing(job tocsin.jobs, occurrence timestamptz, due_at timestamptz) is
+    'What the calendars of a job make of its next run, which they close.';
+comment on function tocsin.explain_present(job tocsin.jobs) is
+    'Why a job has not run, or when it will: the first row is what holds it now. How it stands is for tocsin.state to say; here is why. Flow keys and calendars have their place among what a planned run waits for, as skipped runs do.';
+comment on function tocsin.explain_past(job tocsin.jobs, due timestamptz) is
+    'What became of the run of a job that was due at an instant. Its executions are among the first 10,000 of the job that finished from a minute before that on: the runs of a job follow one another.';
+comment on function tocsin.explain(job uuid, at timestamptz) is
+    'Why a job has not run, or when it will: select * from tocsin.explain(''nightly-report''); The first row is what holds it now; the rest is so as well. With an instant: what became of the run that was due then. No row: there is no such job. Takes no lock on any row, and waits at most a second where somebody has a table of Tocsin''s locked.';
+comment on function tocsin.explain(job text, at timestamptz) is
+    'Why a job, given by its name or by its id as text, has not run, or when it will: select * from tocsin.explain(''nightly-report''); The first row is what holds it now; the rest is so as well. reason is a stable word, detail a sentence, since and until say how long, facts has numbers and names. With an instant (at): what became of the run that was due then. No row: there is no such job. Takes no lock on any row.';
 -- db/triggers/8_helpers.sql: jobs by name, for psql and for programs in their own transactions.
 
 -- Those of 0.1.0, with fewer options: a call could mean either.
@@ -4221,8 +4621,12 @@ begin
     return put;
 end $$;
 
--- Creates or edits a job that calls by HTTP; the body is sent as JSON, and `target` has what else the target has, such as
--- auth. All else are columns of tocsin.jobs. What is null stays as it is, or is the column's default.
+-- Creates the job of this name that calls a URL, or edits it, in the transaction of the caller; returns its id.
+-- url, method, headers (an object) and body (any JSON, sent as such) are its target; `target` has what else a target has, such
+-- as auth. When: one of run_at (once), cron with timezone (an IANA name, UTC by default) and every_seconds (from 0.1); a new
+-- job without any is due at once. All options are columns of tocsin.jobs, which say what each means, with its range; those
+-- that end in _seconds are seconds. What is null stays as it is or, of a new job, is the column's default. Takes effect with
+-- COMMIT, which wakes the instances. A value out of range is refused (23514), with the column and a hint.
 create or replace function tocsin.http_job(
     name text, url text, method text default 'POST', body jsonb default null, headers jsonb default null,
     run_at timestamptz default null, cron text default null, timezone text default null, every_seconds numeric default null,
@@ -4249,7 +4653,10 @@ create or replace function tocsin.http_job(
         'min_gap_seconds', min_gap_seconds, 'paused_at', paused_at, 'skip_runs', skip_runs, 'skip_until', skip_until)))
 $$;
 
--- The same of a job that publishes to RabbitMQ by AMQP.
+-- Creates the job of this name that publishes a message to RabbitMQ by AMQP, or edits it, in the transaction of the caller;
+-- returns its id. url (amqp: or amqps:), exchange (empty: the default one), routing_key, headers (an object) and body (any
+-- JSON, sent as such) are its target; `target` has what else a target has. All other options are as with tocsin.http_job. A
+-- value out of range is refused (23514), with the column and a hint.
 create or replace function tocsin.amqp_job(
     name text, url text, exchange text, routing_key text, body jsonb default null, headers jsonb default null,
     run_at timestamptz default null, cron text default null, timezone text default null, every_seconds numeric default null,
@@ -4276,12 +4683,24 @@ create or replace function tocsin.amqp_job(
         'jitter_percent', jitter_percent, 'priority', priority, 'calendars', calendars, 'on_closed', on_closed,
         'min_gap_seconds', min_gap_seconds, 'paused_at', paused_at, 'skip_runs', skip_runs, 'skip_until', skip_until)))
 $$;
+
+comment on function tocsin.written_columns() is
+    'The columns of tocsin.jobs that people write: those whose edits are judged.';
+comment on function tocsin.given(options jsonb) is
+    'The options that are given, as a document without those that are null; nulls inside of them stay.';
+comment on function tocsin.put_job(job jsonb) is
+    'Creates a job, or edits the one that has its name: select tocsin.put_job(''{"name": "x", "kind": "http", …}''). The document has the columns of tocsin.jobs. Of a job that exists those that are left out stay as they are, its schedule too; a new one without a schedule is due at once. Returns the job''s id; null: a trigger of users suppresses it.';
+comment on function tocsin.http_job(name text, url text, method text, body jsonb, headers jsonb, run_at timestamptz, cron text, timezone text, every_seconds numeric, target jsonb, description text, tags text[], metadata jsonb, dst_gap text, dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer, max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric, timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text, flow_key text, jitter_seconds numeric, jitter_percent numeric, priority integer, calendars text[], on_closed text, min_gap_seconds numeric, paused_at timestamptz, skip_runs integer, skip_until timestamptz) is
+    'Creates the job of this name that calls a URL, or edits it, in the transaction of the caller; returns its id. url, method, headers (an object) and body (any JSON, sent as such) are its target; `target` has what else a target has, such as auth. When: one of run_at (once), cron with timezone (an IANA name, UTC by default) and every_seconds (from 0.1); a new job without any is due at once. All options are columns of tocsin.jobs, which say what each means, with its range; those that end in _seconds are seconds. What is null stays as it is or, of a new job, is the column''s default. Takes effect with COMMIT, which wakes the instances. A value out of range is refused (23514), with the column and a hint.';
+comment on function tocsin.amqp_job(name text, url text, exchange text, routing_key text, body jsonb, headers jsonb, run_at timestamptz, cron text, timezone text, every_seconds numeric, target jsonb, description text, tags text[], metadata jsonb, dst_gap text, dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer, max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric, timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text, flow_key text, jitter_seconds numeric, jitter_percent numeric, priority integer, calendars text[], on_closed text, min_gap_seconds numeric, paused_at timestamptz, skip_runs integer, skip_until timestamptz) is
+    'Creates the job of this name that publishes a message to RabbitMQ by AMQP, or edits it, in the transaction of the caller; returns its id. url (amqp: or amqps:), exchange (empty: the default one), routing_key, headers (an object) and body (any JSON, sent as such) are its target; `target` has what else a target has. All other options are as with tocsin.http_job. A value out of range is refused (23514), with the column and a hint.';
 -- db/triggers/8_pauses.sql: pauses of a job, of a tag and of everything, and how they end.
 
 -- A job is paused by its paused_at alone; tocsin.pauses says who paused it, why and until when. A pause of a tag is
 -- written to the jobs that have the tag, up to 10,000 at once and the others when they are claimed. A pause
 -- of everything is no job's: looks read it, and claim nothing.
 
+-- Works out at which instant a pause ends, as its until is written.
 create or replace function tocsin.next_end()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -4378,6 +4797,7 @@ begin
     end if;
 end $$;
 
+-- Refuses a reason of more than 1,000 characters, and an end that is past or too far ahead.
 create or replace function tocsin.check_pause(reason text, until timestamptz)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -4411,6 +4831,7 @@ begin
         where j.id = stored.id returning j.*;
 end $$;
 
+-- Refuses what is none of skip, once and all.
 create or replace function tocsin.check_missed(missed text)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -4540,12 +4961,16 @@ begin
     return many;
 end $$;
 
+-- Ends the pause of a tag; missed says what becomes of the runs that its jobs missed: skip, once or all. Returns of how many
+-- jobs it was told; null: the tag is not paused.
 create or replace function tocsin.resume_tag(tag text, missed text default null)
 returns bigint language sql
 begin atomic
     select tocsin.end_pause(p.id, resume_tag.missed) from tocsin.pauses p where p.tag = resume_tag.tag;
 end;
 
+-- Ends the pause of everything; missed says what becomes of the runs that were missed: skip, once or all. Returns of how
+-- many jobs it was told; null: nothing is paused.
 create or replace function tocsin.resume_all(missed text default null)
 returns bigint language sql
 begin atomic
@@ -4584,13 +5009,18 @@ begin
     return many;
 end $$;
 
--- The same of a job by its name, or by its id as text.
+-- Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null:
+-- until it is resumed. What executes goes on, and the plan stays as it is. Returns the job; no row: there is no such job, or
+-- a trigger of users suppresses the change.
 create or replace function tocsin.pause(job text, reason text default null, until timestamptz default null)
 returns setof tocsin.jobs language sql
 begin atomic
     select s.* from tocsin.pause(tocsin.job_id(pause.job), pause.reason, pause.until) as s;
 end;
 
+-- Resumes a job that is given by its name, or by its id as text. What becomes of the runs that it missed (missed): skip drops
+-- them, once carries out the latest, all carries out up to max_catchup; null: as the misfire of the job says. Returns the
+-- job; no row: there is no such job, or a trigger of users suppresses the change.
 create or replace function tocsin.resume(job text, missed text default null)
 returns setof tocsin.jobs language sql
 begin atomic
@@ -4636,25 +5066,72 @@ begin
         where p.job_id = job.id),
         jsonb_build_object('paused_at', job.paused_at));
 end $$;
+
+comment on function tocsin.next_end() is
+    'Works out at which instant a pause ends, as its until is written.';
+comment on function tocsin.keep_pause() is
+    'Says in tocsin.pauses what becomes of a job''s paused_at; what tocsin.pause was told of it is in settings.';
+comment on function tocsin.pausing_tag(tags text[]) is
+    'The pause of a tag that a job is to obey; null: none of its tags is paused.';
+comment on function tocsin.obey_pauses() is
+    'Has a job that a person gives a paused tag, or resumes, obey the pause of the tag; and lets one go that loses the tag.';
+comment on function tocsin.is_held(job_id uuid) is
+    'Whether it is the pause of a tag that pauses a job.';
+comment on function tocsin.pause(job uuid, reason text, until timestamptz) is
+    'Pauses a job, says why, and until when: select tocsin.pause(''nightly-report'', ''the receiver is moved'', now() + interval ''2 hours''); At that instant the job is resumed. What executes goes on. The plan stays as it is. Returns the job; no row: there is no such job, or a trigger of users suppresses the change.';
+comment on function tocsin.check_pause(reason text, until timestamptz) is
+    'Refuses a reason of more than 1,000 characters, and an end that is past or too far ahead.';
+comment on function tocsin.resume(job uuid, missed text) is
+    'Resumes a job. What becomes of the runs that it missed: skip drops them, once carries out the latest, all carries out up to max_catchup; without that they are treated as the misfire of the job says. The dropped ones are on record as missed, reason paused. Returns the job; no row as above.';
+comment on function tocsin.check_missed(missed text) is
+    'Refuses what is none of skip, once and all.';
+comment on function tocsin.pause_tag(tag text, reason text, until timestamptz) is
+    'Pauses all jobs that have a tag, those to come as well. Who may insert into tocsin.pauses may do so. Returns the pause.';
+comment on function tocsin.pause_all(reason text, until timestamptz) is
+    'Pauses all: no instance claims anything until it is over. Returns the pause.';
+comment on function tocsin.hold_jobs(pause_id uuid, ids uuid[]) is
+    'Pauses jobs for the pause of a tag, and their runs; no edit of them. Those whose rows others have locked are left until they are claimed. Returns those that are paused.';
+comment on function tocsin.hold_claimed(ids uuid[]) is
+    'Of rows that a look has claimed returns those whose job has a paused tag, and pauses these jobs.';
+comment on function tocsin.end_pause(pause_id uuid, missed text) is
+    'Ends a pause: of a tag or of everything with what becomes of missed runs as tocsin.resume has it. Returns of how many jobs it was told; null: there is no such pause any more.';
+comment on function tocsin.resume_tag(tag text, missed text) is
+    'Ends the pause of a tag; missed says what becomes of the runs that its jobs missed: skip, once or all. Returns of how many jobs it was told; null: the tag is not paused.';
+comment on function tocsin.resume_all(missed text) is
+    'Ends the pause of everything; missed says what becomes of the runs that were missed: skip, once or all. Returns of how many jobs it was told; null: nothing is paused.';
+comment on function tocsin.end_pauses(moment timestamptz) is
+    'Ends up to 100 pauses whose time is over, and returns how many. One that cannot be ended, as a trigger of users refuses it, is left for a minute.';
+comment on function tocsin.pause(job text, reason text, until timestamptz) is
+    'Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null: until it is resumed. What executes goes on, and the plan stays as it is. Returns the job; no row: there is no such job, or a trigger of users suppresses the change.';
+comment on function tocsin.resume(job text, missed text) is
+    'Resumes a job that is given by its name, or by its id as text. What becomes of the runs that it missed (missed): skip drops them, once carries out the latest, all carries out up to max_catchup; null: as the misfire of the job says. Returns the job; no row: there is no such job, or a trigger of users suppresses the change.';
+comment on function tocsin.audit_pause() is
+    'Pauses of a tag and of everything in the audit log, and of a job what paused_at does not say.';
+comment on function tocsin.pause_of(job tocsin.jobs) is
+    'What pauses a job, as the API shows it: of a pause of its tag whose that is. Not inlined, as to plan the subquery takes longer than to read a job.';
 -- db/triggers/8_verbs.sql: what is done with a job by its name, by those who see no targets.
 
 -- What follows acts on a job by its name, or by its id as text, and answers with its id; null: there is no such job, or a
 -- trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
 -- db/roles.sql, which lets the role of writers call it.
 
--- Pauses a job, says why, and until when.
+-- Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null:
+-- until it is resumed. What executes goes on. Returns the id; null: there is no such job.
 create or replace function tocsin.pause_job(job text, reason text default null, until timestamptz default null)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
     select j.id from tocsin.pause(tocsin.job_id(pause_job.job), pause_job.reason, pause_job.until) as j
 $$;
 
--- Resumes a job; missed: skip, once or all, of the runs that were due meanwhile.
+-- Resumes a job that is given by its name, or by its id as text. missed says what becomes of the runs that were due meanwhile:
+-- skip, once (the latest) or all (up to max_catchup); null: as the misfire of the job says. Returns the id; null: there is
+-- no such job.
 create or replace function tocsin.resume_job(job text, missed text default null)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
     select j.id from tocsin.resume(tocsin.job_id(resume_job.job), resume_job.missed) as j
 $$;
 
--- Skips the next run of a job, or the next so many; 0 takes that back.
+-- Skips the next so many runs (from 1) of the plan of a job that is given by its name, or by its id as text; 0 takes that
+-- back. Returns the id; null: there is no such job.
 create or replace function tocsin.skip_next(job text, runs integer default 1)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -4664,13 +5141,15 @@ begin
     return (select j.id from tocsin.skip(tocsin.job_id(skip_next.job), skip_next.runs) as j);
 end $$;
 
--- Makes a job due now, beside its plan.
+-- Makes a job that is given by its name, or by its id as text, due now, beside its plan. Returns its id; null: there is no such
+-- job.
 create or replace function tocsin.run_job(job text)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
     select j.id from tocsin.run_now(tocsin.job_id(run_job.job)) as j
 $$;
 
--- Cuts off what a job executes, and with retry tries it again; answers with the id of that execution.
+-- Cuts off what a job executes that is given by its name, or by its id as text; with retry it is tried again after the
+-- backoff, if max_attempts leaves an attempt. Returns the id of the execution; null: nothing is under way.
 create or replace function tocsin.cancel_job(job text, retry boolean default false)
 returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -4682,6 +5161,17 @@ end $$;
 
 revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job
     from public;
+
+comment on function tocsin.pause_job(job text, reason text, until timestamptz) is
+    'Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null: until it is resumed. What executes goes on. Returns the id; null: there is no such job.';
+comment on function tocsin.resume_job(job text, missed text) is
+    'Resumes a job that is given by its name, or by its id as text. missed says what becomes of the runs that were due meanwhile: skip, once (the latest) or all (up to max_catchup); null: as the misfire of the job says. Returns the id; null: there is no such job.';
+comment on function tocsin.skip_next(job text, runs integer) is
+    'Skips the next so many runs (from 1) of the plan of a job that is given by its name, or by its id as text; 0 takes that back. Returns the id; null: there is no such job.';
+comment on function tocsin.run_job(job text) is
+    'Makes a job that is given by its name, or by its id as text, due now, beside its plan. Returns its id; null: there is no such job.';
+comment on function tocsin.cancel_job(job text, retry boolean) is
+    'Cuts off what a job executes that is given by its name, or by its id as text; with retry it is tried again after the backoff, if max_attempts leaves an attempt. Returns the id of the execution; null: nothing is under way.';
 -- db/triggers/8_views.sql: how jobs stand, for people who look from psql; without targets, and with the rights of the
 -- tables' owner.
 
@@ -4739,7 +5229,7 @@ create or replace view tocsin.overview as
             (select greatest(j.next_run, j.locked_until) from tocsin.jobs j where tocsin.is_flow_claimable(j) order by 1 limit 1)
         ) as next) as next_run;
 
--- The runs that are next within a time: select * from tocsin.upcoming(interval '1 hour');
+-- The runs that are next within a time from now, the earliest first: select * from tocsin.upcoming(interval '1 hour');
 create or replace function tocsin.upcoming(within interval)
 returns setof tocsin.upcoming language sql stable set search_path = pg_catalog, pg_temp as $$
     select u.* from tocsin.upcoming as u where u.at <= now() + within order by u.at
@@ -4750,6 +5240,502 @@ create or replace function tocsin.due()
 returns setof tocsin.upcoming language sql stable set search_path = pg_catalog, pg_temp as $$
     select u.* from tocsin.upcoming as u where u.at <= now() order by u.at
 $$;
+
+comment on view tocsin.upcoming is
+    'The next run of each job that waits for one or executes: select * from tocsin.upcoming order by at limit 20;';
+comment on view tocsin.recent_executions is
+    'What ended in the last day: select * from tocsin.recent_executions order by id desc limit 20;';
+comment on view tocsin.failing_jobs is
+    'The jobs that go on although their last runs failed, or are over with a failure, or cannot be planned.';
+comment on view tocsin.overview is
+    'How all of it stands, in one row; each count ends at 10,000.';
+comment on function tocsin.upcoming(within interval) is
+    'The runs that are next within a time from now, the earliest first: select * from tocsin.upcoming(interval ''1 hour'');';
+comment on function tocsin.due() is
+    'The jobs whose time has come, and that no instance has claimed yet; the oldest first.';
+-- db/triggers/9_comments.sql: what tables and columns are, as psql shows it. What stands above a function or a view in these
+-- files becomes its comment by itself: see tests/support/triggers.py.
+
+comment on table tocsin.schema_migrations is
+    'The migrations that this database has, one row each; tocsin migrate enters them.';
+comment on column tocsin.schema_migrations.version is 'Number of the file in db/migrations, from 1.';
+comment on column tocsin.schema_migrations.breaking is 'Whether an instance that was built for an older version must not run.';
+comment on column tocsin.schema_migrations.applied_at is 'When the migration was carried out.';
+
+comment on table tocsin.schema_functions is
+    'What tocsin migrate applied of db/triggers.sql, in one row: where both digests are the same nothing is left to do.';
+comment on column tocsin.schema_functions.one is 'Always true: there is one row.';
+comment on column tocsin.schema_functions.source is 'Digest of the script that was applied.';
+comment on column tocsin.schema_functions.catalog is 'Digest of the functions and triggers that were found afterwards.';
+comment on column tocsin.schema_functions.release is 'Release of Tocsin that applied it; an older one replaces nothing.';
+comment on column tocsin.schema_functions.applied_at is 'When that was.';
+
+comment on table tocsin.jobs is
+    'Jobs: what to do (kind, target), when (one of run_at, cron, every_seconds), and how each stands. People write the columns down to paused_at, overlap, skip_runs, skip_until, flow_key, and from jitter_seconds on; triggers and instances keep the rest. An INSERT, UPDATE or DELETE takes effect with COMMIT, which wakes the instances. A value that is out of range is refused (23514) with its column and a hint.';
+comment on column tocsin.jobs.id is 'Made by tocsin.uuid7(), so that ids are in the order of their creation.';
+comment on column tocsin.jobs.name is 'Unique where it is not null; 1 to 200 characters without "/" and control characters, and nothing that looks like an id.';
+comment on column tocsin.jobs.description is 'For people; up to 10,000 characters.';
+comment on column tocsin.jobs.tags is 'Words to find jobs by and to pause them: up to 100 of up to 200 characters, without commas.';
+comment on column tocsin.jobs.metadata is 'Yours: a JSON object of up to 65,536 bytes as Postgres writes it out. Tocsin reads "metrics" (true: metrics of its own) and "traceparent".';
+comment on column tocsin.jobs.kind is 'Which executor carries the job out: http, amqp, smtp, check, or another one that is installed.';
+comment on column tocsin.jobs.target is 'The instructions of the kind, such as {"url": "https://example.com/hook"}: a JSON object of up to 262,144 bytes. Secrets are named as ${secret:NAME}.';
+comment on column tocsin.jobs.run_at is 'Once, at this instant. Exactly one of run_at, cron and every_seconds is given.';
+comment on column tocsin.jobs.cron is 'Recurring: 5 fields, 6 with seconds first, 7 with the year last, an alias such as @daily, or @every 1h30m; up to 128 characters.';
+comment on column tocsin.jobs.timezone is 'Whose clocks the cron means: an IANA name, such as Europe/Paris.';
+comment on column tocsin.jobs.every_seconds is 'Recurring: seconds from run to run, from 0.1 to 157,680,000 (five years).';
+comment on column tocsin.jobs.dst_gap is 'What becomes of a cron''s wall time that the clocks skip: run_after runs when the clocks have moved, skip leaves it out.';
+comment on column tocsin.jobs.dst_overlap is 'Of a cron''s wall time that comes twice: first, last or both.';
+comment on column tocsin.jobs.starts_at is 'A recurring job has no run before this instant; null: no bound.';
+comment on column tocsin.jobs.ends_at is 'A recurring job has no run from this instant on; null: no bound.';
+comment on column tocsin.jobs.max_runs is 'After so many runs a recurring job is over, from 1; null: no bound.';
+comment on column tocsin.jobs.max_attempts is 'How often a run is tried, the first time included: from 1 to 1,000.';
+comment on column tocsin.jobs.backoff_seconds is 'Seconds before the first retry, doubled with each: 0 to 31,557,600.';
+comment on column tocsin.jobs.backoff_max_seconds is 'The longest wait before a retry in seconds: 0 to 31,557,600.';
+comment on column tocsin.jobs.timeout_seconds is 'How long one execution may take in seconds: 0.1 to 86,400.';
+comment on column tocsin.jobs.misfire is 'What becomes of runs that nobody could start within misfire_grace_seconds: run_once carries the latest out, run_all up to max_catchup, skip none.';
+comment on column tocsin.jobs.misfire_grace_seconds is 'So late in seconds a run may start: 0 to 3,155,760,000; null: 60 for a recurring job, no limit for a one-off.';
+comment on column tocsin.jobs.max_catchup is 'How many missed runs misfire run_all carries out at most: 0 to 10,000.';
+comment on column tocsin.jobs.paused_at is 'Since when the job is paused, and not claimed; null: it is not. tocsin.pause says why and until when as well.';
+comment on column tocsin.jobs.next_run is 'The earliest instant at which the job may be claimed; of a spread run its effective one; null: nothing is planned.';
+comment on column tocsin.jobs.scheduled_for is 'The nominal instant of the run that next_run is for, by which the run is known.';
+comment on column tocsin.jobs.attempt is 'Attempts of that run so far; 0: it has not begun.';
+comment on column tocsin.jobs.planned_at is 'When next_run was worked out; null: an instance has yet to.';
+comment on column tocsin.jobs.plan_error is 'Why the job cannot be planned or executed, with the remedy; null: it can.';
+comment on column tocsin.jobs.locked_until is 'End of the lease of the instance that executes the job; null: nobody does. Setting null takes the lease away.';
+comment on column tocsin.jobs.locked_by is 'The instance that has, or had last, the lease: host:pid:xxxx.';
+comment on column tocsin.jobs.fence is 'Raised by each claim; who extends or settles a lease has to know it.';
+comment on column tocsin.jobs.claimed_at is 'When the execution under way, or the one held for a moment, was claimed.';
+comment on column tocsin.jobs.claimed_for is 'The run, by its nominal instant, of the execution that has the lease.';
+comment on column tocsin.jobs.claimed_attempt is 'Ordinal, from 1, of the attempt that has the lease.';
+comment on column tocsin.jobs.execution_id is 'The execution that has the lease, as tocsin.executions will have it.';
+comment on column tocsin.jobs.validated is 'Whether the row was found sound before its first claim; claims do not judge it again.';
+comment on column tocsin.jobs.unchecked is 'Whether an instance has yet to check the target; null: the run does, as it comes soon.';
+comment on column tocsin.jobs.run_of is 'Of a run beside the plan, which is a row of its own: the job that it is of; null: this is a job.';
+comment on column tocsin.jobs.request is 'What asked for a run beside the plan: run_now, replay, backfill or planned; null: this is a job.';
+comment on column tocsin.jobs.pending_runs is 'How many runs beside the plan are not over; the plan waits for them, but with overlap allow_all.';
+comment on column tocsin.jobs.last_outcome is 'How the last run ended: succeeded, failed, timed_out, cancelled, lost or missed; null: none has.';
+comment on column tocsin.jobs.last_finished_at is 'When the last run ended.';
+comment on column tocsin.jobs.consecutive_failures is 'How many runs in a row did not succeed up to now; 0 again with the first that does.';
+comment on column tocsin.jobs.runs is 'Runs of the plan that are over.';
+comment on column tocsin.jobs.created_at is 'When the row was written first.';
+comment on column tocsin.jobs.updated_at is 'When it was written last, by whomever; triggers of users may set it.';
+comment on column tocsin.jobs.edited_at is 'When a person last edited it, by which instances tell that the plan was moved.';
+comment on column tocsin.jobs.creation is 'Number of the creation in the audit log while it has no row there yet.';
+comment on column tocsin.jobs.created_by is 'Who created it, as tocsin.actor() says.';
+comment on column tocsin.jobs.created_as is 'The database user that created it.';
+comment on column tocsin.jobs.created_with is 'application_name of the session that created it.';
+comment on column tocsin.jobs.overlap is 'What becomes of a run that comes due while the one before is unfinished: buffer_all waits, buffer_one keeps one waiting, skip misses it, cancel_other cuts the other off, allow_all goes beside it.';
+comment on column tocsin.jobs.skip_runs is 'So many runs of the plan are dropped when their time comes, 1 to 1,000; null: none.';
+comment on column tocsin.jobs.skip_until is 'All runs of the plan before this instant are dropped; null: none.';
+comment on column tocsin.jobs.flow_key is 'Jobs with the same key share the limits of that flow in tocsin.flows: 1 to 200 characters without "/" and "*".';
+comment on column tocsin.jobs.resumed_at is 'What was due up to this instant was missed by a pause, and is treated as resume_missed says.';
+comment on column tocsin.jobs.resume_missed is 'What becomes of the runs that a pause has missed: skip, once or all; null: as misfire says.';
+comment on column tocsin.jobs.jitter_seconds is 'The starts of runs are spread over so many seconds, by a hash of job and instant: 0 to 31,557,600; null: none.';
+comment on column tocsin.jobs.jitter_percent is 'The same as a share of the time to the next run: 0 to 100; null: none. Not beside jitter_seconds.';
+comment on column tocsin.jobs.priority is 'Where more is due than can start a level counts as a minute of waiting: 0, the usual one, to 3.';
+comment on column tocsin.jobs.calendars is 'Names of up to 20 calendars that the job keeps to or, with "!" before the name, avoids; null: none.';
+comment on column tocsin.jobs.on_closed is 'What becomes of a run in closed time: skip misses it, next_open starts it at the opening.';
+comment on column tocsin.jobs.min_gap_seconds is 'So many seconds after the end of a run the next one starts at the earliest: 0.000001 to 31,557,600; null: no gap.';
+
+comment on table tocsin.pauses is
+    'What is paused: one job (job_id), all that have a tag, or, with neither, everything. tocsin.pause, pause_tag and pause_all write it.';
+comment on column tocsin.pauses.id is 'Names the pause for tocsin.end_pause.';
+comment on column tocsin.pauses.job_id is 'The job that is paused; null: a tag or everything.';
+comment on column tocsin.pauses.held_by is 'Of a job: the pause of a tag that pauses it; null: it is paused by itself.';
+comment on column tocsin.pauses.tag is 'All jobs that have this tag are paused; null: not by a tag.';
+comment on column tocsin.pauses.reason is 'Why, for people: up to 1,000 characters.';
+comment on column tocsin.pauses.until is 'The instant at which it ends by itself; null: until somebody ends it.';
+comment on column tocsin.pauses.paused_at is 'When it was written.';
+comment on column tocsin.pauses.paused_by is 'Who paused, as tocsin.actor() says.';
+comment on column tocsin.pauses.ends_at is 'As until; later if it could not be ended then.';
+comment on column tocsin.pauses.scope is '0: everything, 1: a tag, 2: one job.';
+
+comment on table tocsin.checks is
+    'Address and latest pings of each job of the kind check that has had an address.';
+comment on column tocsin.checks.job_id is 'The job, of the kind check.';
+comment on column tocsin.checks.token_digest is 'SHA-256 of the token in the address; null: it was revoked.';
+comment on column tocsin.checks.token_made_at is 'When tocsin.check_token made it.';
+comment on column tocsin.checks.started_at is 'When the latest ping came that said that a run begins.';
+comment on column tocsin.checks.ended_at is 'When the latest ping came that said that a run has ended, well or not.';
+comment on column tocsin.checks.log is 'What pings said since started_at: up to 20,000 characters.';
+comment on column tocsin.checks.minute_at is 'Begins the minute in which pings are counted.';
+comment on column tocsin.checks.pings is 'How many came in that minute; more than 60 are limited.';
+
+comment on table tocsin.polling is
+    'Until when instances poll, so that writers need not notify: one row, empty after a crash.';
+comment on column tocsin.polling.one is 'Always true: there is one row.';
+comment on column tocsin.polling.polling_until is 'Up to this instant no notification is sent.';
+
+comment on table tocsin.executions is
+    'The history: one row for each attempt that was carried out, and one for runs that were missed. It outlives its job, and is pruned by days, which are its partitions.';
+comment on column tocsin.executions.id is 'Drawn when the attempt is claimed, so that ids are in the order of claims.';
+comment on column tocsin.executions.job_id is 'The job, which may be gone.';
+comment on column tocsin.executions.fence is 'That of the claim; null: a missed run.';
+comment on column tocsin.executions.kind is 'Kind of the job then.';
+comment on column tocsin.executions.scheduled_for is 'The run, by its nominal instant; of several missed ones the first.';
+comment on column tocsin.executions.attempt is 'Ordinal, from 1, within the run; null: a missed run.';
+comment on column tocsin.executions.outcome is 'succeeded, failed, timed_out, cancelled, lost or missed.';
+comment on column tocsin.executions.reason is 'One stable word that says more, such as status, connect, calendar or skipped: see docs/reliability.md.';
+comment on column tocsin.executions.started_at is 'When the request went out; null: none did.';
+comment on column tocsin.executions.finished_at is 'When it ended; the row is in the partition of that day (UTC).';
+comment on column tocsin.executions.instance is 'Who carried it out: host:pid:xxxx.';
+comment on column tocsin.executions.status_code is 'Status of the answer by HTTP; null: there was none.';
+comment on column tocsin.executions.response is 'The beginning of the answer, with secrets replaced by ***.';
+comment on column tocsin.executions.error is 'What went wrong, as a sentence.';
+comment on column tocsin.executions.missed_runs is 'How many runs a missed row stands for; null: it is an attempt.';
+comment on column tocsin.executions.missed_until is 'The last of these runs, by its nominal instant.';
+
+comment on table tocsin.upkeep is
+    'How housekeeping stands, a row for each of its steps.';
+comment on column tocsin.upkeep.step is 'Name of the step, such as prune.';
+comment on column tocsin.upkeep.done_at is 'When it last came to its end.';
+comment on column tocsin.upkeep.refused is 'How many rows refused to go, the last time.';
+comment on column tocsin.upkeep.failed_at is 'When it last failed; null: not since done_at.';
+comment on column tocsin.upkeep.error is 'Why it failed.';
+
+comment on table tocsin.trusted_clock is
+    'How far history may be pruned, in one row: a clock that jumped ahead must not end what is kept.';
+comment on column tocsin.trusted_clock.one is 'Always true: there is one row.';
+comment on column tocsin.trusted_clock.trusted is 'The instant up to which the clock is trusted.';
+comment on column tocsin.trusted_clock.shown is 'What the clock showed at the last pass of housekeeping.';
+
+comment on table tocsin.zone_rules is
+    'Rules of time zones that runs were planned by, to tell what a newer release of them moves.';
+comment on column tocsin.zone_rules.version is 'Release of the IANA database, such as 2026f; empty: not known.';
+comment on column tocsin.zone_rules.zones is 'All of its files, packed.';
+comment on column tocsin.zone_rules.walking_until is 'Until when an instance has the walk over the jobs to itself; null: none is at it.';
+comment on column tocsin.zone_rules.walked_at is 'When the walk came to its end; null: plans by older rules may be left.';
+
+comment on table tocsin.instance_rules is
+    'What each instance is and goes by, as it says hourly.';
+comment on column tocsin.instance_rules.name is 'The instance: host:pid:xxxx.';
+comment on column tocsin.instance_rules.version is 'Release of the time zone rules that it has.';
+comment on column tocsin.instance_rules.source is 'Where it has these from: system or package.';
+comment on column tocsin.instance_rules.told_at is 'When it last said so.';
+comment on column tocsin.instance_rules.slots is 'How many executions it has room for.';
+comment on column tocsin.instance_rules.product is 'Release of Tocsin that it runs.';
+comment on column tocsin.instance_rules.kinds is 'Which kinds of jobs it runs; null: http and amqp.';
+
+comment on table tocsin.resting_jobs is
+    'Of each instance how many jobs it leaves alone, as they can neither be claimed nor be given a plan_error; said each minute while there are any.';
+comment on column tocsin.resting_jobs.instance is 'Who says so: host:pid:xxxx.';
+comment on column tocsin.resting_jobs.jobs is 'How many jobs, from 1.';
+comment on column tocsin.resting_jobs.job_id is 'One of them.';
+comment on column tocsin.resting_jobs.problem is 'Why that one cannot be claimed.';
+comment on column tocsin.resting_jobs.told_at is 'When that was said.';
+
+comment on table tocsin.kinds is
+    'Which kinds of jobs some instance can run, as each says at its start and hourly.';
+comment on column tocsin.kinds.kind is 'Name of the kind, as jobs have it.';
+comment on column tocsin.kinds.told_at is 'When an instance last said so.';
+comment on column tocsin.kinds.shown is 'Which parts of targets the audit log keeps: see tocsin.audited_targets.';
+
+comment on table tocsin.calendars is
+    'Named sets of time that jobs keep to or avoid: the union of dates, weekly hours, holidays, rules and events. People write the columns from description to ical.';
+comment on column tocsin.calendars.name is 'Up to 100 characters without "!" at the front, comma and "/".';
+comment on column tocsin.calendars.description is 'For people; up to 10,000 characters.';
+comment on column tocsin.calendars.timezone is 'Whose clocks are meant: an IANA name.';
+comment on column tocsin.calendars.dates is 'Days, or spans of days or hours, such as 2026-12-24 or 2026-12-24/2026-12-31.';
+comment on column tocsin.calendars.weekly is 'Hours of weekdays, such as "MON-FRI 09:00-17:00"; "*" is always.';
+comment on column tocsin.calendars.holidays is 'Public holidays by country or region, such as DE or DE-BY.';
+comment on column tocsin.calendars.rrules is 'Rules of RFC 5545, such as "DTSTART:20260101 RRULE:FREQ=MONTHLY".';
+comment on column tocsin.calendars.ical is 'Text of an .ics file, whose events count: up to 262,144 bytes.';
+comment on column tocsin.calendars.times is 'The time of the calendar, worked out from a year ago to five years ahead; null: it has yet to be.';
+comment on column tocsin.calendars.worked_out_at is 'When that was; null: what is written was changed since.';
+comment on column tocsin.calendars.error is 'Why it cannot be worked out; the jobs that use the calendar are invalid then.';
+comment on column tocsin.calendars.replan_after is 'The jobs behind this one have yet to be replanned by these times; null: none have.';
+comment on column tocsin.calendars.created_at is 'When it was made.';
+comment on column tocsin.calendars.updated_at is 'When it was last changed.';
+comment on column tocsin.calendars.id is 'By which the audit log knows it.';
+
+comment on table tocsin.job_calendars is
+    'Which jobs use which calendars; triggers keep it.';
+comment on column tocsin.job_calendars.calendar is 'Name of the calendar.';
+comment on column tocsin.job_calendars.job_id is 'The job that keeps to it or avoids it.';
+
+comment on table tocsin.maintenance is
+    'Windows, laid over a tag or over all jobs: runs that are due in one are missed, or start when it is over. tocsin.maintain writes it.';
+comment on column tocsin.maintenance.id is 'Names the window for tocsin.end_maintenance.';
+comment on column tocsin.maintenance.tag is 'The jobs with this tag are concerned; null: all jobs.';
+comment on column tocsin.maintenance.calendar is 'The window has the time of this calendar; null: that from starts_at to ends_at.';
+comment on column tocsin.maintenance.starts_at is 'First instant; null with a calendar.';
+comment on column tocsin.maintenance.ends_at is 'First instant after it; null with a calendar.';
+comment on column tocsin.maintenance.on_closed is 'skip: runs are missed, reason maintenance; next_open: they start when it is over.';
+comment on column tocsin.maintenance.reason is 'Why, for people: up to 1,000 characters.';
+comment on column tocsin.maintenance.created_at is 'When it was laid.';
+comment on column tocsin.maintenance.created_by is 'Who did so, as tocsin.actor() says.';
+
+comment on table tocsin.put_off_runs is
+    'Jobs whose run a window has put off, for when it ends sooner, or later.';
+comment on column tocsin.put_off_runs.job_id is 'The job whose run waits for the end of the window.';
+comment on column tocsin.put_off_runs.window_id is 'The window; null: it has changed since.';
+comment on column tocsin.put_off_runs.until is 'The instant to which the run was put off.';
+
+comment on table tocsin.flows is
+    'Limits that jobs with the same flow_key share over all instances. A key with an asterisk is a pattern: of what a flow leaves null it has what the longest pattern says that matches.';
+comment on column tocsin.flows.flow_key is 'As jobs have it, or a pattern such as tenant-*.';
+comment on column tocsin.flows.max_concurrency is 'Executions at the same time, over all instances: 1 to 1,000,000; null: no limit.';
+comment on column tocsin.flows.rate is 'Starts in any period_seconds: 1 to 1,000,000; null: no limit.';
+comment on column tocsin.flows.period_seconds is 'Seconds that the rate is for: 0.1 to 31,557,600.';
+comment on column tocsin.flows.burst is 'Starts in any period_seconds * burst / rate; null: as many as the rate.';
+comment on column tocsin.flows.paused_at is 'Since when none of its jobs starts; null: the flow is not paused.';
+comment on column tocsin.flows.created_at is 'When it was made.';
+comment on column tocsin.flows.updated_at is 'When it was last changed.';
+comment on column tocsin.flows.id is 'By which the audit log knows it.';
+
+comment on table tocsin.flow_states is
+    'How each flow stands; instances lock its row while they give permits.';
+comment on column tocsin.flow_states.flow_key is 'Which flow, by the key that jobs have.';
+comment on column tocsin.flow_states.held_until is 'What the target asked for, by Retry-After: nothing starts before this instant.';
+comment on column tocsin.flow_states.held_for is 'Why, as a sentence.';
+comment on column tocsin.flow_states.waiting_since is 'Since when some of its jobs wait for a permit; null: none do.';
+
+comment on table tocsin.flow_starts is
+    'Starts of flows that have a rate, kept as long as they count.';
+comment on column tocsin.flow_starts.flow_key is 'Which flow, by the key that jobs have.';
+comment on column tocsin.flow_starts.granted_at is 'When the permits were given.';
+comment on column tocsin.flow_starts.instance is 'To whom: host:pid:xxxx.';
+comment on column tocsin.flow_starts.many is 'How many starts one instance claimed in one look.';
+comment on column tocsin.flow_starts.latest is 'When the last of them started at the latest.';
+
+comment on table tocsin.api_keys is
+    'Who may use the API. Of a key only its digest is kept; tocsin keys create shows it once.';
+comment on column tocsin.api_keys.id is 'By which the audit log knows it.';
+comment on column tocsin.api_keys.name is 'For people; unique among those that are not revoked.';
+comment on column tocsin.api_keys.prefix is 'The part of the key that may be shown: 12 hexadecimal digits.';
+comment on column tocsin.api_keys.hash is 'SHA-256 of the key.';
+comment on column tocsin.api_keys.scopes is 'Any of read, write and admin.';
+comment on column tocsin.api_keys.created_at is 'When it was made.';
+comment on column tocsin.api_keys.expires_at is 'From this instant on it is refused; null: never.';
+comment on column tocsin.api_keys.last_used_at is 'When it was last used, to the minute; null: never.';
+comment on column tocsin.api_keys.revoked_at is 'Since when it is refused for good; null: it is not.';
+
+comment on table tocsin.sessions is
+    'Sessions of browsers, each made with an API key. Of what the cookie holds only a digest is kept.';
+comment on column tocsin.sessions.digest is 'SHA-256 of what the cookie holds.';
+comment on column tocsin.sessions.key_id is 'The API key that it was made with, and ends with.';
+comment on column tocsin.sessions.created_at is 'When it was made.';
+comment on column tocsin.sessions.expires_at is 'From this instant on it is refused.';
+
+comment on table tocsin.audit_log is
+    'Who changed what, written by triggers only; secrets are left out. The creation of a job comes here at its first change: until then it is in tocsin.jobs.';
+comment on column tocsin.audit_log.id is 'In the order of the changes.';
+comment on column tocsin.audit_log.at is 'When the change was made.';
+comment on column tocsin.audit_log.actor is 'Who: an API key, or a database user; what a program without the right to say so claims is called a claim.';
+comment on column tocsin.audit_log.db_user is 'Who was logged in to the database, whatever the actor says.';
+comment on column tocsin.audit_log.program is 'application_name of the session.';
+comment on column tocsin.audit_log.action is 'create, update or delete.';
+comment on column tocsin.audit_log.entity is 'What was changed: job, key, secret, flow, bulk, pause, alert_rule, alert_channel, calendar or maintenance.';
+comment on column tocsin.audit_log.entity_id is 'Of which one, by the id that its row has.';
+comment on column tocsin.audit_log.entity_name is 'Its name then.';
+comment on column tocsin.audit_log.changed is 'The columns that were changed; null: all, as it was created or deleted.';
+comment on column tocsin.audit_log.before is 'What was there before, of these columns; long values by their beginning and a hash.';
+comment on column tocsin.audit_log.after is 'What came in its place.';
+
+comment on table tocsin.secrets is
+    'Named secrets, which targets refer to as ${secret:NAME}; encrypted, so not to be written from psql: echo -n value | tocsin secrets set NAME';
+comment on column tocsin.secrets.id is 'By which the audit log knows it.';
+comment on column tocsin.secrets.name is 'Letters, digits, "_", "." and "-": up to 100.';
+comment on column tocsin.secrets.value is 'Encrypted with a key of TOCSIN_SECRET_KEYS; good for this name only.';
+comment on column tocsin.secrets.hosts is 'Where it may be sent, such as *.example.com; none: anywhere.';
+comment on column tocsin.secrets.created_at is 'When it was made.';
+comment on column tocsin.secrets.updated_at is 'When its value was last set.';
+
+comment on table tocsin.bulk_actions is
+    'Actions on the jobs, or executions, that a filter finds: tocsin.bulk asks for one, instances carry it out in steps.';
+comment on column tocsin.bulk_actions.id is 'Names the action for tocsin.cancel_bulk.';
+comment on column tocsin.bulk_actions.action is 'edit, delete, pause, resume, run, skip, unskip, reschedule, cancel, replay, redrive or backfill.';
+comment on column tocsin.bulk_actions.filter is 'What it is about, as the lists of the API filter: {"tag": "billing"}.';
+comment on column tocsin.bulk_actions.options is 'What the action needs besides, such as {"runs": 2}.';
+comment on column tocsin.bulk_actions.expected is 'How many were found when it was asked for; null: nobody counted.';
+comment on column tocsin.bulk_actions.asked_at is 'When it was asked for; what is created later is left alone.';
+comment on column tocsin.bulk_actions.asked_by is 'Who asked, as tocsin.actor() says.';
+comment on column tocsin.bulk_actions.started_at is 'When an instance began; null: none has.';
+comment on column tocsin.bulk_actions.ended_at is 'When it was over; null: it is not.';
+comment on column tocsin.bulk_actions.cancelled_at is 'When a person ended it before its end; what is done stays done.';
+comment on column tocsin.bulk_actions.error is 'Why it ended before its end.';
+comment on column tocsin.bulk_actions.reached is 'The last job or execution that is done.';
+comment on column tocsin.bulk_actions.matched is 'How many the filter has found so far.';
+comment on column tocsin.bulk_actions.changed is 'Of these, how many were changed.';
+comment on column tocsin.bulk_actions.unchanged is 'Of these, how many already were as asked.';
+comment on column tocsin.bulk_actions.failed is 'Of these, how many could not be changed.';
+comment on column tocsin.bulk_actions.problems is 'Of the first that failed: their ids and why.';
+comment on column tocsin.bulk_actions.locked_until is 'Until when an instance has it to itself.';
+comment on column tocsin.bulk_actions.locked_by is 'Which instance: host:pid:xxxx.';
+
+comment on table tocsin.alert_channels is
+    'Where alerts go to: each message is a job of the preset''s kind with this target.';
+comment on column tocsin.alert_channels.id is 'By which the audit log knows it.';
+comment on column tocsin.alert_channels.name is 'By which rules name it; up to 200 characters.';
+comment on column tocsin.alert_channels.preset is 'Form of the message: webhook, slack, teams, discord, pagerduty, opsgenie, alertmanager, amqp, smtp or template.';
+comment on column tocsin.alert_channels.target is 'The target of the message''s job, without the message; up to 131,072 bytes.';
+comment on column tocsin.alert_channels.created_at is 'When it was made.';
+comment on column tocsin.alert_channels.updated_at is 'When it was last changed.';
+comment on column tocsin.alert_channels.fallback is 'Name of the channel that is told what this one could not deliver; null: none.';
+
+comment on table tocsin.alert_rules is
+    'What is told, of which jobs (of one, of those with a tag or, with neither, of all), and by which channels.';
+comment on column tocsin.alert_rules.id is 'By which alerts and the audit log know it.';
+comment on column tocsin.alert_rules.name is 'For people; unique, up to 200 characters.';
+comment on column tocsin.alert_rules.events is 'Which: failed, exhausted, missed, invalid, late, not_succeeded, slow, backlog, no_instance, recovered.';
+comment on column tocsin.alert_rules.job_id is 'Of this job only; null: of more.';
+comment on column tocsin.alert_rules.tag is 'Of jobs with this tag only; null: not by a tag.';
+comment on column tocsin.alert_rules.after is 'So many in a row make it told: 1 to 1,000.';
+comment on column tocsin.alert_rules.seconds is 'How late, how long or for how long without a success, in seconds: 1 to 31,557,600.';
+comment on column tocsin.alert_rules.reasons is 'Of missed runs, which reasons count; null: all but paused and skipped.';
+comment on column tocsin.alert_rules.channels is 'Names of up to 20 channels; none: alerts are on record only.';
+comment on column tocsin.alert_rules.created_at is 'When it was made.';
+comment on column tocsin.alert_rules.updated_at is 'When it was last changed.';
+comment on column tocsin.alert_rules.begun_at is 'What ended earlier is not told of.';
+comment on column tocsin.alert_rules.factor is 'Of slow: how many times as long as usual, 1 to 1,000.';
+comment on column tocsin.alert_rules.more_than is 'Of backlog: how many jobs, 0 to 100,000.';
+comment on column tocsin.alert_rules.remind_seconds is 'So many seconds after it was told a job is told of again while it is not over: 60 to 31,557,600; null: it is not.';
+
+comment on table tocsin.alert_states is
+    'How a rule stands for one job: how many of an event came in a row, and whether that was told. No row: all is well.';
+comment on column tocsin.alert_states.rule_id is 'Which rule of tocsin.alert_rules.';
+comment on column tocsin.alert_states.event is 'Which of its events.';
+comment on column tocsin.alert_states.job_id is 'The job; all zeros: of no single one.';
+comment on column tocsin.alert_states.many is 'How many in a row, from 1.';
+comment on column tocsin.alert_states.execution_id is 'The latest of them.';
+comment on column tocsin.alert_states.since is 'End of the first of them.';
+comment on column tocsin.alert_states.last_at is 'End of the latest of them.';
+comment on column tocsin.alert_states.told_at is 'When it was told; null: it was not.';
+comment on column tocsin.alert_states.reminded_at is 'When it was last told again.';
+
+comment on table tocsin.alerts is
+    'What was told of one job by one channel, or is about to be.';
+comment on column tocsin.alerts.id is 'In the order of their time.';
+comment on column tocsin.alerts.at is 'When the rule was found to hold.';
+comment on column tocsin.alerts.rule_id is 'The rule, which may be gone; null: a test of a channel.';
+comment on column tocsin.alerts.rule is 'Name of the rule then.';
+comment on column tocsin.alerts.event is 'Which of its events.';
+comment on column tocsin.alerts.job_id is 'Of which job; null: of no single one.';
+comment on column tocsin.alerts.job is 'Name of the job then.';
+comment on column tocsin.alerts.many is 'How many in a row.';
+comment on column tocsin.alerts.since is 'End of the first of them.';
+comment on column tocsin.alerts.execution_id is 'The latest of them.';
+comment on column tocsin.alerts.why is 'What is told, as a sentence.';
+comment on column tocsin.alerts.channel is 'Name of the channel; null: on record only.';
+comment on column tocsin.alerts.delivery_id is 'The job that delivers it.';
+comment on column tocsin.alerts.sent_at is 'When that job was made.';
+comment on column tocsin.alerts.delivered_at is 'When the message had arrived; null: it has not.';
+comment on column tocsin.alerts.failed_at is 'When its delivery was given up.';
+comment on column tocsin.alerts.error is 'Why it was.';
+comment on column tocsin.alerts.of_event is 'Of recovered: what is over; else the event.';
+comment on column tocsin.alerts.is_reminder is 'Whether it was told before.';
+comment on column tocsin.alerts.instead_of is 'The alert that another channel could not deliver.';
+comment on column tocsin.alerts.incident is 'By which an incident that this opened is known where it was opened.';
+
+comment on table tocsin.alert_cursor is
+    'How far executions are judged by the rules, in one row; one instance at a time has it locked.';
+comment on column tocsin.alert_cursor.one is 'Always true: there is one row.';
+comment on column tocsin.alert_cursor.after_id is 'All executions up to this id are judged, but those in pending.';
+comment on column tocsin.alert_cursor.pending is 'Those that were under way then.';
+comment on column tocsin.alert_cursor.mark_id is 'What was drawn up to this id is over once all transactions before mark_xid are.';
+comment on column tocsin.alert_cursor.mark_xid is 'Transaction id that goes with mark_id.';
+comment on column tocsin.alert_cursor.marked_at is 'When the mark was set.';
+
+comment on table tocsin.sets is
+    'Sets of jobs, and of what belongs to jobs, that a file declares and tocsin apply writes.';
+comment on column tocsin.sets.name is 'Name of the set, as the file has it.';
+comment on column tocsin.sets.applied_at is 'When the file was last applied.';
+comment on column tocsin.sets.applied_by is 'Who did so, as tocsin.actor() says.';
+comment on column tocsin.sets.created_at is 'When it was first applied.';
+
+comment on table tocsin.set_members is
+    'What belongs to a set, each to one: a job by its id, all else by its name.';
+comment on column tocsin.set_members.kind is 'job, calendar, flow, channel or rule.';
+comment on column tocsin.set_members.name is 'Its name in the file.';
+comment on column tocsin.set_members.set_name is 'The set that owns it.';
+comment on column tocsin.set_members.job_id is 'Of a job, its id; null: it is no job.';
+comment on column tocsin.set_members.applied is 'As the file had it, without secrets: what differs from it was changed elsewhere.';
+comment on column tocsin.set_members.removed_at is 'Since when the file does not have it; null: it does.';
+
+comment on table tocsin.idempotency_keys is
+    'Answers to requests that came with an Idempotency-Key, kept for a day and written in the transaction of what they changed.';
+comment on column tocsin.idempotency_keys.id is 'Digest of the client and its key.';
+comment on column tocsin.idempotency_keys.request is 'Digest of what was asked.';
+comment on column tocsin.idempotency_keys.owner is 'Whose limits it counts in: the prefix of an API key, or loopback.';
+comment on column tocsin.idempotency_keys.at is 'When the request came.';
+comment on column tocsin.idempotency_keys.status is 'Status of the answer; 0: it is yet to be written.';
+comment on column tocsin.idempotency_keys.headers is 'Headers of the answer.';
+comment on column tocsin.idempotency_keys.answer is 'Body of the answer, compressed, and encrypted where it has a secret.';
+comment on column tocsin.idempotency_keys.bytes is 'Length of what is stored.';
+
+comment on column tocsin.upcoming.at is 'When it starts: next_run, or the end of the lease of what executes.';
+comment on column tocsin.upcoming.job_id is 'Id of the row in tocsin.jobs.';
+comment on column tocsin.upcoming.job_name is 'Its name; null: it has none.';
+comment on column tocsin.upcoming.kind is 'Which executor carries it out: http, amqp and so on.';
+comment on column tocsin.upcoming.tags is 'As tocsin.jobs has them.';
+comment on column tocsin.upcoming.scheduled_for is 'The run, by its nominal instant.';
+comment on column tocsin.upcoming.state is 'How the job stands, in one word: see tocsin.state.';
+comment on column tocsin.upcoming.is_skipped is 'Whether the run will be dropped when its time comes.';
+comment on column tocsin.upcoming.flow_key is 'Flow of the job; null: none.';
+comment on column tocsin.upcoming.priority is '0, the usual one, to 3.';
+
+comment on column tocsin.recent_executions.id is 'The execution.';
+comment on column tocsin.recent_executions.job_id is 'Its job, which may be gone.';
+comment on column tocsin.recent_executions.job_name is 'Name of the job now; null: it has none, or is gone.';
+comment on column tocsin.recent_executions.kind is 'Kind of the job then.';
+comment on column tocsin.recent_executions.scheduled_for is 'The run, by its nominal instant.';
+comment on column tocsin.recent_executions.attempt is 'Ordinal, from 1, within the run; null: a missed run.';
+comment on column tocsin.recent_executions.outcome is 'succeeded, failed, timed_out, cancelled, lost or missed.';
+comment on column tocsin.recent_executions.reason is 'One stable word that says more.';
+comment on column tocsin.recent_executions.started_at is 'When the request went out; null: none did.';
+comment on column tocsin.recent_executions.finished_at is 'When it ended.';
+comment on column tocsin.recent_executions.lag_seconds is 'Seconds from scheduled_for to started_at.';
+comment on column tocsin.recent_executions.duration_seconds is 'Seconds from started_at to finished_at.';
+comment on column tocsin.recent_executions.instance is 'Who carried it out: host:pid:xxxx.';
+comment on column tocsin.recent_executions.status_code is 'Status of the answer by HTTP.';
+comment on column tocsin.recent_executions.error is 'What went wrong, as a sentence.';
+
+comment on column tocsin.failing_jobs.job_id is 'Id of the row in tocsin.jobs.';
+comment on column tocsin.failing_jobs.job_name is 'Its name; null: it has none.';
+comment on column tocsin.failing_jobs.kind is 'Which executor carries it out: http, amqp and so on.';
+comment on column tocsin.failing_jobs.tags is 'As tocsin.jobs has them.';
+comment on column tocsin.failing_jobs.state is 'How it stands, in one word: see tocsin.state.';
+comment on column tocsin.failing_jobs.consecutive_failures is 'How many runs in a row did not succeed.';
+comment on column tocsin.failing_jobs.last_outcome is 'How the last one ended.';
+comment on column tocsin.failing_jobs.last_finished_at is 'When that was.';
+comment on column tocsin.failing_jobs.next_run is 'When it goes on; null: it does not.';
+comment on column tocsin.failing_jobs.plan_error is 'Why it cannot be planned or executed; null: it can.';
+
+comment on column tocsin.overview.due is 'Jobs whose time has come, and that nobody has claimed; counted up to 10,000 of each sort.';
+comment on column tocsin.overview.executing is 'Jobs under a lease.';
+comment on column tocsin.overview.failing is 'Rows of tocsin.failing_jobs.';
+comment on column tocsin.overview.paused is 'Jobs on pause, each by itself or by a tag.';
+comment on column tocsin.overview.succeeded_last_hour is 'Executions that succeeded in the last hour.';
+comment on column tocsin.overview.troubled_last_hour is 'Executions of the last hour that did not, missed runs included.';
+comment on column tocsin.overview.next_run is 'When the next job comes due; null: none will.';
+
+comment on column tocsin.dead_letters.id is 'The execution, the last of its run.';
+comment on column tocsin.dead_letters.job_id is 'Id of the row in tocsin.jobs.';
+comment on column tocsin.dead_letters.job_name is 'Name of the job; null: it has none.';
+comment on column tocsin.dead_letters.tags is 'As tocsin.jobs has them.';
+comment on column tocsin.dead_letters.kind is 'Kind of the job then.';
+comment on column tocsin.dead_letters.scheduled_for is 'The run that was given up, by its nominal instant.';
+comment on column tocsin.dead_letters.attempt is 'How often it was tried.';
+comment on column tocsin.dead_letters.outcome is 'failed, timed_out or lost.';
+comment on column tocsin.dead_letters.reason is 'One stable word that says more.';
+comment on column tocsin.dead_letters.started_at is 'When the last request went out; null: none did.';
+comment on column tocsin.dead_letters.finished_at is 'When the last attempt ended.';
+comment on column tocsin.dead_letters.status_code is 'Status of the last answer by HTTP.';
+comment on column tocsin.dead_letters.response is 'The beginning of that answer.';
+comment on column tocsin.dead_letters.error is 'What went wrong, as a sentence.';
+
+comment on sequence tocsin.executions_id_seq is 'Draws the ids of executions, at each claim.';
+comment on sequence tocsin.audit_log_id_seq is 'Draws the numbers of entries, of creations before they are entered.';
+
+-- The functions that constraints and defaults of db/schema.sql need.
+comment on function tocsin.uuid7 is 'Makes an id of the time (RFC 9562, version 7): ids are in the order in which they were made.';
+comment on function tocsin.actor is 'Who acts, for the audit log: the API key that the setting tocsin.actor names, or the database user. Of a role that may not write the log itself what it names is called a claim.';
+comment on function tocsin.refuse(text, text, text) is 'Refuses a row of tocsin.jobs (23514), naming the column, what is wrong and what to write instead.';
+comment on function tocsin.fits(jsonb, integer) is 'Whether a document has at most so many bytes as Postgres writes it out, which may be ten thousand times what is stored; found out without writing it.';
+comment on function tocsin.fits_at_once(jsonb, integer) is 'As tocsin.fits, quicker for the many documents that are short.';
+comment on function tocsin.is_deep(jsonb) is 'Whether a document has more than 100 levels.';
+comment on function tocsin.refuse_unsound() is 'Refuses edits of a job that break a rule of tocsin.broken_rule, where its constraint does not judge the row.';
+comment on function tocsin.is_loggable(timestamptz, bigint, text, text, text, text[], jsonb, jsonb) is 'Whether an entry is within what the audit log holds at most.';
 -- db/triggers/9_retention.sql: partitions, and what is removed after its time.
 
 -- Housekeeping. Instances do it in steps, each of them a short transaction under a lock time-out of
@@ -4965,3 +5951,20 @@ do $$ begin
 exception when lock_not_available then
     raise warning 'the partitions of the coming week could not be added: %', sqlerrm;
 end $$;
+
+comment on function tocsin.partitions() is
+    'Lists the partitions of executions with the days that they hold, by their bounds and not by their names; the default partition has neither start nor end. The settings are those under which the bounds can be parsed.';
+comment on function tocsin.add_partition(day date, most_bytes bigint) is
+    'Makes sure that a day (UTC) has its partition, into which rows of that day in the default partition are moved; returns whether a partition was made. Attaching one locks and scans the default partition: none is made if that has more than `most_bytes`, as writers of a day without a partition would have to wait.';
+comment on function tocsin.add_partitions(days integer) is
+    'Adds the partition of each day from today to `days` ahead; returns how many were added.';
+comment on function tocsin.drop_partition(partition text, keep_from timestamptz) is
+    'Drops a partition of executions that ended before an instant at least a day ago. The partition and the default one are locked first: a session that reads them is met before the whole table is locked, which has to be locked as well, since Postgres cannot detach concurrently beside a default partition.';
+comment on function tocsin.prune_default(first_page bigint, pages bigint, keep_from timestamptz) is
+    'Deletes executions that ended before `keep_from` from some pages of the default partition.';
+comment on function tocsin.prune_audit_log(after_id bigint, most bigint, keep_from timestamptz, out entries bigint, out last_id bigint) is
+    'Deletes old entries of the audit log among the next `most` after an id; `last_id` is where to go on, null at the end: the log is in the order of its ids.';
+comment on function tocsin.prune_jobs(first_page bigint, pages bigint, keep_from timestamptz, out jobs bigint, out refused bigint, out refusal text) is
+    'Deletes the one-off jobs that finished before `keep_from`, in some pages of the table. With a single page they are deleted one by one, and those that a user''s foreign key or trigger keeps are counted; with several pages such a refusal is raised, and the caller asks for fewer pages.';
+comment on function tocsin.prune(retention_days numeric, out partitions integer, out jobs bigint) is
+    'Does all housekeeping at once, in one transaction, by hand: for few rows. `tocsin prune` does it in steps.';

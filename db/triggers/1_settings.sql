@@ -16,7 +16,8 @@ returns boolean language sql immutable parallel safe
     return job.next_run is not null and job.paused_at is null and job.plan_error is null
         and (job.pending_runs = 0 or job.attempt > 0) and job.flow_key is null;
 
--- The same of a job of a flow, which needs a permit besides; the condition of the indexes jobs_flow and jobs_flow_due.
+-- Whether a job of a flow, which needs a permit besides, may be claimed once its time has come; the condition of the indexes
+-- jobs_flow and jobs_flow_due.
 create or replace function tocsin.is_flow_claimable(job tocsin.jobs)
 returns boolean language sql immutable parallel safe
     return job.next_run is not null and job.paused_at is null and job.plan_error is null

@@ -42,6 +42,7 @@ begin
     return true;
 end $$;
 
+-- Wakes the instances for rows that an update makes due soon or leaves unplanned, and for targets to check.
 create or replace function tocsin.wake_after_update()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

@@ -36,6 +36,7 @@ begin atomic
     ) as kept;
 end;
 
+-- What the audit log keeps of one target, as tocsin.audited_targets has it; a query of its own, which is not inlined.
 create or replace function tocsin.audited_target(kind text, target jsonb)
 returns jsonb language sql stable
     return (select kept from tocsin.audited_targets(kind, target) as kept);
@@ -46,6 +47,7 @@ returns text language sql stable
     return case when length(value) > 1000
         then left(value, 1000) || format('… (%s characters, md5 %s)', length(value), md5(value)) else value end;
 
+-- What the audit log keeps of metadata: short ones as they are, of long ones their length and a hash.
 create or replace function tocsin.audited_metadata(value jsonb)
 returns jsonb language sql stable
     return case when pg_column_size(value) < 100 or octet_length(value::text) <= 8192 then value
@@ -71,12 +73,13 @@ returns jsonb language sql stable
 
         'calendars', job.calendars, 'on_closed', job.on_closed, 'min_gap_seconds', job.min_gap_seconds);
 
--- And what an edit may move as well.
+-- What the audit log keeps of a job, and what an edit may move as well.
 create or replace function tocsin.audited_image(job tocsin.jobs, target jsonb)
 returns jsonb language sql stable
     return tocsin.audited_columns(job, target)
         || jsonb_build_object('next_run', job.next_run, 'pending_runs', job.pending_runs);
 
+-- What the audit log keeps of a job, its target included.
 create or replace function tocsin.audited(job tocsin.jobs)
 returns jsonb language sql stable
     return tocsin.audited_image(job, tocsin.audited_target(job.kind, job.target));
@@ -130,6 +133,7 @@ create or replace function tocsin.created_image(job tocsin.jobs)
 returns jsonb language sql stable
     return tocsin.audited_columns(job, tocsin.audited_target(job.kind, job.target));
 
+-- Fills in who created a job and when, and refuses to have that rewritten.
 create or replace function tocsin.refuse_another_creation()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -215,9 +219,7 @@ create or replace trigger jobs_800_audit_update after update on tocsin.jobs
     when (new.edited_at is distinct from old.edited_at)
     execute function tocsin.audit_changed_job();
 
--- The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry;
--- the job's earlier entries stay. The entry of its creation is written while executions of that day are kept. The
--- trigger fires once for all rows that a statement deletes, which may be thousands.
+-- Whether the deletion of a job is housekeeping: a one-off that ended more than a day ago.
 create or replace function tocsin.is_tidied(job tocsin.jobs)
 returns boolean language sql stable
     return job.run_at is not null and job.next_run is null and job.pending_runs = 0
@@ -225,6 +227,10 @@ returns boolean language sql stable
             or (job.execution_id is null and job.locked_until < statement_timestamp()))  -- see tocsin.cancel
         and coalesce(job.last_finished_at < statement_timestamp() - interval '1 day', false);
 
+-- Writes the deletions of jobs into the audit log.
+-- The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry;
+-- the job's earlier entries stay. The entry of its creation is written while executions of that day are kept. The
+-- trigger fires once for all rows that a statement deletes, which may be thousands.
 create or replace function tocsin.audit_deleted_jobs()
 returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$

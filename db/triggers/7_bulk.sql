@@ -133,16 +133,19 @@ begin
           and b.xmin = pg_current_xact_id()::xid);
 end $$;
 
--- Asks for an action on the jobs, or the executions, that a filter finds, and returns its id:
--- select tocsin.bulk('pause', '{"tag": "billing"}');  table tocsin.bulk_actions;
+-- Asks for an action on all jobs, or executions, that a filter finds, and returns the id of the bulk action, whose row says how
+-- it goes: select tocsin.bulk('pause', '{"tag": "billing"}'); table tocsin.bulk_actions; Actions: edit, delete, pause,
+-- resume, run, skip, unskip, reschedule, cancel, replay, redrive and backfill. An unknown action, filter or option is refused
+-- (23514). Instances carry it out in steps after COMMIT.
 create or replace function tocsin.bulk(action text, filter jsonb, options jsonb default '{}')
 returns uuid language sql set search_path = pg_catalog, pg_temp as $$
     insert into tocsin.bulk_actions (action, filter, options)
     values (bulk.action, bulk.filter, bulk.options) returning id
 $$;
 
--- Carries out the runs that the schedule of a job, by its name or id, has in [since, until), and returns the id of the
--- bulk action: select tocsin.backfill('nightly-report', '2030-02-01', '2030-02-08');
+-- Carries out the runs that the schedule of a job, given by its name or id, has in [since, until), and returns the id of the
+-- bulk action: select tocsin.backfill('nightly-report', '2030-02-01', '2030-02-08'); rate_per_second: how many runs are asked
+-- for in a second; null: no limit. overlap: as with tocsin.run_now.
 create or replace function tocsin.backfill(
     job text, since timestamptz, until timestamptz, rate_per_second numeric default null, overlap text default null)
 returns uuid language plpgsql set search_path = pg_catalog, pg_temp as $$

@@ -242,13 +242,14 @@ begin
     return made;
 end $$;
 
--- Into the audit log, as what people do with jobs.
+-- What the audit log keeps of a calendar.
 create or replace function tocsin.calendar_image(calendar tocsin.calendars)
 returns jsonb language sql stable
     return jsonb_build_object('description', tocsin.audited_text(calendar.description), 'timezone', calendar.timezone,
         'dates', tocsin.audited_metadata(to_jsonb(calendar.dates)), 'weekly', calendar.weekly, 'holidays', calendar.holidays,
         'rrules', calendar.rrules, 'ical', tocsin.audited_text(calendar.ical));
 
+-- Writes the changes of calendars into the audit log.
 create or replace function tocsin.audit_calendar()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -267,6 +267,7 @@ begin
     perform tocsin.wake_flow(key);
 end $$;
 
+-- Tells instances that the limits of a flow have changed.
 create or replace function tocsin.wake_flow_of()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -279,12 +280,13 @@ end $$;
 create or replace trigger flows_900_wake after insert or update or delete on tocsin.flows
     for each row execute function tocsin.wake_flow_of();
 
--- Into the audit log, as what people do with jobs.
+-- What the audit log keeps of a flow.
 create or replace function tocsin.flow_image(flow tocsin.flows)
 returns jsonb language sql immutable
     return jsonb_build_object('max_concurrency', flow.max_concurrency, 'rate', flow.rate,
         'period_seconds', flow.period_seconds, 'burst', flow.burst, 'paused_at', flow.paused_at);
 
+-- Writes the changes of flows into the audit log.
 create or replace function tocsin.audit_flow()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

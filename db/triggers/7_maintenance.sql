@@ -3,6 +3,7 @@
 -- As with calendars, nothing of a plan depends on a window but the instant to which runs were put off. Instances know
 -- the time of all windows; of a run that is due then they ask, before it starts, what the windows make of it.
 
+-- Refuses a window without a time, or with a calendar that there is not.
 create or replace function tocsin.check_maintenance()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -48,7 +49,7 @@ end $$;
 create or replace trigger maintenance_810_tell after insert or update or delete on tocsin.maintenance
     for each row execute function tocsin.tell_maintenance();
 
--- The same where it is the times of a calendar that change.
+-- Tells instances, and has runs judged anew, where it is the times of a window's calendar that change.
 create or replace function tocsin.tell_windows()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -99,7 +100,8 @@ begin
     return found_window;
 end $$;
 
--- The same of a run of the plan of a job. One that calendars put off is judged by the instant at which they open.
+-- The window that a run of the plan of a job falls into. A run that calendars put off is judged by the instant at which
+-- they open.
 create or replace function tocsin.maintenance_of(job tocsin.jobs, run timestamptz)
 returns tocsin.maintenance language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -110,6 +112,7 @@ begin
         then coalesce(nullif(tocsin.closed_until(job.calendars, run), 'infinity'), run) else run end);
 end $$;
 
+-- Whether an instant falls into a window that concerns a job with these tags.
 create or replace function tocsin.is_maintained(tags text[], at timestamptz)
 returns boolean language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -206,6 +209,7 @@ begin
     return found;
 end $$;
 
+-- Writes the changes of windows of maintenance into the audit log.
 create or replace function tocsin.audit_maintenance()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -527,7 +527,7 @@ begin
     return mended;
 end $$;
 
--- The same for one job; false: another transaction has it locked.
+-- Mends what is wrong with the runs of one job; false: another transaction has it locked.
 create or replace function tocsin.mend_runs(job_id uuid)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -584,8 +584,9 @@ begin
     return query select j.* from tocsin.run_now(job_id, occurrence, 'buffer_all') as j;
 end $$;
 
--- The same under an overlap, in place of waiting for a turn: as_job, as the job has it, skip, buffer_one, buffer_all,
--- cancel_other or allow_all: select tocsin.run_now(id, null, 'skip'). See tocsin.clear_way.
+-- Asks for a run beside the plan under an overlap, in place of waiting for a turn: as_job, as the job has it, skip,
+-- buffer_one, buffer_all, cancel_other or allow_all: select tocsin.run_now(id, null, 'skip'). See tocsin.clear_way. Returns
+-- the job; no row as without an overlap, or as it refuses the run.
 create or replace function tocsin.run_now(job_id uuid, occurrence timestamptz, overlap text)
 returns setof tocsin.jobs language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

@@ -49,13 +49,17 @@ returns uuid language sql stable
         (select j.id from tocsin.jobs j where j.name = job_id.job),
         case when job_id.job ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then job_id.job::uuid end);
 
--- The same of a job by its name, or by its id as text.
+-- Skips runs of the plan of a job that is given by its name, or by its id as text: the next so many (runs, from 1), or all
+-- before an instant (until). Each is on record as missed, reason skipped, when its time comes; until then tocsin.unskip takes
+-- it back. Returns the job; no row: a trigger of users suppresses the change, or there is no such job.
 create or replace function tocsin.skip(job text, runs integer default null, until timestamptz default null)
 returns setof tocsin.jobs language sql
 begin atomic
     select s.* from tocsin.skip(tocsin.job_id(skip.job), skip.runs, skip.until) as s;
 end;
 
+-- Takes back what is to be skipped of a job, given by its name or by its id as text, and has not come yet. Returns the job;
+-- no row: there is no such job.
 create or replace function tocsin.unskip(job text)
 returns setof tocsin.jobs language sql
 begin atomic

@@ -3,6 +3,7 @@
 -- No trigger on jobs or executions knows of alerts: one instance at a time reads what has ended, in batches, and judges
 -- it (app/scheduler/alerts.py). What it tells is a row of tocsin.alerts, in the transaction that moves the cursor.
 
+-- Refuses a rule or a channel, naming the column, with what to write instead.
 create or replace function tocsin.refuse_alert(table_name text, field text, message text, hint text)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -236,11 +237,12 @@ begin
         format('jobs of the kind %s are due, and no instance runs it', array_to_string(found, ', ')) end;
 end $$;
 
--- The entries of rules and channels. Of a target the log keeps what it keeps of jobs'.
+-- What the audit log keeps of an alert rule.
 create or replace function tocsin.audited_alert_rule(rule tocsin.alert_rules)
 returns jsonb language sql stable
     return to_jsonb(rule) - '{id,created_at,updated_at,begun_at}'::text[];
 
+-- What the audit log keeps of a channel; of its target, what it keeps of targets of jobs.
 create or replace function tocsin.audited_alert_channel(channel tocsin.alert_channels)
 returns jsonb language sql stable
     return jsonb_build_object(
@@ -249,6 +251,7 @@ returns jsonb language sql stable
             case when channel.preset in ('amqp', 'smtp') then channel.preset else 'http' end, channel.target),
         'digest', md5(channel.target::text));
 
+-- Writes one change of a rule or channel into the audit log, unless nothing of it is kept there.
 create or replace function tocsin.log_alert_change(
     entity text, action text, entity_id uuid, entity_name text, was jsonb, became jsonb)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -266,6 +269,7 @@ begin
         was - 'digest', became - 'digest');
 end $$;
 
+-- Writes the changes of alert rules into the audit log.
 create or replace function tocsin.audit_alert_rule()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 begin
@@ -278,6 +282,7 @@ end $$;
 create or replace trigger alert_rules_800_audit after insert or update or delete on tocsin.alert_rules
     for each row execute function tocsin.audit_alert_rule();
 
+-- Writes the changes of alert channels into the audit log.
 create or replace function tocsin.audit_alert_channel()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
 begin

@@ -35,13 +35,16 @@ begin
     return true;
 end $$;
 
--- The same of a job by its name, or by its id as text.
+-- Makes the address of a check, given by its name or by its id as text: select tocsin.check_token('nightly-backup'); the
+-- address is /ping/ and the token that is returned. An earlier one is no longer valid. Only a digest is kept, so it is shown
+-- once. Null: there is no such job. Refused: a job of another kind.
 create or replace function tocsin.check_token(job text)
 returns text language sql
 begin atomic
     select tocsin.check_token(tocsin.job_id(check_token.job));
 end;
 
+-- Has the address of a check, given by its name or by its id as text, lead nowhere. Returns whether it led anywhere.
 create or replace function tocsin.revoke_check_token(job text)
 returns boolean language sql
 begin atomic
@@ -64,6 +67,7 @@ begin
     return kind;
 end $$;
 
+-- Writes into the audit log that the address of a check was made or revoked.
 create or replace function tocsin.audit_check(job uuid, what text)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -162,6 +166,7 @@ begin atomic
     from tocsin.checks c where c.job_id = pings_of.job;
 end;
 
+-- Whether some check has the token of this digest (SHA-256).
 create or replace function tocsin.is_check_token(digest bytea)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic

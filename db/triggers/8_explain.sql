@@ -502,7 +502,10 @@ begin
     end if;
 end $$;
 
--- The same of a job by its name, or by its id as text.
+-- Why a job, given by its name or by its id as text, has not run, or when it will: select * from
+-- tocsin.explain('nightly-report'); The first row is what holds it now; the rest is so as well. reason is a stable word,
+-- detail a sentence, since and until say how long, facts has numbers and names. With an instant (at): what became of the run
+-- that was due then. No row: there is no such job. Takes no lock on any row.
 create or replace function tocsin.explain(job text, at timestamptz default null)
 returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
 language sql stable

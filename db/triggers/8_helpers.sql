@@ -75,8 +75,12 @@ begin
     return put;
 end $$;
 
--- Creates or edits a job that calls by HTTP; the body is sent as JSON, and `target` has what else the target has, such as
--- auth. All else are columns of tocsin.jobs. What is null stays as it is, or is the column's default.
+-- Creates the job of this name that calls a URL, or edits it, in the transaction of the caller; returns its id.
+-- url, method, headers (an object) and body (any JSON, sent as such) are its target; `target` has what else a target has, such
+-- as auth. When: one of run_at (once), cron with timezone (an IANA name, UTC by default) and every_seconds (from 0.1); a new
+-- job without any is due at once. All options are columns of tocsin.jobs, which say what each means, with its range; those
+-- that end in _seconds are seconds. What is null stays as it is or, of a new job, is the column's default. Takes effect with
+-- COMMIT, which wakes the instances. A value out of range is refused (23514), with the column and a hint.
 create or replace function tocsin.http_job(
     name text, url text, method text default 'POST', body jsonb default null, headers jsonb default null,
     run_at timestamptz default null, cron text default null, timezone text default null, every_seconds numeric default null,
@@ -103,7 +107,10 @@ create or replace function tocsin.http_job(
         'min_gap_seconds', min_gap_seconds, 'paused_at', paused_at, 'skip_runs', skip_runs, 'skip_until', skip_until)))
 $$;
 
--- The same of a job that publishes to RabbitMQ by AMQP.
+-- Creates the job of this name that publishes a message to RabbitMQ by AMQP, or edits it, in the transaction of the caller;
+-- returns its id. url (amqp: or amqps:), exchange (empty: the default one), routing_key, headers (an object) and body (any
+-- JSON, sent as such) are its target; `target` has what else a target has. All other options are as with tocsin.http_job. A
+-- value out of range is refused (23514), with the column and a hint.
 create or replace function tocsin.amqp_job(
     name text, url text, exchange text, routing_key text, body jsonb default null, headers jsonb default null,
     run_at timestamptz default null, cron text default null, timezone text default null, every_seconds numeric default null,

@@ -4,6 +4,7 @@
 -- written to the jobs that have the tag, up to 10,000 at once and the others when they are claimed. A pause
 -- of everything is no job's: looks read it, and claim nothing.
 
+-- Works out at which instant a pause ends, as its until is written.
 create or replace function tocsin.next_end()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -100,6 +101,7 @@ begin
     end if;
 end $$;
 
+-- Refuses a reason of more than 1,000 characters, and an end that is past or too far ahead.
 create or replace function tocsin.check_pause(reason text, until timestamptz)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -133,6 +135,7 @@ begin
         where j.id = stored.id returning j.*;
 end $$;
 
+-- Refuses what is none of skip, once and all.
 create or replace function tocsin.check_missed(missed text)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -262,12 +265,16 @@ begin
     return many;
 end $$;
 
+-- Ends the pause of a tag; missed says what becomes of the runs that its jobs missed: skip, once or all. Returns of how many
+-- jobs it was told; null: the tag is not paused.
 create or replace function tocsin.resume_tag(tag text, missed text default null)
 returns bigint language sql
 begin atomic
     select tocsin.end_pause(p.id, resume_tag.missed) from tocsin.pauses p where p.tag = resume_tag.tag;
 end;
 
+-- Ends the pause of everything; missed says what becomes of the runs that were missed: skip, once or all. Returns of how
+-- many jobs it was told; null: nothing is paused.
 create or replace function tocsin.resume_all(missed text default null)
 returns bigint language sql
 begin atomic
@@ -306,13 +313,18 @@ begin
     return many;
 end $$;
 
--- The same of a job by its name, or by its id as text.
+-- Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null:
+-- until it is resumed. What executes goes on, and the plan stays as it is. Returns the job; no row: there is no such job, or
+-- a trigger of users suppresses the change.
 create or replace function tocsin.pause(job text, reason text default null, until timestamptz default null)
 returns setof tocsin.jobs language sql
 begin atomic
     select s.* from tocsin.pause(tocsin.job_id(pause.job), pause.reason, pause.until) as s;
 end;
 
+-- Resumes a job that is given by its name, or by its id as text. What becomes of the runs that it missed (missed): skip drops
+-- them, once carries out the latest, all carries out up to max_catchup; null: as the misfire of the job says. Returns the
+-- job; no row: there is no such job, or a trigger of users suppresses the change.
 create or replace function tocsin.resume(job text, missed text default null)
 returns setof tocsin.jobs language sql
 begin atomic

@@ -4,19 +4,23 @@
 -- trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
 -- db/roles.sql, which lets the role of writers call it.
 
--- Pauses a job, says why, and until when.
+-- Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null:
+-- until it is resumed. What executes goes on. Returns the id; null: there is no such job.
 create or replace function tocsin.pause_job(job text, reason text default null, until timestamptz default null)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
     select j.id from tocsin.pause(tocsin.job_id(pause_job.job), pause_job.reason, pause_job.until) as j
 $$;
 
--- Resumes a job; missed: skip, once or all, of the runs that were due meanwhile.
+-- Resumes a job that is given by its name, or by its id as text. missed says what becomes of the runs that were due meanwhile:
+-- skip, once (the latest) or all (up to max_catchup); null: as the misfire of the job says. Returns the id; null: there is
+-- no such job.
 create or replace function tocsin.resume_job(job text, missed text default null)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
     select j.id from tocsin.resume(tocsin.job_id(resume_job.job), resume_job.missed) as j
 $$;
 
--- Skips the next run of a job, or the next so many; 0 takes that back.
+-- Skips the next so many runs (from 1) of the plan of a job that is given by its name, or by its id as text; 0 takes that
+-- back. Returns the id; null: there is no such job.
 create or replace function tocsin.skip_next(job text, runs integer default 1)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -26,13 +30,15 @@ begin
     return (select j.id from tocsin.skip(tocsin.job_id(skip_next.job), skip_next.runs) as j);
 end $$;
 
--- Makes a job due now, beside its plan.
+-- Makes a job that is given by its name, or by its id as text, due now, beside its plan. Returns its id; null: there is no such
+-- job.
 create or replace function tocsin.run_job(job text)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
     select j.id from tocsin.run_now(tocsin.job_id(run_job.job)) as j
 $$;
 
--- Cuts off what a job executes, and with retry tries it again; answers with the id of that execution.
+-- Cuts off what a job executes that is given by its name, or by its id as text; with retry it is tried again after the
+-- backoff, if max_attempts leaves an attempt. Returns the id of the execution; null: nothing is under way.
 create or replace function tocsin.cancel_job(job text, retry boolean default false)
 returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -55,7 +55,7 @@ create or replace view tocsin.overview as
             (select greatest(j.next_run, j.locked_until) from tocsin.jobs j where tocsin.is_flow_claimable(j) order by 1 limit 1)
         ) as next) as next_run;
 
--- The runs that are next within a time: select * from tocsin.upcoming(interval '1 hour');
+-- The runs that are next within a time from now, the earliest first: select * from tocsin.upcoming(interval '1 hour');
 create or replace function tocsin.upcoming(within interval)
 returns setof tocsin.upcoming language sql stable set search_path = pg_catalog, pg_temp as $$
     select u.* from tocsin.upcoming as u where u.at <= now() + within order by u.at

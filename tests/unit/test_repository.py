@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tests.support.triggers import joined
+
 ROOT = Path(__file__).parents[2]
 HIDDEN_BUT_OURS = {".ci", ".dockerignore", ".gitignore", ".npmrc", ".pre-commit-config.yaml"}
 MADE_BY_TOOLS = {"__pycache__", "build", "dist", "htmlcov", "node_modules", "vendor"}
@@ -101,7 +103,7 @@ def test_no_module_has_so_many_lines_that_it_has_two_subjects() -> None:
 def test_the_triggers_are_what_their_parts_make() -> None:
     parts = [text for name, text in sorted(TEXTS.items()) if name.startswith("db/triggers/")]
 
-    assert TEXTS["db/triggers.sql"] == "".join(parts), "edit db/triggers/*.sql, then: make triggers"
+    assert TEXTS["db/triggers.sql"] == joined(parts), "edit db/triggers/*.sql, then: make triggers"
 
 
 def test_only_the_command_line_reads_the_environment() -> None:
