@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -897,6 +897,7 @@ create table tocsin.alerts (
         and greatest(octet_length(why), octet_length(error)) <= 100000)
 );
 create index alerts_job on tocsin.alerts (job_id, id desc);
+create index alerts_at on tocsin.alerts (at, id);
 create index alerts_rule on tocsin.alerts (rule, id desc);
 create index alerts_delivery on tocsin.alerts (delivery_id) where delivery_id is not null;
 create index alerts_open on tocsin.alerts (id) where channel is not null and delivered_at is null and failed_at is null;

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from msgspec import Struct
@@ -17,6 +18,11 @@ from app.errors import RightMissing, UpkeepRefused
 ANSWER_SECONDS = 10.0
 """How long Postgres may take to answer: longer than the session's statement time-out, so that only
 a silent server takes as long."""
+
+
+Place = tuple[datetime, UUID]
+"""The instant and the id of an alert, in the order of which they are deleted."""
+BEFORE_ALL: Place = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 class Deleted(Struct, frozen=True, kw_only=True):
@@ -157,9 +163,14 @@ async def prune_audit_log(
     return last_id
 
 
-async def prune_alerts(session: Runner, *, keep_from: datetime) -> None:
-    """Delete alerts that were told earlier."""
-    await session.fetch("upkeep.prune_alerts", keep_from=keep_from)
+async def prune_alerts(
+    session: Runner, *, after: Place, most: int, keep_from: datetime
+) -> Place | None:
+    """Delete old alerts among the next `most`; return the last of these, or None at the end."""
+    rows = await session.fetch(
+        "upkeep.prune_alerts", after_at=after[0], after_id=after[1], most=most, keep_from=keep_from
+    )
+    return (rows[0]["at"], rows[0]["id"]) if rows else None
 
 
 async def prune_bulk_actions(session: Runner, *, keep_from: datetime) -> None:

@@ -1,7 +1,10 @@
 """Deletes what is old, a little at a time, with pauses half as long as the work."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -9,6 +12,8 @@ from app.db import upkeep
 from app.db.upkeep import UpkeepSession
 from app.errors import AppError
 from app.timers import Monotonic
+
+KeyT = TypeVar("KeyT")
 
 STEP_SECONDS = 0.05
 """How long one step is to take: the next one gets fewer pages, or more, accordingly."""
@@ -19,7 +24,7 @@ MIN_PAGES = 16
 the load of the machine, and smaller ones would take about as long each. After an error, a step may
 have one page until steps are quick again, as a user's trigger may take long for each row."""
 MAX_ENTRIES = 1000
-"""The most entries of the audit log of one step."""
+"""The most entries of the audit log, or alerts, of one step."""
 PAUSE = 0.5
 """How long a pause is, as a part of the time that the step before it took."""
 MIN_PAUSE_SECONDS = 0.01
@@ -89,10 +94,26 @@ async def prune_log(session: UpkeepSession, *, before: datetime, clock: Monotoni
     Raises:
         AppError: Postgres refused, or the session was lost.
     """
-    last: int | None = 0
-    while last is not None:
+    step = partial(upkeep.prune_audit_log, session, most=MAX_ENTRIES, keep_from=before)
+    await walk(lambda after: step(after_id=after), 0, clock=clock)
+
+
+async def prune_alerts(session: UpkeepSession, *, before: datetime, clock: Monotonic) -> None:
+    """Delete the alerts that were told before `before`, the oldest first, but for what goes on.
+
+    Raises:
+        AppError: Postgres refused, or the session was lost.
+    """
+    step = partial(upkeep.prune_alerts, session, most=MAX_ENTRIES, keep_from=before)
+    await walk(lambda after: step(after=after), upkeep.BEFORE_ALL, clock=clock)
+
+
+async def walk(
+    step: Callable[[KeyT], Awaitable[KeyT | None]], first: KeyT, *, clock: Monotonic
+) -> None:
+    """Take steps from a key on, each of which returns where the next one begins, until None."""
+    key: KeyT | None = first
+    while key is not None:
         began = clock()
-        last = await upkeep.prune_audit_log(
-            session, after_id=last, most=MAX_ENTRIES, keep_from=before
-        )
+        key = await step(key)
         await asyncio.sleep(max(PAUSE * (clock() - began), MIN_PAUSE_SECONDS))

@@ -15,7 +15,7 @@ from app.core.facts import Pruned, UpkeepFailed
 from app.db import upkeep
 from app.db.upkeep import UpkeepSession
 from app.errors import AppError, LockedByOthers
-from app.scheduler.pruning import NONE_LEFT, Left, prune_log, prune_pages
+from app.scheduler.pruning import NONE_LEFT, Left, prune_alerts, prune_log, prune_pages
 from app.scheduler.tasks import INTERVAL_SECONDS, RETRY_SECONDS, rest
 from app.telemetry import Observers
 from app.timers import Monotonic
@@ -256,7 +256,7 @@ class Pass:
 
     async def prune_alerts(self) -> Left:
         """Delete alerts that were told longer ago than the retention."""
-        await upkeep.prune_alerts(self.session, keep_from=await self.keep_from())
+        await prune_alerts(self.session, before=await self.keep_from(), clock=self.clock)
         return NONE_LEFT
 
     async def prune_idempotency_keys(self) -> Left:

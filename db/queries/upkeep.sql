@@ -61,7 +61,23 @@ select entries as deleted, last_id
 from tocsin.prune_audit_log(:after_id::bigint, :most::bigint, :keep_from::timestamptz);
 
 -- name: prune_alerts
-delete from tocsin.alerts where at < :keep_from::timestamptz;
+-- Deletes old alerts among the next ones after one, and returns where to go on: no row at the end. What others have locked
+-- waits for the next walk, and what has not ended yet for its end: a recovery refers to it.
+with following as materialized (
+    select a.id, a.at from tocsin.alerts a
+    where (a.at, a.id) > (:after_at::timestamptz, :after_id::uuid) and a.at < :keep_from::timestamptz
+    order by a.at, a.id limit :most::bigint
+), unused as materialized (
+    select a.id from tocsin.alerts a
+    where a.id in (select f.id from following f) and (a.is_reminder or not exists (
+        select from tocsin.alert_states s
+        where s.job_id = coalesce(a.job_id, '00000000-0000-0000-0000-000000000000')
+          and s.rule_id = a.rule_id and s.event = a.event and s.since = a.since))
+    for update of a skip locked
+), deleted as (
+    delete from tocsin.alerts a using unused where a.id = unused.id
+)
+select f.at, f.id from following f order by f.at desc, f.id desc limit 1;
 
 -- name: prune_idempotency_keys
 -- Some at a time; returns whether there may be more.

@@ -10,10 +10,20 @@ import asyncpg
 import pytest
 
 from app.core.facts import Pruned, UpkeepFailed
-from app.db.upkeep import count_pages, open_session
-from app.scheduler.pruning import MAX_PAGES, MIN_PAGES, STEP_SECONDS, following, prune_pages
+from app.db import upkeep as upkeep_of_db
+from app.db.database import Runner
+from app.db.upkeep import Place, count_pages, open_session
+from app.scheduler.pruning import (
+    MAX_ENTRIES,
+    MAX_PAGES,
+    MIN_PAGES,
+    STEP_SECONDS,
+    following,
+    prune_pages,
+)
 from app.scheduler.upkeep import keep_up_once
 from app.telemetry import Observers
+from tests.support.alerts import insert_rule
 from tests.support.builders import insert_job
 from tests.support.history import begin_day, finished_jobs, name_of, old_day, partitions
 from tests.support.recorder import Recorder
@@ -331,6 +341,59 @@ async def test_a_database_that_takes_no_writes_ends_a_pass_and_not_the_instance(
     assert "drop_partitions" in told
     assert await upkeep(database_url, recorder)
     assert await jobs(connection) == 0
+
+
+async def test_old_alerts_go_in_steps_but_for_what_goes_on_and_what_is_locked(
+    database_url: str,
+    connection: asyncpg.Connection,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is told of has been told before: its end refers to it."""
+    rule = await insert_rule(connection)
+    await connection.execute(
+        """insert into tocsin.alerts (at, event, job, channel)
+           select now() - interval '31 days', 'failed', 'gone', 'ops' from generate_series(1, 3000)
+           union all select now() - interval '29 days', 'failed', 'young', 'ops'
+           union all select now() - interval '32 days', 'failed', 'locked', 'ops'"""
+    )
+    await connection.execute(
+        """with told as (
+               insert into tocsin.alert_states (
+                   rule_id, event, job_id, many, since, last_at, told_at)
+               select $1, 'failed', gen_random_uuid(), 1, since, since, since
+               from (select now() - interval '40 days' as since) as ago
+               returning *)
+           insert into tocsin.alerts (at, rule_id, rule, event, job_id, job, since, is_reminder)
+           select since, rule_id, 'all', event, job_id, 'going on', since, is_reminder
+           from told cross join (values (false), (true)) as each (is_reminder)""",
+        rule,
+    )
+    steps: list[int] = []
+    prune_alerts = upkeep_of_db.prune_alerts
+
+    async def count_and_prune(
+        session: Runner, *, after: Place, most: int, keep_from: datetime
+    ) -> Place | None:
+        before = await connection.fetchval("select count(*) from tocsin.alerts")
+        last = await prune_alerts(session, after=after, most=most, keep_from=keep_from)
+        steps.append(before - await connection.fetchval("select count(*) from tocsin.alerts"))
+        return last
+
+    monkeypatch.setattr(upkeep_of_db, "prune_alerts", count_and_prune)
+    other = await asyncpg.connect(database_url)
+    try:
+        async with other.transaction():
+            await other.execute("select from tocsin.alerts where job = 'locked' for update")
+            assert await upkeep(database_url, recorder)
+            left = await connection.fetch("select job from tocsin.alerts order by at")
+            assert [row["job"] for row in left] == ["going on", "locked", "young"]
+    finally:
+        await other.close()
+
+    assert recorder.of(UpkeepFailed) == []
+    assert sum(steps) == 3001
+    assert max(steps) <= MAX_ENTRIES
 
 
 async def test_a_role_without_rights_is_told_what_it_lacks_for_each_step(
