@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -577,6 +578,80 @@ async def test_a_pass_that_is_broken_off_tells_nothing_and_the_next_one_all(
     await judge_all(db, connection)
 
     assert await told(connection) == [("failed", "report")]
+
+
+async def test_a_process_that_is_killed_between_any_two_statements_tells_all_once(
+    db: Database, connection: asyncpg.Connection, database_url: str
+) -> None:
+    """Each round has a rule, a failure and an invalid job of its own, and deliveries that fail."""
+    for name in ("backup", "ops"):
+        await insert_channel(connection, name, "http://127.0.0.1:9/", "webhook")
+    await connection.execute(
+        "update tocsin.alert_channels set fallback = 'backup' where name = 'ops'"
+    )
+    killer = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.killed_alerting", database_url),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert killer.stdin
+    assert killer.stdout
+    alerting = Alerting(db, Observers(), monotonic)
+    answer, border = "killed", 0
+    try:
+        while answer == "killed":
+            border += 1
+            tag = f"round-{border}"
+            await insert_rule(
+                connection, name=tag, tag=tag, events=("failed", "invalid"), channels=["ops"]
+            )
+            await ended(connection, await quiet_job(connection, name=f"{tag} failed", tags=[tag]))
+            invalid = await quiet_job(connection, name=f"{tag} invalid", tags=[tag])
+            await connection.execute(
+                "update tocsin.jobs set plan_error = 'it is wrong' where id = $1", invalid
+            )
+            await alerting.judge()  # sets a mark, so that the next one judges what is before it
+            killer.stdin.write(f"{border}\n".encode())
+            answer = (await killer.stdout.readline()).decode().strip()
+            for _ in range(2):  # so that the next one has little to do but what is its own
+                await alerting.work()
+            await fail_deliveries(connection)
+    finally:
+        killer.stdin.close()
+        await killer.wait()
+    for _ in range(3):
+        await judge_all(db, connection)
+        await fail_deliveries(connection)
+
+    assert answer == "done"
+    assert border > 15
+    rows = await connection.fetch(
+        "select job, channel from tocsin.alerts where failed_at is not null"
+    )
+    every = [
+        (f"round-{n} {what}", channel)
+        for n in range(1, border + 1)
+        for what in ("failed", "invalid")
+        for channel in ("ops", "backup")
+    ]
+    assert sorted(tuple(row) for row in rows) == sorted(every)
+    made = await connection.fetchval(
+        "select count(*) from tocsin.jobs where description = 'Delivers an alert'"
+    )
+    assert made == await connection.fetchval(
+        "select count(distinct delivery_id) from tocsin.alerts"
+    )
+    assert made == len(every)
+
+
+async def fail_deliveries(connection: asyncpg.Connection) -> None:
+    """End all deliveries, as an instance does that has no attempt left."""
+    await connection.execute(
+        """update tocsin.jobs
+           set next_run = null, last_outcome = 'failed', last_finished_at = clock_timestamp()
+           where description = 'Delivers an alert' and next_run is not null"""
+    )
 
 
 async def test_instances_that_judge_at_the_same_time_tell_once(
