@@ -330,7 +330,8 @@ select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 -- name: waiting
 -- Alerts that have yet to be sent, with their channel. Those of a rule, an event and a channel that was told of the same
 -- within the last seconds wait, to go out as one message. So does what is over, or reminds, until the delivery of what it is
--- about has ended. incident: what that opened; is_open: for others too, of which some are not over.
+-- about has ended. incident: what that opened; is_open: for others too, of which some are not over. known: the names by which
+-- Alertmanager knows what it is about, as its rule or job may have another name by now.
 with recent as materialized (
     select distinct b.rule_id, b.event, b.channel, b.is_reminder from tocsin.alerts b
     where b.sent_at > clock_timestamp() - :seconds::float8 * interval '1 second' and b.sent_at <= clock_timestamp()
@@ -350,6 +351,11 @@ with recent as materialized (
     select a.id, (select t.incident {told_before} and t.incident is not null order by t.id desc limit 1) as incident
     from ready a join tocsin.alert_channels c on c.name = a.channel
     where c.preset in ('pagerduty', 'opsgenie') and (a.is_reminder or a.event = 'recovered')
+), known as materialized (
+    select a.id, before.rule, before.job
+    from ready a join tocsin.alert_channels c on c.name = a.channel and c.preset = 'alertmanager'
+    cross join lateral (select t.rule, t.job {told_before} order by t.id limit 1) as before
+    where a.is_reminder or a.event = 'recovered'
 ), going_on as materialized (
     select o.incident from (select distinct incident from opened where incident is not null) as o
     where exists (
@@ -358,13 +364,15 @@ with recent as materialized (
             and s.job_id = coalesce(t.job_id, '00000000-0000-0000-0000-000000000000')
         where t.incident = o.incident and s.told_at is not null)
 )
-select a.id, a.at, a.rule_id, a.rule, a.event, coalesce(a.of_event, a.event) as of_event, a.job_id, a.job, a.many, a.since,
-    a.execution_id, a.why, a.is_reminder, a.channel, c.preset, c.target::text as target,
+select a.id, a.at, a.rule_id, case when known.id is null then a.rule else known.rule end as rule, a.event,
+    coalesce(a.of_event, a.event) as of_event, a.job_id, case when known.id is null then a.job else known.job end as job,
+    a.many, a.since, a.execution_id, a.why, a.is_reminder, a.channel, c.preset, c.target::text as target,
     o.channel as instead_of, opened.incident,
     coalesce(opened.incident in (select incident from going_on), false) as is_open
 from ready a left join tocsin.alert_channels c on c.name = a.channel
 left join tocsin.alerts o on o.id = a.instead_of
 left join opened on opened.id = a.id
+left join known on known.id = a.id
 order by a.id;
 
 -- name: open_incident

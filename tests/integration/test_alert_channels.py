@@ -168,6 +168,29 @@ async def pass_time(connection: asyncpg.Connection, seconds: float = 60) -> None
     )
 
 
+async def test_alertmanager_knows_what_is_over_by_the_names_it_was_told(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_channel(connection, "ops", "http://127.0.0.1:9/", "alertmanager")
+    await insert_rule(connection, name="old", channels=["ops"])
+    job_id = await quiet_job(connection)
+    await ended(connection, job_id)
+    await judge_all(db, connection)
+    await arrive(connection)
+    await connection.execute("update tocsin.alert_rules set name = 'new'")
+    await connection.execute("update tocsin.jobs set name = 'named' where id = $1", job_id)
+    await ended(connection, job_id, "succeeded")
+    await judge_all(db, connection)
+
+    sent = await connection.fetch(
+        """select j.target #> '{json,0,labels}' as labels
+           from tocsin.alerts a join tocsin.jobs j on j.id = a.delivery_id order by a.id"""
+    )
+    begun, over = (json.decode(row["labels"]) for row in sent)
+    assert begun == over
+    assert (begun["alertname"], begun.get("job_name")) == ("old", None)
+
+
 async def test_what_recovers_is_told_after_the_delivery_of_what_it_recovers_from(
     db: Database, connection: asyncpg.Connection
 ) -> None:

@@ -8,11 +8,28 @@ AT = {"type": "string", "format": "date-time"}
 SLACK = {
     "type": "object",
     "required": ["text"],
-    "properties": {"text": {**TEXT, "maxLength": 40_000}},
+    "properties": {
+        "text": {**TEXT, "maxLength": 40_000},
+        "unfurl_links": {"type": "boolean"},
+        "unfurl_media": {"type": "boolean"},
+    },
     "additionalProperties": False,
 }
-"""docs.slack.dev/messaging/sending-messages-using-incoming-webhooks."""
+"""docs.slack.dev: messaging/sending-messages-using-incoming-webhooks; the flags by
+reference/messaging/link-unfurling, of messages by webhooks as well."""
 
+TEXT_RUN = {
+    "type": "object",
+    "required": ["type", "text"],
+    "properties": {
+        "type": {"const": "TextRun"},
+        "text": TEXT,
+        "isSubtle": {"type": "boolean"},
+        "weight": {"enum": ["Default", "Lighter", "Bolder"]},
+        "color": {"enum": ["Default", "Dark", "Light", "Accent", "Good", "Warning", "Attention"]},
+    },
+    "additionalProperties": False,
+}
 TEAMS = {
     "type": "object",
     "required": ["type", "attachments"],
@@ -35,29 +52,21 @@ TEAMS = {
                                 "const": "http://adaptivecards.io/schemas/adaptive-card.json"
                             },
                             "type": {"const": "AdaptiveCard"},
-                            "version": {"enum": ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]},
+                            "version": {"enum": ["1.2", "1.3", "1.4", "1.5"]},
                             "body": {
                                 "type": "array",
                                 "minItems": 1,
                                 "items": {
                                     "type": "object",
-                                    "required": ["type", "text"],
+                                    "required": ["type", "inlines"],
                                     "properties": {
-                                        "type": {"const": "TextBlock"},
-                                        "text": TEXT,
-                                        "wrap": {"type": "boolean"},
-                                        "isSubtle": {"type": "boolean"},
-                                        "weight": {"enum": ["Default", "Lighter", "Bolder"]},
-                                        "color": {
-                                            "enum": [
-                                                *("Default", "Dark", "Light", "Accent"),
-                                                *("Good", "Warning", "Attention"),
-                                            ]
-                                        },
+                                        "type": {"const": "RichTextBlock"},
+                                        "inlines": {"type": "array", "items": TEXT_RUN},
                                     },
                                     "additionalProperties": False,
                                 },
                             },
+                            "msteams": {"type": "object"},
                         },
                         "additionalProperties": False,
                     },
@@ -69,8 +78,9 @@ TEAMS = {
     "additionalProperties": False,
 }
 """learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using:
-workflows take adaptive cards only, and read them at `attachments[0].content`. The blocks:
-adaptivecards.io/explorer/TextBlock.html."""
+workflows take adaptive cards only, and read them at `attachments[0].content`. Of about 28 KB at
+most: learn.microsoft.com/connectors/teams, "Message size limit". The blocks:
+adaptivecards.io/explorer/RichTextBlock.html, of cards since 1.2."""
 
 DISCORD = {
     "type": "object",
@@ -84,6 +94,7 @@ DISCORD = {
             },
             "additionalProperties": False,
         },
+        "flags": {"enum": [4, 4096, 4 | 4096]},
     },
     "additionalProperties": False,
 }

@@ -197,7 +197,7 @@ def test_the_longest_message_is_what_the_service_takes(preset: str, event: str) 
         assert body["allowed_mentions"] == {"parse": []}
     if preset == "teams":
         blocks = body["attachments"][0]["content"]["body"]
-        assert not any("](" in block["text"] for block in blocks)
+        assert {block["type"] for block in blocks} == {"RichTextBlock"}  # which reads no Markdown
 
 
 def test_an_incident_is_resolved_by_the_key_that_opened_it() -> None:
@@ -225,6 +225,15 @@ def test_alertmanager_knows_the_alert_again_that_is_over() -> None:
     assert firing["labels"] == ended["labels"]
     assert firing["startsAt"] == ended["startsAt"] == "2026-11-29T12:00:00Z"
     assert (firing["endsAt"], ended["endsAt"]) == ("2026-12-06T12:00:00Z", "2026-11-29T13:00:00Z")
+
+
+def test_an_alert_never_ends_before_it_started_for_alertmanager_whatever_the_clock_did() -> None:
+    """It refuses the whole request for one such alert."""
+    early = replace(ALERT, event="recovered", of_event="failed", at=NOW - timedelta(hours=1))
+
+    [ended] = BODIES[Preset.ALERTMANAGER](Message(channel="ops", alerts=[early]))
+
+    assert ended["endsAt"] == ended["startsAt"] == "2026-11-29T12:00:00Z"
 
 
 def test_alertmanager_is_told_of_each_alert_and_all_others_of_the_first() -> None:

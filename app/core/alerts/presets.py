@@ -14,6 +14,7 @@ from app.errors import FieldError
 
 MAX_DISCORD_LENGTH = 2000
 """The most characters of a message that Discord takes."""
+DISCORD_SUPPRESS_EMBEDS = 1 << 2
 MAX_PAGERDUTY_SUMMARY = 1024
 MAX_OPSGENIE_MESSAGE = 130
 MAX_OPSGENIE_TEXT = 15_000
@@ -117,48 +118,66 @@ def webhook(message: Message) -> dict[str, Any]:
 
 
 def slack(message: Message) -> dict[str, Any]:
-    """Return the body of an incoming webhook of Slack; `&`, `<` and `>` are control characters."""
+    """Return the body of an incoming webhook of Slack; `&`, `<` and `>` are control characters.
+
+    Slack asks for no more than 4,000 characters, and cuts off what is beyond 40,000. Addresses in
+    errors are not fetched for previews. By docs.slack.dev: messaging/formatting-message-text, and
+    reference/messaging/link-unfurling.
+    """
     said = text(message).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     mark = {"recovered": ":white_check_mark:", "test": ":bell:"}.get(
         message.event, ":rotating_light:"
     )
     rule = f" _({message.rule})_" if message.rule else ""
     plain = rule.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return {"text": f"{mark} {said}{plain}"}
+    return {"text": f"{mark} {said}{plain}", "unfurl_links": False, "unfurl_media": False}
 
 
 def teams(message: Message) -> dict[str, Any]:
     """Return the body of a workflow of Teams: a message with one adaptive card.
 
-    A paragraph of the card reads some of Markdown, such as links, which a space keeps from it.
+    A workflow takes about 28 KB. What is said is in runs of text, which read no Markdown: in
+    blocks of text a name such as `_nightly_` lost its underscores. By learn.microsoft.com:
+    connectors/teams, and the schema of `TextRun` of adaptive cards 1.2.
     """
     color = {"recovered": "Good", "test": "Default"}.get(message.event, "Attention")
-    lines: list[dict[str, Any]] = [
-        {"type": "TextBlock", "text": line.replace("](", "] ("), "wrap": True}
-        for line in text(message).splitlines()
-    ]
+    lines: list[dict[str, Any]] = [run(line) for line in text(message).splitlines()]
     lines[0] |= {"weight": "Bolder", "color": color}
     if message.rule:
-        lines.append({"type": "TextBlock", "text": message.rule, "isSubtle": True, "wrap": True})
+        lines.append(run(message.rule) | {"isSubtle": True})
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
-        "version": "1.4",
-        "body": lines,
+        "version": "1.2",
+        "body": [{"type": "RichTextBlock", "inlines": [line]} for line in lines],
+        "msteams": {"width": "Full"},
     }
     kind = "application/vnd.microsoft.card.adaptive"
     attachment = {"contentType": kind, "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}
 
 
+def run(line: str) -> dict[str, Any]:
+    """Return a line as a run of text of an adaptive card."""
+    return {"type": "TextRun", "text": line}
+
+
 def discord(message: Message) -> dict[str, Any]:
-    """Return the body of a webhook of Discord, which notifies nobody by name."""
+    """Return the body of a webhook of Discord, which notifies nobody by name.
+
+    Nor does it fetch addresses in errors for previews. By docs.discord.com: resources/webhook,
+    "Execute Webhook", which allows that flag, and resources/message.
+    """
     mark = {"recovered": "\N{WHITE HEAVY CHECK MARK}", "test": "\N{BELL}"}.get(
         message.event, "\N{POLICE CARS REVOLVING LIGHT}"
     )
     rule = f" ({message.rule})" if message.rule else ""
-    said = f"{mark} {text(message)}{rule}"
-    return {"content": said[:MAX_DISCORD_LENGTH], "allowed_mentions": {"parse": []}}
+    said = cut(f"{mark} {text(message)}", MAX_DISCORD_LENGTH - len(rule))
+    return {
+        "content": f"{said}{rule}",
+        "allowed_mentions": {"parse": []},
+        "flags": DISCORD_SUPPRESS_EMBEDS,
+    }
 
 
 def key_of(message: Message) -> str:
@@ -167,7 +186,11 @@ def key_of(message: Message) -> str:
 
 
 def pagerduty(message: Message) -> dict[str, Any]:
-    """Return an event of PagerDuty's Events API v2, but for the routing key."""
+    """Return an event of PagerDuty's Events API v2, but for the routing key.
+
+    By github.com/PagerDuty/developer-docs, docs/events-API-v2: 512 KB at most, of which this is a
+    small part, and the end of an incident is its key alone.
+    """
     if message.event == "recovered":
         return {"event_action": "resolve", "dedup_key": key_of(message)}
     first = message.alerts[0]
@@ -190,7 +213,10 @@ def pagerduty(message: Message) -> dict[str, Any]:
 
 
 def opsgenie(message: Message) -> dict[str, Any]:
-    """Return the body of a request that creates an alert of Opsgenie, or closes it."""
+    """Return the body of a request that creates an alert of Opsgenie, or closes it.
+
+    By docs.opsgenie.com: docs/alert-api, docs/alerts-and-alert-fields.
+    """
     said = text(message)
     if message.event == "recovered":
         return {"source": "Tocsin", "note": cut(said, MAX_OPSGENIE_TEXT)}
@@ -211,23 +237,28 @@ def opsgenie(message: Message) -> dict[str, Any]:
 
 def alertmanager(message: Message) -> list[dict[str, Any]]:
     """Return alerts of Alertmanager: what is over ends now, all else in some days."""
-    return [posted(message, one) for one in message.alerts]
+    return [posted(one) for one in message.alerts]
 
 
-def posted(message: Message, one: Alert) -> dict[str, Any]:
-    """Return one alert of Alertmanager, whose labels are the same when it begins and ends."""
+def posted(one: Alert) -> dict[str, Any]:
+    """Return one alert of Alertmanager, whose labels are the same when it begins and ends.
+
+    It refuses all of a request for one that ends before it starts, as after a step of the clock. By
+    github.com/prometheus/alertmanager: api/v2/openapi.yaml, and `Validate` of alert/alert.go.
+    """
     labels = {
-        "alertname": message.rule or "test",
+        "alertname": one.rule or "test",
         "event": one.of_event or one.event,
         "job_name": one.job,
         "job_id": one.job_id and str(one.job_id),
         "source": "tocsin",
     }
-    ends_at = one.at if over(one) else one.at + timedelta(days=FIRING_DAYS)
+    starts_at = one.since or one.at
+    ends_at = max(starts_at, one.at if over(one) else one.at + timedelta(days=FIRING_DAYS))
     return {
         "labels": {name: value for name, value in labels.items() if value},
         "annotations": {"summary": sentence(one)},
-        "startsAt": rfc_3339(one.since or one.at),
+        "startsAt": rfc_3339(starts_at),
         "endsAt": rfc_3339(ends_at),
     }
 
