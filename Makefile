@@ -36,6 +36,10 @@ vendor: setup ## Take what the dashboard loads in browsers from npm, as the buil
 triggers: setup ## Make db/triggers.sql of its parts in db/triggers
 	$(BIN)/python -m tests.support.triggers
 
+.PHONY: client
+client: setup ## Make the parts of clients/python that follow from the API
+	$(BIN)/python -m clients.python.generate
+
 .PHONY: test
 test: setup servers ## Run all tests
 	$(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)

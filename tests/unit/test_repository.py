@@ -23,6 +23,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 CONSTRAINTS = (ROOT / "constraints.txt").read_text("utf-8")
 MAX_FILE_LENGTH = 400
+OURS = {"app", "clients", "db", "tests", "tocsin"}
+CLIENT = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text("utf-8"))
 
 
 def files(directory: Path) -> Iterator[Path]:
@@ -130,12 +132,17 @@ def imported(file: Path) -> set[str]:
                 names.add(package)
             case _:
                 pass
-    return names - sys.stdlib_module_names - {"app", "db", "tests"}
+    return names - sys.stdlib_module_names - OURS
 
 
 @pytest.mark.parametrize(
     ("directory", "allowed"),
-    [("app", RUNTIME | declared(EXTRAS["otel"])), ("tests", RUNTIME | OPTIONAL | TOOLS)],
+    [
+        ("app", RUNTIME | declared(EXTRAS["otel"])),
+        ("tests", RUNTIME | OPTIONAL | TOOLS),
+        ("clients/python/generating", RUNTIME),
+        ("clients/python/src", declared(CLIENT["project"]["dependencies"])),
+    ],
 )
 def test_every_package_that_is_imported_is_declared(
     directory: str, allowed: dict[str, SpecifierSet]

@@ -1,0 +1,1 @@
+"""How the modules of the client are made that `generate` writes."""

@@ -1,0 +1,41 @@
+"""The examples on the page of the client do what they say."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+
+from tocsin import AsyncTocsin
+
+from tests.support.pages import ROOT
+
+PAGE = (ROOT / "docs/clients.md").read_text("utf-8")
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```", PAGE.partition("\n## Receivers")[0], re.DOTALL | re.MULTILINE
+)
+
+
+async def test_the_examples_of_calls_do_what_they_say(served: str) -> None:
+    environment = os.environ | {
+        "TOCSIN_URL": served,
+        "PYTHONPATH": str(ROOT / "clients/python/src"),
+    }
+    environment |= {"PYTHONWARNINGS": "error"}
+    printed = []
+    for example in EXAMPLES:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", example, env=environment, stdout=subprocess.PIPE
+        )
+        text, _ = await process.communicate()
+        assert process.returncode == 0, example
+        printed.append(text.decode())
+
+    assert len(EXAMPLES) == 3
+    assert printed[1].startswith("scheduled 2")
+    assert {line.split()[0] for line in printed[1].splitlines()[1:]} == {"cron", "target.url"}
+    assert printed[2] == "nightly\n"
+    async with AsyncTocsin(served) as tocsin:
+        job = await tocsin.jobs.get("nightly")
+    assert (job.timezone, job.cron, job.timeout_seconds) == ("Europe/Paris", "0 4 * * *", 60)
+    assert job.target["json"] == {"all": True}
