@@ -11,8 +11,9 @@ from tocsin import AsyncTocsin
 from tests.support.pages import ROOT
 
 PAGE = (ROOT / "docs/clients.md").read_text("utf-8")
+README = (ROOT / "clients/python/README.md").read_text("utf-8")
 EXAMPLES = re.findall(
-    r"^```python\n(.*?)^```", PAGE.partition("\n## Receivers")[0], re.DOTALL | re.MULTILINE
+    r"^```python\n(.*?)^```", PAGE.partition("\n## Receivers")[0] + README, re.DOTALL | re.MULTILINE
 )
 
 
@@ -31,11 +32,12 @@ async def test_the_examples_of_calls_do_what_they_say(served: str) -> None:
         assert process.returncode == 0, example
         printed.append(text.decode())
 
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert printed[1].startswith("scheduled 2")
     assert {line.split()[0] for line in printed[1].splitlines()[1:]} == {"cron", "target.url"}
     assert printed[2] == "nightly\n"
+    assert printed[3] == ""
     async with AsyncTocsin(served) as tocsin:
         job = await tocsin.jobs.get("nightly")
-    assert (job.timezone, job.cron, job.timeout_seconds) == ("Europe/Paris", "0 4 * * *", 60)
-    assert job.target["json"] == {"all": True}
+    assert (job.timezone, job.cron) == ("Europe/Paris", "0 3 * * *")
+    assert job.timeout_seconds == 30, "README says nothing of it"

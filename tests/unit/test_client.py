@@ -88,8 +88,9 @@ def test_every_operation_of_the_api_is_a_call_of_the_client() -> None:
     assert issubclass(type(client), Calls)
 
 
-def test_importing_the_client_imports_no_server_and_nothing_that_is_slow() -> None:
-    program = "import sys, tocsin; print(*{one.split('.')[0] for one in sys.modules})"
+@pytest.mark.parametrize("module", ["tocsin", "tocsin.receiver"])
+def test_importing_the_client_imports_no_server_and_nothing_that_is_slow(module: str) -> None:
+    program = f"import sys, {module}; print(*{{one.split('.')[0] for one in sys.modules}})"
 
     done = subprocess.run(  # noqa: S603 - our own Python
         [sys.executable, "-c", program],

@@ -24,6 +24,8 @@ MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 CONSTRAINTS = (ROOT / "constraints.txt").read_text("utf-8")
 MAX_FILE_LENGTH = 400
 OURS = {"app", "clients", "db", "tests", "tocsin"}
+RECEIVERS = {name: SpecifierSet() for name in ("django", "flask", "litestar", "starlette")}
+"""The frameworks that the client has adapters for, which its users have."""
 CLIENT = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text("utf-8"))
 
 
@@ -141,7 +143,7 @@ def imported(file: Path) -> set[str]:
         ("app", RUNTIME | declared(EXTRAS["otel"])),
         ("tests", RUNTIME | OPTIONAL | TOOLS),
         ("clients/python/generating", RUNTIME),
-        ("clients/python/src", declared(CLIENT["project"]["dependencies"])),
+        ("clients/python/src", declared(CLIENT["project"]["dependencies"]) | RECEIVERS),
     ],
 )
 def test_every_package_that_is_imported_is_declared(

@@ -1,6 +1,6 @@
 """A client of Tocsin, the job scheduler on Postgres.
 
-    with Tocsin("https://tocsin.example.com", key="…") as tocsin:
+    with Tocsin() as tocsin:  # at TOCSIN_URL, with TOCSIN_API_KEY
         tocsin.schedule("nightly", "0 3 * * *", post="https://example.com/report")
 
 `tocsin.answers` has what is answered, `tocsin.errors` what goes wrong, and `tocsin.receiver` helps
