@@ -41,7 +41,9 @@ def example(heading: str, number: int = 0) -> str:
 def module_of(heading: str) -> dict[str, Any]:
     """Run what a page has for a framework, below what it has for all of them."""
     names: dict[str, Any] = {"__name__": f"example_{heading}"}
+    handlers = [*logging.root.handlers]
     exec(f"{example('', 1)}\n{example(heading)}", names)  # noqa: S102 - of our own page
+    logging.root.handlers[:] = handlers  # Litestar sends all logs of the process to its own thread
     return names
 
 
@@ -94,14 +96,6 @@ async def receiving(framework: str) -> AsyncIterator[tuple[str, Receiver]]:
         given = {"ALLOWED_HOSTS": ["127.0.0.1"], "ROOT_URLCONF": urls}
         with override_settings(**given), wsgi(WSGIHandler()) as port:
             yield f"http://127.0.0.1:{port}/report", names["receiver"]
-
-
-@pytest.fixture(autouse=True)
-def logging_stays() -> Iterator[None]:
-    """Litestar's default sends all logs of the process to a thread of its own."""
-    handlers = [*logging.root.handlers]
-    yield
-    logging.root.handlers[:] = handlers
 
 
 @pytest.mark.parametrize("framework", ["Litestar", "FastAPI", "Django", "Flask"])
