@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.db.connecting import connect
+from app.db.listener import open_session
 from app.errors import DatabaseUnavailable, PoolerInTheWay
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job
@@ -28,6 +29,13 @@ async def test_a_pooler_that_mutes_notifications_or_mixes_sessions_is_refused_at
         assert await process.ended() == 1
 
     assert REMEDY in "\n".join(process.text)
+
+
+async def test_a_session_whose_notifications_a_pooler_swallows_is_not_opened(case: Case) -> None:
+    async with pooled(case.database_url, mode="transaction", ignored=OURS) as url:
+        with pytest.raises(PoolerInTheWay, match=REMEDY):
+            async with open_session(url, wake=lambda: None, application_name="listens"):
+                pass
 
 
 @pytest.mark.parametrize("ignored", [(), OURS])
