@@ -123,6 +123,7 @@ servers: setup ## Install the servers that the tests need and this machine lacks
 	scripts/install-servers $(BIN)/python
 	$(BIN)/python hatch_build.py
 	scripts/install-recipes
+	$(BIN)/python -m tests.support.clients
 
 .PHONY: db-dump
 db-dump: setup ## Print the schema as Postgres understands it
@@ -152,5 +153,5 @@ wheel: setup ## Build the wheel into dist
 .PHONY: clean
 clean: ## Remove what was made here, except the data of `make run`
 	rm -rf $(VENV) dist build htmlcov .coverage .coverage.* .hypothesis
-	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .cache .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,12 @@ from app.db import migrate
 from app.wire.health import Health
 
 
-@get("/health/live", operation_id="getLiveness", summary="Does the process answer?")
+@get(
+    "/health/live",
+    operation_id="getLiveness",
+    summary="Does the process answer?",
+    tags=["Health"],
+)
 async def live() -> Health:
     """Whether or not the database does."""
     return Health()
@@ -17,6 +22,7 @@ async def live() -> Health:
     "/health/ready",
     operation_id="getReadiness",
     summary="Can requests be served?",
+    tags=["Health"],
     opt={"problems": (503,)},
 )
 async def ready(db: Db) -> Health:

@@ -16,11 +16,11 @@ from msgspec import Struct
 from app.api.body import DRY_RUN, JSON
 from app.api.docs import DocsPage, OpenAPIJson, docs_router
 from app.api.problems import MEDIA_TYPE, ApiRequest
+from app.api.schemas import ref, scheduled, schemas
 from app.core.access.api_key import Scope
 from app.core.access.idempotency import HEADER
 from app.core.access.session import COOKIE, COOKIE_OVER_TLS
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState
-from app.core.schedule.schedule import FORMS
 from app.core.sets.plan import SetPlan
 from app.targets.registry import KINDS, target_type
 from app.wire.actions import Asked, NoFields, Skip
@@ -63,7 +63,6 @@ from app.wire.session import SessionState, SignIn
 from app.wire.sets import SetMembers, SetPage, SetRequest
 from app.wire.upcoming import Upcoming
 
-REF = "#/components/schemas/{name}"
 ALWAYS = (401, 403, 406, 422, 429, 500, 503)
 """Problems that any operation below /v1 may answer with."""
 KEY_SCHEME = {
@@ -78,6 +77,19 @@ SESSION_SCHEME = {
     "name": COOKIE_OVER_TLS,
     "description": "For browsers: POST /session sets it. Without TLS it is called "
     f"`{COOKIE}`. What changes something has to come from a page of the same origin.",
+}
+TAGS = {
+    "Jobs": "What to call, and when; sets of jobs that files own, and pauses of many.",
+    "Executions": "What jobs have done: each attempt, and each run that was missed.",
+    "Bulk": "Something done with all jobs, or executions, that a filter finds.",
+    "Schedules": "Runs to come, previews, and calendars that close time.",
+    "Calendars": "Windows of maintenance.",
+    "Checks": "Jobs that expect pings.",
+    "Flows": "Limits that jobs share.",
+    "Alerts": "Who is told when jobs go wrong, and what was told.",
+    "Instances": "Who carries jobs out, and how much there is to do.",
+    "Access": "Keys, sessions, secrets, and the record of changes.",
+    "Health": "Whether the API lives, and can do its work.",
 }
 DRY_RUN_PARAMETER = {
     "name": DRY_RUN,
@@ -163,31 +175,32 @@ async def openapi_json(request: ApiRequest) -> bytes:
 def description(app: Litestar) -> dict[str, Any]:
     """Describe the API as OpenAPI 3.1."""
     document = app.openapi_schema.to_schema()
-    document["components"]["schemas"] = schemas()
-    document["components"]["securitySchemes"] = {"key": KEY_SCHEME, "session": SESSION_SCHEME}
+    components = document["components"]
+    components["schemas"] = described()
+    components["securitySchemes"] = {"key": KEY_SCHEME, "session": SESSION_SCHEME}
+    components["responses"] = {}
+    document["tags"] = [{"name": name, "description": said} for name, said in TAGS.items()]
     for path, method, handler in described_handlers(app):
         operation = document["paths"][path][method]
-        responses = operation["responses"]
-        responses.pop("400", None)
-        success = responses[str(handler.status_code)]
-        if handler.status_code == HTTPStatus.NO_CONTENT:
-            success.pop("content", None)
-        responses |= {str(status): success for status in handler.opt.get("also", ())}
+        operation["responses"] = answers(operation, handler, components["schemas"])
         problems = {*handler.opt.get("problems", ()), *(ALWAYS if path.startswith("/v1") else ())}
+        parameters = [as_given(one) for one in operation.pop("parameters", ())]
         if path.startswith("/v1") and method in PARAMETERS_OF_WRITES:
-            parameters = operation.setdefault("parameters", [])
             parameters += PARAMETERS_OF_WRITES[method]
             problems |= {409, 413} if method == "post" else set()
-        responses |= {str(status): problem_response(status) for status in sorted(problems)}
-        for parameter in operation.get("parameters", ()):
-            parameter["schema"] = if_given(parameter["schema"])
+        if parameters:
+            operation["parameters"] = parameters
+        for status in sorted(problems):
+            name = "".join(part.capitalize() for part in HTTPStatus(status).name.split("_"))
+            components["responses"][name] = problem_response(status)
+            operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
         if path.startswith("/v1") or "scope" in handler.opt:
             scopes = [handler.opt.get("scope", Scope.ADMIN)]
             operation["security"] = [{"key": scopes}, {"session": scopes}]
         if body := handler.opt.get("body"):
             media_types = handler.opt.get("media_types", (JSON,))
             content = {
-                "schema": {"$ref": REF.format(name=body.__name__)},
+                "schema": ref(body.__name__),
                 "examples": {name: {"value": one} for name, one in BODIES[body.__name__].items()},
             }
             operation["requestBody"] = {
@@ -195,6 +208,26 @@ def description(app: Litestar) -> dict[str, Any]:
                 "content": dict.fromkeys(media_types, content),
             }
     return document
+
+
+def answers(
+    operation: dict[str, Any], handler: HTTPRouteHandler, found: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the responses of an operation that are no problems.
+
+    An answer of one of several types becomes a schema in `found`, so that it has a name.
+    """
+    success = operation["responses"][str(handler.status_code)]
+    if handler.status_code == HTTPStatus.NO_CONTENT:
+        success.pop("content", None)
+    for header in success.get("headers", {}).values():
+        header["schema"] = {"type": "string"}
+    for content in success.get("content", {}).values():
+        if "oneOf" in content["schema"]:
+            name = f"{operation['operationId'][0].upper()}{operation['operationId'][1:]}Answer"
+            found[name] = {"description": operation["summary"], **content["schema"]}
+            content["schema"] = ref(name)
+    return {str(status): success for status in (handler.status_code, *handler.opt.get("also", ()))}
 
 
 def described_handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
@@ -207,57 +240,32 @@ def described_handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandl
                 yield route.path_format, method.lower(), handler
 
 
-def if_given(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a parameter without null: clients leave out a parameter instead."""
-    kept: list[dict[str, Any]] = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
-    if len(kept) != 1:
-        return schema
-    return {name: value for name, value in schema.items() if name != "oneOf"} | kept[0]
+def as_given(parameter: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter without what is so of itself, and without null: clients leave it out."""
+    kept = {name: value for name, value in parameter.items() if value is not False}
+    schema = dict(parameter["schema"])
+    schema.pop("description", None)
+    forms = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
+    if len(forms) == 1:
+        schema = {name: value for name, value in schema.items() if name != "oneOf"} | forms[0]
+    if schema.get("type") == "integer":
+        bounds = {name: int(schema[name]) for name in ("minimum", "maximum") if name in schema}
+        schema |= bounds
+    if schema.get("type") == "number":
+        schema["format"] = "double"
+    return kept | {"schema": schema}
 
 
 def problem_response(status: int) -> dict[str, Any]:
     return {
         "description": HTTPStatus(status).phrase,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}},
+        "content": {MEDIA_TYPE: {"schema": ref(Problem.__name__)}},
     }
 
 
-def schemas() -> dict[str, Any]:
-    """Describe every Struct, and for each kind its targets."""
+def described() -> dict[str, Any]:
+    """Describe every Struct that is sent or received, and for each kind its targets."""
     targets: dict[str, type[Struct]] = {kind: target_type(kind) for kind in KINDS}
-    _, found = msgspec.json.schema_components([*SCHEMAS, *targets.values()], ref_template=REF)
-    for document in (JobDocument, JobReplacement):
-        found[document.__name__]["allOf"] = [
-            {"oneOf": by_kind(targets)},
-            {"oneOf": by_schedule(JobDocument)},
-        ]
-    found[SchedulePreview.__name__]["oneOf"] = by_schedule(SchedulePreview)
+    found = schemas(SCHEMAS, targets=targets, of_jobs=(JobDocument, JobReplacement))
+    scheduled(found[SchedulePreview.__name__], SchedulePreview)
     return found
-
-
-def by_kind(targets: dict[str, type[Struct]]) -> list[dict[str, Any]]:
-    """The kind decides on the target."""
-    return [
-        {
-            "title": kind,
-            "properties": {
-                "kind": {"const": kind},
-                "target": {"$ref": REF.format(name=target.__name__)},
-            },
-        }
-        for kind, target in targets.items()
-    ]
-
-
-def by_schedule(struct: type[Struct]) -> list[dict[str, Any]]:
-    """Exactly one of the schedules that the Struct has is given."""
-    null = {"type": "null"}
-    forms = [name for name in (*FORMS, "run_in_seconds") if name in struct.__struct_fields__]
-    return [
-        {
-            "title": name,
-            "required": [name],
-            "properties": {other: {"not": null} if other == name else null for other in forms},
-        }
-        for name in forms
-    ]

@@ -361,6 +361,7 @@ JobPatch = defstruct(
     kw_only=True,
     forbid_unknown_fields=True,
     module=__name__,
+    namespace={"__doc__": "A merge patch of a job: null takes a field back to its default."},
 )
 """A merge patch of a `JobDocument`: null takes a field back to its default."""
 
@@ -371,6 +372,9 @@ JobReplacement = defstruct(
     frozen=True,
     kw_only=True,
     module=__name__,
+    namespace={
+        "__doc__": "A job to write, or as it was answered: what cannot be written is ignored."
+    },
 )
 """A `JobDocument`, or a job as the API answered it; fields that cannot be written are ignored."""
 

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 
 class Outcome(StrEnum):
+    """How an execution ended."""
+
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     """The target refused the request, could not be reached, or gave no valid answer."""

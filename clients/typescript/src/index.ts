@@ -1,0 +1,118 @@
+/** A client of Tocsin's API, typed by its OpenAPI document: `npm run schema` makes schema.ts. */
+import createClient, { type Client } from "openapi-fetch";
+import type { components, paths } from "./schema.js";
+
+export type { components, paths } from "./schema.js";
+export type Schemas = components["schemas"];
+export type Job = Schemas["Job"];
+export type Problem = Schemas["Problem"];
+type Targets = {
+  amqp: Schemas["AmqpTarget"];
+  check: Schemas["CheckTarget"];
+  http: Schemas["HttpTarget"];
+  smtp: Schemas["SmtpTarget"];
+};
+/** A job to create: its kind decides on its target. */
+export type NewJob = {
+  [Kind in keyof Targets]: Omit<Schemas["JobDocument"], "kind" | "target"> & {
+    kind: Kind;
+    target: Targets[Kind];
+  };
+}[keyof Targets];
+
+/** What the API refused, and the fields that have to change. */
+export class ProblemError extends Error {
+  constructor(readonly problem: Problem) {
+    const fields = problem.errors.map((one) => `${one.field} ${one.message}`);
+    super(fields.join("; ") || problem.detail);
+    this.name = "ProblemError";
+  }
+
+  get status(): number {
+    return this.problem.status;
+  }
+}
+
+export interface Options {
+  /** Such as https://tocsin.example.com. */
+  url: string;
+  key?: string | undefined;
+  /** How often a request is sent, the first time included: 3. */
+  attempts?: number;
+  fetch?: (request: Request) => Promise<Response>;
+}
+
+const AGAIN = new Set([429, 502, 503, 504]);
+const LONGEST_WAIT_MS = 10_000;
+const FIRST_WAIT_MS = 200;
+
+/** Make a client whose methods throw a ProblemError, and send again what may be sent again. */
+export function connect(options: Options): Client<paths> {
+  const send = options.fetch ?? ((request: Request) => fetch(request));
+  const client = createClient<paths>({
+    baseUrl: options.url.replace(/\/+$/, ""),
+    querySerializer: { array: { style: "form", explode: true } },
+    fetch: (request: Request) => retried(request, send, options.attempts ?? 3),
+  });
+  client.use({
+    onRequest({ request }) {
+      if (options.key) request.headers.set("Authorization", `Bearer ${options.key}`);
+      // A POST that is sent again with the same key has no second effect.
+      if (request.method === "POST" && !request.headers.has("Idempotency-Key")) {
+        request.headers.set("Idempotency-Key", crypto.randomUUID());
+      }
+      return request;
+    },
+    async onResponse({ response }) {
+      if (!response.ok) throw new ProblemError(await problemOf(response));
+      return undefined;
+    },
+  });
+  return client;
+}
+
+/** The items of all pages of a list: `all((cursor) => api.GET("/v1/jobs", …))`. */
+export async function* all<Item>(
+  page: (
+    cursor: string | undefined,
+  ) => Promise<{ data?: { items: Item[]; next_cursor?: string | null } | undefined }>,
+): AsyncGenerator<Item> {
+  let cursor: string | undefined;
+  do {
+    const { data } = await page(cursor);
+    yield* data?.items ?? [];
+    cursor = data?.next_cursor ?? undefined;
+  } while (cursor);
+}
+
+async function retried(
+  request: Request,
+  send: (request: Request) => Promise<Response>,
+  attempts: number,
+): Promise<Response> {
+  // An If-Match that was met before its answer got lost is not met again.
+  const isSafe = request.method !== "PATCH" && !request.headers.has("If-Match");
+  for (let attempt = 1; ; attempt++) {
+    const isLast = attempt >= attempts || !isSafe;
+    let wait = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + Math.random());
+    try {
+      const response = await send(request.clone());
+      if (isLast || !AGAIN.has(response.status)) return response;
+      await response.body?.cancel();
+      const seconds = Number(response.headers.get("Retry-After"));
+      if (seconds > 0) wait = seconds * 1000;
+    } catch (error) {
+      if (isLast || request.signal.aborted) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.min(wait, LONGEST_WAIT_MS)));
+  }
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const text = await response.text();
+  if (response.headers.get("Content-Type")?.startsWith("application/problem+json")) {
+    return JSON.parse(text) as Problem;
+  }
+  const detail = `${response.url} answers ${response.status}, but not as the API of Tocsin does`;
+  return { type: "about:blank", title: response.statusText, status: response.status, detail, errors: [] };
+}

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { all, connect, ProblemError, type NewJob } from "../src/index.js";
+
+const url = process.env.TOCSIN_URL ?? "";
+const key = process.env.TOCSIN_API_KEY;
+const api = connect({ url, key });
+const report: NewJob = {
+  kind: "http",
+  target: { url: "https://example.com/report", auth: { type: "bearer", token: "t" } },
+  cron: "0 3 * * *",
+  timezone: "Europe/Paris",
+  metadata: { team: "billing", nested: { deep: [1, null] } },
+};
+
+async function refused(promise: Promise<unknown>): Promise<ProblemError> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof ProblemError) return error;
+    throw error;
+  }
+  throw new Error("it was not refused");
+}
+
+test("a job is created and read", async () => {
+  const { data } = await api.POST("/v1/jobs", { body: { ...report, name: "ts-one" } });
+
+  assert.equal(data?.state, "scheduled");
+  assert.deepEqual(data?.metadata.nested, { deep: [1, null] });
+  const read = await api.GET("/v1/jobs/{job}", { params: { path: { job: "ts-one" } } });
+  assert.equal(read.data?.id, data?.id);
+});
+
+test("all pages of a list are read", async () => {
+  const jobs = Array.from({ length: 7 }, (_, n) => ({ ...report, name: `ts-page-${n}`, tags: ["ts"] }));
+  await api.POST("/v1/jobs/batch", { body: { jobs } });
+
+  const names: (string | null | undefined)[] = [];
+  const query = { tag: ["ts"], limit: 3 };
+  for await (const job of all((cursor) =>
+    api.GET("/v1/jobs", { params: { query: cursor ? { ...query, cursor } : query } }),
+  )) {
+    names.push(job.name);
+  }
+
+  assert.deepEqual(names.sort(), jobs.map((job) => job.name));
+});
+
+test("a change of what another has changed is a conflict", async () => {
+  const { response } = await api.PUT("/v1/jobs/{job}", {
+    params: { path: { job: "ts-edited" } },
+    body: report,
+  });
+  const params = {
+    path: { job: "ts-edited" },
+    header: { "If-Match": response.headers.get("ETag") ?? "" },
+  };
+  await api.PATCH("/v1/jobs/{job}", { params, body: { description: "first" } });
+
+  const error = await refused(api.PATCH("/v1/jobs/{job}", { params, body: { description: "second" } }));
+
+  assert.equal(error.status, 412);
+});
+
+test("a problem names the fields", async () => {
+  const error = await refused(api.POST("/v1/jobs", { body: { ...report, timezone: "Europe/Pari" } }));
+
+  assert.equal(error.status, 422);
+  assert.deepEqual(error.problem.errors.map((one) => one.field), ["timezone"]);
+  assert.match(error.message, /^timezone .*Europe\/Paris/);
+});
+
+test("a request whose answer was lost is sent again, without a second effect", async () => {
+  let sent = 0;
+  const unlucky = connect({
+    url,
+    key,
+    fetch: async (request) => {
+      const response = await fetch(request);
+      sent += 1;
+      if (sent === 1) throw new TypeError("the connection was closed");
+      return response;
+    },
+  });
+
+  const { data, response } = await unlucky.POST("/v1/jobs", { body: { ...report, name: "ts-once" } });
+
+  assert.equal(sent, 2);
+  assert.equal(response.headers.get("Idempotency-Replayed"), "true");
+  assert.equal(data?.name, "ts-once");
+});
