@@ -44,6 +44,10 @@ COMMANDS = {
             "Say who is told when jobs go wrong, and read what was told.",
         ),
         "bulk": ("app.cli.remote.bulk:bulk", "Watch and cancel changes of many jobs."),
+        "mcp": (
+            "app.cli.remote.agents:serve_tools",
+            "Serve the API to an agent, by the Model Context Protocol on stdin and stdout.",
+        ),
     },
     "Jobs in files": {
         "plan": (

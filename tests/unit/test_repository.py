@@ -140,7 +140,7 @@ def imported(file: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("directory", "allowed"),
     [
-        ("app", RUNTIME | declared(EXTRAS["otel"])),
+        ("app", RUNTIME | declared([*EXTRAS["mcp"], *EXTRAS["otel"]])),
         ("tests", RUNTIME | OPTIONAL | TOOLS),
         ("clients/python/generating", RUNTIME),
         ("clients/python/src", declared(CLIENT["project"]["dependencies"]) | RECEIVERS),

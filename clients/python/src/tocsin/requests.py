@@ -154,7 +154,7 @@ OnClosed = Literal["skip", "next_open"]
 
 
 class JobPatch(TypedDict, total=False):
-    """"""
+    """A merge patch of a job: null takes a field back to its default."""
 
     name: str | None
     description: str | None
