@@ -3640,35 +3640,58 @@ begin atomic
     ) as found;
 end;
 
--- Why a rule tells of a backlog: what is due, and was not started. Null: there is none.
+-- Why a rule tells of a backlog: what is due, and was not started. Null: there is none. A tag is looked for among the jobs
+-- that have been due for longest, however many have it, and only if that decides nothing by its index, however many are due.
 create or replace function tocsin.alert_backlog(rule tocsin.alert_rules)
 returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     most constant bigint := coalesce(rule.more_than, 0) + 1;
-    many bigint;
+    longest constant bigint := case when rule.tag is null then most else greatest(most, 10000) end;
+    old constant timestamptz := now() - rule.seconds::float8 * interval '1 second';
+    is_whole boolean := true;
+    many bigint := 0;
     first timestamptz;
 begin
-    select count(*), min(due.at) into many, first
-    from (
-        (
+    if rule.job_id is not null then
+        select count(*), min(due.at) into many, first
+        from (
             select greatest(j.next_run, j.locked_until) as at from tocsin.jobs j
-            where tocsin.is_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
-              and (rule.job_id is null or coalesce(j.run_of, j.id) = rule.job_id)
-              and (rule.tag is null or j.tags @> array[rule.tag])
-            order by 1 limit most
-        ) union all (
+            where j.id = rule.job_id and (tocsin.is_claimable(j) or tocsin.is_flow_claimable(j))
+              and greatest(j.next_run, j.locked_until) <= now()
+            union all
             select greatest(j.next_run, j.locked_until) from tocsin.jobs j
-            where tocsin.is_flow_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
-              and (rule.job_id is null or coalesce(j.run_of, j.id) = rule.job_id)
-              and (rule.tag is null or j.tags @> array[rule.tag])
-            order by 1 limit most
-        )
-    ) as due;
+            where j.run_of = rule.job_id and (tocsin.is_claimable(j) or tocsin.is_flow_claimable(j))
+              and greatest(j.next_run, j.locked_until) <= now()
+        ) as due;
+    else
+        select count(*) filter (where due.is_meant), min(due.at) filter (where due.is_meant), count(*) < longest
+        into many, first, is_whole
+        from (
+            (
+                select greatest(j.next_run, j.locked_until) as at, rule.tag is null or j.tags @> array[rule.tag] as is_meant
+                from tocsin.jobs j
+                where tocsin.is_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+                order by 1 limit longest
+            ) union all (
+                select greatest(j.next_run, j.locked_until), rule.tag is null or j.tags @> array[rule.tag]
+                from tocsin.jobs j
+                where tocsin.is_flow_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+                order by 1 limit longest
+            )
+        ) as due;
+    end if;
+    if rule.tag is not null and not is_whole and many < most and not coalesce(first <= old, false) then
+        select count(*), min(due.at) into many, first
+        from (
+            select greatest(j.next_run, j.locked_until) as at from tocsin.jobs j
+            where j.id = any (array(select k.id from tocsin.jobs k where k.tags @> array[rule.tag] and k.tags <> '{}'))
+              and (tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and greatest(j.next_run, j.locked_until) <= now()
+        ) as due;
+    end if;
     return case
         when many > rule.more_than then format('more than %s are due and not started, the first since %s',
             rule.more_than, tocsin.told_at(first))
-        when first <= now() - rule.seconds::float8 * interval '1 second' then
-            format('the first has been due since %s and is not started', tocsin.told_at(first)) end;
+        when first <= old then format('the first has been due since %s and is not started', tocsin.told_at(first)) end;
 end $$;
 
 -- Of which kinds jobs are due that no instance runs which is connected, for so many seconds; null: there are none. A step
@@ -3770,7 +3793,7 @@ comment on function tocsin.deliver_message(alert_ids uuid[], kind text, target j
 comment on function tocsin.usual_seconds(job uuid, before_id bigint) is
     'For how many seconds the last runs of a job before an execution lasted that succeeded: the median of up to twenty; null: there are fewer than five among its last hundred executions.';
 comment on function tocsin.alert_backlog(rule tocsin.alert_rules) is
-    'Why a rule tells of a backlog: what is due, and was not started. Null: there is none.';
+    'Why a rule tells of a backlog: what is due, and was not started. Null: there is none. A tag is looked for among the jobs that have been due for longest, however many have it, and only if that decides nothing by its index, however many are due.';
 comment on function tocsin.alert_no_instance(seconds float8) is
     'Of which kinds jobs are due that no instance runs which is connected, for so many seconds; null: there are none. A step from kind to kind.';
 comment on function tocsin.audited_alert_rule(rule tocsin.alert_rules) is

@@ -187,9 +187,15 @@ async def read_slow(db: Runner, cursor: Cursor, *, seconds: float, limit: int) -
     )
 
 
-def took_long(row: Row) -> Happened:
-    """Read an execution that succeeded out of a row."""
-    usual = "" if row["usual"] is None else f", and usually {row['usual']:.3g} s"
+async def list_running(db: Runner, *, seconds: float) -> list[Happened]:
+    """List the executions that have been under way for longer."""
+    rows = await db.fetch("alerts.running", seconds=seconds)
+    return [took_long(row, "it has been under way for") for row in rows]
+
+
+def took_long(row: Row, said: str = "it took") -> Happened:
+    """Read an execution that succeeded, or is under way, out of a row."""
+    usual = "" if row["usual"] is None else f", and usually takes {row['usual']:.3g} s"
     return Happened(
         id=row["id"],
         job_id=row["job_id"],
@@ -198,7 +204,7 @@ def took_long(row: Row) -> Happened:
         outcome=Outcome.SUCCEEDED,
         reason=None,
         at=row["finished_at"],
-        why=f"it took {row['seconds']:.4g} s{usual}",
+        why=f"{said} {row['seconds']:.4g} s{usual}",
         is_given_up=False,
         is_last_attempt=False,
         before=None,

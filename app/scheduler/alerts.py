@@ -12,10 +12,9 @@ from itertools import groupby
 from time import monotonic
 from uuid import UUID
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from app.core.alerts.messages import Message
-from app.core.alerts.presets import INCIDENTS, Preset, job_of, parts_of
 from app.core.alerts.rules import (
     LEAST_SLOW_SECONDS,
     NO_JOB,
@@ -30,11 +29,10 @@ from app.core.alerts.rules import (
 )
 from app.core.facts import Alerted, Faulted
 from app.db import Database, alert_deliveries, alerts
-from app.db.alert_deliveries import Waiting
-from app.db.alert_rules import read_target
 from app.db.alerts import Batch, Cursor
 from app.db.database import Runner
 from app.db.isolating import is_outage, reason, run_by_parts
+from app.scheduler.alert_messages import key_of, order, send_together
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.timers import Monotonic
@@ -50,10 +48,17 @@ TOGETHER_SECONDS = 30.0
 meanwhile goes out as one. The first message waits for nothing."""
 LOOK_SECONDS = 1.0
 """How long a statement may take that looks for jobs which stand as rules watch for."""
+SHORTEST_REST_SECONDS = 10.0
+"""How long no jobs are looked for by a rule for which that took longer; doubled each time."""
 REST_SECONDS = 600.0
-"""How long no jobs are looked for by a rule for which that took longer."""
+"""How long no jobs are looked for by it at most."""
+STAGE_SECONDS = 5.0
+"""After how long the rest of what is to be judged waits for the next pass, as what is told by then
+has to be sent; rules take turns."""
 BATCH = 1000
-"""How many executions, states and alerts are handled at a time."""
+"""How many executions and states are handled at a time."""
+SEND_BATCH = 20_000
+"""How many alerts are sent in a transaction: up to so many that break at once are one message."""
 WALK = 5000
 """Of how many states one pass asks whether they are over; the next one goes on behind them."""
 
@@ -84,11 +89,11 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
             wait = 0.0
 
 
-NOTHING_OPENED = (
-    "nothing was opened by this channel that could be resolved: put recovered into the rule that "
-    "tells of what is to recover"
-)
-"""Why a recovery is not sent to a service that has incidents."""
+class Rest(Struct, frozen=True, kw_only=True):
+    """Until when no jobs are looked for by a rule, and for how long altogether."""
+
+    until: float
+    seconds: float
 
 
 class Alerting:
@@ -98,8 +103,8 @@ class Alerting:
         self.db = db
         self.observers = observers
         self.clock = clock
-        self.resting: dict[UUID, float] = {}
-        """Rules by which no jobs are looked for, as that took too long, and until when."""
+        self.resting: dict[UUID, Rest] = {}
+        """Rules by which no jobs are looked for, as that took too long."""
         self.walked = alerts.FIRST
         """The state up to which the last pass has asked which are over."""
 
@@ -110,7 +115,8 @@ class Alerting:
         """Do what there is to do; return whether there is anything to come back to."""
         work = await alerts.read_work(self.db)
         if work.has_rules:
-            while not await self.judge():
+            until = self.clock() + STAGE_SECONDS
+            while not await self.judge() and self.clock() < until:
                 pass
             await self.look_at_jobs()
         if work.has_rules or work.has_open:
@@ -207,49 +213,72 @@ class Alerting:
     async def look_at_jobs(self) -> None:
         """Judge how jobs stand now, in transactions apart from what has happened.
 
-        A rule for which that takes too long, as too many jobs have its tag, holds up no other.
+        A rule for which that takes too long, as too many jobs have its tag, holds up no other: it
+        rests, and is then tried alone, after all others.
         """
-        now = self.clock()
-        self.resting = {id: until for id, until in self.resting.items() if until > now}
-        rules = [
-            one
-            for one in await alerts.list_rules(self.db)
-            if one.is_looking and one.id not in self.resting
-        ]
+        rules = [one for one in await alerts.list_rules(self.db) if one.is_looking]
+        ids = {one.id for one in rules}
+        self.resting = {id: rest for id, rest in self.resting.items() if id in ids}
+        one_by_one = asyncio.Semaphore(1)  # as each locks the cursor
 
         def refused(rule: Rule, error: Exception) -> None:
-            self.resting[rule.id] = self.clock() + REST_SECONDS
+            before = self.resting.get(rule.id)
+            seconds = min(2 * before.seconds, REST_SECONDS) if before else SHORTEST_REST_SECONDS
+            self.resting[rule.id] = Rest(until=self.clock() + seconds, seconds=seconds)
             said = f"rule {rule.name!r} finds no jobs: {reason(error)}: name one, or a rarer tag"
             self.observers.tell(Faulted(where="alerts", error=said))
 
-        if rules:
-            one_by_one = asyncio.Semaphore(1)  # as each locks the cursor
-            await run_by_parts(self.look_by, rules, refused=refused, blame=True, turns=one_by_one)
+        usual = [one for one in rules if one.id not in self.resting]
+        due = [
+            one
+            for one in rules
+            if one.id in self.resting and self.resting[one.id].until <= self.clock()
+        ]
+        for some in ([usual] if usual else []) + [[one] for one in due[:1]]:
+            found = {one.id: self.resting.get(one.id) for one in some}
+            await run_by_parts(self.look_by, some, refused=refused, blame=True, turns=one_by_one)
+            for id, rest in found.items():
+                if rest is not None and self.resting.get(id) is rest:
+                    del self.resting[id]
 
     async def look_by(self, rules: Sequence[Rule]) -> None:
         """Judge by some rules how jobs stand now."""
         by_id = {one.id: one for one in rules}
+        began = self.clock()
         many = BATCH
-        while many == BATCH:
+        while many >= BATCH and self.clock() < began + STAGE_SECONDS:
             async with alerts.turn(self.db, limit_seconds=LOOK_SECONDS) as (transaction, cursor):
                 if cursor is None:  # another instance is at it
                     return
-                standing = Standing(list(rules), [])
+                standing = await self.stand(
+                    transaction, list(rules), await list_running(transaction, rules)
+                )
                 newly = await alerts.list_newly(transaction, rule_ids=[*by_id], limit=BATCH)
                 for broken in newly:
                     rule = by_id[broken.rule_id]
                     state = new_state(rule, broken.event, broken.job_id, cursor)
                     judged = begin(rule, state, job=broken.job, why=broken.why)
                     standing.note((rule.id, broken.event, broken.job_id), *judged)
-                await self.look_at_all(transaction, cursor, standing, by_id)
+                reminded = await self.look_at_all(
+                    transaction, cursor, standing, by_id, seconds=self.clock() - began
+                )
                 await self.write(transaction, standing)
-            many = len(newly)
+            many = max(len(newly), reminded)
             self.tell(standing)
 
     async def look_at_all(
-        self, transaction: Runner, cursor: Cursor, standing: Standing, by_id: dict[UUID, Rule]
-    ) -> None:
-        """Judge what is about no single job, and remind of what is not over."""
+        self,
+        transaction: Runner,
+        cursor: Cursor,
+        standing: Standing,
+        by_id: dict[UUID, Rule],
+        *,
+        seconds: float,
+    ) -> int:
+        """Judge what is about no single job, and remind of what is not over; return of how many.
+
+        `seconds`: how long this look has taken so far, all of whose reminders belong together.
+        """
         for one in await alerts.list_of_rules(transaction, rule_ids=[*by_id]):
             rule = by_id[one.rule_id]
             if one.why is not None and one.state is None:
@@ -260,7 +289,7 @@ class Alerting:
             elif one.why is None and one.state is not None:
                 standing.end(one.state, job=None, is_gone=False)
         reminders = await alerts.list_reminders(
-            transaction, rule_ids=[*by_id], seconds=TOGETHER_SECONDS, limit=BATCH
+            transaction, rule_ids=[*by_id], seconds=TOGETHER_SECONDS + seconds, limit=BATCH
         )
         for due in reminders:
             key = (due.state.rule_id, due.state.event, due.state.job_id)
@@ -268,12 +297,13 @@ class Alerting:
                 rule = by_id[due.state.rule_id]
                 again = remind(rule, due.state, job=due.job, why=due.why, now=cursor.now)
                 standing.note(key, *again)
+        return len(reminders)
 
     async def send(self) -> None:
         """Make the jobs that deliver what is told."""
         async with alerts.by_index(self.db) as transaction:
             waiting = await alert_deliveries.list_waiting(
-                transaction, seconds=TOGETHER_SECONDS, limit=BATCH
+                transaction, seconds=TOGETHER_SECONDS, limit=SEND_BATCH
             )
             for _, found in groupby(sorted(waiting, key=order), key=key_of):
                 await send_together(transaction, list(found))
@@ -282,6 +312,15 @@ class Alerting:
         """Write down which deliveries have ended."""
         async with alerts.by_index(self.db) as transaction:
             await alert_deliveries.follow(transaction)
+
+
+async def list_running(transaction: Runner, rules: Sequence[Rule]) -> Sequence[Happened]:
+    """List the executions under way that take long already, if a rule is about them."""
+    slow = [rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()]
+    if not slow:
+        return []
+    seconds = max(LEAST_SLOW_SECONDS, min(slow))
+    return await alerts.list_running(transaction, seconds=seconds)
 
 
 def new_state(rule: Rule, event: Event, job_id: UUID, cursor: Cursor) -> State:
@@ -301,60 +340,3 @@ def channels_of(told: Told, rules: Sequence[Rule]) -> list[str | None]:
     """Return the channels that are told; None for the record alone."""
     channels = next((rule.channels for rule in rules if rule.id == told.rule_id), ())
     return [*channels] or [None]
-
-
-Together = tuple[str, str, str, bool, str, str]
-
-
-def key_of(one: Waiting) -> Together:
-    """Return what goes out as one message: channel, event, rule; each test by itself."""
-    together = one.rule_id if one.rule_id is not None else one.alert.id
-    return (
-        *(one.channel, one.alert.event, str(together), one.is_reminder),
-        *(one.instead_of or "", str(one.incident or "")),
-    )
-
-
-def order(one: Waiting) -> tuple[Together, UUID]:
-    """Return the order in which alerts are put together."""
-    return key_of(one), one.alert.id
-
-
-async def send_together(transaction: Runner, found: list[Waiting]) -> None:
-    """Send some alerts as one message, or write down why that cannot be."""
-    ids = [one.alert.id for one in found]
-    channel = found[0]
-    if channel.preset is None or channel.target is None:
-        await alert_deliveries.fail(
-            transaction, ids, error=f"there is no channel {channel.channel!r}"
-        )
-        return
-    preset = Preset(channel.preset)
-    incident = channel.incident
-    if preset in INCIDENTS and channel.alert.event == "recovered":
-        if incident is None:
-            await alert_deliveries.fail(transaction, ids, error=NOTHING_OPENED)
-            return
-        if channel.is_open:
-            await alert_deliveries.settle(transaction, ids)
-            return
-    elif preset in INCIDENTS and incident is None:
-        incident = ids[0]
-        await alert_deliveries.open_incident(transaction, ids, incident=incident)
-    message = Message(
-        channel=channel.channel,
-        alerts=[one.alert for one in found],
-        is_reminder=channel.is_reminder,
-        instead_of=channel.instead_of,
-        incident=incident,
-    )
-    try:
-        target = read_target(channel.target)
-    except (ValueError, RecursionError) as error:
-        await alert_deliveries.fail(
-            transaction, ids, error=f"the channel's target cannot be read: {error}"
-        )
-        return
-    for part in parts_of(preset, message):
-        sent = [one.id for one in part.alerts]
-        await alert_deliveries.deliver(transaction, sent, job_of(preset, target, part))

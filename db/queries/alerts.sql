@@ -113,6 +113,21 @@ union all
 select null, null, null, null, null, null, null, null, null, reached.id, under_way.ids from reached, under_way
 order by 1 nulls first;
 
+-- name: running, reads
+-- The executions under way that have been so for longer than so many seconds, as took_long tells of those that have ended.
+select l.execution_id as id, j.id as job_id, now() as finished_at, extract(epoch from now() - l.claimed_at)::float8 as seconds,
+    tocsin.usual_seconds(j.id, l.execution_id) as usual,
+    (select x.id from (
+        select p.id, p.outcome from tocsin.executions p where p.job_id = j.id and p.id < l.execution_id order by p.id desc limit 100
+    ) as x where x.outcome = 'succeeded' order by x.id desc limit 1) as well_id,
+    j.name as job, j.tags
+from tocsin.jobs l join tocsin.jobs j on j.id = coalesce(l.run_of, l.id)
+where l.locked_until is not null and l.locked_until > now() and l.execution_id is not null
+  and l.claimed_at < now() - :seconds::float8 * interval '1 second'
+  and j.paused_at is null and not exists (select from tocsin.pauses where scope = 0)
+  and not tocsin.is_maintained(j.tags, now())
+  and not exists (select from tocsin.alerts a where a.delivery_id = j.id);
+
 -- name: states, reads
 select rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at
 from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
@@ -148,7 +163,7 @@ r.event = 'not_succeeded' and (j.cron is not null or j.every_seconds is not null
           and x.finished_at >= now() - r.seconds::float8 * interval '1 second')
 
 -- name: newly
--- The jobs that stand as one of some rules watches for, of which it does not know yet. What is paused is not told of.
+-- Up to so many for each rule, so that one which is about many holds up no other. The jobs that stand as one of some rules watches for, of which it does not know yet. What is paused is not told of.
 with {maintained}, r as materialized (
     select r.id, r.job_id, r.tag, r.seconds, watched.event, m.tags as maintained
     from maintained m cross join tocsin.alert_rules r cross join unnest(r.events) as watched (event)
@@ -157,8 +172,11 @@ with {maintained}, r as materialized (
 )
 (
     select r.id as rule_id, r.event, j.id as job_id, j.name as job, j.tags, left(j.plan_error, 1000) as why
-    from r join tocsin.jobs j on r.event = 'invalid' and tocsin.is_aside(j) and tocsin.aside_state(j) = 'invalid' and {of_rule}
-    limit :limit::bigint
+    from r cross join lateral (
+        select j.* from tocsin.jobs j
+        where r.event = 'invalid' and tocsin.is_aside(j) and tocsin.aside_state(j) = 'invalid' and {of_rule}
+        limit :limit::bigint
+    ) as j
 )
 union all
 (

@@ -366,12 +366,35 @@ async def test_a_run_that_takes_long_is_told_of_until_one_does_not(
     await judge_all(db, connection)
     assert await told(connection) == [("slow", "report")]
     why = await connection.fetchval("select why from tocsin.alerts")
-    assert re.fullmatch(r"it took 41 s, and usually 16 s", why)
+    assert re.fullmatch(r"it took 41 s, and usually takes 16 s", why)
 
     await ended(connection, job_id)
     await judge_all(db, connection)
     assert len(await told(connection)) == 1
     await took(connection, job_id, 17)
+    await judge_all(db, connection)
+    assert await told(connection) == [("slow", "report"), ("recovered", "report")]
+
+
+async def test_a_run_that_goes_on_for_long_is_told_of_once_while_it_does(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection, events=("slow", "recovered"), seconds=30)
+    job_id, short = [await quiet_job(connection, name=name) for name in ("report", "short")]
+    id = await leased(connection, job_id, ago=41)
+    await leased(connection, short)
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+    assert await told(connection) == [("slow", "report")]
+    why = await connection.fetchval("select why from tocsin.alerts")
+    assert re.fullmatch(r"it has been under way for 4\d\.?\d* s", why)
+
+    await freed(connection, job_id)
+    await took(connection, job_id, 45, id=id)
+    await judge_all(db, connection)
+    assert len(await told(connection)) == 1
+
+    await took(connection, job_id, 2)
     await judge_all(db, connection)
     assert await told(connection) == [("slow", "report"), ("recovered", "report")]
 
@@ -398,6 +421,24 @@ async def test_a_backlog_is_told_of_once_and_when_it_is_over(
     )
     await judge_all(db, connection)
     assert await told(connection) == [("backlog", None), ("recovered", None)]
+
+
+async def test_the_backlog_of_a_tag_is_found_behind_many_that_have_been_due_for_longer(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection, events=("backlog",), seconds=30, tag="a")
+    await connection.execute(LATE, await quiet_job(connection, tags=["a"]))
+    await connection.execute(
+        """set session_replication_role = replica;
+           insert into tocsin.jobs (kind, target, run_at, next_run, planned_at)
+           select 'http', '{"url": "http://127.0.0.1:9/"}', ago.at, ago.at, ago.at
+           from (select now() - interval '1 day' as at) as ago, generate_series(1, 10001);
+           reset session_replication_role"""
+    )
+
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("backlog", None)]
 
 
 @pytest.mark.parametrize(
@@ -488,6 +529,26 @@ async def test_what_is_not_over_is_told_again_together_and_no_sooner(
         [row["delivery_id"] for row in reminders],
     )
     assert json.decode(message)["json"]["text"].startswith("Still: 2 jobs: failed")
+
+
+async def test_any_number_that_is_not_over_is_told_again_in_one_pass_and_one_message(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_channel(connection, "ops", "http://127.0.0.1:9/", "webhook")
+    rule_id = await insert_rule(connection, remind_seconds=600, channels=["ops"])
+    await connection.execute(
+        """insert into tocsin.alert_states (rule_id, event, job_id, many, since, last_at, told_at)
+           select $1, 'failed', gen_random_uuid(), 1, ago.at, ago.at, ago.at
+           from (select now() - interval '1 day' as at) as ago, generate_series(1, 2500)""",
+        rule_id,
+    )
+    alerting = Alerting(db, Observers(), monotonic)
+
+    await alerting.look_at_jobs()
+    await alerting.send()
+
+    [sent] = await connection.fetch("select target from tocsin.jobs")
+    assert json.decode(sent["target"])["json"]["count"] == 2500
 
 
 @pytest.mark.parametrize(
@@ -691,16 +752,18 @@ async def test_what_ends_long_after_later_executions_is_told_when_it_ends(
     assert await told(connection) == [("failed", "quick"), ("failed", "slow")]
 
 
-async def leased(connection: asyncpg.Connection, job_id: UUID) -> int:
-    """Have a job executed; return the number of its execution."""
+async def leased(connection: asyncpg.Connection, job_id: UUID, *, ago: float = 0) -> int:
+    """Have a job executed since some seconds `ago`; return the number of its execution."""
     id: int = await connection.fetchval("select nextval('tocsin.executions_id_seq')")
     await connection.execute(
         """update tocsin.jobs
            set locked_until = now() + interval '1 hour', locked_by = 'me', execution_id = $2,
-               claimed_at = now(), claimed_for = now(), claimed_attempt = 1
+               claimed_at = now() - $3 * interval '1 second', claimed_for = now(),
+               claimed_attempt = 1
            where id = $1""",
         job_id,
         id,
+        ago,
     )
     return id
 
@@ -801,7 +864,8 @@ async def test_a_rule_that_takes_too_long_to_find_its_jobs_holds_up_no_other(
         return await list_newly(transaction, rule_ids=rule_ids, limit=limit)
 
     monkeypatch.setattr(alerts, "list_newly", list_slowly)
-    alerting = Alerting(db, Observers(recorder), monotonic)
+    now = 0.0
+    alerting = Alerting(db, Observers(recorder), lambda: now)
 
     await alerting.work()
     asked.clear()
@@ -810,6 +874,14 @@ async def test_a_rule_that_takes_too_long_to_find_its_jobs_holds_up_no_other(
     assert sorted(await told(connection)) == [("invalid", "other"), ("invalid", "quick")]
     assert asked == [2]
     [said] = recorder.of(Faulted)
+    rests = []
+    for _ in range(2):  # it is tried again alone, and each time rests for twice as long
+        asked.clear()
+        rests.append(alerting.resting[slow].seconds)
+        now = alerting.resting[slow].until
+        await alerting.look_at_jobs()
+        assert asked == [2, 1]
+    assert rests == [10, 20]
     assert said.where == "alerts"
     assert "rule 'slow'" in said.error
     assert "takes too long" in said.error
@@ -975,7 +1047,8 @@ READ = """select seq_tup_read from pg_stat_xact_user_tables
 
 
 @pytest.mark.parametrize(
-    "name", ["newly", "happened", "over_until", "over", "took_long", "of_rules", "reminders"]
+    "name",
+    ["newly", "happened", "over_until", "over", "took_long", "running", "of_rules", "reminders"],
 )
 async def test_a_pass_reads_neither_all_jobs_nor_all_executions_nor_all_states(
     connection: asyncpg.Connection, name: str

@@ -63,7 +63,7 @@ WORDS = {
     "invalid": "is invalid",
     "late": "is late",
     "not_succeeded": "has not succeeded in time",
-    "slow": "took long",
+    "slow": "takes long",
     "backlog": "Backlog",
     "no_instance": "No instance",
     "recovered": "recovered",

@@ -28,7 +28,7 @@ class Event(StrEnum):
     NOT_SUCCEEDED = "not_succeeded"
     """A recurring job has had no success for some time."""
     SLOW = "slow"
-    """A run succeeded, and took long."""
+    """A run takes long, or took long and succeeded."""
     BACKLOG = "backlog"
     """Many jobs are due, or some for long, and not started."""
     NO_INSTANCE = "no_instance"
@@ -74,8 +74,8 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     @property
     def is_looking(self) -> bool:
-        """Whether something of it is looked for apart from executions."""
-        return self.reminds or bool(self.events & STANDING)
+        """Whether something of it is looked for apart from executions that have ended."""
+        return self.reminds or bool(self.events & (STANDING | {Event.SLOW}))
 
     def is_slow(self, seconds: float, usual: float | None) -> bool:
         """Whether a run took long; `usual`: None, it is not known how long it usually takes."""
@@ -188,6 +188,8 @@ def was_well_before(event: Event, one: Happened) -> bool:
 def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Iterator[Judged]:
     """Judge one execution: first what the one before it ended, then the execution itself."""
     latest = 0 if state is None else state.execution_id or 0
+    if latest == one.id:  # it was told of while it was under way
+        return
     if event is Event.SLOW:  # what succeeded since and was not told of was not slow
         is_over = (one.well_id or 0) > latest
     else:
