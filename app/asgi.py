@@ -81,7 +81,7 @@ from app.telemetry.logs import REQUEST_ID, access_lines, log_fact
 from app.telemetry.version import product_version
 from app.vault import SecretKeys
 from app.web.router import http_refusal, pages
-from app.web.shared import share
+from app.web.shared import sharing
 
 MAX_BYTES = 1024 * 1024
 """The largest body of a request, in bytes."""
@@ -156,11 +156,11 @@ def create_app(
             app.state.db = db
             app.state.receiver = receiver
             app.state.clock = PolledClock(db)
-            share(app.state, reader, app.state.clock, settings)
             app.state.feed = Feed(reader, app.state.clock)
             app.state.key_ring = KeyRing(db)
             app.state.safe_writes = SafeWrites(db)
-            yield
+            async with sharing(app.state, reader, app.state.clock, settings):
+                yield
 
     return Application(
         route_handlers=[pings(), live, ready]

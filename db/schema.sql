@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -865,6 +865,7 @@ create table tocsin.alert_states (
         reminded_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
 );
 create index alert_states_job on tocsin.alert_states (job_id);
+create index alert_states_told on tocsin.alert_states (told_at desc, job_id) where told_at is not null;
 
 -- What was told of one job by one channel, or is about to be. delivery_id: the job that tells it.
 create table tocsin.alerts (

@@ -8,7 +8,7 @@ from app.core.schedule.heat import Crowd
 from app.db.database import Runner
 from app.db.schedules import schedule
 
-SAMPLED = 20_000
+SAMPLED = 15_000
 """Jobs that are looked at; of more a part is drawn, block by block."""
 MAX_CROWDS = 3000
 HASHED = 8

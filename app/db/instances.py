@@ -15,8 +15,8 @@ async def list_instances(db: Runner) -> list[Instance]:
     return [Instance(**row) for row in await db.fetch("instances.instances")]
 
 
-async def read_stats(db: Database) -> Stats:
-    """Count the jobs by state, and the latest executions by outcome."""
-    [row] = await db.fetch_filtered("instances.stats", most=MAX_COUNTED)
+async def read_stats(db: Database, *, newest: int = MAX_COUNTED) -> Stats:
+    """Count the jobs by state, and the `newest` executions by outcome."""
+    [row] = await db.fetch_filtered("instances.stats", most=MAX_COUNTED, newest=newest)
     outcomes = msgspec.json.decode(row["outcomes"], type=dict[Outcome, int])
     return Stats(**{**row, "outcomes": outcomes})

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from app.db.connections import OF_PAGES
@@ -16,6 +17,8 @@ SEARCH_SHARE = 0.15
 """How much of what a search of the API looks at one of a page does: for 50 milliseconds."""
 MOST_LEASES = 10_000
 MOST_COUNTED = 10_000
+MOST_TROUBLED = 1000
+"""Executions that did not succeed of which those of the last day are shown."""
 
 
 class UnderWay(Struct, frozen=True, kw_only=True):
@@ -54,12 +57,29 @@ class Minute(Struct, frozen=True, kw_only=True):
     missed: int
 
 
-class Lateness(Struct, frozen=True, kw_only=True):
-    """How late first attempts started, in seconds; None where there were none."""
+class Hour(Struct, frozen=True, kw_only=True):
+    """How the executions of an hour ended, and how late first attempts started, in seconds."""
 
-    executions: int
+    minutes: Sequence[Minute]
     p50: float | None
+    """None: there were none."""
     p99: float | None
+
+
+class Attention(Struct, frozen=True, kw_only=True):
+    """A job that needs somebody."""
+
+    sort: str
+    """Why: `late`, `invalid`, `failing` or, for good, `failed`."""
+    id: UUID
+    name: str | None
+    plan_error: str | None
+    last_outcome: str | None
+    consecutive_failures: int
+    next_run: datetime | None
+    last_finished_at: datetime | None
+    since: datetime | None
+    """When a late one was due."""
 
 
 class Strip(Struct, frozen=True, kw_only=True):
@@ -120,22 +140,26 @@ async def list_under_way(db: Runner, *, limit: int) -> list[UnderWay]:
     return [UnderWay(**row) for row in rows]
 
 
+async def list_attention(db: Database, *, late_seconds: float, few: int) -> list[Attention]:
+    """List what needs somebody, `few` of each sort: late, cannot run, fails, ended in failure."""
+    rows = await db.fetch("pages.attention", late_seconds=late_seconds, few=few)
+    return [Attention(**row) for row in rows]
+
+
 async def list_troubled(db: Runner, *, since: datetime, limit: int) -> list[Troubled]:
-    """List the newest executions that did not succeed."""
-    rows = await db.fetch("pages.troubled", since=since, limit=limit)
+    """List the newest executions that did not succeed, among the newest `MOST_TROUBLED`."""
+    rows = await db.fetch("pages.troubled", since=since, window=MOST_TROUBLED, limit=limit)
     return [Troubled(**row) for row in rows]
 
 
-async def read_activity(db: Runner, *, since: datetime) -> list[Minute]:
-    """Count the newest executions by minute and outcome."""
-    rows = await db.fetch("pages.activity", since=since, most=MOST_COUNTED)
-    return [Minute(**row) for row in rows]
-
-
-async def read_lateness(db: Runner, *, since: datetime) -> Lateness:
-    """Measure how late the newest first attempts started."""
-    [row] = await db.fetch("pages.lateness", since=since, most=MOST_COUNTED)
-    return Lateness(**row)
+async def read_hour(db: Runner, *, since: datetime) -> Hour:
+    """Count the newest executions by minute and outcome, and measure how late they started."""
+    [row] = await db.fetch("pages.hour", since=since, most=MOST_COUNTED)
+    return Hour(
+        minutes=msgspec.json.decode(row["minutes"], type=list[Minute]),
+        p50=row["p50"],
+        p99=row["p99"],
+    )
 
 
 async def list_strips(db: Runner, ids: Sequence[UUID], *, most: int) -> dict[UUID, Strip]:

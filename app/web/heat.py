@@ -13,7 +13,10 @@ from app.db.database import Database
 from app.web.words import duration, number
 
 KEPT_SECONDS = 60.0
-"""How old the picture may be; schedules rarely change."""
+"""How old the picture may be; schedules rarely change. It is shown for as long again while it is
+counted anew."""
+PATIENCE_SECONDS = 2.0
+"""How long the first who looks waits for it."""
 MOST_STEPS = 150_000
 """Counts that are added up: a tenth of a second's work."""
 NAMED, MAKERS, SHOWN = 24, 3, 3

@@ -1,8 +1,10 @@
 """The first page: what runs now, what fails or is late, what comes next."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
+from typing import Any
 
 from litestar import Response, get
 from litestar.datastructures import State
@@ -13,24 +15,26 @@ from msgspec.structs import replace
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.health import Finding
-from app.core.jobs.job import JobState, StoredJob
+from app.core.jobs.job import StoredJob
 from app.core.schedule.heat import Crowd
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.upcoming import Group, Rule, bucket_of, counts_of, rules
 from app.core.schedule.zones import zone_named
 from app.db import instances, jobs, maintenance, pages
+from app.db.clock import PolledClock
 from app.db.database import Database
 from app.db.jobs import JobFilter
-from app.errors import InvalidInput
+from app.errors import DatabaseUnavailable, InvalidInput
+from app.web.facts import Fact, Seen, all_seen, ripest
+from app.web.heat import KEPT_SECONDS as WEEK_SECONDS
 from app.web.heat import Week, busiest, days
-from app.web.kept import Kept
-from app.web.parameters import Reader
 from app.web.pictures import Span
 from app.web.rendering import page, render
 from app.web.words import plural
 from app.wire.instances import Instance, Stats
 from app.wire.maintenance import Maintenance
 
+Findings = Sequence[Finding]
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 SHOWN = 8
@@ -59,69 +63,139 @@ COMING = {
 
 
 class Now(Struct, frozen=True, kw_only=True):
-    """How everything stands at one instant."""
+    """How everything stands at one instant, by parts that are read by themselves."""
 
     at: datetime
-    stats: Stats
-    failing: Sequence[StoredJob]
-    more_fail: bool
-    failed: Sequence[StoredJob]
-    invalid: Sequence[StoredJob]
-    late: Sequence[StoredJob]
-    under_way: Sequence[pages.UnderWay]
-    troubled: Sequence[pages.Troubled]
-    minutes: Sequence[pages.Minute]
-    lateness: pages.Lateness
-    instances: Sequence[Instance]
-    firing: Sequence[pages.Firing]
-    warnings: Sequence[Finding]
-    maintenance: Sequence[Maintenance]
+    stats: Seen[Stats]
+    attention: Seen[Sequence[pages.Attention]]
+    under_way: Seen[Sequence[pages.UnderWay]]
+    troubled: Seen[Sequence[pages.Troubled]]
+    hour: Seen[pages.Hour]
+    instances: Seen[Sequence[Instance]]
+    firing: Seen[Sequence[pages.Firing]]
+    warnings: Seen[Sequence[Finding]]
+    maintenance: Seen[Sequence[Maintenance]]
 
     @property
     def troubles(self) -> list[str]:
         """Say in short phrases what needs somebody, the worst first."""
-        stats = self.stats
-        failing = f"{len(self.failing)}{'+' if self.more_fail else ''}"
+        stats, seen = self.stats.value, self.instances.value
+        failing = sum(one.sort == "failing" for one in self.attention.value or ())
+        many = f"{SHOWN}+" if failing > SHOWN else f"{failing}"
         told = [
-            (not any(one.connected for one in self.instances), "no instance is connected"),
-            (is_late(stats), f"{plural(stats.due, 'job')} due and not started"),
-            (bool(self.failing), f"{failing} {'job fails' if failing == '1' else 'jobs fail'}"),
-            (bool(stats.failed), f"{plural(stats.failed, 'job')} ended in failure"),
-            (bool(stats.invalid), f"{plural(stats.invalid, 'job')} cannot run as written"),
+            (
+                seen is not None and not any(one.connected for one in seen),
+                "no instance is connected",
+            )
         ]
+        if stats:
+            told.append((is_late(stats), f"{plural(stats.due, 'job')} due and not started"))
+        told.append((bool(failing), f"{many} {'job fails' if many == '1' else 'jobs fail'}"))
+        if stats:
+            told += [
+                (bool(stats.failed), f"{plural(stats.failed, 'job')} ended in failure"),
+                (bool(stats.invalid), f"{plural(stats.invalid, 'job')} cannot run as written"),
+            ]
         return [phrase for holds, phrase in told if holds]
+
+    @property
+    def sorts(self) -> list[tuple[str, list[pages.Attention]]]:
+        """What needs somebody by sorts, the worst first."""
+        found: dict[str, list[pages.Attention]] = {}
+        for one in self.attention.value or ():
+            found.setdefault(one.sort, []).append(one)
+        return [*found.items()]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all is known that `troubles` are told of."""
+        return not any(one.trouble for one in (self.stats, self.attention, self.instances))
 
     @property
     def of_hour(self) -> dict[str, int]:
         """How many executions of the last hour ended how."""
+        minutes = self.hour.value.minutes if self.hour.value else ()
         return {
-            name: sum(getattr(one, name) for one in self.minutes)
+            name: sum(getattr(one, name) for one in minutes)
             for name in ("succeeded", "failed", "missed")
         }
 
 
-async def read_now(db: Database, warnings: Sequence[Finding]) -> Now:
-    """Read how everything stands."""
-    stats = await instances.read_stats(db)
-    failing = await jobs.list_page(db, JobFilter(failing=True), before=None, limit=SHOWN)
-    troubled_since = stats.at - DAY
-    return Now(
-        at=stats.at,
-        stats=stats,
-        failing=failing.items,
-        more_fail=failing.more,
-        failed=await some(db, JobState.FAILED) if stats.failed else (),
-        invalid=await some(db, JobState.INVALID) if stats.invalid else (),
-        late=await late_jobs(db, at=stats.at) if is_late(stats) else (),
-        under_way=await pages.list_under_way(db, limit=SHOWN),
-        troubled=await pages.list_troubled(db, since=troubled_since, limit=SHOWN),
-        minutes=await pages.read_activity(db, since=stats.at - HOUR),
-        lateness=await pages.read_lateness(db, since=stats.at - HOUR),
-        instances=await instances.list_instances(db),
-        firing=await pages.list_firing(db, limit=SHOWN + 1),
-        warnings=warnings,
-        maintenance=await maintenance.list_under_way(db),
-    )
+class Following(Struct, frozen=True, kw_only=True):
+    """The jobs that run next."""
+
+    jobs: Sequence[StoredJob]
+    is_empty: bool
+    """Whether there is no job at all."""
+
+
+class Overview:
+    """The parts of the overview, each with how old it may be."""
+
+    def __init__(
+        self, db: Database, clock: PolledClock, read_warnings: Callable[[], Awaitable[Findings]]
+    ) -> None:
+        self.db = db
+        self.clock = clock
+        self.stats = Fact(partial(instances.read_stats, db, newest=0), seconds=4)
+        self.attention = Fact(self.read_attention, seconds=2)
+        self.under_way = Fact(partial(pages.list_under_way, db, limit=SHOWN), seconds=2)
+        self.troubled = Fact(self.read_troubled, seconds=3)
+        self.hour = Fact(self.read_hour, seconds=10)
+        self.instances = Fact(partial(instances.list_instances, db), seconds=5)
+        self.firing = Fact(partial(pages.list_firing, db, limit=SHOWN + 1), seconds=8)
+        self.warnings = Fact(read_warnings, seconds=60)
+        self.maintenance = Fact(partial(maintenance.list_under_way, db), seconds=15)
+        self.following = Fact(self.read_following, seconds=2)
+        self.parts: Mapping[str, Fact[Any]] = {
+            name: getattr(self, name) for name in Now.__struct_fields__ if name != "at"
+        }
+        """The parts that a page which is open keeps fresh."""
+
+    def __repr__(self) -> str:
+        return f"<Overview: {len(self.parts)} parts>"
+
+    async def now(self) -> Now:
+        """Tell how everything stands, as far as it is read.
+
+        Raises:
+            DatabaseUnavailable: nothing of it can be read.
+        """
+        facts = [*self.parts.values()]
+        failed = [one.error for one in facts if isinstance(one.error, DatabaseUnavailable)]
+        if len(failed) == len(facts):
+            raise failed[0]
+        shown = {name: one.shown() for name, one in self.parts.items()}
+        return Now(at=await self.clock.now(), **shown)
+
+    async def live(self, *, root: str) -> str:
+        """Make the live part of the page; `root` stands before addresses.
+
+        Raises:
+            DatabaseUnavailable: nothing of it can be read.
+        """
+        await all_seen(ripest(self.parts.values()))
+        return render("overview_now.html", root=root, now=await self.now())
+
+    async def read_attention(self) -> Sequence[pages.Attention]:
+        """List what needs somebody, and one more of each sort than is shown."""
+        return await pages.list_attention(self.db, late_seconds=LATE_SECONDS, few=SHOWN + 1)
+
+    async def read_troubled(self) -> Sequence[pages.Troubled]:
+        """List what went wrong in a day."""
+        return await pages.list_troubled(self.db, since=await self.clock.now() - DAY, limit=SHOWN)
+
+    async def read_hour(self) -> pages.Hour:
+        """Count what ended in the last hour."""
+        return await pages.read_hour(self.db, since=await self.clock.now() - HOUR)
+
+    async def read_following(self) -> Following:
+        """List the jobs that run next."""
+        found = await jobs.list_by_next_run(self.db, JobFilter(), after=None, limit=SHOWN)
+        is_empty = not found.items
+        if is_empty:  # jobs that are over have no next run
+            is_empty = not (await jobs.list_page(self.db, JobFilter(), before=None, limit=1)).items
+        return Following(jobs=found.items, is_empty=is_empty)
 
 
 def is_late(stats: Stats) -> bool:
@@ -129,31 +203,11 @@ def is_late(stats: Stats) -> bool:
     return stats.oldest_due_seconds is not None and stats.oldest_due_seconds > LATE_SECONDS
 
 
-async def some(db: Database, state: JobState) -> Sequence[StoredJob]:
-    """List the newest few jobs that stand so."""
-    return (await jobs.list_page(db, JobFilter(state=state), before=None, limit=SHOWN)).items
-
-
-async def late_jobs(db: Database, *, at: datetime) -> Sequence[StoredJob]:
-    """List the jobs that have been late for longest; one that executes is late no more."""
-    found = await jobs.list_by_next_run(db, JobFilter(), after=None, limit=3)
-    since = at - timedelta(seconds=LATE_SECONDS)
-    return [
-        job
-        for job in found.items
-        if job.next_run and job.next_run < since and job.state is not JobState.EXECUTING
-    ]
-
-
-async def live_overview(db: Database, warnings: Kept[list[Finding]], *, root: str) -> str:
-    """Make the live part of the page; `root` stands before addresses."""
-    return render("overview_now.html", root=root, now=await read_now(db, await warnings.fresh()))
-
-
 class Picture(Struct, frozen=True, kw_only=True):
     """The runs to come, by spans of time."""
 
     at: datetime
+    """When the week was counted that this is drawn from."""
     spans: Sequence[Span]
     steady_jobs: int
     """Jobs that run more often than once in a span, which are left out: they hide the others."""
@@ -177,18 +231,21 @@ def groups_of(crowds: Sequence[Crowd]) -> list[Group]:
     ]
 
 
-async def read_coming(state: State, shown: Coming) -> Picture:
-    """Count the runs to come by spans, from what the picture of the week is made of."""
-    week: Week = await state.week.fresh()
-    until = week.at + shown.ahead
-    return await asyncio.to_thread(
-        drawn,
-        groups_of(week.crowds),
-        now=week.at,
-        until=until,
-        bucket=shown.bucket,
-        is_whole=week.is_whole,
-    )
+async def read_coming(state: State, week: Week, span: str) -> Picture:
+    """Count the runs to come by spans, once for each picture of the week."""
+    kept: dict[str, Picture] = state.coming
+    shown, picture = COMING[span], kept.get(span)
+    if picture is None or picture.at != week.at:
+        picture = await asyncio.to_thread(
+            drawn,
+            groups_of(week.crowds),
+            now=week.at,
+            until=week.at + shown.ahead,
+            bucket=shown.bucket,
+            is_whole=week.is_whole,
+        )
+        kept[span] = picture
+    return picture
 
 
 def drawn(
@@ -242,30 +299,32 @@ async def overview(
     *,
     request: ApiRequest,
     state: State,
-    reader: Reader,
     span: FromQuery[str] = "day",
     zone: FromQuery[str] = "UTC",
 ) -> Response[bytes]:
     """Show how everything stands; the week by the clocks of `zone`."""
-    week: Week = await state.week.fresh()
+    facts: Overview = state.overview
+    counted: Fact[Week] = state.week
+    found, following, _ = await asyncio.gather(
+        counted.seen(stale=WEEK_SECONDS), facts.following.seen(), all_seen(facts.parts.values())
+    )
     zone_name, clocks = zone_of(zone)
-    shown = COMING.get(span, COMING["day"])
-    coming: Picture = await state.coming[span if span in COMING else "day"].fresh()
-    following = await jobs.list_by_next_run(reader, JobFilter(), after=None, limit=SHOWN)
-    is_empty = not following.items
-    if is_empty:  # jobs that are over have no next run
-        is_empty = not (await jobs.list_page(reader, JobFilter(), before=None, limit=1)).items
+    span = span if span in COMING else "day"
+    week = found.value
+    now = await facts.now()
     return page(
         request,
         "overview.html",
-        is_empty=is_empty,
-        now_part=await state.parts["overview"].fresh(),
-        coming=coming,
-        shown=shown,
+        is_empty=following.value is not None and following.value.is_empty,
+        now=now,
+        now_part=render("overview_now.html", root=state.root_path, now=now),
+        coming=await read_coming(state, week, span) if week else None,
+        shown=COMING[span],
         choices=COMING,
-        following=following.items,
+        following=following,
+        found=found,
         week=week,
-        week_days=days(week, clocks),
-        busy=busiest(week, clocks),
+        week_days=days(week, clocks) if week else (),
+        busy=busiest(week, clocks) if week else (),
         zone_name=zone_name,
     )

@@ -1,5 +1,7 @@
-"""What the pages of one process share: what is made once for all who look."""
+"""What the pages of one process share: what is read once for all who look."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from litestar.datastructures import State
@@ -7,24 +9,31 @@ from litestar.datastructures import State
 from app.config import Settings
 from app.db.clock import PolledClock
 from app.db.database import Database
-from app.web import heat, warnings
-from app.web.kept import Kept
+from app.web import facts, heat, warnings
+from app.web.facts import Fact
 from app.web.live import Part
-from app.web.overview import COMING, live_overview, read_coming
+from app.web.overview import Overview
 
 
-def share(state: State, reader: Database, clock: PolledClock, settings: Settings) -> None:
-    """Prepare what is shared; it is made when somebody asks for it, and not before."""
+@asynccontextmanager
+async def sharing(
+    state: State, reader: Database, clock: PolledClock, settings: Settings
+) -> AsyncIterator[None]:
+    """Prepare what is shared; it is read when somebody asks for it, and not before."""
     state.reader = reader
-    state.week = Kept(partial(heat.read_week, reader, clock), seconds=heat.KEPT_SECONDS)
-    state.coming = {
-        span: Kept(partial(read_coming, state, shown), seconds=heat.KEPT_SECONDS)
-        for span, shown in COMING.items()
-    }
-    warned = Kept(
-        partial(warnings.read_warnings, reader, retention_days=settings.retention_days),
-        seconds=warnings.KEPT_SECONDS,
+    state.week = Fact(
+        partial(heat.read_week, reader, clock),
+        seconds=heat.KEPT_SECONDS,
+        patience=heat.PATIENCE_SECONDS,
     )
-    state.parts = {
-        "overview": Part(partial(live_overview, reader, warned, root=settings.root_path))
-    }
+    state.coming = {}
+    state.overview = overview = Overview(
+        reader,
+        clock,
+        partial(warnings.read_warnings, reader, retention_days=settings.retention_days),
+    )
+    state.parts = {"overview": Part(partial(overview.live, root=settings.root_path))}
+    try:
+        yield
+    finally:
+        await facts.end([state.week, overview.following, *overview.parts.values()])

@@ -21,9 +21,6 @@ from app.db import kinds, resting
 from app.db.database import Database
 from app.errors import AppError, DatabaseUnavailable, RightMissing
 
-KEPT_SECONDS = 60.0
-"""How old warnings may be."""
-
 Look = Callable[[Database], Awaitable[Sequence[Finding]]]
 
 

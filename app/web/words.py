@@ -24,6 +24,8 @@ OUTCOMES = {
     Outcome.MISSED: "missed",
 }
 
+FORMS = {"hour": "%H:%M", "day": "%a %H:%M", "second": "%H:%M:%S"}
+
 DONE = {
     "created": "It is created",
     "saved": "It is saved",
@@ -53,9 +55,9 @@ def instant(at: datetime | None) -> Markup:
 
 
 def short(at: datetime, form: str) -> Markup:
-    """Label an instant below a picture: `hour` shows the time of day, `day` the weekday as well."""
+    """Label an instant by one of `FORMS`: `hour` is the time of day, `day` has the weekday too."""
     utc = at.astimezone(UTC)
-    text = utc.strftime("%a %H:%M" if form == "day" else "%H:%M")
+    text = utc.strftime(FORMS[form])
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
         utc.isoformat().replace("+00:00", "Z"), form, text
     )

@@ -22,7 +22,8 @@ from connected full join holding on holding.shown = connected.name
 order by 1;
 
 -- name: stats
--- Each count stops at :most; the total is exact up to there and an estimate of the planner's above.
+-- Each count stops at :most; the total is exact up to there and an estimate of the planner's above. Outcomes are those of
+-- the newest :newest executions.
 with due as (
     select count(*) as jobs, extract(epoch from now() - min(at))::float8 as oldest_seconds
     from (
@@ -44,13 +45,13 @@ with due as (
         limit :most::bigint
     ) as leased
 ), aside as (
-    -- Of jobs with runs those that retry are counted by their runs: to ask for the state of each takes long.
+    -- Of jobs with runs those that retry are counted by their first :most runs: to ask for the state of each takes long.
     select count(*) filter (where jobs_of_it.state = 'retrying')
             + (select count(*) from (
-                select distinct r.run_of from tocsin.jobs r
-                where r.run_of is not null and r.attempt > 0 and coalesce(r.locked_until <= now(), true)
-                  and r.plan_error is null and r.paused_at is null and tocsin.has_kind(r.kind)
-                limit :most::bigint) as runs) as retrying,
+                select distinct r.run_of from (
+                    select * from tocsin.jobs where run_of is not null order by run_of, id limit :most::bigint) r
+                where r.attempt > 0 and coalesce(r.locked_until <= now(), true)
+                  and r.plan_error is null and r.paused_at is null and tocsin.has_kind(r.kind)) as runs) as retrying,
         count(*) filter (where jobs_of_it.state = 'paused') as paused,
         count(*) filter (where jobs_of_it.state = 'failed') as failed,
         count(*) filter (where jobs_of_it.state = 'invalid')
@@ -75,7 +76,7 @@ with due as (
         select outcome, count(*) as executions, min(finished_at) as since
         from (
             select outcome, finished_at from tocsin.executions
-            order by id desc limit :most::bigint
+            order by id desc limit :newest::bigint
         ) as newest
         group by outcome
     ) as by_outcome

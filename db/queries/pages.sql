@@ -12,43 +12,88 @@ from (
 order by l.claimed_at
 limit :limit::bigint;
 
+-- name: attention
+-- What needs somebody, up to :few of each sort, each by an index of its own: late, cannot run, fails, ended in failure.
+-- A run beside the plan is its job's.
+with late as (
+    select id, run_of, at
+    from (
+        (
+            select id, run_of, greatest(next_run, locked_until) as at from tocsin.jobs j
+            where tocsin.is_claimable(j)
+                and greatest(next_run, locked_until) < now() - :late_seconds::float8 * interval '1 second'
+            order by greatest(next_run, locked_until) limit :few::bigint
+        ) union all (
+            select id, run_of, greatest(next_run, locked_until) from tocsin.jobs j
+            where tocsin.is_flow_claimable(j)
+                and greatest(next_run, locked_until) < now() - :late_seconds::float8 * interval '1 second'
+            order by greatest(next_run, locked_until) limit :few::bigint
+        )
+    ) as waiting
+    order by at limit :few::bigint
+), found as (
+    select 1 as rank, coalesce(run_of, id) as id, min(at) as since from late group by 2
+    union all (
+        select 2, id, null from tocsin.jobs j
+        where tocsin.is_aside(j) and tocsin.aside_state(j) = 'invalid' order by id desc limit :few::bigint
+    ) union all (
+        select 2, j.id, null from tocsin.unsupported_kinds() as kinds (kind) join tocsin.jobs j on j.kind = kinds.kind
+        where j.kind not in ('http', 'amqp') and j.run_of is null
+            and (not tocsin.is_aside(j) or tocsin.aside_state(j) = 'runs') and tocsin.state(j) = 'invalid'
+        limit :few::bigint
+    ) union all (
+        select 3, id, null from tocsin.jobs j where j.run_of is null and tocsin.failing(j) order by id desc limit :few::bigint
+    ) union all (
+        select 4, id, null from tocsin.jobs j
+        where tocsin.is_aside(j) and tocsin.aside_state(j) = 'failed' order by id desc limit :few::bigint
+    )
+)
+select case found.rank when 1 then 'late' when 2 then 'invalid' when 3 then 'failing' else 'failed' end as sort, j.id,
+    left(j.name, 300) as name, left(j.plan_error, 200) as plan_error, j.last_outcome, j.consecutive_failures, j.next_run,
+    j.last_finished_at, found.since
+from found join tocsin.jobs j on j.id = found.id
+order by found.rank, found.since, j.id desc;
+
 -- name: troubled
--- The newest executions that did not succeed, from executions_troubled.
+-- The newest executions that did not succeed, by executions_troubled: of the newest :window of the last days.
 select e.id, e.job_id, j.name as job_name, e.outcome, left(e.reason, 100) as reason, e.scheduled_for, e.finished_at,
     e.status_code, left(e.error, 300) as error
 from (
-    select * from tocsin.executions x where x.outcome <> 'succeeded' and x.finished_at >= :since::timestamptz
-    order by x.id desc limit :limit::bigint
+    select * from (
+        select * from tocsin.executions x
+        where x.outcome <> 'succeeded' and x.finished_at >= date_trunc('day', :since::timestamptz, 'UTC')
+        order by x.id desc limit :window::bigint
+    ) as newest
+    where finished_at >= :since::timestamptz
+    order by id desc limit :limit::bigint
 ) e left join lateral (select name from tocsin.jobs where id = e.job_id limit 1) j on true
 order by e.id desc;
 
--- name: activity
--- How many of the newest :most executions ended how in each minute since :since, and how late they started. There are
--- more if :most are counted.
-select date_trunc('minute', finished_at) as at,
-    count(*) filter (where outcome = 'succeeded') as succeeded,
-    count(*) filter (where outcome = 'missed') as missed,
-    count(*) filter (where outcome not in ('succeeded', 'missed')) as failed
-from (
-    select outcome, finished_at from tocsin.executions
-    where finished_at >= :since::timestamptz
+-- name: hour
+-- How many of the newest :most executions ended how in each minute since :since, and how late first attempts started: in
+-- seconds from scheduled_for to the request. There are more if :most are counted. By whole days, which are partitions,
+-- so that no more than :most rows are read however few of them are of the last hour.
+with newest as materialized (
+    select finished_at, outcome, attempt, started_at, scheduled_for from tocsin.executions
+    where finished_at >= date_trunc('day', :since::timestamptz, 'UTC')
     order by id desc limit :most::bigint
-) as newest
-group by 1
-order by 1;
-
--- name: lateness
--- Of first attempts among the newest :most executions since :since: seconds from scheduled_for to the request.
-select count(*) as executions,
-    percentile_disc(0.5) within group (order by lag) as p50,
-    percentile_disc(0.99) within group (order by lag) as p99
+), counted as materialized (
+    select date_trunc('minute', finished_at) as at, outcome,
+        case when attempt = 1 then extract(epoch from started_at - scheduled_for)::float8 end as lag
+    from newest where finished_at >= :since::timestamptz
+)
+select coalesce((
+        select json_agg(minute order by minute.at) from (
+            select at, count(*) filter (where outcome = 'succeeded') as succeeded,
+                count(*) filter (where outcome = 'missed') as missed,
+                count(*) filter (where outcome not in ('succeeded', 'missed')) as failed
+            from counted group by at
+        ) as minute
+    ), '[]')::text as minutes, lateness.*
 from (
-    select extract(epoch from started_at - scheduled_for)::float8 as lag, attempt
-    from tocsin.executions
-    where finished_at >= :since::timestamptz
-    order by id desc limit :most::bigint
-) as newest
-where attempt = 1 and lag is not null;
+    select percentile_disc(0.5) within group (order by lag) as p50, percentile_disc(0.99) within group (order by lag) as p99
+    from counted where lag is not null
+) as lateness;
 
 -- name: strips
 -- How the last :most executions of each job ended, the newest first; the index of executions by job serves each.

@@ -68,11 +68,13 @@ async def test_an_open_page_shows_what_happens_without_being_asked(
         job = await insert_job(
             connection, name="newly-broken", cron="61 * * * *", plan_error="minute 61"
         )
-        await expect(page.get_by_role("link", name="newly-broken").first).to_be_visible()
+        await expect(page.get_by_role("link", name="newly-broken").first).to_be_visible(
+            timeout=20_000
+        )
         kept = await page.evaluate("document.getElementById('under-way').kept === true")
         await connection.execute("delete from tocsin.jobs where id = $1", job)
         await connection.close()
-        await expect(page.get_by_role("link", name="newly-broken")).to_have_count(0)
+        await expect(page.get_by_role("link", name="newly-broken")).to_have_count(0, timeout=20_000)
 
         assert kept, "the page was swapped whole, not morphed"
         assert said == []

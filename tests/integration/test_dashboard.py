@@ -258,23 +258,51 @@ async def test_pages_have_few_connections_whose_statements_are_stopped_and_canno
         assert (limit, reader.pool.get_max_size()) == ("2s", OF_PAGES)
 
 
-async def test_a_page_that_takes_too_long_says_what_to_do(
-    database_url: str, faults: Recorder, connection: asyncpg.Connection
-) -> None:
+@pytest.fixture
+async def slow_instances(connection: asyncpg.Connection) -> None:
+    """Have the list of the instances take a minute."""
     await connection.execute(
         "create or replace function tocsin.connected_instances() "
         "returns table (name text, connected_since timestamptz) language plpgsql as "
         "$$ begin perform pg_sleep(60); end $$"
     )
+
+
+@pytest.mark.usefixtures("slow_instances")
+async def test_a_page_that_takes_too_long_says_what_to_do(
+    database_url: str, faults: Recorder
+) -> None:
     async with serving(database_url, faults) as api:
         reader = api._transport.app.state.reader  # type: ignore[attr-defined]
         async with reader.pool.acquire() as own:
             await own.execute("set statement_timeout = 50")
-        page = await api.get("/")
+        page = await api.get("/instances")
 
     assert page.status_code == 503
     assert "Narrow the search" in page.text
     assert page.headers["Content-Security-Policy"] == PAGE_POLICY
+
+
+@pytest.mark.usefixtures("slow_instances")
+async def test_a_part_of_the_overview_that_takes_too_long_keeps_no_other_one_back(
+    database_url: str,
+    faults: Recorder,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.db.pages.LIMIT_SECONDS", 0.2)
+    await insert_job(connection, name="broken", cron="61 * * * *", plan_error="minute 61")
+    async with serving(database_url, faults) as api:
+        page = (await api.get("/")).text
+
+    def part(name: str) -> str:
+        return page.partition(f'id="{name}"')[2].partition("</section>")[0]
+
+    assert "took too long, and Postgres was stopped" in part("instances")
+    assert "minute 61" in part("attention")
+    assert "Nothing runs at this moment" in part("under-way")
+    assert "No instance is connected" not in page  # which nobody knows
+    assert page.count('class="stale"') == 1, "the other parts are whole"
 
 
 async def test_while_postgres_is_away_a_page_says_so(faults: Recorder) -> None:

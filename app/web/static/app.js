@@ -8,6 +8,7 @@ const format = new Intl.DateTimeFormat("sv-SE", {
 
 const forms = {
   hour: new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit" }),
+  second: new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
   day: new Intl.DateTimeFormat("en-GB", { weekday: "short", hour: "2-digit", minute: "2-digit" }),
 };
 
