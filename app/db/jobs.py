@@ -130,7 +130,7 @@ async def list_page(
 
 
 async def named_ids(db: Database, wanted: JobFilter) -> list[UUID] | None:
-    """Return the jobs whose name has the prefix; None without one, or if over `MANY_AT_ONCE` do.
+    """Return the jobs whose name has the prefix; None without one, or if over `at_once` do.
 
     The names of jobs that are wanted by their ids are left to the page that judges them.
     """
@@ -139,8 +139,14 @@ async def named_ids(db: Database, wanted: JobFilter) -> list[UUID] | None:
     pattern = wanted.arguments()["name_pattern"]
     if pattern is None:
         return None
-    rows = await db.fetch_filtered("jobs.named", name_pattern=pattern, most=MANY_AT_ONCE + 1)
-    return [row["id"] for row in rows] if len(rows) <= MANY_AT_ONCE else None
+    most = at_once(db)
+    rows = await db.fetch_filtered("jobs.named", name_pattern=pattern, most=most + 1)
+    return [row["id"] for row in rows] if len(rows) <= most else None
+
+
+def at_once(db: Database) -> int:
+    """Return how many jobs are put in order together, or found by their names."""
+    return int(MANY_AT_ONCE * db.search_share)
 
 
 async def count(db: Database, wanted: JobFilter) -> tuple[int, bool]:
@@ -163,12 +169,12 @@ async def list_by_next_run(
 
     A job that executes stands where its lease ends. Left out are jobs without a next run, paused
     and invalid ones, and those whose plan waits for a run beside it. The jobs are judged
-    `MANY_AT_ONCE` at a time; if more have the same next run, the first `MAX_SEARCHED` of these.
+    `at_once` at a time; if more have the same next run, the first `MAX_SEARCHED` of these.
     """
     since, last = after or (EARLIEST, NIL)
     end = LATEST + TICK if wanted.next_before is None else wanted.next_before
     for _ in range(MAX_SEARCHED // MANY_AT_ONCE):
-        place = await db.fetch("jobs.next_run_place", since=since, window=MANY_AT_ONCE)
+        place = await db.fetch("jobs.next_run_place", since=since, window=at_once(db))
         until = max(place[0]["at"], since + TICK) if place else end
         found = await db.fetch_page(
             "jobs.page_by_next_run",

@@ -13,7 +13,7 @@ from app.db.database import Database, Runner
 
 LIMIT_SECONDS = 2.0
 """How long Postgres works on a statement of a page before it gives up."""
-SEARCH_SHARE = 0.15
+SEARCH_SHARE = 0.1
 """How much of what a search of the API looks at one of a page does: for 50 milliseconds."""
 MOST_LEASES = 10_000
 MOST_COUNTED = 10_000

@@ -187,7 +187,7 @@ async def in_conflict(
     )
 
 
-@post("/jobs/preview", status_code=200, opt={"scope": Scope.WRITE})
+@post("/jobs/preview", status_code=200, opt={"scope": Scope.WRITE, "acts": False})
 async def preview_job(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
     """Show what comes of a job as it is typed, as a part of the page."""
     typed = await by_length(request, read_typed, await form_of(request))

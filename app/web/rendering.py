@@ -15,6 +15,7 @@ from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.telemetry.version import product_version
 from app.web import static_files, words
+from app.web.once import once_field
 from app.web.pictures import by_minute, density, hour, meter, strip
 
 HEADERS = {
@@ -59,6 +60,7 @@ def environment(root: str) -> Environment:
         "address": lambda path: f"{root}{path}",
         "static": lambda path: f"{root}{static_address(path)}",
         "live_parts": static_files.has_live_parts(),
+        "once": once_field,
         "version": product_version(),
     }
     return made

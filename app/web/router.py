@@ -38,6 +38,7 @@ from app.web.job_actions import (
 from app.web.job_editing import create_job, edit_page, new_job_page, preview_job, save_job
 from app.web.jobs import job_page, jobs_page
 from app.web.live import live
+from app.web.once import once
 from app.web.overview import overview
 from app.web.rendering import page
 from app.web.signing_in import sign_in, sign_in_first, sign_in_page, sign_out
@@ -62,7 +63,7 @@ def pages() -> Router:
                     *(bulk_form, ask_bulk, bulk_list, bulk_page, cancel_bulk),
                     *(replay_run, cancel_page, cancel_execution),
                 ],
-                middleware=[DefineMiddleware(KeyAuthentication)],
+                middleware=[DefineMiddleware(KeyAuthentication), once(app_page)],
                 guards=[require_scope],
             ),
         ],

@@ -1,5 +1,6 @@
 """The forms of the dashboard, sent as a browser without JavaScript sends them."""
 
+import asyncio
 import html
 import json
 import re
@@ -87,3 +88,40 @@ async def test_a_large_job_is_created_and_edited(api: httpx.AsyncClient) -> None
 
     assert (created.status_code, saved.headers["Location"]) == (303, f"{address}?done=saved")
     assert (await api.get(f"/v1{address}")).json()["target"] == target
+
+
+async def test_a_form_that_is_sent_twice_acts_once(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    id = (await api.put("/v1/jobs/a", json=NIGHTLY)).json()["id"]
+    runs = "select count(*) from tocsin.jobs where run_of is not null"
+
+    async def twice(address: str, form: dict[str, str]) -> None:
+        first, second = await asyncio.gather(*(api.post(address, data=form) for _ in range(2)))
+        assert (first.status_code, second.status_code) == (303, 303), second.text
+        assert first.headers["Location"] == second.headers["Location"]
+
+    key = fields(await api.get(f"/jobs/{id}"))
+    await twice(f"/jobs/{id}/run", key)
+    assert await connection.fetchval(runs) == 1
+    await twice(f"/jobs/{id}/run", fields(await api.get(f"/jobs/{id}")))  # another page is meant so
+    assert await connection.fetchval(runs) == 2
+
+    new = {"how": "cron", "cron": "0 3 * * *", "target.url": "http://h/", "do": "save"}
+    shown = fields(await api.get("/jobs/new"))
+    checked = await api.post("/jobs/new", data=shown | new | {"do": "check", "cron": "61 * * * *"})
+    assert checked.status_code == 200  # which keeps nothing
+    await twice("/jobs/new", shown | new)
+    await twice("/jobs/new", shown | new | {"name": "of-the-same-page"})
+    assert await connection.fetchval("select count(*) from tocsin.jobs where run_of is null") == 3
+
+    many = {"of": "jobs", "q": "name:a", "action": "pause"}
+    many |= fields(await api.post("/bulk/new", data=many | {"do": "count"})) | {"do": "do"}
+    await twice("/bulk/new", many)
+    assert await connection.fetchval("select count(*) from tocsin.bulk_actions") == 1
+
+    gone = fields(await api.get(f"/jobs/{id}/delete"))
+    gone = {name: html.unescape(one) for name, one in gone.items()} | {"typed": "a"}
+    await twice(f"/jobs/{id}/delete", gone)
+    kept = "select count(*) from tocsin.idempotency_keys where status <> 303"
+    assert await connection.fetchval(kept) == 0
