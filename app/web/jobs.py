@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,19 +19,20 @@ from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule, normalized, run_after
 from app.core.schedule.zones import zone_named
 from app.db import audit, executions, explanations, jobs, maintenance, pages
+from app.db.clock import PolledClock
 from app.db.database import Database
 from app.db.executions import ExecutionFilter
-from app.errors import InvalidInput
+from app.errors import InvalidInput, JobNotFound
 from app.jobs.filters import job_filter
 from app.jobs.shown import masked_job
 from app.web.access import Edit, edit
 from app.web.differences import Difference, together
 from app.web.parameters import Reader
 from app.web.pictures import STRIP_BARS, Ended
-from app.web.rendering import page
+from app.web.rendering import page, render
 from app.web.search import OF_JOBS, Search, searched
 from app.wire.executions import Execution
-from app.wire.explanations import Reason
+from app.wire.explanations import Explanation, Reason
 from app.wire.filters import sound
 from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
 
@@ -134,6 +136,59 @@ async def strips(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Sequence[E
     }
 
 
+class Standing(Struct, frozen=True, kw_only=True):
+    """How a job stands, what it did and what is asked of it: the part of its page that is live."""
+
+    job: Job
+    explained: Explanation
+    ended: Sequence[Execution]
+    pending: Sequence[pages.PendingRun]
+    at: datetime
+
+    def context(self) -> dict[str, Any]:
+        """Return what the template of the part is given."""
+        return {
+            "job": self.job,
+            "explained": self.explained,
+            "strip_of": [
+                Ended(str(one.outcome), one.duration_seconds, one.finished_at)
+                for one in reversed(self.ended)
+            ],
+            "runs": by_run(self.ended),
+            "pending": self.pending,
+            "most_pending": PENDING,
+            "at": self.at,
+        }
+
+
+async def read_standing(reader: Database, clock: PolledClock, reference: str) -> Standing:
+    """Read how a job stands.
+
+    Raises:
+        JobNotFound: no job has the id or name.
+    """
+    stored = await jobs.find(reader, reference)
+    ended = await executions.list_page(
+        reader, ExecutionFilter(job_id=stored.id), before=None, limit=STRIP_BARS
+    )
+    return Standing(
+        job=masked_job(stored),
+        explained=await explanations.explain(reader, str(stored.id)),
+        ended=ended.items,
+        pending=await pages.list_pending_runs(reader, stored.id, limit=PENDING + 1),
+        at=await clock.now(),
+    )
+
+
+async def live_job(reader: Database, clock: PolledClock, id: UUID, *, root: str) -> str:
+    """Make the live part of a job's page; `root` stands before addresses."""
+    try:
+        standing = await read_standing(reader, clock, str(id))
+    except JobNotFound:
+        return '<p class="standing unknown"><strong>The job was deleted</strong></p>'
+    return render("job_now.html", root=root, **standing.context())
+
+
 @get("/jobs/{job:str}", opt={"scope": Scope.READ})
 async def job_page(
     request: ApiRequest,
@@ -143,36 +198,23 @@ async def job_page(
     at: FromQuery[str] = "",
 ) -> Response[bytes]:
     """Show why a job has not run or when it will, what it does, and what it did."""
-    stored = await jobs.find(reader, job)
-    now = await clock.now()
-    ended = await executions.list_page(
-        reader, ExecutionFilter(job_id=stored.id), before=None, limit=STRIP_BARS
-    )
+    standing = await read_standing(reader, clock, job)
+    shown, ended = standing.job, standing.ended
     caller: Caller = request.scope["user"]
     success = next((one for one in ended if one.outcome is Outcome.SUCCEEDED), None)
-    shown = masked_job(stored)
-    edited = await edits(reader, stored.id) if Scope.ADMIN in caller.scopes else None
+    edited = await edits(reader, shown.id) if Scope.ADMIN in caller.scopes else None
     return page(
         request,
         "job.html",
-        job=shown,
+        **standing.context(),
         target=pretty(shown.target),
         metadata=pretty(shown.metadata) if shown.metadata else "",
-        explained=await explanations.explain(reader, str(stored.id)),
         maintenance=await maintenance.list_under_way(reader, shown.tags),
         ahead=runs_ahead(shown),
-        strip_of=[Ended(str(one.outcome), one.duration_seconds, one.finished_at) for one in ended][
-            ::-1
-        ],
-        runs=by_run(ended.items),
-        more=ended.more,
         last_success=success,
         edits=edited,
-        changes=changes_since(success, ended.items, edited or ()),
-        pending=await pages.list_pending_runs(reader, stored.id, limit=PENDING + 1),
-        most_pending=PENDING,
-        past=await became(reader, stored.id, at),
-        at=now,
+        changes=changes_since(success, ended, edited or ()),
+        past=await became(reader, shown.id, at),
     )
 
 

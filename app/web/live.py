@@ -6,10 +6,12 @@ nothing piles up.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
 from time import monotonic
+from uuid import UUID
 
 from litestar import get
 from litestar.datastructures import State
@@ -72,7 +74,7 @@ class Part:
 
 async def versions(
     part: Part, *, seen: str, is_allowed: Callable[[], Awaitable[bool]], ending: asyncio.Event
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Stream the part whenever it is another one than `seen`, until `ending` or not allowed."""
     part.streams += 1
     try:
@@ -115,16 +117,49 @@ def event(data: str, *, id: str = "", name: str = "") -> bytes:
     return ("\n".join(lines) + "\n\n").encode()
 
 
+async def watched(
+    parts: dict[UUID, Part], id: UUID, given: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """Pass a stream of a job's part on; the last one takes the part along."""
+    try:
+        async with aclosing(given) as sent:
+            async for one in sent:
+                yield one
+    finally:
+        if id in parts and not parts[id].streams:
+            del parts[id]
+
+
+@get("/live/jobs/{id:uuid}", opt={"scope": Scope.READ})
+async def live_of_job(request: ApiRequest, state: State, id: FromPath[UUID]) -> Stream:
+    """Stream the live part of a job's page."""
+    parts: dict[UUID, Part] = state.job_parts
+    if id not in parts:
+        parts[id] = Part(partial(state.read_job, id))
+    return stream(request, state, parts[id], partial(watched, parts, id))
+
+
 @get("/live/{name:str}", opt={"scope": Scope.READ})
 async def live(request: ApiRequest, state: State, name: FromPath[str]) -> Stream:
     """Stream the live part of a page."""
     parts: dict[str, Part] = state.parts
     if name not in parts:
         raise NotFoundException
+    return stream(request, state, parts[name], lambda given: given)
+
+
+def stream(
+    request: ApiRequest,
+    state: State,
+    part: Part,
+    passed_on: Callable[[AsyncGenerator[bytes, None]], AsyncGenerator[bytes, None]],
+) -> Stream:
+    """Answer with the versions of a part that the client has not seen."""
     is_allowed = partial(may_still_read, request)
     seen = request.headers.get("Last-Event-ID", "")
+    sent = versions(part, seen=seen, is_allowed=is_allowed, ending=state.ending)
     return Stream(
-        versions(parts[name], seen=seen, is_allowed=is_allowed, ending=state.ending),
+        passed_on(sent),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

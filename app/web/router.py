@@ -37,7 +37,7 @@ from app.web.job_actions import (
 )
 from app.web.job_editing import create_job, edit_page, new_job_page, preview_job, save_job
 from app.web.jobs import job_page, jobs_page
-from app.web.live import live
+from app.web.live import live, live_of_job
 from app.web.once import once
 from app.web.overview import overview
 from app.web.rendering import page
@@ -54,7 +54,15 @@ def pages() -> Router:
             Router(
                 "/",
                 route_handlers=[
-                    *(overview, live, jobs_page, job_page, executions_page, execution_page),
+                    *(
+                        overview,
+                        live,
+                        live_of_job,
+                        jobs_page,
+                        job_page,
+                        executions_page,
+                        execution_page,
+                    ),
                     *(flows_page, calendars_page, alerts_page, instances_page),
                     *(audit_page, keys_page),
                     *(run_job, skip_run, unskip_runs, pause_page, pause_job),

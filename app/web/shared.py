@@ -11,6 +11,7 @@ from app.db.clock import PolledClock
 from app.db.database import Database
 from app.web import facts, heat, warnings
 from app.web.facts import Fact
+from app.web.jobs import live_job
 from app.web.live import Part
 from app.web.overview import Overview
 
@@ -33,6 +34,8 @@ async def sharing(
         partial(warnings.read_warnings, reader, retention_days=settings.retention_days),
     )
     state.parts = {"overview": Part(partial(overview.live, root=settings.root_path))}
+    state.job_parts = {}
+    state.read_job = partial(live_job, reader, clock, root=settings.root_path)
     try:
         yield
     finally:

@@ -180,6 +180,62 @@ async def test_a_stream_goes_on_where_it_was_and_ends_when_its_key_does(
                 pass  # to its end
 
 
+async def test_a_stream_that_is_lost_goes_on_where_it_was(
+    chromium: Browser, signed: tuple[Site, str]
+) -> None:
+    site, key = signed
+    async with opened(chromium, site.address) as (page, _):
+        asked: list[dict[str, str]] = []
+        page.on("request", lambda one: asked.append(one.headers) if "/live/" in one.url else None)
+        await sign_in(page, key)
+        await streams(site, 1)
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        version = part_of(site).version
+
+        site.app.state.ending.set()
+        await streams(site, 0)
+        site.app.state.ending.clear()
+        await streams(site, 1)
+
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        assert "last-event-id" not in asked[0]
+        assert len(asked[-1].get("last-event-id", "")) == len(version)
+
+
+async def test_the_page_of_a_job_shows_what_becomes_of_it(
+    chromium: Browser, signed: tuple[Site, str], module_database: str
+) -> None:
+    site, key = signed
+    connection = await asyncpg.connect(module_database)
+    job = await insert_job(connection, name="watched", every_seconds=3600)
+    async with opened(chromium, site.address) as (page, said):
+        await sign_in(page, key)
+        await page.goto(f"/jobs/{job}")
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        await page.locator("#at").fill("2026-11-29T03:00:07")
+        await connection.execute("select tocsin.run_now($1)", job)
+        await expect(page.get_by_role("heading", name="Runs beside the plan")).to_be_visible()
+        await connection.execute(
+            "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
+            "started_at) values ($1, 1, 'http', now(), 1, 'timed_out', now())",
+            job,
+        )
+        await expect(page.locator("#ran table").get_by_text("timed out")).to_be_visible()
+        await expect(page.locator("#at")).to_have_value("2026-11-29T03:00:07")
+
+        assert [*site.app.state.job_parts] == [job]
+        assert said == []
+        await connection.execute("delete from tocsin.jobs where run_of = $1", job)
+        await connection.execute("delete from tocsin.jobs where id = $1", job)
+        await expect(page.get_by_text("The job was deleted")).to_be_visible()
+    await connection.close()
+
+    async def is_left() -> bool:
+        return not site.app.state.job_parts
+
+    await until(is_left, "nothing of a job is kept that nobody looks at")
+
+
 async def test_no_page_has_barriers_in_either_theme_and_all_fit_a_small_phone(
     chromium: Browser, signed: tuple[Site, str], module_database: str
 ) -> None:
