@@ -35,6 +35,14 @@ COMMANDS = {
             "app.cli.remote.calendars:calendars",
             "Read and set calendars: time that jobs keep to, or avoid.",
         ),
+        "maintenance": (
+            "app.cli.remote.maintenance:maintenance",
+            "Lay, list and end windows of maintenance, in which jobs do not run.",
+        ),
+        "pauses": (
+            "app.cli.remote.pauses:pauses",
+            "Pause a tag or everything, and end that.",
+        ),
         "checks": (
             "app.cli.remote.checks:checks",
             "Read checks, which expect pings, and make the addresses for these.",

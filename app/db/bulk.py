@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from app.core.jobs.exact_json import number
+from app.core.runs.claim import Missed
 from app.db.database import Database, Page, Row, Runner
 from app.errors import BulkNotFound
 from app.wire.actions import AskedOverlap
@@ -159,6 +160,28 @@ async def skip(
         InvalidInput: a job has no run to skip, or the instant has passed.
     """
     rows = await db.fetch("bulk.skip", ids=ids, runs=runs, until=until)
+    return {row["id"] for row in rows if row["is_written"]}
+
+
+async def pause(
+    db: Runner, ids: Sequence[UUID], *, reason: str | None, until: datetime | None
+) -> set[UUID]:
+    """Pause jobs, saying why and until when; return those whose rows are not locked.
+
+    Raises:
+        InvalidInput: the instant has passed.
+    """
+    rows = await db.fetch("bulk.pause", ids=ids, reason=reason, until=until)
+    return {row["id"] for row in rows if row["is_written"]}
+
+
+async def resume(db: Runner, ids: Sequence[UUID], *, missed: Missed | None) -> set[UUID]:
+    """Resume jobs, saying what becomes of missed runs; return those whose rows are not locked.
+
+    Raises:
+        InvalidInput: a tag of one of them is paused.
+    """
+    rows = await db.fetch("bulk.resume", ids=ids, missed=missed)
     return {row["id"] for row in rows if row["is_written"]}
 
 

@@ -158,6 +158,10 @@ class OnJobs:
                 case BulkAction.CANCEL:
                     whole = replace(whole, execution_id=job.execution_id)
                     is_done = job.execution_id is None
+                case BulkAction.PAUSE if self.explains:
+                    pass
+                case BulkAction.RESUME if self.explains:
+                    is_done = not job.paused
                 case BulkAction.RESCHEDULE:
                     edit = rescheduled(job, self.request)
                 case _:
@@ -166,9 +170,15 @@ class OnJobs:
             return replace(whole, problem=str(error))
         return replace(whole, edit=edit, is_done=is_done if edit is None else edit.job is None)
 
+    @property
+    def explains(self) -> bool:
+        """Whether more is asked for than that jobs are paused, or resumed."""
+        request = self.request
+        return (request.why, request.up_to, request.missed) != (None, None, None)
+
     def is_skipped(self, job: StoredJob) -> bool:
         """Whether all of a job's runs that are to be skipped are skipped already."""
-        until = self.request.skip_until
+        until = self.request.up_to
         return until is not None and (job.skip_runs, job.skip_until) == (None, until)
 
     def changed(self, job: StoredJob) -> JobDocument:
@@ -215,7 +225,18 @@ class OnJobs:
                     transaction,
                     [one.job_id for one in wanted],
                     runs=self.request.runs,
-                    until=self.request.skip_until,
+                    until=self.request.up_to,
+                )
+            case BulkAction.PAUSE if self.explains:
+                written = await bulk.pause(
+                    transaction,
+                    [one.job_id for one in wanted],
+                    reason=self.request.why,
+                    until=self.request.up_to,
+                )
+            case BulkAction.RESUME if self.explains:
+                written = await bulk.resume(
+                    transaction, [one.job_id for one in wanted], missed=self.request.missed
                 )
             case BulkAction.DELETE:
                 written = await jobs.delete_many(

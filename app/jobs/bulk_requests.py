@@ -19,6 +19,7 @@ from app.errors import InvalidInput, StateConflict
 from app.jobs.bulk import OnJobs, Work
 from app.jobs.bulk_runs import Backfill, OnExecutions
 from app.jobs.filters import bulk_job_filter, execution_filter
+from app.jobs.pauses import check_until
 from app.vault import SecretKeys
 from app.vault.keys import NotDecrypted, is_token
 from app.wire.bulk import OF_EXECUTIONS, Bulk, BulkAction, BulkPreview, BulkRequest
@@ -66,7 +67,9 @@ async def preview(
     Raises:
         InvalidInput: the action cannot be.
     """
-    work = await work_of(db, request, keys, clock, asked_at=await clock.now())
+    now = await clock.now()
+    check_until(pause_end(request), now=now)
+    work = await work_of(db, request, keys, clock, asked_at=now)
     return await work.preview(db)
 
 
@@ -77,6 +80,7 @@ async def ask(db: Database, request: BulkRequest, keys: SecretKeys, clock: Polle
         InvalidInput: the action cannot be.
     """
     now = await clock.now()
+    check_until(pause_end(request), now=now)
     work = await work_of(db, request, keys, clock, asked_at=now)
     found = await work.preview(db)
     id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
@@ -99,6 +103,11 @@ async def ask(db: Database, request: BulkRequest, keys: SecretKeys, clock: Polle
             expected=expected(request, found),
         )
     )
+
+
+def pause_end(request: BulkRequest) -> datetime | None:
+    """Return when a pause that is asked for ends by itself; None: not, or it is no pause."""
+    return request.up_to if request.action is BulkAction.PAUSE else None
 
 
 def expected(request: BulkRequest, found: BulkPreview) -> int | None:

@@ -29,8 +29,9 @@ from app.scheduler.shares import STUCK_SECONDS
 from app.timers import Timer, Timers
 
 STARTED_IN_A_TURN = 4
-"""Executions started in one turn of the event loop: the first of many should be on its way before
-the last one has begun."""
+"""Executions started in one turn of the event loop, however many slots got free in it: the first of
+many should be on its way before the last one has begun. And as many as are started together end
+together, so that turns would stay long, in which a notification and a raised job wait."""
 SURPLUS_SECONDS = 0.2
 """Without room for a look for this long, due claims beyond the reserve are released; see
 `Slots` for the reserve."""
@@ -86,8 +87,10 @@ class Dispatcher:
         self.timer: Timer | None = None
         self.timer_at = float("inf")
         """When `timer` calls; by the timers, as all instants here."""
+        self.started = 0
+        """How many executions were started in this turn of the event loop."""
         self.turning = False
-        """Whether `dispatch` is called in the next turn of the event loop."""
+        """Whether `turn` is called in the next turn of the event loop."""
         self.backlogged = asyncio.Event()
         """Set when a look left due jobs behind, or had no room for any, see `PastCrowds`."""
         self.emptied = asyncio.Event()
@@ -185,22 +188,28 @@ class Dispatcher:
         if self.sleeping and not self.due:
             due, _, following = self.sleeping[0]
             self.preparation.prepare(following, seconds=self.clock.seconds_until(due))
-        for _ in range(STARTED_IN_A_TURN):
+        while self.started < STARTED_IN_A_TURN:
             held = self.due.take_next()
             if held is None:
                 self.set_timer()
                 return
+            self.started += 1
+            self.turn_soon()
             self.slots.grant(held.host, held.addresses)
             held.started = True
             self.preparation.started_at = self.timers.time()
             self.tasks.create_task(self.execute(held), name=f"execute {held.claim.job_id}")
+
+    def turn_soon(self) -> None:
+        """Have `turn` called in the next turn of the event loop."""
         if not self.turning:
             self.turning = True
             self.timers.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Dispatch again: `dispatch` asked the event loop to call this in its next turn."""
+        """Start to count anew, and dispatch again: this is another turn of the event loop."""
         self.turning = False
+        self.started = 0
         self.dispatch()
 
     def resume(self, claims: Iterable[HeldClaim]) -> None:

@@ -126,6 +126,8 @@ class Poller:
             self.dispatcher.backlogged.set()
             self.flows.hand_over()
             return await self.look_at_raised(session)  # a freed slot wakes it for the others
+        if self.behind:
+            limit = self.raised.short(limit)
         raised = await self.raised.count_due(session) if self.behind and not self.is_paused else 0
         self.before_others = 0 < raised < FEW and not self.before_others
         if self.before_others:

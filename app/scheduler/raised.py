@@ -12,6 +12,10 @@ from app.timers import Monotonic
 
 FEW = 50
 """Fewer due jobs than this are claimed by themselves, before a look that takes many."""
+SHORT = 100
+"""The most jobs of a look behind which a raised job may soon have to wait."""
+EXPECTED_SECONDS = 60.0
+"""For how long after one another raised job is expected."""
 ASKED_AGAIN_SECONDS = 1.0
 """The longest time after which the database is asked again; earlier for a notification."""
 
@@ -44,9 +48,16 @@ class RaisedJobs:
         """How many notifications there had been when the database was last asked."""
         self.ask_at = 0.0
         """When to ask again, monotonic seconds, if no notification comes before."""
+        self.found_at = float("-inf")
+        """When raised jobs were last found, monotonic seconds."""
 
     def __repr__(self) -> str:
         return f"<RaisedJobs: asked again in {self.next_seconds():.3f} s>"
+
+    def short(self, limit: int) -> int:
+        """Return for how many jobs to look that are not raised: a look for many takes long."""
+        expected = self.monotonic() - self.found_at < EXPECTED_SECONDS
+        return min(limit, SHORT) if expected else limit
 
     def next_seconds(self) -> float:
         """Return for how many seconds `count_due` would answer 0 without asking."""
@@ -72,6 +83,8 @@ class RaisedJobs:
                 raise
             self.ask_at = now + ASKED_AGAIN_SECONDS  # looks come upon that row as well
             return 0
+        if found.due:
+            self.found_at = now
         wait = min(found.next_seconds or ASKED_AGAIN_SECONDS, ASKED_AGAIN_SECONDS)
         self.ask_at = now if found.due else now + self.limit_sleep(wait)
         return found.due

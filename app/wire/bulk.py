@@ -10,9 +10,11 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from app.core.jobs.job import ONE_YEAR, Instant, JobPatch, JobState, seconds
+from app.core.runs.claim import Missed
 from app.errors import FieldError
 from app.wire.actions import MAX_SKIPPED_RUNS, AskedOverlap
 from app.wire.pages import Page
+from app.wire.pauses import Why
 
 MAX_RATE = 1000.0
 DEFAULT_RATE = 10.0
@@ -151,9 +153,23 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ]
         | None
     ) = None
-    skip_until: Annotated[
-        Instant | None, Meta(description="Of skip: all runs before that instant.")
+    up_to: Annotated[
+        Instant | None,
+        Meta(
+            description="Of skip: all runs before that instant. Of pause: when the jobs are "
+            "resumed by themselves."
+        ),
     ] = field(name="until", default=None)
+    why: Annotated[Why | None, Meta(description="Of pause: for those who wonder later.")] = field(
+        name="reason", default=None
+    )
+    missed: Annotated[
+        Missed | None,
+        Meta(
+            description="Of resume: what becomes of the runs that were missed: what the misfire "
+            "of each job says, if left out."
+        ),
+    ] = None
 
     def errors(self) -> Iterator[FieldError]:
         """Check what the types cannot say."""
@@ -190,7 +206,9 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "rate_per_second": STARTING,
             "overlap": STARTING,
             "runs": {BulkAction.SKIP},
-            "skip_until": {BulkAction.SKIP},
+            "up_to": {BulkAction.SKIP, BulkAction.PAUSE},
+            "why": {BulkAction.PAUSE},
+            "missed": {BulkAction.RESUME},
         }
         for one in msgspec.structs.fields(self):
             is_given = getattr(self, one.name) not in (None, False)
@@ -219,7 +237,7 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ):
             message = "or at is needed, and not both: by how much later, or when"
             yield FieldError(field="shift_seconds", message=message)
-        if self.action is BulkAction.SKIP and (self.runs is None) is (self.skip_until is None):
+        if self.action is BulkAction.SKIP and (self.runs is None) is (self.up_to is None):
             message = "or until is needed, and not both: how many runs to skip, or until when"
             yield FieldError(field="runs", message=message)
         if self.action is BulkAction.BACKFILL and self.asked_overlap not in OF_BACKFILLS:

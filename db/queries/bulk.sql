@@ -122,6 +122,30 @@ select held.id, case when num_nonnulls(:runs::integer, :until::timestamptz) = 0
     else exists (select from tocsin.skip(held.id, :runs::integer, :until::timestamptz)) end as is_written
 from held;
 
+-- name: pause
+-- As skip, of a pause.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true) as actor
+), held as materialized (
+    select j.id from tocsin.jobs j, acting
+    where j.id = any(:ids::uuid[]) and j.run_of is null
+    for no key update of j skip locked
+)
+select held.id, exists (select from tocsin.pause(held.id, :reason::text, :until::timestamptz)) as is_written
+from held;
+
+-- name: resume
+-- As skip, of a resumption.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true) as actor
+), held as materialized (
+    select j.id from tocsin.jobs j, acting
+    where j.id = any(:ids::uuid[]) and j.run_of is null
+    for no key update of j skip locked
+)
+select held.id, exists (select from tocsin.resume(held.id, :missed::text)) as is_written
+from held;
+
 -- name: room
 -- How jobs stand that are to get runs: those that are over, such as a deleted one, have no row.
 select j.id, j.name, j.paused_at is not null as paused, tocsin.state(j) = 'invalid' as invalid, j.pending_runs,

@@ -18,6 +18,8 @@ language sql immutable parallel safe
         case
             when action = 'reschedule' then '{shift_seconds,at}'::text[]
             when action = 'skip' then '{runs,until}'::text[]
+            when action = 'pause' then '{reason,until}'::text[]
+            when action = 'resume' then '{missed}'::text[]
             when action = 'cancel' then '{retry}'::text[]
             when action in ('run', 'replay', 'redrive', 'backfill') then '{rate_per_second,overlap}'::text[]
             else '{}'::text[]

@@ -276,6 +276,43 @@ async def test_what_an_edit_writes_into_targets_is_shown_nowhere_and_not_kept(
     await until(is_forgotten, "the target is not kept")
 
 
+@pytest.mark.parametrize("door", ["api", "psql"])
+async def test_many_are_paused_with_a_reason_and_an_end_and_resumed_as_is_said(
+    api: httpx.AsyncClient, instance: StartInstance, database_url: str, door: str
+) -> None:
+    ids = await make(api, 3)
+    [held] = await make(api, 1, tags=["held"])
+    await api.post("/v1/pauses", json={"tag": "held"})
+    why = {"reason": "the receiver is moved", "until": "2099-01-01T00:00:00Z"}
+    every = {"kind": "http"}
+
+    async with instance():
+        if door == "api":
+            paused = await ended(api, (await ask(api, action="pause", filter=every, **why))["id"])
+        else:
+            told = json.encode(why).decode()
+            asked = run_psql(
+                database_url, f"""select tocsin.bulk('pause', '{{"kind": "http"}}', '{told}')"""
+            )
+            paused = await ended(api, asked)
+        pauses = [(await api.get(f"/v1/jobs/{id}")).json()["pause"] for id in (*ids, held)]
+        resumed = await ended(
+            api, (await ask(api, action="resume", filter=every, missed="skip"))["id"]
+        )
+    late = await api.post(
+        "/v1/bulk",
+        json={"action": "pause", "filter": every, "until": "2001-01-01T00:00:00Z"},
+    )
+
+    assert (paused["changed"], paused["failed"]) == (4, 0)
+    assert {(one["reason"], one["until"]) for one in pauses} == {tuple(why.values())}
+    assert (resumed["changed"], resumed["failed"]) == (3, 1)
+    assert resumed["problems"][0]["problem"].startswith("paused_at: is that of a tag")
+    for id in ids:
+        assert (await api.get(f"/v1/jobs/{id}")).json()["state"] == "scheduled"
+    assert (late.status_code, late.json()["errors"][0]["field"]) == (422, "until")
+
+
 async def test_jobs_are_run_at_the_rate_that_is_asked_for_and_paused_ones_say_so(
     api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection
 ) -> None:

@@ -56,6 +56,10 @@ REFUSED = [
     ("bulk get x", 2, "x"),
     ("backfill --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z", 2, "--tag"),
     ("flows get none", 3, "none"),
+    ("maintenance begin --tag a --all", 2, "--all"),
+    ("maintenance begin --all", 2, "ends_at"),
+    ("pauses begin", 2, "--tag"),
+    ("jobs run one --overlap sideways", 2, "sideways"),
     ("preview '61 * * * *'", 2, "cron"),
     ("context use nowhere", 2, "nowhere"),
     ("jobs list --context nowhere", 2, "nowhere"),
@@ -250,9 +254,10 @@ async def test_many_jobs_are_counted_before_they_are_changed(
         )
     asked = await tocsin("jobs pause --tag a")
     async with instance():
-        done = await tocsin("jobs pause --tag a --yes --json")
+        done = await tocsin(f"jobs pause --tag a --reason moved --until {LATER} --yes --json")
     paused = await tocsin("jobs list --state paused -o name")
     actions = await found(tocsin, "bulk list --json action,changed")
+    why = await found(tocsin, "jobs get one --json pause")
     none = await tocsin("jobs pause --tag nothing-has-it --yes")
 
     assert asked.exit_code == 2
@@ -262,6 +267,7 @@ async def test_many_jobs_are_counted_before_they_are_changed(
     assert json.loads(done.stdout)["changed"] == 2
     assert sorted(paused.stdout.split()) == ["one", "two"]
     assert actions == [{"action": "pause", "changed": 2}]
+    assert (why["pause"]["reason"], why["pause"]["until"]) == ("moved", LATER)
     assert (none.exit_code, none.stdout) == (1, "")
 
 
@@ -276,7 +282,7 @@ async def test_runs_of_the_past_are_counted_and_carried_out(
         "backfill nightly --from 2026-01-01T04:00:00Z --to 2026-01-01T05:00:00Z --yes"
     )
     async with instance():
-        done = await tocsin(f"backfill nightly {days} --side-by-side --yes --json")
+        done = await tocsin(f"backfill nightly {days} --overlap allow_all --yes --json")
 
     assert (asked.exit_code, "2 runs" in asked.stderr) == (2, True)
     assert (none.exit_code, "no run in that range" in none.stderr) == (1, True)
@@ -297,6 +303,26 @@ async def test_what_comes_and_what_a_schedule_means_are_shown(tocsin: Tocsin) ->
     assert len(words.stdout.splitlines()) == 4
     assert flow["max_concurrency"] == 3
     assert flows.stdout == "api\n"
+
+
+async def test_tags_are_paused_and_windows_laid_and_both_ended(tocsin: Tocsin) -> None:
+    await found(tocsin, f"jobs create a --at {LATER} --url http://127.0.0.1:9/ --tag t --json")
+    pause = await found(tocsin, f"pauses begin --tag t --reason broken --until {LATER} --json")
+    state = await found(tocsin, "jobs get a --json state")
+    resumed = await tocsin(f"pauses end {pause['id']} --missed once")
+    window = await found(
+        tocsin, f"maintenance begin --all --to {LATER} --on-closed next_open --json"
+    )
+    listed = await found(tocsin, "maintenance list --json id")
+    ended = await tocsin(f"maintenance end {window['id']}")
+    left = [await tocsin("maintenance list --json"), await tocsin("pauses list --json")]
+
+    assert (pause["reason"], pause["until"], state["state"]) == ("broken", LATER, "paused")
+    assert (resumed.exit_code, "0 jobs were due" in resumed.stderr) == (0, True)
+    assert (window["tag"], window["on_closed"], window["is_under_way"]) == (None, "next_open", True)
+    assert listed == [{"id": window["id"]}]
+    assert ended.exit_code == 0, ended.output
+    assert [json.loads(one.stdout) for one in left] == [[], []]
 
 
 async def test_calendars_and_checks_are_set_up_and_read(tocsin: Tocsin, tmp_path: Path) -> None:

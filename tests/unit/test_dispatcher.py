@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from app.deadline import Deadline
 from app.scheduler import prerequisites
 from app.scheduler.admission import MAX_RESERVE, Slots
 from app.scheduler.closings import Closings
-from app.scheduler.dispatcher import SURPLUS_SECONDS, Dispatcher
+from app.scheduler.dispatcher import STARTED_IN_A_TURN, SURPLUS_SECONDS, Dispatcher
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.preparation import PREPARED_SECONDS
@@ -203,6 +204,23 @@ async def test_what_is_due_starts_up_to_the_number_of_slots(
 
     assert executing.started == [UUID(int=number) for number in range(1, 11)]
     assert dispatcher.waiting == 2
+
+
+async def test_however_many_slots_get_free_at_once_a_turn_of_the_loop_starts_few(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    claims = due_claims(clock, 20)
+    dispatcher.take(claims)
+    await turns()
+    seen = [10]
+
+    executing.end(*claims[:10])
+    while seen[-1] < 20:
+        await asyncio.sleep(0)
+        seen.append(len(executing.started))
+
+    steps = [after - before for before, after in pairwise(seen)]
+    assert max(steps) == STARTED_IN_A_TURN
 
 
 async def test_a_freed_slot_goes_to_the_one_that_waits_longest(

@@ -48,6 +48,11 @@ def start_bulk(on: Remote, action: str, found_by: dict[str, Any], **options: obj
 @click.option("--to", "until", required=True, help="The end of the range, not included.")
 @click.option("--rate", type=float, help="How many runs are asked for in a second; 10.")
 @click.option("--side-by-side", is_flag=True, help="Let runs of a job go on at the same time.")
+@click.option(
+    "--overlap",
+    type=click.Choice(["buffer_all", "allow_all"]),
+    help="Whether runs of a job wait for each other, or go side by side; they wait.",
+)
 @remote(writes=True)
 def backfill(
     on: Remote,
@@ -58,6 +63,7 @@ def backfill(
     until: str,
     rate: float | None,
     side_by_side: bool,
+    overlap: str | None,
 ) -> None:
     r"""Carry out the runs that a schedule has in a range of the past.
 
@@ -72,8 +78,8 @@ def backfill(
     options: dict[str, Any] = {"from": since, "to": until}
     if rate is not None:
         options["rate_per_second"] = rate
-    if side_by_side:
-        options["overlap"] = "allow_all"
+    if side_by_side or overlap:
+        options["overlap"] = overlap or "allow_all"
     start_bulk(on, "backfill", found_by, **options)
 
 

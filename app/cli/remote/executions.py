@@ -9,7 +9,7 @@ import click
 from app.cli.remote.api import PAGE, Api
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, all_of, remote
+from app.cli.remote.options import Remote, all_of, asked_overlap, remote
 
 COLUMNS = ("id", "job_name", "scheduled_for", "attempt", "outcome", "reason", "duration_seconds")
 OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled", "lost", "missed")
@@ -108,19 +108,22 @@ def cancel_execution(on: Remote, *, id: int, retry: bool) -> None:
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @filters
 @click.option("--rate", type=float, help="How many are started in a second; 10.")
+@asked_overlap
 @remote(writes=True)
 def replay_executions(
-    on: Remote, *, ids: Sequence[int], rate: float | None, **given: object
+    on: Remote, *, ids: Sequence[int], rate: float | None, overlap: str | None, **given: object
 ) -> None:
     """Carry runs out again, under their old identity: those named, or all that are found."""
     found_by = query_of(given)
     if bool(ids) is bool(found_by):
         message = "name executions, or say which by --job, --outcome or the like: one of the two"
         raise CommandFailed(message, exit_code=USAGE)
+    asked = {"overlap": overlap} if overlap else None
     if ids:
         on.confirm(f"replay {', '.join(map(str, ids))}")
         for id in ids:
-            on.output.print_one(on.api.call("POST", f"/v1/executions/{id}/replay"))
+            on.output.print_one(on.api.call("POST", f"/v1/executions/{id}/replay", body=asked))
         return
     action = "redrive" if found_by.pop("dead_letter", None) else "replay"
-    start_bulk(on, action, found_by or {"all": True}, **({"rate_per_second": rate} if rate else {}))
+    options = {"rate_per_second": rate} if rate else {}
+    start_bulk(on, action, found_by or {"all": True}, **options, **(asked or {}))

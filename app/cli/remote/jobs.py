@@ -9,7 +9,7 @@ import click
 from app.cli.remote.api import job_path
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, all_of, remote
+from app.cli.remote.options import Remote, all_of, asked_overlap, remote
 from app.cli.remote.output import field, in_yaml
 from app.cli.remote.reading import fields_set, merged, parsed, read_fields
 from app.cli.remote.waiting import wait_for_run
@@ -199,7 +199,12 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def act(
-    on: Remote, action: str, names: Sequence[str], found_by: dict[str, Any], *, body: object = None
+    on: Remote,
+    action: str,
+    names: Sequence[str],
+    found_by: dict[str, Any],
+    *,
+    body: dict[str, Any] | None = None,
 ) -> None:
     """Do something with the jobs named, or with all that are found by filters."""
     given = {name: one for name, one in found_by.items() if one}
@@ -210,10 +215,7 @@ def act(
         )
         raise CommandFailed(message, exit_code=USAGE)
     if not names:
-        if body:
-            message = "--reason, --until, --missed are for jobs that are named, one by one"
-            raise CommandFailed(message, exit_code=USAGE)
-        start_bulk(on, action, {"all": True} if everything else lists(given))
+        start_bulk(on, action, {"all": True} if everything else lists(given), **(body or {}))
         return
     on.confirm(f"{action} {', '.join(names)}", always=action == "delete")
     for name in names:
@@ -293,16 +295,20 @@ def skip_runs(on: Remote, *, job: str, runs: int | None, until: str | None, unsk
 @filters
 @ALL
 @click.option("--wait", is_flag=True, help="Wait for the end; exit with 1 if the run fails.")
+@asked_overlap
 @remote(writes=True)
-def run_jobs(on: Remote, *, names: Sequence[str], wait: bool, **found_by: object) -> None:
+def run_jobs(
+    on: Remote, *, names: Sequence[str], wait: bool, overlap: str | None, **found_by: object
+) -> None:
     """Run jobs now, beside their plans: those named, or all that are found."""
+    body = {"overlap": overlap} if overlap else None
     if not wait:
-        act(on, "run", names, found_by)
+        act(on, "run", names, found_by, body=body)
         return
     if len(names) != 1:
         raise CommandFailed("--wait is for one job: name it", exit_code=USAGE)
     on.confirm(f"run {names[0]}")
-    execution = wait_for_run(on, names[0])
+    execution = wait_for_run(on, names[0], body=body)
     on.output.print_one(execution)
     if execution["outcome"] != "succeeded":
         sys.exit(1)

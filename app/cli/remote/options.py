@@ -37,6 +37,12 @@ SHOWING = (
     click.option("--columns", help="Fields to show in the table, with commas between."),
     click.option("--utc", is_flag=True, help="Show instants in UTC, not in the local zone."),
 )
+OVERLAPS = ("as_job", "skip", "buffer_one", "buffer_all", "cancel_other", "allow_all")
+asked_overlap = click.option(
+    "--overlap",
+    type=click.Choice(OVERLAPS),
+    help="What becomes of it while another run of the job is unfinished; it waits its turn.",
+)
 YES = click.option("-y", "--yes", is_flag=True, help="Ask nothing: change what is named.")
 
 

@@ -10,7 +10,7 @@ ASK_SECONDS = 0.5
 """The pause between two questions."""
 
 
-def wait_for_run(on: Remote, job: str) -> dict[str, Any]:
+def wait_for_run(on: Remote, job: str, *, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run a job now, wait for the end of that run, and return its last execution.
 
     The run is the first that ends after the call and that the plan does not have.
@@ -19,7 +19,7 @@ def wait_for_run(on: Remote, job: str) -> dict[str, Any]:
     before = on.api.call("GET", job_path(job))
     newest = on.api.call("GET", path, query={"limit": 1})["items"]
     since = newest[0]["id"] if newest else 0
-    on.api.call("POST", job_path(job, "run"))
+    on.api.call("POST", job_path(job, "run"), body=body)
     while True:
         for query in ({"outcome": "succeeded"}, {"dead_letter": True}):
             found = on.api.call("GET", path, query={**query, "limit": 20})["items"]

@@ -143,7 +143,9 @@ def ask_bulk(
     rate_per_second: float | UnsetType | None = UNSET,
     overlap: AskedOverlap | UnsetType | None = UNSET,
     runs: int | UnsetType | None = UNSET,
-    skip_until: datetime | str | UnsetType | None = UNSET,
+    up_to: datetime | str | UnsetType | None = UNSET,
+    why: str | UnsetType | None = UNSET,
+    missed: Missed | UnsetType | None = UNSET,
     idempotency_key: str | UnsetType | None = UNSET,
 ) -> Call[Bulk]:
     """Do something with all jobs, or executions, that a filter finds. With `dry_run` it is counted
@@ -167,7 +169,9 @@ def ask_bulk(
                 "rate_per_second": rate_per_second,
                 "overlap": overlap,
                 "runs": runs,
-                "until": skip_until,
+                "until": up_to,
+                "reason": why,
+                "missed": missed,
                 "dry_run": False,
             }
         ),
@@ -1016,7 +1020,9 @@ def preview_ask_bulk(
     rate_per_second: float | UnsetType | None = UNSET,
     overlap: AskedOverlap | UnsetType | None = UNSET,
     runs: int | UnsetType | None = UNSET,
-    skip_until: datetime | str | UnsetType | None = UNSET,
+    up_to: datetime | str | UnsetType | None = UNSET,
+    why: str | UnsetType | None = UNSET,
+    missed: Missed | UnsetType | None = UNSET,
 ) -> Call[BulkPreview]:
     """Of the dry run: do something with all jobs, or executions, that a filter finds. With
     `dry_run` it is counted and shown what is found (200), and nothing is changed.
@@ -1038,7 +1044,9 @@ def preview_ask_bulk(
                 "rate_per_second": rate_per_second,
                 "overlap": overlap,
                 "runs": runs,
-                "until": skip_until,
+                "until": up_to,
+                "reason": why,
+                "missed": missed,
                 "dry_run": True,
             }
         ),

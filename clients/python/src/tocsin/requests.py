@@ -191,6 +191,7 @@ class JobPatch(TypedDict, total=False):
 
 
 AskedOverlap = Literal["as_job", "skip", "buffer_one", "buffer_all", "cancel_other", "allow_all"]
+Missed = Literal["skip", "once", "all"]
 
 
 class JobDocument(TypedDict, total=False):
@@ -231,5 +232,4 @@ class JobDocument(TypedDict, total=False):
 
 
 Scope = Literal["read", "write", "admin"]
-Missed = Literal["skip", "once", "all"]
 JobSort = Literal["newest", "next_run"]
