@@ -2139,6 +2139,36 @@ end $$;
 create or replace trigger flows_900_wake after insert or update or delete on tocsin.flows
     for each row execute function tocsin.wake_flow_of();
 
+-- The flow of the host that a target is sent to, see tocsin.flow_by_host; null: it is of another kind than http, or the
+-- host is an IPv6 address, has letters beyond ASCII, or comes from a template. app/core/jobs/host_flow.py has the same.
+create or replace function tocsin.host_flow(kind text, target jsonb)
+returns text language sql immutable parallel safe
+    return case when kind = 'http' and jsonb_typeof(target -> 'url') = 'string' then 'host:' || lower(substring(target ->> 'url'
+        from '^[a-zA-Z]+://(?:[^/?#@]*@)?([a-zA-Z0-9._-]{1,190})(?:[:/?#]|$)')) end;
+
+-- Puts a job into the flow of the host of its target.
+create or replace function tocsin.derive_flow()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    new.flow_key := tocsin.host_flow(new.kind, new.target);
+    return new;
+end $$;
+
+-- Has each job that is written from now on without a flow_key, by whatever door, be in the flow of its target's host; or
+-- no longer. A trigger that is there only while this is wanted: else each insertion would pay for it. For the owner of
+-- the table. Jobs that are there already: update tocsin.jobs set flow_key = null where flow_key is null and kind = 'http';
+create or replace function tocsin.flow_by_host(wanted boolean)
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if wanted then
+        create or replace trigger jobs_065_flow_by_host before insert or update of kind, target, flow_key on tocsin.jobs
+            for each row when (new.run_of is null and (new.flow_key is null or new.flow_key like 'host:%'))
+            execute function tocsin.derive_flow();
+    else
+        drop trigger if exists jobs_065_flow_by_host on tocsin.jobs;
+    end if;
+end $$;
+
 -- What the audit log keeps of a flow.
 create or replace function tocsin.flow_image(flow tocsin.flows)
 returns jsonb language sql immutable
@@ -2247,6 +2277,12 @@ comment on function tocsin.release_flow(key text) is
     'Ends what a target asked for: jobs of the flow may start again.';
 comment on function tocsin.wake_flow_of() is
     'Tells instances that the limits of a flow have changed.';
+comment on function tocsin.host_flow(kind text, target jsonb) is
+    'The flow of the host that a target is sent to, see tocsin.flow_by_host; null: it is of another kind than http, or the host is an IPv6 address, has letters beyond ASCII, or comes from a template. app/core/jobs/host_flow.py has the same.';
+comment on function tocsin.derive_flow() is
+    'Puts a job into the flow of the host of its target.';
+comment on function tocsin.flow_by_host(wanted boolean) is
+    'Has each job that is written from now on without a flow_key, by whatever door, be in the flow of its target''s host; or no longer. A trigger that is there only while this is wanted: else each insertion would pay for it. For the owner of the table. Jobs that are there already: update tocsin.jobs set flow_key = null where flow_key is null and kind = ''http'';';
 comment on function tocsin.flow_image(flow tocsin.flows) is
     'What the audit log keeps of a flow.';
 comment on function tocsin.audit_flow() is

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.exact_json import as_text
+from app.core.jobs.host_flow import asked
 from app.core.jobs.identity import NIL
 from app.core.jobs.job import DOCUMENT_FIELDS, SCHEDULE_FIELDS, JobDocument, PlannedJob, StoredJob
 from app.core.schedule.cron_parser import uses_hash
@@ -293,7 +294,7 @@ def job_shown(job: Struct, target: dict[str, Any], *, paused: bool) -> dict[str,
 
     `paused`: with whether it is paused, as the file says so.
     """
-    form = {name: plain(getattr(job, name)) for name in DOCUMENT_FIELDS}
+    form = {name: plain(one) for name, one in asked(job, DOCUMENT_FIELDS).items()}
     kind = form["kind"]
     masked = mask(target_type(kind) if kind in KINDS else None, target)
     form |= {

@@ -10,11 +10,14 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 import pytest
+from msgspec import json
 from msgspec.structs import replace
 
 from app.core.facts import Settled
 from app.core.flow_health import TroubledFlow, flows_finding
+from app.core.jobs.host_flow import host_flow
 from app.core.runs.holding import lateness_at
 from app.db import Database, claims, flows, leases
 from app.db.claims import Look
@@ -543,18 +546,74 @@ async def test_a_run_that_waited_for_a_permit_is_not_missed(
     assert lateness_at(one, now=look.begun_at) == one.scheduled_for
 
 
+def examples() -> list[str]:
+    page = (ROOT / "docs" / "flows.md").read_text("utf-8")
+    return re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+
+
 async def test_the_example_on_the_page_of_flows_keeps_its_limit(
     connection: asyncpg.Connection, session: Session
 ) -> None:
-    [example] = re.findall(
-        r"```sql\n(.*?)```", (ROOT / "docs" / "flows.md").read_text("utf-8"), re.DOTALL
-    )
-    await connection.execute(example)
+    await connection.execute(examples()[0])
 
     look, _ = await claim(session, "api.example.com")
 
     assert len(look.claims) == 2
     assert await connection.fetchval("select count(*) from tocsin.jobs") == 5
+
+
+async def test_jobs_are_in_the_flow_of_their_host_where_that_is_set(
+    connection: asyncpg.Connection, session: Session, api: httpx.AsyncClient
+) -> None:
+    await connection.execute(examples()[1])
+    [row] = await connection.fetch("select * from tocsin.jobs")
+    fields = {"kind": "http", "run_at": "2100-01-01T00:00:00Z"}
+    made = (
+        await api.post(
+            "/v1/jobs",
+            json={**fields, "name": "one", "target": {"url": "http://A.example:81/x"}},
+        )
+    ).json()
+    patched = await api.patch("/v1/jobs/one", json={"priority": 1})
+    again = await api.patch("/v1/jobs/one", json={"priority": 1})
+    moved = await api.patch("/v1/jobs/one", json={"target": {"url": "http://b.example/"}})
+    own = await api.patch("/v1/jobs/one", json={"flow_key": "own"})
+    await connection.execute("select tocsin.flow_by_host(false)")
+    without = await api.patch("/v1/jobs/one", json={"flow_key": None})
+    [limits] = await connection.fetch("select (tocsin.flow_limits($1)).*", row["flow_key"])
+
+    assert row["flow_key"] == "host:api.example.com"
+    assert (limits["max_concurrency"], limits["rate"]) == (10, 100)
+    assert made["flow_key"] == patched.json()["flow_key"] == "host:a.example"
+    assert again.json()["updated_at"] == patched.json()["updated_at"]
+    assert [one.json()["flow_key"] for one in (moved, own, without)] == [
+        *("host:b.example", "own", None)
+    ]
+
+
+async def test_the_host_of_a_target_is_the_same_in_sql_and_in_python(
+    connection: asyncpg.Connection,
+) -> None:
+    urls = {
+        "http://a.example": "host:a.example",
+        "HTTPS://u:p@A.Example:8443/x?y=@z": "host:a.example",
+        "http://127.0.0.1:9/": "host:127.0.0.1",
+        "http://a.example?x": "host:a.example",
+        "http://[::1]/": None,
+        "http://bücher.example/": None,
+        "http://{{ host }}/": None,
+        "http://a.{{ zone }}/": None,
+        "http://" + "a" * 191 + "/": None,
+        "a.example": None,
+        "": None,
+    }
+
+    for url, expected in urls.items():
+        target = {"url": url}
+        text = json.encode(target).decode()
+        found = await connection.fetchval("select tocsin.host_flow('http', $1::text::jsonb)", text)
+        assert (found, host_flow("http", target)) == (expected, expected), url
+    assert host_flow("amqp", {"url": "amqp://a"}) is host_flow("http", {"url": 1}) is None
 
 
 async def test_a_crowd_that_waits_in_one_flow_is_not_read_for_another(

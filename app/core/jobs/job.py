@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from msgspec.structs import fields, replace
 
+from app.core.jobs.host_flow import asked
 from app.core.jobs.json_size import exceeds
 from app.core.jobs.names import (
     FLOW_KEY,
@@ -381,8 +382,7 @@ JobReplacement = defstruct(
 
 def document_of(job: Struct) -> JobDocument:
     """Return the fields that clients write, out of a `StoredJob` or a `JobReplacement`."""
-    given = {name: getattr(job, name) for name in DOCUMENT_FIELDS}
-    return JobDocument(**given, run_in_seconds=getattr(job, "run_in_seconds", None))
+    return JobDocument(**asked(job, (*DOCUMENT_FIELDS, "run_in_seconds")))
 
 
 def timed(document: JobDocument, *, now: datetime) -> JobDocument:
