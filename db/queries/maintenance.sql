@@ -1,19 +1,20 @@
 -- Windows of maintenance: see db/triggers/7_maintenance.sql. acting: see jobs.sql.
 
 -- name: spans
--- The time of all windows from a year ago to a day ahead, the first of it; more is asked for within minutes.
-with total as (select tocsin.maintenance_times(array_agg(distinct tag)) as times from tocsin.maintenance)
+-- The time of all windows from a year ago to eight days ahead, the first of it; more is asked for within minutes.
+with total as (
+    select tocsin.maintenance_times(array_agg(distinct tag), null, now() - interval '366 days', now() + interval '8 days') as times
+    from tocsin.maintenance)
 select array_agg(lower(t) order by t) as starts, array_agg(upper(t) order by t) as ends
-from total, lateral (
-    select t from unnest(total.times * tstzmultirange(tstzrange(now() - interval '366 days', now() + interval '1 day'))) as t
-    order by t limit 10001) as t;
+from total, lateral (select t from unnest(total.times) as t order by t limit 10001) as t;
 
 -- name: closing
 -- What the windows make of a run that is due at an instant, and the time until another one in which runs are missed.
 -- closed_until: until when they are, or when the job is open again, as on_closed has it.
 select w.id as window_id, w.on_closed, w.reason, case w.on_closed
         when 'skip' then (
-            select least(upper(t), '2200-01-01 00:00Z') from unnest(tocsin.maintenance_times(j.tags, 'skip')) as t
+            select least(upper(t), '2200-01-01 00:00Z')
+            from unnest(tocsin.maintenance_times(j.tags, 'skip', :at::timestamptz, :at::timestamptz + interval '366 days')) as t
             where t @> :at::timestamptz)
         when 'next_open' then least(tocsin.maintained_until(j.calendars, j.tags, :at::timestamptz), '2200-01-01 00:00Z')
         end as closed_until,
@@ -22,8 +23,8 @@ from tocsin.jobs j
 left join lateral tocsin.maintenance_at(j.tags, :at::timestamptz) as w on true
 cross join lateral (
     select array_agg(lower(t) order by t) as starts, array_agg(upper(t) order by t) as ends
-    from unnest(tocsin.maintenance_times(j.tags, 'skip')
-        * tstzmultirange(tstzrange(:since::timestamptz, greatest(:until::timestamptz, :since::timestamptz), '[]'))) as t) as missed
+    from unnest(tocsin.maintenance_times(j.tags, 'skip', :since::timestamptz,
+        greatest(:until::timestamptz, :since::timestamptz) + interval '1 microsecond')) as t) as missed
 where j.id = :job_id::uuid;
 
 -- name: note_put_off

@@ -25,6 +25,10 @@ begin
         perform tocsin.refuse('reason', 'is too long', 'Use at most 1000 characters.');
     elsif tg_op = 'INSERT' and (select count(*) from tocsin.maintenance) >= 200 then
         perform tocsin.refuse('maintenance', 'has 200 windows', 'End some, or lay a calendar with several spans.');
+    elsif (select count(distinct w.calendar) from tocsin.maintenance w where w.id <> new.id and w.calendar <> new.calendar)
+        >= tocsin.most_window_calendars() then
+        perform tocsin.refuse('calendar', format('is one more than the %s that windows may have', tocsin.most_window_calendars()),
+            'Put their time into one calendar.');
     end if;
     if new.calendar is null then
         new.starts_at := coalesce(new.starts_at, clock_timestamp());
@@ -71,21 +75,34 @@ begin
     return coalesce((select c.times from tocsin.calendars c where c.name = of_window.calendar), '{}');
 end $$;
 
--- The time of all windows that concern a job with these tags; with a word, of those whose on_closed it is.
-create or replace function tocsin.maintenance_times(tags text[], on_closed text default null)
+-- Once with fewer arguments: a call could mean either.
+drop function if exists tocsin.maintenance_times(text[], text);
+
+-- How many calendars windows may have together: each is read as a whole, a millisecond for the largest, by whatever asks.
+create or replace function tocsin.most_window_calendars()
+returns integer language sql immutable parallel safe
+    return 20;
+
+-- The time in [since, until) of all windows that concern a job with these tags; with a word, of those whose on_closed it is.
+-- Of a calendar that has yet to be worked out there is none. Each calendar is read once, however many windows have it.
+create or replace function tocsin.maintenance_times(
+    tags text[], on_closed text default null, since timestamptz default null, until timestamptz default null)
 returns tstzmultirange language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
-    total tstzmultirange := '{}';
-    one tocsin.maintenance;
+    asked constant tstzmultirange := tstzmultirange(tstzrange(since, until));
 begin
-    for one in
-        select * from tocsin.maintenance w
-        where (w.tag is null or w.tag = any (maintenance_times.tags))
-          and (maintenance_times.on_closed is null or w.on_closed = maintenance_times.on_closed)
-    loop
-        total := total + tocsin.window_times(one);
-    end loop;
-    return total;
+    return (
+        with windows as materialized (
+            select w.calendar, w.starts_at, w.ends_at from tocsin.maintenance w
+            where (w.tag is null or w.tag = any (maintenance_times.tags))
+              and (maintenance_times.on_closed is null or w.on_closed = maintenance_times.on_closed)
+        )
+        select coalesce(range_agg(total.part), '{}') from (
+            select unnest(tstzmultirange(tstzrange(w.starts_at, w.ends_at)) * asked) as part
+            from windows w where w.calendar is null
+            union all
+            select unnest(c.times * asked) from tocsin.calendars c
+            where c.name in (select w.calendar from windows w)) as total);
 end $$;
 
 -- The window that an instant falls into, of those that concern a job with these tags; of several one that skips.
@@ -94,8 +111,15 @@ returns tocsin.maintenance language plpgsql stable set search_path = pg_catalog,
 declare
     found_window tocsin.maintenance;
 begin
-    select * into found_window from tocsin.maintenance w
-    where (w.tag is null or w.tag = any (maintenance_at.tags)) and tocsin.window_times(w) @> maintenance_at.at
+    with windows as materialized (
+        select * from tocsin.maintenance w where w.tag is null or w.tag = any (maintenance_at.tags)
+    ), under_way as materialized (
+        select c.name from tocsin.calendars c
+        where c.name in (select w.calendar from windows w) and c.times @> maintenance_at.at
+    )
+    select * into found_window from windows w
+    where case when w.calendar is null then tstzrange(w.starts_at, w.ends_at) @> maintenance_at.at
+        else w.calendar in (select name from under_way) end
     order by w.on_closed desc, w.id limit 1;
     return found_window;
 end $$;
@@ -119,12 +143,20 @@ begin
     return (tocsin.maintenance_at(tags, at)).id is not null;
 end $$;
 
--- When the windows and the calendars of a job leave it open again, from an instant on; infinity: not any more.
+-- When the windows and the calendars of a job leave it open again, from an instant on; infinity: not any more. Of most the
+-- answer is near, so it is looked for in the time that is before it is looked for in all.
 create or replace function tocsin.maintained_until(calendars text[], tags text[], at timestamptz)
 returns timestamptz language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    open constant tstzmultirange := coalesce(tocsin.open_times(calendars), '{(,)}');
+    until timestamptz;
+    found_at timestamptz;
 begin
-    return coalesce(lower((coalesce(tocsin.open_times(calendars), '{(,)}') - tocsin.maintenance_times(tags))
-        * tstzmultirange(tstzrange(at, null))), 'infinity');
+    foreach until in array array[at + interval '8 days', null] loop
+        found_at := lower(open * tstzmultirange(tstzrange(at, until)) - tocsin.maintenance_times(tags, null, at, until));
+        exit when found_at is not null;
+    end loop;
+    return coalesce(found_at, 'infinity');
 end $$;
 
 -- Notes that a window has put the run of a job off, or was about to and is gone by now.

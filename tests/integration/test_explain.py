@@ -342,6 +342,20 @@ async def test_a_job_that_an_instance_leaves_alone_says_why(
     assert told.summary.endswith("trigger x raised")
 
 
+@pytest.mark.usefixtures("alive")
+async def test_a_job_that_came_after_the_pause_of_its_tag_says_what_awaits_it(
+    explained: Door, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("select tocsin.pause_tag('billing', 'it is moved', $1)", FAR)
+    await insert_job(connection, name="report", tags=["billing"])
+
+    told = await explained()
+
+    assert (told.state, words(told)) == ("scheduled", ["tag_paused", "due"])
+    assert "it is moved" in told.summary
+    assert (told.reasons[0].facts.tag, told.reasons[0].until) == ("billing", FAR)
+
+
 async def age(connection: asyncpg.Connection) -> None:
     """Have all jobs be created long ago, which a trigger would refuse."""
     await connection.execute(

@@ -15,6 +15,7 @@ from app.core.facts import Settled
 from app.core.runs.outcome import Outcome
 from app.db import Database, maintenance
 from app.db.listener import Session
+from app.db.queries import query
 from app.scheduler.calendars import work_out_all
 from app.scheduler.closings import open_due
 from app.scheduler.windows import Windows
@@ -345,3 +346,40 @@ async def test_the_examples_of_the_page_work(
         ("billing", None, "next_open"),
         (None, "sunday-night", "skip"),
     }
+
+
+async def test_many_windows_over_large_calendars_answer_at_once(
+    connection: asyncpg.Connection,
+) -> None:
+    await connection.execute(
+        """set session_replication_role = replica;
+           insert into tocsin.calendars (name, weekly, timezone, times)
+           select 'c' || n, '{MON 09:00-10:00}', 'UTC', range_agg(
+               tstzrange(at, at + interval '30 s')) from generate_series(1, 20) as n, lateral (
+               select now() - interval '1 year' + k * interval '5 h' + n * interval '1 min' as at
+               from generate_series(1, 10000) as k) as starts group by n;
+           insert into tocsin.maintenance (tag, calendar)
+           select null, 'c' || (1 + n % 20) from generate_series(1, 200) as n;
+           set session_replication_role = origin;
+           set statement_timeout = '5s'"""
+    )
+    near = query("maintenance.spans").sql
+
+    [spans] = await connection.fetch(near)
+    inside = spans["starts"][-1]
+    window = await connection.fetchval("select (tocsin.maintenance_at('{a}', $1)).id", inside)
+    opens = await connection.fetchval("select tocsin.maintained_until(null, '{a}', $1)", inside)
+    await connection.execute("delete from tocsin.maintenance")
+    await connection.execute(
+        """delete from tocsin.calendars;
+           insert into tocsin.calendars (name, dates)
+           select 'c' || n, '{2099-12-24}' from generate_series(1, 21) as n;
+           select tocsin.maintain(calendar => 'c' || n) from generate_series(1, 20) as n"""
+    )
+    with pytest.raises(asyncpg.CheckViolationError, match="one more than the 20"):
+        await connection.execute("select tocsin.maintain(calendar => 'c21')")
+
+    assert len(spans["starts"]) == 10_001
+    assert window is not None
+    assert opens == inside + timedelta(seconds=30)
+    assert await connection.fetchval("select count(*) from tocsin.maintenance") == 20

@@ -130,6 +130,16 @@ def test_where_clocks_change_no_time_is_lost_or_invented(hours: str, start: str,
         ({"ical": EVENTS.replace("WEEKLY;BYDAY=TU{rule}", "HOURLY")}, "ical", "DAILY, WEEKLY"),
         ({"ical": EVENTS.format(rule="").replace("20261201", "19001201")}, "ical", "later DTSTART"),
         ({"ical": EVENTS.format(rule="").replace("20261202T02", "20261130T02")}, "ical", "DTEND"),
+        ({"ical": EVENTS.format(rule=";BYMONTHDAY=" + "1," * 300 + "1")}, "ical", "a shorter one"),
+        (
+            {
+                "ical": EVENTS.format(rule="").replace(
+                    "START;TZID=Europe/Paris", "START;TZID=Mars/Base"
+                )
+            },
+            "ical",
+            "'Mars/Base' of its DTSTART; write an IANA name",
+        ),
         ({"timezone": "Mars/Base", "weekly": ["MON"]}, "timezone", "IANA"),
     ],
 )
@@ -154,6 +164,19 @@ def test_what_makes_no_calendar_is_refused_with_its_field_and_a_remedy(
         ),
         (
             {
+                "weekly": [
+                    "* "
+                    + ",".join(
+                        f"{n // 2:02}:{n % 2 * 30:02}-{n // 2:02}:{n % 2 * 30 + 9:02}"
+                        for n in range(41)
+                    )
+                ]
+                * 20
+            },
+            "weekly",
+        ),
+        (
+            {
                 "ical": EVENTS.replace(
                     "END:VCALENDAR", "BEGIN:VEVENT\nDTSTART:20261201T000000Z\nEND:VEVENT\n" * 1000
                 ).format(rule="")
@@ -162,7 +185,7 @@ def test_what_makes_no_calendar_is_refused_with_its_field_and_a_remedy(
             "ical",
         ),
     ],
-    ids=["rules", "hours", "events"],
+    ids=["rules", "hours", "the same hours again and again", "events"],
 )
 def test_a_huge_calendar_is_refused(parts: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:

@@ -71,6 +71,7 @@ def occurrences(
         moved = moved_in(events)
         for event in events:
             try:
+                check_zones(event)
                 recurring += check_rules(event)
                 if recurring > MAX_RECURRING:
                     raise ValueError(TOO_MANY_RULES)  # noqa: TRY301 - worded below, as all others
@@ -127,6 +128,9 @@ def check_rules(event: Any) -> int:  # noqa: ANN401
     """Return how many rules an event has; raise ValueError for one that would take too long."""
     rules = listed(event.get("RRULE"))
     for rule in rules:
+        if len(rule.to_ical()) > MAX_RULE:
+            message = f"its rule has more than {MAX_RULE} characters; write a shorter one"
+            raise ValueError(message)
         frequency = str(next(iter(rule.get("FREQ", [""])), "")).upper()
         if frequency not in FREQUENCIES:
             message = f"it recurs by FREQ={frequency}; write DAILY, WEEKLY, MONTHLY or YEARLY"
@@ -150,6 +154,21 @@ def moved_in(events: Sequence[Any]) -> set[tuple[str, Any]]:
         for event in events
         if "RECURRENCE-ID" in event
     }
+
+
+def check_zones(event: Any) -> None:  # noqa: ANN401
+    """Raise ValueError if an instant of an event is in a zone that nobody knows."""
+    for name in ("DTSTART", "DTEND", "RECURRENCE-ID", "RDATE", "EXDATE"):
+        for part in listed(event.get(name)):
+            zone = part.params.get("TZID")
+            first = part.dts[0].dt if hasattr(part, "dts") else part.dt
+            at = first[0] if isinstance(first, tuple) else first
+            if zone is not None and isinstance(at, datetime) and at.tzinfo is None:
+                message = (
+                    f"nobody knows the zone {str(zone)[:64]!r} of its {name}; write an IANA name, "
+                    "such as Europe/Paris, or describe it in a VTIMEZONE"
+                )
+                raise ValueError(message)
 
 
 def times_of(

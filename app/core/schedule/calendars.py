@@ -20,6 +20,9 @@ from app.errors import FieldError, InvalidInput
 
 MAX_SPANS = 10_000
 """The most spans of time that a calendar may have within what is worked out of it."""
+TOO_MANY_SPANS = (
+    f"makes more than {MAX_SPANS} spans of time in six years: write fewer or longer ones"
+)
 PARTS = ("dates", "weekly", "holidays", "rrules", "ical")
 """The fields that time comes from."""
 AHEAD = timedelta(days=5 * 365 + 2)
@@ -75,10 +78,7 @@ def work_out(rules: CalendarRules, *, now: datetime) -> list[Span]:
     spans = list(joined(clipped(found, since=since, until=until)))
     if len(spans) > MAX_SPANS:
         name = next(name for name in reversed(PARTS) if getattr(rules, name))
-        message = (
-            f"makes more than {MAX_SPANS} spans of time in six years: write fewer or longer ones"
-        )
-        raise refusal(name, message)
+        raise refusal(name, TOO_MANY_SPANS)
     if not spans or spans[-1].end <= now:
         name = next(name for name in PARTS if getattr(rules, name))
         raise refusal(
@@ -143,15 +143,30 @@ def weekly_hours(
     parsed = [parse_weekly(text, field=f"weekly[{index}]") for index, text in enumerate(weekly)]
     if not parsed:
         return
+    of_days = [joined_hours(parsed, weekday) for weekday in range(7)]
     day, last = since.date() - 2 * DAY, until.date() + 2 * DAY
+    if sum(map(len, of_days)) * (last - day).days / 7 > 2 * MAX_SPANS:  # two may touch at midnight
+        raise refusal("weekly", TOO_MANY_SPANS)
     while day <= last:
-        for weekdays, hours in parsed:
-            if day.weekday() not in weekdays:
-                continue
-            for start, end in hours:
-                midnight = datetime.combine(day, time())
-                yield wall_span(midnight + start, midnight + end, zone)
+        for start, end in of_days[day.weekday()]:
+            midnight = datetime.combine(day, time())
+            yield wall_span(midnight + start, midnight + end, zone)
         day += DAY
+
+
+def joined_hours(
+    parsed: Sequence[tuple[frozenset[int], list[tuple[timedelta, timedelta]]]], weekday: int
+) -> list[tuple[timedelta, timedelta]]:
+    """Return the hours that begin on a day of the week, where those that touch are one."""
+    whole: list[tuple[timedelta, timedelta]] = []
+    for start, end in sorted(
+        one for weekdays, hours in parsed if weekday in weekdays for one in hours
+    ):
+        if whole and start <= whole[-1][1]:
+            whole[-1] = whole[-1][0], max(whole[-1][1], end)
+        else:
+            whole.append((start, end))
+    return whole
 
 
 def parse_weekly(
