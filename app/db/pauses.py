@@ -39,6 +39,11 @@ async def pause_job(db: Runner, id: UUID, *, reason: str | None, until: datetime
     return bool(await db.fetch("pauses.pause_job", job_id=id, reason=reason, until=until))
 
 
+async def pause_unchanged(db: Runner, id: UUID, *, reason: str, since: datetime) -> bool:
+    """Pause a job that nobody has edited since an instant; return whether it was written."""
+    return bool(await db.fetch("pauses.pause_unchanged", job_id=id, reason=reason, since=since))
+
+
 async def resume_job(db: Runner, id: UUID, *, missed: str | None) -> bool:
     """Resume a job; return whether it was written."""
     return bool(await db.fetch("pauses.resume_job", job_id=id, missed=missed))

@@ -8,13 +8,12 @@ import msgspec
 from msgspec.structs import asdict
 
 from app.core.jobs.exact_json import DECODER
-from app.core.sets.plan import Member, MemberKind
+from app.core.sets.plan import Key, Member, MemberKind
 from app.db.database import Database, Page, Row, Runner
 from app.errors import SetNotFound
 from app.wire.sets import SetMember, SetMembers, SetState
 
 JSON = msgspec.json.Encoder()
-Key = tuple[MemberKind, str]
 
 
 async def lock(db: Runner) -> None:
@@ -40,6 +39,18 @@ def member(row: Row) -> Member:
     columns = dict(row)
     applied = DECODER.decode(columns.pop("applied"))
     return Member(**columns | {"kind": MemberKind(columns["kind"])}, applied=applied)
+
+
+async def existing(db: Runner, wanted: Sequence[Key]) -> frozenset[Key]:
+    """Return which of these calendars, channels and jobs there are."""
+    rows = await db.fetch(
+        "sets.existing",
+        **{
+            f"{kind}s": [name for one, name in wanted if one is kind and "\0" not in name]
+            for kind in (MemberKind.CALENDAR, MemberKind.CHANNEL, MemberKind.JOB)
+        },
+    )
+    return frozenset((MemberKind(row["kind"]), row["name"]) for row in rows)
 
 
 async def put(db: Runner, name: str) -> None:

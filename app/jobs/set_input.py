@@ -9,7 +9,7 @@ from msgspec import Raw, Struct, field
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.job import JobDocument
 from app.core.jobs.names import FLOW_KEY, MAX_NAME_LENGTH, NAME, job_id, name_error
-from app.core.sets.plan import MemberKind, Prune
+from app.core.sets.plan import Key, MemberKind, Prune, taken_over
 from app.core.sets.shorthand import at_length, completed, defaults_for, kind_in, placed
 from app.errors import FieldError, InvalidInput
 from app.jobs.alerts import check_channel
@@ -37,7 +37,7 @@ class Desired(Struct, frozen=True, kw_only=True):
 
     set_name: str
     prune: Prune
-    take_over: frozenset[str]
+    take_over: frozenset[Key]
     digest: str | None
     jobs: Mapping[str, JobDocument]
     kinds: Mapping[str, str | None]
@@ -80,7 +80,7 @@ def read_set(body: bytes) -> Desired:
     return Desired(
         set_name=outline.set,
         prune=outline.prune,
-        take_over=frozenset(outline.take_over),
+        take_over=frozenset(map(taken_over, outline.take_over)),
         digest=outline.digest,
         jobs=reading.jobs,
         kinds=reading.kinds,

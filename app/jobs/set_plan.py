@@ -18,6 +18,7 @@ from app.core.secrets.masking import MASK, mask
 from app.core.sets.differences import FieldChange, changes
 from app.core.sets.plan import (
     Action,
+    Key,
     Member,
     MemberKind,
     SetPlan,
@@ -79,7 +80,7 @@ class Planner:
         self.errors: list[FieldError] = []
         self.writes: list[JobWrite] = []
         self.removed: dict[str, StoredJob] = {}
-        self.versions: dict[str, object] = {}
+        self.versions: dict[Key, object] = dict(present.versions)
         self.compared: dict[tuple[Course | None, Course | None], RunsChange] = {}
 
     def __repr__(self) -> str:
@@ -107,17 +108,16 @@ class Planner:
             wanted = shown(document)
             before = self.present.others.get(key)
             member = self.present.members.get(key)
-            if before is None:
-                yield Step(kind=kind, name=name, action=Action.CREATE, drift=member is not None)
-                continue
             foreign = self.present.foreign.get(key)
-            owner = foreign.set_name if foreign else None
-            if member is None and (
-                conflict := owner_conflict(
-                    kind, name, owner=owner, taken_over=self.desired.take_over
-                )
-            ):
-                yield conflict
+            if foreign is not None or (member is None and before is not None):
+                owner = foreign.set_name if foreign else None
+                taken = self.desired.take_over
+                if conflict := owner_conflict(kind, name, owner=owner, taken=taken):
+                    yield conflict
+                    continue
+            if before is None:
+                was_there = member is not None and member.removed_at is None
+                yield Step(kind=kind, name=name, action=Action.CREATE, drift=was_there)
                 continue
             differences = changes(before, wanted, member.applied if member else None)
             yield planned_change(
@@ -145,19 +145,18 @@ class Planner:
         """
         member = self.present.members.get((MemberKind.JOB, name))
         stored = self.by_name.get(name) or self.renamed(member)
-        if stored is None:
-            return self.created(name, document, was_there=member is not None)
-        owner = self.present.owners.get(stored.id)
+        owner = self.present.owners.get(stored.id) if stored else None
         owned = owner is not None and owner.set_name == self.desired.set_name
-        if not owned and (
-            conflict := owner_conflict(
-                MemberKind.JOB,
-                name,
-                owner=owner.set_name if owner else None,
-                taken_over=self.desired.take_over,
-            )
-        ):
-            return conflict
+        # Whose file has this name, although a person deleted the job, or gave it another name.
+        foreign = self.present.foreign.get((MemberKind.JOB, name)) or (None if owned else owner)
+        if foreign is not None or not (owned or stored is None):
+            owned_by = foreign.set_name if foreign else None
+            taken = self.desired.take_over
+            if conflict := owner_conflict(MemberKind.JOB, name, owner=owned_by, taken=taken):
+                return conflict
+        if stored is None:
+            was_there = member is not None and member.removed_at is None
+            return self.created(name, document, was_there=was_there)
         return self.changed(name, document, stored, owner if owned else None)
 
     def renamed(self, member: Member | None) -> StoredJob | None:
@@ -218,7 +217,7 @@ class Planner:
             )
         )
         if differences:
-            self.versions[name] = stored.updated_at
+            self.versions[MemberKind.JOB, name] = stored.updated_at
         step = planned_change(
             MemberKind.JOB,
             name,
@@ -262,7 +261,7 @@ class Planner:
             )
             if stored is not None and step.action is not Action.KEEP:
                 self.removed[name] = stored
-                self.versions[name] = stored.updated_at
+                self.versions[MemberKind.JOB, name] = stored.updated_at
                 runs = self.runs_change(course_of(stored, now=self.now), None)
                 step = replace(step, runs=runs, paused=paused)
             yield step

@@ -1,6 +1,7 @@
 """What there is of a set in Postgres, before it is planned."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from app.core.alerts.presets import Preset, kind_of
 from app.core.jobs.exact_json import as_text
 from app.core.jobs.job import StoredJob
 from app.core.secrets.masking import mask
-from app.core.sets.plan import Member, MemberKind
+from app.core.sets.plan import Key, Member, MemberKind
 from app.db import alert_rules, calendars, flow_limits, jobs, sets
 from app.db.alert_rules import read_target
 from app.db.database import Runner
@@ -21,8 +22,6 @@ from app.targets.registry import target_type
 from app.wire.alerts import ChannelDocument, RuleDocument
 from app.wire.calendars import CalendarDocument
 from app.wire.flows import FlowLimits
-
-Key = tuple[MemberKind, str]
 
 
 class Present(Struct, frozen=True, kw_only=True):
@@ -37,6 +36,8 @@ class Present(Struct, frozen=True, kw_only=True):
     """Which members these jobs are, of whatever set."""
     others: Mapping[Key, dict[str, Any]]
     """The calendars, flows, channels and rules that there are, in the form of `shown`."""
+    versions: Mapping[Key, datetime]
+    """When these were last written."""
 
     def hops(self, channel: str, desired: Desired) -> int:
         """Count a channel and those that it falls back to: written before, and deleted after it."""
@@ -61,32 +62,38 @@ async def read_present(db: Runner, desired: Desired) -> Present:
     ids = [one.job_id for one in own.values() if one.job_id is not None]
     stored = await jobs.find_many(db, ids=ids, names=list(desired.jobs))
     keys = {*desired.others, *(key for key in own if key[0] is not MemberKind.JOB)}
-    others = {key: await read_other(db, key) for key in sorted(keys)}
+    read = {key: await read_other(db, key) for key in sorted(keys)}
+    others = {key: one for key, one in read.items() if one is not None}
     return Present(
         members=own,
         foreign={(one.kind, one.name): one for one in found if one.set_name != desired.set_name},
         jobs=stored,
         owners=await sets.owners(db, [job.id for job in stored]),
-        others={key: one for key, one in others.items() if one is not None},
+        others={key: one for key, (one, _) in others.items()},
+        versions={key: version for key, (_, version) in others.items()},
     )
 
 
-async def read_other(db: Runner, key: Key) -> dict[str, Any] | None:
-    """Read a member that is no job; None if there is none."""
+async def read_other(db: Runner, key: Key) -> tuple[dict[str, Any], datetime] | None:
+    """Read a member that is no job, and when it was written; None if there is none."""
     kind, name = key
     try:
         match kind:
             case MemberKind.CALENDAR:
-                return picked(CalendarDocument, await calendars.find(db, name))
+                calendar = await calendars.find(db, name)
+                return picked(CalendarDocument, calendar), calendar.updated_at
             case MemberKind.FLOW:
                 flow = await flow_limits.find(db, name)
-                return None if flow.created_at is None else picked(FlowLimits, flow)
+                if flow.updated_at is None:
+                    return None
+                return picked(FlowLimits, flow), flow.updated_at
             case MemberKind.CHANNEL:
                 stored = await alert_rules.find_channel(db, name)
                 target = read_target(stored.target)
-                return channel_shown(stored.preset, target, stored.fallback)
+                return channel_shown(stored.preset, target, stored.fallback), stored.updated_at
             case _:
-                return picked(RuleDocument, await alert_rules.find(db, name))
+                rule = await alert_rules.find(db, name)
+                return picked(RuleDocument, rule), rule.updated_at
     except (CalendarNotFound, FlowNotFound, AlertNotFound):
         return None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -14,31 +15,29 @@ from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import joined
 from app.core.schedule.calendars import work_out
 from app.core.sets.differences import alike
-from app.core.sets.plan import Action, MemberKind, SetPlan, Step
+from app.core.sets.plan import Action, Key, MemberKind, SetPlan, Step
 from app.db import Database, alert_rules, calendars, flow_limits, jobs, pauses, sets
 from app.db.clock import PolledClock
 from app.db.database import Runner
-from app.errors import (
-    AlertNotFound,
-    CalendarNotFound,
-    FieldError,
-    InvalidInput,
-    JobNotFound,
-    NameTaken,
-    SetConflict,
-)
+from app.errors import FieldError, InvalidInput, NameTaken, SetConflict
 from app.jobs import alerts
 from app.jobs.calendars import check_calendars
 from app.jobs.create import PART
+from app.jobs.set_checks import (
+    WRITTEN,
+    check_channels,
+    check_references,
+    checked_bindings,
+    placed_in,
+)
 from app.jobs.set_input import PLURALS, Desired
-from app.jobs.set_plan import JobWrite, Planned, Planner, pause_reason, referring_of
-from app.jobs.set_present import Key, Present, read_present, shown
-from app.vault import SecretKeys, check_bindings
+from app.jobs.set_plan import JobWrite, Planned, Planner, pause_reason
+from app.jobs.set_present import Present, read_present, shown
+from app.vault import SecretKeys
 from app.wire.alerts import ChannelDocument, RuleDocument
 from app.wire.calendars import CalendarDocument
 from app.wire.flows import FlowLimits
 
-WRITTEN = frozenset({Action.CREATE, Action.CHANGE})
 ORDER = (MemberKind.CALENDAR, MemberKind.FLOW, MemberKind.CHANNEL)
 """What jobs use is written before them; what is about jobs, the rules, after them."""
 MOVED = "was changed by somebody else meanwhile: plan again"
@@ -50,7 +49,8 @@ async def plan_set(db: Database, clock: PolledClock, keys: SecretKeys, desired: 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    _, planned = await planned_in(db, clock, keys, desired)
+    present, planned = await planned_in(db, clock, keys, desired)
+    await rehearse_calendars(db, clock, desired, present, planned)
     return planned.plan
 
 
@@ -95,8 +95,34 @@ async def planned_in(
     planner = Planner(desired, present, keys, now=await clock.now())
     planned = await asyncio.to_thread(planner.planned)
     await check_references(db, desired)
+    await check_channels(db, desired, planned.plan)
     warnings = await checked_bindings(db, desired, planned.writes)
     return present, replace(planned, plan=replace(planned.plan, warnings=warnings))
+
+
+async def rehearse_calendars(
+    db: Database, clock: PolledClock, desired: Desired, present: Present, planned: Planned
+) -> None:
+    """Refuse jobs whose calendars, as the set has them, close all their runs.
+
+    What calendars make of runs is known once they are written: they are, and taken back.
+
+    Raises:
+        InvalidInput: as an application would.
+    """
+    if not any(one.job and one.job.calendars for one in planned.writes):
+        return
+    await clock.now()  # as in apply_set
+    with suppress(TakenBack):
+        async with db.transaction() as transaction:
+            writing = Writing(transaction, clock, desired, present, planned)
+            await writing.write_others(MemberKind.CALENDAR)
+            await writing.check_calendars()
+            raise TakenBack
+
+
+class TakenBack(Exception):
+    """Ends a transaction of which nothing is to stay."""
 
 
 def refuse_conflicts(plan: SetPlan) -> None:
@@ -113,73 +139,6 @@ def refuse_conflicts(plan: SetPlan) -> None:
     if errors:
         message = f"{len(errors)} of these belong to nobody or to another set: nothing was changed"
         raise SetConflict(message, *errors[:MAX_ERRORS])
-
-
-async def checked_bindings(
-    db: Runner, desired: Desired, writes: Sequence[JobWrite]
-) -> list[FieldError]:
-    """Refuse what would send a secret to other hosts; return what refers to secrets not set.
-
-    Raises:
-        InvalidInput: naming each job.
-    """
-    names = [one.name for one in writes]
-    try:
-        found = await check_bindings(db, referring_of(writes))
-    except InvalidInput as refusal:
-        errors = []
-        for one in refusal.errors:
-            index, _, rest = one.field.removeprefix("[").partition("].")
-            errors.append(desired.place(names[int(index)], replace(one, field=rest)))
-        raise InvalidInput(*errors) from None
-    return [desired.place(names[index], one) for index, missing in found.items() for one in missing]
-
-
-async def check_references(db: Runner, desired: Desired) -> None:
-    """Refuse calendars, channels and jobs that are neither in the set nor in the database.
-
-    Raises:
-        InvalidInput: naming each field.
-    """
-    wanted: dict[Key, list[str]] = {}
-    for name, job in desired.jobs.items():
-        for index, one in enumerate(job.calendars or ()):
-            key = (MemberKind.CALENDAR, one.removeprefix("!"))
-            wanted.setdefault(key, []).append(joined("jobs", name, "calendars", index))
-    for (_, name), document in desired.others.items():
-        if not isinstance(document, RuleDocument):
-            continue
-        for index, channel in enumerate(document.channels):
-            key = (MemberKind.CHANNEL, channel)
-            wanted.setdefault(key, []).append(joined("rules", name, "channels", index))
-        if document.job is not None:
-            key = (MemberKind.JOB, document.job)
-            wanted.setdefault(key, []).append(joined("rules", name, "job"))
-    errors = [
-        FieldError(field=field, message=f"no {kind} has the name {name!r}: add it, or correct this")
-        for (kind, name), fields in wanted.items()
-        if not await is_there(db, desired, (kind, name))
-        for field in fields
-    ]
-    if errors:
-        raise InvalidInput(*errors[:MAX_ERRORS])
-
-
-async def is_there(db: Runner, desired: Desired, key: Key) -> bool:
-    """Whether something is in a set or in the database."""
-    kind, name = key
-    if key in desired.others or (kind is MemberKind.JOB and name in desired.jobs):
-        return True
-    try:
-        if kind is MemberKind.CALENDAR:
-            await calendars.find(db, name)
-        elif kind is MemberKind.CHANNEL:
-            await alert_rules.find_channel(db, name)
-        else:
-            await jobs.find(db, name)
-    except (CalendarNotFound, AlertNotFound, JobNotFound):
-        return False
-    return True
 
 
 class Writing:
@@ -232,7 +191,6 @@ class Writing:
                     case FlowLimits():
                         await flow_limits.put(self.db, step.name, document)
                     case ChannelDocument():
-                        await check_bindings(self.db, [self.desired.channels[step.name]])
                         await alert_rules.put_channel(
                             self.db,
                             step.name,
@@ -243,10 +201,7 @@ class Writing:
                     case RuleDocument():
                         await alerts.put_rule(self.db, step.name, document)
             except InvalidInput as refusal:
-                path = joined(PLURALS[kind], step.name)
-                raise InvalidInput(
-                    *(replace(one, field=f"{path}.{one.field}") for one in refusal.errors)
-                ) from None
+                raise InvalidInput(*placed_in(step, refusal)) from None
 
     async def write_jobs(self) -> None:
         """Insert the new jobs, and write those that change and nobody else has changed."""
@@ -321,7 +276,8 @@ class Writing:
         reason = pause_reason(self.desired.set_name)
         for step in self.steps(MemberKind.JOB, Action.PAUSE):
             job = self.planned.removed[step.name]
-            if not await pauses.pause_job(self.db, job.id, reason=reason, until=None):
+            since = job.updated_at
+            if not await pauses.pause_unchanged(self.db, job.id, reason=reason, since=since):
                 raise moved(step.name)
         for step in self.steps(MemberKind.JOB, Action.DELETE):
             job = self.planned.removed[step.name]

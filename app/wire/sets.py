@@ -34,7 +34,10 @@ JobFields = Annotated[
 
 TakenOver = Annotated[
     tuple[str, ...],
-    Meta(max_length=10_000, description="Names that belong to nobody or to another set so far."),
+    Meta(
+        max_length=10_000,
+        description="What nobody or another set has so far: jobs by name, flow:NAME and such.",
+    ),
 ]
 Digest = Annotated[
     str,

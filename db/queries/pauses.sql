@@ -18,6 +18,14 @@ select paused.id
 from acting, tocsin.pause(
     case when acting.actor is not null then :job_id::uuid end, :reason::text, :until::timestamptz) as paused;
 
+-- name: pause_unchanged
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor),
+locked as materialized (
+    select j.id from tocsin.jobs j where j.id = :job_id::uuid and j.updated_at = :since::timestamptz for update)
+select paused.id
+from acting, locked,
+    tocsin.pause(case when acting.actor is not null then locked.id end, :reason::text, null::timestamptz) as paused;
+
 -- name: resume_job
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
 select resumed.id

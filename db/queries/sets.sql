@@ -25,6 +25,13 @@ select m.kind, m.name, m.set_name, m.job_id, m.applied::text as applied, m.remov
 from tocsin.set_members m
 where m.job_id = any(:job_ids::uuid[]);
 
+-- name: existing
+select 'calendar' as kind, c.name from tocsin.calendars c where c.name = any(:calendars::text[])
+union all
+select 'channel', h.name from tocsin.alert_channels h where h.name = any(:channels::text[])
+union all
+select 'job', j.name from tocsin.jobs j where j.name = any(:jobs::text[]) and j.run_of is null;
+
 -- name: put
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 insert into tocsin.sets as s (name)

@@ -153,6 +153,22 @@ async def test_an_application_keeps_to_the_plan_that_was_reviewed(
     assert (none.exit_code, "has no plan" in none.stderr) == (2, True)
 
 
+async def test_a_set_is_exported_without_what_somebody_deleted(tocsin: Tocsin, place: Path) -> None:
+    (place / "f.yaml").write_text(
+        f"set: s\njobs:\n  a: {{http: {{url: {URL}}}, cron: '@daily'}}\n"
+        f"  b: {{http: {{url: {URL}}}, cron: '@daily'}}\nflows: {{f: {{rate: 1}}}}\n"
+    )
+    await tocsin("apply -f f.yaml --yes")
+    await tocsin("jobs delete a --yes")
+    await tocsin("flows delete f --yes")
+
+    exported = await tocsin("export --set s")
+
+    assert exported.exit_code == 0, exported.output
+    assert list(yaml.safe_load(exported.stdout)["jobs"]) == ["b"]
+    assert "left out: /v1/jobs/a, which is gone" in exported.stderr
+
+
 async def test_jobs_that_no_file_made_are_exported_and_taken_over_unchanged(
     tocsin: Tocsin, place: Path
 ) -> None:
@@ -164,7 +180,7 @@ async def test_jobs_that_no_file_made_are_exported_and_taken_over_unchanged(
 
     exported = await tocsin("export")
     some = await tocsin("export --tag t")
-    names = ("one", "two", "f", "c")
+    names = ("one", "two", "flow:f", "calendar:c")
     options = " ".join(f"--take-over {name}" for name in names)
     plan = await tocsin(f"plan -f - {options} --json", stdin=exported.stdout)
 

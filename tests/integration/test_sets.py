@@ -10,8 +10,12 @@ import pytest
 
 from app.db.connections import OF_API
 from app.jobs.create import PART
-from tests.support.api import fields
+from tests.support.api import fields, serving
 from tests.support.builders import insert_job
+from tests.support.recorder import Recorder
+from tests.support.roles import as_role
+from tests.support.vault import KEY
+from tests.support.waiting import until
 
 URL = "http://127.0.0.1:9/nothing-listens-here"
 HTTP = {"http": {"url": URL}}
@@ -204,7 +208,7 @@ async def test_what_belongs_to_others_is_a_conflict_until_it_is_taken_over(
 
     found = await plan(api, wanted)
     refused = await api.post("/v1/jobs/apply", json=wanted)
-    taken = await applied(api, wanted | {"take_over": ["of-other", "of-nobody", "f"]})
+    taken = await applied(api, wanted | {"take_over": ["of-other", "of-nobody", "flow:f"]})
 
     assert actions(found) == {
         "f": "conflict",
@@ -411,3 +415,119 @@ async def test_applications_that_wait_leave_connections_to_other_requests(
 
     assert others.status_code == 200
     assert [actions(await one) for one in waiting] == [{name: "create"} for name in names]
+
+
+async def test_a_job_of_another_set_that_a_person_deleted_or_renamed_is_not_taken_unasked(
+    api: httpx.AsyncClient,
+) -> None:
+    await applied(api, {"set": "other", "jobs": {"gone": NIGHTLY, "moved": NIGHTLY}})
+    await api.delete("/v1/jobs/gone")
+    await api.patch("/v1/jobs/moved", json={"name": "elsewhere"})
+    wanted = billing(jobs={"gone": NIGHTLY, "moved": NIGHTLY})
+
+    found = await plan(api, wanted)
+    refused = await api.post("/v1/jobs/apply", json=wanted)
+
+    assert actions(found) == {"gone": "conflict", "moved": "conflict"}
+    assert {one["owner"] for one in found["steps"]} == {"other"}
+    assert fields(refused) == ["jobs.gone", "jobs.moved"]
+    assert (await api.get("/v1/sets/other")).json()["jobs"] == 2
+
+
+async def test_what_is_taken_over_is_named_with_its_kind(api: httpx.AsyncClient) -> None:
+    await api.put("/v1/jobs/same", json={"kind": "http", "target": {"url": URL}, "cron": "@daily"})
+    await api.put("/v1/flows/same", json={"rate": 1})
+    wanted = billing(jobs={"same": NIGHTLY}, flows={"same": {"rate": 2}})
+
+    of_job = await plan(api, wanted | {"take_over": ["same"]})
+    of_flow = await plan(api, wanted | {"take_over": ["flow:same"]})
+    of_both = await plan(api, wanted | {"take_over": ["job:same", "flow:same"]})
+
+    assert [one["kind"] for one in of_job["steps"] if one["action"] == "conflict"] == ["flow"]
+    assert [one["kind"] for one in of_flow["steps"] if one["action"] == "conflict"] == ["job"]
+    assert "conflict" not in of_both["counts"]
+
+
+async def test_a_plan_is_refused_for_what_its_application_would_be_refused_for(
+    api: httpx.AsyncClient,
+) -> None:
+    closed = billing(
+        jobs={"nightly": NIGHTLY | {"calendars": ["never"]}},
+        calendars={"never": {"weekly": ["MON-FRI 09:00-17:00"]}},
+    )
+
+    planned = await api.post("/v1/jobs/plan", json=closed)
+    done = await api.post("/v1/jobs/apply", json=closed)
+
+    assert (planned.status_code, planned.json()["errors"]) == (422, done.json()["errors"])
+    assert fields(planned) == ["jobs.nightly.calendars"]
+    assert (await api.get("/v1/calendars")).json()["items"] == []
+
+
+async def test_a_plan_refuses_a_channel_that_would_send_a_secret_elsewhere(
+    database_url: str,
+) -> None:
+    target = {"url": "https://other.example.com/", "headers": {"X-Token": "${secret:t}"}}
+    wanted = billing(channels={"ops": {"target": target}})
+
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
+        secret = {"value": "x", "hosts": ["hooks.example.com"]}
+        assert (await api.put("/v1/secrets/t", json=secret)).status_code == 201
+        planned = await api.post("/v1/jobs/plan", json=wanted)
+        done = await api.post("/v1/jobs/apply", json=wanted)
+
+    assert (planned.status_code, planned.json()["errors"]) == (422, done.json()["errors"])
+    assert fields(planned)[0].startswith("channels.ops.target")
+
+
+async def test_an_edit_of_a_flow_that_shows_in_no_field_outdates_a_plan(
+    api: httpx.AsyncClient,
+) -> None:
+    await applied(api, billing(flows={"f": {"rate": 1}}))
+    wanted = billing(flows={"f": {"rate": 2}})
+    reviewed = await plan(api, wanted)
+    await api.put("/v1/flows/f", json={"rate": 5})
+    await api.put("/v1/flows/f", json={"rate": 1})
+
+    refused = await api.post("/v1/jobs/apply", json=wanted | {"digest": reviewed["digest"]})
+
+    assert refused.status_code == 409
+
+
+async def test_what_the_file_says_for_the_first_time_is_no_drift(api: httpx.AsyncClient) -> None:
+    await applied(api, billing())
+
+    found = await plan(api, billing(jobs={"nightly": NIGHTLY | {"paused": True}}))
+
+    assert [one["field"] for one in step(found, "nightly")["changes"]] == ["paused"]
+    assert "drift" not in step(found, "nightly")
+
+
+async def test_a_job_that_somebody_edits_meanwhile_is_not_paused(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await applied(api, billing())
+    edit = connection.transaction()
+    await edit.start()
+    await connection.execute("update tocsin.jobs set cron = '0 9 * * *' where name = 'nightly'")
+
+    applying = asyncio.create_task(api.post("/v1/jobs/apply", json=billing(jobs={})))
+    await blocked(connection)
+    await edit.commit()
+    refused = await applying
+
+    assert refused.status_code == 409
+    assert not (await api.get("/v1/jobs/nightly")).json()["paused"]
+
+
+async def blocked(connection: asyncpg.Connection) -> None:
+    """Wait until another session waits for what this one has locked."""
+
+    async def one_waits() -> bool:
+        waiting: bool = await connection.fetchval(
+            """select exists (select from pg_locks l join pg_stat_activity a using (pid)
+               where not l.granted and a.datname = current_database())"""
+        )
+        return waiting
+
+    await until(one_waits, "an application waits for the row")

@@ -21,6 +21,7 @@ from app.core.sets.plan import (
     plan_of,
     planned_change,
     removal,
+    taken_over,
 )
 from app.core.sets.runs import Course, runs_change
 from app.core.sets.shorthand import (
@@ -160,11 +161,17 @@ def test_the_interval_of_a_course_counts_from_its_first_run() -> None:
 
 @pytest.mark.parametrize("owner", [None, "other"])
 def test_what_belongs_to_others_is_a_conflict_unless_it_is_taken_over(owner: str | None) -> None:
-    refused = owner_conflict(MemberKind.JOB, "a", owner=owner, taken_over=())
-    taken = owner_conflict(MemberKind.JOB, "a", owner=owner, taken_over={"a"})
+    refused = owner_conflict(MemberKind.JOB, "a", owner=owner, taken=())
+    taken = owner_conflict(MemberKind.JOB, "a", owner=owner, taken={taken_over("a")})
 
     assert refused is not None
     assert (refused.action, refused.owner, taken) == (Action.CONFLICT, owner, None)
+
+
+def test_what_is_taken_over_is_a_job_unless_its_kind_is_written() -> None:
+    assert taken_over("a") == taken_over("job:a") == (MemberKind.JOB, "a")
+    assert taken_over("flow:api:443") == (MemberKind.FLOW, "api:443")
+    assert taken_over("api:443") == (MemberKind.JOB, "api:443")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +205,7 @@ def test_the_digest_is_of_what_changes_and_of_the_jobs_versions() -> None:
     assert alone.differs
     assert plan_of("s", [create, same], {}).digest == alone.digest
     assert plan_of("other", [create], {}).digest != alone.digest
-    assert plan_of("s", [create], {"a": NOON}).digest != alone.digest
+    assert plan_of("s", [create], {(MemberKind.JOB, "a"): NOON}).digest != alone.digest
     assert not plan_of("s", [same], {}).differs
 
 

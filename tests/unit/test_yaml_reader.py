@@ -31,3 +31,12 @@ def test_json_is_read_however_it_is_indented() -> None:
 
     assert document.value == {"set": "s", "jobs": {"a\tb": {}}}
     assert document.place(["jobs", "a\tb"]) == ("f.json", 3, 11)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"a":\t' * 5000, "- " * 5000])
+def test_what_is_nested_without_end_is_refused_in_one_sentence(text: str) -> None:
+    with pytest.raises(YamlError, match=r"^f\.yaml: is nested too deeply"):
+        read_document(text, "f.yaml")
+    if "\t" not in text:
+        with pytest.raises(ValueError, match="nested too deeply"):
+            read(text)

@@ -1,11 +1,12 @@
 """`tocsin export`: jobs as files have them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 
 from app.cli.remote.api import address, job_path
+from app.cli.remote.errors import NOT_FOUND, CommandFailed
 from app.cli.remote.jobs import filters
 from app.cli.remote.options import Remote, remote
 
@@ -57,13 +58,23 @@ class Exporting:
         """Export what belongs to a set."""
         members = self.on.api.call("GET", address("sets", name))["members"]
         there = [(one["kind"], one["name"]) for one in members if not one["removed_at"]]
-        jobs = (self.on.api.call("GET", job_path(name)) for kind, name in there if kind == "job")
+        jobs = self.found(job_path(name) for kind, name in there if kind == "job")
         document = {"set": name, "jobs": dict(self.jobs(jobs))}
         for kind, path in ADDRESSES.items():
             names = [one for each, one in there if each == kind]
-            found = (self.on.api.call("GET", address(path, one)) for one in names)
+            found = self.found(address(path, one) for one in names)
             document[f"{kind}s"] = self.others(kind, found)
         return {section: one for section, one in document.items() if one}
+
+    def found(self, paths: Iterable[str]) -> Iterator[Any]:
+        """Read what is at some addresses; what somebody deleted, or renamed, is left out."""
+        for path in paths:
+            try:
+                yield self.on.api.call("GET", path)
+            except CommandFailed as failure:
+                if failure.exit_code != NOT_FOUND:
+                    raise
+                self.notes.append(f"left out: {path}, which is gone")
 
     def of_all(self, found_by: dict[str, Any]) -> dict[str, Any]:
         """Export the jobs that filters find; without any, also what belongs to jobs."""

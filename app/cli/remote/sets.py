@@ -31,8 +31,8 @@ FILES = (
     click.option(
         "--take-over",
         multiple=True,
-        metavar="NAME",
-        help="Take what belongs to nobody or to another set; repeated.",
+        metavar="[KIND:]NAME",
+        help="Take a job, or flow:NAME and such, that nobody or another set has; repeated.",
     ),
 )
 NAME = click.argument("name")

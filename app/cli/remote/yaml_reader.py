@@ -124,6 +124,8 @@ def read(text: str) -> Any:  # noqa: ANN401 - whatever the text holds
     """
     try:
         return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader, with fewer types
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, KeyError) as error:
         raise ValueError(" ".join(str(error).split())) from error
 
@@ -134,17 +136,20 @@ def read_document(text: str, name: str) -> Document:
     Raises:
         YamlError: the text is no YAML, has a name twice, or uses an anchor.
     """
-    if "\t" in text:
-        with suppress(ValueError):
-            json.loads(text)
-            text = text.replace("\t", " ")  # which PyYAML does not refuse; no string has one
     try:
+        if "\t" in text:
+            with suppress(ValueError):
+                json.loads(text)
+                text = text.replace("\t", " ")  # which PyYAML does not refuse; no string has one
         loader = Loader(text)
         root = loader.get_single_node()
         check(root, name, set())
         return Document(name, loader.construct_document(root) if root else None, root)
     except YamlError:
         raise
+    except RecursionError:
+        message = f"{name}: is nested too deeply; a target has 100 levels at most"
+        raise YamlError(message) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""

@@ -24,13 +24,18 @@ class FieldChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def changes(
     before: Mapping[str, Any], after: Mapping[str, Any], applied: Mapping[str, Any] | None
 ) -> list[FieldChange]:
-    """List what differs; `applied` is what the set had last, None: it never had this."""
+    """List what differs; `applied` is what the set had last, None: it never had this.
+
+    A whole field that it did not have, as the file said nothing of it, is nobody's change.
+    """
     return [
         FieldChange(
             field=joined("", *path),
             before=was,
             after=will_be,
-            drift=applied is not None and not alike(was, value_at(applied, path)),
+            drift=applied is not None
+            and path[0] in applied
+            and not alike(was, value_at(applied, path)),
         )
         for path, was, will_be in leaves(before, after, ())
     ]

@@ -50,6 +50,7 @@ class Action(StrEnum):
     CONFLICT = "conflict"
 
 
+KINDS = frozenset(map(str, MemberKind))
 NO_DIFFERENCE = frozenset({Action.UNCHANGED, Action.KEEP})
 
 
@@ -99,16 +100,28 @@ class SetPlan(Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+Key = tuple[MemberKind, str]
+
+
+def taken_over(written: str) -> Key:
+    """Read what is to be taken over: the name of a job, or `flow:` and such before a name."""
+    kind, separator, name = written.partition(":")
+    if separator and kind in KINDS:
+        return MemberKind(kind), name
+    return MemberKind.JOB, written
+
+
 def owner_conflict(
-    kind: MemberKind, name: str, *, owner: str | None, taken_over: Collection[str]
+    kind: MemberKind, name: str, *, owner: str | None, taken: Collection[Key]
 ) -> Step | None:
     """Refuse what another set has, or nobody, unless it is to be taken over."""
-    if name in taken_over:
+    if (kind, name) in taken:
         return None
+    how = f"take over {name!r}" if kind is MemberKind.JOB else f"take over '{kind}:{name}'"
     if owner is None:
-        detail = f"this {kind} is there already and belongs to no set: take it over, or rename it"
+        detail = f"this {kind} is there already and belongs to no set: {how}, or rename it"
     else:
-        detail = f"this {kind} belongs to the set {owner!r}: take it over, or rename it"
+        detail = f"this {kind} belongs to the set {owner!r}: {how}, or rename it"
     return Step(kind=kind, name=name, action=Action.CONFLICT, owner=owner, detail=detail)
 
 
@@ -156,18 +169,25 @@ def removal(member: Member, *, prune: Prune, paused: bool, exists: bool) -> Step
 def plan_of(
     set_name: str,
     steps: Iterable[Step],
-    versions: Mapping[str, object],
+    versions: Mapping[Key, object],
     warnings: Sequence[FieldError] = (),
 ) -> SetPlan:
     """Put a plan together, with a digest of what it changes.
 
-    `versions`: of the jobs that it changes, so that an edit which changes none of its fields counts
-    as well. Runs do not: they pass by themselves.
+    `versions`: of what it changes, so that an edit which changes none of its fields counts as well.
+    Runs do not: they pass by themselves.
     """
     ordered = tuple(steps)
     changing = [one for one in ordered if one.action not in NO_DIFFERENCE]
     shape = [
-        (one.kind, one.name, one.action, one.changes, one.owner, str(versions.get(one.name)))
+        (
+            one.kind,
+            one.name,
+            one.action,
+            one.changes,
+            one.owner,
+            str(versions.get((one.kind, one.name))),
+        )
         for one in changing
     ]
     digest = hashlib.sha256(JSON.encode((set_name, shape))).hexdigest()
