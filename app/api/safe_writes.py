@@ -7,7 +7,7 @@ the answer entered beside what it answers for: whenever the process dies, both a
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -16,7 +16,7 @@ from litestar import Litestar, Response
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 from msgspec import Struct
 
-from app.api.access import Caller, session_token
+from app.api.access import Caller, require_scope, session_token
 from app.api.body import MAX_AT_ONCE_BYTES, WRITES, is_dry_run
 from app.api.problems import ApiRequest, app_problem, unexpected_problem
 from app.core.access.idempotency import HEADER, digest_of_request, id_of, key_error
@@ -135,6 +135,32 @@ class SafeWrites:
             self.room.release()
 
     @asynccontextmanager
+    async def begun(
+        self, id: bytes, asked: bytes, caller: Caller
+    ) -> AsyncIterator[tuple[Held, Kept | None]]:
+        """Open a transaction in which a request is entered, or the answer to the first one found.
+
+        Where another process has one with its key under way, no connection is held in between.
+
+        Raises:
+            RequestUnderWay: that is not over within `WAIT_SECONDS`.
+            DatabaseUnavailable: as `hold` raises it.
+        """
+        until = monotonic() + idempotency.WAIT_SECONDS
+        while True:
+            async with AsyncExitStack() as stack:
+                held = await stack.enter_async_context(self.hold(caller.actor))
+                try:
+                    kept = await idempotency.begin(held, id, request=asked, owner=caller.limited_as)
+                except RequestUnderWay:
+                    if monotonic() >= until:
+                        raise
+                else:
+                    yield held, kept
+                    return
+            await asyncio.sleep(idempotency.PAUSE_SECONDS)
+
+    @asynccontextmanager
     async def turn(self, id: bytes) -> AsyncIterator[None]:
         """Wait until no other request of this process has the key.
 
@@ -190,8 +216,10 @@ def safe_writes(app: ASGIApp) -> ASGIApp:
         if key is None and not is_dry:
             await app(scope, receive, send)
             return
-        await request.body()  # no client may keep a transaction waiting
         try:
+            # Before anything is answered, as an answer that is kept does not pass the guards.
+            await require_scope(request, request.route_handler)
+            await request.body()  # no client may keep a transaction waiting
             if is_dry:
                 await try_out(app, scope, receive, send)
             else:
@@ -256,9 +284,7 @@ async def answer_once(
     caller, writes, answer = caller_of(scope), shared(scope), Answer()
     id = id_of(key, credential=credential)
     cipher = cipher_of(credential, id) if is_secret else None
-    kept: Kept | None = None
-    async with writes.turn(id), writes.hold(caller.actor) as held:
-        kept = await idempotency.begin(held, id, request=asked, owner=caller.limited_as)
+    async with writes.turn(id), writes.begun(id, asked, caller) as (held, kept):
         if kept is None:
             await writes.check_room(caller.limited_as)
             scope["state"][HELD] = held

@@ -8,6 +8,10 @@ from app.errors import LockedByOthers, RequestUnderWay
 
 WAIT_SECONDS = 10.0
 """How long a request waits for another one with its key to end."""
+TRY_SECONDS = 0.05
+"""How long of that it has a connection at a time."""
+PAUSE_SECONDS = 0.2
+"""How long it then goes without one, which others may want."""
 UNDER_WAY = (
     "a request with this Idempotency-Key is still under way: send it again later, to get its answer"
 )
@@ -26,12 +30,12 @@ class Kept(Struct, frozen=True, kw_only=True):
 async def begin(db: Runner, id: bytes, *, request: bytes, owner: str) -> Kept | None:
     """Enter a request if it is the first with its key; else return the answer that is kept.
 
-    One that is under way, in whatever process, is waited for: it is over when its transaction is.
+    One that is under way, in whatever process, is over when its transaction is.
 
     Raises:
-        RequestUnderWay: it is not over within `WAIT_SECONDS`.
+        RequestUnderWay: it is not over within `TRY_SECONDS`.
     """
-    [row] = await db.fetch("idempotency.patience", setting=f"{WAIT_SECONDS * 1000:.0f}ms")
+    [row] = await db.fetch("idempotency.patience", setting=f"{TRY_SECONDS * 1000:.0f}ms")
     while True:
         try:
             begun = await db.fetch("idempotency.begin", id=id, request=request, owner=owner)

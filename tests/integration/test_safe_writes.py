@@ -1,6 +1,7 @@
 """Writes that are sent twice, or tried: `Idempotency-Key`, `dry_run`, and jobs as lines of JSON."""
 
 import asyncio
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -111,17 +112,57 @@ async def test_the_end_of_a_request_in_another_process_is_waited_for(
 
     waiting = asyncio.create_task(api.post("/v1/jobs", json=LATER, headers=key("one")))
 
-    async def waits() -> object:
-        return await connection.fetchval(
-            "select 1 from pg_locks where locktype = 'transactionid' and not granted"
-        )
-
-    await until(waits, "the request waits")
+    await until(partial(one_waits, connection), "the request waits")
     assert not waiting.done()
     await transaction.rollback()  # as where that process is killed
 
     answer = await waiting
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
+
+
+async def one_waits(connection: asyncpg.Connection) -> object:
+    return await connection.fetchval(
+        "select 1 from pg_locks where locktype = 'transactionid' and not granted"
+    )
+
+
+async def test_requests_that_wait_for_another_process_leave_connections_to_others(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    names = [f"one-{n}" for n in range(2 * safe_writes.AT_ONCE)]
+    async with connection.transaction():
+        for name in names:
+            await begun_elsewhere(connection, name)
+        waiting = [
+            asyncio.create_task(api.post("/v1/jobs", json=LATER, headers=key(name)))
+            for name in names
+        ]
+        await until(partial(one_waits, connection), "a request waits")
+
+        async with asyncio.timeout(5):  # of the ten that they wait
+            for n in range(3):
+                other = await api.post("/v1/jobs", json=LATER, headers=key(f"other-{n}"))
+                assert other.status_code == 201
+        assert not any(one.done() for one in waiting)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_an_answer_is_not_given_again_to_who_may_not_write_any_more(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    made = await api.post("/v1/keys", json={"name": "k", "scopes": ["read", "write", "admin"]})
+    headers = key("one") | {"Authorization": f"Bearer {made.json()['key']}"}
+    first = await api.post("/v1/jobs", json=LATER, headers=headers)
+    await connection.execute("update tocsin.api_keys set scopes = '{read}'")
+
+    async def is_refused() -> bool:
+        answer = await api.post("/v1/jobs", json=LATER, headers=headers)
+        return answer.status_code == 403 and "idempotency-replayed" not in answer.headers
+
+    assert first.status_code == 201
+    await until(is_refused, "the change of the key is known")
 
 
 async def test_a_request_under_way_for_long_is_told_of(
