@@ -55,7 +55,7 @@ grant select, insert, update, delete on tocsin.alert_rules, tocsin.alert_channel
 grant select, insert, update, delete on tocsin.sets, tocsin.set_members to tocsin_api;
 grant select, delete on tocsin.alert_states to tocsin_api;
 grant select, insert on tocsin.alerts to tocsin_api;
-grant select on tocsin.instance_rules, tocsin.resting_jobs, tocsin.upkeep, tocsin.trusted_clock to tocsin_api;
+grant select on tocsin.instance_rules, tocsin.resting_jobs, tocsin.upkeep, tocsin.trusted_clock, tocsin.polling to tocsin_api;
 grant select, insert, update on tocsin.api_keys, tocsin.idempotency_keys to tocsin_api;
 grant select, insert, delete on tocsin.sessions to tocsin_api;
 do $$ begin

@@ -14,7 +14,7 @@ class Purpose(StrEnum):
     INSTANCE = "instance"
     """Rights to look, claim and settle: without one of them an instance cannot run."""
     UPKEEP = "upkeep"
-    """Rights to add partitions and delete old rows: without one of them upkeep stays undone."""
+    """Rights for upkeep, flows, calendars, pauses, checks: without one such work is left undone."""
     API = "api"
     """Rights to read and write jobs, keys and secrets."""
     SIGHT = "sight"
@@ -43,7 +43,7 @@ def named(rights: list[Lacking], purpose: Purpose) -> str:
 
 
 async def check(db: Runner) -> str:
-    """Make sure that an instance can run; return the rights missing for upkeep, as a sentence.
+    """Make sure that an instance can run; return what `UPKEEP` lacks, as a sentence.
 
     Raises:
         RightMissing: the role lacks a right of `Purpose.INSTANCE`.

@@ -41,6 +41,16 @@ async def reader(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     await session.close()
 
 
+async def test_the_role_of_the_api_tells_metrics_of_the_whole_database(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("select tocsin.http_job('x', 'https://h/')")
+
+    answer = await api.get("/metrics")
+
+    assert "tocsin_all_jobs 1" in answer.text
+
+
 CALLS: list[tuple[str, str, Any, int]] = [
     ("PUT", "flows/tenant", {"max_concurrency": 3}, 201),
     ("POST", "flows/tenant/release", None, 200),
