@@ -13,7 +13,10 @@ async def test_executions_of_a_tag_are_lines_and_others_are_not(
     database_url: str, connection: asyncpg.Connection, sink: Sink
 ) -> None:
     processes = Processes(
-        database_url=database_url, allow_private_targets="true", log_executions="tag:a,named"
+        in_roles=True,
+        database_url=database_url,
+        allow_private_targets="true",
+        log_executions="tag:a,named",
     )
     async with processes.running():
         instance = await processes.instance()
@@ -32,7 +35,9 @@ async def test_executions_of_a_tag_are_lines_and_others_are_not(
 
 async def test_each_request_is_a_line_with_the_id_that_the_answer_has(database_url: str) -> None:
     [port] = free_ports(1)
-    processes = Processes(database_url=database_url, port=port, access_log_level="info")
+    processes = Processes(
+        in_roles=True, database_url=database_url, port=port, access_log_level="info"
+    )
     async with processes.running():
         api = await processes.start("api")
         await api.says("serving")

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 30.0
 @pytest.fixture
 async def processes(database_url: str) -> AsyncIterator[Processes]:
     settings = {"database_url": database_url, "allow_private_targets": "true"}
-    async with Processes(**settings).running() as running:
+    async with Processes(in_roles=True, **settings).running() as running:
         yield running
 
 

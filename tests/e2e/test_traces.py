@@ -53,7 +53,9 @@ async def test_a_run_is_a_span_with_its_attempts_and_links_to_who_made_the_job(
     database_url: str, connection: asyncpg.Connection, sink: Sink, collector: Sink, amqp_url: str
 ) -> None:
     [port] = free_ports(1)
-    processes = Processes(database_url=database_url, allow_private_targets="true", port=port)
+    processes = Processes(
+        in_roles=True, database_url=database_url, allow_private_targets="true", port=port
+    )
     hook = sink.on("/hook?key=s3cr3t", reply(503), reply(200))
     async with processes.running(), await aio_pika.connect(amqp_url) as broker:
         queue = await (await broker.channel()).declare_queue(exclusive=True)
@@ -123,7 +125,7 @@ async def test_what_is_left_is_sent_at_the_end_and_a_collector_that_hangs_holds_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
-    processes = Processes(database_url=database_url, allow_private_targets="true")
+    processes = Processes(in_roles=True, database_url=database_url, allow_private_targets="true")
     async with processes.running():
         one = await processes.instance()
         await insert_job(connection, target={"url": sink.url("/a")}, run_at=datetime.now(UTC))

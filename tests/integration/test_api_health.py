@@ -17,7 +17,7 @@ from app.db.listener import Session, open_session
 from tests.support.api import NIGHTLY, serving
 from tests.support.builders import insert_job
 from tests.support.recorder import Recorder
-from tests.support.roles import role
+from tests.support.roles import as_role, role
 from tests.support.sessions import claimed_one
 from tests.support.vault import KEY
 
@@ -320,7 +320,7 @@ async def test_every_example_of_the_description_is_accepted(
     await insert_job(connection)
     claim = await claimed_one(session)
 
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         await try_every_example(api, under_way=claim.execution_id)
 
 

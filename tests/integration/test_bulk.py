@@ -539,6 +539,7 @@ async def test_two_instances_share_the_actions_and_touch_each_job_once(
 ) -> None:
     await make(api, 200)
     await connection.execute("create table public.edits (id uuid)")
+    await connection.execute("grant insert on public.edits to public")  # of triggers, as who writes
     await connection.execute(
         """create function public.note() returns trigger language plpgsql as $$ begin
                insert into public.edits values (new.id); return new; end $$"""

@@ -21,6 +21,7 @@ from tests.support.builders import execution_rows, insert_job, job_row, plan_job
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
 from tests.support.recorder import Recorder
+from tests.support.roles import as_role
 from tests.support.waiting import until
 
 BACKUP = {
@@ -430,7 +431,7 @@ async def test_only_pings_and_probes_are_served_where_nothing_else_is_to_be(
 ) -> None:
     _, path = await made(api)
 
-    async with serving(database_url, Recorder(), only_pings=True) as apart:
+    async with serving(as_role("api", database_url), Recorder(), only_pings=True) as apart:
         codes = [
             (await apart.get(address)).status_code
             for address in (path, "/health/ready", "/v1/jobs", "/metrics", "/docs", "/openapi.json")

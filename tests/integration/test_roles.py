@@ -18,16 +18,6 @@ from tests.support.sink import Sink
 
 
 @pytest.fixture
-def api_url(database_url: str) -> str:
-    return as_role("api", database_url)
-
-
-@pytest.fixture
-def instance_url(database_url: str) -> str:
-    return as_role("instance", database_url)
-
-
-@pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     session = await asyncpg.connect(as_role("writer", database_url))
     yield session

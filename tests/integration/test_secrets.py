@@ -16,6 +16,7 @@ from app.vault.rotate import Rotated, rotate
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import insert_job, job_row
 from tests.support.recorder import Recorder
+from tests.support.roles import as_role
 from tests.support.vault import KEY, KEYS, OLD_KEY, OTHER_KEY, tocsin_secrets
 
 URL = "https://example.com/"
@@ -45,7 +46,7 @@ async def at_rest(connection: asyncpg.Connection) -> str:
 async def test_what_is_created_is_encrypted_and_reads_as_stars(
     database_url: str, connection: asyncpg.Connection, how: str
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         match how:
             case "post":
                 created = await api.post("/v1/jobs", json=JOB)
@@ -66,7 +67,7 @@ async def test_what_is_created_is_encrypted_and_reads_as_stars(
 async def test_saying_the_same_again_in_clear_changes_nothing(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         first = await api.put(ADDRESS, json=JOB)
         before = await at_rest(connection)
         second = await api.put(ADDRESS, json=JOB)
@@ -79,7 +80,7 @@ async def test_saying_the_same_again_in_clear_changes_nothing(
 async def test_an_edit_beside_the_target_leaves_it_as_it_is_stored(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         await api.put(ADDRESS, json=JOB)
         before = await at_rest(connection)
         edited = await api.patch(ADDRESS, json={"description": "new"})
@@ -92,7 +93,7 @@ async def test_an_edit_beside_the_target_leaves_it_as_it_is_stored(
 async def test_an_edit_of_the_target_keeps_the_secrets_behind_the_stars(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         await api.put(ADDRESS, json=JOB)
         edited = await api.patch(ADDRESS, json={"target": {"method": "PUT"}})
 
@@ -107,9 +108,9 @@ async def test_an_edit_of_the_target_keeps_the_secrets_behind_the_stars(
 async def test_a_target_that_cannot_be_decrypted_can_be_read_and_paused_but_not_edited(
     database_url: str,
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         await api.put(ADDRESS, json=JOB)
-    async with serving(database_url, Recorder(), secret_keys=(OTHER_KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(OTHER_KEY,)) as api:
         read = await api.get(ADDRESS)
         paused = await api.post(f"{ADDRESS}/pause")
         edited = await api.patch(ADDRESS, json={"target": {"method": "PUT"}})
@@ -127,7 +128,7 @@ async def test_a_reference_is_stored_and_shown_as_it_is(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     target = {"url": URL, "headers": {"Authorization": "Bearer ${secret:TOKEN}"}}
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         created = await api.post("/v1/jobs", json=LATER | {"target": target})
 
     assert created.status_code == 201
@@ -138,7 +139,7 @@ async def test_a_reference_is_stored_and_shown_as_it_is(
 async def test_a_named_secret_is_set_listed_and_deleted_and_never_told(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         created = await api.put("/v1/secrets/TOKEN", json={"value": "sesame"})
         changed = await api.put("/v1/secrets/TOKEN", json={"value": "open sesame"})
         await api.put("/v1/secrets/ANOTHER", json={"value": "sesame"})
@@ -167,7 +168,7 @@ async def test_a_named_secret_is_set_listed_and_deleted_and_never_told(
 async def test_changes_of_secrets_are_audited_by_name_only(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         for value in ("sesame", "open sesame"):
             await api.put("/v1/secrets/TOKEN", json={"value": value})
         await api.delete("/v1/secrets/TOKEN")
@@ -198,7 +199,7 @@ async def test_changes_of_secrets_are_audited_by_name_only(
 async def test_an_impossible_secret_is_refused_by_field(
     database_url: str, name: str, body: dict[str, object], field: str
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         refused = await api.put(f"/v1/secrets/{name}", json=body)
 
     assert refused.status_code == 422
@@ -329,7 +330,7 @@ async def test_a_rotation_binds_what_development_versions_encrypted_only_when_it
 async def test_a_renamed_job_keeps_its_secrets(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
+    async with serving(as_role("api", database_url), Recorder(), secret_keys=(KEY,)) as api:
         await api.put(ADDRESS, json=JOB)
         renamed = await api.patch(ADDRESS, json={"name": "renamed"})
         edited = await api.patch("/v1/jobs/renamed", json={"target": {"method": "PUT"}})

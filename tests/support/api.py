@@ -12,6 +12,7 @@ from app.asgi import create_app
 from app.config import Settings
 from app.telemetry import Observers
 from tests.support.recorder import Recorder
+from tests.support.roles import in_role
 
 STARTUP_SECONDS = 10.0
 
@@ -58,9 +59,9 @@ def faults() -> Recorder:
 
 
 @pytest.fixture
-def api_url(database_url: str) -> str:
-    """Give the address that the API connects to: a module has another role by its own."""
-    return database_url
+def api_url(request: pytest.FixtureRequest, database_url: str) -> str:
+    """Give the address at which the API logs in, as its role; a module may have another."""
+    return in_role("api", request, database_url)
 
 
 @pytest.fixture

@@ -13,10 +13,13 @@ from typing import Any, Self
 from msgspec import DecodeError, json
 
 from app.devdb.cluster import Cluster
+from tests.support.roles import as_role
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+ROLES = {"api": "api", "scheduler": "instance"}
+"""The role, among those of db/roles.sql, that each command is for."""
 TROUBLES = {"connected", "disconnected", "faulted", "lease_lost"}
 
 
@@ -127,9 +130,13 @@ class Process:
 
 
 class Processes:
-    """The processes of one test; those that still run at its end are killed."""
+    """The processes of one test; those that still run at its end are killed.
 
-    def __init__(self, **settings: object) -> None:
+    `in_roles`: each logs in to Postgres as its role, in place of the user that the address names.
+    """
+
+    def __init__(self, *, in_roles: bool = False, **settings: object) -> None:
+        self.in_roles = in_roles
         self.settings = settings
         self.started: list[Process] = []
 
@@ -152,7 +159,11 @@ class Processes:
         return list(await asyncio.gather(*(self.instance(tree=tree) for _ in range(count))))
 
     async def start(self, *arguments: str, tree: Path = ROOT, **settings: object) -> Process:
-        process = await Process.start(*arguments, tree=tree, **(self.settings | settings))
+        settings = self.settings | settings
+        if self.in_roles and arguments[0] in ROLES:
+            url = str(settings["database_url"])
+            settings["database_url"] = as_role(ROLES[arguments[0]], url)
+        process = await Process.start(*arguments, tree=tree, **settings)
         self.started.append(process)
         return process
 

@@ -12,15 +12,16 @@ from app.core.facts import Connected
 from app.scheduler.instance import Instance
 from app.telemetry import Observers
 from tests.support.recorder import Recorder
+from tests.support.roles import in_role
 
 DEFAULTS: dict[str, Any] = {"allow_private_targets": True, "grace_seconds": 5.0}
 StartInstance = Callable[..., AbstractAsyncContextManager[tuple[Instance, Recorder]]]
 
 
 @pytest.fixture
-def instance_url(database_url: str) -> str:
-    """Give the address that instances connect to: a module has another role by its own."""
-    return database_url
+def instance_url(request: pytest.FixtureRequest, database_url: str) -> str:
+    """Give the address at which instances log in, as their role; a module may have another."""
+    return in_role("instance", request, database_url)
 
 
 @pytest.fixture
