@@ -129,6 +129,10 @@ servers: setup ## Install the servers that the tests need and this machine lacks
 db-dump: setup ## Print the schema as Postgres understands it
 	$(BIN)/python -m tests.support.dump
 
+.PHONY: llms
+llms: setup ## Write docs/llms.txt anew, of what the API says of itself
+	$(BIN)/python -m tests.support.llms
+
 .PHONY: constraints
 constraints: setup ## Pin every dependency anew (ARGS=--upgrade: to its newest version)
 	$(PIP) install --quiet 'uv>=0.13,<0.14'

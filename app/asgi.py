@@ -53,6 +53,7 @@ from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
 from app.api.keys import create_key, get_key, list_keys, revoke_key
 from app.api.lines import Listed
+from app.api.llms import llms
 from app.api.maintenance import begin_maintenance, end_maintenance, list_maintenance
 from app.api.metrics import ApiMetrics, ScraperAuthentication, get_metrics
 from app.api.openapi import openapi_config, openapi_json
@@ -167,7 +168,7 @@ def create_app(
         if only_pings
         else [
             *(v1(settings), session(), metrics(), pings(), live, ready),
-            *(openapi_json, jobs_schema, pages()),
+            *(openapi_json, llms, jobs_schema, pages()),
         ],
         lifespan=[database],
         state=State(

@@ -31,6 +31,7 @@ from app.jobs.create import insert_drafts
 from app.jobs.edit import edit_job
 from app.jobs.filters import job_filter
 from app.jobs.input import NewPlans, draft_new
+from app.jobs.preview import outlook_of
 from app.jobs.put import check_put_name
 from app.jobs.put import put_job as put_named
 from app.jobs.shown import masked_job
@@ -39,6 +40,10 @@ from app.wire.jobs import JobPage, JobSort
 from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
 
 Name = Annotated[str, PathParameter(description="The name of the job, there already or not.")]
+WithOutlook = Annotated[
+    bool,
+    QueryParameter(description="Answer with the schedule in words, the next runs, and more."),
+]
 Tags = Annotated[
     list[str] | None,
     QueryParameter(name="tag", description="Jobs with all of these: repeated, or with commas."),
@@ -52,7 +57,9 @@ Tags = Annotated[
     response_headers=[ETAG, LOCATION],
     opt={"scope": Scope.WRITE, "body": JobDocument, "problems": (400, 409, 413, 415, 422)},
 )
-async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys) -> Response[Job]:
+async def create_job(
+    *, request: ApiRequest, db: Db, clock: Clock, secret_keys: Keys, outlook: WithOutlook = False
+) -> Response[Job]:
     """Give exactly one of `run_at`, `run_in_seconds`, `cron` (with `timezone`), `every_seconds`."""
     document = await decode_body(request, JobDocument)
     document = made_by(document, traceparent_of(request))
@@ -60,7 +67,8 @@ async def create_job(request: ApiRequest, db: Db, clock: Clock, secret_keys: Key
     work = partial(draft_new, keys=secret_keys, plans=NewPlans(now))
     draft = await by_length(request, work, document)
     [written] = await insert_drafts(db, [draft])
-    return answer(written.job, status=201, warnings=written.warnings)
+    ahead = await outlook_of(db, written.job, now=now) if outlook else None
+    return answer(written.job, status=201, warnings=written.warnings, outlook=ahead)
 
 
 @put(
@@ -83,6 +91,7 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     secret_keys: Keys,
     job: Name,
     if_match: IfMatch = None,
+    outlook: WithOutlook = False,
 ) -> Response[Job]:
     """A job that is sent again as it is keeps its plan and its ETag.
 
@@ -92,7 +101,9 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     check_put_name(job)
     document = document_of(await decode_body(request, JobReplacement))
     written = await put_named(db, clock, secret_keys, job, document, if_match=if_match)
-    return answer(written.job, status=201 if written.is_new else 200, warnings=written.warnings)
+    ahead = await outlook_of(db, written.job, now=await clock.now()) if outlook else None
+    status = 201 if written.is_new else 200
+    return answer(written.job, status=status, warnings=written.warnings, outlook=ahead)
 
 
 @get(

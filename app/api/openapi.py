@@ -1,6 +1,6 @@
 """The API's description: operations as Litestar knows them, schemas as msgspec checks them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -169,7 +169,15 @@ def openapi_config(version: str, root: str) -> OpenAPIConfig:
 @get("/openapi.json", include_in_schema=False, media_type=OpenAPIMediaType.OPENAPI_JSON)
 async def openapi_json(request: ApiRequest) -> bytes:
     """The same as /docs/openapi.json."""
-    return msgspec.json.encode(description(request.app))
+    return once(request.app, "openapi_json", lambda: msgspec.json.encode(description(request.app)))
+
+
+def once(app: Litestar, name: str, make: Callable[[], bytes]) -> bytes:
+    """Return what `make` makes of the API's description, made at the first request for it."""
+    if name not in app.state:
+        app.state[name] = make()
+    made: bytes = app.state[name]
+    return made
 
 
 def description(app: Litestar) -> dict[str, Any]:

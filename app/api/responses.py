@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from litestar import Response
 from litestar.datastructures import ResponseHeader
 
-from app.core.jobs.job import Job, MissedRuns, StoredJob
+from app.core.jobs.beside import MissedRuns, Outlook
+from app.core.jobs.job import Job, StoredJob
 from app.errors import FieldError
 from app.jobs.etag import etag
 from app.jobs.shown import masked_job
@@ -26,9 +27,11 @@ def answer(
     status: int = 200,
     warnings: Sequence[FieldError] = (),
     missed: MissedRuns | None = None,
+    outlook: Outlook | None = None,
 ) -> Response[Job]:
     """Answer with a job and its ETag; a new job (201) also has its address in `Location`."""
     headers = {"ETag": etag(job.updated_at)}
     if status == 201:  # noqa: PLR2004 - Created
         headers["Location"] = f"/v1/jobs/{job.id}"
-    return Response(masked_job(job, warnings, missed=missed), status_code=status, headers=headers)
+    shown = masked_job(job, warnings, missed=missed, outlook=outlook)
+    return Response(shown, status_code=status, headers=headers)

@@ -15,6 +15,13 @@ async def list_instances(db: Runner) -> list[Instance]:
     return [Instance(**row) for row in await db.fetch("instances.instances")]
 
 
+async def kinds_alive(db: Runner) -> list[str]:
+    """List the kinds that the instances which are connected carry out."""
+    [row] = await db.fetch("instances.kinds_alive")
+    kinds: list[str] = row["kinds"]
+    return kinds
+
+
 async def read_stats(db: Database, *, newest: int = MAX_COUNTED) -> Stats:
     """Count the jobs by state, and the `newest` executions by outcome."""
     [row] = await db.fetch_filtered("instances.stats", most=MAX_COUNTED, newest=newest)

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from app.core.jobs.job import JobState, MissedRuns, StoredJob, document_of
+from app.core.jobs.beside import MissedRuns
+from app.core.jobs.job import JobState, StoredJob, document_of
 from app.core.runs.claim import Misfire, Missed
 from app.core.runs.missed_runs import COUNTED_RUNS
 from app.core.schedule.schedule import count_runs, instant_error

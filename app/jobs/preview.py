@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from app.core.jobs.beside import Outlook
 from app.core.jobs.identity import NIL
 from app.core.jobs.job import SCHEDULE_FIELDS, JobState, StoredJob
+from app.core.runs.claim import OnClosed
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import (
     Schedule,
@@ -18,9 +20,11 @@ from app.core.schedule.schedule import (
 from app.core.schedule.spread import effective
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
-from app.db import Database, calendars, jobs
+from app.db import Database, calendars, instances, jobs
 from app.errors import JobNotFound
 from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
+
+OUTLOOK_RUNS = 5
 
 
 async def preview(db: Database, given: SchedulePreview, *, now: datetime) -> PreviewedSchedule:
@@ -52,6 +56,34 @@ async def preview(db: Database, given: SchedulePreview, *, now: datetime) -> Pre
             )
             for run in runs
         ],
+    )
+
+
+async def outlook_of(db: Database, job: StoredJob, *, now: datetime) -> Outlook:
+    """Say what becomes of a job that was just written.
+
+    A job that is invalid has no runs, and the words of its schedule as far as there are any.
+    """
+    given = SchedulePreview(
+        **{name: getattr(job, name) for name in SCHEDULE_FIELDS},
+        calendars=job.calendars,
+        count=OUTLOOK_RUNS if job.max_runs is None else min(OUTLOOK_RUNS, max(job.max_runs, 1)),
+        job_id=job.id,
+    )
+    shown = await preview(db, given, now=now)
+    starts = (
+        one.effective_at
+        if one.closed_until is None
+        else one.closed_until
+        if job.on_closed is OnClosed.NEXT_OPEN
+        else None
+        for one in shown.runs
+        if not one.skipped
+    )
+    return Outlook(
+        description=shown.description,
+        next_runs=[start for start in starts if start is not None],
+        has_instance=job.kind in await instances.kinds_alive(db),
     )
 
 

@@ -5,14 +5,19 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from app.core.jobs.job import Job, JobState, MissedRuns, StoredJob
+from app.core.jobs.beside import MissedRuns, Outlook
+from app.core.jobs.job import Job, JobState, StoredJob
 from app.core.secrets.masking import mask
 from app.errors import FieldError
 from app.targets.registry import KINDS, target_type, unknown_kind
 
 
 def masked_job(
-    job: StoredJob, warnings: Sequence[FieldError] = (), *, missed: MissedRuns | None = None
+    job: StoredJob,
+    warnings: Sequence[FieldError] = (),
+    *,
+    missed: MissedRuns | None = None,
+    outlook: Outlook | None = None,
 ) -> Job:
     """Mask the secrets of a job; if the kind is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
@@ -22,6 +27,8 @@ def masked_job(
     }
     if missed is not None:
         hidden["missed"] = missed
+    if outlook is not None:
+        hidden["outlook"] = outlook
     if warnings:
         hidden["warnings"] = list(warnings)
     return Job(**asdict(job) | hidden)

@@ -14,7 +14,8 @@ from msgspec import Struct
 from app.api.parameters import Clock, Db
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.jobs.job import MissedRuns, StoredJob
+from app.core.jobs.beside import MissedRuns
+from app.core.jobs.job import StoredJob
 from app.core.runs.claim import Missed
 from app.db import jobs
 from app.errors import InvalidInput

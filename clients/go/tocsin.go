@@ -96,10 +96,11 @@ type sender struct {
 func (s *sender) Do(request *http.Request) (*http.Response, error) {
 	if s.key != "" {
 		request.Header.Set("Authorization", "Bearer "+s.key)
-	}
-	// A POST that is sent again with the same key has no second effect.
-	if request.Method == http.MethodPost && request.Header.Get("Idempotency-Key") == "" {
-		request.Header.Set("Idempotency-Key", uuid.NewString())
+		// A POST that is sent again with the same Idempotency-Key has no second effect. Answers
+		// with secrets are kept for nobody but who has an API key.
+		if request.Method == http.MethodPost && request.Header.Get("Idempotency-Key") == "" {
+			request.Header.Set("Idempotency-Key", uuid.NewString())
+		}
 	}
 	response, err := s.send(request)
 	if err != nil || response.StatusCode < 400 {
@@ -110,10 +111,17 @@ func (s *sender) Do(request *http.Request) (*http.Response, error) {
 }
 
 func (s *sender) send(request *http.Request) (*http.Response, error) {
-	attempts := s.attempts
-	// An If-Match that was met before its answer got lost is not met again.
-	if request.Method == http.MethodPatch || request.Header.Get("If-Match") != "" {
-		attempts = 1
+	attempts := 1
+	switch request.Method {
+	case http.MethodGet, http.MethodPut:
+		// An If-Match that was met before its answer got lost is not met again.
+		if request.Header.Get("If-Match") == "" {
+			attempts = s.attempts
+		}
+	case http.MethodPost:
+		if request.Header.Get("Idempotency-Key") != "" {
+			attempts = s.attempts
+		}
 	}
 	for attempt := 1; ; attempt++ {
 		if request.GetBody != nil {

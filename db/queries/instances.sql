@@ -3,6 +3,9 @@
 -- name: clock
 select clock_timestamp() as now;
 
+-- name: kinds_alive
+select tocsin.kinds_alive() as kinds;
+
 -- name: instances
 -- An instance is seen by the connection it listens on, and by the leases it holds; one that holds some
 -- without a connection has died or is cut off, and they end by themselves.

@@ -368,5 +368,9 @@ async def test_an_answer_has_the_fields_of_its_description(api: httpx.AsyncClien
     problem = (await api.get("/v1/jobs/none")).json()
 
     assert job.keys() == set(schemas["Job"]["required"])
-    assert schemas["Job"]["properties"].keys() - job.keys() == {"missed", "warnings"}  # none
+    assert schemas["Job"]["properties"].keys() - job.keys() == {
+        "missed",
+        "outlook",
+        "warnings",
+    }  # none
     assert problem.keys() == set(schemas["Problem"]["required"])

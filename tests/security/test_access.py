@@ -26,7 +26,7 @@ OPEN = {
     *(("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out")),
     ("GET", "/static/{version}/{path}"),
     *(("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/docs/openapi.json")),
-    ("GET", "/schemas/jobs.schema.json"),
+    *(("GET", "/schemas/jobs.schema.json"), ("GET", "/llms.txt")),
     *(
         (method, f"/ping/{{token}}{word}")
         for method in ("GET", "POST", "PUT")

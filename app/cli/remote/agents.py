@@ -15,8 +15,10 @@ from app.cli.remote.tools import READ, WRITE, Tool, tools_of
 
 INSTRUCTIONS = (
     "Tocsin calls HTTP and other targets at set times, from jobs. Instants are RFC 3339, durations "
-    "seconds. Preview a schedule before you create a job. explainJob says why one has not run. "
-    "Errors name the field and the remedy. dry_run answers as if it were done."
+    "seconds. Preview a schedule before you create a job, or create it with outlook, which answers "
+    "with the next runs, the schedule in words and whether an instance can carry it out. "
+    "explainJob says why one has not run. Errors name the field and the remedy. dry_run answers as "
+    "if it were done."
 )
 
 

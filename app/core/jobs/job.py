@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from msgspec.structs import fields, replace
 
+from app.core.jobs.beside import MissedRuns, Outlook
 from app.core.jobs.host_flow import asked
 from app.core.jobs.json_size import exceeds
 from app.core.jobs.names import (
@@ -236,13 +237,6 @@ class JobPaused(Struct, frozen=True, kw_only=True):
     tag: Annotated[str | None, Meta(description="Whose pause it is, if not the job's own.")] = None
 
 
-class MissedRuns(Struct, frozen=True, kw_only=True):
-    """How many runs a job has missed, and how many of these are carried out once it is resumed."""
-
-    missed_runs: Annotated[int, Meta(description="Up to 1,000,000.")]
-    carried_out: int
-
-
 class StoredJob(Masked, frozen=True, kw_only=True):
     """A job as the database has it, with its secrets.
 
@@ -330,6 +324,9 @@ class Job(StoredJob, frozen=True, kw_only=True):
         Annotated[MissedRuns, Meta(description="Of a resumption: what the pause made of its runs.")]
         | UnsetType
     ) = UNSET
+    outlook: Annotated[Outlook, Meta(description="Of a write with outlook=true.")] | UnsetType = (
+        UNSET
+    )
     warnings: (
         Annotated[
             list[FieldError],

@@ -57,8 +57,9 @@ export function connect(options: Options): Client<paths> {
   client.use({
     onRequest({ request }) {
       if (options.key) request.headers.set("Authorization", `Bearer ${options.key}`);
-      // A POST that is sent again with the same key has no second effect.
-      if (request.method === "POST" && !request.headers.has("Idempotency-Key")) {
+      // A POST that is sent again with the same Idempotency-Key has no second effect. Answers with
+      // secrets are kept for nobody but who has an API key.
+      if (options.key && request.method === "POST" && !request.headers.has("Idempotency-Key")) {
         request.headers.set("Idempotency-Key", crypto.randomUUID());
       }
       return request;
@@ -90,8 +91,12 @@ async function retried(
   send: (request: Request) => Promise<Response>,
   attempts: number,
 ): Promise<Response> {
-  // An If-Match that was met before its answer got lost is not met again.
-  const isSafe = request.method !== "PATCH" && !request.headers.has("If-Match");
+  // An If-Match that was met before its answer got lost is not met again, nor is there again what
+  // was deleted.
+  const isSafe =
+    ["GET", "PUT"].includes(request.method)
+      ? !request.headers.has("If-Match")
+      : request.headers.has("Idempotency-Key");
   for (let attempt = 1; ; attempt++) {
     const isLast = attempt >= attempts || !isSafe;
     let wait = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + Math.random());

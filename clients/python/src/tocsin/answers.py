@@ -49,6 +49,7 @@ __all__ = [
     "MissedRuns",
     "NamedSecret",
     "NewKey",
+    "Outlook",
     "Pause",
     "PauseList",
     "PausePreview",
@@ -248,6 +249,17 @@ class MissedRuns(Struct, frozen=True, kw_only=True):
     carried_out: int
 
 
+class Outlook(Struct, frozen=True, kw_only=True):
+    """What becomes of a job as things are."""
+
+    description: str
+    """Its schedule in words."""
+    next_runs: list[datetime]
+    """When its next runs start, up to five; without the closed."""
+    has_instance: bool
+    """An instance is connected that carries out its kind."""
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A job as the API answers it: every secret in its target reads `***`."""
 
@@ -304,6 +316,8 @@ class Job(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     missed: MissedRuns | None = None
     """Of a resumption: what the pause made of its runs."""
+    outlook: Outlook | None = None
+    """Of a write with outlook=true."""
     warnings: list[FieldError] | None = None
     """After a write: what makes its runs fail as things are. Often left out."""
     etag: str | None = None

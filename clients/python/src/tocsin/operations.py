@@ -280,6 +280,7 @@ def create_job(
     on_closed: OnClosed | UnsetType = UNSET,
     min_gap_seconds: float | UnsetType | None = UNSET,
     paused: bool | UnsetType = UNSET,
+    outlook: bool | None = None,
     dry_run: bool = False,
     idempotency_key: str | UnsetType | None = UNSET,
 ) -> Call[Job]:
@@ -327,7 +328,7 @@ def create_job(
                 "paused": paused,
             }
         ),
-        query={"dry_run": dry_run or None},
+        query={"outlook": outlook, "dry_run": dry_run or None},
         has_etag=True,
     )
 
@@ -1276,6 +1277,7 @@ def put_job(
     on_closed: OnClosed | UnsetType = UNSET,
     min_gap_seconds: float | UnsetType | None = UNSET,
     paused: bool | UnsetType = UNSET,
+    outlook: bool | None = None,
     if_match: str | Job | None = None,
     dry_run: bool = False,
 ) -> Call[Job]:
@@ -1323,7 +1325,7 @@ def put_job(
                 "paused": paused,
             }
         ),
-        query={"dry_run": dry_run or None},
+        query={"outlook": outlook, "dry_run": dry_run or None},
         has_etag=True,
     )
 
