@@ -115,8 +115,12 @@ compose: ## Check compose.yaml, where this machine has Docker Compose
 .PHONY: check
 check: lint types layers compose ## Check everything that can be checked without running it
 
+.PHONY: site
+site: setup ## Build the documentation into build/handbook/site; warnings are errors
+	$(BIN)/python -m handbook
+
 .PHONY: ci
-ci: check test ## Do what CI does
+ci: check site test ## Do what CI does
 
 .PHONY: servers
 servers: setup ## Install the servers that the tests need and this machine lacks

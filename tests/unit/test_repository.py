@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 CONSTRAINTS = (ROOT / "constraints.txt").read_text("utf-8")
 MAX_FILE_LENGTH = 400
-OURS = {"app", "clients", "db", "tests", "tocsin"}
+OURS = {"app", "clients", "db", "handbook", "tests", "tocsin"}
 RECEIVERS = {name: SpecifierSet() for name in ("django", "flask", "litestar", "starlette")}
 """The frameworks that the client has adapters for, which its users have."""
 CLIENT = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text("utf-8"))
