@@ -85,30 +85,38 @@ returns jsonb language sql stable
     return tocsin.audited_image(job, tocsin.audited_target(job.kind, job.target));
 
 -- The columns of tocsin.audited, in order, that an edit left alone, but for the target. What is equal and written
--- another way, as 5 and 5.0 are, was changed. Written out, as to compare two documents takes a query.
+-- another way, as 5 and 5.0 are, was changed. Written out, as to compare two documents takes a query. No rows of one
+-- column are compared: pg_dump writes these so that they mean something else, and the dump could not be restored.
 create or replace function tocsin.audited_unchanged(was tocsin.jobs, is_now tocsin.jobs)
 returns text[] language sql stable
     return array_remove(array[
-        case when row(was.backoff_max_seconds)::record *= row(is_now.backoff_max_seconds)::record then 'backoff_max_seconds' end,
-        case when row(was.backoff_seconds)::record *= row(is_now.backoff_seconds)::record then 'backoff_seconds' end,
+        case when was.backoff_max_seconds is not distinct from is_now.backoff_max_seconds
+            and scale(was.backoff_max_seconds) is not distinct from scale(is_now.backoff_max_seconds) then 'backoff_max_seconds' end,
+        case when was.backoff_seconds is not distinct from is_now.backoff_seconds
+            and scale(was.backoff_seconds) is not distinct from scale(is_now.backoff_seconds) then 'backoff_seconds' end,
         case when was.calendars is not distinct from is_now.calendars then 'calendars' end,
         case when was.cron is not distinct from is_now.cron then 'cron' end,
         case when was.description is not distinct from is_now.description then 'description' end,
         case when was.dst_gap is not distinct from is_now.dst_gap then 'dst_gap' end,
         case when was.dst_overlap is not distinct from is_now.dst_overlap then 'dst_overlap' end,
         case when was.ends_at is not distinct from is_now.ends_at then 'ends_at' end,
-        case when row(was.every_seconds)::record *= row(is_now.every_seconds)::record then 'every_seconds' end,
+        case when was.every_seconds is not distinct from is_now.every_seconds
+            and scale(was.every_seconds) is not distinct from scale(is_now.every_seconds) then 'every_seconds' end,
         case when was.flow_key is not distinct from is_now.flow_key then 'flow_key' end,
-        case when row(was.jitter_percent)::record *= row(is_now.jitter_percent)::record then 'jitter_percent' end,
-        case when row(was.jitter_seconds)::record *= row(is_now.jitter_seconds)::record then 'jitter_seconds' end,
+        case when was.jitter_percent is not distinct from is_now.jitter_percent
+            and scale(was.jitter_percent) is not distinct from scale(is_now.jitter_percent) then 'jitter_percent' end,
+        case when was.jitter_seconds is not distinct from is_now.jitter_seconds
+            and scale(was.jitter_seconds) is not distinct from scale(is_now.jitter_seconds) then 'jitter_seconds' end,
         case when was.kind is not distinct from is_now.kind then 'kind' end,
         case when was.max_attempts is not distinct from is_now.max_attempts then 'max_attempts' end,
         case when was.max_catchup is not distinct from is_now.max_catchup then 'max_catchup' end,
         case when was.max_runs is not distinct from is_now.max_runs then 'max_runs' end,
-        case when row(was.metadata)::record *= row(is_now.metadata)::record then 'metadata' end,
-        case when row(was.min_gap_seconds)::record *= row(is_now.min_gap_seconds)::record then 'min_gap_seconds' end,
+        case when was.metadata::text = is_now.metadata::text then 'metadata' end,
+        case when was.min_gap_seconds is not distinct from is_now.min_gap_seconds
+            and scale(was.min_gap_seconds) is not distinct from scale(is_now.min_gap_seconds) then 'min_gap_seconds' end,
         case when was.misfire is not distinct from is_now.misfire then 'misfire' end,
-        case when row(was.misfire_grace_seconds)::record *= row(is_now.misfire_grace_seconds)::record then 'misfire_grace_seconds' end,
+        case when was.misfire_grace_seconds is not distinct from is_now.misfire_grace_seconds
+            and scale(was.misfire_grace_seconds) is not distinct from scale(is_now.misfire_grace_seconds) then 'misfire_grace_seconds' end,
         case when was.name is not distinct from is_now.name then 'name' end,
         case when was.next_run is not distinct from is_now.next_run then 'next_run' end,
         case when was.on_closed is not distinct from is_now.on_closed then 'on_closed' end,
@@ -122,7 +130,8 @@ returns text[] language sql stable
         case when was.skip_until is not distinct from is_now.skip_until then 'skip_until' end,
         case when was.starts_at is not distinct from is_now.starts_at then 'starts_at' end,
         case when was.tags is not distinct from is_now.tags then 'tags' end,
-        case when row(was.timeout_seconds)::record *= row(is_now.timeout_seconds)::record then 'timeout_seconds' end,
+        case when was.timeout_seconds is not distinct from is_now.timeout_seconds
+            and scale(was.timeout_seconds) is not distinct from scale(is_now.timeout_seconds) then 'timeout_seconds' end,
         case when was.timezone is not distinct from is_now.timezone then 'timezone' end], null);
 
 -- The entry of a creation is no row at first: its number and author are kept in the job, whose first change, or
