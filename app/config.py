@@ -25,6 +25,8 @@ LINKED_VALUES = {
 container, whose name begins with `tocsin`: these are no settings. A name that ends in PORT or NAME
 could be one, so the value decides.
 """
+OF_CLIENTS = frozenset({"TOCSIN_URL", "TOCSIN_API_KEY", "TOCSIN_CONTEXT"})
+"""Variables of commands that use the API, which may be set where others run."""
 DATABASE_URL = Meta(description="an address such as postgresql://user:password@host:5432/tocsin")
 KEYS = Meta(
     description="keys separated by commas, each 32 random bytes in base64, as made by "
@@ -291,7 +293,10 @@ def given_by(environ: Mapping[str, str]) -> dict[str, Given]:
     variables = {
         name.removeprefix(PREFIX).lower(): (name, value)
         for name, value in environ.items()
-        if name.startswith(PREFIX) and value and not is_linked(name, value)
+        if name.startswith(PREFIX)
+        and value
+        and name not in OF_CLIENTS
+        and not is_linked(name, value)
     }
     return {
         field: Given(field=field, label=name, value=normalized(field, value))

@@ -7,11 +7,11 @@ import click
 
 @click.command("schema")
 def print_schema() -> None:
-    r"""Print the JSON Schema of the files, for editors.
+    """Print the JSON Schema of the files, for editors.
 
     \b
     tocsin schema > jobs.schema.json
-    """
+    """  # noqa: D301 - a mark of click
     from app.jobs.set_schema import set_schema
 
     click.echo(json.dumps(set_schema(), indent=2))

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from app.cli.main import main
 from app.cli.remote import errors
@@ -450,6 +451,13 @@ def test_commands_that_use_the_api_import_nothing_of_the_service() -> None:
     heavy = {"aiohttp", "aio_pika", "asyncpg", "asyncio", "litestar", "msgspec", "rich", "yaml"}
     assert not heavy & {*said[0].split()}
     assert all(one.startswith("app.cli") for one in said[1].split())
+
+
+def test_examples_in_helps_are_lines_of_their_own() -> None:
+    done = CliRunner().invoke(main, ["jobs", "create", "--help"])
+
+    assert "\\b" not in done.output
+    assert "\n  tocsin jobs create -f nightly.yaml\n" in done.output
 
 
 def test_the_line_of_each_command_is_the_beginning_of_its_help() -> None:

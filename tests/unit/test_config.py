@@ -248,3 +248,9 @@ def test_all_that_they_say_is_ignored_beside_settings() -> None:
 def test_what_only_looks_like_it_is_refused_as_ever(variable: str, value: str, says: str) -> None:
     with pytest.raises(InvalidSettings, match=says):
         Settings.from_environ({variable: value})
+
+
+def test_what_commands_of_the_api_read_may_be_set_where_others_run() -> None:
+    given = {"TOCSIN_URL": "https://tocsin.example.com", "TOCSIN_API_KEY": "x", "TOCSIN_PORT": "1"}
+
+    assert Settings.from_environ(given).port == 1

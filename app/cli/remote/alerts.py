@@ -82,11 +82,11 @@ def set_rule(
     more: Sequence[str],
     **given: Any,  # noqa: ANN401 - job, tag, after
 ) -> None:
-    r"""Make a rule, or replace it.
+    """Make a rule, or replace it.
 
     \b
     tocsin alerts rules set three --event failed --event recovered --after 3 --channel ops
-    """
+    """  # noqa: D301 - a mark of click
     given |= {"events": list(events), "channels": list(channels)}
     on.confirm(f"set rule {name}")
     on.output.print_one(on.api.call("PUT", rule_path(name), body=read_fields(path, given, more)))
@@ -138,11 +138,11 @@ def set_channel(
     url: str | None,
     more: Sequence[str],
 ) -> None:
-    r"""Make a channel, or replace it.
+    """Make a channel, or replace it.
 
     \b
     tocsin alerts channels set ops --preset slack --url 'https://hooks.slack.com/${secret:slack}'
-    """
+    """  # noqa: D301 - a mark of click
     given = {"preset": preset, "target": {"url": url} if url else None}
     on.confirm(f"set channel {name}")
     on.output.print_one(on.api.call("PUT", channel_path(name), body=read_fields(path, given, more)))

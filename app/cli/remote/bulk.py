@@ -65,13 +65,13 @@ def backfill(
     side_by_side: bool,
     overlap: str | None,
 ) -> None:
-    r"""Carry out the runs that a schedule has in a range of the past.
+    """Carry out the runs that a schedule has in a range of the past.
 
     \b
     tocsin backfill nightly --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z
 
     They are counted first, and have the identity that the run of that instant had.
-    """
+    """  # noqa: D301 - a mark of click
     if bool(job) is bool(tag):
         raise CommandFailed("name a job, or say which by --tag: one of the two", exit_code=USAGE)
     found_by: dict[str, Any] = {"job": job} if job else {"tag": list(tag)}

@@ -59,11 +59,11 @@ def set_calendar(
     description: str | None,
     **parts: Sequence[str],
 ) -> None:
-    r"""Make a calendar, or replace it.
+    """Make a calendar, or replace it.
 
     \b
     tocsin calendars set office --weekly 'MON-FRI 09:00-17:00' --timezone Europe/Berlin
-    """
+    """  # noqa: D301 - a mark of click
     given: dict[str, Any] = {part: list(values) for part, values in parts.items()}
     given |= {"timezone": timezone, "description": description}
     given |= {"ical": read_text(ical) if ical else None}

@@ -25,7 +25,7 @@ ADDRESSES = {
 @click.option("--set", "set_name", help="What belongs to this set; else all that the filters find.")
 @remote()
 def export(on: Remote, *, set_name: str | None, **found_by: Any) -> None:  # noqa: ANN401
-    r"""Print jobs as files have them, of a set or of all.
+    """Print jobs as files have them, of a set or of all.
 
     \b
     tocsin export --set billing > billing.yaml
@@ -33,7 +33,7 @@ def export(on: Remote, *, set_name: str | None, **found_by: Any) -> None:  # noq
 
     A plan of what is exported is empty. A secret that is written out in a job reads ***, which in a
     file means: as it is.
-    """
+    """  # noqa: D301 - a mark of click
     exporting = Exporting(on)
     document = exporting.of_set(set_name) if set_name else exporting.of_all(found_by)
     for line in exporting.notes:

@@ -24,7 +24,7 @@ ROWS = click.argument("path", metavar="FILE")
 
 @click.group("import")
 def import_jobs() -> None:
-    r"""Make a file of jobs that are kept elsewhere; nothing is written but that.
+    """Make a file of jobs that are kept elsewhere; nothing is written but that.
 
     What cannot be a job is listed with the reason. The file goes to stdout:
 
@@ -32,7 +32,7 @@ def import_jobs() -> None:
     tocsin import crontab crontab.txt > jobs.yaml
     tocsin plan -f jobs.yaml
     tocsin apply -f jobs.yaml
-    """
+    """  # noqa: D301 - a mark of click
 
 
 @import_jobs.command("crontab")
@@ -40,12 +40,12 @@ def import_jobs() -> None:
 @click.option("--system", is_flag=True, help="Its lines have a user, as those of /etc/crontab.")
 @all_of(TO)
 def import_crontab(*, path: str, system: bool, **to: Any) -> None:  # noqa: ANN401 - options of TO
-    r"""Make jobs of the lines of a crontab that call something by curl or wget.
+    """Make jobs of the lines of a crontab that call something by curl or wget.
 
     \b
     crontab -l | tocsin import crontab - --timezone Europe/Paris > jobs.yaml
     tocsin import crontab /etc/crontab --system > jobs.yaml
-    """
+    """  # noqa: D301 - a mark of click
     from app.core.importing.crontab import imported_crontab
 
     with_users = system or path == "/etc/crontab" or path.startswith("/etc/cron.d/")
@@ -56,11 +56,11 @@ def import_crontab(*, path: str, system: bool, **to: Any) -> None:  # noqa: ANN4
 @ROWS
 @all_of(TO)
 def import_pg_cron(*, path: str, **to: Any) -> None:  # noqa: ANN401
-    r"""Make jobs of the rows of pg_cron that call something by pg_net.
+    """Make jobs of the rows of pg_cron that call something by pg_net.
 
     \b
     psql -Atc 'select to_json(j) from cron.job j' | tocsin import pg_cron - > jobs.yaml
-    """
+    """  # noqa: D301 - a mark of click
     from app.core.importing.tables import imported_pg_cron
 
     print_rows(imported_pg_cron, path, **to)
@@ -70,11 +70,11 @@ def import_pg_cron(*, path: str, **to: Any) -> None:  # noqa: ANN401
 @ROWS
 @all_of(TO)
 def import_go_scheduler(*, path: str, **to: Any) -> None:  # noqa: ANN401
-    r"""Make jobs of the rows of the Go distributed-scheduler.
+    """Make jobs of the rows of the Go distributed-scheduler.
 
     \b
     psql -Atc 'select to_json(j) from jobs j' | tocsin import go-scheduler - > jobs.yaml
-    """
+    """  # noqa: D301 - a mark of click
     from app.core.importing.tables import imported_go_scheduler
 
     print_rows(imported_go_scheduler, path, **to)

@@ -101,12 +101,12 @@ def create_job(
     replace: bool,
     **given: object,
 ) -> None:
-    r"""Create a job from options, a file, or both.
+    """Create a job from options, a file, or both.
 
     \b
     tocsin jobs create nightly --cron '0 3 * * *' --url https://example.com/report
     tocsin jobs create -f nightly.yaml
-    """
+    """  # noqa: D301 - a mark of click
     options = {key: list(one) if isinstance(one, tuple) else one for key, one in given.items()}
     document = read_fields(path, options | {"name": name})
     target: dict[str, Any] = dict(document.get("target") or {})

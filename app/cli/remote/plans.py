@@ -24,11 +24,11 @@ def upcoming(on: Remote, *, until: str | None, limit: int) -> None:
 @click.option("--count", type=click.IntRange(1, 100), default=5, help="So many runs; 5.")
 @remote()
 def preview(on: Remote, *, since: str | None, **given: object) -> None:
-    r"""Say what a schedule comes to: its words, and its next runs.
+    """Say what a schedule comes to: its words, and its next runs.
 
     \b
     tocsin preview '0 3 * * 1-5' --timezone Europe/Paris
-    """
+    """  # noqa: D301 - a mark of click
     asked = {name: one for name, one in given.items() if one} | ({"from": since} if since else {})
     found = on.api.call("POST", "/v1/schedule/preview", body=asked)
     if not on.output.is_table:

@@ -60,12 +60,12 @@ def plan_files(on: Remote, **given: Any) -> None:  # noqa: ANN401 - the options 
 @click.option("--plan", "plan_path", help="Do what this plan says (of `plan --json`), or nothing.")
 @remote(writes=True)
 def apply_files(on: Remote, *, plan_path: str | None, **given: Any) -> None:  # noqa: ANN401
-    r"""Make all jobs as files have them, or change nothing.
+    """Make all jobs as files have them, or change nothing.
 
     \b
     tocsin plan -f jobs/ --json > plan.json
     tocsin apply -f jobs/ --plan plan.json --yes
-    """
+    """  # noqa: D301 - a mark of click
     files, body = request_of(**given)
     seen = False
     if plan_path is not None:
