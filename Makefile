@@ -158,6 +158,15 @@ freeze: setup ## Freeze the migrations for the release of this version and date 
 wheel: setup ## Build the wheel into dist
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+.PHONY: packages
+packages: setup ## Try wheel and sdist in empty places, with each Python that there is
+	$(PIP) install --quiet 'uv>=0.13,<0.14'
+	scripts/try-packages $(BIN)/python
+
+.PHONY: sbom
+sbom: setup ## List what a release consists of, as CycloneDX, in dist
+	$(BIN)/python -m tests.support.sbom
+
 .PHONY: clean
 clean: ## Remove what was made here, except the data of `make run`
 	rm -rf $(VENV) dist build htmlcov .coverage .coverage.* .hypothesis

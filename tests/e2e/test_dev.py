@@ -19,8 +19,10 @@ import pytest
 
 from tests.support.builders import execution_rows, insert_job
 from tests.support.cluster import ROOT, Processes
+from tests.support.rabbit import free_ports
 from tests.support.sink import Sink, late, reply
 from tests.support.waiting import until
+from tests.support.walkthrough import Walkthrough
 
 START_SECONDS = 60.0
 
@@ -152,6 +154,37 @@ async def test_the_first_steps_of_the_readme_work_and_survive_a_restart(
         kept = await again.call("GET", "/v1/jobs/ping")
         assert kept["id"] == created["id"]
         assert "ping" in await again.type("select name from tocsin.jobs")
+
+
+@pytest.mark.parametrize("page", ["docs/quickstart.md"])
+async def test_a_page_of_first_steps_can_be_followed_to_its_end(
+    page: str, start_dev: StartDev, tmp_path: Path
+) -> None:
+    [receiver] = free_ports(1)
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "tocsin").symlink_to(Path(sys.executable).parent / "tocsin")
+    async with start_dev() as dev:
+        here = {
+            "http://127.0.0.1:8080": dev.url,
+            "127.0.0.1:9000": f"127.0.0.1:{receiver}",
+            '"127.0.0.1", 9000': f'"127.0.0.1", {receiver}',
+        }
+        walk = Walkthrough(page, folder=folder, variables={"TOCSIN_URL": dev.url}, here=here)
+        walk.psql = dev.psql
+        first, *walk.blocks = walk.blocks
+        printed = await asyncio.to_thread(walk.follow)
+
+        async def called() -> bool:
+            executions = await dev.call("GET", "/v1/executions?outcome=succeeded")
+            return len({row["job_id"] for row in executions["items"]}) >= 2
+
+        await until(called, "two jobs called the receiver")
+
+    assert first == ("sh", "make run\n")
+    assert any('"outcome":"succeeded"' in text for text in printed)
+    assert any("ping" in text and "nightly-report" in text for text in printed)
 
 
 async def test_a_port_in_use_is_named_with_the_remedy(launch: Launch) -> None:

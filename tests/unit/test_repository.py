@@ -263,7 +263,12 @@ def test_every_decision_says_why_what_and_what_follows(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".ci/run", "scripts/make-env", "scripts/make-venv", "scripts/install-servers"]
+    "name",
+    [
+        ".ci/run",
+        *("scripts/make-env", "scripts/make-venv", "scripts/install-servers"),
+        "scripts/try-packages",
+    ],
 )
 def test_scripts_can_be_run_and_stop_at_the_first_error(name: str) -> None:
     assert os.access(FILES[name], os.X_OK)
