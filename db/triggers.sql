@@ -1193,7 +1193,7 @@ comment on function tocsin.audited_image(job tocsin.jobs, target jsonb) is
 comment on function tocsin.audited(job tocsin.jobs) is
     'What the audit log keeps of a job, its target included.';
 comment on function tocsin.audited_unchanged(was tocsin.jobs, is_now tocsin.jobs) is
-    'The columns of tocsin.audited, in order, that an edit left alone, but for the target. What is equal and written another way, as 5 and 5.0 are, was changed. Written out, as to compare two documents takes a query.';
+    'The columns of tocsin.audited, in order, that an edit left alone, but for the target. What is equal and written another way, as 5 and 5.0 are, was changed. Written out, as to compare two documents takes a query. No rows of one column are compared: pg_dump writes these so that they mean something else, and the dump could not be restored.';
 comment on function tocsin.created_image(job tocsin.jobs) is
     'The entry of a creation is no row at first: its number and author are kept in the job, whose first change, or deletion, writes the entry. The list of changes shows both kinds alike. An edit sets creation to null, and changes edited_at, which has the trigger write the entry. The triggers write with their owner''s rights: a role that may change a job needs no right to the log.';
 comment on function tocsin.refuse_another_creation() is

@@ -1,12 +1,13 @@
 """The tables, views and functions of the schema, as Postgres has them and their comments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from itertools import groupby
 
 import asyncpg
 
 from handbook.places import ROOT
-from handbook.tables import code, table
+from handbook.tables import code, first_paragraph, table
 
 SCHEMA = ("db/schema.sql", "db/triggers.sql")
 RELATIONS = """
@@ -38,10 +39,15 @@ async def load_schema(connection: asyncpg.Connection) -> None:
         await connection.execute((ROOT / name).read_text("utf-8"))
 
 
-def documented_functions(rows: Sequence[Row]) -> Iterator[Row]:
-    """Yield the functions that are for users: with a comment, or shown on a page of ours."""
-    pages = "".join(page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
-    return (row for row in rows if row["comment"] or f"tocsin.{row['name']}(" in pages)
+def is_shown(name: str) -> bool:
+    """Return whether a page of ours calls a function."""
+    return f"tocsin.{name}(" in pages()
+
+
+@cache
+def pages() -> str:
+    """Return the text of all pages that people write about SQL and other doors."""
+    return "".join(page.read_text("utf-8") for page in sorted((ROOT / "docs").rglob("*.md")))
 
 
 def relation_text(name: str, rows: Sequence[Row]) -> str:
@@ -76,7 +82,7 @@ def function_text(name: str, rows: Sequence[Row]) -> str:
 async def sql_page(connection: asyncpg.Connection) -> str:
     """Return the page of a database that has the schema."""
     relations = await connection.fetch(RELATIONS)
-    functions = documented_functions(await connection.fetch(FUNCTIONS))
+    functions = await connection.fetch(FUNCTIONS)
     parts = [
         "# SQL",
         (
@@ -91,9 +97,21 @@ async def sql_page(connection: asyncpg.Connection) -> str:
             relation_text(name, list(rows))
             for name, rows in groupby(of_kind, key=lambda row: row["name"])
         ]
+    by_name = {
+        name: list(rows) for name, rows in groupby(functions, key=lambda row: row["name"])
+    }
     parts.append("## Functions")
+    parts += [function_text(name, rows) for name, rows in by_name.items() if is_shown(name)]
     parts += [
-        function_text(name, list(rows))
-        for name, rows in groupby(functions, key=lambda row: row["name"])
+        "## Functions of Tocsin itself",
+        "What triggers, instances and the API call. They may change with each release.",
+        table(
+            ("function", "meaning"),
+            [
+                (code(name), first_paragraph(rows[0]["comment"]))
+                for name, rows in by_name.items()
+                if not is_shown(name)
+            ],
+        ),
     ]
     return "\n\n".join(parts)

@@ -1,5 +1,6 @@
 """A pooler stands between us and Postgres: it carries every notification, or is refused by name."""
 
+import re
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,6 +10,7 @@ from app.db.listener import open_session
 from app.errors import DatabaseUnavailable, PoolerInTheWay
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job
+from tests.support.pages import ROOT
 from tests.support.pgbouncer import pooled
 
 OURS = (
@@ -53,6 +55,18 @@ async def test_a_pooler_that_keeps_sessions_carries_notifications(
         await instance.says("settled", outcome="succeeded")
 
     assert request.path == "/due"
+
+
+async def test_the_settings_on_the_page_about_deployment_carry_notifications(case: Case) -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    [shown] = re.findall(r"^```ini\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    case.sink.on("/due", case.ledger.receiver())
+
+    async with pooled(case.database_url, mode="", ignored=(), shown=shown) as url:
+        instance = await case.processes.instance(database_url=url, longest_sleep_seconds=30)
+        await insert_job(case.connection, target={"url": case.sink.url("/due")})
+        await case.sink.arrived(1)
+        await instance.says("settled", outcome="succeeded")
 
 
 async def test_settings_that_a_pooler_does_not_take_at_the_start_hold_all_the_same(

@@ -28,6 +28,6 @@ async def test_the_reference_of_sql_has_what_is_in_the_schema_and_its_comments(
     assert all(f"### tocsin.{table['relname']}\n" in page for table in tables)
     assert "### tocsin.jobs\n\nWhat to do, and when.\n" in page
     assert "| `cron` | text |  | yes | Five fields \\| or more. |" in page
-    assert "returns uuid\n```\n\nA time-ordered id." in page
-    assert "### tocsin.http_job()" in page
+    assert "| `uuid7` | A time-ordered id. |" in page
+    assert "### tocsin.http_job()\n\n```sql\ntocsin.http_job(name text,\n" in page
     assert "executions_2" not in page

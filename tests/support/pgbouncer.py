@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -16,12 +17,18 @@ START_SECONDS = 10.0
 
 @asynccontextmanager
 async def pooled(
-    database_url: str, *, mode: str, ignored: tuple[str, ...], auth: str = "any"
+    database_url: str,
+    *,
+    mode: str,
+    ignored: tuple[str, ...],
+    auth: str = "any",
+    shown: str = "",
 ) -> AsyncIterator[str]:
     """Serve the database through a pooler; give the URL that leads through it.
 
     `ignored` are parameters of a new session that are dropped rather than refused. With `auth`
-    other than `any`, the user `any` has to give the password `any`.
+    other than `any`, the user `any` has to give the password `any`. `shown` is a configuration
+    with a database at db.internal, which is then this one.
     """
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
     assert program, "these tests need PgBouncer: install the package pgbouncer"
@@ -33,17 +40,21 @@ async def pooled(
     with throwaway_directory() as home:
         (home / "users").write_text('"any" "any"\n', "utf-8")
         configuration = home / "pgbouncer.ini"
+        settings = shown or f"[databases]\n{name} = host=db.internal pool_mode={mode}\n[pgbouncer]\n"
+        settings = re.sub(
+            r"^\w+ = host=db\.internal( (port|dbname)=\w+)*",
+            f"{name} = {address} {account}",
+            settings,
+            flags=re.MULTILINE,
+        )
         configuration.write_text(
             f"""
-[databases]
-{name} = {address} {account}
-[pgbouncer]
+{settings}
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = {auth}
 auth_file = {home}/users
-pool_mode = {mode}
 ignore_startup_parameters = {",".join(ignored)}
 """,
             "utf-8",
