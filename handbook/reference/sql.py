@@ -46,8 +46,9 @@ def is_shown(name: str) -> bool:
 
 @cache
 def pages() -> str:
-    """Return the text of all pages that people write about SQL and other doors."""
-    return "".join(page.read_text("utf-8") for page in sorted((ROOT / "docs").rglob("*.md")))
+    """Return the text of the pages for users: not of the decisions, which name what is within."""
+    found = [page for folder in ("", "tutorials") for page in (ROOT / "docs" / folder).glob("*.md")]
+    return "".join(page.read_text("utf-8") for page in sorted(found))
 
 
 def relation_text(name: str, rows: Sequence[Row]) -> str:
@@ -97,9 +98,7 @@ async def sql_page(connection: asyncpg.Connection) -> str:
             relation_text(name, list(rows))
             for name, rows in groupby(of_kind, key=lambda row: row["name"])
         ]
-    by_name = {
-        name: list(rows) for name, rows in groupby(functions, key=lambda row: row["name"])
-    }
+    by_name = {name: list(rows) for name, rows in groupby(functions, key=lambda row: row["name"])}
     parts.append("## Functions")
     parts += [function_text(name, rows) for name, rows in by_name.items() if is_shown(name)]
     parts += [

@@ -40,7 +40,9 @@ async def pooled(
     with throwaway_directory() as home:
         (home / "users").write_text('"any" "any"\n', "utf-8")
         configuration = home / "pgbouncer.ini"
-        settings = shown or f"[databases]\n{name} = host=db.internal pool_mode={mode}\n[pgbouncer]\n"
+        settings = (
+            shown or f"[databases]\n{name} = host=db.internal pool_mode={mode}\n[pgbouncer]\n"
+        )
         settings = re.sub(
             r"^\w+ = host=db\.internal( (port|dbname)=\w+)*",
             f"{name} = {address} {account}",
