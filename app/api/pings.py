@@ -104,6 +104,8 @@ class Receiver:
                 if self.strangers.are_too_many(client):
                     return Answer.LIMITED
                 async with self.looking_up:
+                    if self.strangers.are_too_many(client):  # by what came before it in the queue
+                        return Answer.LIMITED
                     if not await checks.is_token(self.db, digest):
                         self.strangers.note(client)
                         return Answer.UNKNOWN

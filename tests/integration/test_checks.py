@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from app.api import pings
-from app.api.pings import Receiver
+from app.api.pings import UNKNOWN_A_MINUTE, Answer, Receiver
 from app.core.checks.ping import Action, Ping, digest_of
 from app.core.facts import Settled
-from app.db import Database
+from app.db import Database, checks
+from app.db.database import Runner
 from tests.support.alerts import insert_rule, judge_all, told
 from tests.support.api import JOB, fields, serving
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
@@ -365,6 +366,28 @@ async def test_who_guesses_tokens_is_refused_and_known_ones_from_there_are_not(
 
     assert guesses == [404, 404, 404, 429, 429]
     assert (await api.get(path)).status_code == 200
+
+
+async def test_who_guesses_many_tokens_at_once_costs_no_more_look_ups_than_one_by_one(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = 0
+    is_token = checks.is_token
+
+    async def count(runner: Runner, digest: bytes) -> bool:
+        nonlocal looked_up
+        looked_up += 1
+        return await is_token(runner, digest)
+
+    monkeypatch.setattr(checks, "is_token", count)
+    receiver = Receiver(db)
+    guesses = [bytes([n]) * 32 for n in range(200)]
+
+    answers = await asyncio.gather(
+        *(receiver.take(one, Ping(action=Action.SUCCESS), "", client="10.0.0.1") for one in guesses)
+    )
+
+    assert answers.count(Answer.UNKNOWN) == looked_up == UNKNOWN_A_MINUTE
 
 
 async def test_a_row_that_is_locked_holds_up_its_own_pings_alone(
