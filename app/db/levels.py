@@ -51,7 +51,10 @@ class FlowLevel(Struct, frozen=True, kw_only=True):
 
 
 async def read_lateness(db: Database) -> float:
-    """Return for how many seconds the job has been due that waits longest; 0 or less for none."""
+    """Return for how many seconds the job waits that has waited longest to start or be planned.
+
+    0 or less: none waits.
+    """
     [row] = await db.fetch("levels.lateness")
     return float(row["seconds"])
 

@@ -1,12 +1,19 @@
 -- What only the metrics tell of the whole database, in time that does not grow with the number of jobs.
 
 -- name: lateness, reads
--- For how many seconds the job has been due that waits longest, up to 0 where none waits.
+-- For how many seconds the job has been due, or not been planned, that waits longest, up to 0 where none waits. Planning
+-- does not wait for what instances have put aside, such as a row for which a trigger raises: it is told of otherwise.
 select coalesce(max(extract(epoch from now() - at)), 0)::float8 as seconds
 from (
-    select greatest(next_run, locked_until) as at from tocsin.jobs j
-    where tocsin.is_claimable(j)
-    order by 1 limit 1
+    (
+        select greatest(next_run, locked_until) as at from tocsin.jobs j
+        where tocsin.is_claimable(j)
+        order by 1 limit 1
+    ) union all (
+        select j.edited_at from tocsin.jobs j
+        where tocsin.is_unplanned(j) and not exists (select from tocsin.resting_jobs r where r.job_id = j.id)
+        order by 1 limit 1
+    )
 ) as first;
 
 -- name: levels, reads

@@ -277,3 +277,22 @@ async def tls_sink() -> AsyncIterator[Sink]:
     """A receiver of HTTPS requests whose certificate is self-signed."""
     async with Sink(tls=self_signed("127.0.0.1")).listening() as sink:
         yield sink
+
+
+@asynccontextmanager
+async def silent_server(host: str = "127.0.0.1") -> AsyncIterator[tuple[str, list[object]]]:
+    """Serve an address that takes connections and never answers: its URL, and the connections."""
+    connections: list[object] = []
+    over = asyncio.Event()
+
+    async def keep_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(keep_silent, host, 0)
+    try:
+        yield f"http://{host}:{server.sockets[0].getsockname()[1]}/", connections
+    finally:
+        over.set()
+        server.close()
