@@ -12,9 +12,10 @@ from app.db import Database, secrets
 from app.vault.keys import of_secret
 from tests.support.alert_schemas import OPSGENIE_CLOSE, SCHEMAS
 from tests.support.alerts import ended, insert_channel, insert_rule, judge_all, quiet_job
+from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.post import posting
-from tests.support.sink import Sink, reply
+from tests.support.sink import Sink, reply, silent_server
 from tests.support.vault import KEY, KEYS
 from tests.support.waiting import until
 
@@ -252,6 +253,35 @@ async def test_what_a_channel_cannot_deliver_is_told_once_by_the_one_it_names(
     rows = (await api.get("/v1/alerts")).json()["items"]
     failed = next(one for one in rows if one["delivery"] == "failed")
     assert [one["instead_of"] for one in rows if one["instead_of"]] == [failed["id"]]
+
+
+async def test_a_channel_that_never_answers_holds_up_neither_other_channels_nor_jobs(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    """It has more messages than the instance has slots."""
+    await insert_channel(connection, "ops", sink.url("/ops"), "webhook")
+    async with instance(concurrency=12), silent_server("127.0.0.2") as (url, connections):
+        await insert_channel(connection, "silent", url, "webhook")
+        for n in range(16):
+            await insert_rule(connection, name=f"r{n}", tag=f"t{n}", channels=["silent"])
+        await insert_rule(connection, name="last", tag="last", channels=["ops"])
+        for n in range(16):
+            await ended(connection, await quiet_job(connection, name=f"j{n}", tags=[f"t{n}"]))
+
+        async def all_are_sent() -> bool:
+            many = await connection.fetchval(
+                "select count(*) from tocsin.alerts where sent_at is not null"
+            )
+            return many == 16 and len(connections) > 10
+
+        await until(all_are_sent, "all are on their way to the silent channel", within=30)
+        await ended(connection, await quiet_job(connection, name="last", tags=["last"]))
+        await insert_job(connection, target={"url": sink.url("/job")})
+
+        async def are_there() -> bool:
+            return {one.path for one in sink.requests} == {"/ops", "/job"}
+
+        await until(are_there, "the other channel and the job are served", within=30)
 
 
 async def test_no_message_goes_round_in_circles(
