@@ -1,12 +1,16 @@
 """The alerts that are shipped for Prometheus, tested by Prometheus's own tools."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
+
+from app.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
@@ -57,3 +61,18 @@ def test_each_alert_has_a_runbook() -> None:
     for rule in rules():
         anchor = f"docs/operations.md#{rule['alert'].lower()}"
         assert rule["annotations"]["runbook_url"] == anchor
+
+
+def test_each_command_of_the_runbooks_exists() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    [section] = re.findall(r"^## Alerts$(.+?)^## ", page, re.DOTALL | re.MULTILINE)
+    said = [shlex.split(one) for one in re.findall(r"`tocsin ([^`]+)`", section)]
+
+    assert len(said) > 10
+    for words in said:
+        command: click.Command | None = main
+        while words and isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None, words
+        known = {option for one in command.params for option in one.opts}
+        assert {word for word in words if word.startswith("--")} <= known
