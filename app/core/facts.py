@@ -234,7 +234,8 @@ class Alerted(Struct, frozen=True, kw_only=True):
     """A rule told of a job."""
 
     rule: str
-    event: str
+    alert_event: str
+    """What of: `failed`, `recovered` and so on; `event` is the name of a line in the log."""
     job_id: UUID
 
 

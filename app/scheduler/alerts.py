@@ -175,7 +175,7 @@ class Alerting:
     def tell(self, standing: Standing) -> None:
         """State what is told, once that is written."""
         for one in standing.told:
-            self.observers.tell(Alerted(rule=one.rule, event=one.event, job_id=one.job_id))
+            self.observers.tell(Alerted(rule=one.rule, alert_event=one.event, job_id=one.job_id))
 
     async def stand(
         self, transaction: Runner, rules: list[Rule], happened: Sequence[Happened]

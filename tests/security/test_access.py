@@ -41,7 +41,7 @@ OPEN = {
 PAGES = {
     ("GET", path)
     for path in (
-        *("/", "/live/{name}", "/jobs", "/jobs/{job}"),
+        *("/", "/live/{name}", "/live/jobs/{id}", "/jobs", "/jobs/{job}"),
         *("/executions", "/executions/{id}"),
         *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
     )
@@ -92,7 +92,7 @@ every_call = pytest.mark.parametrize(
 def filled(path: str) -> str:
     """Fill in what may well be there."""
     some = UUID(int=1)
-    id_ = some if path.startswith(("/v1/bulk/", "/v1/alerts/", "/bulk/")) else 1
+    id_ = some if path.startswith(("/v1/bulk/", "/v1/alerts/", "/bulk/", "/live/")) else 1
     return path.format(
         job="report",
         id=id_,

@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec import Struct
 
-from app.core.facts import Faulted
+from app.core.facts import Fact, Faulted
 from app.errors import DatabaseUnavailable
 from app.telemetry.faults import faulted
 
@@ -185,3 +187,10 @@ def test_no_line_of_a_request_is_made_that_would_not_be_written(level: str, expe
     script = f"log_fact(Stopped(instance=str(access_lines({level!r}) is not None)))"
 
     assert json.loads(logged(script))["instance"] == expected
+
+
+@pytest.mark.parametrize("kind", get_args(Fact), ids=lambda kind: kind.__name__)
+def test_no_field_of_a_fact_is_named_as_what_every_line_has(kind: type[Struct]) -> None:
+    assert {"event", "level", "timestamp", "repeated", "request_id"}.isdisjoint(
+        kind.__struct_fields__
+    )
