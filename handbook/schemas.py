@@ -9,13 +9,11 @@ Schema = Mapping[str, Any]
 NULL = {"type": "null"}
 FORMATS = {"date-time": "instant", "uuid": "UUID"}
 LIMITS = (
-    ("minimum", "from {}"),
-    ("maximum", "to {}"),
-    ("minLength", "from {} characters"),
-    ("maxLength", "up to {} characters"),
-    ("minItems", "from {} items"),
-    ("maxItems", "up to {} items"),
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " items"),
 )
+"""The words of a schema for the least and the most of a value, and what they count."""
 
 
 def alternatives(schema: Schema) -> list[Schema]:
@@ -60,14 +58,24 @@ def kind_in_words(schema: Schema, found: Mapping[str, Schema]) -> str:
 
 
 def limits_in_words(schema: Schema) -> str:
-    """Return the bounds of a value, such as `from 1 to 1000`."""
+    """Return the bounds of a value, such as `1 to 1,000`."""
     said: list[str] = []
     for one in alternatives(schema):
-        parts = [text.format(number(one[name])) for name, text in LIMITS if name in one]
-        items = one.get("items", {})
-        within = [text.format(number(items[name])) for name, text in LIMITS if name in items]
-        said.append(" ".join(parts) + (f", each {' '.join(within)}" if within else ""))
+        items = limits(one.get("items", {}))
+        said.append(limits(one) + (f", each {items}" if items else ""))
     return "; ".join(one for one in said if one)
+
+
+def limits(schema: Schema) -> str:
+    """Return the bounds that one schema says itself."""
+    said = []
+    for least, most, unit in LIMITS:
+        low, high = (number(schema[name]) if name in schema else "" for name in (least, most))
+        if low and high:
+            said.append(f"{low} to {high}{unit}")
+        elif low or high:
+            said.append(f"{'at least' if low else 'at most'} {low or high}{unit}")
+    return ", ".join(said)
 
 
 def number(value: float) -> str:

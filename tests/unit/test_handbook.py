@@ -56,7 +56,7 @@ def test_every_field_of_a_job_and_its_target_is_in_the_reference() -> None:
 def test_a_field_says_with_which_release_it_came() -> None:
     [row] = re.findall(r"^\| `priority` .*", PAGES["fields.md"], re.MULTILINE)[:1]
 
-    assert row.startswith("| `priority` | integer | from 0 to 3 | `0` | Goes first ")
+    assert row.startswith("| `priority` | integer | 0 to 3 | `0` | Goes first ")
     assert since()["priority"] == "0.2.0"
     assert "cron" not in since()
 
