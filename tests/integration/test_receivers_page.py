@@ -16,7 +16,6 @@ import asyncpg
 import httpx
 import pytest
 import uvicorn
-from django.conf import settings as django_settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import RequestFactory, override_settings
 from standardwebhooks import Webhook
@@ -24,6 +23,7 @@ from tocsin import AsyncTocsin
 from tocsin.receiver import AsyncStore, Delivery, Receiver, Standing
 from tocsin.receiver.django import receives as django_receives
 
+from tests.support import django_project
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
 from tests.support.waiting import until
@@ -91,8 +91,7 @@ async def receiving(framework: str) -> AsyncIterator[tuple[str, Receiver]]:
     else:
         urls = ModuleType("urls")
         urls.__dict__.update(names)
-        if not django_settings.configured:
-            django_settings.configure(SECRET_KEY="x")
+        django_project.configure()
         given = {"ALLOWED_HOSTS": ["127.0.0.1"], "ROOT_URLCONF": urls}
         with override_settings(**given), wsgi(WSGIHandler()) as port:
             yield f"http://127.0.0.1:{port}/report", names["receiver"]
@@ -165,8 +164,7 @@ async def test_the_store_in_postgres_that_the_page_shows_lets_one_of_many_do_a_r
 
 
 async def test_a_coroutine_function_is_a_view_of_django_too() -> None:
-    if not django_settings.configured:
-        django_settings.configure(SECRET_KEY="x")
+    django_project.configure()
     received: list[Delivery] = []
 
     @django_receives(Receiver(SECRET))

@@ -12,15 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
-import django
 import psycopg
 import pytest
 import sqlalchemy
-from django.conf import settings
 from django.db import DatabaseError, connection, connections, models, transaction
 from psycopg.types.json import Jsonb
 from sqlalchemy.orm import Session
 
+from tests.support import django_project
 from tests.support.pages import ROOT
 from tests.support.psql import run_psql
 from tests.support.roles import as_role
@@ -115,16 +114,13 @@ def django_at(writer_url: str) -> Iterator[str]:
     """Have Django's connection lead to the test's database."""
     address = urlsplit(writer_url)
     database = {
-        "ENGINE": "django.db.backends.postgresql",
         "NAME": address.path.removeprefix("/"),
         "USER": address.username,
         "PASSWORD": address.password,
         "HOST": address.hostname,
         "PORT": str(address.port),
     }
-    if not settings.configured:
-        settings.configure(DATABASES={"default": database}, USE_TZ=True)
-        django.setup()
+    django_project.configure()
     connections["default"].settings_dict.update(database)
     yield writer_url
     connections["default"].close()
