@@ -126,7 +126,7 @@ ci: check site test ## Do what CI does
 servers: setup ## Install the servers that the tests need and this machine lacks
 	scripts/install-servers $(BIN)/python
 	$(BIN)/python hatch_build.py
-	scripts/install-recipes
+	scripts/install-recipes $(BIN)/python
 	$(BIN)/python -m tests.support.clients
 
 .PHONY: db-dump

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.orm import Session
 
 from tests.support import django_project
+from tests.support.clients import environment
 from tests.support.pages import ROOT
 from tests.support.psql import run_psql
 from tests.support.roles import as_role
@@ -95,7 +97,7 @@ def with_django(_: str) -> Remind:
 
 def with_node(url: str) -> Remind:
     if not (PLACE / "node" / "node_modules" / "pg").is_dir():
-        subprocess.run([ROOT / "scripts" / "install-recipes"], check=True)  # noqa: S603 - ours
+        run([str(ROOT / "scripts" / "install-recipes"), sys.executable], ROOT)
 
     def call(order: int, email: str) -> None:
         run(["node", "run.js", url, RECIPES["pg"], str(order), email], PLACE / "node")
@@ -104,7 +106,9 @@ def with_node(url: str) -> Remind:
 
 
 def run(command: list[str], place: Path) -> None:
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)  # noqa: S603 - of tests
+    done = subprocess.run(  # noqa: S603 - of tests
+        command, cwd=place, env=environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
 

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -260,6 +261,18 @@ def test_every_decision_says_why_what_and_what_follows(name: str) -> None:
         "Decision",
         "Consequences",
     ]
+
+
+def test_recipes_are_compiled_by_the_go_that_was_installed_beside_python(tmp_path: Path) -> None:
+    for name in ("go", "npm"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "$1" >> "${0%/*}/called"\n', "utf-8")
+        (tmp_path / name).chmod(0o755)
+
+    command = [ROOT / "scripts/install-recipes", tmp_path / "python"]
+    subprocess.run(command, check=True)  # noqa: S603 - our own script
+
+    called = (tmp_path / "called").read_text("utf-8").split()
+    assert called[-1] == "-C"
 
 
 @pytest.mark.parametrize(
