@@ -3,7 +3,7 @@
 import inspect
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import get_type_hints
 
 import pytest
@@ -44,6 +44,7 @@ UNKEYED = operations.pause_job("nightly", idempotency_key=None)
 EDIT = operations.patch_job("nightly", timeout_seconds=60)
 PUT = operations.put_job("nightly", kind="http", target={})
 PUT_IF = operations.put_job("nightly", kind="http", target={}, if_match='"1"')
+SOON = schedule("soon", timedelta(seconds=5), post="https://example.com")
 LOST, APART, AWAY = Unreachable("?"), NotConnected("?"), b'{"type":"","title":"","detail":""'
 
 
@@ -126,6 +127,8 @@ def test_the_client_is_of_the_version_of_the_server() -> None:
         ),
         pytest.param(PUT, LOST, True, id="a replacement that got no answer"),
         pytest.param(PUT_IF, LOST, False, id="a replacement of one version that got no answer"),
+        pytest.param(SOON, LOST, False, id="a run so long from now that got no answer"),
+        pytest.param(SOON, APART, True, id="a run so long from now that was not sent"),
         pytest.param(
             READ, refused(503, **{"retry-after": "1"}), 1.0, id="a read of a database away"
         ),

@@ -19,6 +19,7 @@ AnswerT = TypeVar("AnswerT")
 ItemT = TypeVar("ItemT")
 JSON = "application/json"
 NO_CONTENT = 204
+COUNTED_FROM_NOW = "run_in_seconds"
 BEGINNING = 200
 """How much of an answer that is not the API's is shown, in characters."""
 
@@ -45,9 +46,13 @@ class Call(Struct, Generic[AnswerT], frozen=True):
     @property
     def is_repeatable(self) -> bool:
         """Whether it is done once however often it is sent."""
-        if self.method == "POST" and not self.is_reading:
+        if self.is_reading:
+            return True
+        if self.method == "POST":
             return isinstance(self.idempotency_key, str)
-        return self.is_reading or (self.method == "PUT" and not self.headers.get("If-Match"))
+        # So many seconds from now are counted anew: what has run in between would run again.
+        counts_anew = self.body is not None and COUNTED_FROM_NOW in self.body
+        return self.method == "PUT" and not self.headers.get("If-Match") and not counts_anew
 
 
 class Listing(Call[AnswerT], Generic[AnswerT, ItemT], frozen=True):
