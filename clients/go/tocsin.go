@@ -5,6 +5,7 @@ package tocsin
 //go:generate go tool -modfile=tools/go.mod oapi-codegen -config oapi-codegen.yaml openapi.json
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -111,17 +112,11 @@ func (s *sender) Do(request *http.Request) (*http.Response, error) {
 }
 
 func (s *sender) send(request *http.Request) (*http.Response, error) {
-	attempts := 1
-	switch request.Method {
-	case http.MethodGet, http.MethodPut:
-		// An If-Match that was met before its answer got lost is not met again.
-		if request.Header.Get("If-Match") == "" {
-			attempts = s.attempts
-		}
-	case http.MethodPost:
-		if request.Header.Get("Idempotency-Key") != "" {
-			attempts = s.attempts
-		}
+	attempts := s.attempts
+	if safe, err := mayBeRepeated(request); err != nil {
+		return nil, err
+	} else if !safe {
+		attempts = 1
 	}
 	for attempt := 1; ; attempt++ {
 		if request.GetBody != nil {
@@ -148,6 +143,29 @@ func (s *sender) send(request *http.Request) (*http.Response, error) {
 		case <-time.After(min(wait, longestWait)):
 		}
 	}
+}
+
+// mayBeRepeated says whether a request that is sent twice has no second effect.
+func mayBeRepeated(request *http.Request) (bool, error) {
+	switch request.Method {
+	case http.MethodGet:
+		return true, nil
+	case http.MethodPost:
+		return request.Header.Get("Idempotency-Key") != "", nil
+	case http.MethodPut:
+		// An If-Match that was met before its answer got lost is not met again.
+		if request.Header.Get("If-Match") != "" || request.GetBody == nil {
+			return false, nil
+		}
+		body, err := request.GetBody()
+		if err != nil {
+			return false, err
+		}
+		text, err := io.ReadAll(body)
+		// So many seconds from now are counted anew: what has run in between would run again.
+		return !bytes.Contains(text, []byte(`"run_in_seconds"`)), err
+	}
+	return false, nil
 }
 
 func again(status int) bool {

@@ -150,3 +150,22 @@ func TestARequestWhoseAnswerWasLostIsSentAgainWithoutASecondEffect(t *testing.T)
 		t.Errorf("it was answered anew: %+v", created.JSON201)
 	}
 }
+
+func TestARunSoManySecondsFromNowIsNotCountedAnew(t *testing.T) {
+	by := &losing{}
+	api, err := ConnectBy(by, address, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := JobReplacement{
+		Kind:         JobKindHttp,
+		Target:       HTTP(HttpTarget{Url: "https://example.com/report"}),
+		RunInSeconds: Ptr(3600.0),
+	}
+
+	_, err = api.PutJobWithResponse(t.Context(), "go-soon", nil, soon)
+
+	if err == nil || by.sent != 1 {
+		t.Errorf("after %d requests: %v", by.sent, err)
+	}
+}

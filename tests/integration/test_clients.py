@@ -59,12 +59,16 @@ async def test_typescript(served: str, key: str, tmp_path: Path) -> None:
         run("npm", "run", "schema", cwd=place)
         run("npm", "run", "build", cwd=place)
         of_api = {"TOCSIN_URL": served, "TOCSIN_API_KEY": key}
-        tested = run("node", "--test", "dist/test/client.test.js", cwd=place, **of_api)
+        tested = run(
+            *("node", "--test", "--test-reporter=tap", "dist/test/client.test.js"),
+            cwd=place,
+            **of_api,
+        )
         return tested, run("node", "dist/test/example.js", cwd=place, **of_api)
 
     tested, printed = await asyncio.to_thread(make_and_run)
 
-    assert re.search(r"^# pass 5$", tested, re.MULTILINE), tested
+    assert re.search(r"^# pass 7$", tested, re.MULTILINE), tested
     said_by_example(printed)
     schema = (place / "src" / "schema.ts").read_text("utf-8")
     assert re.findall(r"(\w+)\??: Record<string, never>", schema) == ["NoFields"]
@@ -85,5 +89,5 @@ async def test_go(served: str, key: str, tmp_path: Path) -> None:
 
     tested, printed = await asyncio.to_thread(make_and_run)
 
-    assert tested.count("--- PASS") == 5, tested
+    assert tested.count("--- PASS") == 6, tested
     said_by_example(printed)

@@ -60,7 +60,7 @@ export function connect(options: Options): Client<paths> {
       // A POST that is sent again with the same Idempotency-Key has no second effect. Answers with
       // secrets are kept for nobody but who has an API key.
       if (options.key && request.method === "POST" && !request.headers.has("Idempotency-Key")) {
-        request.headers.set("Idempotency-Key", crypto.randomUUID());
+        request.headers.set("Idempotency-Key", newKey());
       }
       return request;
     },
@@ -86,17 +86,18 @@ export async function* all<Item>(
   } while (cursor);
 }
 
+/** A key that no other request has: randomUUID is missing in Node 18, and on pages without TLS. */
+function newKey(): string {
+  const random = () => Math.random().toString(36).slice(2);
+  return globalThis.crypto?.randomUUID?.() ?? [1, 2, 3].map(random).join("-");
+}
+
 async function retried(
   request: Request,
   send: (request: Request) => Promise<Response>,
   attempts: number,
 ): Promise<Response> {
-  // An If-Match that was met before its answer got lost is not met again, nor is there again what
-  // was deleted.
-  const isSafe =
-    ["GET", "PUT"].includes(request.method)
-      ? !request.headers.has("If-Match")
-      : request.headers.has("Idempotency-Key");
+  const isSafe = await mayBeRepeated(request);
   for (let attempt = 1; ; attempt++) {
     const isLast = attempt >= attempts || !isSafe;
     let wait = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + Math.random());
@@ -111,6 +112,17 @@ async function retried(
     }
     await new Promise((resolve) => setTimeout(resolve, Math.min(wait, LONGEST_WAIT_MS)));
   }
+}
+
+/** Whether a request that is sent twice has no second effect. */
+async function mayBeRepeated(request: Request): Promise<boolean> {
+  // An If-Match that was met before its answer got lost is not met again, nor is there again what
+  // was deleted.
+  if (request.method === "GET") return true;
+  if (request.method !== "PUT") return request.headers.has("Idempotency-Key");
+  if (request.headers.has("If-Match")) return false;
+  // So many seconds from now are counted anew: what has run in between would run again.
+  return !(await request.clone().text()).includes('"run_in_seconds"');
 }
 
 async function problemOf(response: Response): Promise<Problem> {

@@ -90,3 +90,41 @@ test("a request whose answer was lost is sent again, without a second effect", a
   assert.equal(response.headers.get("Idempotency-Replayed"), "true");
   assert.equal(data?.name, "ts-once");
 });
+
+test("a request has a key of its own where nothing makes random UUIDs", async () => {
+  const keys: (string | null)[] = [];
+  const deaf = connect({
+    url,
+    key: "tocsin_key",
+    fetch: async (request) => {
+      keys.push(request.headers.get("Idempotency-Key"));
+      return new Response(null, { status: 204 });
+    },
+  });
+  Object.defineProperty(globalThis, "crypto", { value: undefined, configurable: true });
+
+  for (const name of ["ts-one", "ts-two"]) await deaf.POST("/v1/jobs", { body: { ...report, name } });
+
+  assert.equal(new Set(keys).size, 2);
+  for (const one of keys) assert.match(one ?? "", /^[0-9a-z-]{16,64}$/);
+});
+
+test("a run so many seconds from now, whose answer was lost, is not counted anew", async () => {
+  let sent = 0;
+  const unlucky = connect({
+    url,
+    fetch: async () => {
+      sent += 1;
+      throw new TypeError("the connection was closed");
+    },
+  });
+  const { cron: _, ...once } = report;
+
+  const put = unlucky.PUT("/v1/jobs/{job}", {
+    params: { path: { job: "ts-soon" } },
+    body: { ...once, run_in_seconds: 5 },
+  });
+
+  await assert.rejects(put, TypeError);
+  assert.equal(sent, 1);
+});
