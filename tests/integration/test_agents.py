@@ -1,10 +1,11 @@
 """`tocsin mcp`, spoken to by the library's own client, against an API that is served."""
 
+import asyncio
 import json
 import re
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 
+from app.cli.remote.agents import server_of
+from app.cli.remote.api import Api
+from app.cli.remote.tools import tools_of
 from tests.support.cluster import ROOT
+from tests.support.sink import Sink, cut, late, reply
+from tests.unit.test_openapi import DOCUMENT
 
 PAGE = (ROOT / "docs" / "agents.md").read_text("utf-8")
 [CONFIGURATION] = re.findall(r"^```json\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -87,3 +93,34 @@ async def test_without_being_told_so_nothing_is_changed_whatever_the_key_may(
     assert tools
     assert all(one.annotations and one.annotations.read_only_hint for one in tools)
     assert (worked, why) == (False, "there is no tool 'createJob' for this key")
+
+
+@asynccontextmanager
+async def tools_at(sink: Sink, *names: str) -> AsyncIterator[Client]:
+    """Connect to the tools of an API that is a sink, in this process."""
+    tools = [one for one in tools_of(DOCUMENT, {"read"}) if one.name in names]
+    with closing(Api(sink.url(""))) as to_sink:
+        async with Client(server_of(to_sink, DOCUMENT, tools)) as client:
+            yield client
+
+
+async def test_a_connection_that_was_closed_while_the_agent_thought_is_made_anew(
+    sink: Sink,
+) -> None:
+    sink.default = cut(reply(200, b'{"items":[]}'))
+    async with tools_at(sink, "listJobs") as client:
+        answers = [await called(client, "listJobs") for _ in range(2)]
+
+    assert answers == [(True, {"items": []})] * 2
+
+
+async def test_a_call_that_is_given_up_leaves_its_answer_to_no_other(sink: Sink) -> None:
+    sink.on("/v1/jobs", late(0.5, reply(200, b'{"items":[1]}')))
+    sink.on("/v1/flows", reply(200, b'{"items":[2]}'))
+    async with tools_at(sink, "listJobs", "listFlows") as client:
+        given_up = asyncio.create_task(called(client, "listJobs"))
+        await sink.arrived(1)
+        given_up.cancel()
+        answer = await called(client, "listFlows")
+
+    assert answer == (True, {"items": [2]})

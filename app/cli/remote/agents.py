@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import closing
+from threading import Lock
 from typing import Any
 
 import click
@@ -83,7 +84,13 @@ def server_of(api: Api, document: dict[str, Any], tools: list[Tool]) -> Any:  # 
         )
         for one in tools
     ]
-    connection = asyncio.Lock()
+    connection = Lock()
+
+    def call_alone(tool: Tool, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - what the API answers
+        # Held until the answer is there, even if the agent no longer waits: the next one would get
+        # it. And a connection that is kept is closed by the API before an agent asks again.
+        with connection, closing(api):
+            return tool.call(api, arguments)
 
     async def list_tools(_: Any, __: PaginatedRequestParams | None) -> ListToolsResult:  # noqa: ANN401
         return ListToolsResult(tools=listed)
@@ -96,10 +103,7 @@ def server_of(api: Api, document: dict[str, Any], tools: list[Tool]) -> Any:  # 
         if asked.name not in by_name:
             return said(f"there is no tool {asked.name!r} for this key", is_error=True)
         try:
-            async with connection:  # one request after the other
-                answer = await asyncio.to_thread(
-                    by_name[asked.name].call, api, asked.arguments or {}
-                )
+            answer = await asyncio.to_thread(call_alone, by_name[asked.name], asked.arguments or {})
         except CommandFailed as error:
             return said(json.dumps(error.problem) if error.problem else str(error), is_error=True)
         except KeyError as error:
