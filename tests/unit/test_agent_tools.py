@@ -3,6 +3,7 @@
 import jsonschema_rs
 import pytest
 
+from app.cli.remote.api import Api
 from app.cli.remote.tools import DESTRUCTIVE, Tool, tools_of
 from tests.unit.test_openapi import DOCUMENT, OPERATIONS, SCHEMAS
 
@@ -27,6 +28,7 @@ def test_what_takes_away_is_destructive_and_what_adds_is_not() -> None:
     assert set(OPERATIONS) >= DESTRUCTIVE
     destructive = {name for name, one in TOOLS.items() if one.is_destructive}
     assert {"deleteJob", "patchJob", "putJob", "applyJobs", "askBulk"} <= destructive
+    assert "makeCheckToken" in destructive, "the address that a check had leads nowhere then"
     assert not {"createJob", "createJobs", "runJob", "pauseJob", "resumeJob"} & destructive
     assert TOOLS["deleteJob"].is_idempotent
     assert not TOOLS["createJob"].is_idempotent
@@ -55,3 +57,9 @@ def test_a_job_of_another_kind_than_its_target_does_not_fit() -> None:
     assert validator.is_valid({"body": job})
     assert not validator.is_valid({"body": job | {"kind": "amqp"}})
     assert not validator.is_valid({"body": job | {"cron": "0 3 * * *"}})
+
+
+@pytest.mark.parametrize("job", ["", ".", ".."])
+def test_what_is_no_name_leads_to_no_other_operation(job: str) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        TOOLS["getJob"].call(Api("http://127.0.0.1:1"), {"job": job})

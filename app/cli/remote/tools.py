@@ -9,7 +9,7 @@ from app.cli.remote.api import Api
 
 READ, WRITE = "read", "write"
 REFS = "#/components/schemas/"
-DESTRUCTIVE = frozenset({"applyJobs", "askBulk", "cancelBulk", "cancelExecution"})
+DESTRUCTIVE = frozenset({"applyJobs", "askBulk", "cancelBulk", "cancelExecution", "makeCheckToken"})
 """The POSTs that take something away; every PUT, PATCH and DELETE may."""
 BODY = "body"
 
@@ -85,7 +85,7 @@ class Tool:
         Raises:
             CommandFailed: the API refused, or did not answer.
             KeyError: an argument that it needs is missing.
-            ValueError: there is an argument that it does not have.
+            ValueError: there is an argument that it does not have, or one that names nothing.
         """
         unknown = arguments.keys() - self.parameters.keys() - {BODY}
         if unknown:
@@ -93,7 +93,10 @@ class Tool:
         path, query, headers = self.path, {}, {}
         for name, one in self.parameters.items():
             if one["in"] == "path":
-                path = path.replace(f"{{{one['name']}}}", quote(str(arguments[name]), safe=""))
+                part = str(arguments[name])
+                if part in {"", ".", ".."}:  # which would lead to another operation
+                    raise ValueError(f"{name} is {part!r}, which is no name and no id: write which")
+                path = path.replace(f"{{{one['name']}}}", quote(part, safe=""))
             elif name in arguments and one["in"] == "query":
                 query[one["name"]] = arguments[name]
             elif name in arguments:
