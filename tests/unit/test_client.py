@@ -194,6 +194,14 @@ def test_a_key_over_an_open_network_is_warned_of_and_is_in_no_repr() -> None:
     assert "tocsin_secret" not in repr(client) + repr(client.settings) + repr(client.jobs)
 
 
+def test_what_a_report_of_an_error_shows_of_a_call_has_no_secret() -> None:
+    settings = settings_for("https://x", "hunter2", timeout=1, attempts=3, patience=30)
+    call = operations.put_secret("token", value="hunter2")
+
+    for one in (settings, call, written(call)):
+        assert "hunter2" not in repr(one) + repr([*one.__rich_repr__()])
+
+
 def test_the_environment_says_which_api_as_for_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_URL", "https://tocsin.example.com/below/")
     monkeypatch.setenv("TOCSIN_API_KEY", "tocsin_key")

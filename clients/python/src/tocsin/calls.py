@@ -43,6 +43,13 @@ class Call(Struct, Generic[AnswerT], frozen=True):
     """Whether the answer has a secret, which the API keeps for nobody without a key."""
     has_etag: bool = False
 
+    def __repr__(self) -> str:
+        """Show no body, which may have secrets: reports of errors have the locals of a function."""
+        return f"<{type(self).__name__}: {self.method} {self.path}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("method", self.method), ("path", self.path)]
+
     @property
     def is_repeatable(self) -> bool:
         """Whether it is done once however often it is sent."""
@@ -70,6 +77,12 @@ class Sent(Struct, frozen=True, kw_only=True):
     query: tuple[tuple[str, str], ...]
     headers: dict[str, str]
     body: bytes | None
+
+    def __repr__(self) -> str:
+        return f"<Sent: {self.path}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("path", self.path)]
 
 
 def ready(call: Call[AnswerT], *, has_key: bool) -> Call[AnswerT]:

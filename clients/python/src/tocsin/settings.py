@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -42,6 +43,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<Settings: {self.url}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", self.url)]
 
     @property
     def headers(self) -> dict[str, str]:
