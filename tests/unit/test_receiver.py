@@ -1,6 +1,7 @@
 """What the receiver of `tocsin-client` decides: signatures, time, size, and what was done."""
 
 import asyncio
+import threading
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from tocsin.receiver import (
     answer,
     answer_awaited,
 )
+from tocsin.receiver.answers import RUNNING
 
 SECRET, OLD, OTHER = (f"whsec_{b64encode(bytes([n]) * 32).decode()}" for n in range(3))
 BODY = b'{"all": true}'
@@ -181,6 +183,27 @@ async def test_a_request_that_is_cut_off_leaves_its_run_to_the_next() -> None:
     assert store.begin(ID, lease_seconds=1) is Standing.NEW
 
 
+async def test_a_thread_whose_request_is_cut_off_keeps_its_run_and_ends_it() -> None:
+    store = MemoryStore()
+    begun, ending = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def work(_: Delivery) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        ending.wait(10)
+
+    cut = asyncio.create_task(answer_awaited(Receiver(SECRET, store=store), now(), BODY, work))
+    await begun.wait()
+    cut.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+
+    assert store.begin(ID, lease_seconds=1) is Standing.UNDER_WAY
+    ending.set()
+    await asyncio.wait(RUNNING, timeout=10)
+    assert store.begin(ID, lease_seconds=1) is Standing.DONE
+
+
 def test_work_may_refuse_and_may_answer() -> None:
     def refuse(delivery: Delivery) -> None:
         raise Rejected(422, f"{delivery.json()} is not for us")
@@ -207,6 +230,9 @@ def test_a_store_in_memory_is_bounded_and_its_leases_and_memories_end() -> None:
     assert store.begin("a", lease_seconds=10) is Standing.DONE
     at = 110.0
     assert store.begin("a", lease_seconds=10) is Standing.NEW
+    store.end("a", keep_seconds=100)
+    store.release("a")
+    assert store.begin("a", lease_seconds=10) is Standing.DONE, "another attempt did it"
     for other in "bc":
         store.begin(other, lease_seconds=10)
     assert store.begin("a", lease_seconds=10) is Standing.NEW

@@ -2,13 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from msgspec import Struct
 
 from tocsin.receiver.signatures import Delivery, Receiver, Rejected
-from tocsin.receiver.stores import Standing, Store
+from tocsin.receiver.stores import AsyncStore, Standing, Store
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 TEXT = "text/plain; charset=utf-8"
 UNDER_WAY = Rejected(425, "another attempt of this run is under way", retry_after=5)
@@ -16,6 +19,8 @@ UNDER_WAY = Rejected(425, "another attempt of this run is under way", retry_afte
 Work = Callable[[Delivery], Any]
 """A function that does what a delivery is for. It returns None, a text, or what JSON can hold."""
 AsyncWork = Callable[[Delivery], Any | Awaitable[Any]]
+RUNNING: set["Future[Answer]"] = set()
+"""What is done in threads, referred to until it ends."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -70,14 +75,32 @@ async def answer_awaited(
         standing = await told(store.begin, delivery.id, lease_seconds=receiver.lease_seconds)
         if standing is not Standing.NEW:
             return known(standing)
-        try:
-            found = answer_of(await done(work, delivery))
-        except BaseException:
-            await asyncio.shield(told(store.release, delivery.id))
-            raise
-        await asyncio.shield(told(store.end, delivery.id, keep_seconds=receiver.keep_seconds))
+        doing = finished(receiver, store, delivery, work)
+        if iscoroutinefunction(work):
+            return await doing
+        # Where the request is cut off a thread goes on, and so does what remembers its run.
+        running = asyncio.ensure_future(doing)
+        RUNNING.add(running)
+        running.add_done_callback(RUNNING.discard)
+        return await asyncio.shield(running)
     except Rejected as refusal:
         return refused(refusal)
+
+
+async def finished(
+    receiver: Receiver, store: Store | AsyncStore, delivery: Delivery, work: AsyncWork
+) -> Answer:
+    """Do the work of a run that has begun, and tell the store how that went."""
+    import asyncio
+
+    try:
+        found = answer_of(await done(work, delivery))
+    except BaseException as error:
+        # A thread that is left behind still works: its lease says so.
+        if iscoroutinefunction(work) or not isinstance(error, asyncio.CancelledError):
+            await asyncio.shield(told(store.release, delivery.id))
+        raise
+    await asyncio.shield(told(store.end, delivery.id, keep_seconds=receiver.keep_seconds))
     return found
 
 

@@ -90,9 +90,10 @@ class MemoryStore:
             self.keep(id, Standing.DONE, self.clock() + keep_seconds)
 
     def release(self, id: str) -> None:
-        """Forget a run that failed, so that the next attempt may do it."""
+        """Forget a run that failed, so that the next attempt may do it; not one that is done."""
         with self.lock:
-            self.kept.pop(id, None)
+            if self.kept.get(id, (None,))[0] is not Standing.DONE:
+                self.kept.pop(id, None)
 
     def keep(self, id: str, standing: Standing, until: float) -> None:
         """Keep how a run stands, and drop the oldest of too many."""
