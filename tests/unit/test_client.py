@@ -151,6 +151,14 @@ def test_only_what_is_done_once_is_sent_again(
     assert settings.retries(call, error) == again
 
 
+def test_a_wait_that_ends_after_the_patience_is_not_begun() -> None:
+    settings = settings_for("http://x", None, timeout=1, attempts=3, patience=30)
+    error = refused(429, **{"retry-after": "20"})
+
+    assert settings.retries(READ, error, spent_seconds=9) == 20
+    assert settings.retries(READ, error, spent_seconds=11) is False
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

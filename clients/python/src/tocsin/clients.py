@@ -1,5 +1,6 @@
 """The two clients: the same calls, over one connection pool each, with and without `await`."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -148,8 +149,9 @@ class AsyncTocsin(Calls["AsyncTocsin"]):
 
 def retrying(settings: Settings, call: Call[Any]) -> dict[str, Any]:
     """Return how stamina tries a call."""
+    begun = time.monotonic()
     return {
-        "on": lambda error: settings.retries(call, error),
+        "on": lambda error: settings.retries(call, error, spent_seconds=time.monotonic() - begun),
         "attempts": settings.attempts,
         "timeout": settings.patience_seconds,
     }

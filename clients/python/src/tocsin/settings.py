@@ -54,14 +54,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             {"Authorization": f"Bearer {self.key}"} if self.key else {}
         )
 
-    def retries(self, call: Call[object], error: Exception) -> bool | float:
+    def retries(
+        self, call: Call[object], error: Exception, *, spent_seconds: float = 0.0
+    ) -> bool | float:
         """Say whether a call that failed is sent again: no, yes, or after so many seconds."""
         if not isinstance(error, TocsinError) or not may_help(call, error):
             return False
         wait = error.retry_after if isinstance(error, Refused) else None
         if wait is None:
             return True
-        return wait if wait <= self.patience_seconds else False
+        return wait if spent_seconds + wait <= self.patience_seconds else False
 
 
 def may_help(call: Call[object], error: TocsinError) -> bool:
