@@ -107,10 +107,18 @@ def test_importing_the_client_imports_no_server_and_nothing_that_is_slow(module:
     assert not {"asyncio", "ssl"} & {*done.stdout.split()}
 
 
-def test_the_client_is_of_the_version_of_the_server() -> None:
-    text = (ROOT / "clients/python/pyproject.toml").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("python/pyproject.toml", 'version = "{}"'),
+        ("typescript/package.json", '"version": "{}"'),
+        ("typescript/package-lock.json", '"version": "{}"'),
+    ],
+)
+def test_the_clients_are_of_the_version_of_the_server(file: str, said: str) -> None:
+    text = (ROOT / "clients" / file).read_text("utf-8")
 
-    assert f'version = "{PROJECT["project"]["version"]}"' in text
+    assert said.format(PROJECT["project"]["version"]) in text
 
 
 @pytest.mark.parametrize(
