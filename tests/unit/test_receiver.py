@@ -10,6 +10,7 @@ from itertools import count
 import pytest
 from standardwebhooks import Webhook
 from tocsin.receiver import (
+    Answer,
     Delivery,
     MemoryStore,
     Receiver,
@@ -110,7 +111,7 @@ def calls() -> list[Delivery]:
     return []
 
 
-async def ways(receiver: Receiver, work: Callable[[Delivery], None]) -> list[int]:
+async def ways(receiver: Receiver, work: Callable[[Delivery], object]) -> list[int]:
     """Answer the same request by each way; return the statuses."""
     headers = now()
     return [
@@ -211,6 +212,22 @@ def test_work_may_refuse_and_may_answer() -> None:
     assert answer(Receiver(SECRET), now(), BODY, refuse).status == 422
     found = answer(Receiver(SECRET), now(), BODY, lambda _: {"rows": 3})
     assert (found.body, found.headers["Content-Type"]) == (b'{"rows":3}', "application/json")
+
+
+async def test_an_answer_that_says_failed_leaves_the_run_to_the_next_attempt() -> None:
+    def work(_: Delivery) -> Answer:
+        return Answer(status=503)
+
+    assert await ways(Receiver(SECRET, store=MemoryStore()), work) == [503, 503]
+
+
+def test_what_is_logged_of_a_delivery_is_no_secret() -> None:
+    headers = signed(SECRET) | {"Authorization": "hunter2"}
+    delivery = Receiver(SECRET).verify(headers, BODY, now=NOW.timestamp())
+
+    shown = repr(delivery) + repr(delivery.__rich_repr__())
+    assert ID in shown
+    assert "hunter2" not in shown
 
 
 def test_what_is_no_json_is_the_fault_of_the_sender() -> None:

@@ -32,6 +32,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     retry_after: int | None = None
 
     @property
+    def is_failure(self) -> bool:
+        """Whether it says that the work is not done."""
+        return self.status >= 400  # noqa: PLR2004
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers beside those of the body's length."""
         more = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
@@ -55,7 +60,10 @@ def answer(receiver: Receiver, headers: Mapping[str, str], body: bytes, work: Wo
         except BaseException:
             store.release(delivery.id)
             raise
-        store.end(delivery.id, keep_seconds=receiver.keep_seconds)
+        if found.is_failure:
+            store.release(delivery.id)
+        else:
+            store.end(delivery.id, keep_seconds=receiver.keep_seconds)
     except Rejected as refusal:
         return refused(refusal)
     return found
@@ -100,7 +108,10 @@ async def finished(
         if iscoroutinefunction(work) or not isinstance(error, asyncio.CancelledError):
             await asyncio.shield(told(store.release, delivery.id))
         raise
-    await asyncio.shield(told(store.end, delivery.id, keep_seconds=receiver.keep_seconds))
+    if found.is_failure:
+        await asyncio.shield(told(store.release, delivery.id))
+    else:
+        await asyncio.shield(told(store.end, delivery.id, keep_seconds=receiver.keep_seconds))
     return found
 
 

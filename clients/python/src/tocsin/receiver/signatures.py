@@ -53,6 +53,13 @@ class Delivery(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     """By their names in lower case."""
 
+    def __repr__(self) -> str:
+        """Show what is no secret: headers may have one, and so may the body."""
+        return f"<Delivery {self.id}, sent at {self.sent_at.isoformat()}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id), ("sent_at", self.sent_at)]
+
     def json(self) -> Any:  # noqa: ANN401 - whatever was sent
         """Return the body, which is JSON.
 
