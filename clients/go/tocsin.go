@@ -133,6 +133,9 @@ func (s *sender) send(request *http.Request) (*http.Response, error) {
 		wait := time.Duration(float64(firstWait<<(attempt-1)) * (0.5 + rand.Float64()))
 		if err == nil {
 			if seconds, _ := strconv.Atoi(response.Header.Get("Retry-After")); seconds > 0 {
+				if seconds > int(longestWait/time.Second) {
+					return response, nil // sooner than it asks is no use
+				}
 				wait = time.Duration(seconds) * time.Second
 			}
 			response.Body.Close()
@@ -140,7 +143,7 @@ func (s *sender) send(request *http.Request) (*http.Response, error) {
 		select {
 		case <-request.Context().Done():
 			return nil, request.Context().Err()
-		case <-time.After(min(wait, longestWait)):
+		case <-time.After(wait):
 		}
 	}
 }

@@ -2,6 +2,7 @@ package tocsin
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -166,6 +167,56 @@ func TestARunSoManySecondsFromNowIsNotCountedAnew(t *testing.T) {
 	_, err = api.PutJobWithResponse(t.Context(), "go-soon", nil, soon)
 
 	if err == nil || by.sent != 1 {
+		t.Errorf("after %d requests: %v", by.sent, err)
+	}
+}
+
+// deaf keeps each request, and answers none.
+type deaf struct{ asked []*http.Request }
+
+func (d *deaf) Do(request *http.Request) (*http.Response, error) {
+	d.asked = append(d.asked, request)
+	return nil, errors.New("the connection was closed")
+}
+
+func TestTheFirstKeyIsAskedForWithoutAnIdempotencyKeyAndOnce(t *testing.T) {
+	by := &deaf{}
+	api, err := ConnectBy(by, address, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	_, err = api.CreateKeyWithResponse(t.Context(), nil, CreateKeyJSONRequestBody{Name: "first"})
+
+	if err == nil || len(by.asked) != 1 || by.asked[0].Header.Get("Idempotency-Key") != "" {
+		t.Errorf("%d requests were sent: %v", len(by.asked), err)
+	}
+}
+
+// busy asks for a minute.
+type busy struct{ sent int }
+
+func (b *busy) Do(request *http.Request) (*http.Response, error) {
+	b.sent++
+	return &http.Response{
+		StatusCode: http.StatusTooManyRequests,
+		Header:     http.Header{"Retry-After": {"60"}},
+		Body:       io.NopCloser(strings.NewReader(`{"status": 429, "detail": "too many"}`)),
+		Request:    request,
+	}, nil
+}
+
+func TestAWaitThatIsTooLongIsLeftToTheCaller(t *testing.T) {
+	by := &busy{}
+	api, err := ConnectBy(by, address, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	_, err = api.GetJobWithResponse(t.Context(), "go-one")
+
+	var problem *ProblemError
+	if !errors.As(err, &problem) || problem.Status != http.StatusTooManyRequests || by.sent != 1 {
 		t.Errorf("after %d requests: %v", by.sent, err)
 	}
 }

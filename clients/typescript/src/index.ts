@@ -103,14 +103,15 @@ async function retried(
     let wait = FIRST_WAIT_MS * 2 ** (attempt - 1) * (0.5 + Math.random());
     try {
       const response = await send(request.clone());
-      if (isLast || !AGAIN.has(response.status)) return response;
+      const asked = Number(response.headers.get("Retry-After")) * 1000;
+      // Sooner than it asks is no use.
+      if (isLast || !AGAIN.has(response.status) || asked > LONGEST_WAIT_MS) return response;
       await response.body?.cancel();
-      const seconds = Number(response.headers.get("Retry-After"));
-      if (seconds > 0) wait = seconds * 1000;
+      if (asked > 0) wait = asked;
     } catch (error) {
       if (isLast || request.signal.aborted) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, Math.min(wait, LONGEST_WAIT_MS)));
+    await new Promise((resolve) => setTimeout(resolve, wait));
   }
 }
 

@@ -128,3 +128,33 @@ test("a run so many seconds from now, whose answer was lost, is not counted anew
   await assert.rejects(put, TypeError);
   assert.equal(sent, 1);
 });
+
+test("the first key is asked for without an Idempotency-Key, and once", async () => {
+  const keys: (string | null)[] = [];
+  const nobody = connect({
+    url,
+    fetch: async (request) => {
+      keys.push(request.headers.get("Idempotency-Key"));
+      throw new TypeError("the connection was closed");
+    },
+  });
+
+  await assert.rejects(nobody.POST("/v1/keys", { body: { name: "first", scopes: ["admin"] } }), TypeError);
+
+  assert.deepEqual(keys, [null]);
+});
+
+test("a wait that is too long is left to the caller", async () => {
+  let sent = 0;
+  const busy = connect({
+    url,
+    fetch: async () => {
+      sent += 1;
+      return new Response(null, { status: 429, headers: { "Retry-After": "60" } });
+    },
+  });
+
+  const error = await refused(busy.GET("/v1/jobs"));
+
+  assert.deepEqual([error.status, sent], [429, 1]);
+});
