@@ -33,22 +33,27 @@ export class ProblemError extends Error {
   }
 }
 
+type Send = (request: Request) => Promise<Response>;
+
 export interface Options {
   /** Such as https://tocsin.example.com. */
   url: string;
   key?: string | undefined;
   /** How often a request is sent, the first time included: 3. */
   attempts?: number;
-  fetch?: (request: Request) => Promise<Response>;
+  /** How long each sending waits for the beginning of an answer: 30,000. */
+  timeoutMs?: number;
+  fetch?: Send;
 }
 
 const AGAIN = new Set([429, 502, 503, 504]);
 const LONGEST_WAIT_MS = 10_000;
 const FIRST_WAIT_MS = 200;
+const TIMEOUT_MS = 30_000;
 
 /** Make a client whose methods throw a ProblemError, and send again what may be sent again. */
 export function connect(options: Options): Client<paths> {
-  const send = options.fetch ?? ((request: Request) => fetch(request));
+  const send = inTime(options.fetch ?? fetch, options.timeoutMs ?? TIMEOUT_MS);
   const client = createClient<paths>({
     baseUrl: options.url.replace(/\/+$/, ""),
     querySerializer: { array: { style: "form", explode: true } },
@@ -92,9 +97,25 @@ function newKey(): string {
   return globalThis.crypto?.randomUUID?.() ?? [1, 2, 3].map(random).join("-");
 }
 
+/** Send, and give up when no answer begins in time, or when the caller does. */
+function inTime(send: Send, timeoutMs: number): Send {
+  return async (request) => {
+    const end = new AbortController();
+    const late = () => end.abort(new Error(`${new URL(request.url).host} gave no answer in ${timeoutMs} ms`));
+    const timer = setTimeout(late, timeoutMs);
+    request.signal.addEventListener("abort", () => end.abort(request.signal.reason), { once: true });
+    if (request.signal.aborted) end.abort(request.signal.reason);
+    try {
+      return await send(new Request(request, { signal: end.signal }));
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
 async function retried(
   request: Request,
-  send: (request: Request) => Promise<Response>,
+  send: Send,
   attempts: number,
 ): Promise<Response> {
   const isSafe = await mayBeRepeated(request);

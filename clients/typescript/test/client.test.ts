@@ -158,3 +158,41 @@ test("a wait that is too long is left to the caller", async () => {
 
   assert.deepEqual([error.status, sent], [429, 1]);
 });
+
+test("an answer that does not come is not waited for for ever", async () => {
+  let sent = 0;
+  const silent = connect({
+    url,
+    attempts: 2,
+    timeoutMs: 20,
+    fetch: (request) => {
+      sent += 1;
+      return new Promise((_, reject) =>
+        request.signal.addEventListener("abort", () => reject(request.signal.reason)),
+      );
+    },
+  });
+
+  await assert.rejects(silent.GET("/v1/jobs"), /gave no answer in 20 ms/);
+
+  assert.equal(sent, 2);
+});
+
+test("what the caller gives up is not sent again", async () => {
+  let sent = 0;
+  const caller = new AbortController();
+  const silent = connect({
+    url,
+    fetch: (request) => {
+      sent += 1;
+      return new Promise((_, reject) => {
+        request.signal.addEventListener("abort", () => reject(request.signal.reason));
+        caller.abort(new Error("no longer needed"));
+      });
+    },
+  });
+
+  await assert.rejects(silent.GET("/v1/jobs", { signal: caller.signal }), /no longer needed/);
+
+  assert.equal(sent, 1);
+});
