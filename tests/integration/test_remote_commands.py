@@ -453,11 +453,19 @@ def test_commands_that_use_the_api_import_nothing_of_the_service() -> None:
     assert all(one.startswith("app.cli") for one in said[1].split())
 
 
-def test_examples_in_helps_are_lines_of_their_own() -> None:
-    done = CliRunner().invoke(main, ["jobs", "create", "--help"])
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        ("jobs create", "tocsin jobs create -f nightly.yaml"),
+        ("maintenance begin", "tocsin maintenance begin --tag billing --to 2026-12-24T18:00:00Z"),
+        ("pauses begin", "tocsin pauses begin --tag billing --reason 'the receiver is broken'"),
+    ],
+)
+def test_examples_in_helps_are_lines_of_their_own(command: str, example: str) -> None:
+    done = CliRunner().invoke(main, [*command.split(), "--help"])
 
     assert "\\b" not in done.output
-    assert "\n  tocsin jobs create -f nightly.yaml\n" in done.output
+    assert f"\n  {example}" in done.output
 
 
 def test_the_line_of_each_command_is_the_beginning_of_its_help() -> None:

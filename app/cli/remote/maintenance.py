@@ -40,11 +40,11 @@ def list_windows(on: Remote) -> None:
 @click.option("--reason", help="Why, for those who wonder later.")
 @remote(writes=True)
 def begin_window(on: Remote, *, tag: str | None, everything: bool, **given: str | None) -> None:
-    r"""Lay a window over a tag, or over all jobs, for a span of time or by a calendar.
+    """Lay a window over a tag, or over all jobs, for a span of time or by a calendar.
 
     \b
     tocsin maintenance begin --tag billing --to 2026-12-24T18:00:00Z --reason 'a move'
-    """
+    """  # noqa: D301 - a mark of click
     scope = one_scope(tag, everything=everything)
     on.confirm(f"lay a window of maintenance over {'all jobs' if everything else tag}")
     wanted = scope | {name: one for name, one in given.items() if one is not None}

@@ -28,11 +28,11 @@ def list_pauses(on: Remote) -> None:
 @click.option("--until", help="When it ends by itself.")
 @remote(writes=True)
 def begin_pause(on: Remote, *, tag: str | None, everything: bool, **given: str | None) -> None:
-    r"""Pause a tag, or everything: nothing of that is started until it ends.
+    """Pause a tag, or everything: nothing of that is started until it ends.
 
     \b
     tocsin pauses begin --tag billing --reason 'the receiver is broken'
-    """
+    """  # noqa: D301 - a mark of click
     wanted = one_scope(tag, everything=everything)
     wanted |= {name: one for name, one in given.items() if one is not None}
     counted = on.api.call("POST", "/v1/pauses", body=wanted | {"dry_run": True})
