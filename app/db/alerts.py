@@ -187,9 +187,9 @@ async def read_slow(db: Runner, cursor: Cursor, *, seconds: float, limit: int) -
     )
 
 
-async def list_running(db: Runner, *, seconds: float) -> list[Happened]:
-    """List the executions that have been under way for longer."""
-    rows = await db.fetch("alerts.running", seconds=seconds)
+async def list_running(db: Runner, *, rule_ids: Sequence[UUID], seconds: float) -> list[Happened]:
+    """List the executions under way for longer that some rules on slow ones have yet to count."""
+    rows = await db.fetch("alerts.running", rule_ids=rule_ids, seconds=seconds)
     return [took_long(row, "it has been under way for") for row in rows]
 
 

@@ -316,11 +316,11 @@ class Alerting:
 
 async def list_running(transaction: Runner, rules: Sequence[Rule]) -> Sequence[Happened]:
     """List the executions under way that take long already, if a rule is about them."""
-    slow = [rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()]
+    slow = {rule.id: rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()}
     if not slow:
         return []
-    seconds = max(LEAST_SLOW_SECONDS, min(slow))
-    return await alerts.list_running(transaction, seconds=seconds)
+    seconds = max(LEAST_SLOW_SECONDS, min(slow.values()))
+    return await alerts.list_running(transaction, rule_ids=[*slow], seconds=seconds)
 
 
 def new_state(rule: Rule, event: Event, job_id: UUID, cursor: Cursor) -> State:

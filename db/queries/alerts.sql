@@ -113,8 +113,24 @@ union all
 select null, null, null, null, null, null, null, null, null, reached.id, under_way.ids from reached, under_way
 order by 1 nulls first;
 
+-- part: maintained
+-- The tags of jobs that are under maintenance now; is_all: every job is. A calendar is read once, however many windows it has.
+maintained as materialized (
+    select coalesce(bool_or(w.tag is null), false) as is_all, coalesce(array_agg(w.tag) filter (where w.tag is not null), '{}') as tags
+    from tocsin.maintenance w
+    where case when w.calendar is null then tstzrange(w.starts_at, w.ends_at) @> now() else w.calendar in (
+        select c.name from tocsin.calendars c
+        where c.name in (select v.calendar from tocsin.maintenance v) and c.times @> now()) end
+)
+
 -- name: running, reads
--- The executions under way that have been so for longer than so many seconds, as took_long tells of those that have ended.
+-- The executions under way for longer than so many seconds, as took_long tells of those that have ended: of the jobs that
+-- these rules are about, and which they have not counted yet.
+with {maintained}, r as materialized (
+    select r.id, r.job_id, r.tag, m.tags as maintained
+    from maintained m cross join tocsin.alert_rules r
+    where not m.is_all and r.id = any (:rule_ids::uuid[]) and not exists (select from tocsin.pauses where scope = 0)
+)
 select l.execution_id as id, j.id as job_id, now() as finished_at, extract(epoch from now() - l.claimed_at)::float8 as seconds,
     tocsin.usual_seconds(j.id, l.execution_id) as usual,
     (select x.id from (
@@ -123,21 +139,19 @@ select l.execution_id as id, j.id as job_id, now() as finished_at, extract(epoch
     j.name as job, j.tags
 from tocsin.jobs l join tocsin.jobs j on j.id = coalesce(l.run_of, l.id)
 where l.locked_until is not null and l.locked_until > now() and l.execution_id is not null
-  and l.claimed_at < now() - :seconds::float8 * interval '1 second'
-  and j.paused_at is null and not exists (select from tocsin.pauses where scope = 0)
-  and not tocsin.is_maintained(j.tags, now())
-  and not exists (select from tocsin.alerts a where a.delivery_id = j.id);
+  and l.claimed_at < now() - :seconds::float8 * interval '1 second' and j.paused_at is null
+  and exists (
+      select from r where (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
+        and not j.tags && r.maintained
+        and not exists (
+            select from tocsin.alert_states s
+            where s.rule_id = r.id and s.event = 'slow' and s.job_id = j.id and s.execution_id >= l.execution_id))
+  and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
+order by l.execution_id;
 
 -- name: states, reads
 select rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at
 from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
-
--- part: maintained
--- The tags of jobs that are under maintenance now; is_all: every job is.
-maintained as materialized (
-    select coalesce(bool_or(w.tag is null), false) as is_all, coalesce(array_agg(w.tag) filter (where w.tag is not null), '{}') as tags
-    from tocsin.maintenance w where tocsin.window_times(w) @> now()
-)
 
 -- part: of_rule
 j.run_of is null and (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
@@ -163,7 +177,8 @@ r.event = 'not_succeeded' and (j.cron is not null or j.every_seconds is not null
           and x.finished_at >= now() - r.seconds::float8 * interval '1 second')
 
 -- name: newly
--- Up to so many for each rule, so that one which is about many holds up no other. The jobs that stand as one of some rules watches for, of which it does not know yet. What is paused is not told of.
+-- The jobs that stand as one of some rules watches for, of which it does not know yet: up to so many for each rule, so that
+-- one which is about many holds up no other. What is paused is not told of.
 with {maintained}, r as materialized (
     select r.id, r.job_id, r.tag, r.seconds, watched.event, m.tags as maintained
     from maintained m cross join tocsin.alert_rules r cross join unnest(r.events) as watched (event)
@@ -265,7 +280,7 @@ offset :limit::bigint - 1 limit 1;
 
 -- name: over, reads
 -- The states between two keys whose job is well again, as of an instant up to which all executions are judged; or gone, or
--- paused.
+-- paused. Slow is none of which a run that was counted goes on.
 select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at,
     j.id is null or (j.paused_at is not null and s.event in ('late', 'not_succeeded')) as is_gone, j.name as job, j.tags
 from tocsin.alert_states s
@@ -274,7 +289,13 @@ left join tocsin.jobs j on j.id = s.job_id
 where (s.rule_id, s.event, s.job_id) > (:rule_id::uuid, :event::text, :job_id::uuid)
   and (s.rule_id, s.event, s.job_id) <= (:to_rule_id::uuid, :to_event::text, :to_job_id::uuid)
   and not s.event in ('backlog', 'no_instance') and (j.id is null or case s.event
-    when 'slow' then j.last_finished_at > s.last_at and exists (
+    when 'slow' then j.last_finished_at > s.last_at and not exists (
+        select from tocsin.jobs l
+        where l.id = s.job_id and l.locked_until > now() and l.execution_id <= s.execution_id
+        union all
+        select from tocsin.jobs l
+        where l.run_of = s.job_id and l.locked_until > now() and l.execution_id <= s.execution_id
+    ) and exists (
         select from tocsin.executions x
         where x.job_id = s.job_id and x.id > s.execution_id and x.outcome = 'succeeded' and x.finished_at <= :horizon::timestamptz
           and (extract(epoch from x.finished_at - x.started_at) <= greatest(1, r.seconds)

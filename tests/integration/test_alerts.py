@@ -399,6 +399,51 @@ async def test_a_run_that_goes_on_for_long_is_told_of_once_while_it_does(
     assert await told(connection) == [("slow", "report"), ("recovered", "report")]
 
 
+async def test_runs_side_by_side_that_take_long_are_counted_once_each_until_they_end(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection, events=("slow", "recovered"), seconds=30, after=2)
+    job_id = await quiet_job(connection, name="report")
+    first = await leased(connection, job_id, ago=50)
+    await connection.fetch("select tocsin.run_now($1::uuid, null, 'allow_all')", job_id)
+    other = await connection.fetchval("select id from tocsin.jobs where run_of = $1", job_id)
+    second = await leased(connection, other, ago=41)
+    for _ in range(3):
+        await judge_all(db, connection)
+    [state] = await connection.fetch("select many, execution_id from tocsin.alert_states")
+    assert tuple(state) == (2, second)
+    assert await told(connection) == [("slow", "report")]
+
+    await freed(connection, other)
+    await took(connection, job_id, 2)  # a quick one, while the first goes on
+    for _ in range(2):
+        await judge_all(db, connection)
+    assert await told(connection) == [("slow", "report")]
+
+    await freed(connection, job_id)
+    await took(connection, job_id, 60, id=first)
+    await took(connection, job_id, 2)
+    await judge_all(db, connection)
+    assert await told(connection) == [("slow", "report"), ("recovered", "report")]
+
+
+async def test_runs_under_way_are_read_only_of_jobs_that_rules_on_slow_ones_are_about(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    id = await insert_rule(connection, events=("slow",), seconds=30, tag="watched")
+    watched = await quiet_job(connection, name="watched", tags=["watched"])
+    await leased(connection, await quiet_job(connection, name="other"), ago=41)
+    await leased(connection, watched, ago=41)
+
+    async with db.transaction() as transaction:
+        found = await alerts.list_running(transaction, rule_ids=[id], seconds=30)
+    assert [one.job for one in found] == ["watched"]
+
+    await judge_all(db, connection)
+    async with db.transaction() as transaction:
+        assert await alerts.list_running(transaction, rule_ids=[id], seconds=30) == []
+
+
 @pytest.mark.parametrize("given", [{"more_than": 2}, {"seconds": 30, "tag": "a"}])
 async def test_a_backlog_is_told_of_once_and_when_it_is_over(
     db: Database, connection: asyncpg.Connection, given: dict[str, Any]

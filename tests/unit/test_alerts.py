@@ -305,6 +305,16 @@ def test_a_run_that_was_not_slow_begins_the_count_anew() -> None:
     assert [one.event for one in standing.told] == [Event.SLOW, Event.RECOVERED]
 
 
+def test_slow_runs_that_go_on_side_by_side_are_counted_once_each() -> None:
+    rule = replace(RULE, events=frozenset({Event.SLOW}), after=3, seconds=1.0)
+    standing = Standing([rule], [])
+
+    for id in (10, 11, 10, 11):
+        standing.take(replace(SLOW, id=id))
+
+    assert standing.told == []
+
+
 def test_a_reminder_says_so_and_leaves_the_state_told() -> None:
     state = State(
         rule_id=RULE.id,

@@ -188,7 +188,7 @@ def was_well_before(event: Event, one: Happened) -> bool:
 def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Iterator[Judged]:
     """Judge one execution: first what the one before it ended, then the execution itself."""
     latest = 0 if state is None else state.execution_id or 0
-    if latest == one.id:  # it was told of while it was under way
+    if event is Event.SLOW and one.id <= latest:  # it was counted while it was under way
         return
     if event is Event.SLOW:  # what succeeded since and was not told of was not slow
         is_over = (one.well_id or 0) > latest
