@@ -14,6 +14,7 @@ from litestar.response.base import Response
 from litestar.types import ASGIApp, Receive, Send
 from markupsafe import Markup
 
+from app.api.access import require_scope
 from app.api.problems import ApiRequest
 from app.api.safe_writes import answer_once, send_problem
 from app.errors import AppError
@@ -41,6 +42,8 @@ def once(refuse: Refuse) -> Callable[[ASGIApp], ASGIApp]:
                 await app(scope, receive, send)
                 return
             try:
+                # Before anything is answered, as an answer that is kept does not pass the guards.
+                await require_scope(request, request.route_handler)
                 await answer_once(app, scope, receive, send, key=key)
             except AppError as error:
                 await send_problem(refuse(request, error), request, send)

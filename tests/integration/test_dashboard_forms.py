@@ -125,3 +125,20 @@ async def test_a_form_that_is_sent_twice_acts_once(
     await twice(f"/jobs/{id}/delete", gone)
     kept = "select count(*) from tocsin.idempotency_keys where status <> 303"
     assert await connection.fetchval(kept) == 0
+
+
+async def test_a_form_that_was_answered_is_refused_once_its_key_may_only_look(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.access.TRUSTED_SECONDS", 0.0)
+    id = (await api.put("/v1/jobs/a", json=NIGHTLY)).json()["id"]
+    made = await api.post("/v1/keys", json={"name": "k", "scopes": ["read", "write"]})
+    signed = {"Authorization": f"Bearer {made.json()['key']}"}
+    form = fields(await api.get(f"/jobs/{id}", headers=signed))
+    done = await api.post(f"/jobs/{id}/run", data=form, headers=signed)
+    await connection.execute("update tocsin.api_keys set scopes = '{read}'")
+
+    refused = await api.post(f"/jobs/{id}/run", data=form, headers=signed)
+
+    assert (done.status_code, refused.status_code) == (303, 403)
+    assert "may only look" in refused.text
