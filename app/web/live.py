@@ -117,26 +117,28 @@ def event(data: str, *, id: str = "", name: str = "") -> bytes:
     return ("\n".join(lines) + "\n\n").encode()
 
 
-async def watched(
-    parts: dict[UUID, Part], id: UUID, given: AsyncGenerator[bytes, None]
+async def while_watched(
+    parts: dict[UUID, Part],
+    id: UUID,
+    make: Make,
+    sent: Callable[[Part], AsyncGenerator[bytes, None]],
 ) -> AsyncGenerator[bytes, None]:
-    """Pass a stream of a job's part on; the last one takes the part along."""
+    """Stream the part of a job, which is there from its first stream to the end of its last."""
+    part = parts.setdefault(id, Part(make))
     try:
-        async with aclosing(given) as sent:
-            async for one in sent:
+        async with aclosing(sent(part)) as given:
+            async for one in given:
                 yield one
     finally:
-        if id in parts and not parts[id].streams:
+        if not part.streams and parts.get(id) is part:
             del parts[id]
 
 
 @get("/live/jobs/{id:uuid}", opt={"scope": Scope.READ})
 async def live_of_job(request: ApiRequest, state: State, id: FromPath[UUID]) -> Stream:
     """Stream the live part of a job's page."""
-    parts: dict[UUID, Part] = state.job_parts
-    if id not in parts:
-        parts[id] = Part(partial(state.read_job, id))
-    return stream(request, state, parts[id], partial(watched, parts, id))
+    sent = partial(versions_for, request, state)
+    return stream(while_watched(state.job_parts, id, partial(state.read_job, id), sent))
 
 
 @get("/live/{name:str}", opt={"scope": Scope.READ})
@@ -145,21 +147,20 @@ async def live(request: ApiRequest, state: State, name: FromPath[str]) -> Stream
     parts: dict[str, Part] = state.parts
     if name not in parts:
         raise NotFoundException
-    return stream(request, state, parts[name], lambda given: given)
+    return stream(versions_for(request, state, parts[name]))
 
 
-def stream(
-    request: ApiRequest,
-    state: State,
-    part: Part,
-    passed_on: Callable[[AsyncGenerator[bytes, None]], AsyncGenerator[bytes, None]],
-) -> Stream:
-    """Answer with the versions of a part that the client has not seen."""
+def versions_for(request: ApiRequest, state: State, part: Part) -> AsyncGenerator[bytes, None]:
+    """Stream the versions of a part that the client has not seen."""
     is_allowed = partial(may_still_read, request)
     seen = request.headers.get("Last-Event-ID", "")
-    sent = versions(part, seen=seen, is_allowed=is_allowed, ending=state.ending)
+    return versions(part, seen=seen, is_allowed=is_allowed, ending=state.ending)
+
+
+def stream(sent: AsyncGenerator[bytes, None]) -> Stream:
+    """Answer with a stream of events."""
     return Stream(
-        passed_on(sent),
+        sent,
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

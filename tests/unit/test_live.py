@@ -1,0 +1,35 @@
+"""The live parts of pages of jobs, as streams come and go."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+from litestar.datastructures import State
+
+from app.api.problems import ApiRequest
+from app.web.live import live_of_job
+
+JOB = UUID("6f1c9a52-0d53-4d0c-9d0e-3a8f6d1c5b07")
+
+
+async def test_the_part_of_a_job_is_kept_only_while_a_stream_shows_it() -> None:
+    async def read(id: UUID) -> str:
+        return f"<p>{id}</p>"
+
+    state = State({"job_parts": {}, "read_job": read, "ending": asyncio.Event()})
+    scope: Any = {"type": "http", "method": "GET", "headers": []}
+    request: ApiRequest = ApiRequest(scope)
+
+    never_begun = await live_of_job.fn(request, state, id=JOB)  # whose client is gone already
+    assert state.job_parts == {}
+
+    begun = [(await live_of_job.fn(request, state, id=JOB)).iterator for _ in range(2)]
+    for stream in begun:
+        await anext(stream)
+        assert str(JOB) in (await anext(stream)).decode()
+    assert state.job_parts[JOB].streams == 2
+    await begun[0].aclose()
+    assert state.job_parts[JOB].streams == 1
+    await begun[1].aclose()
+    await never_begun.iterator.aclose()
+    assert state.job_parts == {}
