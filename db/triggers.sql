@@ -2155,11 +2155,13 @@ returns text language sql immutable parallel safe
     return case when kind = 'http' and jsonb_typeof(target -> 'url') = 'string' then 'host:' || lower(substring(target ->> 'url'
         from '^[a-zA-Z]+://(?:[^/?#@]*@)?([a-zA-Z0-9._-]{1,190})(?:[:/?#]|$)')) end;
 
--- Puts a job into the flow of the host of its target.
+-- Puts a job into the flow of the host of its target, unless it has another one of its own.
 create or replace function tocsin.derive_flow()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    new.flow_key := tocsin.host_flow(new.kind, new.target);
+    if new.flow_key is null or (tg_op = 'UPDATE' and new.flow_key = tocsin.host_flow(old.kind, old.target)) then
+        new.flow_key := tocsin.host_flow(new.kind, new.target);
+    end if;
     return new;
 end $$;
 
@@ -2289,7 +2291,7 @@ comment on function tocsin.wake_flow_of() is
 comment on function tocsin.host_flow(kind text, target jsonb) is
     'The flow of the host that a target is sent to, see tocsin.flow_by_host; null: it is of another kind than http, or the host is an IPv6 address, has letters beyond ASCII, or comes from a template. app/core/jobs/host_flow.py has the same.';
 comment on function tocsin.derive_flow() is
-    'Puts a job into the flow of the host of its target.';
+    'Puts a job into the flow of the host of its target, unless it has another one of its own.';
 comment on function tocsin.flow_by_host(wanted boolean) is
     'Has each job that is written from now on without a flow_key, by whatever door, be in the flow of its target''s host; or no longer. A trigger that is there only while this is wanted: else each insertion would pay for it. For the owner of the table. Jobs that are there already: update tocsin.jobs set flow_key = null where flow_key is null and kind = ''http'';';
 comment on function tocsin.flow_image(flow tocsin.flows) is

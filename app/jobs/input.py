@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET, Struct
@@ -129,8 +130,7 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
     """
     clear = decrypt_job(stored, keys)
     document, before = change(clear), document_of(clear)
-    if document.paused is UNSET:
-        document = replace(document, paused=stored.paused)
+    document = as_it_was(document, before, stored)
     errors = [
         one
         for one in document.errors()
@@ -162,12 +162,30 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
     next_run = None
     if planned and not had_them_all:
         next_run = first_run(document.schedule(), job_id=stored.id, now=now)
-    written = asdict(document) | {"target": prepared.stored if prepared else stored.target}
-    if document.paused == stored.paused:  # a tag may be paused or resumed meanwhile
-        written["paused"] = None
+    written = asdict(document) | left_to_triggers(document, before, stored)
+    written["target"] = prepared.stored if prepared else stored.target
     job = PlannedJob(**written, id=stored.id, planned=planned)
     job = with_plan(job, document.schedule(), next_run)
     return Edit(job=job, referring=referring, has_new_target=prepared is not None)
+
+
+def as_it_was(document: JobDocument, before: JobDocument, stored: StoredJob) -> JobDocument:
+    """Return an edited job with what the edit leaves to the database, as that had it."""
+    paused = stored.paused if document.paused is UNSET else document.paused
+    is_of_host = before.flow_key is None and document.flow_key == stored.flow_key
+    return replace(document, paused=paused, flow_key=None if is_of_host else document.flow_key)
+
+
+def left_to_triggers(
+    document: JobDocument, before: JobDocument, stored: StoredJob
+) -> dict[str, Any]:
+    """Return fields that an edit leaves alone, and triggers may change with it."""
+    found: dict[str, Any] = {}
+    if document.paused == stored.paused:  # a tag may be paused or resumed meanwhile
+        found["paused"] = None
+    if document.flow_key is before.flow_key is None:  # the flow of the host moves along with it
+        found["flow_key"] = stored.flow_key
+    return found
 
 
 def with_plan(job: PlannedJob, schedule: Schedule, run: datetime | None) -> PlannedJob:

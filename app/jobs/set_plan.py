@@ -293,7 +293,8 @@ def job_shown(job: Struct, target: dict[str, Any], *, paused: bool) -> dict[str,
 
     `paused`: with whether it is paused, as the file says so.
     """
-    form = {name: plain(one) for name, one in asked(job, DOCUMENT_FIELDS).items()}
+    fields = asked({name: getattr(job, name) for name in DOCUMENT_FIELDS})
+    form = {name: plain(one) for name, one in fields.items()}
     kind = form["kind"]
     masked = mask(target_type(kind) if kind in KINDS else None, target)
     form |= {

@@ -287,11 +287,13 @@ returns text language sql immutable parallel safe
     return case when kind = 'http' and jsonb_typeof(target -> 'url') = 'string' then 'host:' || lower(substring(target ->> 'url'
         from '^[a-zA-Z]+://(?:[^/?#@]*@)?([a-zA-Z0-9._-]{1,190})(?:[:/?#]|$)')) end;
 
--- Puts a job into the flow of the host of its target.
+-- Puts a job into the flow of the host of its target, unless it has another one of its own.
 create or replace function tocsin.derive_flow()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    new.flow_key := tocsin.host_flow(new.kind, new.target);
+    if new.flow_key is null or (tg_op = 'UPDATE' and new.flow_key = tocsin.host_flow(old.kind, old.target)) then
+        new.flow_key := tocsin.host_flow(new.kind, new.target);
+    end if;
     return new;
 end $$;
 

@@ -591,6 +591,27 @@ async def test_jobs_are_in_the_flow_of_their_host_where_that_is_set(
     ]
 
 
+@pytest.mark.parametrize("is_set", [False, True])
+async def test_a_flow_that_was_asked_for_stays_whatever_it_is_called(
+    connection: asyncpg.Connection, api: httpx.AsyncClient, *, is_set: bool
+) -> None:
+    await connection.execute("select tocsin.flow_by_host($1)", is_set)
+    fields = {"kind": "http", "run_at": "2100-01-01T00:00:00Z", "name": "one"}
+    fields["target"] = {"url": "http://a.example/"}
+
+    async def flow(method: str, **change: object) -> str | None:
+        answer = await api.request(method, "/v1/jobs/one", json=change)
+        assert answer.status_code in (200, 201), answer.text
+        key: str | None = answer.json()["flow_key"]
+        return key
+
+    assert await flow("PUT", **fields, flow_key="host:a.example") == "host:a.example"
+    assert await flow("PATCH", priority=1) == "host:a.example"
+    assert await flow("PATCH", flow_key="host:other") == "host:other"
+    assert await flow("PATCH", target={"url": "http://b.example/"}) == "host:other"
+    assert await flow("PATCH", flow_key=None) == ("host:b.example" if is_set else None)
+
+
 async def test_the_host_of_a_target_is_the_same_in_sql_and_in_python(
     connection: asyncpg.Connection,
 ) -> None:

@@ -1,7 +1,7 @@
 """The flow of the host that a job is sent to, for databases that put jobs into these."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 HOST = re.compile(r"[a-zA-Z]+://(?:[^/?#@]*@)?([a-zA-Z0-9._-]{1,190})(?:[:/?#]|\Z)")
@@ -21,10 +21,12 @@ def host_flow(kind: str, target: Mapping[str, Any]) -> str | None:
     return f"{PREFIX}{found[1].lower()}" if found else None
 
 
-def asked(job: object, names: Sequence[str]) -> dict[str, Any]:
-    """Return fields of a job as they were asked for: without a flow that the database derives."""
-    given: dict[str, Any] = {name: getattr(job, name, None) for name in names}
+def asked(given: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of a job as they were asked for: without a flow that the database derives.
+
+    Such a flow may have been asked for by its name all the same: who writes the job keeps it.
+    """
     key: str | None = given["flow_key"]
     if key and key.startswith(PREFIX) and key == host_flow(given["kind"], given["target"]):
-        given["flow_key"] = None
+        return given | {"flow_key": None}
     return given

@@ -378,8 +378,10 @@ JobReplacement = defstruct(
 
 
 def document_of(job: Struct) -> JobDocument:
-    """Return the fields that clients write, out of a `StoredJob` or a `JobReplacement`."""
-    return JobDocument(**asked(job, (*DOCUMENT_FIELDS, "run_in_seconds")))
+    """Return the fields that clients write: of a `StoredJob` those that were `asked` for."""
+    names = (*DOCUMENT_FIELDS, "run_in_seconds")
+    given: dict[str, Any] = {name: getattr(job, name, None) for name in names}
+    return JobDocument(**(asked(given) if isinstance(job, StoredJob) else given))
 
 
 def timed(document: JobDocument, *, now: datetime) -> JobDocument:
