@@ -59,7 +59,8 @@ class Fact(Generic[T]):
         self.clock = clock
         self.value: T | None = None
         self.read_at: datetime | None = None
-        self.began = self.due = float("-inf")
+        self.began = self.tried = self.due = float("-inf")
+        """When the last reading that succeeded began, the last of all, and when the next may."""
         self.error: AppError | None = None
         """Why the last reading failed."""
         self.reading: asyncio.Task[None] | None = None
@@ -71,6 +72,11 @@ class Fact(Generic[T]):
     def age(self) -> float:
         """How many times as old it is as it may be."""
         return (self.clock() - self.began) / self.seconds
+
+    @property
+    def waited(self) -> float:
+        """How many times as long ago as it may be it was last tried to read it."""
+        return (self.clock() - self.tried) / self.seconds
 
     def is_due(self) -> bool:
         """Return whether it is to be read, and is not being read."""
@@ -112,7 +118,7 @@ class Fact(Generic[T]):
 
     async def renew(self) -> None:
         """Read it."""
-        began = self.clock()
+        began = self.tried = self.clock()
         least = self.seconds
         try:
             self.value = await self.read()
@@ -127,14 +133,14 @@ class Fact(Generic[T]):
 
 
 def ripest(facts: Iterable[Fact[Any]]) -> list[Fact[Any]]:
-    """Return the parts to be read for a page that is open: the oldest one that is due.
+    """Return the parts to be read for a page that is open: the one whose turn it is of those due.
 
     So an open page costs one statement each time that it is looked after, whatever it has. Parts
     that were left behind, as nobody looked, come all at once.
     """
     due = [one for one in facts if one.is_due()]
     behind = [one for one in due if one.age >= LEFT_BEHIND and one.error is None]
-    return behind or sorted(due, key=lambda one: -one.age)[:1]
+    return behind or sorted(due, key=lambda one: -one.waited)[:1]
 
 
 async def all_seen(facts: Iterable[Fact[Any]]) -> None:

@@ -138,3 +138,23 @@ async def test_an_open_page_has_one_part_read_at_a_time_and_each_in_its_turn() -
 
     assert max(counts) == 1
     assert all(one.age <= 2 for one in facts)
+
+
+async def test_parts_that_cannot_be_read_take_no_turns_of_others() -> None:
+    reader, broken = Reader(), Reader()
+    broken.error = DatabaseUnavailable("the role may not")
+    sound = [reader.fact(seconds, patience=1) for seconds in (4, 8)]
+    facts = [*(broken.fact(2, patience=1) for _ in range(2)), *sound]
+    broken.now = reader.now
+    await all_seen(facts)
+
+    oldest = 0.0
+    for _ in range(60):
+        reader.now += 1
+        broken.now += 1
+        due = ripest(facts)
+        assert len(due) <= 1
+        await all_seen(due)
+        oldest = max(oldest, *(one.age for one in sound))
+
+    assert oldest <= 2
