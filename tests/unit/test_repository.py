@@ -263,6 +263,13 @@ def test_every_decision_says_why_what_and_what_follows(name: str) -> None:
     ]
 
 
+def test_the_go_of_a_machine_is_judged_by_every_module_in_go() -> None:
+    script = FILES["scripts/install-servers"].read_text("utf-8")
+    [judged] = re.findall(r"for module in (.*); do", script)
+
+    assert set(judged.split()) == {str(Path(name).parent) for name in FILES if "go.mod" in name}
+
+
 def test_recipes_are_compiled_by_the_go_that_was_installed_beside_python(tmp_path: Path) -> None:
     for name in ("go", "npm"):
         (tmp_path / name).write_text('#!/bin/sh\necho "$1" >> "${0%/*}/called"\n', "utf-8")
