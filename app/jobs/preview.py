@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from app.core.jobs.beside import Outlook
@@ -20,6 +21,7 @@ from app.core.schedule.schedule import (
 from app.core.schedule.spread import effective
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
+from app.core.sets.runs import course_of
 from app.db import Database, calendars, instances, jobs
 from app.errors import JobNotFound
 from app.wire.schedules import PreviewedRun, PreviewedSchedule, SchedulePreview
@@ -36,52 +38,61 @@ async def preview(db: Database, given: SchedulePreview, *, now: datetime) -> Pre
     schedule = normalized(Schedule(**{name: getattr(given, name) for name in SCHEDULE_FIELDS}))
     id = given.job_id or NIL
     check(schedule, job_id=id, now=now)
-    zone = zone_named(schedule.timezone)
     runs = next_runs(schedule, id, now=now, count=given.count)
     job = await job_of(db, given.job_id)
-    skipped = skipped_among(job, schedule, runs)
     calendars_given = given.calendars
     if calendars_given is None and job is not None:
         calendars_given = job.calendars
-    closed = await calendars.closed_at(db, calendars_given, runs) if calendars_given else {}
     return PreviewedSchedule(
         description=describe(schedule, job_id=id),
-        runs=[
-            PreviewedRun(
-                at=run,
-                local=run.astimezone(zone),
-                effective_at=effective(schedule, run, job_id=id),
-                skipped=run in skipped,
-                closed_until=closed.get(run),
-            )
-            for run in runs
-        ],
+        runs=await previewed(db, schedule, id, runs, job=job, keeps_to=calendars_given),
     )
+
+
+async def previewed(  # noqa: PLR0913 - what runs are judged by
+    db: Database,
+    schedule: Schedule,
+    id: UUID,
+    runs: Sequence[datetime],
+    *,
+    job: StoredJob | None,
+    keeps_to: Sequence[str] | None,
+) -> list[PreviewedRun]:
+    """Say of runs when they start, and which are skipped or fall into time that is closed."""
+    zone = zone_named(schedule.timezone)
+    skipped = skipped_among(job, schedule, runs)
+    closed = await calendars.closed_at(db, keeps_to, runs) if keeps_to and runs else {}
+    return [
+        PreviewedRun(
+            at=run,
+            local=run.astimezone(zone),
+            effective_at=effective(schedule, run, job_id=id),
+            skipped=run in skipped,
+            closed_until=closed.get(run),
+        )
+        for run in runs
+    ]
 
 
 async def outlook_of(db: Database, job: StoredJob, *, now: datetime) -> Outlook:
     """Say what becomes of a job that was just written.
 
-    A job that is invalid has no runs, and the words of its schedule as far as there are any.
+    Its runs are those of its plan: none while it is paused, or once it is over.
     """
-    given = SchedulePreview(
-        **{name: getattr(job, name) for name in SCHEDULE_FIELDS},
-        calendars=job.calendars,
-        count=OUTLOOK_RUNS if job.max_runs is None else min(OUTLOOK_RUNS, max(job.max_runs, 1)),
-        job_id=job.id,
-    )
-    shown = await preview(db, given, now=now)
+    course = course_of(job, now=now)
+    runs = [] if job.paused else [*islice(course, OUTLOOK_RUNS)]
+    shown = await previewed(db, course.schedule, job.id, runs, job=job, keeps_to=job.calendars)
     starts = (
         one.effective_at
         if one.closed_until is None
         else one.closed_until
         if job.on_closed is OnClosed.NEXT_OPEN
         else None
-        for one in shown.runs
+        for one in shown
         if not one.skipped
     )
     return Outlook(
-        description=shown.description,
+        description=describe(course.schedule, job_id=job.id),
         next_runs=[start for start in starts if start is not None],
         has_instance=job.kind in await instances.kinds_alive(db),
     )

@@ -1,5 +1,6 @@
 """What the answer to a write says on request: the next runs, and who can carry them out."""
 
+import asyncpg
 import httpx
 import pytest
 
@@ -54,6 +55,21 @@ async def test_runs_that_calendars_close_are_left_out_or_start_once_these_open(
 
     runs = answer.json()["outlook"]["next_runs"]
     assert [run[11:16] for run in runs] == starts
+
+
+async def test_the_runs_of_a_job_that_is_written_again_are_those_of_its_plan(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    job = {**JOB, "every_seconds": 3600, "max_runs": 3}
+    first = (await api.put("/v1/jobs/hourly", json=job)).json()
+    await connection.execute("update tocsin.jobs set runs = 1")
+
+    same = (await api.put("/v1/jobs/hourly", json=job, params={"outlook": True})).json()
+    paused = await api.put("/v1/jobs/hourly", json=job | {"paused": True}, params={"outlook": True})
+
+    assert same["outlook"]["next_runs"][0] == first["next_run"]
+    assert len(same["outlook"]["next_runs"]) == 2
+    assert paused.json()["outlook"]["next_runs"] == []
 
 
 async def test_what_llms_txt_shows_works(api: httpx.AsyncClient) -> None:
