@@ -230,6 +230,39 @@ def test_the_variables_on_the_page_are_settings() -> None:
     assert Settings.from_environ(shown).log_format == "json"
 
 
+def test_every_address_on_the_page_has_postgres_prove_who_it_is() -> None:
+    addresses = re.findall(r"postgresql://[^\s'\"]+", PAGE)
+
+    assert len(addresses) == 5
+    assert all("?sslmode=verify-full&sslrootcert=system" in one for one in addresses)
+
+
+def test_the_first_key_is_made_with_the_address_of_the_secret_and_not_in_plain_sight() -> None:
+    [run] = re.findall(r"^kubectl run (.*?) -- keys", PAGE, re.MULTILINE | re.DOTALL)
+    words = shlex.split(run)
+    [overrides] = [word for word in words if word.startswith("--overrides=")]
+    pod = yaml.safe_load(overrides.removeprefix("--overrides="))
+    [container] = pod["spec"]["containers"]
+    [variable] = container["env"]
+
+    assert (container["name"], variable["name"]) == (words[0], "TOCSIN_DATABASE_URL")
+    assert secret_of(variable["valueFrom"]["secretKeyRef"]).startswith("postgresql://owner:")
+    assert "postgresql://" not in run
+    whole = {"image": "tocsin", **container}
+    body = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [whole]}}
+    kubernetes_validate.validate(body, VERSIONS[-1], strict=True)
+
+
+def test_a_migration_is_waited_for_as_long_as_it_may_take() -> None:
+    [migrate] = [one for one in PODS if one.body["kind"] == "Job"]
+    seconds = migrate.body["spec"]["activeDeadlineSeconds"]
+    shown = PAGE + (ROOT / "deploy" / "kubernetes" / "migrate.yaml").read_text("utf-8")
+    waits = re.findall(r"kubectl wait .*? job/tocsin-migrate", shown)
+
+    assert len(waits) == 2
+    assert all(f"--timeout={seconds // 60}m " in wait for wait in waits)
+
+
 def test_every_command_of_ours_on_the_page_is_one() -> None:
     lines = re.findall(r"(?:bin/|`|-- )tocsin ([^`&\n]+)|-- (keys .*)", PAGE)
     commands = [one or other for one, other in lines]
