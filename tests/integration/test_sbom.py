@@ -17,7 +17,11 @@ TOOLS = {"pytest", "mypy", "zensical", "cyclonedx-bom"}
 def test_it_names_every_dependency_in_its_pinned_version_with_hashes() -> None:
     listed = json.loads(sbom())
 
-    found = {canonicalize_name(one["name"]): one for one in listed["components"]}
+    npm = [one for one in listed["components"] if one["purl"].startswith("pkg:npm/")]
+    found = {canonicalize_name(one["name"]): one for one in listed["components"] if one not in npm}
+    asked = json.loads((ROOT / "package.json").read_text("utf-8"))["dependencies"]
+    assert {one["name"]: one["version"] for one in npm} == asked
+    assert [len(one["hashes"][0]["content"]) for one in npm] == [128]
     extra = PROJECT["optional-dependencies"]["otel"]
     wanted = {
         canonicalize_name(Requirement(one).name) for one in (*PROJECT["dependencies"], *extra)

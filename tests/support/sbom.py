@@ -1,15 +1,18 @@
 """The list of what a release consists of, as CycloneDX: `make sbom` writes it into dist.
 
 It has what the image of the Dockerfile installs, `tocsin[otel]` with all that this needs, in the
-versions and with the hashes that are pinned.
+versions and with the hashes that are pinned; and what the wheel has from npm.
 """
 
+import json
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -45,6 +48,27 @@ def pinned(names: set[str]) -> Iterator[str]:
             yield pin[0]
 
 
+def from_npm() -> Iterator[dict[str, Any]]:
+    """Yield what browsers load: the packages of package-lock.json, each with its SHA-512."""
+    lock = json.loads((ROOT / "package-lock.json").read_text("utf-8"))
+    for place, package in lock["packages"].items():
+        if not place:  # what asks for them
+            continue
+        name, version = place.removeprefix("node_modules/"), package["version"]
+        purl = f"pkg:npm/{name.replace('@', '%40')}@{version}"
+        algorithm, _, digest = package["integrity"].partition("-")
+        assert algorithm == "sha512"
+        yield {
+            "type": "library",
+            "bom-ref": purl,
+            "name": name,
+            "version": version,
+            "purl": purl,
+            "hashes": [{"alg": "SHA-512", "content": b64decode(digest).hex()}],
+            "licenses": [{"expression": package["license"]}],
+        }
+
+
 def sbom() -> str:
     """Return the list as JSON."""
     done = subprocess.run(  # noqa: S603 - our own Python
@@ -58,7 +82,10 @@ def sbom() -> str:
         check=True,
         text=True,
     )
-    return done.stdout
+    listed = json.loads(done.stdout)
+    listed["components"] += from_npm()
+    listed.setdefault("dependencies", []).extend({"ref": one["bom-ref"]} for one in from_npm())
+    return json.dumps(listed, indent=2)
 
 
 def main() -> None:
