@@ -1,5 +1,6 @@
 """Sets of jobs: how they are written, what differs, which runs fall away, what a plan is."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -166,6 +167,16 @@ def test_what_belongs_to_others_is_a_conflict_unless_it_is_taken_over(owner: str
 
     assert refused is not None
     assert (refused.action, refused.owner, taken) == (Action.CONFLICT, owner, None)
+
+
+@pytest.mark.parametrize("kind", MemberKind)
+@pytest.mark.parametrize("name", ["a", "flow:a", "job:a", "api:443"])
+def test_a_conflict_says_how_to_take_over_what_it_is_about(kind: MemberKind, name: str) -> None:
+    refused = owner_conflict(kind, name, owner=None, taken=())
+
+    assert refused is not None
+    [said] = re.findall(r"take over '(.+?)'", refused.detail or "")
+    assert taken_over(said) == (kind, name)
 
 
 def test_what_is_taken_over_is_a_job_unless_its_kind_is_written() -> None:

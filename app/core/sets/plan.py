@@ -117,7 +117,8 @@ def owner_conflict(
     """Refuse what another set has, or nobody, unless it is to be taken over."""
     if (kind, name) in taken:
         return None
-    how = f"take over {name!r}" if kind is MemberKind.JOB else f"take over '{kind}:{name}'"
+    written = name if taken_over(name) == (kind, name) else f"{kind}:{name}"
+    how = f"take over {written!r}"
     if owner is None:
         detail = f"this {kind} is there already and belongs to no set: {how}, or rename it"
     else:
