@@ -246,11 +246,19 @@ def test_the_first_key_is_made_with_the_address_of_the_secret_and_not_in_plain_s
     [variable] = container["env"]
 
     assert (container["name"], variable["name"]) == (words[0], "TOCSIN_DATABASE_URL")
-    assert secret_of(variable["valueFrom"]["secretKeyRef"]).startswith("postgresql://owner:")
+    assert secret_of(variable["valueFrom"]["secretKeyRef"]).startswith("postgresql://api:")
     assert "postgresql://" not in run
     whole = {"image": "tocsin", **container}
     body = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [whole]}}
     kubernetes_validate.validate(body, VERSIONS[-1], strict=True)
+
+
+def test_every_role_with_rights_in_a_dump_is_made_before_it_is_restored() -> None:
+    [names] = re.findall(
+        r"foreach name in array array\[(.*?)\]", (ROOT / "db" / "roles.sql").read_text("utf-8")
+    )
+
+    assert re.findall(r"^create role (\w+);", PAGE, re.MULTILINE) == re.findall(r"'(\w+)'", names)
 
 
 def test_a_migration_is_waited_for_as_long_as_it_may_take() -> None:
