@@ -201,7 +201,8 @@ def test_systemd_takes_every_unit(tmp_path: Path) -> None:
     units = installed(tmp_path)
 
     assert [unit.name for unit in units] == ["tocsin-api.service", "tocsin-scheduler@.service"]
-    assert analyzed("verify", *units) == ""
+    # Not those of the system on which they depend, whatever is said of these here.
+    assert analyzed("verify", "--recursive-errors=no", *units) == ""
 
 
 def test_every_unit_may_do_as_little_as_it_can(tmp_path: Path) -> None:
