@@ -103,6 +103,7 @@ def test_a_tutorial_can_be_followed_to_its_end(page: str, running: Running, tmp_
     printed = walkthrough.follow()
 
     assert len(printed) >= 3
+    assert not [one for one in tmp_path.glob("*-key") if one.stat().st_mode & 0o077]
 
 
 def test_the_tutorial_about_rabbitmq_puts_a_message_into_the_queue(
