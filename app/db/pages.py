@@ -35,11 +35,13 @@ class UnderWay(Struct, frozen=True, kw_only=True):
 
 
 class Troubled(Struct, frozen=True, kw_only=True):
-    """An execution that did not succeed, in short."""
+    """A job of which executions did not succeed, by the newest of these, in short."""
 
     id: int
     job_id: UUID
     job_name: str | None
+    many: int
+    """How many did not succeed."""
     outcome: str
     reason: str | None
     scheduled_for: datetime
@@ -58,7 +60,7 @@ class Minute(Struct, frozen=True, kw_only=True):
 
 
 class Hour(Struct, frozen=True, kw_only=True):
-    """How the executions of an hour ended, and how late first attempts started, in seconds."""
+    """How the executions of an hour ended, and how late runs of the plan started, in seconds."""
 
     minutes: Sequence[Minute]
     p50: float | None
@@ -109,6 +111,8 @@ class Firing(Struct, frozen=True, kw_only=True):
     """What an alert rule has told of a job and is not over."""
 
     rule: str
+    is_unheard: bool
+    """Whether the rule has no channel, so that nobody is told."""
     event: str
     job_id: UUID
     job_name: str | None
@@ -147,7 +151,7 @@ async def list_attention(db: Database, *, late_seconds: float, few: int) -> list
 
 
 async def list_troubled(db: Runner, *, since: datetime, limit: int) -> list[Troubled]:
-    """List the newest executions that did not succeed, among the newest `MOST_TROUBLED`."""
+    """List jobs with executions that did not succeed, among the newest `MOST_TROUBLED` of these."""
     rows = await db.fetch("pages.troubled", since=since, window=MOST_TROUBLED, limit=limit)
     return [Troubled(**row) for row in rows]
 

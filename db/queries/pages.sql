@@ -55,32 +55,62 @@ from found join tocsin.jobs j on j.id = found.id
 order by found.rank, found.since, j.id desc;
 
 -- name: troubled
--- The newest executions that did not succeed, by executions_troubled: of the newest :window of the last days.
-select e.id, e.job_id, j.name as job_name, e.outcome, left(e.reason, 100) as reason, e.scheduled_for, e.finished_at,
+-- The jobs whose executions did not succeed, each by its newest one and with how many there were: of the newest :window
+-- executions of the last days, by executions_troubled. What fails all the time hides nothing else. A job without a name
+-- or one that was deleted is one as well.
+select e.id, e.job_id, j.name as job_name, e.many, e.outcome, left(e.reason, 100) as reason, e.scheduled_for, e.finished_at,
     e.status_code, left(e.error, 300) as error
 from (
     select * from (
-        select * from tocsin.executions x
-        where x.outcome <> 'succeeded' and x.finished_at >= date_trunc('day', :since::timestamptz, 'UTC')
-        order by x.id desc limit :window::bigint
-    ) as newest
-    where finished_at >= :since::timestamptz
+        select *, row_number() over (partition by job_id order by id desc) as place, count(*) over (partition by job_id) as many
+        from (
+            select * from tocsin.executions x
+            where x.outcome <> 'succeeded' and x.finished_at >= date_trunc('day', :since::timestamptz, 'UTC')
+            order by x.id desc limit :window::bigint
+        ) as newest
+        where finished_at >= :since::timestamptz
+    ) as placed
+    where place = 1
     order by id desc limit :limit::bigint
 ) e left join lateral (select name from tocsin.jobs where id = e.job_id limit 1) j on true
 order by e.id desc;
 
 -- name: hour
--- How many of the newest :most executions ended how in each minute since :since, and how late first attempts started: in
--- seconds from scheduled_for to the request. There are more if :most are counted. By whole days, which are partitions,
--- so that no more than :most rows are read however few of them are of the last hour.
+-- How many of the newest :most executions ended how in each minute since :since, and how late runs of the plan started:
+-- in seconds from scheduled_for to the request of the first attempt. There are more if :most are counted. By whole days,
+-- which are partitions, so that no more than :most rows are read however few of them are of the last hour.
+-- An execution does not say what asked for it. What began more than a second late was not put off on purpose, and its
+-- instant lay ahead when it was planned, if it is not older than its job or one that its job has reached before (as that
+-- of a replay or a backfill is), and the job was not paused meanwhile, and has nothing that starts its runs later.
 with newest as materialized (
-    select finished_at, outcome, attempt, started_at, scheduled_for from tocsin.executions
-    where finished_at >= date_trunc('day', :since::timestamptz, 'UTC')
-    order by id desc limit :most::bigint
-), counted as materialized (
-    select date_trunc('minute', finished_at) as at, outcome,
+    select id, job_id, finished_at, outcome, attempt, started_at, scheduled_for,
+        max(coalesce(missed_until, scheduled_for)) over (
+            partition by job_id order by id rows between unbounded preceding and 1 preceding) as reached,
         case when attempt = 1 then extract(epoch from started_at - scheduled_for)::float8 end as lag
+    from (
+        select * from tocsin.executions
+        where finished_at >= date_trunc('day', :since::timestamptz, 'UTC')
+        order by id desc limit :most::bigint
+    ) as read
+), counted as materialized (
+    select id, job_id, date_trunc('minute', finished_at) as at, outcome, scheduled_for, reached, lag
     from newest where finished_at >= :since::timestamptz
+), late as materialized (
+    select job_id, min(id) as first_id from counted where lag > 1 group by job_id
+), judged as materialized (
+    select l.job_id, before.reached,
+        greatest(j.created_at, j.resumed_at, case when j.run_at is not null then j.edited_at end) as since
+    from late l
+    join tocsin.jobs j on j.id = l.job_id
+    cross join lateral (
+        select max(coalesce(missed_until, scheduled_for)) as reached
+        from (
+            select missed_until, scheduled_for from tocsin.executions x
+            where x.job_id = l.job_id and x.id < l.first_id and x.finished_at >= date_trunc('day', :since::timestamptz, 'UTC') - interval '1 day'
+            order by x.id desc limit 20
+        ) as earlier
+    ) as before
+    where not tocsin.has_jitter(j) and j.min_gap_seconds is null and (j.calendars is null or j.on_closed <> 'next_open')
 )
 select coalesce((
         select json_agg(minute order by minute.at) from (
@@ -91,8 +121,9 @@ select coalesce((
         ) as minute
     ), '[]')::text as minutes, lateness.*
 from (
-    select percentile_disc(0.5) within group (order by lag) as p50, percentile_disc(0.99) within group (order by lag) as p99
-    from counted where lag is not null
+    select percentile_disc(0.5) within group (order by c.lag) as p50, percentile_disc(0.99) within group (order by c.lag) as p99
+    from counted c left join judged j on c.lag > 1 and j.job_id = c.job_id
+    where c.lag <= 1 or (c.scheduled_for >= j.since - interval '1 second' and c.scheduled_for > coalesce(greatest(c.reached, j.reached), '-infinity'))
 ) as lateness;
 
 -- name: strips
@@ -119,7 +150,7 @@ limit :limit::bigint;
 
 -- name: firing
 -- What alert rules have told and is not over, the latest first.
-select r.name as rule, s.event, s.job_id, j.name as job_name, s.many, s.since, s.told_at, s.execution_id
+select r.name as rule, r.channels = '{}' as is_unheard, s.event, s.job_id, j.name as job_name, s.many, s.since, s.told_at, s.execution_id
 from (
     select * from tocsin.alert_states where told_at is not null
     order by told_at desc, job_id limit :limit::bigint

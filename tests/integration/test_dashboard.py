@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.api.headers import PAGE_POLICY
+from app.db import Database, pages
 from app.db.connections import OF_PAGES
 from app.web import static_files
 from app.web.signing_in import within
@@ -219,8 +220,73 @@ async def test_what_the_doctor_warns_of_and_what_alerts_tell_is_on_the_overview(
     warnings = text.partition('id="warnings"')[2].partition("</section>")[0]
     assert "jobs: no &lt;room&gt;" in warnings
     fires = text.partition('id="firing"')[2].partition("</section>")[0]
-    assert "7 times, told" in fires
-    assert "by loud" in fires
+    assert "7 times, on record since" in fires
+    assert "by loud: no channel" in fires
+    assert "told" not in fires
+
+    await connection.execute(
+        "insert into tocsin.alert_channels (name, target) values ('hook', '{\"url\": \"http://h/\"}')"
+    )
+    await connection.execute("update tocsin.alert_rules set channels = '{hook}'")
+    page = (await api.get("/alerts")).text
+    assert re.search("7 in a row, for [^,]+, told [^,]+ by loud", page)
+
+
+async def test_what_fails_all_the_time_is_one_row_and_hides_no_other_failure(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    nightly, often = [await insert_job(connection, name=name) for name in ("nightly", "often")]
+    for job_id, many in ((nightly, 1), (often, 20)):
+        await connection.execute(
+            "insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome) "
+            "select $1, 'http', now(), 1, 'failed' from generate_series(1, $2)",
+            job_id,
+            many,
+        )
+
+    text = (await api.get("/")).text.partition('id="troubled"')[2].partition("</section>")[0]
+
+    assert re.findall(r'class="job"[^>]*>(\w+)</a>', text) == ["often", "nightly"]
+    assert "20 times, the last" in text
+
+
+async def test_lateness_is_that_of_runs_that_the_plan_had_ahead(
+    connection: asyncpg.Connection, db: Database
+) -> None:
+    late, replayed, paused = [await insert_job(connection, every_seconds=3600) for _ in range(3)]
+    await connection.execute(
+        """alter table tocsin.jobs disable trigger all;
+           update tocsin.jobs set created_at = now() - interval '30 days';
+           alter table tocsin.jobs enable trigger all"""
+    )
+    await connection.execute("update tocsin.jobs set resumed_at = now() where id = $1", paused)
+    fresh = await insert_job(connection, run_at=datetime(2020, 1, 1, tzinfo=UTC))
+    began = await connection.fetchval("select now() - interval '1 minute'")
+    for job_id, seconds, attempt in (
+        (late, 0.2, 1),
+        (late, 7, 1),
+        (late, 500, 2),
+        (replayed, 0.2, 1),
+        (replayed, 90_000, 1),  # of two instants before it
+        (replayed, 86_400, 1),
+        (paused, 9_000, 1),
+        (fresh, 200_000_000, 1),
+    ):
+        await connection.execute(
+            """insert into tocsin.executions
+                   (job_id, kind, scheduled_for, attempt, outcome, started_at, finished_at)
+               values ($1, 'http', $2::timestamptz - $3::float8 * interval '1 s', $4, 'failed',
+                       $2, $2)""",
+            job_id,
+            began if seconds > 1 else began - timedelta(seconds=600),
+            seconds,
+            attempt,
+        )
+
+    hour = await pages.read_hour(db, since=began - timedelta(hours=1))
+
+    assert (hour.p50, hour.p99) == (0.2, 7)
+    assert sum(one.failed for one in hour.minutes) == 8
 
 
 async def test_what_executes_or_is_only_just_due_is_not_late(
