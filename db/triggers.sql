@@ -2245,12 +2245,14 @@ begin
         from tocsin.jobs j where j.flow_key = job.flow_key and j.locked_until is not null and j.locked_until > now();
         if used >= flow.max_concurrency then
             select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-                    'job_id', coalesce(h.run_of, h.id), 'name', h.name, 'execution_id', h.execution_id,
+                    'job_id', coalesce(h.run_of, h.id), 'name', h.called, 'execution_id', h.execution_id,
                     'instance', h.locked_by, 'until', h.locked_until)) order by h.locked_until, h.id),
-                string_agg(coalesce(h.name, coalesce(h.run_of, h.id)::text), ', ' order by h.locked_until, h.id)
+                string_agg(coalesce(h.called, coalesce(h.run_of, h.id)::text), ', ' order by h.locked_until, h.id)
             into holders, words
             from (
-                select * from tocsin.jobs j
+                -- A run beside the plan has no name of its own.
+                select j.*, coalesce(j.name, (select o.name from tocsin.jobs o where o.id = j.run_of)) as called
+                from tocsin.jobs j
                 where j.flow_key = job.flow_key and j.locked_until is not null and j.locked_until > now()
                 order by j.locked_until, j.id limit 10) as h;
             return query select 'flow_full', format('%s of %s permits of its flow %s are taken: by %s%s. One comes back when one of these ends, at %s at the latest unless its lease is extended.',
@@ -4315,6 +4317,25 @@ begin
         occurrence, opens_at, about;
 end $$;
 
+-- How the last run of a job failed that goes on, and how many did in a row; last: its newest execution.
+create or replace function tocsin.explain_failing(job tocsin.jobs, last tocsin.executions)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language plpgsql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' as $$
+declare
+    known constant boolean := coalesce(last.outcome = job.last_outcome, false);
+begin
+    return query select 'failing', format('Its last run%s %s, at %s%s.%s',
+            case when known then ', of ' || tocsin.told_at(last.scheduled_for) || ',' end,
+            tocsin.ending_in_words(job.last_outcome, case when known then last.reason end, null),
+            tocsin.told_at(coalesce(case when known then last.finished_at end, job.last_finished_at)),
+            case when known then ': ' || coalesce(left(rtrim(last.error, '.'), 1000), 'answered ' || last.status_code) end,
+            case when job.consecutive_failures > 1 then format(' %s runs in a row did not succeed.', job.consecutive_failures) end),
+        coalesce(case when known then last.finished_at end, job.last_finished_at), null::timestamptz,
+        jsonb_strip_nulls(jsonb_build_object('outcome', job.last_outcome, 'consecutive_failures', job.consecutive_failures)
+            || case when known then jsonb_build_object('run', last.scheduled_for, 'attempt', last.attempt, 'why', left(last.reason, 1000),
+                'status_code', last.status_code, 'error', left(last.error, 2000), 'execution_id', last.id) else '{}' end);
+end $$;
+
 -- Why a job has not run, or when it will: the first row is what holds it now. How it stands is for tocsin.state to say;
 -- here is why. Flow keys and calendars have their place among what a planned run waits for, as skipped runs do.
 create or replace function tocsin.explain_present(job tocsin.jobs)
@@ -4328,6 +4349,8 @@ declare
     due_at timestamptz;
     waits boolean;
     connected boolean;
+    anyone boolean;   -- is connected
+    in_flow boolean;  -- it is due, and its flow holds it
     ending text := '';
     pause jsonb;
 begin
@@ -4427,6 +4450,11 @@ begin
     end if;
 
     if state in ('scheduled', 'retrying', 'executing') then
+        anyone := exists (select from tocsin.connected_instances());
+        if anyone and not waits and state <> 'executing' and run.id is not null and not tocsin.is_unplanned(run) then
+            return query select * from tocsin.explain_flow(run);
+            in_flow := found;
+        end if;
         if job.pending_runs > 0 and job.attempt = 0 then
             return query select 'behind_run', case
                     when run.id is null then 'Its plan waits for runs that were asked for, of which none has been started.'
@@ -4463,13 +4491,20 @@ begin
                     where r.job_id in (job.id, run.id) and r.told_at > now() - interval '3 minutes'
                     order by r.instance;
             end if;
-            if not exists (select from tocsin.connected_instances()) then
+            if not anyone then
                 return query select 'no_instance', 'No instance is connected to this database: start one with tocsin scheduler.',
                     null::timestamptz, null::timestamptz, '{}'::jsonb;
             end if;
             if not waits and run.id is not null and not tocsin.is_unplanned(run) then
-                return query select * from tocsin.explain_flow(run);
-                return query select * from tocsin.explain_wait(job, run, last);
+                if not anyone then
+                    return query select * from tocsin.explain_flow(run);
+                    in_flow := found;
+                end if;
+                return query
+                    select w.reason, case when w.reason = 'due' and in_flow then format(
+                            'The run of %s is due since %s, and starts once its flow has room for it.',
+                            tocsin.told_at((w.facts ->> 'run')::timestamptz), tocsin.told_at(due_at)) else w.detail end, w.since, w.until, w.facts
+                    from tocsin.explain_wait(job, run, last) as w;
             end if;
             if tocsin.is_unplanned(job) then
                 return query select 'unplanned', 'An instance has yet to plan its schedule, and does so within milliseconds.',
@@ -4481,6 +4516,9 @@ begin
                 'An instance has yet to check its target, which was written in SQL; it does so soon, and before the run.',
                 job.edited_at, null::timestamptz, '{}'::jsonb;
         end if;
+    end if;
+    if tocsin.failing(job) and job.attempt = 0 then
+        return query select * from tocsin.explain_failing(job, last);
     end if;
 end $$;
 
@@ -4642,6 +4680,8 @@ comment on function tocsin.explain_maintenance(job tocsin.jobs, occurrence times
     'What the window makes of the next run of a job that it falls into.';
 comment on function tocsin.explain_closing(job tocsin.jobs, occurrence timestamptz, due_at timestamptz) is
     'What the calendars of a job make of its next run, which they close.';
+comment on function tocsin.explain_failing(job tocsin.jobs, last tocsin.executions) is
+    'How the last run of a job failed that goes on, and how many did in a row; last: its newest execution.';
 comment on function tocsin.explain_present(job tocsin.jobs) is
     'Why a job has not run, or when it will: the first row is what holds it now. How it stands is for tocsin.state to say; here is why. Flow keys and calendars have their place among what a planned run waits for, as skipped runs do.';
 comment on function tocsin.explain_past(job tocsin.jobs, due timestamptz) is

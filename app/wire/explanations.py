@@ -31,6 +31,9 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: Annotated[str | None, Meta(description="The reason of the execution.")] = None
     error: str | None = None
     status_code: int | None = None
+    consecutive_failures: Annotated[
+        int | None, Meta(description="How many runs in a row did not succeed.")
+    ] = None
     missed_runs: int | None = None
     missed_until: datetime | None = None
     kind: str | None = None

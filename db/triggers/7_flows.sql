@@ -377,12 +377,14 @@ begin
         from tocsin.jobs j where j.flow_key = job.flow_key and j.locked_until is not null and j.locked_until > now();
         if used >= flow.max_concurrency then
             select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
-                    'job_id', coalesce(h.run_of, h.id), 'name', h.name, 'execution_id', h.execution_id,
+                    'job_id', coalesce(h.run_of, h.id), 'name', h.called, 'execution_id', h.execution_id,
                     'instance', h.locked_by, 'until', h.locked_until)) order by h.locked_until, h.id),
-                string_agg(coalesce(h.name, coalesce(h.run_of, h.id)::text), ', ' order by h.locked_until, h.id)
+                string_agg(coalesce(h.called, coalesce(h.run_of, h.id)::text), ', ' order by h.locked_until, h.id)
             into holders, words
             from (
-                select * from tocsin.jobs j
+                -- A run beside the plan has no name of its own.
+                select j.*, coalesce(j.name, (select o.name from tocsin.jobs o where o.id = j.run_of)) as called
+                from tocsin.jobs j
                 where j.flow_key = job.flow_key and j.locked_until is not null and j.locked_until > now()
                 order by j.locked_until, j.id limit 10) as h;
             return query select 'flow_full', format('%s of %s permits of its flow %s are taken: by %s%s. One comes back when one of these ends, at %s at the latest unless its lease is extended.',

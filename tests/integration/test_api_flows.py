@@ -162,6 +162,32 @@ async def test_the_explanation_names_who_has_the_permits_of_a_flow(
     assert (rate["reason"], rate["facts"]["permits"], rate["facts"]["taken"]) == ("flow_rate", 1, 1)
 
 
+async def test_a_run_now_behind_a_full_flow_says_first_which_job_has_the_permit(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, database_url: str
+) -> None:
+    await api.put("/v1/flows/api", json={"max_concurrency": 1})
+    for name in ("first", "second"):
+        await insert_job(connection, name=name, flow_key="api", every_seconds=3600)
+        await api.post(f"/v1/jobs/{name}/run")
+    await connection.execute(
+        """update tocsin.jobs r set locked_until = now() + interval '1 minute', locked_by = 'one',
+               fence = r.fence + 1, claimed_at = now(), claimed_for = r.scheduled_for,
+               claimed_attempt = 1, execution_id = 7
+           from tocsin.jobs j where r.run_of = j.id and j.name = 'first'"""
+    )
+    alive = await asyncpg.connect(
+        database_url, server_settings={"application_name": "tocsin scheduler one"}
+    )
+
+    told = (await api.get("/v1/jobs/second/explain")).json()["reasons"]
+    await alive.close()
+
+    assert [one["reason"] for one in told][:3] == ["flow_full", "behind_run", "due"]
+    assert "are taken: by first." in told[0]["detail"]
+    assert [one["name"] for one in told[0]["facts"]["holders"]] == ["first"]
+    assert told[2]["detail"].endswith("starts once its flow has room for it.")
+
+
 async def test_the_explanation_says_that_a_flow_is_paused_or_held(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:

@@ -241,6 +241,40 @@ async def test_a_retry_tells_what_the_attempt_before_came_to(
 
 
 @pytest.mark.usefixtures("alive")
+async def test_a_job_that_goes_on_failing_says_how_its_last_run_failed(
+    explained: Door, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, name="report", **PLANNED)
+    await connection.execute(
+        "update tocsin.jobs set unchecked = false, last_outcome = 'failed', "
+        "last_finished_at = now(), consecutive_failures = 3"
+    )
+    id = await connection.fetchval(
+        """insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome, reason,
+                                          status_code, error, started_at, finished_at)
+           values ($1, 'http', $2, 5, 'failed', 'status', 500, 'the target answered 500.', $2, $2)
+           returning id""",
+        job_id,
+        NOW.replace(microsecond=0),
+    )
+
+    known = await explained()
+    await connection.execute("delete from tocsin.executions")
+    deleted = await explained()
+
+    assert words(known) == words(deleted) == ["scheduled", "failing"]
+    told = known.reasons[1]
+    at = f"{NOW:%Y-%m-%d %H:%M:%S UTC}"
+    assert told.detail == (
+        f"Its last run, of {at}, failed (status), at {at}: the target answered 500. "
+        "3 runs in a row did not succeed."
+    )
+    facts = told.facts
+    assert (facts.consecutive_failures, facts.status_code, facts.execution_id) == (3, 500, id)
+    assert deleted.reasons[1].detail.startswith("Its last run failed, at ")
+
+
+@pytest.mark.usefixtures("alive")
 async def test_a_plan_behind_its_own_run_names_it_and_how_it_stands(
     explained: Door, connection: asyncpg.Connection, session: Session, db: Database
 ) -> None:
