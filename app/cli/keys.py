@@ -20,6 +20,12 @@ from app.wire.pages import KEYS
 
 T = TypeVar("T")
 
+FIRST = (
+    "It is the first key: from now on every caller needs one, the dashboard and programs on this "
+    "machine as well, also once it is revoked."
+)
+ADMIN = "`tocsin keys create NAME --scope admin` makes one that may do everything."
+
 
 class Duration(click.ParamType[float]):
     """A parameter that is a duration in days, hours, minutes and seconds, such as 90d or 12h."""
@@ -63,17 +69,23 @@ def keys() -> None:
 def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
     """Make a key called NAME and print it, once."""
     key = issue(secrets.token_bytes(RANDOM_BYTES))
-    run(
-        lambda db: stored.create(
+
+    async def create_it(db: Database) -> bool:
+        there_were = (await stored.read_valid(db)).any_key
+        await stored.create(
             db,
             key,
             name=name,
             scopes=[Scope(scope) for scope in scopes],
             expires_in_seconds=expires_in,
         )
-    )
+        return not there_were
+
+    is_first = run(create_it)
     click.echo(key.key)
     click.echo("This is shown once. Send it as Authorization: Bearer KEY.", err=True)
+    if is_first:
+        click.echo(FIRST if Scope.ADMIN in scopes else f"{FIRST} {ADMIN}", err=True)
 
 
 @keys.command("list")

@@ -216,6 +216,17 @@ def test_the_command_says_what_is_wrong(
     assert "Traceback" not in done.stderr
 
 
+async def test_the_command_says_that_the_first_key_ends_open_access(database_url: str) -> None:
+    first, second = [
+        await asyncio.to_thread(tocsin, database_url, "keys", "create", name, "--scope", "read")
+        for name in ("ann", "bob")
+    ]
+
+    assert "from now on every caller needs one" in first.stderr
+    assert "--scope admin" in first.stderr
+    assert (first.stdout.count("\n"), "every caller" in second.stderr) == (1, False)
+
+
 async def test_other_machines_are_not_served_before_there_is_a_key(database_url: str) -> None:
     served = {"database_url": database_url, "port": 0}
     exposed = await Process.start("api", "--host", "0.0.0.0", **served)  # noqa: S104 - that is the point
