@@ -1,7 +1,7 @@
 """Plans of sets as people read them."""
 
 from app.cli.remote.output import Output
-from app.cli.remote.plan_text import plan_lines
+from app.cli.remote.plan_text import plan_lines, run_lines
 
 
 def test_nothing_that_is_shown_commands_the_terminal() -> None:
@@ -15,7 +15,20 @@ def test_nothing_that_is_shown_commands_the_terminal() -> None:
         "counts": {"change": 1},
     }
 
-    lines = [*plan_lines(plan, text=Output("table", (), utc=True).text)]
+    lines = [*plan_lines(plan, text=Output("table", (), utc=True).text, zone="UTC")]
 
     assert lines[1].startswith("    metadata.")
     assert [one for one in lines if not one.isprintable()] == []
+
+
+def test_runs_are_shown_with_the_zone_whose_clocks_they_are_by() -> None:
+    output = Output("table", (), utc=True)
+    run = "2026-11-30T02:00:00Z"
+    of_new = {"before": [], "after": [run], "dropped": []}
+    of_changed = {"before": [run], "after": [run], "dropped": []}
+
+    [new] = run_lines(of_new, output.text, output.zone)
+    head, _ = run_lines(of_changed, output.text, output.zone)
+
+    assert new.startswith("    runs (UTC)  2026-11-30 02:00:00")
+    assert head.startswith("    runs before (UTC)")

@@ -37,6 +37,11 @@ class Output:
         """Whether people read it."""
         return self.format == "table"
 
+    @property
+    def zone(self) -> str:
+        """The zone in which instants are shown, in short."""
+        return "UTC" if self.utc else str(datetime.now().astimezone().tzname())
+
     def print_list(
         self, items: Iterable[dict[str, Any]], columns: Sequence[str], *, empty: str
     ) -> None:
@@ -111,8 +116,7 @@ class Output:
         """Return the head of a column, with the zone in which its instants are shown."""
         said = name.replace("_", " ").upper()
         if any(instant(field(item, name)) for item in items):
-            zone = "UTC" if self.utc else datetime.now().astimezone().tzname()
-            return f"{said} ({zone})"
+            return f"{said} ({self.zone})"
         return said
 
     def text(self, one: object) -> str:

@@ -38,11 +38,11 @@ MOST = 60
 """The most characters of a value."""
 
 
-def plan_lines(plan: dict[str, Any], *, text: Callable[[object], str]) -> Iterator[str]:
-    """Write a plan, line by line; `text` writes a value in one line."""
+def plan_lines(plan: dict[str, Any], *, text: Callable[[object], str], zone: str) -> Iterator[str]:
+    """Write a plan, line by line; `text` writes a value in one line, by clocks of `zone`."""
     steps = [one for one in plan["steps"] if one["action"] in SIGNS]
     for step in steps:
-        yield from step_lines(step, text)
+        yield from step_lines(step, text, zone)
     for one in plan.get("warnings") or ():
         yield f"? {text(one['field'])} {text(one['message'])}"
     if steps:
@@ -52,7 +52,7 @@ def plan_lines(plan: dict[str, Any], *, text: Callable[[object], str]) -> Iterat
     yield f"set {text(plan['set'])}: {said or 'has nothing'}"
 
 
-def step_lines(step: dict[str, Any], text: Callable[[object], str]) -> Iterator[str]:
+def step_lines(step: dict[str, Any], text: Callable[[object], str], zone: str) -> Iterator[str]:
     """Write what becomes of one member."""
     action = step["action"]
     detail = f": {text(step['detail'])}" if step.get("detail") else ""
@@ -63,17 +63,18 @@ def step_lines(step: dict[str, Any], text: Callable[[object], str]) -> Iterator[
         before, after = (shown(one.get(name, NOTHING), text) for name in ("before", "after"))
         yield f"    {text(one['field'])}: {before} → {after}{drift}"
     if runs := step.get("runs"):
-        yield from run_lines(runs, text)
+        yield from run_lines(runs, text, zone)
 
 
-def run_lines(runs: dict[str, Any], text: Callable[[object], str]) -> Iterator[str]:
+def run_lines(runs: dict[str, Any], text: Callable[[object], str], zone: str) -> Iterator[str]:
     """Write the next runs before and after, side by side, and those that fall away."""
     before, after, dropped = runs["before"], runs["after"], runs["dropped"]
     if not before:
+        head = f"runs ({zone})"
         for number, run in enumerate(after):
-            yield f"    {'runs' if not number else '':8}{text(run)}"
+            yield f"    {(head if not number else '').ljust(len(head) + 2)}{text(run)}"
         return
-    left = ["runs before", *(mark(run, dropped, text) for run in before)]
+    left = [f"runs before ({zone})", *(mark(run, dropped, text) for run in before)]
     right = ["and after", *(text(run) for run in after)]
     width = max(map(len, left)) + 3
     for number in range(max(len(left), len(right))):

@@ -143,7 +143,7 @@ def show(on: Remote, plan: dict[str, Any]) -> None:
     if not on.output.is_table:
         on.output.print_one(plan)
         return
-    for line in plan_lines(plan, text=on.output.text):
+    for line in plan_lines(plan, text=on.output.text, zone=on.output.zone):
         click.echo(line)
 
 
