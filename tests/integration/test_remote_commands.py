@@ -97,6 +97,17 @@ async def test_a_job_lives_its_life_on_the_command_line(tocsin: Tocsin) -> None:
     assert missing.stderr.startswith("tocsin: ")
 
 
+async def test_an_instant_that_has_passed_is_noted_beside_the_job(tocsin: Tocsin) -> None:
+    past = await tocsin("jobs create past --at 2020-01-01T00:00:00Z --url http://h/ --json")
+    ahead = await tocsin(f"jobs create ahead --at {LATER} --url http://h/ --json")
+    edited = await tocsin("jobs edit ahead --set run_at=2021-01-01T00:00:00Z --json")
+
+    for one in (past, edited):
+        assert "note: its run_at has passed" in one.stderr
+        assert json.loads(one.stdout)["kind"] == "http"
+    assert ahead.stderr == ""
+
+
 async def test_a_job_comes_from_yaml_in_which_a_time_is_text(tocsin: Tocsin) -> None:
     text = f"""
         name: from-yaml

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ from app.cli.remote.api import job_path
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, all_of, asked_overlap, remote
-from app.cli.remote.output import field, in_yaml
+from app.cli.remote.output import field, in_yaml, instant
 from app.cli.remote.reading import fields_set, merged, parsed, read_fields
 from app.cli.remote.waiting import wait_for_run
 
@@ -20,7 +21,10 @@ STATES = ("scheduled", "executing", "retrying", "paused", "finished", "failed", 
 READ_ONLY = (
     *("id", "state", "failing", "next_run", "scheduled_for", "created_at", "updated_at"),
     *("last_outcome", "last_finished_at", "consecutive_failures", "runs", "attempt", "plan_error"),
+    "set",
 )
+MOMENT = timedelta(seconds=1)
+"""An instant that has only just passed was meant to be now."""
 METHODS = ("get", "post", "put", "patch", "delete", "head")
 
 FILTERS = (
@@ -129,7 +133,15 @@ def create_job(
         made = on.api.call("PUT", job_path(document["name"]), body=document)
     else:
         made = on.api.call("POST", "/v1/jobs", body=document)
+    note_past(made)
     on.output.print_one(made)
+
+
+def note_past(made: dict[str, Any]) -> None:
+    """Say on stderr of a job that was just written that its instant has passed."""
+    at, written = instant(made.get("run_at")), instant(made.get("updated_at"))
+    if at and written and at < written - MOMENT and made.get("next_run"):
+        click.echo("note: its run_at has passed, so its run is due at once", err=True)
 
 
 def header(one: str) -> tuple[str, str]:
@@ -166,6 +178,8 @@ def edit_job(on: Remote, *, job: str, given: tuple[str, ...], path: str | None) 
             "If-Match": headers.get("ETag") or "*",
         },
     )
+    if "run_at" in patch:
+        note_past(made)
     on.output.print_one(made)
 
 
