@@ -4830,6 +4830,16 @@ create or replace function tocsin.amqp_job(
         'min_gap_seconds', min_gap_seconds, 'paused_at', paused_at, 'skip_runs', skip_runs, 'skip_until', skip_until)))
 $$;
 
+-- The set of files that has a job; null: none, or who asks may not read sets.
+create or replace function tocsin.set_of(job uuid)
+returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not has_table_privilege('tocsin.set_members', 'select') then
+        return null;
+    end if;
+    return (select m.set_name from tocsin.set_members m where m.job_id = set_of.job and m.removed_at is null);
+end $$;
+
 comment on function tocsin.written_columns() is
     'The columns of tocsin.jobs that people write: those whose edits are judged.';
 comment on function tocsin.given(options jsonb) is
@@ -4840,6 +4850,8 @@ comment on function tocsin.http_job(name text, url text, method text, body jsonb
     'Creates the job of this name that calls a URL, or edits it, in the transaction of the caller; returns its id. url, method, headers (an object) and body (any JSON, sent as such) are its target; `target` has what else a target has, such as auth. When: one of run_at (once), cron with timezone (an IANA name, UTC by default) and every_seconds (from 0.1); a new job without any is due at once. All options are columns of tocsin.jobs, which say what each means, with its range; those that end in _seconds are seconds. What is null stays as it is or, of a new job, is the column''s default. Takes effect with COMMIT, which wakes the instances. A value out of range is refused (23514), with the column and a hint.';
 comment on function tocsin.amqp_job(name text, url text, exchange text, routing_key text, body jsonb, headers jsonb, run_at timestamptz, cron text, timezone text, every_seconds numeric, target jsonb, description text, tags text[], metadata jsonb, dst_gap text, dst_overlap text, starts_at timestamptz, ends_at timestamptz, max_runs integer, max_attempts integer, backoff_seconds numeric, backoff_max_seconds numeric, timeout_seconds numeric, misfire text, misfire_grace_seconds numeric, max_catchup integer, overlap text, flow_key text, jitter_seconds numeric, jitter_percent numeric, priority integer, calendars text[], on_closed text, min_gap_seconds numeric, paused_at timestamptz, skip_runs integer, skip_until timestamptz) is
     'Creates the job of this name that publishes a message to RabbitMQ by AMQP, or edits it, in the transaction of the caller; returns its id. url (amqp: or amqps:), exchange (empty: the default one), routing_key, headers (an object) and body (any JSON, sent as such) are its target; `target` has what else a target has. All other options are as with tocsin.http_job. A value out of range is refused (23514), with the column and a hint.';
+comment on function tocsin.set_of(job uuid) is
+    'The set of files that has a job; null: none, or who asks may not read sets.';
 -- db/triggers/8_pauses.sql: pauses of a job, of a tag and of everything, and how they end.
 
 -- A job is paused by its paused_at alone; tocsin.pauses says who paused it, why and until when. A pause of a tag is

@@ -24,7 +24,7 @@ from app.api.traced import made_by, traceparent_of
 from app.core.access.api_key import Scope
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState, document_of
 from app.core.jobs.patch import patched
-from app.db import jobs
+from app.db import jobs, sets
 from app.errors import FieldError, InvalidInput
 from app.jobs import actions
 from app.jobs.create import insert_drafts
@@ -178,8 +178,9 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     opt={"scope": Scope.READ, "problems": (404,)},
 )
 async def get_job(db: Db, job: Reference) -> Response[Job]:
-    """Secrets in its target read `***`."""
-    return answer(await jobs.find(db, job))
+    """Secrets in its target read `***`. `set` is there where the files of one have it."""
+    found = await jobs.find(db, job)
+    return answer(found, set_name=await sets.set_of(db, found.id))
 
 
 @patch(

@@ -21,17 +21,18 @@ LOCATION = ResponseHeader(
 )
 
 
-def answer(
+def answer(  # noqa: PLR0913 - what an answer may tell beside the job
     job: StoredJob,
     *,
     status: int = 200,
     warnings: Sequence[FieldError] = (),
     missed: MissedRuns | None = None,
     outlook: Outlook | None = None,
+    set_name: str | None = None,
 ) -> Response[Job]:
     """Answer with a job and its ETag; a new job (201) also has its address in `Location`."""
     headers = {"ETag": etag(job.updated_at)}
     if status == 201:  # noqa: PLR2004 - Created
         headers["Location"] = f"/v1/jobs/{job.id}"
-    shown = masked_job(job, warnings, missed=missed, outlook=outlook)
+    shown = masked_job(job, warnings, missed=missed, outlook=outlook, set_name=set_name)
     return Response(shown, status_code=status, headers=headers)

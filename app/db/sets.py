@@ -34,6 +34,12 @@ async def owners(db: Runner, job_ids: Sequence[UUID]) -> Mapping[UUID, Member]:
     return {row["job_id"]: member(row) for row in rows}
 
 
+async def set_of(db: Runner, job_id: UUID) -> str | None:
+    """Return the set whose files have a job; None for none."""
+    [row] = await db.fetch("sets.of_job", job_id=job_id)
+    return str(row["set_name"]) if row["set_name"] is not None else None
+
+
 def member(row: Row) -> Member:
     """Read a member out of a row."""
     columns = dict(row)

@@ -18,6 +18,7 @@ def masked_job(
     *,
     missed: MissedRuns | None = None,
     outlook: Outlook | None = None,
+    set_name: str | None = None,
 ) -> Job:
     """Mask the secrets of a job; if the kind is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
@@ -29,6 +30,8 @@ def masked_job(
         hidden["missed"] = missed
     if outlook is not None:
         hidden["outlook"] = outlook
+    if set_name is not None:
+        hidden["set"] = set_name
     if warnings:
         hidden["warnings"] = list(warnings)
     return Job(**asdict(job) | hidden)

@@ -14,7 +14,7 @@ from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.jobs.job import StoredJob
-from app.db import jobs
+from app.db import jobs, sets
 from app.db.clock import PolledClock
 from app.db.database import Database
 from app.errors import EditConflict, FieldError, InvalidInput, MalformedInput, NameTaken
@@ -231,21 +231,25 @@ async def looked_at(
     # In threads, as a target may have ten thousands of values.
     before = original_of(typed.form)
     changed = await asyncio.to_thread(changed_between, before, typed.document) if stored else []
+    set_name = await sets.set_of(reader, stored.id) if stored else None
     try:
         refuse(typed)
         filled = typed.document | {"kind": typed.document.get("kind", Raw(b'"http"'))}
         document = await asyncio.to_thread(typed_job, {"target": Raw(b"{}")} | filled)
         shown = await previewed(reader, document, stored=stored, now=await clock.now())
     except InvalidInput as error:
-        return Preview(changed=changed), list(error.errors)
+        return Preview(changed=changed, set_name=set_name), list(error.errors)
     except MalformedInput as error:
-        return Preview(changed=changed), [FieldError(field="json", message=str(error))]
+        return Preview(changed=changed, set_name=set_name), [
+            FieldError(field="json", message=str(error))
+        ]
     return Preview(
         schedule=shown.schedule,
         notes=shown.notes,
         advice=shown.advice,
         dropped=shown.dropped,
         changed=changed,
+        set_name=set_name,
     ), []
 
 

@@ -58,6 +58,8 @@ class Preview(Struct, frozen=True, kw_only=True):
     changed: list[Changed] = []
     dropped: list[str] = []
     """What an edit drops of what was planned."""
+    set_name: str | None = None
+    """The set whose files have the job."""
 
 
 async def previewed(
@@ -94,7 +96,10 @@ def notes_on(
     schedule: Schedule, shown: PreviewedSchedule, stored: StoredJob | None, *, now: datetime
 ) -> Iterator[str]:
     """Say which of the runs are none, or are not when one would think."""
-    if not shown.runs:
+    if schedule.run_at is not None and schedule.run_at < now:
+        if stored is None or stored.run_at != schedule.run_at:
+            yield "That instant has passed: its run is due as soon as it is saved."
+    elif not shown.runs:
         yield "It has no run to come."
     if closed := sum(1 for one in shown.runs if one.closed_until):
         yield f"{closed} of these {'is' if closed == 1 else 'are'} closed by its calendars."

@@ -18,7 +18,7 @@ from app.core.jobs.job import SCHEDULE_FIELDS, Job, StoredJob
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule, normalized, run_after
 from app.core.schedule.zones import zone_named
-from app.db import audit, executions, explanations, jobs, maintenance, pages
+from app.db import audit, executions, explanations, jobs, maintenance, pages, sets
 from app.db.clock import PolledClock
 from app.db.database import Database
 from app.db.executions import ExecutionFilter
@@ -213,6 +213,7 @@ async def job_page(
         ahead=runs_ahead(shown),
         last_success=success,
         edits=edited,
+        set_name=await sets.set_of(reader, shown.id),
         changes=changes_since(success, ended, edited or ()),
         past=await became(reader, shown.id, at),
     )

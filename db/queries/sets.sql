@@ -25,6 +25,9 @@ select m.kind, m.name, m.set_name, m.job_id, m.applied::text as applied, m.remov
 from tocsin.set_members m
 where m.job_id = any(:job_ids::uuid[]);
 
+-- name: of_job, reads
+select tocsin.set_of(:job_id::uuid) as set_name;
+
 -- name: existing
 select 'calendar' as kind, c.name from tocsin.calendars c where c.name = any(:calendars::text[])
 union all

@@ -137,3 +137,13 @@ create or replace function tocsin.amqp_job(
         'jitter_percent', jitter_percent, 'priority', priority, 'calendars', calendars, 'on_closed', on_closed,
         'min_gap_seconds', min_gap_seconds, 'paused_at', paused_at, 'skip_runs', skip_runs, 'skip_until', skip_until)))
 $$;
+
+-- The set of files that has a job; null: none, or who asks may not read sets.
+create or replace function tocsin.set_of(job uuid)
+returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    if not has_table_privilege('tocsin.set_members', 'select') then
+        return null;
+    end if;
+    return (select m.set_name from tocsin.set_members m where m.job_id = set_of.job and m.removed_at is null);
+end $$;

@@ -142,3 +142,30 @@ async def test_a_form_that_was_answered_is_refused_once_its_key_may_only_look(
 
     assert (done.status_code, refused.status_code) == (303, 403)
     assert "may only look" in refused.text
+
+
+async def test_a_form_notes_an_instant_that_has_passed_and_the_set_that_undoes_it(
+    api: httpx.AsyncClient,
+) -> None:
+    job = {key: value for key, value in NIGHTLY.items() if key not in {"kind", "target"}}
+    applied = await api.post(
+        "/v1/jobs/apply",
+        json={"set": "billing", "jobs": {"a": job | {"http": {"url": "http://h/"}}}},
+    )
+    assert applied.status_code == 200, applied.text
+    await api.put("/v1/jobs/b", json=NIGHTLY)
+    once = {"how": "once", "kind": "http", "timezone": "UTC", "target.url": "http://h/"}
+
+    texts = {}
+    for at in ("2020-01-01T03:00:00", "2100-01-01T03:00:00"):
+        texts[at] = (await api.post("/jobs/new", data=once | {"at": at, "do": "check"})).text
+    pages = [(await api.get(f"/jobs/{name}")).text for name in ("a", "a/edit", "b", "b/edit")]
+    read = [(await api.get(f"/v1/jobs/{name}")).json() for name in ("a", "b")]
+    back = await api.put("/v1/jobs/a", json=read[0])
+
+    assert ["That instant has passed" in text for text in texts.values()] == [True, False]
+    assert ["of its files undoes changes made here" in text for text in pages] == [
+        *(True, True, False, False)
+    ]
+    assert [one.get("set") for one in read] == ["billing", None]
+    assert (back.status_code, back.json()["id"]) == (200, read[0]["id"])

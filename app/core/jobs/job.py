@@ -320,6 +320,13 @@ class Job(StoredJob, frozen=True, kw_only=True):
         Meta(description="It goes on, although its last runs failed: see consecutive_failures."),
     ]
 
+    set: (
+        Annotated[
+            str,
+            Meta(description="Of a job that is read: whose files have it, and undo other changes."),
+        ]
+        | UnsetType
+    ) = UNSET
     missed: (
         Annotated[MissedRuns, Meta(description="Of a resumption: what the pause made of its runs.")]
         | UnsetType

@@ -314,6 +314,8 @@ class Job(Struct, frozen=True, kw_only=True):
     execution_id: int | None
     """The execution under way: what can be cancelled."""
     updated_at: datetime
+    set: str | None = None
+    """Of a job that is read: whose files have it, and undo other changes."""
     missed: MissedRuns | None = None
     """Of a resumption: what the pause made of its runs."""
     outlook: Outlook | None = None
@@ -380,6 +382,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """The reason of the execution."""
     error: str | None = None
     status_code: int | None = None
+    consecutive_failures: int | None = None
+    """How many runs in a row did not succeed."""
     missed_runs: int | None = None
     missed_until: datetime | None = None
     kind: str | None = None

@@ -528,7 +528,7 @@ def get_flow(flow_key: str) -> Call[Flow]:
 
 
 def get_job(job: str | UUID) -> Call[Job]:
-    """Read a job. Secrets in its target read `***`."""
+    """Read a job. Secrets in its target read `***`. `set` is there where the files of one have it."""
     return Call("GET", address("/v1/jobs/{}", job), answer=Job, is_reading=True, has_etag=True)
 
 
