@@ -45,6 +45,11 @@ class Week(Struct, frozen=True, kw_only=True):
         return max(self.heat.hours)
 
     @property
+    def steady(self) -> float:
+        """The runs that every hour has at the least, but for that of now, which has begun."""
+        return min(self.heat.hours[1:])
+
+    @property
     def is_crowded(self) -> bool:
         """Whether some hour has many times the runs of the usual one."""
         usual = sorted(self.heat.hours)[HOURS // 2]
@@ -57,7 +62,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     at: datetime
     runs: int
     tier: int
-    """From 0, no runs, to `TIERS`, as many as the busiest hour has."""
+    """From 0, none but what runs all the time, to `TIERS`, as many as the busiest hour has."""
 
 
 class Day(Struct, frozen=True, kw_only=True):
@@ -95,9 +100,10 @@ async def read_week(db: Database, clock: PolledClock) -> Week:
     )
 
 
-def tier(runs: float, most: float) -> int:
-    """Return how busy an hour is, beside the busiest one."""
-    return 0 if round(runs) == 0 else -int(-TIERS * runs / most // 1)
+def tier(runs: float, most: float, steady: float = 0.0) -> int:
+    """Return how busy an hour is, beside the busiest one; what every hour has hides the rest."""
+    above = runs - steady
+    return 0 if round(above) <= 0 else -int(-TIERS * above / (most - steady) // 1)
 
 
 def days(week: Week, zone: tzinfo) -> list[Day]:
@@ -110,11 +116,13 @@ def days(week: Week, zone: tzinfo) -> list[Day]:
     for number_, counted in enumerate(week.heat.hours):
         at, runs = (week.heat.start + number_ * HOUR).astimezone(zone), counted
         cells = rows.setdefault(at.weekday(), [None] * 24)
+        shade = tier(runs, week.most, week.steady)
         if shown := cells[at.hour]:
             if shown.at.date() != at.date():
                 continue  # clocks have skipped an hour, so that the last is that of now in a week
             at, runs = shown.at, counted + week.heat.hours[number_ - 1]
-        cells[at.hour] = Cell(at=at, runs=round(runs), tier=min(tier(runs, week.most), TIERS))
+            shade = max(shade, shown.tier)
+        cells[at.hour] = Cell(at=at, runs=round(runs), tier=shade)
     return [Day(name=name_of(weekday), cells=cells) for weekday, cells in rows.items()]
 
 

@@ -161,6 +161,20 @@ def test_tiers_begin_with_any_run_and_end_with_the_busiest_hour() -> None:
     assert tiers == [0, 0, 1, 1, 2, TIERS, TIERS]
 
 
+@pytest.mark.parametrize("often", [{"every_seconds": 10.0}, {"cron": "*/10 * * * * *"}])
+def test_what_runs_all_the_time_does_not_make_all_hours_alike(often: dict[str, Any]) -> None:
+    counted = heat(crowd(**often), crowd(20, cron="0 3 * * *"))
+    week = Week(at=NOW, heat=counted, is_sample=False)
+
+    tiers = {
+        cell.at.hour: cell.tier for day in days(week, UTC) for cell in day.cells if cell is not None
+    }
+
+    assert week.steady == 360
+    assert {hour for hour, one in tiers.items() if one} == {3}
+    assert tiers[3] == TIERS
+
+
 def test_hours_that_the_same_schedules_make_are_told_together() -> None:
     counted = heat(crowd(40, cron="0 0 * * *"), crowd(30, cron="0 12 * * MON"))
     week = Week(at=NOW, heat=counted, is_sample=False)
