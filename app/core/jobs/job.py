@@ -320,13 +320,7 @@ class Job(StoredJob, frozen=True, kw_only=True):
         Meta(description="It goes on, although its last runs failed: see consecutive_failures."),
     ]
 
-    set: (
-        Annotated[
-            str,
-            Meta(description="Of a job that is read: whose files have it, and undo other changes."),
-        ]
-        | UnsetType
-    ) = UNSET
+    set: Annotated[str, Meta(description="Of a read: whose files have it.")] | UnsetType = UNSET
     missed: (
         Annotated[MissedRuns, Meta(description="Of a resumption: what the pause made of its runs.")]
         | UnsetType
@@ -337,9 +331,7 @@ class Job(StoredJob, frozen=True, kw_only=True):
     warnings: (
         Annotated[
             list[FieldError],
-            Meta(
-                description="After a write: what makes its runs fail as things are. Often left out."
-            ),
+            Meta(description="After a write: what makes its runs fail now. Often left out."),
         ]
         | UnsetType
     ) = UNSET

@@ -315,13 +315,13 @@ class Job(Struct, frozen=True, kw_only=True):
     """The execution under way: what can be cancelled."""
     updated_at: datetime
     set: str | None = None
-    """Of a job that is read: whose files have it, and undo other changes."""
+    """Of a read: whose files have it."""
     missed: MissedRuns | None = None
     """Of a resumption: what the pause made of its runs."""
     outlook: Outlook | None = None
     """Of a write with outlook=true."""
     warnings: list[FieldError] | None = None
-    """After a write: what makes its runs fail as things are. Often left out."""
+    """After a write: what makes its runs fail now. Often left out."""
     etag: str | None = None
     """Its version, for `if_match`; None where several jobs were answered."""
 
