@@ -10,6 +10,7 @@ import pytest
 from app.api.openapi import description
 from app.api.schemas import walk
 from app.asgi import create_app
+from app.cli.remote.fields import FIELDS
 from app.config import Settings
 from app.targets.registry import KINDS
 
@@ -132,3 +133,8 @@ def test_every_problem_has_the_same_schema() -> None:
         assert response["content"] == {
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
         }
+
+
+def test_commands_know_the_fields_of_all_that_they_print() -> None:
+    for name, fields in FIELDS.items():
+        assert set(fields.split()) == SCHEMAS[name]["properties"].keys(), name

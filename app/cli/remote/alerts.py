@@ -34,7 +34,7 @@ def alerts() -> None:
 @click.option("--job", help="Those about this job, by id or name.")
 @click.option("--rule", help="Those of this rule.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
-@remote()
+@remote("ToldAlert")
 def list_alerts(on: Remote, *, job: str | None, rule: str | None, limit: int) -> None:
     """List what was told, the latest first."""
     found = on.api.pages("/v1/alerts", query={"job": job, "rule": rule}, limit=limit)
@@ -47,7 +47,7 @@ def rules() -> None:
 
 
 @rules.command("list")
-@remote()
+@remote("AlertRule")
 def list_rules(on: Remote) -> None:
     """List the rules."""
     found = on.api.pages("/v1/alerts/rules", limit=None)
@@ -56,7 +56,7 @@ def list_rules(on: Remote) -> None:
 
 @rules.command("get")
 @NAME
-@remote()
+@remote("AlertRule")
 def get_rule(on: Remote, *, name: str) -> None:
     """Read a rule."""
     on.output.print_one(on.api.call("GET", rule_path(name)))
@@ -71,7 +71,7 @@ def get_rule(on: Remote, *, name: str) -> None:
 @click.option("--tag", help="Of jobs with this tag only.")
 @click.option("--after", type=int, help="Only after so many in a row.")
 @SET
-@remote(writes=True)
+@remote("AlertRule", writes=True)
 def set_rule(
     on: Remote,
     *,
@@ -94,7 +94,7 @@ def set_rule(
 
 @rules.command("delete")
 @NAME
-@remote(writes=True)
+@remote(None, writes=True)
 def delete_rule(on: Remote, *, name: str) -> None:
     """Delete a rule. What it told stays on record."""
     on.confirm(f"delete rule {name}")
@@ -107,7 +107,7 @@ def channels() -> None:
 
 
 @channels.command("list")
-@remote()
+@remote("Channel")
 def list_channels(on: Remote) -> None:
     """List the channels."""
     found = on.api.pages("/v1/alerts/channels", limit=None)
@@ -116,7 +116,7 @@ def list_channels(on: Remote) -> None:
 
 @channels.command("get")
 @NAME
-@remote()
+@remote("Channel")
 def get_channel(on: Remote, *, name: str) -> None:
     """Read a channel."""
     on.output.print_one(on.api.call("GET", channel_path(name)))
@@ -128,7 +128,7 @@ def get_channel(on: Remote, *, name: str) -> None:
 @click.option("--preset", help="What its messages look like, such as slack.")
 @click.option("--url", help="Where they go; secrets by name, as ${secret:NAME}.")
 @SET
-@remote(writes=True)
+@remote("Channel", writes=True)
 def set_channel(
     on: Remote,
     *,
@@ -150,7 +150,7 @@ def set_channel(
 
 @channels.command("delete")
 @NAME
-@remote(writes=True)
+@remote(None, writes=True)
 def delete_channel(on: Remote, *, name: str) -> None:
     """Delete a channel."""
     on.confirm(f"delete channel {name}")
@@ -159,7 +159,7 @@ def delete_channel(on: Remote, *, name: str) -> None:
 
 @channels.command("test")
 @NAME
-@remote(writes=True)
+@remote("ToldAlert", writes=True)
 def test_channel(on: Remote, *, name: str) -> None:
     """Send a message by a channel, to see whether that arrives."""
     on.confirm(f"send a message by {name}")

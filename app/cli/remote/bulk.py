@@ -53,7 +53,7 @@ def start_bulk(on: Remote, action: str, found_by: dict[str, Any], **options: obj
     type=click.Choice(["buffer_all", "allow_all"]),
     help="Whether runs of a job wait for each other, or go side by side; they wait.",
 )
-@remote(writes=True)
+@remote("Bulk", writes=True)
 def backfill(
     on: Remote,
     *,
@@ -90,7 +90,7 @@ def bulk() -> None:
 
 @bulk.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, help="So many at most; 20.")
-@remote()
+@remote("Bulk")
 def list_bulk(on: Remote, *, limit: int) -> None:
     """List bulk actions, the latest first."""
     found = on.api.pages("/v1/bulk", limit=limit)
@@ -99,7 +99,7 @@ def list_bulk(on: Remote, *, limit: int) -> None:
 
 @bulk.command("get")
 @click.argument("id", type=click.UUID)
-@remote()
+@remote("Bulk")
 def get_bulk(on: Remote, *, id: object) -> None:
     """Read how a bulk action stands."""
     on.output.print_one(on.api.call("GET", f"/v1/bulk/{id}"))
@@ -107,7 +107,7 @@ def get_bulk(on: Remote, *, id: object) -> None:
 
 @bulk.command("cancel")
 @click.argument("id", type=click.UUID)
-@remote(writes=True)
+@remote("Bulk", writes=True)
 def cancel_bulk(on: Remote, *, id: object) -> None:
     """Cancel a bulk action: what it has done stays done."""
     on.confirm(f"cancel bulk action {id}")

@@ -23,7 +23,7 @@ def calendars() -> None:
 
 
 @calendars.command("list")
-@remote()
+@remote("Calendar")
 def list_calendars(on: Remote) -> None:
     """List the calendars."""
     found = on.api.pages("/v1/calendars", limit=None)
@@ -32,7 +32,7 @@ def list_calendars(on: Remote) -> None:
 
 @calendars.command("get")
 @NAME
-@remote()
+@remote("Calendar")
 def get_calendar(on: Remote, *, name: str) -> None:
     """Read a calendar: what it is made of, and when it is next."""
     on.output.print_one(on.api.call("GET", path_of(name)))
@@ -48,7 +48,7 @@ def get_calendar(on: Remote, *, name: str) -> None:
 @click.option("--ical", help="An .ics file; - reads stdin.")
 @click.option("--timezone", help="Whose clocks all of these mean; UTC, if left out.")
 @click.option("--description")
-@remote(writes=True)
+@remote("Calendar", writes=True)
 def set_calendar(
     on: Remote,
     *,
@@ -73,7 +73,7 @@ def set_calendar(
 
 @calendars.command("delete")
 @NAME
-@remote(writes=True)
+@remote(None, writes=True)
 def delete_calendar(on: Remote, *, name: str) -> None:
     """Delete a calendar that no job uses."""
     on.confirm(f"delete calendar {name}")

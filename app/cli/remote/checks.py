@@ -19,7 +19,7 @@ def checks() -> None:
 
 @checks.command("get")
 @JOB
-@remote()
+@remote("Check")
 def get_check(on: Remote, *, job: str) -> None:
     """Read how a check stands."""
     on.output.print_one(on.api.call("GET", path_of(job)))
@@ -28,7 +28,7 @@ def get_check(on: Remote, *, job: str) -> None:
 @checks.command("token")
 @JOB
 @click.option("--revoke", is_flag=True, help="Have the address lead nowhere.")
-@remote(writes=True)
+@remote("CheckAddress", writes=True)
 def make_token(on: Remote, *, job: str, revoke: bool) -> None:
     """Make the address for the pings of a check; it is shown this once.
 

@@ -9,7 +9,7 @@ import click
 from app.cli.remote.api import PAGE, Api
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, all_of, asked_overlap, remote
+from app.cli.remote.options import Remote, all_of, asked_overlap, job_or_bulk, remote
 
 COLUMNS = ("id", "job_name", "scheduled_for", "attempt", "outcome", "reason", "duration_seconds")
 OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled", "lost", "missed")
@@ -50,7 +50,7 @@ def executions() -> None:
 @executions.command("list")
 @filters
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
-@remote()
+@remote("Execution")
 def list_executions(on: Remote, *, limit: int, **given: object) -> None:
     """List executions, the latest first."""
     found = on.api.pages("/v1/executions", query=query_of(given), limit=limit)
@@ -59,7 +59,7 @@ def list_executions(on: Remote, *, limit: int, **given: object) -> None:
 
 @executions.command("get")
 @ID
-@remote()
+@remote("Execution")
 def get_execution(on: Remote, *, id: int) -> None:
     """Read an execution: what was answered, and why it failed."""
     on.output.print_one(on.api.call("GET", f"/v1/executions/{id}"))
@@ -67,7 +67,7 @@ def get_execution(on: Remote, *, id: int) -> None:
 
 @executions.command("tail")
 @filters
-@remote()
+@remote("Execution")
 def tail_executions(on: Remote, **given: object) -> None:
     """Print executions as they end, until interrupted: a line of JSON each, or of a table."""
     query = query_of(given)
@@ -96,7 +96,7 @@ def later(api: Api, query: dict[str, Any], last: int) -> Iterator[dict[str, Any]
 @executions.command("cancel")
 @ID
 @click.option("--retry", is_flag=True, help="Have another attempt follow, if one is left.")
-@remote(writes=True)
+@remote("Execution", writes=True)
 def cancel_execution(on: Remote, *, id: int, retry: bool) -> None:
     """Cut off an execution that is under way."""
     on.confirm(f"cancel execution {id}")
@@ -109,7 +109,7 @@ def cancel_execution(on: Remote, *, id: int, retry: bool) -> None:
 @filters
 @click.option("--rate", type=float, help="How many are started in a second; 10.")
 @asked_overlap
-@remote(writes=True)
+@remote(job_or_bulk, writes=True)
 def replay_executions(
     on: Remote, *, ids: Sequence[int], rate: float | None, overlap: str | None, **given: object
 ) -> None:

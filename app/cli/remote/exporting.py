@@ -23,7 +23,7 @@ ADDRESSES = {
 @click.command("export")
 @filters
 @click.option("--set", "set_name", help="What belongs to this set; else all that the filters find.")
-@remote()
+@remote(None)
 def export(on: Remote, *, set_name: str | None, **found_by: Any) -> None:  # noqa: ANN401
     """Print jobs as files have them, of a set or of all.
 

@@ -27,7 +27,7 @@ def flows() -> None:
 
 
 @flows.command("list")
-@remote()
+@remote("Flow")
 def list_flows(on: Remote) -> None:
     """List the flows that have limits."""
     found = on.api.pages("/v1/flows", limit=None)
@@ -36,7 +36,7 @@ def list_flows(on: Remote) -> None:
 
 @flows.command("get")
 @KEY
-@remote()
+@remote("Flow")
 def get_flow(on: Remote, *, key: str) -> None:
     """Read a flow: its limits, and how many executions it has."""
     on.output.print_one(on.api.call("GET", path_of(key)))
@@ -49,7 +49,7 @@ def get_flow(on: Remote, *, key: str) -> None:
 @click.option("--period", "period_seconds", type=float, help="Seconds of the rate; 1.")
 @click.option("--burst", type=int, help="Starts in --period * burst / rate.")
 @click.option("--paused", is_flag=True, help="Have its jobs wait.")
-@remote(writes=True)
+@remote("Flow", writes=True)
 def set_flow(on: Remote, *, key: str, **given: object) -> None:
     """Set the limits of a flow; those left out are none. A key with * is a pattern."""
     on.confirm(f"set the limits of {key}")
@@ -59,7 +59,7 @@ def set_flow(on: Remote, *, key: str, **given: object) -> None:
 
 @flows.command("delete")
 @KEY
-@remote(writes=True)
+@remote(None, writes=True)
 def delete_flow(on: Remote, *, key: str) -> None:
     """Take the limits of a flow away."""
     on.confirm(f"delete the limits of {key}")
@@ -68,7 +68,7 @@ def delete_flow(on: Remote, *, key: str) -> None:
 
 @flows.command("release")
 @KEY
-@remote(writes=True)
+@remote("Flow", writes=True)
 def release_flow(on: Remote, *, key: str) -> None:
     """Let jobs start that wait since their target asked for a pause, by 429 or 503."""
     on.confirm(f"release {key}")

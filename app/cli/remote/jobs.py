@@ -1,7 +1,7 @@
 """`tocsin jobs`: lists, reads, creates, edits and runs jobs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +10,8 @@ import click
 from app.cli.remote.api import job_path
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, all_of, asked_overlap, remote
-from app.cli.remote.output import field, in_yaml, instant
+from app.cli.remote.options import Remote, all_of, asked_overlap, job_or_bulk, remote
+from app.cli.remote.output import Output, field, in_yaml, instant
 from app.cli.remote.reading import fields_set, merged, parsed, read_fields
 from app.cli.remote.waiting import wait_for_run
 
@@ -58,7 +58,7 @@ def jobs() -> None:
 @click.option("--sort", type=click.Choice(["newest", "next_run"]), help="The order: newest first.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
 @click.option("--all", "everything", is_flag=True, help="All of them, in place of --limit.")
-@remote()
+@remote("Job")
 def list_jobs(on: Remote, *, limit: int, everything: bool, **given: object) -> None:
     """List jobs."""
     found = on.api.pages("/v1/jobs", query=given, limit=None if everything else limit)
@@ -68,7 +68,7 @@ def list_jobs(on: Remote, *, limit: int, everything: bool, **given: object) -> N
 
 @jobs.command("get")
 @JOB
-@remote()
+@remote("Job")
 def get_job(on: Remote, *, job: str) -> None:
     """Read a job: its definition and how it stands."""
     on.output.print_one(on.api.call("GET", job_path(job)))
@@ -91,7 +91,7 @@ def get_job(on: Remote, *, job: str) -> None:
 @click.option("--tag", "tags", multiple=True)
 @click.option("--set", "more", multiple=True, help="Any other field, as FIELD=VALUE.")
 @click.option("--replace", is_flag=True, help="Replace the job of this name, if there is one.")
-@remote(writes=True)
+@remote("Job", writes=True)
 def create_job(
     on: Remote,
     *,
@@ -156,7 +156,7 @@ def header(one: str) -> tuple[str, str]:
 @JOB
 @click.option("--set", "given", multiple=True, help="A field to change, as FIELD=VALUE.")
 @click.option("-f", "--file", "path", help="The fields to change, in JSON or YAML; - reads stdin.")
-@remote(writes=True)
+@remote("Job", writes=True)
 def edit_job(on: Remote, *, job: str, given: tuple[str, ...], path: str | None) -> None:
     """Edit a job: in $EDITOR, or by --set or --file.
 
@@ -250,7 +250,7 @@ def lists(given: dict[str, Any]) -> dict[str, Any]:
 @ALL
 @click.option("--reason", help="Why, for those who wonder later.")
 @click.option("--until", help="When they are resumed by themselves.")
-@remote(writes=True)
+@remote(job_or_bulk, writes=True)
 def pause_jobs(
     on: Remote, *, names: Sequence[str], reason: str | None, until: str | None, **found_by: object
 ) -> None:
@@ -268,7 +268,7 @@ def pause_jobs(
     type=click.Choice(["skip", "once", "all"]),
     help="What becomes of the runs that were missed; as misfire says, if left out.",
 )
-@remote(writes=True)
+@remote(job_or_bulk, writes=True)
 def resume_jobs(
     on: Remote, *, names: Sequence[str], missed: str | None, **found_by: object
 ) -> None:
@@ -280,7 +280,7 @@ def resume_jobs(
 @JOBS
 @filters
 @ALL
-@remote(writes=True)
+@remote(job_or_bulk, writes=True)
 def delete_jobs(on: Remote, *, names: Sequence[str], **found_by: object) -> None:
     """Delete jobs: those named, or all that are found. Their executions stay."""
     act(on, "delete", names, found_by)
@@ -291,7 +291,7 @@ def delete_jobs(on: Remote, *, names: Sequence[str], **found_by: object) -> None
 @click.option("--runs", type=click.IntRange(min=1), help="So many, from the next on; 1.")
 @click.option("--until", help="All runs before this instant.")
 @click.option("--none", "unskip", is_flag=True, help="Skip none after all.")
-@remote(writes=True)
+@remote("Job", writes=True)
 def skip_runs(on: Remote, *, job: str, runs: int | None, until: str | None, unskip: bool) -> None:
     """Skip the next run of a job, the next few, or all before an instant."""
     on.confirm(f"skip runs of {job}")
@@ -304,13 +304,18 @@ def skip_runs(on: Remote, *, job: str, runs: int | None, until: str | None, unsk
     on.output.print_one(made, COLUMNS)
 
 
+def of_run(output: Output, given: Mapping[str, Any]) -> str:
+    """Say what `run` prints: with --wait, the execution that it waited for."""
+    return "Execution" if given["wait"] else job_or_bulk(output, given)
+
+
 @jobs.command("run")
 @JOBS
 @filters
 @ALL
 @click.option("--wait", is_flag=True, help="Wait for the end; exit with 1 if the run fails.")
 @asked_overlap
-@remote(writes=True)
+@remote(of_run, writes=True)
 def run_jobs(
     on: Remote, *, names: Sequence[str], wait: bool, overlap: str | None, **found_by: object
 ) -> None:
@@ -331,7 +336,7 @@ def run_jobs(
 @jobs.command("explain")
 @JOB
 @click.option("--at", help="What became of the run of this instant.")
-@remote()
+@remote("Explanation")
 def explain_job(on: Remote, *, job: str, at: str | None) -> None:
     """Say why a job has not run, or when it will."""
     found = on.api.call("GET", job_path(job, "explain"), query={"at": at})
@@ -348,7 +353,7 @@ def explain_job(on: Remote, *, job: str, at: str | None) -> None:
 @click.option("--from", "since", help="Those that finished then or later.")
 @click.option("--to", "until", help="Those that finished earlier.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, help="So many at most; 20.")
-@remote()
+@remote("Execution")
 def list_history(
     on: Remote,
     *,

@@ -19,7 +19,7 @@ def maintenance() -> None:
 
 
 @maintenance.command("list")
-@remote()
+@remote("Maintenance")
 def list_windows(on: Remote) -> None:
     """List the windows: those under way first, and those that ended within 30 days."""
     found = on.api.call("GET", "/v1/maintenance")["items"]
@@ -38,7 +38,7 @@ def list_windows(on: Remote) -> None:
     help="What becomes of runs that are due in it: missed, or the latest starts at its end; skip.",
 )
 @click.option("--reason", help="Why, for those who wonder later.")
-@remote(writes=True)
+@remote("Maintenance", writes=True)
 def begin_window(on: Remote, *, tag: str | None, everything: bool, **given: str | None) -> None:
     """Lay a window over a tag, or over all jobs, for a span of time or by a calendar.
 
@@ -53,7 +53,7 @@ def begin_window(on: Remote, *, tag: str | None, everything: bool, **given: str 
 
 @maintenance.command("end")
 @click.argument("id", type=click.UUID)
-@remote(writes=True)
+@remote(None, writes=True)
 def end_window(on: Remote, *, id: object) -> None:
     """End a window now, or take one back that has yet to come."""
     on.confirm(f"end the window {id}")

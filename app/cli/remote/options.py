@@ -1,6 +1,6 @@
 """The options that all commands share which use the API."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import wraps
 from typing import Any
@@ -10,9 +10,12 @@ import click
 from app.cli.remote import contexts
 from app.cli.remote.api import Api
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.fields import check_fields
 from app.cli.remote.output import ALL_FIELDS, FORMATS, Output, fields_of
 
 Command = Callable[..., None]
+Shown = str | Callable[[Output, Mapping[str, Any]], str | None] | None
+"""What a command prints, as in `FIELDS`: this, or by its options; None: nothing that has fields."""
 
 PLACE = (
     click.option("--api", "api_url", help="Address of the API, before TOCSIN_URL."),
@@ -44,6 +47,16 @@ asked_overlap = click.option(
     help="What becomes of it while another run of the job is unfinished; it waits its turn.",
 )
 YES = click.option("-y", "--yes", is_flag=True, help="Ask nothing: change what is named.")
+
+
+def job_or_bulk(_: Output, given: Mapping[str, Any]) -> str:
+    """Say what a command prints that changes what is named, or else all that filters find."""
+    return "Job" if given.get("names") or given.get("ids") else "Bulk"
+
+
+def by_format(table: str, document: str) -> Shown:
+    """Say what a command prints that has less in its table than in its JSON."""
+    return lambda output, _: table if output.is_table else document
 
 
 def all_of(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
@@ -78,9 +91,10 @@ class Remote:
         contexts.confirm(self.context, what, yes=self.yes, always=always)
 
 
-def remote(*, writes: bool = False) -> Callable[[Command], Command]:
+def remote(shown: Shown, *, writes: bool = False) -> Callable[[Command], Command]:
     """Add the shared options to a command, which gets a `Remote` in their place.
 
+    `shown`: what it prints, so that fields that this does not have are refused before a request.
     `writes`: the command changes something, so that it has `--yes`.
     """
 
@@ -100,9 +114,12 @@ def remote(*, writes: bool = False) -> Callable[[Command], Command]:
             if json_fields is not None and (columns or format not in (None, "json", "jsonl")):
                 message = "--json says format and fields: leave --columns and --output out"
                 raise CommandFailed(message, exit_code=USAGE)
-            shown = format or ("table" if json_fields is None else "json")
-            CommandFailed.as_json = shown in {"json", "jsonl"}
-            output = Output(shown, fields_of(json_fields or columns), utc=utc)
+            said = format or ("table" if json_fields is None else "json")
+            CommandFailed.as_json = said in {"json", "jsonl"}
+            output = Output(said, fields_of(json_fields or columns), utc=utc)
+            printed = shown(output, more) if callable(shown) else shown
+            if printed is not None:
+                check_fields(output.fields, printed)
             on = Remote(contexts.chosen(context_name, api_url), output, yes=yes)
             with closing(on.api):
                 command(on, **more)

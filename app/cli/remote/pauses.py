@@ -14,7 +14,7 @@ def pauses() -> None:
 
 
 @pauses.command("list")
-@remote()
+@remote("Pause")
 def list_pauses(on: Remote) -> None:
     """List the pauses of everything and of tags. Paused jobs: tocsin jobs list --state paused."""
     found = on.api.call("GET", "/v1/pauses")["items"]
@@ -26,7 +26,7 @@ def list_pauses(on: Remote) -> None:
 @click.option("--all", "everything", is_flag=True, help="Everything.")
 @click.option("--reason", help="Why, for those who wonder later.")
 @click.option("--until", help="When it ends by itself.")
-@remote(writes=True)
+@remote("Pause", writes=True)
 def begin_pause(on: Remote, *, tag: str | None, everything: bool, **given: str | None) -> None:
     """Pause a tag, or everything: nothing of that is started until it ends.
 
@@ -48,7 +48,7 @@ def begin_pause(on: Remote, *, tag: str | None, everything: bool, **given: str |
     type=click.Choice(["skip", "once", "all"]),
     help="What becomes of the runs that were missed; as misfire says, if left out.",
 )
-@remote(writes=True)
+@remote(None, writes=True)
 def end_pause(on: Remote, *, id: object, missed: str | None) -> None:
     """End a pause. How many jobs are due then is said first."""
     path, wanted = f"/v1/pauses/{id}/resume", {"missed": missed} if missed else {}

@@ -2,13 +2,13 @@
 
 import click
 
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import Remote, by_format, remote
 
 
 @click.command()
 @click.option("--until", help="The runs before this instant; an hour from now, if left out.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
-@remote()
+@remote("UpcomingRun")
 def upcoming(on: Remote, *, until: str | None, limit: int) -> None:
     """List what runs next, of all jobs, the earliest first."""
     found = on.api.pages("/v1/upcoming", query={"until": until}, limit=limit)
@@ -22,7 +22,7 @@ def upcoming(on: Remote, *, until: str | None, limit: int) -> None:
 @click.option("--every", "every_seconds", type=float, help="Every how many seconds, for a cron.")
 @click.option("--from", "since", help="Runs after this instant; now, if left out.")
 @click.option("--count", type=click.IntRange(1, 100), default=5, help="So many runs; 5.")
-@remote()
+@remote(by_format("PreviewedRun", "PreviewedSchedule"))
 def preview(on: Remote, *, since: str | None, **given: object) -> None:
     """Say what a schedule comes to: its words, and its next runs.
 

@@ -8,7 +8,7 @@ import click
 
 from app.cli.remote.api import address
 from app.cli.remote.errors import CONFLICT, DIFFERS, USAGE, CommandFailed
-from app.cli.remote.options import Remote, all_of, remote
+from app.cli.remote.options import Remote, all_of, by_format, remote
 from app.cli.remote.plan_text import plan_lines
 from app.cli.remote.reading import read_document
 
@@ -40,7 +40,7 @@ NAME = click.argument("name")
 
 @click.command("plan")
 @all_of(FILES)
-@remote()
+@remote("SetPlan")
 def plan_files(on: Remote, **given: Any) -> None:  # noqa: ANN401 - the options of FILES
     """Say what files would change; nothing is written.
 
@@ -58,7 +58,7 @@ def plan_files(on: Remote, **given: Any) -> None:  # noqa: ANN401 - the options 
 @click.command("apply")
 @all_of(FILES)
 @click.option("--plan", "plan_path", help="Do what this plan says (of `plan --json`), or nothing.")
-@remote(writes=True)
+@remote("SetPlan", writes=True)
 def apply_files(on: Remote, *, plan_path: str | None, **given: Any) -> None:  # noqa: ANN401
     """Make all jobs as files have them, or change nothing.
 
@@ -154,7 +154,7 @@ def sets() -> None:
 
 @sets.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
-@remote()
+@remote("SetState")
 def list_sets(on: Remote, *, limit: int) -> None:
     """List sets, with when and by whom each was last applied."""
     found = on.api.pages("/v1/sets", limit=limit)
@@ -163,7 +163,7 @@ def list_sets(on: Remote, *, limit: int) -> None:
 
 @sets.command("get")
 @NAME
-@remote()
+@remote(by_format("SetMember", "SetMembers"))
 def get_set(on: Remote, *, name: str) -> None:
     """Read what belongs to a set."""
     found = on.api.call("GET", address("sets", name))
@@ -176,7 +176,7 @@ def get_set(on: Remote, *, name: str) -> None:
 
 @sets.command("delete")
 @NAME
-@remote(writes=True)
+@remote(None, writes=True)
 def delete_set(on: Remote, *, name: str) -> None:
     """Forget a set; its jobs stay as they are, and belong to nobody."""
     on.confirm(f"forget the set {name}", always=True)
