@@ -10,6 +10,7 @@ from app.core.importing.result import Secrets
 from app.core.importing.tables import imported_go_scheduler, imported_pg_cron
 
 URL = "https://example.com/x"
+ONCE = {"max_attempts": 1, "misfire": "skip", "overlap": "allow_all"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -133,6 +134,7 @@ def test_a_crontab_becomes_jobs_and_a_list_of_what_cannot_be_one() -> None:
     assert found.jobs["send-the-invoices"] == {
         "description": "Send the invoices",
         "cron": "0 3 * * 1-5",
+        **ONCE,
         "http": {"url": "https://example.com/invoices", "method": "POST"},
         "tags": ["crontab", "mailto:ops@example.com"],
     }
@@ -165,6 +167,76 @@ def test_days_that_cron_reads_in_another_way_are_left_out() -> None:
     assert [one["cron"] for one in found.jobs.values()] == crons[2:]
     assert "both */2 and 1" in found.left[0].why
     assert [one["cron"] for one in imported_pg_cron(rows).jobs.values()] == crons[2:]
+
+
+def test_a_line_is_carried_out_as_often_as_cron_does() -> None:
+    text = f"@daily curl {URL}/a\n@daily curl --retry 2 {URL}/b\n@daily wget --tries=4 {URL}/c\n"
+
+    found = imported_crontab(text, with_users=False)
+
+    assert [one["max_attempts"] for one in found.jobs.values()] == [1, 3, 4]
+    assert all(one | ONCE | {"max_attempts": 0} == one | {"max_attempts": 0}
+               for one in found.jobs.values())  # fmt: skip
+
+
+def test_a_schedule_that_no_job_can_have_is_left_out() -> None:
+    text = f"0 25 * * * curl {URL}\n@daily curl {URL}\nCRON_TZ=Europe/Munchen\n@daily curl {URL}"
+
+    found = imported_crontab(text, with_users=False)
+    row = {"jobname": "x", "command": f"select net.http_get('{URL}')"}
+    rows = imported_pg_cron([row | {"schedule": "61 * * * *"}, row | {"schedule": "$ * * * *"}])
+    go = {"id": "a", "type": "HTTP", "http_job": {"url": URL}, "next_run": "2030-01-01T00:00:00Z"}
+    of_go = imported_go_scheduler([go | {"cron_schedule": "CRON_TZ=Nowhere 0 3 * * *"}])
+
+    assert [one["cron"] for one in found.jobs.values()] == ["@daily"]
+    assert [(one.line, one.why.partition(": ")[2].partition(":")[0]) for one in found.left] == [
+        (1, "cron"),
+        (4, "timezone"),
+    ]
+    assert "hour '25': write 0-23" in found.left[0].why
+    assert (len(rows.left), rows.jobs, len(of_go.left), of_go.jobs) == (2, {}, 1, {})
+
+
+def test_the_zone_of_a_crontab_is_asked_for_only_where_it_is_not_known() -> None:
+    def notes(text: str, timezone: str | None) -> str:
+        return str(imported_crontab(text, with_users=False, timezone=timezone).notes)
+
+    without = f"@daily curl {URL}"
+    with_both = f"@hourly curl {URL}\nCRON_TZ=Europe/Paris\n@daily curl {URL}"
+
+    assert "give --timezone" in notes(without, None)
+    assert "give --timezone" in notes(with_both, None)
+    assert "give --timezone" not in notes(without, "Europe/Madrid")
+    assert "give --timezone" not in notes(f"CRON_TZ=Europe/Paris\n{without}", None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curl -sS -u ann:hunter2 https://a.example | jq .",
+        "curl -sSuann:hunter2 https://a.example | jq .",
+        "curl --user 'ann:hunter2 hunter2' https://a.example | jq .",
+        "curl --oauth2-bearer=hunter2 https://a.example | jq .",
+        "curl https://ann:hunter2@a.example/x | jq .",
+        "curl https://ann:hun/ter2@hunter2@a.example/x | jq .",
+        "git pull https://hunter2@a.example/x",
+        "curl -H 'Authorization: Bearer hunter2' https://a.example | jq .",
+        'curl -H "X-Api-Key:hunter2" https://a.example | jq .',
+        "curl -b 'sid=hunter2' https://a.example | jq .",
+        'curl -d \'{"password": "hunter2"}\' https://a.example | jq .',
+        'curl -d "{\\"token\\": \\"hunter2\\"}" https://a.example | jq .',
+        "curl 'https://a.example/?token=hunter2&a=1' | jq .",
+        "PGPASSWORD=hunter2 pg_dump shop",
+        "mysqldump -uroot -phunter2 shop",
+        "mysqldump --password=hunter2 shop",
+    ],
+)
+def test_a_line_that_is_left_out_is_shown_without_its_secrets(command: str) -> None:
+    found = imported_crontab(f"@daily {command}\n", with_users=False)
+
+    assert not found.jobs
+    assert "hunter2" not in found.left[0].text + found.left[0].why
+    assert found.left[0].text.startswith("@daily ")
 
 
 def test_two_secrets_for_one_host_have_two_names() -> None:
@@ -210,6 +282,7 @@ def test_pg_cron_rows_become_jobs() -> None:
     assert found.jobs["posts"] == {
         "cron": "0 3 * * *",
         "timeout_seconds": 5,
+        **ONCE,
         "http": {
             "url": URL,
             "method": "POST",

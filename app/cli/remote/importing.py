@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 TO = (
     click.option("--set", "set_name", help="The name of the set; that of the source, if left out."),
-    click.option("--timezone", help="Whose clocks the schedules mean; UTC, if left out."),
+    click.option(
+        "--timezone",
+        callback=lambda _, __, value: known_zone(value),
+        help="Whose clocks the schedules mean; UTC, if left out.",
+    ),
 )
 ROWS = click.argument("path", metavar="FILE")
 
@@ -49,7 +53,8 @@ def import_crontab(*, path: str, system: bool, **to: Any) -> None:  # noqa: ANN4
     from app.core.importing.crontab import imported_crontab
 
     with_users = system or path == "/etc/crontab" or path.startswith("/etc/cron.d/")
-    print_imported(imported_crontab(read_text(path), with_users=with_users), path, **to)
+    made = imported_crontab(read_text(path), with_users=with_users, timezone=to["timezone"])
+    print_imported(made, path, **to)
 
 
 @import_jobs.command("pg_cron")
@@ -78,6 +83,21 @@ def import_go_scheduler(*, path: str, **to: Any) -> None:  # noqa: ANN401
     from app.core.importing.tables import imported_go_scheduler
 
     print_rows(imported_go_scheduler, path, **to)
+
+
+def known_zone(timezone: str | None) -> str | None:
+    """Return the value of `--timezone`.
+
+    Raises:
+        CommandFailed: there is no such zone.
+    """
+    from app.core.schedule.zones import zone_named
+    from app.errors import InvalidInput
+
+    try:
+        return timezone and zone_named(timezone).key
+    except InvalidInput as error:
+        raise CommandFailed(f"--timezone: {error.errors[0].message}", exit_code=USAGE) from error
 
 
 def print_rows(

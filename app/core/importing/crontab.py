@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import Struct
 
 from app.core.importing.calls import NotACall, call_of
-from app.core.importing.result import Imported, Left, Secrets, unique_name
+from app.core.importing.result import Imported, Secrets, unique_name
+from app.core.importing.schedules import check_schedule
 from app.core.schedule.cron_parser import is_open
 
 ASSIGNMENT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
@@ -19,6 +20,8 @@ USED = frozenset(
 ALIASES = frozenset(
     {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 )
+AS_CRON = {"max_attempts": 1, "misfire": "skip", "overlap": "allow_all"}
+"""What cron does: it runs a line once, beside its run before, and not when it was down."""
 TEXT = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -37,36 +40,41 @@ class Line(Struct, frozen=True, kw_only=True):
     variables: dict[str, str]
 
 
-def imported_crontab(text: str, *, with_users: bool) -> Imported:
-    """Make jobs of a crontab; `with_users`: it has a user in each line, as /etc/crontab has."""
+def imported_crontab(text: str, *, with_users: bool, timezone: str | None = None) -> Imported:
+    """Make jobs of a crontab; `with_users`: it has a user in each line, as /etc/crontab has.
+
+    `timezone`: the zone that jobs without one of their own are to have, if it is known.
+    """
     result = Imported()
     secrets = Secrets()
     mailed: dict[str, list[str]] = {}
     for one in lines_of(text, result, with_users=with_users):
         if one.cron == "@reboot":
             why = "runs when the machine starts, which no schedule says: have the service do it"
-            result.left.append(Left(line=one.number, text=one.text, why=why))
+            result.leave(one.number, one.text, why)
             continue
+        zone = one.variables.get("CRON_TZ")
         try:
+            check_schedule(cron=one.cron, timezone=zone)
             check_days(one.cron)
             target, more, notes = call_of(
                 one.command, stdin=one.stdin, variables=one.variables, secrets=secrets
             )
         except NotACall as error:
-            result.left.append(Left(line=one.number, text=one.text, why=str(error)))
+            result.leave(one.number, one.text, str(error))
             continue
         job = unique_name(name_of(one, target), result.jobs)
         fields: dict[str, Any] = {}
         if one.comment:
             fields["description"] = one.comment
         fields["cron"] = one.cron
-        if zone := one.variables.get("CRON_TZ"):
+        if zone:
             fields["timezone"] = zone
-        result.jobs[job] = fields | {"http": target, "tags": tags_of(one)} | more
+        result.jobs[job] = fields | AS_CRON | {"http": target, "tags": tags_of(one)} | more
         result.notes += [f"line {one.number}, {job}: {note}" for note in notes]
         if mailto := one.variables.get("MAILTO"):
             mailed.setdefault(mailto, []).append(job)
-    if result.jobs and not any("timezone" in job for job in result.jobs.values()):
+    if timezone is None and any("timezone" not in job for job in result.jobs.values()):
         result.notes.append(
             "cron runs by the clock of its machine and these jobs by UTC: give --timezone if "
             "that is another"
@@ -93,7 +101,7 @@ def lines_of(text: str, result: Imported, *, with_users: bool) -> Iterator[Line]
         found = split_line(stripped, with_users=with_users)
         if found is None:
             why = f"has fewer than {FIELDS} fields and a command: is it a line of a crontab?"
-            result.left.append(Left(line=number, text=stripped, why=why))
+            result.leave(number, stripped, why)
             continue
         cron, user, command = found
         command, stdin = split_percent(command)

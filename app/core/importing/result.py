@@ -6,6 +6,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from app.core.importing.shown import shown
+
 
 class Left(Struct, frozen=True, kw_only=True):
     """What was left out, and why."""
@@ -24,6 +26,10 @@ class Imported(Struct, kw_only=True):
     left: list[Left] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What one has to know before it is applied."""
+
+    def leave(self, line: int, text: str, why: str) -> None:
+        """Note what is left out, and why, without the secrets that it has."""
+        self.left.append(Left(line=line, text=shown(text), why=shown(why)))
 
     def document(self, set_name: str, *, timezone: str | None) -> dict[str, Any]:
         """Return the file."""

@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from app.core.importing.calls import SOUNDS_SECRET, NotACall, checked
-from app.core.importing.crontab import check_days
-from app.core.importing.result import Imported, Left, Secrets, unique_name
+from app.core.importing.crontab import AS_CRON, check_days
+from app.core.importing.result import Imported, Secrets, unique_name
+from app.core.importing.schedules import check_schedule
 
 CALL = re.compile(r"\bnet\.http_(get|post|delete)\s*\(", re.IGNORECASE)
 SECONDS = re.compile(r"(\d+) seconds?")
@@ -43,12 +44,12 @@ def imported_pg_cron(rows: Iterable[Mapping[str, Any]]) -> Imported:
             target, fields, notes = pg_net_call(str(row["command"]), secrets)
             fields = pg_schedule(str(row["schedule"])) | fields
         except NotACall as error:
-            result.left.append(Left(line=number, text=str(called), why=str(error)))
+            result.leave(number, str(called), str(error))
             continue
         if row.get("active") is False:
             fields["paused"] = True
         name = unique_name(str(called).replace("/", "-"), result.jobs)
-        result.jobs[name] = fields | {"http": target, "tags": ["pg_cron"]}
+        result.jobs[name] = fields | AS_CRON | {"http": target, "tags": ["pg_cron"]}
         result.notes += [f"{name}: {note}" for note in notes]
     if result.jobs:
         result.notes.append(
@@ -61,12 +62,15 @@ def pg_schedule(schedule: str) -> dict[str, Any]:
     """Read a schedule of pg_cron: a cron in GMT, in which `$` is the last day of the month.
 
     Raises:
-        NotACall: it means other days here.
+        NotACall: it means other days here, or cannot be read.
     """
     if found := SECONDS.fullmatch(schedule.strip()):
+        check_schedule(every_seconds=int(found[1]))
         return {"every_seconds": int(found[1])}
     check_days(schedule)
-    return {"cron": schedule.replace("$", "L")}
+    cron = schedule.replace("$", "L")
+    check_schedule(cron=cron)
+    return {"cron": cron}
 
 
 def pg_net_call(command: str, secrets: Secrets) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -212,13 +216,13 @@ def imported_go_scheduler(rows: Iterable[Mapping[str, Any]]) -> Imported:
         over = row.get("execute_at") and not row.get("next_run")
         if over:
             why = "ran once and is over"
-            result.left.append(Left(line=number, text=id, why=why))
+            result.leave(number, id, why)
             continue
         notes: list[str] = []
         try:
             fields = go_job(row, secrets, notes)
         except NotACall as error:
-            result.left.append(Left(line=number, text=id, why=str(error)))
+            result.leave(number, id, str(error))
             continue
         name = unique_name(f"{str(row['type']).lower()}-{id[:8]}", result.jobs)
         result.jobs[name] = fields
@@ -235,10 +239,11 @@ def go_job(row: Mapping[str, Any], secrets: Secrets, notes: list[str]) -> dict[s
     """Return the fields of one job.
 
     Raises:
-        NotACall: it is neither for HTTP nor for AMQP.
+        NotACall: it is neither for HTTP nor for AMQP, or its schedule cannot be.
     """
     fields: dict[str, Any] = {"description": f"{row.get('id')} of the Go scheduler"}
     if row.get("cron_schedule"):
+        check_schedule(cron=row["cron_schedule"])
         fields["cron"] = row["cron_schedule"]
     else:
         fields["run_at"] = row["execute_at"]
