@@ -40,6 +40,15 @@ def test_the_refusal_on_the_page_of_security_is_the_one_that_is_given() -> None:
     assert said == " ".join(shown.split())
 
 
+def test_the_refusal_on_the_page_of_files_is_the_one_that_is_given() -> None:
+    [shown] = [one for one in text_blocks("files.md") if ".cron: " in one]
+
+    with pytest.raises(InvalidInput) as refusal:
+        parse("61 3 * * *", job_id=uuid4())
+
+    assert shown.strip().endswith(f"nightly-invoice.{refusal.value}")
+
+
 def test_the_words_on_the_page_of_schedules_are_those_that_are_said() -> None:
     page = " ".join((ROOT / "docs" / "schedules.md").read_text("utf-8").split())
     [(cron, words)] = re.findall(r'so `([^`]+)` is "([^"]+)"', page)
