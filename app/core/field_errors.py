@@ -31,7 +31,9 @@ NOT_A_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
 
 INSTANT = '"2030-01-31T08:30:00Z"'
 EXAMPLES = {
-    **dict.fromkeys(("run_at", "starts_at", "ends_at", "from", "to"), INSTANT),
+    **dict.fromkeys(
+        ("run_at", "starts_at", "ends_at", "from", "to", "until", "next_before"), INSTANT
+    ),
     "success": '[200, "2xx"]: status codes from 100 to 599, or classes of them',
     "retry_on": '[429, "5xx", "connect"]: status codes, classes of them, or reasons',
     "tags": '["billing", "nightly"]',

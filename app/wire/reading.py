@@ -8,7 +8,7 @@ from functools import cache
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, inspect
 from msgspec.structs import replace
 
 from app.core.access.api_key import Scope
@@ -53,7 +53,8 @@ def read(
             raise InvalidInput(*nuls)
     except msgspec.ValidationError as error:
         check_json(body)  # msgspec stops at the first error, before what is no JSON
-        errors = type_errors(error, type_, body, DOCUMENT)
+        location = replace(DOCUMENT, choices=words_within(type_) | WORDS_OF)  # type: ignore[arg-type] # as in `decoder`
+        errors = type_errors(error, type_, body, location)
         example = shortest_body(shown or type_)
         raise InvalidInput(*(with_example(one, example) for one in errors)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -67,6 +68,31 @@ def read(
 def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
     """Make the decoder of a type, once; numbers that no float holds are kept as text."""
     return msgspec.json.Decoder(type_, float_hook=number)
+
+
+@cache
+def words_within(type_: type[Struct]) -> dict[str, tuple[str, ...]]:
+    """Return the words that fields of a type take, by their names, those of inner types too."""
+    words: dict[str, tuple[str, ...]] = {}
+    seen: set[type] = set()
+    left: list[tuple[str, inspect.Type]] = [("", inspect.type_info(type_))]
+    while left:
+        name, one = left.pop(0)
+        match one:
+            case inspect.EnumType(cls=choices):
+                words.setdefault(name, tuple(str(each.value) for each in choices))
+            case inspect.Metadata(type=inner):
+                left.append((name, inner))
+            case inspect.UnionType(types=inner):
+                left += [(name, each) for each in inner]
+            case inspect.ListType(item_type=inner) | inspect.VarTupleType(item_type=inner):
+                left.append((name, inner))
+            case inspect.StructType(cls=cls, fields=fields) if cls not in seen:
+                seen.add(cls)
+                left += [(each.encode_name, each.type) for each in fields]
+            case _:
+                pass
+    return words
 
 
 def check_json(body: bytes) -> None:

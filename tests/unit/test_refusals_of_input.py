@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,8 +15,10 @@ from app.core.secrets.places import spots_in
 from app.errors import FieldError, InvalidInput, MalformedInput
 from app.targets.registry import decode_target, target_type
 from app.vault.keys import SecretKeys, decrypt_target, encrypt_target
+from app.wire.alerts import ChannelDocument, RuleDocument
 from app.wire.batch import documents
 from app.wire.keys import KeyRequest
+from app.wire.pauses import Resumption
 from app.wire.reading import read
 from app.wire.schedules import SchedulePreview
 from app.wire.secrets import SecretValue
@@ -27,6 +30,23 @@ def refused(body: bytes | str, type_: type[Struct] = JobDocument) -> dict[str, s
     with pytest.raises(InvalidInput) as refusal:
         read(body.encode() if isinstance(body, str) else body, type_)
     return {one.field: one.message for one in refusal.value.errors}
+
+
+@pytest.mark.parametrize(
+    ("type_", "body", "field", "words"),
+    [
+        (RuleDocument, {"events": ["explode"]}, "events[0]", "failed, exhausted, missed"),
+        (Resumption, {"missed": "some"}, "missed", "skip, once, all"),
+        (ChannelDocument, {"preset": "slac"}, "preset", "webhook, slack"),
+        (JobDocument, JOB | {"overlap": "x"}, "overlap", "skip, buffer_one"),
+    ],
+)
+def test_a_word_that_is_not_known_is_told_those_that_are(
+    type_: type[Struct], body: dict[str, Any], field: str, words: str
+) -> None:
+    said = refused(json.dumps(body), type_)[field]
+
+    assert f"write one of {words}" in said
 
 
 @pytest.mark.parametrize(
