@@ -88,6 +88,7 @@ async def test_several_files_make_one_set_and_variables_are_filled_in(
     assert (sets[0]["name"], sets[0]["jobs"]) == ("billing", 2)
     assert forgotten.exit_code == 0
     assert (conflict.exit_code, "! job b is in the way" in conflict.stdout) == (6, True)
+    assert "--take-over b" in conflict.stdout
     assert (taken.exit_code, json.loads(taken.stdout)["counts"]) == (7, {"take_over": 2})
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from shlex import quote
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -118,7 +119,7 @@ def owner_conflict(
     if (kind, name) in taken:
         return None
     written = name if taken_over(name) == (kind, name) else f"{kind}:{name}"
-    how = f"take over {written!r}"
+    how = f"take it over by `--take-over {quote(written)}` (take_over of the API)"
     if owner is None:
         detail = f"this {kind} is there already and belongs to no set: {how}, or rename it"
     else:
