@@ -4,14 +4,17 @@ import sys
 from collections.abc import Iterator
 
 from app.cli.database import through
+from app.cli.remote.errors import FAILED, UNREACHABLE
 from app.db.errors import said_by_postgres
 from app.descriptors import is_shortage, limit
-from app.errors import AppError
+from app.errors import AppError, DatabaseUnavailable
 from app.telemetry.lines import lines_to
 
 
-def report(error: Exception, *, command: str | None) -> None:
+def report(error: Exception, *, command: str | None) -> int:
     """Write what an error says to stderr, in one line for each error that it is made of.
+
+    Returns the exit code: that of a database that does not answer, where all of them say so.
 
     `command`: what to write for `tocsin` in commands that an error names, or None.
 
@@ -26,6 +29,7 @@ def report(error: Exception, *, command: str | None) -> None:
     for message in sorted(filter(None, messages)):
         # Not with click.echo: a reader that does not read must not delay the exit.
         lines_to(sys.stderr).write(f"tocsin: {through(command, message)}\n")
+    return UNREACHABLE if all(type(one) is DatabaseUnavailable for one in leaves(error)) else FAILED
 
 
 def ignore(unraisable: object) -> None:

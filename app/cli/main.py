@@ -160,8 +160,7 @@ class Commands(LazyGroup):
         except Exception as error:  # noqa: BLE001 - raised again if it is a bug
             from app.cli.failures import report
 
-            report(error, command=ctx.obj)
-            sys.exit(1)
+            sys.exit(report(error, command=ctx.obj))
 
 
 @click.group(cls=Commands, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
