@@ -20,8 +20,8 @@ COMMANDS = {
             "Carry out the runs that a schedule has in a range of the past.",
         ),
         "upcoming": (
-            "app.cli.remote.plans:upcoming",
-            "List what runs next, of all jobs, the earliest first.",
+            "app.cli.remote.coming:upcoming",
+            "List what runs next, of all jobs or of some, the earliest first.",
         ),
         "preview": (
             "app.cli.remote.plans:preview",

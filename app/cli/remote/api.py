@@ -45,6 +45,8 @@ class Api:
             self.headers["Authorization"] = f"Bearer {key}"
         self.is_exposed = bool(key) and parts.scheme == "http" and parts.hostname not in LOCAL
         """Whether the key goes over a network unencrypted."""
+        self.more_follow = False
+        """Whether the list that was read last has more items than were asked for."""
 
     def __repr__(self) -> str:
         return f"<Api at {self.url}>"
@@ -128,7 +130,10 @@ class Api:
     def pages(
         self, path: str, *, query: Mapping[str, object] | None = None, limit: int | None
     ) -> Iterator[Any]:
-        """Yield the items of a list, at most `limit`; None: all of them."""
+        """Yield the items of a list, at most `limit`; None: all of them.
+
+        Afterwards `more_follow` says whether the limit cut it off.
+        """
         left = limit
         cursor = None
         while left is None or left > 0:
@@ -140,12 +145,20 @@ class Api:
             if left is not None:
                 left -= len(page["items"])
             cursor = page.get("next_cursor")
+            self.more_follow = cursor is not None
             if cursor is None:
                 return
 
 
 def address(collection: str, name: str, *more: str) -> str:
-    """Return the address of what is called so in a collection, or of a call below it."""
+    """Return the address of what is called so in a collection, or of a call below it.
+
+    Raises:
+        CommandFailed: nothing can be called so.
+    """
+    if not name or "/" in name:
+        message = f"{name!r} is no name: a name has at least one character, and no slash"
+        raise CommandFailed(message, exit_code=USAGE)
     return "/".join(["/v1", collection, quote(name, safe=""), *more])
 
 

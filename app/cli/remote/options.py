@@ -46,6 +46,7 @@ asked_overlap = click.option(
     type=click.Choice(OVERLAPS),
     help="What becomes of it while another run of the job is unfinished; it waits its turn.",
 )
+MORE = "more follow: see them by a larger --limit"
 YES = click.option("-y", "--yes", is_flag=True, help="Ask nothing: change what is named.")
 
 
@@ -81,6 +82,21 @@ class Remote:
 
     def __repr__(self) -> str:
         return f"<Remote {self.api}, {self.output}>"
+
+    def print_pages(
+        self,
+        path: str,
+        columns: Sequence[str],
+        *,
+        query: Mapping[str, object] | None = None,
+        limit: int | None,
+        empty: str,
+    ) -> None:
+        """Print the items of a list, at most `limit`, and say on stderr if more follow."""
+        found = self.api.pages(path, query=query, limit=limit)
+        self.output.print_list(found, columns, empty=empty)
+        if self.api.more_follow:
+            click.echo(MORE, err=True)
 
     def confirm(self, what: str, *, always: bool = False) -> None:
         """Ask before a change in production, or, with `always`, anywhere.

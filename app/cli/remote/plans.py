@@ -1,19 +1,8 @@
-"""`tocsin upcoming` and `tocsin preview`: what runs when."""
+"""`tocsin preview`: what a schedule comes to."""
 
 import click
 
 from app.cli.remote.options import Remote, by_format, remote
-
-
-@click.command()
-@click.option("--until", help="The runs before this instant; an hour from now, if left out.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
-@remote("UpcomingRun")
-def upcoming(on: Remote, *, until: str | None, limit: int) -> None:
-    """List what runs next, of all jobs, the earliest first."""
-    found = on.api.pages("/v1/upcoming", query={"until": until}, limit=limit)
-    columns = ("at", "job_name", "scheduled_for", "skipped", "job_id")
-    on.output.print_list(found, columns, empty="nothing runs by then")
 
 
 @click.command()
