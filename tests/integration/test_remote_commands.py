@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,7 +62,10 @@ REFUSED = [
     ("maintenance begin --all", 2, "ends_at"),
     ("pauses begin", 2, "--tag"),
     ("jobs run one --overlap sideways", 2, "sideways"),
-    ("preview '61 * * * *'", 2, "cron"),
+    ("preview '61 * * * *'", 2, "cron: minute"),
+    ("executions list --from tomorrow", 2, "for example"),
+    ("jobs list --next-before 12h", 2, "for example"),
+    ("alerts rules set x --event explode", 2, "failed, exhausted"),
     ("context use nowhere", 2, "nowhere"),
     ("jobs list --context nowhere", 2, "nowhere"),
     ("jobs list --api ftp://x", 2, "ftp://x"),
@@ -150,7 +154,7 @@ async def test_formats_are_for_people_and_for_programs(tocsin: Tocsin) -> None:
     assert "name: one\n" in yaml.stdout
     assert unknown.exit_code == 2
     assert "there is no field nmae" in unknown.stderr
-    assert (none.stdout, none.stderr) == ("", "there is no such job\n")
+    assert (none.stdout, none.stderr) == ("", "no jobs match\n")
     assert empty == []
 
 
@@ -250,7 +254,17 @@ async def test_a_run_is_waited_for_and_its_end_is_the_exit_code(
     listed = await found(tocsin, "executions list --outcome failed --json job_name,reason")
     history = await found(tocsin, "jobs history good --json outcome")
     explained = await tocsin("jobs explain good")
+    shown = await tocsin("executions list --outcome failed")
+    id = json.loads(bad.stdout)["id"]
+    replayed = await tocsin(f"executions replay {id} 999999")
+    none = await tocsin("executions list --reason dns")
+    table_head = shown.stdout.splitlines()[0].split()
     assert listed == [{"job_name": "bad", "reason": "status"}]
+    assert (table_head[-1], " 500 " in shown.stdout) == ("ERROR", True)
+    assert (none.exit_code, none.stderr) == (0, "no executions match\n")
+    assert replayed.exit_code == 3
+    assert f"replayed {id}: " in replayed.stdout
+    assert "execution 999999: " in replayed.stderr
     assert history == [{"outcome": "succeeded"}]
     assert explained.exit_code == 0
     assert explained.stdout
@@ -315,6 +329,30 @@ async def test_what_comes_and_what_a_schedule_means_are_shown(tocsin: Tocsin) ->
     assert len(words.stdout.splitlines()) == 4
     assert flow["max_concurrency"] == 3
     assert flows.stdout == "api\n"
+
+
+async def test_what_runs_in_a_span_of_time_is_shown_of_some_jobs(tocsin: Tocsin) -> None:
+    now = datetime.now(UTC)
+    begin, end = (f"{now + timedelta(minutes=one):%FT%TZ}" for one in (3, 5.5))
+    for name, tag in (("one", "a"), ("two", "b")):
+        create = f"jobs create {name} --cron '* * * * *' --tag {tag} --url http://127.0.0.1:9/"
+        await found(tocsin, f"{create} --json")
+
+    both = await found(tocsin, f"upcoming --from {begin} --until {end} --json at,job_name")
+    one = await found(tocsin, f"upcoming --job one --from {begin} --until {end} --json job_name")
+    two = await found(tocsin, f"upcoming --tag b --until {end} --json job_name")
+    cut = await tocsin("upcoming --limit 2 -o jsonl")
+    jobs = await tocsin("jobs list --limit 1 -o name")
+    whole = await tocsin("jobs list --limit 2 -o name")
+
+    assert {each["job_name"] for each in both} == {"one", "two"}
+    assert {begin <= each["at"] < end for each in both} == {True}
+    assert len(both) == 2 * len(one) > 2
+    assert {each["job_name"] for each in one} == {"one"}
+    assert {each["job_name"] for each in two} == {"two"}
+    assert (len(cut.stdout.splitlines()), "more follow" in cut.stderr) == (2, True)
+    assert (jobs.stdout, "more follow" in jobs.stderr) == ("two\n", True)
+    assert (whole.stdout, whole.stderr) == ("two\none\n", "")
 
 
 async def test_tags_are_paused_and_windows_laid_and_both_ended(tocsin: Tocsin) -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from app.cli.main import main
 from app.cli.remote.errors import CommandFailed
+from app.cli.remote.output import number
 
 NOWHERE = "http://127.0.0.1:1"
 PRINTS_NOTHING = {
@@ -73,3 +74,65 @@ def test_a_command_that_prints_one_of_two_things_judges_by_that_which_it_will() 
     assert not asks("jobs", "pause", "one", "--json", "changed")
     assert asks("sets", "get", "a", "--json", "members")
     assert not asks("sets", "get", "a", "--columns", "members")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("jobs", "create", "--body", "{oops", "--url", "u"), "--body is no JSON"),
+        (("jobs", "create", "--cron", "@daily", "--every", "5"), "--cron and --every"),
+        (("jobs", "create", "x", "--cron", "@daily"), "by --url"),
+        (("flows", "set", "a/b", "--max-concurrency", "1"), "no slash"),
+        (("jobs", "get", "a/b"), "no slash"),
+        (("upcoming", "--from", "tomorrow"), "write it such as 20"),
+        (("upcoming", "--until", "12h"), "write it such as 20"),
+        (("upcoming", "--from", "2026-12-24T18:00:00"), "with a zone"),
+        (
+            ("upcoming", "--from", "2026-12-24T18:00:00Z", "--until", "2026-12-24T18:00:00+01:00"),
+            "earlier than --until",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_by_options_and_in_one_line(line: tuple[str, ...], said: str) -> None:
+    result = tocsin(*line)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_answer_without_a_key_names_what_a_command_line_has() -> None:
+    detail = "send an API key as Authorization: Bearer KEY; `tocsin keys create` makes one"
+    unknown = "the API key is unknown, expired or revoked"
+
+    lacking = CommandFailed.answered(401, {"detail": detail})
+    wrong = CommandFailed.answered(401, {"detail": unknown})
+
+    assert (lacking.exit_code, wrong.exit_code, str(wrong)) == (4, 4, unknown)
+    assert "TOCSIN_API_KEY" in str(lacking)
+    assert "tocsin login" in str(lacking)
+
+
+def test_a_field_that_the_api_refuses_has_a_colon_after_it() -> None:
+    errors = [{"field": "run_at", "message": "there is no schedule"}]
+
+    assert str(CommandFailed.answered(422, {"errors": errors})) == "run_at: there is no schedule"
+
+
+def test_numbers_are_written_for_people() -> None:
+    seconds = (0.0, 0.000001, 0.0234567, 30.0, 1.5, 1234567.0, -0.25)
+
+    assert [number(one) for one in seconds] == [
+        *("0", "<0.001", "0.023457", "30", "1.5", "1234567", "-0.25")
+    ]
+
+
+@pytest.mark.parametrize("line", [("secrets", "list"), ("doctor",), ("keys", "list")])
+def test_a_database_that_does_not_answer_has_an_exit_code(
+    line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+
+    result = tocsin(*line)
+
+    assert result.exit_code == 5, result.output

@@ -37,8 +37,8 @@ def alerts() -> None:
 @remote("ToldAlert")
 def list_alerts(on: Remote, *, job: str | None, rule: str | None, limit: int) -> None:
     """List what was told, the latest first."""
-    found = on.api.pages("/v1/alerts", query={"job": job, "rule": rule}, limit=limit)
-    on.output.print_list(found, TOLD, empty="nothing was told")
+    query = {"job": job, "rule": rule}
+    on.print_pages("/v1/alerts", TOLD, query=query, limit=limit, empty="nothing was told")
 
 
 @alerts.group()

@@ -93,8 +93,7 @@ def bulk() -> None:
 @remote("Bulk")
 def list_bulk(on: Remote, *, limit: int) -> None:
     """List bulk actions, the latest first."""
-    found = on.api.pages("/v1/bulk", limit=limit)
-    on.output.print_list(found, COLUMNS, empty="there is no bulk action yet")
+    on.print_pages("/v1/bulk", COLUMNS, limit=limit, empty="there is no bulk action yet")
 
 
 @bulk.command("get")

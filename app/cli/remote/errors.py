@@ -42,8 +42,13 @@ class CommandFailed(Exception):
     def answered(cls, status: int, problem: dict[str, Any]) -> "CommandFailed":
         """Word a problem that the API answered."""
         errors = problem.get("errors") or []
-        named = [f"{one.get('field')} {one.get('message')}" for one in errors]
+        named = [f"{one.get('field')}: {one.get('message')}" for one in errors]
         said = "; ".join(named) or str(problem.get("detail") or problem.get("title") or status)
+        if status == 401 and "Authorization" in said:  # noqa: PLR2004 - it lacks a key
+            said = (
+                "the API wants a key: set TOCSIN_API_KEY, or save it by `tocsin login`; "
+                "`tocsin keys create` makes one"
+            )
         return cls(said, exit_code=EXIT_CODES.get(status, FAILED), problem=problem)
 
     def write(self) -> None:

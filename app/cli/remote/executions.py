@@ -11,7 +11,10 @@ from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, all_of, asked_overlap, job_or_bulk, remote
 
-COLUMNS = ("id", "job_name", "scheduled_for", "attempt", "outcome", "reason", "duration_seconds")
+COLUMNS = (
+    *("id", "job_name", "scheduled_for", "attempt", "outcome", "duration_seconds"),
+    *("reason", "status_code", "error"),
+)
 OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled", "lost", "missed")
 TAIL_SECONDS = 1.0
 """The pause between two questions for later executions."""
@@ -53,8 +56,9 @@ def executions() -> None:
 @remote("Execution")
 def list_executions(on: Remote, *, limit: int, **given: object) -> None:
     """List executions, the latest first."""
-    found = on.api.pages("/v1/executions", query=query_of(given), limit=limit)
-    on.output.print_list(found, COLUMNS, empty="there is no such execution")
+    query = query_of(given)
+    empty = "no executions match" if query else "there are no executions yet"
+    on.print_pages("/v1/executions", COLUMNS, query=query, limit=limit, empty=empty)
 
 
 @executions.command("get")
@@ -104,6 +108,26 @@ def cancel_execution(on: Remote, *, id: int, retry: bool) -> None:
     on.output.print_one(found)
 
 
+def replay(on: Remote, id: int, asked: dict[str, Any] | None) -> None:
+    """Carry out the run of one execution again, and say so.
+
+    Raises:
+        CommandFailed: the API refused; it is said of which execution.
+    """
+    try:
+        job = on.api.call("POST", f"/v1/executions/{id}/replay", body=asked)
+    except CommandFailed as failure:
+        message = f"execution {id}: {failure}"
+        raise CommandFailed(
+            message, exit_code=failure.exit_code, problem=failure.problem
+        ) from failure
+    if not on.output.is_table or on.output.fields:
+        on.output.print_one(job)
+        return
+    name = job["name"] or job["id"]
+    click.echo(f"replayed {id}: its run is asked for again, see tocsin jobs history {name}")
+
+
 @executions.command("replay")
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @filters
@@ -122,7 +146,7 @@ def replay_executions(
     if ids:
         on.confirm(f"replay {', '.join(map(str, ids))}")
         for id in ids:
-            on.output.print_one(on.api.call("POST", f"/v1/executions/{id}/replay", body=asked))
+            replay(on, id, asked)
         return
     action = "redrive" if found_by.pop("dead_letter", None) else "replay"
     options = {"rate_per_second": rate} if rate else {}

@@ -16,7 +16,10 @@ from app.cli.remote.reading import fields_set, merged, parsed, read_fields
 from app.cli.remote.waiting import wait_for_run
 
 COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
-RUNS = ("id", "scheduled_for", "attempt", "outcome", "reason", "status_code", "duration_seconds")
+RUNS = (
+    *("id", "scheduled_for", "attempt", "outcome", "duration_seconds"),
+    *("reason", "status_code", "error"),
+)
 STATES = ("scheduled", "executing", "retrying", "paused", "finished", "failed", "invalid")
 READ_ONLY = (
     *("id", "state", "failing", "next_run", "scheduled_for", "created_at", "updated_at"),
@@ -25,6 +28,13 @@ READ_ONLY = (
 )
 MOMENT = timedelta(seconds=1)
 """An instant that has only just passed was meant to be now."""
+SCHEDULES = {
+    "run_at": "--at",
+    "run_in_seconds": "--in",
+    "cron": "--cron",
+    "every_seconds": "--every",
+}
+"""The options of which a job has one, by their fields."""
 METHODS = ("get", "post", "put", "patch", "delete", "head")
 
 FILTERS = (
@@ -61,9 +71,9 @@ def jobs() -> None:
 @remote("Job")
 def list_jobs(on: Remote, *, limit: int, everything: bool, **given: object) -> None:
     """List jobs."""
-    found = on.api.pages("/v1/jobs", query=given, limit=None if everything else limit)
-    empty = "there is no such job" if any(given.values()) else "there are no jobs yet"
-    on.output.print_list(found, COLUMNS, empty=empty)
+    empty = "no jobs match" if any(given.values()) else "there are no jobs yet"
+    most = None if everything else limit
+    on.print_pages("/v1/jobs", COLUMNS, query=given, limit=most, empty=empty)
 
 
 @jobs.command("get")
@@ -112,6 +122,11 @@ def create_job(
     tocsin jobs create -f nightly.yaml
     """  # noqa: D301 - a mark of click
     options = {key: list(one) if isinstance(one, tuple) else one for key, one in given.items()}
+    if len(given_twice := [flag for key, flag in SCHEDULES.items() if options.get(key)]) > 1:
+        message = (
+            f"{' and '.join(given_twice)} are given: a job has one schedule, leave one of them"
+        )
+        raise CommandFailed(message, exit_code=USAGE)
     document = read_fields(path, options | {"name": name})
     target: dict[str, Any] = dict(document.get("target") or {})
     if target_url:
@@ -121,11 +136,14 @@ def create_job(
     if headers:
         target["headers"] = dict(map(header, headers))
     if json_body is not None:
-        target["json"] = parsed(json_body, "--body")
+        target["json"] = body_of(json_body)
     if target:
         document["target"] = target
     document = merged(document, fields_set(tuple(more)))
     document.setdefault("kind", "http")
+    if document["kind"] == "http" and not document.get("target"):
+        message = "there is no target: say by --url what is called, or give the job by --file"
+        raise CommandFailed(message, exit_code=USAGE)
     if replace and not document.get("name"):
         raise CommandFailed("--replace needs a name, by which jobs are replaced", exit_code=USAGE)
     on.confirm(f"create job {document.get('name') or '(nameless)'}")
@@ -142,6 +160,19 @@ def note_past(made: dict[str, Any]) -> None:
     at, written = instant(made.get("run_at")), instant(made.get("updated_at"))
     if at and written and at < written - MOMENT and made.get("next_run"):
         click.echo("note: its run_at has passed, so its run is due at once", err=True)
+
+
+def body_of(text: str) -> Any:  # noqa: ANN401
+    """Read the value of `--body`, which is JSON or YAML.
+
+    Raises:
+        CommandFailed: it is neither.
+    """
+    try:
+        return parsed(text, "--body")
+    except CommandFailed as error:
+        message = """--body is no JSON: write it such as '{"user": 7}', in single quotes"""
+        raise CommandFailed(message, exit_code=USAGE) from error
 
 
 def header(one: str) -> tuple[str, str]:
@@ -365,5 +396,7 @@ def list_history(
 ) -> None:
     """List the executions of a job, the latest first."""
     query = {"outcome": list(outcome), "from": since, "to": until}
-    found = on.api.pages(job_path(job, "executions"), query=query, limit=limit)
-    on.output.print_list(found, RUNS, empty=f"{job} has no such execution yet")
+    empty = (
+        f"no executions of {job} match" if any(query.values()) else f"{job} has no executions yet"
+    )
+    on.print_pages(job_path(job, "executions"), RUNS, query=query, limit=limit, empty=empty)

@@ -15,6 +15,8 @@ ALL_FIELDS = ""
 """The value of `--json` without fields."""
 NARROW = 8
 """The fewest characters that a column is cut to."""
+LEAST = 0.001
+"""The smallest number that is written; less is not worth the digits."""
 STEPS = ((86_400.0 * 2, 86_400.0, "d"), (3600.0 * 2, 3600.0, "h"), (120.0, 60.0, "min"))
 
 
@@ -119,7 +121,7 @@ class Output:
             case bool():
                 return "yes" if one else "no"
             case float():
-                return f"{one:g}"
+                return number(one)
             case list() if all(isinstance(each, str) for each in one):
                 said = ", ".join(one)
             case list() | dict():
@@ -169,6 +171,13 @@ def instant(one: object) -> datetime | None:
         return datetime.fromisoformat(one)
     except ValueError:
         return None
+
+
+def number(one: float) -> str:
+    """Write a number, such as seconds, to the microsecond, and never with an exponent."""
+    if 0 < one < LEAST:
+        return f"<{LEAST}"
+    return f"{one:.6f}".rstrip("0").rstrip(".")
 
 
 def relative(at: datetime, *, now: datetime) -> str:

@@ -44,7 +44,7 @@ def plan_lines(plan: dict[str, Any], *, text: Callable[[object], str], zone: str
     for step in steps:
         yield from step_lines(step, text, zone)
     for one in plan.get("warnings") or ():
-        yield f"? {text(one['field'])} {text(one['message'])}"
+        yield f"? {text(one['field'])}: {text(one['message'])}"
     if steps:
         yield ""
     counts = plan["counts"]

@@ -157,8 +157,7 @@ def sets() -> None:
 @remote("SetState")
 def list_sets(on: Remote, *, limit: int) -> None:
     """List sets, with when and by whom each was last applied."""
-    found = on.api.pages("/v1/sets", limit=limit)
-    on.output.print_list(found, COLUMNS, empty="no file has been applied yet")
+    on.print_pages("/v1/sets", COLUMNS, limit=limit, empty="no file has been applied yet")
 
 
 @sets.command("get")
