@@ -271,3 +271,36 @@ def test_every_answer_has_types_that_can_be_resolved() -> None:
 def test_a_job_that_is_scheduled_calls_one_address(urls: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="one address to call"):
         schedule("nightly", "0 3 * * *", **urls)  # type: ignore[arg-type] # any of the methods
+
+
+def test_wrong_arguments_are_told_by_the_name_of_the_call() -> None:
+    with Tocsin("http://127.0.0.1:1") as tocsin:
+        with pytest.raises(TypeError, match=r"^update\(\) missing"):
+            tocsin.jobs.update()  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=r"^list\(\) got an unexpected .*'nam'"):
+            tocsin.jobs.list(nam=1)  # type: ignore[call-arg]
+
+
+def test_a_server_that_is_down_is_an_exception_and_nothing_is_printed() -> None:
+    program = """
+import sys
+sys.modules["structlog"] = None  # as where it is not installed
+import stamina
+from tocsin import NotConnected, Tocsin
+stamina.set_testing(True, attempts=3)
+with Tocsin("http://127.0.0.1:1") as tocsin:
+    try:
+        tocsin.jobs.get("x")
+    except NotConnected:
+        print("told")
+"""
+
+    done = subprocess.run(  # noqa: S603 - our own Python
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(PLACE.parent)},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("told\n", "")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -149,12 +150,21 @@ class AsyncTocsin(Calls["AsyncTocsin"]):
 
 def retrying(settings: Settings, call: Call[Any]) -> dict[str, Any]:
     """Return how stamina tries a call."""
+    keep_quiet()
     begun = time.monotonic()
     return {
         "on": lambda error: settings.retries(call, error, spent_seconds=time.monotonic() - begun),
         "attempts": settings.attempts,
         "timeout": settings.patience_seconds,
     }
+
+
+@cache
+def keep_quiet() -> None:
+    """Have Python print no retry by itself where a program has set up no logs."""
+    import logging
+
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 def arguments(settings: Settings, sent: Sent) -> dict[str, Any]:

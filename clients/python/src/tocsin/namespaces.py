@@ -26,6 +26,7 @@ P = ParamSpec("P")
 AnswerT = TypeVar("AnswerT")
 ItemT = TypeVar("ItemT")
 ClientT = TypeVar("ClientT")
+CallT = TypeVar("CallT")
 
 
 class Namespace(Generic[ClientT]):
@@ -38,12 +39,34 @@ class Namespace(Generic[ClientT]):
         return f"<{type(self).__name__} of {self.client!r}>"
 
 
+def asked(
+    function: Callable[P, CallT],
+    name: str,
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> CallT:
+    """Make what is to be sent; wrong arguments are those of the call as people name it.
+
+    Raises:
+        TypeError: an argument is missing or unknown.
+    """
+    try:
+        return function(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(str(error).replace(f"{function.__name__}()", f"{name}()")) from None
+
+
 class Does(Generic[P, AnswerT]):
     """A call that has one answer."""
 
     def __init__(self, function: Callable[P, Call[AnswerT]]) -> None:
         self.function = function
+        self.name = function.__name__
         self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
 
     @overload
     def __get__(
@@ -61,11 +84,11 @@ class Does(Generic[P, AnswerT]):
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        client, function = instance.client, self.function
+        client, function, name = instance.client, self.function, self.name
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - of either client
-            return client.send(function(*args, **kwargs))
+            return client.send(asked(function, name, *args, **kwargs))
 
         return call
 
@@ -75,7 +98,11 @@ class Lists(Generic[P, AnswerT, ItemT]):
 
     def __init__(self, function: Callable[P, Listing[AnswerT, ItemT]]) -> None:
         self.function = function
+        self.name = function.__name__
         self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
 
     @overload
     def __get__(
@@ -93,11 +120,11 @@ class Lists(Generic[P, AnswerT, ItemT]):
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        client, function = instance.client, self.function
+        client, function, name = instance.client, self.function, self.name
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - of either client
-            return client.items(function(*args, **kwargs))
+            return client.items(asked(function, name, *args, **kwargs))
 
         return call
 
