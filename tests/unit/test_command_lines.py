@@ -136,3 +136,9 @@ def test_a_database_that_does_not_answer_has_an_exit_code(
     result = tocsin(*line)
 
     assert result.exit_code == 5, result.output
+
+
+def test_no_help_shows_a_mark_of_click() -> None:
+    for path, command in commands(main):
+        said = command.get_help(click.Context(command, info_name=" ".join(path)))
+        assert "\\b" not in said, path
