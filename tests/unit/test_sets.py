@@ -175,7 +175,7 @@ def test_a_conflict_says_how_to_take_over_what_it_is_about(kind: MemberKind, nam
     refused = owner_conflict(kind, name, owner=None, taken=())
 
     assert refused is not None
-    [said] = re.findall(r"take over '(.+?)'", refused.detail or "")
+    [said] = re.findall(r"--take-over ([^`]+)`", refused.detail or "")
     assert taken_over(said) == (kind, name)
 
 

@@ -12,7 +12,7 @@ from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, all_of, asked_overlap, job_or_bulk, remote
 from app.cli.remote.output import Output, field, in_yaml, instant
-from app.cli.remote.reading import fields_set, merged, parsed, read_fields
+from app.cli.remote.reading import body_of, fields_set, merged, parsed, read_fields
 from app.cli.remote.waiting import wait_for_run
 
 COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
@@ -160,19 +160,6 @@ def note_past(made: dict[str, Any]) -> None:
     at, written = instant(made.get("run_at")), instant(made.get("updated_at"))
     if at and written and at < written - MOMENT and made.get("next_run"):
         click.echo("note: its run_at has passed, so its run is due at once", err=True)
-
-
-def body_of(text: str) -> Any:  # noqa: ANN401
-    """Read the value of `--body`, which is JSON or YAML.
-
-    Raises:
-        CommandFailed: it is neither.
-    """
-    try:
-        return parsed(text, "--body")
-    except CommandFailed as error:
-        message = """--body is no JSON: write it such as '{"user": 7}', in single quotes"""
-        raise CommandFailed(message, exit_code=USAGE) from error
 
 
 def header(one: str) -> tuple[str, str]:

@@ -107,3 +107,16 @@ def merged(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
         else:
             result[name] = one
     return result
+
+
+def body_of(text: str) -> Any:  # noqa: ANN401
+    """Read the value of `--body`, which is JSON or YAML.
+
+    Raises:
+        CommandFailed: it is neither.
+    """
+    try:
+        return parsed(text, "--body")
+    except CommandFailed as error:
+        message = """--body is no JSON: write it such as '{"user": 7}', in single quotes"""
+        raise CommandFailed(message, exit_code=USAGE) from error
