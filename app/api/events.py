@@ -18,7 +18,7 @@ from app.api.feed import LOOK_SECONDS, Feed, Listener, written
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.db import events
-from app.db.events import MOST_AT_ONCE
+from app.db.events import MAX_AT_ONCE
 from app.errors import AppError
 from app.wire.events import Snapshot
 
@@ -107,7 +107,7 @@ async def beginning(feed: Feed, last: str) -> tuple[bytes, frozenset[int]]:
     after = int(place[1])
     since = datetime.fromtimestamp(int(place[2]), UTC) - OVERLAP
     missed = await events.list_since(feed.db, after=after, since=since)
-    if len(missed) > MOST_AT_ONCE or after > feed.places[-1]:
+    if len(missed) > MAX_AT_ONCE or after > feed.places[-1]:
         return snapshot(feed, "gap"), frozenset()
     told = b"".join(written(one, place=feed.place) for one in missed)
     return told or b":\n\n", frozenset(one.id for one in missed)

@@ -17,13 +17,13 @@ from msgspec import Struct
 from app.db import events
 from app.db.clock import PolledClock
 from app.db.database import Database
-from app.db.events import MOST_AT_ONCE
+from app.db.events import MAX_AT_ONCE
 from app.single_flight import SingleFlight
 from app.timers import Monotonic
 from app.wire.events import ExecutionEvent, Snapshot
 
 LOOK_SECONDS = 1.0
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 """Events that wait for one client; with more, it begins anew."""
 LOOKS_BACK = 2
 
@@ -49,7 +49,7 @@ class Listener:
 
     def put(self, sent: Sequence[Sent]) -> None:
         """Add events; if they are too many, all are dropped."""
-        if len(self.waiting) + len(sent) > MOST_WAITING:
+        if len(self.waiting) + len(sent) > MAX_WAITING:
             self.drop()
         elif not self.overflowed:
             self.waiting.extend(sent)
@@ -127,7 +127,7 @@ class Feed:
         back = self.places[0]
         found = await events.look(self.db, after=back, unended=self.open, told=self.told)
         many = len(found.events)
-        if many > MOST_AT_ONCE:
+        if many > MAX_AT_ONCE:
             for listener in self.listeners:
                 listener.drop()
             self.places.clear()

@@ -9,7 +9,7 @@ from app.core.runs.outcome import Outcome
 from app.db.database import Row, Runner
 from app.wire.events import ExecutionEvent
 
-MOST_AT_ONCE = 500
+MAX_AT_ONCE = 500
 """Executions that one look tells of; with more, streams begin anew."""
 WINDOW = 20_000
 """How many numbers before its place a stream that comes back looks for late ones."""
@@ -38,7 +38,7 @@ async def look(db: Runner, *, after: int, unended: Collection[int], told: Collec
     `unended`: numbers up to `after` that were under way then; `told`: what is not to be told again.
     """
     rows = await db.fetch(
-        "events.after", after=after, unended=[*unended], told=[*told], limit=MOST_AT_ONCE + 1
+        "events.after", after=after, unended=[*unended], told=[*told], limit=MAX_AT_ONCE + 1
     )
     return Look(
         upto=rows[0]["upto"],
@@ -50,7 +50,7 @@ async def look(db: Runner, *, after: int, unended: Collection[int], told: Collec
 async def list_since(db: Runner, *, after: int, since: datetime) -> list[ExecutionEvent]:
     """List what lies beyond a number, and what ended since an instant not far before it."""
     rows = await db.fetch(
-        "events.missed_since", after=after, since=since, window=WINDOW, limit=MOST_AT_ONCE + 1
+        "events.missed_since", after=after, since=since, window=WINDOW, limit=MAX_AT_ONCE + 1
     )
     return [event(row) for row in rows]
 

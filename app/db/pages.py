@@ -15,9 +15,9 @@ LIMIT_SECONDS = 2.0
 """How long Postgres works on a statement of a page before it gives up."""
 SEARCH_SHARE = 0.1
 """How much of what a search of the API looks at one of a page does: for 50 milliseconds."""
-MOST_LEASES = 10_000
-MOST_COUNTED = 10_000
-MOST_TROUBLED = 1000
+MAX_LEASES = 10_000
+MAX_COUNTED = 10_000
+MAX_TROUBLED = 1000
 """Executions that did not succeed of which those of the last day are shown."""
 
 
@@ -140,7 +140,7 @@ async def reading_pool(url: str, *, application_name: str) -> AsyncIterator[Data
 
 async def list_under_way(db: Runner, *, limit: int) -> list[UnderWay]:
     """List executions that are under way, the one first that began first."""
-    rows = await db.fetch("pages.under_way", window=MOST_LEASES, limit=limit)
+    rows = await db.fetch("pages.under_way", window=MAX_LEASES, limit=limit)
     return [UnderWay(**row) for row in rows]
 
 
@@ -151,14 +151,14 @@ async def list_attention(db: Database, *, late_seconds: float, few: int) -> list
 
 
 async def list_troubled(db: Runner, *, since: datetime, limit: int) -> list[Troubled]:
-    """List jobs with executions that did not succeed, among the newest `MOST_TROUBLED` of these."""
-    rows = await db.fetch("pages.troubled", since=since, window=MOST_TROUBLED, limit=limit)
+    """List jobs with executions that did not succeed, among the newest `MAX_TROUBLED` of these."""
+    rows = await db.fetch("pages.troubled", since=since, window=MAX_TROUBLED, limit=limit)
     return [Troubled(**row) for row in rows]
 
 
 async def read_hour(db: Runner, *, since: datetime) -> Hour:
     """Count the newest executions by minute and outcome, and measure how late they started."""
-    [row] = await db.fetch("pages.hour", since=since, most=MOST_COUNTED)
+    [row] = await db.fetch("pages.hour", since=since, most=MAX_COUNTED)
     return Hour(
         minutes=msgspec.json.decode(row["minutes"], type=list[Minute]),
         p50=row["p50"],
@@ -189,6 +189,6 @@ async def list_firing(db: Runner, *, limit: int) -> list[Firing]:
 
 
 async def count_in_minute(db: Runner, *, at: datetime, but: UUID) -> int:
-    """Count the other jobs that start next within a minute from `at` on, up to `MOST_COUNTED`."""
-    [row] = await db.fetch("pages.in_minute", at=at, but=but, most=MOST_COUNTED)
+    """Count the other jobs that start next within a minute from `at` on, up to `MAX_COUNTED`."""
+    [row] = await db.fetch("pages.in_minute", at=at, but=but, most=MAX_COUNTED)
     return int(row["jobs"])

@@ -25,14 +25,14 @@ from app.wire.actions import AskedOverlap
 from app.wire.bulk import SAMPLE, BulkAction, BulkPreview, BulkRequest, BulkSample
 from app.wire.executions import Execution
 
-MOST_WAITING = 10
+MAX_WAITING = 10
 """How many runs of one job are asked for at a time. More are once these are over: its plan, which
 waits for them, goes on in between."""
 BUSY_SECONDS = 0.25
 """How long to wait for runs of a job to end, before more are asked for."""
-MOST_COUNTED = 1000
+MAX_COUNTED = 1000
 """The runs of how many jobs a preview counts."""
-MOST_RUNS = 1_000_000
+MAX_RUNS = 1_000_000
 """Up to how many runs of a job a preview counts."""
 
 
@@ -50,7 +50,7 @@ def fitting(items: Sequence[Item], rooms: dict[UUID, Room]) -> list[Item]:
     asked: Counter[UUID] = Counter()
     for place, item in enumerate(items):
         if item.problem is None:
-            if rooms[item.job_id].pending_runs > 0 or asked[item.job_id] == MOST_WAITING:
+            if rooms[item.job_id].pending_runs > 0 or asked[item.job_id] == MAX_WAITING:
                 return list(items[:place])
             asked[item.job_id] += 1
     return list(items)
@@ -203,7 +203,7 @@ class Backfill:
         if room is not None and room.pending_runs > 0:
             return Part(items=[], reached="", is_last=False, wait_seconds=BUSY_SECONDS)
         since = self.since if at.run is None else at.run + TICK
-        many = min(limit, MOST_WAITING)
+        many = min(limit, MAX_WAITING)
         try:
             runs = await asyncio.to_thread(self.runs, job, room, since, many)
         except InvalidInput as error:
@@ -242,7 +242,7 @@ class Backfill:
         total = 0
         sample: list[BulkSample] = []
         before: UUID | None = None
-        for _ in range(MOST_COUNTED // 50):
+        for _ in range(MAX_COUNTED // 50):
             page = await jobs.list_page(db, self.wanted, before=before, limit=50)
             rooms = await bulk.find_room(db, [one.id for one in page.items])
             shown = await asyncio.to_thread(
@@ -268,7 +268,7 @@ class Backfill:
                 anchor=(room and room.scheduled_for) or job.created_at,
                 since=self.since,
                 until=self.until,
-                limit=MOST_RUNS,
+                limit=MAX_RUNS,
             )
         except InvalidInput as error:
             problem = str(error)

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.alerts.rules import (
-    LEAST_SLOW_SECONDS,
+    MIN_SLOW_SECONDS,
     NO_JOB,
     Event,
     Happened,
@@ -41,14 +41,14 @@ PASS_SECONDS = 1.0
 """The time between two passes while there are rules, or something is to be delivered."""
 DUTY = 0.1
 """The most of its time that an instance spends on alerts."""
-LONGEST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 """How soon to ask for rules at the latest; a notification tells of the first one."""
 TOGETHER_SECONDS = 30.0
 """How long a channel is told nothing of the same rule and event after a message: what comes
 meanwhile goes out as one. The first message waits for nothing."""
 LOOK_SECONDS = 1.0
 """How long a statement may take that looks for jobs which stand as rules watch for."""
-SHORTEST_REST_SECONDS = 10.0
+MIN_REST_SECONDS = 10.0
 """How long no jobs are looked for by a rule for which that took longer; doubled each time."""
 REST_SECONDS = 600.0
 """How long no jobs are looked for by it at most."""
@@ -83,7 +83,7 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
                 observers.tell(faulted("alerts", error))
             is_busy = True
         took = monotonic() - began
-        wait = max(PASS_SECONDS, took * (1 - DUTY) / DUTY) if is_busy else LONGEST_SECONDS
+        wait = max(PASS_SECONDS, took * (1 - DUTY) / DUTY) if is_busy else MAX_SECONDS
         if is_busy:  # a notification is no reason for another pass before its time
             await asyncio.sleep(wait)
             wait = 0.0
@@ -149,7 +149,7 @@ class Alerting:
         slow = [rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()]
         if not slow:
             return await alerts.read_happened(transaction, cursor, limit=BATCH)
-        seconds = max(LEAST_SLOW_SECONDS, min(slow))
+        seconds = max(MIN_SLOW_SECONDS, min(slow))
         long = await alerts.read_slow(transaction, cursor, seconds=seconds, limit=BATCH)
         upto = replace(cursor, mark_id=long.read_to) if cursor.is_over else cursor
         batch = await alerts.read_happened(transaction, upto, limit=BATCH)
@@ -223,7 +223,7 @@ class Alerting:
 
         def refused(rule: Rule, error: Exception) -> None:
             before = self.resting.get(rule.id)
-            seconds = min(2 * before.seconds, REST_SECONDS) if before else SHORTEST_REST_SECONDS
+            seconds = min(2 * before.seconds, REST_SECONDS) if before else MIN_REST_SECONDS
             self.resting[rule.id] = Rest(until=self.clock() + seconds, seconds=seconds)
             said = f"rule {rule.name!r} finds no jobs: {reason(error)}: name one, or a rarer tag"
             self.observers.tell(Faulted(where="alerts", error=said))
@@ -319,7 +319,7 @@ async def list_running(transaction: Runner, rules: Sequence[Rule]) -> Sequence[H
     slow = {rule.id: rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()}
     if not slow:
         return []
-    seconds = max(LEAST_SLOW_SECONDS, min(slow.values()))
+    seconds = max(MIN_SLOW_SECONDS, min(slow.values()))
     return await alerts.list_running(transaction, rule_ids=[*slow], seconds=seconds)
 
 

@@ -26,11 +26,11 @@ from app.timers import Monotonic
 from app.vault import SecretKeys
 from app.wire.bulk import STARTING
 
-MOST_AT_ONCE = 4
+MAX_AT_ONCE = 4
 """How many actions an instance works on side by side: one that takes hours keeps no other."""
 AGAIN_SECONDS = LEASE_SECONDS / 2
 """How soon to ask again for actions while others work on some."""
-LONGEST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 """How soon to ask for actions at the latest."""
 OUTAGE_SECONDS = 1.0
 """How soon to go on after an outage."""
@@ -78,9 +78,9 @@ class BulkWorker:
     async def keep_working(self) -> None:
         """Work on actions whenever there are some; ends only when cancelled.
 
-        An action of which no notification came waits for `LONGEST_SECONDS` at most.
+        An action of which no notification came waits for `MAX_SECONDS` at most.
         """
-        wait = LONGEST_SECONDS
+        wait = MAX_SECONDS
         async with asyncio.TaskGroup() as tasks:
             try:
                 while True:
@@ -94,7 +94,7 @@ class BulkWorker:
 
     async def take(self, tasks: asyncio.TaskGroup) -> float:
         """Begin to work on what nobody works on; return how soon to ask again."""
-        room = MOST_AT_ONCE - len(self.running)
+        room = MAX_AT_ONCE - len(self.running)
         try:
             ids, has_others = await bulk.take(
                 self.db, instance=self.instance, mine=list(self.running), limit=room
@@ -105,7 +105,7 @@ class BulkWorker:
             return AGAIN_SECONDS
         for id in ids:
             self.running[id] = tasks.create_task(self.work(id), name=f"bulk {id}")
-        return AGAIN_SECONDS if has_others else LONGEST_SECONDS
+        return AGAIN_SECONDS if has_others else MAX_SECONDS
 
     async def leave(self) -> None:
         """Leave the actions under way to other instances, as this one stops."""

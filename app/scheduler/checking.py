@@ -18,7 +18,7 @@ REST_SECONDS = 0.05
 """The pause before each step, so that many targets at once leave Postgres to others."""
 MAX_PROBLEM_LENGTH = 10_000
 """The most characters that a `plan_error` may have."""
-LONGEST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 """The longest wait for a notification. A transaction that stayed open for longer than all of
 `AGAIN_SECONDS` sends none, if another one had notified when it wrote."""
 AGAIN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -39,7 +39,7 @@ async def keep_checking(
 ) -> None:
     """Check targets whenever some were written, until cancelled; errors are told.
 
-    A target of which no notification came waits for `LONGEST_SECONDS` at most.
+    A target of which no notification came waits for `MAX_SECONDS` at most.
     """
     checking = Checking(isolation, db, keys, kinds)
     backlog = Backlog(checking, worked_off=written.set)
@@ -48,7 +48,7 @@ async def keep_checking(
         again: Iterator[float] = iter(())
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(next(again, LONGEST_SECONDS)):
+                async with asyncio.timeout(next(again, MAX_SECONDS)):
                     await written.wait()
                     written.clear()
                     again = iter(AGAIN_SECONDS)

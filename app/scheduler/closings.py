@@ -27,7 +27,7 @@ from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.windows import Windows
 
-MOST_STEPS = 1000
+MAX_STEPS = 1000
 """The most closed spans that are searched for the next run that cuts another off."""
 SLACK = timedelta(minutes=1)
 """How long after its timeout an attempt has surely ended."""
@@ -120,7 +120,7 @@ async def open_due(
 
     `run` is a nominal instant, by which these judge. None if there is none.
     """
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         if run is None:
             return None
         opens_at, on_closed = await opening(db, windows, claim, run)

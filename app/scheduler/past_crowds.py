@@ -23,7 +23,7 @@ CROWD = 0.1
 """The part of all claims that a host has to have to count as a crowd: ten may be crowds at once."""
 LEAST = 8
 """The fewest claims of which a host can be a crowd."""
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 0.5
+MIN_SECONDS, MAX_SECONDS = 0.1, 0.5
 """The pauses between two searches; those that find nothing become rarer."""
 
 
@@ -33,7 +33,7 @@ class PastCrowds:
     def __init__(self, suspects: Suspects) -> None:
         self.suspects = suspects
         self.dispatcher = suspects.dispatcher
-        self.pause = SHORTEST_SECONDS
+        self.pause = MIN_SECONDS
 
     def __repr__(self) -> str:
         return f"<PastCrowds: every {self.pause:.1f} s, beside {sorted(self.crowds()[0])}>"
@@ -52,9 +52,7 @@ class PastCrowds:
                 except Exception as error:  # noqa: BLE001 - no search is to end the instance
                     self.suspects.observers.tell(Faulted(where="crowds", error=reason(error)))
                     found_none = True
-                self.pause = (
-                    min(2 * self.pause, LONGEST_SECONDS) if found_none else SHORTEST_SECONDS
-                )
+                self.pause = min(2 * self.pause, MAX_SECONDS) if found_none else MIN_SECONDS
                 await asyncio.sleep(self.pause)
 
     async def claim_others(self) -> int | None:

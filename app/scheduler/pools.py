@@ -29,7 +29,7 @@ PURPOSES = {
     "extend_quick": ("extend apart", leases.QUICK_SECONDS),
     "extend_patient": ("extend apart", leases.PATIENT_SECONDS),
     "claim_quick": ("isolate", suspects.QUICK_SECONDS),
-    "claim_patient": ("isolate", suspects.LONGEST_SECONDS),
+    "claim_patient": ("isolate", suspects.MAX_SECONDS),
     "plan": ("plan", PLAN_SECONDS),
     "bulk": ("bulk", None),
 }

@@ -45,10 +45,10 @@ from app.telemetry import Observers
 QUICK_SECONDS = 0.2
 """How long a statement that claims some jobs may take; usually such a statement takes
 milliseconds."""
-LONGEST_SECONDS = 3.0
+MAX_SECONDS = 3.0
 """How long a statement that claims one job may take, if the job was too slow before."""
 QUICK_TRIES = 2
-"""After so many claims that took longer than `QUICK_SECONDS`, a job gets `LONGEST_SECONDS`."""
+"""After so many claims that took longer than `QUICK_SECONDS`, a job gets `MAX_SECONDS`."""
 STEP = 250
 """The most jobs that one statement claims."""
 
@@ -108,7 +108,7 @@ class Suspects:
         self.quick = quick
         """A pool that cancels statements after `QUICK_SECONDS`."""
         self.patient = patient
-        """A pool that cancels statements after `LONGEST_SECONDS`."""
+        """A pool that cancels statements after `MAX_SECONDS`."""
         self.kinds = kinds
         self.tasks = tasks
         self.look_again = look_again
@@ -285,7 +285,7 @@ class Suspects:
                 resting.pop(job_id, None)
 
     async def try_patiently(self) -> None:
-        """Claim one by one, with `LONGEST_SECONDS` for each, the jobs that were too slow before.
+        """Claim one by one, with `MAX_SECONDS` for each, the jobs that were too slow before.
 
         Never raises: after an error here the job rests and is tried again.
         """

@@ -13,7 +13,7 @@ INTERVAL_SECONDS = 3600.0
 """The time between two passes of work that no job waits for."""
 RETRY_SECONDS = 60.0
 """The first wait after a pass that failed."""
-LONGEST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 """How soon work of which notifications tell is done at the latest, as none may have come."""
 AGAIN_SECONDS = 5.0
 """How soon such work is tried again after an error."""
@@ -53,7 +53,7 @@ async def keep_up(
     where: str,
     wait: float,
 ) -> None:
-    """Do work whenever `told` is set, and at least every `LONGEST_SECONDS`, until cancelled.
+    """Do work whenever `told` is set, and at least every `MAX_SECONDS`, until cancelled.
 
     `wait`: the longest wait for the first time, in seconds. `where` says in the log what an error
     kept from being done; an outage is told of by others.
@@ -63,7 +63,7 @@ async def keep_up(
             async with asyncio.timeout(wait):
                 await told.wait()
         told.clear()
-        wait = LONGEST_SECONDS
+        wait = MAX_SECONDS
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - jobs go on by what was done before

@@ -9,10 +9,10 @@ from app.core.schedule.occurrences import Span
 from app.core.schedule.schedule import EARLIEST, LATEST
 from app.db import Database, maintenance
 from app.db.database import Runner
-from app.scheduler.tasks import LONGEST_SECONDS, keep_up
+from app.scheduler.tasks import MAX_SECONDS, keep_up
 from app.telemetry import Observers
 
-MOST_SPANS = 10_000
+MAX_SPANS = 10_000
 """With more, the windows are asked of every run."""
 
 
@@ -47,7 +47,7 @@ class Windows:
         """Read the time of the windows, one read after the other: the last one knows best."""
         async with self.reading:
             spans = await maintenance.read_spans(db)
-            self.spans = spans if len(spans) <= MOST_SPANS else [Span(EARLIEST, LATEST)]
+            self.spans = spans if len(spans) <= MAX_SPANS else [Span(EARLIEST, LATEST)]
 
     def touch(self, start: datetime, end: datetime) -> bool:
         """Return whether any window has time in [start, end]."""
@@ -62,5 +62,5 @@ async def keep_windows(db: Database, observers: Observers, windows: Windows) -> 
     a window that begins at once does not wait for them.
     """
     await keep_up(
-        lambda: windows.read(db), windows.changed, observers, where="windows", wait=LONGEST_SECONDS
+        lambda: windows.read(db), windows.changed, observers, where="windows", wait=MAX_SECONDS
     )

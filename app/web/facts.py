@@ -26,7 +26,7 @@ REST = 10
 at most."""
 AFTER_FAILURE_SECONDS = 2.0
 """How long a part rests at least after it could not be read."""
-LONGEST_REST_SECONDS = 30.0
+MAX_REST_SECONDS = 30.0
 LEFT_BEHIND = 4
 """A part so many times as old as it may be is read at once, and not in its turn."""
 
@@ -127,7 +127,7 @@ class Fact(Generic[T]):
         else:
             self.error, self.began, self.read_at = None, began, datetime.now(UTC)
         finally:
-            rest = min(REST * (self.clock() - began), LONGEST_REST_SECONDS)
+            rest = min(REST * (self.clock() - began), MAX_REST_SECONDS)
             self.due = began + max(least, rest)
             self.reading = None
 

@@ -17,7 +17,7 @@ KEPT_SECONDS = 60.0
 counted anew."""
 PATIENCE_SECONDS = 2.0
 """How long the first who looks waits for it."""
-MOST_STEPS = 150_000
+MAX_STEPS = 150_000
 """Counts that are added up: a tenth of a second's work."""
 NAMED, MAKERS, SHOWN = 24, 3, 3
 """Hours that are looked at, schedules of each, and how many hours are shown."""
@@ -89,7 +89,7 @@ async def read_week(db: Database, clock: PolledClock) -> Week:
     now = await clock.now()
     found = await heat.list_crowds(db, now=now, until=now + HOURS * HOUR)
     counted = await asyncio.to_thread(
-        heat_of, found.crowds, now=now, most=MOST_STEPS, named=NAMED, each=MAKERS
+        heat_of, found.crowds, now=now, most=MAX_STEPS, named=NAMED, each=MAKERS
     )
     return Week(
         at=now,

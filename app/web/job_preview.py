@@ -34,7 +34,7 @@ RUNS = 10
 CROWD = 20
 """From how many other jobs on a minute is told to be crowded."""
 WEEK = timedelta(days=7)
-MOST_COUNTED = 100_000
+MAX_COUNTED = 100_000
 YEAR = timedelta(days=366)
 AROUND = timedelta(hours=4)
 """How far from a change of the clocks runs are looked at: no change is larger."""
@@ -161,7 +161,7 @@ async def advice_on(
     others = await pages.count_in_minute(db, at=at, but=stored.id if stored else NIL)
     if others < CROWD:
         return ""
-    many = f"{others:,}" if others < pages.MOST_COUNTED else f"more than {pages.MOST_COUNTED:,}"
+    many = f"{others:,}" if others < pages.MAX_COUNTED else f"more than {pages.MAX_COUNTED:,}"
     remedy = "jitter_seconds" if document.cron is None else "jitter_seconds, or H as its minute,"
     return f"{shown.runs[0].local:%H:%M} has {many} other jobs: {remedy} would spread it."
 
@@ -190,7 +190,7 @@ def dropped_by(
 
 
 def times(count: int) -> str:
-    words = f"{count:,}" if count < MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+    words = f"{count:,}" if count < MAX_COUNTED else f"more than {MAX_COUNTED:,}"
     return f"{words} time" if count == 1 else f"{words} times"
 
 
@@ -200,7 +200,7 @@ def runs_within(schedule: Schedule, stored: StoredJob, now: datetime) -> int:
     if first is None:
         return 0
     until = now + WEEK
-    return count_runs(schedule, job_id=stored.id, first=first, until=until, limit=MOST_COUNTED)
+    return count_runs(schedule, job_id=stored.id, first=first, until=until, limit=MAX_COUNTED)
 
 
 def changed_between(before: Document, after: Document) -> list[Changed]:

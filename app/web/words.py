@@ -13,7 +13,7 @@ from app.core.schedule.words import describe
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 """Counts of pages stop here; see `app.db.instances.MAX_COUNTED`."""
 OUTCOMES = {
     Outcome.SUCCEEDED: "succeeded",
@@ -96,8 +96,8 @@ def number(count: int) -> str:
 
 
 def at_most(count: int) -> str:
-    """Write a count that stops at `MOST_COUNTED`."""
-    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,}+"
+    """Write a count that stops at `MAX_COUNTED`."""
+    return f"{count:,}" if count < MAX_COUNTED else f"{MAX_COUNTED:,}+"
 
 
 def outcome(word: str | None) -> str:

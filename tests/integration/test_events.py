@@ -160,7 +160,7 @@ async def test_a_place_that_is_too_far_back_or_of_another_database_begins_anew(
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("app.db.events", "app.api.events", "app.api.feed"):
-        monkeypatch.setattr(f"{module}.MOST_AT_ONCE", 2)
+        monkeypatch.setattr(f"{module}.MAX_AT_ONCE", 2)
     job = await insert_job(connection)
     await record(connection, job, None, None, None)
     async with served(database_url) as site:
@@ -174,7 +174,7 @@ async def test_a_flood_ends_in_a_snapshot_for_all(
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("app.db.events", "app.api.feed"):
-        monkeypatch.setattr(f"{module}.MOST_AT_ONCE", 3)
+        monkeypatch.setattr(f"{module}.MAX_AT_ONCE", 3)
     job = await insert_job(connection)
     async with served(database_url) as site, reading(site) as stream:
         await stream.next()
@@ -189,7 +189,7 @@ async def test_a_flood_ends_in_a_snapshot_for_all(
 async def test_what_was_told_takes_no_room_from_what_is_new(
     db: Database, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.db.events.MOST_AT_ONCE", 3)
+    monkeypatch.setattr("app.db.events.MAX_AT_ONCE", 3)
     job = await insert_job(connection)
     told = await record(connection, job, *[None] * 4)
     new = await record(connection, job, *[None] * 3)
@@ -294,7 +294,7 @@ async def test_nothing_is_told_before_a_stream_has_its_beginning(
 def test_a_client_that_takes_nothing_loses_what_waits_and_is_told_so() -> None:
     listener = feeds.Listener()
 
-    for number in range(feeds.MOST_WAITING + 1):
+    for number in range(feeds.MAX_WAITING + 1):
         listener.put([feeds.Sent(number, b"")])
 
     assert listener.overflowed

@@ -12,13 +12,13 @@ from tests.support.waiting import until
 
 ONE_AT_A_TIME = ("skip", "buffer_one", "buffer_all", "cancel_other")
 """The policies that let no two runs of a job be under way at once."""
-LONGEST_SECONDS = 2.5
+MAX_SECONDS = 2.5
 
 
 async def busy_crons(connection: asyncpg.Connection, load: Load, sink: Sink) -> None:
-    """Insert two jobs of each policy that run each second, for up to `LONGEST_SECONDS`."""
+    """Insert two jobs of each policy that run each second, for up to `MAX_SECONDS`."""
     ledger, chance = load.ledger, load.chance
-    path = sink.on("/busy", ledger.receiver(lambda: chance.uniform(0.1, LONGEST_SECONDS)))
+    path = sink.on("/busy", ledger.receiver(lambda: chance.uniform(0.1, MAX_SECONDS)))
     rows = await connection.fetch(
         """insert into tocsin.jobs (kind, target, cron, overlap, backoff_seconds, max_attempts)
            select 'http', jsonb_build_object('url', $1::text), '* * * * * *', overlap, 0.2, 20

@@ -45,7 +45,7 @@ STANDING = OF_JOBS | OF_RULES
 """What is looked for apart from executions."""
 NO_JOB = UUID(int=0)
 """Stands in a state for the job of what is about none."""
-LEAST_SLOW_SECONDS = 1.0
+MIN_SLOW_SECONDS = 1.0
 """A run of less than this is never slow."""
 EXPECTED = frozenset({"paused", "skipped", "calendar", "maintenance"})
 """Why runs are missed on purpose: rules without reasons do not tell of these."""
@@ -81,7 +81,7 @@ class Rule(Struct, frozen=True, kw_only=True):
         """Whether a run took long; `usual`: None, it is not known how long it usually takes."""
         if self.factor is not None and (usual is None or seconds <= self.factor * usual):
             return False
-        return seconds > max(LEAST_SLOW_SECONDS, self.seconds or 0)
+        return seconds > max(MIN_SLOW_SECONDS, self.seconds or 0)
 
     def covers(self, job_id: UUID, tags: Sequence[str]) -> bool:
         """Whether the rule is about a job with these tags."""

@@ -14,7 +14,7 @@ MISSED_ROWS = 100
 """Up to this many missed runs get an execution each; more share one execution."""
 COUNTED_RUNS = 1_000_000
 """Counting missed runs stops here, to bound the time: twelve days of an every-second cron."""
-MOST_STEPS = 1000
+MAX_STEPS = 1000
 """The most closed spans that are searched for a run in open time, to bound the time."""
 TICK = timedelta(microseconds=1)
 
@@ -40,14 +40,14 @@ def last_before(claim: Claim, instant: datetime, *, after: datetime) -> datetime
 def latest_open(claim: Claim, *, after: datetime, until: datetime) -> datetime | None:
     """Return the last run in [after, until] that the calendars of its job leave open.
 
-    `after` is itself a run. None if there is none, among those of the last `MOST_STEPS` closed
+    `after` is itself a run. None if there is none, among those of the last `MAX_STEPS` closed
     spans.
     """
     last = latest_run(claim.schedule, job_id=claim.job_id, after=after, until=until)
     if claim.open_times is None or last is None:
         return last
     starts = [span.start for span in claim.open_times]
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         found = bisect_right(starts, last) - 1
         if found < 0:
             return None
