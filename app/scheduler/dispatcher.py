@@ -29,9 +29,8 @@ from app.scheduler.shares import STUCK_SECONDS
 from app.timers import Timer, Timers
 
 STARTED_IN_A_TURN = 4
-"""Executions started in one turn of the event loop, however many slots got free in it: the first of
-many should be on its way before the last one has begun. And as many as are started together end
-together, so that turns would stay long, in which a notification and a raised job wait."""
+"""Executions started before the event loop turns: the first of many should be on its way before the
+last one has begun."""
 SURPLUS_SECONDS = 0.2
 """Without room for a look for this long, due claims beyond the reserve are released; see
 `Slots` for the reserve."""
@@ -87,8 +86,13 @@ class Dispatcher:
         self.timer: Timer | None = None
         self.timer_at = float("inf")
         """When `timer` calls; by the timers, as all instants here."""
+        self.short_turns = False
+        """Whether a turn of the event loop starts few executions, however many slots got free in
+        it: as many as start together end together, so that turns would stay long, in which a
+        notification and a raised job wait. Fewer executions are settled together then, which costs
+        Postgres more."""
         self.started = 0
-        """How many executions were started in this turn of the event loop."""
+        """How many executions were started since `dispatch` was called, or in this short turn."""
         self.turning = False
         """Whether `turn` is called in the next turn of the event loop."""
         self.backlogged = asyncio.Event()
@@ -188,17 +192,21 @@ class Dispatcher:
         if self.sleeping and not self.due:
             due, _, following = self.sleeping[0]
             self.preparation.prepare(following, seconds=self.clock.seconds_until(due))
+        if not self.short_turns:
+            self.started = 0
         while self.started < STARTED_IN_A_TURN:
             held = self.due.take_next()
             if held is None:
                 self.set_timer()
                 return
             self.started += 1
-            self.turn_soon()
+            if self.short_turns:
+                self.turn_soon()
             self.slots.grant(held.host, held.addresses)
             held.started = True
             self.preparation.started_at = self.timers.time()
             self.tasks.create_task(self.execute(held), name=f"execute {held.claim.job_id}")
+        self.turn_soon()
 
     def turn_soon(self) -> None:
         """Have `turn` called in the next turn of the event loop."""

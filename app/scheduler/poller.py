@@ -119,6 +119,7 @@ class Poller:
 
     async def look(self, session: Session) -> float:
         """Claim due jobs for the dispatcher; return for how many seconds to sleep."""
+        self.dispatcher.short_turns = self.raised.is_expected
         limit, ahead_seconds = min(self.dispatcher.room(), BATCH), AHEAD_SECONDS
         if limit == 0:  # what is held for later must not hold up what is due
             limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0

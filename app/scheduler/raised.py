@@ -54,10 +54,14 @@ class RaisedJobs:
     def __repr__(self) -> str:
         return f"<RaisedJobs: asked again in {self.next_seconds():.3f} s>"
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether a raised job is expected: one was found not long ago."""
+        return self.monotonic() - self.found_at < EXPECTED_SECONDS
+
     def short(self, limit: int) -> int:
         """Return for how many jobs to look that are not raised: a look for many takes long."""
-        expected = self.monotonic() - self.found_at < EXPECTED_SECONDS
-        return min(limit, SHORT) if expected else limit
+        return min(limit, SHORT) if self.is_expected else limit
 
     def next_seconds(self) -> float:
         """Return for how many seconds `count_due` would answer 0 without asking."""

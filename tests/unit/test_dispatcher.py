@@ -206,9 +206,11 @@ async def test_what_is_due_starts_up_to_the_number_of_slots(
     assert dispatcher.waiting == 2
 
 
-async def test_however_many_slots_get_free_at_once_a_turn_of_the_loop_starts_few(
-    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
+@pytest.mark.parametrize(("short", "most"), [(False, 10), (True, STARTED_IN_A_TURN)])
+async def test_a_short_turn_of_the_loop_starts_few_however_many_slots_get_free_in_it(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, *, short: bool, most: int
 ) -> None:
+    dispatcher.short_turns = short
     claims = due_claims(clock, 20)
     dispatcher.take(claims)
     await turns()
@@ -220,7 +222,7 @@ async def test_however_many_slots_get_free_at_once_a_turn_of_the_loop_starts_few
         seen.append(len(executing.started))
 
     steps = [after - before for before, after in pairwise(seen)]
-    assert max(steps) == STARTED_IN_A_TURN
+    assert max(steps) == most
 
 
 async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
