@@ -236,7 +236,7 @@ async def test_the_doctor_tells_that_its_keys_open_nothing(
 async def test_the_doctor_says_plainly_that_nobody_answers() -> None:
     code, printed = await doctor("postgresql://127.0.0.1:9/x")
 
-    assert code == 1
+    assert code == 5
     assert "Postgres is not available" in printed
 
 

@@ -371,6 +371,7 @@ async def test_an_answer_has_the_fields_of_its_description(api: httpx.AsyncClien
     assert schemas["Job"]["properties"].keys() - job.keys() == {
         "missed",
         "outlook",
+        "set",
         "warnings",
     }  # none
     assert problem.keys() == set(schemas["Problem"]["required"])
