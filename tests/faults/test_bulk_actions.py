@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import pytest
 from msgspec import json
 
 from tests.faults.conftest import Case
@@ -60,6 +61,7 @@ async def ended(connection: asyncpg.Connection, id: UUID) -> dict[str, Any]:
     return await progress(connection, id)
 
 
+@pytest.mark.timeout(300)  # two leases have to end, and each time somebody has to come to see it
 async def test_an_edit_whose_instances_are_killed_and_frozen_edits_each_job_once(
     case: Case,
 ) -> None:
