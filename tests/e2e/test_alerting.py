@@ -21,7 +21,7 @@ class Slack:
     @property
     def texts(self) -> list[str]:
         bodies = [json.decode(one.body) for one in self.sink.requests if one.path == self.path]
-        assert all(set(body) == {"text"} for body in bodies)
+        assert all(set(body) == {"text", "unfurl_links", "unfurl_media"} for body in bodies)
         return [str(body["text"]) for body in bodies]
 
     async def said(self, many: int) -> None:
