@@ -1,12 +1,13 @@
 -- The life of a claim: look, settle. The loader turns :name into a parameter.
 
 -- part: claimed
--- What a look claims, and what of it is lost: for each of its statements the same.
+-- What a look claims, and what of it is lost: for each of its statements the same. The claim of a run that is to be
+-- skipped begins no attempt: should its holder die before it drops the run, the next one drops it too.
 update tocsin.jobs j
 set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
     locked_by = :instance::text,
     fence = j.fence + 1,
-    attempt = j.attempt + 1,
+    attempt = j.attempt + (not tocsin.is_skipped(j))::integer,
     claimed_at = now(),
     claimed_for = coalesce(j.scheduled_for, j.next_run),
     claimed_attempt = j.attempt + 1,
@@ -22,7 +23,7 @@ returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
     j.backoff_max_seconds::float8 as backoff_max_seconds,
     j.timeout_seconds::float8 as timeout_seconds,
     j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup, j.overlap,
-    j.next_run, j.claimed_for as scheduled_for, j.attempt, j.fence, j.priority,
+    j.next_run, j.claimed_for as scheduled_for, j.claimed_attempt as attempt, j.fence, j.priority,
     j.execution_id, j.claimed_at, j.edited_at,
     j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
     j.resumed_at, j.resume_missed, j.calendars, j.on_closed, j.min_gap_seconds::float8 as min_gap_seconds,
