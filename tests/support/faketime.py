@@ -27,9 +27,14 @@ class Clock:
         self.set(0)
 
     def set(self, ahead_seconds: float) -> None:
-        """Set the clock to so many seconds ahead of the right time."""
-        self.file.write_text(f"{ahead_seconds:+f}\n", "ascii")
-        self.file.chmod(0o644)  # where we are root, Postgres runs as another user
+        """Set the clock to so many seconds ahead of the right time.
+
+        The file is replaced as a whole: a process that reads an empty one is ended by libfaketime.
+        """
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{ahead_seconds:+f}\n", "ascii")
+        new.chmod(0o644)  # where we are root, Postgres runs as another user
+        new.replace(self.file)
 
 
 @contextmanager
