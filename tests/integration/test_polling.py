@@ -171,7 +171,7 @@ async def test_notifications_are_suppressed_at_a_high_rate_and_return(
         await facts.seen(Settled, job_id=job_id, within=1.0)
         notifications = await heard.notifications()
 
-    assert during <= 2
+    assert during < count / 3  # an instance without a free slot withdraws, and is notified again
     assert after <= 1
     assert notifications == 1
 
