@@ -86,8 +86,6 @@ class Look(Struct, frozen=True, kw_only=True):
 class Closed(Struct, frozen=True, kw_only=True):
     """Whether one settlement took effect."""
 
-    id: UUID
-    fence: int
     settled: bool
     held: bool
     """Whether to settle again: the claim holds, but another transaction has the row locked."""
@@ -95,6 +93,10 @@ class Closed(Struct, frozen=True, kw_only=True):
     """Whether the claim holds, unlocked, but a user's trigger suppressed the settlement."""
     wakeup_seconds: float | None
     """Seconds until the job is due again; None for a job without a next run or on pause."""
+
+
+SETTLED = Closed(settled=True, held=False, suppressed=False, wakeup_seconds=None)
+"""Of a settlement that took effect, after which the job is not due again."""
 
 
 async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
@@ -133,8 +135,8 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         aside=aside,
         only=only,
     )
-    found = rows[0]
-    claimed = [claim(row) for row in rows if row["id"] is not None]
+    [found] = [row for row in rows if row["begun_at"] is not None]
+    claimed = [claim(row) for row in rows if row is not found]
     others = {*(found["left_ids"] or ()), *(one.id for one in claimed)}
     wakeup_seconds = found["next_seconds"]
     scope, pause_seconds = found["pause_scope"], found["pause_seconds"]
@@ -174,7 +176,10 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
 
 
 async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
-    """Close many claims in one statement; a settlement takes effect only if its claim holds."""
+    """Close many claims in one statement; a settlement takes effect only if its claim holds.
+
+    Return what became of each settlement, in their order.
+    """
     executions = [execution for one in settlements for execution in one.executions]
     rows = await db.fetch(
         "claims.settle"
@@ -183,7 +188,18 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
         settlements=JSON.encode([replace(one, executions=[]) for one in settlements]).decode(),
         executions=JSON.encode(executions).decode(),
     )
-    return [Closed(**row) for row in rows]
+    others = {(row["id"], row["fence"]): closed(row) for row in rows}
+    return [others.get((one.id, one.fence), SETTLED) for one in settlements]
+
+
+def closed(row: Row) -> Closed:
+    """Read what became of a settlement."""
+    return Closed(
+        settled=row["settled"],
+        held=row["held"],
+        suppressed=row["suppressed"],
+        wakeup_seconds=row["wakeup_seconds"],
+    )
 
 
 async def wake_instances(db: Runner) -> None:

@@ -168,13 +168,11 @@ class Settler:
         again; if the lease was lost, the execution alone is recorded; if a trigger suppressed the
         write, the job is put aside.
         """
-        results = {(one.id, one.fence): one for one in closed}
         settled: Batch = []
         locked: Batch = []
         late: Batch = []
         suppressed: Batch = []
-        for one in batch:
-            result = results[one.settlement.id, one.settlement.fence]
+        for one, result in zip(batch, closed, strict=True):
             if result.settled:
                 settled.append(one)
             elif result.suppressed:

@@ -65,10 +65,10 @@ written as materialized (
 ), claimed as (
     {claimed}
 )
-select looked.*, now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
-    clock_timestamp() as ended_at, claimed.*
+select looked.*, claimed.*  -- one row of what the look found, and one for each claim
 from (
-    select record_error,
+    select now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
+        record_error,
         case when many < found then found_ids end as found_ids, left_ids, left_from,
         case when many < :limit::bigint and many = found then (
             select extract(epoch from greatest(next_run, locked_until) - least(now(), :believed::timestamptz))::float8
@@ -96,7 +96,7 @@ from (
             array_agg(id) filter (where target is null) as left_ids, min(due_at) filter (where target is null) as left_from
         from written
     ) as found
-) as looked left join claimed on true
+) as looked full join claimed on false
 
 -- name: look
 -- One pass: claim what is due, up to :limit, recording expired leases as lost; then, unless the
@@ -269,6 +269,7 @@ select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
         select from held
         where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
 from wanted w left join settled on settled.id = w.id and settled.fence = w.fence
+where settled.id is null or settled.wakeup_seconds is not null
 
 -- name: settle
 -- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
@@ -277,7 +278,8 @@ from wanted w left join settled on settled.id = w.id and settled.fence = w.fence
 -- plan_error only if the job was not edited meanwhile. With a run beside the plan its job is locked too,
 -- which is told of the outcome. One batch may hold a late settlement and the current one of the same
 -- job. A job whose row another transaction has locked is left alone and reported as still held, to be
--- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written.
+-- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written. Returns no row
+-- for a settlement that took effect after which its job is not due again.
 {settle_columns}{settle_changes}
 {settle_end};
 
