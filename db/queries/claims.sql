@@ -1,4 +1,4 @@
--- The life of a claim: look, settle. The loader turns :name into a parameter.
+-- The life of a claim: look, settle; below these what is rarely asked. The loader turns :name into a parameter.
 
 -- part: claimed
 -- What a look claims, and what of it is lost: for each of its statements the same. The claim of a run that is to be
@@ -127,6 +127,79 @@ with {pausing}, due as materialized (
       and {free}
 ), {claiming};
 
+-- part: settle_columns
+with wanted as materialized (
+    select * from json_to_recordset(:settlements::json) as w (
+        id uuid, fence bigint, claimed_at timestamptz,
+        expected_next_run timestamptz, next_run timestamptz, scheduled_for timestamptz, attempt integer,
+        plan_error text, edit_seen_at timestamptz,
+        last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint
+
+-- part: settle_changes
+)
+), held as materialized (
+    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.expected_next_run as moved
+    from tocsin.jobs j join wanted w on j.id = w.id
+    where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
+      and (j.run_of is null or tocsin.hold_job(j.run_of))
+    for no key update of j skip locked
+), settled as (
+    update tocsin.jobs j
+    set next_run = case when moved then j.next_run else w.next_run end,
+        scheduled_for = case when moved then j.scheduled_for else w.scheduled_for end,
+        attempt = case when moved then j.attempt else w.attempt end,
+        plan_error = coalesce(case when j.edited_at = w.edit_seen_at then w.plan_error end, j.plan_error),
+        last_outcome = w.last_outcome,
+        last_finished_at = w.last_finished_at,
+        consecutive_failures = w.consecutive_failures,
+        runs = w.runs,
+
+-- part: settle_end
+        locked_until = null, locked_by = null,
+        claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
+    from wanted w join held
+        on held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at
+    where j.id = w.id
+    returning j.id, j.fence, held.moved,
+        case when j.paused_at is null and j.plan_error is null
+            then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
+), recorded as (
+    insert into tocsin.executions (
+        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
+        instance, status_code, response, error, missed_runs, missed_until)
+    select coalesce(e.id, nextval('tocsin.executions_id_seq')), e.job_id, e.fence, e.kind, e.scheduled_for,
+        e.attempt, e.outcome, e.reason, e.started_at, e.finished_at,
+        e.instance, e.status_code, e.response, e.error, e.missed_runs, e.missed_until
+    from json_to_recordset(:executions::json) as e (
+        id bigint, job_id uuid, run_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
+        outcome text, reason text, started_at timestamptz, finished_at timestamptz, instance text,
+        status_code integer, response text, error text, missed_runs bigint, missed_until timestamptz)
+    join settled on settled.id = coalesce(e.run_id, e.job_id) and settled.fence = e.fence
+    where e.missed_runs is null or not settled.moved  -- what an edit has moved was not missed
+)
+select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
+    settled.id is null and exists (
+        select from tocsin.jobs j
+        where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
+          and j.locked_until is not null) as held,
+    settled.id is null and exists (
+        select from held
+        where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
+from wanted w left join settled on settled.id = w.id and settled.fence = w.fence
+where settled.id is null or settled.wakeup_seconds is not null
+
+-- name: settle
+-- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
+-- executions. Compare-and-set twice over: only under the fence and the instant of the claim, as a
+-- restored snapshot gives fences a second time; next_run only if no edit moved it meanwhile, and
+-- plan_error only if the job was not edited meanwhile. With a run beside the plan its job is locked too,
+-- which is told of the outcome. One batch may hold a late settlement and the current one of the same
+-- job. A job whose row another transaction has locked is left alone and reported as still held, to be
+-- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written. Returns no row
+-- for a settlement that took effect after which its job is not due again.
+{settle_columns}{settle_changes}
+{settle_end};
+
 -- name: look_by_priority
 -- The same where more is due than can be claimed: by rank, which is the instant at which a job came due, less a minute
 -- for each level of its priority. Of what is due at all and of each level above the usual as many as are claimed are
@@ -209,79 +282,6 @@ limit 1;
 
 -- name: limit
 select set_config('statement_timeout', :statement_timeout::text, false);
-
--- part: settle_columns
-with wanted as materialized (
-    select * from json_to_recordset(:settlements::json) as w (
-        id uuid, fence bigint, claimed_at timestamptz,
-        expected_next_run timestamptz, next_run timestamptz, scheduled_for timestamptz, attempt integer,
-        plan_error text, edit_seen_at timestamptz,
-        last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint
-
--- part: settle_changes
-)
-), held as materialized (
-    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.expected_next_run as moved
-    from tocsin.jobs j join wanted w on j.id = w.id
-    where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
-      and (j.run_of is null or tocsin.hold_job(j.run_of))
-    for no key update of j skip locked
-), settled as (
-    update tocsin.jobs j
-    set next_run = case when moved then j.next_run else w.next_run end,
-        scheduled_for = case when moved then j.scheduled_for else w.scheduled_for end,
-        attempt = case when moved then j.attempt else w.attempt end,
-        plan_error = coalesce(case when j.edited_at = w.edit_seen_at then w.plan_error end, j.plan_error),
-        last_outcome = w.last_outcome,
-        last_finished_at = w.last_finished_at,
-        consecutive_failures = w.consecutive_failures,
-        runs = w.runs,
-
--- part: settle_end
-        locked_until = null, locked_by = null,
-        claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
-    from wanted w join held
-        on held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at
-    where j.id = w.id
-    returning j.id, j.fence, held.moved,
-        case when j.paused_at is null and j.plan_error is null
-            then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
-), recorded as (
-    insert into tocsin.executions (
-        id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
-        instance, status_code, response, error, missed_runs, missed_until)
-    select coalesce(e.id, nextval('tocsin.executions_id_seq')), e.job_id, e.fence, e.kind, e.scheduled_for,
-        e.attempt, e.outcome, e.reason, e.started_at, e.finished_at,
-        e.instance, e.status_code, e.response, e.error, e.missed_runs, e.missed_until
-    from json_to_recordset(:executions::json) as e (
-        id bigint, job_id uuid, run_id uuid, fence bigint, kind text, scheduled_for timestamptz, attempt integer,
-        outcome text, reason text, started_at timestamptz, finished_at timestamptz, instance text,
-        status_code integer, response text, error text, missed_runs bigint, missed_until timestamptz)
-    join settled on settled.id = coalesce(e.run_id, e.job_id) and settled.fence = e.fence
-    where e.missed_runs is null or not settled.moved  -- what an edit has moved was not missed
-)
-select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
-    settled.id is null and exists (
-        select from tocsin.jobs j
-        where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
-          and j.locked_until is not null) as held,
-    settled.id is null and exists (
-        select from held
-        where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
-from wanted w left join settled on settled.id = w.id and settled.fence = w.fence
-where settled.id is null or settled.wakeup_seconds is not null
-
--- name: settle
--- Closes claims, many at a time: frees the lease, plans the next run or retry, records the
--- executions. Compare-and-set twice over: only under the fence and the instant of the claim, as a
--- restored snapshot gives fences a second time; next_run only if no edit moved it meanwhile, and
--- plan_error only if the job was not edited meanwhile. With a run beside the plan its job is locked too,
--- which is told of the outcome. One batch may hold a late settlement and the current one of the same
--- job. A job whose row another transaction has locked is left alone and reported as still held, to be
--- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written. Returns no row
--- for a settlement that took effect after which its job is not due again.
-{settle_columns}{settle_changes}
-{settle_end};
 
 -- name: settle_skipped
 -- The same for a batch in which runs were skipped: counts down how many are left to skip, unless that was edited.
