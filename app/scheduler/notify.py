@@ -2,7 +2,7 @@
 
 The triggers on `tocsin.jobs` notify instances of jobs that come due soon. Each NOTIFY takes a lock
 that all commits of the server share. At a high rate of notifications an instance therefore
-announces, in `tocsin.polling`, that it looks every few milliseconds by itself. While such an
+announces, in `tocsin.polling`, that it looks at least every 20 ms by itself. While such an
 announcement is in force, the triggers send no notification (docs/adr/0027).
 """
 
@@ -17,7 +17,7 @@ from app.timers import Monotonic, Timer, Timers
 ANNOUNCED_SECONDS = 1.0
 """How long an announcement is in force: for this long writers send no notification."""
 RENEW_SECONDS = 0.5
-"""An announcement that is in force for less than this is renewed."""
+"""An announcement that has less than this left is renewed."""
 GRACE_SECONDS = 1.0
 """How long after the end of an announcement a writer that relied on it may still commit.
 
@@ -28,8 +28,8 @@ then.
 LOOK_SECONDS = 0.02
 """The longest sleep between two looks of an instance that polls."""
 MAX_LOOKED_AGO_SECONDS = 0.1
-"""An instance whose last look with a free slot is longer ago withdraws its announcement: another
-instance may have free slots, and needs the notifications."""
+"""An instance whose last look that had room for any job is longer ago withdraws its announcement:
+another instance may have room, and needs the notifications."""
 PACE_SECONDS = 0.5
 """The time over which the rates of notifications and of claims are measured."""
 MIN_NOTIFICATIONS_PER_SECOND = 100.0
@@ -114,7 +114,7 @@ class Wakeup:
             self.timer = None
 
     async def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds` or until woken; return whether the sleep was ended."""
+        """Sleep for `seconds` or until woken; return whether a wake-up ended the sleep."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.woken.wait()
@@ -175,7 +175,7 @@ class Polling:
         self.others_until = NEVER
         """The instant until which the announcement that the last look read is in force."""
         self.looked_at = clock()
-        """When the last look with a free slot was made."""
+        """When the last look that had room for any job was made."""
         self.writing: asyncio.Task[None] | None = None
         """The statement under way that writes or withdraws an announcement."""
 
@@ -186,14 +186,16 @@ class Polling:
             f"by others for {self.others_until - now:.3f} s>"
         )
 
-    def looked(self, *, claimed: int, polling_seconds: float | None) -> None:
-        """Note a look that was made with a free slot.
+    def looked(self, *, claimed: int, polling_seconds: float | None, has_room: bool = True) -> None:
+        """Note a look.
 
-        `polling_seconds`: how long the announcement that the look read stays in force; None
-        without one.
+        - `polling_seconds`: how long the announcement that the look read stays in force; None
+          without one.
+        - `has_room`: whether the look had room for any job, and not for raised ones alone.
         """
         now = self.clock()
-        self.looked_at = now
+        if has_room:
+            self.looked_at = now
         self.claimed += claimed
         if polling_seconds is not None and polling_seconds <= MAX_ANNOUNCED_SECONDS:
             self.others_until = now + polling_seconds
@@ -201,7 +203,7 @@ class Polling:
     def limit_sleep(self, sleep: float) -> float:
         """Begin to announce, renew or withdraw if called for; return `sleep`, shortened if need be.
 
-        All announcements that are in force, or were within the grace, limit the sleep.
+        Announcements in force, and those that ended less than `GRACE_SECONDS` ago, limit the sleep.
         """
         now = self.clock()
         notifications = self.notification_pace.read(self.wakeup.notifications, now)
@@ -273,7 +275,7 @@ def should_announce(
     """Return whether the instance should announce that it polls, or renew its announcement.
 
     `own_seconds` is how long the instance's own announcement stays in force, negative once it is
-    over; `looked_ago` the seconds since the last look with a free slot.
+    over; `looked_ago` the seconds since the last look that had room for any job.
     """
     if own_seconds > RENEW_SECONDS or looked_ago > MAX_LOOKED_AGO_SECONDS:
         return False

@@ -30,9 +30,11 @@ AHEAD_SECONDS = 0.25
 """Claim so long before the instant, so that the start need not wait for Postgres. A job that is
 edited or deleted in between is given back."""
 MIN_SLEEP_SECONDS = 0.02
-"""The sleep after a look that left a due job locked by others, the first time."""
+"""Seconds of the first sleep after a look that left a due job behind, or whose claims were all
+suppressed; see `sleep_seconds` for the next ones."""
 JITTER = 0.1
-"""The longest sleep is shortened by a random part up to this, so that instances part."""
+"""The longest sleep is shortened by a random share of it, from 0 to this, so that instances do not
+look at the same moment."""
 
 
 class Poller:
@@ -83,7 +85,7 @@ class Poller:
         self.is_paused = False
         """Whether everything was paused at the last look."""
         self.blocked_looks = 0
-        """How many looks in a row left a due job whose row was locked, or that has no plan yet."""
+        """How many looks in a row claimed nothing and left a due job, see `sleep_seconds`."""
         self.behind = False
         """Whether the last look left due jobs: raised ones are then claimed first."""
         self.before_others = False
@@ -149,13 +151,24 @@ class Poller:
         if room == 0:
             return self.polling.limit_sleep(self.longest_sleep_seconds)
         if due := await self.raised.count_due(session):
-            return await self.look_at_jobs(session, min(due, room), 0.0, by_priority=True)
+            return await self.look_at_jobs(
+                session, min(due, room), 0.0, by_priority=True, has_room=False
+            )
         return self.polling.limit_sleep(min(self.raised.next_seconds(), self.longest_sleep_seconds))
 
     async def look_at_jobs(
-        self, session: Session, limit: int, ahead_seconds: float, *, by_priority: bool = False
+        self,
+        session: Session,
+        limit: int,
+        ahead_seconds: float,
+        *,
+        by_priority: bool = False,
+        has_room: bool = True,
     ) -> float:
-        """Claim up to `limit` due jobs without a flow; return for how many seconds to sleep."""
+        """Claim up to `limit` due jobs without a flow; return for how many seconds to sleep.
+
+        `has_room`: whether there is room for jobs of the usual priority.
+        """
         limit = min(max(limit, self.recovery.least), BATCH)
         asked_at = self.monotonic()
         self.scan_start.behind = behind = self.recovery.sweep.behind
@@ -201,7 +214,9 @@ class Poller:
         self.note_pause(look)
         self.recovery.looked(look, limit=limit)
         sleep = min(self.sleep_after(look, full=full), self.scan_start.patience(asked_at))
-        self.polling.looked(claimed=len(look.claims), polling_seconds=look.polling_seconds)
+        self.polling.looked(
+            claimed=len(look.claims), polling_seconds=look.polling_seconds, has_room=has_room
+        )
         if not self.is_paused:
             sleep = min(sleep, self.flows.next_seconds())
         sleep = min(self.polling.limit_sleep(sleep), self.pause_ends.looked(look))

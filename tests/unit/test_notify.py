@@ -1,21 +1,25 @@
 """The earliest wake-up is remembered, and an instance polls while notifications are many."""
 
 import asyncio
+from typing import cast
 
 import pytest
 import uvloop
 
+from app.db import Database
 from app.scheduler.notify import (
     ANNOUNCED_SECONDS,
     GRACE_SECONDS,
     LOOK_SECONDS,
     MAX_LOOKED_AGO_SECONDS,
     RENEW_SECONDS,
+    Polling,
     Wakeup,
     longest_sleep_seconds,
     should_announce,
     should_withdraw,
 )
+from app.telemetry import Observers
 
 
 async def test_a_wake_up_while_nobody_waits_is_noticed_later() -> None:
@@ -104,6 +108,20 @@ def test_an_announcement_is_withdrawn_when_there_is_no_room_to_keep_it(
     own: float, looked_ago: float, *, withdrawn: bool
 ) -> None:
     assert should_withdraw(own_seconds=own, looked_ago=looked_ago) is withdrawn
+
+
+async def test_a_look_that_had_room_for_raised_jobs_alone_keeps_no_announcement() -> None:
+    now = 0.0
+    wakeup = Wakeup(asyncio.get_running_loop())
+    async with asyncio.TaskGroup() as tasks:
+        polling = Polling(
+            cast("Database", None), wakeup, Observers(), tasks=tasks, clock=lambda: now
+        )
+        now = 1.0
+        polling.looked(claimed=1, polling_seconds=None, has_room=False)
+        assert polling.looked_at == 0.0
+        polling.looked(claimed=1, polling_seconds=None)
+        assert polling.looked_at == now
 
 
 @pytest.mark.parametrize(
