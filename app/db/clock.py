@@ -14,7 +14,8 @@ DRIFT = 5e-5
 STEP_SECONDS = 1.0
 """The least difference that counts as a clock set forward or back, and not as drift."""
 HOLD_SECONDS = 60.0
-"""How long the database's clock has to stay ahead before a step forward is believed."""
+"""The default of `hold_seconds`, for processes that hold no lease. An instance waits for a lease or
+for two of its longest sleeps, whichever is longer."""
 TRUSTED_SECONDS = 60.0
 """How long a `PolledClock` carries an answer forward before the next question."""
 
@@ -31,7 +32,8 @@ class DatabaseClock:
     After a step forward an answer is ahead of the upper bound. The step may be a mistake, and to
     believe a mistake cannot be undone: leases of executions under way would end, and jobs planned
     for later would be due. So time goes on as before until the answers have been ahead for
-    `hold_seconds`; meanwhile every holder of a lease has extended the lease by the new clock.
+    `hold_seconds`. If that is a lease or more, every holder of a lease has extended the lease by
+    the new clock meanwhile.
     """
 
     def __init__(
@@ -88,18 +90,31 @@ class DatabaseClock:
         self.observed_at = received_at
 
     def believed(self) -> datetime | None:
-        """Return an upper bound of the database's clock, with a margin; None before any answer."""
+        """Return an upper bound of the database's clock; None before any answer.
+
+        The bound has a margin: `STEP_SECONDS`, and the drift since the latest answer.
+        """
         if self.upper == float("inf"):
             return None
         drift = DRIFT * (self.clock() - self.observed_at)
         return datetime.fromtimestamp(self.upper + self.clock() + drift + STEP_SECONDS, UTC)
 
     def now(self) -> datetime:
-        """Return the database's present time, at most a fraction of a round trip behind it."""
+        """Return the database's present time, at most a fraction of a round trip behind it.
+
+        While a step forward is not believed yet, the time is behind by the whole step.
+
+        Raises:
+            OverflowError: there was no answer yet, see `believed`.
+        """
         return datetime.fromtimestamp(self.offset + self.clock(), UTC)
 
     def seconds_until(self, timestamp: float) -> float:
-        """Return the least seconds until an instant of the database's clock."""
+        """Return the most seconds until an instant, given in Unix seconds of the database's clock.
+
+        After a wait of so long the instant has come. Negative for the past, infinite before any
+        answer.
+        """
         return timestamp - self.offset - self.clock()
 
 

@@ -39,12 +39,13 @@ async def run_now(
 
 
 async def skip(db: Database, reference: str, wanted: Skip, *, now: datetime) -> StoredJob:
-    """Skip runs of a job's plan in place of those to be skipped before; return the job as stored.
+    """Skip runs of a job's plan, in place of what was to be skipped so far; return the job.
 
     Raises:
         JobNotFound: no job has that id or name, or the job was deleted meanwhile.
-        InvalidInput: not exactly one of the fields is given, or the instant has passed.
-        StateConflict: the job is over, or cannot run until it is corrected.
+        InvalidInput: not exactly one of the fields is given, the instant has passed, or no run of
+            the job is planned.
+        StateConflict: the job is over.
         WriteSuppressed: a trigger of users suppresses it.
     """
     if (wanted.runs is None) == (wanted.until is None):
@@ -110,9 +111,12 @@ async def replay(
 async def ask(
     db: Database, job: StoredJob, *, occurrence: datetime | None = None, overlap: AskedOverlap
 ) -> bool:
-    """Ask for a run of a job, as `jobs.run_now`.
+    """Ask for a run of a job, as `jobs.run_now`; return False if there is none.
+
+    The job was deleted, has a retry that must come first, or a trigger suppressed the write.
 
     Raises:
+        InvalidInput: another field than `overlap` is refused.
         StateConflict: another run is unfinished, and `overlap` refuses this one for that.
     """
     try:
@@ -124,7 +128,9 @@ async def ask(
 
 
 async def cancel(db: Database, execution_id: int, *, retry: bool) -> Execution:
-    """Cancel an execution that is under way, and return its record; once is as good as twice.
+    """Cancel an execution that is under way, and return its record.
+
+    Another cancellation changes nothing. `retry`: whether another attempt follows, if one is left.
 
     Raises:
         ExecutionNotFound: no execution has that id.
@@ -146,7 +152,7 @@ async def delete_job(db: Database, reference: str, *, if_match: str | None = Non
 
     Raises:
         JobNotFound: no job has that id or name.
-        EditConflict: `If-Match` does not name the job's version.
+        EditConflict: `If-Match` does not name the job's version, or it was edited meanwhile.
         WriteSuppressed: a trigger of users suppresses the deletion.
     """
     unchanged_since = None

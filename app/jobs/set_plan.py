@@ -48,9 +48,9 @@ class JobWrite(Struct, frozen=True, kw_only=True):
     applied: dict[str, Any]
     """The job as the file has it, its secrets masked."""
     job: PlannedJob | None
-    """None: it is as it has to be."""
+    """What to write; None: nothing, the job is as the file has it."""
     stored: StoredJob | None
-    """None: it is new."""
+    """The job as it is; None: there is none yet."""
     checked: bool
     referring: Referring
 
@@ -237,7 +237,10 @@ class Planner:
         return job.paused and job.pause is not None and job.pause.reason == reason
 
     def runs_change(self, before: Course | None, after: Course | None) -> RunsChange:
-        """Compare two courses; once for all jobs that have both."""
+        """Return how the next runs change, worked out once for all jobs with the same schedules.
+
+        A `Course` is a job's runs from the next one on, `before` and `after`.
+        """
         key = (shared(before), shared(after))
         if key not in self.compared:
             self.compared[key] = runs_change(before, after)
@@ -273,7 +276,10 @@ def pause_reason(set_name: str) -> str:
 
 
 def shared(course: Course | None) -> Course | None:
-    """Return a course without its job, where it is the same for all jobs."""
+    """Return a course without the id of its job, so that jobs of one schedule compare equal.
+
+    A cron with an `H` keeps the id, which decides its times.
+    """
     if course is None or (course.schedule.cron is not None and uses_hash(course.schedule.cron)):
         return course
     return replace(course, job_id=NIL)

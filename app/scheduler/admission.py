@@ -120,6 +120,7 @@ class Slots:
     def demand(self, *, waiting: int, settling: int, early: bool) -> int:
         """Return how many more jobs to claim; 0 or a negative number for none.
 
+        Less than half the reserve counts as none: such a look costs more than it brings.
         `early`: nothing is executing and no claim is due. As no other instance could start these
         claims sooner, the reserve may then be as large as `MAX_RESERVE` allows.
         """
@@ -144,7 +145,7 @@ class DueClaims:
     Those of a raised priority have a place of their own, by their rank: the first of them goes
     before all that came due later than its rank, whichever host has its turn. A claim whose host
     has its share is parked in a queue for that host, of which only the first claim is looked at. A
-    claim that lacks a prerequisite is parked there.
+    claim that lacks a prerequisite is parked in that `Prerequisite`.
     """
 
     def __init__(
@@ -193,7 +194,10 @@ class DueClaims:
             self.queue.append(held)
 
     def resume(self, claims: Iterable[HeldClaim]) -> None:
-        """Put claims that were parked for a prerequisite back, in front of all others."""
+        """Put claims back whose prerequisite was waited for, at the front of the queue.
+
+        Raised and parked claims may still go before these, see `take_next`.
+        """
         self.queue.put_first(claims)
 
     def remove(self, held: HeldClaim) -> None:

@@ -39,7 +39,7 @@ PATIENT_SECONDS = 3.0
 """How long a statement that settles one claim may take, if the claim was too slow before."""
 AGAIN_SECONDS = 1.0
 """The wait before another try, after a lock or an error that is not about the row."""
-SLOW_TRIES = 3
+SLOW_SETTLEMENTS = 3
 """After so many tries that took too long in a user's function, a job is put aside; after twice as
 many that took too long elsewhere."""
 MAX_PATIENT = 30
@@ -47,8 +47,8 @@ MAX_PATIENT = 30
 `QUICK_SECONDS` only, and the dispatcher forgets a further claim at once, so that these claims do
 not keep the instance from claiming others."""
 MAX_UNDER_WAY = 1000
-"""The most claims that are settled apart at once; further ones are not settled, and their leases
-run out."""
+"""The most claims that are settled apart at once. Further ones are not settled: their claims are
+forgotten at once, their jobs rest, and their leases run out."""
 
 
 class ApartSettler:
@@ -207,7 +207,9 @@ class ApartSettler:
     def may_blame(self, one: Unsettled, error: Exception) -> bool:
         """Return whether the job is to blame for an error, rather than a lock or a slow database.
 
-        A statement that took too long counts against the job only after `SLOW_TRIES`.
+        A statement that took too long counts only from the `SLOW_SETTLEMENTS`-th time on in a
+        user's function, or after twice as many elsewhere; one that waited for another's lock never
+        counts; while the instance stops, the first counts.
         """
         if not isinstance(error, StatementCancelled):
             return True
@@ -217,7 +219,7 @@ class ApartSettler:
             return True
         tries = self.tries.get(one.claim.execution_id, 0) + 1
         self.tries[one.claim.execution_id] = tries
-        return tries >= SLOW_TRIES * (1 if is_by_others(error) else 2)
+        return tries >= SLOW_SETTLEMENTS * (1 if is_by_others(error) else 2)
 
     async def give_up(self, batch: Sequence[Unsettled], why: Exception | str) -> None:
         """Put jobs aside that cannot be settled, and record the results of their executions."""

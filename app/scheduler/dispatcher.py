@@ -29,10 +29,11 @@ from app.scheduler.shares import STUCK_SECONDS
 from app.timers import Timer, Timers
 
 STARTED_IN_A_TURN = 4
-"""Executions started before the event loop turns: the first of many should be on its way before the
-last one has begun."""
+"""The most executions that one call of `dispatch` starts, or with `short_turns` one turn of the
+event loop. The rest start in later turns: the first of many should be on its way before the last
+one has begun."""
 SURPLUS_SECONDS = 0.2
-"""Without room for a look for this long, due claims beyond the reserve are released; see
+"""If no look has asked for room for this long, due claims beyond the reserve are released; see
 `Slots` for the reserve."""
 
 
@@ -79,13 +80,14 @@ class Dispatcher:
         """Rows that were recalled since the last claims were taken, and of which no claim is held:
         the look under way may bring one."""
         self.doubts = asyncio.Event()
-        """Set when a claim that has started was recalled: `Leases` then extends its lease soon."""
+        """Set when a lease is to be extended soon: a claim that has started was recalled, or
+        `Leases` has to try again."""
         self.closed = False
         self.was_full = False
         """Whether `room` returned 0 when it was last called."""
         self.timer: Timer | None = None
         self.timer_at = float("inf")
-        """When `timer` calls; by the timers, as all instants here."""
+        """When `timer` calls, in seconds of `timers`; infinite without one."""
         self.short_turns = False
         """Whether a turn of the event loop starts few executions, however many slots got free in
         it: as many as start together end together, so that turns would stay long, in which a
@@ -136,7 +138,10 @@ class Dispatcher:
         return max(self.slots.demand_at_once(due=len(self.due), settling=self.settling), 0)
 
     def room_for_raised(self) -> int:
-        """Return how many jobs to claim for a raised priority among them although `room` is 0."""
+        """Return how many jobs to claim although `room` is 0, as some of a raised priority are due.
+
+        As many as there are slots and reserve, less the claims that wait.
+        """
         waiting = len(self.sleeping) + len(self.due)
         room = self.slots.size + self.slots.reserve - waiting
         return max(min(room, self.slots.room_to_settle(self.settling)), 0)
@@ -221,7 +226,7 @@ class Dispatcher:
         self.dispatch()
 
     def resume(self, claims: Iterable[HeldClaim]) -> None:
-        """Dispatch claims whose prerequisite was waited for, before all other due claims.
+        """Dispatch claims whose prerequisite was waited for, before all others in the queue.
 
         A prerequisite that could not be met, such as a name without an address, does not matter
         here: the execution meets the same error, and reports it.
@@ -307,7 +312,7 @@ class Dispatcher:
         self.settle(held, settlement or released(held.claim))
 
     def release_surplus(self) -> None:
-        """Release the due claims beyond the reserve, once no look was made for `SURPLUS_SECONDS`.
+        """Release the due claims beyond the reserve, after `SURPLUS_SECONDS` without a look.
 
         Executions then take longer than when the reserve was set, and other instances may have
         slots free.

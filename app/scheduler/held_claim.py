@@ -12,11 +12,12 @@ from app.targets.tls_target import brings_certificates
 from app.templates.fields import brings_templates
 
 MARGIN_SECONDS = 0.5
-"""The time between the cut-off of an execution and the end of its lease. Closing a connection takes
+"""Seconds between the cut-off of an execution and the end of its lease. Closing a connection takes
 a moment, and another instance may start the job in the instant in which the lease ends."""
 OVERTIME_SECONDS = 1.0
-"""The time between the timeout, which the executor keeps, and the cut-off of an execution whose
-executor has not kept it."""
+"""The least seconds between the timeout, which the executor keeps, and the cut-off of an execution
+whose executor has not kept it. `Leases` looks every sixth of a lease, so the cut-off comes up to
+that much later."""
 
 
 class HeldClaim:
@@ -24,8 +25,9 @@ class HeldClaim:
 
     The end of its execution is decided here. The executor keeps the timeout, as only the executor
     can report which wait was too long. An execution is cut off, by moving its deadline, if its
-    timeout was not kept, its lease is about to end, or the grace of a drain is over. Any other
-    cancellation of an execution means that the process ends.
+    timeout was not kept, its lease was taken away or is about to end, the grace of a drain is over,
+    or the next run of its job cancels it, see `Ending`. Any other cancellation of an execution
+    means that the process ends.
     """
 
     def __init__(self, claim: Claim, *, lease_ends: float, start_by: float = float("inf")) -> None:
@@ -55,8 +57,8 @@ class HeldClaim:
         self.edited: asyncio.Event | None = None
         """Set when the job is edited, where `Superseding` waits for that."""
         self.doubted = False
-        """Whether the job was edited since the lease was last extended: the edit may have taken
-        the lease away."""
+        """Whether the lease is to be extended as soon as possible: the job was edited, which may
+        have taken the lease away, or the last extension failed or met a locked row."""
         self.times_prepared = 0
         """How often the execution was prepared ahead, see `Preparation`."""
         self.waited_seconds = 0.0
@@ -86,14 +88,14 @@ class HeldClaim:
         """The JSON of the target as stored, with its templates rendered.
 
         Raises:
-            Exception: they could not be.
+            Exception: the templates could not be rendered; the error is the one in `rendered`.
         """
         if isinstance(self.rendered, Exception):
             raise self.rendered
         return self.rendered or self.claim.target
 
     def begin(self, deadline: Deadline, *, now: float) -> None:
-        """Note that the execution begins, inside `deadline`."""
+        """Note that the execution begins at `now` (monotonic seconds), inside `deadline`."""
         self.deadline = deadline
         self.overtime_ends = now + self.claim.timeout_seconds + OVERTIME_SECONDS
         self.set_deadline()
@@ -126,7 +128,10 @@ class HeldClaim:
             self.deadline.move(None)
 
     def cut_overtime(self, now: float) -> None:
-        """Cut off an execution whose overtime is over; to be called every few seconds."""
+        """Cut off an execution whose overtime is over at `now` (monotonic seconds).
+
+        `Leases` calls this every sixth of a lease.
+        """
         if now >= self.overtime_ends:
             self.cut(Ending.TIMEOUT)
 
@@ -145,7 +150,8 @@ def execution_ids(claims: Iterable[HeldClaim]) -> list[int]:
 class Unsettled(NamedTuple):
     """A claim whose settlement Postgres has not taken yet.
 
-    `done` is called once, when Postgres has taken the settlement or the claim turns out to be lost.
+    `done` is called once: when Postgres has taken the settlement, the claim turns out to be lost or
+    its job was put aside, or at once where too many claims are settled apart, see `ApartSettler`.
     """
 
     claim: Claim

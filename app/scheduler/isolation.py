@@ -22,7 +22,7 @@ REMEDY = "correct the job, then set plan_error to null"
 CHANGE_TRIGGER = "change the trigger, then set plan_error to null if the job has one"
 SUPPRESSED = "a trigger on tocsin.jobs keeps the row from being written: tocsin doctor names it"
 REST_SECONDS = 60.0
-"""For how long looks leave a job out that can neither be claimed nor get a `plan_error`."""
+"""How long a job rests, but for one that is only slow, see `SLOW_RESTS`."""
 SLOW_RESTS = (1.0, 5.0, 10.0)
 """Seconds that a job rests after a statement for it took too long: the first three times."""
 SLOW_TRIES = 4
@@ -113,7 +113,7 @@ def named(problems: Mapping[UUID, str]) -> str:
 
 
 class Isolation:
-    """The jobs that one instance leaves out of its looks, and the leases that it has to free."""
+    """The jobs that one instance leaves out of its looks: suspects, and jobs that rest."""
 
     def __init__(
         self,
@@ -132,7 +132,8 @@ class Isolation:
         self.suspects: set[UUID] = set()
         """Jobs that may be why a look failed, while `Suspects` claims them."""
         self.resting: dict[UUID, Rest] = {}
-        """Jobs that can neither be claimed nor get a `plan_error`."""
+        """The jobs that rest, each with why and until when: they can neither be claimed nor get a
+        `plan_error`, their statements took too long, or they cannot be settled."""
         self.news = asyncio.Event()
         """Set when jobs begin to rest, for `Sweep`, which tries them again."""
         self.rested = asyncio.Event()

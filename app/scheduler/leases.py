@@ -1,6 +1,6 @@
-"""Extends the leases of held claims, and frees those that no execution belongs to.
+"""Extends the leases of held claims, and frees leases of this instance that no held claim has.
 
-A lease that cannot be extended ends its execution.
+An execution whose lease cannot be extended is cut off before the lease ends.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class Leases:
         cuts the execution off `MARGIN_SECONDS` before the lease ends, so that no other instance
         can have started the job by then. The lease of a job that was edited while it executes is
         extended after `DOUBT_SECONDS`, as the edit may have taken it away. Executions that exceed
-        their timeout by `OVERTIME_SECONDS` are cut off here, too.
+        their timeout by `OVERTIME_SECONDS` are cut off here, too, every sixth of a lease.
         """
         interval = self.lease_seconds / 3
         wait = interval / 2

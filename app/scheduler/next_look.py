@@ -1,7 +1,8 @@
 """Decides when the next look is made, and from which instant it searches for due jobs.
 
-Usually a look searches from the *scan start*, before which earlier looks left no due job. Now and
-then a *whole* look searches the index `jobs_claimable` from its beginning.
+A *whole* look searches the index `jobs_claimable` from its beginning, or during a sweep from
+`behind`. Nearly every look is whole. Only while whole looks are slow, the looks between two of them
+search from the *scan start*, before which earlier looks left no due job.
 """
 
 from datetime import datetime, timedelta
@@ -57,7 +58,7 @@ class ScanStart:
     def since(self, now: float) -> datetime | None:
         """Return the instant from which a look at `now` (monotonic seconds) searches.
 
-        `behind` for a whole look, None for one from the left end.
+        For a whole look that is `behind`; None stands for the beginning of the index.
         """
         if self.empty_until is None or now >= self.whole_at + self.rest_seconds:
             return self.behind
@@ -65,7 +66,12 @@ class ScanStart:
         return start if self.behind is None else max(start, self.behind)
 
     def looked(self, look: Look, *, at: float, whole: bool, full: bool) -> None:
-        """Learn from a look that was asked for at `at`."""
+        """Learn from a look.
+
+        - `at`: when the look was sent, in monotonic seconds.
+        - `whole`: the look began at `behind`, or at the beginning of the index.
+        - `full`: the look reached its limit, so that more may be due.
+        """
         if whole:
             self.whole_at = at
             self.rest_seconds = min(look.took_seconds * PACE, self.most_rest_seconds)
@@ -90,12 +96,13 @@ class ScanStart:
 def sleep_seconds(
     wakeup_seconds: float | None, *, blocked_looks: int, shortest: float, longest: float
 ) -> float:
-    """Return the sleep, at most `longest` seconds, after a look that left slots free.
+    """Return the sleep, at most `longest` seconds, after a look that left room for claims.
 
     `wakeup_seconds` is the time until the next job is due; None stands for no planned job.
-    `blocked_looks` counts consecutive looks that found a due job locked by another transaction.
-    Each doubles the sleep from `shortest` up to one second: no busy loop, and little lateness once
-    the lock is gone. Jobs that come due earlier are still claimed on time.
+    `blocked_looks` counts consecutive looks that claimed nothing and left a due job: its row was
+    locked, the job has no plan yet, or its target was too large for the look. Each doubles the
+    sleep from `shortest` up to one second: no busy loop, and little lateness once the lock is gone.
+    Jobs that come due earlier are still claimed on time.
     """
     sleep = longest if wakeup_seconds is None else min(max(wakeup_seconds, 0.0), longest)
     if blocked_looks:

@@ -26,11 +26,17 @@ class Names(Protocol):
     """The host names that executors have resolved, see `app.targets.net.names`."""
 
     def is_known(self, name: str) -> bool:
-        """Return whether nothing waits for the name: an address, forbidden, or asked for lately."""
+        """Return whether no claim needs to wait for the name.
+
+        Its answer or failure is fresh, the name is an address, or the rules forbid it.
+        """
         ...
 
     def is_crowded(self, name: str) -> bool:
-        """Return whether too many lookups of names in the same zone are under way for another."""
+        """Return whether another lookup of a name that never had an answer must wait.
+
+        Too many such lookups are under way, in all or for names of the same DNS domain.
+        """
         ...
 
     async def look_up(self, name: str) -> None:
@@ -38,7 +44,7 @@ class Names(Protocol):
         ...
 
     def address_of(self, name: str) -> str:
-        """Return an address of a name, or its IPv6 network; empty if unknown."""
+        """Return the first address of a name, for IPv6 its /64 network; empty if unknown."""
         ...
 
 
@@ -140,9 +146,10 @@ class NameLookups:
 
 
 class Loads:
-    """The prerequisite that something of a target, which takes milliseconds, is done beforehand.
+    """The prerequisite that work for a target, which takes milliseconds, is done ahead.
 
-    It begins as soon as a claim is taken; due claims are parked until it ends.
+    Its templates are rendered, or its certificates loaded. The work begins as soon as a claim is
+    taken; due claims are parked until the work ends.
     """
 
     what: ClassVar[str]
@@ -160,7 +167,7 @@ class Loads:
         self.resume = resume
         """Takes the claims that need not wait any longer."""
         self.loading: dict[HeldClaim, asyncio.Task[None]] = {}
-        """The claims for which it is being done, each with the task."""
+        """The claims that are worked on, each with its task."""
         self.waiting: dict[HeldClaim, None] = {}
         """The claims in `loading` that are due; a set that keeps its order."""
         self.deferrals = Deferrals()
@@ -178,15 +185,15 @@ class Loads:
         return len(self.waiting)
 
     def is_needed(self, held: HeldClaim) -> bool:
-        """Return whether it has yet to be done for a claim."""
+        """Return whether the work has yet to be done for a claim."""
         raise NotImplementedError
 
     def note_done(self, held: HeldClaim) -> None:
-        """Note that it was done for a claim."""
+        """Note that the work was done, or tried, for a claim."""
         raise NotImplementedError
 
     def expect(self, held: HeldClaim) -> None:
-        """Begin for a claim, unless `MAX_LOADING` claims are being worked on."""
+        """Begin the work for a claim, unless `MAX_LOADING` claims are worked on."""
         if not self.is_needed(held) or held in self.loading:
             return
         if len(self.loading) < MAX_LOADING:
@@ -197,9 +204,9 @@ class Loads:
             task.add_done_callback(lambda _: self.forget(held))
 
     def admit(self, held: HeldClaim) -> Admission:
-        """Park the claim until it is done; defer if too many claims are being worked on.
+        """Park the claim until the work is done; defer if too many claims are worked on.
 
-        A claim waits once, even if that fails.
+        A claim waits once, even if the work fails.
         """
         if not self.is_needed(held):
             return "start"
@@ -210,7 +217,7 @@ class Loads:
         return "park"
 
     async def load_for(self, held: HeldClaim) -> None:
-        """Do it for a claim, then resume the claim if it is due."""
+        """Do the work for a claim, then resume the claim if it is due."""
         await self.load(held)
         self.note_done(held)
         if held in self.waiting:

@@ -1,4 +1,7 @@
-"""Settles claims in batches: low latency when calm, one commit for many under load."""
+"""Settles claims in batches: whatever came while one batch was written is the next batch.
+
+So a lone settlement waits for nothing, and under load one commit serves many.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -84,7 +87,7 @@ class Settler:
         return f"<Settler: {len(self.waiting)} settlements wait for the next batch>"
 
     def settle(self, claim: Claim, settlement: Settlement, done: Callable[[], None]) -> None:
-        """Put a settlement into the next batch; `done` is called once Postgres has taken it.
+        """Put a settlement into the next batch; for `done` see `Unsettled`.
 
         A settlement waits through an outage of the database, however long.
         """
@@ -109,7 +112,10 @@ class Settler:
         one.done()
 
     def start(self, task: Coroutine[None, None, None]) -> None:
-        """Run a coroutine, which must not raise, beside the batches; before them, drop it."""
+        """Run a coroutine, which must not raise, beside the batches.
+
+        Drop the coroutine if `write_batches` has not begun.
+        """
         if self.tasks is None:
             task.close()
         else:
@@ -142,7 +148,7 @@ class Settler:
         try:
             # Settling twice changes nothing, so an answer lost on the way back does no harm.
             closed = await patiently(self.settle_watched, settlements)
-        except Exception as error:  # noqa: BLE001 - whatever it is, one settlement is at fault
+        except Exception as error:  # noqa: BLE001 - whatever it is, the batch is settled in parts or later
             if may_be_about_a_row(error):
                 self.apart_settler.isolate(batch, error)
             else:

@@ -1,7 +1,7 @@
 """Prepares targets to be stored (`prepare`) and to be carried out (`Targets`), and checks them.
 
-A target is walked once. The walk finds its secrets (each a `Spot`), which are then unmasked,
-checked, searched for references to named secrets, and encrypted.
+A target is gone through once, to find its secrets (each a `Spot`: field, place and value). These
+are then unmasked, checked, searched for references to named secrets, and encrypted.
 """
 
 import asyncio
@@ -68,8 +68,9 @@ def prepare(
     """Make what a client wrote ready to be stored as the target of a job of this kind.
 
     `kept` is the target that the job has, in clear, of the same kind; its secrets take the place
-    of `***`. Returns None where the job then has this very target: nothing is checked, as a person
-    may have typed it.
+    of `***`. Returns None where that makes the target the job has already. Such a target is not
+    checked: an edit of other fields is not refused for a target that was written in SQL and is
+    wrong.
 
     Raises:
         InvalidInput: naming every field that is wrong.
@@ -95,7 +96,11 @@ def check_target(kind: str, target: dict[str, Any]) -> Referring:
 
 
 def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Referring:
-    """Check a target, whose spots are known, as `check_target` does."""
+    """Check a target, whose spots are known, as `check_target` does.
+
+    Raises:
+        InvalidInput: naming every field that is wrong, or is encrypted still.
+    """
     if unopened := [spot.field for spot in spots if holds_token(spot)]:
         raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
     fields: dict[str, str] = {}
@@ -145,7 +150,7 @@ def is_unknown(spot: Spot) -> bool:
 
 
 def holds_token(spot: Spot) -> bool:
-    """Whether the value is encrypted still."""
+    """Whether the value is a secret that no key has decrypted, see `is_token`."""
     match spot.part, spot.value:
         case Part.IN_URL, str() as url:
             return PREFIX in url and is_token(url_parts(url).password)
@@ -204,7 +209,7 @@ class ReadyTarget(Unshown, frozen=True, kw_only=True):
 
     target: Target
     named: frozenset[str] = frozenset()
-    """The named secrets in it and their parts, which may stand where its type expects none."""
+    """The values of its named secrets, and their pieces, which are redacted from reports."""
 
     def redacted(self, report: Report) -> Report:
         """Return the report without what the target may have repeated of the named secrets."""
@@ -268,6 +273,9 @@ class Targets:
         """Decode and check a target, in a thread if its certificates have to be read.
 
         The verdict on certificates is kept, so that the next time they need not be read.
+
+        Raises:
+            InvalidInput: naming every field that is wrong.
         """
         try:
             with kept_verdicts_only():

@@ -16,16 +16,18 @@ KEPT_SECONDS = 60.0
 """How old the picture may be; schedules rarely change. It is shown for as long again while it is
 counted anew."""
 PATIENCE_SECONDS = 2.0
-"""How long the first who looks waits for it."""
+"""How long the first visitor's page waits for the picture."""
 MAX_STEPS = 150_000
 """Counts that are added up: a tenth of a second's work."""
 NAMED, MAKERS, SHOWN = 24, 3, 3
-"""Hours that are looked at, schedules of each, and how many hours are shown."""
+"""How many of the busiest hours are examined, how many schedules are named for each, and how many
+hours are shown."""
 TIERS = 5
+"""Into how many shades the runs of an hour are told apart, above none."""
 CROWDED = 4
-"""An hour with so many times the runs of a usual one is worth spreading."""
+"""An hour with so many times the runs of the median hour is worth spreading."""
 LEAST = 3
-"""A usual hour counts as having as many runs, so that few jobs crowd nothing."""
+"""The median hour counts as having at least so many runs, so that few jobs crowd nothing."""
 
 
 class Week(Struct, frozen=True, kw_only=True):
@@ -34,6 +36,7 @@ class Week(Struct, frozen=True, kw_only=True):
     at: datetime
     heat: Heat
     is_sample: bool
+    """Whether only some of the jobs were read, and counted for all."""
     crowds: Sequence[Crowd] = ()
     """The jobs by schedule, as far as there were not too many schedules."""
     is_whole: bool = True
@@ -101,7 +104,10 @@ async def read_week(db: Database, clock: PolledClock) -> Week:
 
 
 def tier(runs: float, most: float, steady: float = 0.0) -> int:
-    """Return how busy an hour is, beside the busiest one; what every hour has hides the rest."""
+    """Return how busy an hour is, from 0 to `TIERS`: as busy as the busiest.
+
+    The runs that every hour has (`steady`) are left out, as they would hide the differences.
+    """
     above = runs - steady
     return 0 if round(above) <= 0 else -int(-TIERS * above / (most - steady) // 1)
 

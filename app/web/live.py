@@ -1,8 +1,7 @@
-"""Keeps an open page fresh: a stream of its live part, made once for all who look at it.
+"""Keeps an open page fresh: a stream of its live part, made once for all its viewers.
 
-The part is read from the database at most once in `LOOK_SECONDS`, whoever looks, and not at all
-while nobody does. A stream has the newest version only, so that a slow client misses versions and
-nothing piles up.
+The part is read from the database at most once in `LOOK_SECONDS`, and not at all without viewers.
+A stream has the newest version only, so that a slow client misses versions and nothing piles up.
 """
 
 import asyncio
@@ -29,8 +28,9 @@ from app.timers import Monotonic
 LOOK_SECONDS = 1.0
 """How old a live part may be before it is made anew."""
 BEAT_SECONDS = 15.0
-"""How often a stream says that it is there, and looks whether its session still is."""
+"""How often a stream sends a comment, and checks that its session or key may still read."""
 RETRY_MILLISECONDS = 2000
+"""How long a browser waits before it opens a broken stream again."""
 
 Make = Callable[[], Awaitable[str]]
 
@@ -123,7 +123,7 @@ async def while_watched(
     make: Make,
     sent: Callable[[Part], AsyncGenerator[bytes, None]],
 ) -> AsyncGenerator[bytes, None]:
-    """Stream the part of a job, which is there from its first stream to the end of its last."""
+    """Stream the live part of a job; the part is kept while any stream shows it."""
     part = parts.setdefault(id, Part(make))
     try:
         async with aclosing(sent(part)) as given:

@@ -26,7 +26,10 @@ RECURRING_GRACE_SECONDS = 60.0
 
 
 class Attendance(Struct, frozen=True, kw_only=True):
-    """What the instance that has a claim knows of who could have started its run earlier."""
+    """Which instance judges a late run, and since when the instance has looked for due jobs.
+
+    The record of a missed run then says whether the run waited for a slot or for an instance.
+    """
 
     instance: str
     looks_since: datetime | None = None
@@ -40,8 +43,9 @@ def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement
     are wanted whenever they start. (The latter two are one-offs without a grace.) The settlement
     records each dropped run and plans the first run that is kept.
 
-    A run that is spread is late from its effective instant on. Where `overlap` says which runs may
-    wait for the one before, that wait makes none too late.
+    A run that is spread is late from its effective instant on. With the policies `skip`,
+    `buffer_one` and `cancel_other` lateness counts from the end of the run before, if that is
+    later. With `buffer_all` and `allow_all` the wait for the run before counts as lateness.
     """
     grace = claim.late.grace_seconds
     if grace is None and claim.schedule.run_at is None:

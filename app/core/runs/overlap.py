@@ -15,8 +15,8 @@ from app.core.schedule.spread import effective, last_started
 from app.core.schedule.words import moment
 
 WAITING = frozenset({Overlap.BUFFER_ALL, Overlap.ALLOW_ALL})
-"""The policies by which no run is missed for the run before; with `allow_all` one waits where too
-many are under way."""
+"""The policies by which no run is missed because the run before is unfinished: the run waits, with
+`allow_all` only where too many are under way."""
 
 
 class Following(Struct, frozen=True):
@@ -31,9 +31,8 @@ def following(claim: Claim, execution: Execution) -> Following:
     """Judge the runs that came due up to the end of a run, by the overlap policy of its job.
 
     A run is unfinished from the instant that it is scheduled for until its last attempt has ended,
-    so that late runs are not carried out one after the other. But `run_all` asks for just that:
-    with `run_all` a run that takes one attempt counts from its start, and what came due before
-    goes first.
+    so that late runs are not carried out one after the other. But `run_all` asks for just that: a
+    run that ended with its first attempt then counts as unfinished from its actual start only.
     """
     first = run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
     ended_at = execution.finished_at
@@ -51,9 +50,10 @@ def following(claim: Claim, execution: Execution) -> Following:
 
 
 def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
-    """Judge a run, and those due after it, that came due before the run before was cancelled.
+    """Judge the run of a claim, and later ones, that came due while a run was under way.
 
-    Return None if no person cancelled that one.
+    That run was then cancelled by a person, who leaves this to the next claim. Return None if the
+    run before was not cancelled or had ended earlier, or if runs wait (`WAITING`).
     """
     ended_at = claim.last_finished_at
     if (
@@ -81,9 +81,9 @@ def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
 
 
 def unless_late(claim: Claim, due: datetime, *, now: datetime) -> datetime | None:
-    """Return when a run comes due that cancels that of a claim; None if it cancels none.
+    """Return `due`, when a run comes due that cancels that of a claim; None if it cancels none.
 
-    With `run_all` late runs are not cancelled: see `following`.
+    With `run_all` a first attempt is not cancelled by a run that was due before `now`.
     """
     goes_first = claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1
     return None if due <= now and goes_first else due
@@ -110,7 +110,7 @@ def surely_superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
 
 
 def superseding(claim: Claim, *, now: datetime) -> Following:
-    """Judge the run of a claim, which has not started, and those behind it that are due."""
+    """Drop the run of a claim that has not started, and later ones, for the latest due at `now`."""
     return dropped(claim, claim.scheduled_for, until=now, unfinished=None, now=now)
 
 
@@ -122,9 +122,9 @@ def came_due(due: datetime) -> str:
 def dropped(
     claim: Claim, first: datetime, *, until: datetime, unfinished: datetime | None, now: datetime
 ) -> Following:
-    """Drop runs from `first` to `until`, or all but the last of them, as the policy has it.
+    """Drop runs from `first` to `until`: all, all but the last, or none, as the policy has it.
 
-    `unfinished` is the run that was under way; None if that is not known.
+    `unfinished` is the nominal instant of the run that was under way; None if not known.
     """
     last = last_started(claim.schedule, job_id=claim.job_id, after=first, until=until) or first
     match claim.overlap:

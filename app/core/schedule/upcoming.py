@@ -25,7 +25,7 @@ from app.core.schedule.zones import zone_named
 from app.errors import InvalidInput
 
 MANY = 10**9
-"""More runs than any rule has that is counted."""
+"""More runs than are ever counted: no limit."""
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Rule:
-    """The runs that follow the next run of some groups: all those with one recurrence."""
+    """The runs after the next one, of all groups with the same recurrence and end."""
 
     def __init__(self, recurrence: Interval | ZonedCron | Spread, stop: datetime) -> None:
         self.recurrence = recurrence
@@ -180,7 +180,10 @@ def moments(
 
 
 def rules(groups: Sequence[Group], *, now: datetime, until: datetime) -> list[Rule]:
-    """Gather the groups by what their runs follow; those that nothing follows are left out."""
+    """Gather the groups by recurrence and end.
+
+    Left out: one-offs, groups on their last run, and schedules that are wrong.
+    """
     found: dict[tuple[object, ...], Rule] = {}
     for group in groups:
         schedule = group.schedule
@@ -284,7 +287,11 @@ def bucket_of(at: datetime, length: timedelta) -> datetime:
 
 
 def first_steps(found: Sequence[Rule], buckets: int) -> list[tuple[datetime, int, bool, Rule]]:
-    """Return a heap of the first step of each rule, and whether it counts a bucket or one run."""
+    """Return a heap of the first step of each rule: instant, number, whether dense, and the rule.
+
+    A dense rule has more runs than there are buckets: each of its steps counts a bucket, each step
+    of another rule one run.
+    """
     queue = []
     for number, rule in enumerate(found):
         start = min(after for after, _ in rule.groups) + TICK

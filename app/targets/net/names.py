@@ -24,7 +24,10 @@ class Names:
         self.resolver = resolver
 
     def is_known(self, name: str) -> bool:
-        """Return whether nothing waits for the name: an address, forbidden, or asked for lately."""
+        """Return whether no claim needs to wait for the name.
+
+        Its answer or failure is fresh, the name is an address, or the rules forbid it.
+        """
         return (
             self.resolver.fresh(name) is not None
             or is_address(name)
@@ -32,7 +35,10 @@ class Names:
         )
 
     def is_crowded(self, name: str) -> bool:
-        """Return whether too many lookups of names in the same zone are under way for another."""
+        """Return whether another lookup of a name that never had an answer must wait.
+
+        Too many such lookups are under way, in all or for names of the same DNS domain.
+        """
         return self.resolver.crowded(name)
 
     async def look_up(self, name: str) -> None:
@@ -41,7 +47,7 @@ class Names:
             await self.resolver.addresses(name)
 
     def address_of(self, name: str) -> str:
-        """Return an address of a name, or for IPv6 its /64 network; empty if unknown.
+        """Return the first address of a name, for IPv6 its /64 network; empty if unknown.
 
         Names with the same result are taken for one server, and share its slots.
         """
