@@ -18,6 +18,7 @@ from app.core.runs.claim import (
     RetryPolicy,
     Settlement,
 )
+from app.core.runs.expectation import CHECK
 from app.core.runs.outcome import Outcome
 from app.db import pauses, runs
 from app.db.database import Row, Runner
@@ -232,7 +233,8 @@ def claim(row: Row) -> Claim:
         next_run=row["next_run"],
         scheduled_for=row["scheduled_for"],
         priority=row["priority"],
-        attempt=row["attempt"],
+        # A check begins none: whoever claims it judges it anew.
+        attempt=1 if row["kind"] == CHECK else row["attempt"],
         fence=row["fence"],
         execution_id=row["execution_id"],
         claimed_at=row["claimed_at"],
@@ -248,4 +250,5 @@ def claim(row: Row) -> Claim:
         min_gap_seconds=row["min_gap_seconds"],
         resumed_at=row["resumed_at"],
         resume_missed=RESUMES.get(row["resume_missed"]),
+        retaken=row["lost"] is not None,
     )

@@ -55,6 +55,10 @@ class Closings:
     def __repr__(self) -> str:
         return f"<Closings by {self.clock}>"
 
+    def concern(self, claim: Claim) -> bool:
+        """Return whether calendars, a gap or windows may keep the run of a claim from starting."""
+        return bool(claim.calendars or claim.min_gap_seconds or self.windows.spans)
+
     async def settlement(self, held: HeldClaim) -> Settlement | None:
         """Return how to settle a claim that is not to be carried out now; None for one that is.
 
@@ -65,27 +69,35 @@ class Closings:
         if not is_judged(claim) and not chooses(claim):
             return None
         try:
-            now = self.clock.now()
-            if is_judged(claim) and skipped(claim, now=now) is not None:
-                return None
-            ends = now + timedelta(seconds=claim.timeout_seconds) + SLACK
-            at, settlement = claim.scheduled_for, None
-            if claim.calendars:
-                closing = await calendars.closing(self.db, claim.calendars, at=at, until=ends)
-                held.claim = claim = informed(claim, closing)
-                if is_judged(claim):
-                    settlement = closed(claim, closing, now=now)
-                    if settlement is not None and settlement.executions and is_idle(claim, now=now):
-                        settlement = await self.never_open(claim) or settlement
-                    if claim.on_closed is OnClosed.NEXT_OPEN and closing.closed_until is not None:
-                        at = min(closing.closed_until, max(claim.next_run, at))
-            if settlement is None and self.windows.touch(claim.scheduled_for, ends):
-                settlement = await self.under_maintenance(held, at=at, until=ends, now=now)
-            return settlement or too_soon(held.claim, now=now)
+            return await self.judge(held)
         except DatabaseUnavailable:
             return released(claim)
         except Exception as error:  # noqa: BLE001 - see above
             return self.internal_errors.settlement(claim, error)
+
+    async def judge(self, held: HeldClaim) -> Settlement | None:
+        """Do what `settlement` does.
+
+        Raises:
+            Exception: the calendars or windows could not be asked, or there is a bug.
+        """
+        claim, now = held.claim, self.clock.now()
+        if is_judged(claim) and skipped(claim, now=now) is not None:
+            return None
+        ends = now + timedelta(seconds=claim.timeout_seconds) + SLACK
+        at, settlement = claim.scheduled_for, None
+        if claim.calendars:
+            closing = await calendars.closing(self.db, claim.calendars, at=at, until=ends)
+            held.claim = claim = informed(claim, closing)
+            if is_judged(claim):
+                settlement = closed(claim, closing, now=now)
+                if settlement is not None and settlement.executions and is_idle(claim, now=now):
+                    settlement = await self.never_open(claim) or settlement
+                if claim.on_closed is OnClosed.NEXT_OPEN and closing.closed_until is not None:
+                    at = min(closing.closed_until, max(claim.next_run, at))
+        if settlement is None and self.windows.touch(claim.scheduled_for, ends):
+            settlement = await self.under_maintenance(held, at=at, until=ends, now=now)
+        return settlement or too_soon(held.claim, now=now)
 
     async def never_open(self, claim: Claim) -> Settlement | None:
         """Return how to settle a claim of a job whose calendars leave it no run; None: they do."""

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from app.core.runs.claim import Overlap, Settlement
 from app.core.runs.transition import deferred, released
+from app.core.runs.unbegun import may_be_unbegun
 from app.db.clock import DatabaseClock
 from app.scheduler.admission import DueClaims, Slots
 from app.scheduler.endings import Ending
@@ -261,7 +262,10 @@ class Dispatcher:
     async def execute(self, held: HeldClaim) -> None:
         """Execute a claim in the slot that was granted, pass the slot on, settle the claim."""
         claim, settlement = held.claim, None
-        if claim.calendars or claim.min_gap_seconds or self.runner.closings.windows.spans:
+        if claim.attempt > 1 and may_be_unbegun(claim):
+            settlement = await self.runner.takeovers.settlement(held, self.runner.attendance)
+            claim = held.claim
+        if settlement is None and self.runner.closings.concern(claim):
             settlement = await self.runner.closings.settlement(held)
             claim = held.claim
         if settlement is not None:

@@ -28,6 +28,7 @@ from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.parting import Parting
 from app.scheduler.rendering import Rendering
 from app.scheduler.superseding import Superseding
+from app.scheduler.takeovers import Takeovers
 from app.scheduler.windows import Windows
 from app.targets.base import MAX_ERROR_LENGTH, Context, as_text
 from app.targets.executors import Executors
@@ -73,6 +74,10 @@ class ClaimRunner:
         self.internal_errors = InternalErrors(observers, clock, monotonic, instance=instance)
         self.closings = Closings(db, clock, self.internal_errors, windows)
         """Puts off or drops runs that fall into closed time, or come too soon."""
+        self.takeovers = Takeovers(
+            db, clock, self.internal_errors, self.closings, instance=instance
+        )
+        """Drops what a holder that died was to drop."""
         self.attendance = Attendance(instance=instance)
         """Since when this instance looks, for the record of runs that are missed."""
 

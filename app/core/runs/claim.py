@@ -129,6 +129,8 @@ class Claim(Masked, frozen=True, kw_only=True):
     """How long after the end of one run the next one starts at the earliest; None: at once."""
     paused: bool = False
     """Whether a tag of the job is paused, which the look found once it had claimed the job."""
+    retaken: bool = False
+    """Whether the look found that the claim before this one was lost."""
 
     request: str | None = None
     """What asked for a run beside the plan: run_now, replay or backfill; None: the plan."""

@@ -1,0 +1,95 @@
+"""Runs whose only attempts were lost before any began: they are judged as if none had been made.
+
+A claim counts an attempt before its run is judged: the run may turn out to be closed, too late or
+put off. When the holder dies in between, what it would have made of the run holds good, as long as
+that is sure. A run of which an attempt may have begun needs its retry.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from app.core.runs.claim import Claim, Settlement
+from app.core.runs.misfire import Attendance, missed
+from app.core.runs.outcome import Outcome
+from app.core.runs.resume import is_resumed, resumed
+from app.core.runs.unexecuted import overlapped, settled_unexecuted, superseded
+
+SLACK = timedelta(seconds=0.25)
+"""By how much the instant at which an instance ended a run may lie behind that of the next claim:
+one is read from the instance's idea of the clock."""
+KNOWN_AFTER = timedelta(minutes=5)
+"""After this time at the latest every instance judges by a calendar or a window that was
+changed."""
+
+
+class Attempts(Struct, frozen=True, kw_only=True):
+    """The earlier attempts of a run as they are on record, and what may judge the run now."""
+
+    lost: int
+    """How many were lost."""
+    others: int
+    """How many ended otherwise."""
+    first_claimed_at: datetime | None
+    """When the first of them was claimed; None without any."""
+    judges_changed_at: datetime | None
+    """When a calendar or a window that may judge the run was last changed; None without any."""
+
+
+def may_be_unbegun(claim: Claim) -> bool:
+    """Whether a claim is for another attempt of a run of which none may have begun.
+
+    Where an attempt of it ended on record, the job has its outcome, unless another run ended since.
+    """
+    return (
+        claim.attempt > 1
+        and claim.run_id is None
+        and not claim.paused
+        and (claim.retaken or claim.last_outcome in {None, Outcome.SUCCEEDED, Outcome.MISSED})
+    )
+
+
+def unbegun_since(claim: Claim, attempts: Attempts) -> datetime | None:
+    """Return when the first attempt was claimed, if all were lost and the job is as it was then.
+
+    None otherwise: then nothing is sure.
+    """
+    since = attempts.first_claimed_at
+    if since is None or attempts.others or attempts.lost != claim.attempt - 1:
+        return None
+    ended_at = claim.last_finished_at
+    if claim.edited_at > since or (ended_at is not None and ended_at > since + SLACK):
+        return None
+    return since
+
+
+def judges_stood(attempts: Attempts, since: datetime) -> bool:
+    """Whether the calendars and windows of a run were what they are when it was first claimed."""
+    changed_at = attempts.judges_changed_at
+    return changed_at is None or changed_at + KNOWN_AFTER <= since
+
+
+def as_first(claim: Claim) -> Claim:
+    """Return the claim as that of the first attempt."""
+    return replace(claim, attempt=1)
+
+
+def dropped_as_first(
+    first: Claim, *, since: datetime, now: datetime, instance: str, attendance: Attendance
+) -> Settlement | None:
+    """Settle a claim that is `as_first` if its run was to be dropped at `since` already.
+
+    `since` is when it was first claimed: what has come too late only later may have begun. So may
+    what had waited for a permit, as for that time it is not late. Return None for a run to carry
+    out.
+    """
+    if is_resumed(first):
+        sure = resumed(first, now=since)
+    else:
+        sure = overlapped(first, now=since) or superseded(first, now=since, instance=instance)
+        if sure is None and first.flow_key is None:
+            sure = missed(first, now=since, attendance=attendance)
+    if sure is None:
+        return None
+    return settled_unexecuted(first, now=now, instance=instance, attendance=attendance)

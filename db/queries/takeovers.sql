@@ -1,0 +1,23 @@
+-- Runs whose holders died.
+
+-- name: attempts, reads
+-- The attempts of a run before one, of the latest executions of the job, and when calendars of the job or windows that
+-- concern it were last changed.
+select e.lost, e.others, e.first_claimed_at, greatest(c.changed_at, w.changed_at) as judges_changed_at
+from (
+    select count(*) filter (where outcome = 'lost') as lost, count(*) filter (where outcome <> 'lost') as others,
+        min(started_at) as first_claimed_at
+    from (
+        select scheduled_for, attempt, outcome, started_at from tocsin.executions
+        where job_id = :job_id::uuid and id < :execution_id::bigint
+        order by id desc limit 200) as latest
+    where scheduled_for = :scheduled_for::timestamptz and attempt is not null) as e
+cross join (
+    select tags, calendars from tocsin.jobs where id = :job_id::uuid) as j
+cross join lateral (
+    select max(greatest(updated_at, worked_out_at)) as changed_at from tocsin.calendars
+    where name in (select ltrim(one, '!') from unnest(j.calendars) as one)) as c
+cross join lateral (
+    select max(greatest(w.created_at, c.updated_at, c.worked_out_at)) as changed_at
+    from tocsin.maintenance w left join tocsin.calendars c on c.name = w.calendar
+    where w.tag is null or w.tag = any (j.tags)) as w;
