@@ -1,9 +1,12 @@
 """Asks, before a run starts, whether calendars and windows are open to it, and its gap is over."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 
-from app.core.runs.claim import Claim, OnClosed, Settlement
+from msgspec.structs import replace
+
+from app.core.runs.claim import Claim, OnClosed, Overlap, Settlement
 from app.core.runs.closing import (
     chooses,
     closed,
@@ -15,6 +18,7 @@ from app.core.runs.closing import (
     too_soon,
     under_maintenance,
 )
+from app.core.runs.overlap import superseding_run
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released
 from app.core.schedule.occurrences import TICK
@@ -22,7 +26,7 @@ from app.core.schedule.schedule import LATEST, run_after
 from app.core.schedule.spread import effective
 from app.db import Database, calendars, maintenance
 from app.db.clock import DatabaseClock
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.windows import Windows
@@ -58,6 +62,16 @@ class Closings:
     def concern(self, claim: Claim) -> bool:
         """Return whether calendars, a gap or windows may keep the run of a claim from starting."""
         return bool(claim.calendars or claim.min_gap_seconds or self.windows.spans)
+
+    def aware(self, claim: Claim) -> Claim:
+        """Return the claim with whether windows may close the run that would cancel it."""
+        if claim.overlap is not Overlap.CANCEL_OTHER or not self.windows.spans:
+            return claim
+        run = None
+        with suppress(InvalidInput):  # whoever plans the job says so
+            run = superseding_run(claim)
+        touched = run is not None and self.windows.touch(run, run)
+        return replace(claim, may_be_maintained_next=touched)
 
     async def settlement(self, held: HeldClaim) -> Settlement | None:
         """Return how to settle a claim that is not to be carried out now; None for one that is.

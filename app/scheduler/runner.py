@@ -120,7 +120,10 @@ class ClaimRunner:
             if claim.kind == CHECK and claim.run_id is None:
                 return await judge(self.db, claim, now=now)
             settlement = settled_unexecuted(
-                claim, now=now, instance=self.instance, attendance=self.attendance
+                self.closings.aware(claim),
+                now=now,
+                instance=self.instance,
+                attendance=self.attendance,
             )
             if settlement is not None:
                 return settlement
@@ -208,7 +211,7 @@ class ClaimRunner:
     def settled(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
         """Return how to settle an attempt that ended now with this report."""
         return settled(
-            claim,
+            self.closings.aware(claim),
             report,
             started_at=started_at,
             finished_at=max(self.clock.now(), started_at),

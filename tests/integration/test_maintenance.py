@@ -220,20 +220,28 @@ async def test_what_executes_as_a_window_begins_is_cut_off_by_no_run_that_is_mis
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink
 ) -> None:
     async with instance() as (_, facts):
-        job_id = await insert_job(
-            connection,
-            target={"url": sink.on("/", late(4.0, reply(200)))},
-            every_seconds=2,
-            overlap="cancel_other",
-        )
-        await sink.arrived()
+        job_id, failing = [
+            await insert_job(
+                connection,
+                target={"url": sink.on(path, late(seconds, reply(status)))},
+                every_seconds=2,
+                overlap="cancel_other",
+                max_attempts=2,
+                backoff_seconds=3,
+            )
+            for path, seconds, status in (("/", 4.0, 200), ("/failing", 0.5, 500))
+        ]
+        await sink.arrived(2)
         await connection.execute(
             "select tocsin.maintain(ends_at => now() + interval '1 hour', reason => 'moved')"
         )
         await facts.seen(Settled, job_id=job_id)
+        await facts.seen(Settled, job_id=failing, attempt=2)
 
     row = (await execution_rows(connection, job_id))[0]
     assert (row["outcome"], row["status_code"]) == ("succeeded", 200)
+    retried = [one["status_code"] for one in await execution_rows(connection, failing)]
+    assert retried[:2] == [500, 500]
 
 
 async def test_runs_are_missed_for_no_longer_than_the_windows_that_skip_them(

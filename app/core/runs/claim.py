@@ -125,6 +125,9 @@ class Claim(Masked, frozen=True, kw_only=True):
     open_times: Sequence[Span] | None = None
     """When its runs may be carried out, in order, from this run to the end of this attempt at the
     latest; None: always, as far as is known. Read just before the attempt."""
+    may_be_maintained_next: bool = False
+    """Whether the run that would cancel this one falls into the time of windows of maintenance,
+    which may be those of other jobs."""
     min_gap_seconds: float | None = None
     """How long after the end of one run the next one starts at the earliest; None: at once."""
     paused: bool = False

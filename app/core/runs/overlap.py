@@ -105,8 +105,10 @@ def superseding_run(claim: Claim) -> datetime | None:
 
 
 def surely_superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
-    """Return what `superseded_at` does; None where calendars may have closed the next run."""
-    return None if claim.calendars else superseded_at(claim, now=now)
+    """Return what `superseded_at` does; None where calendars or windows may close the next run."""
+    if claim.calendars or claim.may_be_maintained_next:
+        return None
+    return superseded_at(claim, now=now)
 
 
 def superseding(claim: Claim, *, now: datetime) -> Following:
