@@ -14,8 +14,13 @@ FEW = 50
 """Fewer due jobs than this are claimed by themselves, before a look that takes many."""
 SHORT = 100
 """The most jobs of a look behind which a raised job may soon have to wait."""
-EXPECTED_SECONDS = 60.0
-"""For how long after one another raised job is expected."""
+EXPECTED_SECONDS = 3.0
+"""For how long another raised job is expected, for each that was due. What is kept short for it
+costs all others, so rare raised jobs keep little short: one a minute, a twentieth of the time."""
+MAX_EXPECTED_SECONDS = 60.0
+"""The longest time for which many that were due let another be expected."""
+SOON_SECONDS = 0.5
+"""A raised job that is planned is expected so long before it is due."""
 ASKED_AGAIN_SECONDS = 1.0
 """The longest time after which the database is asked again; earlier for a notification."""
 
@@ -48,16 +53,20 @@ class RaisedJobs:
         """How many notifications there had been when the database was last asked."""
         self.ask_at = 0.0
         """When to ask again, monotonic seconds, if no notification comes before."""
-        self.found_at = float("-inf")
-        """When raised jobs were last found, monotonic seconds."""
+        self.expected_until = float("-inf")
+        """Until when another raised job is expected for those that were due, monotonic seconds."""
+        self.next_at = float("inf")
+        """When the next raised job comes due that the database told of, monotonic seconds."""
 
     def __repr__(self) -> str:
         return f"<RaisedJobs: asked again in {self.next_seconds():.3f} s>"
 
     @property
     def is_expected(self) -> bool:
-        """Whether a raised job is expected: one was found not long ago."""
-        return self.monotonic() - self.found_at < EXPECTED_SECONDS
+        """Whether a raised job is expected: some were due not long ago, or one soon is."""
+        now = self.monotonic()
+        is_soon = self.next_at - SOON_SECONDS <= now < self.next_at + EXPECTED_SECONDS
+        return is_soon or now < self.expected_until
 
     def short(self, limit: int) -> int:
         """Return for how many jobs to look that are not raised: a look for many takes long."""
@@ -88,7 +97,13 @@ class RaisedJobs:
             self.ask_at = now + ASKED_AGAIN_SECONDS  # looks come upon that row as well
             return 0
         if found.due:
-            self.found_at = now
+            self.expect(now, found.due)
+        self.next_at = now + (float("inf") if found.next_seconds is None else found.next_seconds)
         wait = min(found.next_seconds or ASKED_AGAIN_SECONDS, ASKED_AGAIN_SECONDS)
         self.ask_at = now if found.due else now + self.limit_sleep(wait)
         return found.due
+
+    def expect(self, now: float, many: int) -> None:
+        """Expect another raised job for a time, as so many are due."""
+        until = max(self.expected_until, now) + many * EXPECTED_SECONDS
+        self.expected_until = min(until, now + MAX_EXPECTED_SECONDS)

@@ -1,5 +1,6 @@
 """Which due claim gets the next slot: by rank, whatever waits before it."""
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -8,6 +9,8 @@ import pytest
 from app.core.runs.priority import HIGHEST_PRIORITY, LEVEL, rank
 from app.scheduler.admission import DueClaims, Slots
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.notify import Wakeup
+from app.scheduler.raised import SHORT, RaisedJobs
 from tests.support.claims import DUE, some_claim
 from tests.support.ticks import Ticks
 
@@ -122,3 +125,47 @@ def test_what_waits_longest_is_passed_by_nothing_that_comes_due_three_minutes_la
         rank(DUE + HIGHEST_PRIORITY * LEVEL + SECOND, priority) > lowest
         for priority in range(HIGHEST_PRIORITY + 1)
     )
+
+
+async def kept_short(ticks: Ticks, *, every_seconds: int, many: int = 1) -> float:
+    """Return the share of an hour in which looks are short where raised jobs are due so often."""
+    raised = RaisedJobs(
+        kinds=("http",),
+        believed=lambda: None,
+        aside=list,
+        monotonic=ticks,
+        wakeup=Wakeup(asyncio.get_running_loop()),
+        limit_sleep=lambda seconds: seconds,
+    )
+    short = 0
+    for second in range(3600):
+        if second % every_seconds == 0:
+            raised.expect(ticks(), many)
+        short += raised.short(500) == SHORT
+        ticks.now += 1
+    return short / 3600
+
+
+async def test_looks_are_kept_short_in_proportion_to_how_many_raised_jobs_there_are() -> None:
+    assert await kept_short(Ticks(), every_seconds=2) == 1.0
+    assert await kept_short(Ticks(), every_seconds=60) == pytest.approx(1 / 20, abs=0.01)
+    assert await kept_short(Ticks(), every_seconds=600, many=50) == pytest.approx(0.1, abs=0.01)
+
+
+async def test_looks_are_short_when_a_raised_job_that_is_planned_comes_due() -> None:
+    ticks = Ticks()
+    raised = RaisedJobs(
+        kinds=("http",),
+        believed=lambda: None,
+        aside=list,
+        monotonic=ticks,
+        wakeup=Wakeup(asyncio.get_running_loop()),
+        limit_sleep=lambda seconds: seconds,
+    )
+    raised.next_at = ticks() + 10
+    found = []
+    for later in (0, 9.6, 0.8, 10):
+        ticks.now += later
+        found.append(raised.short(500) == SHORT)
+
+    assert found == [False, True, True, False]
