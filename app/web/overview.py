@@ -25,6 +25,7 @@ from app.db.clock import PolledClock
 from app.db.database import Database
 from app.db.jobs import JobFilter
 from app.errors import DatabaseUnavailable, InvalidInput
+from app.single_flight import SingleFlight
 from app.web.facts import Fact, Seen, all_seen, ripest
 from app.web.heat import KEPT_SECONDS as WEEK_SECONDS
 from app.web.heat import Week, busiest, days
@@ -231,12 +232,30 @@ def groups_of(crowds: Sequence[Crowd]) -> list[Group]:
     ]
 
 
-async def read_coming(state: State, week: Week, span: str) -> Picture:
-    """Count the runs to come by spans, once for each picture of the week."""
-    kept: dict[str, Picture] = state.coming
-    shown, picture = COMING[span], kept.get(span)
-    if picture is None or picture.at != week.at:
-        picture = await asyncio.to_thread(
+class Pictures:
+    """The pictures of what comes, each drawn once for all who look at one count of the week."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Picture] = {}
+        """The last picture of each choice of `COMING`."""
+        self.flight = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"<Pictures: {[*self.kept]}>"
+
+    async def of(self, week: Week, span: str) -> Picture:
+        """Return the runs to come by spans; drawn by one caller for all that want them."""
+
+        def is_drawn() -> bool:
+            return span in self.kept and self.kept[span].at >= week.at
+
+        await self.flight.run(span, is_drawn, partial(self.draw, week, span))
+        return self.kept[span]
+
+    async def draw(self, week: Week, span: str) -> None:
+        """Count the runs to come by spans."""
+        shown = COMING[span]
+        self.kept[span] = await asyncio.to_thread(
             drawn,
             groups_of(week.crowds),
             now=week.at,
@@ -244,8 +263,6 @@ async def read_coming(state: State, week: Week, span: str) -> Picture:
             bucket=shown.bucket,
             is_whole=week.is_whole,
         )
-        kept[span] = picture
-    return picture
 
 
 def drawn(
@@ -305,6 +322,7 @@ async def overview(
     """Show how everything stands; the week by the clocks of `zone`."""
     facts: Overview = state.overview
     counted: Fact[Week] = state.week
+    pictures: Pictures = state.pictures
     found, following, _ = await asyncio.gather(
         counted.seen(stale=WEEK_SECONDS), facts.following.seen(), all_seen(facts.parts.values())
     )
@@ -318,7 +336,7 @@ async def overview(
         is_empty=following.value is not None and following.value.is_empty,
         now=now,
         now_part=render("overview_now.html", root=state.root_path, now=now),
-        coming=await read_coming(state, week, span) if week else None,
+        coming=await pictures.of(week, span) if week else None,
         shown=COMING[span],
         choices=COMING,
         following=following,

@@ -13,7 +13,7 @@ from app.web import facts, heat, warnings
 from app.web.facts import Fact
 from app.web.jobs import live_job
 from app.web.live import Part
-from app.web.overview import Overview
+from app.web.overview import Overview, Pictures
 
 
 @asynccontextmanager
@@ -27,7 +27,7 @@ async def sharing(
         seconds=heat.KEPT_SECONDS,
         patience=heat.PATIENCE_SECONDS,
     )
-    state.coming = {}
+    state.pictures = Pictures()
     state.overview = overview = Overview(
         reader,
         clock,

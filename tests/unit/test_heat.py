@@ -1,5 +1,6 @@
 """The week that is to come: how many runs each hour and minute has, and who makes them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import Schedule, recurrence_of
 from app.core.schedule.zones import zone_named
 from app.web.heat import TIERS, Week, busiest, days, tier
+from app.web.overview import Picture, Pictures, drawn
 
 NOW = datetime(2026, 11, 29, 22, 20, tzinfo=UTC)
 """A Sunday."""
@@ -185,3 +187,30 @@ def test_hours_that_the_same_schedules_make_are_told_together() -> None:
         ("Mon 09:00", 6, 40),
         ("Mon 21:00", 0, 30),
     ]
+
+
+async def test_what_comes_is_drawn_once_for_all_who_look_at_a_week(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawings = 0
+
+    def counted(*given: Any, **named: Any) -> Picture:  # noqa: ANN401
+        nonlocal drawings
+        drawings += 1
+        return drawn(*given, **named)
+
+    monkeypatch.setattr("app.web.overview.drawn", counted)
+    noon = crowd(3, cron="0 12 * * *")
+    first = Week(at=NOW, heat=heat(noon), is_sample=False, crowds=[noon])
+    later = Week(at=NOW + HOUR, heat=heat(noon), is_sample=False, crowds=[noon])
+    pictures = Pictures()
+
+    seen = await asyncio.gather(*(pictures.of(first, "day") for _ in range(20)))
+    other = await pictures.of(later, "day")
+
+    assert drawings == 2
+    assert {id(one) for one in seen} == {id(seen[0])}
+    assert (seen[0].at, other.at) == (first.at, later.at)
+    assert await pictures.of(first, "day") is other, (
+        "whoever has the week before sees the newer one"
+    )
