@@ -109,12 +109,8 @@ class Fact(Generic[T]):
             case None:
                 is_late = self.reading is not None and self.age > LEFT_BEHIND
                 return "To read this anew takes long." if is_late else ""
-            case StatementCancelled():
-                return "This took too long, and Postgres was stopped: it is tried again soon."
-            case DatabaseUnavailable():
-                return f"This cannot be read: {unavailable(self.error)}."
             case _:
-                return f"This cannot be read: {self.error}."
+                return told(self.error, then="it is tried again soon")
 
     async def renew(self) -> None:
         """Read it."""
@@ -130,6 +126,27 @@ class Fact(Generic[T]):
             rest = min(REST * (self.clock() - began), MAX_REST_SECONDS)
             self.due = began + max(least, rest)
             self.reading = None
+
+
+def told(error: AppError, *, then: str) -> str:
+    """Say why a part cannot be read; `then`: what is to be done where it took too long."""
+    match error:
+        case StatementCancelled():
+            return f"This took too long, and Postgres was stopped: {then}."
+        case DatabaseUnavailable():
+            return f"This cannot be read: {unavailable(error)}."
+        case _:
+            return f"This cannot be read: {error}."
+
+
+async def seen_once(reading: Awaitable[T]) -> Seen[T]:
+    """Read a part for one page alone; if the database does not answer, the part says so."""
+    try:
+        value = await reading
+    except DatabaseUnavailable as error:
+        trouble = told(error, then="load the page anew to try again")
+        return Seen(value=None, at=None, trouble=trouble)
+    return Seen(value=value, at=datetime.now(UTC))
 
 
 def ripest(facts: Iterable[Fact[Any]]) -> list[Fact[Any]]:

@@ -1,8 +1,8 @@
 """The list of jobs, and the page of one."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,21 +18,21 @@ from app.core.jobs.job import SCHEDULE_FIELDS, Job, StoredJob
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule, normalized, run_after
 from app.core.schedule.zones import zone_named
-from app.db import audit, executions, explanations, jobs, maintenance, pages, sets
-from app.db.clock import PolledClock
+from app.db import audit, explanations, jobs, maintenance, pages, sets
 from app.db.database import Database
-from app.db.executions import ExecutionFilter
-from app.errors import InvalidInput, JobNotFound
+from app.errors import DatabaseUnavailable, InvalidInput
 from app.jobs.filters import job_filter
 from app.jobs.shown import masked_job
 from app.web.access import Edit, edit
 from app.web.differences import Difference, together
+from app.web.facts import Seen, seen_once, told
 from app.web.parameters import Reader
 from app.web.pictures import STRIP_BARS, Ended
-from app.web.rendering import page, render
+from app.web.rendering import page
 from app.web.search import OF_JOBS, Search, searched
+from app.web.standing import read_standing
 from app.wire.executions import Execution
-from app.wire.explanations import Explanation, Reason
+from app.wire.explanations import Reason
 from app.wire.filters import sound
 from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
 
@@ -40,7 +40,6 @@ ON_A_PAGE = 25
 RUNS_AHEAD = 10
 EDITS = 50
 """Changes that are read: the newest are shown, and all since the last success compared."""
-PENDING = 20
 SORTS = {"newest": "Newest", "next_run": "Next run"}
 
 
@@ -57,13 +56,6 @@ class AheadRun(Struct, frozen=True, kw_only=True):
     at: datetime
     local: datetime
     skipped: bool
-
-
-class Run(Struct, frozen=True, kw_only=True):
-    """The executions of one run, the last attempt first."""
-
-    scheduled_for: datetime
-    attempts: Sequence[Execution]
 
 
 class Past(Struct, frozen=True, kw_only=True):
@@ -136,59 +128,6 @@ async def strips(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Sequence[E
     }
 
 
-class Standing(Struct, frozen=True, kw_only=True):
-    """How a job stands, what it did and what is asked of it: the part of its page that is live."""
-
-    job: Job
-    explained: Explanation
-    ended: Sequence[Execution]
-    pending: Sequence[pages.PendingRun]
-    at: datetime
-
-    def context(self) -> dict[str, Any]:
-        """Return what the template of the part is given."""
-        return {
-            "job": self.job,
-            "explained": self.explained,
-            "strip_of": [
-                Ended(str(one.outcome), one.duration_seconds, one.finished_at)
-                for one in reversed(self.ended)
-            ],
-            "runs": by_run(self.ended),
-            "pending": self.pending,
-            "most_pending": PENDING,
-            "at": self.at,
-        }
-
-
-async def read_standing(reader: Database, clock: PolledClock, reference: str) -> Standing:
-    """Read how a job stands.
-
-    Raises:
-        JobNotFound: no job has the id or name.
-    """
-    stored = await jobs.find(reader, reference)
-    ended = await executions.list_page(
-        reader, ExecutionFilter(job_id=stored.id), before=None, limit=STRIP_BARS
-    )
-    return Standing(
-        job=masked_job(stored),
-        explained=await explanations.explain(reader, str(stored.id)),
-        ended=ended.items,
-        pending=await pages.list_pending_runs(reader, stored.id, limit=PENDING + 1),
-        at=await clock.now(),
-    )
-
-
-async def live_job(reader: Database, clock: PolledClock, id: UUID, *, root: str) -> str:
-    """Make the live part of a job's page; `root` stands before addresses."""
-    try:
-        standing = await read_standing(reader, clock, str(id))
-    except JobNotFound:
-        return '<p class="standing unknown"><strong>The job was deleted</strong></p>'
-    return render("job_now.html", root=root, **standing.context())
-
-
 @get("/jobs/{job:str}", opt={"scope": Scope.READ})
 async def job_page(
     request: ApiRequest,
@@ -197,26 +136,42 @@ async def job_page(
     job: FromPath[str],
     at: FromQuery[str] = "",
 ) -> Response[bytes]:
-    """Show why a job has not run or when it will, what it does, and what it did."""
-    standing = await read_standing(reader, clock, job)
-    shown, ended = standing.job, standing.ended
+    """Show why a job has not run or when it will, what it does, and what it did.
+
+    All but the job itself is read in parts: what takes too long says so where it stands.
+    """
+    stored = await jobs.find(reader, job)
+    shown = masked_job(stored)
     caller: Caller = request.scope["user"]
+    may_see_edits = Scope.ADMIN in caller.scopes
+    standing, edited, windows, belongs_to, past = await asyncio.gather(
+        read_standing(reader, clock, stored),
+        seen_once(edits(reader, shown.id)) if may_see_edits else nothing(),
+        seen_once(maintenance.list_under_way(reader, shown.tags)),
+        seen_once(sets.set_of(reader, shown.id)),
+        became(reader, shown.id, at),
+    )
+    ended = standing.ended.value or ()
     success = next((one for one in ended if one.outcome is Outcome.SUCCEEDED), None)
-    edited = await edits(reader, shown.id) if Scope.ADMIN in caller.scopes else None
     return page(
         request,
         "job.html",
         **standing.context(),
         target=pretty(shown.target),
         metadata=pretty(shown.metadata) if shown.metadata else "",
-        maintenance=await maintenance.list_under_way(reader, shown.tags),
+        maintenance=windows,
         ahead=runs_ahead(shown),
         last_success=success,
         edits=edited,
-        set_name=await sets.set_of(reader, shown.id),
-        changes=changes_since(success, ended, edited or ()),
-        past=await became(reader, shown.id, at),
+        belongs_to=belongs_to,
+        changes=changes_since(success, ended, edited.value or ()),
+        past=past,
     )
+
+
+async def nothing() -> Seen[Sequence[Edit]]:
+    """Stand for what a caller may not see."""
+    return Seen(value=None, at=None)
 
 
 async def edits(reader: Database, id: UUID) -> Sequence[Edit]:
@@ -250,6 +205,8 @@ async def became(reader: Database, id: UUID, text: str) -> Past:
         return Past(error="This is no instant: write one such as 2026-11-29T03:00:00.")
     except InvalidInput as error:
         return Past(error=f"This instant {error.errors[0].message}.")
+    except DatabaseUnavailable as error:
+        return Past(text=text, error=told(error, then="ask again"))
     return Past(text=f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", reasons=explained.reasons)
 
 
@@ -274,11 +231,3 @@ def runs_ahead(job: Job) -> list[AheadRun]:
     except InvalidInput:
         pass  # the explanation says what is wrong with the schedule
     return runs
-
-
-def by_run(listed: Sequence[Execution]) -> list[Run]:
-    """Gather executions, the newest first, by their runs."""
-    found: dict[datetime, list[Execution]] = {}
-    for one in listed:
-        found.setdefault(one.scheduled_for, []).append(one)
-    return [Run(scheduled_for=at, attempts=attempts) for at, attempts in found.items()]

@@ -33,13 +33,20 @@ RETRY_MILLISECONDS = 2000
 """How long a browser waits before it opens a broken stream again."""
 
 Make = Callable[[], Awaitable[str]]
+End = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """End a part that keeps nothing of its own."""
 
 
 class Part:
     """The live part of one page."""
 
-    def __init__(self, make: Make, *, clock: Monotonic = monotonic) -> None:
+    def __init__(self, make: Make, *, end: End = nothing, clock: Monotonic = monotonic) -> None:
         self.make = make
+        self.end = end
+        """Ends what the part keeps, once nobody looks at it any more."""
         self.clock = clock
         self.text = ""
         self.version = ""
@@ -120,11 +127,11 @@ def event(data: str, *, id: str = "", name: str = "") -> bytes:
 async def while_watched(
     parts: dict[UUID, Part],
     id: UUID,
-    make: Make,
+    begin: Callable[[], Part],
     sent: Callable[[Part], AsyncGenerator[bytes, None]],
 ) -> AsyncGenerator[bytes, None]:
     """Stream the live part of a job; the part is kept while any stream shows it."""
-    part = parts.setdefault(id, Part(make))
+    part = parts.get(id) or parts.setdefault(id, begin())
     try:
         async with aclosing(sent(part)) as given:
             async for one in given:
@@ -132,13 +139,16 @@ async def while_watched(
     finally:
         if not part.streams and parts.get(id) is part:
             del parts[id]
+            await part.end()
 
 
 @get("/live/jobs/{id:uuid}", opt={"scope": Scope.READ})
 async def live_of_job(request: ApiRequest, state: State, id: FromPath[UUID]) -> Stream:
     """Stream the live part of a job's page."""
     sent = partial(versions_for, request, state)
-    return stream(while_watched(state.job_parts, id, partial(state.read_job, id), sent))
+    return stream(
+        request, state, while_watched(state.job_parts, id, partial(state.watch, id), sent)
+    )
 
 
 @get("/live/{name:str}", opt={"scope": Scope.READ})

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from uuid import UUID
 
 from litestar.datastructures import State
 
@@ -11,9 +12,9 @@ from app.db.clock import PolledClock
 from app.db.database import Database
 from app.web import facts, heat, warnings
 from app.web.facts import Fact
-from app.web.jobs import live_job
 from app.web.live import Part
 from app.web.overview import Overview, Pictures
+from app.web.standing import WatchedJob
 
 
 @asynccontextmanager
@@ -35,8 +36,14 @@ async def sharing(
     )
     state.parts = {"overview": Part(partial(overview.live, root=settings.root_path))}
     state.job_parts = {}
-    state.read_job = partial(live_job, reader, clock, root=settings.root_path)
+    state.watch = partial(watch, reader, clock, root=settings.root_path)
     try:
         yield
     finally:
         await facts.end([state.week, overview.following, *overview.parts.values()])
+
+
+def watch(reader: Database, clock: PolledClock, id: UUID, *, root: str) -> Part:
+    """Return the live part of a job's page; `root` stands before addresses."""
+    watched = WatchedJob(reader, clock, id, root=root)
+    return Part(watched.live, end=watched.end)

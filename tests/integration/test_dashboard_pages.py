@@ -9,8 +9,11 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support.api import NIGHTLY
+from app.errors import DatabaseUnavailable
+from app.web.live import Part
+from tests.support.api import NIGHTLY, serving
 from tests.support.builders import insert_job
+from tests.support.recorder import Recorder
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -259,3 +262,45 @@ async def test_what_is_not_there_is_said_so(
     assert page.status_code == status
     assert said in page.text
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+SLOW_EXPLANATION = """
+create or replace function tocsin.explain(job uuid, at timestamptz default null)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language plpgsql as $$ begin perform pg_sleep(60); end $$
+"""
+
+
+async def test_a_part_of_the_page_of_a_job_that_takes_too_long_keeps_no_other_one_back(
+    database_url: str,
+    faults: Recorder,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.db.pages.LIMIT_SECONDS", 0.5)
+    job = await insert_job(connection, name="slow", every_seconds=3600)
+    last = await ended(connection, job, "failed", fence=1)
+    await connection.execute(SLOW_EXPLANATION)
+    locks = "lock table tocsin.audit_log, tocsin.set_members in access exclusive mode"
+
+    async with serving(database_url, faults) as api:
+        watched: Part = api._transport.app.state.watch(job)  # type: ignore[attr-defined]
+        async with connection.transaction():
+            await connection.execute(locks)
+            page = (await api.get("/jobs/slow?at=2026-11-29T03:00:00")).text
+            live = await watched.make()
+        async with connection.transaction():
+            await connection.execute("lock table tocsin.jobs in access exclusive mode")
+            nothing = await api.get("/jobs/slow")
+            with pytest.raises(DatabaseUnavailable):
+                await watched.make()
+        await watched.end()
+
+    assert re.findall(r'class="stale" id="([a-z]+)-stale"', page) == ["set", "stands", "edits"]
+    assert page.count("load the page anew") == 3
+    assert "Postgres was stopped: ask again" in page.partition('id="past-title"')[2]
+    assert re.findall(r'class="stale" id="([a-z]+)-stale"', live) == ["stands"]
+    assert "it is tried again soon" in live
+    for text in (page, live):
+        assert f'href="/executions/{last}"' in text
+    assert (nothing.status_code, "That took too long" in nothing.text) == (503, True)

@@ -7,16 +7,24 @@ from uuid import UUID
 from litestar.datastructures import State
 
 from app.api.problems import ApiRequest
-from app.web.live import live_of_job
+from app.web.live import Part, live_of_job
 
 JOB = UUID("6f1c9a52-0d53-4d0c-9d0e-3a8f6d1c5b07")
 
 
 async def test_the_part_of_a_job_is_kept_only_while_a_stream_shows_it() -> None:
-    async def read(id: UUID) -> str:
-        return f"<p>{id}</p>"
+    ended: list[UUID] = []
 
-    state = State({"job_parts": {}, "read_job": read, "ending": asyncio.Event()})
+    def watch(id: UUID) -> Part:
+        async def read() -> str:
+            return f"<p>{id}</p>"
+
+        async def end() -> None:
+            ended.append(id)
+
+        return Part(read, end=end)
+
+    state = State({"job_parts": {}, "watch": watch, "ending": asyncio.Event()})
     scope: Any = {"type": "http", "method": "GET", "headers": []}
     request: ApiRequest = ApiRequest(scope)
 
@@ -32,4 +40,4 @@ async def test_the_part_of_a_job_is_kept_only_while_a_stream_shows_it() -> None:
     assert state.job_parts[JOB].streams == 1
     await begun[1].aclose()
     await never_begun.iterator.aclose()
-    assert state.job_parts == {}
+    assert (state.job_parts, ended) == ({}, [JOB])
