@@ -68,6 +68,7 @@ from app.api.schedule import preview_schedule
 from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
 from app.api.sets import apply_jobs, delete_set, get_set, jobs_schema, list_sets, plan_jobs
+from app.api.streams import Streams
 from app.api.upcoming import list_upcoming
 from app.config import Settings
 from app.core.net.egress import Egress
@@ -180,6 +181,7 @@ def create_app(
                 "tell_requests": access_lines(settings.access_log_level),
                 "keeps_traceparent": keeps_traceparent,
                 "ending": asyncio.Event(),
+                "streams": Streams(),
                 "applying": asyncio.Lock(),
                 "root_path": settings.root_path,
                 "title": settings.title,

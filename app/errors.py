@@ -159,6 +159,10 @@ class TooManyKept(AppError):
     """A client has used too many idempotency keys within a day."""
 
 
+class TooManyStreams(AppError):
+    """An API key has as many streams open as one process serves it."""
+
+
 class ConstraintViolated(AppError):
     """A constraint that users put on, or beside, Tocsin's tables forbids the change."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -13,9 +13,10 @@ from litestar.datastructures import State
 from litestar.params import HeaderParameter
 from litestar.response import Stream
 
-from app.api.access import may_still_read
+from app.api.access import Caller, may_still_read
 from app.api.feed import LOOK_SECONDS, Feed, Listener, written
 from app.api.problems import ApiRequest
+from app.api.streams import Streams
 from app.core.access.api_key import Scope
 from app.db import events
 from app.db.events import MAX_AT_ONCE
@@ -53,8 +54,11 @@ async def stream_events(
     may be told again.
     """
     is_allowed = partial(may_still_read, request)
+    sent = streamed(state.feed, last_event_id or "", is_allowed=is_allowed, ending=state.ending)
+    caller: Caller = request.scope["user"]
+    streams: Streams = state.streams
     return Stream(
-        streamed(state.feed, last_event_id or "", is_allowed=is_allowed, ending=state.ending),
+        streams.counted(sent, owner=caller.limited_as),
         media_type=EVENTS,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -62,7 +66,7 @@ async def stream_events(
 
 async def streamed(
     feed: Feed, last: str, *, is_allowed: Callable[[], Awaitable[bool]], ending: asyncio.Event
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Stream events to one client, until `ending` or not allowed."""
     listener = feed.join()
     try:

@@ -52,6 +52,7 @@ from app.errors import (
     SetNotFound,
     StateConflict,
     TooManyKept,
+    TooManyStreams,
     TriggerRefused,
 )
 from app.telemetry import Observers
@@ -110,6 +111,7 @@ KINDS: dict[type[AppError], Kind] = {
     InvalidInput: Kind(422, "invalid-input", "The input breaks a rule"),
     TriggerRefused: Kind(422, "trigger-refused", "A trigger in the database refuses this"),
     TooManyKept: Kind(429, "too-many-idempotency-keys", "There are too many idempotency keys"),
+    TooManyStreams: Kind(429, "too-many-streams", "There are too many streams"),
     DatabaseUnavailable: Kind(503, "database-unavailable", "Postgres is not available"),
     PoolerInTheWay: Kind(503, "pooler-in-the-way", "The database is behind a pooler"),
     SchemaOutdated: Kind(503, "schema-outdated", "The database's schema does not fit"),
@@ -146,7 +148,7 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
         case _:
             errors = []
     headers = {"WWW-Authenticate": challenge} if (challenge := challenge_of(error)) else {}
-    if isinstance(error, RequestUnderWay):
+    if isinstance(error, RequestUnderWay | TooManyStreams):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     detail = str(error)
     if isinstance(error, DatabaseUnavailable) and not isinstance(error, SchemaOutdated):

@@ -18,8 +18,9 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from app.api.access import may_still_read
+from app.api.access import Caller, may_still_read
 from app.api.problems import ApiRequest
+from app.api.streams import Streams
 from app.core.access.api_key import Scope
 from app.errors import DatabaseUnavailable
 from app.single_flight import SingleFlight
@@ -157,7 +158,7 @@ async def live(request: ApiRequest, state: State, name: FromPath[str]) -> Stream
     parts: dict[str, Part] = state.parts
     if name not in parts:
         raise NotFoundException
-    return stream(versions_for(request, state, parts[name]))
+    return stream(request, state, versions_for(request, state, parts[name]))
 
 
 def versions_for(request: ApiRequest, state: State, part: Part) -> AsyncGenerator[bytes, None]:
@@ -167,10 +168,16 @@ def versions_for(request: ApiRequest, state: State, part: Part) -> AsyncGenerato
     return versions(part, seen=seen, is_allowed=is_allowed, ending=state.ending)
 
 
-def stream(sent: AsyncGenerator[bytes, None]) -> Stream:
-    """Answer with a stream of events."""
+def stream(request: ApiRequest, state: State, sent: AsyncGenerator[bytes, None]) -> Stream:
+    """Answer with a stream of events.
+
+    Raises:
+        TooManyStreams: the caller has as many as one may have.
+    """
+    caller: Caller = request.scope["user"]
+    streams: Streams = state.streams
     return Stream(
-        sent,
+        streams.counted(sent, owner=caller.limited_as),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -4,9 +4,14 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import pytest
 from litestar.datastructures import State
 
+from app.api.access import Caller
+from app.api.events import stream_events
 from app.api.problems import ApiRequest
+from app.api.streams import Streams
+from app.errors import TooManyStreams
 from app.web.live import Part, live_of_job
 
 JOB = UUID("6f1c9a52-0d53-4d0c-9d0e-3a8f6d1c5b07")
@@ -24,8 +29,18 @@ async def test_the_part_of_a_job_is_kept_only_while_a_stream_shows_it() -> None:
 
         return Part(read, end=end)
 
-    state = State({"job_parts": {}, "watch": watch, "ending": asyncio.Event()})
-    scope: Any = {"type": "http", "method": "GET", "headers": []}
+    streams = Streams(most=3)
+    state = State(
+        {
+            "job_parts": {},
+            "watch": watch,
+            "ending": asyncio.Event(),
+            "streams": streams,
+            "feed": None,
+        }
+    )
+    caller = Caller(actor="key a", limited_as="a", scopes=frozenset())
+    scope: Any = {"type": "http", "method": "GET", "headers": [], "user": caller}
     request: ApiRequest = ApiRequest(scope)
 
     never_begun = await live_of_job.fn(request, state, id=JOB)  # whose client is gone already
@@ -36,6 +51,10 @@ async def test_the_part_of_a_job_is_kept_only_while_a_stream_shows_it() -> None:
         await anext(stream)
         assert str(JOB) in (await anext(stream)).decode()
     assert state.job_parts[JOB].streams == 2
+    for more in (live_of_job.fn(request, state, id=JOB), stream_events.fn(request, state)):
+        with pytest.raises(TooManyStreams):
+            await more
+
     await begun[0].aclose()
     assert state.job_parts[JOB].streams == 1
     await begun[1].aclose()

@@ -79,7 +79,9 @@ document.addEventListener("htmx:before:request", (event) => {
 document.addEventListener("htmx:after:swap", () => localize(document));
 document.addEventListener("htmx:sse:after:connection", () => say("This page is live."));
 document.addEventListener("htmx:sse:error", (event) => {
-  say("The connection is lost; trying again.");
+  say(event.detail?.status === 429
+    ? "Too many pages are open with this key: this one is not live."
+    : "The connection is lost; trying again.");
   if (event.detail?.status === 401) location.reload();
 });
 document.addEventListener("stale", () => say("The database does not answer; what is shown is older."));
