@@ -5814,7 +5814,7 @@ comment on table tocsin.idempotency_keys is
     'Answers to requests that came with an Idempotency-Key, kept for a day and written in the transaction of what they changed.';
 comment on column tocsin.idempotency_keys.id is 'Digest of the client and its key.';
 comment on column tocsin.idempotency_keys.request is 'Digest of what was asked.';
-comment on column tocsin.idempotency_keys.owner is 'Whose limits it counts in: the prefix of an API key, or loopback.';
+comment on column tocsin.idempotency_keys.owner is 'Whose limits it counts in: the prefix of an API key, or loopback; after "forms of " those of the dashboard''s forms.';
 comment on column tocsin.idempotency_keys.at is 'When the request came.';
 comment on column tocsin.idempotency_keys.status is 'Status of the answer; 0: it is yet to be written.';
 comment on column tocsin.idempotency_keys.headers is 'Headers of the answer.';

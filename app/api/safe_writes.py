@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from app.api.access import Caller, require_scope, session_token
 from app.api.body import MAX_AT_ONCE_BYTES, WRITES, is_dry_run
+from app.api.kept_answers import OF_FORMS, KeptAnswers
 from app.api.problems import ApiRequest, app_problem, unexpected_problem
 from app.core.access.idempotency import HEADER, digest_of_request, id_of, key_error
 from app.db import Database, idempotency
@@ -32,7 +33,6 @@ from app.errors import (
     IdempotencyKeyReused,
     InvalidInput,
     RequestUnderWay,
-    TooManyKept,
 )
 from app.vault.answers import cipher_of
 
@@ -41,12 +41,6 @@ AT_ONCE = OF_API // 2
 read by other connections of the pool."""
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """The largest answer that is kept, in bytes as it is compressed."""
-MAX_KEPT = 100_000
-"""How many answers are kept for an API key."""
-MAX_KEPT_BYTES = 512 * 1024 * 1024
-"""How many bytes all answers have that are kept for an API key."""
-COUNTED_SECONDS = 30.0
-"""How long a count of what is kept for an API key is believed."""
 KEPT_HEADERS = (b"content-type", b"etag", b"location", b"cache-control")
 
 HELD = "held"
@@ -87,14 +81,6 @@ class Answer(Struct, kw_only=True):
             await send(message)
 
 
-class Counted(Struct, kw_only=True):
-    """How much is kept for an API key, as it was counted."""
-
-    at: float
-    answers: int
-    bytes: int
-
-
 class Line:
     """The requests with one key in this process: one of them at a time takes a connection."""
 
@@ -110,7 +96,7 @@ class SafeWrites:
         self.db = db
         self.room = asyncio.Semaphore(AT_ONCE)
         self.lines: dict[bytes, Line] = {}
-        self.counted: dict[str, Counted] = {}
+        self.kept = KeptAnswers(db)
 
     def __repr__(self) -> str:
         return f"<SafeWrites: {len(self.lines)} keys under way>"
@@ -136,7 +122,7 @@ class SafeWrites:
 
     @asynccontextmanager
     async def begun(
-        self, id: bytes, asked: bytes, caller: Caller
+        self, id: bytes, asked: bytes, *, actor: str, owner: str
     ) -> AsyncIterator[tuple[Held, Kept | None]]:
         """Open a transaction in which a request is entered, or the answer to the first one found.
 
@@ -149,9 +135,9 @@ class SafeWrites:
         until = monotonic() + idempotency.WAIT_SECONDS
         while True:
             async with AsyncExitStack() as stack:
-                held = await stack.enter_async_context(self.hold(caller.actor))
+                held = await stack.enter_async_context(self.hold(actor))
                 try:
-                    kept = await idempotency.begin(held, id, request=asked, owner=caller.limited_as)
+                    kept = await idempotency.begin(held, id, request=asked, owner=owner)
                 except RequestUnderWay:
                     if monotonic() >= until:
                         raise
@@ -183,25 +169,6 @@ class SafeWrites:
             line.waiting -= 1
             if not line.waiting:
                 del self.lines[id]
-
-    async def check_room(self, owner: str) -> None:
-        """Make sure that another answer may be kept for an API key.
-
-        Raises:
-            TooManyKept: there are `MAX_KEPT` answers, or `MAX_KEPT_BYTES`.
-        """
-        counted = self.counted.get(owner)
-        if counted is None or monotonic() - counted.at > COUNTED_SECONDS:
-            answers, size = await idempotency.count(self.db, owner)
-            counted = Counted(at=monotonic(), answers=answers, bytes=size)
-            self.counted[owner] = counted
-        if counted.answers >= MAX_KEPT or counted.bytes >= MAX_KEPT_BYTES:
-            message = (
-                f"the answers of {counted.answers} requests of this API key with idempotency keys "
-                "are kept, each for 24 hours: leave the header out until some are over"
-            )
-            raise TooManyKept(message)
-        counted.answers += 1
 
 
 def safe_writes(app: ASGIApp) -> ASGIApp:
@@ -261,10 +228,18 @@ async def try_out(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) 
     await answer.send(send)
 
 
-async def answer_once(
-    app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, *, key: str
+async def answer_once(  # noqa: PLR0913 - an application of ASGI, and two of ours
+    app: ASGIApp,
+    scope: HTTPScope,
+    receive: Receive,
+    send: Send,
+    *,
+    key: str,
+    is_form: bool = False,
 ) -> None:
     """Answer a request and keep the answer, or answer as the first one with its key was answered.
+
+    `is_form`: it was sent by a page, whose answers count apart.
 
     Raises:
         IdempotencyKeyReused: the first one was another request.
@@ -284,9 +259,13 @@ async def answer_once(
     caller, writes, answer = caller_of(scope), shared(scope), Answer()
     id = id_of(key, credential=credential)
     cipher = cipher_of(credential, id) if is_secret else None
-    async with writes.turn(id), writes.begun(id, asked, caller) as (held, kept):
+    owner = f"{OF_FORMS}{caller.limited_as}" if is_form else caller.limited_as
+    async with (
+        writes.turn(id),
+        writes.begun(id, asked, actor=caller.actor, owner=owner) as (held, kept),
+    ):
         if kept is None:
-            await writes.check_room(caller.limited_as)
+            await (writes.kept.make_room_of_forms if is_form else writes.kept.check_room)(owner)
             scope["state"][HELD] = held
             await app(scope, receive, answer.take)
             if answer.status < 400:  # noqa: PLR2004 - a refusal, which changed nothing

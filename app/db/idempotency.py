@@ -67,3 +67,8 @@ async def count(db: Runner, owner: str) -> tuple[int, int]:
     """Return how many answers are kept for an owner, and how many bytes they have."""
     [row] = await db.fetch("idempotency.kept", owner=owner)
     return row["answers"], row["bytes"]
+
+
+async def let_go(db: Runner, owner: str, *, keep: int) -> None:
+    """Have all answers but the newest `keep` of an owner be over."""
+    await db.fetch("idempotency.let_go", owner=owner, keep=keep)

@@ -44,7 +44,7 @@ def once(refuse: Refuse) -> Callable[[ASGIApp], ASGIApp]:
             try:
                 # Before anything is answered, as an answer that is kept does not pass the guards.
                 await require_scope(request, request.route_handler)
-                await answer_once(app, scope, receive, send, key=key)
+                await answer_once(app, scope, receive, send, key=key, is_form=True)
             except AppError as error:
                 await send_problem(refuse(request, error), request, send)
 

@@ -26,3 +26,12 @@ where id = :id::bytea;
 select count(*) as answers, coalesce(sum(bytes), 0)::bigint as bytes
 from tocsin.idempotency_keys
 where owner = :owner::text and at > clock_timestamp() - interval '24 hours';
+
+-- name: let_go
+-- Makes all answers of an owner but the newest :keep as old as those that are deleted.
+update tocsin.idempotency_keys k
+set at = clock_timestamp() - interval '24 hours'
+where k.owner = :owner::text and k.at > clock_timestamp() - interval '24 hours' and k.at <= (
+    select n.at from tocsin.idempotency_keys n
+    where n.owner = :owner::text
+    order by n.at desc offset :keep::bigint limit 1);

@@ -9,6 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
+from app.api import kept_answers
 from tests.support.api import NIGHTLY
 
 
@@ -142,6 +143,32 @@ async def test_a_form_that_was_answered_is_refused_once_its_key_may_only_look(
 
     assert (done.status_code, refused.status_code) == (303, 403)
     assert "may only look" in refused.text
+
+
+async def test_programs_and_forms_with_the_same_key_leave_each_other_room(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_answers, "MAX_KEPT", 1)
+    monkeypatch.setattr(kept_answers, "MAX_OF_FORMS", 4)
+    id = (await api.put("/v1/jobs/a", json=NIGHTLY)).json()["id"]
+    runs = "select count(*) from tocsin.jobs where run_of is not null"
+
+    forms = [fields(await api.get(f"/jobs/{id}")) for _ in range(7)]
+    sent = [await api.post(f"/jobs/{id}/run", data=form) for form in forms]
+    programs = [
+        await api.post(f"/v1/jobs/{id}/run", headers={"Idempotency-Key": text})
+        for text in ("one", "two")
+    ]
+    again = await api.post(f"/jobs/{id}/run", data=forms[-1])
+
+    assert {one.status_code for one in (*sent, again)} == {303}
+    assert [one.status_code for one in programs] == [202, 429]
+    assert await connection.fetchval(runs) == 7 + 1, "the newest forms still act once"
+    kept = await connection.fetch(
+        """select owner, count(*) from tocsin.idempotency_keys
+        where at > now() - interval '24 h' group by 1 order by 1"""
+    )
+    assert [tuple(row) for row in kept] == [("forms of loopback", 3), ("loopback", 1)]
 
 
 async def test_a_form_notes_an_instant_that_has_passed_and_the_set_that_undoes_it(

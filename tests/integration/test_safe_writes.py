@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from app.api import safe_writes
+from app.api import kept_answers, safe_writes
 from app.db import Database, idempotency, upkeep
 from app.db.held import hold
 from app.errors import DatabaseUnavailable
@@ -233,8 +233,8 @@ async def test_how_much_is_kept_has_limits(
     monkeypatch.setattr(safe_writes, "MAX_ANSWER_BYTES", 50)
     large = await api.post("/v1/jobs", json=LATER, headers=key())
     monkeypatch.undo()
-    monkeypatch.setattr(safe_writes, "MAX_KEPT", 2)
-    monkeypatch.setattr(safe_writes, "COUNTED_SECONDS", 0)
+    monkeypatch.setattr(kept_answers, "MAX_KEPT", 2)
+    monkeypatch.setattr(kept_answers, "COUNTED_SECONDS", 0)
     keys = [key() for _ in range(3)]
     answers = [await api.post("/v1/jobs", json=LATER, headers=one) for one in keys]
     again = await api.post("/v1/jobs", json=LATER, headers=keys[0])
