@@ -34,6 +34,7 @@ MAX_STEPS = 20_000
         "scope": Scope.READ,
         "problems": (422,),
         "meant": {
+            **dict.fromkeys(("since", "start", "after"), "did you mean from?"),
             **dict.fromkeys(("to", "before", "end"), "did you mean until?"),
             **dict.fromkeys(("bucket", "step", "interval"), "did you mean bucket_seconds?"),
         },
@@ -45,6 +46,12 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
     clock: Clock,
     limit: Limit = 50,
     cursor: Cursor = None,
+    from_: Annotated[
+        datetime | None,
+        QueryParameter(
+            name="from", description="Runs from then on; now unless given, with what is late."
+        ),
+    ] = None,
     until: Annotated[
         datetime | None,
         QueryParameter(description="Earlier runs; within 366 days; a day ahead unless given."),
@@ -63,8 +70,10 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
     jobs or schedules, only the runs before an earlier `until` are listed.
     """
     now = await clock.now()
-    end = checked_end(sound(until, "until"), now=now, bucket_seconds=bucket_seconds)
+    end = checked_end(sound(until, "until"), now=now)
+    begin = checked_begin(sound(from_, "from"), now=now, end=end)
     after = UPCOMING.read(cursor)
+    check_buckets(begin or now, end, bucket_seconds=bucket_seconds)
     if bucket_seconds is not None and after is not None:
         message = "belongs to a list without bucket_seconds: leave one of them out"
         raise InvalidInput(FieldError(field="cursor", message=message))
@@ -72,10 +81,16 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
     end = min(end, soon.reached or end)
     if bucket_seconds is not None:
         buckets, end = await asyncio.to_thread(
-            count_by_buckets, soon.groups, now=now, until=end, bucket_seconds=bucket_seconds
+            count_by_buckets,
+            soon.groups,
+            now=now,
+            since=begin,
+            until=end,
+            bucket_seconds=bucket_seconds,
         )
         return Upcoming(items=[], next_cursor=None, until=end, buckets=buckets)
-    walk = moments(soon.groups, now=now, since=after and after[0], until=end)
+    since = max(after[0], begin or after[0]) if after else begin
+    walk = moments(soon.groups, now=now, since=since, until=end)
     runs, reached = await asyncio.to_thread(
         page_of, walk, after=after, limit=limit + 1, most=MAX_STEPS
     )
@@ -98,14 +113,24 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
 
 
 def count_by_buckets(
-    groups: Sequence[Group], *, now: datetime, until: datetime, bucket_seconds: int
+    groups: Sequence[Group],
+    *,
+    now: datetime,
+    since: datetime | None,
+    until: datetime,
+    bucket_seconds: int,
 ) -> tuple[list[Bucket], datetime]:
     """Count runs, and those of them to be skipped; return also up to which instant."""
     skipped, reached = skipped_of(
-        groups, now=now, until=until, bucket_seconds=bucket_seconds, most=MAX_STEPS
+        groups, now=now, since=since, until=until, bucket_seconds=bucket_seconds, most=MAX_STEPS
     )
     counts, counted = counts_of(
-        groups, now=now, until=reached or until, bucket_seconds=bucket_seconds, most=MAX_STEPS
+        groups,
+        now=now,
+        since=since,
+        until=reached or until,
+        bucket_seconds=bucket_seconds,
+        most=MAX_STEPS,
     )
     reached = counted or reached
     buckets = [
@@ -114,7 +139,7 @@ def count_by_buckets(
     return buckets, reached or until
 
 
-def checked_end(until: datetime | None, *, now: datetime, bucket_seconds: int | None) -> datetime:
+def checked_end(until: datetime | None, *, now: datetime) -> datetime:
     """Return the instant that runs are listed up to.
 
     Raises:
@@ -128,7 +153,29 @@ def checked_end(until: datetime | None, *, now: datetime, bucket_seconds: int | 
         error = f"is too far ahead: write an instant within {MAX_AHEAD.days} days"
     if error:
         raise InvalidInput(FieldError(field="until", message=error))
-    if bucket_seconds is not None and (end - now).total_seconds() > bucket_seconds * MAX_BUCKETS:
+    return end
+
+
+def checked_begin(from_: datetime | None, *, now: datetime, end: datetime) -> datetime | None:
+    """Return the instant that runs are listed from; None: all, with those that are late.
+
+    Raises:
+        InvalidInput: the instant is not earlier than `end`.
+    """
+    if from_ is None or from_ <= now:
+        return None
+    if from_ >= end:
+        message = "is not earlier than until, a day from now unless given: write a later until"
+        raise InvalidInput(FieldError(field="from", message=message))
+    return from_.astimezone(UTC)
+
+
+def check_buckets(begin: datetime, end: datetime, *, bucket_seconds: int | None) -> None:
+    """Make sure that there are no more than `MAX_BUCKETS` spans.
+
+    Raises:
+        InvalidInput: there are.
+    """
+    if bucket_seconds is not None and (end - begin).total_seconds() > bucket_seconds * MAX_BUCKETS:
         message = f"makes more than {MAX_BUCKETS} buckets: write more seconds, or an earlier until"
         raise InvalidInput(FieldError(field="bucket_seconds", message=message))
-    return end

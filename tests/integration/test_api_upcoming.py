@@ -119,6 +119,36 @@ async def test_runs_are_counted_in_buckets(api: httpx.AsyncClient, now: datetime
     assert (found["items"], found["next_cursor"]) == ([], None)
 
 
+async def test_runs_are_listed_and_counted_from_an_instant_on(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, now: datetime
+) -> None:
+    start = now.replace(minute=0, second=0, microsecond=0) + 2 * HOUR
+    every = {"every_seconds": 900, "starts_at": (start + HOUR / 8).isoformat()}
+    await api.post("/v1/jobs", json=JOB | every | {"name": "often"})
+    await api.post("/v1/jobs", json=JOB | {"name": "once", "run_at": (start + HOUR).isoformat()})
+    await api.post("/v1/jobs", json=HOURLY | {"name": "late"})
+    await changed(connection, "next_run = now() - interval '1 minute'", "late")
+    span = {"from": (start + HOUR).isoformat(), "until": (start + 2 * HOUR).isoformat()}
+
+    listed: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await answered(api, limit=2, **span, **cursor)
+        listed += [run["job_name"] for run in page["items"] if run["job_name"] != "late"]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    counted = await answered(api, bucket_seconds=1800, **span)
+    past = await answered(api, **{"from": (now - HOUR).isoformat()}, limit=1)
+
+    assert listed == ["once", *["often"] * 4]
+    assert sum(one["runs"] for one in counted["buckets"]) == 6  # with one of the hourly job
+    assert {one["at"] for one in counted["buckets"]} == {
+        (start + half).strftime("%Y-%m-%dT%H:%M:%SZ") for half in (HOUR, 1.5 * HOUR)
+    }
+    assert [run["job_name"] for run in past["items"]] == ["late"]
+
+
 async def test_a_run_now_is_a_run_of_its_job(
     api: httpx.AsyncClient, connection: asyncpg.Connection, now: datetime
 ) -> None:
@@ -203,6 +233,8 @@ async def test_without_an_end_it_is_a_day_ahead(api: httpx.AsyncClient, now: dat
         ({"bucket_seconds": "1"}, "bucket_seconds", "more than 10000 buckets"),
         ({"cursor": "ag"}, "cursor", "next_cursor"),
         ({"to": "2030-01-01T00:00:00Z"}, "to", "did you mean until?"),
+        ({"since": "2030-01-01T00:00:00Z"}, "since", "did you mean from?"),
+        ({"from": "2199-01-01T00:00:00Z"}, "from", "write a later until"),
     ],
     ids=str,
 )

@@ -40,12 +40,8 @@ def upcoming(
     if begin and end and begin >= end:
         message = "--from: has to be earlier than --until, such as an hour"
         raise CommandFailed(message, exit_code=USAGE)
-    reading = Reading(on.api, until)
-    runs = (
-        run
-        for run in reading.runs(jobs_meant(on.api, job, tag))
-        if begin is None or datetime.fromisoformat(run["at"]) >= begin
-    )
+    reading = Reading(on.api, since, until)
+    runs = reading.runs(jobs_meant(on.api, job, tag))
     found = [run for _, run in zip(range(limit + 1), runs, strict=False)]
     on.output.print_list(found[:limit], COLUMNS, empty="nothing runs in that time")
     if len(found) > limit:
@@ -57,8 +53,9 @@ def upcoming(
 class Reading:
     """Reads the runs to come, and until when the API lists them."""
 
-    def __init__(self, api: Api, until: str | None) -> None:
+    def __init__(self, api: Api, since: str | None, until: str | None) -> None:
         self.api = api
+        self.since = since
         self.asked = until
         self.until: str | None = None
 
@@ -69,7 +66,7 @@ class Reading:
         """Yield runs, of these jobs only if any are named, the earliest first."""
         cursor = None
         while True:
-            query = {"until": self.asked, "cursor": cursor, "limit": PAGE}
+            query = {"from": self.since, "until": self.asked, "cursor": cursor, "limit": PAGE}
             page = self.api.call("GET", "/v1/upcoming", query=query)
             self.until = page["until"]
             yield from (one for one in page["items"] if jobs is None or one["job_id"] in jobs)

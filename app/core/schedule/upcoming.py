@@ -246,22 +246,31 @@ def page_of(
     return runs, None
 
 
-def counts_of(
-    groups: Sequence[Group], *, now: datetime, until: datetime, bucket_seconds: int, most: int
+def counts_of(  # noqa: PLR0913 - what is counted, when, and how far
+    groups: Sequence[Group],
+    *,
+    now: datetime,
+    until: datetime,
+    bucket_seconds: int,
+    most: int,
+    since: datetime | None = None,
 ) -> tuple[dict[datetime, int], datetime | None]:
     """Count the runs before `until` by buckets, which begin at multiples of their length in UTC.
 
-    What is late counts in the bucket of `now`. A rule with more runs than there are buckets is
-    counted bucket by bucket, any other run by run. After `most` of these steps the counting ends;
-    return the end of the last bucket that is whole as well, None if all are.
+    What is late counts in the bucket of `now`. With `since` only what is later counts. A rule with
+    more runs than there are buckets is counted bucket by bucket, any other run by run. After `most`
+    of these steps the counting ends; return the end of the last bucket that is whole as well, None
+    if all are.
     """
     length = timedelta(seconds=bucket_seconds)
     counts: Counter[datetime] = Counter()
+    begin = max(since or now, now)
     for group in groups:
-        if group.next_run is not None and group.next_run < until:
-            counts[bucket_of(max(group.next_run, now), length)] += group.jobs
-    buckets = -((bucket_of(now, length) - until) // length)
-    queue = first_steps(rules(groups, now=now, until=until), buckets)
+        at = max(group.next_run, now) if group.next_run else until
+        if begin <= at < until:
+            counts[bucket_of(at, length)] += group.jobs
+    buckets = -((bucket_of(begin, length) - until) // length)
+    queue = first_steps(rules(groups, now=now, until=until), buckets, since=begin)
     for _ in range(most):
         if not queue:
             break
@@ -286,7 +295,9 @@ def bucket_of(at: datetime, length: timedelta) -> datetime:
     return at - (at - EPOCH) % length
 
 
-def first_steps(found: Sequence[Rule], buckets: int) -> list[tuple[datetime, int, bool, Rule]]:
+def first_steps(
+    found: Sequence[Rule], buckets: int, *, since: datetime
+) -> list[tuple[datetime, int, bool, Rule]]:
     """Return a heap of the first step of each rule: instant, number, whether dense, and the rule.
 
     A dense rule has more runs than there are buckets: each of its steps counts a bucket, each step
@@ -294,7 +305,7 @@ def first_steps(found: Sequence[Rule], buckets: int) -> list[tuple[datetime, int
     """
     queue = []
     for number, rule in enumerate(found):
-        start = min(after for after, _ in rule.groups) + TICK
+        start = max(min(after for after, _ in rule.groups) + TICK, since)
         dense = rule.count(start, rule.stop, limit=buckets + 1) > buckets
         if first := start if dense else rule.first(start):
             queue.append((first, number, dense, rule))
@@ -302,8 +313,14 @@ def first_steps(found: Sequence[Rule], buckets: int) -> list[tuple[datetime, int
     return queue
 
 
-def skipped_of(
-    groups: Sequence[Group], *, now: datetime, until: datetime, bucket_seconds: int, most: int
+def skipped_of(  # noqa: PLR0913 - as `counts_of`
+    groups: Sequence[Group],
+    *,
+    now: datetime,
+    until: datetime,
+    bucket_seconds: int,
+    most: int,
+    since: datetime | None = None,
 ) -> tuple[dict[datetime, int], datetime | None]:
     """Count the runs before `until` that are to be skipped, by buckets as `counts_of` has them.
 
@@ -314,7 +331,7 @@ def skipped_of(
     counts: Counter[datetime] = Counter()
     skipping = [one for one in groups if one.skip_runs or one.skips_before(one.scheduled_for)]
     end = min(until, max((skip_end(one) for one in skipping), default=now))
-    walk = moments(skipping, now=now, since=None, until=end)
+    walk = moments(skipping, now=now, since=since, until=end)
     for steps, moment in enumerate(walk):
         bucket = bucket_of(max(moment.at, now), length)
         if steps == most:

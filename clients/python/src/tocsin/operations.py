@@ -809,6 +809,7 @@ def list_sets(*, page_size: int | None = None) -> Listing[SetPage, SetState]:
 def list_upcoming(
     *,
     page_size: int | None = None,
+    since: datetime | str | None = None,
     until: datetime | str | None = None,
     bucket_seconds: int | None = None,
 ) -> Listing[Upcoming, UpcomingRun]:
@@ -819,7 +820,7 @@ def list_upcoming(
         "GET",
         address("/v1/upcoming"),
         answer=Upcoming,
-        query={"limit": page_size, "until": until, "bucket_seconds": bucket_seconds},
+        query={"limit": page_size, "from": since, "until": until, "bucket_seconds": bucket_seconds},
         is_reading=True,
     )
 
