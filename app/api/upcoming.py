@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from uuid import UUID
 
 from litestar import get
 from litestar.params import QueryParameter
@@ -13,6 +14,8 @@ from app.core.access.api_key import Scope
 from app.core.jobs.identity import NIL
 from app.core.schedule.upcoming import Group, counts_of, moments, page_of, skipped_of
 from app.db import calendars, upcoming
+from app.db.database import Database
+from app.db.upcoming import Soon
 from app.errors import FieldError, InvalidInput
 from app.wire.filters import sound
 from app.wire.pages import UPCOMING
@@ -89,6 +92,20 @@ async def list_upcoming(  # noqa: PLR0913 - one parameter for each of the query'
             bucket_seconds=bucket_seconds,
         )
         return Upcoming(items=[], next_cursor=None, until=end, buckets=buckets)
+    return await list_runs(db, soon, now=now, begin=begin, end=end, after=after, limit=limit)
+
+
+async def list_runs(  # noqa: PLR0913 - what is listed, when, and how far
+    db: Database,
+    soon: Soon,
+    *,
+    now: datetime,
+    begin: datetime | None,
+    end: datetime,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> Upcoming:
+    """List the runs of some jobs between two instants, from behind `after` on."""
     since = max(after[0], begin or after[0]) if after else begin
     walk = moments(soon.groups, now=now, since=since, until=end)
     runs, reached = await asyncio.to_thread(

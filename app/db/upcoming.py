@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.schedule.upcoming import Group
-from app.db.database import MAX_SEARCHED, Runner
+from app.db.database import MAX_SEARCHED, Database, Runner
 from app.db.schedules import schedule
 
 MAX_GROUPS = 5000
@@ -22,7 +22,7 @@ class Soon(Struct, frozen=True, kw_only=True):
     """The instant from which on jobs are missing; None: none are."""
 
 
-async def list_groups(db: Runner, *, now: datetime, until: datetime, with_ids: bool) -> Soon:
+async def list_groups(db: Database, *, now: datetime, until: datetime, with_ids: bool) -> Soon:
     """Find the jobs that can be claimed before `until`, and those that execute.
 
     Left out are paused and invalid jobs, and those whose plan waits for a run beside it.
@@ -31,7 +31,7 @@ async def list_groups(db: Runner, *, now: datetime, until: datetime, with_ids: b
         "jobs.upcoming",
         now=now,
         until=until,
-        most=MAX_SEARCHED,
+        most=int(MAX_SEARCHED * db.search_share),
         groups=MAX_GROUPS,
         with_ids=with_ids,
     )

@@ -74,6 +74,11 @@ class Day(Struct, frozen=True, kw_only=True):
     name: str
     cells: Sequence[Cell | None]
 
+    @property
+    def begin(self) -> datetime:
+        """When the first of the hours begins that are shown."""
+        return min(cell.at for cell in self.cells if cell)
+
 
 class Busy(Struct, frozen=True, kw_only=True):
     """Some of the busiest hours, and who makes them."""

@@ -19,6 +19,7 @@ from app.web.access import audit_page, keys_page
 from app.web.alerts import alerts_page
 from app.web.bulk import ask_bulk, bulk_form, bulk_list, bulk_page, cancel_bulk
 from app.web.calendars import calendars_page
+from app.web.coming import coming_page
 from app.web.execution_actions import cancel_execution, cancel_page, replay_run
 from app.web.executions import execution_page, executions_page
 from app.web.flows import flows_page
@@ -62,6 +63,7 @@ def pages() -> Router:
                         job_page,
                         executions_page,
                         execution_page,
+                        coming_page,
                     ),
                     *(flows_page, calendars_page, alerts_page, instances_page),
                     *(audit_page, keys_page),

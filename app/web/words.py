@@ -63,6 +63,12 @@ def short(at: datetime, form: str) -> Markup:
     )
 
 
+def in_query(at: datetime) -> str:
+    """Write an instant for an address, in UTC, without what it has no need of."""
+    text = at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="auto")
+    return f"{text.removesuffix(':00')}Z"
+
+
 def from_now(at: datetime, now: datetime) -> str:
     """Say how far an instant lies ahead or back, in whole seconds, and in minutes beyond one."""
     seconds = round((at - now).total_seconds())
@@ -125,6 +131,7 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "instant": instant,
     "short": short,
+    "in_query": in_query,
     "from_now": from_now,
     "duration": duration,
     "number": number,

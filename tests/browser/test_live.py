@@ -257,6 +257,7 @@ async def test_no_page_has_barriers_in_either_theme_and_all_fit_a_small_phone(
     addresses = (
         *("/", "/jobs", f"/jobs/{job}", "/jobs?q=x:y", "/executions", f"/executions/{last}"),
         *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
+        *("/upcoming", "/upcoming?hours=24"),
     )
     for scheme in ("light", "dark"):
         async with opened(

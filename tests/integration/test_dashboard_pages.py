@@ -264,6 +264,56 @@ async def test_what_is_not_there_is_said_so(
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
+async def test_the_hours_of_the_week_lead_to_their_runs(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        await put(api, f"at-three-{number}", cron="0 3 * * *", timezone="UTC")
+    await put(api, "later", cron="30 4 * * *", timezone="UTC")
+    await put(api, "often", cron=None, every_seconds=3600)
+
+    week = (await api.get("/")).text.partition('id="week"')[2]
+    [three, *_] = re.findall(r'<a href="(/upcoming\?from=[-0-9]+T03:00Z)" tabindex="-1">', week)
+    days = re.findall(r'<th scope="row"><a href="(/upcoming\?hours=24&amp;from=[^"]+)">', week)
+    hour = await api.get(three)
+    [link] = re.findall(r'href="([^"]+)">the hour after', hour.text)
+    after = await api.get(f"/upcoming{link.replace('&amp;', '&')}")
+    day = await api.get(days[0].replace("&amp;", "&"))
+
+    assert (hour.status_code, after.status_code, day.status_code) == (200, 200, 200)
+    assert ">later</a>" in after.text
+    assert len(days) == 7
+    whose, listed = hour.text.split('id="listed-title"')
+    assert "<code>0 3 * * *</code>" in whose
+    assert re.findall(r"and 1 more</span></td><td[^>]*>(\d)", whose) == ["3"]
+    assert sorted(set(re.findall(r'class="job"[^>]*>(at-[^<]+|later)<', listed))) == [
+        f"at-three-{number}" for number in range(3)
+    ]
+    assert len(re.findall(r'<li><a href="/upcoming', day.text)) == 24
+
+    monkeypatch.setattr("app.db.upcoming.MAX_SEARCHED", 20)
+    cut = (await api.get(three)).text
+    assert "cannot be listed one by one" in cut
+    assert "<code>0 3 * * *</code>" in cut
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("tomorrow", "write one such as"),
+        ("2020-01-01T00:00Z", "executions show what became of it"),
+        ("2198-01-01T00:00Z", "too far ahead"),
+        ("9999-12-31T23:59-12:00", "write one such as"),
+    ],
+)
+async def test_an_hour_that_cannot_be_shown_says_why(
+    api: httpx.AsyncClient, given: str, said: str
+) -> None:
+    page = await api.get("/upcoming", params={"from": given})
+
+    assert (page.status_code, said in page.text) == (422, True)
+
+
 SLOW_EXPLANATION = """
 create or replace function tocsin.explain(job uuid, at timestamptz default null)
 returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)

@@ -42,7 +42,7 @@ PAGES = {
     ("GET", path)
     for path in (
         *("/", "/live/{name}", "/live/jobs/{id}", "/jobs", "/jobs/{job}"),
-        *("/executions", "/executions/{id}"),
+        *("/executions", "/executions/{id}", "/upcoming"),
         *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
     )
 }
