@@ -115,6 +115,7 @@ async def rehearse_calendars(
     await clock.now()  # as in apply_set
     with suppress(TakenBack):
         async with db.transaction() as transaction:
+            await sets.lock(transaction)  # with another the calendars might be locked crosswise
             writing = Writing(transaction, clock, desired, present, planned)
             await writing.write_others(MemberKind.CALENDAR)
             await writing.check_calendars()

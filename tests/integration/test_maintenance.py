@@ -102,6 +102,37 @@ async def test_a_window_that_cannot_be_is_refused_by_both_doors(
         assert refused.value.column_name == field
 
 
+async def test_of_two_who_lay_the_last_window_at_once_one_is_refused(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    await connection.execute(
+        """set session_replication_role = replica;
+           insert into tocsin.maintenance (tag, starts_at, ends_at)
+           select 'a', now(), now() + interval '1 hour' from generate_series(1, 199);
+           set session_replication_role = origin"""
+    )
+    lay = "select tocsin.maintain(ends_at => now() + interval '1 hour')"
+    other = await asyncpg.connect(database_url)
+
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(lay)
+    second = asyncio.create_task(other.execute(lay))
+
+    async def waits() -> bool:
+        return second.done() or bool(
+            await connection.fetchval(
+                "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+            )
+        )
+
+    await until(waits, "the second one waits")
+    await transaction.commit()
+    with pytest.raises(asyncpg.CheckViolationError, match="has 200 windows"):
+        await second
+    await other.close()
+
+
 async def test_a_calendar_that_a_window_has_stays(api: httpx.AsyncClient) -> None:
     await api.put("/v1/calendars/sundays", json={"weekly": ["SUN"]})
     laid = await api.post("/v1/maintenance", json={"all": True, "calendar": "sundays"})
