@@ -83,6 +83,11 @@ async def read_spans(db: Runner) -> list[Span]:
     return spans(row["starts"], row["ends"])
 
 
+async def concerned(db: Runner, job_ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Return those of some jobs that windows concern by their tags, whenever these have time."""
+    return frozenset(row["id"] for row in await db.fetch("maintenance.concerned", job_ids=job_ids))
+
+
 async def closing(
     db: Runner, job_id: UUID, *, at: datetime, since: datetime, until: datetime
 ) -> Maintained:

@@ -27,6 +27,7 @@ from app.core.schedule.spread import effective
 from app.db import Database, calendars, maintenance
 from app.db.clock import DatabaseClock
 from app.errors import DatabaseUnavailable, InvalidInput
+from app.scheduler.concerned import Concerned
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.internal_errors import InternalErrors
 from app.scheduler.windows import Windows
@@ -55,6 +56,8 @@ class Closings:
         self.clock = clock
         self.internal_errors = internal_errors
         self.windows = windows
+        self.concerned = Concerned(db)
+        """The jobs beside a window, which are asked for together."""
 
     def __repr__(self) -> str:
         return f"<Closings by {self.clock}>"
@@ -109,7 +112,8 @@ class Closings:
                     settlement = await self.never_open(claim) or settlement
                 if claim.on_closed is OnClosed.NEXT_OPEN and closing.closed_until is not None:
                     at = min(closing.closed_until, max(claim.next_run, at))
-        if settlement is None and self.windows.touch(claim.scheduled_for, ends):
+        touched = settlement is None and self.windows.touch(claim.scheduled_for, ends)
+        if touched and await self.concerned.concerns(claim.job_id):
             settlement = await self.under_maintenance(held, at=at, until=ends, now=now)
         return settlement or too_soon(held.claim, now=now)
 

@@ -8,6 +8,13 @@ with total as (
 select array_agg(lower(t) order by t) as starts, array_agg(upper(t) order by t) as ends
 from total, lateral (select t from unnest(total.times) as t order by t limit 10001) as t;
 
+-- name: concerned, reads
+-- Those of some jobs that windows concern by their tags, whenever these have time.
+select j.id
+from tocsin.jobs j
+where j.id = any (:job_ids::uuid[])
+  and exists (select from tocsin.maintenance w where w.tag is null or w.tag = any (j.tags));
+
 -- name: closing
 -- What the windows make of a run that is due at an instant, and the time until another one in which runs are missed.
 -- closed_until: until when they are, or when the job is open again, as on_closed has it.
