@@ -187,9 +187,16 @@ async def read_slow(db: Runner, cursor: Cursor, *, seconds: float, limit: int) -
     )
 
 
-async def list_running(db: Runner, *, rule_ids: Sequence[UUID], seconds: float) -> list[Happened]:
-    """List the executions under way for longer that some rules on slow ones have yet to count."""
-    rows = await db.fetch("alerts.running", rule_ids=rule_ids, seconds=seconds)
+async def list_running(
+    db: Runner, *, rule_ids: Sequence[UUID], seconds: float, after: int, limit: int
+) -> list[Happened]:
+    """List executions under way for longer that some rules on slow ones have yet to count.
+
+    So many of those behind one, by their numbers.
+    """
+    rows = await db.fetch(
+        "alerts.running", rule_ids=rule_ids, seconds=seconds, after=after, limit=limit
+    )
     return [took_long(row, "it has been under way for") for row in rows]
 
 

@@ -40,7 +40,9 @@ from app.timers import Monotonic
 PASS_SECONDS = 1.0
 """The time between two passes while there are rules, or something is to be delivered."""
 DUTY = 0.1
-"""The most of its time that an instance spends on alerts."""
+"""The most of its time that an instance spends on what has happened, and on how jobs stand."""
+QUICK_SECONDS = 0.1
+"""A look at how jobs stand that takes no longer is as often as a pass."""
 MAX_SECONDS = 300.0
 """How soon to ask for rules at the latest; a notification tells of the first one."""
 TOGETHER_SECONDS = 30.0
@@ -52,6 +54,10 @@ MIN_REST_SECONDS = 10.0
 """How long no jobs are looked for by a rule for which that took longer; doubled each time."""
 REST_SECONDS = 600.0
 """How long no jobs are looked for by it at most."""
+RUNNING = 200
+"""Of how many executions under way one statement asks whether they take long beside others."""
+SETS_OF_RULES = 100
+"""For how many sets of rules it is known where they go on."""
 STAGE_SECONDS = 5.0
 """After how long the rest of what is to be judged waits for the next pass, as what is told by then
 has to be sent; rules take turns."""
@@ -82,7 +88,7 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
             if not is_outage(error):
                 observers.tell(faulted("alerts", error))
             is_busy = True
-        took = monotonic() - began
+        took = monotonic() - began - alerting.looked_seconds
         wait = max(PASS_SECONDS, took * (1 - DUTY) / DUTY) if is_busy else MAX_SECONDS
         if is_busy:  # a notification is no reason for another pass before its time
             await asyncio.sleep(wait)
@@ -105,6 +111,12 @@ class Alerting:
         self.clock = clock
         self.resting: dict[UUID, Rest] = {}
         """Rules by which no jobs are looked for, as that took too long."""
+        self.look_due = float("-inf")
+        """When it is looked again how jobs stand."""
+        self.looked_seconds = 0.0
+        """How long the last pass looked at that, if long: it is not made up for by the others."""
+        self.went: dict[frozenset[UUID], int] = {}
+        """The execution under way up to which some rules have looked; 0: they begin anew."""
         self.walked = alerts.FIRST
         """The state up to which the last pass has asked which are over."""
 
@@ -118,11 +130,26 @@ class Alerting:
             until = self.clock() + STAGE_SECONDS
             while not await self.judge() and self.clock() < until:
                 pass
-            await self.look_at_jobs()
+            await self.look_in_time()
         if work.has_rules or work.has_open:
             await self.send()
             await self.follow()
         return work.has_rules or work.has_open
+
+    async def look_in_time(self) -> None:
+        """Judge how jobs stand now, if that is due: what takes long comes less often.
+
+        So rules that are about many jobs delay no other alert than those of their own sort.
+        """
+        self.looked_seconds, began = 0.0, self.clock()
+        if began < self.look_due:
+            return
+        try:
+            await self.look_at_jobs()
+        finally:
+            took = self.clock() - began
+            if took > QUICK_SECONDS:
+                self.looked_seconds, self.look_due = took, began + took / DUTY
 
     async def judge(self) -> bool:
         """Judge a batch of what has happened; return whether nothing more can be judged now."""
@@ -250,9 +277,8 @@ class Alerting:
             async with alerts.turn(self.db, limit_seconds=LOOK_SECONDS) as (transaction, cursor):
                 if cursor is None:  # another instance is at it
                     return
-                standing = await self.stand(
-                    transaction, list(rules), await list_running(transaction, rules)
-                )
+                running = await self.list_running(transaction, rules)
+                standing = await self.stand(transaction, list(rules), running)
                 newly = await alerts.list_newly(transaction, rule_ids=[*by_id], limit=BATCH)
                 for broken in newly:
                     rule = by_id[broken.rule_id]
@@ -263,8 +289,32 @@ class Alerting:
                     transaction, cursor, standing, by_id, seconds=self.clock() - began
                 )
                 await self.write(transaction, standing)
-            many = max(len(newly), reminded)
+            self.go_on(rules, running)
+            many = max(len(newly), reminded, BATCH if len(running) == RUNNING else 0)
             self.tell(standing)
+
+    async def list_running(self, transaction: Runner, rules: Sequence[Rule]) -> Sequence[Happened]:
+        """List the next executions under way that take long already, if a rule is about them.
+
+        Those that are not slow beside the runs before them stay where they are, however many.
+        """
+        slow = [rule for rule in rules if Event.SLOW in rule.watched()]
+        if not slow:
+            return []
+        return await alerts.list_running(
+            transaction,
+            rule_ids=[rule.id for rule in slow],
+            seconds=max(MIN_SLOW_SECONDS, min(rule.seconds or 0 for rule in slow)),
+            after=self.went.get(frozenset(rule.id for rule in rules), 0),
+            limit=RUNNING,
+        )
+
+    def go_on(self, rules: Sequence[Rule], running: Sequence[Happened]) -> None:
+        """Have the next look by these rules go on behind the executions under way of this one."""
+        if len(self.went) >= SETS_OF_RULES:
+            self.went.clear()  # as rules come and go
+        is_full = len(running) == RUNNING
+        self.went[frozenset(rule.id for rule in rules)] = running[-1].id if is_full else 0
 
     async def look_at_all(
         self,
@@ -312,15 +362,6 @@ class Alerting:
         """Write down which deliveries have ended."""
         async with alerts.by_index(self.db) as transaction:
             await alert_deliveries.follow(transaction)
-
-
-async def list_running(transaction: Runner, rules: Sequence[Rule]) -> Sequence[Happened]:
-    """List the executions under way that take long already, if a rule is about them."""
-    slow = {rule.id: rule.seconds or 0 for rule in rules if Event.SLOW in rule.watched()}
-    if not slow:
-        return []
-    seconds = max(MIN_SLOW_SECONDS, min(slow.values()))
-    return await alerts.list_running(transaction, rule_ids=[*slow], seconds=seconds)
 
 
 def new_state(rule: Rule, event: Event, job_id: UUID, cursor: Cursor) -> State:

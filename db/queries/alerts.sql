@@ -125,29 +125,33 @@ maintained as materialized (
 
 -- name: running, reads
 -- The executions under way for longer than so many seconds, as took_long tells of those that have ended: of the jobs that
--- these rules are about, and which they have not counted yet.
+-- these rules are about, and which they have not counted yet; so many of them behind one, as each is compared with a hundred.
 with {maintained}, r as materialized (
     select r.id, r.job_id, r.tag, m.tags as maintained
     from maintained m cross join tocsin.alert_rules r
     where not m.is_all and r.id = any (:rule_ids::uuid[]) and not exists (select from tocsin.pauses where scope = 0)
 )
-select l.execution_id as id, j.id as job_id, now() as finished_at, extract(epoch from now() - l.claimed_at)::float8 as seconds,
-    tocsin.usual_seconds(j.id, l.execution_id) as usual,
+select f.id, f.job_id, now() as finished_at, f.seconds, tocsin.usual_seconds(f.job_id, f.id) as usual,
     (select x.id from (
-        select p.id, p.outcome from tocsin.executions p where p.job_id = j.id and p.id < l.execution_id order by p.id desc limit 100
+        select p.id, p.outcome from tocsin.executions p where p.job_id = f.job_id and p.id < f.id order by p.id desc limit 100
     ) as x where x.outcome = 'succeeded' order by x.id desc limit 1) as well_id,
-    j.name as job, j.tags
-from tocsin.jobs l join tocsin.jobs j on j.id = coalesce(l.run_of, l.id)
-where l.locked_until is not null and l.locked_until > now() and l.execution_id is not null
-  and l.claimed_at < now() - :seconds::float8 * interval '1 second' and j.paused_at is null
-  and exists (
-      select from r where (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
-        and not j.tags && r.maintained
-        and not exists (
-            select from tocsin.alert_states s
-            where s.rule_id = r.id and s.event = 'slow' and s.job_id = j.id and s.execution_id >= l.execution_id))
-  and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
-order by l.execution_id;
+    f.job, f.tags
+from (
+    select l.execution_id as id, j.id as job_id, extract(epoch from now() - l.claimed_at)::float8 as seconds, j.name as job, j.tags
+    from tocsin.jobs l join tocsin.jobs j on j.id = coalesce(l.run_of, l.id)
+    where l.execution_id > :after::bigint and l.locked_until is not null and l.locked_until > now() and l.execution_id is not null
+      and l.claimed_at < now() - :seconds::float8 * interval '1 second' and j.paused_at is null
+      and exists (
+          select from r where (r.job_id is null or j.id = r.job_id) and (r.tag is null or j.tags @> array[r.tag])
+            and not j.tags && r.maintained
+            and not exists (
+                select from tocsin.alert_states s
+                where s.rule_id = r.id and s.event = 'slow' and s.job_id = j.id and s.execution_id >= l.execution_id))
+      and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
+    order by l.execution_id
+    limit :limit::bigint
+) as f
+order by f.id;
 
 -- name: states, reads
 select rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at

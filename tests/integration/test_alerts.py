@@ -435,13 +435,34 @@ async def test_runs_under_way_are_read_only_of_jobs_that_rules_on_slow_ones_are_
     await leased(connection, await quiet_job(connection, name="other"), ago=41)
     await leased(connection, watched, ago=41)
 
+    asked: dict[str, Any] = {"rule_ids": [id], "seconds": 30, "after": 0, "limit": 9}
     async with db.transaction() as transaction:
-        found = await alerts.list_running(transaction, rule_ids=[id], seconds=30)
+        found = await alerts.list_running(transaction, **asked)
     assert [one.job for one in found] == ["watched"]
 
     await judge_all(db, connection)
     async with db.transaction() as transaction:
-        assert await alerts.list_running(transaction, rule_ids=[id], seconds=30) == []
+        assert await alerts.list_running(transaction, **asked) == []
+
+
+async def test_many_long_runs_that_are_as_usual_hide_no_slow_one_and_are_read_in_steps(
+    db: Database, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.scheduler.alerts.RUNNING", 2)
+    await insert_rule(connection, events=("slow",), factor=3)
+    for number in range(5):
+        usual = await quiet_job(connection, name=f"usual-{number}")
+        for _ in range(5):
+            await took(connection, usual, 60)
+        await leased(connection, usual, ago=61)
+    slow = await quiet_job(connection, name="slow")
+    for _ in range(5):
+        await took(connection, slow, 2)
+    await leased(connection, slow, ago=61)
+
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("slow", "slow")]
 
 
 @pytest.mark.parametrize("given", [{"more_than": 2}, {"seconds": 30, "tag": "a"}])
@@ -932,6 +953,27 @@ async def test_a_rule_that_takes_too_long_to_find_its_jobs_holds_up_no_other(
     assert "takes too long" in said.error
 
 
+async def test_looks_at_jobs_that_take_long_come_less_often_and_delay_nothing_else(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, takes, looks = 100.0, 0.8, 0
+    alerting = Alerting(db, Observers(), lambda: now)
+
+    async def look() -> None:
+        nonlocal now, looks
+        now, looks = now + takes, looks + 1
+
+    monkeypatch.setattr(alerting, "look_at_jobs", look)
+    for seconds, expected, counted in ((0, 1, 0.8), (1, 1, 0), (6, 1, 0), (0.3, 2, 0.8)):
+        now += seconds
+        await alerting.look_in_time()
+        assert (looks, pytest.approx(alerting.looked_seconds)) == (expected, counted)
+    now, takes = now + 8, 0.05
+    for _ in range(3):
+        await alerting.look_in_time()
+    assert looks == 5
+
+
 async def test_many_that_break_at_once_are_one_message_that_names_the_first(
     instance: StartInstance, connection: asyncpg.Connection, sink: Sink, db: Database
 ) -> None:
@@ -1135,7 +1177,13 @@ async def test_a_pass_reads_neither_all_jobs_nor_all_executions_nor_all_states(
     await connection.execute("vacuum analyze tocsin.executions")
     await connection.execute("vacuum analyze tocsin.alert_states")
     await connection.execute("set plan_cache_mode = force_generic_plan")
-    given = {"after_id": "19000", "upto": "20000", "pending": "'{5}'", "horizon": "now()"}
+    given = {
+        "after": "0",
+        "after_id": "19000",
+        "upto": "20000",
+        "pending": "'{5}'",
+        "horizon": "now()",
+    }
     ids = await connection.fetchval("select array_agg(id)::text from tocsin.alert_rules")
     given |= {"rule_ids": f"'{ids}'", "seconds": "1"}
     given |= {"rule_id": f"'{rule_id}'", "event": "'failed'", "job_id": f"'{first[0]}'"}
