@@ -3586,11 +3586,11 @@ create or replace trigger alert_rules_100_check before insert or update on tocsi
     for each row execute function tocsin.check_alert_rule();
 
 -- Before there is a rule nobody reads what ends; from the first one on the cursor begins here. With what may be under
--- way: earlier ends are told apart by begun_at.
+-- way: earlier ends are told apart by begun_at. By statement, as the first rules may come together.
 create or replace function tocsin.begin_alerts()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if not exists (select from tocsin.alert_rules r where r.id <> new.id) then
+    if not exists (select from tocsin.alert_rules r where not exists (select from added where added.id = r.id)) then
         insert into tocsin.alert_cursor as c (after_id, pending)
         select greatest(coalesce(pg_sequence_last_value('tocsin.executions_id_seq'), 0) - 10000, 0),
             array(select j.execution_id from tocsin.jobs j where j.locked_until is not null and j.execution_id is not null)
@@ -3602,7 +3602,7 @@ begin
 end $$;
 
 create or replace trigger alert_rules_700_begin after insert on tocsin.alert_rules
-    for each row execute function tocsin.begin_alerts();
+    referencing new table as added for each statement execute function tocsin.begin_alerts();
 
 -- A channel that rules or other channels name stays, under its name.
 create or replace function tocsin.check_alert_channel()
@@ -3867,7 +3867,7 @@ comment on function tocsin.refuse_alert(table_name text, field text, message tex
 comment on function tocsin.check_alert_rule() is
     'A rule names channels that there are. A rule that is changed begins anew.';
 comment on function tocsin.begin_alerts() is
-    'Before there is a rule nobody reads what ends; from the first one on the cursor begins here. With what may be under way: earlier ends are told apart by begun_at.';
+    'Before there is a rule nobody reads what ends; from the first one on the cursor begins here. With what may be under way: earlier ends are told apart by begun_at. By statement, as the first rules may come together.';
 comment on function tocsin.check_alert_channel() is
     'A channel that rules or other channels name stays, under its name.';
 comment on function tocsin.fall_back() is

@@ -465,6 +465,19 @@ async def test_many_long_runs_that_are_as_usual_hide_no_slow_one_and_are_read_in
     assert await told(connection) == [("slow", "slow")]
 
 
+async def test_the_first_rules_of_all_may_come_in_one_statement(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "insert into tocsin.alert_rules (name, events) values ('a', '{failed}'), ('b', '{failed}')"
+    )
+    await ended(connection, await quiet_job(connection, name="report"))
+
+    await judge_all(db, connection)
+
+    assert await told(connection) == [("failed", "report")] * 2
+
+
 @pytest.mark.parametrize("given", [{"more_than": 2}, {"seconds": 30, "tag": "a"}])
 async def test_a_backlog_is_told_of_once_and_when_it_is_over(
     db: Database, connection: asyncpg.Connection, given: dict[str, Any]
