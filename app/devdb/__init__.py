@@ -3,10 +3,11 @@
 `cluster` makes, starts and stops the server; `places` finds directories that Postgres can use.
 """
 
+import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from app.devdb.cluster import Cluster, DevDatabaseFailed, Server
@@ -16,19 +17,39 @@ __all__ = ["DevDatabaseFailed", "Server", "embedded_postgres", "running_postgres
 
 PREFERRED_PORT = 54321
 """The first choice, so that a command line with psql stays valid; else any free port."""
+CHECK_SECONDS = 2.0
+"""How often `tocsin dev` finds out whether its server still runs."""
 
 
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path) -> AsyncIterator[Server]:
     """Run a Postgres server with its data under `data_dir`, made on first use.
 
-    Starting and stopping the server block the event loop: no other part runs without the server.
+    A server that was killed meanwhile is started again. The first start and the stop of the server
+    block the event loop: no other part runs without the server.
 
     Raises:
         DevDatabaseFailed: the server cannot start; the message ends with Postgres's log.
     """
     with running_postgres(data_dir) as server:
-        yield server
+        stopping = asyncio.Event()
+        cluster = Cluster(bin=server.bin, home=server.home)
+        keeping = asyncio.create_task(keep_running(cluster, stopping), name="keep Postgres")
+        try:
+            yield server
+        finally:
+            stopping.set()
+            await keeping
+
+
+async def keep_running(cluster: Cluster, stopping: asyncio.Event) -> None:
+    """Start a server again whenever it does not run, until `stopping` is set."""
+    while not stopping.is_set():
+        if not await asyncio.to_thread(cluster.is_running):
+            with suppress(DevDatabaseFailed):  # whoever asks the database is told; tried again
+                await asyncio.to_thread(cluster.start, PREFERRED_PORT)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), CHECK_SECONDS)
 
 
 @contextmanager

@@ -34,6 +34,10 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 COMMAND_SECONDS = 120
 """How long pg_ctl waits for Postgres to start or stop."""
+PORTS_TRIED = 3
+"""How many ports a start tries: a port that was free may be another server's a moment later."""
+PORT_TAKEN = "could not create any TCP/IP sockets"
+"""What Postgres logs where its port is taken."""
 LOG_LINES = 15
 """How many lines of Postgres's log the message of a failure ends with."""
 
@@ -122,10 +126,17 @@ class Cluster(Struct, frozen=True, kw_only=True):
         if not self.data.exists():
             self.create(SETTINGS)
         last = self.home / "port"
-        port = free_port(int(last.read_text("ascii")) if last.exists() else preferred_port)
-        last.write_text(str(port), "ascii")
-        self.log.unlink(missing_ok=True)
-        self.control("start", "-l", self.log, "-o", f"-p {port}")
+        for left in reversed(range(PORTS_TRIED)):
+            port = free_port(int(last.read_text("ascii")) if last.exists() else preferred_port)
+            last.write_text(str(port), "ascii")
+            self.log.unlink(missing_ok=True)
+            try:
+                self.control("start", "-l", self.log, "-o", f"-p {port}")
+            except DevDatabaseFailed as error:
+                if not left or PORT_TAKEN not in str(error):
+                    raise
+            else:
+                return
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server if it runs; `immediate` is like a crash."""

@@ -20,6 +20,7 @@ from app.devdb import DevDatabaseFailed, Server, embedded_postgres, places
 from app.devdb.cluster import Cluster
 from tests.support.postgres import throwaway_directory
 from tests.support.psql import PsqlFailed, run_psql
+from tests.support.waiting import until
 
 SERVE_UNTIL_KILLED = """
 import asyncio, sys
@@ -66,6 +67,13 @@ def answers(server: Server) -> bool:
         return probe.connect_ex(("127.0.0.1", urlsplit(server.url).port)) == 0
 
 
+def answers_again(server: Server) -> bool:
+    try:
+        return run_psql(server.url, "select 1") == "1"
+    except PsqlFailed:
+        return False
+
+
 async def test_data_and_address_stay_the_same_between_runs(data_dir: Path) -> None:
     async with embedded_postgres(data_dir) as server:
         first = server
@@ -84,6 +92,18 @@ async def test_nothing_runs_after_the_end_nor_after_an_error(data_dir: Path) -> 
     with suppress(ZeroDivisionError):
         async with embedded_postgres(data_dir) as server:
             _ = 1 / 0
+    assert not answers(server)
+
+
+async def test_a_server_that_is_killed_is_started_again_at_its_address(data_dir: Path) -> None:
+    async with embedded_postgres(data_dir) as server:
+        run_psql(server.url, "create table kept as select 42 as value")
+        pid = (server.home / "server" / "data" / "postmaster.pid").read_text("utf-8").split()[0]
+        os.kill(int(pid), signal.SIGKILL)
+        await until(lambda: asyncio.to_thread(lambda: not answers(server)), "it is gone")
+        await until(lambda: asyncio.to_thread(answers_again, server), "it runs again", within=60.0)
+
+        assert run_psql(server.url, "select value from kept") == "42"
     assert not answers(server)
 
 
