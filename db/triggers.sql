@@ -5761,6 +5761,8 @@ comment on column tocsin.alert_states.since is 'End of the first of them.';
 comment on column tocsin.alert_states.last_at is 'End of the latest of them.';
 comment on column tocsin.alert_states.told_at is 'When it was told; null: it was not.';
 comment on column tocsin.alert_states.reminded_at is 'When it was last told again.';
+comment on column tocsin.alert_states.counted is 'Of slow: the executions that are counted, the last hundred.';
+comment on column tocsin.alert_states.counted_from is 'Of slow: executions up to this one are counted no more.';
 
 comment on table tocsin.alerts is
     'What was told of one job by one channel, or is about to be.';

@@ -146,7 +146,8 @@ from (
             and not j.tags && r.maintained
             and not exists (
                 select from tocsin.alert_states s
-                where s.rule_id = r.id and s.event = 'slow' and s.job_id = j.id and s.execution_id >= l.execution_id))
+                where s.rule_id = r.id and s.event = 'slow' and s.job_id = j.id
+                  and (l.execution_id <= coalesce(s.counted_from, s.execution_id) or l.execution_id = any (s.counted))))
       and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
     order by l.execution_id
     limit :limit::bigint
@@ -154,7 +155,7 @@ from (
 order by f.id;
 
 -- name: states, reads
-select rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at
+select rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at, counted, counted_from
 from tocsin.alert_states where job_id = any (:job_ids::uuid[]);
 
 -- part: of_rule
@@ -240,7 +241,7 @@ union all
 with {maintained}
 select r.id as rule_id, watched.event, case watched.event when 'backlog' then tocsin.alert_backlog(r)
         else tocsin.alert_no_instance(coalesce(r.seconds, 60)::float8) end as why,
-    s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at
+    s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at, s.counted, s.counted_from
 from maintained m cross join tocsin.alert_rules r cross join unnest(r.events) as watched (event)
 left join tocsin.alert_states s
     on s.rule_id = r.id and s.event = watched.event and s.job_id = '00000000-0000-0000-0000-000000000000'
@@ -252,7 +253,8 @@ where not m.is_all and not exists (select from tocsin.pauses where scope = 0)
 -- under maintenance. A rule reminds of all at once: not if it did so within that time, but for what belongs to the same
 -- message.
 with {maintained}
-select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at, s.job,
+select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at, s.counted,
+    s.counted_from, s.job,
     coalesce(case when s.is_general then (
             select a.why from tocsin.alerts a
             where a.job_id is null and a.rule_id = r.id and a.event = s.event order by a.id desc limit 1)
@@ -285,7 +287,8 @@ offset :limit::bigint - 1 limit 1;
 -- name: over, reads
 -- The states between two keys whose job is well again, as of an instant up to which all executions are judged; or gone, or
 -- paused. Slow is none of which a run that was counted goes on.
-select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at,
+select s.rule_id, s.event, s.job_id, s.many, s.execution_id, s.since, s.last_at, s.told_at, s.reminded_at, s.counted,
+    s.counted_from,
     j.id is null or (j.paused_at is not null and s.event in ('late', 'not_succeeded')) as is_gone, j.name as job, j.tags
 from tocsin.alert_states s
 join tocsin.alert_rules r on r.id = s.rule_id
@@ -318,14 +321,17 @@ where (s.rule_id, s.event, s.job_id) > (:rule_id::uuid, :event::text, :job_id::u
 
 -- name: write_states
 -- Writes how rules stand for jobs; of rules that are gone by now nothing.
-insert into tocsin.alert_states as s (rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at)
+insert into tocsin.alert_states as s (
+    rule_id, event, job_id, many, execution_id, since, last_at, told_at, reminded_at, counted, counted_from)
 select w.* from json_to_recordset(:states::json) as w (
     rule_id uuid, event text, job_id uuid, many integer, execution_id bigint,
-    since timestamptz, last_at timestamptz, told_at timestamptz, reminded_at timestamptz)
+    since timestamptz, last_at timestamptz, told_at timestamptz, reminded_at timestamptz, counted bigint[],
+    counted_from bigint)
 join tocsin.alert_rules r on r.id = w.rule_id
 on conflict (rule_id, event, job_id) do update
 set many = excluded.many, execution_id = excluded.execution_id, since = excluded.since, last_at = excluded.last_at,
-    told_at = excluded.told_at, reminded_at = excluded.reminded_at;
+    told_at = excluded.told_at, reminded_at = excluded.reminded_at, counted = excluded.counted,
+    counted_from = excluded.counted_from;
 
 -- name: delete_states
 delete from tocsin.alert_states s

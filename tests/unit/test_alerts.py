@@ -315,6 +315,63 @@ def test_slow_runs_that_go_on_side_by_side_are_counted_once_each() -> None:
     assert standing.told == []
 
 
+def test_of_slow_runs_side_by_side_one_that_is_slow_after_a_later_one_is_counted() -> None:
+    rule = replace(RULE, events=frozenset({Event.SLOW}), after=2, seconds=1.0)
+    standing = Standing([rule], [])
+
+    for id in (11, 10, 11):
+        standing.take(replace(SLOW, id=id, well_id=9))
+
+    assert [one.many for one in standing.told] == [2]
+    [state] = standing.written()
+    assert (state.execution_id, state.counted, state.counted_from) == (11, [10, 11], 9)
+
+
+def test_a_slow_run_that_began_before_a_count_was_over_is_not_in_the_next_one() -> None:
+    rule = replace(RULE, events=frozenset({Event.SLOW}), after=2, seconds=1.0)
+    standing = Standing([rule], [])
+
+    standing.take(replace(SLOW, id=10, well_id=9))
+    standing.take(replace(SLOW, id=12, well_id=11))  # 11 was not slow
+    standing.take(replace(SLOW, id=10, well_id=9))  # ends after all of them
+
+    assert standing.told == []
+    [state] = standing.written()
+    assert (state.many, state.counted) == (1, [12])
+
+
+def test_only_the_last_hundred_slow_runs_are_known_and_none_is_counted_twice() -> None:
+    rule = replace(RULE, events=frozenset({Event.SLOW}), after=1000, seconds=1.0)
+    standing = Standing([rule], [])
+
+    for id in (*range(10, 160), *range(10, 160)):
+        standing.take(replace(SLOW, id=id, well_id=9))
+
+    [state] = standing.written()
+    assert (state.many, len(state.counted or ()), state.counted_from) == (150, 100, 59)
+
+
+def test_a_state_of_an_older_version_counts_no_run_that_it_may_have_counted() -> None:
+    rule = replace(RULE, events=frozenset({Event.SLOW}), after=2, seconds=1.0)
+    old = State(
+        rule_id=rule.id,
+        event=Event.SLOW,
+        job_id=JOB,
+        many=1,
+        execution_id=11,
+        since=NOW,
+        last_at=NOW,
+    )
+    standing = Standing([rule], [old])
+
+    for id in (10, 11):
+        standing.take(replace(SLOW, id=id, well_id=9))
+    assert standing.told == []
+    standing.take(replace(SLOW, id=12, well_id=9))
+
+    assert [one.many for one in standing.told] == [2]
+
+
 def test_a_reminder_says_so_and_leaves_the_state_told() -> None:
     state = State(
         rule_id=RULE.id,

@@ -47,6 +47,8 @@ NO_JOB = UUID(int=0)
 """Stands in a state for the job of what is about none."""
 MIN_SLOW_SECONDS = 1.0
 """A run of less than this is never slow."""
+MAX_COUNTED = 100
+"""As many runs of a job go on side by side."""
 EXPECTED = frozenset({"paused", "skipped", "calendar", "maintenance"})
 """Why runs are missed on purpose: rules without reasons do not tell of these."""
 
@@ -133,6 +135,17 @@ class State(Struct, frozen=True, kw_only=True):
     last_at: datetime
     told_at: datetime | None = None
     reminded_at: datetime | None = None
+    counted: Sequence[int] | None = None
+    """Of slow runs: those that are counted, the last `MAX_COUNTED`; of runs side by side an earlier
+    one may become slow after a later one."""
+    counted_from: int | None = None
+    """Of slow runs: those up to this one are counted no more."""
+
+    def has_counted(self, one: Happened) -> bool:
+        """Whether a slow run is counted, or began before those that are."""
+        if self.counted is None or self.counted_from is None:  # written by an older version
+            return one.id <= (self.execution_id or 0)
+        return one.id <= self.counted_from or one.id in self.counted
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -188,8 +201,8 @@ def was_well_before(event: Event, one: Happened) -> bool:
 def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Iterator[Judged]:
     """Judge one execution: first what the one before it ended, then the execution itself."""
     latest = 0 if state is None else state.execution_id or 0
-    if event is Event.SLOW and one.id <= latest:  # it was counted while it was under way
-        return
+    if event is Event.SLOW and state is not None and state.has_counted(one):
+        return  # while it was under way
     if event is Event.SLOW:  # what succeeded since and was not told of was not slow
         is_over = (one.well_id or 0) > latest
     else:
@@ -212,7 +225,22 @@ def judge(rule: Rule, event: Event, state: State | None, one: Happened) -> Itera
             told_at=None if state is None else state.told_at,
             reminded_at=None if state is None else state.reminded_at,
         )
+        if event is Event.SLOW:
+            now = with_counted(now, state, one)
         yield begin(rule, now, job=one.job, why=one.why)
+
+
+def with_counted(now: State, before: State | None, one: Happened) -> State:
+    """Return a state that has counted a slow run, beside those that it had counted before."""
+    counted, since = [one.id], one.well_id or 0
+    if before is not None:
+        known = before.counted_from is not None
+        counted = sorted({*(before.counted or ()), one.id})
+        since = (before.counted_from if known else before.execution_id) or 0
+    kept = counted[-MAX_COUNTED:]
+    if len(counted) > len(kept):
+        since = max(since, counted[-MAX_COUNTED - 1])
+    return replace(now, counted=kept, counted_from=since)
 
 
 def begin(rule: Rule, state: State, *, job: str | None, why: str) -> Judged:
