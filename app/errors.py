@@ -135,6 +135,14 @@ class EditConflict(AppError):
     """The job was edited after the client read it (`If-Match`)."""
 
 
+class EditsConflict(EditConflict):
+    """Some jobs of a batch are not of the version that was to be replaced; `errors` names each."""
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{one.field}: {one.message}" for one in errors))
+        self.errors = errors
+
+
 class CalendarUsed(AppError):
     """Jobs, or windows of maintenance, use the calendar."""
 

@@ -1,7 +1,9 @@
-"""How long a batch of 10,000 jobs takes through the API, by the sort of its jobs.
+"""How many seconds a batch of 10,000 jobs takes through the API, by the sort of its jobs.
 
-Each sort is sent some times, in turns with the others. Beside the seconds of the fastest one stands
-the CPU time that it took the API's process; the rest is the database's.
+*Created* is a plain batch. The others have `replace=true`, and a name for each job: all are new,
+all are there and get another description, all are there and get another target and schedule, or
+all are there as they are sent. Each is sent some times, in turns with the others, and the fastest
+counts. In brackets stands the CPU time that it took the API's process; the rest is the database's.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from benchmarks.support import options, processes, results
 from benchmarks.support.postgres import Postgres, free_port
 from benchmarks.support.results import Row
 
+AFTER = (datetime.now(UTC) + timedelta(days=2)).isoformat()
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 TARGET = {"url": "https://example.com/report", "headers": {"X-Tenant": "a"}, "json": {"a": [1, 2]}}
 SECRET = TARGET | {"auth": {"type": "bearer", "token": "a-token"}}
@@ -40,10 +43,42 @@ SORTS: dict[str, Callable[[int], dict[str, object]]] = {
 }
 
 
+def named(sort: str, jobs: int, **more: object) -> bytes:
+    """Make a batch of one sort, with names."""
+    make = SORTS[sort]
+    batch = [make(n) | {"name": f"job {n}"} | more for n in range(jobs)]
+    return msgspec.json.encode({"jobs": batch})
+
+
+def moved(sort: str, jobs: int) -> bytes:
+    """Make a batch of one sort, with names, other targets and other schedules."""
+    ending = {"ends_at": "2090-01-01T00:00:00Z"}
+    made = msgspec.json.decode(named(sort, jobs))
+    for job in made["jobs"]:
+        job["target"] |= {"json": {"a": [3]}}
+        job.update({"run_at": AFTER} if "run_at" in job else ending)
+    return msgspec.json.encode(made)
+
+
+WAYS: dict[str, tuple[str, Callable[[str, int], bytes]]] = {
+    "created": (
+        "",
+        lambda sort, jobs: msgspec.json.encode({"jobs": [SORTS[sort](n) for n in range(jobs)]}),
+    ),
+    "new": ("?replace=true", named),
+    "edited": ("?replace=true", lambda sort, jobs: named(sort, jobs, description="another")),
+    "moved": ("?replace=true", moved),
+    "unchanged": ("?replace=true", moved),
+}
+"""How a batch is sent, each after the one before: the query, and what makes the body."""
+EMPTIED = ("created", "new")
+"""The ways before which there is no job."""
+
+
 async def measure(options_: argparse.Namespace) -> None:
     """Send each sort in turns."""
     jobs, rounds = (500, 1) if options_.quick else (int(options_.jobs), int(options_.rounds))
-    best: dict[str, tuple[float, float]] = {}
+    best: dict[tuple[str, str], tuple[float, float]] = {}
     with Postgres.running(programs=options_.postgres) as postgres:
         url, port = await postgres.fresh("batches", tocsin=True), free_port()
         environment = {
@@ -59,15 +94,17 @@ async def measure(options_: argparse.Namespace) -> None:
             async with aiohttp.ClientSession(timeout=timeout) as session:
                 await ready(session, base, api)
                 for _ in range(rounds):
-                    for sort, job in SORTS.items():
-                        await execute(url, "truncate tocsin.jobs")
-                        body = msgspec.json.encode({"jobs": [job(n) for n in range(jobs)]})
-                        taken = await send(session, f"{base}/v1/jobs/batch", body)
-                        best[sort] = min(taken, best.get(sort, taken))
+                    for sort in SORTS:
+                        for way, (query, make) in WAYS.items():
+                            if way in EMPTIED:
+                                await execute(url, "truncate tocsin.jobs")
+                            address = f"{base}/v1/jobs/batch{query}"
+                            taken = await send(session, address, make(sort, jobs))
+                            best[sort, way] = min(taken, best.get((sort, way), taken))
         on = results.machine(await bare.server_version(postgres.url("postgres")))
     rows: list[Row] = [
-        {"jobs": sort, "seconds": seconds, "of which CPU of the API": cpu}
-        for sort, (seconds, cpu) in best.items()
+        {"jobs": sort} | {way: "{:.2f} ({:.2f})".format(*best[sort, way]) for way in WAYS}
+        for sort in SORTS
     ]
     results.write(
         "batches",

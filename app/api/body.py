@@ -160,8 +160,9 @@ def accepts(request: ApiRequest, answer: str) -> bool:
 
 def lists(request: ApiRequest) -> bool:
     """Whether the answer is a list, which may be sent as lines of JSON."""
-    answered = request.route_handler.parsed_fn_signature.return_type.annotation
-    return "items" in getattr(answered, "__struct_fields__", ())
+    answered = request.route_handler.parsed_fn_signature.return_type
+    types = (answered, *answered.inner_types)  # such as Response[JobList]
+    return any("items" in getattr(one.annotation, "__struct_fields__", ()) for one in types)
 
 
 def wants_lines(request: ApiRequest) -> bool:

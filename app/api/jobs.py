@@ -22,6 +22,7 @@ from app.api.problems import ApiRequest
 from app.api.responses import ETAG, LOCATION, answer
 from app.api.traced import made_by, traceparent_of
 from app.core.access.api_key import Scope
+from app.core.jobs.beside import Effect
 from app.core.jobs.job import Job, JobDocument, JobPatch, JobReplacement, JobState, document_of
 from app.core.jobs.patch import patched
 from app.db import jobs, sets
@@ -102,7 +103,7 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     document = document_of(await decode_body(request, JobReplacement))
     written = await put_named(db, clock, secret_keys, job, document, if_match=if_match)
     ahead = await outlook_of(db, written.job, now=await clock.now()) if outlook else None
-    status = 201 if written.is_new else 200
+    status = 201 if written.effect is Effect.CREATED else 200
     return answer(written.job, status=status, warnings=written.warnings, outlook=ahead)
 
 

@@ -44,7 +44,7 @@ from app.wire.explanations import Explanation
 from app.wire.flows import Flow, FlowLimits, FlowPage
 from app.wire.health import Health
 from app.wire.instances import InstanceList, Stats
-from app.wire.jobs import JobBatch, JobList, JobPage, JobSort
+from app.wire.jobs import BatchJob, JobBatch, JobList, JobPage, JobSort
 from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
 from app.wire.maintenance import Maintenance, MaintenanceList, NewMaintenance
 from app.wire.pauses import (
@@ -274,6 +274,6 @@ def problem_response(status: int) -> dict[str, Any]:
 def described() -> dict[str, Any]:
     """Describe every Struct that is sent or received, and for each kind its targets."""
     targets: dict[str, type[Struct]] = {kind: target_type(kind) for kind in KINDS}
-    found = schemas(SCHEMAS, targets=targets, of_jobs=(JobDocument, JobReplacement))
+    found = schemas(SCHEMAS, targets=targets, of_jobs=(JobDocument, JobReplacement, BatchJob))
     scheduled(found[SchedulePreview.__name__], SchedulePreview)
     return found

@@ -27,6 +27,7 @@ from app.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
     EditConflict,
+    EditsConflict,
     ExecutionNotFound,
     FieldError,
     FlowNotFound,
@@ -141,7 +142,7 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
     if kind is None:
         return unexpected_problem(request, error)
     match error:
-        case InvalidInput() | NamesTaken() | SetConflict():
+        case InvalidInput() | NamesTaken() | EditsConflict() | SetConflict():
             errors = list(error.errors)
         case NameTaken() | KeyNameTaken():
             errors = [FieldError(field="name", message=str(error))]

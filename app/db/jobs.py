@@ -85,10 +85,10 @@ async def insert(db: Runner, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
     return [stored[job.id] for job in jobs]
 
 
-async def find_taken_names(db: Runner, names: Iterable[str]) -> set[str]:
-    """Return which of the names belong to jobs."""
-    rows = await db.fetch("jobs.names_taken", names=list(names))
-    return {row["name"] for row in rows}
+async def find_ids(db: Runner, names: Iterable[str]) -> dict[str, UUID]:
+    """Return the ids of the jobs that have these names, by their names."""
+    rows = await db.fetch("jobs.ids", names=list(names))
+    return {row["name"]: row["id"] for row in rows}
 
 
 async def find(db: Runner, reference: str) -> StoredJob:
@@ -236,6 +236,27 @@ async def update_many(
         next_runs=[None] * len(jobs) if waiting_for is None else waiting_for,
     )
     return {row["id"] for row in rows}
+
+
+async def replace_many(
+    db: Runner,
+    jobs: Sequence[PlannedJob],
+    *,
+    unchanged_since: Sequence[datetime],
+    checked: Sequence[bool],
+) -> dict[UUID, StoredJob]:
+    """Write some jobs as `update` does, and wait for each; return those that were written.
+
+    Two calls wait for each other's rows in one order, so never both at once.
+    """
+    rows = await db.fetch(
+        "jobs.replace_many",
+        jobs=ENCODER.encode(jobs).decode(),
+        ids=[job.id for job in jobs],
+        unchanged_since=unchanged_since,
+        checked=checked,
+    )
+    return {job.id: job for job in stored_jobs(rows)}
 
 
 async def delete_many(

@@ -5,24 +5,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+from app.core.field_paths import at_index
 from app.core.jobs.job import PlannedJob
 from app.core.runs.claim import OnClosed
 from app.core.schedule.occurrences import Span
 from app.core.schedule.opening import check_open
 from app.db import calendars
 from app.db.database import Runner
+from app.errors import InvalidInput
 
 
-async def check_calendars(db: Runner, jobs: Sequence[PlannedJob]) -> None:
+async def check_calendars(
+    db: Runner, jobs: Sequence[PlannedJob], *, places: Sequence[int] | None = None
+) -> None:
     """Refuse jobs whose calendars close every run that is planned; those without cost nothing.
 
-    What there is no calendar for, Postgres refuses.
+    What there is no calendar for, Postgres refuses. `places`: those of the jobs in their batch.
 
     Raises:
         InvalidInput: for `calendars` of the first such job.
     """
     spans: dict[tuple[str, ...], Sequence[Span] | None] = {}
-    for job in jobs:
+    for number, job in enumerate(jobs):
         first: datetime | None = job.scheduled_for or job.next_run
         if not job.calendars or first is None or job.on_closed is OnClosed.NEXT_OPEN:
             continue
@@ -30,6 +34,11 @@ async def check_calendars(db: Runner, jobs: Sequence[PlannedJob]) -> None:
             spans[job.calendars] = await calendars.open_spans(db, job.calendars, since=first)
         if (known := spans[job.calendars]) is not None:
             # In a thread, as there may be thousands of spans.
-            await asyncio.to_thread(
-                partial(check_open, job.schedule(), first, known, job_id=job.id)
-            )
+            work = partial(check_open, job.schedule(), first, known, job_id=job.id)
+            try:
+                await asyncio.to_thread(work)
+            except InvalidInput as refusal:
+                if places is None:
+                    raise
+                errors = [at_index(places[number], one) for one in refusal.errors]
+                raise InvalidInput(*errors) from None

@@ -1,14 +1,16 @@
 """Creates jobs, one or many together."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import at_index
+from app.core.jobs.beside import Effect
 from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
 from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
@@ -16,6 +18,8 @@ from app.jobs.calendars import check_calendars
 from app.jobs.input import Draft, NewPlans, draft_new
 from app.vault import Referring, SecretKeys, check_bindings
 
+OneT = TypeVar("OneT")
+OtherT = TypeVar("OtherT")
 PART = 500
 """How many jobs of a batch are drafted at a time, while Postgres inserts those before them."""
 
@@ -25,7 +29,8 @@ class Written(Struct, frozen=True, kw_only=True):
 
     job: StoredJob
     warnings: Sequence[FieldError] = ()
-    is_new: bool = False
+    effect: Effect
+    """What the write did."""
 
 
 async def insert_drafts(db: Database, drafts: Sequence[Draft]) -> list[Written]:
@@ -39,7 +44,7 @@ async def insert_drafts(db: Database, drafts: Sequence[Draft]) -> list[Written]:
     await check_calendars(db, [one.job for one in drafts])
     stored = await jobs.insert(db, [one.job for one in drafts])
     return [
-        Written(job=job, warnings=warnings.get(index, ()), is_new=True)
+        Written(job=job, warnings=warnings.get(index, ()), effect=Effect.CREATED)
         for index, job in enumerate(stored)
     ]
 
@@ -64,7 +69,7 @@ async def create_batch(
             raise await names_taken(db, documents) from None
         raise
     return [
-        Written(job=job, warnings=warnings.get(index, ()), is_new=True)
+        Written(job=job, warnings=warnings.get(index, ()), effect=Effect.CREATED)
         for index, job in enumerate(stored)
     ]
 
@@ -83,14 +88,26 @@ async def insert_by_parts(
     part = await asyncio.to_thread(batch.draft_part)
     async with db.transaction() as transaction:
         while part:
-            await check_calendars(transaction, part)
-            inserted, part = await asyncio.gather(
+            places = range(len(stored), len(stored) + len(part))
+            await check_calendars(transaction, part, places=places)
+            inserted, part = await both(
                 jobs.insert(transaction, part), asyncio.to_thread(batch.draft_part)
             )
             stored += inserted
         batch.check()
         warnings = await check_bindings(transaction, batch.referring)
     return stored, warnings
+
+
+async def both(
+    one: Coroutine[Any, Any, OneT], other: Coroutine[Any, Any, OtherT]
+) -> tuple[OneT, OtherT]:
+    """Wait for two, also where one fails: the other may be a thread, which goes on meanwhile."""
+    first, second = await asyncio.gather(one, other, return_exceptions=True)
+    for result in (first, second):
+        if isinstance(result, BaseException):
+            raise result
+    return first, second
 
 
 class Batch:
@@ -165,7 +182,7 @@ def duplicates(documents: Sequence[JobDocument]) -> list[FieldError]:
 async def names_taken(db: Database, documents: Sequence[JobDocument]) -> NamesTaken:
     """Say which names belong to jobs that exist."""
     names = [document.name for document in documents if document.name is not None]
-    taken = await jobs.find_taken_names(db, names)
+    taken = await jobs.find_ids(db, names)
     errors = [
         FieldError(field=f"[{index}].name", message="another job already has this name")
         for index, document in enumerate(documents)

@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from uuid import UUID
 
+from app.core.jobs.beside import Effect
 from app.db import Database, jobs
 from app.db.clock import PolledClock
 from app.errors import StateConflict, WriteSuppressed
@@ -50,13 +51,13 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
         else:
             warnings = await find_unset(db, edit.referring)
         if edit.job is None:
-            return Written(job=stored, warnings=warnings)
+            return Written(job=stored, warnings=warnings, effect=Effect.UNCHANGED)
         if edit.job.calendars and (edit.job.planned or edit.job.calendars != stored.calendars):
             await check_calendars(db, [edit.job])
         written = await jobs.update(
             db, edit.job, unchanged_since=stored.updated_at, checked=edit.has_new_target
         )
         if written is not None:
-            return Written(job=written, warnings=warnings)
+            return Written(job=written, warnings=warnings, effect=Effect.UPDATED)
     message = f"the job {reference!r} is being edited by others all the time: try again"
     raise StateConflict(message)

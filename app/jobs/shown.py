@@ -5,20 +5,21 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from app.core.jobs.beside import MissedRuns, Outlook
+from app.core.jobs.beside import Effect, MissedRuns, Outlook
 from app.core.jobs.job import Job, JobState, StoredJob
 from app.core.secrets.masking import mask
 from app.errors import FieldError
 from app.targets.registry import KINDS, target_type, unknown_kind
 
 
-def masked_job(
+def masked_job(  # noqa: PLR0913 - what an answer may tell beside the job
     job: StoredJob,
     warnings: Sequence[FieldError] = (),
     *,
     missed: MissedRuns | None = None,
     outlook: Outlook | None = None,
     set_name: str | None = None,
+    effect: Effect | None = None,
 ) -> Job:
     """Mask the secrets of a job; if the kind is not known here, every value of its target."""
     type_ = target_type(job.kind) if job.kind in KINDS else None
@@ -32,6 +33,8 @@ def masked_job(
         hidden["outlook"] = outlook
     if set_name is not None:
         hidden["set"] = set_name
+    if effect is not None:
+        hidden["effect"] = effect
     if warnings:
         hidden["warnings"] = list(warnings)
     return Job(**asdict(job) | hidden)

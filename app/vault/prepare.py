@@ -159,10 +159,11 @@ def holds_token(spot: Spot) -> bool:
 
 
 async def check_bindings(
-    db: Runner, targets: Sequence[Referring]
+    db: Runner, targets: Sequence[Referring], *, stored_so: Collection[int] = ()
 ) -> Mapping[int, list[FieldError]]:
     """Refuse targets that would send a named secret to a host that it is not bound to.
 
+    `stored_so`: the indexes of those that a job has already, which are not refused.
     Returns, by the index of the target, a warning for each secret that is not set.
 
     Raises:
@@ -175,6 +176,7 @@ async def check_bindings(
     errors = [
         FieldError(field="target" if len(targets) == 1 else f"[{index}].target", message=message)
         for index, one in enumerate(targets)
+        if index not in stored_so
         for name in sorted(one.fields.keys() & known.keys())
         if (message := binding_error(name, known[name].hosts, one.places))
     ]

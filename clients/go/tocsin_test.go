@@ -57,10 +57,15 @@ func TestAllPagesOfAListAreRead(t *testing.T) {
 	var batch JobBatch
 	var wanted []string
 	for n := range 7 {
-		job := report("go-page-" + strconv.Itoa(n))
-		job.Tags = &[]string{"go-pages"}
-		batch.Jobs = append(batch.Jobs, job)
-		wanted = append(wanted, *job.Name)
+		name := "go-page-" + strconv.Itoa(n)
+		batch.Jobs = append(batch.Jobs, BatchJob{
+			Name:   &name,
+			Kind:   JobKindHttp,
+			Target: HTTP(HttpTarget{Url: "https://example.com/report"}),
+			Cron:   Ptr("0 3 * * *"),
+			Tags:   &[]string{"go-pages"},
+		})
+		wanted = append(wanted, name)
 	}
 	if _, err := api.CreateJobsWithResponse(t.Context(), nil, batch); err != nil {
 		t.Fatal(err)

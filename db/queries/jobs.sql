@@ -125,8 +125,8 @@ returning (
     ) as shown
 )::text as job;
 
--- name: names_taken
-select name from tocsin.jobs where name = any(:names::text[]);
+-- name: ids
+select id, name from tocsin.jobs where name = any(:names::text[]);
 
 -- name: find
 select {shown} as job
@@ -290,6 +290,28 @@ update tocsin.jobs j
 from acting, wanted w join held on held.id = w.id
 where j.id = w.id
 returning j.id;
+
+-- name: replace_many
+-- As update, for some jobs, each of which is waited for. They are locked in the order of their ids, so that two such
+-- statements do not wait for each other.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true)
+), wanted as materialized (
+    select w.*, e.unchanged_since, e.checked
+    from json_to_recordset(:jobs::json) as w {written}
+    join unnest(:ids::uuid[], :unchanged_since::timestamptz[], :checked::boolean[])
+        as e (edited_id, unchanged_since, checked) on e.edited_id = w.id
+), held as materialized (
+    select j.id from tocsin.jobs j join wanted on wanted.id = j.id
+    where j.run_of is null and j.edited_at = wanted.unchanged_since
+    order by j.id
+    for no key update of j
+)
+update tocsin.jobs j
+{assigned}
+from acting, wanted w join held on held.id = w.id
+where j.id = w.id
+returning {shown} as job;
 
 -- name: delete_many
 -- Some jobs, but those that were edited meanwhile, or whose row is locked.

@@ -129,6 +129,20 @@ async def test_a_job_comes_from_yaml_in_which_a_time_is_text(tocsin: Tocsin) -> 
     assert again["tags"] == ["b"]
 
 
+async def test_a_file_of_many_jobs_creates_and_replaces_them(tocsin: Tocsin) -> None:
+    job = {"kind": "http", "target": {"url": "http://127.0.0.1:9/"}, "run_at": LATER}
+    lines = "\n".join(json.dumps(job | {"name": name}) for name in "ab")
+
+    made = await found(tocsin, "jobs create -f - --json name", stdin=lines)
+    edited = lines.replace(LATER, "2101-01-01T00:00:00Z", 1)
+    again = await found(tocsin, "jobs create -f - --replace --json name,effect", stdin=edited)
+    refused = await tocsin("jobs create -f - --tag x", stdin=lines)
+
+    assert made == [{"name": "a"}, {"name": "b"}]
+    assert again == [{"name": "a", "effect": "updated"}, {"name": "b", "effect": "unchanged"}]
+    assert (refused.exit_code, "for one job" in refused.stderr) == (2, True)
+
+
 async def test_formats_are_for_people_and_for_programs(tocsin: Tocsin) -> None:
     for name in ("one", "two"):
         await found(tocsin, f"jobs create {name} --at {LATER} --url http://127.0.0.1:9/ --json")

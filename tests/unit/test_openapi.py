@@ -88,7 +88,7 @@ def test_a_target_is_one_of_those_that_kinds_have() -> None:
     assert SCHEMAS["JobKind"]["enum"] == [*KINDS]
     targets = [one["$ref"] for one in SCHEMAS["JobTarget"]["anyOf"]]
     assert targets == [f"#/components/schemas/{kind.capitalize()}Target" for kind in KINDS]
-    for name in ("JobDocument", "JobReplacement"):
+    for name in ("JobDocument", "JobReplacement", "BatchJob"):
         assert SCHEMAS[name]["properties"]["target"]["$ref"] == "#/components/schemas/JobTarget"
         assert SCHEMAS[name]["type"] == "object"
         assert not {"allOf", "anyOf", "oneOf"} & SCHEMAS[name].keys()

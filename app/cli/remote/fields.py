@@ -15,7 +15,7 @@ FIELDS = {
         "overlap flow_key jitter_seconds jitter_percent priority calendars on_closed "
         "min_gap_seconds paused state next_run scheduled_for plan_error last_outcome "
         "last_finished_at consecutive_failures runs pause skip_runs skip_until created_at "
-        "failing execution_id updated_at missed outlook warnings set"
+        "failing execution_id updated_at missed outlook effect warnings set"
     ),
     "Bulk": (
         "id action filter options state expected matched changed unchanged failed problems "

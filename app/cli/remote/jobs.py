@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from app.cli.remote.api import job_path
+from app.cli.remote.batches import create_many, jobs_in
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, all_of, asked_overlap, job_or_bulk, remote
 from app.cli.remote.output import Output, field, in_yaml, instant
-from app.cli.remote.reading import body_of, fields_set, merged, parsed, read_fields
+from app.cli.remote.reading import body_of, fields_set, merged, parsed, read_fields, read_text
 from app.cli.remote.waiting import wait_for_run
 
 COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
@@ -86,7 +87,7 @@ def get_job(on: Remote, *, job: str) -> None:
 
 @jobs.command("create")
 @click.argument("name", required=False)
-@click.option("-f", "--file", "path", help="A job in JSON or YAML; - reads stdin.")
+@click.option("-f", "--file", "path", help="A job, or many, in JSON or YAML; - reads stdin.")
 @click.option("--at", "run_at", help="When it runs, once, such as 2026-12-24T18:00:00Z.")
 @click.option("--in", "run_in_seconds", type=float, help="In how many seconds it runs, once.")
 @click.option("--cron", help="When it runs, such as '0 3 * * 1-5'.")
@@ -100,7 +101,9 @@ def get_job(on: Remote, *, job: str) -> None:
 @click.option("--body", "json_body", help="What is sent, in JSON.")
 @click.option("--tag", "tags", multiple=True)
 @click.option("--set", "more", multiple=True, help="Any other field, as FIELD=VALUE.")
-@click.option("--replace", is_flag=True, help="Replace the job of this name, if there is one.")
+@click.option(
+    "--replace", is_flag=True, help="Replace the jobs of these names, where there are any."
+)
 @remote("Job", writes=True)
 def create_job(
     on: Remote,
@@ -115,11 +118,12 @@ def create_job(
     replace: bool,
     **given: object,
 ) -> None:
-    """Create a job from options, a file, or both.
+    """Create a job from options, a file, or both; or all jobs that a file lists, or none.
 
     \b
     tocsin jobs create nightly --cron '0 3 * * *' --url https://example.com/report
     tocsin jobs create -f nightly.yaml
+    tocsin jobs create -f jobs.ndjson --replace
     """  # noqa: D301 - a mark of click
     options = {key: list(one) if isinstance(one, tuple) else one for key, one in given.items()}
     if len(given_twice := [flag for key, flag in SCHEDULES.items() if options.get(key)]) > 1:
@@ -127,18 +131,21 @@ def create_job(
             f"{' and '.join(given_twice)} are given: a job has one schedule, leave one of them"
         )
         raise CommandFailed(message, exit_code=USAGE)
-    document = read_fields(path, options | {"name": name})
-    target: dict[str, Any] = dict(document.get("target") or {})
-    if target_url:
-        target["url"] = target_url
-    if method:
-        target["method"] = method.upper()
-    if headers:
-        target["headers"] = dict(map(header, headers))
-    if json_body is not None:
-        target["json"] = body_of(json_body)
-    if target:
-        document["target"] = target
+    text = read_text(path) if path else ""
+    of_one = (name, target_url, method, headers, json_body, more, *options.values())
+    if (many := jobs_in(text, path or "", of_one)) is not None:
+        create_many(on, many, replaces=replace)
+        return
+    document = read_fields(path, options | {"name": name}, text=text)
+    target = {
+        "url": target_url,
+        "method": method and method.upper(),
+        "headers": dict(map(header, headers)),
+    }
+    said = {part: one for part, one in target.items() if one}
+    said |= {} if json_body is None else {"json": body_of(json_body)}
+    if said:
+        document["target"] = dict(document.get("target") or {}) | said
     document = merged(document, fields_set(tuple(more)))
     document.setdefault("kind", "http")
     if document["kind"] == "http" and not document.get("target"):

@@ -33,14 +33,16 @@ def read_text(path: str) -> str:
 
 
 def read_fields(
-    path: str | None, given: dict[str, Any], more: Sequence[str] = ()
+    path: str | None, given: dict[str, Any], more: Sequence[str] = (), *, text: str | None = None
 ) -> dict[str, Any]:
     """Put together the fields of a file, those of options that are given, and those of `--set`.
+
+    `text`: what the file holds, where it was read already.
 
     Raises:
         CommandFailed: the file has no fields.
     """
-    document = read_document(path) if path else {}
+    document = parsed(read_text(path) if text is None else text, path) if path else {}
     if not isinstance(document, dict):
         raise CommandFailed(f"{path} has no fields", exit_code=USAGE)
     document |= {name: one for name, one in given.items() if one}

@@ -9,8 +9,10 @@ from app.cli.remote.api import Api
 
 READ, WRITE = "read", "write"
 REFS = "#/components/schemas/"
-DESTRUCTIVE = frozenset({"applyJobs", "askBulk", "cancelBulk", "cancelExecution", "makeCheckToken"})
-"""The POSTs that take something away; every PUT, PATCH and DELETE may."""
+DESTRUCTIVE = frozenset(
+    {"applyJobs", "askBulk", "cancelBulk", "cancelExecution", "createJobs", "makeCheckToken"}
+)
+"""The POSTs that take something away or overwrite it; every PUT, PATCH and DELETE may."""
 BODY = "body"
 
 Schema = dict[str, Any]

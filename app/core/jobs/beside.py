@@ -1,9 +1,29 @@
-"""What answers to writes say beside the job itself."""
+"""What answers say of a job beside its fields."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
+
+
+class JobPaused(Struct, frozen=True, kw_only=True):
+    """Who paused a job, why and until when."""
+
+    paused_at: datetime
+    paused_by: str | None = None
+    reason: str | None = None
+    until: Annotated[datetime | None, Meta(description="When it is resumed by itself.")] = None
+    tag: Annotated[str | None, Meta(description="Whose pause it is, if not the job's own.")] = None
+
+
+class Effect(StrEnum):
+    """What became of a job that was created or replaced by its name."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    """It was so already: nothing was written."""
 
 
 class MissedRuns(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct, field
 from msgspec.structs import fields, replace
 
-from app.core.jobs.beside import MissedRuns, Outlook
+from app.core.jobs.beside import Effect, JobPaused, MissedRuns, Outlook
 from app.core.jobs.host_flow import asked
 from app.core.jobs.json_size import exceeds
 from app.core.jobs.names import (
@@ -227,16 +227,6 @@ class PlannedJob(JobDocument, frozen=True, kw_only=True):
     scheduled_for: datetime | None = None
 
 
-class JobPaused(Struct, frozen=True, kw_only=True):
-    """Who paused a job, why and until when."""
-
-    paused_at: datetime
-    paused_by: str | None = None
-    reason: str | None = None
-    until: Annotated[datetime | None, Meta(description="When it is resumed by itself.")] = None
-    tag: Annotated[str | None, Meta(description="Whose pause it is, if not the job's own.")] = None
-
-
 class StoredJob(Masked, frozen=True, kw_only=True):
     """A job as the database has it, with its secrets.
 
@@ -328,6 +318,10 @@ class Job(StoredJob, frozen=True, kw_only=True):
     outlook: Annotated[Outlook, Meta(description="Of a write with outlook=true.")] | UnsetType = (
         UNSET
     )
+    effect: (
+        Annotated[Effect, Meta(description="Of a batch with replace=true: what became of the job.")]
+        | UnsetType
+    ) = UNSET
     warnings: (
         Annotated[
             list[FieldError],

@@ -320,6 +320,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """Of a resumption: what the pause made of its runs."""
     outlook: Outlook | None = None
     """Of a write with outlook=true."""
+    effect: str | None = None
+    """Of a batch with replace=true: what became of the job."""
     warnings: list[FieldError] | None = None
     """After a write: what makes its runs fail now. Often left out."""
     etag: str | None = None

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
     from tocsin.requests import (
         AskedOverlap,
+        BatchJob,
         BulkAction,
         BulkFilter,
         CalendarDocument,
@@ -74,7 +75,6 @@ if TYPE_CHECKING:
         DstOverlap,
         Event,
         FlowLimits,
-        JobDocument,
         JobPatch,
         JobSort,
         JobState,
@@ -334,13 +334,14 @@ def create_job(
 
 
 def create_jobs(
-    jobs: Sequence[JobDocument],
+    jobs: Sequence[BatchJob],
     *,
+    replace: bool | None = None,
     dry_run: bool = False,
     idempotency_key: str | UnsetType | None = UNSET,
 ) -> Call[JobList]:
-    """Create up to 10,000 jobs, all or none. All jobs are created in one transaction. Errors name
-    the job by its index: `[3].target.url`.
+    """Create up to 10,000 jobs, or replace them by their names, all or none. All jobs are written
+    in one transaction. Errors name the job by its index: `[3].target.url`.
     """
     return Call(
         "POST",
@@ -348,7 +349,7 @@ def create_jobs(
         answer=JobList,
         idempotency_key=idempotency_key,
         body=given({"jobs": jobs}),
-        query={"dry_run": dry_run or None},
+        query={"replace": replace, "dry_run": dry_run or None},
     )
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 __all__ = [
     "AskedOverlap",
+    "BatchJob",
     "BulkAction",
     "BulkFilter",
     "CalendarDocument",
@@ -15,7 +16,6 @@ __all__ = [
     "DstOverlap",
     "Event",
     "FlowLimits",
-    "JobDocument",
     "JobPatch",
     "JobSort",
     "JobState",
@@ -194,8 +194,8 @@ AskedOverlap = Literal["as_job", "skip", "buffer_one", "buffer_all", "cancel_oth
 Missed = Literal["skip", "once", "all"]
 
 
-class JobDocument(TypedDict, total=False):
-    """The fields of a job that clients write; the defaults are those of the table."""
+class BatchJob(TypedDict, total=False):
+    """A job of a batch."""
 
     name: str | None
     description: str | None
@@ -229,6 +229,7 @@ class JobDocument(TypedDict, total=False):
     on_closed: OnClosed
     min_gap_seconds: float | None
     paused: bool
+    unchanged_since: datetime | str
 
 
 Scope = Literal["read", "write", "admin"]
