@@ -6,13 +6,14 @@ import httpx
 
 from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
+from tests.support.roles import as_role
 
 HEADER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACED = {"traceparent": HEADER}
 
 
 async def test_a_job_keeps_the_span_that_made_it_unless_it_names_one(database_url: str) -> None:
-    async with serving(database_url, Recorder(), keeps_traceparent=True) as api:
+    async with serving(as_role("api", database_url), Recorder(), keeps_traceparent=True) as api:
 
         async def kept(job: dict[str, Any], header: str = HEADER) -> dict[str, Any]:
             answer = await api.post("/v1/jobs", json=LATER | job, headers={"traceparent": header})

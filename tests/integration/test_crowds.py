@@ -250,7 +250,9 @@ async def test_a_log_of_a_user_s_that_is_locked_costs_no_job_its_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(isolation, "SLOW_RESTS", (0.2, 0.2, 0.2))
-    await connection.execute("create table public.log (job_id uuid)")
+    await connection.execute(
+        "create table public.log (job_id uuid); grant insert on public.log to public"
+    )
     await trigger(
         connection, "if new.tags = '{guilty}' then insert into public.log values (new.id); end if"
     )

@@ -17,6 +17,7 @@ from app.web.signing_in import within
 from tests.support.api import LATER, serving
 from tests.support.builders import insert_job
 from tests.support.recorder import Recorder
+from tests.support.roles import as_role
 
 FIRST_LOAD_BYTES = 60_000
 FORM = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
@@ -314,7 +315,7 @@ async def test_what_executes_or_is_only_just_due_is_not_late(
 async def test_pages_have_few_connections_whose_statements_are_stopped_and_cannot_write(
     database_url: str, faults: Recorder
 ) -> None:
-    async with serving(database_url, faults) as api:
+    async with serving(as_role("api", database_url), faults) as api:
         reader = api._transport.app.state.reader  # type: ignore[attr-defined]
         async with reader.pool.acquire() as connection:
             limit = await connection.fetchval("show statement_timeout")
@@ -338,7 +339,7 @@ async def slow_instances(connection: asyncpg.Connection) -> None:
 async def test_a_page_that_takes_too_long_says_what_to_do(
     database_url: str, faults: Recorder
 ) -> None:
-    async with serving(database_url, faults) as api:
+    async with serving(as_role("api", database_url), faults) as api:
         reader = api._transport.app.state.reader  # type: ignore[attr-defined]
         async with reader.pool.acquire() as own:
             await own.execute("set statement_timeout = 50")
@@ -358,7 +359,7 @@ async def test_a_part_of_the_overview_that_takes_too_long_keeps_no_other_one_bac
 ) -> None:
     monkeypatch.setattr("app.db.pages.LIMIT_SECONDS", 0.2)
     await insert_job(connection, name="broken", cron="61 * * * *", plan_error="minute 61")
-    async with serving(database_url, faults) as api:
+    async with serving(as_role("api", database_url), faults) as api:
         page = (await api.get("/")).text
 
     def part(name: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.api import LATER, NIGHTLY, serving
 from tests.support.builders import insert_job
 from tests.support.recorder import Recorder
+from tests.support.roles import as_role
 
 PAGES = ("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys")
 OF_ADMINISTRATORS = ("/audit", "/keys")
@@ -175,7 +176,7 @@ async def test_a_run_of_the_past_is_explained(
 
 
 async def test_below_a_path_every_address_is_below_it(database_url: str, faults: Recorder) -> None:
-    async with serving(database_url, faults, root_path="/ops/tocsin") as api:
+    async with serving(as_role("api", database_url), faults, root_path="/ops/tocsin") as api:
         taken_away, passed_on = await api.get("/"), await api.get("/ops/tocsin/")
         assert taken_away.status_code == passed_on.status_code == 200
         for address in ("/", "/jobs", *PAGES, "/sign-in"):

@@ -65,7 +65,10 @@ async def test_a_unique_index_of_a_user_is_a_conflict_that_names_it(
 async def test_a_constraint_of_a_table_that_a_trigger_writes_to_is_a_conflict(
     api: httpx.AsyncClient, connection: asyncpg.Connection, note: str
 ) -> None:
-    await connection.execute("create table public.log (note text not null check (note <> ''))")
+    await connection.execute(
+        """create table public.log (note text not null check (note <> ''));
+        grant insert on public.log to public"""
+    )
     await trigger(connection, f"insert into public.log values ({note})")
     await api.put("/v1/jobs/x", json=JOB)
 

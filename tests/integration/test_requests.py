@@ -9,6 +9,7 @@ import pytest
 from app.core.facts import Requested
 from tests.support.api import LATER, serving
 from tests.support.recorder import Recorder
+from tests.support.roles import as_role
 
 LONGEST = "a" * 64
 
@@ -47,7 +48,7 @@ async def test_a_line_tells_how_a_request_was_answered_and_nothing_that_its_clie
         return told.append
 
     monkeypatch.setattr("app.asgi.access_lines", access_lines)
-    async with serving(database_url, Recorder(), access_log_level="info") as api:
+    async with serving(as_role("api", database_url), Recorder(), access_log_level="info") as api:
         made = await api.post("/v1/jobs", json={**LATER, "name": "hunter2"})
         await api.head("/v1/jobs/hunter2?x=hunter2", headers={"Authorization": "Basic hunter2"})
         await api.get("/hunter2")

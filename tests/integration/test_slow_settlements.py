@@ -138,7 +138,9 @@ async def test_a_job_whose_settlement_is_slow_is_settled_apart_from_then_on(
 async def test_a_settlement_that_waits_for_somebody_s_lock_makes_nobody_late_and_is_made(
     connection: asyncpg.Connection, database_url: str, instance: StartInstance, sink: Sink
 ) -> None:
-    await connection.execute("create table public.log (job_id uuid)")
+    await connection.execute(
+        "create table public.log (job_id uuid); grant insert on public.log to public"
+    )
     logs = "insert into public.log values (new.id)"
     await connection.execute(FUNCTION.format(condition=TAGGED, does=logs, more=ON_JOBS))
     other = await asyncpg.connect(database_url)

@@ -228,7 +228,10 @@ async def test_plans_that_a_trigger_suppresses_hold_up_no_other(
 async def test_a_log_that_a_trigger_keeps_costs_no_run(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink
 ) -> None:
-    await connection.execute("create table public.log (job_id uuid, next_run timestamptz)")
+    await connection.execute(
+        """create table public.log (job_id uuid, next_run timestamptz);
+        grant insert on public.log to public"""
+    )
     await trigger(connection, "insert into public.log values (new.id, new.next_run)", when="after")
     job_id = await insert_job(connection, target={"url": sink.url("/")})
 

@@ -14,9 +14,9 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-async def served(database_url: str) -> AsyncIterator[str]:
+async def served(api_url: str) -> AsyncIterator[str]:
     """Serve the API on the test's database, and give its address."""
-    settings = Settings(database_url=database_url, access_log_level="off")
+    settings = Settings(database_url=api_url, access_log_level="off")
     app = create_app(settings, Observers(Recorder()))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     running = asyncio.create_task(server.serve(), name="server")
