@@ -38,6 +38,7 @@ print(*sorted(name for name in sys.modules if name.startswith("app.")))
 """
 
 
+PAST = "--from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z"
 REFUSED = [
     ("jobs get nobody", 3, "nobody"),
     ("jobs create --at never --url http://127.0.0.1:9/", 2, "run_at"),
@@ -56,7 +57,8 @@ REFUSED = [
     ("executions cancel 1", 3, "1"),
     ("executions replay", 2, "--outcome"),
     ("bulk get x", 2, "x"),
-    ("backfill --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z", 2, "--tag"),
+    (f"backfill {PAST}", 2, "--tag"),
+    (f"backfill one {PAST} --side-by-side --overlap buffer_all", 2, "--overlap"),
     ("flows get none", 3, "none"),
     ("maintenance begin --tag a --all", 2, "--all"),
     ("maintenance begin --all", 2, "ends_at"),

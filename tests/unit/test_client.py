@@ -1,10 +1,12 @@
 """The client for Python: that it has all of the API, and what it decides without a connection."""
 
 import inspect
+import re
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import get_type_hints
+from uuid import UUID
 
 import pytest
 from litestar.routes import HTTPRoute
@@ -24,14 +26,16 @@ from tocsin import (
     Unavailable,
     UnexpectedAnswer,
     Unreachable,
+    answers,
     operations,
 )
-from tocsin.answers import Job
+from tocsin.answers import CheckAddress, Job, NewKey
 from tocsin.calls import Call, ready, written
 from tocsin.errors import refusal
 from tocsin.namespaces import Calls, Does, Lists, Namespace
 from tocsin.schedule import schedule
 from tocsin.settings import settings_for
+from tocsin.unshown import Unshown
 
 from app.asgi import create_app
 from app.config import Settings as ServerSettings
@@ -279,6 +283,47 @@ def test_wrong_arguments_are_told_by_the_name_of_the_call() -> None:
             tocsin.jobs.update()  # type: ignore[call-arg]
         with pytest.raises(TypeError, match=r"^list\(\) got an unexpected .*'nam'"):
             tocsin.jobs.list(nam=1)  # type: ignore[call-arg]
+
+
+def test_what_is_shown_of_an_answer_with_a_secret_does_not_have_it() -> None:
+    made = datetime(2030, 1, 1, tzinfo=UTC)
+    key = NewKey(
+        id=UUID(int=1),
+        name="deployment",
+        prefix="0123",
+        scopes=["read"],
+        created_at=made,
+        expires_at=None,
+        last_used_at=None,
+        revoked_at=None,
+        key="hunter2",
+    )
+    address = CheckAddress(token="hunter2", path="/ping/hunter2")
+
+    for one in (key, address, [key]):
+        assert "hunter2" not in f"{one!r} {one} {vars_of(one)}"
+    assert "deployment" in repr(key)
+    assert (key.key, address.path) == ("hunter2", "/ping/hunter2")
+
+
+def vars_of(one: object) -> str:
+    """Return what `rich` would show."""
+    return str([*one.__rich_repr__()]) if isinstance(one, Unshown) else ""
+
+
+def test_every_answer_with_a_secret_is_one_of_which_that_is_not_shown() -> None:
+    written_out = [
+        source
+        for _, one in inspect.getmembers(operations, inspect.isfunction)
+        if "has_secret=True" in (source := inspect.getsource(one))
+    ]
+    named = [re.search(r"answer=(\w+)", one) for one in written_out]
+
+    assert named
+    for one in named:
+        assert one is not None
+        assert one[1] in {"NewKey", "CheckAddress"}, "mask it in clients/python/generating/types.py"
+        assert issubclass(getattr(answers, one[1]), Unshown)
 
 
 def test_a_server_that_is_down_is_an_exception_and_nothing_is_printed() -> None:

@@ -205,6 +205,27 @@ async def test_a_thread_whose_request_is_cut_off_keeps_its_run_and_ends_it() -> 
     assert store.begin(ID, lease_seconds=1) is Standing.DONE
 
 
+async def test_a_thread_that_nothing_remembers_is_heard_to_its_end() -> None:
+    begun, ending = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def work(_: Delivery) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        ending.wait(10)
+        raise ValueError("too late for an answer")
+
+    cut = asyncio.create_task(answer_awaited(Receiver(SECRET), now(), BODY, work))
+    await begun.wait()
+    cut.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+
+    [running] = RUNNING
+    ending.set()
+    with pytest.raises(ValueError, match="too late"):
+        await asyncio.wait_for(running, 10)
+
+
 def test_work_may_refuse_and_may_answer() -> None:
     def refuse(delivery: Delivery) -> None:
         raise Rejected(422, f"{delivery.json()} is not for us")

@@ -283,6 +283,29 @@ def test_recipes_are_compiled_by_the_go_that_was_installed_beside_python(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "usage: scripts/try-packages PYTHON"),
+        (["one", "two"], "usage: scripts/try-packages PYTHON"),
+        (["/nowhere/python"], "usage: scripts/try-packages PYTHON"),
+        (["{}/python"], "there is no uv beside"),
+    ],
+    ids=["none", "two", "not there", "without uv"],
+)
+def test_packages_are_tried_only_with_a_python_that_can(
+    tmp_path: Path, given: list[str], said: str
+) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    command = [ROOT / "scripts/try-packages", *(one.format(tmp_path) for one in given)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
     "name",
     [
         ".ci/run",

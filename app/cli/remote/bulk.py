@@ -47,7 +47,7 @@ def start_bulk(on: Remote, action: str, found_by: dict[str, Any], **options: obj
 @click.option("--from", "since", required=True, help="The first instant of the range.")
 @click.option("--to", "until", required=True, help="The end of the range, not included.")
 @click.option("--rate", type=float, help="How many runs are asked for in a second; 10.")
-@click.option("--side-by-side", is_flag=True, help="Let runs of a job go on at the same time.")
+@click.option("--side-by-side", is_flag=True, help="The same as --overlap allow_all.")
 @click.option(
     "--overlap",
     type=click.Choice(["buffer_all", "allow_all"]),
@@ -78,6 +78,9 @@ def backfill(
     options: dict[str, Any] = {"from": since, "to": until}
     if rate is not None:
         options["rate_per_second"] = rate
+    if side_by_side and overlap == "buffer_all":
+        message = "--side-by-side and --overlap buffer_all are opposites: leave one of them out"
+        raise CommandFailed(message, exit_code=USAGE)
     if side_by_side or overlap:
         options["overlap"] = overlap or "allow_all"
     start_bulk(on, "backfill", found_by, **options)

@@ -20,6 +20,8 @@ from app.core.jobs.job import JobPatch
 
 HEADER = '"""{what}: made by `make client`, not by hand."""\n\n'
 PLAIN = {str: "str", int: "int", float: "float", bool: "bool", Any: "Any", Raw: "Any"}
+UNSHOWN = {"NewKey": ("key",), "CheckAddress": ("token", "path")}
+"""The fields that are secret of what is answered."""
 WITH_ETAG = "Job"
 """The answer that has an ETag, in a header."""
 
@@ -130,8 +132,12 @@ class Answers(Types):
     """The Structs of what the API answers."""
 
     def class_of(self, struct: type[Struct]) -> str:
-        lines = [f"class {struct.__name__}(Struct, frozen=True, kw_only=True):\n"]
+        secret = UNSHOWN.get(struct.__name__)
+        base = "Unshown" if secret else "Struct"
+        lines = [f"class {struct.__name__}({base}, frozen=True, kw_only=True):\n"]
         lines.append(docstring(first_paragraph(struct)) + "\n")
+        if secret:
+            lines.append(f"    unshown: ClassVar[tuple[str, ...]] = {secret}\n\n")
         for one in fields(struct):
             lines.append(self.field_of(one))
             if said := description_of(one.type):
@@ -155,8 +161,9 @@ class Answers(Types):
     def module(self) -> str:
         """Return the whole module."""
         head = HEADER.format(what="What the API answers")
-        head += "from datetime import datetime\nfrom typing import Any\nfrom uuid import UUID\n\n"
-        head += "from msgspec import Struct, field\n\n"
+        head += "from datetime import datetime\nfrom typing import Any, ClassVar\n"
+        head += "from uuid import UUID\n\nfrom msgspec import Struct, field\n\n"
+        head += "from tocsin.unshown import Unshown\n\n"
         names = ", ".join(f'"{name}"' for name in sorted(self.written))
         return head + f"__all__ = [{names}]\n\n\n" + "".join(self.written.values())
 

@@ -1,10 +1,12 @@
 """What the API answers: made by `make client`, not by hand."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from msgspec import Struct, field
+
+from tocsin.unshown import Unshown
 
 __all__ = [
     "AlertPage",
@@ -334,8 +336,10 @@ class JobList(Struct, frozen=True, kw_only=True):
     items: list[Job]
 
 
-class NewKey(Struct, frozen=True, kw_only=True):
+class NewKey(Unshown, frozen=True, kw_only=True):
     """A new key with its secret part, which is shown only here."""
+
+    unshown: ClassVar[tuple[str, ...]] = ("key",)
 
     id: UUID
     name: str
@@ -883,8 +887,10 @@ class Upcoming(Struct, frozen=True, kw_only=True):
     """With bucket_seconds: those that have any runs."""
 
 
-class CheckAddress(Struct, frozen=True, kw_only=True):
+class CheckAddress(Unshown, frozen=True, kw_only=True):
     """The address for the pings of a check, which is shown this once."""
+
+    unshown: ClassVar[tuple[str, ...]] = ("token", "path")
 
     token: str
     path: str

@@ -79,20 +79,27 @@ async def answer_awaited(
     try:
         delivery = receiver.verify(headers, body)
         if store is None:
-            return answer_of(await done(work, delivery))
-        standing = await told(store.begin, delivery.id, lease_seconds=receiver.lease_seconds)
-        if standing is not Standing.NEW:
-            return known(standing)
-        doing = finished(receiver, store, delivery, work)
+            doing = answered(work, delivery)
+        else:
+            standing = await told(store.begin, delivery.id, lease_seconds=receiver.lease_seconds)
+            if standing is not Standing.NEW:
+                return known(standing)
+            doing = finished(receiver, store, delivery, work)
         if iscoroutinefunction(work):
             return await doing
-        # Where the request is cut off a thread goes on, and so does what remembers its run.
+        # Where the request is cut off a thread goes on, and so does what remembers its run, or
+        # hears how it failed.
         running = asyncio.ensure_future(doing)
         RUNNING.add(running)
         running.add_done_callback(RUNNING.discard)
         return await asyncio.shield(running)
     except Rejected as refusal:
         return refused(refusal)
+
+
+async def answered(work: AsyncWork, delivery: Delivery) -> Answer:
+    """Do the work of a delivery that nothing remembers."""
+    return answer_of(await done(work, delivery))
 
 
 async def finished(
