@@ -4019,7 +4019,9 @@ begin
     if j.id is null then
         return 'unknown';
     end if;
-    began := case when c.started_at > greatest(c.ended_at, moment - interval '100 years') then least(c.started_at, moment) else moment end;
+    -- What ended at a time to come ended while the clock was ahead: it says nothing of what began since.
+    began := case when c.started_at > greatest(case when c.ended_at <= moment then c.ended_at end, moment - interval '100 years')
+        then least(c.started_at, moment) else moment end;
     was_late := result = 'succeeded' and coalesce(j.last_outcome in ('missed', 'timed_out'), false);
     -- An instance that is judging the job at this moment judges again: its lease is taken away.
     perform set_config('tocsin.runs', 'on', true);
@@ -4074,7 +4076,9 @@ returns text language sql stable
     return case
         when job.plan_error is not null then 'invalid'
         when job.paused_at is not null then 'paused'
-        when started_at > coalesce(greatest(ended_at, job.last_finished_at), '-infinity') then 'started'
+        when started_at <= now() and started_at > coalesce(greatest(
+            case when ended_at <= now() then ended_at end, case when job.last_finished_at <= now() then job.last_finished_at end),
+            '-infinity') then 'started'
         when job.last_outcome in ('missed', 'failed', 'timed_out') then 'down'
         when job.scheduled_for <= now() and job.next_run > job.scheduled_for then 'late'
         when ended_at is null then 'new'

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -322,6 +323,31 @@ async def test_a_ping_during_the_judgement_wins(
     assert (job["fence"], job["last_outcome"]) == (8, "succeeded")
     [row] = await execution_rows(connection, job_id)
     assert row["outcome"] == "succeeded"
+
+
+async def test_two_receivers_take_overlapping_pings_of_a_check_one_after_the_other(
+    api: httpx.AsyncClient, database_url: str, connection: asyncpg.Connection
+) -> None:
+    job_id, path = await made(api)
+    async with (
+        serving(database_url, Recorder(), only_pings=True) as one,
+        serving(database_url, Recorder(), only_pings=True) as other,
+    ):
+        words = ["/start", "/start", "", "/start", "", "/fail", "/start", ""]
+        answers = []
+        for _ in range(3):  # of one check a receiver has five in progress at most
+            answers += await asyncio.gather(
+                *((one, other)[number % 2].get(path + word) for number, word in enumerate(words))
+            )
+
+    assert {answer.status_code for answer in answers} == {200}
+    rows = await execution_rows(connection, job_id)
+    job = await job_row(connection, job_id)
+    assert len(rows) == 3 * sum(word in ("", "/fail") for word in words) == job["runs"]
+    assert all(row["started_at"] <= row["finished_at"] for row in rows)
+    ends = sorted((row["finished_at"], row["started_at"]) for row in rows)
+    assert all(start >= before for (before, _), (_, start) in pairwise(ends))
+    assert job["last_finished_at"] == ends[-1][0]
 
 
 async def test_a_run_now_of_a_check_says_that_there_is_nothing_to_run(

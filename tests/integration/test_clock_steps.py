@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 import asyncpg
 import pytest
 
 from app.core.facts import ClockSetBack
-from app.db import Database, upkeep
+from app.db import Database, checks, upkeep
 from tests.support.builders import insert_job
 from tests.support.faketime import Clock
 from tests.support.instances import StartInstance
@@ -206,3 +207,33 @@ async def followed(session: Database) -> datetime:
 
 def housekeeper(url: str) -> AbstractAsyncContextManager[Database]:
     return Database.connect(url, application_name="test")
+
+
+async def test_pings_that_came_while_the_clock_was_ahead_hide_nothing_of_those_after(
+    db: Database, connection: asyncpg.Connection, clock: Clock
+) -> None:
+    id = await insert_job(connection, name="backup", kind="check", cron="0 3 * * *", target={})
+    token = await connection.fetchval("select tocsin.check_token('backup')")
+    digest = sha256(token.encode()).digest()
+
+    async def ping(action: str) -> None:
+        said = await connection.fetchval("select tocsin.ping($1, $2)", digest, action)
+        assert said == "ok"
+
+    async def status() -> str:
+        return str((await checks.find(db, str(id))).status)
+
+    clock.set(60 * DAY)
+    await ping("start")
+    await ping("success")
+    clock.set(0)
+    await ping("start")
+    assert await status() == "started"
+    await connection.execute("select pg_sleep(0.1)")
+    await ping("success")
+    assert await status() == "up"
+    took = await connection.fetchval(
+        "select extract(epoch from finished_at - started_at) from tocsin.executions "
+        "order by id desc limit 1"
+    )
+    assert 0.1 <= took < 10

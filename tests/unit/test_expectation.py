@@ -56,6 +56,22 @@ def test_a_ping_meets_the_run_of_its_instant_even_a_little_early(came: timedelta
     assert (settlement.next_run, settlement.executions) == (DUE + HOUR, [])
 
 
+@pytest.mark.parametrize("schedule", [HOURLY, EACH_HOUR])
+@pytest.mark.parametrize("began", [DUE + 60 * 24 * HOUR, None])
+def test_a_ping_of_a_time_to_come_makes_no_check_content_until_then(
+    schedule: Schedule, began: datetime | None
+) -> None:
+    ahead = DUE + 60 * 24 * HOUR  # of a clock that was ahead, and is right again
+    pings = Pings(started_at=began, ended_at=None if began else ahead)
+
+    missed = judge(pings, now=DUE + 5 * MINUTE, schedule=schedule, last_finished_at=ahead)
+    since = Pings(started_at=DUE + MINUTE, ended_at=ahead)
+    waited = judge(since, now=DUE + 5 * MINUTE, schedule=schedule, last_finished_at=ahead)
+
+    assert (missed.last_outcome, missed.next_run) == (Outcome.MISSED, DUE + HOUR)
+    assert waited.next_run == DUE + 6 * MINUTE
+
+
 def test_a_ping_long_before_an_instant_is_no_ping_for_it() -> None:
     pings = Pings(ended_at=DUE - 31 * SECOND)
 
@@ -73,14 +89,16 @@ def test_an_interval_counts_from_ping_to_ping(came: timedelta) -> None:
 def test_an_interval_from_an_instant_on_expects_pings_at_its_instants() -> None:
     schedule = Schedule(every_seconds=3600, starts_at=DUE - 10 * HOUR)
 
-    assert judge(Pings(ended_at=DUE + MINUTE), schedule=schedule).next_run == DUE + HOUR
+    came = Pings(ended_at=DUE + MINUTE)
+    assert judge(came, now=DUE + MINUTE, schedule=schedule).next_run == DUE + HOUR
     assert judge(Pings(ended_at=DUE - MINUTE), schedule=schedule).next_run == DUE + 5 * MINUTE
 
 
 def test_a_one_off_expects_one_ping() -> None:
     once = Schedule(run_at=DUE)
 
-    assert judge(Pings(ended_at=DUE + MINUTE), schedule=once).next_run is None
+    came = Pings(ended_at=DUE + MINUTE)
+    assert judge(came, now=DUE + MINUTE, schedule=once).next_run is None
     assert judge(schedule=once).next_run == DUE + 5 * MINUTE
     missed = judge(schedule=once, now=DUE + HOUR)
     assert (missed.next_run, missed.last_outcome) == (None, Outcome.MISSED)

@@ -43,6 +43,7 @@ def judged(claim: Claim, pings: Pings, *, grace_seconds: float, now: datetime) -
     kept = skipped(claim, now=now) or (resumed(claim, now=now) if is_resumed(claim) else None)
     if kept is not None:
         return kept
+    pings = believed(pings, now=now)
     grace = timedelta(seconds=grace_seconds)
     if pings.ended_at is not None:
         early = timedelta(seconds=min(EARLY_SECONDS, grace_seconds))
@@ -50,7 +51,7 @@ def judged(claim: Claim, pings: Pings, *, grace_seconds: float, now: datetime) -
         if following is None or following > claim.scheduled_for:
             return expecting(claim, following)
     deadline = claim.scheduled_for + grace
-    started_at = under_way(claim, pings)
+    started_at = under_way(claim, pings, now=now)
     if started_at is not None:
         deadline = max(deadline, started_at + grace)
     if now < deadline:
@@ -89,9 +90,26 @@ def is_last(claim: Claim) -> bool:
     return claim.max_runs is not None and claim.runs >= claim.max_runs
 
 
-def under_way(claim: Claim, pings: Pings) -> datetime | None:
+def believed(pings: Pings, *, now: datetime) -> Pings:
+    """Return the pings without those of a time to come.
+
+    They came while the database's clock was ahead, which is right again; a check that took them for
+    what it waits for would miss nothing until then. One run may be told of as missed that was not.
+    """
+    return Pings(
+        started_at=passed(pings.started_at, now=now), ended_at=passed(pings.ended_at, now=now)
+    )
+
+
+def passed(at: datetime | None, *, now: datetime) -> datetime | None:
+    """Return an instant, as far as it has passed or is about to."""
+    return at if at is not None and at <= now + timedelta(seconds=EARLY_SECONDS) else None
+
+
+def under_way(claim: Claim, pings: Pings, *, now: datetime) -> datetime | None:
     """Return since when what is checked has been under way; None if it is not, or gave up on."""
-    ended = [at for at in (pings.ended_at, claim.last_finished_at) if at is not None]
+    ends = (pings.ended_at, passed(claim.last_finished_at, now=now))
+    ended = [at for at in ends if at is not None]
     started_at = pings.started_at
     return started_at if started_at is not None and started_at > max(ended, default=MIN) else None
 
