@@ -5,10 +5,10 @@ at most every `CACHED_SECONDS`, however many scrape.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
@@ -28,6 +28,8 @@ from app.telemetry.counts import REQUESTS
 from app.telemetry.exposition import build_info, exposition
 from app.timers import Monotonic
 from app.wire.instances import Stats
+
+T = TypeVar("T")
 
 CACHED_SECONDS = 10.0
 """For how long what was read of the database is told again."""
@@ -77,15 +79,7 @@ class DatabaseMetrics(Collector):
     async def read(self, db: Database) -> None:
         """Read the database."""
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                self.stats = await instances.read_stats(db)
-                self.levels = await levels.read_levels(db, most=instances.MAX_COUNTED)
-                self.flows = await levels.read_flows(db, flows=MAX_FLOWS, most=MAX_OF_FLOW)
-                self.jobs = (
-                    await levels.read_asking_jobs(db, most=MAX_JOBS)
-                    if self.levels.asking_jobs
-                    else []
-                )
+            self.stats, self.levels, self.flows, self.jobs = await in_time(read_all(db))
         except (AppError, TimeoutError):
             self.stats = self.levels = None
         self.read_at = self.clock()
@@ -146,6 +140,50 @@ class DatabaseMetrics(Collector):
                 yield GaugeMetricFamily(name, documentation, value=float(value))
         yield from metrics_of_flows(self.flows)
         yield from metrics_of_jobs(self.jobs)
+
+
+async def read_all(
+    db: Database,
+) -> tuple[Stats, Levels, list[FlowLevel], list[AskingJob]]:
+    """Read what is told of the database."""
+    stats = await instances.read_stats(db)
+    held = await levels.read_levels(db, most=instances.MAX_COUNTED)
+    flows = await levels.read_flows(db, flows=MAX_FLOWS, most=MAX_OF_FLOW)
+    jobs = await levels.read_asking_jobs(db, most=MAX_JOBS) if held.asking_jobs else []
+    return stats, held, flows, jobs
+
+
+ENDING: set[asyncio.Task[Any]] = set()
+"""What was given up, until it has ended."""
+
+
+async def in_time(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for something for `READ_SECONDS` at most; it then ends by itself.
+
+    A statement that is cancelled waits for Postgres to say that it is, which a frozen one does not:
+    a scrape that waited for that would come after Prometheus has given it up.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    task = asyncio.create_task(work, name="read for a scrape")
+    try:
+        await asyncio.wait({task}, timeout=READ_SECONDS)
+        if task.done():
+            return task.result()
+        raise TimeoutError
+    finally:
+        if not task.done():
+            ENDING.add(task)
+            task.add_done_callback(ended)
+            task.cancel()
+
+
+def ended(task: asyncio.Task[Any]) -> None:
+    """Forget what was given up, whatever became of it."""
+    ENDING.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 def metrics_of_flows(flows: Sequence[FlowLevel]) -> Iterator[Metric]:
@@ -210,8 +248,7 @@ class ScraperAuthentication(KeyAuthentication):
             KeyRequired: the request needs a key, and has none that may be used.
         """
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                return await super().authenticate_request(connection)
+            return await in_time(super().authenticate_request(connection))
         except (DatabaseUnavailable, TimeoutError):
             return AuthenticationResult(user=IN_OUTAGE, auth=None)
 

@@ -237,7 +237,10 @@ async def test_while_keys_cannot_be_read_a_scrape_tells_of_the_outage_alone(
 ) -> None:
     async def away(*_: Any, **__: Any) -> None:  # noqa: ANN401 - whatever it is called with
         if hangs:
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:  # as a statement waits for a frozen Postgres to say that it is cancelled
+                await asyncio.sleep(6)
         raise DatabaseUnavailable("no")
 
     await scraped(api)
@@ -245,7 +248,8 @@ async def test_while_keys_cannot_be_read_a_scrape_tells_of_the_outage_alone(
     monkeypatch.setattr(access, "TRUSTED_SECONDS", -1.0)
     monkeypatch.setattr(metrics, "READ_SECONDS", 0.1)
 
-    found = await scraped(api)
+    async with asyncio.timeout(4):
+        found = await scraped(api)
 
     assert {name for name, _ in found} == {"tocsin_build_info", "tocsin_database_up"}
     assert found["tocsin_database_up", ()] == 0
