@@ -332,7 +332,7 @@ def provide_db(state: State, scope: Scope) -> Database:
     """
     db: Database = scope["state"].get(HELD, state.db)
     caller = scope.get("user")
-    return db.acting_for(caller.actor) if caller else db
+    return db.acting_for(caller.actor, limits=caller.limits) if caller else db
 
 
 def provide_reader(state: State) -> Database:

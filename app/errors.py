@@ -14,6 +14,10 @@ class FieldError(Struct, frozen=True, kw_only=True):
     message: str
 
 
+class KeyLimitError(FieldError, frozen=True, kw_only=True):
+    """What a job may not have for a limit of the API key alone; the message names the limit."""
+
+
 class AppError(Exception):
     """Base of all errors raised on purpose; its message is fit for a client."""
 
@@ -29,6 +33,10 @@ class InvalidInput(AppError):
             )
         )
         self.errors = errors
+
+
+class KeyLimitReached(InvalidInput):
+    """Nothing is wrong with the input but that limits of the API key do not allow it."""
 
 
 class MalformedInput(AppError):

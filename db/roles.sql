@@ -57,6 +57,7 @@ grant select, delete on tocsin.alert_states to tocsin_api;
 grant select, insert on tocsin.alerts to tocsin_api;
 grant select on tocsin.instance_rules, tocsin.resting_jobs, tocsin.upkeep, tocsin.trusted_clock, tocsin.polling to tocsin_api;
 grant select, insert, update on tocsin.api_keys, tocsin.idempotency_keys to tocsin_api;
+grant select, insert, delete on tocsin.key_jobs to tocsin_api;
 grant select, insert, delete on tocsin.sessions to tocsin_api;
 do $$ begin
     grant pg_read_all_stats to tocsin_api;  -- to see instances that log in as another role

@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -645,6 +645,10 @@ create table tocsin.api_keys (
     expires_at timestamptz,
     last_used_at timestamptz,  -- to the minute
     revoked_at timestamptz,
+    max_jobs integer,  -- how many of the jobs that exist it may have made; null, as with all limits: no limit
+    min_interval_seconds numeric,
+    allowed_hosts text[],
+    default_ends_in_seconds numeric,
 
     constraint api_keys_name_shape check (name ~ '^[^/\u0001-\u001f\u007f-\u009f]{1,200}$'),
     constraint api_keys_prefix_shape check (prefix ~ '^[0-9a-f]{12}$'),
@@ -654,10 +658,28 @@ create table tocsin.api_keys (
         and cardinality(scopes) <= 100),
     constraint api_keys_within_range check (
         least(created_at, expires_at, last_used_at, revoked_at) >= '2000-01-01 00:00Z'
-        and greatest(created_at, expires_at, last_used_at, revoked_at) <= '2200-01-01 00:00Z')
+        and greatest(created_at, expires_at, last_used_at, revoked_at) <= '2200-01-01 00:00Z'),
+    constraint api_keys_limits_within_range check (
+        max_jobs between 1 and 1000000
+        and min_interval_seconds between 0.1 and 157680000 and scale(min_interval_seconds) <= 100
+        and cardinality(allowed_hosts) between 1 and 100 and array_ndims(allowed_hosts) = 1
+        and array_position(allowed_hosts, null) is null and length(array_to_string(allowed_hosts, ',')) <= 30000
+        and default_ends_in_seconds between 1 and 3155760000 and scale(default_ends_in_seconds) <= 100),
+    constraint api_keys_limits_are_kept check (  -- an admin makes keys without limits
+        num_nonnulls(max_jobs, min_interval_seconds, allowed_hosts, default_ends_in_seconds) = 0
+        or not 'admin' = any (scopes))
 );
 create unique index api_keys_prefix on tocsin.api_keys (prefix);
 create unique index api_keys_name on tocsin.api_keys (name) where revoked_at is null;
+
+-- The jobs that were made with keys that have max_jobs. Of a job that is gone the row may stay: when there seem to be
+-- too many, those are removed first, so that no deletion of jobs has to look here.
+create table tocsin.key_jobs (
+    key_id uuid not null references tocsin.api_keys on delete cascade,
+    job_id uuid not null,
+
+    primary key (key_id, job_id)
+);
 
 -- Sessions of browsers, each made with a key. Of what the cookie holds only a digest is kept.
 create table tocsin.sessions (
@@ -754,6 +776,7 @@ create table tocsin.bulk_actions (
     problems jsonb not null default '[]',  -- of the first that failed: their ids and why
     locked_until timestamptz,
     locked_by text,
+    limits jsonb,  -- of the API key that asked
 
     constraint bulk_actions_action_known check (
         action in ('edit', 'delete', 'pause', 'resume', 'run', 'skip', 'unskip', 'reschedule', 'cancel', 'replay', 'redrive', 'backfill')),
@@ -765,7 +788,8 @@ create table tocsin.bulk_actions (
         and jsonb_typeof(options) = 'object' and tocsin.fits(options, 1048576)
         and jsonb_typeof(problems) = 'array' and tocsin.fits(problems, 65536)
         and greatest(octet_length(asked_by), octet_length(reached), octet_length(locked_by)) <= 10000
-        and octet_length(error) <= 100000)
+        and octet_length(error) <= 100000),
+    constraint bulk_actions_limits_within_range check (jsonb_typeof(limits) = 'object' and tocsin.fits(limits, 65536))
 );
 create index bulk_actions_unfinished on tocsin.bulk_actions (id) where ended_at is null;
 

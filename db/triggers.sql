@@ -1102,6 +1102,13 @@ create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
     referencing old table as deleted
     for each statement execute function tocsin.audit_deleted_jobs();
 
+-- What the audit log keeps of the limits of an API key: those that it has.
+create or replace function tocsin.audited_limits(key tocsin.api_keys)
+returns jsonb language sql immutable
+    return jsonb_strip_nulls(jsonb_build_object(
+        'max_jobs', key.max_jobs, 'min_interval_seconds', key.min_interval_seconds,
+        'allowed_hosts', key.allowed_hosts, 'default_ends_in_seconds', key.default_ends_in_seconds));
+
 -- API keys, without their digests and the time of their last use.
 create or replace function tocsin.audit_key()
 returns trigger language plpgsql security definer
@@ -1112,19 +1119,21 @@ declare
 begin
     if tg_op <> 'INSERT' then
         was := jsonb_build_object('name', old.name, 'prefix', old.prefix, 'scopes', old.scopes,
-            'expires_at', old.expires_at, 'revoked_at', old.revoked_at);
+            'expires_at', old.expires_at, 'revoked_at', old.revoked_at)
+            || tocsin.audited_limits(old);
     end if;
     if tg_op <> 'DELETE' then
         is_now := jsonb_build_object('name', new.name, 'prefix', new.prefix, 'scopes', new.scopes,
-            'expires_at', new.expires_at, 'revoked_at', new.revoked_at);
+            'expires_at', new.expires_at, 'revoked_at', new.revoked_at)
+            || tocsin.audited_limits(new);
     end if;
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
     values (
         case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
         'key', coalesce(new.id, old.id), coalesce(new.name, old.name),
         case when tg_op = 'UPDATE' then array(
-            select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
-            where jsonb_each.value <> other.value
+            select key from jsonb_each(was) full join jsonb_each(is_now) as other using (key)
+            where jsonb_each.value is distinct from other.value
             union all select 'hash' where new.hash <> old.hash order by 1) end,
         was, is_now);
     return null;
@@ -1134,8 +1143,10 @@ create or replace trigger api_keys_800_audit after insert or delete on tocsin.ap
     for each row execute function tocsin.audit_key();
 create or replace trigger api_keys_800_audit_update after update on tocsin.api_keys
     for each row
-    when (row(new.name, new.prefix, new.hash, new.scopes, new.expires_at, new.revoked_at)
-          is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
+    when (row(new.name, new.prefix, new.hash, new.scopes, new.expires_at, new.revoked_at,
+              new.max_jobs, new.min_interval_seconds, new.allowed_hosts, new.default_ends_in_seconds)
+          is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at,
+              old.max_jobs, old.min_interval_seconds, old.allowed_hosts, old.default_ends_in_seconds))
     execute function tocsin.audit_key();
 
 -- Named secrets, by name and hosts only: not even the encrypted value is kept. To encrypt a value anew is no change.
@@ -1206,6 +1217,8 @@ comment on function tocsin.is_tidied(job tocsin.jobs) is
     'Whether the deletion of a job is housekeeping: a one-off that ended more than a day ago.';
 comment on function tocsin.audit_deleted_jobs() is
     'Writes the deletions of jobs into the audit log. The deletion of a job that ended more than a day ago is housekeeping, as tocsin.prune does it, and has no entry; the job''s earlier entries stay. The entry of its creation is written while executions of that day are kept. The trigger fires once for all rows that a statement deletes, which may be thousands.';
+comment on function tocsin.audited_limits(key tocsin.api_keys) is
+    'What the audit log keeps of the limits of an API key: those that it has.';
 comment on function tocsin.audit_key() is
     'API keys, without their digests and the time of their last use.';
 comment on function tocsin.audit_secret() is
@@ -1290,6 +1303,7 @@ begin
     fresh.unchanged := 0;
     fresh.failed := 0;
     fresh.problems := '[]';
+    fresh.limits := new.limits;
     return fresh;
 end $$;
 
@@ -2302,6 +2316,55 @@ comment on function tocsin.audit_flow() is
     'Writes the changes of flows into the audit log.';
 comment on function tocsin.explain_flow(job tocsin.jobs) is
     'What of its flow keeps a job from starting that is due: one row for each limit that is reached. Who has the permits is told of the ten whose leases end first.';
+-- db/triggers/7_keys.sql: the limits of API keys.
+
+-- Notes jobs that are about to be made with an API key that has max_jobs, which is the largest number of jobs that exist
+-- and were made with it; refuses these (23514) if that would be exceeded. Who makes jobs with the same key at the same
+-- time waits at the key's row, and counts when the others have committed: each statement of a function that is volatile
+-- sees what is committed by then. A key that has no such limit, or is gone, limits nothing.
+create or replace function tocsin.note_key_jobs(key_id uuid, job_ids uuid[])
+returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    most integer;
+    many bigint;
+begin
+    select k.max_jobs into most from tocsin.api_keys k where k.id = note_key_jobs.key_id for no key update;
+    if most is null then
+        return false;
+    end if;
+    many := (select count(*) from tocsin.key_jobs n where n.key_id = note_key_jobs.key_id);
+    if many + cardinality(job_ids) > most then
+        delete from tocsin.key_jobs n
+        where n.key_id = note_key_jobs.key_id and not exists (select from tocsin.jobs j where j.id = n.job_id);
+        many := (select count(*) from tocsin.key_jobs n where n.key_id = note_key_jobs.key_id);
+    end if;
+    if many + cardinality(job_ids) > most then
+        raise exception using
+            errcode = 'check_violation', schema = 'tocsin', table = 'api_keys', column = 'max_jobs',
+            message = format('the limit max_jobs of the API key is %s, and it has made %s of the jobs that exist%s',
+                most, many, case when cardinality(job_ids) > 1 then format(': %s more are too many', cardinality(job_ids)) else '' end),
+            hint = 'Delete jobs that are of no use any more, or use a key that may make more.';
+    end if;
+    insert into tocsin.key_jobs select note_key_jobs.key_id, job_id from unnest(job_ids) as job_id;
+    return true;
+end $$;
+
+-- A key that is revoked makes no more jobs. With the rights of the owner: who may revoke a key need not know of this.
+create or replace function tocsin.forget_key_jobs()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from tocsin.key_jobs n where n.key_id = new.id;
+    return null;
+end $$;
+
+create or replace trigger api_keys_800_forget_jobs after update on tocsin.api_keys
+    for each row when (new.revoked_at is not null and old.revoked_at is null)
+    execute function tocsin.forget_key_jobs();
+
+comment on function tocsin.note_key_jobs(key_id uuid, job_ids uuid[]) is
+    'Notes jobs that are about to be made with an API key that has max_jobs, which is the largest number of jobs that exist and were made with it; refuses these (23514) if that would be exceeded. Who makes jobs with the same key at the same time waits at the key''s row, and counts when the others have committed: each statement of a function that is volatile sees what is committed by then. A key that has no such limit, or is gone, limits nothing.';
+comment on function tocsin.forget_key_jobs() is
+    'A key that is revoked makes no more jobs. With the rights of the owner: who may revoke a key need not know of this.';
 -- db/triggers/7_maintenance.sql: windows of maintenance, laid over a tag or over all jobs.
 
 -- As with calendars, nothing of a plan depends on a window but the instant to which runs were put off. Instances know
@@ -5672,6 +5735,15 @@ comment on column tocsin.api_keys.created_at is 'When it was made.';
 comment on column tocsin.api_keys.expires_at is 'From this instant on it is refused; null: never.';
 comment on column tocsin.api_keys.last_used_at is 'When it was last used, to the minute; null: never.';
 comment on column tocsin.api_keys.revoked_at is 'Since when it is refused for good; null: it is not.';
+comment on column tocsin.api_keys.max_jobs is 'How many of the jobs that exist it may have made, 1 to 1000000; null: no limit.';
+comment on column tocsin.api_keys.min_interval_seconds is 'The shortest time from run to run of schedules that it writes, 0.1 s to five years; null: no limit.';
+comment on column tocsin.api_keys.allowed_hosts is 'The hosts, and origins, that jobs it writes may send to; null: no limit.';
+comment on column tocsin.api_keys.default_ends_in_seconds is 'After how many seconds recurring jobs end that it writes without ends_at; null: never.';
+
+comment on table tocsin.key_jobs is
+    'The jobs that were made with keys that have max_jobs; a row may outlive its job. tocsin.note_key_jobs writes it.';
+comment on column tocsin.key_jobs.key_id is 'The API key.';
+comment on column tocsin.key_jobs.job_id is 'The job.';
 
 comment on table tocsin.sessions is
     'Sessions of browsers, each made with an API key. Of what the cookie holds only a digest is kept.';
@@ -5725,6 +5797,7 @@ comment on column tocsin.bulk_actions.failed is 'Of these, how many could not be
 comment on column tocsin.bulk_actions.problems is 'Of the first that failed: their ids and why.';
 comment on column tocsin.bulk_actions.locked_until is 'Until when an instance has it to itself.';
 comment on column tocsin.bulk_actions.locked_by is 'Which instance: host:pid:xxxx.';
+comment on column tocsin.bulk_actions.limits is 'The limits of the API key that asked, to which the edits keep; null: there are none.';
 
 comment on table tocsin.alert_channels is
     'Where alerts go to: each message is a job of the preset''s kind with this target.';

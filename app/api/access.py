@@ -14,6 +14,7 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from msgspec import Struct
 
 from app.core.access.api_key import NO_DIGEST, Scope, granted, is_key, prefix_of
+from app.core.access.key_limits import NO_LIMITS, KeyLimits
 from app.core.access.session import cookie_name, digest_of, is_from_own_page, is_token
 from app.core.net.proxies import speaks_of_a_proxy
 from app.db import Database, keys, sessions
@@ -42,6 +43,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     limited_as: str
     """The name under which the rate limit counts the caller's requests."""
     scopes: frozenset[Scope]
+    limits: KeyLimits = NO_LIMITS
+    """The limits of the key, to which the jobs keep that the caller writes."""
     session_ends: datetime | None = None
     """When the browser's session ends; None for a request with a key, or without need of one."""
 
@@ -183,6 +186,7 @@ def caller_with(key: ValidKey, *, session_ends: datetime | None = None) -> Calle
         actor=f"key {key.prefix} ({key.name})",
         limited_as=key.prefix,
         scopes=granted(key.scopes),
+        limits=key.limits,
         session_ends=session_ends,
     )
 

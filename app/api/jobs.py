@@ -65,7 +65,7 @@ async def create_job(
     document = await decode_body(request, JobDocument)
     document = made_by(document, traceparent_of(request))
     now = await clock.now()
-    work = partial(draft_new, keys=secret_keys, plans=NewPlans(now))
+    work = partial(draft_new, keys=secret_keys, plans=NewPlans(now, limits=db.limits))
     draft = await by_length(request, work, document)
     [written] = await insert_drafts(db, [draft])
     ahead = await outlook_of(db, written.job, now=now) if outlook else None

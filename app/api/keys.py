@@ -14,7 +14,7 @@ from app.api.problems import ApiRequest
 from app.api.responses import LOCATION
 from app.core.access.api_key import RANDOM_BYTES, Scope, issue
 from app.db import keys
-from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey
+from app.wire.keys import ApiKey, KeyPage, KeyRequest, NewKey, limits_of
 from app.wire.pages import KEYS
 
 KeyReference = Annotated[str, PathParameter(description="The prefix or the name of a key.")]
@@ -33,7 +33,7 @@ KeyReference = Annotated[str, PathParameter(description="The prefix or the name 
     },
 )
 async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewKey]:
-    """Once there is a key, every request needs one."""
+    """Once there is a key, every request needs one. A limit is the key's for good; null: none."""
     given = await decode_body(request, KeyRequest)
     key = issue(secrets.token_bytes(RANDOM_BYTES))
     stored = await keys.create(
@@ -42,6 +42,7 @@ async def create_key(request: ApiRequest, db: Db, state: State) -> Response[NewK
         name=given.name,
         scopes=given.scopes,
         expires_in_seconds=given.expires_in_seconds,
+        limits=limits_of(given),
     )
     state.key_ring.forget()
     return Response(

@@ -34,6 +34,8 @@ from app.errors import (
     IdempotencyKeyReused,
     InvalidInput,
     JobNotFound,
+    KeyLimitError,
+    KeyLimitReached,
     KeyNameTaken,
     KeyNotFound,
     KeyRequired,
@@ -83,6 +85,7 @@ KINDS: dict[type[AppError], Kind] = {
     MalformedInput: Kind(400, "malformed-input", "The body is not JSON"),
     KeyRequired: Kind(401, "key-required", "An API key is needed"),
     ScopeMissing: Kind(403, "scope-missing", "The API key does not allow this"),
+    KeyLimitReached: Kind(403, "key-limit", "A limit of the API key does not allow this"),
     CrossOrigin: Kind(403, "cross-origin", "A page of elsewhere asked for this"),
     PauseNotFound: Kind(404, "pause-not-found", "There is no such pause"),
     MaintenanceNotFound: Kind(404, "maintenance-not-found", "There is no such maintenance"),
@@ -138,6 +141,8 @@ DETAILS = {
 
 def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
     """Answer one of Tocsin's own errors with its problem."""
+    if isinstance(error, InvalidInput) and is_of_limits(error):
+        error = KeyLimitReached(*error.errors)
     kind = next((KINDS[one] for one in type(error).__mro__ if one in KINDS), None)
     if kind is None:
         return unexpected_problem(request, error)
@@ -168,6 +173,11 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
         ),
         headers=headers,
     )
+
+
+def is_of_limits(error: InvalidInput) -> bool:
+    """Return whether nothing is wrong with the input but what a limit of the API key forbids."""
+    return error.errors != () and all(isinstance(one, KeyLimitError) for one in error.errors)
 
 
 def unavailable(error: DatabaseUnavailable) -> str:

@@ -19,6 +19,7 @@ from app.api.parameters import Db
 from app.api.problems import ApiRequest
 from app.api.rate_limit import limit_by_address
 from app.core.access.api_key import Scope
+from app.core.access.key_limits import KeyLimits
 from app.core.access.session import (
     RANDOM_BYTES,
     SESSION_SECONDS,
@@ -30,7 +31,7 @@ from app.core.access.session import (
 )
 from app.db import sessions
 from app.errors import CrossOrigin, KeyRequired
-from app.wire.session import SessionState, SignIn
+from app.wire.session import SessionLimits, SessionState, SignIn
 
 SIGN_INS_A_MINUTE = 30
 """The sign-ins that one address may try at one process in a minute: far more than people need, and
@@ -140,4 +141,18 @@ def state_of(caller: Caller) -> SessionState:
         actor=caller.actor,
         scopes=[scope for scope in Scope if scope in caller.scopes],
         expires_at=caller.session_ends,
+        limits=shown_limits(caller.limits),
+    )
+
+
+def shown_limits(limits: KeyLimits) -> SessionLimits | None:
+    """Describe the limits of a key; None without any."""
+    if not limits.is_any():
+        return None
+    hosts = limits.allowed_hosts
+    return SessionLimits(
+        max_jobs=limits.max_jobs,
+        min_interval_seconds=limits.min_interval_seconds,
+        allowed_hosts=None if hosts is None else list(hosts),
+        default_ends_in_seconds=limits.default_ends_in_seconds,
     )

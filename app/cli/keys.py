@@ -10,12 +10,13 @@ import click
 
 from app.cli.database import read_all, run_with_database, say_empty
 from app.core.access.api_key import RANDOM_BYTES, Scope, issue
+from app.core.access.key_limits import KeyLimits, in_words
 from app.core.jobs.job import HUNDRED_YEARS
 from app.core.schedule.duration import duration_seconds
 from app.db import Database
 from app.db import keys as stored
 from app.errors import InvalidInput
-from app.wire.keys import ApiKey
+from app.wire.keys import ApiKey, limits_of
 from app.wire.pages import KEYS
 
 T = TypeVar("T")
@@ -66,8 +67,40 @@ def keys() -> None:
     help="What it allows: write includes read, admin both. May be repeated.",
 )
 @click.option("--expires-in", type=Duration(), help="Such as 90d or 12h; else it never expires.")
-def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
-    """Make a key called NAME and print it, once."""
+@click.option("--max-jobs", type=int, help="How many of the jobs that exist it may have made.")
+@click.option("--min-interval", type=Duration(), help="The shortest from run to run, such as 5m.")
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    help="Its jobs may send to this host, or *.example.com, only; may be repeated.",
+)
+@click.option(
+    "--default-ends-in",
+    type=Duration(),
+    help="Its recurring jobs end so long after they begin, where they say nothing else.",
+)
+def create(
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_in: float | None,
+    max_jobs: int | None,
+    min_interval: float | None,
+    allowed_hosts: tuple[str, ...],
+    default_ends_in: float | None,
+) -> None:
+    """Make a key called NAME and print it, once.
+
+    A program that writes jobs by itself gets limits, which are the key's for good. One with the
+    scope admin can have none.
+    """
+    limits = KeyLimits(
+        max_jobs=max_jobs,
+        min_interval_seconds=min_interval,
+        allowed_hosts=allowed_hosts or None,
+        default_ends_in_seconds=default_ends_in,
+    )
     key = issue(secrets.token_bytes(RANDOM_BYTES))
 
     async def create_it(db: Database) -> bool:
@@ -78,6 +111,7 @@ def create(name: str, scopes: Sequence[str], expires_in: float | None) -> None:
             name=name,
             scopes=[Scope(scope) for scope in scopes],
             expires_in_seconds=expires_in,
+            limits=limits,
         )
         return not there_were
 
@@ -121,7 +155,8 @@ def standing(key: ApiKey, now: datetime) -> tuple[str, str, str]:
     else:
         state = f"{'expired' if key.expires_at <= now else 'expires'} {shown(key.expires_at)}"
     used = f"used {shown(key.last_used_at)}" if key.last_used_at else "never used"
-    return f"{state:<26}", f"{used:<21}", key.name
+    limits = ", ".join(in_words(limits_of(key)))
+    return f"{state:<26}", f"{used:<21}", f"{key.name}  ({limits})" if limits else key.name
 
 
 def shown(instant: datetime) -> str:

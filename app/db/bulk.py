@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from app.core.access.key_limits import NO_LIMITS, KeyLimits
 from app.core.jobs.exact_json import number
 from app.core.runs.claim import Missed
 from app.db.database import Database, Page, Row, Runner
@@ -17,6 +18,7 @@ from app.wire.actions import AskedOverlap
 from app.wire.bulk import Bulk, BulkProblem, BulkState
 
 OBJECT = msgspec.json.Decoder(dict[str, Any], float_hook=number)
+LIMITS = msgspec.json.Decoder(KeyLimits)
 PROBLEMS = msgspec.json.Decoder(list[BulkProblem])
 ENCODER = msgspec.json.Encoder()
 MAX_PROBLEMS = 50
@@ -37,7 +39,14 @@ class Done(Struct, kw_only=True):
 
 
 async def ask(  # noqa: PLR0913 - the columns
-    db: Runner, *, id: UUID, action: str, wanted: bytes, options: bytes, expected: int | None
+    db: Runner,
+    *,
+    id: UUID,
+    action: str,
+    wanted: bytes,
+    options: bytes,
+    expected: int | None,
+    limits: KeyLimits,
 ) -> Bulk:
     """Ask for an action.
 
@@ -51,6 +60,7 @@ async def ask(  # noqa: PLR0913 - the columns
         filter=wanted.decode(),
         options=options.decode(),
         expected=expected,
+        limits=ENCODER.encode(limits).decode() if limits.is_any() else None,
     )
     return await find(db, id)
 
@@ -196,6 +206,12 @@ def read(row: Row) -> Bulk:
         "state": BulkState(row["state"]),
     }
     return Bulk(**columns)
+
+
+async def find_limits(db: Runner, id: UUID) -> KeyLimits:
+    """Return the limits of the API key that asked for an action."""
+    [row] = await db.fetch("bulk.limits", id=id)
+    return NO_LIMITS if row["limits"] is None else LIMITS.decode(row["limits"])
 
 
 async def reached_by(db: Runner, id: UUID) -> str | None:

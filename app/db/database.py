@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import asyncpg
 from msgspec import Struct
 
+from app.core.access.key_limits import NO_LIMITS, KeyLimits
 from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
 from app.db.connections import OF_API
 from app.db.errors import translate_errors
@@ -98,6 +99,7 @@ class Database:
     """A pool of connections; each statement takes a connection only while the statement runs.
 
     `actor` is named in the audit log as the author of changes; if empty, only the database user is.
+    `limits` are those that the jobs keep to which the actor writes.
     """
 
     page_isolation: Literal["repeatable_read"] | None = "repeatable_read"
@@ -108,11 +110,13 @@ class Database:
         pool: asyncpg.Pool,
         *,
         actor: str = "",
+        limits: KeyLimits = NO_LIMITS,
         patience: Patience | None = None,
         limited: bool = False,
     ) -> None:
         self.pool = pool
         self.actor = actor
+        self.limits = limits
         self.patience = patience or Patience(COMMAND_TIMEOUT_SECONDS)
         self.limited = limited
         """Whether Postgres cancels what takes too long."""
@@ -179,9 +183,9 @@ class Database:
         actor = f", actor={self.actor!r}" if self.actor else ""
         return f"Database({used} of {self.pool.get_size()} connections in use{actor})"
 
-    def acting_for(self, actor: str) -> "Database":
+    def acting_for(self, actor: str, *, limits: KeyLimits = NO_LIMITS) -> "Database":
         """Return the same pool, with `actor` as the author of changes in the audit log."""
-        return Database(self.pool, actor=actor, patience=self.patience)
+        return Database(self.pool, actor=actor, limits=limits, patience=self.patience)
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows.
@@ -274,7 +278,7 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Runner]:
+    async def transaction(self) -> AsyncIterator["Transaction"]:
         """Run several statements as one transaction, which any error undoes.
 
         Raises:
@@ -349,6 +353,7 @@ class Transaction:
 
     def __init__(self, db: Database, connection: "asyncpg.pool.PoolConnectionProxy[Row]") -> None:
         self.db = db
+        self.limits = db.limits
         self.connection = connection
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
@@ -381,6 +386,10 @@ class Transaction:
                 await self.connection.execute("rollback")
         except (OSError, TimeoutError, asyncpg.InterfaceError):
             self.connection.terminate()
+
+
+Acting = Database | Transaction
+"""What acts for somebody, by the `limits` of whose API key jobs are written."""
 
 
 async def skip_reset(_connection: asyncpg.Connection) -> None:

@@ -8,12 +8,14 @@ import asyncpg
 
 from app.db.connections import NEEDED
 from app.errors import (
+    WHOLE,
     AppError,
     ConstraintViolated,
     DatabaseRefused,
     DatabaseUnavailable,
     FieldError,
     InvalidInput,
+    KeyLimitError,
     KeyNameTaken,
     LockedByOthers,
     NameTaken,
@@ -192,6 +194,8 @@ def in_one_line(error: BaseException) -> str:
 
 def refused(error: asyncpg.PostgresError) -> FieldError:
     """Name the column that a row was refused for: a trigger of Tocsin or the constraint tells."""
+    if (error.table_name, error.column_name) == ("api_keys", "max_jobs"):  # tocsin.note_key_jobs
+        return KeyLimitError(field=WHOLE, message=f"{error.message}. {error.hint}")
     column = error.column_name or (error.constraint_name or "").removeprefix("jobs_")
     message = error.message.removeprefix(f"{column} ")
     return FieldError(field=column, message=f"{message}. {error.hint}" if error.hint else message)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from app.db.database import Database, Row, Runner, Transaction
+from app.core.access.key_limits import NO_LIMITS, KeyLimits
+from app.db.database import Database, Row, Transaction
 from app.db.errors import translate_errors
 from app.db.queries import Query
 
@@ -24,7 +25,7 @@ class Held(Database):
     page_isolation = None  # that of the transaction has begun
 
     def __init__(self, db: Database, connection: "Connection") -> None:
-        super().__init__(db.pool, actor=db.actor, patience=db.patience)
+        super().__init__(db.pool, actor=db.actor, limits=db.limits, patience=db.patience)
         self.connection = connection
         self.is_kept = False
 
@@ -47,14 +48,14 @@ class Held(Database):
             yield self.connection
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Runner]:
+    async def transaction(self) -> AsyncIterator[Transaction]:
         """Run several statements under one savepoint, to which any error goes back."""
         async with self.session() as connection, connection.transaction():
             yield Part(self, connection)
 
-    def acting_for(self, actor: str) -> Database:
+    def acting_for(self, actor: str, *, limits: KeyLimits = NO_LIMITS) -> Database:
         """Return the same transaction with `actor` as the author of changes in the audit log."""
-        self.actor = actor
+        self.actor, self.limits = actor, limits
         return self
 
     async def judge_deferred(self) -> None:

@@ -1,9 +1,12 @@
 """Jobs in Postgres, as clients write and read them."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,7 +19,7 @@ from app.core.jobs.names import NAME, job_id
 from app.core.runs.outcome import Outcome
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import EARLIEST, LATEST
-from app.db.database import MAX_SEARCHED, Database, Page, Row, Runner
+from app.db.database import MAX_SEARCHED, Acting, Database, Page, Row, Runner
 from app.errors import JobNotFound
 from app.wire.actions import AskedOverlap
 
@@ -30,6 +33,9 @@ class LegibleJob(StoredJob, frozen=True, kw_only=True):
 
 MANY_AT_ONCE = 10_000
 """Jobs of a list that are put in order together: those with near next runs, or with a name."""
+
+LINES: WeakValueDictionary[UUID | None, asyncio.Lock] = WeakValueDictionary()
+"""Where those wait that make jobs with an API key that may make only so many, by the key's id."""
 
 DECODER = msgspec.json.Decoder(StoredJob, float_hook=number)
 LENIENT_DECODER = msgspec.json.Decoder(LegibleJob)
@@ -74,15 +80,36 @@ class JobFilter(Struct, frozen=True, kw_only=True):
         return self.failing is False or any(one is not None for one in searched)
 
 
-async def insert(db: Runner, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
+async def insert(db: Acting, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
     """Insert all of the jobs, or none of them.
 
     Raises:
         NameTaken: one of the names belongs to another job.
+        InvalidInput: the API key may not have made so many jobs.
     """
-    rows = await db.fetch("jobs.insert", jobs=ENCODER.encode(jobs).decode())
+    written = ENCODER.encode(jobs).decode()
+    if db.limits.max_jobs is None:
+        rows = await db.fetch("jobs.insert", jobs=written)
+    else:
+        async with line_for(db):
+            rows = await db.fetch(
+                "jobs.insert_limited",
+                jobs=written,
+                key_id=db.limits.key_id,
+                job_ids=[job.id for job in jobs],
+            )
     stored = {job.id: job for job in stored_jobs(rows)}
     return [stored[job.id] for job in jobs]
+
+
+def line_for(db: Acting) -> AbstractAsyncContextManager[object]:
+    """Return what has the statements of a process that wait for the same key wait one by one.
+
+    So they take one connection of the pool. Those of a transaction have theirs already.
+    """
+    if type(db) is not Database:
+        return nullcontext()
+    return LINES.setdefault(db.limits.key_id, asyncio.Lock())
 
 
 async def find_ids(db: Runner, names: Iterable[str]) -> dict[str, UUID]:

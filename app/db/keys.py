@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.core.access.api_key import IssuedKey, Scope, check_name
+from app.core.access.key_limits import NO_LIMITS, KeyLimits, check_limits
 from app.db.database import Database, Page, Row, Runner
 from app.errors import KeyNotFound
 from app.wire.keys import ApiKey
@@ -19,6 +20,7 @@ class ValidKey(Struct, frozen=True, kw_only=True):
     prefix: str
     digest: bytes
     scopes: Sequence[Scope]
+    limits: KeyLimits
     seconds_left: float | None
     """Seconds from the reading until the key expires; None for a key that does not expire."""
 
@@ -41,6 +43,7 @@ async def read_valid(db: Runner) -> ValidKeys:
             prefix=row["prefix"],
             digest=row["hash"],
             scopes=[Scope(scope) for scope in row["scopes"]],
+            limits=limits_in(row),
             seconds_left=row["seconds_left"],
         )
         for row in rows
@@ -49,21 +52,23 @@ async def read_valid(db: Runner) -> ValidKeys:
     return ValidKeys(any_key=rows[0]["any_key"], by_prefix={key.prefix: key for key in keys})
 
 
-async def create(
+async def create(  # noqa: PLR0913 - the columns
     db: Runner,
     key: IssuedKey,
     *,
     name: str,
     scopes: Sequence[Scope],
     expires_in_seconds: float | None,
+    limits: KeyLimits = NO_LIMITS,
 ) -> ApiKey:
     """Store a new key by its digest.
 
     Raises:
-        InvalidInput: the name is no valid name of a key.
+        InvalidInput: the name is no valid name of a key, or a limit is none that a key can have.
         KeyNameTaken: the name belongs to another key that is not revoked.
     """
     check_name(name)
+    check_limits(limits, scopes)
     [row] = await db.fetch(
         "keys.create",
         name=name,
@@ -71,6 +76,10 @@ async def create(
         hash=key.digest,
         scopes=scopes,
         expires_in_seconds=expires_in_seconds,
+        max_jobs=limits.max_jobs,
+        min_interval_seconds=limits.min_interval_seconds,
+        allowed_hosts=limits.allowed_hosts,
+        default_ends_in_seconds=limits.default_ends_in_seconds,
     )
     return api_key(row)
 
@@ -102,6 +111,29 @@ async def revoke(db: Runner, key: ApiKey) -> None:
 async def touch(db: Runner, key_id: UUID) -> None:
     """Record that the key was used now, unless that was recorded within the last minute."""
     await db.fetch("keys.touch", key_id=key_id)
+
+
+async def find_room(db: Runner, key_id: UUID) -> tuple[int, int] | None:
+    """Return how many jobs a key may have made, and how many of its jobs there are.
+
+    None for a key that may make any number, or that is gone.
+    """
+    for row in await db.fetch("keys.room", key_id=key_id):
+        if row["max_jobs"] is not None:
+            return row["max_jobs"], row["many"]
+    return None
+
+
+def limits_in(row: Row) -> KeyLimits:
+    """Read the limits of a key out of a row."""
+    hosts = row["allowed_hosts"]
+    return KeyLimits(
+        key_id=row["id"],
+        max_jobs=row["max_jobs"],
+        min_interval_seconds=row["min_interval_seconds"],
+        allowed_hosts=None if hosts is None else tuple(hosts),
+        default_ends_in_seconds=row["default_ends_in_seconds"],
+    )
 
 
 def api_key(row: Row) -> ApiKey:

@@ -8,9 +8,10 @@ from app.core.jobs.names import MAX_NAME_LENGTH, NAME
 from app.core.secrets.masking import mask
 from app.db import alert_rules, jobs
 from app.db.alert_rules import StoredChannel, read_target
-from app.db.database import Runner
+from app.db.database import Acting, Runner
 from app.errors import FieldError, InvalidInput, JobNotFound, StateConflict
 from app.jobs.inline_secrets import inline_secrets
+from app.jobs.key_limits import refuse_hosts
 from app.targets.registry import target_type
 from app.vault import Referring, check_bindings, check_target
 from app.wire.alerts import AlertRule, Channel, ChannelDocument, RuleDocument
@@ -53,14 +54,16 @@ async def put_rule(db: Runner, name: str, document: RuleDocument) -> tuple[Alert
     return await alert_rules.find(db, name), is_new
 
 
-async def put_channel(db: Runner, name: str, document: ChannelDocument) -> tuple[Channel, bool]:
+async def put_channel(db: Acting, name: str, document: ChannelDocument) -> tuple[Channel, bool]:
     """Set a channel; return also whether it is new.
 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
     check_name(name)
-    await check_bindings(db, [check_channel(name, document)])
+    referring = check_channel(name, document)
+    refuse_hosts(document, db.limits)
+    await check_bindings(db, [referring])
     is_new = await alert_rules.put_channel(
         db,
         name,

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from app.core.access.key_limits import KeyLimits
 from app.core.jobs.identity import NIL
 from app.core.jobs.job import JobDocument, JobState, PlannedJob, StoredJob, document_of
 from app.core.jobs.patch import patched
@@ -107,7 +108,7 @@ class OnJobs:
     Jobs that were created after it was asked for are left alone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its items are judged by
         self,
         request: BulkRequest,
         wanted: JobFilter,
@@ -115,6 +116,7 @@ class OnJobs:
         clock: PolledClock,
         *,
         asked_at: datetime,
+        limits: KeyLimits,
     ) -> None:
         self.request = request
         self.wanted = wanted
@@ -123,6 +125,8 @@ class OnJobs:
         self.keys = keys
         self.clock = clock
         self.asked_at = asked_at
+        self.limits = limits
+        """Those of the API key that asked, to which edits keep."""
 
     def __repr__(self) -> str:
         return f"<OnJobs: {self.request.action}>"
@@ -165,7 +169,7 @@ class OnJobs:
                 case BulkAction.RESCHEDULE:
                     edit = rescheduled(job, self.request)
                 case _:
-                    edit = draft_edit(job, self.changed, self.keys, now=now)
+                    edit = draft_edit(job, self.changed, self.keys, now=now, limits=self.limits)
         except (InvalidInput, StateConflict) as error:
             return replace(whole, problem=str(error))
         return replace(whole, edit=edit, is_done=is_done if edit is None else edit.job is None)

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from app.core.access.key_limits import KeyLimits
 from app.core.jobs.exact_json import number
 from app.core.jobs.identity import RANDOM_BITS, uuid7
 from app.core.secrets.masking import MASK
@@ -40,8 +41,14 @@ def of_bulk(id: UUID) -> str:
     return f"bulk {id}"
 
 
-async def work_of(
-    db: Database, request: BulkRequest, keys: SecretKeys, clock: PolledClock, *, asked_at: datetime
+async def work_of(  # noqa: PLR0913 - what the kinds of work need
+    db: Database,
+    request: BulkRequest,
+    keys: SecretKeys,
+    clock: PolledClock,
+    *,
+    asked_at: datetime,
+    limits: KeyLimits,
 ) -> Work:
     """Return the work of an action.
 
@@ -56,7 +63,7 @@ async def work_of(
     wanted = await bulk_job_filter(db, request.filter, path=FILTER_PATH)
     if request.action is BulkAction.BACKFILL:
         return Backfill(request, wanted, asked_at=asked_at)
-    return OnJobs(request, wanted, keys, clock, asked_at=asked_at)
+    return OnJobs(request, wanted, keys, clock, asked_at=asked_at, limits=limits)
 
 
 async def preview(
@@ -69,7 +76,7 @@ async def preview(
     """
     now = await clock.now()
     check_until(pause_end(request), now=now)
-    work = await work_of(db, request, keys, clock, asked_at=now)
+    work = await work_of(db, request, keys, clock, asked_at=now, limits=db.limits)
     return await work.preview(db)
 
 
@@ -81,7 +88,7 @@ async def ask(db: Database, request: BulkRequest, keys: SecretKeys, clock: Polle
     """
     now = await clock.now()
     check_until(pause_end(request), now=now)
-    work = await work_of(db, request, keys, clock, asked_at=now)
+    work = await work_of(db, request, keys, clock, asked_at=now, limits=db.limits)
     found = await work.preview(db)
     id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
     written: dict[str, Any] = msgspec.to_builtins(request)
@@ -101,6 +108,7 @@ async def ask(db: Database, request: BulkRequest, keys: SecretKeys, clock: Polle
             wanted=ENCODER.encode(request.filter),
             options=ENCODER.encode(options),
             expected=expected(request, found),
+            limits=db.limits,
         )
     )
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from app.core.access.key_limits import KeyLimits
 from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import at_index
 from app.core.jobs.beside import Effect
@@ -58,7 +59,7 @@ async def create_batch(
         InvalidInput: naming every field of every job that is wrong, up to `MAX_ERRORS`.
         NamesTaken: naming the jobs whose name another job has.
     """
-    batch = Batch(documents, keys, now=now)
+    batch = Batch(documents, keys, now=now, limits=db.limits)
     try:
         stored, warnings = await insert_by_parts(db, batch)
     except (InvalidInput, NameTaken) as refusal:
@@ -117,11 +118,16 @@ class Batch:
     """
 
     def __init__(
-        self, documents: Sequence[JobDocument], keys: SecretKeys, *, now: datetime
+        self,
+        documents: Sequence[JobDocument],
+        keys: SecretKeys,
+        *,
+        now: datetime,
+        limits: KeyLimits,
     ) -> None:
         self.documents = documents
         self.keys = keys
-        self.plans = NewPlans(now)
+        self.plans = NewPlans(now, limits=limits)
         self.errors = list(duplicates(documents))
         self.referring: list[Referring] = []
         """What the jobs drafted so far refer to, in the order of the jobs."""

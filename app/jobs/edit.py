@@ -45,7 +45,9 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
         require_match(if_match, stored)
         now = await clock.now()
         # In a thread, as a target may have ten thousands of values.
-        edit = await asyncio.to_thread(draft_edit, stored, change, secret_keys, now=now)
+        edit = await asyncio.to_thread(
+            draft_edit, stored, change, secret_keys, now=now, limits=db.limits
+        )
         if edit.has_new_target:
             warnings = (await check_bindings(db, [edit.referring])).get(0, [])
         else:

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
+from app.core.access.key_limits import KeyLimits, ended, interval_errors
 from app.core.jobs.exact_json import same
 from app.core.jobs.identity import RANDOM_BITS, uuid7
 from app.core.jobs.job import (
@@ -25,6 +26,7 @@ from app.core.schedule.schedule import Schedule, check, check_runs, first_run, n
 from app.core.schedule.spread import spread
 from app.core.secrets.references import fields_in
 from app.errors import FieldError, InvalidInput
+from app.jobs.key_limits import target_errors
 from app.targets.registry import KINDS, target_type
 from app.vault import Referring, SecretKeys, decrypt_target, prepare
 
@@ -61,8 +63,10 @@ class Edit(Struct, frozen=True, kw_only=True):
 class NewPlans:
     """The plans of the new jobs of one request: worked out once for all that share a schedule."""
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, *, limits: KeyLimits) -> None:
         self.now = now
+        self.limits = limits
+        """Those of the API key that the jobs are written with."""
         self.shared: dict[Schedule, NewPlan | InvalidInput] = {}
 
     def plan(self, written: Schedule, *, job_id: UUID) -> NewPlan:
@@ -72,10 +76,10 @@ class NewPlans:
             InvalidInput: naming every field that is wrong.
         """
         if written.cron is not None and uses_hash(written.cron):  # the times differ from job to job
-            return plan_new(written, job_id=job_id, now=self.now)
+            return self.plan_new(written, job_id=job_id)
         if written not in self.shared:
             try:
-                self.shared[written] = plan_new(written, job_id=job_id, now=self.now)
+                self.shared[written] = self.plan_new(written, job_id=job_id)
             except InvalidInput as refusal:
                 self.shared[written] = refusal
         plan = self.shared[written]
@@ -83,13 +87,14 @@ class NewPlans:
             raise InvalidInput(*plan.errors)
         return plan
 
-
-def plan_new(written: Schedule, *, job_id: UUID, now: datetime) -> NewPlan:
-    """Plan one job as `NewPlans.plan` does."""
-    schedule = normalized(written)
-    first = check(schedule, job_id=job_id, now=now)
-    check_runs(schedule, first, now=now)
-    return schedule, first
+    def plan_new(self, written: Schedule, *, job_id: UUID) -> NewPlan:
+        """Plan one job as `plan` does."""
+        schedule = normalized(written)
+        first = check(schedule, job_id=job_id, now=self.now)
+        check_runs(schedule, first, now=self.now)
+        if errors := [*interval_errors(schedule, self.limits, job_id=job_id, now=self.now)]:
+            raise InvalidInput(*errors)
+        return schedule, first
 
 
 def draft_new(document: JobDocument, keys: SecretKeys, *, plans: NewPlans) -> Draft:
@@ -104,10 +109,11 @@ def draft_new(document: JobDocument, keys: SecretKeys, *, plans: NewPlans) -> Dr
     if not any(one.field == "target" for one in errors):  # what is too large is not looked into
         try:
             prepared = prepare(document.kind, document.target, keys, job_id=id)
+            errors += target_errors(document.kind, document.target, plans.limits)
         except InvalidInput as refusal:
             errors += refusal.errors
     try:
-        document = timed(document, now=plans.now)
+        document = ended(timed(document, now=plans.now), plans.limits, now=plans.now)
         schedule, first = plans.plan(document.schedule(), job_id=id)
     except InvalidInput as refusal:
         errors += refusal.errors
@@ -119,7 +125,9 @@ def draft_new(document: JobDocument, keys: SecretKeys, *, plans: NewPlans) -> Dr
     return Draft(job=with_plan(job, schedule, first), referring=prepared.referring)
 
 
-def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: datetime) -> Edit:
+def draft_edit(
+    stored: StoredJob, change: Change, keys: SecretKeys, *, now: datetime, limits: KeyLimits
+) -> Edit:
     """Check what an edit changes, and plan the job anew if its schedule changed.
 
     Fields that the edit leaves as they are may be wrong, as a person may have typed them: the job
@@ -130,7 +138,7 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
     """
     clear = decrypt_job(stored, keys)
     document, before = change(clear), document_of(clear)
-    document = as_it_was(document, before, stored)
+    document = ended(as_it_was(document, before, stored), limits, before=before, now=now)
     errors = [
         one
         for one in document.errors()
@@ -142,6 +150,8 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
         kept = clear.target if clear.kind == document.kind else None
         try:
             prepared = prepare(document.kind, document.target, keys, job_id=stored.id, kept=kept)
+            if prepared is not None:
+                errors += target_errors(document.kind, document.target, limits)
         except InvalidInput as refusal:
             errors += refusal.errors
     if document.run_in_seconds is not None or differ(document, before, SCHEDULE_FIELDS):
@@ -150,6 +160,7 @@ def draft_edit(stored: StoredJob, change: Change, keys: SecretKeys, *, now: date
             schedule = normalized(document.schedule())
             check(schedule, job_id=stored.id, now=now)
             document = replace(document, **asdict(schedule))
+            errors += interval_errors(schedule, limits, job_id=stored.id, now=now)
         except InvalidInput as refusal:
             errors += refusal.errors
     if errors:

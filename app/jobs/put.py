@@ -56,7 +56,8 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
             message = f"no job has the name {name!r}, so If-Match cannot name its version"
             raise EditConflict(message)
         now = await clock.now()
-        draft = await asyncio.to_thread(draft_new, document, secret_keys, plans=NewPlans(now))
+        plans = NewPlans(now, limits=db.limits)
+        draft = await asyncio.to_thread(draft_new, document, secret_keys, plans=plans)
         with suppress(NameTaken):  # the job was created meanwhile: replace that one
             [written] = await insert_drafts(db, [draft])
             return written

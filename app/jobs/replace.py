@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from app.core.access.key_limits import KeyLimits
 from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import at_index
 from app.core.jobs.beside import Effect
@@ -61,7 +62,7 @@ async def replace_batch(
     check_names(given)
     for _ in range(WHOLE_TRIES):
         # Asked while no connection is held: those that wait here may hold all others.
-        replacing = Replacing(given, keys, now=await clock.now())
+        replacing = Replacing(given, keys, now=await clock.now(), limits=db.limits)
         try:
             with suppress(NameTaken):  # a job was created meanwhile: replace that one
                 async with db.transaction() as transaction:
@@ -99,11 +100,13 @@ class Replacing:
     for each other's rows, and never both at once.
     """
 
-    def __init__(self, given: Sequence[Named], keys: SecretKeys, *, now: datetime) -> None:
+    def __init__(
+        self, given: Sequence[Named], keys: SecretKeys, *, now: datetime, limits: KeyLimits
+    ) -> None:
         self.given = given
         self.keys = keys
         self.now = now
-        self.plans = NewPlans(now)
+        self.plans = NewPlans(now, limits=limits)
         self.errors: list[FieldError] = []
         self.conflicts: list[FieldError] = []
         self.left: list[int] = []
@@ -197,7 +200,10 @@ class Replacing:
             InvalidInput: naming every field that is wrong.
         """
         if stored is not None:
-            return draft_edit(stored, lambda _: named.document, self.keys, now=self.now)
+            limits = self.plans.limits
+            return draft_edit(
+                stored, lambda _: named.document, self.keys, now=self.now, limits=limits
+            )
         draft = draft_new(named.document, self.keys, plans=self.plans)
         return Edit(job=draft.job, referring=draft.referring, has_new_target=True)
 

@@ -8,8 +8,9 @@ from app.core.field_errors import MAX_ERRORS
 from app.core.field_paths import joined
 from app.core.sets.plan import Action, Key, MemberKind, SetPlan, Step
 from app.db import sets
-from app.db.database import Runner
+from app.db.database import Acting, Runner
 from app.errors import FieldError, InvalidInput
+from app.jobs.key_limits import refuse_hosts
 from app.jobs.set_input import PLURALS, Desired
 from app.jobs.set_plan import JobWrite, referring_of
 from app.vault import check_bindings
@@ -38,8 +39,8 @@ async def checked_bindings(
     return [desired.place(names[index], one) for index, missing in found.items() for one in missing]
 
 
-async def check_channels(db: Runner, desired: Desired, plan: SetPlan) -> None:
-    """Refuse channels that would send a secret to other hosts.
+async def check_channels(db: Acting, desired: Desired, plan: SetPlan) -> None:
+    """Refuse channels that would send a secret, or for a limited key, to other hosts.
 
     Raises:
         InvalidInput: naming each.
@@ -48,6 +49,7 @@ async def check_channels(db: Runner, desired: Desired, plan: SetPlan) -> None:
     for step in plan.steps:
         if step.kind is MemberKind.CHANNEL and step.action in WRITTEN:
             try:
+                refuse_hosts(desired.others[step.kind, step.name], db.limits)
                 await check_bindings(db, [desired.channels[step.name]])
             except InvalidInput as refusal:
                 errors += placed_in(step, refusal)

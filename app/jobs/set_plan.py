@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, to_builtins
 from msgspec.structs import replace
 
+from app.core.access.key_limits import KeyLimits
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.exact_json import as_text
 from app.core.jobs.host_flow import asked
@@ -68,13 +69,20 @@ class Planner:
     """Plans the members of one set. All of it is work for a thread: there may be 10,000 jobs."""
 
     def __init__(
-        self, desired: Desired, present: Present, keys: SecretKeys, *, now: datetime
+        self,
+        desired: Desired,
+        present: Present,
+        keys: SecretKeys,
+        *,
+        now: datetime,
+        limits: KeyLimits,
     ) -> None:
         self.desired = desired
         self.present = present
         self.keys = keys
         self.now = now
-        self.plans = NewPlans(now)
+        self.limits = limits
+        self.plans = NewPlans(now, limits=limits)
         self.by_name = {job.name: job for job in present.jobs}
         self.by_id = {job.id: job for job in present.jobs}
         self.errors: list[FieldError] = []
@@ -194,7 +202,7 @@ class Planner:
         was_removed = member is not None and member.removed_at is not None
         if was_removed and document.paused is UNSET and self.has_paused(stored):
             document = replace(document, paused=False)
-        edit = draft_edit(stored, lambda _: document, self.keys, now=self.now)
+        edit = draft_edit(stored, lambda _: document, self.keys, now=self.now, limits=self.limits)
         has_pause = document.paused is not UNSET
         before = job_shown(stored, stored.target, paused=has_pause)
         after = before

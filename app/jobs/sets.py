@@ -18,11 +18,12 @@ from app.core.sets.differences import alike
 from app.core.sets.plan import Action, Key, MemberKind, SetPlan, Step
 from app.db import Database, alert_rules, calendars, flow_limits, jobs, pauses, sets
 from app.db.clock import PolledClock
-from app.db.database import Runner
+from app.db.database import Acting
 from app.errors import FieldError, InvalidInput, NameTaken, SetConflict
 from app.jobs import alerts
 from app.jobs.calendars import check_calendars
 from app.jobs.create import PART
+from app.jobs.key_limits import check_room
 from app.jobs.set_checks import (
     WRITTEN,
     check_channels,
@@ -84,7 +85,7 @@ async def apply_set(
 
 
 async def planned_in(
-    db: Runner, clock: PolledClock, keys: SecretKeys, desired: Desired
+    db: Acting, clock: PolledClock, keys: SecretKeys, desired: Desired
 ) -> tuple[Present, Planned]:
     """Plan a set by what there is.
 
@@ -92,10 +93,11 @@ async def planned_in(
         InvalidInput: naming every field that is wrong.
     """
     present = await read_present(db, desired)
-    planner = Planner(desired, present, keys, now=await clock.now())
+    planner = Planner(desired, present, keys, now=await clock.now(), limits=db.limits)
     planned = await asyncio.to_thread(planner.planned)
     await check_references(db, desired)
     await check_channels(db, desired, planned.plan)
+    await check_room(db, sum(one.stored is None for one in planned.writes))
     warnings = await checked_bindings(db, desired, planned.writes)
     return present, replace(planned, plan=replace(planned.plan, warnings=warnings))
 
@@ -146,7 +148,7 @@ class Writing:
     """Writes what a plan changes, in its transaction."""
 
     def __init__(
-        self, db: Runner, clock: PolledClock, desired: Desired, present: Present, planned: Planned
+        self, db: Acting, clock: PolledClock, desired: Desired, present: Present, planned: Planned
     ) -> None:
         self.db = db
         self.clock = clock

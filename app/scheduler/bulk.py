@@ -151,11 +151,17 @@ class BulkWorker:
         """
         row = await bulk.find(self.db, id)
         request = request_of(row, self.keys)
+        limits = await bulk.find_limits(self.db, id)
         work = await work_of(
-            self.db, request, self.keys, self.database_clock, asked_at=row.asked_at
+            self.db,
+            request,
+            self.keys,
+            self.database_clock,
+            asked_at=row.asked_at,
+            limits=limits,
         )
         steps = Steps(
-            self.db.acting_for(row.asked_by),
+            self.db.acting_for(row.asked_by, limits=limits),
             id,
             work,
             instance=self.instance,

@@ -27,6 +27,9 @@ class Target(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     templatable: ClassVar[tuple[str, ...]] = ()
     """The fields that a target may declare as templates, in a field `templates` of its own."""
 
+    leading_on: ClassVar[tuple[str, ...]] = ()
+    """The fields that, where they are true, let a server send the attempt on to other hosts."""
+
     def errors(self) -> Iterable[FieldError]:
         """Check the rules that msgspec's types cannot express; field paths begin in the target."""
         return ()

@@ -110,7 +110,8 @@ async def create_job(
     try:
         refuse(typed)
         document = await by_length(request, typed_job, typed.document)
-        work = partial(draft_new, keys=secret_keys, plans=NewPlans(await clock.now()))
+        plans = NewPlans(await clock.now(), limits=db.limits)
+        work = partial(draft_new, keys=secret_keys, plans=plans)
         draft = await by_length(request, work, document)
         [written] = await insert_drafts(db, [draft])
     except (InvalidInput, MalformedInput, NameTaken) as error:

@@ -6,10 +6,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.core.access.key_limits import in_words
 from app.core.jobs.job import SCHEDULE_FIELDS, StoredJob
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule
 from app.core.schedule.words import describe
+from app.wire.keys import ApiKey, limits_of
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
@@ -128,6 +130,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
+def limits(key: ApiKey) -> list[str]:
+    """Say what the limits of an API key are, each in a few words."""
+    return in_words(limits_of(key))
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "instant": instant,
     "short": short,
@@ -140,5 +147,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "plural": plural,
     "tag_search": tag_search,
     "schedule": schedule,
+    "limits": limits,
 }
 """The filters of templates, by their names."""

@@ -8,9 +8,13 @@ select b.id, b.action, b.filter::text as filter, b.options::text as options, b.e
 -- name: ask
 -- The case makes the row, whose defaults are evaluated and whose triggers fire, wait for the setting.
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
-insert into tocsin.bulk_actions (id, action, filter, options, expected)
-select :id::uuid, case when acting.actor is not null then :action::text end, :filter::jsonb, :options::jsonb, :expected::bigint
+insert into tocsin.bulk_actions (id, action, filter, options, expected, limits)
+select :id::uuid, case when acting.actor is not null then :action::text end, :filter::jsonb, :options::jsonb, :expected::bigint,
+    :limits::jsonb
 from acting;
+
+-- name: limits
+select limits::text as limits from tocsin.bulk_actions where id = :id::uuid;
 
 -- name: find
 {shown} from tocsin.bulk_actions b where b.id = :id::uuid;

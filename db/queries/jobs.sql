@@ -93,10 +93,9 @@ set name = w.name, description = w.description, tags = w.tags, metadata = w.meta
         else j.unchecked
     end
 
--- name: insert
+-- part: made
 -- One job or ten thousand, all or none. planned: next_run is worked out, even if it is null; else
 -- the triggers see to it.
-with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 insert into tocsin.jobs as j (
     id, name, description, tags, metadata, kind, target,
     run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
@@ -123,7 +122,18 @@ returning (
                  when j.next_run is null and j.planned_at is not null then 'finished'
                  else 'scheduled' end as state
     ) as shown
-)::text as job;
+)::text as job
+
+-- name: insert
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
+{made};
+
+-- name: insert_limited
+-- With an API key that has max_jobs.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true), tocsin.note_key_jobs(:key_id::uuid, :job_ids::uuid[])
+)
+{made};
 
 -- name: ids
 select id, name from tocsin.jobs where name = any(:names::text[]);

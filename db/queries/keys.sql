@@ -1,34 +1,42 @@
 -- API keys.
 
+-- part: limits
+k.max_jobs, k.min_interval_seconds::float8, k.allowed_hosts, k.default_ends_in_seconds::float8
+
+-- part: shown
+k.id, k.name, k.prefix, k.scopes, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, {limits}
+
 -- name: valid
 -- Every key that may be used now, and whether there ever was one: then every request needs one.
 -- How long each has left is told in seconds, so that no other clock matters.
-select exists (select from tocsin.api_keys) as any_key, k.id, k.name, k.prefix, k.hash, k.scopes,
+select exists (select from tocsin.api_keys) as any_key, k.id, k.name, k.prefix, k.hash, k.scopes, {limits},
     extract(epoch from k.expires_at - now())::float8 as seconds_left
 from (select) as one
 left join tocsin.api_keys k on k.revoked_at is null and (k.expires_at is null or k.expires_at > now());
 
 -- name: create
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
-insert into tocsin.api_keys (name, prefix, hash, scopes, expires_at)
+insert into tocsin.api_keys as k (
+    name, prefix, hash, scopes, expires_at, max_jobs, min_interval_seconds, allowed_hosts, default_ends_in_seconds)
 select :name::text, :prefix::text, :hash::bytea, :scopes::text[],
-    clock_timestamp() + :expires_in_seconds::float8 * interval '1 second'
+    clock_timestamp() + :expires_in_seconds::float8 * interval '1 second', :max_jobs::integer,
+    :min_interval_seconds::float8, :allowed_hosts::text[], :default_ends_in_seconds::float8
 from acting
-returning id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at;
+returning {shown};
 
 -- name: page
-select id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at
-from tocsin.api_keys
-where :before::uuid is null or id < :before::uuid
-order by id desc
+select {shown}
+from tocsin.api_keys k
+where :before::uuid is null or k.id < :before::uuid
+order by k.id desc
 limit :limit::bigint;
 
 -- name: find
 -- A prefix is no name of another key that is in force: names are looked at second.
-select id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at
-from tocsin.api_keys
-where prefix = :reference::text or (name = :reference::text and revoked_at is null)
-order by prefix = :reference::text desc
+select {shown}
+from tocsin.api_keys k
+where k.prefix = :reference::text or (k.name = :reference::text and k.revoked_at is null)
+order by k.prefix = :reference::text desc
 limit 1;
 
 -- name: revoke
@@ -50,3 +58,10 @@ with idle as materialized (
 update tocsin.api_keys k set last_used_at = clock_timestamp()
 from idle where k.id = idle.id
 returning k.id;
+
+-- name: room
+-- How many more jobs may be made with a key: as tocsin.note_key_jobs counts, but nothing is noted.
+select k.max_jobs, (
+    select count(*) from tocsin.key_jobs n join tocsin.jobs j on j.id = n.job_id where n.key_id = k.id
+) as many
+from tocsin.api_keys k where k.id = :key_id::uuid;

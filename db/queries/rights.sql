@@ -66,6 +66,7 @@ with needed (purpose, privileges, kind, name) as (values
     ('api', 'select, insert, update, delete', 'table', 'maintenance'),
     ('api', 'select, insert', 'table', 'audit_log'),
     ('api', 'select, insert, update', 'table', 'api_keys'),
+    ('api', 'select, insert, delete', 'table', 'key_jobs'),
     ('api', 'select, insert, update', 'table', 'idempotency_keys'),
     ('api', 'select, insert, delete', 'table', 'sessions'),
     ('api', 'select, insert, update, delete', 'table', 'secrets'),

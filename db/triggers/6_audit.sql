@@ -267,6 +267,13 @@ create or replace trigger jobs_800_audit_delete after delete on tocsin.jobs
     referencing old table as deleted
     for each statement execute function tocsin.audit_deleted_jobs();
 
+-- What the audit log keeps of the limits of an API key: those that it has.
+create or replace function tocsin.audited_limits(key tocsin.api_keys)
+returns jsonb language sql immutable
+    return jsonb_strip_nulls(jsonb_build_object(
+        'max_jobs', key.max_jobs, 'min_interval_seconds', key.min_interval_seconds,
+        'allowed_hosts', key.allowed_hosts, 'default_ends_in_seconds', key.default_ends_in_seconds));
+
 -- API keys, without their digests and the time of their last use.
 create or replace function tocsin.audit_key()
 returns trigger language plpgsql security definer
@@ -277,19 +284,21 @@ declare
 begin
     if tg_op <> 'INSERT' then
         was := jsonb_build_object('name', old.name, 'prefix', old.prefix, 'scopes', old.scopes,
-            'expires_at', old.expires_at, 'revoked_at', old.revoked_at);
+            'expires_at', old.expires_at, 'revoked_at', old.revoked_at)
+            || tocsin.audited_limits(old);
     end if;
     if tg_op <> 'DELETE' then
         is_now := jsonb_build_object('name', new.name, 'prefix', new.prefix, 'scopes', new.scopes,
-            'expires_at', new.expires_at, 'revoked_at', new.revoked_at);
+            'expires_at', new.expires_at, 'revoked_at', new.revoked_at)
+            || tocsin.audited_limits(new);
     end if;
     insert into tocsin.audit_log (action, entity, entity_id, entity_name, changed, before, after)
     values (
         case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end,
         'key', coalesce(new.id, old.id), coalesce(new.name, old.name),
         case when tg_op = 'UPDATE' then array(
-            select key from jsonb_each(was) join jsonb_each(is_now) as other using (key)
-            where jsonb_each.value <> other.value
+            select key from jsonb_each(was) full join jsonb_each(is_now) as other using (key)
+            where jsonb_each.value is distinct from other.value
             union all select 'hash' where new.hash <> old.hash order by 1) end,
         was, is_now);
     return null;
@@ -299,8 +308,10 @@ create or replace trigger api_keys_800_audit after insert or delete on tocsin.ap
     for each row execute function tocsin.audit_key();
 create or replace trigger api_keys_800_audit_update after update on tocsin.api_keys
     for each row
-    when (row(new.name, new.prefix, new.hash, new.scopes, new.expires_at, new.revoked_at)
-          is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at))
+    when (row(new.name, new.prefix, new.hash, new.scopes, new.expires_at, new.revoked_at,
+              new.max_jobs, new.min_interval_seconds, new.allowed_hosts, new.default_ends_in_seconds)
+          is distinct from row(old.name, old.prefix, old.hash, old.scopes, old.expires_at, old.revoked_at,
+              old.max_jobs, old.min_interval_seconds, old.allowed_hosts, old.default_ends_in_seconds))
     execute function tocsin.audit_key();
 
 -- Named secrets, by name and hosts only: not even the encrypted value is kept. To encrypt a value anew is no change.

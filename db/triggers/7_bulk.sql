@@ -76,6 +76,7 @@ begin
     fresh.unchanged := 0;
     fresh.failed := 0;
     fresh.problems := '[]';
+    fresh.limits := new.limits;
     return fresh;
 end $$;
 

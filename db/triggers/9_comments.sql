@@ -254,6 +254,15 @@ comment on column tocsin.api_keys.created_at is 'When it was made.';
 comment on column tocsin.api_keys.expires_at is 'From this instant on it is refused; null: never.';
 comment on column tocsin.api_keys.last_used_at is 'When it was last used, to the minute; null: never.';
 comment on column tocsin.api_keys.revoked_at is 'Since when it is refused for good; null: it is not.';
+comment on column tocsin.api_keys.max_jobs is 'How many of the jobs that exist it may have made, 1 to 1000000; null: no limit.';
+comment on column tocsin.api_keys.min_interval_seconds is 'The shortest time from run to run of schedules that it writes, 0.1 s to five years; null: no limit.';
+comment on column tocsin.api_keys.allowed_hosts is 'The hosts, and origins, that jobs it writes may send to; null: no limit.';
+comment on column tocsin.api_keys.default_ends_in_seconds is 'After how many seconds recurring jobs end that it writes without ends_at; null: never.';
+
+comment on table tocsin.key_jobs is
+    'The jobs that were made with keys that have max_jobs; a row may outlive its job. tocsin.note_key_jobs writes it.';
+comment on column tocsin.key_jobs.key_id is 'The API key.';
+comment on column tocsin.key_jobs.job_id is 'The job.';
 
 comment on table tocsin.sessions is
     'Sessions of browsers, each made with an API key. Of what the cookie holds only a digest is kept.';
@@ -307,6 +316,7 @@ comment on column tocsin.bulk_actions.failed is 'Of these, how many could not be
 comment on column tocsin.bulk_actions.problems is 'Of the first that failed: their ids and why.';
 comment on column tocsin.bulk_actions.locked_until is 'Until when an instance has it to itself.';
 comment on column tocsin.bulk_actions.locked_by is 'Which instance: host:pid:xxxx.';
+comment on column tocsin.bulk_actions.limits is 'The limits of the API key that asked, to which the edits keep; null: there are none.';
 
 comment on table tocsin.alert_channels is
     'Where alerts go to: each message is a job of the preset''s kind with this target.';

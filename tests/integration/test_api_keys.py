@@ -20,6 +20,7 @@ KEY = re.compile(r"tocsin_[0-9a-f]{12}_[0-9a-f]{64}")
 FIELDS = {
     *("id", "name", "prefix", "scopes"),
     *("created_at", "expires_at", "last_used_at", "revoked_at"),
+    *("max_jobs", "min_interval_seconds", "allowed_hosts", "default_ends_in_seconds"),
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec import convert
 from msgspec.structs import replace
 
+from app.core.access.key_limits import NO_LIMITS
 from app.core.jobs.job import (
     JobDocument,
     JobPatch,
@@ -87,11 +88,11 @@ def document(**changes: Any) -> JobDocument:  # noqa: ANN401
 
 
 def new_job(written: JobDocument) -> PlannedJob:
-    return draft_new(written, NO_KEYS, plans=NewPlans(NOW)).job
+    return draft_new(written, NO_KEYS, plans=NewPlans(NOW, limits=NO_LIMITS)).job
 
 
 def edited_job(written: JobDocument, stored: StoredJob) -> PlannedJob | None:
-    return draft_edit(stored, lambda _: written, NO_KEYS, now=NOW).job
+    return draft_edit(stored, lambda _: written, NO_KEYS, now=NOW, limits=NO_LIMITS).job
 
 
 def test_a_new_recurring_job_comes_with_its_plan_and_a_one_off_leaves_it_to_the_database() -> None:
@@ -126,7 +127,9 @@ def test_an_edit_counts_seconds_from_when_it_is_made_each_time() -> None:
     one_off = replace(STORED, cron=None, run_at=NOW - timedelta(hours=1))
     change = convert({"run_in_seconds": 60}, JobPatch)
 
-    edit = draft_edit(one_off, lambda job: patched(document_of(job), change), NO_KEYS, now=NOW)
+    edit = draft_edit(
+        one_off, lambda job: patched(document_of(job), change), NO_KEYS, now=NOW, limits=NO_LIMITS
+    )
 
     assert edit.job is not None
     assert edit.job.run_at == NOW + timedelta(seconds=60)
@@ -136,7 +139,13 @@ def test_seconds_from_now_do_not_displace_a_cron_that_was_not_taken_away() -> No
     change = convert({"run_in_seconds": 60}, JobPatch)
 
     with pytest.raises(InvalidInput, match="beside cron"):
-        draft_edit(STORED, lambda job: patched(document_of(job), change), NO_KEYS, now=NOW)
+        draft_edit(
+            STORED,
+            lambda job: patched(document_of(job), change),
+            NO_KEYS,
+            now=NOW,
+            limits=NO_LIMITS,
+        )
 
 
 def test_two_new_jobs_have_two_ids() -> None:
@@ -227,7 +236,9 @@ def test_the_first_run_of_a_new_job_is_searched_for_once(
 
     monkeypatch.setattr(ZonedCron, "first", first)
 
-    job = draft_new(document(cron="0 3 * * *", ends_at=ends_at), NO_KEYS, plans=NewPlans(NOW)).job
+    job = draft_new(
+        document(cron="0 3 * * *", ends_at=ends_at), NO_KEYS, plans=NewPlans(NOW, limits=NO_LIMITS)
+    ).job
 
     assert job.next_run == NOW + timedelta(hours=15)
     assert len(searches) == 1
@@ -246,7 +257,7 @@ def test_jobs_of_a_batch_that_share_a_schedule_are_planned_together(
     monkeypatch.setattr(ZonedCron, "first", first)
     written = [document(cron="0 3 * * *"), document(cron="0 4 * * *"), document(cron="H 5 * * *")]
 
-    drafts = Batch(written * 40, NO_KEYS, now=NOW).draft_part()
+    drafts = Batch(written * 40, NO_KEYS, now=NOW, limits=NO_LIMITS).draft_part()
 
     assert {one.next_run for one in drafts[::3]} == {NOW + timedelta(hours=15)}
     assert {one.next_run for one in drafts[1::3]} == {NOW + timedelta(hours=16)}
@@ -256,7 +267,7 @@ def test_jobs_of_a_batch_that_share_a_schedule_are_planned_together(
 
 def test_a_schedule_that_jobs_of_a_batch_share_is_refused_in_each() -> None:
     wrong = document(cron="0 25 * * *")
-    batch = Batch([wrong, document(cron="0 3 * * *"), wrong], NO_KEYS, now=NOW)
+    batch = Batch([wrong, document(cron="0 3 * * *"), wrong], NO_KEYS, now=NOW, limits=NO_LIMITS)
 
     assert batch.draft_part() == []
     with pytest.raises(InvalidInput) as refusal:
@@ -269,7 +280,9 @@ def test_a_schedule_that_jobs_of_a_batch_share_is_refused_in_each() -> None:
 
 def test_a_batch_is_drafted_in_parts_up_to_the_first_that_has_errors() -> None:
     right, wrong = document(cron="0 3 * * *"), document(cron="0 25 * * *")
-    batch = Batch([*[right] * PART, *[right] * PART, wrong, right, wrong], NO_KEYS, now=NOW)
+    batch = Batch(
+        [*[right] * PART, *[right] * PART, wrong, right, wrong], NO_KEYS, now=NOW, limits=NO_LIMITS
+    )
 
     parts = [batch.draft_part(), batch.draft_part(), batch.draft_part()]
 

@@ -65,6 +65,7 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
     """One HTTP request, and how to judge the answer."""
 
     templatable: ClassVar[tuple[str, ...]] = ("url", "headers", "body", "json")
+    leading_on: ClassVar[tuple[str, ...]] = ("follow_redirects",)
 
     url: Annotated[str, Meta(max_length=MAX_URL_LENGTH), URL_SECRET]
     """http or https."""

@@ -60,6 +60,7 @@ __all__ = [
     "Reason",
     "RunsChange",
     "SecretPage",
+    "SessionLimits",
     "SessionState",
     "SetMember",
     "SetMembers",
@@ -352,6 +353,16 @@ class NewKey(Unshown, frozen=True, kw_only=True):
     last_used_at: datetime | None
     """To the minute."""
     revoked_at: datetime | None
+    max_jobs: int | None = None
+    """How many of the jobs that exist it may have made."""
+    min_interval_seconds: float | None = None
+    """Seconds. The shortest from run to run of what it schedules."""
+    allowed_hosts: list[str] | None = None
+    """Where its jobs may send to: api.example.com, *.example.com, an address, or an origin such as
+    https://api.example.com:8443.
+    """
+    default_ends_in_seconds: float | None = None
+    """Seconds. When its recurring jobs without ends_at end."""
     key: str
     """Send it as Authorization: Bearer. Not shown again."""
 
@@ -615,12 +626,37 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None
     """To the minute."""
     revoked_at: datetime | None
+    max_jobs: int | None = None
+    """How many of the jobs that exist it may have made."""
+    min_interval_seconds: float | None = None
+    """Seconds. The shortest from run to run of what it schedules."""
+    allowed_hosts: list[str] | None = None
+    """Where its jobs may send to: api.example.com, *.example.com, an address, or an origin such as
+    https://api.example.com:8443.
+    """
+    default_ends_in_seconds: float | None = None
+    """Seconds. When its recurring jobs without ends_at end."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
     """The process is well."""
 
     status: str = "ok"
+
+
+class SessionLimits(Struct, frozen=True, kw_only=True):
+    """The limits to which the jobs keep that the caller writes."""
+
+    max_jobs: int | None = None
+    """How many of the jobs that exist it may have made."""
+    min_interval_seconds: float | None = None
+    """Seconds. The shortest from run to run of what it schedules."""
+    allowed_hosts: list[str] | None = None
+    """Where its jobs may send to: api.example.com, *.example.com, an address, or an origin such as
+    https://api.example.com:8443.
+    """
+    default_ends_in_seconds: float | None = None
+    """Seconds. When its recurring jobs without ends_at end."""
 
 
 class SessionState(Struct, frozen=True, kw_only=True):
@@ -632,6 +668,8 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """What may be done."""
     expires_at: datetime | None
     """Null: no session, but a key, or no need of one."""
+    limits: SessionLimits | None = None
+    """Of the API key, if it has any."""
 
 
 class SetMember(Struct, frozen=True, kw_only=True):

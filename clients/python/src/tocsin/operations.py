@@ -358,16 +358,32 @@ def create_key(
     name: str,
     scopes: Sequence[Scope],
     expires_in_seconds: float | UnsetType | None = UNSET,
+    max_jobs: int | UnsetType | None = UNSET,
+    min_interval_seconds: float | UnsetType | None = UNSET,
+    allowed_hosts: list[str] | tuple[str, ...] | UnsetType | None = UNSET,
+    default_ends_in_seconds: float | UnsetType | None = UNSET,
     dry_run: bool = False,
     idempotency_key: str | UnsetType | None = UNSET,
 ) -> Call[NewKey]:
-    """Make an API key. Once there is a key, every request needs one."""
+    """Make an API key. Once there is a key, every request needs one. A limit is the key's for
+    good; null: none.
+    """
     return Call(
         "POST",
         address("/v1/keys"),
         answer=NewKey,
         idempotency_key=idempotency_key,
-        body=given({"name": name, "scopes": scopes, "expires_in_seconds": expires_in_seconds}),
+        body=given(
+            {
+                "name": name,
+                "scopes": scopes,
+                "expires_in_seconds": expires_in_seconds,
+                "max_jobs": max_jobs,
+                "min_interval_seconds": min_interval_seconds,
+                "allowed_hosts": allowed_hosts,
+                "default_ends_in_seconds": default_ends_in_seconds,
+            }
+        ),
         query={"dry_run": dry_run or None},
         has_secret=True,
     )
