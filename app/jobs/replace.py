@@ -16,7 +16,7 @@ from app.core.jobs.identity import NIL
 from app.core.jobs.job import PlannedJob, StoredJob
 from app.db import Database, jobs
 from app.db.clock import PolledClock
-from app.db.database import Runner
+from app.db.database import Acting
 from app.errors import (
     EditsConflict,
     FieldError,
@@ -124,7 +124,7 @@ class Replacing:
     def name(self, index: int) -> str:
         return self.given[index].document.name or ""
 
-    async def write(self, db: Runner) -> list[Written]:
+    async def write(self, db: Acting) -> list[Written]:
         """Write all jobs.
 
         Raises:
@@ -148,7 +148,7 @@ class Replacing:
             for index, one in sorted(self.written.items())
         ]
 
-    async def write_left(self, db: Runner) -> list[int]:
+    async def write_left(self, db: Acting) -> list[int]:
         """Draft and write the jobs that are left; return those that were edited meanwhile."""
         missed: list[int] = []
         drafted: list[Drafted] = []
@@ -160,13 +160,13 @@ class Replacing:
         return missed
 
     async def step(
-        self, db: Runner, drafted: Sequence[Drafted]
+        self, db: Acting, drafted: Sequence[Drafted]
     ) -> tuple[list[int], tuple[list[int], Mapping[str | None, StoredJob]]]:
         """Write a part, and read the one after the next."""
         again = [] if self.errors or self.conflicts else await self.write_part(db, drafted)
         return again, await self.read_next(db)
 
-    async def read_next(self, db: Runner) -> tuple[list[int], Mapping[str | None, StoredJob]]:
+    async def read_next(self, db: Acting) -> tuple[list[int], Mapping[str | None, StoredJob]]:
         """Take the next part of what is left, and read the jobs that there are of it."""
         part, self.left = self.left[:PART], self.left[PART:]
         names = [self.name(index) for index in part]
@@ -207,7 +207,7 @@ class Replacing:
         draft = draft_new(named.document, self.keys, plans=self.plans)
         return Edit(job=draft.job, referring=draft.referring, has_new_target=True)
 
-    async def write_part(self, db: Runner, drafted: Sequence[Drafted]) -> list[int]:
+    async def write_part(self, db: Acting, drafted: Sequence[Drafted]) -> list[int]:
         """Write some jobs; return those that were edited meanwhile.
 
         Raises:
@@ -226,7 +226,7 @@ class Replacing:
                 self.written[index] = Written(job=job, effect=Effect.CREATED)
         return again
 
-    async def write_changed(self, db: Runner, changed: Sequence[Drafted]) -> list[int]:
+    async def write_changed(self, db: Acting, changed: Sequence[Drafted]) -> list[int]:
         """Replace some jobs; return those that were edited meanwhile.
 
         Raises:
@@ -253,7 +253,7 @@ class Replacing:
                 self.written[one.index] = Written(job=job, effect=Effect.UPDATED)
         return again
 
-    async def check_calendars(self, db: Runner, drafted: Sequence[Drafted]) -> None:
+    async def check_calendars(self, db: Acting, drafted: Sequence[Drafted]) -> None:
         """Refuse jobs whose calendars close all their runs.
 
         Raises:
@@ -272,7 +272,7 @@ class Replacing:
         }
         await check_calendars(db, [*judged.values()], places=[*judged])
 
-    async def draft_rest(self, db: Runner) -> None:
+    async def draft_rest(self, db: Acting) -> None:
         """Draft all jobs that are left, for their errors and references."""
         while self.left:
             part, found = await self.read_next(db)
@@ -289,7 +289,7 @@ class Replacing:
         if self.conflicts:
             raise EditsConflict(*in_order(self.conflicts))
 
-    async def warnings(self, db: Runner) -> Mapping[int, Sequence[FieldError]]:
+    async def warnings(self, db: Acting) -> Mapping[int, Sequence[FieldError]]:
         """Return warnings of named secrets that are not set, by the place of the job.
 
         Raises:

@@ -76,6 +76,10 @@ async def save_form(api: httpx.AsyncClient, body: Body) -> httpx.Response:
     return await api.post("/jobs/theirs/edit", data=form | {"seen": seen})
 
 
+def replace_in_batch(api: httpx.AsyncClient, body: Body, name: str) -> Awaitable[httpx.Response]:
+    return api.post("/v1/jobs/batch?replace=true", json={"jobs": [body | {"name": name}]})
+
+
 CREATING: dict[str, Door] = {
     "POST": lambda api, body: api.post("/v1/jobs", json=body),
     "a dry run": lambda api, body: api.post("/v1/jobs?dry_run=true", json=body),
@@ -85,6 +89,7 @@ CREATING: dict[str, Door] = {
     "PUT of a new name": lambda api, body: api.put("/v1/jobs/mine", json=body),
     "a batch": lambda api, body: api.post("/v1/jobs/batch", json={"jobs": [body]}),
     "lines": lambda api, body: api.post("/v1/jobs/batch", content=lines(body), headers=LINES),
+    "a batch that replaces": partial(replace_in_batch, name="mine"),
     "a plan of a set": lambda api, body: api.post("/v1/jobs/plan", json=a_set(body)),
     "a set": lambda api, body: api.post("/v1/jobs/apply", json=a_set(body)),
     "the form": lambda api, body: api.post(
@@ -94,6 +99,7 @@ CREATING: dict[str, Door] = {
 EDITING: dict[str, Door] = {
     "PUT": lambda api, body: api.put("/v1/jobs/theirs", json=body),
     "PATCH": lambda api, body: api.patch("/v1/jobs/theirs", json=body),
+    "a batch that replaces": partial(replace_in_batch, name="theirs"),
     "a dry PATCH": lambda api, body: api.patch("/v1/jobs/theirs?dry_run=true", json=body),
     "a plan": lambda api, body: api.post("/v1/jobs/plan", json=a_set(body, "theirs")),
     "a set": lambda api, body: api.post("/v1/jobs/apply", json=a_set(body, "theirs")),
