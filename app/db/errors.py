@@ -153,7 +153,8 @@ def refused_by_others(error: Exception) -> AppError | None:
 
 def unavailable(error: BaseException) -> DatabaseUnavailable:
     """Translate an error of `TRANSIENT`."""
-    message = f"Postgres is not available: {in_one_line(error)}"
+    said = "no answer in time" if isinstance(error, TimeoutError) else in_one_line(error)
+    message = f"Postgres is not available: {said}"
     if isinstance(error, asyncpg.LockNotAvailableError):
         return LockedByOthers(message)
     if isinstance(error, asyncpg.QueryCanceledError):
