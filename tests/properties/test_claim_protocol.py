@@ -1,10 +1,10 @@
 """The protocol of claims as a state machine: whatever the order, the promises hold.
 
 Instances claim, extend and settle, runs of the plan and runs beside it; leases run out; a person
-pauses, skips, moves, reschedules, runs, replays, cancels and deletes jobs and their runs, runs that
-go beside others too, in orders that hypothesis picks, on several sessions of a real Postgres.
-The model knows only who claimed what and which lease is over; from that it says, before each step,
-what the step may do.
+pauses, skips, closes, moves, reschedules, runs, replays, cancels and deletes jobs and their runs,
+runs that go beside others too, in orders that hypothesis picks, on several sessions of a real
+Postgres. The model knows only who claimed what and which lease is over; from that it says, before
+each step, what the step may do.
 
 Many more examples than usual: PROTOCOL_EXAMPLES=2000.
 """
@@ -32,13 +32,16 @@ from hypothesis.stateful import (
 from msgspec import Struct
 
 from app.core.runs.claim import Claim, Overlap, Settlement
+from app.core.runs.closing import closed as closed_by
+from app.core.runs.closing import is_judged
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.parallel import may_be_parted, parted, planned_behind
 from app.core.runs.resume import is_resumed, resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released, settled
+from app.core.runs.unbegun import as_first, may_be_unbegun, unbegun_since
 from app.core.schedule.schedule import Schedule, run_after
-from app.db import Database, claims, evidence, leases, overlap
+from app.db import Database, calendars, claims, evidence, leases, overlap, takeovers
 from app.db.listener import Session, open_session
 from tests.support.builders import insert_job, plan_jobs
 
@@ -97,7 +100,16 @@ class Protocol(RuleBasedStateMachine):
     async def open(self, url: str) -> None:
         self.person: asyncpg.Connection = await asyncpg.connect(url)
         self.stack.push_async_callback(self.person.close)
-        await self.person.execute("delete from tocsin.jobs; delete from tocsin.executions")
+        await self.person.execute(
+            """delete from tocsin.jobs; delete from tocsin.executions;
+               insert into tocsin.calendars (name, dates) values ('holiday', '{2026-01-01}')
+               on conflict do nothing;
+               set session_replication_role = replica;
+               update tocsin.calendars set updated_at = now() - interval '1 hour',
+                   worked_out_at = now() - interval '1 hour',
+                   times = tstzmultirange(tstzrange('2020-01-01', now() + interval '8 days'));
+               set session_replication_role = origin"""
+        )
         self.db = await self.stack.enter_async_context(
             Database.connect(url, application_name="test")
         )
@@ -261,6 +273,58 @@ class Protocol(RuleBasedStateMachine):
             assert row["skip_runs"] == (was["skip_runs"] if kept else settlement.skip_runs or None)
             assert row["runs"] == was["runs"]
 
+    @rule(number=NUMBER)
+    def drop_closed(self, number: int) -> None:
+        """An instance finds that the run which it claimed is closed, or was to be dropped as such.
+
+        A later attempt is judged as the first only if no instance has begun the run.
+        """
+        holds = [hold for hold in self.holds if hold.claim.calendars]
+        if not holds:
+            return
+        hold = holds[-1 - number % len(holds)]
+        claim = hold.claim
+        if may_be_unbegun(claim):
+            attempts = self.run(takeovers.attempts_before(self.db, claim))
+            if unbegun_since(claim, attempts) is not None:
+                run = (claim.id, claim.scheduled_for)
+                assert not [
+                    one
+                    for one in self.holds
+                    if (one.claim.id, one.claim.scheduled_for) == run
+                    and one.claim.fence < claim.fence
+                    and one.ended not in {"lost", "vanished", "released"}
+                ], "an attempt had ended"
+                claim = as_first(claim)
+        if not is_judged(claim):
+            return
+        closing = self.run(calendars.closing(self.db, claim.calendars, at=claim.scheduled_for))
+        settlement = closed_by(claim, closing, now=datetime.now(UTC))
+        if settlement is None:
+            return
+        ours = self.present(hold.claim.id) is hold
+        before, was = self.run(self.count_closed(claim)), self.run(self.row(claim.id))
+
+        self.close([(hold, settlement)], "released")
+
+        after, row = self.run(self.count_closed(claim)), self.run(self.row(claim.id))
+        moved = was is not None and was["next_run"] != claim.next_run
+        assert after - before == (len(settlement.executions) if ours and not moved else 0)
+        if ours:
+            assert was is not None
+            assert row is not None
+            assert row["runs"] == was["runs"]
+            assert moved or row["attempt"] == 0
+
+    async def count_closed(self, claim: Claim) -> int:
+        """Count the closed runs of a job that are on record."""
+        many: int = await self.person.fetchval(
+            """select coalesce(count(*), 0) from tocsin.executions
+               where job_id = $1 and outcome = 'missed' and reason = 'calendar'""",
+            claim.job_id,
+        )
+        return many
+
     async def count_skipped(self, claim: Claim) -> int:
         """Count the skipped runs of a job that are on record."""
         many: int = await self.person.fetchval(
@@ -290,10 +354,11 @@ class Protocol(RuleBasedStateMachine):
         executions = [one for _, settlement in batch for one in settlement.executions]
         self.run(evidence.record(self.db, executions))
 
-        by_fence = {(one.id, one.fence): one for one in results}
-        for hold, _ in batch:
+        settled_rows: set[UUID] = set()
+        for (hold, _), result in zip(batch, results, strict=True):
             claim = hold.claim
-            result = by_fence[claim.id, claim.fence]
+            if result.settled:
+                settled_rows.add(claim.id)
             assert result.settled is (claim.execution_id in ours)
             assert not result.held
             if result.settled:
@@ -303,7 +368,6 @@ class Protocol(RuleBasedStateMachine):
                 gone = claim.job_id in self.deleted
                 kept = str(how) if gone else "lost"
                 hold.ended = kept if how != "released" else (hold.ended or "vanished")
-        settled_rows = {one.id for one in results if one.settled}
         settled_jobs = {hold.claim.job_id for hold, _ in batch if hold.claim.id in settled_rows}
         for id, was in before.items():
             row = self.run(self.row(id))
@@ -361,6 +425,7 @@ class Protocol(RuleBasedStateMachine):
                 {"cron": "0 3 * * *"},
                 {"every_seconds": 60, "max_runs": 2},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "skip"},
+                {"every_seconds": 0.1, "max_runs": 20, "calendars": ["!holiday"]},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "buffer_one"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "cancel_other"},
                 {"every_seconds": 0.1, "max_runs": 20, "overlap": "allow_all"},
@@ -396,6 +461,9 @@ class Protocol(RuleBasedStateMachine):
                 "update tocsin.jobs set priority = 3 - priority where id = $1",
                 "update tocsin.jobs set overlap = 'skip' where id = $1",
                 "update tocsin.jobs set overlap = 'buffer_all' where id = $1",
+                """update tocsin.jobs set calendars = '{!holiday}'
+                   where id = $1 and run_at is null""",
+                "update tocsin.jobs set calendars = null where id = $1",
                 """update tocsin.jobs set run_at = null, every_seconds = null,
                    cron = '*/5 * * * *' where id = $1""",
                 """update tocsin.jobs set run_at = null, cron = null,
@@ -692,7 +760,7 @@ class Protocol(RuleBasedStateMachine):
         assert not set(missed) & carried_out, "missed and carried out"
         assert not set(missed) & {tuple(row) for row in planned}, "missed and to come"
         assert {row["reason"] for row in rows if row["attempt"] is None} <= {
-            *("deleted", "skipped", "overlap", "paused"),
+            *("deleted", "skipped", "overlap", "paused", "calendar"),
         }
         assert len({row["id"] for row in rows}) == len(rows)
         fences = [(row["job_id"], row["fence"]) for row in rows if row["attempt"] is not None]
