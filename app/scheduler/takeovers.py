@@ -65,7 +65,7 @@ class Takeovers:
             if settlement is not None:
                 return settlement
         return dropped_as_first(
-            held.claim,
+            self.closings.aware(held.claim),
             since=since,
             now=self.clock.now(),
             instance=self.instance,
