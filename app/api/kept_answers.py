@@ -66,7 +66,7 @@ class KeptAnswers:
         counted = await self.count(owner)
         if counted.answers >= MAX_OF_FORMS or counted.bytes >= MAX_OF_FORMS_BYTES:
             await idempotency.let_go(self.db, owner, keep=counted.answers // 2)
-            del self.counted[owner]
+            self.counted.pop(owner, None)  # another form may have done the same meanwhile
             counted = await self.count(owner)
         counted.answers += 1
 
