@@ -114,7 +114,8 @@ class Alerting:
         self.look_due = float("-inf")
         """When it is looked again how jobs stand."""
         self.looked_seconds = 0.0
-        """How long the last pass looked at that, if long: it is not made up for by the others."""
+        """How many seconds this pass has looked at that, if many: such looks have a pace of their
+        own, so the rest after the pass is not for them."""
         self.went: dict[frozenset[UUID], int] = {}
         """The execution under way up to which some rules have looked; 0: they begin anew."""
         self.walked = alerts.FIRST
@@ -125,6 +126,7 @@ class Alerting:
 
     async def work(self) -> bool:
         """Do what there is to do; return whether there is anything to come back to."""
+        self.looked_seconds = 0.0
         work = await alerts.read_work(self.db)
         if work.has_rules:
             until = self.clock() + STAGE_SECONDS
@@ -141,7 +143,7 @@ class Alerting:
 
         So rules that are about many jobs delay no other alert than those of their own sort.
         """
-        self.looked_seconds, began = 0.0, self.clock()
+        began = self.clock()
         if began < self.look_due:
             return
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +22,7 @@ from app.db import Database, alerts
 from app.db.database import Runner, Transaction
 from app.db.errors import translate_errors
 from app.db.queries import query
+from app.errors import DatabaseUnavailable
 from app.scheduler.alerts import Alerting
 from app.telemetry import Observers
 from tests.support.alerts import ended, insert_channel, insert_rule, judge_all, quiet_job, told
@@ -986,12 +987,29 @@ async def test_looks_at_jobs_that_take_long_come_less_often_and_delay_nothing_el
     monkeypatch.setattr(alerting, "look_at_jobs", look)
     for seconds, expected, counted in ((0, 1, 0.8), (1, 1, 0), (6, 1, 0), (0.3, 2, 0.8)):
         now += seconds
+        alerting.looked_seconds = 0.0  # as each pass begins
         await alerting.look_in_time()
         assert (looks, pytest.approx(alerting.looked_seconds)) == (expected, counted)
     now, takes = now + 8, 0.05
     for _ in range(3):
         await alerting.look_in_time()
     assert looks == 5
+
+
+async def test_a_pass_that_fails_rests_for_its_own_time_and_not_for_that_of_the_last_look(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_db: Database) -> NoReturn:
+        raise DatabaseUnavailable("gone")
+
+    alerting = Alerting(db, Observers(), lambda: 0.0)
+    alerting.looked_seconds = 4.0
+    monkeypatch.setattr("app.db.alerts.read_work", fail)
+
+    with pytest.raises(DatabaseUnavailable):
+        await alerting.work()
+
+    assert alerting.looked_seconds == 0.0
 
 
 async def test_many_that_break_at_once_are_one_message_that_names_the_first(
