@@ -7,7 +7,9 @@
 create or replace function tocsin.check_maintenance()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform pg_advisory_xact_lock(hashtext('tocsin.maintenance'));  -- two that count at once would each find room
+    if tg_op = 'INSERT' or new.calendar is distinct from old.calendar then  -- two that count at once would each find room
+        perform pg_advisory_xact_lock(hashtext('tocsin.maintenance'));
+    end if;
     if num_nonnulls(new.calendar, new.starts_at, new.ends_at) = 0 or (new.calendar is null and new.ends_at is null) then
         perform tocsin.refuse('ends_at', 'or calendar is missing', 'Write when the window ends, or the name of a calendar.');
     elsif new.calendar is not null and num_nonnulls(new.starts_at, new.ends_at) > 0 then
