@@ -44,6 +44,8 @@ MAX_STEPS = 5_000
 """Instants that are worked out for the picture of what comes."""
 LATE_SECONDS = 10.0
 """A job that has been due for longer is late."""
+NEWER = timedelta(minutes=5)
+"""A picture newer than the week by more is from before the database's clock was set back."""
 
 
 class Coming(Struct, frozen=True, kw_only=True):
@@ -247,7 +249,8 @@ class Pictures:
         """Return the runs to come by spans; drawn by one caller for all that want them."""
 
         def is_drawn() -> bool:
-            return span in self.kept and self.kept[span].at >= week.at
+            picture = self.kept.get(span)
+            return picture is not None and week.at <= picture.at <= week.at + NEWER
 
         await self.flight.run(span, is_drawn, partial(self.draw, week, span))
         return self.kept[span]

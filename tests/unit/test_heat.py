@@ -202,7 +202,8 @@ async def test_what_comes_is_drawn_once_for_all_who_look_at_a_week(
     monkeypatch.setattr("app.web.overview.drawn", counted)
     noon = crowd(3, cron="0 12 * * *")
     first = Week(at=NOW, heat=heat(noon), is_sample=False, crowds=[noon])
-    later = Week(at=NOW + HOUR, heat=heat(noon), is_sample=False, crowds=[noon])
+    later = Week(at=NOW + HOUR / 60, heat=heat(noon), is_sample=False, crowds=[noon])
+    set_back = Week(at=NOW - HOUR, heat=heat(noon), is_sample=False, crowds=[noon])
     pictures = Pictures()
 
     seen = await asyncio.gather(*(pictures.of(first, "day") for _ in range(20)))
@@ -214,3 +215,4 @@ async def test_what_comes_is_drawn_once_for_all_who_look_at_a_week(
     assert await pictures.of(first, "day") is other, (
         "whoever has the week before sees the newer one"
     )
+    assert (await pictures.of(set_back, "day")).at == set_back.at
