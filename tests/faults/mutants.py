@@ -3,8 +3,8 @@
 Each mutant is one edit of a copy of the tree; the tests that guard the edited promise are run there
 and have to fail. They have to pass without the edit, too, which is checked first.
 
-A mutant whose text is not found exactly once is an error, here and in `tests/unit/test_mutants.py`:
-whoever changes the code adapts it.
+A mutant whose text is not found exactly once is an error, here and in
+`tests/repository/test_mutants.py`: whoever changes the code adapts it.
 """
 
 import os

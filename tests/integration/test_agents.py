@@ -16,9 +16,9 @@ from mcp import Client, StdioServerParameters
 from app.cli.remote.agents import server_of
 from app.cli.remote.api import Api
 from app.cli.remote.tools import tools_of
+from tests.repository.test_openapi import DOCUMENT
 from tests.support.cluster import ROOT
 from tests.support.sink import Sink, cut, late, reply
-from tests.unit.test_openapi import DOCUMENT
 
 PAGE = (ROOT / "docs" / "agents.md").read_text("utf-8")
 [CONFIGURATION] = re.findall(r"^```json\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -122,6 +123,13 @@ def test_only_the_command_line_reads_the_environment() -> None:
     assert all(name.startswith("app/cli/") for name in readers)
 
 
+@cache
+def all_distributions() -> Mapping[str, list[str]]:
+    """Return the distributions that each top-level package that is installed comes from."""
+    return packages_distributions()
+
+
+@cache
 def imported(file: Path) -> set[str]:
     """Name the top-level packages that a module imports, or takes files from."""
     names: set[str] = set()
@@ -150,7 +158,7 @@ def imported(file: Path) -> set[str]:
 def test_every_package_that_is_imported_is_declared(
     directory: str, allowed: dict[str, SpecifierSet]
 ) -> None:
-    distributions = packages_distributions()
+    distributions = all_distributions()
 
     undeclared = [
         (name, package)

@@ -40,7 +40,7 @@ from tocsin.unshown import Unshown
 from app.asgi import create_app
 from app.config import Settings as ServerSettings
 from clients.python.generate import OUTSIDE, PLACE, generated
-from tests.unit.test_repository import PROJECT, ROOT
+from tests.repository.test_repository import PROJECT, ROOT
 
 READ = operations.get_job("nightly")
 WRITE = ready(operations.pause_job("nightly"), has_key=True)

@@ -2,8 +2,8 @@
 
 import re
 
+from tests.repository.test_openapi import DOCUMENT, OPERATIONS
 from tests.support.llms import PAGE, written
-from tests.unit.test_openapi import DOCUMENT, OPERATIONS
 
 
 def test_the_page_in_docs_is_the_one_that_is_served() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from app.cli.remote.api import Api
 from app.cli.remote.tools import DESTRUCTIVE, Tool, tools_of
-from tests.unit.test_openapi import DOCUMENT, OPERATIONS, SCHEMAS
+from tests.repository.test_openapi import DOCUMENT, OPERATIONS, SCHEMAS
 
 TOOLS = {one.name: one for one in tools_of(DOCUMENT, {"read", "write"})}
 
