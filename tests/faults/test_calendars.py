@@ -3,11 +3,14 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.faults.conftest import LEASE_SECONDS, Case
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.waiting import until
 
 
+@pytest.mark.alone
 async def test_a_holder_is_killed_between_the_claim_of_a_closed_run_and_its_instant(
     case: Case,
 ) -> None:
