@@ -233,8 +233,8 @@ def claim(row: Row) -> Claim:
         next_run=row["next_run"],
         scheduled_for=row["scheduled_for"],
         priority=row["priority"],
-        # A check begins none: whoever claims it judges it anew.
-        attempt=1 if row["kind"] == CHECK else row["attempt"],
+        # A look for pings begins none: whoever claims the check judges it anew.
+        attempt=1 if row["kind"] == CHECK and row["id"] == row["job_id"] else row["attempt"],
         fence=row["fence"],
         execution_id=row["execution_id"],
         claimed_at=row["claimed_at"],

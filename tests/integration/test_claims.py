@@ -266,6 +266,28 @@ async def test_a_settlement_with_an_old_fence_changes_nothing_and_stays_as_evide
     assert "it succeeded later" in lost["error"]
 
 
+async def test_a_look_for_pings_begins_no_attempt_and_a_run_beside_them_does(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    job_id = await insert_job(connection, kind="check", target={}, every_seconds=3600)
+    await connection.execute("update tocsin.jobs set next_run = now(), scheduled_for = now()")
+    for _ in range(2):
+        [claim] = (await look(session, kinds=("check",))).claims
+        assert (claim.run_id, claim.attempt) == (None, 1)
+        await expire(connection, claim.id)
+    await connection.execute(
+        """update tocsin.jobs set locked_until = null, locked_by = null, claimed_at = null,
+           claimed_for = null, claimed_attempt = null, execution_id = null, attempt = 0"""
+    )
+    await connection.execute("select tocsin.run_now($1)", job_id)
+
+    for attempt in (1, 2):
+        [claim] = (await look(session, kinds=("check",))).claims
+        assert (claim.job_id, claim.attempt) == (job_id, attempt)
+        assert claim.run_id is not None
+        await expire(connection, claim.id)
+
+
 async def test_a_batch_settles_what_it_can(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
