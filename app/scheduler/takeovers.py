@@ -57,8 +57,8 @@ class Takeovers:
         """Do what `settlement` does; the claim is then that of a first attempt."""
         attempts = await takeovers.attempts_before(self.db, held.claim)
         since = unbegun_since(held.claim, attempts)
-        if since is None:
-            return None
+        if since is None or since > self.clock.now():
+            return None  # what claimed it may not have believed that instant either
         held.claim = as_first(held.claim)
         if self.closings.concern(held.claim) and judges_stood(attempts, since):
             settlement = await self.closings.judge(held)

@@ -1,7 +1,7 @@
 """What the instance that takes a run over makes of it, by what it knows of windows."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
@@ -28,22 +28,27 @@ CLAIMED = DUE + 1.1 * MINUTE
 class Clock:
     """The database's clock, two minutes after the run came due."""
 
-    def now(self) -> object:
+    def now(self) -> datetime:
         return DUE + 2 * MINUTE
 
 
 @pytest.mark.parametrize(
-    ("spans", "dropped"),
-    [((), True), ((Span(DUE + MINUTE, DUE + 9 * MINUTE),), False)],
-    ids=["open", "maintenance from the next run on"],
+    ("spans", "claimed_at", "dropped"),
+    [
+        ((), CLAIMED, True),
+        ((Span(DUE + MINUTE, DUE + 9 * MINUTE),), CLAIMED, False),
+        ((), DUE + 60 * MINUTE, False),
+    ],
+    ids=["open", "maintenance from the next run on", "claimed by a clock nobody believes yet"],
 )
-async def test_no_run_is_dropped_for_a_next_one_that_may_fall_into_maintenance(
+async def test_a_run_that_the_next_one_cancels_is_dropped_only_if_that_is_sure(
     monkeypatch: pytest.MonkeyPatch,
     spans: Sequence[Span],
+    claimed_at: datetime,
     dropped: bool,  # noqa: FBT001
 ) -> None:
     async def attempts_before(_db: Database, _claim: Claim) -> Attempts:
-        return Attempts(lost=1, others=0, first_claimed_at=CLAIMED, judges_changed_at=CLAIMED)
+        return Attempts(lost=1, others=0, first_claimed_at=claimed_at, judges_changed_at=claimed_at)
 
     monkeypatch.setattr(takeovers, "attempts_before", attempts_before)
     db, clock, windows = Database.__new__(Database), cast("DatabaseClock", Clock()), Windows()
