@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33), (34);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -559,6 +559,7 @@ create table tocsin.maintenance (
     reason text,
     created_at timestamptz not null default clock_timestamp(),
     created_by text not null default tocsin.actor(),
+    updated_at timestamptz not null default clock_timestamp(),
 
     constraint maintenance_one_time check (
         num_nonnulls(starts_at, ends_at) = case when calendar is null then 2 else 0 end and (calendar is not null or starts_at < ends_at)),
@@ -566,7 +567,9 @@ create table tocsin.maintenance (
     constraint maintenance_on_closed_known check (on_closed in ('skip', 'next_open')),
     constraint maintenance_within_range check (
         least(starts_at, created_at) >= '2000-01-01 00:00Z' and greatest(ends_at, created_at) <= '2200-01-01 00:00Z'
-        and length(reason) <= 1000 and length(created_by) <= 2000)
+        and length(reason) <= 1000 and length(created_by) <= 2000),
+    constraint maintenance_updated_within_range check (
+        updated_at between '2000-01-01 00:00Z' and '2200-01-01 00:00Z')
 );
 grant select on tocsin.maintenance to public;
 

@@ -2403,6 +2403,9 @@ begin
     if new.calendar is null then
         new.starts_at := coalesce(new.starts_at, clock_timestamp());
     end if;
+    if tg_op = 'UPDATE' then
+        new.updated_at := clock_timestamp();
+    end if;
     return new;
 end $$;
 
@@ -2615,8 +2618,8 @@ end $$;
 create or replace function tocsin.audit_maintenance()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    was constant jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - '{id,created_at,created_by}'::text[] end;
-    became constant jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - '{id,created_at,created_by}'::text[] end;
+    was constant jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - '{id,created_at,created_by,updated_at}'::text[] end;
+    became constant jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - '{id,created_at,created_by,updated_at}'::text[] end;
 begin
     if was is not distinct from became or (tg_op = 'DELETE' and old.ends_at < clock_timestamp() - interval '30 days') then
         return null;
@@ -5691,6 +5694,7 @@ comment on column tocsin.maintenance.ends_at is 'First instant after it; null wi
 comment on column tocsin.maintenance.on_closed is 'skip: runs are missed, reason maintenance; next_open: they start when it is over.';
 comment on column tocsin.maintenance.reason is 'Why, for people: up to 1,000 characters.';
 comment on column tocsin.maintenance.created_at is 'When it was laid.';
+comment on column tocsin.maintenance.updated_at is 'When it was last changed: kept by a trigger.';
 comment on column tocsin.maintenance.created_by is 'Who did so, as tocsin.actor() says.';
 
 comment on table tocsin.put_off_runs is

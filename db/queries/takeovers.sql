@@ -18,6 +18,6 @@ cross join lateral (
     select max(greatest(updated_at, worked_out_at)) as changed_at from tocsin.calendars
     where name in (select ltrim(one, '!') from unnest(j.calendars) as one)) as c
 cross join lateral (
-    select max(greatest(w.created_at, c.updated_at, c.worked_out_at)) as changed_at
+    select max(greatest(w.updated_at, c.updated_at, c.worked_out_at)) as changed_at
     from tocsin.maintenance w left join tocsin.calendars c on c.name = w.calendar
     where w.tag is null or w.tag = any (j.tags)) as w;

@@ -36,6 +36,9 @@ begin
     if new.calendar is null then
         new.starts_at := coalesce(new.starts_at, clock_timestamp());
     end if;
+    if tg_op = 'UPDATE' then
+        new.updated_at := clock_timestamp();
+    end if;
     return new;
 end $$;
 
@@ -248,8 +251,8 @@ end $$;
 create or replace function tocsin.audit_maintenance()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    was constant jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - '{id,created_at,created_by}'::text[] end;
-    became constant jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - '{id,created_at,created_by}'::text[] end;
+    was constant jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) - '{id,created_at,created_by,updated_at}'::text[] end;
+    became constant jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) - '{id,created_at,created_by,updated_at}'::text[] end;
 begin
     if was is not distinct from became or (tg_op = 'DELETE' and old.ends_at < clock_timestamp() - interval '30 days') then
         return null;

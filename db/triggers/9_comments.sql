@@ -208,6 +208,7 @@ comment on column tocsin.maintenance.ends_at is 'First instant after it; null wi
 comment on column tocsin.maintenance.on_closed is 'skip: runs are missed, reason maintenance; next_open: they start when it is over.';
 comment on column tocsin.maintenance.reason is 'Why, for people: up to 1,000 characters.';
 comment on column tocsin.maintenance.created_at is 'When it was laid.';
+comment on column tocsin.maintenance.updated_at is 'When it was last changed: kept by a trigger.';
 comment on column tocsin.maintenance.created_by is 'Who did so, as tocsin.actor() says.';
 
 comment on table tocsin.put_off_runs is

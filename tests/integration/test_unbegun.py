@@ -57,7 +57,7 @@ async def test_a_run_that_was_to_be_dropped_is_dropped_by_whoever_takes_it_over(
     sink: Sink,
 ) -> None:
     await connection.execute(
-        f"""insert into tocsin.maintenance (tag, ends_at, created_at, starts_at)
+        f"""insert into tocsin.maintenance (tag, ends_at, updated_at, starts_at)
             values ('billing', now() + interval '1 day', {LONG_AGO}, {LONG_AGO})"""
     )
     target = {"url": sink.url("/dropped")}
@@ -160,3 +160,29 @@ async def test_a_run_is_dropped_after_several_holders_died(
     assert not sink.requests
     outcomes = [one["outcome"] for one in await execution_rows(connection, job_id)]
     assert outcomes == ["lost", "lost", "lost", "missed"]
+
+
+async def test_a_window_that_was_moved_meanwhile_drops_no_run_that_may_have_begun(
+    connection: asyncpg.Connection,
+    db: Database,
+    session: Session,
+    instance: StartInstance,
+    sink: Sink,
+) -> None:
+    await connection.execute(
+        f"""insert into tocsin.maintenance (tag, starts_at, ends_at, updated_at)
+            values ('billing', now() + interval '1 day', now() + interval '2 days', {LONG_AGO})"""
+    )
+    target = {"url": sink.url("/begun")}
+    job_id = await due(connection, db, target=target, tags=["billing"], max_attempts=3)
+    assert len((await look_once(session, by="dead")).claims) == 1
+    await connection.execute(f"update tocsin.maintenance set starts_at = {LONG_AGO}")
+    await connection.execute("update tocsin.jobs set locked_until = now()")
+
+    async with instance() as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+
+    assert [one["outcome"] for one in await execution_rows(connection, job_id)] == [
+        "lost",
+        "succeeded",
+    ]
