@@ -106,16 +106,16 @@ async def test_a_run_of_a_job_that_somebody_has_locked_is_settled_once_that_is_o
 ) -> None:
     job_id = await job_with_runs(connection, many=2)
     run = closed_now(await claimed_one(session))
-    other = await insert_job(connection)
+    await insert_job(connection)
     neighbour = closed_now(await claimed_one(session))
 
     async with person.transaction():
         await person.execute("select from tocsin.jobs where id = $1 for update", job_id)
-        during = {one.id: one for one in await claims.settle(db, [run, neighbour])}
+        locked, free = await claims.settle(db, [run, neighbour])
     [after] = await claims.settle(db, [run])
 
-    assert (during[run.id].settled, during[run.id].held) == (False, True)
-    assert during[other].settled
+    assert (locked.settled, locked.held) == (False, True)
+    assert free.settled
     assert after.settled
     row = await job_row(connection, job_id)
     assert (row["runs"], row["pending_runs"]) == (1, 1)
