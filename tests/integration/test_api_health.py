@@ -369,6 +369,7 @@ async def test_an_answer_has_the_fields_of_its_description(api: httpx.AsyncClien
 
     assert job.keys() == set(schemas["Job"]["required"])
     assert schemas["Job"]["properties"].keys() - job.keys() == {
+        "effect",
         "missed",
         "outlook",
         "set",
