@@ -11,7 +11,7 @@ from app.core.access.api_key import Scope
 from app.core.access.key_limits import KeyLimits, check_limits, ended, in_words, interval_errors
 from app.core.jobs.job import JobDocument
 from app.core.schedule.gaps import shortest_gap
-from app.core.schedule.schedule import Schedule, first_run, normalized, run_after
+from app.core.schedule.schedule import LATEST, Schedule, first_run, normalized, run_after
 from app.errors import InvalidInput
 from app.jobs.key_limits import target_errors
 
@@ -143,6 +143,21 @@ def test_a_recurring_job_without_an_end_gets_one_and_keeps_it() -> None:
 
     starting = replace(RECURRING, starts_at=NOW + timedelta(days=10))
     assert ended(starting, limits, now=NOW).ends_at == datetime(2030, 3, 12, 9, tzinfo=UTC)
+
+
+def test_an_end_that_is_given_is_behind_the_start_and_one_that_a_job_can_have() -> None:
+    limits = KeyLimits(default_ends_in_seconds=30 * DAY)
+    given = ended(RECURRING, limits, now=NOW)
+    later = replace(RECURRING, starts_at=NOW + timedelta(days=60))
+    assert ended(later, limits, before=given, now=NOW).ends_at == NOW.replace(
+        month=5, day=1, hour=9, minute=0, microsecond=0
+    )
+    century = KeyLimits(default_ends_in_seconds=36_500 * DAY)
+    assert ended(replace(RECURRING, starts_at=LATEST), century, now=NOW).ends_at == LATEST
+
+    for wrong in (datetime.max.replace(tzinfo=UTC), datetime(2030, 5, 1)):  # noqa: DTZ001
+        document = replace(RECURRING, starts_at=wrong)
+        assert ended(document, limits, now=NOW) == document  # whose start is refused then
 
 
 def test_what_has_an_end_or_does_not_recur_is_left_as_it_is() -> None:

@@ -16,7 +16,7 @@ from app.core.access.api_key import Scope
 from app.core.jobs.exact_json import same
 from app.core.jobs.job import HUNDRED_YEARS, SCHEDULE_FIELDS, JobDocument
 from app.core.schedule.gaps import shortest_gap
-from app.core.schedule.schedule import MAX_SECONDS, MIN_SECONDS, Schedule
+from app.core.schedule.schedule import LATEST, MAX_SECONDS, MIN_SECONDS, Schedule, instant_error
 from app.core.schedule.words import UNITS
 from app.core.secrets.bindings import MAX_HOSTS, host_error, place_of, strangers
 from app.errors import FieldError, InvalidInput, KeyLimitError
@@ -89,21 +89,25 @@ def ended(
 ) -> JobDocument:
     """Return a job as it is to be written, with an end if it recurs, has none and gets one.
 
-    A job that has an end ahead keeps it, so that to write the same again changes nothing. One that
-    another client left without an end is given none as long as its schedule stays as it is.
+    A job that has an end ahead of its start keeps it, so that to write the same again changes
+    nothing. One that another client left without an end is given none as long as its schedule
+    stays as it is. No end is later than the last instant that a job can have.
     """
     seconds = limits.default_ends_in_seconds
     recurs = document.cron is not None or document.every_seconds is not None
     if seconds is None or not recurs or document.ends_at is not None:
         return document
-    if before is not None and before.ends_at is not None and before.ends_at > now:
+    if instant_error(document.starts_at):  # which is refused
+        return document
+    begins = max(now, document.starts_at or now)
+    if before is not None and before.ends_at is not None and before.ends_at > begins:
         return replace(document, ends_at=before.ends_at)
     if before is not None and all(
         same(getattr(document, name), getattr(before, name)) for name in SCHEDULE_FIELDS
     ):
         return document
-    begins = max(now, document.starts_at or now)
-    return replace(document, ends_at=rounded_up(begins + timedelta(seconds=seconds), seconds))
+    end = rounded_up(begins + timedelta(seconds=seconds), seconds)
+    return replace(document, ends_at=min(end, LATEST))
 
 
 def rounded_up(end: datetime, seconds: float) -> datetime:
