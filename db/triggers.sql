@@ -2321,14 +2321,22 @@ comment on function tocsin.explain_flow(job tocsin.jobs) is
 -- Notes jobs that are about to be made with an API key that has max_jobs, which is the largest number of jobs that exist
 -- and were made with it; refuses these (23514) if that would be exceeded. Who makes jobs with the same key at the same
 -- time waits at the key's row, and counts when the others have committed: each statement of a function that is volatile
--- sees what is committed by then. A key that has no such limit, or is gone, limits nothing.
+-- sees what is committed by then. A key that has no such limit limits nothing. With one that is revoked, or gone, no jobs
+-- are made any more: processes believe it for two seconds, in which its jobs would count anew.
 create or replace function tocsin.note_key_jobs(key_id uuid, job_ids uuid[])
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     most integer;
+    revoked timestamptz;
     many bigint;
 begin
-    select k.max_jobs into most from tocsin.api_keys k where k.id = note_key_jobs.key_id for no key update;
+    select k.max_jobs, k.revoked_at into most, revoked
+    from tocsin.api_keys k where k.id = note_key_jobs.key_id for no key update;
+    if not found or revoked is not null then
+        raise exception using
+            errcode = 'check_violation', schema = 'tocsin', table = 'api_keys', column = 'max_jobs',
+            message = 'the API key, which has the limit max_jobs, is revoked', hint = 'Use one that is in force.';
+    end if;
     if most is null then
         return false;
     end if;
@@ -2362,7 +2370,7 @@ create or replace trigger api_keys_800_forget_jobs after update on tocsin.api_ke
     execute function tocsin.forget_key_jobs();
 
 comment on function tocsin.note_key_jobs(key_id uuid, job_ids uuid[]) is
-    'Notes jobs that are about to be made with an API key that has max_jobs, which is the largest number of jobs that exist and were made with it; refuses these (23514) if that would be exceeded. Who makes jobs with the same key at the same time waits at the key''s row, and counts when the others have committed: each statement of a function that is volatile sees what is committed by then. A key that has no such limit, or is gone, limits nothing.';
+    'Notes jobs that are about to be made with an API key that has max_jobs, which is the largest number of jobs that exist and were made with it; refuses these (23514) if that would be exceeded. Who makes jobs with the same key at the same time waits at the key''s row, and counts when the others have committed: each statement of a function that is volatile sees what is committed by then. A key that has no such limit limits nothing. With one that is revoked, or gone, no jobs are made any more: processes believe it for two seconds, in which its jobs would count anew.';
 comment on function tocsin.forget_key_jobs() is
     'A key that is revoked makes no more jobs. With the rights of the owner: who may revoke a key need not know of this.';
 -- db/triggers/7_maintenance.sql: windows of maintenance, laid over a tag or over all jobs.

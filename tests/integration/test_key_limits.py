@@ -325,6 +325,22 @@ async def test_who_makes_jobs_waits_for_who_makes_some_with_the_same_key(
     assert (freely.status_code, (await waiting).status_code) == (201, 403)
 
 
+async def test_a_key_that_is_believed_a_moment_longer_makes_no_jobs_that_count_anew(
+    admin: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    key = await limited(admin, max_jobs=1)
+    assert (await admin.post("/v1/jobs", json=MINE, headers=key)).status_code == 201
+    for end in (
+        "update tocsin.api_keys set revoked_at = now() where max_jobs = 1",
+        "delete from tocsin.api_keys where max_jobs = 1",
+    ):
+        await connection.execute(end)
+        refused = await admin.post("/v1/jobs", json=MINE, headers=key)
+        assert (refused.status_code, refused.json()["type"]) == (403, PROBLEM)
+        assert "is revoked. Use one that is in force." in refused.text
+    assert await connection.fetchval("select count(*) from tocsin.key_jobs") == 0
+
+
 async def test_limits_are_set_shown_and_recorded(
     admin: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
