@@ -213,6 +213,10 @@ class LockedByOthers(DatabaseUnavailable):
     """Another session held a lock for longer than the statement was to wait for it."""
 
 
+class Deadlocked(DatabaseUnavailable):
+    """Two sessions waited for each other's rows, and the transaction of this one was undone."""
+
+
 class StatementCancelled(DatabaseUnavailable):
     """Postgres ended a statement that took longer than its session allows."""
 

@@ -13,6 +13,7 @@ from app.errors import (
     ConstraintViolated,
     DatabaseRefused,
     DatabaseUnavailable,
+    Deadlocked,
     FieldError,
     InvalidInput,
     KeyLimitError,
@@ -94,7 +95,7 @@ def translate_errors() -> Iterator[None]:
         SchemaOutdated: the database lacks a table, column or function of the statement.
         RightMissing: Tocsin's role may not do what the statement does.
         PoolerInTheWay: a pooler shares the session between clients.
-        LockedByOthers, StatementCancelled, DatabaseUnavailable: one of `TRANSIENT`.
+        LockedByOthers, Deadlocked, StatementCancelled, DatabaseUnavailable: one of `TRANSIENT`.
     """
     try:
         yield
@@ -157,6 +158,8 @@ def unavailable(error: BaseException) -> DatabaseUnavailable:
     message = f"Postgres is not available: {said}"
     if isinstance(error, asyncpg.LockNotAvailableError):
         return LockedByOthers(message)
+    if isinstance(error, asyncpg.DeadlockDetectedError):
+        return Deadlocked(message)
     if isinstance(error, asyncpg.QueryCanceledError):
         return StatementCancelled(message)
     return DatabaseUnavailable(message)

@@ -18,6 +18,7 @@ from app.db import Database, jobs
 from app.db.clock import PolledClock
 from app.db.database import Acting
 from app.errors import (
+    Deadlocked,
     EditsConflict,
     FieldError,
     InvalidInput,
@@ -34,7 +35,8 @@ from app.wire.batch import Named
 from app.wire.jobs import VERSION
 
 WHOLE_TRIES = 5
-"""How often a batch is tried: each try loses only to a job that was created meanwhile."""
+"""How often a batch is tried: each try loses only to a job that was created meanwhile, or to a set
+that locked some of its jobs in another order."""
 NAMELESS = "is missing, and jobs are replaced by their names: give it, or leave replace=true out"
 
 
@@ -64,7 +66,8 @@ async def replace_batch(
         # Asked while no connection is held: those that wait here may hold all others.
         replacing = Replacing(given, keys, now=await clock.now(), limits=db.limits)
         try:
-            with suppress(NameTaken):  # a job was created meanwhile: replace that one
+            # A job was created meanwhile: replace that one. Or a set waited for these rows.
+            with suppress(NameTaken, Deadlocked):
                 async with db.transaction() as transaction:
                     return await replacing.write(transaction)
         except InvalidInput:

@@ -19,7 +19,7 @@ from app.core.sets.plan import Action, Key, MemberKind, SetPlan, Step
 from app.db import Database, alert_rules, calendars, flow_limits, jobs, pauses, sets
 from app.db.clock import PolledClock
 from app.db.database import Acting
-from app.errors import FieldError, InvalidInput, NameTaken, SetConflict
+from app.errors import Deadlocked, FieldError, InvalidInput, NameTaken, SetConflict
 from app.jobs import alerts
 from app.jobs.calendars import check_calendars
 from app.jobs.create import PART
@@ -41,6 +41,8 @@ from app.wire.flows import FlowLimits
 
 ORDER = (MemberKind.CALENDAR, MemberKind.FLOW, MemberKind.CHANNEL)
 """What jobs use is written before them; what is about jobs, the rules, after them."""
+TRIES = 5
+"""How often a set is applied: each try loses only to a batch that locked jobs in another order."""
 MOVED = "was changed by somebody else meanwhile: plan again"
 
 
@@ -64,6 +66,21 @@ async def apply_set(
         InvalidInput: naming every field that is wrong.
         SetConflict: something belongs to others, the plan is another than the one that `digest` is
             of, or somebody else changed a job meanwhile.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(Deadlocked):
+            return await apply_once(db, clock, keys, desired)
+    return await apply_once(db, clock, keys, desired)
+
+
+async def apply_once(
+    db: Database, clock: PolledClock, keys: SecretKeys, desired: Desired
+) -> SetPlan:
+    """Apply a set as `apply_set` does.
+
+    Raises:
+        Deadlocked: another transaction waited for this one's jobs, and this one for its.
+        InvalidInput, SetConflict: as `apply_set`.
     """
     await clock.now()  # asked while no connection is held: those that wait here may hold all others
     try:

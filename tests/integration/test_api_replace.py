@@ -192,6 +192,35 @@ async def test_batches_of_the_same_jobs_in_other_orders_do_not_block_each_other(
     assert len({tuple(job["tags"]) for job in listed}) == 1
 
 
+@pytest.mark.parametrize("as_set", [False, True])
+async def test_what_ends_in_a_deadlock_with_others_is_tried_again(
+    *, as_set: bool, api: httpx.AsyncClient, connection: asyncpg.Connection, database_url: str
+) -> None:
+    jobs = [LATER | {"name": name} for name in ("a", "b")]
+    await api.post("/v1/jobs/batch", json=jobs)
+    edited = [job | {"description": "by us"} for job in jobs]
+    members = {job["name"]: {**job, "description": "by us"} for job in jobs}
+    for job in members.values():
+        del job["name"]
+    wanted = {"set": "ours", "jobs": members, "take_over": ["a", "b"]}
+    lock = "select from tocsin.jobs where name = $1 for update"
+
+    async with connection.transaction():
+        await connection.execute("set local deadlock_timeout = '1min'")  # it is they who lose
+        await connection.fetch(lock, "b")
+        if as_set:
+            asked = asyncio.create_task(api.post("/v1/jobs/apply", json=wanted))
+        else:
+            asked = asyncio.create_task(api.post(ADDRESS, json=edited))
+        await waits_for(database_url)
+        await connection.fetch(lock, "a")
+
+    answer = await asked
+    assert answer.status_code == 200, answer.text
+    listed = (await api.get("/v1/jobs")).json()["items"]
+    assert {job["description"] for job in listed} == {"by us"}
+
+
 async def test_an_edit_that_a_trigger_suppresses_is_refused(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
