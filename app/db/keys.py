@@ -113,6 +113,11 @@ async def touch(db: Runner, key_id: UUID) -> None:
     await db.fetch("keys.touch", key_id=key_id)
 
 
+async def queue(db: Runner, key_id: UUID) -> None:
+    """Wait until all others that make jobs with a key of limited jobs have committed."""
+    await db.fetch("keys.queue", key_id=key_id)
+
+
 async def find_room(db: Runner, key_id: UUID) -> tuple[int, int] | None:
     """Return how many jobs a key may have made, and how many of its jobs there are.
 

@@ -53,6 +53,16 @@ def refuse_hosts(channel: Any, limits: KeyLimits) -> None:  # noqa: ANN401 - any
         raise InvalidInput(*errors)
 
 
+async def queue(db: Acting) -> None:
+    """Wait for others that make jobs with the same key, if it may make only so many.
+
+    A transaction that locks what others wait for does so first: else they wait as well, and two
+    transactions of the key might each have what the other one needs.
+    """
+    if db.limits.max_jobs is not None and db.limits.key_id is not None:
+        await keys.queue(db, db.limits.key_id)
+
+
 async def check_room(db: Acting, many: int) -> None:
     """Refuse so many new jobs if the key may not make them: for a plan, as nothing is written yet.
 

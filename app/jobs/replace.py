@@ -30,6 +30,7 @@ from app.jobs.calendars import check_calendars
 from app.jobs.create import PART, Written, both, duplicates
 from app.jobs.edit import TRIES
 from app.jobs.input import Edit, NewPlans, draft_edit, draft_new
+from app.jobs.key_limits import queue
 from app.vault import Referring, SecretKeys, check_bindings
 from app.wire.batch import Named
 from app.wire.jobs import VERSION
@@ -135,6 +136,8 @@ class Replacing:
             InvalidInput, EditsConflict, StateConflict, WriteSuppressed: as `replace_batch`.
         """
         ids = await jobs.find_ids(db, [one.document.name or "" for one in self.given])
+        if len(ids) < len(self.given):
+            await queue(db)
         places = range(len(self.given))
         self.left = sorted(places, key=lambda one: placed(self.name(one), ids))
         for _ in range(TRIES):

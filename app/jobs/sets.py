@@ -23,7 +23,7 @@ from app.errors import Deadlocked, FieldError, InvalidInput, NameTaken, SetConfl
 from app.jobs import alerts
 from app.jobs.calendars import check_calendars
 from app.jobs.create import PART
-from app.jobs.key_limits import check_room
+from app.jobs.key_limits import check_room, queue
 from app.jobs.set_checks import (
     WRITTEN,
     check_channels,
@@ -85,6 +85,7 @@ async def apply_once(
     await clock.now()  # asked while no connection is held: those that wait here may hold all others
     try:
         async with db.transaction() as transaction:
+            await queue(transaction)
             await sets.lock(transaction)
             present, planned = await planned_in(transaction, clock, keys, desired)
             refuse_conflicts(planned.plan)

@@ -59,6 +59,10 @@ update tocsin.api_keys k set last_used_at = clock_timestamp()
 from idle where k.id = idle.id
 returning k.id;
 
+-- name: queue
+-- Waits until all others that make jobs with a key of limited jobs have committed, as tocsin.note_key_jobs does.
+select k.id from tocsin.api_keys k where k.id = :key_id::uuid for no key update;
+
 -- name: room
 -- How many more jobs may be made with a key: as tocsin.note_key_jobs counts, but nothing is noted.
 select k.max_jobs, (

@@ -325,6 +325,35 @@ async def test_who_makes_jobs_waits_for_who_makes_some_with_the_same_key(
     assert (freely.status_code, (await waiting).status_code) == (201, 403)
 
 
+async def test_who_waits_for_others_with_the_same_key_has_no_job_of_others_locked(
+    admin: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    key = await limited(admin, max_jobs=10)
+    new = MINE | {"description": "by the agent"}
+    jobs = [new | {"name": "theirs"}, new | {"name": "new"}]
+    whole = a_set(new, "in a set") | {"flows": {"ours": {"max_concurrency": 1}}}
+    waits = (
+        "select count(*) from pg_locks where not granted and locktype in ('transactionid', 'tuple')"
+    )
+
+    async def waiting(many: int) -> bool:
+        return bool(await connection.fetchval(waits) == many)
+
+    async with connection.transaction():
+        await connection.execute(
+            "select from tocsin.api_keys where max_jobs is not null for no key update"
+        )
+        asked = [
+            asyncio.create_task(admin.post(at, json=body, headers=key))
+            for at, body in (("/v1/jobs/batch?replace=true", jobs), ("/v1/jobs/apply", whole))
+        ]
+        await until(partial(waiting, 2), "both wait for the key's row")
+        edited = await admin.patch("/v1/jobs/theirs", json={"description": "by root"})
+
+    assert edited.status_code == 200
+    assert [(await one).status_code for one in asked] == [200, 200]
+
+
 async def test_a_key_that_is_believed_a_moment_longer_makes_no_jobs_that_count_anew(
     admin: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
