@@ -47,6 +47,7 @@ def gap(**fields: Any) -> float | None:  # noqa: ANN401 - of a schedule
         "@hourly": 3600,
         "@every 90s": 90,
         "0 0 0 1 1 * 2031": None,
+        "0 0 0 1,2 1 * 2061": DAY,  # far away
         "* * 31 12 *": 60,  # far away, and dense
     }.items(),
 )

@@ -1,7 +1,7 @@
 """How often a schedule runs: the shortest time from one run to the next."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from itertools import pairwise
 from uuid import UUID
 
@@ -10,7 +10,8 @@ from app.core.schedule.cron_parser import parse
 from app.core.schedule.schedule import Schedule
 
 YEARS = 8
-"""For so many years the days of a cron are compared: 29 February is among them, at least once."""
+"""For so many years the days of a cron are compared, from the first that it has on: 29 February is
+among them, at least once."""
 DAY_SECONDS = DAY.total_seconds()
 
 
@@ -49,8 +50,13 @@ def nearest_of(values: Sequence[int]) -> int | None:
 def days_apart(cron: Cron, *, now: datetime) -> int | None:
     """Return the shortest distance of days that match, in days; None for a single one."""
     today = now.date() - DAY  # it may be yesterday still, where the cron is
+    years = [year for year in cron.years if year >= today.year][: YEARS + 1]
+    if not years:
+        return None
     shortest = None
-    for day, later in pairwise(cron.dates(today, today + timedelta(days=366 * YEARS))):
+    for day, later in pairwise(
+        cron.dates(max(today, date(years[0], 1, 1)), date(years[-1], 12, 31))
+    ):
         distance = (later - day).days
         shortest = distance if shortest is None else min(shortest, distance)
         if shortest == 1:
