@@ -263,7 +263,7 @@ comment on column tocsin.api_keys.default_ends_in_seconds is 'After how many sec
 comment on table tocsin.key_jobs is
     'The jobs that were made with keys that have max_jobs; a row may outlive its job. tocsin.note_key_jobs writes it.';
 comment on column tocsin.key_jobs.key_id is 'The API key.';
-comment on column tocsin.key_jobs.job_id is 'The job.';
+comment on column tocsin.key_jobs.job_id is 'What was made with it, whether or not it still exists.';
 
 comment on table tocsin.sessions is
     'Sessions of browsers, each made with an API key. Of what the cookie holds only a digest is kept.';
