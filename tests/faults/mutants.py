@@ -281,7 +281,7 @@ MUTANTS = (
 def outcome(tree: Path, tests: tuple[str, ...]) -> bool:
     """Run tests in a tree; tell whether all passed."""
     ended = subprocess.run(  # noqa: S603 - our own arguments
-        # A cache of its own: tests that are run beside this share one, and its locks.
+        # A cache and locks of its own: tests that are run beside this share theirs.
         [
             sys.executable,
             "-m",
@@ -293,7 +293,12 @@ def outcome(tree: Path, tests: tuple[str, ...]) -> bool:
             *tests,
         ],
         cwd=tree,
-        env=os.environ | {"PYTHONPATH": str(tree), "PROTOCOL_EXAMPLES": "20"},
+        env=os.environ
+        | {
+            "PYTHONPATH": str(tree),
+            "PROTOCOL_EXAMPLES": "20",
+            "TURNS_OF_TESTS": str(tree / ".pytest_cache" / "turns of mutants"),
+        },
         capture_output=True,
         check=False,
         timeout=SECONDS,

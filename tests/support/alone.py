@@ -6,6 +6,7 @@ and writers, with a gate before it, so that a writer is not overtaken by reader 
 """
 
 import fcntl
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ def locked(path: Path, how: int) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the timer of pytest-timeout starts
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run a test beside those of other processes, or alone."""
-    shared = item.config.rootpath / ".pytest_cache" / "alone"  # also with -p no:cacheprovider
+    # A test that runs pytest itself sets the variable: it would wait for its own turn to end.
+    here = item.config.rootpath / ".pytest_cache" / "alone"  # also with -p no:cacheprovider
+    shared = Path(os.environ.get("TURNS_OF_TESTS", here))
     shared.mkdir(parents=True, exist_ok=True)
     how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
     with locked(shared / "gate", fcntl.LOCK_EX):
