@@ -151,9 +151,16 @@ class Cluster(Struct, frozen=True, kw_only=True):
         """
         try:
             self.control("status")
+        except DevDatabaseFailed:
+            return False
+        return self.answers()
+
+    def answers(self) -> bool:
+        """Return whether connections are accepted at the port that the server has had last."""
+        try:
             port = int((self.data / "postmaster.pid").read_text("utf-8").splitlines()[3])
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except (DevDatabaseFailed, OSError, IndexError):
+        except (OSError, IndexError):
             return False
         return True
 
