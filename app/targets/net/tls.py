@@ -143,6 +143,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     context = trusting(tls)
     load_ours(context, tls)
     context.set_ciphers(ciphers())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves that to a file
     return context
 
 
