@@ -4,6 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from app.timers import SharedTimers, Timer
+
 
 class Deadline:
     """A context manager that does what `asyncio.timeout_at` does, at less cost.
@@ -12,12 +14,20 @@ class Deadline:
     3.12. A `Deadline` is given the loop, and needs only a plain `with`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, at: float | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        at: float | None = None,
+        *,
+        timers: SharedTimers | None = None,
+    ) -> None:
+        """`timers`: those of deadlines that rarely pass; None: the loop's own."""
         self.loop = loop
+        self.timers = timers or loop
         self.at = at
         """The instant on the loop's clock; None for no deadline yet."""
         self.passed = False
-        self.timer: asyncio.Handle | None = None
+        self.timer: Timer | None = None
         self.task: asyncio.Task[object]
         self.cancelling = 0
 
@@ -32,7 +42,7 @@ class Deadline:
         self.task = task
         self.cancelling = task.cancelling()
         if self.at is not None:
-            self.timer = self.loop.call_at(self.at, self.cancel_task)
+            self.timer = self.timers.call_at(self.at, self.cancel_task)
         return self
 
     def __exit__(
@@ -54,7 +64,7 @@ class Deadline:
         if self.timer is not None:
             self.timer.cancel()
         self.at = at
-        self.timer = None if at is None else self.loop.call_at(at, self.cancel_task)
+        self.timer = None if at is None else self.timers.call_at(at, self.cancel_task)
 
     def pass_now(self) -> None:
         """Let the deadline pass in the next turn of the loop."""

@@ -3,6 +3,7 @@
 In production both are the event loop and `time.monotonic`; tests give clocks that they set.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -32,3 +33,59 @@ class Timers(Protocol):
     def call_soon(self, callback: Callable[[], object], /) -> Timer:
         """Plan a callback for the next turn of the event loop."""
         ...
+
+
+class SharedTimers:
+    """Timers of which few are left when their time comes, such as those of time-outs.
+
+    One timer of the event loop serves all that are due within the same second. Those that are left
+    at its beginning get timers of their own. A timer of uvloop costs more than the rest of a
+    time-out.
+    """
+
+    def __init__(self, timers: Timers) -> None:
+        self.timers = timers
+        self.seconds: defaultdict[int, set[SharedTimer]] = defaultdict(set)
+        """The timers that are due within each second, of those that have not begun."""
+
+    def __repr__(self) -> str:
+        return f"<SharedTimers: {sum(map(len, self.seconds.values()))} for later>"
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        """Plan a callback for an instant of the clock of `timers`."""
+        second = int(when)
+        if second <= self.timers.time():
+            return self.timers.call_at(when, callback)
+        if second not in self.seconds:
+            self.timers.call_at(second, lambda: self.begin(second))
+        timer = SharedTimer(when, callback, self.seconds[second])
+        timer.sharing.add(timer)
+        return timer
+
+    def begin(self, second: int) -> None:
+        """Give timers of their own to those that are due within the second that begins."""
+        for one in self.seconds.pop(second):
+            one.timer = self.timers.call_at(one.when, one.callback)
+
+
+class SharedTimer:
+    """A callback that is planned by `SharedTimers`."""
+
+    __slots__ = ("callback", "sharing", "timer", "when")
+
+    def __init__(
+        self, when: float, callback: Callable[[], object], sharing: "set[SharedTimer]"
+    ) -> None:
+        self.when = when
+        self.callback = callback
+        self.sharing = sharing
+        """The timers that are due within the same second."""
+        self.timer: Timer | None = None
+        """A timer of its own, once that second has begun."""
+
+    def cancel(self) -> None:
+        """Cancel the callback."""
+        if self.timer is None:
+            self.sharing.discard(self)
+        else:
+            self.timer.cancel()
