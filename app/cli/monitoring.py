@@ -46,9 +46,14 @@ async def monitored(settings: Settings) -> AsyncIterator[Instance]:
             observers.append(traces)
             traceparent = traces.traceparent
         note_request = counts.count_request if settings.metrics_port else None
-        instance = Instance(
-            settings, Observers(*observers, traceparent=traceparent, note_request=note_request)
+        watched_closely = settings.log_executions or settings.metrics_port or is_traced(os.environ)
+        observed = Observers(
+            *observers,
+            traceparent=traceparent,
+            note_request=note_request,
+            tells_successes=bool(watched_closely) or settings.log_level == "debug",
         )
+        instance = Instance(settings, observed)
         if settings.metrics_port or settings.health_port:
             from app.cli.ports import answering
 

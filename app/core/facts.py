@@ -103,6 +103,11 @@ class Settled(Struct, frozen=True, kw_only=True):
     status_code: int | None = None
     error: str | None
 
+    @property
+    def is_fine(self) -> bool:
+        """Whether the execution succeeded, or there was none and nothing went wrong."""
+        return self.outcome is Outcome.SUCCEEDED or (self.outcome, self.error) == (None, None)
+
     @classmethod
     def of(cls, claim: Claim, settlement: Settlement) -> Self:
         """Return the fact that tells what a settlement did."""

@@ -127,8 +127,7 @@ class ClaimRunner:
             )
             if settlement is not None:
                 return settlement
-            # Checked here because a warm connection would be written to before any deadline.
-            return released(claim) if self.is_too_late(held) else await self.attempt(held)
+            return await self.attempt(held)
         except PermitOver:
             return released(claim)
         except Exception as error:  # noqa: BLE001 - see above
@@ -170,18 +169,19 @@ class ClaimRunner:
         ready = await self.made_ready(held)
         if isinstance(ready, Settlement):
             return ready
-        if self.is_too_late(held):  # named secrets may have been waited for
+        if self.is_too_late(held):  # a warm connection is written to before any deadline
             return released(claim)
         started_at = self.clock.now()
-        self.observers.tell(
-            Started(
-                job_id=claim.job_id,
-                execution_id=claim.execution_id,
-                kind=claim.kind,
-                attempt=claim.attempt,
-                lag_seconds=(started_at - claim.next_run).total_seconds(),
+        if self.observers.tells_successes:
+            self.observers.tell(
+                Started(
+                    job_id=claim.job_id,
+                    execution_id=claim.execution_id,
+                    kind=claim.kind,
+                    attempt=claim.attempt,
+                    lag_seconds=(started_at - claim.next_run).total_seconds(),
+                )
             )
-        )
         if claim.is_timed:
             self.flows.note_begin(claim)
         report = ready.redacted(await self.report(held, ready))

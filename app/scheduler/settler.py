@@ -108,7 +108,8 @@ class Settler:
 
     def close(self, one: Unsettled) -> None:
         """Tell what a settlement did, then call its `done`."""
-        self.observers.tell(Settled.of(one.claim, one.settlement))
+        if self.observers.tells_successes or not one.settlement.is_success:
+            self.observers.tell(Settled.of(one.claim, one.settlement))
         one.done()
 
     def start(self, task: Coroutine[None, None, None]) -> None:

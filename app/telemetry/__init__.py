@@ -28,8 +28,12 @@ class Observers:
         *observers: Observer,
         traceparent: Callable[[Claim], str] = new_trace,
         note_request: NoteRequest | None = None,
+        tells_successes: bool = True,
     ) -> None:
         self.observers = observers
+        self.tells_successes = tells_successes
+        """Whether any observer takes notice of executions that start and succeed: of these there
+        are so many that no fact is made of one in vain."""
         self.note_request = note_request
         """Is told of each HTTP request to a target; None where nobody counts them."""
         self.traceparent = traceparent

@@ -46,7 +46,6 @@ from app.core.facts import (
     TakenOver,
     UpkeepFailed,
 )
-from app.core.runs.outcome import Outcome
 from app.errors import AppError
 from app.telemetry.faults import faulted
 from app.telemetry.lines import Lines, lines_to
@@ -219,8 +218,7 @@ def severity(fact: Fact) -> int:
     """
     match fact:
         case Settled():
-            fine = fact.outcome is Outcome.SUCCEEDED or (fact.outcome, fact.error) == (None, None)
-            return logging.DEBUG if fine else logging.WARNING
+            return logging.DEBUG if fact.is_fine else logging.WARNING
         case Looked() | Started() | BatchSettled() | LeasesExtended() | Requested():
             return logging.DEBUG
         case Faulted() | PutAside():

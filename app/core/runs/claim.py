@@ -229,3 +229,8 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip_runs: int | None = None
     """So many runs are still to be skipped, unless that was edited; None: leaves that as it is."""
     executions: list[Execution]
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it records an execution that succeeded, as the last one."""
+        return bool(self.executions) and self.executions[-1].outcome is Outcome.SUCCEEDED
