@@ -34,6 +34,8 @@ class Address(Struct, frozen=True):
     origin: URL
     path: str
     """The path and query, as written."""
+    place: str
+    """The text of the origin, in one spelling."""
 
     @property
     def url(self) -> URL:
@@ -44,14 +46,18 @@ def address(url: str | URL) -> Address:
     """Read an address in which `url_error` found no error."""
     if not isinstance(url, URL) and (plain := PLAIN.fullmatch(url)):
         path = plain[2]
-        return Address(origin(plain[1]), path if path.startswith("/") else f"/{path}")
+        here, place = origin(plain[1])
+        return Address(here, path if path.startswith("/") else f"/{path}", place)
     parsed = URL(url, encoded=True)
-    return Address(parsed.origin(), parsed.raw_path_qs)
+    here = parsed.origin()
+    return Address(here, parsed.raw_path_qs, str(here))
 
 
 @lru_cache(maxsize=MAX_ORIGINS)
-def origin(url: str) -> URL:
-    return URL(url, encoded=True).origin()
+def origin(url: str) -> tuple[URL, str]:
+    """Return the origin of a URL, and its text."""
+    here = URL(url, encoded=True).origin()
+    return here, str(here)
 
 
 def url_error(url: str) -> str | None:

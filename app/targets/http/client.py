@@ -90,7 +90,7 @@ class Client:
         self.upkeep: asyncio.Handle | None = None
         """The timer that closes connections unused for long."""
         self.connections_per_host = options.connections_per_host
-        self.rooms: WeakValueDictionary[URL, asyncio.Semaphore] = WeakValueDictionary()
+        self.rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """With a limit on connections per host: one semaphore for each origin in use."""
         self.opening_limit = OpeningLimit(OPENED_IN_A_TURN)
         self.contexts = options.contexts
@@ -116,7 +116,7 @@ class Client:
         Raises:
             aiohttp.ClientError, OSError: no connection, or no complete answer; see `failures`.
         """
-        key = request.address.origin, tls
+        key = request.address.place, tls
         if self.connections_per_host:
             return self.exchange_inside(key, request, answer)
         return self.exchange(key, request, answer)
@@ -176,10 +176,10 @@ class Client:
             await asyncio.sleep(0)
         if protocol is not None:
             return protocol
-        origin, tls = key
+        place, tls = key
         context = self.plain[tls] if isinstance(tls, bool) else await self.contexts.context(tls)
         forget_judged()
-        connection = await self.connector.connect(self.asking_for(origin, context), [], NO_TIMEOUTS)
+        connection = await self.connector.connect(self.asking_for(place, context), [], NO_TIMEOUTS)
         made = connection.protocol
         if not isinstance(made, HttpProtocol):
             connection.close()
@@ -194,9 +194,9 @@ class Client:
         if not isinstance(tls, bool):
             await self.contexts.context(tls, patient=True)
 
-    async def open(self, origin: URL, *, tls: TlsChoice) -> None:
+    async def open(self, place: str, *, tls: TlsChoice) -> None:
         """Open a connection for the next request, unless one is unused or the limit is reached."""
-        key = origin, tls
+        key = place, tls
         if not self.connections_per_host:
             self.give_back(await self.take_or_connect(key))
         elif not (room := self.room(key)).locked():  # else one that is used now will be kept
@@ -309,6 +309,7 @@ def plain_context(*, verify: bool) -> ssl.SSLContext:
     return context
 
 
-def asking_for(origin: URL, tls: ssl.SSLContext) -> aiohttp.ClientRequest:
+def asking_for(place: str, tls: ssl.SSLContext) -> aiohttp.ClientRequest:
     """Make the object that tells aiohttp's connector where to connect; this request is not sent."""
-    return aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop(), ssl=tls)
+    url = URL(place, encoded=True)
+    return aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop(), ssl=tls)

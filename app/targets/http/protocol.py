@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from yarl import URL
 
 from app.targets.http.answer import AnswerReader, HttpAnswer
 from app.targets.http.failures import Closed, NotHttp
@@ -19,8 +18,8 @@ MAX_EARLY_LENGTH = 65_536
 TlsChoice = Tls | bool
 """The TLS settings of a target that has some, or else whether to verify the server."""
 
-Key = tuple[URL, TlsChoice]
-"""The origin that a connection leads to, and its TLS settings."""
+Key = tuple[str, TlsChoice]
+"""The `place` of the `Address` that a connection leads to, and its TLS settings."""
 
 NEWS = select.POLLIN | select.POLLHUP | select.POLLERR
 """Events of a socket that make an idle connection unusable: data, the end, an error."""
