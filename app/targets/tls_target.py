@@ -62,6 +62,8 @@ class TlsTarget(BodyTarget, frozen=True, kw_only=True):
 
     def tls_settings(self, *, verify: bool = True, ours: bool = True) -> Tls | None:
         """Return the TLS settings; None if all are the defaults. `ours`: with the certificate."""
+        if self.client_certificate is self.client_key is self.ca is None:
+            return None
         return tls_settings(self, verify=verify, ours=ours)
 
 

@@ -25,7 +25,7 @@ from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
 from app.targets.base import Target
-from app.targets.net.tls import Unread, kept_verdicts_only
+from app.targets.net.tls import Unread, by_kept_verdicts
 from app.targets.registry import decode_target, target_type
 from app.templates.fields import brings_templates, templates_in
 from app.timers import Monotonic
@@ -280,8 +280,7 @@ class Targets:
             InvalidInput: naming every field that is wrong.
         """
         try:
-            with kept_verdicts_only():
-                return decode_target(kind, target)
+            return by_kept_verdicts(decode_target, kind, target)
         except Unread:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self.thread, decode_target, kind, target)

@@ -4,7 +4,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
+from typing import ParamSpec, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
@@ -21,6 +22,9 @@ from cryptography.x509 import load_pem_x509_certificate
 from app.core.secrets.masking import Masked, Secret
 from app.errors import FieldError
 from app.targets.net.tls_groups import limit_groups
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_PEM_LENGTH = 32_768
 """The most characters of a text in PEM."""
@@ -56,7 +60,7 @@ class BadPem(ValueError):
 
 
 class Unread(Exception):
-    """No verdict on the texts is kept, and within `kept_verdicts_only` they may not be read."""
+    """No verdict on the texts is kept, and within `by_kept_verdicts` they may not be read."""
 
 
 class Verdicts:
@@ -75,7 +79,7 @@ class Verdicts:
         """Return the first error in the texts; None if there is none.
 
         Raises:
-            Unread: within `kept_verdicts_only`, none is kept.
+            Unread: within `by_kept_verdicts`, none is kept.
         """
         digest = blake2b(msgspec.msgpack.encode(tls), digest_size=16).digest()
         with self.lock:
@@ -96,12 +100,15 @@ ONLY_KEPT: ContextVar[bool] = ContextVar("only_kept", default=False)
 VERDICTS = Verdicts(MAX_CHECKED)
 
 
-@contextmanager
-def kept_verdicts_only() -> Iterator[None]:
-    """Within this context, raise `Unread` for texts without a kept verdict."""
+def by_kept_verdicts(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that checks targets, and return what it does.
+
+    Raises:
+        Unread: no verdict on a text is kept.
+    """
     token = ONLY_KEPT.set(True)
     try:
-        yield
+        return check(*args, **kwargs)
     finally:
         ONLY_KEPT.reset(token)
 
@@ -110,7 +117,7 @@ def tls_errors(tls: Tls) -> Iterator[FieldError]:
     """Check the texts; an error names the field of the target.
 
     Raises:
-        Unread: within `kept_verdicts_only`, no verdict is kept.
+        Unread: within `by_kept_verdicts`, no verdict is kept.
     """
     if (problem := VERDICTS.of(tls)) is not None:
         yield problem
