@@ -161,7 +161,7 @@ class Dispatcher:
                 earlier.cut(Ending.LEASE)  # its lease was taken away, or ended unnoticed
             self.claims[claim.id] = held
             heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, held))
-            for prerequisite in self.prerequisites:
+            for prerequisite in self.due.prerequisites_of(held):
                 prerequisite.expect(held)
         recalls, self.recalls = self.recalls, set()
         for id in recalls & self.claims.keys():
@@ -201,18 +201,24 @@ class Dispatcher:
         if not self.short_turns:
             self.started = 0
         while self.started < STARTED_IN_A_TURN:
-            held = self.due.take_next()
+            held = self.start_next()
             if held is None:
                 self.set_timer()
                 return
             self.started += 1
             if self.short_turns:
                 self.turn_soon()
+            self.tasks.create_task(self.execute(held), name="execute")
+        self.turn_soon()
+
+    def start_next(self) -> HeldClaim | None:
+        """Give a slot to the next due claim that may have one; return that claim, or None."""
+        held = self.due.take_next()
+        if held is not None:
             self.slots.grant(held.host, held.addresses)
             held.started = True
             self.preparation.started_at = self.timers.time()
-            self.tasks.create_task(self.execute(held), name=f"execute {held.claim.job_id}")
-        self.turn_soon()
+        return held
 
     def turn_soon(self) -> None:
         """Have `turn` called in the next turn of the event loop."""
@@ -259,8 +265,38 @@ class Dispatcher:
         self.dispatch()
         self.release_surplus()
 
-    async def execute(self, held: HeldClaim) -> None:
-        """Execute a claim in the slot that was granted, pass the slot on, settle the claim."""
+    async def execute(self, first: HeldClaim) -> None:
+        """Execute a claim in the slot that was granted, and settle it; then those that follow.
+
+        The slot is passed on to the next due claim in the same task, as a task costs more than the
+        rest of what is done here.
+        """
+        held: HeldClaim | None = first
+        while held is not None:
+            began_at = self.timers.time()
+            settlement = await self.settlement(held)
+            self.slots.take_back(held.host, held.addresses)
+            following = self.follow(began_at) if self.due else None
+            self.offer_room_if_any()
+            self.settle(held, settlement)
+            held = following
+
+    def follow(self, began_at: float) -> HeldClaim | None:
+        """Pass a slot on that got free; return the claim to execute in the same task, if any.
+
+        `began_at`: when the execution before began. One that has waited for nothing is followed in
+        another turn of the event loop, as many of these would hold up all else.
+        """
+        if self.closed or self.short_turns or self.timers.time() <= began_at:
+            self.dispatch()
+            return None
+        following = self.start_next()
+        if self.due:
+            self.turn_soon()
+        return following
+
+    async def settlement(self, held: HeldClaim) -> Settlement:
+        """Execute a claim, unless there is a reason not to, and return how to settle it."""
         claim, settlement = held.claim, None
         if claim.attempt > 1 and may_be_unbegun(claim):
             settlement = await self.runner.takeovers.settlement(held, self.runner.attendance)
@@ -269,16 +305,10 @@ class Dispatcher:
             settlement = await self.runner.closings.settlement(held)
             claim = held.claim
         if settlement is not None:
-            pass
-        elif claim.overlap is Overlap.ALLOW_ALL:
-            settlement = await self.carry_out_parted(held)
-        else:
-            settlement = await self.runner.carry_out(held)
-        self.slots.take_back(held.host, held.addresses)
-        if self.due:
-            self.dispatch()
-        self.offer_room_if_any()
-        self.settle(held, settlement)
+            return settlement
+        if claim.overlap is Overlap.ALLOW_ALL:
+            return await self.carry_out_parted(held)
+        return await self.runner.carry_out(held)
 
     async def carry_out_parted(self, held: HeldClaim) -> Settlement:
         """Carry out a claim of a job whose runs go side by side: the job is free meanwhile."""
