@@ -66,10 +66,13 @@ class Slots:
 
     def may_have_slot(self, host: str, addresses: Sequence[str] = ()) -> bool:
         """Return whether there is a slot for the host, given its addresses."""
-        free = self.free
+        free = self.size - self.taken
         if free <= 0 or self.hosts.is_full(host, free=free):
             return False
-        return not any(self.addresses.is_full(address, free=free) for address in addresses)
+        for address in addresses:  # noqa: SIM110 - a generator costs as much as all else here
+            if self.addresses.is_full(address, free=free):
+                return False
+        return True
 
     def is_stuck(self, host: str, addresses: Sequence[str] = ()) -> bool:
         """Return whether the host or one of its addresses is stuck, see `STUCK_SECONDS`."""
@@ -159,6 +162,7 @@ class DueClaims:
         self.slots = slots
         self.prerequisites = prerequisites
         """What a claim waits for before its start, in this order."""
+        self.of_every_claim = tuple(one for one in prerequisites if one.is_of_every_claim)
         self.defer = defer
         """Releases a claim, to be claimed again after so many seconds."""
         self.jitter = jitter
@@ -168,6 +172,9 @@ class DueClaims:
         """The claims of a raised priority, by rank."""
         self.parked: dict[str, deque[HeldClaim]] = {}
         """The claims that are parked for a slot, by host."""
+
+    def __bool__(self) -> bool:
+        return bool(self.queue or self.raised) or any(self.parked.values())
 
     def __len__(self) -> int:
         """Return how many claims wait for a slot and for no prerequisite."""
@@ -296,9 +303,13 @@ class DueClaims:
                     self.parked[held.host] = deque((held,))
         return None
 
+    def prerequisites_of(self, held: HeldClaim) -> Sequence[Prerequisite]:
+        """Return what a claim may have to wait for."""
+        return self.prerequisites if held.needs_loads else self.of_every_claim
+
     def lacks_prerequisite(self, held: HeldClaim) -> bool:
         """Park or defer a claim that lacks a prerequisite; return whether that was done."""
-        for prerequisite in self.prerequisites:
+        for prerequisite in self.prerequisites_of(held):
             match prerequisite.admit(held):
                 case "park":
                     return True

@@ -146,7 +146,7 @@ class ApartSettler:
             return
         if self.under_way >= MAX_PATIENT:
             one.done()
-            one = one._replace(done=lambda: None)
+            one = replace(one, done=lambda: None)
         self.under_way += 1
         self.start(self.settle_one(one, error))
 
@@ -194,7 +194,7 @@ class ApartSettler:
             if form == one.settlement and self.timers.time() - began < QUICK_SECONDS / 2:
                 self.apart.remove(one.claim.id)
             if form.executions:
-                await self.finish([one._replace(settlement=form)], closed)
+                await self.finish([replace(one, settlement=form)], closed)
                 return
             if one.settlement.executions and closed[0].suppressed:
                 break
@@ -265,7 +265,7 @@ class ApartSettler:
         cancelled = await self.free_cancelled(late)
         for one in late:
             if one.claim.execution_id in cancelled:
-                self.close(one._replace(settlement=as_cancelled(one.settlement)))
+                self.close(replace(one, settlement=as_cancelled(one.settlement)))
             elif lost.isdisjoint({execution.id for execution in one.settlement.executions}):
                 self.close(one)
             else:

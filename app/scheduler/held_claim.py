@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from app.core.runs.claim import Claim, Settlement
 from app.deadline import Deadline
@@ -79,6 +80,11 @@ class HeldClaim:
         )
 
     @property
+    def needs_loads(self) -> bool:
+        """Whether its templates have yet to be rendered, or certificates to be loaded."""
+        return self.needs_rendering or self.needs_certificates
+
+    @property
     def cut_at(self) -> float:
         """The instant (monotonic seconds) from which nothing more may be sent for this claim."""
         return self.lease_ends - MARGIN_SECONDS
@@ -147,7 +153,7 @@ def execution_ids(claims: Iterable[HeldClaim]) -> list[int]:
     return [held.claim.execution_id for held in claims]
 
 
-class Unsettled(NamedTuple):
+class Unsettled(Struct, frozen=True, eq=False):
     """A claim whose settlement Postgres has not taken yet.
 
     `done` is called once: when Postgres has taken the settlement, the claim turns out to be lost or

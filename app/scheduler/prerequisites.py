@@ -54,6 +54,8 @@ class NameLookups:
     Names are looked up as soon as a claim is taken; due claims are parked until then.
     """
 
+    is_of_every_claim: ClassVar[bool] = True
+
     def __init__(
         self,
         names: Names,
@@ -81,11 +83,17 @@ class NameLookups:
         return f"<NameLookups: claims by name {waiting}, {self.deferrals.times} deferred>"
 
     def expect(self, held: HeldClaim) -> None:
-        """Begin to look up the claim's names, unless too many lookups are under way."""
-        for name in held.names:
-            if self.names.is_known(name) or name in self.waiting:
+        """Begin to look up the claim's names, unless too many lookups are under way.
+
+        Those that come first and are known need not be waited for any more.
+        """
+        for index, name in enumerate(held.names):
+            if self.names.is_known(name):
+                if held.names_waited_for == index:
+                    held.names_waited_for += 1
+            elif name in self.waiting:
                 continue
-            if len(self.waiting) < MAX_WAITING and not self.names.is_crowded(name):
+            elif len(self.waiting) < MAX_WAITING and not self.names.is_crowded(name):
                 self.begin(name)
 
     def admit(self, held: HeldClaim) -> Admission:
@@ -152,6 +160,8 @@ class Loads:
     taken; due claims are parked until the work ends.
     """
 
+    is_of_every_claim: ClassVar[bool] = False
+    """Whether not only claims with `needs_loads` may have to wait for it."""
     what: ClassVar[str]
 
     def __init__(

@@ -1,6 +1,6 @@
 """The interface of executors: targets, the context of an attempt, options."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 from uuid import UUID
@@ -184,8 +184,8 @@ class Executor(Protocol[TargetT_contra]):
 
     def __init__(self, options: Options) -> None: ...
 
-    async def execute(self, target: TargetT_contra, context: Context) -> Report:
-        """Carry out one attempt within its timeout.
+    def execute(self, target: TargetT_contra, context: Context) -> Awaitable[Report]:
+        """Carry out one attempt within its timeout; a coroutine function, as a rule.
 
         Every behaviour of the target ends in a report. Only a bug, a cancellation or a shortage of
         this process raises.

@@ -1,6 +1,7 @@
 """The executors of one process, one of each kind."""
 
 import asyncio
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import TracebackType
@@ -87,6 +88,6 @@ class Executors:
         for tls in target.certificates():
             await self.options.contexts.context(tls, patient=True)
 
-    async def execute(self, kind: str, target: Target, context: Context) -> Report:
+    def execute(self, kind: str, target: Target, context: Context) -> Awaitable[Report]:
         """Carry out one attempt; `target` is what `decode_target` made for this kind."""
-        return await self.opened[kind].execute(target, context)
+        return self.opened[kind].execute(target, context)

@@ -1,7 +1,6 @@
 """The hosts that a stored target is for: by these, slots are shared and names looked up ahead."""
 
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 
@@ -10,7 +9,7 @@ from yarl import URL
 from app.targets.registry import addresses_of
 
 MAX_CACHED_NAMES = 4096
-"""How many hosts `name_of` remembers the names of."""
+"""Of how many hosts, or lists of hosts, the names are remembered."""
 HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\[\]])")
 """Matches a URL; the group is `host:port` (RFC 3986, appendix B)."""
 
@@ -24,7 +23,8 @@ def hosts_of(kind: str, target: str) -> tuple[str, ...]:
     return tuple([one[1] if one else "" for one in found])
 
 
-def names_of(hosts: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def names_of(hosts: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names, or addresses, of these hosts, each once."""
     return tuple(dict.fromkeys(filter(None, map(name_of, hosts))))
 

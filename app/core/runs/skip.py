@@ -19,6 +19,8 @@ def skipped(claim: Claim, *, now: datetime) -> Settlement | None:
 
     Return None for a run to carry out: a retry, as its run has begun, and a run beside the plan.
     """
+    if not claim.skip_runs and claim.skip_until is None:
+        return None
     if claim.attempt != 1 or claim.run_id is not None:
         return None
     by_now = max(now, claim.scheduled_for)

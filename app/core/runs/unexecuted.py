@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from app.core.runs.claim import Claim, Settlement
+from app.core.runs.claim import Claim, Overlap, Settlement
 from app.core.runs.holding import lateness_at
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import OVERLAP, Outcome, Report
@@ -79,6 +79,8 @@ def superseded(claim: Claim, *, now: datetime, instance: str) -> Settlement | No
     A run that never started is missed. Of another the attempt that this claim is for is recorded as
     cancelled: its instance was lost, or none claimed it until now.
     """
+    if claim.overlap is not Overlap.CANCEL_OTHER:
+        return None
     due = surely_superseded_at(claim, now=now)
     if due is None or due > now:
         return None

@@ -1,7 +1,7 @@
 """Carries out `http` jobs: one request per attempt, judged by the status of its answer."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Literal
@@ -52,6 +52,7 @@ from app.targets.http.rules import (
 )
 from app.targets.net.tls import Tls
 from app.targets.tls_target import TlsTarget
+from app.timers import SharedTimers
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -145,12 +146,14 @@ class HttpExecutor:
     def __init__(self, options: Options) -> None:
         self.client = Client(options)
         self.loop = asyncio.get_running_loop()
+        self.timers = SharedTimers(self.loop)
+        """The timers of time-outs, of which few pass."""
         self.clock = options.clock
         self.tokens = Tokens(options.clock)
         self.note_request = options.note_request
 
-    async def execute(self, target: HttpTarget, context: Context) -> Report:
-        return await Attempt(self, target, context).report()
+    def execute(self, target: HttpTarget, context: Context) -> Awaitable[Report]:
+        return Attempt(self, target, context).report()
 
     async def prepare(self, target: HttpTarget, context: Context) -> None:
         """Open a connection, and build the request once, which warms the CPU's caches.
@@ -159,7 +162,7 @@ class HttpExecutor:
         """
         if target.auth is None:
             Attempt(self, target, context).request().encoded()
-        await self.client.open(address(target.url).origin, tls=target.tls(ours=True))
+        await self.client.open(address(target.url).place, tls=target.tls(ours=True))
 
     async def close(self) -> None:
         await self.client.close()
@@ -171,6 +174,7 @@ class Attempt:
     def __init__(self, executor: HttpExecutor, target: HttpTarget, context: Context) -> None:
         self.client = executor.client
         self.loop = executor.loop
+        self.timers = executor.timers
         self.clock = executor.clock
         self.tokens = executor.tokens
         self.note_request = executor.note_request
@@ -194,7 +198,8 @@ class Attempt:
         """
         begun_at = self.clock()
         try:
-            with Deadline(self.loop, self.loop.time() + self.context.timeout_seconds):
+            ends_at = self.loop.time() + self.context.timeout_seconds
+            with Deadline(self.loop, ends_at, timers=self.timers):
                 if self.target.auth is None:
                     return await self.send(self.request())
                 report = await self.send(await self.prove_request())
@@ -283,11 +288,11 @@ class Attempt:
             BadRedirect: a redirect cannot be followed, or there are too many.
             aiohttp.ClientError, OSError: no connection, or no complete answer.
         """
-        home = request.address.origin
+        home = request.address.place
         for _ in range(MAX_REDIRECTS + 1):
             sending = self.context.sending if self.asked_at is None else None
             self.answer = answer = HttpAnswer(sending)
-            tls = self.target.tls(ours=request.address.origin == home)
+            tls = self.target.tls(ours=request.address.place == home)
             if self.asked_at is not None:
                 await self.client.make_ready(tls)
             if self.note_request is not None:
@@ -299,8 +304,10 @@ class Attempt:
                 if self.asked_at is None:
                     self.asked_at = answer.asked_at
             status = answer.final_status
+            if status not in REDIRECTS or not self.goes_on(status):
+                return self.judged(status)
             locations = answer.values("Location")
-            if not locations or not self.goes_on(status):
+            if not locations:
                 return self.judged(status)
             request = redirected(request, status, locations[0], secrets=self.secrets())
         raise BadRedirect(f"more than {MAX_REDIRECTS} redirects")
@@ -329,10 +336,8 @@ class Attempt:
         return auth.refused(self.outgoing, self.proof)
 
     def goes_on(self, status: int) -> bool:
-        """Return whether to follow the redirect of an answer with this status."""
-        if matches(status, self.target.success):
-            return False
-        return self.target.follow_redirects and status in REDIRECTS
+        """Return whether to follow a redirect with this status."""
+        return self.target.follow_redirects and not matches(status, self.target.success)
 
     def judged(self, status: int) -> Report:
         """Return the report of an answer: success or failure, by the status."""
