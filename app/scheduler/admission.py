@@ -270,7 +270,9 @@ class DueClaims:
 
     def take_next_parked(self) -> HeldClaim | None:
         """Take out the first parked claim whose host may have a slot now."""
-        for host, claims in tuple(self.parked.items()) if self.slots.free > 0 else ():
+        if not self.parked or self.slots.free <= 0:
+            return None
+        for host, claims in tuple(self.parked.items()):
             if not claims:
                 del self.parked[host]
                 continue

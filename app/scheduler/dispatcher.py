@@ -276,7 +276,7 @@ class Dispatcher:
             began_at = self.timers.time()
             settlement = await self.settlement(held)
             self.slots.take_back(held.host, held.addresses)
-            following = self.follow(began_at) if self.due else None
+            following = self.follow(began_at)
             self.offer_room_if_any()
             self.settle(held, settlement)
             held = following
@@ -287,13 +287,13 @@ class Dispatcher:
         `began_at`: when the execution before began. One that has waited for nothing is followed in
         another turn of the event loop, as many of these would hold up all else.
         """
+        if not self.due:
+            return None
         if self.closed or self.short_turns or self.timers.time() <= began_at:
             self.dispatch()
             return None
-        following = self.start_next()
-        if self.due:
-            self.turn_soon()
-        return following
+        self.turn_soon()  # the slot may allow others, of hosts that had their share
+        return self.start_next()
 
     async def settlement(self, held: HeldClaim) -> Settlement:
         """Execute a claim, unless there is a reason not to, and return how to settle it."""
