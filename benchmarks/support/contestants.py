@@ -88,9 +88,11 @@ class Tocsin:
         )
         await connection.close()
 
-    def working(self, *, copies: int = 1) -> AbstractContextManager[Running]:
-        """See `Contestant`."""
-        return tocsin(self.url, copies=copies, concurrency=self.concurrency)
+    def working(
+        self, *, copies: int = 1, under: Sequence[str] = ()
+    ) -> AbstractContextManager[Running]:
+        """See `Contestant`; `under`: the program, with its options, that runs each instance."""
+        return tocsin(self.url, copies=copies, concurrency=self.concurrency, under=under)
 
     @asynccontextmanager
     async def inserting(self, workers: Running) -> AsyncIterator[Insert]:

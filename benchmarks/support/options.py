@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+from benchmarks.support.interpreter import is_optimised
+
 
 def run(
     measure: Callable[[argparse.Namespace], Coroutine[None, None, None]],
@@ -27,7 +29,15 @@ def run(
     for name, default in more.items():
         parser.add_argument(f"--{name}", type=float, default=default)
     parser.add_argument("--minutes", type=float, default=minutes, help="give up after so long")
+    parser.add_argument(
+        "--any-python", action="store_true", help="measure on a Python that is not optimised too"
+    )
     chosen = parser.parse_args()
+    if not (is_optimised() or chosen.quick or chosen.any_python):
+        parser.error(
+            f"{sys.executable} was built without profile-guided optimisation, and takes a fifth "
+            "longer: make setup PYTHON=/usr/bin/python3, or say --any-python"
+        )
     asyncio.run(bounded(measure(chosen), minutes=chosen.minutes))
 
 

@@ -130,9 +130,10 @@ def tocsin(
     copies: int = 1,
     concurrency: int = 100,
     log: Path | None = None,
+    under: Sequence[str] = (),
     **settings: str,
 ) -> AbstractContextManager[Running]:
-    """Run instances of the product as it is shipped."""
+    """Run instances of the product as it is shipped, `under` a program if one is given."""
     environment = {
         "TOCSIN_DATABASE_URL": database_url,
         "TOCSIN_ALLOW_PRIVATE_TARGETS": "true",
@@ -140,7 +141,7 @@ def tocsin(
         **settings,
     }
     return running(
-        [sys.executable, "-m", "app", "scheduler"],
+        [*under, sys.executable, "-m", "app", "scheduler"],
         copies=copies,
         environment=environment,
         log=log or LOGS / "tocsin.log",

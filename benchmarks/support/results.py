@@ -14,6 +14,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from benchmarks.support.interpreter import described
+
 RESULTS = Path(__file__).parents[1] / "results"
 OURS, THEIRS = "#c2410c", "#94a3b8"
 
@@ -69,7 +71,7 @@ def machine(server_version: str) -> str:
     """Say what it was measured on."""
     return (
         f"{os.cpu_count()} cores ({platform.processor() or platform.machine()}), "
-        f"Python {platform.python_version()}, PostgreSQL {server_version}, "
+        f"{described()}, PostgreSQL {server_version}, "
         f"{datetime.now(UTC):%Y-%m-%d}, load average {LOAD_BEFORE:.1f} right before"
     )
 
