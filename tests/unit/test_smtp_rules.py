@@ -58,6 +58,7 @@ def test_what_is_no_single_address_is_refused(text: str) -> None:
     [
         ("me@example.com", "", "me@example.com"),
         (" Me, Myself <me+tag@sub.example.com> ", "Me, Myself", "me+tag@sub.example.com"),
+        ('"Doe, Jane" <j@example.com>', "Doe, Jane", "j@example.com"),
         ('"Doe, Jane"<j@example.com>', "Doe, Jane", "j@example.com"),
         ("Zoë <zoe@xn--exmple-cua.com>", "Zoë", "zoe@xn--exmple-cua.com"),
         ("root@localhost", "", "root@localhost"),
