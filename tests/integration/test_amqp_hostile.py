@@ -1,10 +1,7 @@
 """Brokers that send what no broker sends: their job fails and says why, nobody else is held up."""
 
-import asyncio
 import resource
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from aiormq import spec as commands
@@ -14,6 +11,7 @@ from app.targets.executors import Executors
 from app.targets.registry import decode_target
 from tests.support.attempts import NEARBY, attempt
 from tests.support.brokers import Client, Script, raw, scripted
+from tests.support.bystander import bystander
 
 MAX_KILOBYTES = 100 * 1024
 LATE_SECONDS = 1.0
@@ -151,29 +149,6 @@ HOSTILE: dict[str, Script] = {
     ),
 }
 """Whatever they do, the outcome is a failure."""
-
-
-class Bystander:
-    """Ticks, and notes the longest that it was held up."""
-
-    longest = 0.0
-
-    async def tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + 0.01
-            await asyncio.sleep(0.01)
-            self.longest = max(self.longest, loop.time() - due)
-
-
-@asynccontextmanager
-async def bystander() -> AsyncIterator[Bystander]:
-    one = Bystander()
-    ticking = asyncio.create_task(one.tick())
-    try:
-        yield one
-    finally:
-        ticking.cancel()
 
 
 async def publish(port: int, *, within: float = 10.0) -> Report:

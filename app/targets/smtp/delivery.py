@@ -4,13 +4,8 @@ import asyncio
 import socket
 import ssl
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
-from email.utils import format_datetime
 from enum import Enum
-from urllib.parse import quote
-from uuid import uuid5
+from typing import cast
 
 import aiosmtplib as client
 
@@ -20,8 +15,10 @@ from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import AppError
 from app.targets.base import MAX_ERROR_LENGTH, Context, Options, as_text, timed_out
 from app.targets.net.guard import AddressBlocked
+from app.targets.smtp.answers import Answers
 from app.targets.smtp.executor import SmtpTarget
-from app.targets.smtp.rules import LINE, mailbox, server_of
+from app.targets.smtp.message import message_of
+from app.targets.smtp.rules import mailbox, server_of
 
 TRANSIENT = range(400, 500)
 """Answers after which another attempt may help (RFC 5321, 4.2.1)."""
@@ -32,8 +29,6 @@ MAX_RESPONSE_LENGTH = 2000
 """The most characters that are kept of an answer."""
 MAX_NAMED = 5
 """The most recipients that an error names."""
-SHORT = 8192
-"""The most characters of a text that is written legibly where that is possible."""
 
 
 class Stage(Enum):
@@ -131,6 +126,10 @@ class Delivery:
             with suppress(TimeoutError, client.SMTPException, OSError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
                     await server.quit()
+        except BaseException:
+            if server.transport is not None:  # a server that reads nothing would keep it open
+                cast("asyncio.WriteTransport", server.transport).abort()
+            raise
         finally:
             server.close()  # and the socket with it
         return code, said
@@ -172,6 +171,8 @@ class Delivery:
         if target.begins_with_tls:
             self.stage = Stage.TLS
         await server.connect()
+        if not isinstance(server.protocol, Answers):
+            raise TypeError("aiosmtplib makes its protocols in another way now")
         await server.ehlo()
         if target.starttls and not target.begins_with_tls:
             self.stage = Stage.TLS
@@ -270,40 +271,6 @@ def answered(code: int, said: str, stage: Stage) -> NotSent:
     reason = {Stage.PROOF: "auth", Stage.TLS: "tls"}.get(stage, "status")
     message = f"the mail server answered {code} {said}"
     return NotSent(reason, message, code=code, retryable=code in TRANSIENT or reason == "tls")
-
-
-def message_of(target: SmtpTarget, context: Context) -> EmailMessage:
-    """Return the mail with all its headers.
-
-    Its `Message-ID` is the same for all attempts of a run: servers and readers recognise
-    repetitions.
-    """
-    message = EmailMessage(policy=SMTP_POLICY)
-    sender = mailbox(target.sender)
-    message["From"] = sender
-    for name, texts in (("To", target.to), ("Cc", target.cc)):
-        if texts:
-            message[name] = [mailbox(text) for text in texts]
-    if target.reply_to is not None:
-        message["Reply-To"] = mailbox(target.reply_to)
-    message["Subject"] = target.subject
-    message["Date"] = format_datetime(datetime.now(UTC))
-    message["Message-ID"] = f"<{uuid5(context.job_id, context.run).hex}@{sender.domain}>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic answers
-    for name, value in {**target.headers, **context.headers()}.items():
-        message[name] = value if LINE.fullmatch(value) else quote(value)
-    if target.text is not None:
-        message.set_content(target.text, cte=encoding(target.text))
-    if target.html is not None and target.text is not None:
-        message.add_alternative(target.html, subtype="html", cte=encoding(target.html))
-    elif target.html is not None:
-        message.set_content(target.html, subtype="html", cte=encoding(target.html))
-    return message
-
-
-def encoding(text: str) -> str | None:
-    """Return how to encode a text for transport; None lets the library choose, which takes long."""
-    return None if len(text) <= SHORT else "base64"
 
 
 def literal(address: str) -> str:

@@ -133,9 +133,10 @@ class SmtpExecutor:
 
     async def prepare(self, target: SmtpTarget, context: Context) -> None:
         """Import the client, which takes time once; a server would see a connection as a mail."""
-        from app.targets.smtp import delivery  # noqa: PLC0415 - few instances send mails
+        from app.targets.smtp import delivery  # noqa: F401, PLC0415 - few instances send mails
+        from app.targets.smtp.message import message_of  # noqa: PLC0415
 
-        delivery.message_of(target, context)
+        message_of(target, context)
 
     async def close(self) -> None:
         """Nothing stays open between two attempts."""
