@@ -13,7 +13,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.routes import HTTPRoute
-from litestar.types import Message, Scope
+from litestar.types import Scope
 
 from app.api.access import KeyAuthentication, KeyRing, is_loopback, require_scope
 from app.api.actions import pause_job, resume_job, run_job, skip_runs, unskip_runs
@@ -48,6 +48,7 @@ from app.api.explain import explain_job
 from app.api.feed import Feed
 from app.api.flows import delete_flow, get_flow, list_flows, put_flow, release_flow
 from app.api.headers import secure
+from app.api.heads import as_head
 from app.api.health import live, ready
 from app.api.instances import get_stats, list_instances
 from app.api.jobs import create_job, delete_job, get_job, list_jobs, patch_job, put_job
@@ -101,6 +102,8 @@ class Application(Litestar):
             return
         if root := self.state.root_path:
             scope, send = without_root(scope, root), with_root(send, root)
+        if scope["method"] == "HEAD":
+            scope = {**scope}  # the server's own goes on saying what was asked
         answering = Answering(scope, send)
         token = REQUEST_ID.set(answering.id)
         try:
@@ -111,17 +114,10 @@ class Application(Litestar):
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         """Answer a request; a HEAD as GET, without the body."""
-        if scope["method"] != "HEAD":
-            await super().__call__(scope, receive, send)
-            return
-
-        async def send_head(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message["body"] = b""
-            await send(message)
-
-        scope["method"] = HttpMethod.GET
-        await super().__call__(scope, receive, send_head)
+        if scope["method"] == "HEAD":
+            scope["method"] = HttpMethod.GET
+            receive, send = as_head(receive, send)
+        await super().__call__(scope, receive, send)
 
 
 def create_app(

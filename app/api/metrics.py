@@ -314,7 +314,8 @@ def metrics_response(
 ) -> Response[bytes]:
     """Answer a scrape in the format that the scraper accepts."""
     content, media_type = exposition(registry, request.headers.get("accept", ""))
-    return Response(content, media_type=media_type)
+    # As a header, since to a media type of text the framework adds a second charset.
+    return Response(content, media_type=media_type, headers={"Content-Type": media_type})
 
 
 @get(

@@ -1,10 +1,12 @@
 """The API as it is served: uvicorn on a loopback address."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import httpx
 import pytest
+from litestar.routes import HTTPRoute
 from msgspec.structs import replace
 
 from app.asgi import create_app
@@ -50,6 +52,27 @@ async def test_options_name_every_method_of_an_address(served: str) -> None:
 
     assert (jobs.status_code, jobs.headers["Allow"]) == (204, "GET, OPTIONS, POST")
     assert job.headers["Allow"] == "DELETE, GET, OPTIONS, PATCH, PUT"
+
+
+async def test_head_is_answered_wherever_get_is_and_ends_with_its_head(served: str) -> None:
+    app = create_app(Settings(database_url="postgresql://h/d"))
+    paths = [
+        re.sub(r"\{[^}]+\}", "x", route.path)
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and "GET" in route.methods
+    ]
+    pool = httpx.Limits(max_connections=1)
+    answers = {}
+    async with httpx.AsyncClient(base_url=served, limits=pool, timeout=5) as api:
+        for path in paths:
+            head = await api.head(path)
+            answers[path] = head.status_code, head.content
+            assert (await api.get("/health/live")).status_code == 200, path
+
+    assert "/v1/events" in answers
+    assert len(answers) > 50
+    assert {content for _, content in answers.values()} == {b""}
+    assert not [path for path, (status, _) in answers.items() if status in {405, 500, 501}]
 
 
 @pytest.mark.parametrize(
