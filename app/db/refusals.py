@@ -1,5 +1,6 @@
 """Translates the errors of connecting to Postgres into one sentence with its remedy."""
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, PoolerInT
 UNSUPPORTED = "unsupported startup parameter"
 """Words of a pooler, never of Postgres, that refuses a setting at a session's start."""
 NO_TLS = "rejected SSL upgrade"
-"""Words of asyncpg about a server that does not speak TLS."""
+"""Words of asyncpg about a server that does not speak TLS or, where it need not, no Postgres."""
+CLOSED = "unexpected connection_lost"
+"""Words of asyncpg about a connection that was closed before any answer."""
+UNKNOWN_PROOF = re.compile("unsupported authentication method|gssapi module not found")
+"""Words of asyncpg about a way to authenticate that it does not have."""
 NO_ENCRYPTION = "no encryption"
 """Words of Postgres for a session without TLS that no line of pg_hba.conf admits."""
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
@@ -109,21 +114,9 @@ LAST_REMEDY = f"Look at the options {WHERE}, and at the log of Postgres"
 
 def no_session(error: BaseException, said: str, address: Address, host: Host) -> AppError:
     """Translate an error that came before any answer of Postgres: of names, network, TLS, files."""
-    sslmode = address.parameters.get("sslmode", "prefer")
+    if (lasting := lasting_error(error, said, address, host)) is not None:
+        return lasting
     match error:
-        case ssl.SSLCertVerificationError():
-            return DatabaseRefused(
-                f"the certificate of Postgres at {host} is not trusted: {error.verify_message}. "
-                f"Give its authority as sslrootcert, and the host by the name it has, {WHERE}"
-            )
-        case ConnectionError() if NO_TLS in said:
-            return DatabaseRefused(
-                f"Postgres at {host} does not speak TLS, and sslmode={sslmode} {WHERE} asks for "
-                "it. Switch it on there (ssl = on), or write sslmode=prefer"
-            )
-        case asyncpg.ClientConfigurationError() | ValueError():
-            message = f"there is no connecting to {host} as TOCSIN_DATABASE_URL has it: {said}"
-            return DatabaseRefused(message)
         case socket.gaierror():
             said = f"the name {host.name} was not found ({error.strerror})"
         case TimeoutError():
@@ -132,11 +125,44 @@ def no_session(error: BaseException, said: str, address: Address, host: Host) ->
             said = f"no TLS with {host}: {error.reason or said}"
         case FileNotFoundError() | ConnectionRefusedError():
             said = f"nothing listens at {host} ({said})"
+        case ConnectionError() if CLOSED in said:
+            said = f"{host} closes connections without a word"
         case asyncpg.TargetServerAttributeNotMatched():
             said = f"{host} is not what target_session_attrs {WHERE} asks for"
         case _:
             pass
     return DatabaseUnavailable(f"Postgres is not available: {said}")
+
+
+def lasting_error(
+    error: BaseException, said: str, address: Address, host: Host
+) -> DatabaseRefused | None:
+    """Translate such an error if an operator has to change something; None for any other."""
+    sslmode = address.parameters.get("sslmode", "prefer")
+    message = ""
+    match error:
+        case ssl.SSLCertVerificationError():
+            message = (
+                f"the certificate of Postgres at {host} is not trusted: {error.verify_message}. "
+                f"Give its authority as sslrootcert, and the host by the name it has, {WHERE}"
+            )
+        case ConnectionError() if NO_TLS in said and sslmode in {"prefer", "allow"}:
+            message = f"what answers at {host} is not Postgres: correct host and port {WHERE}"
+        case ConnectionError() if NO_TLS in said:
+            message = (
+                f"Postgres at {host} does not speak TLS, and sslmode={sslmode} {WHERE} asks for "
+                "it. Switch it on there (ssl = on), or write sslmode=prefer"
+            )
+        case _ if UNKNOWN_PROOF.search(said):
+            message = (
+                f"Postgres at {host} asks for a proof that Tocsin cannot give ({said}): have "
+                "pg_hba.conf ask for scram-sha-256"
+            )
+        case asyncpg.ClientConfigurationError() | ValueError():
+            message = f"there is no connecting to {host} as TOCSIN_DATABASE_URL has it: {said}"
+        case _:
+            pass
+    return DatabaseRefused(message) if message else None
 
 
 def is_pooler_refusing(error: asyncpg.PostgresError) -> bool:

@@ -195,6 +195,36 @@ async def test_a_parameter_that_does_not_fit_the_server_is_told_of(
         assert not isinstance(told.value, DatabaseRefused)
 
 
+AUTHENTICATE = b"R\0\0\0\x08\0\0\0"
+OTHERS = {
+    "a web server": ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], True, "is not Postgres"),
+    "a mail server": ([b"220 hello\r\n"], True, "is not Postgres"),
+    "who says nothing": ([b""], False, "closes connections without a word"),
+    "an unknown proof": ([b"N", AUTHENTICATE + b"\x63"], True, "method.*scram-sha-256"),
+    "Kerberos": ([b"N", AUTHENTICATE + b"\x07"], True, "gssapi.*scram-sha-256"),
+}
+
+
+@pytest.mark.parametrize("who", OTHERS)
+async def test_whoever_else_answers_is_told_of(who: str) -> None:
+    answers, lasts, says = OTHERS[who]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for one in answers:
+            await reader.read(1000)
+            writer.write(one)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DatabaseUnavailable, match=says) as told:
+            await connect(f"postgresql://me:s3cret@127.0.0.1:{port}/x")
+
+    assert isinstance(told.value, DatabaseRefused) is lasts
+    assert one_sentence(str(told.value))
+
+
 def one_sentence(message: str) -> bool:
     """Whether a message is one line of some length without a password."""
     return len(message) < 400 and "\n" not in message and "s3cret" not in message
