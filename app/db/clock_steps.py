@@ -39,6 +39,11 @@ async def shorten_leases(db: Runner, *, lease_seconds: float) -> int:
     return len(await db.fetch("clock_steps.shorten_leases", lease_seconds=lease_seconds))
 
 
+async def release_flows(db: Runner) -> None:
+    """Forget what keeps flows from starts until an instant that lies too far ahead."""
+    await db.fetch("clock_steps.release_flows")
+
+
 async def read_step(db: Runner, after: UUID, many: int) -> Step[Plan] | None:
     """Read the next `many` jobs, and the plans among them to repair."""
     return await walks.read_step(db, "clock_steps.step", plan, after, many)

@@ -117,9 +117,9 @@ async def tell_starts(db: Runner, starts: Sequence[Starts], *, instance: str) ->
     await db.fetch("flows.tell_starts", starts=JSON.encode(starts).decode(), instance=instance)
 
 
-async def hold(db: Runner, key: str, *, seconds: float, why: str) -> None:
-    """Keep a flow from starts for so long, as its target asked for; a longer hold stays."""
-    await db.fetch("flows.hold", key=key, seconds=seconds, why=why)
+async def hold(db: Runner, key: str, *, held_until: datetime, why: str) -> None:
+    """Keep a flow from starts until then, as its target asked for; a longer hold stays."""
+    await db.fetch("flows.hold", key=key, held_until=held_until, why=why)
 
 
 async def wake(db: Runner, keys: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Repairs leases and plans after the database's clock was set back (docs/adr/0051)."""
+"""Repairs leases, flows and plans after the database's clock was set back (docs/adr/0051)."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ RETRY_SECONDS = 5.0
 async def mend_steps(
     db: Database, observers: Observers, set_back: asyncio.Event, *, lease_seconds: float
 ) -> None:
-    """Repair leases and plans whenever `set_back` is set, until cancelled.
+    """Repair leases, flows and plans whenever `set_back` is set, until cancelled.
 
     They are also repaired once at the start, if the newest execution lies in the future. Every
     instance does this: all compute the same repairs, and a plan that one has moved needs no other.
@@ -44,8 +44,9 @@ async def mend_steps(
 
 
 async def mend(db: Database, *, lease_seconds: float) -> int:
-    """Shorten leases and move plans that were made in the future; return how many plans."""
+    """Repair what was written in the future; return how many plans were moved."""
     await clock_steps.shorten_leases(db, lease_seconds=lease_seconds)
+    await clock_steps.release_flows(db)
     walked = walk(partial(clock_steps.read_step, db), move_of, partial(clock_steps.move, db))
     return sum([moved async for _, moved in walked])
 

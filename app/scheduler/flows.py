@@ -293,8 +293,8 @@ class Flows:
             for grant in late.values():
                 grant.told_at = now
 
-    async def hold(self, key: str, report: Report) -> None:
-        """Hold a flow if the answer of its target asks for that.
+    async def hold(self, key: str, report: Report, *, now: datetime) -> None:
+        """Hold a flow from `now` on, if the answer of its target asks for that.
 
         Never raises: without it the other jobs of the flow are told the same by the target.
         """
@@ -303,8 +303,9 @@ class Flows:
             return
         why = f"the target answered {report.status_code}"
         try:
+            held_until = now + timedelta(seconds=seconds)
             async with asyncio.timeout(HOLD_SECONDS):
-                await flows.hold(self.db, key, seconds=seconds, why=why)
+                await flows.hold(self.db, key, held_until=held_until, why=why)
         except Exception as error:  # noqa: BLE001 - see above
             self.observers.tell(Faulted(where="hold", error=reason(error)))
 

@@ -188,7 +188,7 @@ class ClaimRunner:
         if held.waited_seconds:  # the start is when the request went out
             started_at += timedelta(seconds=held.waited_seconds)
         if claim.flow_key is not None:
-            await self.flows.hold(claim.flow_key, report)
+            await self.flows.hold(claim.flow_key, report, now=self.clock.now())
         return self.settled(claim, report, started_at=started_at)
 
     async def made_ready(self, held: HeldClaim) -> ReadyTarget | Settlement:

@@ -13,6 +13,23 @@ set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 seco
 where locked_until > clock_timestamp() + interval '2 hours'
 returning id;
 
+-- name: release_flows
+-- No target is obeyed for more than a day, and no start counts from later than now on: what says so is of a clock that
+-- was ahead. Instances that wait for such an instant look again.
+with held as (
+    update tocsin.flow_states s
+    set held_until = case when s.held_until < clock_timestamp() + interval '25 hours' then s.held_until end,
+        waiting_since = least(s.waiting_since, clock_timestamp())
+    where s.held_until > clock_timestamp() + interval '25 hours'
+        or s.waiting_since > clock_timestamp() + interval '1 minute'
+    returning s.flow_key
+), started as (
+    update tocsin.flow_starts s set latest = clock_timestamp()
+    where s.latest > clock_timestamp() + interval '1 minute'
+    returning s.flow_key
+)
+select tocsin.wake_flow(flow_key) from (select flow_key from held union select flow_key from started) as moved;
+
 -- name: step
 -- The next jobs in the order of their ids, with those among them whose plan was made in the future.
 with walked as materialized (

@@ -27,7 +27,8 @@ from json_to_recordset(:starts::json) as w (flow_key text, granted_at timestampt
 where s.flow_key = w.flow_key and s.granted_at = w.granted_at and s.instance = :instance::text;
 
 -- name: hold
--- Keeps a flow from starts for as long as a target asked for: until the latest instant that any asked for. Claims that
+-- Keeps a flow from starts for as long as a target asked for: until the latest instant that any asked for, by the clock
+-- that the instance believes, as the database's may have been set forward by mistake. Claims that
 -- have not started are recalled, wherever they are held; those that have are extended once more, and go on.
 with recalled as materialized (
     select tocsin.notify_recall(id) from (
@@ -36,7 +37,7 @@ with recalled as materialized (
         limit 1000) as held
 )
 insert into tocsin.flow_states as s (flow_key, held_until, held_for)
-select :key::text, clock_timestamp() + :seconds::float8 * interval '1 second', :why::text
+select :key::text, :held_until::timestamptz, :why::text
 from (select count(*) from recalled) as told
 on conflict (flow_key) do update
 set held_until = excluded.held_until, held_for = excluded.held_for

@@ -9,8 +9,9 @@ from hashlib import sha256
 import asyncpg
 import pytest
 
-from app.core.facts import ClockSetBack
+from app.core.facts import ClockSetBack, Settled
 from app.db import Database, checks, upkeep
+from app.scheduler.clock_steps import mend
 from tests.support.builders import insert_job
 from tests.support.faketime import Clock
 from tests.support.instances import StartInstance
@@ -237,3 +238,57 @@ async def test_pings_that_came_while_the_clock_was_ahead_hide_nothing_of_those_a
         "order by id desc limit 1"
     )
     assert 0.1 <= took < 10
+
+
+@pytest.mark.timeout(60)
+async def test_what_a_target_asks_for_while_the_clock_is_ahead_holds_its_flow_no_longer(
+    instance: StartInstance, connection: asyncpg.Connection, clock: Clock, sink: Sink
+) -> None:
+    release = asyncio.Event()
+
+    async def busy(wire: Wire, _: Received) -> None:
+        await release.wait()
+        await wire.write(reply(429, headers={"Retry-After": "1"}))
+
+    sink.on("/busy", busy)
+    async with instance(**QUICK) as (_, facts):
+        await insert_job(
+            connection, target={"url": sink.url("/busy")}, flow_key="f", max_attempts=1
+        )
+        await calls(sink, "/busy", 1)
+        clock.set(60 * DAY)
+        release.set()
+        await facts.seen(Settled)
+
+        async def is_held() -> bool:
+            return bool(
+                await connection.fetchval("select count(held_until) from tocsin.flow_states")
+            )
+
+        await until(is_held, "the flow is held")
+        clock.set(0)
+        await insert_job(connection, target={"url": sink.url("/next")}, flow_key="f")
+        await calls(sink, "/next", 1)
+
+
+async def test_a_flow_goes_on_whatever_a_clock_that_was_believed_has_left_behind(
+    instance: StartInstance, db: Database, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    await connection.execute(
+        """insert into tocsin.flows (flow_key, rate, period_seconds)
+           values ('f', 1, 60), ('g', 1, 60);
+           insert into tocsin.flow_states (flow_key, held_until, held_for, waiting_since)
+           values ('f', now() + interval '60 days', 'it was asked for', now() + interval '60 days'),
+               ('h', now() + interval '1 hour', 'it was asked for', null);
+           insert into tocsin.flow_starts (flow_key, granted_at, instance, many, latest)
+           values ('g', now() + interval '60 days', 'gone', 1, now() + interval '60 days')"""
+    )
+
+    await mend(db, lease_seconds=3.0)
+
+    kept = await connection.fetch("select * from tocsin.flow_states order by flow_key")
+    assert [row["held_until"] is not None for row in kept] == [False, True]
+    assert await connection.fetchval("select latest <= clock_timestamp() from tocsin.flow_starts")
+    async with instance():
+        await insert_job(connection, target={"url": sink.url("/f")}, flow_key="f")
+        await calls(sink, "/f", 1)
