@@ -2561,14 +2561,16 @@ end $$;
 
 -- Replans up to so many jobs whose run was put off by a window that has changed since: a run that is open by now is
 -- due at once. One under a lease, of which it is not written yet that it is put off, has its turn later. Forgets what has
--- started by itself, and windows that ended a month ago. Returns how many it looked at.
+-- started by itself, and windows that ended a month ago: by a clock as history is pruned by, as one that was set forward
+-- by mistake must not cost the windows of the coming weeks. Returns how many it looked at.
 create or replace function tocsin.replan_maintained(many bigint)
 returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    moment constant timestamptz := least(clock_timestamp(), (select t.trusted from tocsin.trusted_clock t));
     seen uuid[];
     one uuid;
 begin
-    delete from tocsin.maintenance w where w.ends_at < clock_timestamp() - interval '30 days';
+    delete from tocsin.maintenance w where w.ends_at < moment - interval '30 days';
     with taken as materialized (
         select p.job_id from tocsin.put_off_runs p join tocsin.jobs j on j.id = p.job_id
         where p.window_id is null and j.locked_until is null
@@ -2590,7 +2592,7 @@ begin
         end loop;
     end;
     with over as (
-        select p.job_id from tocsin.put_off_runs p where p.until < clock_timestamp()
+        select p.job_id from tocsin.put_off_runs p where p.until < moment
         order by p.until limit many for update skip locked
     )
     delete from tocsin.put_off_runs p using over where p.job_id = over.job_id;
@@ -2670,7 +2672,7 @@ comment on function tocsin.note_put_off(job_id uuid, window_id uuid, until times
 comment on function tocsin.due_now(ids uuid[]) is
     'Has runs start that were put off; those that are closed still are put off again. A job may have gone on meanwhile to a run that is yet to come.';
 comment on function tocsin.replan_maintained(many bigint) is
-    'Replans up to so many jobs whose run was put off by a window that has changed since: a run that is open by now is due at once. One under a lease, of which it is not written yet that it is put off, has its turn later. Forgets what has started by itself, and windows that ended a month ago. Returns how many it looked at.';
+    'Replans up to so many jobs whose run was put off by a window that has changed since: a run that is open by now is due at once. One under a lease, of which it is not written yet that it is put off, has its turn later. Forgets what has started by itself, and windows that ended a month ago: by a clock as history is pruned by, as one that was set forward by mistake must not cost the windows of the coming weeks. Returns how many it looked at.';
 comment on function tocsin.maintain(tag text, ends_at timestamptz, starts_at timestamptz, calendar text, on_closed text, reason text) is
     'Lays a window over all jobs, or over those that have a tag, from now on or from an instant on; or by a calendar: select tocsin.maintain(tag => ''billing'', ends_at => now() + interval ''2 hours'', reason => ''the receiver is moved'');';
 comment on function tocsin.end_maintenance(id uuid) is

@@ -188,6 +188,27 @@ async def test_a_clock_that_is_ahead_costs_no_history(
     assert abs(again - usual) < timedelta(minutes=1)
 
 
+async def test_a_clock_that_is_ahead_costs_no_window_of_maintenance(
+    database_url: str, connection: asyncpg.Connection, clock: Clock
+) -> None:
+    async with housekeeper(database_url) as session:
+        await followed(session)
+        for days in (-40, 7):
+            await connection.execute(
+                """insert into tocsin.maintenance (starts_at, ends_at)
+                   values (now() + $1 * interval '1 day', now() + ($1 + 1) * interval '1 day')""",
+                days,
+            )
+        clock.set(60 * DAY)
+        await connection.execute("select tocsin.replan_maintained(100)")
+        clock.set(0)
+
+    left = await connection.fetch(
+        "select ends_at > now() as is_yet_to_come from tocsin.maintenance"
+    )
+    assert [row["is_yet_to_come"] for row in left] == [True]
+
+
 async def test_the_first_pass_trusts_a_clock_as_far_as_days_are_ready(
     database_url: str, clock: Clock
 ) -> None:
