@@ -114,6 +114,11 @@ class HeldClaim:
         """Add the seconds that passed before the request could be sent, as for a connection."""
         self.waited_seconds += seconds
 
+    def note_answer(self) -> None:
+        """Note that the target has answered: what is left to do is cut off by no timeout."""
+        self.overtime_ends = float("inf")
+        self.set_deadline()
+
     def extend(self, *, lease_ends: float) -> None:
         """Note that the lease now ends at `lease_ends` (monotonic seconds)."""
         self.lease_ends = lease_ends

@@ -184,7 +184,7 @@ class ClaimRunner:
             )
         if claim.is_timed:
             self.flows.note_begin(claim)
-        report = ready.redacted(await self.report(held, ready))
+        report = await ready.redacted(await self.report(held, ready), self.executors.redact)
         if held.waited_seconds:  # the start is when the request went out
             started_at += timedelta(seconds=held.waited_seconds)
         if claim.flow_key is not None:
@@ -245,6 +245,7 @@ class ClaimRunner:
                     secrets=ready.named,
                     waited=held.note_wait,
                     sending=partial(self.note_sending, claim) if claim.is_timed else None,
+                    answered=held.note_answer,
                 )
                 return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:

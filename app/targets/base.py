@@ -12,6 +12,7 @@ from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
 from app.errors import FieldError
+from app.targets.masking import Masking
 from app.targets.net.guard import Guard
 from app.targets.net.tls import Tls
 from app.targets.net.tls_contexts import Contexts
@@ -79,6 +80,10 @@ def unnoted(seconds: float) -> None:
     """Ignore the seconds that were waited."""
 
 
+def untold() -> None:
+    """Ignore that the target has answered."""
+
+
 class Context(Unshown, frozen=True, kw_only=True):
     """All that an executor is told about one attempt."""
 
@@ -100,13 +105,16 @@ class Context(Unshown, frozen=True, kw_only=True):
     sending: Callable[[], None] | None = None
     """To be called just before the first byte of the request goes out, where a limit counts that;
     what it raises keeps the request from being sent, and is to be passed on."""
+    answered: Callable[[], None] = untold
+    """To be called where work on a complete answer is left that may take a while: from then on the
+    timeout is over, and cuts nothing off."""
     secrets: frozenset[str] = frozenset()
     """The values of named secrets in the target, in whatever fields."""
     trigger: str | None = None
     """What asked for the run: run_now, replay or backfill; None: the job's schedule."""
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - all that an instance knows of an attempt
         cls,
         claim: Claim,
         *,
@@ -114,6 +122,7 @@ class Context(Unshown, frozen=True, kw_only=True):
         secrets: frozenset[str] = frozenset(),
         waited: Callable[[float], None] = unnoted,
         sending: Callable[[], None] | None = None,
+        answered: Callable[[], None] = untold,
     ) -> Self:
         """Return the context of the attempt that a claim is for."""
         return cls(
@@ -126,6 +135,7 @@ class Context(Unshown, frozen=True, kw_only=True):
             traceparent=traceparent,
             waited=waited,
             sending=sending,
+            answered=answered,
             secrets=secrets,
             trigger=claim.request,
         )
@@ -167,6 +177,7 @@ class Options(Struct, frozen=True, kw_only=True):
     note_request: NoteRequest | None = None
     """Is told of each HTTP request to a target, if anybody counts them."""
     contexts: Contexts = field(default_factory=Contexts)
+    masking: Masking = field(default_factory=Masking)
 
 
 TargetT_contra = TypeVar("TargetT_contra", bound=Target, contravariant=True)

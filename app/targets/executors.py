@@ -1,7 +1,7 @@
 """The executors of one process, one of each kind."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import TracebackType
@@ -87,6 +87,10 @@ class Executors:
         """Load the certificates of a target before its next attempt."""
         for tls in target.certificates():
             await self.options.contexts.context(tls, patient=True)
+
+    async def redact(self, secrets: Collection[str], text: str) -> str:
+        """Return a text with `***` for each secret, in its turn if it is long."""
+        return await self.options.masking.redact(secrets, text)
 
     def execute(self, kind: str, target: Target, context: Context) -> Awaitable[Report]:
         """Carry out one attempt; `target` is what `decode_target` made for this kind."""

@@ -5,7 +5,7 @@ are then unmasked, checked, searched for references to named secrets, and encryp
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -206,6 +206,10 @@ def unset(fields: Mapping[str, str], known: Collection[str]) -> list[FieldError]
     ]
 
 
+Redact = Callable[[Collection[str], str], Awaitable[str]]
+"""Returns a text with `***` for each secret, see `Masking.redact`."""
+
+
 class ReadyTarget(Unshown, frozen=True, kw_only=True):
     """A target with all its secrets in clear."""
 
@@ -213,14 +217,14 @@ class ReadyTarget(Unshown, frozen=True, kw_only=True):
     named: frozenset[str] = frozenset()
     """The values of its named secrets, and their pieces, which are redacted from reports."""
 
-    def redacted(self, report: Report) -> Report:
+    async def redacted(self, report: Report, redact: Redact) -> Report:
         """Return the report without what the target may have repeated of the named secrets."""
         if not self.named:
             return report
         return replace(
             report,
-            response=report.response and redact(self.named, report.response),
-            error=report.error and redact(self.named, report.error),
+            response=report.response and await redact(self.named, report.response),
+            error=report.error and await redact(self.named, report.error),
         )
 
 

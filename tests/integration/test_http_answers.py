@@ -4,12 +4,15 @@ import asyncio
 import select
 import time
 import tracemalloc
+from collections.abc import Collection
 
 import pytest
 
 from app.core.runs.outcome import Outcome
+from app.core.secrets.redaction import redact
 from app.targets.executors import Executors
 from app.targets.http.answer import MAX_INTERIM, MAX_RESPONSE_LENGTH
+from app.targets.masking import Masking
 from app.targets.registry import decode_target
 from tests.support.attempts import Send, attempt
 from tests.support.sink import Behaviour, Received, Sink, Wire, cut, reply, reset
@@ -350,6 +353,22 @@ async def test_others_are_answered_in_time_beside_floods(send: Send, sink: Sink)
 
     await flooding
     assert longest < 1.0
+
+
+async def test_what_is_masked_for_long_is_cut_off_by_no_timeout(
+    send: Send, sink: Sink, monkeypatch: pytest.MonkeyPatch
+):
+    async def slow(self: Masking, secrets: Collection[str], text: str) -> str:
+        await asyncio.sleep(1.0)
+        return redact(secrets, text)
+
+    monkeypatch.setattr(Masking, "redact", slow)
+    sink.on("/x", reply(200, b"you sent sesame" + b"!" * 2_000))
+
+    report = await send(url=sink.url("/x"), headers={"X-Api-Key": "sesame"}, within=0.5)
+
+    assert report.outcome is Outcome.SUCCEEDED
+    assert (report.response or "").startswith("you sent ***!")
 
 
 async def test_a_body_as_long_as_is_kept_leaves_the_connection_usable(send: Send, sink: Sink):

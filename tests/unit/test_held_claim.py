@@ -90,6 +90,21 @@ async def test_a_lease_that_ends_before_the_timeout_is_what_cuts_an_execution_of
     assert await cut_at(HeldClaim(claim, lease_ends=20.0), now=0.0) is Ending.LEASE
 
 
+async def test_once_its_target_has_answered_only_the_end_of_its_lease_cuts_an_execution_off() -> (
+    None
+):
+    held = HeldClaim(some_claim(timeout_seconds=30.0), lease_ends=40.0)
+
+    with Deadline(asyncio.get_running_loop()) as deadline:
+        held.begin(deadline, now=0.0)
+        held.note_answer()
+        held.cut_overtime(1e6)
+        at = deadline.at
+        deadline.move(None)
+
+    assert (held.ending, at) == (Ending.LEASE, held.cut_at)
+
+
 def test_a_held_claim_tells_a_debugger_what_it_is() -> None:
     held = HeldClaim(some_claim(target='{"url": "http://a.example/"}'), lease_ends=60.0)
 

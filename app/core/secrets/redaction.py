@@ -9,7 +9,7 @@ import re
 import sys
 from base64 import b64encode
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from html.entities import html5
 from itertools import islice, pairwise
@@ -20,7 +20,7 @@ MIN_HIDDEN_LENGTH = 4
 """Characters; shorter secrets are found by chance everywhere, and are not redacted."""
 MAX_LAYERS = 5
 """How deeply nested escapes are read."""
-MAX_ESCAPES = 10_000
+MAX_ESCAPES = 5000
 """How many escapes are read in all layers together, to bound the time."""
 MAX_WORK = 1_000_000
 """Characters times secrets; the end of a longer text is dropped, to bound the time."""
@@ -134,30 +134,35 @@ def holds(secrets: Collection[str], text: str) -> bool:
 
 def redacted(secrets: Collection[bytes], data: bytes) -> str:
     """Return `data` as text with `***` for each of the secrets."""
-    if not (wanted := suspects(secrets, data)):
+    cut = CUT_OFF.search(data, max(0, len(data) - MAX_ESCAPE_LENGTH))
+    ended = data[: cut.start()] if cut else data
+    layers = layers_of(data)
+    layers_ended = layers if ended == data else layers_of(ended)
+    if not (wanted := suspects(secrets, {data: layers, ended: layers_ended})):
         return data.decode(errors="replace")
     spans: list[Span] = []
     for secret in wanted:
         spans += found(secret, data)
-    spans += escaped_spans(wanted, data)
-    if (cut := CUT_OFF.search(data, max(0, len(data) - MAX_ESCAPE_LENGTH))) and cut[0]:
+    spans += escaped_spans(wanted, data, layers)
+    if ended != data:
         spans += [
             (begins, len(data))
-            for begins, ends in escaped_spans(wanted, data[: cut.start()])
-            if ends == cut.start()
+            for begins, ends in escaped_spans(wanted, ended, layers_ended)
+            if ends == len(ended)
         ]
     return masked(data, spans).decode(errors="replace")
 
 
-def suspects(secrets: Collection[bytes], data: bytes) -> list[bytes]:
-    """Return the secrets of which some form may begin in the text, by the first bytes of each form.
+def suspects(
+    secrets: Collection[bytes], layers_of_texts: Mapping[bytes, list[Layer]]
+) -> list[bytes]:
+    """Return the secrets of which some form may begin in a text, by the first bytes of each form.
 
     A private key in PEM has up to a hundred parts that are looked for, and no text has any of them.
     """
-    cut = CUT_OFF.search(data, max(0, len(data) - MAX_ESCAPE_LENGTH))
     plain, read = [], []
-    for text in {data, data[: cut.start()] if cut else data}:
-        texts = [text, *(layer.read for layer in layers_of(text))]
+    for text, layers in layers_of_texts.items():
+        texts = [text, *(layer.read for layer in layers)]
         plain += texts
         read.append(texts[-1].translate(SPACES))
     written, innermost = b"\0".join(plain), b"\0".join(read)
@@ -183,9 +188,8 @@ def beginnings(secret: bytes) -> tuple[bytes, ...]:
     return tuple({form[:MIN_HIDDEN_LENGTH] for form in (secret.translate(SPACES), *forms)})
 
 
-def escaped_spans(secrets: Collection[bytes], text: bytes) -> Iterator[Span]:
+def escaped_spans(secrets: Collection[bytes], text: bytes, layers: list[Layer]) -> Iterator[Span]:
     """Find the secrets in each layer of a text, and encoded ones in the innermost layer."""
-    layers = layers_of(text)
     read = (layers[-1].read if layers else text).translate(SPACES)
     for secret in secrets:
         for depth, layer in enumerate(layers, start=1):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import aiohttp
 from msgspec import UNSET, Meta, field
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from app.core.field_paths import joined
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
@@ -50,6 +50,7 @@ from app.targets.http.rules import (
     status_line,
     visible,
 )
+from app.targets.masking import LONG
 from app.targets.net.tls import Tls
 from app.targets.tls_target import TlsTarget
 from app.timers import SharedTimers
@@ -151,6 +152,7 @@ class HttpExecutor:
         self.clock = options.clock
         self.tokens = Tokens(options.clock)
         self.note_request = options.note_request
+        self.masking = options.masking
 
     def execute(self, target: HttpTarget, context: Context) -> Awaitable[Report]:
         return Attempt(self, target, context).report()
@@ -178,6 +180,9 @@ class Attempt:
         self.clock = executor.clock
         self.tokens = executor.tokens
         self.note_request = executor.note_request
+        self.masking = executor.masking
+        self.unmasked: str | None = None
+        """The body of the final answer if that has yet to be masked."""
         self.requested: tuple[str, float] | None = None
         """The method of the request under way, and when it began; None if nobody counts them."""
         self.target = target
@@ -191,6 +196,19 @@ class Attempt:
         """When the first request was written, in monotonic seconds."""
 
     async def report(self) -> Report:
+        """Send the request and judge the answer, within the timeout; then mask a long answer.
+
+        Raises:
+            OutOfDescriptors: no file descriptor is left; nothing was sent.
+        """
+        report = await self.report_in_time()
+        if self.unmasked is None:
+            return report
+        self.context.answered()
+        text = await self.masking.redact(self.secrets(), self.unmasked)
+        return replace(report, response=as_text(text, longest=MAX_RESPONSE_LENGTH) or None)
+
+    async def report_in_time(self) -> Report:
         """Send the request and judge the answer, within the timeout.
 
         Raises:
@@ -288,6 +306,7 @@ class Attempt:
             BadRedirect: a redirect cannot be followed, or there are too many.
             aiohttp.ClientError, OSError: no connection, or no complete answer.
         """
+        self.unmasked = None
         home = request.address.place
         for _ in range(MAX_REDIRECTS + 1):
             sending = self.context.sending if self.asked_at is None else None
@@ -342,7 +361,10 @@ class Attempt:
     def judged(self, status: int) -> Report:
         """Return the report of an answer: success or failure, by the status."""
         body = self.answer.body.decode(errors="replace")
-        text = self.shown(body, longest=MAX_RESPONSE_LENGTH) or None
+        if len(body) < LONG:
+            text = self.shown(body, longest=MAX_RESPONSE_LENGTH) or None
+        else:
+            text, self.unmasked = None, body
         if matches(status, self.target.success):
             return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
         wanted = in_words(self.target.success)

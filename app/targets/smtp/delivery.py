@@ -224,7 +224,7 @@ class Delivery:
 
     def shown(self, text: str, *, longest: int) -> str:
         """Return a server's text as it may be recorded: redacted, and bounded in length."""
-        legible = text.encode(errors="replace").decode()
+        legible = text[: 2 * longest].encode(errors="replace").decode()
         return as_text(
             redact(secrets_of(self.target) | self.context.secrets, legible), longest=longest
         )
