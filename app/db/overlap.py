@@ -22,6 +22,8 @@ class PlanBehind(Struct, frozen=True, kw_only=True):
     scheduled_for: datetime | None
     planned: bool
     """Whether `next_run` is the plan; an instance has yet to work it out otherwise."""
+    held_up: bool
+    """Whether no run may start now: everything is paused, or a tag or the flow of the job is."""
 
 
 async def plan_behind(db: Database, claim: Claim) -> PlanBehind | None:
@@ -47,6 +49,7 @@ async def plan_behind(db: Database, claim: Claim) -> PlanBehind | None:
         next_run=row["next_run"],
         scheduled_for=row["scheduled_for"],
         planned=row["planned"],
+        held_up=row["held_up"],
     )
 
 

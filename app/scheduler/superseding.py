@@ -18,6 +18,9 @@ from app.telemetry.faults import faulted
 
 LOOK_SECONDS = 1.0
 """The wait before the plan of a job is read again that could not be read, or is yet to be made."""
+HELD_UP_SECONDS = 5.0
+"""How soon to ask again while a pause, or the flow of the job, lets no run start: the end of that
+is no edit of the job."""
 AGAIN_SECONDS = 60.0
 """How soon to ask again at the latest while there is maintenance, of which the end may change."""
 
@@ -27,7 +30,7 @@ class Superseding:
 
     The instance that executes a run is the one that cuts it off, so that the next one is claimed
     once that has ended and settled, and not before. Whether the next run is due is read once more
-    before the cut: a person may have edited the job.
+    before the cut: a person may have edited the job, or paused what it belongs to.
     """
 
     def __init__(
@@ -77,13 +80,16 @@ class Superseding:
     async def next_due(self, claim: Claim, *, began_at: datetime) -> datetime | None:
         """Return when the job's next run is due, as the job is now; None if none is to come."""
         while True:
+            rest = LOOK_SECONDS
             with suppress(DatabaseUnavailable, StatementCancelled):
                 plan = await overlap.plan_behind(self.db, claim)
                 if plan is None or plan.claim.overlap is not Overlap.CANCEL_OTHER:
                     return None
-                if plan.planned:
+                if plan.held_up:
+                    rest = HELD_UP_SECONDS
+                elif plan.planned:
                     return await self.cut_at(plan, claim, began_at=began_at)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(rest)
 
     async def cut_at(
         self, plan: overlap.PlanBehind, claim: Claim, *, began_at: datetime

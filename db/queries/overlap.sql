@@ -2,7 +2,7 @@
 
 -- name: plan_behind, reads
 -- Behind the run of a claim, unless the job is on pause. A plan that is not moved still is that of the run.
-select next_run, scheduled_for, planned_at is not null as planned, overlap,
+select next_run, scheduled_for, planned_at is not null as planned, overlap, tocsin.is_held_up(jobs) as held_up,
     run_at, cron, timezone, every_seconds::float8 as every_seconds, dst_gap, dst_overlap, starts_at, ends_at, max_runs,
     jitter_seconds::float8 as jitter_seconds, jitter_percent::float8 as jitter_percent,
     skip_runs, skip_until, calendars, on_closed

@@ -281,6 +281,18 @@ begin atomic
     select tocsin.end_pause(p.id, resume_all.missed) from tocsin.pauses p where p.job_id is null and p.tag is null;
 end;
 
+-- Whether no run of a job may start now, though the job itself is not on pause: everything is, or one of its tags, or its
+-- flow, or its flow is held for a target that asked for that.
+create or replace function tocsin.is_held_up(job tocsin.jobs)
+returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return exists (select from tocsin.pauses p where p.scope = 0)
+        or (job.tags <> '{}' and tocsin.pausing_tag(job.tags) is not null)
+        or (job.flow_key is not null and (
+            (tocsin.flow_limits(job.flow_key)).paused_at is not null
+            or exists (select from tocsin.flow_states s where s.flow_key = job.flow_key and s.held_until > clock_timestamp())));
+end $$;
+
 -- Ends up to 100 pauses whose time is over, and returns how many. One that cannot be ended, as a trigger of users
 -- refuses it, is left for a minute.
 create or replace function tocsin.end_pauses(moment timestamptz)

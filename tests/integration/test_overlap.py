@@ -16,6 +16,7 @@ from app.core.runs.claim import Claim
 from app.core.runs.unexecuted import overlapped
 from app.db import Database, claims, evidence
 from app.db.listener import Session
+from app.scheduler import superseding
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.claims import closed_now
 from tests.support.instances import StartInstance
@@ -221,6 +222,63 @@ async def test_a_run_goes_on_where_an_edit_lets_none_come_due(
 
     row = (await execution_rows(connection, job_id))[0]
     assert (row["outcome"], row["status_code"]) == ("succeeded", 200)
+
+
+@pytest.mark.parametrize(
+    "held_up",
+    [
+        "select tocsin.pause_all('a move')",
+        "insert into tocsin.flows (flow_key, paused_at) values ('api', now())",
+        """insert into tocsin.flow_states (flow_key, held_until)
+           values ('api', now() + interval '9 s')
+           on conflict (flow_key) do update set held_until = excluded.held_until""",
+    ],
+    ids=["everything is paused", "its flow is paused", "its flow is held"],
+)
+async def test_a_run_goes_on_while_none_may_start_in_its_place(
+    instance: StartInstance, connection: asyncpg.Connection, sink: Sink, held_up: str
+) -> None:
+    async with instance():
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.on("/", late(2.5, reply(200)))},
+            every_seconds=1.5,
+            overlap="cancel_other",
+            flow_key="api",
+        )
+        await sink.arrived()
+        await connection.execute(held_up)
+        done = partial(has_executions, connection, str(job_id), count=1)
+        await until(done, "the run has ended", within=60)
+
+    row = (await execution_rows(connection, job_id))[0]
+    assert (row["outcome"], row["status_code"]) == ("succeeded", 200)
+
+
+async def test_a_run_is_cut_off_once_the_pause_is_over_in_which_the_next_came_due(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(superseding, "HELD_UP_SECONDS", 0.1)
+    async with instance():
+        job_id = await insert_job(
+            connection,
+            target={"url": sink.on("/", hang, reply(200))},
+            every_seconds=1.5,
+            overlap="cancel_other",
+            timeout_seconds=600,
+        )
+        await sink.arrived()
+        await connection.execute("select tocsin.pause_all()")
+        await asyncio.sleep(2.0)  # what comes due is time itself
+        held = await execution_rows(connection, job_id)
+        await connection.execute("select tocsin.resume_all()")
+        await sink.arrived(2)
+
+    assert held == []
+    assert (await execution_rows(connection, job_id))[0]["reason"] == "overlap"
 
 
 async def test_a_run_that_is_moved_to_now_cuts_off_the_one_under_way(
