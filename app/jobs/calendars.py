@@ -5,14 +5,29 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+from msgspec.structs import replace
+
 from app.core.field_paths import at_index
-from app.core.jobs.job import PlannedJob
+from app.core.jobs.job import PlannedJob, StoredJob
 from app.core.runs.claim import OnClosed
 from app.core.schedule.occurrences import Span
 from app.core.schedule.opening import check_open
 from app.db import calendars
 from app.db.database import Runner
 from app.errors import InvalidInput
+
+
+def to_judge(job: PlannedJob, stored: StoredJob | None) -> PlannedJob | None:
+    """Return a job as its calendars are to judge it; None: its edit changes nothing of that.
+
+    `stored`: the job before the edit, of which it keeps the next run where it is not planned anew;
+    None: the job is new.
+    """
+    if not job.calendars or stored is None or job.planned:
+        return job if job.calendars else None
+    if (job.calendars, job.on_closed) == (stored.calendars, stored.on_closed):
+        return None
+    return replace(job, next_run=stored.next_run, scheduled_for=stored.scheduled_for)
 
 
 async def check_calendars(

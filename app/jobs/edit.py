@@ -8,7 +8,7 @@ from app.core.jobs.beside import Effect
 from app.db import Database, jobs
 from app.db.clock import PolledClock
 from app.errors import StateConflict, WriteSuppressed
-from app.jobs.calendars import check_calendars
+from app.jobs.calendars import check_calendars, to_judge
 from app.jobs.create import Written
 from app.jobs.etag import require_match
 from app.jobs.input import Change, draft_edit
@@ -54,8 +54,8 @@ async def edit_job(  # noqa: PLR0913 - what an edit needs
             warnings = await find_unset(db, edit.referring)
         if edit.job is None:
             return Written(job=stored, warnings=warnings, effect=Effect.UNCHANGED)
-        if edit.job.calendars and (edit.job.planned or edit.job.calendars != stored.calendars):
-            await check_calendars(db, [edit.job])
+        if judged := to_judge(edit.job, stored):
+            await check_calendars(db, [judged])
         written = await jobs.update(
             db, edit.job, unchanged_since=stored.updated_at, checked=edit.has_new_target
         )

@@ -26,7 +26,7 @@ from app.errors import (
     StateConflict,
     WriteSuppressed,
 )
-from app.jobs.calendars import check_calendars
+from app.jobs.calendars import check_calendars, to_judge
 from app.jobs.create import PART, Written, both, duplicates
 from app.jobs.edit import TRIES
 from app.jobs.input import Edit, NewPlans, draft_edit, draft_new
@@ -266,15 +266,9 @@ class Replacing:
             InvalidInput: naming the first such job.
         """
         judged: dict[int, PlannedJob] = {
-            one.index: one.edit.job
+            one.index: job
             for one in drafted
-            if one.edit.job is not None
-            and one.edit.job.calendars
-            and (
-                one.stored is None
-                or one.edit.job.planned
-                or one.edit.job.calendars != one.stored.calendars
-            )
+            if one.edit.job is not None and (job := to_judge(one.edit.job, one.stored)) is not None
         }
         await check_calendars(db, [*judged.values()], places=[*judged])
 

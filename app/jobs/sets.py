@@ -21,7 +21,7 @@ from app.db.clock import PolledClock
 from app.db.database import Acting
 from app.errors import Deadlocked, FieldError, InvalidInput, NameTaken, SetConflict
 from app.jobs import alerts
-from app.jobs.calendars import check_calendars
+from app.jobs.calendars import check_calendars, to_judge
 from app.jobs.create import PART
 from app.jobs.key_limits import check_room, queue
 from app.jobs.set_checks import (
@@ -248,16 +248,19 @@ class Writing:
         Raises:
             InvalidInput: naming the first such job.
         """
-        written = [one for one in self.planned.writes if one.job and one.job.calendars]
+        judged = [
+            (one.name, job)
+            for one in self.planned.writes
+            if one.job and (job := to_judge(one.job, one.stored)) is not None
+        ]
         try:
-            await check_calendars(self.db, [one.job for one in written if one.job])
+            await check_calendars(self.db, [job for _, job in judged])
         except InvalidInput:
-            for one in written:  # which of them it is
-                assert one.job is not None  # noqa: S101 - for mypy
+            for name, job in judged:  # which of them it is
                 try:
-                    await check_calendars(self.db, [one.job])
+                    await check_calendars(self.db, [job])
                 except InvalidInput as refusal:
-                    errors = [self.desired.place(one.name, error) for error in refusal.errors]
+                    errors = [self.desired.place(name, error) for error in refusal.errors]
                     raise InvalidInput(*errors) from None
             raise
 

@@ -21,7 +21,7 @@ from app.db.listener import Session
 from app.scheduler.calendars import replan, work_out_all
 from app.scheduler.closings import open_due
 from app.scheduler.windows import Windows
-from tests.support.api import HOURLY, fields
+from tests.support.api import HOURLY, NIGHTLY, fields
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
 from tests.support.instances import StartInstance
 from tests.support.sessions import claimed_one
@@ -171,6 +171,36 @@ async def test_a_job_says_what_is_wrong_with_its_calendars(
 
     assert answer.status_code == 422
     assert fields(answer) == [field]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"calendars": ["noon"]}, {"calendars": ["noon"], "on_closed": "skip", "cron": "15 3 * * *"}],
+)
+async def test_an_edit_after_which_all_runs_would_be_closed_is_refused(
+    api: httpx.AsyncClient, edit: dict[str, Any]
+) -> None:
+    await api.put("/v1/calendars/noon", json=NOON)
+    nightly = NIGHTLY | {"timezone": "UTC"}
+    await api.put("/v1/jobs/report", json=nightly)
+    await api.put("/v1/jobs/late", json=nightly | {"calendars": ["noon"], "on_closed": "next_open"})
+    replaced = {**nightly, "name": "report", **edit}
+
+    answers = [
+        await api.patch("/v1/jobs/report", json=edit),
+        await api.put("/v1/jobs/report", json=nightly | edit),
+        await api.post("/v1/jobs/batch?replace=true", json=[replaced]),
+        await api.patch("/v1/jobs/late", json={"on_closed": "skip"}),
+    ]
+    left = await api.patch("/v1/jobs/report", json={"description": "as it was"})
+
+    assert [(one.status_code, *fields(one)) for one in answers] == [
+        (422, "calendars"),
+        (422, "calendars"),
+        (422, "[0].calendars"),
+        (422, "calendars"),
+    ]
+    assert (left.json()["calendars"], left.json()["cron"]) == (None, "0 3 * * *")
 
 
 async def test_psql_says_the_same_of_a_job(
