@@ -161,6 +161,11 @@ async def run_now(db: Runner, ids: Sequence[UUID], *, overlap: AskedOverlap) -> 
     return {row["id"]: row["is_run"] for row in rows}
 
 
+async def cancel_executing(db: Runner, ids: Sequence[UUID], *, retry: bool) -> set[UUID]:
+    """Cancel all that executes of jobs; return those of which something did."""
+    return {row["id"] for row in await db.fetch("bulk.cancel_executing", ids=ids, retry=retry)}
+
+
 async def skip(
     db: Runner, ids: Sequence[UUID], *, runs: int | None, until: datetime | None
 ) -> set[UUID]:
@@ -226,6 +231,7 @@ class Room(Struct, frozen=True, kw_only=True):
 
     id: UUID
     name: str | None
+    kind: str
     paused: bool
     invalid: bool
     pending_runs: int

@@ -14,14 +14,16 @@ from app.core.jobs.identity import NIL
 from app.core.jobs.job import JobDocument, JobState, PlannedJob, StoredJob, document_of
 from app.core.jobs.patch import patched
 from app.core.schedule.schedule import instant_error
-from app.db import Database, bulk, executions, jobs
+from app.db import Database, bulk, jobs
 from app.db.bulk import Done
 from app.db.clock import PolledClock
 from app.db.database import Runner
 from app.db.jobs import JobFilter
 from app.errors import AppError, InvalidInput, StateConflict
 from app.jobs.actions import check_runnable, check_skippable
+from app.jobs.calendars import check_calendars, to_judge
 from app.jobs.input import Edit, draft_edit
+from app.jobs.pauses import is_held
 from app.vault import Referring, SecretKeys, check_bindings
 from app.wire.bulk import (
     SAMPLE,
@@ -142,7 +144,7 @@ class OnJobs:
         """Decide what is to become of jobs."""
         now = await self.clock.now()
         items = await asyncio.to_thread(lambda: [self.item(one, now=now) for one in found])
-        return [await self.bound(db, one) for one in items]
+        return [await self.checked(db, one) for one in items]
 
     def item(self, job: StoredJob, *, now: datetime) -> Item:
         """Decide what is to become of a job."""
@@ -162,46 +164,47 @@ class OnJobs:
                 case BulkAction.CANCEL:
                     whole = replace(whole, execution_id=job.execution_id)
                     is_done = job.execution_id is None
-                case BulkAction.PAUSE if self.explains:
-                    pass
-                case BulkAction.RESUME if self.explains:
+                case BulkAction.PAUSE:
+                    is_done = self.is_paused(job)
+                case BulkAction.RESUME:
                     is_done = not job.paused
                 case BulkAction.RESCHEDULE:
                     edit = rescheduled(job, self.request)
                 case _:
-                    edit = draft_edit(job, self.changed, self.keys, now=now, limits=self.limits)
+                    edit = draft_edit(job, self.edited, self.keys, now=now, limits=self.limits)
         except (InvalidInput, StateConflict) as error:
             return replace(whole, problem=str(error))
         return replace(whole, edit=edit, is_done=is_done if edit is None else edit.job is None)
 
-    @property
-    def explains(self) -> bool:
-        """Whether more is asked for than that jobs are paused, or resumed."""
-        request = self.request
-        return (request.why, request.up_to, request.missed) != (None, None, None)
+    def is_paused(self, job: StoredJob) -> bool:
+        """Whether a job is paused by itself already, and no other reason or end is given."""
+        says_more = (self.request.why, self.request.up_to) != (None, None)
+        return job.paused and not is_held(job) and not says_more
 
     def is_skipped(self, job: StoredJob) -> bool:
         """Whether all of a job's runs that are to be skipped are skipped already."""
         until = self.request.up_to
         return until is not None and (job.skip_runs, job.skip_until) == (None, until)
 
-    def changed(self, job: StoredJob) -> JobDocument:
+    def edited(self, job: StoredJob) -> JobDocument:
         """Return what a job is to become."""
-        match self.request.action:
-            case BulkAction.PAUSE:
-                return replace(document_of(job), paused=True)
-            case BulkAction.RESUME:
-                return replace(document_of(job), paused=False)
-            case _:
-                assert self.request.patch is not None  # noqa: S101 - see BulkRequest.errors
-                return patched(document_of(job), self.request.patch)
+        assert self.request.patch is not None  # noqa: S101 - see BulkRequest.errors
+        return patched(document_of(job), self.request.patch)
 
-    async def bound(self, db: Database, item: Item) -> Item:
-        """Refuse an edit that would send a named secret to a host that it is not bound to."""
-        if item.edit is None or not item.edit.has_new_target or not item.edit.referring.fields:
+    async def checked(self, db: Database, item: Item) -> Item:
+        """Refuse an edit by what the database knows.
+
+        It would send a named secret to a host that it is not bound to, or its calendars would
+        close each run.
+        """
+        edit = item.edit
+        if edit is None or edit.job is None:
             return item
         try:
-            await check_bindings(db, [item.edit.referring])
+            if edit.has_new_target and edit.referring.fields:
+                await check_bindings(db, [edit.referring])
+            if judged := to_judge(edit.job, stored(item)):
+                await check_calendars(db, [judged])
         except InvalidInput as error:
             return replace(item, problem=str(error))
         return item
@@ -212,13 +215,9 @@ class OnJobs:
             return done_with(part, changed=0)
         match self.request.action:
             case BulkAction.CANCEL:
-                changed = 0
-                for one in wanted:
-                    assert one.execution_id is not None  # noqa: S101 - else it is done
-                    changed += await executions.cancel(
-                        transaction, one.execution_id, retry=self.request.retry
-                    )
-                return done_with(part, changed=changed)
+                ids = [one.job_id for one in wanted]
+                cancelled = await bulk.cancel_executing(transaction, ids, retry=self.request.retry)
+                return done_with(part, changed=len(cancelled))
             case BulkAction.RUN:
                 asked = await bulk.run_now(
                     transaction, [one.job_id for one in wanted], overlap=self.request.asked_overlap
@@ -231,14 +230,14 @@ class OnJobs:
                     runs=self.request.runs,
                     until=self.request.up_to,
                 )
-            case BulkAction.PAUSE if self.explains:
+            case BulkAction.PAUSE:
                 written = await bulk.pause(
                     transaction,
                     [one.job_id for one in wanted],
                     reason=self.request.why,
                     until=self.request.up_to,
                 )
-            case BulkAction.RESUME if self.explains:
+            case BulkAction.RESUME:
                 written = await bulk.resume(
                     transaction, [one.job_id for one in wanted], missed=self.request.missed
                 )

@@ -111,6 +111,19 @@ with acting as materialized (
 )
 select held.id, exists (select from tocsin.run_now(held.id, null, :overlap::text)) as is_run from held;
 
+-- name: cancel_executing
+-- The jobs of which something was under way: all of it, as runs of a job may go side by side, is cancelled.
+with acting as materialized (
+    select set_config('tocsin.actor', :actor::text, true) as actor
+), under_way as materialized (
+    select coalesce(j.run_of, j.id) as job_id, j.execution_id from tocsin.jobs j, acting
+    where (j.id = any(:ids::uuid[]) or j.run_of = any(:ids::uuid[]))
+      and j.execution_id is not null and j.locked_until is not null
+    order by 1, j.run_of is not null, j.id
+)
+select distinct under_way.job_id as id
+from under_way cross join lateral tocsin.cancel(under_way.execution_id, :retry::boolean) as cancelled;
+
 -- name: skip
 -- For each job that is not locked by others, and not gone, whether it was written: without runs and instant, nothing of it
 -- is to be skipped any more.
@@ -152,7 +165,7 @@ from held;
 
 -- name: room
 -- How jobs stand that are to get runs: those that are over, such as a deleted one, have no row.
-select j.id, j.name, j.paused_at is not null as paused, tocsin.state(j) = 'invalid' as invalid, j.pending_runs,
+select j.id, j.name, j.kind, j.paused_at is not null as paused, tocsin.state(j) = 'invalid' as invalid, j.pending_runs,
     j.scheduled_for
 from tocsin.jobs j where j.id = any(:ids::uuid[]) and j.run_of is null;
 

@@ -127,6 +127,52 @@ async def test_an_edit_merges_its_patch_and_one_job_that_cannot_be_edited_keeps_
     )
 
 
+async def test_an_edit_of_calendars_is_judged_job_by_job_and_so_is_its_preview(
+    api: httpx.AsyncClient, instance: StartInstance
+) -> None:
+    await api.put("/v1/calendars/weekend", json={"weekly": ["SAT,SUN"]})
+    daily = await make(api, 2, run_at=None, cron="0 3 * * *")
+    [never] = await make(api, 1, run_at=None, cron="0 3 * * MON")
+    body = {"action": "edit", "filter": {"tag": "billing"}}
+    weekend = {**body, "patch": {"calendars": ["weekend"]}}
+
+    preview = (await api.post("/v1/bulk", json={**weekend, "dry_run": True})).json()
+    done = await carried_out(api, instance, **weekend)
+    unknown = await carried_out(api, instance, **body, patch={"calendars": ["!nights"]})
+    off = await carried_out(api, instance, **body, patch={"calendars": None})
+
+    problems = {one["job_id"]: one["problem"] for one in preview["sample"]}
+    assert [problems[id] for id in daily] == [None, None]
+    assert "calendars: leave no run" in problems[never]
+    assert (done["changed"], done["failed"]) == (2, 1)
+    assert done["problems"] == [{"job_id": never, "execution_id": None, "problem": problems[never]}]
+    assert (unknown["changed"], unknown["failed"]) == (0, 3)
+    assert "which is no calendar" in unknown["problems"][0]["problem"]
+    assert (off["changed"], off["unchanged"]) == (2, 1)
+
+
+async def test_jobs_are_paused_as_one_is_though_they_could_not_be_edited(
+    api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection
+) -> None:
+    ids = await make(api, 2, run_at=None, cron="0 3 * * *")
+    await connection.execute(  # as databases of older rules have it
+        """set session_replication_role = replica;
+           update tocsin.jobs set target = '{"url": "nowhere"}'"""
+    )
+    [held] = await make(api, 1, tags=["billing", "held"])
+    await api.post("/v1/pauses", json={"tag": "held"})
+
+    paused = await carried_out(api, instance, action="pause", filter={"tag": "billing"})
+    pauses = [(await api.get(f"/v1/jobs/{id}")).json()["pause"] for id in (*ids, held)]
+    again = await carried_out(api, instance, action="pause", filter={"tag": "billing"})
+    resumed = await carried_out(api, instance, action="resume", filter={"tag": "billing"})
+
+    assert (paused["changed"], paused["failed"], again["unchanged"]) == (3, 0, 3)
+    assert [(one["reason"], one.get("tag")) for one in pauses] == [(None, None)] * 3
+    assert all(one["paused_by"].endswith(paused["asked_by"]) for one in pauses)
+    assert (resumed["changed"], resumed["failed"]) == (2, 1)
+
+
 async def test_what_a_trigger_of_users_refuses_is_told_of_its_job_alone(
     api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection
 ) -> None:

@@ -176,6 +176,88 @@ async def test_what_executes_is_cancelled(
         assert (row["outcome"], row["reason"]) == ("cancelled", "cancelled")
 
 
+async def test_all_that_executes_of_a_job_is_cancelled_where_its_runs_go_side_by_side(
+    api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    sink.default = hang
+    job_id = await insert_job(
+        connection,
+        target={"url": sink.url()},
+        every_seconds=86_400,
+        overlap="allow_all",
+        timeout_seconds=90,
+    )
+    for _ in range(3):
+        await connection.execute("select tocsin.run_now($1)", job_id)
+
+    async with instance(grace_seconds=0.1):
+        await sink.arrived(3)
+        asked = await ask(api, action="cancel", filter={"job": str(job_id)})
+        done = await ended(api, asked["id"])
+
+    assert (done["matched"], done["changed"], done["failed"]) == (1, 1, 0)
+    rows = await execution_rows(connection, job_id)
+    assert [(row["outcome"], row["reason"]) for row in rows] == [("cancelled", "cancelled")] * 3
+
+
+async def test_a_backfill_carries_out_closed_runs_too_and_the_plan_keeps_to_the_calendars(
+    api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    """What is asked for passes by calendars; what the plan put off stays put off behind it."""
+    today = datetime.now(UTC).date()
+    closed = f"2026-01-03/{today + DAY}"
+    calendar = await api.put("/v1/calendars/closed", json={"dates": [closed]})
+    assert calendar.status_code == 201, calendar.text
+    ids = {
+        on_closed: await insert_job(
+            connection,
+            target={"url": sink.url()},
+            cron="0 0 * * *",
+            calendars=["!closed"],
+            on_closed=on_closed,
+            tags=["billing"],
+            min_gap_seconds=60,
+        )
+        for on_closed in ("skip", "next_open")
+    }
+    body = {
+        "action": "backfill",
+        "filter": {"tag": "billing"},
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-01-07T00:00:00Z",
+        "rate_per_second": 1000,
+    }
+
+    async with instance():
+        preview = (await api.post("/v1/bulk", json={**body, "dry_run": True})).json()
+        done = await ended(api, (await ask(api, **body))["id"])
+        await sink.arrived(12)
+
+        async def are_due() -> bool:
+            await connection.execute(
+                """update tocsin.jobs set next_run = now(), scheduled_for = now(),
+                       planned_at = clock_timestamp()
+                   where run_of is null and next_run > now() + interval '1 hour'
+                     and scheduled_for > now()"""
+            )
+            return not await connection.fetchval(
+                """select exists (select from tocsin.jobs where run_of is not null
+                       or (on_closed = 'next_open' and next_run < now() + interval '1 hour'))
+                   or not exists (select from tocsin.executions where reason = 'calendar')"""
+            )
+
+        await until(are_due, "the plan is judged by the calendars")
+
+    assert (preview["runs"], done["changed"], done["failed"]) == (12, 12, 0)
+    assert len(sink.requests) == 12
+    for id in ids.values():
+        rows = await execution_rows(connection, id)
+        ran = [row["scheduled_for"] for row in rows if row["attempt"] is not None]
+        assert ran == [BEGIN + day * DAY for day in range(6)]
+    missed = [row for row in await execution_rows(connection, ids["skip"]) if not row["attempt"]]
+    assert {row["reason"] for row in missed} == {"calendar"}
+
+
 async def test_a_backfill_carries_out_the_runs_of_a_range_in_order_each_once(
     api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
