@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from app.core.jobs.job import JobState, StoredJob
+from app.core.runs.expectation import CHECK
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import instant_error
 from app.db import Database, executions, jobs
@@ -27,7 +28,7 @@ async def run_now(
 
     Raises:
         JobNotFound: no job has that id or name, or the job was deleted meanwhile.
-        StateConflict: the job is paused or invalid, or `overlap` refuses the run.
+        StateConflict: the job is a check, paused or invalid, or `overlap` refuses the run.
         WriteSuppressed: a trigger of users suppresses it.
     """
     job = await jobs.find(db, reference)
@@ -87,8 +88,8 @@ async def replay(
 
     Raises:
         ExecutionNotFound: no execution has that id.
-        StateConflict: the job was deleted, is paused or invalid, or waits for another retry, or
-            `overlap` refuses the run.
+        StateConflict: the job was deleted, is a check, paused or invalid, or waits for another
+            retry, or `overlap` refuses the run.
         JobNotFound: the job was deleted meanwhile.
         WriteSuppressed: a trigger of users suppresses it.
     """
@@ -183,8 +184,11 @@ def check_runnable(job: StoredJob) -> None:
     """Refuse a job whose runs would not be executed.
 
     Raises:
-        StateConflict: the job is paused or invalid.
+        StateConflict: the job is a check, paused or invalid.
     """
+    if job.kind == CHECK:
+        message = "a check only expects pings, and has nothing to run: run what sends them"
+        raise StateConflict(message)
     if problem := told_error(job):
         message = f"the job cannot be executed until it is corrected: {problem}"
         raise StateConflict(message)

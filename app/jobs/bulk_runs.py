@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from app.core.jobs.identity import NIL
 from app.core.jobs.job import StoredJob, document_of
+from app.core.runs.expectation import CHECK
 from app.core.schedule.backfill import count_in, runs_in
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import check, normalized
@@ -40,6 +41,8 @@ def refusal(room: Room | None) -> str | None:
     """Say why runs of a job would not be carried out; None if they would."""
     if room is None:
         return "the job was deleted: create it again"
+    if room.kind == CHECK:
+        return "a check only expects pings, and has nothing to run: run what sends them"
     if room.invalid:
         return "the job is invalid: correct it first"
     return "the job is paused: resume it first" if room.paused else None

@@ -20,6 +20,7 @@ from app.db.database import Runner
 from tests.support.alerts import insert_rule, judge_all, told
 from tests.support.api import JOB, fields, serving
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.bulk import carried_out
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
 from tests.support.recorder import Recorder
@@ -353,9 +354,34 @@ async def test_two_receivers_take_overlapping_pings_of_a_check_one_after_the_oth
 async def test_a_run_now_of_a_check_says_that_there_is_nothing_to_run(
     api: httpx.AsyncClient, connection: asyncpg.Connection, instance: StartInstance
 ) -> None:
+    job_id, path = await made(api)
+    await api.get(path + "/fail")
+    [failed] = await execution_rows(connection, job_id)
+
+    run = await api.post("/v1/jobs/backup/run")
+    replay = await api.post(f"/v1/executions/{failed['id']}/replay")
+    actions = {
+        "run": {},
+        "backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"},
+        "redrive": {},
+    }
+    done = [
+        await carried_out(api, instance, action=action, filter={"job": "backup"}, **more)
+        for action, more in actions.items()
+    ]
+
+    told = "a check only expects pings, and has nothing to run: run what sends them"
+    assert [(one.status_code, one.json()["detail"]) for one in (run, replay)] == [(409, told)] * 2
+    assert [(one["changed"], one["problems"][0]["problem"]) for one in done] == [(0, told)] * 3
+    assert len(await execution_rows(connection, job_id)) == 1
+
+
+async def test_a_run_of_a_check_that_sql_asked_for_fails_and_says_why(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, instance: StartInstance
+) -> None:
     job_id, _ = await made(api)
     async with instance() as (_, facts):
-        await api.post("/v1/jobs/backup/run")
+        await connection.execute("select tocsin.run_now($1)", job_id)
         await facts.seen(Settled, job_id=job_id, reason="target")
 
     [row] = await execution_rows(connection, job_id)
