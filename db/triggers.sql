@@ -2278,10 +2278,16 @@ begin
     end if;
     if flow.rate is not null and has_table_privilege('tocsin.flow_starts', 'select') then
         for place in select * from tocsin.flow_windows(flow) loop
-            select coalesce(sum(s.many), 0), min(s.latest) + place.span into used, next_at
+            select coalesce(sum(s.many), 0) into used
             from tocsin.flow_starts s
             where s.flow_key = job.flow_key and s.latest > now() - place.span;
             if used >= place.many then
+                -- As tocsin.permit has it: a limit that was lowered has more in its window than it allows.
+                select min(s.latest) + place.span into next_at
+                from (
+                    select latest, sum(many) over (order by latest) as gone from tocsin.flow_starts
+                    where flow_starts.flow_key = job.flow_key and latest > now() - place.span) as s
+                where s.gone > used - place.many;
                 return query select 'flow_rate', format('%s of %s starts that its flow %s may have in %s s were made: the next is at %s.',
                         used, place.many, job.flow_key, round(extract(epoch from place.span)::numeric, 3), tocsin.told_at(next_at)),
                     null::timestamptz, next_at, jsonb_build_object('flow_key', job.flow_key, 'permits', place.many, 'taken', used);
@@ -4577,6 +4583,11 @@ begin
             if not anyone then
                 return query select 'no_instance', 'No instance is connected to this database: start one with tocsin scheduler.',
                     null::timestamptz, null::timestamptz, '{}'::jsonb;
+            elsif has_table_privilege('tocsin.instance_rules', 'select') and not job.kind = any (tocsin.kinds_alive()) then
+                return query select 'kind_absent', format(
+                        'No instance that is connected runs jobs of the kind %L, though one did in the last day: start one that has it.',
+                        job.kind),
+                    null::timestamptz, null::timestamptz, jsonb_build_object('kind', job.kind);
             end if;
             if not waits and run.id is not null and not tocsin.is_unplanned(run) then
                 if not anyone then

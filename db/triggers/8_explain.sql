@@ -393,6 +393,11 @@ begin
             if not anyone then
                 return query select 'no_instance', 'No instance is connected to this database: start one with tocsin scheduler.',
                     null::timestamptz, null::timestamptz, '{}'::jsonb;
+            elsif has_table_privilege('tocsin.instance_rules', 'select') and not job.kind = any (tocsin.kinds_alive()) then
+                return query select 'kind_absent', format(
+                        'No instance that is connected runs jobs of the kind %L, though one did in the last day: start one that has it.',
+                        job.kind),
+                    null::timestamptz, null::timestamptz, jsonb_build_object('kind', job.kind);
             end if;
             if not waits and run.id is not null and not tocsin.is_unplanned(run) then
                 if not anyone then

@@ -162,6 +162,24 @@ async def test_the_explanation_names_who_has_the_permits_of_a_flow(
     assert (rate["reason"], rate["facts"]["permits"], rate["facts"]["taken"]) == ("flow_rate", 1, 1)
 
 
+async def test_the_next_start_is_told_though_more_were_made_than_a_lowered_rate_allows(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await api.put("/v1/flows/api", json={"rate": 2, "period_seconds": 60})
+    await insert_job(connection, name="one", flow_key="api")
+    await connection.execute(
+        """insert into tocsin.flow_starts (flow_key, granted_at, instance, many, latest)
+           select 'api', now() - ago, 'gone', many, now() - ago
+           from (values (interval '50 s', 3), (interval '10 s', 2)) as made (ago, many)"""
+    )
+
+    told = (await api.get("/v1/jobs/one/explain")).json()["reasons"]
+
+    [rate] = [one for one in told if one["reason"] == "flow_rate"]
+    assert (rate["facts"]["permits"], rate["facts"]["taken"]) == (2, 5)
+    assert datetime.fromisoformat(rate["until"]) > datetime.now(UTC) + timedelta(seconds=40)
+
+
 async def test_a_run_now_behind_a_full_flow_says_first_which_job_has_the_permit(
     api: httpx.AsyncClient, connection: asyncpg.Connection, database_url: str
 ) -> None:

@@ -219,6 +219,30 @@ async def test_without_an_instance_what_is_due_or_planned_says_so(
 
 
 @pytest.mark.usefixtures("alive")
+async def test_a_kind_that_no_connected_instance_runs_is_named(
+    explained: Door, connection: asyncpg.Connection
+) -> None:
+    await insert_job(connection, name="report", kind="fax", unchecked=False)
+    await connection.execute(
+        "insert into tocsin.kinds (kind) values ('fax'), ('telex')"  # one had them, and has gone
+    )
+    due = await explained()
+    await connection.execute("update tocsin.jobs set run_at = $1", FAR)
+    planned = await explained()
+    await connection.execute(
+        """insert into tocsin.instance_rules (name, version, source, kinds)
+           values ('one', '1', 'a test', '{fax}')"""
+    )
+    known = await explained()
+
+    assert words(due)[:2] == ["kind_absent", "due"]
+    assert due.reasons[0].facts.kind == "fax"
+    assert "that is connected runs jobs of the kind 'fax'" in due.summary
+    assert words(planned)[:2] == ["scheduled", "kind_absent"]
+    assert "kind_absent" not in words(known)
+
+
+@pytest.mark.usefixtures("alive")
 async def test_a_retry_tells_what_the_attempt_before_came_to(
     explained: Door, connection: asyncpg.Connection
 ) -> None:
