@@ -2,9 +2,12 @@
 
 from litestar import delete, get, post
 
+from app.api.body import decode_action
 from app.api.parameters import Db, Reference
+from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.db import checks
+from app.wire.actions import NoFields
 from app.wire.checks import Check, CheckAddress
 
 
@@ -23,10 +26,17 @@ async def get_check(db: Db, job: Reference) -> Check:
     "/{job:str}/token",
     operation_id="makeCheckToken",
     summary="Make the address for the pings of a check",
-    opt={"scope": Scope.WRITE, "problems": (404,), "secret_answer": True},
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 413, 415, 422),
+        "secret_answer": True,
+    },
 )
-async def make_token(db: Db, job: Reference) -> CheckAddress:
+async def make_token(request: ApiRequest, db: Db, job: Reference) -> CheckAddress:
     """It is shown this once, as only a digest is kept. An earlier address leads nowhere then."""
+    await decode_action(request, NoFields)
     token = await checks.make_token(db, job)
     return CheckAddress(token=token, path=f"/ping/{token}")
 

@@ -5,13 +5,14 @@ from typing import Annotated
 from litestar import Response, delete, get, post, put
 from litestar.params import PathParameter
 
-from app.api.body import decode_body
+from app.api.body import decode_action, decode_body
 from app.api.parameters import Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.jobs.names import FLOW_KEY
 from app.db import flow_limits
 from app.errors import FieldError, InvalidInput
+from app.wire.actions import NoFields
 from app.wire.flows import Flow, FlowLimits, FlowPage
 from app.wire.pages import FLOWS
 
@@ -81,9 +82,15 @@ async def delete_flow(db: Db, flow_key: FlowKey) -> None:
     operation_id="releaseFlow",
     summary="End what a target asked for",
     status_code=200,
-    opt={"scope": Scope.WRITE, "problems": (404,)},
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 413, 415, 422),
+    },
 )
-async def release_flow(db: Db, flow_key: FlowKey) -> Flow:
+async def release_flow(request: ApiRequest, db: Db, flow_key: FlowKey) -> Flow:
     """Jobs of the flow start again before held_until, as far as its limits allow."""
+    await decode_action(request, NoFields)
     await flow_limits.release(db, flow_key)
     return await flow_limits.find(db, flow_key)

@@ -1,5 +1,6 @@
 """Pause, resume, run now, replay."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -245,3 +246,16 @@ async def test_an_action_refuses_a_field_that_it_does_not_know(
     assert not answer.json()["detail"].endswith("there are ")
     assert (malformed.status_code, called_otherwise.status_code) == (400, 415)
     assert (await api.get("/v1/jobs/report")).json() == job
+
+
+async def test_no_post_passes_over_a_field_that_it_does_not_know(api: httpx.AsyncClient) -> None:
+    """Whether or not there is what its address names."""
+    document = (await api.get("/openapi.json")).json()
+    posts = [path for path, item in document["paths"].items() if "post" in item]
+
+    for path in posts:
+        id = "1" if path.startswith("/v1/executions") else str(UUID(int=1))
+        answer = await api.post(re.sub(r"{\w+}", id, path), json={"untill": "tomorrow"})
+
+        assert answer.status_code in {400, 422}, (path, answer.text)
+        assert "untill" in answer.text or "array" in answer.text, (path, answer.text)
