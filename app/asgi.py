@@ -46,7 +46,15 @@ from app.api.executions import (
 )
 from app.api.explain import explain_job
 from app.api.feed import Feed
-from app.api.flows import delete_flow, get_flow, list_flows, put_flow, release_flow
+from app.api.flows import (
+    delete_flow,
+    get_flow,
+    list_flows,
+    pause_flow,
+    put_flow,
+    release_flow,
+    resume_flow,
+)
 from app.api.headers import secure
 from app.api.heads import as_head
 from app.api.health import live, ready
@@ -245,7 +253,10 @@ def v1(settings: Settings) -> Router:
             Router("/", route_handlers=[list_upcoming], tags=["Schedules"]),
             Router(
                 "/flows",
-                route_handlers=[put_flow, list_flows, get_flow, delete_flow, release_flow],
+                route_handlers=[
+                    *(put_flow, list_flows, get_flow, delete_flow),
+                    *(pause_flow, resume_flow, release_flow),
+                ],
                 tags=["Flows"],
             ),
             Router(

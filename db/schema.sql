@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33), (34);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33), (34), (35);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -603,7 +603,13 @@ create table tocsin.flows (
         and burst * period_seconds / rate <= 31557600),
     constraint flows_within_range check (
         least(paused_at, created_at, updated_at) >= '2000-01-01 00:00Z'
-        and greatest(paused_at, created_at, updated_at) <= '2200-01-01 00:00Z')
+        and greatest(paused_at, created_at, updated_at) <= '2200-01-01 00:00Z'),
+    pause_reason text,
+    paused_until timestamptz,  -- null: until somebody resumes it
+    paused_by text,
+    constraint flows_pause_within_range check (
+        paused_until between '2000-01-01 00:00Z' and '2200-01-01 00:00Z'
+        and length(pause_reason) <= 1000 and length(paused_by) <= 2000)
 );
 create index flows_patterns on tocsin.flows (flow_key) where strpos(flow_key, '*') > 0;
 

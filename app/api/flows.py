@@ -6,15 +6,17 @@ from litestar import Response, delete, get, post, put
 from litestar.params import PathParameter
 
 from app.api.body import decode_action, decode_body
-from app.api.parameters import Cursor, Db, Limit
+from app.api.parameters import Clock, Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.jobs.names import FLOW_KEY
 from app.db import flow_limits
 from app.errors import FieldError, InvalidInput
+from app.jobs.pauses import check_until
 from app.wire.actions import NoFields
 from app.wire.flows import Flow, FlowLimits, FlowPage
 from app.wire.pages import FLOWS
+from app.wire.pauses import JobPause
 
 FlowKey = Annotated[
     str,
@@ -23,6 +25,17 @@ FlowKey = Annotated[
         "a flow that it matches says nothing."
     ),
 ]
+
+
+def check_key(flow_key: str) -> None:
+    """Refuse what can be neither the key of a flow nor a pattern.
+
+    Raises:
+        InvalidInput: for `flow_key`.
+    """
+    if not FLOW_KEY.fullmatch(flow_key.replace("*", "-")):
+        message = "must have 1 to 200 characters, no slash and no control character"
+        raise InvalidInput(FieldError(field="flow_key", message=message))
 
 
 @put(
@@ -38,9 +51,7 @@ FlowKey = Annotated[
 )
 async def put_flow(request: ApiRequest, db: Db, flow_key: FlowKey) -> Response[Flow]:
     """They replace those that there were, and count from the next claim on, on all instances."""
-    if not FLOW_KEY.fullmatch(flow_key.replace("*", "-")):
-        message = "must have 1 to 200 characters, no slash and no control character"
-        raise InvalidInput(FieldError(field="flow_key", message=message))
+    check_key(flow_key)
     given = await decode_body(request, FlowLimits)
     if errors := [*given.errors()]:
         raise InvalidInput(*errors)
@@ -75,6 +86,50 @@ async def get_flow(db: Db, flow_key: FlowKey) -> Flow:
 async def delete_flow(db: Db, flow_key: FlowKey) -> None:
     """Its jobs stay, and are limited by the patterns that match, if any."""
     await flow_limits.delete(db, flow_key)
+
+
+@post(
+    "/{flow_key:str}/pause",
+    operation_id="pauseFlow",
+    summary="Pause a flow",
+    status_code=200,
+    opt={
+        "scope": Scope.WRITE,
+        "body": JobPause,
+        "body_may_be_left_out": True,
+        "problems": (400, 409, 413, 415, 422),
+    },
+)
+async def pause_flow(request: ApiRequest, db: Db, clock: Clock, flow_key: FlowKey) -> Flow:
+    """Its jobs keep their plan and wait; what executes goes on, and its limits stay.
+
+    With `until` it is resumed by itself then. A pause that there is gets this reason and end.
+    """
+    check_key(flow_key)
+    wanted = await decode_action(request, JobPause)
+    check_until(wanted.until, now=await clock.now())
+    await flow_limits.pause(db, flow_key, reason=wanted.reason, until=wanted.until)
+    return await flow_limits.find(db, flow_key)
+
+
+@post(
+    "/{flow_key:str}/resume",
+    operation_id="resumeFlow",
+    summary="Resume a flow",
+    status_code=200,
+    opt={
+        "scope": Scope.WRITE,
+        "body": NoFields,
+        "body_may_be_left_out": True,
+        "problems": (400, 404, 409, 413, 415, 422),
+    },
+)
+async def resume_flow(request: ApiRequest, db: Db, flow_key: FlowKey) -> Flow:
+    """Its jobs start again, as far as its limits allow. Idempotent."""
+    check_key(flow_key)
+    await decode_action(request, NoFields)
+    await flow_limits.resume(db, flow_key)
+    return await flow_limits.find(db, flow_key)
 
 
 @post(

@@ -1,5 +1,7 @@
 """The limits of flows in Postgres, and how much of them is used."""
 
+from datetime import datetime
+
 from app.db.database import Database, Page, Row, Runner
 from app.errors import FlowNotFound
 from app.wire.flows import Flow, FlowLimits
@@ -45,6 +47,20 @@ async def delete(db: Runner, key: str) -> None:
     """
     if "\0" in key or not await db.fetch("flow_limits.delete", flow_key=key):
         raise FlowNotFound(no_flow(key))
+
+
+async def pause(db: Runner, key: str, *, reason: str | None, until: datetime | None) -> None:
+    """Have the jobs of a flow wait, saying why and until when.
+
+    Raises:
+        InvalidInput: the end has passed.
+    """
+    await db.fetch("flow_limits.pause", flow_key=key, reason=reason, until=until)
+
+
+async def resume(db: Runner, key: str) -> None:
+    """Let the jobs of a flow start again, as far as its limits allow."""
+    await db.fetch("flow_limits.resume", flow_key=key)
 
 
 async def release(db: Runner, key: str) -> None:

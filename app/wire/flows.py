@@ -65,6 +65,11 @@ class Flow(Struct, frozen=True, kw_only=True):
     burst: int | None
     paused: bool
     paused_at: datetime | None
+    pause_reason: str | None
+    paused_until: Annotated[
+        datetime | None, Meta(description="When it is resumed by itself; null: by somebody.")
+    ]
+    paused_by: str | None
     held_until: Annotated[
         datetime | None,
         Meta(description="No job starts before: the target asked for that, with 429 or 503."),

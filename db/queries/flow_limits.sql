@@ -2,7 +2,7 @@
 
 -- part: shown
 key.flow_key, f.max_concurrency, f.rate, coalesce(f.period_seconds, 1)::float8 as period_seconds, f.burst,
-    f.paused_at is not null as paused, f.paused_at,
+    paused.paused_at is not null as paused, paused.paused_at, paused.pause_reason, paused.paused_until, paused.paused_by,
     case when s.held_until > now() then s.held_until end as held_until,
     case when s.held_until > now() then s.held_for end as held_for,
     (select count(*) from (
@@ -23,7 +23,11 @@ select :flow_key::text, :max_concurrency::integer, :rate::integer, :period_secon
 from acting
 on conflict (flow_key) do update
 set max_concurrency = excluded.max_concurrency, rate = excluded.rate, period_seconds = excluded.period_seconds,
-    burst = excluded.burst, paused_at = case when :paused::boolean then coalesce(f.paused_at, excluded.paused_at) end,
+    burst = excluded.burst,
+    paused_at = case when :paused::boolean and coalesce(f.paused_until > clock_timestamp(), true) then coalesce(f.paused_at, excluded.paused_at)
+        else excluded.paused_at end,
+    paused_until = case when f.paused_until > clock_timestamp() then f.paused_until end,
+    pause_reason = case when coalesce(f.paused_until > clock_timestamp(), true) then f.pause_reason end,
     updated_at = clock_timestamp()
 returning flow_key, xmax = 0 as is_new;
 
@@ -41,6 +45,7 @@ from (
     )
 ) as key
 left join tocsin.flows f on f.flow_key = key.flow_key
+left join tocsin.flows paused on paused.flow_key = key.flow_key and coalesce(paused.paused_until > now(), true)
 left join tocsin.flow_states s on s.flow_key = key.flow_key
 order by key.flow_key
 limit :limit::bigint;
@@ -49,6 +54,7 @@ limit :limit::bigint;
 select {shown}
 from (select :flow_key::text collate "C" as flow_key) as key
 left join tocsin.flows f on f.flow_key = key.flow_key
+left join tocsin.flows paused on paused.flow_key = key.flow_key and coalesce(paused.paused_until > now(), true)
 left join tocsin.flow_states s on s.flow_key = key.flow_key
 where num_nonnulls(f.flow_key, s.flow_key) > 0
    or exists (select from tocsin.jobs j where tocsin.is_flow_claimable(j) and j.flow_key = key.flow_key);
@@ -57,6 +63,17 @@ where num_nonnulls(f.flow_key, s.flow_key) > 0
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
 delete from tocsin.flows f using acting where f.flow_key = :flow_key::text
 returning f.flow_key;
+
+-- name: pause
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select paused.flow_key
+from acting, tocsin.pause_flow(
+    case when acting.actor is not null then :flow_key::text end, :reason::text, :until::timestamptz) as paused;
+
+-- name: resume
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
+select resumed.flow_key
+from acting, tocsin.resume_flow(case when acting.actor is not null then :flow_key::text end) as resumed;
 
 -- name: release
 select tocsin.release_flow(:flow_key::text);

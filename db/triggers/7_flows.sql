@@ -17,6 +17,12 @@ begin
     where strpos(f.flow_key, '*') > 0
       and key collate "C" like replace(replace(replace(replace(f.flow_key, '!', '!!'), '_', '!_'), '%', '!%'), '*', '%') escape '!'
     order by length(f.flow_key) desc, f.flow_key limit 1;
+    if own.paused_until <= clock_timestamp() then
+        own.paused_at := null;
+    end if;
+    if pattern.paused_until <= clock_timestamp() then
+        pattern.paused_at := null;
+    end if;
     if own.flow_key is null then
         return pattern;
     elsif pattern.flow_key is null then
@@ -28,7 +34,12 @@ begin
         own.period_seconds := pattern.period_seconds;
         own.burst := pattern.burst;
     end if;
-    own.paused_at := coalesce(own.paused_at, pattern.paused_at);
+    if own.paused_at is null then
+        own.paused_at := pattern.paused_at;
+        own.paused_until := pattern.paused_until;
+        own.pause_reason := pattern.pause_reason;
+        own.paused_by := pattern.paused_by;
+    end if;
     return own;
 end $$;
 
@@ -138,6 +149,7 @@ begin
         permits := share;
         if flow.paused_at is not null then
             permits := 0;
+            next_at := flow.paused_until;
         elsif state.held_until > moment then
             permits := 0;
             next_at := state.held_until;
@@ -267,6 +279,53 @@ begin
     perform tocsin.wake_flow(key);
 end $$;
 
+-- Says who paused a flow; one that is not paused has nothing of a pause.
+create or replace function tocsin.keep_flow_pause()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if new.paused_at is null then
+        new.pause_reason := null;
+        new.paused_until := null;
+        new.paused_by := null;
+    elsif tg_op = 'INSERT' then
+        new.paused_by := left(tocsin.actor(), 2000);
+    elsif row(new.paused_at, new.pause_reason, new.paused_until) is distinct from row(old.paused_at, old.pause_reason, old.paused_until) then
+        new.paused_by := left(tocsin.actor(), 2000);
+    end if;
+    return new;
+end $$;
+
+create or replace trigger flows_100_pause before insert or update on tocsin.flows
+    for each row execute function tocsin.keep_flow_pause();
+
+-- Pauses all jobs of a flow, or of those that a pattern matches, says why (reason, up to 1,000 characters), and until when; null:
+-- until it is resumed: select tocsin.pause_flow('api.example.com', 'it is moved', now() + interval '2 hours'); Its limits stay
+-- as they are, and its jobs keep their plan and wait. A pause of it that there is gets this reason and end. Returns the flow.
+create or replace function tocsin.pause_flow(flow_key text, reason text default null, until timestamptz default null)
+returns setof tocsin.flows language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    perform tocsin.check_pause(pause_flow.reason, pause_flow.until);
+    return query
+        insert into tocsin.flows as f (flow_key, paused_at, pause_reason, paused_until)
+        values (pause_flow.flow_key, clock_timestamp(), pause_flow.reason, pause_flow.until)
+        on conflict (flow_key) do update
+        set paused_at = case when f.paused_until <= clock_timestamp() then excluded.paused_at else coalesce(f.paused_at, excluded.paused_at) end,
+            pause_reason = excluded.pause_reason, paused_until = excluded.paused_until, updated_at = clock_timestamp()
+        returning f.*;
+end $$;
+
+-- Resumes a flow: its jobs start again, as far as its limits allow. Those limits stay. Returns the flow; no row: there is none,
+-- or it is not paused itself.
+create or replace function tocsin.resume_flow(flow_key text)
+returns setof tocsin.flows language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
+        update tocsin.flows f set paused_at = null, updated_at = clock_timestamp()
+        where f.flow_key = resume_flow.flow_key and f.paused_at is not null returning f.*;
+end $$;
+
 -- Tells instances that the limits of a flow have changed.
 create or replace function tocsin.wake_flow_of()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -316,7 +375,8 @@ end $$;
 create or replace function tocsin.flow_image(flow tocsin.flows)
 returns jsonb language sql immutable
     return jsonb_build_object('max_concurrency', flow.max_concurrency, 'rate', flow.rate,
-        'period_seconds', flow.period_seconds, 'burst', flow.burst, 'paused_at', flow.paused_at);
+        'period_seconds', flow.period_seconds, 'burst', flow.burst, 'paused_at', flow.paused_at,
+        'pause_reason', flow.pause_reason, 'paused_until', flow.paused_until);
 
 -- Writes the changes of flows into the audit log.
 create or replace function tocsin.audit_flow()
@@ -360,9 +420,12 @@ begin
     end if;
     flow := tocsin.flow_limits(job.flow_key);
     if flow.paused_at is not null then
-        return query select 'flow_paused', format('Its flow %s is paused since %s%s.', job.flow_key, tocsin.told_at(flow.paused_at),
-                case when flow.flow_key <> job.flow_key then ', by the pattern ' || flow.flow_key else '' end),
-            flow.paused_at, null::timestamptz, jsonb_build_object('flow_key', job.flow_key);
+        return query select 'flow_paused', format('Its flow %s is paused since %s%s.%s', job.flow_key, tocsin.told_at(flow.paused_at),
+                case when flow.flow_key <> job.flow_key then ', by the pattern ' || flow.flow_key else '' end,
+                tocsin.pause_in_words(jsonb_build_object('paused_by', flow.paused_by, 'until', flow.paused_until,
+                    'reason', flow.pause_reason))),
+            flow.paused_at, flow.paused_until, jsonb_strip_nulls(jsonb_build_object('flow_key', job.flow_key,
+                'paused_by', flow.paused_by, 'pause_reason', flow.pause_reason));
     end if;
     if has_table_privilege('tocsin.flow_states', 'select') then
         select * into state from tocsin.flow_states s where s.flow_key = job.flow_key;

@@ -225,6 +225,9 @@ comment on column tocsin.flows.rate is 'Starts in any period_seconds: 1 to 1,000
 comment on column tocsin.flows.period_seconds is 'Seconds that the rate is for: 0.1 to 31,557,600.';
 comment on column tocsin.flows.burst is 'Starts in any period_seconds * burst / rate; null: as many as the rate.';
 comment on column tocsin.flows.paused_at is 'Since when none of its jobs starts; null: the flow is not paused.';
+comment on column tocsin.flows.pause_reason is 'Why it is paused, for those who wonder later: up to 1,000 characters.';
+comment on column tocsin.flows.paused_until is 'When the pause ends by itself; null: when somebody resumes the flow.';
+comment on column tocsin.flows.paused_by is 'Who paused it.';
 comment on column tocsin.flows.created_at is 'When it was made.';
 comment on column tocsin.flows.updated_at is 'When it was last changed.';
 comment on column tocsin.flows.id is 'By which the audit log knows it.';

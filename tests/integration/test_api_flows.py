@@ -1,16 +1,19 @@
 """The limits of flows over HTTP, and what holds a job of a flow, by both doors."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+from msgspec import json
 
 from app.db import flows
 from app.db.listener import Session
 from tests.support.api import LATER, fields
 from tests.support.builders import insert_job
+from tests.support.pages import ROOT
 
 NOTHING = {
     "max_concurrency": None,
@@ -19,6 +22,9 @@ NOTHING = {
     "burst": None,
     "paused": False,
     "paused_at": None,
+    "pause_reason": None,
+    "paused_until": None,
+    "paused_by": None,
     "held_until": None,
     "held_for": None,
     "executing": 0,
@@ -160,6 +166,56 @@ async def test_the_explanation_names_who_has_the_permits_of_a_flow(
     assert (holder["job_id"], holder["name"], holder["instance"]) == (str(first), "first", "one")
     assert full["until"] == holder["until"]
     assert (rate["reason"], rate["facts"]["permits"], rate["facts"]["taken"]) == ("flow_rate", 1, 1)
+
+
+async def test_a_flow_is_paused_with_a_reason_and_an_end_and_keeps_its_limits(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    """As the page of flows has it, by both doors."""
+    page = (ROOT / "docs" / "flows.md").read_text("utf-8")
+    section = page[page.index("## Pause a flow") :]
+    [(pause, body), (resume, _)] = re.findall(r"TOCSIN(/\S+)(?: --json '(.*)')?", section)[:2]
+    statements = re.findall(r"^select .*;$", section, re.MULTILINE)
+    await api.put("/v1/flows/api.example.com", json={"max_concurrency": 3})
+    await insert_job(connection, name="one", flow_key="api.example.com")
+
+    paused = await api.post(f"/v1{pause}", json=json.decode(body))
+    reasons = (await api.get("/v1/jobs/one/explain")).json()["reasons"]
+    kept = await api.put("/v1/flows/api.example.com", json={"max_concurrency": 4, "paused": True})
+    resumed = await api.post(f"/v1{resume}")
+    again = await api.post(f"/v1{resume}")
+    await connection.execute(statements[0])
+    by_psql = await api.get("/v1/flows/api.example.com")
+    await connection.execute(statements[1])
+    free = await api.get("/v1/flows/api.example.com")
+    late = await api.post(f"/v1{pause}", json={"until": "2020-01-01T00:00:00Z"})
+
+    until = "2030-01-31T04:00:00Z"
+    told = paused.json()
+    assert (told["paused"], told["pause_reason"], told["paused_until"], told["paused_by"]) == (
+        *(True, "the API is moved", until, "loopback"),
+    )
+    assert told["max_concurrency"] == 3
+    [explained] = [one for one in reasons if one["reason"] == "flow_paused"]
+    assert explained["until"] == until
+    assert explained["detail"].endswith(
+        "By loopback, until 2030-01-31 04:00:00 UTC: the API is moved."
+    )
+    assert (kept.json()["pause_reason"], kept.json()["paused_at"]) == (
+        *("the API is moved", told["paused_at"]),
+    )
+    assert limits(resumed) == NOTHING | {
+        "flow_key": "api.example.com",
+        "max_concurrency": 4,
+        "waiting": 1,
+    }
+    assert limits(again) == limits(resumed) == limits(free)
+    assert (by_psql.json()["pause_reason"], by_psql.json()["max_concurrency"]) == (
+        *("the API is moved", 4),
+    )
+    assert (late.status_code, fields(late)) == (422, ["until"])
+    audited = (await api.get("/v1/audit")).json()["items"]
+    assert "pause_reason" in audited[0]["changed"]
 
 
 async def test_the_next_start_is_told_though_more_were_made_than_a_lowered_rate_allows(

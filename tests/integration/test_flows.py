@@ -19,6 +19,7 @@ from app.core.facts import Settled
 from app.core.flow_health import TroubledFlow, flows_finding
 from app.core.jobs.host_flow import host_flow
 from app.core.runs.holding import lateness_at
+from app.core.runs.outcome import Outcome
 from app.db import Database, claims, flows, leases
 from app.db.claims import Look
 from app.db.listener import OF_LOOKS, Session, open_session
@@ -26,7 +27,7 @@ from app.scheduler.flows import SENT_SECONDS, Flows, PermitOver
 from app.scheduler.isolation import Isolation
 from app.scheduler.notify import Wakeup
 from app.telemetry import Observers
-from tests.support.builders import insert_job, job_row
+from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
 from tests.support.sink import Sink, late, reply
@@ -264,6 +265,24 @@ async def test_a_flow_on_pause_is_not_claimed(
 
     assert look.claims == []
     assert stands == {"api": None}
+
+
+async def test_a_pause_of_a_pattern_ends_by_itself_and_the_instances_know_when(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    async with instance() as (_, facts):
+        await connection.execute(
+            "select tocsin.pause_flow('tenant-*', 'a move', now() + interval '1.5 seconds')"
+        )
+        [job_id] = await insert(connection, "tenant-1", target={"url": sink.url()})
+        await asyncio.sleep(0.5)  # nothing is to happen
+        held = len(sink.requests)
+        await facts.seen(Settled, job_id=job_id, outcome=Outcome.SUCCEEDED)
+
+    ends_at = await connection.fetchval("select paused_until from tocsin.flows")
+    [row] = await execution_rows(connection, job_id)
+    assert held == 0
+    assert timedelta(0) <= row["started_at"] - ends_at < timedelta(seconds=3)
 
 
 async def test_a_run_now_of_a_job_of_a_flow_waits_for_a_permit_too(

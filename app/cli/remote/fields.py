@@ -41,8 +41,8 @@ FIELDS = {
     "PreviewedRun": "at skipped local effective_at closed_until",
     "UpcomingRun": "at scheduled_for job_id job_name skipped closed_until",
     "Flow": (
-        "flow_key max_concurrency rate period_seconds burst paused paused_at held_until "
-        "held_for executing waiting created_at updated_at"
+        "flow_key max_concurrency rate period_seconds burst paused paused_at pause_reason "
+        "paused_until paused_by held_until held_for executing waiting created_at updated_at"
     ),
     "ToldAlert": (
         "id at rule event of_event is_reminder job_id job many since execution_id why channel "

@@ -57,6 +57,27 @@ def set_flow(on: Remote, *, key: str, **given: object) -> None:
     on.output.print_one(on.api.call("PUT", path_of(key), body=limits))
 
 
+@flows.command("pause")
+@KEY
+@click.option("--reason", help="Why, for those who wonder later.")
+@click.option("--until", help="When it is resumed by itself.")
+@remote("Flow", writes=True)
+def pause_flow(on: Remote, *, key: str, **given: object) -> None:
+    """Have the jobs of a flow wait; its limits stay. A key with * is a pattern."""
+    on.confirm(f"pause {key}")
+    wanted = {name: one for name, one in given.items() if one}
+    on.output.print_one(on.api.call("POST", path_of(key, "pause"), body=wanted))
+
+
+@flows.command("resume")
+@KEY
+@remote("Flow", writes=True)
+def resume_flow(on: Remote, *, key: str) -> None:
+    """Let the jobs of a paused flow start again, as far as its limits allow."""
+    on.confirm(f"resume {key}")
+    on.output.print_one(on.api.call("POST", path_of(key, "resume")))
+
+
 @flows.command("delete")
 @KEY
 @remote(None, writes=True)

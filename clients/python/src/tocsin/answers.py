@@ -600,6 +600,10 @@ class Flow(Struct, frozen=True, kw_only=True):
     burst: int | None
     paused: bool
     paused_at: datetime | None
+    pause_reason: str | None
+    paused_until: datetime | None
+    """When it is resumed by itself; null: by somebody."""
+    paused_by: str | None
     held_until: datetime | None
     """No job starts before: the target asked for that, with 429 or 503."""
     held_for: str | None

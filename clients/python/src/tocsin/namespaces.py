@@ -268,6 +268,8 @@ class Flows(Namespace[ClientT]):
     get = Does(operations.get_flow)
     list = Lists(operations.list_flows)
     delete = Does(operations.delete_flow)
+    pause = Does(operations.pause_flow)
+    resume = Does(operations.resume_flow)
     release = Does(operations.release_flow)
 
 

@@ -966,6 +966,25 @@ def pause(
     )
 
 
+def pause_flow(
+    flow_key: str,
+    *,
+    reason: str | UnsetType | None = UNSET,
+    until: datetime | str | UnsetType | None = UNSET,
+    dry_run: bool = False,
+    idempotency_key: str | UnsetType | None = UNSET,
+) -> Call[Flow]:
+    """Pause a flow. Its jobs keep their plan and wait; what executes goes on, and its limits stay."""
+    return Call(
+        "POST",
+        address("/v1/flows/{}/pause", flow_key),
+        answer=Flow,
+        idempotency_key=idempotency_key,
+        body=given({"reason": reason, "until": until}),
+        query={"dry_run": dry_run or None},
+    )
+
+
 def pause_job(
     job: str | UUID,
     *,
@@ -1400,6 +1419,19 @@ def replay_execution(
         body=given({"overlap": overlap}),
         query={"dry_run": dry_run or None},
         has_etag=True,
+    )
+
+
+def resume_flow(
+    flow_key: str, *, dry_run: bool = False, idempotency_key: str | UnsetType | None = UNSET
+) -> Call[Flow]:
+    """Resume a flow. Its jobs start again, as far as its limits allow. Idempotent."""
+    return Call(
+        "POST",
+        address("/v1/flows/{}/resume", flow_key),
+        answer=Flow,
+        idempotency_key=idempotency_key,
+        query={"dry_run": dry_run or None},
     )
 
 
