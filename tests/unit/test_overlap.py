@@ -95,6 +95,22 @@ def test_the_row_names_the_run_that_ran_too_long(overlap: Overlap) -> None:
     )
 
 
+def test_the_row_names_the_run_that_had_to_wait_before_it_began() -> None:
+    started_at = DUE + 3 * MINUTE
+    first, last = ended(3.5, overlap=Overlap.SKIP, started_at=started_at).executions[:3:2]
+    [retried, *_] = ended(3.5, overlap=Overlap.SKIP, started_at=started_at, attempt=2).executions
+
+    assert (
+        first.error
+        == last.error
+        == (
+            "started late: the run of 2026-11-24 12:00 UTC began at 2026-11-24 12:03 UTC, and was "
+            "unfinished until 2026-11-24 12:03:30 UTC, and overlap is skip"
+        )
+    )
+    assert (retried.error or "").startswith("ran too long: ")
+
+
 def test_the_execution_itself_is_the_last_record_of_a_settlement() -> None:
     assert ended(3.5, overlap=Overlap.SKIP).executions[-1].outcome is Outcome.SUCCEEDED
 

@@ -19,6 +19,10 @@ WAITING = frozenset({Overlap.BUFFER_ALL, Overlap.ALLOW_ALL})
 `allow_all` only where too many are under way."""
 
 
+UNKNOWN = "ran too long: the run before"
+"""What is said of runs that are missed for one of which nothing is known any more."""
+
+
 class Following(Struct, frozen=True):
     """The run that follows one that has ended, and the runs that are missed in between."""
 
@@ -46,7 +50,19 @@ def following(claim: Claim, execution: Execution) -> Following:
         began_at = execution.started_at
     if starts_at <= began_at:
         return Following(first)
-    return dropped(claim, first, until=ended_at, unfinished=claim.scheduled_for, now=ended_at)
+    why = unfinished(claim, execution, since=starts_at)
+    return dropped(claim, first, until=ended_at, why=why, now=ended_at)
+
+
+def unfinished(claim: Claim, execution: Execution, *, since: datetime) -> str:
+    """Begin to say why a run was unfinished at `since`, when the next one came due.
+
+    When a run began is known of its first attempt.
+    """
+    run, started_at = f"the run of {moment(claim.scheduled_for)}", execution.started_at
+    if claim.attempt == 1 and started_at is not None and started_at > since:
+        return f"started late: {run} began at {moment(started_at)}, and"
+    return f"ran too long: {run}"
 
 
 def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
@@ -65,7 +81,7 @@ def behind_cancelled(claim: Claim, *, now: datetime) -> Following | None:
         or ended_at <= claim.next_run
     ):
         return None
-    return dropped(claim, claim.scheduled_for, until=ended_at, unfinished=None, now=now)
+    return dropped(claim, claim.scheduled_for, until=ended_at, why=UNKNOWN, now=now)
 
 
 def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
@@ -113,7 +129,7 @@ def surely_superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
 
 def superseding(claim: Claim, *, now: datetime) -> Following:
     """Drop the run of a claim that has not started, and later ones, for the latest due at `now`."""
-    return dropped(claim, claim.scheduled_for, until=now, unfinished=None, now=now)
+    return dropped(claim, claim.scheduled_for, until=now, why=UNKNOWN, now=now)
 
 
 def came_due(due: datetime) -> str:
@@ -122,11 +138,11 @@ def came_due(due: datetime) -> str:
 
 
 def dropped(
-    claim: Claim, first: datetime, *, until: datetime, unfinished: datetime | None, now: datetime
+    claim: Claim, first: datetime, *, until: datetime, why: str, now: datetime
 ) -> Following:
     """Drop runs from `first` to `until`: all, all but the last, or none, as the policy has it.
 
-    `unfinished` is the nominal instant of the run that was under way; None if not known.
+    `why` is the beginning of what is said of each: of the run that was unfinished until then.
     """
     last = last_started(claim.schedule, job_id=claim.job_id, after=first, until=until) or first
     match claim.overlap:
@@ -141,11 +157,8 @@ def dropped(
             return Following(first)
         case _:
             assert_never(claim.overlap)
-    before = "the run before" if unfinished is None else f"the run of {moment(unfinished)}"
     cause = Cause(
-        OVERLAP,
-        f"ran too long: {before} was unfinished until {moment(until)}, and overlap is "
-        f"{claim.overlap}",
+        OVERLAP, f"{why} was unfinished until {moment(until)}, and overlap is {claim.overlap}"
     )
     missed = missed_executions(claim, first=first, until=last, now=now, cause=cause)
     return Following(occurrence, missed)
