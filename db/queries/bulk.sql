@@ -164,9 +164,12 @@ select held.id, exists (select from tocsin.resume(held.id, :missed::text)) as is
 from held;
 
 -- name: room
--- How jobs stand that are to get runs: those that are over, such as a deleted one, have no row.
-select j.id, j.name, j.kind, j.paused_at is not null as paused, tocsin.state(j) = 'invalid' as invalid, j.pending_runs,
-    j.scheduled_for
+-- How jobs stand that are to get runs: those that are over, such as a deleted one, have no row. With allow_all no run that
+-- was asked for is counted in pending_runs.
+select j.id, j.name, j.kind, j.paused_at is not null as paused, tocsin.state(j) = 'invalid' as invalid,
+    case when j.overlap = 'allow_all' then (
+        select count(*)::integer from tocsin.jobs r where r.run_of = j.id and r.request <> 'planned') else j.pending_runs
+    end as pending_runs, j.scheduled_for
 from tocsin.jobs j where j.id = any(:ids::uuid[]) and j.run_of is null;
 
 -- name: add_runs

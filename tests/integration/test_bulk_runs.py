@@ -307,11 +307,19 @@ async def test_a_backfill_carries_out_the_runs_of_a_range_in_order_each_once(
         assert [one["idempotency-key"] for one in mine] == [f"{id}:{day}" for day in days]
 
 
-async def test_the_plan_of_a_job_goes_on_during_its_backfill(
-    api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection, sink: Sink
+@pytest.mark.parametrize("overlap", ["buffer_all", "allow_all"])
+async def test_the_plan_of_a_job_goes_on_during_its_backfill_of_which_few_runs_wait(
+    *,
+    api: httpx.AsyncClient,
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    sink: Sink,
+    overlap: str,
 ) -> None:
     sink.default = late(0.05, reply(200))
-    job_id = await insert_job(connection, target={"url": sink.url()}, every_seconds=1)
+    job_id = await insert_job(
+        connection, target={"url": sink.url()}, every_seconds=1, overlap=overlap
+    )
     async with instance():
 
         async def is_planned() -> bool:
@@ -333,7 +341,8 @@ async def test_the_plan_of_a_job_goes_on_during_its_backfill(
             return kinds.count(True) >= 30 and kinds.count(False) >= 2
 
         await until(goes_on, "both go on", within=60)
-        waiting = len(await run_rows(connection, job_id))
+        rows = await run_rows(connection, job_id)
+        waiting = len([row for row in rows if row["request"] == "backfill"])
         await api.post(f"/v1/bulk/{asked['id']}/cancel")
         await connection.execute("update tocsin.jobs set paused_at = now() where run_of is null")
 
