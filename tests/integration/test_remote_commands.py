@@ -274,10 +274,15 @@ async def test_a_run_is_waited_for_and_its_end_is_the_exit_code(
     id = json.loads(bad.stdout)["id"]
     replayed = await tocsin(f"executions replay {id} 999999")
     none = await tocsin("executions list --reason dns")
+    by_more = await found(
+        tocsin,
+        "executions list --kind http --late-by 1e-6 --slower-than 1e-6 --status 5xx --json id",
+    )
     table_head = shown.stdout.splitlines()[0].split()
     assert listed == [{"job_name": "bad", "reason": "status"}]
     assert (table_head[-1], " 500 " in shown.stdout) == ("ERROR", True)
     assert (none.exit_code, none.stderr) == (0, "no executions match\n")
+    assert by_more == [{"id": id}]
     assert replayed.exit_code == 3
     assert f"replayed {id}: " in replayed.stdout
     assert "execution 999999: " in replayed.stderr
