@@ -7,9 +7,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from msgspec import json
 
 from tests.faults.conftest import Case
+from tests.support.limited import ask
 from tests.support.waiting import until
 
 MANY = 1500
@@ -26,16 +26,6 @@ NOTED = (
     """create trigger note after update of timeout_seconds on tocsin.jobs for each row
        when (old.timeout_seconds <> new.timeout_seconds) execute function public.note()""",
 )
-
-
-async def ask(connection: asyncpg.Connection, action: str, wanted: object, options: object) -> UUID:
-    id: UUID = await connection.fetchval(
-        "select tocsin.bulk($1, $2::text::jsonb, $3::text::jsonb)",
-        action,
-        json.encode(wanted).decode(),
-        json.encode(options).decode(),
-    )
-    return id
 
 
 async def progress(connection: asyncpg.Connection, id: UUID) -> dict[str, Any]:
@@ -134,6 +124,71 @@ async def test_a_backfill_whose_instance_is_killed_asks_for_each_run_once(case: 
         BEGIN + day * timedelta(days=1) for day in range(days)
     ]
     assert {row["done"] for row in runs} == {1}
+
+
+@pytest.mark.timeout(180)  # two leases have to end: of the executions, and of the actions
+async def test_a_cancellation_and_a_redrive_go_on_whose_only_instance_is_killed(case: Case) -> None:
+    """The one ends each run once, the other asks for each once, whoever goes on with them."""
+    many, days = 120, 3
+    case.processes.settings["concurrency"] = 3 * many
+    case.sink.on("/redrive", case.ledger.receiver())
+    hanging = case.sink.on("/hang", case.ledger.receiver(120.0))
+    dead = await case.connection.fetchval(
+        """insert into tocsin.jobs (kind, target, every_seconds, starts_at, next_run)
+           values ('http', jsonb_build_object('url', $1::text), 86400, $2, '2100-01-01')
+           returning id""",
+        case.sink.url("/redrive"),
+        BEGIN,
+    )
+    await case.connection.execute(
+        """insert into tocsin.executions
+               (job_id, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at)
+           select $1, 'http', $2::timestamptz + day * interval '1 day', 5, 'failed', 'status',
+               now(), now()
+           from generate_series(0, $3::integer - 1) as day""",
+        dead,
+        BEGIN,
+        20 * days,
+    )
+    await case.connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at, tags, timeout_seconds, max_attempts)
+           select 'http', jsonb_build_object('url', $1::text), now(), '{hang}', 100, 20
+           from generate_series(1, $2::integer)""",
+        hanging,
+        many,
+    )
+    victim = await case.processes.instance()
+    await case.sink.arrived(many)
+
+    redrive = await ask(case.connection, "redrive", {"outcome": "failed"}, {"rate_per_second": 40})
+    await reached(case.connection, redrive, 10)
+    cancel = await ask(case.connection, "cancel", {"tag": "hang"}, {})
+    await reached(case.connection, cancel, many // 4)
+    await victim.kill()
+    await case.processes.instances(2)
+    done = [await ended(case.connection, id) for id in (cancel, redrive)]
+
+    assert {one["state"] for one in done} == {"finished"}
+    assert done[1]["changed"] == 20 * days
+    rows = await case.connection.fetch(
+        """select j.id, count(*) filter (where x.reason = 'cancelled') as times, j.next_run
+           from tocsin.jobs j left join tocsin.executions x on x.job_id = j.id
+           where j.tags = '{hang}' group by j.id"""
+    )
+    assert [(row["times"], row["next_run"]) for row in rows] == [(1, None)] * many
+
+    async def are_over() -> bool:
+        return not await case.connection.fetchval(
+            "select count(*) from tocsin.jobs where run_of = $1", dead
+        )
+
+    await until(are_over, "all runs are over", within=GOES_ON_SECONDS)
+    runs = await case.connection.fetch(
+        """select count(*) filter (where outcome = 'succeeded') as done
+           from tocsin.executions where job_id = $1 group by scheduled_for""",
+        dead,
+    )
+    assert [row["done"] for row in runs] == [1] * (20 * days)
 
 
 async def test_a_cancelled_action_does_nothing_more_whoever_works_on_it(case: Case) -> None:

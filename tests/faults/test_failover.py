@@ -12,6 +12,7 @@ import pytest
 from app.devdb.cluster import Cluster
 from app.devdb.places import give_to_postgres
 from tests.faults.conftest import Case, through
+from tests.support import limited
 from tests.support.cluster import kill_postgres
 from tests.support.postgres import PORTS, throwaway_directory
 from tests.support.waiting import until
@@ -53,11 +54,8 @@ def url_of_both(primary: str, standby: Cluster) -> str:
     return address._replace(netloc=both, query="target_session_attrs=read-write").geturl()
 
 
-@pytest.mark.parametrize("how", ["dies", "vanishes without a word"])
-async def test_everybody_follows_to_the_promoted_standby_and_nothing_is_lost(
-    proxied: Case, own_postgres: Cluster, standby: Cluster, how: str
-) -> None:
-    case = proxied
+async def follow(case: Case, standby: Cluster) -> None:
+    """Have the standby be in step, and all processes know both servers."""
     both = url_of_both(through(case.proxy, case.database_url), standby)
     case.processes.settings["database_url"] = both
     case.load.database_url = url_of_both(case.database_url, standby)
@@ -65,6 +63,14 @@ async def test_everybody_follows_to_the_promoted_standby_and_nothing_is_lost(
     await case.connection.execute("select pg_reload_conf()")
     in_step = "select bool_or(sync_state = 'sync') from pg_stat_replication"
     await until(lambda: case.connection.fetchval(in_step), "the standby is synchronous")
+
+
+@pytest.mark.parametrize("how", ["dies", "vanishes without a word"])
+async def test_everybody_follows_to_the_promoted_standby_and_nothing_is_lost(
+    proxied: Case, own_postgres: Cluster, standby: Cluster, how: str
+) -> None:
+    case = proxied
+    await follow(case, standby)
     running = await case.processes.instances(2)
     await case.load.crons(case.connection, 5)
 
@@ -91,3 +97,25 @@ async def test_everybody_follows_to_the_promoted_standby_and_nothing_is_lost(
     )
     await promoted.close()
     assert listening == 2
+
+
+async def test_limits_of_a_flow_and_bulk_actions_follow_to_the_promoted_standby(
+    proxied: Case, own_postgres: Cluster, standby: Cluster
+) -> None:
+    case = proxied
+    await follow(case, standby)
+    await case.processes.instances(4)
+    busy = await limited.begin(case.connection, case.load, case.sink)
+    await case.sink.arrived(20)
+    with case.ledger.fault("the primary dies amid a full flow", within=FOLLOWED_SECONDS):
+        kill_postgres(own_postgres)
+        await case.moment(0.5)
+        await asyncio.to_thread(standby.control, "promote")
+    case.database_url = standby.server().url
+
+    await case.verdict(within=60)
+    promoted = await asyncpg.connect(case.database_url)
+    try:
+        await limited.judge(promoted, busy, case.ledger)
+    finally:
+        await promoted.close()

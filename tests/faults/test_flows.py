@@ -1,4 +1,4 @@
-"""Limits of flows hold while instances die, freeze and come back."""
+"""Limits of flows hold while instances die and freeze, and bulk actions go on, as Postgres goes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,8 +7,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 import asyncpg
+import pytest
 
+from app.devdb.cluster import Cluster
 from tests.faults.conftest import LEASE_SECONDS, Case
+from tests.support import limited
+from tests.support.cluster import kill_postgres
 from tests.support.waiting import until
 
 JOBS = 80
@@ -82,3 +86,27 @@ async def test_no_limit_of_a_flow_is_exceeded_though_instances_die_and_freeze(ca
     second = timedelta(seconds=1)
     assert max(counts) == AT_ONCE
     assert max(sum(one <= other < one + second for other in starts) for one in starts) <= RATE
+
+
+class TestWithAServerOfItsOwn:
+    @pytest.fixture
+    def database_url(self, own_postgres: Cluster) -> str:
+        return own_postgres.server().url
+
+    async def test_postgres_is_away_for_longer_than_a_lease_amid_a_full_flow_and_bulk_actions(
+        self, case: Case, own_postgres: Cluster
+    ) -> None:
+        await case.processes.instances(4)
+        busy = await limited.begin(case.connection, case.load, case.sink)
+        await case.sink.arrived(20)
+        with case.ledger.fault("kill -9 of Postgres amid a full flow and bulk actions", within=10):
+            kill_postgres(own_postgres)
+            await asyncio.sleep(LEASE_SECONDS + 1.0)
+            await asyncio.to_thread(own_postgres.start, 0)
+
+        await case.verdict(within=60)
+        connection = await asyncpg.connect(case.database_url)
+        try:
+            await limited.judge(connection, busy, case.ledger)
+        finally:
+            await connection.close()

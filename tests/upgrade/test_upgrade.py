@@ -16,6 +16,7 @@ from tests.support.builders import execution_rows, insert_job
 from tests.support.cluster import Process
 from tests.support.dump import dumped
 from tests.support.ledger import key_of
+from tests.support.limited import most_at_once
 from tests.support.rabbit import free_ports
 from tests.support.sink import Received, Wire
 from tests.support.waiting import until
@@ -156,6 +157,23 @@ async def latest_start(connection: asyncpg.Connection, runs: set[str]) -> float:
     return seconds
 
 
+async def limit_a_flow(case: Case) -> set[str]:
+    """Have jobs of a flow be due of which one may execute at a time; return their runs."""
+    await case.connection.execute(
+        """insert into tocsin.flows (flow_key, max_concurrency) values ('one', 1)
+           on conflict (flow_key) do nothing"""
+    )
+    rows = await case.connection.fetch(
+        """insert into tocsin.jobs (kind, target, run_at, flow_key)
+           select 'http', jsonb_build_object('url', $1::text), now(), 'one'
+           from generate_series(1, 12) returning id, run_at""",
+        case.load.target_url,
+    )
+    runs = {key_of(row["id"], row["run_at"]) for row in rows}
+    case.ledger.runs |= runs
+    return runs
+
+
 async def use_what_was_stored(case: Case, client: Client) -> None:
     """Run a job with secrets that were stored before the upgrade, with an API key of then."""
     assert await client.call("POST", "/v1/jobs/at-rest-secret/run")
@@ -187,6 +205,7 @@ async def test_both_versions_run_side_by_side_under_load(
     async with case.load.running(per_second=10), client.running():
         with case.ledger.fault("an upgrade"):
             await migrate(case, newer)
+            limited = await limit_a_flow(case)
             during, calls = await outcomes(case.connection, slow), client.calls
             migrated.set()
             await case.processes.instance(tree=newer.path)
@@ -202,8 +221,9 @@ async def test_both_versions_run_side_by_side_under_load(
     assert (codes, client.troubles) == ([0, 0, 0], [])
     assert changed_rows(before, after) == {}
     assert (during, await outcomes(case.connection, slow)) == ([], ["succeeded"])
+    assert most_at_once([one for one in case.ledger.deliveries if one.key in limited]) == 1
     assert calls_after > 0, "nobody used the old API after the migration"
-    assert await latest_start(case.connection, case.ledger.runs) < LATE_SECONDS
+    assert await latest_start(case.connection, case.ledger.runs - limited) < LATE_SECONDS
     assert await asyncio.to_thread(dumped, case.database_url) == dumped(fresh_url)
     assert await doubtful(case.connection) == []
 
