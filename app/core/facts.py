@@ -89,7 +89,9 @@ class Settled(Struct, frozen=True, kw_only=True):
     outcome: Outcome | None
     reason: str | None
     missed_runs: int
-    """How many missed runs the settlement records."""
+    """How many missed runs the settlement records, beside an execution too."""
+    missed_reason: str | None = None
+    """Why these were missed."""
     ended: bool
     """Whether the run is over: no further attempt follows."""
     deferred: bool
@@ -112,6 +114,7 @@ class Settled(Struct, frozen=True, kw_only=True):
     def of(cls, claim: Claim, settlement: Settlement) -> Self:
         """Return the fact that tells what a settlement did."""
         last = settlement.executions[-1] if settlement.executions else None
+        missed = [one for one in settlement.executions if one.outcome is Outcome.MISSED]
         started = last.started_at if last else None
         return cls(
             job_id=claim.job_id,
@@ -121,11 +124,8 @@ class Settled(Struct, frozen=True, kw_only=True):
             run_id=claim.run_id,
             outcome=last.outcome if last else None,
             reason=last.reason if last else None,
-            missed_runs=sum(
-                one.missed_runs or 1
-                for one in settlement.executions
-                if one.outcome is Outcome.MISSED
-            ),
+            missed_runs=sum(one.missed_runs or 1 for one in missed),
+            missed_reason=missed[0].reason if missed else None,
             ended=last is not None and settlement.attempt == 0,
             deferred=last is None and settlement.next_run != claim.next_run,
             scheduled_for=claim.scheduled_for,

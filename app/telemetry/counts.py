@@ -114,16 +114,24 @@ class Counts:
             self.count_event(fact)
 
     def count_settled(self, fact: Settled) -> None:
-        """Count an execution, or a claim that was released unexecuted."""
+        """Count an execution and missed runs, or a claim that was released unexecuted.
+
+        With an execution come the runs that were missed while it went on.
+        """
+        if fact.missed_runs:
+            self.count_missed(fact)
         if fact.outcome is None:
             if fact.deferred:
                 self.deferred[fact.kind] += 1
-            return
-        self.executions[fact.kind, fact.outcome, fact.reason or ""] += fact.missed_runs or 1
-        if fact.ended and fact.outcome is not Outcome.SUCCEEDED:
-            self.exhausted[fact.kind] += 1
-        if fact.execution_id is None:
-            return
+        elif fact.outcome is not Outcome.MISSED:
+            self.executions[fact.kind, fact.outcome, fact.reason or ""] += 1
+            if fact.ended and fact.outcome is not Outcome.SUCCEEDED:
+                self.exhausted[fact.kind] += 1
+            if fact.execution_id is not None:
+                self.observe_times(fact)
+
+    def observe_times(self, fact: Settled) -> None:
+        """Count how late an execution started, and how long it took."""
         if fact.lag_seconds is not None:
             lateness = self.lateness.get(fact.kind)
             if lateness is None:
@@ -134,6 +142,11 @@ class Counts:
             if durations is None:
                 durations = self.durations[fact.kind] = Distribution(DURATIONS)
             durations.observe_execution(fact.duration_seconds, fact)
+
+    def count_missed(self, fact: Settled) -> None:
+        """Count the missed runs of a settlement, by why they were missed."""
+        self.executions[fact.kind, Outcome.MISSED, fact.missed_reason or ""] += fact.missed_runs
+        self.exhausted[fact.kind] += fact.missed_runs
 
     def count_look(self, fact: Looked) -> None:
         """Count a look; only one that claimed something tells how long a wake-up took."""

@@ -1,6 +1,6 @@
 """What an instance counts for Prometheus, and how that is written out."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -20,10 +20,13 @@ from app.core.facts import (
     Settled,
 )
 from app.core.net.requesting import Requesting
-from app.core.runs.outcome import Outcome
+from app.core.runs.claim import Overlap
+from app.core.runs.outcome import Outcome, Report
+from app.core.runs.transition import settled
 from app.telemetry.counts import Counts
 from app.telemetry.exposition import Levels, exposition, instance_registry
 from app.telemetry.tracing import span_of_run
+from tests.support.claims import DUE, some_claim
 
 JOB = UUID(int=7)
 LEVELS = Levels(
@@ -88,9 +91,34 @@ def test_executions_are_counted_by_kind_outcome_and_reason() -> None:
 
 def test_a_row_of_missed_runs_counts_each_of_them() -> None:
     counts = Counts()
-    counts(replace(RELEASED, outcome=Outcome.MISSED, reason="misfire", missed_runs=250))
+    missed = {"reason": "misfire", "missed_runs": 250, "missed_reason": "misfire"}
+    counts(replace(RELEASED, outcome=Outcome.MISSED, **missed))
 
-    assert samples(counts)[OF_EXECUTIONS, ("http", "missed", "misfire")] == 250
+    found = samples(counts)
+
+    assert found[OF_EXECUTIONS, ("http", "missed", "misfire")] == 250
+    assert found["tocsin_attempts_exhausted_total", ("http",)] == 250
+
+
+def test_runs_that_are_missed_while_one_goes_on_are_counted_beside_it() -> None:
+    """By the usual overlap, `skip`, one settlement records both."""
+    claim = some_claim(overlap=Overlap.SKIP)
+    settlement = settled(
+        claim,
+        Report(outcome=Outcome.SUCCEEDED),
+        started_at=DUE,
+        finished_at=DUE + timedelta(minutes=3.5),
+        instance="one",
+        jitter=0.5,
+    )
+    counts = Counts()
+    counts(Settled.of(claim, settlement))
+
+    found = samples(counts)
+
+    assert found[OF_EXECUTIONS, ("http", "succeeded", "")] == 1
+    assert found[OF_EXECUTIONS, ("http", "missed", "overlap")] == 3
+    assert found["tocsin_attempts_exhausted_total", ("http",)] == 3
 
 
 def test_a_claim_that_is_released_is_no_execution() -> None:
