@@ -836,7 +836,7 @@ create table tocsin.alert_rules (
     tag text collate "C",
     after integer not null default 1,  -- how many in a row
     seconds numeric,                   -- how late, or for how long without a success
-    reasons text[],                    -- of missed runs; null: all but paused and skipped
+    reasons text[],                    -- of missed runs; null: all but paused, skipped, calendar and maintenance
     channels text[] not null default '{}',
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),

@@ -3879,7 +3879,7 @@ begin atomic
     ) as found;
 end;
 
--- Why a rule tells of a backlog: what is due, and was not started. Null: there is none. A tag is looked for among the jobs
+-- Why a rule tells of a backlog: what is due, and was not started, but for what delivers alerts. Null: there is none. A tag is looked for among the jobs
 -- that have been due for longest, however many have it, and only if that decides nothing by its index, however many are due.
 create or replace function tocsin.alert_backlog(rule tocsin.alert_rules)
 returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -3910,11 +3910,13 @@ begin
                 select greatest(j.next_run, j.locked_until) as at, rule.tag is null or j.tags @> array[rule.tag] as is_meant
                 from tocsin.jobs j
                 where tocsin.is_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+                  and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
                 order by 1 limit longest
             ) union all (
                 select greatest(j.next_run, j.locked_until), rule.tag is null or j.tags @> array[rule.tag]
                 from tocsin.jobs j
                 where tocsin.is_flow_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+                  and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
                 order by 1 limit longest
             )
         ) as due;
@@ -4032,7 +4034,7 @@ comment on function tocsin.deliver_message(alert_ids uuid[], kind text, target j
 comment on function tocsin.usual_seconds(job uuid, before_id bigint) is
     'For how many seconds the last runs of a job before an execution lasted that succeeded: the median of up to twenty; null: there are fewer than five among its last hundred executions.';
 comment on function tocsin.alert_backlog(rule tocsin.alert_rules) is
-    'Why a rule tells of a backlog: what is due, and was not started. Null: there is none. A tag is looked for among the jobs that have been due for longest, however many have it, and only if that decides nothing by its index, however many are due.';
+    'Why a rule tells of a backlog: what is due, and was not started, but for what delivers alerts. Null: there is none. A tag is looked for among the jobs that have been due for longest, however many have it, and only if that decides nothing by its index, however many are due.';
 comment on function tocsin.alert_no_instance(seconds float8) is
     'Of which kinds jobs are due that no instance runs which is connected, for so many seconds; null: there are none. A step from kind to kind.';
 comment on function tocsin.audited_alert_rule(rule tocsin.alert_rules) is
@@ -4222,6 +4224,15 @@ begin atomic
     select exists (select from tocsin.checks c where c.token_digest = is_check_token.digest);
 end;
 
+-- Whether the ping of a check is due, its grace goes on, and the ping has not come, of which an end at this instant was the
+-- latest. How early it may come: see app/core/runs/expectation.py.
+create or replace function tocsin.is_ping_late(job tocsin.jobs, ended_at timestamptz)
+returns boolean language sql stable
+    return job.scheduled_for <= now() and job.next_run > job.scheduled_for
+        and not coalesce(ended_at <= now() and ended_at >= job.scheduled_for - interval '1 second' * least(30, greatest(0,
+            case when jsonb_typeof(job.target -> 'grace_seconds') = 'number'
+                then (job.target ->> 'grace_seconds')::numeric else 300 end))::float8, false);
+
 -- How a check stands, in one word: new, started, up, late (the ping is due, and its grace goes on), down, paused,
 -- or invalid: pings are recorded, and nobody notices one that does not come.
 create or replace function tocsin.check_status(job tocsin.jobs, started_at timestamptz, ended_at timestamptz)
@@ -4233,9 +4244,19 @@ returns text language sql stable
             case when ended_at <= now() then ended_at end, case when job.last_finished_at <= now() then job.last_finished_at end),
             '-infinity') then 'started'
         when job.last_outcome in ('missed', 'failed', 'timed_out') then 'down'
-        when job.scheduled_for <= now() and job.next_run > job.scheduled_for then 'late'
+        when tocsin.is_ping_late(job, ended_at) then 'late'
         when ended_at is null then 'new'
         else 'up' end;
+
+-- How a check stands by the pings that have come for it.
+create or replace function tocsin.check_status(job tocsin.jobs)
+returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    pings record;
+begin
+    select p.started_at, p.ended_at into pings from tocsin.pings_of(job.id) as p;
+    return tocsin.check_status(job, pings.started_at, pings.ended_at);
+end $$;
 
 comment on function tocsin.check_token(job uuid) is
     'Makes the address of a check: select tocsin.check_token(''nightly-backup''); the address is /ping/ and the token. An earlier one is no longer valid. Only a digest is kept. Returns null if there is no such job.';
@@ -4255,8 +4276,12 @@ comment on function tocsin.pings_of(job uuid) is
     'What came in for a check, for instances and the API; no row: it never had an address. With their owner''s rights, so that no role needs any to tocsin.checks, whose digests are as good as tokens for tocsin.ping.';
 comment on function tocsin.is_check_token(digest bytea) is
     'Whether some check has the token of this digest (SHA-256).';
+comment on function tocsin.is_ping_late(job tocsin.jobs, ended_at timestamptz) is
+    'Whether the ping of a check is due, its grace goes on, and the ping has not come, of which an end at this instant was the latest. How early it may come: see app/core/runs/expectation.py.';
 comment on function tocsin.check_status(job tocsin.jobs, started_at timestamptz, ended_at timestamptz) is
     'How a check stands, in one word: new, started, up, late (the ping is due, and its grace goes on), down, paused, or invalid: pings are recorded, and nobody notices one that does not come.';
+comment on function tocsin.check_status(job tocsin.jobs) is
+    'How a check stands by the pings that have come for it.';
 -- db/triggers/8_explain.sql: why a job has not run, or when it will, and what became of a run.
 
 -- The instances that are connected, each by the session that it listens on; application_name may be cut at 63 bytes.
@@ -4420,8 +4445,12 @@ begin
                 tocsin.told_at(occurrence), tocsin.told_at(due_at), job.min_gap_seconds::float8),
             job.last_finished_at, due_at, jsonb_build_object('run', occurrence);
     elsif job.kind = 'check' and run.run_of is null then
-        return query select 'ping_expected', format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
-                case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end),
+        return query select 'ping_expected', case
+                when due_at > occurrence and occurrence <= now() and not (
+                        select tocsin.is_ping_late(job, p.ended_at) from (select) as one left join tocsin.pings_of(job.id) as p on true) then
+                    format('The ping of %s has come. The one after it is planned at %s.', tocsin.told_at(occurrence), tocsin.told_at(due_at))
+                else format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
+                    case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end) end,
             null::timestamptz, due_at, jsonb_build_object('run', occurrence);
     elsif due_at > now() then
         if job.starts_at > now() and run.run_of is null then
@@ -5931,7 +5960,7 @@ comment on column tocsin.alert_rules.job_id is 'Of this job only; null: of more.
 comment on column tocsin.alert_rules.tag is 'Of jobs with this tag only; null: not by a tag.';
 comment on column tocsin.alert_rules.after is 'So many in a row make it told: 1 to 1,000.';
 comment on column tocsin.alert_rules.seconds is 'How late, how long or for how long without a success, in seconds: 1 to 31,557,600.';
-comment on column tocsin.alert_rules.reasons is 'Of missed runs, which reasons count; null: all but paused and skipped.';
+comment on column tocsin.alert_rules.reasons is 'Of missed runs, which reasons count; null: all but paused, skipped, calendar and maintenance.';
 comment on column tocsin.alert_rules.channels is 'Names of up to 20 channels; none: alerts are on record only.';
 comment on column tocsin.alert_rules.created_at is 'When it was made.';
 comment on column tocsin.alert_rules.updated_at is 'When it was last changed.';

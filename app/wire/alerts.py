@@ -90,8 +90,8 @@ class RuleDocument(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             Meta(
                 min_length=1,
                 max_length=20,
-                description="Of missed runs, such as misfire and overlap; null: all but paused "
-                "and skipped.",
+                description="Of missed runs, such as misfire and overlap; null: all but paused, "
+                "skipped, calendar and maintenance.",
             ),
         ]
         | None

@@ -164,6 +164,9 @@ j.run_of is null and (r.job_id is null or j.id = r.job_id) and (r.tag is null or
   and not exists (
       select from tocsin.alert_states s where s.rule_id = r.id and s.event = r.event and s.job_id = j.id)
 
+-- part: no_delivery
+not exists (select from tocsin.alerts a where a.delivery_id = j.id)
+
 -- part: too_late
 greatest(j.next_run, j.locked_until) <= now() - r.seconds::float8 * interval '1 second'
 
@@ -194,7 +197,7 @@ with {maintained}, r as materialized (
     select r.id as rule_id, r.event, j.id as job_id, j.name as job, j.tags, left(j.plan_error, 1000) as why
     from r cross join lateral (
         select j.* from tocsin.jobs j
-        where r.event = 'invalid' and tocsin.is_aside(j) and tocsin.aside_state(j) = 'invalid' and {of_rule}
+        where r.event = 'invalid' and tocsin.is_aside(j) and tocsin.aside_state(j) = 'invalid' and {of_rule} and {no_delivery}
         limit :limit::bigint
     ) as j
 )
@@ -203,7 +206,7 @@ union all
     select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.next_run)
     from r cross join lateral (
         select j.* from tocsin.jobs j
-        where r.event = 'late' and tocsin.is_claimable(j) and {too_late} and {of_rule}
+        where r.event = 'late' and tocsin.is_claimable(j) and {too_late} and {of_rule} and {no_delivery}
         order by greatest(j.next_run, j.locked_until)
         limit :limit::bigint
     ) as j
@@ -213,8 +216,19 @@ union all
     select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.next_run)
     from r cross join lateral (
         select j.* from tocsin.jobs j
-        where r.event = 'late' and tocsin.is_flow_claimable(j) and {too_late} and {of_rule}
+        where r.event = 'late' and tocsin.is_flow_claimable(j) and {too_late} and {of_rule} and {no_delivery}
         order by greatest(j.next_run, j.locked_until)
+        limit :limit::bigint
+    ) as j
+)
+union all
+(
+    select r.id, r.event, j.id, j.name, j.tags, 'its ping has been due since ' || tocsin.told_at(j.scheduled_for)
+    from r cross join lateral (
+        select j.* from tocsin.jobs j
+        where r.event = 'late' and j.kind = 'check' and j.kind not in ('http', 'amqp') and j.next_run > j.scheduled_for
+          and j.scheduled_for <= now() - r.seconds::float8 * interval '1 second' and {of_rule}
+          and tocsin.check_status(j) = 'late'
         limit :limit::bigint
     ) as j
 )
@@ -309,7 +323,7 @@ where (s.rule_id, s.event, s.job_id) > (:rule_id::uuid, :event::text, :job_id::u
               or (r.factor is not null and coalesce(extract(epoch from x.finished_at - x.started_at)
                   <= r.factor::float8 * tocsin.usual_seconds(x.job_id, x.id), true))))
     when 'invalid' then j.plan_error is null
-    when 'late' then not ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and {too_late})
+    when 'late' then case when j.kind = 'check' then tocsin.check_status(j) in ('new', 'started', 'up', 'paused') else not ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and {too_late}) end
     when 'not_succeeded' then j.paused_at is not null or j.next_run is null or exists (
         select from tocsin.executions x
         where x.job_id = s.job_id and x.outcome = 'succeeded' and x.finished_at > s.last_at)

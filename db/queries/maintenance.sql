@@ -9,11 +9,12 @@ select array_agg(lower(t) order by t) as starts, array_agg(upper(t) order by t) 
 from total, lateral (select t from unnest(total.times) as t order by t limit 10001) as t;
 
 -- name: concerned, reads
--- Those of some jobs that windows concern by their tags, whenever these have time.
+-- Those of some jobs that windows concern by their tags, whenever these have time. None concerns what delivers an alert.
 select j.id
 from tocsin.jobs j
 where j.id = any (:job_ids::uuid[])
-  and exists (select from tocsin.maintenance w where w.tag is null or w.tag = any (j.tags));
+  and exists (select from tocsin.maintenance w where w.tag is null or w.tag = any (j.tags))
+  and not exists (select from tocsin.alerts a where a.delivery_id = j.id);
 
 -- name: closing
 -- What the windows make of a run that is due at an instant, and the time until another one in which runs are missed.

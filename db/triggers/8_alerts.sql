@@ -182,7 +182,7 @@ begin atomic
     ) as found;
 end;
 
--- Why a rule tells of a backlog: what is due, and was not started. Null: there is none. A tag is looked for among the jobs
+-- Why a rule tells of a backlog: what is due, and was not started, but for what delivers alerts. Null: there is none. A tag is looked for among the jobs
 -- that have been due for longest, however many have it, and only if that decides nothing by its index, however many are due.
 create or replace function tocsin.alert_backlog(rule tocsin.alert_rules)
 returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -213,11 +213,13 @@ begin
                 select greatest(j.next_run, j.locked_until) as at, rule.tag is null or j.tags @> array[rule.tag] as is_meant
                 from tocsin.jobs j
                 where tocsin.is_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+                  and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
                 order by 1 limit longest
             ) union all (
                 select greatest(j.next_run, j.locked_until), rule.tag is null or j.tags @> array[rule.tag]
                 from tocsin.jobs j
                 where tocsin.is_flow_claimable(j) and greatest(j.next_run, j.locked_until) <= now()
+                  and not exists (select from tocsin.alerts a where a.delivery_id = j.id)
                 order by 1 limit longest
             )
         ) as due;

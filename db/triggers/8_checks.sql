@@ -175,6 +175,15 @@ begin atomic
     select exists (select from tocsin.checks c where c.token_digest = is_check_token.digest);
 end;
 
+-- Whether the ping of a check is due, its grace goes on, and the ping has not come, of which an end at this instant was the
+-- latest. How early it may come: see app/core/runs/expectation.py.
+create or replace function tocsin.is_ping_late(job tocsin.jobs, ended_at timestamptz)
+returns boolean language sql stable
+    return job.scheduled_for <= now() and job.next_run > job.scheduled_for
+        and not coalesce(ended_at <= now() and ended_at >= job.scheduled_for - interval '1 second' * least(30, greatest(0,
+            case when jsonb_typeof(job.target -> 'grace_seconds') = 'number'
+                then (job.target ->> 'grace_seconds')::numeric else 300 end))::float8, false);
+
 -- How a check stands, in one word: new, started, up, late (the ping is due, and its grace goes on), down, paused,
 -- or invalid: pings are recorded, and nobody notices one that does not come.
 create or replace function tocsin.check_status(job tocsin.jobs, started_at timestamptz, ended_at timestamptz)
@@ -186,6 +195,16 @@ returns text language sql stable
             case when ended_at <= now() then ended_at end, case when job.last_finished_at <= now() then job.last_finished_at end),
             '-infinity') then 'started'
         when job.last_outcome in ('missed', 'failed', 'timed_out') then 'down'
-        when job.scheduled_for <= now() and job.next_run > job.scheduled_for then 'late'
+        when tocsin.is_ping_late(job, ended_at) then 'late'
         when ended_at is null then 'new'
         else 'up' end;
+
+-- How a check stands by the pings that have come for it.
+create or replace function tocsin.check_status(job tocsin.jobs)
+returns text language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    pings record;
+begin
+    select p.started_at, p.ended_at into pings from tocsin.pings_of(job.id) as p;
+    return tocsin.check_status(job, pings.started_at, pings.ended_at);
+end $$;

@@ -161,8 +161,12 @@ begin
                 tocsin.told_at(occurrence), tocsin.told_at(due_at), job.min_gap_seconds::float8),
             job.last_finished_at, due_at, jsonb_build_object('run', occurrence);
     elsif job.kind = 'check' and run.run_of is null then
-        return query select 'ping_expected', format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
-                case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end),
+        return query select 'ping_expected', case
+                when due_at > occurrence and occurrence <= now() and not (
+                        select tocsin.is_ping_late(job, p.ended_at) from (select) as one left join tocsin.pings_of(job.id) as p on true) then
+                    format('The ping of %s has come. The one after it is planned at %s.', tocsin.told_at(occurrence), tocsin.told_at(due_at))
+                else format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
+                    case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end) end,
             null::timestamptz, due_at, jsonb_build_object('run', occurrence);
     elsif due_at > now() then
         if job.starts_at > now() and run.run_of is null then

@@ -341,7 +341,7 @@ comment on column tocsin.alert_rules.job_id is 'Of this job only; null: of more.
 comment on column tocsin.alert_rules.tag is 'Of jobs with this tag only; null: not by a tag.';
 comment on column tocsin.alert_rules.after is 'So many in a row make it told: 1 to 1,000.';
 comment on column tocsin.alert_rules.seconds is 'How late, how long or for how long without a success, in seconds: 1 to 31,557,600.';
-comment on column tocsin.alert_rules.reasons is 'Of missed runs, which reasons count; null: all but paused and skipped.';
+comment on column tocsin.alert_rules.reasons is 'Of missed runs, which reasons count; null: all but paused, skipped, calendar and maintenance.';
 comment on column tocsin.alert_rules.channels is 'Names of up to 20 channels; none: alerts are on record only.';
 comment on column tocsin.alert_rules.created_at is 'When it was made.';
 comment on column tocsin.alert_rules.updated_at is 'When it was last changed.';

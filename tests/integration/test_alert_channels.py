@@ -1,5 +1,6 @@
 """Each preset reaches its service, ends what it opened there, and has another one told in need."""
 
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import aio_pika
@@ -282,6 +283,21 @@ async def test_a_channel_that_never_answers_holds_up_neither_other_channels_nor_
             return {one.path for one in sink.requests} == {"/ops", "/job"}
 
         await until(are_there, "the other channel and the job are served", within=30)
+
+
+async def test_a_message_arrives_while_everything_is_under_maintenance(
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+) -> None:
+    await insert_channel(connection, "ops", sink.url("/ops"), "webhook")
+    await connection.execute(
+        "select tocsin.maintain(ends_at => now() + interval '1 hour'), tocsin.test_channel('ops')"
+    )
+    await insert_job(connection, target={"url": sink.url("/job")}, run_at=datetime.now(UTC))
+
+    async with instance():
+        await delivered(connection, 1)
+
+    assert {one.path for one in sink.requests} == {"/ops"}
 
 
 async def test_no_message_goes_round_in_circles(

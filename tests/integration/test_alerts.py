@@ -300,6 +300,25 @@ async def test_a_job_that_nobody_starts_is_late_until_it_is_started(
     assert await told(connection) == [("late", "report"), ("recovered", "report")]
 
 
+async def test_no_rule_tells_of_what_delivers_alerts(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_channel(connection, "ops", "http://127.0.0.1:9/", "webhook")
+    events = ("failed", "late", "invalid", "backlog")
+    await insert_rule(connection, events=events, seconds=30, more_than=0, channels=["ops"])
+    await ended(connection, await quiet_job(connection, name="report"))
+    await judge_all(db, connection)
+    assert await told(connection) == [("failed", "report")]
+
+    for column, value in (("next_run", "now() - interval '1 minute'"), ("plan_error", "'wrong'")):
+        await connection.execute(
+            f"update tocsin.jobs set {column} = {value} where name is distinct from 'report'"
+        )
+        await judge_all(db, connection)
+
+    assert await told(connection) == [("failed", "report")]
+
+
 async def test_a_job_without_a_success_for_too_long_is_told_of_whatever_else_it_does(
     db: Database, connection: asyncpg.Connection
 ) -> None:

@@ -40,10 +40,14 @@ SECONDS_LATE = """update tocsin.jobs
 """Moves the run of a job that was edited long before."""
 
 
-async def made(api: httpx.AsyncClient, **changes: Any) -> tuple[UUID, str]:  # noqa: ANN401
+async def made(
+    api: httpx.AsyncClient,
+    named: str = "backup",
+    **changes: Any,  # noqa: ANN401
+) -> tuple[UUID, str]:
     """Make a check, and return its id and the path of its pings."""
-    job = (await api.put("/v1/jobs/backup", json=BACKUP | changes)).json()
-    answer = await api.post("/v1/checks/backup/token")
+    job = (await api.put(f"/v1/jobs/{named}", json=BACKUP | changes)).json()
+    answer = await api.post(f"/v1/checks/{named}/token")
     assert answer.status_code == 201, answer.text
     return UUID(job["id"]), answer.json()["path"]
 
@@ -287,6 +291,35 @@ async def test_a_ping_that_does_not_come_is_missed_and_one_that_comes_then_is_la
         ("succeeded", "late"),
     ]
     assert (job["consecutive_failures"], job["next_run"].hour) == (0, 3)
+
+
+async def test_a_ping_is_late_until_it_comes_and_rules_tell_of_both(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, instance: StartInstance, db: Database
+) -> None:
+    job_id, path = await made(api)
+    punctual_id, other = await made(api, "punctual")
+    async with instance() as (_, facts):
+        for id in (job_id, punctual_id):
+            await connection.execute(SECONDS_LATE, id, 30)
+            await facts.seen(Settled, job_id=id, deferred=True)
+    await api.get(other)
+    rule = {"events": ["late", "recovered"], "seconds": 20}
+    assert (await api.put("/v1/alerts/rules/late", json=rule)).status_code == 201
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+    assert await told(connection) == [("late", "backup")]
+    assert "its ping has been due since 2" in await connection.fetchval(
+        "select why from tocsin.alerts"
+    )
+
+    await api.get(path)
+    await judge_all(db, connection)
+    explained = (await api.get("/v1/jobs/backup/explain")).json()["reasons"][0]
+
+    assert (await api.get("/v1/checks/backup")).json()["status"] == "up"
+    assert explained["reason"] == "ping_expected"
+    assert "has come" in explained["detail"]
+    assert await told(connection) == [("late", "backup"), ("recovered", "backup")]
 
 
 async def test_a_ping_that_came_is_no_row_of_the_instance_and_the_next_is_expected(
