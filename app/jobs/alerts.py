@@ -4,12 +4,13 @@ from typing import Any
 
 from app.core.alerts.presets import Preset, kind_of, target_errors
 from app.core.field_errors import MAX_ERRORS
+from app.core.jobs.exact_json import same
 from app.core.jobs.names import MAX_NAME_LENGTH, NAME
 from app.core.secrets.masking import mask
 from app.db import alert_rules, jobs
 from app.db.alert_rules import StoredChannel, read_target
 from app.db.database import Acting, Runner
-from app.errors import FieldError, InvalidInput, JobNotFound, StateConflict
+from app.errors import AlertNotFound, FieldError, InvalidInput, JobNotFound, StateConflict
 from app.jobs.inline_secrets import inline_secrets
 from app.jobs.key_limits import refuse_hosts
 from app.targets.registry import target_type
@@ -57,12 +58,21 @@ async def put_rule(db: Runner, name: str, document: RuleDocument) -> tuple[Alert
 async def put_channel(db: Acting, name: str, document: ChannelDocument) -> tuple[Channel, bool]:
     """Set a channel; return also whether it is new.
 
+    What another client wrote may break the limits of the caller's key: it may be written again as
+    it is, which changes nothing.
+
     Raises:
         InvalidInput: naming every field that is wrong.
     """
     check_name(name)
     referring = check_channel(name, document)
-    refuse_hosts(document, db.limits)
+    try:
+        refuse_hosts(document, db.limits)
+    except InvalidInput:
+        kept = await find_same(db, name, document)
+        if kept is None:
+            raise
+        return shown(kept), False
     await check_bindings(db, [referring])
     is_new = await alert_rules.put_channel(
         db,
@@ -72,6 +82,17 @@ async def put_channel(db: Acting, name: str, document: ChannelDocument) -> tuple
         fallback=document.fallback,
     )
     return shown(await alert_rules.find_channel(db, name)), is_new
+
+
+async def find_same(db: Runner, name: str, document: ChannelDocument) -> StoredChannel | None:
+    """Find a channel that is what the document says; None: there is none."""
+    try:
+        kept = await alert_rules.find_channel(db, name)
+        target = read_target(kept.target)
+    except (AlertNotFound, ValueError, RecursionError):
+        return None
+    is_same = (kept.preset, kept.fallback) == (document.preset, document.fallback)
+    return kept if is_same and same(target, document.target) else None
 
 
 def check_channel(name: str, document: ChannelDocument) -> Referring:

@@ -174,7 +174,9 @@ async def test_a_job_of_others_that_breaks_a_limit_can_be_edited_in_its_other_fi
     assert (paused.status_code, moved.status_code) == (200, 403)
 
 
-async def test_alert_channels_lead_nowhere_else(agent: httpx.AsyncClient) -> None:
+async def test_alert_channels_lead_nowhere_else(
+    admin: httpx.AsyncClient, agent: httpx.AsyncClient
+) -> None:
     channel = {"target": {"url": "http://127.0.0.2:9/"}}
     ours = {"target": {"url": "http://127.0.0.1:9/"}}
     whole = {"set": "agents", "channels": {"ops": channel}}
@@ -186,6 +188,11 @@ async def test_alert_channels_lead_nowhere_else(agent: httpx.AsyncClient) -> Non
     ):
         assert (refused.status_code, refused.json()["type"]) == (403, PROBLEM)
     assert (await agent.put("/v1/alerts/channels/ops", json=ours)).status_code == 201
+
+    assert (await admin.put("/v1/alerts/channels/theirs", json=channel)).status_code == 201
+    again = [channel, channel | {"preset": "slack"}, channel | {"fallback": "ops"}]
+    answers = [await agent.put("/v1/alerts/channels/theirs", json=one) for one in again]
+    assert [one.status_code for one in answers] == [200, 403, 403]
 
 
 async def test_a_bulk_edit_keeps_to_the_limits_of_who_asked(
