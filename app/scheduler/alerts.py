@@ -7,7 +7,6 @@ crash loses nothing, and nothing is told twice. What is told is then sent by ord
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import groupby
 from time import monotonic
 from uuid import UUID
@@ -33,6 +32,7 @@ from app.db.alerts import Batch, Cursor
 from app.db.database import Runner
 from app.db.isolating import is_outage, reason, run_by_parts
 from app.scheduler.alert_messages import key_of, order, send_together
+from app.scheduler.tasks import heard
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.timers import Monotonic
@@ -77,10 +77,7 @@ async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event)
     alerting = Alerting(db, observers, monotonic)
     wait = 0.0
     while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await told.wait()
-        told.clear()
+        await heard(told, seconds=wait)
         began = monotonic()
         try:
             is_busy = await alerting.work()

@@ -8,7 +8,6 @@ long does not show that its job is to blame, since Postgres may be slow: see `SL
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
@@ -29,6 +28,7 @@ from app.scheduler.isolation import (
     unworkable,
 )
 from app.scheduler.next_look import PACE
+from app.scheduler.tasks import heard
 
 MAX_SLOW = 10_000
 """For so many jobs it is known how often they took too long; the count of others begins anew."""
@@ -232,10 +232,7 @@ class Backlog:
         """Wait until jobs may have been written, or jobs were left out for long enough."""
         at = min(self.anew_at, *self.left.values(), float("inf"))
         seconds = None if at == float("inf") else max(at - self.clock(), 0.0)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.told.wait()
-        self.told.clear()
+        await heard(self.told, seconds=seconds)
         now = self.clock()
         if now >= self.anew_at:
             self.behind, self.anew_at = None, float("inf")

@@ -20,6 +20,7 @@ from app.errors import (
 )
 from app.jobs.bulk_requests import request_of, work_of
 from app.scheduler.bulk_steps import Steps
+from app.scheduler.tasks import heard
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.timers import Monotonic
@@ -84,10 +85,7 @@ class BulkWorker:
         async with asyncio.TaskGroup() as tasks:
             try:
                 while True:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(wait):
-                            await self.told.wait()
-                    self.told.clear()
+                    await heard(self.told, seconds=wait)
                     wait = await self.take(tasks)
             finally:
                 await self.leave()

@@ -12,6 +12,7 @@ from app.errors import DatabaseUnavailable, StatementCancelled
 from app.scheduler.closings import open_due
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
+from app.scheduler.tasks import heard
 from app.scheduler.windows import Windows
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
@@ -66,10 +67,7 @@ class Superseding:
                 seconds = None if due is None else self.clock.seconds_until(due.timestamp())
                 if self.windows.spans:
                     seconds = AGAIN_SECONDS if seconds is None else min(seconds, AGAIN_SECONDS)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await edited.wait()
-                edited.clear()
+                await heard(edited, seconds=seconds)
                 due = await self.next_due(held.claim, began_at=began_at)
                 if due is not None and self.clock.seconds_until(due.timestamp()) <= 0:
                     held.cut(Ending.OVERLAP)

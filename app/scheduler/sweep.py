@@ -6,7 +6,6 @@ more cannot be claimed, looks begin at a later instant, and a sweep goes over th
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from app.db.isolating import Due, reason
 from app.scheduler.isolation import MAX_RESTING, REST_SECONDS
 from app.scheduler.next_look import MAX_REST_SECONDS, PACE
 from app.scheduler.suspects import STEP, Suspects
+from app.scheduler.tasks import heard
 
 PAGE = 2000
 """The most jobs that a walk reads at once."""
@@ -66,10 +66,7 @@ class Sweep:
         """
         news = self.isolation.news
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.rest_seconds()):
-                    await news.wait()
-            news.clear()
+            await heard(news, seconds=self.rest_seconds())
             try:
                 await self.suspects.retry()
                 await self.sweep()

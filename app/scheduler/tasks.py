@@ -45,6 +45,17 @@ async def rest(seconds: float) -> None:
     await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spread
 
 
+async def heard(told: asyncio.Event, *, seconds: float | None) -> None:
+    """Wait until `told` is set, for so long at most (None: however long), and clear it.
+
+    It is cleared before what it tells of is looked at: what comes meanwhile sets it again.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await told.wait()
+    told.clear()
+
+
 async def keep_up(
     work: Callable[[], Awaitable[None]],
     told: asyncio.Event,
@@ -59,10 +70,7 @@ async def keep_up(
     kept from being done; an outage is told of by others.
     """
     while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await told.wait()
-        told.clear()
+        await heard(told, seconds=wait)
         wait = MAX_SECONDS
         try:
             await work()
