@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
-BENCH ?= bare lateness insert_to_fire storm priority drain instructions idle scale enqueue batches features overlap flow bulk prune memory churn
+BENCH ?= bare lateness insert_to_fire storm priority drain instructions idle scale enqueue batches features metrics overlap flow bulk prune memory churn
 
 .PHONY: help
 help: ## Show this list

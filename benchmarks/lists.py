@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.api import metrics
 from app.core.health import LATE_SECONDS
 from app.core.jobs.job import JobState
 from app.db import Database, executions, instances, jobs
@@ -87,6 +88,8 @@ QUESTIONS = (
     executed("outcome=failed", outcomes=["failed"]),
     executed("outcome=lost", outcomes=["lost"]),
     Question(name="GET /v1/stats", ask=instances.read_stats, most=COLLECTED),
+    Question(name="GET /metrics", ask=metrics.read_all, most=COLLECTED),
+    asked("levels.lateness"),
     asked("doctor.vitals", retention_days=30, late_seconds=LATE_SECONDS),
     asked("doctor.invalid", most=1000),
     asked("doctor.runs", most=1000),

@@ -6,7 +6,7 @@ prometheus-client (docs/adr/0089).
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
 from app.core.facts import (
@@ -21,10 +21,10 @@ from app.core.facts import (
     Looked,
     PutAside,
     Settled,
+    Started,
     TakenOver,
     UpkeepFailed,
 )
-from app.core.net.requesting import Requesting
 from app.core.runs.outcome import Outcome
 
 LATENESS = (
@@ -75,16 +75,26 @@ class Distribution:
         self.latest[place] = (execution, value)
 
 
+class Executions:
+    """What is counted of the executions of one kind, bound beforehand: one look-up finds it."""
+
+    __slots__ = ("durations", "lateness", "succeeded")
+
+    def __init__(self) -> None:
+        self.succeeded = 0
+        self.lateness = Distribution(LATENESS)
+        self.durations = Distribution(DURATIONS)
+
+
 class Counts:
     """Counts the facts of one instance."""
 
     def __init__(self) -> None:
-        self.executions = Counter[tuple[str, str, str]]()
-        """By kind, outcome and reason; the reason of a success is empty."""
+        self.of_kind: dict[str, Executions] = {}
+        self.unsuccessful = Counter[tuple[str, str, str]]()
+        """Executions that did not succeed, and missed runs, by kind, outcome and reason."""
         self.exhausted = Counter[str]()
         self.deferred = Counter[str]()
-        self.lateness: dict[str, Distribution] = {}
-        self.durations: dict[str, Distribution] = {}
         self.claims = Counter[str]()
         """Looks by what caused them."""
         self.claim_sizes = Distribution(BATCHES)
@@ -94,17 +104,21 @@ class Counts:
         self.settlement_durations = Distribution(STATEMENTS)
         self.requests: dict[tuple[str, ...], Distribution] = {}
         """HTTP requests to targets by method, status and, of those that failed, why."""
+        self.answers: dict[tuple[str, int | None, str | None], Distribution] = {}
+        """The same by how they ended, of which there are some thousand ways at most."""
         self.is_connected = False
         self.events = Counter[str]()
         """How often facts of other types were told, by the name of the metric."""
 
     def __repr__(self) -> str:
-        return f"<Counts: {self.executions.total()} executions>"
+        return f"<Counts: {sum(count for _, count in self.executions())} executions>"
 
     def __call__(self, fact: Fact) -> None:
-        """Count a fact. The first two are told for each execution or look, all others are rare."""
+        """Count a fact. Of the first four some are told for each execution; all others are rare."""
         if type(fact) is Settled:
             self.count_settled(fact)
+        elif type(fact) is Started:
+            return  # counted once it is settled
         elif type(fact) is Looked:
             self.count_look(fact)
         elif type(fact) is BatchSettled:
@@ -113,6 +127,13 @@ class Counts:
         else:
             self.count_event(fact)
 
+    def executions(self) -> Iterator[tuple[tuple[str, str, str], int]]:
+        """Yield executions and missed runs by kind, outcome and reason, empty for a success."""
+        for kind, one in self.of_kind.items():
+            if one.succeeded:
+                yield (kind, Outcome.SUCCEEDED, ""), one.succeeded
+        yield from self.unsuccessful.items()
+
     def count_settled(self, fact: Settled) -> None:
         """Count an execution and missed runs, or a claim that was released unexecuted.
 
@@ -120,32 +141,28 @@ class Counts:
         """
         if fact.missed_runs:
             self.count_missed(fact)
-        if fact.outcome is None:
+        outcome = fact.outcome
+        if outcome is None:
             if fact.deferred:
                 self.deferred[fact.kind] += 1
-        elif fact.outcome is not Outcome.MISSED:
-            self.executions[fact.kind, fact.outcome, fact.reason or ""] += 1
-            if fact.ended and fact.outcome is not Outcome.SUCCEEDED:
-                self.exhausted[fact.kind] += 1
-            if fact.execution_id is not None:
-                self.observe_times(fact)
-
-    def observe_times(self, fact: Settled) -> None:
-        """Count how late an execution started, and how long it took."""
-        if fact.lag_seconds is not None:
-            lateness = self.lateness.get(fact.kind)
-            if lateness is None:
-                lateness = self.lateness[fact.kind] = Distribution(LATENESS)
-            lateness.observe_execution(fact.lag_seconds, fact)
-        if fact.duration_seconds is not None:
-            durations = self.durations.get(fact.kind)
-            if durations is None:
-                durations = self.durations[fact.kind] = Distribution(DURATIONS)
-            durations.observe_execution(fact.duration_seconds, fact)
+            return
+        of_kind = self.of_kind.get(fact.kind)
+        if of_kind is None:
+            of_kind = self.of_kind[fact.kind] = Executions()
+        if outcome is Outcome.SUCCEEDED:
+            of_kind.succeeded += 1
+        elif outcome is not Outcome.MISSED:
+            self.unsuccessful[fact.kind, outcome, fact.reason or ""] += 1
+            self.exhausted[fact.kind] += fact.ended
+        if fact.execution_id is not None:
+            if fact.lag_seconds is not None:
+                of_kind.lateness.observe_execution(fact.lag_seconds, fact)
+            if fact.duration_seconds is not None:
+                of_kind.durations.observe_execution(fact.duration_seconds, fact)
 
     def count_missed(self, fact: Settled) -> None:
         """Count the missed runs of a settlement, by why they were missed."""
-        self.executions[fact.kind, Outcome.MISSED, fact.missed_reason or ""] += fact.missed_runs
+        self.unsuccessful[fact.kind, Outcome.MISSED, fact.missed_reason or ""] += fact.missed_runs
         self.exhausted[fact.kind] += fact.missed_runs
 
     def count_look(self, fact: Looked) -> None:
@@ -159,16 +176,21 @@ class Counts:
                 woken = self.wake_to_claim[fact.cause] = Distribution(STATEMENTS)
             woken.observe(fact.woken_seconds)
 
-    def count_request(self, request: Requesting) -> None:
-        """Count an HTTP request to a target."""
-        status = request.status
+    def count_request(
+        self, method: str, status: int | None, error: str | None, seconds: float, /
+    ) -> None:
+        """Count an HTTP request to a target: see `NoteRequest`."""
+        answer = (method, status, error)
+        taken = self.answers.get(answer)
+        if taken is None:
+            taken = self.answers[answer] = self.requests_of(*answer)
+        taken.observe(seconds)
+
+    def requests_of(self, method: str, status: int | None, error: str | None) -> Distribution:
+        """Return the histogram of the requests that ended so, by the labels that it has."""
         shown = "" if status is None else str(status) if status in STATUSES else OTHER
-        error = request.error or (shown if status is not None and status >= FAILED else "")
-        key = (request.method, shown, error)
-        seconds = self.requests.get(key)
-        if seconds is None:
-            seconds = self.requests[key] = Distribution(REQUESTS)
-        seconds.observe(request.seconds)
+        why = error or (shown if status is not None and status >= FAILED else "")
+        return self.requests.setdefault((method, shown, why), Distribution(REQUESTS))
 
     def count_event(self, fact: Fact) -> None:
         """Count a fact that is told seldom."""

@@ -64,7 +64,7 @@ class InstanceMetrics(Collector):
             "tocsin_executions",
             "Executions by kind, outcome and reason; missed runs count one each.",
             ("kind", "outcome", "reason"),
-            counts.executions.items(),
+            counts.executions(),
         )
         yield labelled(
             "tocsin_attempts_exhausted",
@@ -82,14 +82,14 @@ class InstanceMetrics(Collector):
             "tocsin_execution_lateness_seconds",
             "From the instant at which an attempt was due until its request went out.",
             ("kind",),
-            by_one(counts.lateness),
+            {(kind,): one.lateness for kind, one in counts.of_kind.items()},
             self.exemplar,
         )
         yield histogram(
             "tocsin_execution_duration_seconds",
             "From the request of an attempt to its outcome.",
             ("kind",),
-            by_one(counts.durations),
+            {(kind,): one.durations for kind, one in counts.of_kind.items()},
             self.exemplar,
         )
         yield histogram(

@@ -1,20 +1,15 @@
-"""A request over HTTP that was sent to a target, for whoever counts them."""
+"""Who is told of each request over HTTP that was sent to a target, to count them."""
 
-from collections.abc import Callable
-
-from msgspec import Struct
+from typing import Protocol
 
 
-class Requesting(Struct, frozen=True, kw_only=True):
-    """One request and how it ended; redirects are requests of their own."""
+class NoteRequest(Protocol):
+    """Takes note of a request and how it ended; redirects are requests of their own.
 
-    method: str
-    status: int | None
-    """None if no answer came."""
-    error: str | None
-    """The stable word for why no complete answer came; None if one did."""
-    seconds: float
-    """From when a connection was asked for to the end of the answer."""
+    `status`: None if no answer came. `error`: the stable word for why no complete answer came; None
+    if one did. `seconds`: from when a connection was asked for to the end of the answer.
+    """
 
-
-NoteRequest = Callable[[Requesting], None]
+    def __call__(
+        self, method: str, status: int | None, error: str | None, seconds: float, /
+    ) -> None: ...

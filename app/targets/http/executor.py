@@ -12,7 +12,6 @@ from msgspec.structs import force_setattr, replace
 
 from app.core.field_paths import joined
 from app.core.net.headers import dropping_hint, header_errors, name_as_read
-from app.core.net.requesting import Requesting
 from app.core.net.urls import MAX_URL_LENGTH, address, url_error
 from app.core.runs.holding import OVERLOADED
 from app.core.runs.outcome import Outcome, Report
@@ -337,10 +336,7 @@ class Attempt:
         if requested is None or self.note_request is None:
             return
         method, began_at = requested
-        seconds = self.clock() - began_at
-        self.note_request(
-            Requesting(method=method, status=self.status, error=error, seconds=seconds)
-        )
+        self.note_request(method, self.status, error, self.clock() - began_at)
 
     def has_new_proof(self) -> bool:
         """Return whether to send the request again with another proof.
