@@ -114,6 +114,11 @@ class DatabaseMetrics(Collector):
                 "Jobs that go on although their last runs failed; stops at 10,000.",
                 held.failing_jobs,
             ),
+            (
+                "tocsin_repeatedly_failing_jobs",
+                "Of these, those that failed three times in a row or more.",
+                held.repeatedly_failing_jobs,
+            ),
             ("tocsin_instances_connected", "Scheduler instances connected.", held.instances),
             (
                 "tocsin_notify_queue_usage_ratio",

@@ -1,13 +1,14 @@
 -- What only the metrics tell of the whole database, in time that does not grow with the number of jobs.
 
 -- name: lateness, reads
--- For how many seconds the job has been due, or not been planned, that waits longest, up to 0 where none waits. Planning
--- does not wait for what instances have put aside, such as a row for which a trigger raises: it is told of otherwise.
+-- For how many seconds the job has been due, or not been planned, that waits longest, up to 0 where none waits. While all
+-- jobs are paused none that is due waits for an instance. Planning does not wait for what instances have put aside, such as a
+-- row for which a trigger raises: it is told of otherwise.
 select coalesce(max(extract(epoch from now() - at)), 0)::float8 as seconds
 from (
     (
         select greatest(next_run, locked_until) as at from tocsin.jobs j
-        where tocsin.is_claimable(j)
+        where tocsin.is_claimable(j) and not exists (select from tocsin.pauses where scope = 0)
         order by 1 limit 1
     ) union all (
         select j.edited_at from tocsin.jobs j
@@ -17,14 +18,17 @@ from (
 ) as first;
 
 -- name: levels, reads
-select pg_notification_queue_usage() as notify_queue_ratio,
-    (select count(*) from (
-        select from tocsin.jobs j where tocsin.failing(j) limit :most::bigint) as failing) as failing_jobs,
+-- repeatedly_failing_jobs: of the failing ones that are counted those of which three runs in a row or more failed.
+select pg_notification_queue_usage() as notify_queue_ratio, failing.jobs as failing_jobs, failing.repeatedly as repeatedly_failing_jobs,
     (select count(*) from tocsin.connected_instances()) as instances,
     coalesce((select greatest(extract(epoch from polling_until - now()), 0)::float8 from tocsin.polling), 0) as polling_seconds,
     (select count(*) from (
         select from tocsin.jobs where run_of is null and metadata @> '{"metrics": true}' limit :most::bigint) as asking) as asking_jobs,
-    (select extract(epoch from now() - min(starts_at))::float8 from tocsin.partitions() where not is_default) as oldest_partition_seconds;
+    (select extract(epoch from now() - min(starts_at))::float8 from tocsin.partitions() where not is_default) as oldest_partition_seconds
+from (
+    select count(*) as jobs, count(*) filter (where f.consecutive_failures >= 3) as repeatedly
+    from (select j.consecutive_failures from tocsin.jobs j where tocsin.failing(j) limit :most::bigint) as f
+) as failing;
 
 -- name: asking_jobs, reads
 -- The jobs that ask for metrics of their own, the oldest :most of them. Of each only the latest executions are looked

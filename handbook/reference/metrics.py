@@ -48,6 +48,7 @@ def of_the_database() -> Iterable[Metric]:
     told.levels = DatabaseLevels(
         notify_queue_ratio=0.0,
         failing_jobs=0,
+        repeatedly_failing_jobs=0,
         instances=0,
         polling_seconds=0.0,
         asking_jobs=1,

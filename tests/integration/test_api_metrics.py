@@ -52,22 +52,24 @@ async def test_a_scrape_tells_of_the_whole_database(
     await insert_job(connection, run_at=now - timedelta(minutes=1))
     await insert_job(connection, run_at=datetime(2100, 1, 1, tzinfo=UTC))
     await insert_job(connection, paused_at=now, run_at=now)
-    failing = await insert_job(connection, every_seconds=3600)
-    await connection.execute(
-        """update tocsin.jobs set consecutive_failures = 3, last_outcome = 'failed',
-            next_run = now() + interval '1 h', scheduled_for = now() + interval '1 h',
-            planned_at = now() where id = $1""",
-        failing,
-    )
+    for failures in (2, 3):
+        await connection.execute(
+            """update tocsin.jobs set consecutive_failures = $2, last_outcome = 'failed',
+                next_run = now() + interval '1 h', scheduled_for = now() + interval '1 h',
+                planned_at = now() where id = $1""",
+            await insert_job(connection, every_seconds=3600),
+            failures,
+        )
 
     found = await scraped(api)
 
     assert found["tocsin_database_up", ()] == 1
-    assert found["tocsin_all_jobs", ()] == 4
+    assert found["tocsin_all_jobs", ()] == 5
     assert found["tocsin_due_jobs", ()] == 1
     assert 60 <= found["tocsin_oldest_due_seconds", ()] < 600
     assert found["tocsin_jobs", ("paused",)] == 1
-    assert found["tocsin_failing_jobs", ()] == 1
+    assert found["tocsin_failing_jobs", ()] == 2
+    assert found["tocsin_repeatedly_failing_jobs", ()] == 1
     assert found["tocsin_instances_connected", ()] == 0
     assert 0 <= found["tocsin_notify_queue_usage_ratio", ()] < 1
     assert found["tocsin_next_run_timestamp_seconds", ()] > now.timestamp()

@@ -55,6 +55,16 @@ async def test_an_instance_is_silent_while_planning_is_late(
             assert len(sink.requests) == 0
 
 
+async def test_an_instance_goes_on_beating_while_everything_is_paused(
+    instance: StartInstance, sink: Sink, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("select tocsin.pause_all('the receiver is moved')")
+    await insert_job(connection, run_at=datetime.now(UTC) - timedelta(minutes=1))
+
+    async with instance(heartbeat_url=sink.url("/beat"), **BEATS):
+        await sink.arrived(3)
+
+
 async def test_a_receiver_of_beats_that_never_answers_harms_nothing(
     instance: StartInstance, sink: Sink, connection: asyncpg.Connection
 ) -> None:
