@@ -10,7 +10,7 @@ import pytest
 from app.core.runs.outcome import Outcome, Report
 from app.targets.auth.base import Auth, AuthFailed, Outgoing
 from app.targets.executors import Executors
-from app.targets.http.executor import HttpTarget
+from app.targets.http.target import HttpTarget
 from app.targets.registry import decode_target
 from tests.support.attempts import JOB, RUN, TRACE, Send, attempt
 from tests.support.sink import Sink, reply

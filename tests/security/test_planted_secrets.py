@@ -15,7 +15,8 @@ from app.core.facts import Fact, Settled
 from app.core.jobs.job import JobDocument
 from app.db import Database, claims, jobs, secrets
 from app.jobs import input as job_input
-from app.targets.http.executor import HttpExecutor, HttpTarget
+from app.targets.http.executor import HttpExecutor
+from app.targets.http.target import HttpTarget
 from app.targets.registry import decode_target
 from tests.support.api import LATER, serving
 from tests.support.builders import insert_job

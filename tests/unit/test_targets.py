@@ -17,7 +17,7 @@ from app.core.net.urls import host_of
 from app.errors import FieldError, InvalidInput
 from app.targets.amqp.executor import AmqpTarget
 from app.targets.base import Context, named
-from app.targets.http.executor import HttpTarget
+from app.targets.http.target import HttpTarget
 from app.targets.registry import KINDS, decode_target, target_type
 from app.vault import check_target
 
