@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from msgspec import convert, to_builtins
 
-from tests.support.checker import Findings, Row, check, table
+from tests.support.checker import Findings, Row, check, lateness, table
 from tests.support.cluster import Process, Processes
 from tests.support.ledger import Ledger, Load
 from tests.support.proxy import Proxy
@@ -106,13 +106,26 @@ class Case:
         """Take one of the processes, whichever, out of the list."""
         return running.pop(self.chance.randrange(len(running)))
 
-    async def verdict(self, *, within: float = 20.0) -> Findings:
-        """Wait until all that was promised is delivered, check everything, add to the table."""
+    async def verdict(
+        self,
+        *,
+        within: float = 20.0,
+        late: float = math.inf,
+        measured: Callable[[], float] | None = None,
+    ) -> Findings:
+        """Wait until all that was promised is delivered, check everything, add to the table.
+
+        `late`: seconds by which none of that may have started too late; by `measured`, or else by
+        the rows.
+        """
         await self.ledger.until_delivered(self.ledger.runs, within=within)
         connection = await asyncpg.connect(self.database_url)
+        latest = None
         try:
             await settled(connection)
             findings = await check(connection, self.ledger)
+            if math.isfinite(late):
+                latest = measured() if measured else await lateness(connection, self.ledger)
         finally:
             await connection.close()
         row = Row(
@@ -121,12 +134,14 @@ class Case:
             findings=findings,
             recoveries=self.ledger.recoveries(),
             within=min((one.within for one in self.ledger.faults), default=math.inf),
+            latest=latest,
         )
         self.report(row)
         findings.assert_clean()
-        if late := self.ledger.late():
+        if too_late := self.ledger.late():
             said = "\n\n".join(one.tail() for one in self.processes.started)
-            raise AssertionError(f"recovered too late: {late}\n{said}")
+            raise AssertionError(f"recovered too late: {too_late}\n{said}")
+        assert latest is None or latest < late, f"others were late by {latest:.2f} s"
         return findings
 
 

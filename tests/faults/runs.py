@@ -17,7 +17,7 @@ from tests.support.checker import ALL, HEAD, line
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "reliability-runs.md"
-SHOWN = HEAD[1:-1]
+SHOWN = HEAD[1:-2]
 INTRODUCTION = """# Runs of the fault suite
 
 One line for each run, newest last, as `make fault-runs` adds them: its seed, how pytest ended, and

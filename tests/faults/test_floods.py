@@ -30,15 +30,6 @@ def flood(client: Client) -> None:
         client.send(HEARTBEAT * 1_000)
 
 
-async def lateness(case: Case) -> float:
-    """The longest that anything that succeeded was late, seconds."""
-    late: float = await case.connection.fetchval(
-        """select max(extract(epoch from started_at - scheduled_for))::float8
-           from tocsin.executions where outcome = 'succeeded'"""
-    )
-    return late
-
-
 async def until_ended(case: Case, count: int) -> None:
     async def ended() -> bool:
         return bool(
@@ -77,9 +68,7 @@ async def test_receivers_that_send_without_an_end_delay_nobody_else(case: Case, 
                 )
             await until_ended(case, MANY)
 
-    await case.verdict()
-
-    assert await lateness(case) < LATE_SECONDS
+    await case.verdict(late=LATE_SECONDS)
 
 
 @pytest.mark.parametrize("channel", ["tocsin_jobs", "tocsin_recalls", "tocsin_targets"])
@@ -97,9 +86,7 @@ async def test_notifications_without_an_end_delay_nobody(case: Case, channel: st
             await instance.says("faulted", where="listen")
             await case.moment(2.0)
 
-    await case.verdict()
-
-    assert await lateness(case) < LATE_SECONDS
+    await case.verdict(late=LATE_SECONDS)
 
 
 @pytest.mark.alone
@@ -120,6 +107,4 @@ async def test_brokers_that_send_without_an_end_delay_nobody_else(case: Case) ->
                     )
                 await until_ended(case, MANY)
 
-        await case.verdict()
-
-    assert await lateness(case) < LATE_SECONDS
+        await case.verdict(late=LATE_SECONDS)

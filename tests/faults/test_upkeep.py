@@ -15,15 +15,6 @@ EXPIRED = 50_000
 LATE_SECONDS = 1.0
 
 
-async def lateness(connection: asyncpg.Connection) -> float:
-    """How late the latest start of the last minutes was, seconds."""
-    seconds: float = await connection.fetchval(
-        """select max(extract(epoch from started_at - scheduled_for))::float8 from tocsin.executions
-           where scheduled_for > now() - interval '10 minutes'"""
-    )
-    return seconds
-
-
 async def expired_jobs(connection: asyncpg.Connection) -> int:
     count: int = await connection.fetchval(
         "select count(*) from tocsin.jobs where last_finished_at < now() - interval '30 days'"
@@ -57,8 +48,7 @@ async def test_housekeeping_beside_a_reader_of_the_history_makes_no_job_late(
         with case.ledger.fault("a reader of executions, and expired jobs to delete"):
             await until(swept, "what has expired is gone", within=60)
             await first.says("upkeep_failed", step="drop_partitions")
-    await case.verdict()
-    assert await lateness(case.connection) < LATE_SECONDS
+    await case.verdict(late=LATE_SECONDS)
     assert old in await partitions(case.connection)
 
     await reading.rollback()
@@ -97,8 +87,7 @@ async def test_what_refuses_housekeeping_ends_no_instance(case: Case) -> None:
             await asyncio.sleep(1.0)
     await case.connection.execute("drop event trigger frozen")
 
-    await case.verdict()
-    assert await lateness(case.connection) < LATE_SECONDS
+    await case.verdict(late=LATE_SECONDS)
     assert all(one.process.returncode is None for one in instances)
     told = [line for one in instances for line in one.said("upkeep_failed")]
     assert {line["step"] for line in told} == {"add_partitions", "drop_partitions", "jobs"}

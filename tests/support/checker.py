@@ -66,6 +66,21 @@ class Findings(Struct, frozen=True, kw_only=True):
         assert not self.stuck, f"stuck: {self.stuck[:10]}"
 
 
+async def lateness(connection: asyncpg.Connection, ledger: Ledger) -> float:
+    """Return how late the latest start of a promised run was, in seconds, by its row."""
+    rows = await connection.fetch(
+        """select job_id, scheduled_for,
+               extract(epoch from started_at - scheduled_for)::float8 as seconds
+           from tocsin.executions where outcome = 'succeeded'"""
+    )
+    return max(
+        row["seconds"]
+        for row in rows
+        if row["job_id"] in ledger.crons
+        or key_of(row["job_id"], row["scheduled_for"]) in ledger.runs
+    )
+
+
 def judge(
     promised: Iterable[str],
     deliveries: Sequence[Delivery],
@@ -190,10 +205,12 @@ class Row(Struct, frozen=True, kw_only=True):
     recoveries: list[float]
     within: float = math.inf
     """The longest that recovery may take by what was promised for these faults, in seconds."""
+    latest: float | None = None
+    """How late the latest start of others was, in seconds; None where none has to be in time."""
 
     def cells(self) -> list[str]:
         bound = f"{self.within:g}" if math.isfinite(self.within) else ""
-        return [self.case, *sums([self]), bound]
+        return [self.case, *sums([self]), bound, longest([self])]
 
 
 def sums(rows: Sequence[Row]) -> list[str]:
@@ -213,18 +230,29 @@ def sums(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def longest(rows: Sequence[Row]) -> str:
+    """Return how late the latest start of others was, as a cell of the table."""
+    found = [row.latest for row in rows if row.latest is not None]
+    return f"{max(found):.2f}" if found else ""
+
+
 ALL = "all"
 HEAD = [
     *("case", "faults", "runs promised", "lost", "overlapping"),
     *("again after lost lease + unknown outcome", "again without reason"),
-    *("recovery p50, s", "max, s", "promised, s"),
+    *("recovery p50, s", "max, s", "promised, s", "others late, s"),
 ]
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows and their sums, which come last, as a Markdown table."""
     cells = [row.cells() for row in rows]
-    lines = [HEAD, ["---"] + ["---:"] * (len(HEAD) - 1), *cells, [ALL, *sums(rows), ""]]
+    lines = [
+        HEAD,
+        ["---"] + ["---:"] * (len(HEAD) - 1),
+        *cells,
+        [ALL, *sums(rows), "", longest(rows)],
+    ]
     return "\n".join(line(cells) for cells in lines)
 
 

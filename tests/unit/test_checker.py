@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.checker import Findings, Recorded, Row, judge, runs_between, table
 from tests.support.ledger import Delivery, Fault, Ledger, key_of
@@ -138,7 +139,12 @@ def test_a_fault_that_strikes_before_recovery(again: float, recoveries: list[flo
 def test_the_table_ends_with_its_sums() -> None:
     found = judge([KEY], [delivery(1, 0.0, 1.0)], [recorded(1, "succeeded")])
     row = Row(case="one", faults=2, findings=found, recoveries=[1.0, float("inf")])
+    punctual = replace(row, latest=0.25)
 
-    lines = table([row, row]).splitlines()
+    lines = table([row, punctual]).splitlines()
 
-    assert lines[-1] == "| all | 4 | 2 | 0 | 0 | 0 + 0 | 0 | 1.0 | 1.0 |  |"
+    assert lines[-3:] == [
+        "| one | 2 | 1 | 0 | 0 | 0 + 0 | 0 | 1.0 | 1.0 |  |  |",
+        "| one | 2 | 1 | 0 | 0 | 0 + 0 | 0 | 1.0 | 1.0 |  | 0.25 |",
+        "| all | 4 | 2 | 0 | 0 | 0 + 0 | 0 | 1.0 | 1.0 |  | 0.25 |",
+    ]
