@@ -1,10 +1,10 @@
 """The protocol of claims as a state machine: whatever the order, the promises hold.
 
 Instances claim, extend and settle, runs of the plan and runs beside it; leases run out; a person
-pauses, skips, closes, moves, reschedules, runs, replays, cancels and deletes jobs and their runs,
-runs that go beside others too, in orders that hypothesis picks, on several sessions of a real
-Postgres. The model knows only who claimed what and which lease is over; from that it says, before
-each step, what the step may do.
+pauses one job, a tag or all, skips, closes, explains, moves, reschedules, runs, replays, cancels
+and deletes jobs and their runs, runs that go beside others too, in orders that hypothesis picks, on
+several sessions of a real Postgres. The model knows only who claimed what and which lease is over;
+from that it says, before each step, what the step may do.
 
 Many more examples than usual: PROTOCOL_EXAMPLES=2000.
 """
@@ -54,6 +54,14 @@ OCCURRENCES = (
     datetime(2026, 1, 3, 3, 4, 5, tzinfo=UTC),
 )
 NUMBER = st.integers(min_value=0, max_value=99)
+EXPLAINED = {
+    "executing": {"executing", "instance_gone", "cutting_off"},
+    "paused": {"paused"},
+    "finished": {"finished", "max_runs", "window_ended"},
+    "failed": {"failed", "max_runs", "window_ended"},
+    "invalid": {"invalid"},
+}
+"""Of some states the words of which one is in the explanation of a job that stands so."""
 T = TypeVar("T")
 
 
@@ -101,7 +109,7 @@ class Protocol(RuleBasedStateMachine):
         self.person: asyncpg.Connection = await asyncpg.connect(url)
         self.stack.push_async_callback(self.person.close)
         await self.person.execute(
-            """delete from tocsin.jobs; delete from tocsin.executions;
+            """delete from tocsin.jobs; delete from tocsin.executions; delete from tocsin.pauses;
                insert into tocsin.calendars (name, dates) values ('holiday', '{2026-01-01}')
                on conflict do nothing;
                set session_replication_role = replica;
@@ -453,6 +461,12 @@ class Protocol(RuleBasedStateMachine):
                 "select tocsin.pause($1::uuid, 'why', now() + interval '1 hour')",
                 "select tocsin.resume($1::uuid, 'skip')",
                 "select tocsin.resume($1::uuid, 'once')",
+                "select tocsin.pause_all() where $1::uuid is not null",
+                "select tocsin.resume_all() where $1::uuid is not null",
+                "select tocsin.pause_tag('billing') where $1::uuid is not null",
+                "select tocsin.resume_tag('billing', 'skip') where $1::uuid is not null",
+                "update tocsin.jobs set tags = '{billing}' where id = $1",
+                "update tocsin.jobs set tags = '{}' where id = $1",
                 "update tocsin.jobs set skip_runs = 2, skip_until = null where id = $1",
                 "update tocsin.jobs set skip_runs = null, skip_until = null where id = $1",
                 """update tocsin.jobs set jitter_seconds = null, jitter_percent = 50
@@ -645,6 +659,27 @@ class Protocol(RuleBasedStateMachine):
 
     @precondition(lambda self: self.jobs)
     @rule(number=NUMBER)
+    def explain(self, number: int) -> None:
+        """Whatever was done to a job, its explanation says how it stands."""
+        job_id = self.job(number)
+        rows = self.run(
+            self.person.fetch(
+                """select tocsin.state(j) as state, e.reason,
+                       exists (select from tocsin.pauses where scope = 0) as all_paused
+                   from tocsin.jobs j cross join lateral tocsin.explain(j.id) as e
+                   where j.id = $1""",
+                job_id,
+            )
+        )
+        assert bool(rows) is (job_id not in self.deleted)
+        reasons = {row["reason"] for row in rows}
+        for row in rows[:1]:
+            assert reasons & EXPLAINED.get(row["state"], reasons), (row["state"], reasons)
+            if row["state"] == "scheduled" and row["all_paused"]:
+                assert "all_paused" in reasons
+
+    @precondition(lambda self: self.jobs)
+    @rule(number=NUMBER)
     def delete(self, number: int) -> None:
         job_id = self.job(number)
         self.run(self.person.execute("delete from tocsin.jobs where id = $1", job_id))
@@ -656,7 +691,9 @@ class Protocol(RuleBasedStateMachine):
         """Whatever was done to them, all runs that were acknowledged are carried out."""
         self.run(
             self.person.execute(
-                """update tocsin.jobs set paused_at = null;
+                """select tocsin.resume_all();
+                   select tocsin.resume_tag('billing');
+                   update tocsin.jobs set paused_at = null;
                    update tocsin.jobs
                    set next_run = case when next_run > now() then now() else next_run end,
                        planned_at = clock_timestamp(),
