@@ -280,10 +280,13 @@ class Alerting:
                 standing = await self.stand(transaction, list(rules), running)
                 newly = await alerts.list_newly(transaction, rule_ids=[*by_id], limit=BATCH)
                 for broken in newly:
+                    key = (broken.rule_id, broken.event, broken.job_id)
+                    if key in standing.changed:  # by another of its runs
+                        continue
                     rule = by_id[broken.rule_id]
                     state = new_state(rule, broken.event, broken.job_id, cursor)
                     judged = begin(rule, state, job=broken.job, why=broken.why)
-                    standing.note((rule.id, broken.event, broken.job_id), *judged)
+                    standing.note(key, *judged)
                 reminded = await self.look_at_all(
                     transaction, cursor, standing, by_id, seconds=self.clock() - began
                 )

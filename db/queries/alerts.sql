@@ -168,7 +168,7 @@ j.run_of is null and (r.job_id is null or j.id = r.job_id) and (r.tag is null or
 not exists (select from tocsin.alerts a where a.delivery_id = j.id)
 
 -- part: too_late
-greatest(j.next_run, j.locked_until) <= now() - r.seconds::float8 * interval '1 second'
+greatest(l.next_run, l.locked_until) <= now() - r.seconds::float8 * interval '1 second'
 
 -- part: unsuccessful
 select r.id, r.event, j.id, j.name, j.tags, 'no run has succeeded for ' || trim_scale(r.seconds) || ' seconds'
@@ -186,7 +186,8 @@ r.event = 'not_succeeded' and (j.cron is not null or j.every_seconds is not null
 
 -- name: newly
 -- The jobs that stand as one of some rules watches for, of which it does not know yet: up to so many for each rule, so that
--- one which is about many holds up no other. What is paused is not told of.
+-- one which is about many holds up no other. What is paused is not told of. A job is late as well by a run beside its plan, and
+-- is listed once for each that is.
 with {maintained}, r as materialized (
     select r.id, r.job_id, r.tag, r.seconds, watched.event, m.tags as maintained
     from maintained m cross join tocsin.alert_rules r cross join unnest(r.events) as watched (event)
@@ -203,21 +204,23 @@ with {maintained}, r as materialized (
 )
 union all
 (
-    select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.next_run)
+    select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.due)
     from r cross join lateral (
-        select j.* from tocsin.jobs j
-        where r.event = 'late' and tocsin.is_claimable(j) and {too_late} and {of_rule} and {no_delivery}
-        order by greatest(j.next_run, j.locked_until)
+        select j.id, j.name, j.tags, l.next_run as due
+        from tocsin.jobs l join tocsin.jobs j on j.id = coalesce(l.run_of, l.id)
+        where r.event = 'late' and tocsin.is_claimable(l) and {too_late} and {of_rule} and {no_delivery}
+        order by greatest(l.next_run, l.locked_until)
         limit :limit::bigint
     ) as j
 )
 union all
 (
-    select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.next_run)
+    select r.id, r.event, j.id, j.name, j.tags, 'due since ' || tocsin.told_at(j.due)
     from r cross join lateral (
-        select j.* from tocsin.jobs j
-        where r.event = 'late' and tocsin.is_flow_claimable(j) and {too_late} and {of_rule} and {no_delivery}
-        order by greatest(j.next_run, j.locked_until)
+        select j.id, j.name, j.tags, l.next_run as due
+        from tocsin.jobs l join tocsin.jobs j on j.id = coalesce(l.run_of, l.id)
+        where r.event = 'late' and tocsin.is_flow_claimable(l) and {too_late} and {of_rule} and {no_delivery}
+        order by greatest(l.next_run, l.locked_until)
         limit :limit::bigint
     ) as j
 )
@@ -323,7 +326,13 @@ where (s.rule_id, s.event, s.job_id) > (:rule_id::uuid, :event::text, :job_id::u
               or (r.factor is not null and coalesce(extract(epoch from x.finished_at - x.started_at)
                   <= r.factor::float8 * tocsin.usual_seconds(x.job_id, x.id), true))))
     when 'invalid' then j.plan_error is null
-    when 'late' then case when j.kind = 'check' then tocsin.check_status(j) in ('new', 'started', 'up', 'paused') else not ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j)) and {too_late}) end
+    when 'late' then case when j.kind = 'check' then tocsin.check_status(j) in ('new', 'started', 'up', 'paused')
+        else not exists (
+            select from tocsin.jobs l
+            where l.id = s.job_id and (tocsin.is_claimable(l) or tocsin.is_flow_claimable(l)) and {too_late}
+            union all
+            select from tocsin.jobs l
+            where l.run_of = s.job_id and (tocsin.is_claimable(l) or tocsin.is_flow_claimable(l)) and {too_late}) end
     when 'not_succeeded' then j.paused_at is not null or j.next_run is null or exists (
         select from tocsin.executions x
         where x.job_id = s.job_id and x.outcome = 'succeeded' and x.finished_at > s.last_at)

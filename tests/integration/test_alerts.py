@@ -300,6 +300,27 @@ async def test_a_job_that_nobody_starts_is_late_until_it_is_started(
     assert await told(connection) == [("late", "report"), ("recovered", "report")]
 
 
+async def test_a_job_is_late_by_runs_beside_its_plan_as_well(
+    db: Database, connection: asyncpg.Connection
+) -> None:
+    await insert_rule(connection, events=("late", "recovered"), seconds=30)
+    job_id = await quiet_job(connection, name="report")
+    for _ in range(2):
+        await connection.fetch("select tocsin.run_now($1::uuid, null, 'allow_all')", job_id)
+    await connection.execute(
+        """set session_replication_role = replica;
+           update tocsin.jobs set next_run = now() - interval '1 minute' where run_of is not null;
+           set session_replication_role = origin"""
+    )
+    await judge_all(db, connection)
+    await judge_all(db, connection)
+    assert await told(connection) == [("late", "report")]
+
+    await connection.execute("delete from tocsin.jobs where run_of is not null")
+    await judge_all(db, connection)
+    assert await told(connection) == [("late", "report"), ("recovered", "report")]
+
+
 async def test_no_rule_tells_of_what_delivers_alerts(
     db: Database, connection: asyncpg.Connection
 ) -> None:
