@@ -206,7 +206,12 @@ class InvalidSettings(AppError):
 
 
 class DatabaseUnavailable(AppError):
-    """Postgres cannot be reached, or gave a statement up; another try may succeed."""
+    """Postgres cannot be reached, or gave a statement up; another try may succeed.
+
+    `remedy` is what a person may do about it besides, and is not in the message; often empty.
+    """
+
+    remedy = ""
 
 
 class LockedByOthers(DatabaseUnavailable):

@@ -1,6 +1,6 @@
 """`tocsin doctor`: measures what an operator would look at, and prints what to do about it."""
 
-import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -53,8 +53,8 @@ PROBED_MONTHS = 25
 """Offsets are compared once a month over two years, which finds every lasting difference."""
 
 
-async def examine(settings: Settings) -> None:
-    """Print all findings; exit with 1 if any needs a remedy.
+async def examine(settings: Settings) -> list[Finding]:
+    """Return all findings.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
@@ -79,15 +79,16 @@ async def examine(settings: Settings) -> None:
                     remedy="End what is named under table locks, and run this again.",
                 )
             )
-    troubled = False
+    return found
+
+
+def print_findings(found: Iterable[Finding]) -> None:
+    """Print findings for people, each with its remedy below it."""
     for one in found:
-        troubled = troubled or bool(one.remedy and one.grave)
         mark = "!!" if one.grave else "! "
         click.echo(f"{mark if one.remedy else 'ok'}  {one.subject:<18} {one.found}")
         if one.remedy:
             click.echo(f"    {'':<18} {one.remedy}")
-    if troubled:
-        sys.exit(1)
 
 
 async def examine_tables(db: Database, settings: Settings, found: list[Finding]) -> None:

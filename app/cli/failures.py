@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from app.cli.database import through
-from app.cli.remote.errors import FAILED, UNREACHABLE
+from app.cli.remote.errors import FAILED, UNREACHABLE, CommandFailed
 from app.db.errors import said_by_postgres
 from app.descriptors import is_shortage, limit
 from app.errors import AppError, DatabaseUnavailable
@@ -26,10 +26,13 @@ def report(error: Exception, *, command: str | None) -> int:
         raise error
     if any(map(is_shortage, leaves(error))):
         sys.unraisablehook = ignore  # a half-made event loop raises in its finalizer
+    is_away = all(type(one) is DatabaseUnavailable for one in leaves(error))
+    exit_code = UNREACHABLE if is_away else FAILED
     for message in sorted(filter(None, messages)):
+        failure = CommandFailed(through(command, message), exit_code=exit_code)
         # Not with click.echo: a reader that does not read must not delay the exit.
-        lines_to(sys.stderr).write(f"tocsin: {through(command, message)}\n")
-    return UNREACHABLE if all(type(one) is DatabaseUnavailable for one in leaves(error)) else FAILED
+        lines_to(sys.stderr).write(f"{failure.line()}\n")
+    return exit_code
 
 
 def ignore(unraisable: object) -> None:
@@ -44,6 +47,10 @@ def sentence(error: Exception) -> str | None:
                 f"no file descriptor is left: this process may have {limit()} files open; "
                 "raise the limit (`ulimit -n`, LimitNOFILE)"
             )
+        case DatabaseUnavailable(remedy=str(remedy)) if (
+            type(error) is DatabaseUnavailable and remedy
+        ):
+            return f"{error}. {remedy}"
         case AppError():
             return str(error)
         case OSError(strerror=str(reason), filename=str(name)):

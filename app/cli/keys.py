@@ -7,8 +7,11 @@ from functools import partial
 from typing import TypeVar
 
 import click
+from msgspec import to_builtins
 
 from app.cli.database import read_all, run_with_database, say_empty
+from app.cli.remote.output import Output
+from app.cli.remote.showing import local
 from app.core.access.api_key import RANDOM_BYTES, Scope, issue
 from app.core.access.key_limits import KeyLimits, in_words
 from app.core.jobs.job import HUNDRED_YEARS
@@ -123,12 +126,16 @@ def create(
 
 
 @keys.command("list")
-def list_keys() -> None:
+@local("ApiKey")
+def list_keys(output: Output) -> None:
     """List all keys, newest first, without their secret part."""
     now = datetime.now(UTC)
     found = run(lambda db: read_all(partial(stored.list_page, db), KEYS))
     if not found:
         say_empty("there is no API key: `tocsin keys create NAME --scope admin` makes one")
+    if output.is_asked_for:
+        output.print_list([to_builtins(key) for key in found], ())
+        return
     for key in found:
         click.echo("  ".join((key.prefix, f"{','.join(key.scopes):<16}", *standing(key, now))))
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 
@@ -141,11 +143,24 @@ def keep_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, be the rest of it right or wrong."""
+    pairs = [*pairwise(arguments), *(one.partition("=")[::2] for one in arguments)]
+    return any(one == "--json" or one[:6] in {"--json=", "-ojson"} for one in arguments) or any(
+        option in {"-o", "--output"} and value in {"json", "jsonl"} for option, value in pairs
+    )
+
+
 class Commands(LazyGroup):
     """The commands, which report each of Tocsin's own errors in one line.
 
     `obj` of the context is None, or what to write for `tocsin` in commands that an error names.
     """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments, and whether errors are to be JSON."""
+        CommandFailed.as_json = asks_for_json(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; report an error and exit with its code, unless it is a bug."""
@@ -155,7 +170,12 @@ class Commands(LazyGroup):
         except CommandFailed as error:
             error.write()
             sys.exit(error.exit_code)
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
+        except click.ClickException as error:
+            if not CommandFailed.as_json:
+                raise
+            CommandFailed(error.format_message(), exit_code=error.exit_code).write()
+            sys.exit(error.exit_code)
+        except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001 - raised again if it is a bug
             from app.cli.failures import report

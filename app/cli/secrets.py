@@ -6,8 +6,11 @@ from functools import partial
 from typing import TypeVar
 
 import click
+from msgspec import to_builtins
 
 from app.cli.database import read_all, run_with_database, say_empty
+from app.cli.remote.output import Output
+from app.cli.remote.showing import local
 from app.core.secrets.bindings import host_error
 from app.core.secrets.references import MAX_VALUE_LENGTH, name_error
 from app.db import Database
@@ -63,11 +66,15 @@ def set_secret(name: str, hosts: tuple[str, ...], any_host: bool) -> None:
 
 
 @secrets.command("list")
-def list_secrets() -> None:
+@local("NamedSecret")
+def list_secrets(output: Output) -> None:
     """List the names, when each value was set, and the hosts that it may be sent to."""
     found = run(lambda db, _: read_all(partial(stored.list_page, db), SECRETS))
     if not found:
         say_empty("there is no named secret: `tocsin secrets set NAME` makes one")
+    if output.is_asked_for:
+        output.print_list([to_builtins(secret) for secret in found], ())
+        return
     for secret in found:
         hosts = " ".join(secret.hosts) or "any host"
         click.echo(f"{secret.updated_at:%Y-%m-%d %H:%M}  {secret.name}  {hosts}")

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Sequence
 from time import monotonic
 
 import click
+from msgspec import to_builtins
 
 from app.cli import doctor
 from app.cli.database import run_with_database
 from app.cli.remote.errors import DIFFERS
+from app.cli.remote.output import Output
+from app.cli.remote.showing import local
 from app.config import Settings
 from app.core.facts import Fact, Pruned
 from app.db import Database, migrate, roles
@@ -93,6 +96,16 @@ def pruned_in_words(done: Sequence[Pruned]) -> str:
 
 
 @click.command("doctor")
-def examine_database() -> None:
-    """Look at everything an operator would, and say what to do about it."""
-    asyncio.run(doctor.examine(Settings.from_environ(os.environ)))
+@local("Finding")
+def examine_database(output: Output) -> None:
+    """Look at everything an operator would, and say what to do about it.
+
+    Exit code 1: a remedy is needed, that of a finding that is `grave`.
+    """
+    found = asyncio.run(doctor.examine(Settings.from_environ(os.environ)))
+    if output.is_asked_for:
+        output.print_list([to_builtins(one) for one in found], ())
+    else:
+        doctor.print_findings(found)
+    if any(one.remedy and one.grave for one in found):
+        sys.exit(1)

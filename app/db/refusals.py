@@ -109,6 +109,7 @@ USE_TLS = (
     f"It may let in by TLS alone: write sslmode=require instead of disable {WHERE}, or better "
     "verify-full with sslrootcert; else it needs a line in pg_hba.conf that lets {user} in"
 )
+UNREACHED = f"See that Postgres runs there and lets this machine in, or correct the address {WHERE}"
 LAST_REMEDY = f"Look at the options {WHERE}, and at the log of Postgres"
 
 
@@ -131,7 +132,9 @@ def no_session(error: BaseException, said: str, address: Address, host: Host) ->
             said = f"{host} is not what target_session_attrs {WHERE} asks for"
         case _:
             pass
-    return DatabaseUnavailable(f"Postgres is not available: {said}")
+    unavailable = DatabaseUnavailable(f"Postgres is not available: {said}")
+    unavailable.remedy = UNREACHED
+    return unavailable
 
 
 def lasting_error(

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import re
-import shlex
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import main
-from app.cli.remote import errors
+from app.cli.remote import errors, tail
 from app.cli.remote import jobs as of_jobs
 from app.cli.remote.api import Api
 from app.cli.remote.contexts import config_file
@@ -26,7 +27,8 @@ from app.cli.remote.errors import EXIT_CODES
 from tests.support.cluster import ROOT
 from tests.support.commands import Tocsin, found
 from tests.support.instances import StartInstance
-from tests.support.sink import Sink, reply
+from tests.support.sink import Sink, late, reply
+from tests.support.waiting import until
 
 LATER = "2100-01-01T00:00:00Z"
 PRINT_MODULES = """
@@ -55,11 +57,19 @@ REFUSED = [
     ("jobs run --wait", 2, "--wait"),
     ("executions get 1", 3, "1"),
     ("executions cancel 1", 3, "1"),
+    ("executions cancel", 2, "--job"),
+    ("executions cancel 1 --all", 2, "one of these"),
+    ("executions tail --from tomorrow", 2, "with a zone"),
+    ("jobs skip one --runs 2 --none", 2, "--none"),
+    ("jobs skip", 2, "--all"),
     ("executions replay", 2, "--outcome"),
     ("bulk get x", 2, "x"),
     (f"backfill {PAST}", 2, "--tag"),
     (f"backfill one {PAST} --side-by-side --overlap buffer_all", 2, "--overlap"),
     ("flows get none", 3, "none"),
+    ("flows set none --rate 0", 2, "rate"),
+    ("preview --every 0", 2, "every_seconds"),
+    ("executions replay --job one --rate 0 --yes", 2, "rate_per_second"),
     ("maintenance begin --tag a --all", 2, "--all"),
     ("maintenance begin --all", 2, "ends_at"),
     ("pauses begin", 2, "--tag"),
@@ -318,6 +328,89 @@ async def test_many_jobs_are_counted_before_they_are_changed(
     assert (none.exit_code, none.stdout) == (1, "")
 
 
+async def test_runs_of_many_jobs_are_skipped_and_what_they_execute_is_cut_off(
+    tocsin: Tocsin, instance: StartInstance, sink: Sink
+) -> None:
+    url = sink.on("/slow", late(30, reply(200)))
+    for name in ("one", "two"):
+        await found(tocsin, f"jobs create {name} --every 3600 --url {url} --tag a --json")
+    async with instance():
+        skipped = await found(tocsin, "jobs skip --tag a --runs 2 --yes --json changed")
+        many = await found(tocsin, "jobs list --json skip_runs")
+        taken_back = await tocsin("jobs skip one two --none -o jsonl --columns skip_runs")
+        await tocsin("jobs run one two")
+        await sink.arrived(2)
+        cut = await found(tocsin, "executions cancel --tag a --yes --json action,changed")
+    listed = await found(tocsin, "executions list --json outcome")
+
+    assert skipped == {"changed": 2}
+    assert many == [{"skip_runs": 2}] * 2
+    assert taken_back.stdout == '{"skip_runs": null}\n' * 2
+    assert cut == {"action": "cancel", "changed": 2}
+    assert listed == [{"outcome": "cancelled"}] * 2
+
+
+async def test_executions_are_told_as_they_end(
+    tocsin: Tocsin, instance: StartInstance, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, stop = [0], asyncio.Event()
+
+    def rest(_: float) -> None:
+        looks[0] += 1
+        if stop.is_set():
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+
+    monkeypatch.setattr(tail, "time", SimpleNamespace(sleep=rest))
+    slow, quick = sink.on("/slow", late(1, reply(200))), sink.on("/quick", reply(500))
+    following = asyncio.create_task(tocsin("executions tail --json job_name,outcome"))
+    try:
+        async with instance():
+            await found(tocsin, f"jobs create slow --in 0 --url {slow} --json")
+            await sink.arrived(1)
+            once = "--set max_attempts=1"
+            await found(tocsin, f"jobs create quick --in 0 --url {quick} {once} --json")
+            await until(partial(are_listed, tocsin, 2), "both have ended")
+            seen = looks[0]
+
+            async def has_looked() -> bool:
+                return looks[0] > seen + 1
+
+            await until(has_looked, "it has looked since")
+    finally:
+        stop.set()
+        told = await following
+
+    assert [json.loads(line) for line in told.stdout.splitlines()] == [
+        {"job_name": "quick", "outcome": "failed"},
+        {"job_name": "slow", "outcome": "succeeded"},
+    ]
+    assert told.exit_code == 0
+
+
+async def are_listed(tocsin: Tocsin, many: int) -> bool:
+    return len(await found(tocsin, "executions list --json id")) == many
+
+
+async def test_what_is_kept_in_postgres_itself_is_listed_in_json(
+    tocsin: Tocsin, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_DATABASE_URL", database_url)
+    await tocsin("keys create ops --scope admin")
+
+    keys = await found(tocsin, "keys list --json name,scopes")
+    secrets = await found(tocsin, "secrets list --json")
+    names = await tocsin("keys list -o name")
+    doctor = await tocsin("doctor --json subject,remedy")
+    contexts = await found(tocsin, "context list --json")
+
+    assert keys == [{"name": "ops", "scopes": ["admin"]}]
+    assert (secrets, names.stdout, contexts) == ([], "ops\n", [])
+    findings = json.loads(doctor.stdout)
+    assert len(findings) > 10
+    assert {"subject": "connection", "remedy": ""} in findings
+
+
 async def test_runs_of_the_past_are_counted_and_carried_out(
     tocsin: Tocsin, instance: StartInstance, sink: Sink
 ) -> None:
@@ -466,7 +559,8 @@ async def test_contexts_keep_addresses_and_keys_for_their_owner_alone(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert f"* production  {served}  production" in listed.stdout
     assert guarded.exit_code == 2
-    assert "at production (production)" in guarded.stderr
+    assert f"at production (production, {served})" in guarded.stderr
+    assert f"at production (production, {served})" in meant.stderr
     assert (read.exit_code, meant.exit_code, elsewhere.exit_code) == (0, 0, 0), meant.output
     assert removed.exit_code == 0
     assert left.stdout == f"* here  {served}\n"
@@ -543,25 +637,6 @@ def test_the_line_of_each_command_is_the_beginning_of_its_help() -> None:
         command = main.get_command(click.Context(main), name)
         assert command is not None
         assert line == command.get_short_help_str(200), name
-
-
-def test_every_command_of_the_page_about_them_is_one_with_its_options() -> None:
-    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
-
-    assert len(lines) > 30
-    for line in lines:
-        program, *arguments = shlex.split(line)
-        assert program == "tocsin"
-        command: click.Command | None = main
-        context = click.Context(main, info_name="tocsin")
-        while isinstance(command, click.Group):
-            name, *arguments = arguments
-            command = command.get_command(context, name)
-            assert command is not None, line
-        assert command is not None
-        command.make_context(line, arguments)
 
 
 def test_the_page_about_commands_has_every_exit_code() -> None:

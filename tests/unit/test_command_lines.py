@@ -1,6 +1,11 @@
-"""Command lines that are judged before anything is asked of an API."""
+"""Command lines that are judged before anything is asked of an API, and what they ask of it."""
 
+import json
+from collections import defaultdict
 from collections.abc import Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
@@ -8,6 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.main import main
+from app.cli.remote.api import Api
+from app.cli.remote.contexts import Context, Contexts, save
 from app.cli.remote.errors import CommandFailed
 from app.cli.remote.output import number
 
@@ -50,6 +57,121 @@ def needed(command: click.Command) -> Iterator[str]:
             yield from [value] if isinstance(one, click.Argument) else [one.opts[0], value]
 
 
+ASKS = {
+    "alerts rules set": ("--event", "failed"),
+    "backfill": ("job", "--from", "2026-11-01T00:00:00Z", "--to", "2026-11-02T00:00:00Z"),
+    "jobs create": ("--url", "https://example.com", "--in", "60"),
+    "jobs edit": ("--set", "priority=1"),
+    "maintenance begin": ("--all", "--to", "2100-01-01T00:00:00Z"),
+    "pauses begin": ("--all",),
+    **dict.fromkeys(
+        (f"jobs {verb}" for verb in ("delete", "pause", "resume", "run", "skip")), ("x",)
+    ),
+}
+"""What commands need to know what is meant, besides what click says they must have."""
+ANSWER = {
+    "count": 1,
+    "count_is_exact": True,
+    "sample": [],
+    "runs": 1,
+    "jobs": 1,
+    "due_jobs": 1,
+    "digest": "x",
+    "differs": True,
+    "counts": {},
+    "steps": [],
+    "set": "s",
+    "items": [],
+    "state": "finished",
+    "members": [],
+    "reasons": [],
+    "summary": "",
+    "until": None,
+    "next_cursor": None,
+    "next_run": None,
+    "description": "",
+    "name": "x",
+    "id": "x",
+}
+"""An answer that has whatever a command looks for before it changes anything."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record what is asked of the API that could change something; it answers `ANSWER`."""
+    changing: list[str] = []
+
+    def send(_: Api, method: str, path: str, **more: Any) -> tuple[Any, Message]:  # noqa: ANN401
+        body = more.get("body")
+        is_dry = isinstance(body, dict) and body.get("dry_run") is True
+        if method != "GET" and not is_dry and not path.endswith(("/plan", "/preview")):
+            changing.append(f"{method} {path}")
+        return defaultdict(str, ANSWER), Message()
+
+    monkeypatch.setattr(Api, "send", send)
+    return changing
+
+
+def test_each_command_that_changes_something_asks_in_production_and_no_other_does(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "1").write_text('{"set": "s", "jobs": {}}')
+    save(Contexts({"prod": Context("prod", NOWHERE, production=True)}, None))  # as TOCSIN_URL is
+    guarded = 0
+    for path, command in commands(main):
+        if not any(one.name == "api_url" for one in command.params) or path[-1] == "tail":
+            continue
+        line = [*path, *needed(command), *ASKS.get(" ".join(path), ())]
+        refused = tocsin(*line)
+        assert asked == [], line
+        if any(one.name == "yes" for one in command.params):
+            assert refused.exit_code == 2, (line, refused.output)
+            assert f"at prod (production, {NOWHERE}): there is no terminal" in refused.stderr
+            assert "--yes" in refused.stderr
+            done = tocsin(*line, "--yes")
+            assert len(asked) == 1, (line, done.output, asked)
+            assert f"at prod (production, {NOWHERE})" in done.stderr
+            guarded += 1
+            asked.clear()
+    assert guarded > 25
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("jobs", "list", "--json", "--nosuch"),
+        ("jobs", "get", "-ojson"),
+        ("jobs", "list", "-o", "json", "--sort", "sideways"),
+        ("nosuch", "--output=jsonl"),
+        ("secrets", "list", "--json"),
+        ("jobs", "list", "--json", "nam"),
+    ],
+)
+def test_an_error_of_any_sort_is_json_where_the_output_would_be(
+    line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+
+    result = tocsin(*line)
+
+    assert result.stdout == ""
+    said = json.loads(result.stderr)
+    assert said["exit_code"] == result.exit_code
+    assert said["detail"]
+
+
+@pytest.mark.parametrize("line", [("--version",), ("version",)])
+def test_the_version_is_told(line: tuple[str, ...]) -> None:
+    assert tocsin(*line).stdout.count(".") >= 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_completion(shell: str) -> None:
+    assert "_TOCSIN_COMPLETE" in tocsin("completion", shell).stdout
+
+
 def test_a_field_that_is_not_there_is_refused_before_a_request_by_every_command() -> None:
     silent = set()
     for path, command in commands(main):
@@ -82,6 +204,8 @@ def test_a_command_that_prints_one_of_two_things_judges_by_that_which_it_will() 
         (("jobs", "create", "--body", "{oops", "--url", "u"), "--body is no JSON"),
         (("jobs", "create", "--cron", "@daily", "--every", "5"), "--cron and --every"),
         (("jobs", "create", "x", "--cron", "@daily"), "by --url"),
+        (("jobs", "create", "x", "--url", "http://x/"), "one of --at, --in, --cron, --every"),
+        (("preview",), "give --every"),
         (("flows", "set", "a/b", "--max-concurrency", "1"), "no slash"),
         (("jobs", "get", "a/b"), "no slash"),
         (("upcoming", "--from", "tomorrow"), "write it such as 20"),
@@ -136,6 +260,7 @@ def test_a_database_that_does_not_answer_has_an_exit_code(
     result = tocsin(*line)
 
     assert result.exit_code == 5, result.output
+    assert "correct the address in TOCSIN_DATABASE_URL" in result.output
 
 
 def test_no_help_shows_a_mark_of_click() -> None:

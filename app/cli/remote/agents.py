@@ -11,7 +11,8 @@ import click
 from app.cli.remote import contexts
 from app.cli.remote.api import Api
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import PLACE, YES, all_of
+from app.cli.remote.options import PLACE, YES
+from app.cli.remote.showing import all_of
 from app.cli.remote.tools import READ, WRITE, Tool, tools_of
 
 INSTRUCTIONS = (

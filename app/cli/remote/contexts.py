@@ -4,13 +4,16 @@ import json
 import os
 import sys
 import tomllib
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from app.cli.remote.api import Api
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.output import Output
+from app.cli.remote.showing import local
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 """Where `tocsin dev` serves."""
@@ -31,6 +34,12 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<Context {self.name}: {self.url}>"
+
+    def shown(self, *, current: str | None) -> dict[str, Any]:
+        """Return what is shown of it, which is not its key."""
+        is_current = self.name == current
+        fields = {"name": self.name, "url": self.url, "production": self.production}
+        return {**fields, "current": is_current}
 
 
 class Contexts:
@@ -133,7 +142,7 @@ def chosen(name: str | None, url: str | None) -> Context:
     named = name or (None if url else os.environ.get("TOCSIN_CONTEXT") or None)
     address = url or (None if name else os.environ.get("TOCSIN_URL") or None)
     if address:
-        return Context(address, address, key)
+        return known(address, key)
     kept = load()
     if named or kept.current:
         found = kept.named(named or kept.current or "")
@@ -141,15 +150,31 @@ def chosen(name: str | None, url: str | None) -> Context:
     return Context(DEFAULT_URL, DEFAULT_URL, key)
 
 
+def known(address: str, key: str | None) -> Context:
+    """Return an API by its address: one in production, if a context says so of that address."""
+    with suppress(CommandFailed):  # the file is not what is meant, so it may be broken
+        for one in load().contexts.values():
+            if one.production and one.url.rstrip("/") == address.rstrip("/"):
+                return Context(one.name, address, key, production=True)
+    return Context(address, address, key)
+
+
 def confirm(context: Context, what: str, *, yes: bool, always: bool = False) -> None:
     """Ask before something is changed in production, or, with `always`, anywhere.
+
+    With `yes` nothing is asked, and of production it is said on stderr what is meant.
 
     Raises:
         CommandFailed: the answer is no, or there is no terminal to ask on.
     """
-    if yes or not (context.production or always):
+    if not (context.production or always):
         return
-    question = f"{what} at {context.name}" + (" (production)" if context.production else "")
+    production = f" (production, {context.url})" if context.production else ""
+    question = f"{what} at {context.name}{production}"
+    if yes:
+        if context.production:
+            click.echo(question, err=True)
+        return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         message = f"{question}: there is no terminal to ask on; give --yes if that is meant"
         raise CommandFailed(message, exit_code=USAGE)
@@ -199,10 +224,15 @@ def context() -> None:
 
 
 @context.command("list")
-def list_contexts() -> None:
+@local("SavedContext")
+def list_contexts(output: Output) -> None:
     """List the contexts; the current one has an asterisk."""
     kept = load()
-    for one in sorted(kept.contexts.values(), key=lambda one: one.name):
+    there = sorted(kept.contexts.values(), key=lambda one: one.name)
+    if output.is_asked_for:
+        output.print_list([one.shown(current=kept.current) for one in there], ())
+        return
+    for one in there:
         mark = "*" if one.name == kept.current else " "
         click.echo(f"{mark} {one.name}  {one.url}" + ("  production" if one.production else ""))
     if not kept.contexts:

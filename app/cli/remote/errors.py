@@ -51,11 +51,13 @@ class CommandFailed(Exception):
             )
         return cls(said, exit_code=EXIT_CODES.get(status, FAILED), problem=problem)
 
-    def write(self) -> None:
-        """Write the error to stderr, in one line."""
+    def line(self) -> str:
+        """Word the error in one line: for people, or in JSON."""
         if CommandFailed.as_json:
             problem = self.problem or {"detail": str(self)}
-            said = json.dumps({"exit_code": self.exit_code, **problem}, ensure_ascii=False)
-        else:
-            said = f"tocsin: {self}"
-        print(said, file=sys.stderr)
+            return json.dumps({"exit_code": self.exit_code, **problem}, ensure_ascii=False)
+        return f"tocsin: {self}"
+
+    def write(self) -> None:
+        """Write the error to stderr."""
+        print(self.line(), file=sys.stderr)

@@ -1,23 +1,23 @@
 """`tocsin executions`: what jobs have done."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from app.cli.remote.api import PAGE, Api
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, all_of, asked_overlap, job_or_bulk, remote
+from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
+from app.cli.remote.output import Output
+from app.cli.remote.showing import all_of
+from app.cli.remote.tail import Tail
 
 COLUMNS = (
     *("id", "job_name", "scheduled_for", "attempt", "outcome", "duration_seconds"),
     *("reason", "status_code", "error"),
 )
 OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled", "lost", "missed")
-TAIL_SECONDS = 1.0
-"""The pause between two questions for later executions."""
 
 FILTERS = (
     click.option("--job", help="Those of this job, by id or name."),
@@ -77,39 +77,50 @@ def get_execution(on: Remote, *, id: int) -> None:
 @filters
 @remote("Execution")
 def tail_executions(on: Remote, **given: object) -> None:
-    """Print executions as they end, until interrupted: a line of JSON each, or of a table."""
-    query = query_of(given)
-    newest = on.api.call("GET", "/v1/executions", query={"limit": 1})["items"]
-    last = newest[0]["id"] if newest else 0
-    while True:
-        found = list(later(on.api, query, last))
-        if found:
-            last = found[-1]["id"]
-            if on.output.format in {"json", "yaml"}:
-                on.output.format = "jsonl"
-            on.output.print_list(found, COLUMNS, empty="")
-        time.sleep(TAIL_SECONDS)
+    """Print executions as they end, until interrupted: a line of JSON each, or of a table.
+
+    With --from also those that ended since. An API that is away for a while is waited for.
+    """
+    if on.output.format in {"json", "yaml"}:
+        on.output.format = "jsonl"
+    with suppress(KeyboardInterrupt):
+        for found in Tail(on.api, query_of(given)):
+            on.output.print_list(found, COLUMNS)
 
 
-def later(api: Api, query: dict[str, Any], last: int) -> Iterator[dict[str, Any]]:
-    """Yield the executions after the one with this id, the earliest first."""
-    found = []
-    for one in api.pages("/v1/executions", query=query, limit=50 * PAGE):
-        if one["id"] <= last:
-            break
-        found.append(one)
-    yield from reversed(found)
+def execution_or_bulk(_: Output, given: Mapping[str, Any]) -> str:
+    """Say what `cancel` prints."""
+    return "Execution" if given["ids"] else "Bulk"
 
 
 @executions.command("cancel")
-@ID
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--job", help="What this job executes, by its id or name.")
+@click.option("--tag", multiple=True, help="What jobs with this tag execute; all, if several.")
+@click.option("--all", "everything", is_flag=True, help="Really all that is executed.")
 @click.option("--retry", is_flag=True, help="Have another attempt follow, if one is left.")
-@remote("Execution", writes=True)
-def cancel_execution(on: Remote, *, id: int, retry: bool) -> None:
-    """Cut off an execution that is under way."""
-    on.confirm(f"cancel execution {id}")
-    found = on.api.call("POST", f"/v1/executions/{id}/cancel", body={"retry": retry})
-    on.output.print_one(found)
+@remote(execution_or_bulk, writes=True)
+def cancel_executions(
+    on: Remote,
+    *,
+    ids: Sequence[int],
+    job: str | None,
+    tag: Sequence[str],
+    everything: bool,
+    retry: bool,
+) -> None:
+    """Cut off executions that are under way: those named, or all that are found."""
+    found_by = ({"job": job} if job else {}) | ({"tag": list(tag)} if tag else {})
+    if (bool(ids) + bool(found_by) + everything) != 1:
+        message = "name executions, or say which by --job or --tag, or give --all: one of these"
+        raise CommandFailed(message, exit_code=USAGE)
+    if not ids:
+        start_bulk(on, "cancel", found_by or {"all": True}, **({"retry": True} if retry else {}))
+        return
+    on.confirm(f"cancel {', '.join(map(str, ids))}")
+    for id in ids:
+        done = on.api.call("POST", f"/v1/executions/{id}/cancel", body={"retry": retry})
+        on.output.print_one(done)
 
 
 def replay(on: Remote, id: int, asked: dict[str, Any] | None) -> None:
@@ -153,5 +164,5 @@ def replay_executions(
             replay(on, id, asked)
         return
     action = "redrive" if found_by.pop("dead_letter", None) else "replay"
-    options = {"rate_per_second": rate} if rate else {}
+    options = {} if rate is None else {"rate_per_second": rate}
     start_bulk(on, action, found_by or {"all": True}, **options, **(asked or {}))

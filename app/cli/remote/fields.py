@@ -57,8 +57,18 @@ FIELDS = {
         "description timezone dates weekly holidays rrules ical name error is_worked_out "
         "times jobs created_at updated_at"
     ),
+    "ApiKey": (
+        "id name prefix scopes created_at expires_at last_used_at revoked_at max_jobs "
+        "min_interval_seconds allowed_hosts default_ends_in_seconds"
+    ),
+    "NamedSecret": "name hosts created_at updated_at",
 }
 """By the name of what is answered, in the description of the API; with spaces between."""
+LOCAL_FIELDS = {
+    "SavedContext": "name url production current",
+    "Finding": "subject found remedy grave",
+}
+"""The same of what commands print without the API."""
 
 
 def check_fields(asked: Sequence[str], shown: str) -> None:
@@ -67,7 +77,7 @@ def check_fields(asked: Sequence[str], shown: str) -> None:
     Raises:
         CommandFailed: there is no such field.
     """
-    there = FIELDS[shown].split()
+    there = (FIELDS | LOCAL_FIELDS)[shown].split()
     for name in asked:
         if name.partition(".")[0] not in there:
             message = f"there is no field {name}: there are {', '.join(sorted(there))}"

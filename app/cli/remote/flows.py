@@ -4,6 +4,7 @@ import click
 
 from app.cli.remote.api import address
 from app.cli.remote.options import Remote, remote
+from app.cli.remote.reading import is_given
 
 COLUMNS = (
     "flow_key",
@@ -53,7 +54,7 @@ def get_flow(on: Remote, *, key: str) -> None:
 def set_flow(on: Remote, *, key: str, **given: object) -> None:
     """Set the limits of a flow; those left out are none. A key with * is a pattern."""
     on.confirm(f"set the limits of {key}")
-    limits = {name: one for name, one in given.items() if one}
+    limits = {name: one for name, one in given.items() if is_given(one)}
     on.output.print_one(on.api.call("PUT", path_of(key), body=limits))
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import all_of
 from app.cli.remote.output import in_yaml
 from app.cli.remote.reading import read_text
+from app.cli.remote.showing import all_of
 
 if TYPE_CHECKING:
     from app.core.importing.result import Imported

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import click
@@ -11,9 +10,20 @@ from app.cli.remote.api import job_path
 from app.cli.remote.batches import create_many, jobs_in
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote, all_of, asked_overlap, job_or_bulk, remote
-from app.cli.remote.output import Output, field, in_yaml, instant
-from app.cli.remote.reading import body_of, fields_set, merged, parsed, read_fields, read_text
+from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
+from app.cli.remote.output import Output, field, in_yaml, note_past
+from app.cli.remote.reading import (
+    body_of,
+    changes,
+    fields_set,
+    header,
+    is_given,
+    merged,
+    parsed,
+    read_fields,
+    read_text,
+)
+from app.cli.remote.showing import all_of
 from app.cli.remote.waiting import wait_for_run
 
 COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
@@ -27,8 +37,6 @@ READ_ONLY = (
     *("last_outcome", "last_finished_at", "consecutive_failures", "runs", "attempt", "plan_error"),
     "set",
 )
-MOMENT = timedelta(seconds=1)
-"""An instant that has only just passed was meant to be now."""
 SCHEDULES = {
     "run_at": "--at",
     "run_in_seconds": "--in",
@@ -126,7 +134,7 @@ def create_job(
     tocsin jobs create -f jobs.ndjson --replace
     """  # noqa: D301 - a mark of click
     options = {key: list(one) if isinstance(one, tuple) else one for key, one in given.items()}
-    if len(given_twice := [flag for key, flag in SCHEDULES.items() if options.get(key)]) > 1:
+    if len(given_twice := [flag for key, flag in SCHEDULES.items() if is_given(options[key])]) > 1:
         message = (
             f"{' and '.join(given_twice)} are given: a job has one schedule, leave one of them"
         )
@@ -151,6 +159,11 @@ def create_job(
     if document["kind"] == "http" and not document.get("target"):
         message = "there is no target: say by --url what is called, or give the job by --file"
         raise CommandFailed(message, exit_code=USAGE)
+    if not document.keys() & SCHEDULES:
+        message = (
+            f"there is no schedule: say by one of {', '.join(SCHEDULES.values())} when it runs"
+        )
+        raise CommandFailed(message, exit_code=USAGE)
     if replace and not document.get("name"):
         raise CommandFailed("--replace needs a name, by which jobs are replaced", exit_code=USAGE)
     on.confirm(f"create job {document.get('name') or '(nameless)'}")
@@ -160,21 +173,6 @@ def create_job(
         made = on.api.call("POST", "/v1/jobs", body=document)
     note_past(made)
     on.output.print_one(made)
-
-
-def note_past(made: dict[str, Any]) -> None:
-    """Say on stderr of a job that was just written that its instant has passed."""
-    at, written = instant(made.get("run_at")), instant(made.get("updated_at"))
-    if at and written and at < written - MOMENT and made.get("next_run"):
-        click.echo("note: its run_at has passed, so its run is due at once", err=True)
-
-
-def header(one: str) -> tuple[str, str]:
-    """Read a header as curl takes it."""
-    name, colon, value = one.partition(":")
-    if not colon:
-        raise CommandFailed(f"--header {one}: write 'NAME: VALUE'", exit_code=USAGE)
-    return name.strip(), value.strip()
 
 
 @jobs.command("edit")
@@ -221,20 +219,6 @@ def edited(job: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CommandFailed("what you wrote has no fields of a job", exit_code=USAGE)
     return changes(shown, document)
-
-
-def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return the merge patch (RFC 7396) that makes a document into another."""
-    patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
-    for name, one in after.items():
-        was = before.get(name)
-        if isinstance(was, dict) and isinstance(one, dict):
-            inside = changes(was, one)
-            if inside:
-                patch[name] = inside
-        elif name not in before or type(was) is not type(one) or was != one:
-            patch[name] = one
-    return patch
 
 
 def act(
@@ -312,21 +296,33 @@ def delete_jobs(on: Remote, *, names: Sequence[str], **found_by: object) -> None
 
 
 @jobs.command("skip")
-@JOB
+@JOBS
+@filters
+@ALL
 @click.option("--runs", type=click.IntRange(min=1), help="So many, from the next on; 1.")
 @click.option("--until", help="All runs before this instant.")
 @click.option("--none", "unskip", is_flag=True, help="Skip none after all.")
-@remote("Job", writes=True)
-def skip_runs(on: Remote, *, job: str, runs: int | None, until: str | None, unskip: bool) -> None:
-    """Skip the next run of a job, the next few, or all before an instant."""
-    on.confirm(f"skip runs of {job}")
-    wanted = {"until": until} if until else {"runs": runs or 1}
-    made = (
-        on.api.call("POST", job_path(job, "unskip"))
-        if unskip
-        else on.api.call("POST", job_path(job, "skip"), body=wanted)
-    )
-    on.output.print_one(made, COLUMNS)
+@remote(job_or_bulk, writes=True)
+def skip_runs(
+    on: Remote,
+    *,
+    names: Sequence[str],
+    runs: int | None,
+    until: str | None,
+    unskip: bool,
+    **found_by: object,
+) -> None:
+    """Skip the next run of jobs, the next few, or all before an instant.
+
+    Of the jobs named, or of all that are found.
+    """
+    if (runs is not None) + (until is not None) + unskip > 1:
+        message = "--runs, --until and --none say which runs: leave one of them"
+        raise CommandFailed(message, exit_code=USAGE)
+    if unskip:
+        act(on, "unskip", names, found_by)
+    else:
+        act(on, "skip", names, found_by, body={"until": until} if until else {"runs": runs or 1})
 
 
 def of_run(output: Output, given: Mapping[str, Any]) -> str:

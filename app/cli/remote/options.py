@@ -9,36 +9,12 @@ import click
 
 from app.cli.remote import contexts
 from app.cli.remote.api import Api
-from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.fields import check_fields
-from app.cli.remote.output import ALL_FIELDS, FORMATS, Output, fields_of
-
-Command = Callable[..., None]
-Shown = str | Callable[[Output, Mapping[str, Any]], str | None] | None
-"""What a command prints, as in `FIELDS`: this, or by its options; None: nothing that has fields."""
+from app.cli.remote.output import Output
+from app.cli.remote.showing import SHOWING, Command, Shown, all_of, output_of
 
 PLACE = (
     click.option("--api", "api_url", help="Address of the API, before TOCSIN_URL."),
     click.option("--context", "context_name", help="The API that was saved so by `tocsin login`."),
-)
-SHOWING = (
-    click.option(
-        "-o",
-        "--output",
-        "format",
-        type=click.Choice(FORMATS),
-        help="How to print: a table by default.",
-    ),
-    click.option(
-        "--json",
-        "json_fields",
-        is_flag=False,
-        flag_value=ALL_FIELDS,
-        metavar="[FIELDS]",
-        help="Print JSON: of all fields, or of those named, with commas between.",
-    ),
-    click.option("--columns", help="Fields to show in the table, with commas between."),
-    click.option("--utc", is_flag=True, help="Show instants in UTC, not in the local zone."),
 )
 OVERLAPS = ("as_job", "skip", "buffer_one", "buffer_all", "cancel_other", "allow_all")
 asked_overlap = click.option(
@@ -58,17 +34,6 @@ def job_or_bulk(_: Output, given: Mapping[str, Any]) -> str:
 def by_format(table: str, document: str) -> Shown:
     """Say what a command prints that has less in its table than in its JSON."""
     return lambda output, _: table if output.is_table else document
-
-
-def all_of(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
-    """Make one decorator of several options, which stand in the help in this order."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 class Remote:
@@ -127,15 +92,9 @@ def remote(shown: Shown, *, writes: bool = False) -> Callable[[Command], Command
             yes: bool = False,
             **more: Any,  # noqa: ANN401 - the command's own options
         ) -> None:
-            if json_fields is not None and (columns or format not in (None, "json", "jsonl")):
-                message = "--json says format and fields: leave --columns and --output out"
-                raise CommandFailed(message, exit_code=USAGE)
-            said = format or ("table" if json_fields is None else "json")
-            CommandFailed.as_json = said in {"json", "jsonl"}
-            output = Output(said, fields_of(json_fields or columns), utc=utc)
-            printed = shown(output, more) if callable(shown) else shown
-            if printed is not None:
-                check_fields(output.fields, printed)
+            output = output_of(
+                shown, more, format=format, json_fields=json_fields, columns=columns, utc=utc
+            )
             on = Remote(contexts.chosen(context_name, api_url), output, yes=yes)
             with closing(on.api):
                 command(on, **more)

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -17,6 +17,8 @@ NARROW = 8
 """The fewest characters that a column is cut to."""
 LEAST = 0.001
 """The smallest number that is written; less is not worth the digits."""
+MOMENT = timedelta(seconds=1)
+"""An instant that has only just passed was meant to be now."""
 STEPS = ((86_400.0 * 2, 86_400.0, "d"), (3600.0 * 2, 3600.0, "h"), (120.0, 60.0, "min"))
 
 
@@ -38,12 +40,17 @@ class Output:
         return self.format == "table"
 
     @property
+    def is_asked_for(self) -> bool:
+        """Whether a format or fields are asked for, rather than what a command prints by itself."""
+        return not self.is_table or bool(self.fields)
+
+    @property
     def zone(self) -> str:
         """The zone in which instants are shown, in short."""
         return "UTC" if self.utc else str(datetime.now().astimezone().tzname())
 
     def print_list(
-        self, items: Iterable[dict[str, Any]], columns: Sequence[str], *, empty: str
+        self, items: Iterable[dict[str, Any]], columns: Sequence[str], *, empty: str | None = None
     ) -> None:
         """Print items, in a table with these columns; `empty` says that there are none."""
         match self.format:
@@ -57,7 +64,7 @@ class Output:
                 found = list(items)
                 if found:
                     self.print_table(found, self.fields or columns)
-                else:
+                elif empty:
                     click.echo(empty, err=True)
             case _:
                 self.print_document([self.picked(one) for one in items])
@@ -159,8 +166,8 @@ def field(item: object, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 def name_of(item: dict[str, Any]) -> str:
     """Return the name by which another command finds an item again."""
-    found = item.get("name") or item.get("flow_key") or item.get("id") or item.get("job_id")
-    return str(found)
+    names = ("name", "flow_key", "id", "job_id", "subject")
+    return str(next(filter(None, map(item.get, names)), None))
 
 
 def instant(one: object) -> datetime | None:
@@ -171,6 +178,13 @@ def instant(one: object) -> datetime | None:
         return datetime.fromisoformat(one)
     except ValueError:
         return None
+
+
+def note_past(made: dict[str, Any]) -> None:
+    """Say on stderr of a job that was just written that its instant has passed."""
+    at, written = instant(made.get("run_at")), instant(made.get("updated_at"))
+    if at and written and at < written - MOMENT and made.get("next_run"):
+        click.echo("note: its run_at has passed, so its run is due at once", err=True)
 
 
 def number(one: float) -> str:

@@ -2,7 +2,9 @@
 
 import click
 
+from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, by_format, remote
+from app.cli.remote.reading import is_given
 
 
 @click.command()
@@ -18,7 +20,11 @@ def preview(on: Remote, *, since: str | None, **given: object) -> None:
     \b
     tocsin preview '0 3 * * 1-5' --timezone Europe/Paris
     """  # noqa: D301 - a mark of click
-    asked = {name: one for name, one in given.items() if one} | ({"from": since} if since else {})
+    if not given.get("cron") and not is_given(given["every_seconds"]):
+        message = "there is no schedule: write a cron, such as '0 3 * * 1-5', or give --every"
+        raise CommandFailed(message, exit_code=USAGE)
+    asked = {name: one for name, one in given.items() if is_given(one)}
+    asked |= {"from": since} if since else {}
     found = on.api.call("POST", "/v1/schedule/preview", body=asked)
     if not on.output.is_table:
         on.output.print_one(found)

@@ -44,9 +44,15 @@ def read_fields(
     """
     document = parsed(read_text(path) if text is None else text, path) if path else {}
     if not isinstance(document, dict):
-        raise CommandFailed(f"{path} has no fields", exit_code=USAGE)
-    document |= {name: one for name, one in given.items() if one}
+        message = f"{path} has no fields: write them in JSON or YAML, such as `name: nightly`"
+        raise CommandFailed(message, exit_code=USAGE)
+    document |= {name: one for name, one in given.items() if is_given(one)}
     return merged(document, fields_set(tuple(more)))
+
+
+def is_given(value: object) -> bool:
+    """Whether an option was given; 0 is a value like others."""
+    return value is not None and value is not False and value not in ("", (), [])
 
 
 def parsed(text: str, name: str) -> Any:  # noqa: ANN401
@@ -111,6 +117,20 @@ def merged(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return the merge patch (RFC 7396) that makes a document into another."""
+    patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
+    for name, one in after.items():
+        was = before.get(name)
+        if isinstance(was, dict) and isinstance(one, dict):
+            inside = changes(was, one)
+            if inside:
+                patch[name] = inside
+        elif name not in before or type(was) is not type(one) or was != one:
+            patch[name] = one
+    return patch
+
+
 def body_of(text: str) -> Any:  # noqa: ANN401
     """Read the value of `--body`, which is JSON or YAML.
 
@@ -122,3 +142,15 @@ def body_of(text: str) -> Any:  # noqa: ANN401
     except CommandFailed as error:
         message = """--body is no JSON: write it such as '{"user": 7}', in single quotes"""
         raise CommandFailed(message, exit_code=USAGE) from error
+
+
+def header(one: str) -> tuple[str, str]:
+    """Read a header as curl takes it.
+
+    Raises:
+        CommandFailed: it has no colon.
+    """
+    name, colon, value = one.partition(":")
+    if not colon:
+        raise CommandFailed(f"--header {one}: write 'NAME: VALUE'", exit_code=USAGE)
+    return name.strip(), value.strip()
