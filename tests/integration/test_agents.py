@@ -64,7 +64,15 @@ async def test_an_agent_that_may_write_makes_and_deletes_a_job(
 ) -> None:
     async with agent(api, home, *OPTIONS, scope="write") as client:
         tools = {one.name: one for one in (await client.list_tools()).tools}
-        worked, job = await called(client, "createJob", body=JOB | {"every_seconds": 3600})
+        once = {"body": JOB | {"every_seconds": 3600}, "idempotency_key": "reminder"}
+        worked, job = await called(client, "createJob", **once)
+        _, again = await called(client, "createJob", **once)
+        edited, _ = await called(
+            client, "patchJob", job="reminder", if_match=job["etag"], body={"priority": 1}
+        )
+        stale, why = await called(
+            client, "patchJob", job="reminder", if_match=job["etag"], body={"priority": 2}
+        )
         refused, problem = await called(client, "createJob", body=JOB | {"every_seconds": 0})
         _, listed = await called(client, "listJobs", state="scheduled", limit=1)
         deleted = await called(client, "deleteJob", job="reminder")
@@ -75,6 +83,10 @@ async def test_an_agent_that_may_write_makes_and_deletes_a_job(
     assert delete is not None
     assert (delete.destructive_hint, delete.read_only_hint) == (True, False)
     assert worked
+    assert (again["id"], len(job["outlook"]["next_runs"])) == (job["id"], 5)
+    assert job["outlook"]["has_instance"] is False
+    assert (edited, stale) == (True, False)
+    assert '"status": 412' in why
     assert [one["id"] for one in listed["items"]] == [job["id"]]
     assert not refused
     assert '"field": "every_seconds"' in problem

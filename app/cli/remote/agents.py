@@ -17,10 +17,11 @@ from app.cli.remote.tools import READ, WRITE, Tool, tools_of
 
 INSTRUCTIONS = (
     "Tocsin calls HTTP and other targets at set times, from jobs. Instants are RFC 3339, durations "
-    "seconds. Preview a schedule before you create a job, or create it with outlook, which answers "
-    "with the next runs, the schedule in words and whether an instance can carry it out. "
-    "explainJob says why one has not run. Errors name the field and the remedy. dry_run answers as "
-    "if it were done."
+    "seconds. Preview a schedule before you create a job; the outlook in the answer has the next "
+    "runs, the schedule in words and whether an instance can carry it out. explainJob says why one "
+    "has not run. Errors name the field and the remedy. dry_run answers as if it were done. Give a "
+    "call that you may send again an idempotency_key: it is done once. The etag of a job, given as "
+    "if_match, lets an edit through only if nobody edited the job since."
 )
 
 

@@ -8,6 +8,9 @@ from urllib.parse import quote
 from app.cli.remote.api import Api
 
 READ, WRITE = "read", "write"
+OUTLOOK = "outlook"
+"""The parameter of writes of a job that an agent gets unless it says otherwise."""
+ETAG = "etag"
 REFS = "#/components/schemas/"
 DESTRUCTIVE = frozenset(
     {"applyJobs", "askBulk", "cancelBulk", "cancelExecution", "createJobs", "makeCheckToken"}
@@ -25,11 +28,7 @@ class Tool:
         self.method = method.upper()
         self.path = path
         self.operation = operation
-        self.parameters = {
-            argument_of(one): one
-            for one in operation.get("parameters", ())
-            if one["name"] != "Idempotency-Key"
-        }
+        self.parameters = {argument_of(one): one for one in operation.get("parameters", ())}
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}: {self.method} {self.path}>"
@@ -68,6 +67,8 @@ class Tool:
             name: {"description": one["description"], **one["schema"]}
             for name, one in self.parameters.items()
         }
+        if OUTLOOK in properties:
+            properties[OUTLOOK]["default"] = True
         required = [name for name, one in self.parameters.items() if one.get("required")]
         if body := self.operation.get("requestBody"):
             content = next(iter(body["content"].values()))
@@ -82,7 +83,7 @@ class Tool:
         return found
 
     def call(self, api: Api, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what the API answers
-        """Call the operation.
+        """Call the operation; an answer that has an entity tag has it as `etag`.
 
         Raises:
             CommandFailed: the API refused, or did not answer.
@@ -93,6 +94,8 @@ class Tool:
         if unknown:
             raise ValueError(f"{self.name} has no argument {min(unknown)!r}: leave it out")
         path, query, headers = self.path, {}, {}
+        if OUTLOOK in self.parameters:
+            query[OUTLOOK] = True
         for name, one in self.parameters.items():
             if one["in"] == "path":
                 part = str(arguments[name])
@@ -103,7 +106,12 @@ class Tool:
                 query[one["name"]] = arguments[name]
             elif name in arguments:
                 headers[one["name"]] = str(arguments[name])
-        return api.call(self.method, path, query=query, body=arguments.get(BODY), headers=headers)
+        answer, more = api.send(
+            self.method, path, query=query, body=arguments.get(BODY), headers=headers
+        )
+        if isinstance(answer, dict) and more.get("ETag"):
+            return {**answer, ETAG: more["ETag"]}
+        return answer
 
 
 def argument_of(parameter: Mapping[str, Any]) -> str:
