@@ -77,8 +77,8 @@ do $$ declare
 begin
     execute format('grant select (%s), insert (%s), update (%s), delete on tocsin.jobs to tocsin_writer', readable, written, written);
 end $$;
-grant execute on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job
-    to tocsin_writer;
+grant execute on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job,
+    tocsin.backfill_job, tocsin.explain_job to tocsin_writer;
 grant select on tocsin.upcoming, tocsin.failing_jobs to tocsin_writer;
 
 -- role: tocsin_reader
@@ -93,3 +93,4 @@ begin
 end $$;
 grant select on tocsin.executions, tocsin.flows, tocsin.bulk_actions, tocsin.alerts, tocsin.upcoming,
     tocsin.recent_executions, tocsin.failing_jobs, tocsin.overview, tocsin.dead_letters to tocsin_reader;
+grant execute on function tocsin.explain_job to tocsin_reader;

@@ -5523,8 +5523,26 @@ begin
     return (select x.id from tocsin.cancel(under_way, cancel_job.retry) as x);
 end $$;
 
-revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job
-    from public;
+-- Carries out the runs that the schedule of a job, given by its name, or by its id as text, has in [since, until). rate_per_second:
+-- how many are asked for in a second; null: no limit. overlap: as with tocsin.run_now. Returns the id of the bulk action, which
+-- instances carry out after COMMIT.
+create or replace function tocsin.backfill_job(
+    job text, since timestamptz, until timestamptz, rate_per_second numeric default null, overlap text default null)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select tocsin.backfill(backfill_job.job, backfill_job.since, backfill_job.until, backfill_job.rate_per_second,
+        backfill_job.overlap)
+$$;
+
+-- Explains why a job, given by its name, or by its id as text, has not run, or, with at, what became of the run of that instant.
+-- Returns the reasons, the one that holds it first, as tocsin.explain does; no row: there is no such job.
+create or replace function tocsin.explain_job(job text, at timestamptz default null)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select e.* from tocsin.explain(explain_job.job, explain_job.at) as e
+$$;
+
+revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job,
+    tocsin.backfill_job, tocsin.explain_job from public;
 
 comment on function tocsin.pause_job(job text, reason text, until timestamptz) is
     'Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null: until it is resumed. What executes goes on. Returns the id; null: there is no such job.';
@@ -5536,6 +5554,10 @@ comment on function tocsin.run_job(job text) is
     'Makes a job that is given by its name, or by its id as text, due now, beside its plan. Returns its id; null: there is no such job.';
 comment on function tocsin.cancel_job(job text, retry boolean) is
     'Cuts off what a job executes that is given by its name, or by its id as text; with retry it is tried again after the backoff, if max_attempts leaves an attempt. Returns the id of the execution; null: nothing is under way.';
+comment on function tocsin.backfill_job(job text, since timestamptz, until timestamptz, rate_per_second numeric, overlap text) is
+    'Carries out the runs that the schedule of a job, given by its name, or by its id as text, has in [since, until). rate_per_second: how many are asked for in a second; null: no limit. overlap: as with tocsin.run_now. Returns the id of the bulk action, which instances carry out after COMMIT.';
+comment on function tocsin.explain_job(job text, at timestamptz) is
+    'Explains why a job, given by its name, or by its id as text, has not run, or, with at, what became of the run of that instant. Returns the reasons, the one that holds it first, as tocsin.explain does; no row: there is no such job.';
 -- db/triggers/8_views.sql: how jobs stand, for people who look from psql; without targets, and with the rights of the
 -- tables' owner.
 

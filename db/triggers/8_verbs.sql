@@ -48,5 +48,23 @@ begin
     return (select x.id from tocsin.cancel(under_way, cancel_job.retry) as x);
 end $$;
 
-revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job
-    from public;
+-- Carries out the runs that the schedule of a job, given by its name, or by its id as text, has in [since, until). rate_per_second:
+-- how many are asked for in a second; null: no limit. overlap: as with tocsin.run_now. Returns the id of the bulk action, which
+-- instances carry out after COMMIT.
+create or replace function tocsin.backfill_job(
+    job text, since timestamptz, until timestamptz, rate_per_second numeric default null, overlap text default null)
+returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
+    select tocsin.backfill(backfill_job.job, backfill_job.since, backfill_job.until, backfill_job.rate_per_second,
+        backfill_job.overlap)
+$$;
+
+-- Explains why a job, given by its name, or by its id as text, has not run, or, with at, what became of the run of that instant.
+-- Returns the reasons, the one that holds it first, as tocsin.explain does; no row: there is no such job.
+create or replace function tocsin.explain_job(job text, at timestamptz default null)
+returns table (reason text, detail text, since timestamptz, until timestamptz, facts jsonb)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select e.* from tocsin.explain(explain_job.job, explain_job.at) as e
+$$;
+
+revoke all on function tocsin.pause_job, tocsin.resume_job, tocsin.skip_next, tocsin.run_job, tocsin.cancel_job,
+    tocsin.backfill_job, tocsin.explain_job from public;

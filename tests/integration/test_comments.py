@@ -24,7 +24,10 @@ where t.typnamespace = 'tocsin'::regnamespace and (t.typtype in ('d', 'e') or t.
     select oid from pg_class where relkind = 'c'))
 """
 IDLE = {"a", "an", "and", "at", "for", "in", "is", "it", "its", "job", "of", "the", "this", "to"}
-CALLED = ("http_job", "amqp_job", "put_job", "pause_job", "resume_job", "skip_next", "run_job")
+CALLED = (
+    *("http_job", "amqp_job", "put_job", "pause_job", "resume_job", "skip_next", "run_job"),
+    *("backfill_job", "explain_job"),
+)
 """Functions of which a caller has to know what comes back, and when."""
 
 

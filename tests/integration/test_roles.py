@@ -121,6 +121,10 @@ async def test_a_writer_acts_on_jobs_and_reads_no_target_and_no_history(
         "update tocsin.jobs set max_attempts = 3, cron = '0 4 * * *' where name = 'x'"
     )
     assert await writer.fetchval("select count(*) from tocsin.upcoming(interval '2 days')") >= 0
+    assert await writer.fetchval("select count(*) from tocsin.due()") >= 0
+    assert await writer.fetchval("select reason from tocsin.explain_job('x') limit 1")
+    asked = await writer.fetchval("select tocsin.backfill_job('x', '2030-02-01Z', '2030-02-08Z')")
+    assert await connection.fetchval("select id from tocsin.bulk_actions") == asked
     for refused in (
         "select target from tocsin.jobs",
         "select * from tocsin.jobs",
@@ -151,6 +155,7 @@ async def test_a_reader_sees_history_and_no_target(
     for view in ("upcoming", "recent_executions", "failing_jobs", "dead_letters", "executions"):
         await reader.fetch(f"select * from tocsin.{view}")
     assert await reader.fetchval("select name from tocsin.jobs") == "x"
+    assert await reader.fetchval("select count(*) from tocsin.explain_job('x')") > 0
     for refused in (
         "select target from tocsin.jobs",
         "select tocsin.run_job('x')",

@@ -203,7 +203,7 @@ async def test_what_the_page_shows_for_psql_works(
         run_psql(database_url, f"select {call}")
 
     job = await connection.fetchrow("select * from tocsin.jobs where name = 'nightly-report'")
-    assert (len(SQL), len(CALLS), len(RECIPES)) == (3, 6, 7)
+    assert (len(SQL), len(CALLS), len(RECIPES)) == (3, 8, 7)
     assert job is not None
     assert (job["cron"], job["overlap"], job["skip_runs"]) == ("0 3 * * *", "skip", 2)
     assert "v2" in job["target"]
