@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.core.importing.calls import NotACall, call_of
+from app.core.importing.calls import call_of
 from app.core.importing.crontab import imported_crontab
+from app.core.importing.programs import NotACall
 from app.core.importing.result import Secrets
 from app.core.importing.tables import imported_go_scheduler, imported_pg_cron
 
@@ -48,6 +49,14 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
          {"method": "POST", "body": "a=1", "follow_redirects": True,
           "headers": {"X-Team": "b"} | FORM}),
         (f"wget -nv --spider {URL}", {"method": "GET", "follow_redirects": True}),
+        (f"curl {URL} # it's 'so'", {"method": "GET"}),
+        (f"curl '{URL}'#a", {"url": f"{URL}#a", "method": "GET"}),
+        (f"curl -b 'sid=hunter2; a=b' {URL}",
+         {"method": "GET", "headers": {"Cookie": "${secret:example-com-cookie}"}}),
+        (f"wget --http-user ann --http-password hunter2 --no-check-certificate {URL}",
+         {"method": "GET", "follow_redirects": True, "verify_tls": False,
+          "auth": {"type": "basic", "username": "ann",
+                   "password": "${secret:example-com-password}"}}),
     ],
 )  # fmt: skip
 def test_a_command_line_is_the_request_that_it_makes(
@@ -74,12 +83,36 @@ def test_parts_of_an_address_and_numbers_of_options_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "fields"),
+    [
+        ("timeout 90", {"timeout_seconds": 90}),
+        ("/usr/bin/timeout -k 5 2m", {"timeout_seconds": 120}),
+        ("flock -n /run/x", {"overlap": "skip"}),
+        ("flock /run/x", {"overlap": "buffer_all"}),
+        ("nice -n 10 ionice -c 3", {}),
+        ("env A=1 B=2 nohup", {}),
+        ("flock -w 5 /run/x timeout 0", {"overlap": "buffer_all"}),
+    ],
+)
+def test_what_runs_the_call_is_taken_off_and_says_what_it_means(
+    before: str, fields: dict[str, Any]
+) -> None:
+    target, found, _ = call_of(f"{before} curl {URL}", stdin=None, variables={}, secrets=Secrets())
+
+    assert (target["url"], found) == (URL, fields)
+
+
+@pytest.mark.parametrize(
     ("command", "why"),
     [
         ("/usr/bin/backup.sh", "runs backup.sh"),
+        ("timeout 90", "which is missing"),
+        (f"timeout soon curl {URL}", "no duration"),
+        ("flock -n /run/x /usr/bin/backup.sh", "runs backup.sh"),
+        (f"curl -b jar {URL}", "only its machine has"),
         (f"curl {URL} | mail ops@example.com", "needs a shell"),
         (f"cd /srv && curl {URL}", "needs a shell"),
-        (f"curl {URL}?d=$(date)", "needs a shell"),
+        (f"curl {URL}?d=$(date)", "a date can be a template"),
         (f'curl "{URL}?d=$(date)"', "needs a shell"),
         (f"curl {URL}?t=$TOKEN", "TOKEN"),
         (f"curl {URL}?pid=$$", "needs a shell"),
@@ -179,6 +212,16 @@ def test_a_line_is_carried_out_as_often_as_cron_does() -> None:
                for one in found.jobs.values())  # fmt: skip
 
 
+def test_what_all_jobs_have_stands_in_the_file_once() -> None:
+    text = f"@daily curl {URL}/a\n@daily curl --retry 2 {URL}/b\n"
+
+    file = imported_crontab(text, with_users=False).document("x", timezone="Europe/Paris")
+
+    assert file["defaults"] == {"timezone": "Europe/Paris", **ONCE}
+    assert [one.get("max_attempts") for one in file["jobs"].values()] == [None, 3]
+    assert not {"misfire", "overlap"} & {*file["jobs"]["x-a"]}
+
+
 def test_a_schedule_that_no_job_can_have_is_left_out() -> None:
     text = f"0 25 * * * curl {URL}\n@daily curl {URL}\nCRON_TZ=Europe/Munchen\n@daily curl {URL}"
 
@@ -195,6 +238,14 @@ def test_a_schedule_that_no_job_can_have_is_left_out() -> None:
     ]
     assert "hour '25': write 0-23" in found.left[0].why
     assert (len(rows.left), rows.jobs, len(of_go.left), of_go.jobs) == (2, {}, 1, {})
+
+
+def test_a_call_that_cron_would_wait_for_is_noted() -> None:
+    waits = imported_crontab(f"@daily curl {URL}", with_users=False)
+    does_not = imported_crontab(f"@daily curl -m 300 {URL}", with_users=False)
+
+    assert "30 seconds" in str(waits.notes)
+    assert "30 seconds" not in str(does_not.notes)
 
 
 def test_the_zone_of_a_crontab_is_asked_for_only_where_it_is_not_known() -> None:

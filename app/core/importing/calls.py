@@ -13,14 +13,15 @@ from app.core.importing.options import (
     WGET_IGNORED,
     WGET_SHORT,
     WGET_VALUES,
+    read_options,
 )
+from app.core.importing.programs import QUOTED, NotACall, unwrapped, without_comment
 from app.core.importing.result import Secrets
 
 VARIABLE = re.compile(r"(?<!\\)\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*)|(?=[{\d$?#@!*-]))")
 """A variable of the crontab, or with neither group what only a shell has for one."""
 GLOB = re.compile(r"\{[^{}]*\}|\[[^]:]+-[^]:]+\]")
 """What curl makes several addresses of; the colon is that of an IPv6 address."""
-QUOTED = re.compile(r"('[^']*'|\"(?:\\.|[^\"\\])*\")")
 SHELL = re.compile(r"[|&;<>`]|\$\(")
 """What only a shell can do."""
 HARMLESS = re.compile(
@@ -34,10 +35,6 @@ SOUNDS_SECRET = re.compile(
 FORM = "application/x-www-form-urlencoded"
 
 
-class NotACall(Exception):
-    """A command that is no HTTP request; the message says why."""
-
-
 def call_of(
     command: str, *, stdin: str | None, variables: Mapping[str, str], secrets: Secrets
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -46,18 +43,21 @@ def call_of(
     Raises:
         NotACall: it does something else, or something that no request can do.
     """
-    text = command
+    text = without_comment(command)
     while ends := [m for m in HARMLESS.finditer(text) if m.end() == len(text)]:
         text = text[: ends[0].start()]
     bare = QUOTED.sub("", text)
     if SHELL.search(bare) or re.search(r"\"[^\"]*(?:\$\(|`)", text):
         message = "needs a shell, for what is between or inside its commands"
+        if re.search(r"(?:\$\(|`)\s*date\b", text):
+            message += "; a date can be a template of the job: see docs/templates.md"
         raise NotACall(message)
     try:
         words = shlex.split(expanded(text, variables))
     except ValueError as error:
         message = f"has quotes that do not end: {error}"
         raise NotACall(message) from None
+    words, around = unwrapped(words)
     program = words[0].rpartition("/")[2] if words else ""
     if program not in {"curl", "wget"}:
         message = f"runs {program or 'nothing'}: Tocsin calls services, and runs no programs"
@@ -79,7 +79,7 @@ def call_of(
         call.follow("")
     for name, value in options:
         call.take(program, name, value)
-    return call.target(), call.fields, call.notes
+    return call.target(), around | call.fields, call.notes
 
 
 def expanded(text: str, variables: Mapping[str, str]) -> str:
@@ -101,49 +101,6 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 
     parts = QUOTED.split(text)
     return "".join(one if one.startswith("'") else VARIABLE.sub(value, one) for one in parts)
-
-
-def read_options(
-    words: list[str], short: Mapping[str, str], with_value: frozenset[str]
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Read options and addresses.
-
-    Raises:
-        NotACall: an option lacks its value, or is unknown.
-    """
-    options: list[tuple[str, str]] = []
-    urls: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            if name in with_value and not equals:
-                value = next_of(rest, word)
-            options.append((name, value))
-        elif word.startswith("-") and len(word) > 1:
-            letters = word[1:]
-            while letters:
-                letter, letters = letters[0], letters[1:]
-                if letter == "n" and letters[:1] == "v" and "quiet" in short.values():
-                    letters = letters[1:]  # wget's -nv
-                    continue
-                name = short.get(letter, letter)
-                if name in with_value:
-                    options.append((name, letters or next_of(rest, word)))
-                    letters = ""
-                else:
-                    options.append((name, ""))
-        else:
-            urls.append(word)
-    return options, urls
-
-
-def next_of(rest: list[str], word: str) -> str:
-    if not rest:
-        message = f"has no value for {word}"
-        raise NotACall(message)
-    return rest.pop(0)
 
 
 def checked(url: str) -> str:
@@ -254,6 +211,12 @@ class Call:
 
     def trust(self, _: str) -> None:
         self.more["verify_tls"] = False
+
+    def set_cookie(self, value: str) -> None:
+        if "=" not in value:
+            message = f"sends the cookies of the file {value}, which only its machine has"
+            raise NotACall(message)
+        self.headers["Cookie"] = value
 
     def set_limit(self, value: str) -> None:
         self.number("timeout_seconds", value)
@@ -374,6 +337,7 @@ CURL_MEANINGS: Mapping[str, Callable[[Call, str], None]] = {
     "oauth2-bearer": Call.set_bearer,
     "user-agent": Call.set_agent,
     "referer": Call.set_referer,
+    "cookie": Call.set_cookie,
     "head": Call.set_head,
     "get": Call.set_query,
     "location": Call.follow,

@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from app.core.importing.calls import NotACall, call_of
+from app.core.importing.calls import call_of
+from app.core.importing.programs import NotACall
 from app.core.importing.result import Imported, Secrets, unique_name
 from app.core.importing.schedules import check_schedule
 from app.core.schedule.cron_parser import is_open
@@ -45,7 +46,7 @@ def imported_crontab(text: str, *, with_users: bool, timezone: str | None = None
 
     `timezone`: the zone that jobs without one of their own are to have, if it is known.
     """
-    result = Imported()
+    result = Imported(defaults=AS_CRON)
     secrets = Secrets()
     mailed: dict[str, list[str]] = {}
     for one in lines_of(text, result, with_users=with_users):
@@ -70,7 +71,7 @@ def imported_crontab(text: str, *, with_users: bool, timezone: str | None = None
         fields["cron"] = one.cron
         if zone:
             fields["timezone"] = zone
-        result.jobs[job] = fields | AS_CRON | {"http": target, "tags": tags_of(one)} | more
+        result.jobs[job] = fields | AS_CRON | more | {"http": target, "tags": tags_of(one)}
         result.notes += [f"line {one.number}, {job}: {note}" for note in notes]
         if mailto := one.variables.get("MAILTO"):
             mailed.setdefault(mailto, []).append(job)
@@ -78,6 +79,11 @@ def imported_crontab(text: str, *, with_users: bool, timezone: str | None = None
         result.notes.append(
             "cron runs by the clock of its machine and these jobs by UTC: give --timezone if "
             "that is another"
+        )
+    if any("timeout_seconds" not in job for job in result.jobs.values()):
+        result.notes.append(
+            "cron waits as long as a call takes, and these jobs 30 seconds: give those that may "
+            "take longer timeout_seconds"
         )
     add_rules(result, mailed)
     return result

@@ -1,5 +1,9 @@
 """The options of curl and wget, by what an import makes of them."""
 
+from collections.abc import Mapping
+
+from app.core.importing.programs import NotACall
+
 CURL_SHORT = {
     "X": "request", "H": "header", "d": "data", "u": "user", "A": "user-agent", "m": "max-time",
     "F": "form", "T": "upload-file", "o": "output", "b": "cookie", "e": "referer", "x": "proxy",
@@ -48,3 +52,46 @@ WGET_IGNORED = frozenset(
     }
 )
 """The same of wget."""
+
+
+def read_options(
+    words: list[str], short: Mapping[str, str], with_value: frozenset[str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Read options and addresses.
+
+    Raises:
+        NotACall: an option lacks its value, or is unknown.
+    """
+    options: list[tuple[str, str]] = []
+    urls: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            if name in with_value and not equals:
+                value = next_of(rest, word)
+            options.append((name, value))
+        elif word.startswith("-") and len(word) > 1:
+            letters = word[1:]
+            while letters:
+                letter, letters = letters[0], letters[1:]
+                if letter == "n" and letters[:1] == "v" and "quiet" in short.values():
+                    letters = letters[1:]  # wget's -nv
+                    continue
+                name = short.get(letter, letter)
+                if name in with_value:
+                    options.append((name, letters or next_of(rest, word)))
+                    letters = ""
+                else:
+                    options.append((name, ""))
+        else:
+            urls.append(word)
+    return options, urls
+
+
+def next_of(rest: list[str], word: str) -> str:
+    if not rest:
+        message = f"has no value for {word}"
+        raise NotACall(message)
+    return rest.pop(0)

@@ -22,6 +22,8 @@ class Imported(Struct, kw_only=True):
     """What an import comes to, in the form of files with jobs."""
 
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Fields that a job has unless it has others; in the file they stand once."""
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     left: list[Left] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -34,9 +36,13 @@ class Imported(Struct, kw_only=True):
     def document(self, set_name: str, *, timezone: str | None) -> dict[str, Any]:
         """Return the file."""
         document: dict[str, Any] = {"set": set_name}
-        if timezone:
-            document["defaults"] = {"timezone": timezone}
-        document["jobs"] = self.jobs
+        if defaults := ({"timezone": timezone} if timezone else {}) | self.defaults:
+            document["defaults"] = defaults
+        same = defaults.items()
+        document["jobs"] = {
+            name: {one: value for one, value in job.items() if (one, value) not in same}
+            for name, job in self.jobs.items()
+        }
         if self.rules:
             document["rules"] = self.rules
         return document

@@ -1,6 +1,6 @@
 """Schedules that are imported, judged as those of jobs are."""
 
-from app.core.importing.calls import NotACall
+from app.core.importing.programs import NotACall
 from app.core.jobs.identity import NIL
 from app.core.schedule.cron_parser import parse
 from app.core.schedule.schedule import Schedule, form_errors, normalized

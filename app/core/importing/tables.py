@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from app.core.importing.calls import SOUNDS_SECRET, NotACall, checked
+from app.core.importing.calls import SOUNDS_SECRET, checked
 from app.core.importing.crontab import AS_CRON, check_days
+from app.core.importing.programs import NotACall
 from app.core.importing.result import Imported, Secrets, unique_name
 from app.core.importing.schedules import check_schedule
 
@@ -36,7 +37,7 @@ OK = [200]
 
 def imported_pg_cron(rows: Iterable[Mapping[str, Any]]) -> Imported:
     """Make jobs of rows of `cron.job`: of those that call pg_net."""
-    result = Imported()
+    result = Imported(defaults=AS_CRON)
     secrets = Secrets()
     for number, row in enumerate(rows, start=1):
         called = row.get("jobname") or f"pg-cron-{row.get('jobid', number)}"
