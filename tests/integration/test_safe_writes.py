@@ -280,61 +280,6 @@ async def test_each_client_has_keys_of_its_own(api: httpx.AsyncClient) -> None:
     assert (one.status_code, two.status_code) == (201, 201)
 
 
-async def state_of(connection: asyncpg.Connection) -> list[Any]:
-    tables = (
-        "jobs",
-        "flows",
-        "calendars",
-        "secrets",
-        "alert_rules",
-        "pauses",
-        "audit_log",
-        "api_keys",
-    )
-    return [
-        [dict(row) for row in await connection.fetch(f"select * from tocsin.{table} order by 1")]
-        for table in (*tables, "idempotency_keys", "bulk_actions")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("POST", "jobs", LATER, 201),
-        ("POST", "jobs/batch", [LATER, NIGHTLY], 201),
-        ("PUT", "jobs/there", NIGHTLY, 200),
-        ("PUT", "jobs/new", NIGHTLY, 201),
-        ("PATCH", "jobs/there", {"description": "other"}, 200),
-        ("DELETE", "jobs/there", None, 204),
-        ("POST", "jobs/there/run", None, 202),
-        ("POST", "jobs/there/pause", None, 200),
-        ("POST", "jobs/there/skip", {"runs": 1}, 200),
-        ("POST", "pauses", {"all": True}, 200),
-        ("PUT", "flows/tenant", {"max_concurrency": 3}, 201),
-        ("PUT", "alerts/rules/all", {"events": ["failed"]}, 201),
-        ("PUT", "calendars/work", {"weekly": ["MON-FRI 09:00-17:00"]}, 201),
-        ("POST", "bulk", {"action": "pause", "filter": {"tag": "x"}}, 200),
-        ("POST", "keys", {"name": "new", "scopes": ["read"]}, 201),
-    ],
-)
-async def test_a_dry_run_answers_as_if_it_were_done_and_leaves_all_as_it_was(  # noqa: PLR0913 - a table
-    *,
-    api: httpx.AsyncClient,
-    connection: asyncpg.Connection,
-    method: str,
-    path: str,
-    body: Any,  # noqa: ANN401
-    status: int,
-) -> None:
-    await api.post("/v1/jobs", json=NIGHTLY | {"name": "there", "tags": ["x"]})
-    before = await state_of(connection)
-
-    tried = await api.request(method, f"/v1/{path}?dry_run=true", json=body, headers=key())
-
-    assert tried.status_code == status, tried.text
-    assert await state_of(connection) == before
-
-
 async def test_a_dry_run_finds_what_the_database_refuses(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:

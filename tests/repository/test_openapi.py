@@ -120,6 +120,15 @@ def test_each_operation_reads_as_a_function(name: str) -> None:
         assert all(content["examples"] for content in body["content"].values())
 
 
+def test_every_post_may_be_sent_twice_and_every_write_tried() -> None:
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            named = {one["name"] for one in operation.get("parameters", ())}
+            if method != "get" and path.startswith("/v1/"):
+                assert "dry_run" in named, operation["operationId"]
+                assert ("Idempotency-Key" in named) is (method == "post"), operation["operationId"]
+
+
 def test_every_problem_has_the_same_schema() -> None:
     used = {
         response["$ref"].rpartition("/")[2]
