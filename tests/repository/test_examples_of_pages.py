@@ -1,13 +1,17 @@
-"""The answers that pages of the docs show are those that are given."""
+"""The answers that pages of the docs show are those that are given, and their commands are ours."""
 
 import re
+import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import click
 import pytest
 from msgspec import convert
 
+from app.cli.main import main
 from app.config import Settings
 from app.core.net.egress import Egress
 from app.core.schedule.cron_parser import parse
@@ -16,6 +20,114 @@ from app.core.schedule.schedule import Schedule, first_run
 from app.errors import InvalidInput
 from app.targets.registry import decode_target
 from tests.support.pages import ROOT
+
+BLOCK = re.compile(r"^ *```(?:sh|bash|yaml)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "clients").glob("*/README.md")),
+]
+ENDS = re.compile(r"[|&;()<>]+")
+
+
+def commands_of_ours(text: str) -> Iterator[list[str]]:
+    """Yield the words of each `tocsin` in lines of a shell, without pipes and redirections."""
+    for line in text.replace("\\\n", " ").splitlines():
+        if "tocsin" not in line:
+            continue
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        try:
+            words = [*lexer]
+        except ValueError:  # quotes that end on another line, of programs that are not ours
+            continue
+        command: list[str] = []
+        for word in [*words, ";"]:
+            if ENDS.fullmatch(word):
+                if is_ours(command):
+                    yield command
+                command = ["FILE"] if word in {"<", ">", ">>"} else []
+            else:
+                command.append(word)
+
+
+def is_ours(words: list[str]) -> bool:
+    while words and (re.match(r"[A-Z_]+=", words[0]) or words[0] in {"-", "run:"}):
+        words.pop(0)
+    return bool(words) and words[0].rpartition("/")[2] == "tocsin" and words[1:] != []
+
+
+def test_every_command_on_any_page_is_one_with_its_options() -> None:
+    found, wrong = 0, []
+    for page in PAGES:
+        for block in BLOCK.findall(page.read_text("utf-8")):
+            for words in commands_of_ours(block):
+                found += 1
+                try:
+                    parse_command(words[1:])
+                except click.ClickException as error:
+                    wrong.append((page.name, words, error.format_message()))
+
+    assert wrong == []
+    assert found > 120
+
+
+def parse_command(words: list[str]) -> None:
+    """Read a command line as `tocsin` does.
+
+    Raises:
+        ClickException: there is no such command or option, or something is missing.
+    """
+    command, rest = command_of(words)
+    command.make_context(str(command.name), rest)
+
+
+def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """Return the command, or the group, that words begin with, and the words that are left.
+
+    Raises:
+        UsageError: there is none.
+    """
+    command: click.Command = main
+    context = click.Context(main, info_name="tocsin")
+    while isinstance(command, click.Group) and words and words[0][:1].islower():
+        name, *words = words
+        found = command.get_command(context, name)
+        if found is None:
+            message = f"no such command: {name}"
+            raise click.UsageError(message)
+        command = found
+    return command, words
+
+
+SPOKEN_OF = re.compile(r"`tocsin ([a-z][^`\n]*)`")
+NO_COMMANDS = {"traces …"}  # of sessions of Postgres
+PLACES = [
+    *PAGES,
+    *sorted((ROOT / "app").rglob("*.py")),
+    *sorted((ROOT / "db").rglob("*.sql")),
+    *sorted((ROOT / "app").rglob("*.html")),
+]
+
+
+def test_every_command_that_is_spoken_of_exists_with_its_options() -> None:
+    found, wrong = 0, []
+    for place in PLACES:
+        for said in {*SPOKEN_OF.findall(place.read_text("utf-8"))} - NO_COMMANDS:
+            found += 1
+            words = said.split()
+            try:
+                command, rest = command_of(words)
+            except click.UsageError as error:
+                wrong.append((place.name, said, error.format_message()))
+                continue
+            there = {name for one in command.params for name in one.opts} | {"--help", "--version"}
+            named = {one.partition("=")[0].rstrip(",;.") for one in rest if one[:2] == "--"}
+            if named - there:
+                wrong.append((place.name, said, str(named - there)))
+
+    assert wrong == []
+    assert found > 150
 
 
 def text_blocks(page: str) -> list[str]:
