@@ -16,7 +16,8 @@ from app.core.sets.plan import SetPlan
 from app.db import sets as stored
 from app.jobs.set_input import read_set
 from app.jobs.set_schema import ADDRESS, set_schema
-from app.jobs.sets import apply_set, plan_set
+from app.jobs.set_turns import apply_in_turn
+from app.jobs.sets import plan_set
 from app.wire.pages import SETS
 from app.wire.sets import SetMembers, SetPage, SetRequest
 
@@ -56,8 +57,7 @@ async def apply_jobs(
     Jobs of the set that it does not have any more are paused, or deleted with `prune: delete`.
     """
     desired = await asyncio.to_thread(read_set, await receive(request))
-    async with state.applying:  # each waits for those before it with a connection, once it has one
-        return await apply_set(db, clock, secret_keys, desired)
+    return await apply_in_turn(state.applying, db, clock, secret_keys, desired)
 
 
 @get("/", operation_id="listSets", summary="List sets of jobs", opt={"scope": Scope.READ})

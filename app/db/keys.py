@@ -118,6 +118,11 @@ async def queue(db: Runner, key_id: UUID) -> None:
     await db.fetch("keys.queue", key_id=key_id)
 
 
+async def queue_now(db: Runner, key_id: UUID) -> bool:
+    """As `queue`, if nobody has to be waited for; return whether that is so."""
+    return bool(await db.fetch("keys.queue_now", key_id=key_id))
+
+
 async def find_room(db: Runner, key_id: UUID) -> tuple[int, int] | None:
     """Return how many jobs a key may have made, and how many of its jobs there are.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from app.core.field_paths import at_index
 from app.core.jobs.beside import Effect
 from app.core.jobs.job import JobDocument, PlannedJob, StoredJob
 from app.db import Database, jobs
-from app.errors import FieldError, InvalidInput, NamesTaken, NameTaken
+from app.errors import Deadlocked, FieldError, InvalidInput, NamesTaken, NameTaken
 from app.jobs.calendars import check_calendars
 from app.jobs.input import Draft, NewPlans, draft_new
 from app.vault import Referring, SecretKeys, check_bindings
@@ -23,6 +24,8 @@ OneT = TypeVar("OneT")
 OtherT = TypeVar("OtherT")
 PART = 500
 """How many jobs of a batch are drafted at a time, while Postgres inserts those before them."""
+TRIES = 5
+"""How often a batch is tried: each try loses only to another one of the same new names."""
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -58,6 +61,21 @@ async def create_batch(
     Raises:
         InvalidInput: naming every field of every job that is wrong, up to `MAX_ERRORS`.
         NamesTaken: naming the jobs whose name another job has.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(Deadlocked):  # the other one has the names by then, or has given them back
+            return await create_once(db, documents, keys, now=now)
+    return await create_once(db, documents, keys, now=now)
+
+
+async def create_once(
+    db: Database, documents: Sequence[JobDocument], keys: SecretKeys, *, now: datetime
+) -> list[Written]:
+    """Create jobs as `create_batch` does.
+
+    Raises:
+        Deadlocked: another transaction waited for names of these jobs, and this one for its.
+        InvalidInput, NamesTaken: as `create_batch`.
     """
     batch = Batch(documents, keys, now=now, limits=db.limits)
     try:

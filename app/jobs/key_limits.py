@@ -63,6 +63,22 @@ async def queue(db: Acting) -> None:
         await keys.queue(db, db.limits.key_id)
 
 
+class NotYet(Exception):
+    """Others that make jobs with the same key have yet to commit: begin anew, later."""
+
+
+async def queue_now(db: Acting) -> None:
+    """As `queue`, without a wait.
+
+    Raises:
+        NotYet: others have to be waited for.
+    """
+    if db.limits.max_jobs is None or db.limits.key_id is None:
+        return
+    if not await keys.queue_now(db, db.limits.key_id):
+        raise NotYet
+
+
 async def check_room(db: Acting, many: int) -> None:
     """Refuse so many new jobs if the key may not make them: for a plan, as nothing is written yet.
 

@@ -23,7 +23,7 @@ from app.errors import Deadlocked, FieldError, InvalidInput, NameTaken, SetConfl
 from app.jobs import alerts
 from app.jobs.calendars import check_calendars, to_judge
 from app.jobs.create import PART
-from app.jobs.key_limits import check_room, queue
+from app.jobs.key_limits import check_room, queue_now
 from app.jobs.set_checks import (
     WRITTEN,
     check_channels,
@@ -63,6 +63,7 @@ async def apply_set(
     """Make everything as a set has it, or nothing; return what was done.
 
     Raises:
+        NotYet: others that make jobs with the same key have to be waited for; nothing is done.
         InvalidInput: naming every field that is wrong.
         SetConflict: something belongs to others, the plan is another than the one that `digest` is
             of, or somebody else changed a job meanwhile.
@@ -80,12 +81,12 @@ async def apply_once(
 
     Raises:
         Deadlocked: another transaction waited for this one's jobs, and this one for its.
-        InvalidInput, SetConflict: as `apply_set`.
+        NotYet, InvalidInput, SetConflict: as `apply_set`.
     """
     await clock.now()  # asked while no connection is held: those that wait here may hold all others
     try:
         async with db.transaction() as transaction:
-            await queue(transaction)
+            await queue_now(transaction)
             await sets.lock(transaction)
             present, planned = await planned_in(transaction, clock, keys, desired)
             refuse_conflicts(planned.plan)

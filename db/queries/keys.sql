@@ -63,6 +63,10 @@ returning k.id;
 -- Waits until all others that make jobs with a key of limited jobs have committed, as tocsin.note_key_jobs does.
 select k.id from tocsin.api_keys k where k.id = :key_id::uuid for no key update;
 
+-- name: queue_now
+-- As queue, without a wait: no row if others that make jobs with the key have yet to commit.
+select k.id from tocsin.api_keys k where k.id = :key_id::uuid for no key update skip locked;
+
 -- name: room
 -- How many more jobs may be made with a key: as tocsin.note_key_jobs counts, but nothing is noted.
 select k.max_jobs, (

@@ -221,6 +221,23 @@ async def test_what_ends_in_a_deadlock_with_others_is_tried_again(
     assert {job["description"] for job in listed} == {"by us"}
 
 
+async def test_a_new_batch_that_ends_in_a_deadlock_names_what_others_have_taken(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, database_url: str
+) -> None:
+    jobs = [LATER | {"name": name} for name in ("a", "b")]
+
+    async with connection.transaction():
+        await connection.execute("set local deadlock_timeout = '1min'")  # it is they who lose
+        await insert_job(connection, name="b")
+        asked = asyncio.create_task(api.post("/v1/jobs/batch", json=jobs))
+        await waits_for(database_url)
+        await insert_job(connection, name="a")
+
+    answer = await asked
+    assert answer.status_code == 409, answer.text
+    assert fields(answer) == ["[0].name", "[1].name"]
+
+
 async def test_an_edit_that_a_trigger_suppresses_is_refused(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:

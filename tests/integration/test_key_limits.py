@@ -354,10 +354,13 @@ async def test_who_waits_for_others_with_the_same_key_has_no_job_of_others_locke
             asyncio.create_task(admin.post(at, json=body, headers=key))
             for at, body in (("/v1/jobs/batch?replace=true", jobs), ("/v1/jobs/apply", whole))
         ]
-        await until(partial(waiting, 2), "both wait for the key's row")
+        await until(partial(waiting, 1), "the batch waits for the key's row")
         edited = await admin.patch("/v1/jobs/theirs", json={"description": "by root"})
+        async with asyncio.timeout(5):  # of the thirty that the set would wait
+            other = await admin.post("/v1/jobs/apply", json={"set": "other", "jobs": {}})
+        assert not any(one.done() for one in asked)
 
-    assert edited.status_code == 200
+    assert (edited.status_code, other.status_code) == (200, 200)
     assert [(await one).status_code for one in asked] == [200, 200]
 
 
