@@ -10,7 +10,7 @@ from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.job import JobDocument
 from app.core.jobs.names import FLOW_KEY, MAX_NAME_LENGTH, NAME, job_id, name_error
 from app.core.sets.plan import Key, MemberKind, Prune, taken_over
-from app.core.sets.shorthand import at_length, completed, defaults_for, kind_in, placed
+from app.core.sets.shorthand import at_length, check_kind, completed, defaults_for, kind_in, placed
 from app.errors import FieldError, InvalidInput
 from app.jobs.alerts import check_channel
 from app.jobs.inline_secrets import inline_secrets
@@ -112,6 +112,7 @@ class Reading:
                 written = read(bytes(text), dict[str, Any], levels=MAX_NESTED - LEVELS)
                 kind = kind_in(written, KINDS)
                 whole = completed(defaults_for(defaults, written, KINDS), written)
+                check_kind(whole, KINDS)
                 self.jobs[name] = job_of(name, at_length(whole, kind))
             except InvalidInput as refusal:
                 self.errors += [placed(one, "jobs", name, kind=kind) for one in refusal.errors]

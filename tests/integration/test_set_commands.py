@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import jsonschema_rs
 import pytest
 import yaml
@@ -16,11 +17,13 @@ from app.core.sets.shorthand import at_length
 from app.jobs.set_schema import set_schema
 from tests.support.cluster import ROOT
 from tests.support.commands import Tocsin, found
+from tests.support.psql import run_psql
 
 PAGE = (ROOT / "docs" / "files.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 FILES = [text for kind, text in BLOCKS if kind == "yaml"]
 WHOLE, WITH_VARIABLE, ON_GITHUB, ON_GITLAB = FILES
+[IN_TERRAFORM] = [text for kind, text in BLOCKS if kind == "hcl"]
 URL = "http://127.0.0.1:9/"
 
 
@@ -113,7 +116,14 @@ WRONG = [
         "f.yaml:3:3: jobs.a.time_zone: ",
     ),
     ("set: s\ndefaults: {http: {}, htp: {}}\njobs: {}\n", "f.yaml:2:22: defaults.htp: is no field"),
-    ("set: s\njobs:\n  a: {cron: '@daily'}\n", "f.yaml:3:3: jobs.a."),
+    (
+        "set: s\njobs:\n  a: {cron: '@daily'}\n",
+        "f.yaml:3:3: jobs.a: calls nothing: write one of amqp",
+    ),
+    (
+        "set: s\njobs:\n  a:\n    cron: '@daily'\n    htp: {url: http://x/}\n",
+        "f.yaml:5:5: jobs.a.htp: unknown field: did you mean http?",
+    ),
     ("set: s\nflows:\n  f:\n    rate: 0\n", "f.yaml:4:5: flows.f.rate: "),
 ]
 
@@ -211,14 +221,68 @@ async def test_a_crontab_is_imported_planned_and_applied(tocsin: Tocsin, place: 
     assert (of_go.exit_code, of_none.exit_code) == (0, 2)
 
 
-@pytest.mark.parametrize("recipe", [ON_GITHUB, ON_GITLAB], ids=["GitHub", "GitLab"])
+TABLES = """
+create schema cron;
+create table cron.job (jobid bigint, schedule text, command text, active boolean, jobname text);
+insert into cron.job values (1, '0 3 * * *',
+    $$select net.http_post('https://example.com/x', body := '{"a": 1}') as id$$, true, 'nightly');
+create table public.jobs (id uuid, type text, status text, http_job jsonb, amqp_job jsonb,
+    execute_at timestamptz, cron_schedule text, next_run timestamptz, locked_until timestamptz,
+    locked_by text, tags text[], num_runs integer, created_at timestamptz, updated_at timestamptz);
+insert into public.jobs (id, type, status, http_job, cron_schedule, next_run, tags) values
+    ('11111111-0000-0000-0000-000000000000', 'HTTP', 'RUNNING',
+     '{"url": "https://example.com/x", "method": "POST", "headers": {"X-Team": "a"}, "body": "h"}',
+     '*/5 * * * *', now(), '{a}');
+insert into public.jobs (id, type, status, amqp_job, execute_at, next_run) values
+    ('22222222-0000-0000-0000-000000000000', 'AMQP', 'RUNNING',
+     '{"connection": "amqp://guest:x@broker/", "exchange": "e", "routing_key": "k", "body": "x"}',
+     '2100-01-01 01:00+01', '2100-01-01 01:00+01');
+"""
+"""What pg_cron, and the Go scheduler, have in their databases."""
+
+
+async def test_rows_of_other_schedulers_come_from_psql_as_the_page_says(
+    tocsin: Tocsin, place: Path, connection: asyncpg.Connection, database_url: str
+) -> None:
+    await connection.execute(TABLES)
+    piped = re.findall(r"psql -Atc '(.*)' \| tocsin (import \S+ -) > jobs.yaml", PAGE)
+    made = {}
+    for statement, command in piped:
+        rows = run_psql(database_url, f"set search_path = public; {statement}")
+        imported = await tocsin(command, stdin=rows)
+        text = imported.stdout.replace("set: imported", f"set: s{len(made)}")
+        (place / "jobs.yaml").write_text(text)
+        applied = await tocsin("apply -f jobs.yaml --yes")
+        assert applied.exit_code == 0, imported.output + applied.output
+        made[command] = yaml.safe_load(imported.stdout)["jobs"]
+    listed = await found(tocsin, "jobs list --json name,cron,run_at")
+
+    assert [len(one) for one in made.values()] == [1, 2]
+    assert sorted(listed, key=lambda one: str(one["name"])) == [
+        {"name": "amqp-22222222", "cron": None, "run_at": "2100-01-01T00:00:00Z"},
+        {"name": "http-11111111", "cron": "*/5 * * * *", "run_at": None},
+        {"name": "nightly", "cron": "0 3 * * *", "run_at": None},
+    ]
+
+
+RECIPES = {
+    "GitHub": lambda: commands_in(yaml.safe_load(ON_GITHUB)),
+    "GitLab": lambda: commands_in(yaml.safe_load(ON_GITLAB)),
+    "Terraform": lambda: re.findall(
+        r'command = "(.*)"', IN_TERRAFORM.replace("${path.module}", ".")
+    ),
+}
+"""The commands of each recipe of the page."""
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 async def test_the_recipes_for_ci_do_what_they_say(
     tocsin: Tocsin, place: Path, served: str, recipe: str
 ) -> None:
     (place / "jobs").mkdir()
     job = {"http": {"url": URL}, "cron": "0 3 * * *"}
     (place / "jobs" / "f.json").write_text(json.dumps({"set": "s", "jobs": {"a": job}}))
-    lines = [line for line in commands_in(yaml.safe_load(recipe)) if line.startswith("tocsin")]
+    lines = [line for line in RECIPES[recipe]() if line.startswith("tocsin")]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     for line in lines:
@@ -231,7 +295,7 @@ async def test_the_recipes_for_ci_do_what_they_say(
         said, _ = await process.communicate()
         assert process.returncode == 0, (line, said)
 
-    assert len(lines) > 1
+    assert lines[-1].startswith("tocsin apply ")
     assert (await tocsin("plan -f jobs")).exit_code == 0
 
 

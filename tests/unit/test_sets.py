@@ -147,6 +147,25 @@ def test_runs_of_another_minute_and_of_a_deleted_job_fall_away() -> None:
     assert runs_change(None, hourly(0)).dropped == []
 
 
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (datetime(2030, 3, 30, 1, 30, tzinfo=UTC), "forward by 60 minutes at 2030-03-31 01:00 UTC"),
+        (datetime(2030, 10, 27, 0, 30, tzinfo=UTC), "back by 60 minutes at 2030-10-27 01:00 UTC"),
+        (datetime(2030, 7, 1, 0, 30, tzinfo=UTC), None),
+    ],
+)
+def test_changes_of_the_clocks_about_the_new_runs_are_noted(
+    first: datetime, said: str | None
+) -> None:
+    schedule = Schedule(cron="30 2 * * *", timezone="Europe/Paris")
+
+    change = runs_change(None, Course(job_id=UUID(int=0), schedule=schedule, first=first))
+
+    assert len(change.notes) == (said is not None)
+    assert all(said and said in one and "dst_" in one for one in change.notes)
+
+
 def test_a_course_ends_with_the_runs_that_are_left() -> None:
     assert len([*replace(hourly(0), left=2)]) == 2
     assert [*replace(hourly(0), first=None)] == []

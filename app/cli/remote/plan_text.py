@@ -64,6 +64,7 @@ def step_lines(step: dict[str, Any], text: Callable[[object], str], zone: str) -
         yield f"    {text(one['field'])}: {before} → {after}{drift}"
     if runs := step.get("runs"):
         yield from run_lines(runs, text, zone)
+        yield from (f"    ! {text(note)}" for note in runs.get("notes") or ())
 
 
 def run_lines(runs: dict[str, Any], text: Callable[[object], str], zone: str) -> Iterator[str]:

@@ -1,16 +1,19 @@
 """The next runs of a job before and after a change of its schedule, and those that fall away."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from app.core.jobs.job import JobState, StoredJob, document_of
 from app.core.schedule.schedule import Schedule, latest_run, run_after
+from app.core.schedule.zones import moment_of_change, offset_at, zone_named
 from app.errors import InvalidInput
 
+DAY = timedelta(days=1)
 SHOWN_RUNS = 5
 """How many runs a plan shows of a schedule."""
 
@@ -22,6 +25,9 @@ class RunsChange(Struct, frozen=True, kw_only=True):
     after: Sequence[datetime]
     dropped: Sequence[datetime]
     """Those of `before` that the new schedule does not have."""
+    notes: Annotated[
+        Sequence[str], Meta(description="Changes of the clocks about the runs after.")
+    ] = ()
 
 
 class Course(Struct, frozen=True, kw_only=True):
@@ -78,4 +84,24 @@ def runs_change(before: Course | None, after: Course | None) -> RunsChange:
     early = [] if before is None else list(islice(before, SHOWN_RUNS))
     late = [] if after is None else list(islice(after, SHOWN_RUNS))
     dropped = [run for run in early if after is None or (run not in late and not after.has(run))]
-    return RunsChange(before=early, after=late, dropped=dropped)
+    notes = [] if after is None else [*clock_notes(after.schedule, late)]
+    return RunsChange(before=early, after=late, dropped=dropped, notes=notes)
+
+
+def clock_notes(schedule: Schedule, runs: Sequence[datetime]) -> Iterator[str]:
+    """Say when clocks are changed between the day before the first of these runs and the last."""
+    if schedule.cron is None or not runs:
+        return
+    zone = zone_named(schedule.timezone)
+    low, high = runs[0] - DAY, runs[-1]
+    ahead = offset_at(zone, high) - offset_at(zone, low)
+    if not ahead:
+        return
+    minutes = abs(ahead).total_seconds() / 60
+    at = f"{moment_of_change(zone, low, high).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if ahead > timedelta(0):
+        ways = f"go forward by {minutes:g} minutes at {at}: what falls into these"
+        yield f"clocks of {schedule.timezone} {ways} is by dst_gap, {schedule.dst_gap}"
+    else:
+        ways = f"go back by {minutes:g} minutes at {at}: what comes twice"
+        yield f"clocks of {schedule.timezone} {ways} is by dst_overlap, {schedule.dst_overlap}"

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from msgspec.structs import replace
 
+from app.core.field_errors import SIMILAR
 from app.core.field_paths import joined
+from app.core.jobs.job import DOCUMENT_FIELDS
 from app.errors import WHOLE, FieldError, InvalidInput
 
 LONG = ("kind", "target")
@@ -55,6 +58,22 @@ def kind_in(given: Mapping[str, Any], kinds: Collection[str]) -> str | None:
         message = f"is said by {found[0]} already: leave it out"
         raise InvalidInput(*(FieldError(field=name, message=message) for name in both))
     return found[0]
+
+
+def check_kind(given: Mapping[str, Any], kinds: Collection[str]) -> None:
+    """Refuse a job of which nothing says what it calls.
+
+    Raises:
+        InvalidInput: naming what may be meant for a kind.
+    """
+    if given.keys() & {*kinds, *LONG}:
+        return
+    for name in given.keys() - {*DOCUMENT_FIELDS}:
+        if close := get_close_matches(name, kinds, n=1, cutoff=SIMILAR):
+            message = f"unknown field: did you mean {close[0]}?"
+            raise InvalidInput(FieldError(field=name, message=message))
+    message = f"calls nothing: write one of {', '.join(kinds)}, with its target below"
+    raise InvalidInput(FieldError(field=WHOLE, message=message))
 
 
 def at_length(given: Mapping[str, Any], kind: str | None) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class RunsChange(Struct, frozen=True, kw_only=True):
     before: list[datetime]
     after: list[datetime]
     dropped: list[datetime]
+    notes: list[str] = field(default_factory=list)
+    """Changes of the clocks about the runs after."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
