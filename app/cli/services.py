@@ -41,6 +41,7 @@ def dev(ctx: click.Context, port: int | None, command: tuple[str, ...]) -> None:
     from app.cli import serve
     from app.cli.main import main
     from app.devdb import running_postgres
+    from app.devdb.secret_key import kept_key
 
     # In development the targets are usually on this machine.
     environ = {"TOCSIN_ALLOW_PRIVATE_TARGETS": "true", **os.environ}
@@ -48,6 +49,9 @@ def dev(ctx: click.Context, port: int | None, command: tuple[str, ...]) -> None:
         environ = {name: value for name, value in environ.items() if not name.startswith("PG")}
         ctx.find_root().obj = f"{program()} dev"
     settings = Settings.from_environ(environ, port=port)
+    if embedded and "TOCSIN_SECRET_KEYS" not in environ and (key := kept_key(settings.data_dir)):
+        environ["TOCSIN_SECRET_KEYS"] = key
+        settings = Settings.from_environ(environ, port=port)
     if not command:
         begin_log(settings)
         run(serve.dev(settings), settings)

@@ -17,6 +17,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from app.devdb.places import reachable_home
 from tests.support.builders import execution_rows, insert_job
 from tests.support.cluster import ROOT, Processes
 from tests.support.rabbit import free_ports
@@ -231,6 +232,25 @@ async def test_what_it_says_of_a_lost_secret_key_mends_it(
     assert (code, said) == (0, "deleted token\n")
     async with start_dev() as again:
         assert (await again.call("GET", "/v1/secrets"))["items"] == []
+
+
+async def test_secrets_are_encrypted_by_a_key_that_is_kept_beside_the_data(
+    start_dev: StartDev, tmp_path: Path
+) -> None:
+    own = environment(tmp_path)
+    async with start_dev() as dev:
+        code, said = await pasted(
+            f"echo sesame | {sys.executable} -m app dev secrets set token", **own
+        )
+        stored = await dev.type("select value from tocsin.secrets")
+    async with start_dev() as again:
+        listed = await again.call("GET", "/v1/secrets")
+
+    assert (code, said) == (0, "created token\n")
+    assert "sesame" not in stored
+    assert [one["name"] for one in listed["items"]] == ["token"]
+    key = reachable_home(tmp_path / "data") / "secret-key"
+    assert key.stat().st_mode & 0o077 == 0
 
 
 async def test_a_command_reaches_its_postgres_beside_it(
