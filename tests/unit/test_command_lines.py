@@ -162,6 +162,29 @@ def test_an_error_of_any_sort_is_json_where_the_output_would_be(
     assert said["detail"]
 
 
+def test_the_run_that_the_plan_has_at_that_moment_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nominal, spread, asked_at = (f"2030-01-01T00:00:0{n}Z" for n in range(3))
+    ended = {"outcome": "succeeded", "duration_seconds": 1.0}
+    runs = [
+        ended | {"id": 7, "scheduled_for": asked_at},
+        ended | {"id": 6, "scheduled_for": nominal},
+    ]
+
+    def call(_: Api, method: str, path: str, **__: object) -> dict[str, Any]:
+        if path.endswith("/executions"):
+            return {"items": runs if "run" in done else []}
+        if method == "POST":
+            done.append("run")
+        return {"next_run": spread, "scheduled_for": nominal}
+
+    done: list[str] = []
+    monkeypatch.setattr(Api, "call", call)
+
+    assert json.loads(tocsin("jobs", "run", "x", "--wait", "--json", "id").stdout) == {"id": 7}
+
+
 @pytest.mark.parametrize("line", [("--version",), ("version",)])
 def test_the_version_is_told(line: tuple[str, ...]) -> None:
     assert tocsin(*line).stdout.count(".") >= 2
