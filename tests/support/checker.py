@@ -73,12 +73,13 @@ async def lateness(connection: asyncpg.Connection, ledger: Ledger) -> float:
                extract(epoch from started_at - scheduled_for)::float8 as seconds
            from tocsin.executions where outcome = 'succeeded'"""
     )
-    return max(
+    latest: float = max(
         row["seconds"]
         for row in rows
         if row["job_id"] in ledger.crons
         or key_of(row["job_id"], row["scheduled_for"]) in ledger.runs
     )
+    return latest
 
 
 def judge(
