@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tests.support import pins
 from tests.support.triggers import joined
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +203,26 @@ def test_no_unit_test_draws_examples() -> None:
     ]
 
     assert drawing == []
+
+
+def test_what_is_installed_to_run_is_pinned_as_all_is() -> None:
+    assert pins.FILE.read_text("utf-8") == pins.written(), "python -m tests.support.pins"
+    assert 40 < len(pins.needed()) < 100
+    assert not {"pytest", "mypy", "playwright"} & pins.needed()
+
+
+def test_a_fresh_clone_installs_to_run_no_more_than_that(tmp_path: Path) -> None:
+    said = subprocess.run(  # noqa: S603 - our own words
+        ["make", "--dry-run", "run", f"VENV={tmp_path}/venv"],  # noqa: S607 - as installed
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+
+    assert "--requirement constraints-run.txt" in said
+    assert "--requirement constraints.txt" not in said
+    assert said.splitlines()[-1].strip() == f"{tmp_path}/venv/bin/tocsin dev"
 
 
 def test_every_pin_has_hashes_and_nothing_says_where_from() -> None:
