@@ -188,6 +188,7 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
         else "claims.settle_skipped",
         settlements=JSON.encode([replace(one, executions=[]) for one in settlements]).decode(),
         executions=JSON.encode(executions).decode(),
+        many=len(settlements),
     )
     others = {(row["id"], row["fence"]): closed(row) for row in rows}
     return [others.get((one.id, one.fence), SETTLED) for one in settlements]

@@ -137,10 +137,11 @@ with wanted as materialized (
 
 -- part: settle_changes
 )
+    limit :many::bigint
 ), held as materialized (
-    select j.id, j.fence, j.claimed_at, j.next_run is distinct from w.expected_next_run as moved
+    select w.*, j.next_run is distinct from w.expected_next_run as moved
     from tocsin.jobs j join wanted w on j.id = w.id
-    where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
+    where j.fence = w.fence and j.claimed_at = w.claimed_at and coalesce(j.locked_until, '-infinity') <> '-infinity'
       and (j.run_of is null or tocsin.hold_job(j.run_of))
     for no key update of j skip locked
 ), settled as (
@@ -157,10 +158,9 @@ with wanted as materialized (
 -- part: settle_end
         locked_until = null, locked_by = null,
         claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
-    from wanted w join held
-        on held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at
+    from held w
     where j.id = w.id
-    returning j.id, j.fence, held.moved,
+    returning j.id, j.fence, w.moved,
         case when j.paused_at is null and j.plan_error is null
             then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
 ), recorded as (
@@ -181,7 +181,7 @@ select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
     settled.id is null and exists (
         select from tocsin.jobs j
         where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
-          and j.locked_until is not null) as held,
+          and coalesce(j.locked_until, '-infinity') <> '-infinity') as held,
     settled.id is null and exists (
         select from held
         where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
@@ -196,7 +196,9 @@ where settled.id is null or settled.wakeup_seconds is not null
 -- which is told of the outcome. One batch may hold a late settlement and the current one of the same
 -- job. A job whose row another transaction has locked is left alone and reported as still held, to be
 -- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written. Returns no row
--- for a settlement that took effect after which its job is not due again.
+-- for a settlement that took effect after which its job is not due again. Rows are found by their ids: `is not null` of
+-- locked_until would lead the planner to jobs_leased, and so to all leases there are. many: how many settlements there
+-- are, of which the planner would expect a hundred.
 {settle_columns}{settle_changes}
 {settle_end};
 

@@ -290,14 +290,14 @@ with acting as materialized (
     join unnest(:ids::uuid[], :unchanged_since::timestamptz[], :checked::boolean[], :next_runs::timestamptz[])
         as e (edited_id, unchanged_since, checked, next_run_seen) on e.edited_id = w.id
 ), held as materialized (
-    select j.id from tocsin.jobs j join wanted on wanted.id = j.id
+    select wanted.* from tocsin.jobs j join wanted on wanted.id = j.id
     where j.run_of is null and j.edited_at = wanted.unchanged_since
       and (not :waiting::boolean or (j.next_run = wanted.next_run_seen and j.attempt = 0 and j.locked_until is null))
     for no key update of j skip locked
 )
 update tocsin.jobs j
 {assigned}
-from acting, wanted w join held on held.id = w.id
+from acting, held w
 where j.id = w.id
 returning j.id;
 
@@ -312,14 +312,14 @@ with acting as materialized (
     join unnest(:ids::uuid[], :unchanged_since::timestamptz[], :checked::boolean[])
         as e (edited_id, unchanged_since, checked) on e.edited_id = w.id
 ), held as materialized (
-    select j.id from tocsin.jobs j join wanted on wanted.id = j.id
+    select wanted.* from tocsin.jobs j join wanted on wanted.id = j.id
     where j.run_of is null and j.edited_at = wanted.unchanged_since
     order by j.id
     for no key update of j
 )
 update tocsin.jobs j
 {assigned}
-from acting, wanted w join held on held.id = w.id
+from acting, held w
 where j.id = w.id
 returning {shown} as job;
 

@@ -4,13 +4,13 @@
 -- Moves the leases of executions under way forward and tells of each whether it did. A row that
 -- another transaction has locked is neither extended nor lost and is tried again; one whose fence has moved
 -- on, that was claimed at another instant, or that is gone, is no longer ours. Nor is the lease of a job of a flow
--- that has run out: another job may have its permit.
+-- that has run out: another job may have its permit. locked_until is asked for as in claims.settle.
 with wanted as (
     select * from unnest(:ids::uuid[], :fences::bigint[], :claimed_ats::timestamptz[])
         as w (id, fence, claimed_at)
 ), held as materialized (
     select j.id from tocsin.jobs j join wanted w on j.id = w.id
-    where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null
+    where j.fence = w.fence and j.claimed_at = w.claimed_at and coalesce(j.locked_until, '-infinity') <> '-infinity'
       and (j.flow_key is null or j.locked_until > clock_timestamp())
     for no key update of j skip locked
 ), extended as (
@@ -23,7 +23,7 @@ select w.id, e.id is not null as extended,
     e.id is null and not exists (
         select from tocsin.jobs j
         where j.id = w.id and j.fence = w.fence and j.claimed_at = w.claimed_at
-          and j.locked_until is not null
+          and coalesce(j.locked_until, '-infinity') <> '-infinity'
           and (j.flow_key is null or j.locked_until > clock_timestamp())) as lost
 from wanted w left join extended e on e.id = w.id;
 

@@ -53,7 +53,7 @@ with wanted as (
         job_id uuid, edited_at timestamptz, cron text, timezone text, every_seconds numeric,
         next_run timestamptz, scheduled_for timestamptz, plan_error text)
 ), free as materialized (
-    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    select w.* from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.edited_at = w.edited_at and j.planned_at is null
     for no key update of j skip locked
 ), planned as (
@@ -62,9 +62,9 @@ with wanted as (
         planned_at = clock_timestamp(),
         plan_error = w.plan_error, cron = w.cron, timezone = w.timezone,
         every_seconds = coalesce(j.every_seconds, w.every_seconds)  -- more exact than what was read of it
-    from wanted w join free on free.id = w.job_id
+    from free w
     where j.id = w.job_id
     returning j.id
 )
-select free.id as job_id, planned.id is not null as written
-from free left join planned on planned.id = free.id;
+select free.job_id, planned.id is not null as written
+from free left join planned on planned.id = free.job_id;

@@ -72,7 +72,7 @@ with wanted as (
     select * from json_to_recordset(:jobs::json) as w (
         id uuid, edited_at timestamptz, target jsonb)
 ), free as materialized (
-    select j.id from tocsin.jobs j join wanted w on j.id = w.id
+    select w.* from tocsin.jobs j join wanted w on j.id = w.id
     where j.edited_at = w.edited_at
     for no key update of j skip locked
 )
@@ -81,7 +81,7 @@ set target = w.target,
     planned_at = j.planned_at + interval '1 microsecond',
     updated_at = clock_timestamp(),
     edited_at = greatest(clock_timestamp(), j.edited_at + interval '1 microsecond')
-from wanted w join free on free.id = w.id
+from free w
 where j.id = w.id
 returning j.id;
 

@@ -42,16 +42,16 @@ with wanted as (
     select * from json_to_recordset(:verdicts::json) as w (
         job_id uuid, edited_at timestamptz, plan_error text)
 ), free as materialized (
-    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    select w.* from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.edited_at = w.edited_at and j.unchecked and j.plan_error is null
       and j.planned_at is not null and (w.plan_error is null or j.locked_until is null)
     for no key update of j skip locked
 ), checked as (
     update tocsin.jobs j
     set unchecked = false, plan_error = w.plan_error, planned_at = clock_timestamp()
-    from wanted w join free on free.id = w.job_id
+    from free w
     where j.id = w.job_id
     returning j.id
 )
-select free.id as job_id, checked.id is not null as written
-from free left join checked on checked.id = free.id;
+select free.job_id, checked.id is not null as written
+from free left join checked on checked.id = free.job_id;

@@ -82,14 +82,14 @@ with wanted as (
     select * from json_to_recordset(:moves::json) as w (
         job_id uuid, next_run timestamptz, scheduled_for timestamptz, moved_to timestamptz, moved_for timestamptz)
 ), free as materialized (
-    select j.id from tocsin.jobs j join wanted w on j.id = w.job_id
+    select w.* from tocsin.jobs j join wanted w on j.id = w.job_id
     where j.next_run = w.next_run and j.scheduled_for = w.scheduled_for and j.attempt = 0
       and j.locked_until is null and j.plan_error is null
     for no key update of j skip locked
 )
 update tocsin.jobs j
 set next_run = w.moved_to, scheduled_for = w.moved_for, planned_at = clock_timestamp()
-from wanted w join free on free.id = w.job_id
+from free w
 where j.id = w.job_id
 returning j.id;
 
