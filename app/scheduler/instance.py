@@ -274,7 +274,13 @@ class Instance:
             runner=ClaimRunner(
                 instance=self.name,
                 executors=executors,
-                targets=Targets(db, self.secret_keys, thread=executors.thread, clock=monotonic),
+                targets=Targets(
+                    db,
+                    self.secret_keys,
+                    thread=executors.thread,
+                    turns=executors.turns,
+                    clock=monotonic,
+                ),
                 clock=self.clock,
                 monotonic=monotonic,
                 flows=self.flows,

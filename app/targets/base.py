@@ -12,10 +12,10 @@ from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
 from app.errors import FieldError
-from app.targets.masking import Masking
 from app.targets.net.guard import Guard
 from app.targets.net.tls import Tls
 from app.targets.net.tls_contexts import Contexts
+from app.targets.turns import Turns
 from app.timers import Monotonic
 
 MAX_ERROR_LENGTH = 500
@@ -177,7 +177,7 @@ class Options(Struct, frozen=True, kw_only=True):
     note_request: NoteRequest | None = None
     """Is told of each HTTP request to a target, if anybody counts them."""
     contexts: Contexts = field(default_factory=Contexts)
-    masking: Masking = field(default_factory=Masking)
+    turns: Turns = field(default_factory=Turns)
 
 
 TargetT_contra = TypeVar("TargetT_contra", bound=Target, contravariant=True)

@@ -15,6 +15,7 @@ from app.targets.net.guard import Guard, Lookup
 from app.targets.net.names import Names
 from app.targets.net.resolver import Resolver
 from app.targets.registry import EXECUTORS
+from app.targets.turns import Turns
 from app.templates.renderer import Renderer
 from app.timers import Monotonic
 
@@ -70,6 +71,11 @@ class Executors:
         await self.resolver.close()
 
     @property
+    def turns(self) -> Turns:
+        """The turns of what takes the event loop for milliseconds."""
+        return self.options.turns
+
+    @property
     def thread(self) -> ThreadPoolExecutor:
         """The thread that reads certificates beside the event loop."""
         return self.options.contexts.thread
@@ -90,7 +96,7 @@ class Executors:
 
     async def redact(self, secrets: Collection[str], text: str) -> str:
         """Return a text with `***` for each secret, in its turn if it is long."""
-        return await self.options.masking.redact(secrets, text)
+        return await self.options.turns.redact(secrets, text)
 
     def execute(self, kind: str, target: Target, context: Context) -> Awaitable[Report]:
         """Carry out one attempt; `target` is what `decode_target` made for this kind."""

@@ -27,6 +27,7 @@ from app.errors import FieldError, InvalidInput
 from app.targets.base import Target
 from app.targets.net.tls import Unread, by_kept_verdicts
 from app.targets.registry import decode_target, target_type
+from app.targets.turns import LARGE, Turns
 from app.templates.fields import brings_templates, templates_in
 from app.timers import Monotonic
 from app.vault.keys import PREFIX, SecretKeys, decrypt_target, encrypt_spots, is_token
@@ -207,7 +208,7 @@ def unset(fields: Mapping[str, str], known: Collection[str]) -> list[FieldError]
 
 
 Redact = Callable[[Collection[str], str], Awaitable[str]]
-"""Returns a text with `***` for each secret, see `Masking.redact`."""
+"""Returns a text with `***` for each secret, see `Turns.redact`."""
 
 
 class ReadyTarget(Unshown, frozen=True, kw_only=True):
@@ -232,9 +233,16 @@ class Targets:
     """Prepares stored targets to be carried out."""
 
     def __init__(
-        self, db: Runner, keys: SecretKeys, *, thread: ThreadPoolExecutor, clock: Monotonic
+        self,
+        db: Runner,
+        keys: SecretKeys,
+        *,
+        thread: ThreadPoolExecutor,
+        turns: Turns,
+        clock: Monotonic,
     ) -> None:
         self.keys = keys
+        self.turns = turns
         self.thread = thread
         """The thread that reads certificates, each of which takes milliseconds the first time."""
         self.named = NamedSecrets(db, keys, clock)
@@ -251,6 +259,8 @@ class Targets:
                 open: no key of this process decrypts it, or it was encrypted for another job.
             DatabaseUnavailable: the secrets could not be read.
         """
+        if len(stored) >= LARGE:
+            await self.turns.take()
         if is_in_clear(stored):
             return ReadyTarget(target=await self.decode(kind, stored.encode()))
         type_ = target_type(kind)

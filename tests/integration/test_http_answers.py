@@ -12,8 +12,8 @@ from app.core.runs.outcome import Outcome
 from app.core.secrets.redaction import redact
 from app.targets.executors import Executors
 from app.targets.http.answer import MAX_INTERIM, MAX_RESPONSE_LENGTH
-from app.targets.masking import Masking
 from app.targets.registry import decode_target
+from app.targets.turns import Turns
 from tests.support.attempts import Send, attempt
 from tests.support.sink import Behaviour, Received, Sink, Wire, cut, reply, reset
 
@@ -358,11 +358,11 @@ async def test_others_are_answered_in_time_beside_floods(send: Send, sink: Sink)
 async def test_what_is_masked_for_long_is_cut_off_by_no_timeout(
     send: Send, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ):
-    async def slow(self: Masking, secrets: Collection[str], text: str) -> str:
+    async def slow(self: Turns, secrets: Collection[str], text: str) -> str:
         await asyncio.sleep(1.0)
         return redact(secrets, text)
 
-    monkeypatch.setattr(Masking, "redact", slow)
+    monkeypatch.setattr(Turns, "redact", slow)
     sink.on("/x", reply(200, b"you sent sesame" + b"!" * 2_000))
 
     report = await send(url=sink.url("/x"), headers={"X-Api-Key": "sesame"}, within=0.5)

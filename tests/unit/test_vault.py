@@ -22,6 +22,7 @@ from app.targets import tls_target
 from app.targets.net import tls
 from app.targets.registry import decode_target, target_type
 from app.targets.tls_target import brings_certificates
+from app.targets.turns import LARGE, Turns
 from app.vault import (
     SecretKeys,
     Targets,
@@ -378,6 +379,25 @@ class NoDatabase(Runner):
     """None is asked: no named secret is referred to."""
 
 
+async def test_something_else_has_a_turn_before_each_large_target_is_decoded() -> None:
+    large = json.dumps({"url": "https://hooks.example", "json": [1] * LARGE})
+    turns = 0
+
+    async def something_else() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
+        other = asyncio.create_task(something_else())
+        await asyncio.gather(*(targets.ready(JOB, "http", large) for _ in range(30)))
+        other.cancel()
+
+    assert turns >= 30
+
+
 @pytest.mark.parametrize("is_sound", [True, False])
 async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
     monkeypatch: pytest.MonkeyPatch, *, is_sound: bool
@@ -386,7 +406,7 @@ async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
     texts = certificate(1) if is_sound else certificate(1) | {"client_key": "no key"}
     stored = json.dumps({"url": "https://hooks.example", **texts})
     with ThreadPoolExecutor(1) as thread:
-        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         found = [
             await asyncio.gather(targets.ready(JOB, "http", stored), return_exceptions=True)
             for _ in range(3)
@@ -403,7 +423,7 @@ async def test_a_verdict_on_certificates_is_kept_and_asked_for_without_a_thread(
     monkeypatch.setattr(tls, "VERDICTS", tls.Verdicts(4))
     stored = json.dumps({"url": "https://hooks.example", **certificate(2)})
     with ThreadPoolExecutor(1) as thread:
-        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         await targets.ready(JOB, "http", stored)
     # From here on the thread takes nothing more.
 
@@ -417,7 +437,7 @@ async def test_certificates_whose_verdict_others_displaced_are_read_beside_the_e
     reading = Reading(monkeypatch)
     stored = json.dumps({"url": "https://hooks.example", **certificate(3)})
     with ThreadPoolExecutor(1) as thread:
-        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         await targets.ready(JOB, "http", stored)
         for number in range(4):  # as many as are kept, checked as a row typed in psql is
             list(tls.tls_errors(tls.Tls(ca=f"{number}")))
@@ -459,7 +479,7 @@ async def test_whether_a_target_brings_certificates_is_asked_once_for_a_claim(
     monkeypatch.setattr(tls_target, "DECODER", Counting())
     stored = json.dumps({"url": "https://hooks.example", "json": {"ca": 1}})
     with ThreadPoolExecutor(1) as thread:
-        targets = Targets(NoDatabase(), KEYS, thread=thread, clock=Ticks())
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         held = HeldClaim(some_claim(target=stored), lease_ends=60.0)
         for _ in range(3):  # to load, to prepare, to execute
             await targets.ready(JOB, "http", stored)

@@ -45,7 +45,7 @@ from app.targets.http.rules import (
     visible,
 )
 from app.targets.http.target import METHODS, HttpTarget, HttpWhere
-from app.targets.masking import LONG
+from app.targets.turns import LONG
 from app.timers import SharedTimers
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -70,7 +70,7 @@ class HttpExecutor:
         self.clock = options.clock
         self.tokens = Tokens(options.clock)
         self.note_request = options.note_request
-        self.masking = options.masking
+        self.turns = options.turns
 
     def execute(self, target: HttpTarget, context: Context) -> Awaitable[Report]:
         return Attempt(self, target, context).report()
@@ -98,7 +98,7 @@ class Attempt:
         self.clock = executor.clock
         self.tokens = executor.tokens
         self.note_request = executor.note_request
-        self.masking = executor.masking
+        self.turns = executor.turns
         self.unmasked: str | None = None
         """The body of the final answer if that has yet to be masked."""
         self.requested: tuple[str, float] | None = None
@@ -123,7 +123,7 @@ class Attempt:
         if self.unmasked is None:
             return report
         self.context.answered()
-        text = await self.masking.redact(self.secrets(), self.unmasked)
+        text = await self.turns.redact(self.secrets(), self.unmasked)
         return replace(report, response=as_text(text, longest=MAX_RESPONSE_LENGTH) or None)
 
     async def report_in_time(self) -> Report:

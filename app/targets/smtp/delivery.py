@@ -18,7 +18,8 @@ from app.targets.net.guard import AddressBlocked
 from app.targets.smtp.answers import Answers
 from app.targets.smtp.executor import SmtpTarget
 from app.targets.smtp.message import message_of
-from app.targets.smtp.rules import mailbox, server_of
+from app.targets.smtp.rules import MAX_RECIPIENTS, mailbox, server_of
+from app.targets.turns import LARGE
 
 TRANSIENT = range(400, 500)
 """Answers after which another attempt may help (RFC 5321, 4.2.1)."""
@@ -98,6 +99,8 @@ class Delivery:
             ContextsCrowded, OutOfDescriptors: the process is short of something; nothing was sent.
         """
         target = self.target
+        if is_large(target):
+            await self.options.turns.take()
         message = message_of(target, self.context).as_bytes()
         context = None
         if target.is_encrypted:
@@ -244,6 +247,12 @@ async def connected_to(address: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def is_large(target: SmtpTarget) -> bool:
+    """Return whether to write a mail takes milliseconds."""
+    texts = (target.text or "", target.html or "", *target.headers.values())
+    return sum(map(len, texts)) >= LARGE or len(target.to) + len(target.cc) >= MAX_RECIPIENTS // 2
 
 
 def failure_of(error: client.SMTPException, stage: Stage) -> NotSent:

@@ -131,12 +131,9 @@ class SmtpExecutor:
 
         return await Delivery(self.options, target, context).report()
 
-    async def prepare(self, target: SmtpTarget, context: Context) -> None:
+    async def prepare(self, target: SmtpTarget, context: Context) -> None:  # noqa: ARG002 - of all kinds
         """Import the client, which takes time once; a server would see a connection as a mail."""
         from app.targets.smtp import delivery  # noqa: F401, PLC0415 - few instances send mails
-        from app.targets.smtp.message import message_of  # noqa: PLC0415
-
-        message_of(target, context)
 
     async def close(self) -> None:
         """Nothing stays open between two attempts."""

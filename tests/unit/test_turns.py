@@ -2,14 +2,14 @@
 
 import asyncio
 
-from app.targets.masking import LONG, Masking
+from app.targets.turns import LONG, Turns
 
 MANY = 90
 """Answers in an instant: as many slots of a hundred as one host may have."""
 SECRETS = {"sesame"}
 
 
-async def turns_beside(masking: Masking, text: str) -> tuple[int, list[str]]:
+async def turns_beside(given: Turns, text: str) -> tuple[int, list[str]]:
     """Mask many texts at once; return how many turns something else had, and what came of them."""
     turns = 0
 
@@ -20,7 +20,7 @@ async def turns_beside(masking: Masking, text: str) -> tuple[int, list[str]]:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(something_else())
-    masked = await asyncio.gather(*(masking.redact(SECRETS, text) for _ in range(MANY)))
+    masked = await asyncio.gather(*(given.redact(SECRETS, text) for _ in range(MANY)))
     other.cancel()
     return turns, masked
 
@@ -28,17 +28,17 @@ async def turns_beside(masking: Masking, text: str) -> tuple[int, list[str]]:
 async def test_something_else_has_a_turn_before_each_long_text() -> None:
     text = "sesame" + "!" * LONG
 
-    turns, masked = await turns_beside(Masking(), text)
+    turns, masked = await turns_beside(Turns(), text)
 
     assert turns >= MANY
     assert masked == ["***" + "!" * LONG] * MANY
 
 
 async def test_short_texts_and_those_without_secrets_wait_for_nothing() -> None:
-    masking = Masking()
-    async with masking.turn:
-        turns, masked = await turns_beside(masking, "you sent sesame")
-        whole = await masking.redact(set(), "!" * LONG)
+    given = Turns()
+    async with given.lock:
+        turns, masked = await turns_beside(given, "you sent sesame")
+        whole = await given.redact(set(), "!" * LONG)
 
     assert turns < MANY
     assert masked == ["you sent ***"] * MANY
@@ -46,10 +46,10 @@ async def test_short_texts_and_those_without_secrets_wait_for_nothing() -> None:
 
 
 async def test_who_is_cut_off_while_it_waits_leaves_the_turn_to_others() -> None:
-    masking, text = Masking(), "sesame" * LONG
-    async with masking.turn:
-        cut_off = asyncio.create_task(masking.redact(SECRETS, text))
+    given, text = Turns(), "sesame" * LONG
+    async with given.lock:
+        cut_off = asyncio.create_task(given.redact(SECRETS, text))
         await asyncio.sleep(0)
         cut_off.cancel()
 
-    assert set(await masking.redact(SECRETS, text)) == {"*"}
+    assert set(await given.redact(SECRETS, text)) == {"*"}
