@@ -170,7 +170,7 @@ async def test_explain_says_what_becomes_of_what_comes_due_and_what_became_of_it
 
     assert "Runs that come due meanwhile are missed (overlap: skip)." in now[0]["detail"]
     assert then[0]["reason"] == "missed"
-    assert "the run before it was unfinished. Ran too long: the run of " in then[0]["detail"]
+    assert "the run before it was unfinished. Started late: the run of " in then[0]["detail"]
 
 
 async def test_the_next_run_cuts_off_the_one_under_way_and_starts_once_that_has_ended(
