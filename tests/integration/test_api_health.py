@@ -225,6 +225,8 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("GET", "/v1/flows/{flow_key}"),
         ("PUT", "/v1/flows/{flow_key}"),
         ("DELETE", "/v1/flows/{flow_key}"),
+        ("POST", "/v1/flows/{flow_key}/pause"),
+        ("POST", "/v1/flows/{flow_key}/resume"),
         ("POST", "/v1/flows/{flow_key}/release"),
         ("POST", "/v1/jobs/{job}/skip"),
         ("POST", "/v1/jobs/{job}/unskip"),
@@ -344,6 +346,12 @@ async def try_every_example(api: httpx.AsyncClient, *, under_way: int) -> None:
                     asked = {"filter": {"tag": ["none"]}, "action": "pause"}
                     given["id"] = (await api.post("/v1/bulk", json=asked)).json().get("id")
                 given |= {"rule": "failures", "channel": "ops"}
+                if path.startswith("/v1/checks/"):
+                    await api.put(
+                        "/v1/jobs/expected",
+                        json={"kind": "check", "target": {}, "cron": "0 3 * * *"},
+                    )
+                    given["job"] = "expected"
                 await api.put(
                     "/v1/alerts/channels/ops", json={"target": {"url": "https://a.example"}}
                 )
