@@ -176,13 +176,15 @@ begin atomic
 end;
 
 -- Whether the ping of a check is due, its grace goes on, and the ping has not come, of which an end at this instant was the
--- latest. How early it may come: see app/core/runs/expectation.py.
+-- latest. Which end counts: see app/core/runs/expectation.py; an interval goes from end to end, for an instant one may come early.
 create or replace function tocsin.is_ping_late(job tocsin.jobs, ended_at timestamptz)
 returns boolean language sql stable
     return job.scheduled_for <= now() and job.next_run > job.scheduled_for
-        and not coalesce(ended_at <= now() and ended_at >= job.scheduled_for - interval '1 second' * least(30, greatest(0,
-            case when jsonb_typeof(job.target -> 'grace_seconds') = 'number'
-                then (job.target ->> 'grace_seconds')::numeric else 300 end))::float8, false);
+        and not coalesce(ended_at <= now() and case when job.every_seconds is not null and job.starts_at is null
+            then ended_at > job.scheduled_for - interval '1 second' * job.every_seconds::float8
+            else ended_at >= job.scheduled_for - interval '1 second' * least(30, greatest(0,
+                case when jsonb_typeof(job.target -> 'grace_seconds') = 'number'
+                    then (job.target ->> 'grace_seconds')::numeric else 300 end))::float8 end, false);
 
 -- How a check stands, in one word: new, started, up, late (the ping is due, and its grace goes on), down, paused,
 -- or invalid: pings are recorded, and nobody notices one that does not come.

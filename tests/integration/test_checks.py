@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -320,6 +321,38 @@ async def test_a_ping_is_late_until_it_comes_and_rules_tell_of_both(
     assert explained["reason"] == "ping_expected"
     assert "has come" in explained["detail"]
     assert await told(connection) == [("late", "backup"), ("recovered", "backup")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "ended", "is_late"),
+    [
+        ({"cron": "* * * * *"}, 0, False),
+        ({"cron": "* * * * *"}, -20, False),  # as early as a ping for an instant may be
+        ({"cron": "* * * * *"}, -21, True),
+        ({"every_seconds": 15}, -15, True),  # that which it is counted from
+        ({"every_seconds": 15}, -14, False),
+        ({"every_seconds": 15, "starts_at": datetime(2026, 1, 1, tzinfo=UTC)}, -15, False),
+        ({"cron": "* * * * *"}, 3600, True),  # of a clock that was ahead
+        ({"cron": "* * * * *"}, None, True),
+    ],
+)
+async def test_which_ping_is_that_which_is_due(
+    connection: asyncpg.Connection, columns: dict[str, Any], ended: int | None, *, is_late: bool
+) -> None:
+    job_id = await insert_job(connection, kind="check", target={"grace_seconds": 20}, **columns)
+    await connection.execute("alter table tocsin.jobs disable trigger user")
+    await connection.execute(
+        """update tocsin.jobs set scheduled_for = date_trunc('minute', now()),
+               next_run = date_trunc('minute', now()) + interval '2 minutes' where id = $1""",
+        job_id,
+    )
+
+    assert is_late is await connection.fetchval(
+        """select tocsin.is_ping_late(j, j.scheduled_for + $2 * interval '1 second')
+           from tocsin.jobs j where id = $1""",
+        job_id,
+        ended,
+    )
 
 
 async def test_a_ping_that_came_is_no_row_of_the_instance_and_the_next_is_expected(

@@ -100,7 +100,7 @@ def test_a_row_of_missed_runs_counts_each_of_them() -> None:
 
 
 def test_runs_that_are_missed_while_one_goes_on_are_counted_beside_it() -> None:
-    """By the usual overlap, `skip`, one settlement records both."""
+    """With the overlap `skip` one settlement records both."""
     claim = some_claim(overlap=Overlap.SKIP)
     settlement = settled(
         claim,
