@@ -27,7 +27,7 @@ select pg_notification_queue_usage() as notify_queue_ratio, failing.jobs as fail
     (select extract(epoch from now() - min(starts_at))::float8 from tocsin.partitions() where not is_default) as oldest_partition_seconds
 from (
     select count(*) as jobs, count(*) filter (where f.consecutive_failures >= 3) as repeatedly
-    from (select j.consecutive_failures from tocsin.jobs j where tocsin.failing(j) limit :most::bigint) as f
+    from (select j.consecutive_failures from tocsin.jobs j where tocsin.failing(j) and j.run_of is null limit :most::bigint) as f
 ) as failing;
 
 -- name: asking_jobs, reads

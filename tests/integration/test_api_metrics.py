@@ -130,16 +130,27 @@ async def test_a_job_that_asks_has_metrics_of_its_own(
     assert found["tocsin_jobs_without_metrics", ()] == 1
 
 
-async def test_the_jobs_that_ask_are_found_without_reading_the_others(
-    connection: asyncpg.Connection,
+@pytest.mark.parametrize(
+    ("name", "indexes"),
+    [
+        ("levels.asking_jobs", {"jobs_metrics"}),
+        ("levels.levels", {"jobs_metrics", "jobs_failing"}),
+        ("levels.flows", {"jobs_flow_leases"}),
+        ("levels.lateness", {"jobs_claimable", "jobs_unplanned"}),
+    ],
+)
+async def test_a_scrape_reads_of_all_jobs_no_more_than_it_tells_of(
+    connection: asyncpg.Connection, name: str, indexes: set[str]
 ) -> None:
     await connection.execute("set enable_seqscan = off")
-    for name in ("levels.asking_jobs", "levels.levels"):
-        arguments = ", ".join("10" for _ in query(name).parameters)
-        await connection.execute(f"prepare one as {query(name).sql}")
-        plan = await connection.fetch(f"explain execute one ({arguments})")
-        await connection.execute("deallocate one")
-        assert "jobs_metrics" in str(plan), name
+    await connection.execute("set enable_bitmapscan = off")
+    arguments = ", ".join("10" for _ in query(name).parameters)
+    await connection.execute(f"prepare one as {query(name).sql}")
+    rows = await connection.fetch(f"explain execute one{f'({arguments})' if arguments else ''}")
+    plan = "\n".join(row[0] for row in rows)
+
+    assert indexes <= set(re.findall(r"using (\w+)", plan)), plan
+    assert re.findall(r"Seq Scan on jobs\b.*", plan) == [], plan
 
 
 async def test_a_flow_with_a_key_of_its_own_tells_how_it_stands(
