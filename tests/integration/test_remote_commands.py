@@ -54,6 +54,8 @@ REFUSED = [
     ("jobs pause one --all", 2, "--all"),
     ("jobs delete one", 2, "--yes"),
     ("jobs edit one", 3, "one"),
+    ("jobs edit --tag a", 2, "--set"),
+    ("jobs edit one --tag a --set priority=1", 2, "one of these"),
     ("jobs run --wait", 2, "--wait"),
     ("executions get 1", 3, "1"),
     ("executions cancel 1", 3, "1"),
@@ -328,13 +330,14 @@ async def test_many_jobs_are_counted_before_they_are_changed(
     assert (none.exit_code, none.stdout) == (1, "")
 
 
-async def test_runs_of_many_jobs_are_skipped_and_what_they_execute_is_cut_off(
+async def test_many_jobs_are_edited_their_runs_skipped_and_what_they_execute_cut_off(
     tocsin: Tocsin, instance: StartInstance, sink: Sink
 ) -> None:
     url = sink.on("/slow", late(30, reply(200)))
     for name in ("one", "two"):
         await found(tocsin, f"jobs create {name} --every 3600 --url {url} --tag a --json")
     async with instance():
+        edited = await found(tocsin, "jobs edit --tag a --set priority=1 --yes --json changed")
         skipped = await found(tocsin, "jobs skip --tag a --runs 2 --yes --json changed")
         many = await found(tocsin, "jobs list --json skip_runs")
         taken_back = await tocsin("jobs skip one two --none -o jsonl --columns skip_runs")
@@ -343,7 +346,7 @@ async def test_runs_of_many_jobs_are_skipped_and_what_they_execute_is_cut_off(
         cut = await found(tocsin, "executions cancel --tag a --yes --json action,changed")
     listed = await found(tocsin, "executions list --json outcome")
 
-    assert skipped == {"changed": 2}
+    assert edited == skipped == {"changed": 2}
     assert many == [{"skip_runs": 2}] * 2
     assert taken_back.stdout == '{"skip_runs": null}\n' * 2
     assert cut == {"action": "cancel", "changed": 2}

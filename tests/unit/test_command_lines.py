@@ -61,7 +61,7 @@ ASKS = {
     "alerts rules set": ("--event", "failed"),
     "backfill": ("job", "--from", "2026-11-01T00:00:00Z", "--to", "2026-11-02T00:00:00Z"),
     "jobs create": ("--url", "https://example.com", "--in", "60"),
-    "jobs edit": ("--set", "priority=1"),
+    "jobs edit": ("x", "--set", "priority=1"),
     "maintenance begin": ("--all", "--to", "2100-01-01T00:00:00Z"),
     "pauses begin": ("--all",),
     **dict.fromkeys(

@@ -9,17 +9,16 @@ import click
 from app.cli.remote.api import job_path
 from app.cli.remote.batches import create_many, jobs_in
 from app.cli.remote.bulk import start_bulk
+from app.cli.remote.editing import edited
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
-from app.cli.remote.output import Output, field, in_yaml, note_past
+from app.cli.remote.output import Output, field, note_past
 from app.cli.remote.reading import (
     body_of,
-    changes,
     fields_set,
     header,
     is_given,
     merged,
-    parsed,
     read_fields,
     read_text,
 )
@@ -32,11 +31,6 @@ RUNS = (
     *("reason", "status_code", "error"),
 )
 STATES = ("scheduled", "executing", "retrying", "paused", "finished", "failed", "invalid")
-READ_ONLY = (
-    *("id", "state", "failing", "next_run", "scheduled_for", "created_at", "updated_at"),
-    *("last_outcome", "last_finished_at", "consecutive_failures", "runs", "attempt", "plan_error"),
-    "set",
-)
 SCHEDULES = {
     "run_at": "--at",
     "run_in_seconds": "--in",
@@ -175,16 +169,32 @@ def create_job(
     on.output.print_one(made)
 
 
+def edited_one(output: Output, given: Mapping[str, Any]) -> str:
+    """Say what `edit` prints."""
+    return job_or_bulk(output, {"names": given["job"]})
+
+
 @jobs.command("edit")
-@JOB
+@click.argument("job", required=False)
+@filters
+@ALL
 @click.option("--set", "given", multiple=True, help="A field to change, as FIELD=VALUE.")
 @click.option("-f", "--file", "path", help="The fields to change, in JSON or YAML; - reads stdin.")
-@remote("Job", writes=True)
-def edit_job(on: Remote, *, job: str, given: tuple[str, ...], path: str | None) -> None:
-    """Edit a job: in $EDITOR, or by --set or --file.
+@remote(edited_one, writes=True)
+def edit_job(
+    on: Remote, *, job: str | None, given: tuple[str, ...], path: str | None, **found_by: object
+) -> None:
+    """Edit a job, in $EDITOR, or by --set or --file; or by these all jobs that are found.
 
     Nothing is changed if somebody else has changed the job meanwhile (exit code 6).
     """
+    if job is None or any(found_by.values()):
+        if not (given or path):
+            message = "say by --set or --file what becomes of all that are found"
+            raise CommandFailed(message, exit_code=USAGE)
+        patch = read_fields(path, {}) | fields_set(given)
+        act(on, "edit", [job] if job else [], found_by, body={"patch": patch})
+        return
     found, headers = on.api.send("GET", job_path(job))
     patch = read_fields(path, {}) | fields_set(given)  # in which null takes a field away
     if not patch:
@@ -204,21 +214,6 @@ def edit_job(on: Remote, *, job: str, given: tuple[str, ...], path: str | None) 
     if "run_at" in patch:
         note_past(made)
     on.output.print_one(made)
-
-
-def edited(job: dict[str, Any]) -> dict[str, Any]:
-    """Let a person edit a job in an editor, and return the patch that this comes to."""
-    if not sys.stdin.isatty():
-        message = "there is no terminal for an editor: give --set or --file"
-        raise CommandFailed(message, exit_code=USAGE)
-    shown = {name: one for name, one in job.items() if name not in READ_ONLY}
-    text = click.edit(in_yaml(shown) + "\n", extension=".yaml")
-    if text is None:
-        return {}
-    document = parsed(text, "what you wrote")
-    if not isinstance(document, dict):
-        raise CommandFailed("what you wrote has no fields of a job", exit_code=USAGE)
-    return changes(shown, document)
 
 
 def act(
