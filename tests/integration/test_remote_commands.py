@@ -77,7 +77,8 @@ REFUSED = [
     ("pauses begin", 2, "--tag"),
     ("jobs run one --overlap sideways", 2, "sideways"),
     ("preview '61 * * * *'", 2, "cron: minute"),
-    ("executions list --from tomorrow", 2, "for example"),
+    ("executions list --from tomorrow", 2, "or 12h for 12 hours ago"),
+    ("jobs history one --to 2026-02-31", 2, "--to: '2026-02-31' is no instant"),
     ("jobs list --next-before 12h", 2, "for example"),
     ("alerts rules set x --event explode", 2, "failed, exhausted"),
     ("context use nowhere", 2, "nowhere"),
@@ -279,7 +280,10 @@ async def test_a_run_is_waited_for_and_its_end_is_the_exit_code(
 
     assert (good.exit_code, json.loads(good.stdout)["outcome"]) == (0, "succeeded")
     assert (bad.exit_code, json.loads(bad.stdout)["status_code"]) == (1, 500)
-    listed = await found(tocsin, "executions list --outcome failed --json job_name,reason")
+    listed = await found(
+        tocsin, "executions list --outcome failed --from 12h --json job_name,reason"
+    )
+    earlier = await found(tocsin, "executions list --to 12h --json")
     history = await found(tocsin, "jobs history good --json outcome")
     explained = await tocsin("jobs explain good")
     shown = await tocsin("executions list --outcome failed")
@@ -292,6 +296,7 @@ async def test_a_run_is_waited_for_and_its_end_is_the_exit_code(
     )
     table_head = shown.stdout.splitlines()[0].split()
     assert listed == [{"job_name": "bad", "reason": "status"}]
+    assert earlier == []
     assert (table_head[-1], " 500 " in shown.stdout) == ("ERROR", True)
     assert (none.exit_code, none.stderr) == (0, "no executions match\n")
     assert by_more == [{"id": id}]

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from app.cli.main import main
 from app.cli.remote.api import Api
 from app.cli.remote.contexts import Context, Contexts, save
 from app.cli.remote.errors import CommandFailed
+from app.cli.remote.instants import past_instant
 from app.cli.remote.output import number
 
 NOWHERE = "http://127.0.0.1:1"
@@ -183,6 +185,18 @@ def test_the_run_that_the_plan_has_at_that_moment_is_not_waited_for(
     monkeypatch.setattr(Api, "call", call)
 
     assert json.loads(tocsin("jobs", "run", "x", "--wait", "--json", "id").stdout) == {"id": 7}
+
+
+def test_instants_of_the_past_are_written_as_people_say_them() -> None:
+    now = datetime.now(UTC)
+
+    ago = datetime.fromisoformat(past_instant("12h", "--from"))
+    day = datetime.fromisoformat(past_instant("2026-11-30", "--from"))
+    whole = past_instant("2026-11-30T01:02:03+01:00", "--from")
+
+    assert abs((now - ago).total_seconds() - 12 * 3600) < 60
+    assert (day.hour, day.minute, day.utcoffset()) == (0, 0, day.astimezone().utcoffset())
+    assert whole == "2026-11-30T01:02:03+01:00"
 
 
 @pytest.mark.parametrize("line", [("--version",), ("version",)])

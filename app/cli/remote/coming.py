@@ -8,10 +8,10 @@ import click
 
 from app.cli.remote.api import PAGE, Api, job_path
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.instants import instant_of
 from app.cli.remote.options import MORE, Remote, remote
 
 COLUMNS = ("at", "job_name", "scheduled_for", "skipped", "job_id")
-EXAMPLE = "2026-12-24T18:00:00Z"
 
 
 @click.command()
@@ -86,19 +86,3 @@ def jobs_meant(api: Api, job: str | None, tags: tuple[str, ...]) -> set[str] | N
         tagged = {one["id"] for one in api.pages("/v1/jobs", query={"tag": list(tags)}, limit=None)}
         ids = tagged if ids is None else ids & tagged
     return ids
-
-
-def instant_of(text: str, option: str) -> datetime:
-    """Read an instant.
-
-    Raises:
-        CommandFailed: it is none.
-    """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        message = f"{option}: {text!r} is no instant with a zone: write it such as {EXAMPLE}"
-        raise CommandFailed(message, exit_code=USAGE)
-    return found

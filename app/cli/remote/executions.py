@@ -8,6 +8,7 @@ import click
 
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.instants import past_instant
 from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
 from app.cli.remote.output import Output
 from app.cli.remote.showing import all_of
@@ -29,8 +30,10 @@ FILTERS = (
     click.option("--host", help="Those of targets on this host."),
     click.option("--late-by", type=float, help="Started so many seconds late, or later."),
     click.option("--slower-than", type=float, help="Took more than so many seconds."),
-    click.option("--from", "since", help="Those that finished then or later."),
-    click.option("--to", "until", help="Those that finished earlier."),
+    click.option("--from", "since", help="Those that finished then or later; 12h: 12 hours ago."),
+    click.option(
+        "--to", "until", help="Those that finished earlier; 2026-12-24: as that day began."
+    ),
     click.option("--dead-letter", is_flag=True, default=None, help="The last of runs given up."),
 )
 ID = click.argument("id", type=int)
@@ -40,13 +43,18 @@ filters = all_of(FILTERS)
 
 
 def query_of(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of the API for filters that are given."""
-    names = {"since": "from", "until": "to"}
-    return {
-        names.get(name, name): list(one) if isinstance(one, tuple) else one
-        for name, one in given.items()
-        if one
+    """Return the parameters of the API for filters that are given.
+
+    Raises:
+        CommandFailed: an instant is none.
+    """
+    query: dict[str, Any] = {
+        name: list(one) if isinstance(one, tuple) else one for name, one in given.items() if one
     }
+    for name, parameter in (("since", "from"), ("until", "to")):
+        if name in query:
+            query[parameter] = past_instant(query.pop(name), f"--{parameter}")
+    return query
 
 
 @click.group()

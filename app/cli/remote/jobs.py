@@ -11,6 +11,7 @@ from app.cli.remote.batches import create_many, jobs_in
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.editing import edited
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.instants import past_instant
 from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
 from app.cli.remote.output import Output, field, note_past
 from app.cli.remote.reading import (
@@ -366,8 +367,8 @@ def explain_job(on: Remote, *, job: str, at: str | None) -> None:
 @jobs.command("history")
 @JOB
 @click.option("--outcome", multiple=True, help="Those that ended so, such as failed.")
-@click.option("--from", "since", help="Those that finished then or later.")
-@click.option("--to", "until", help="Those that finished earlier.")
+@click.option("--from", "since", help="Those that finished then or later; 12h: 12 hours ago.")
+@click.option("--to", "until", help="Those that finished earlier; 2026-12-24: as that day began.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, help="So many at most; 20.")
 @remote("Execution")
 def list_history(
@@ -380,7 +381,9 @@ def list_history(
     limit: int,
 ) -> None:
     """List the executions of a job, the latest first."""
-    query = {"outcome": list(outcome), "from": since, "to": until}
+    query: dict[str, Any] = {"outcome": list(outcome)}
+    query["from"] = past_instant(since, "--from") if since else None
+    query["to"] = past_instant(until, "--to") if until else None
     empty = (
         f"no executions of {job} match" if any(query.values()) else f"{job} has no executions yet"
     )

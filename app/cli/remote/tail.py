@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from app.cli.remote.api import Api
-from app.cli.remote.coming import instant_of
 from app.cli.remote.errors import UNREACHABLE, CommandFailed
+from app.cli.remote.instants import instant_of
 
 ASK_SECONDS = 1.0
 """The pause between two questions."""
