@@ -43,6 +43,10 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """The largest answer that is kept, in bytes as it is compressed."""
 KEPT_HEADERS = (b"content-type", b"etag", b"location", b"cache-control")
 
+OWN_UNDER_WAY = (
+    "other requests with this API key, which may make only so many jobs, are under way: send it "
+    "again later"
+)
 HELD = "held"
 """The name of the request's transaction in the state of its scope."""
 
@@ -147,7 +151,23 @@ class SafeWrites:
             await asyncio.sleep(idempotency.PAUSE_SECONDS)
 
     @asynccontextmanager
-    async def turn(self, id: bytes) -> AsyncIterator[None]:
+    async def turn_of(self, caller: Caller) -> AsyncIterator[None]:
+        """Wait until no other request of a caller is held, if they would wait for each other.
+
+        That is, if its key may make only so many jobs. Each would hold a transaction meanwhile, and
+        all together those of everybody.
+
+        Raises:
+            RequestUnderWay: they take longer than `WAIT_SECONDS`.
+        """
+        if caller.limits.max_jobs is None or caller.limits.key_id is None:
+            yield
+            return
+        async with self.turn(caller.limits.key_id.bytes, refusal=OWN_UNDER_WAY):
+            yield
+
+    @asynccontextmanager
+    async def turn(self, id: bytes, *, refusal: str = UNDER_WAY) -> AsyncIterator[None]:
         """Wait until no other request of this process has the key.
 
         Raises:
@@ -160,7 +180,7 @@ class SafeWrites:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await line.lock.acquire()
             except TimeoutError:
-                raise RequestUnderWay(UNDER_WAY) from None
+                raise RequestUnderWay(refusal) from None
             try:
                 yield
             finally:
@@ -218,9 +238,9 @@ async def send_problem(problem: Response[bytes], request: ApiRequest, send: Send
 
 async def try_out(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
     """Answer a request, and undo all that it did."""
-    writes = shared(scope)
+    writes, caller = shared(scope), caller_of(scope)
     answer = Answer()
-    async with writes.hold(caller_of(scope).actor) as held:
+    async with writes.turn_of(caller), writes.hold(caller.actor) as held:
         scope["state"][HELD] = held
         await app(scope, receive, answer.take)
         if answer.status < 400:  # noqa: PLR2004 - a refusal
@@ -261,6 +281,7 @@ async def answer_once(  # noqa: PLR0913 - an application of ASGI, and two of our
     cipher = cipher_of(credential, id) if is_secret else None
     owner = f"{OF_FORMS}{caller.limited_as}" if is_form else caller.limited_as
     async with (
+        writes.turn_of(caller),
         writes.turn(id),
         writes.begun(id, asked, actor=caller.actor, owner=owner) as (held, kept),
     ):

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import main
+from app.db.connections import OF_API
 from tests.support.api import HOURLY, serving
 from tests.support.bulk import ask, ended
 from tests.support.instances import StartInstance
@@ -362,6 +363,29 @@ async def test_who_waits_for_others_with_the_same_key_has_no_job_of_others_locke
 
     assert (edited.status_code, other.status_code) == (200, 200)
     assert [(await one).status_code for one in asked] == [200, 200]
+
+
+async def test_requests_that_wait_for_each_other_leave_transactions_to_other_keys(
+    admin: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    key = await limited(admin, max_jobs=2 * OF_API)
+    async with connection.transaction():
+        await connection.execute(
+            "select from tocsin.api_keys where max_jobs is not null for no key update"
+        )
+        held = [
+            asyncio.create_task(admin.post(f"/v1/jobs{query}", json=MINE, headers=key | more))
+            for n in range(OF_API)
+            for query, more in (("?dry_run=true", {}), ("", {"Idempotency-Key": f"mine-{n}"}))
+        ]
+        waits = "select count(*) from pg_locks where not granted and locktype = 'transactionid'"
+        await until(partial(connection.fetchval, waits), "one waits for the key's row")
+        async with asyncio.timeout(5):  # of the ten that they wait
+            other = await admin.post("/v1/jobs?dry_run=true", json=MINE)
+        assert not any(one.done() for one in held)
+
+    assert other.status_code == 201
+    assert {(await one).status_code for one in held} == {201}
 
 
 async def test_a_key_that_is_believed_a_moment_longer_makes_no_jobs_that_count_anew(
