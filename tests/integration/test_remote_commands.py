@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import asyncpg
 import click
 import pytest
 from click.testing import CliRunner
@@ -359,7 +360,11 @@ async def test_many_jobs_are_edited_their_runs_skipped_and_what_they_execute_cut
 
 
 async def test_executions_are_told_as_they_end(
-    tocsin: Tocsin, instance: StartInstance, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    tocsin: Tocsin,
+    connection: asyncpg.Connection,
+    instance: StartInstance,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks, stop = [0], asyncio.Event()
 
@@ -371,14 +376,16 @@ async def test_executions_are_told_as_they_end(
 
     monkeypatch.setattr(tail, "time", SimpleNamespace(sleep=rest))
     slow, quick = sink.on("/slow", late(1, reply(200))), sink.on("/quick", reply(500))
+    job = "select tocsin.http_job($1, $2, max_attempts => 1)"
+    ended = "select count(*) = 2 from tocsin.executions"
+    # No other command runs beside it: they would print into what it prints.
     following = asyncio.create_task(tocsin("executions tail --json job_name,outcome"))
     try:
         async with instance():
-            await found(tocsin, f"jobs create slow --in 0 --url {slow} --json")
+            await connection.execute(job, "slow", slow)
             await sink.arrived(1)
-            once = "--set max_attempts=1"
-            await found(tocsin, f"jobs create quick --in 0 --url {quick} {once} --json")
-            await until(partial(are_listed, tocsin, 2), "both have ended")
+            await connection.execute(job, "quick", quick)
+            await until(partial(connection.fetchval, ended), "both have ended")
             seen = looks[0]
 
             async def has_looked() -> bool:
@@ -394,10 +401,6 @@ async def test_executions_are_told_as_they_end(
         {"job_name": "slow", "outcome": "succeeded"},
     ]
     assert told.exit_code == 0
-
-
-async def are_listed(tocsin: Tocsin, many: int) -> bool:
-    return len(await found(tocsin, "executions list --json id")) == many
 
 
 async def test_what_is_kept_in_postgres_itself_is_listed_in_json(
