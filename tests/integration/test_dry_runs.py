@@ -99,6 +99,8 @@ def writes(ids: dict[str, object]) -> dict[str, tuple[str, Any]]:
         "putFlow": ("flows/tenant", {"max_concurrency": 4}),
         "deleteFlow": ("flows/tenant", None),
         "releaseFlow": ("flows/tenant/release", None),
+        "pauseFlow": ("flows/tenant/pause", {"reason": "moved"}),
+        "resumeFlow": ("flows/tenant/resume", None),
         "putAlertRule": ("alerts/rules/all", {"events": ["missed"]}),
         "deleteAlertRule": ("alerts/rules/all", None),
         "putAlertChannel": ("alerts/channels/new", {"target": URL}),
@@ -145,6 +147,7 @@ async def try_all(api: httpx.AsyncClient, connection: asyncpg.Connection, sessio
         for method, operation in item.items():
             if method == "get" or not path.startswith("/v1/"):
                 continue
+            assert operation["operationId"] in known, "have writes() try it too"
             at, body = known.pop(operation["operationId"])
             key = {"Idempotency-Key": operation["operationId"]} if method == "post" else {}
             answer = await api.request(
