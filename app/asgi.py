@@ -78,6 +78,7 @@ from app.api.secrets import delete_secret, list_secrets, put_secret
 from app.api.session import get_session, sign_in, sign_out
 from app.api.sets import apply_jobs, delete_set, get_set, jobs_schema, list_sets, plan_jobs
 from app.api.streams import Streams
+from app.api.testing import test_job, test_target
 from app.api.upcoming import list_upcoming
 from app.config import Settings
 from app.core.net.egress import Egress
@@ -86,6 +87,7 @@ from app.db import Database
 from app.db.clock import PolledClock
 from app.db.pages import reading_pool
 from app.errors import AppError
+from app.jobs.testing import testing
 from app.targets.registry import IGNORED
 from app.telemetry import Observers
 from app.telemetry.logs import REQUEST_ID, access_lines, log_fact
@@ -158,6 +160,7 @@ def create_app(
             Database.connect(database_url, application_name=name) as db,
             reading_pool(database_url, application_name=name) as reader,
             receiving(database_url, application_name=f"tocsin pings {here}") as receiver,
+            testing(settings, db, app.state.secret_keys, observers) as tester,
         ):
             app.state.db = db
             app.state.receiver = receiver
@@ -165,6 +168,7 @@ def create_app(
             app.state.feed = Feed(reader, app.state.clock)
             app.state.key_ring = KeyRing(db)
             app.state.safe_writes = SafeWrites(db)
+            app.state.testing = tester
             async with sharing(app.state, reader, app.state.clock, settings):
                 yield
 
@@ -224,10 +228,11 @@ def v1(settings: Settings) -> Router:
                 route_handlers=[
                     *(create_job, create_jobs, put_job, list_jobs, get_job, patch_job, delete_job),
                     *(pause_job, resume_job, run_job, skip_runs, unskip_runs, explain_job),
-                    *(plan_jobs, apply_jobs),
+                    *(plan_jobs, apply_jobs, test_job),
                 ],
                 tags=["Jobs"],
             ),
+            Router("/tests", route_handlers=[test_target], tags=["Jobs"]),
             Router(
                 "/",
                 route_handlers=[

@@ -175,6 +175,10 @@ class TooManyKept(AppError):
     """A client has used too many idempotency keys within a day."""
 
 
+class TooManyTests(AppError):
+    """As many tests are under way as a process, or a caller, may have."""
+
+
 class TooManyStreams(AppError):
     """An API key has as many streams open as one process serves it."""
 

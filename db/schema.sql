@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33), (34), (35);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33), (34), (35), (36), (37);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -732,7 +732,7 @@ create table tocsin.audit_log (
     before jsonb,
     after jsonb,
 
-    constraint audit_log_action_known check (action in ('create', 'update', 'delete')),
+    constraint audit_log_action_known check (action in ('create', 'update', 'delete', 'test')),
     constraint audit_log_entity_known check (entity in ('job', 'key', 'secret', 'flow', 'bulk', 'pause', 'alert_rule', 'alert_channel', 'calendar', 'maintenance')),
     constraint audit_log_within_range check (tocsin.is_loggable(at, id, actor, program, entity_name, changed, before, after))
 );

@@ -61,6 +61,7 @@ from app.wire.schedules import PreviewedSchedule, SchedulePreview
 from app.wire.secrets import NamedSecret, SecretPage, SecretValue
 from app.wire.session import SessionState, SignIn
 from app.wire.sets import SetMembers, SetPage, SetRequest
+from app.wire.target_tests import JobTest, TargetTest, TestedTarget
 from app.wire.upcoming import Upcoming
 
 ALWAYS = (401, 403, 406, 422, 429, 500, 503)
@@ -115,6 +116,7 @@ SCHEMAS: tuple[Any, ...] = (
     Explanation,
     *(Execution, ExecutionPage, InstanceList, Stats, SchedulePreview, PreviewedSchedule, Upcoming),
     *(BulkRequest, Bulk, BulkPage, BulkPreview),
+    *(TargetTest, JobTest, TestedTarget),
     *(
         Cancellation,
         NoFields,

@@ -56,6 +56,7 @@ from app.errors import (
     StateConflict,
     TooManyKept,
     TooManyStreams,
+    TooManyTests,
     TriggerRefused,
 )
 from app.telemetry import Observers
@@ -116,6 +117,7 @@ KINDS: dict[type[AppError], Kind] = {
     TriggerRefused: Kind(422, "trigger-refused", "A trigger in the database refuses this"),
     TooManyKept: Kind(429, "too-many-idempotency-keys", "There are too many idempotency keys"),
     TooManyStreams: Kind(429, "too-many-streams", "There are too many streams"),
+    TooManyTests: Kind(429, "too-many-tests", "There are too many tests under way"),
     DatabaseUnavailable: Kind(503, "database-unavailable", "Postgres is not available"),
     PoolerInTheWay: Kind(503, "pooler-in-the-way", "The database is behind a pooler"),
     SchemaOutdated: Kind(503, "schema-outdated", "The database's schema does not fit"),
@@ -154,7 +156,7 @@ def app_problem(request: ApiRequest, error: AppError) -> Response[bytes]:
         case _:
             errors = []
     headers = {"WWW-Authenticate": challenge} if (challenge := challenge_of(error)) else {}
-    if isinstance(error, RequestUnderWay | TooManyStreams):
+    if isinstance(error, RequestUnderWay | TooManyStreams | TooManyTests):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     detail = str(error)
     if isinstance(error, DatabaseUnavailable) and not isinstance(error, SchemaOutdated):

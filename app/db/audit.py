@@ -26,3 +26,14 @@ async def list_page(
 
 def decoded(text: str | None) -> dict[str, Any] | None:
     return None if text is None else DECODER.decode(text)
+
+
+async def note_test(
+    db: Database, id: UUID, *, name: str | None, kind: str, target: dict[str, Any]
+) -> None:
+    """Write down that a test of a target is sent: `id` is that of its job, or made up for it.
+
+    `target` comes with its secrets masked; the log keeps as much of it as of a job's.
+    """
+    text = msgspec.json.encode(target).decode()
+    await db.fetch("audit.note_test", id=id, name=name, kind=kind, target=text)

@@ -2,23 +2,16 @@
 
 from datetime import datetime, timedelta
 
-import msgspec
 from msgspec import MsgspecError
 
-from app.core.field_paths import joined
-from app.core.jobs.exact_json import DECODER
 from app.core.runs.claim import Claim
 from app.core.schedule.schedule import recurrence_of, run_after
-from app.core.secrets.places import NOTHING, Part, Path, Spot, change_spots, spots_in
-from app.core.secrets.references import BEGINNING, REFERENCE
 from app.db import Database
 from app.db.templates import JobOfRun, read_job
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.held_claim import HeldClaim
 from app.targets.base import named
-from app.targets.hosts import hosts_of
-from app.targets.registry import target_type
-from app.templates.fields import templates_in
+from app.targets.templated import rendered
 from app.templates.messages import JobFacts, RunFacts, Text, Variables
 from app.templates.renderer import Renderer, TemplateFailed
 
@@ -55,33 +48,11 @@ class Rendering:
             DatabaseUnavailable: the job could not be read.
             OutOfDescriptors: no process could be started to render in.
         """
-        type_ = target_type(claim.kind)
-        try:
-            target = DECODER.decode(claim.target)
-        except (ValueError, RecursionError):
-            return claim.target  # decoding it again says what is wrong
-        if not isinstance(target, dict):
-            return claim.target
-        templates = templates_in(type_.templatable, target, spots_in(type_, target))
-        if not templates:
-            return claim.target
-        job = await self.read(claim)
-        texts = [
-            Text(field=joined("target", *path), top=str(path[0]), source=source)
-            for path, source in templates.items()
-        ]
-        variables = variables_of(claim, job, texts)
-        results = await self.renderer.render(texts, variables)
-        new = dict(zip(templates, results, strict=True))
-        for path, source in templates.items():
-            check_references(path, source=source, result=new[path])
-        spots = [Spot(Part.NONE, source, NOTHING, path) for path, source in templates.items()]
-        done = msgspec.json.encode(
-            change_spots(target, spots, lambda spot: new[spot.path])
-        ).decode()
-        if hosts_of(claim.kind, done) != hosts_of(claim.kind, claim.target):
-            raise TemplateFailed("target.url: a template may not change the host")
-        return done
+
+        async def variables(texts: list[Text]) -> Variables:
+            return variables_of(claim, await self.read(claim), texts)
+
+        return await rendered(self.renderer, claim.kind, claim.target, variables)
 
     async def read(self, claim: Claim) -> JobOfRun:
         """Read the job of a claim.
@@ -151,16 +122,3 @@ def run_before(claim: Claim, job: JobOfRun) -> datetime | None:
         return recurrence_of(schedule, claim.job_id, anchor=at).last(start, at)
     except InvalidInput:
         return None
-
-
-def check_references(path: Path, *, source: str, result: str) -> None:
-    """Refuse a text that refers to a secret which its template does not.
-
-    Raises:
-        TemplateFailed: naming the field.
-    """
-    if BEGINNING not in result:
-        return
-    if {*REFERENCE.findall(result)} - {*REFERENCE.findall(source)}:
-        field = joined("target", *path)
-        raise TemplateFailed(f"{field}: what a template becomes may refer to no other secret")

@@ -18,6 +18,8 @@ from app.targets.net.tls_contexts import Contexts
 from app.targets.turns import Turns
 from app.timers import Monotonic
 
+TEST = "test"
+"""What `Context.trigger` is for a test, which is on record as no execution."""
 MAX_ERROR_LENGTH = 500
 """The most characters of a report's error."""
 
@@ -111,7 +113,7 @@ class Context(Unshown, frozen=True, kw_only=True):
     secrets: frozenset[str] = frozenset()
     """The values of named secrets in the target, in whatever fields."""
     trigger: str | None = None
-    """What asked for the run: run_now, replay or backfill; None: the job's schedule."""
+    """What asked for the run: run_now, replay, backfill or test; None: the job's schedule."""
 
     @classmethod
     def of(  # noqa: PLR0913 - all that an instance knows of an attempt
@@ -142,8 +144,12 @@ class Context(Unshown, frozen=True, kw_only=True):
 
     @property
     def idempotency_key(self) -> str:
-        """The name of the run, the same for all its attempts: receivers recognise repetitions."""
-        return f"{self.job_id}:{self.run}"
+        """The name of the run, the same for all its attempts: receivers recognise repetitions.
+
+        That of a test is no run's.
+        """
+        is_test = self.trigger == TEST
+        return f"{self.job_id}:{self.run}{':test' if is_test else ''}"
 
     def headers(self) -> dict[str, str]:
         """Return the headers with which every target is told about the attempt."""

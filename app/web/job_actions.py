@@ -22,6 +22,7 @@ from app.errors import InvalidInput
 from app.jobs import actions, pauses
 from app.jobs.etag import etag
 from app.jobs.pauses import POLICIES
+from app.jobs.testing import Testing
 from app.web.forms import SPANS, Form, by_field, form_of, see, typed, until_of
 from app.web.parameters import Reader
 from app.web.rendering import page
@@ -55,6 +56,20 @@ def address(job: StoredJob, done: str) -> str:
 async def run_job(db: Db, job: FromPath[str]) -> Redirect:
     """Make an extra run due now."""
     return see(address(await actions.run_now(db, job), "run"))
+
+
+@post("/jobs/{job:str}/test", status_code=200, opt={"scope": Scope.WRITE, "acts": False})
+async def test_job(
+    request: ApiRequest, db: Db, reader: Reader, clock: Clock, job: FromPath[str]
+) -> Response[bytes]:
+    """Send the target of a job once, and show what came of it, which is kept nowhere."""
+    stored = await jobs.find(reader, job)
+    tester: Testing = request.app.state.testing
+    owner = request.scope["user"].limited_as
+    tested = await tester.test_job(
+        db, clock, str(stored.id), timeout_seconds=None, owner=owner, is_dry=False
+    )
+    return page(request, "test.html", job=stored, tested=tested)
 
 
 @post("/jobs/{job:str}/skip", status_code=303, opt={"scope": Scope.WRITE})

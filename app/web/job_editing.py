@@ -1,6 +1,7 @@
 """Creates and edits jobs with forms: field by field or as JSON, with what comes of it beside."""
 
 import asyncio
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -8,12 +9,13 @@ from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 from msgspec import Raw, Struct, json
+from msgspec.structs import replace
 
 from app.api.body import by_length
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.jobs.job import StoredJob
+from app.core.jobs.job import SCHEDULE_FIELDS, StoredJob
 from app.db import jobs, sets
 from app.db.clock import PolledClock
 from app.db.database import Database
@@ -22,6 +24,7 @@ from app.jobs.create import insert_drafts
 from app.jobs.edit import edit_job
 from app.jobs.etag import etag
 from app.jobs.input import NewPlans, draft_new
+from app.jobs.testing import Testing
 from app.targets.registry import KINDS
 from app.web.forms import Form, by_field, form_of, see
 from app.web.job_actions import address
@@ -41,8 +44,11 @@ from app.web.job_preview import Preview, changed_between, previewed
 from app.web.merging import Merged, merged
 from app.web.parameters import Reader
 from app.web.rendering import page
+from app.wire.target_tests import MAX_SECONDS, TargetTest, TestedTarget
 
 SAMPLE = "sample-job"
+OF_TESTS = ("kind", "target", "timeout_seconds", "name", "tags", "metadata")
+"""The fields of a job that a test of it has to do with."""
 
 
 class Typed(Struct, frozen=True, kw_only=True):
@@ -105,6 +111,8 @@ async def create_job(
 ) -> Response[bytes] | Redirect:
     """Create a job of a form, or show the form otherwise."""
     typed = await by_length(request, read_typed, await form_of(request))
+    if typed.form["do"] == "test":
+        return await shown_tested(request, db, reader, clock, typed, None)
     if typed.form["do"] != "save":
         return await shown_again(request, reader, clock, typed, None)
     try:
@@ -146,6 +154,8 @@ async def save_job(  # noqa: PLR0913 - what an edit needs
     """Save a job if it is still the one that was shown; else show what others changed."""
     stored = await jobs.find(reader, job)
     typed = await by_length(request, read_typed, await form_of(request))
+    if typed.form["do"] == "test":
+        return await shown_tested(request, db, reader, clock, typed, stored)
     if typed.form["do"] != "save":
         return await shown_again(request, reader, clock, typed, stored)
     try:
@@ -215,14 +225,14 @@ def original_of(form: Form) -> Document:
     return document_in(form["original"]) if form["original"] else {}
 
 
-def refuse(typed: Typed) -> None:
-    """Refuse what cannot be read.
+def refuse(typed: Typed, *, but: Collection[str] = ()) -> None:
+    """Refuse what cannot be read, `but` for these fields.
 
     Raises:
         InvalidInput: naming each field.
     """
-    if typed.errors:
-        raise InvalidInput(*typed.errors)
+    if errors := [one for one in typed.errors if one.field not in but]:
+        raise InvalidInput(*errors)
 
 
 async def looked_at(
@@ -252,6 +262,46 @@ async def looked_at(
         changed=changed,
         set_name=set_name,
     ), []
+
+
+async def shown_tested(  # noqa: PLR0913, PLR0917 - what a form is shown with
+    request: ApiRequest,
+    db: Database,
+    reader: Database,
+    clock: PolledClock,
+    typed: Typed,
+    stored: StoredJob | None,
+) -> Response[bytes]:
+    """Send the target that was typed once, and show the form with what came of that."""
+    try:
+        refuse(typed, but=SCHEDULE_FIELDS)
+        asked = await by_length(request, test_in, typed.document)
+        asked = replace(asked, job=str(stored.id) if stored else None)
+        tester: Testing = request.app.state.testing
+        owner = request.scope["user"].limited_as
+        tested = await tester.test_target(db, clock, asked, owner=owner, is_dry=False)
+    except (InvalidInput, MalformedInput) as error:
+        return await shown_again(request, reader, clock, typed, stored, error)
+    shown, _ = await looked_at(reader, clock, typed, stored)
+    return editor(request, typed, stored=stored, shown=shown, tested=tested)
+
+
+def test_in(document: Document) -> TargetTest:
+    """Read what is to be tested of a job that was typed; its schedule may be missing or wrong.
+
+    Raises:
+        InvalidInput: naming each field that is wrong.
+    """
+    given = {name: document[name] for name in OF_TESTS if name in document}
+    job = typed_job({"kind": Raw(b'"http"'), "target": Raw(b"{}")} | given)
+    return TargetTest(
+        kind=job.kind,
+        target=job.target,
+        timeout_seconds=min(job.timeout_seconds, MAX_SECONDS),
+        name=job.name,
+        tags=job.tags,
+        metadata=job.metadata,
+    )
 
 
 async def shown_again(  # noqa: PLR0913, PLR0917 - what a form is shown with
@@ -302,6 +352,7 @@ def editor(  # noqa: PLR0913 - what the page shows
     shown: Preview | None,
     errors: list[FieldError] | None = None,
     merged: Merged | None = None,
+    tested: TestedTarget | None = None,
     status: int = 200,
 ) -> Response[bytes]:
     """Show the page on which a job is created or edited."""
@@ -326,6 +377,7 @@ def editor(  # noqa: PLR0913 - what the page shows
         shown=shown,
         is_new=stored is None,
         merged=merged,
+        tested=tested,
         kinds=KINDS,
         units=UNITS,
         presets=PRESETS,

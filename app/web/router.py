@@ -34,6 +34,7 @@ from app.web.job_actions import (
     resume_page,
     run_job,
     skip_run,
+    test_job,
     unskip_runs,
 )
 from app.web.job_editing import create_job, edit_page, new_job_page, preview_job, save_job
@@ -67,7 +68,7 @@ def pages() -> Router:
                     ),
                     *(flows_page, calendars_page, alerts_page, instances_page),
                     *(audit_page, keys_page),
-                    *(run_job, skip_run, unskip_runs, pause_page, pause_job),
+                    *(run_job, test_job, skip_run, unskip_runs, pause_page, pause_job),
                     *(resume_page, resume_job, delete_page, delete_job),
                     *(new_job_page, create_job, preview_job, edit_page, save_job),
                     *(bulk_form, ask_bulk, bulk_list, bulk_page, cancel_bulk),

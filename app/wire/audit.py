@@ -10,14 +10,14 @@ from app.wire.pages import Page
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
-    """One change of a job, a key, a named secret or the limits of a flow, or a bulk action."""
+    """One change of a job, a key, a named secret or the limits of a flow, a bulk action, a test."""
 
     id: int
     at: datetime
     actor: Annotated[str, Meta(description="The API key, or the database user.")]
     db_user: Annotated[str, Meta(description="Whom the database knows it by.")]
     program: Annotated[str | None, Meta(description="Such as psql, or which API process.")]
-    action: Literal["create", "update", "delete"]
+    action: Literal["create", "update", "delete", "test"]
     entity: Literal[
         "job",
         "key",

@@ -66,6 +66,8 @@ BODIES: dict[str, dict[str, Any]] = {
         },
     },
     "NoFields": {"nothing": {}},
+    "TargetTest": {"call": {"kind": "http", "target": HTTP_TARGET, "timeout_seconds": 10}},
+    "JobTest": {"as the job": {}, "shorter": {"timeout_seconds": 5}},
     "Asked": {"side by side": {"overlap": "allow_all"}, "as the job": {"overlap": "as_job"}},
     "Skip": {"next": {"runs": 1}, "until": {"until": "2030-02-01T09:00:00Z"}},
     "FlowLimits": {

@@ -26,3 +26,11 @@ select creation, created_at, created_by, created_as, created_with, 'create', 'jo
 from unwritten
 order by id desc
 limit :limit::bigint;
+
+-- name: note_test
+-- Writes down that a test is sent; of its target what the log keeps of a job's. acting: see jobs.sql.
+with acting as materialized (select set_config('tocsin.actor', :actor::text, true))
+insert into tocsin.audit_log (action, entity, entity_id, entity_name, after)
+select 'test', 'job', :id::uuid, :name::text,
+    jsonb_build_object('kind', :kind::text, 'target', tocsin.audited_target(:kind::text, :target::jsonb))
+from acting;

@@ -82,6 +82,8 @@ def writes(ids: dict[str, object]) -> dict[str, tuple[str, Any]]:
         "runJob": ("jobs/there/run", None),
         "skipRuns": ("jobs/there/skip", {"runs": 1}),
         "unskipRuns": ("jobs/there/unskip", None),
+        "testJob": ("jobs/there/test", None),
+        "testTarget": ("tests", {"kind": "http", "target": URL}),
         "planJobs": ("jobs/plan", SET | {"jobs": {}}),
         "applyJobs": ("jobs/apply", SET | {"jobs": {}, "prune": "delete"}),
         "deleteSet": ("sets/billing", None),

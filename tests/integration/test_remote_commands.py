@@ -276,9 +276,12 @@ async def test_a_run_is_waited_for_and_its_end_is_the_exit_code(
             f"jobs create {name} --at {LATER} --url {url} --set max_attempts=1 --json",
         )
     async with instance():
+        tested = await tocsin("jobs test bad --timeout 5 --json outcome,reason")
         good = await tocsin("jobs run good --wait --json")
         bad = await tocsin("jobs run bad --wait --json")
 
+    assert tested.exit_code == 1, tested.stderr
+    assert json.loads(tested.stdout)["outcome"] == "failed"
     assert (good.exit_code, json.loads(good.stdout)["outcome"]) == (0, "succeeded")
     assert (bad.exit_code, json.loads(bad.stdout)["status_code"]) == (1, 500)
     listed = await found(

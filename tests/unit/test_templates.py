@@ -6,8 +6,8 @@ import pytest
 
 from app.core.secrets.places import spots_in
 from app.errors import InvalidInput
-from app.scheduler.rendering import check_references
 from app.targets.registry import target_type
+from app.targets.templated import check_references
 from app.templates.fields import templates_in
 from app.templates.renderer import TemplateFailed
 from app.vault.prepare import check_target

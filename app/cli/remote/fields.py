@@ -26,6 +26,7 @@ FIELDS = {
         "finished_at instance status_code response error missed_runs missed_until lag_seconds "
         "duration_seconds"
     ),
+    "TestedTarget": ("outcome reason error status_code duration_seconds response idempotency_key"),
     "Explanation": "state summary next_run reasons",
     "SetPlan": "set digest differs counts steps warnings",
     "SetState": "name applied_at applied_by created_at jobs others removed",

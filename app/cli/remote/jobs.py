@@ -24,6 +24,7 @@ from app.cli.remote.reading import (
     read_text,
 )
 from app.cli.remote.showing import all_of
+from app.cli.remote.testing import test_job
 from app.cli.remote.waiting import wait_for_run
 
 COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
@@ -65,6 +66,9 @@ def jobs() -> None:
 
     JOB is the id of a job or its name.
     """
+
+
+jobs.add_command(test_job)
 
 
 @jobs.command("list")

@@ -69,6 +69,7 @@ __all__ = [
     "SetState",
     "Stats",
     "Step",
+    "TestedTarget",
     "ToldAlert",
     "Upcoming",
     "UpcomingRun",
@@ -758,7 +759,7 @@ class CalendarPage(Struct, frozen=True, kw_only=True):
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
-    """One change of a job, a key, a named secret or the limits of a flow, or a bulk action."""
+    """One change of a job, a key, a named secret or the limits of a flow, a bulk action, a test."""
 
     id: int
     at: datetime
@@ -996,3 +997,19 @@ class PreviewedSchedule(Struct, frozen=True, kw_only=True):
 
     description: str
     runs: list[PreviewedRun]
+
+
+class TestedTarget(Struct, frozen=True, kw_only=True):
+    """What came of a test; there is no record of it."""
+
+    outcome: str | None
+    """Null after a dry run, which sends none."""
+    reason: str | None
+    """A stable word, such as status or dns."""
+    error: str | None
+    status_code: int | None
+    duration_seconds: float | None
+    response: str | None
+    """The first part of what was answered."""
+    idempotency_key: str
+    """That of the test, which no run has."""

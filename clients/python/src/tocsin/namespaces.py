@@ -203,6 +203,8 @@ class Jobs(Namespace[ClientT]):
     run = Does(operations.run_job)
     skip = Does(operations.skip_runs)
     unskip = Does(operations.unskip_runs)
+    test = Does(operations.test_job)
+    test_target = Does(operations.test_target)
     explain = Does(operations.explain_job)
     executions = Lists(operations.list_executions_of_job)
 

@@ -50,6 +50,7 @@ from tocsin.answers import (
     SetPlan,
     SetState,
     Stats,
+    TestedTarget,
     ToldAlert,
     Upcoming,
     UpcomingRun,
@@ -1528,6 +1529,61 @@ def test_alert_channel(
         address("/v1/alerts/channels/{}/test", channel),
         answer=ToldAlert,
         idempotency_key=idempotency_key,
+        query={"dry_run": dry_run or None},
+    )
+
+
+def test_job(
+    job: str | UUID,
+    *,
+    timeout_seconds: float | UnsetType | None = UNSET,
+    dry_run: bool = False,
+    idempotency_key: str | UnsetType | None = UNSET,
+) -> Call[TestedTarget]:
+    """Send the target of a job once, without an execution. The job's plan, state and history stay
+    as they are. A job that is paused is sent as well.
+    """
+    return Call(
+        "POST",
+        address("/v1/jobs/{}/test", job),
+        answer=TestedTarget,
+        idempotency_key=idempotency_key,
+        body=given({"timeout_seconds": timeout_seconds}),
+        query={"dry_run": dry_run or None},
+    )
+
+
+def test_target(
+    *,
+    kind: str,
+    target: Mapping[str, Any],
+    timeout_seconds: float | UnsetType = UNSET,
+    job: str | UnsetType | None = UNSET,
+    name: str | UnsetType | None = UNSET,
+    tags: list[str] | tuple[str, ...] | UnsetType = UNSET,
+    metadata: Mapping[str, Any] | UnsetType = UNSET,
+    dry_run: bool = False,
+    idempotency_key: str | UnsetType | None = UNSET,
+) -> Call[TestedTarget]:
+    """Send a target once, before any job has it. There is no execution of it: only the audit log
+    says who sent what.
+    """
+    return Call(
+        "POST",
+        address("/v1/tests"),
+        answer=TestedTarget,
+        idempotency_key=idempotency_key,
+        body=given(
+            {
+                "kind": kind,
+                "target": target,
+                "timeout_seconds": timeout_seconds,
+                "job": job,
+                "name": name,
+                "tags": tags,
+                "metadata": metadata,
+            }
+        ),
         query={"dry_run": dry_run or None},
     )
 

@@ -1,0 +1,136 @@
+"""Tests of targets: sent once by the API, seen by who asks, and on record as no execution."""
+
+import asyncio
+import re
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.support.api import NIGHTLY, serving
+from tests.support.recorder import Recorder
+from tests.support.sink import Sink, hang, reply
+from tests.support.vault import KEY
+
+HERE = ("127.0.0.1",)
+"""What the API may call."""
+
+
+async def rows(connection: asyncpg.Connection) -> list[Any]:
+    """Return what a test must leave as it is."""
+    return [
+        *await connection.fetch("select id, attempt, runs, next_run, updated_at from tocsin.jobs"),
+        await connection.fetchval("select count(*) from tocsin.executions"),
+    ]
+
+
+async def limited(api: httpx.AsyncClient, *scopes: str, **limits: object) -> dict[str, str]:
+    """Make a key, and return the header with it; the client keeps one of scope admin."""
+    if "Authorization" not in api.headers:
+        made = await api.post("/v1/keys", json={"name": "root", "scopes": ["admin"]})
+        api.headers["Authorization"] = f"Bearer {made.json()['key']}"
+    made = await api.post("/v1/keys", json={"name": "other", "scopes": scopes} | limits)
+    assert made.status_code == 201, made.text
+    return {"Authorization": f"Bearer {made.json()['key']}"}
+
+
+async def test_a_test_is_told_masked_and_audited_and_changes_nothing(
+    api_url: str, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    url = sink.on("/x", reply(503, b"no sesame and no named-one here"), reply(200, b"fine"))
+    target = {
+        "url": url,
+        "headers": {"X-Api-Key": "sesame", "X-Named": "${secret:named}"},
+        "body": "{{ job.name }} {{ run.trigger }} {{ attempt }}",
+        "templates": ["body"],
+    }
+    async with serving(api_url, Recorder(), secret_keys=(KEY,), allowed_targets=HERE) as api:
+        await api.put("/v1/secrets/named", json={"value": "named-one", "hosts": ["127.0.0.1"]})
+        made = await api.put("/v1/jobs/nightly", json=NIGHTLY | {"target": target, "paused": True})
+        assert made.is_success, made.text
+        before = await rows(connection)
+
+        stored = await api.post("/v1/jobs/nightly/test")
+        typed = {"kind": "http", "target": made.json()["target"] | {"method": "PUT"}}
+        unsaved = await api.post("/v1/tests", json=typed | {"job": "nightly", "name": "nightly"})
+        audit = (await api.get("/v1/audit")).json()["items"]
+
+    told = stored.json()
+    assert (told["outcome"], told["reason"], told["status_code"]) == ("failed", "status", 503)
+    assert told["response"] == "no *** and no *** here"
+    assert unsaved.json()["outcome"] == "succeeded", unsaved.text
+    first, second = await sink.arrived(2)
+    assert (first.method, second.method) == ("POST", "PUT")
+    for one in (first, second):
+        assert one.headers["x-api-key"] == "sesame"
+        assert one.headers["x-named"] == "named-one"
+        assert one.headers["tocsin-trigger"] == "test"
+        assert one.body == b"nightly test 1"
+    assert first.headers["idempotency-key"] == told["idempotency_key"]
+    assert told["idempotency_key"].endswith(":test")
+    assert await rows(connection) == before
+    tests = [one for one in audit if one["action"] == "test"]
+    assert [(one["actor"], one["entity_name"]) for one in tests] == [("loopback", "nightly")] * 2
+    assert "sesame" not in str(tests)
+    assert tests[0]["after"]["kind"] == "http"
+
+
+async def test_a_test_keeps_to_the_guard_the_scope_and_the_limits_of_its_key(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, sink: Sink
+) -> None:
+    elsewhere = {"kind": "http", "target": {"url": sink.url()}}
+    await api.put("/v1/jobs/nightly", json=NIGHTLY | {"target": elsewhere["target"]})
+    await api.put("/v1/jobs/check", json={"kind": "check", "target": {}, "every_seconds": 60})
+    guarded = await api.post("/v1/tests", json=elsewhere)
+    narrow = await limited(api, "write", allowed_hosts=["example.com"])
+    bound = await api.post("/v1/tests", json=elsewhere, headers=narrow)
+    of_job = await api.post("/v1/jobs/nightly/test", headers=narrow)
+    check = await api.post("/v1/jobs/check/test")
+    wrong = await api.post("/v1/tests", json=elsewhere | {"target": {"uri": "x"}})
+    long = await api.post("/v1/tests", json=elsewhere | {"timeout_seconds": 21})
+
+    assert guarded.json()["reason"] == "blocked", guarded.text
+    assert [one.status_code for one in (bound, of_job)] == [403, 403]
+    assert bound.json()["type"] == "urn:tocsin:problem:key-limit"
+    assert (check.status_code, "only expects pings" in check.text) == (409, True)
+    assert [one.status_code for one in (wrong, long)] == [422, 422]
+    assert await connection.fetchval("select count(*) from tocsin.executions") == 0
+
+
+async def test_few_tests_are_under_way_at_once_and_each_ends_in_its_time(
+    api_url: str, sink: Sink
+) -> None:
+    asked = {"kind": "http", "target": {"url": sink.on("/", hang)}, "timeout_seconds": 1}
+    async with serving(api_url, Recorder(), allowed_targets=HERE) as api:
+        answers = await asyncio.gather(*(api.post("/v1/tests", json=asked) for _ in range(3)))
+        again = await api.post("/v1/tests", json=asked)
+
+    assert sorted(one.status_code for one in answers) == [200, 200, 429]
+    [refused] = [one for one in answers if one.status_code == 429]
+    assert refused.json()["type"] == "urn:tocsin:problem:too-many-tests"
+    assert refused.headers["retry-after"] == "1"
+    assert again.json()["outcome"] == "timed_out", "the places of the others are free again"
+
+
+@pytest.mark.parametrize("of_job", [False, True])
+async def test_pages_show_what_came_of_a_test(
+    api_url: str, connection: asyncpg.Connection, sink: Sink, *, of_job: bool
+) -> None:
+    url = sink.on("/", reply(500, b"<b>no</b>"))
+    form = {"kind": "http", "target.url": url, "how": "cron", "do": "test"}
+    async with serving(api_url, Recorder(), allowed_targets=HERE) as api:
+        if of_job:
+            job = (await api.put("/v1/jobs/x", json=NIGHTLY | {"target": {"url": url}})).json()
+            assert f"/jobs/{job['id']}/test" in (await api.get(f"/jobs/{job['id']}")).text
+            page = await api.post(f"/jobs/{job['id']}/test")
+        else:
+            page = await api.post("/jobs/new", data=form)
+
+    assert page.status_code == 200, page.text
+    section = re.search(r'<section class="card" id="tested".*?</section>', page.text, re.DOTALL)
+    assert section, page.text
+    assert "status 500" in section[0]
+    assert "&lt;b&gt;no&lt;/b&gt;" in section[0]
+    assert await connection.fetchval("select count(*) from tocsin.jobs") == int(of_job)
+    assert await connection.fetchval("select count(*) from tocsin.executions") == 0
