@@ -93,13 +93,7 @@ class Testing:
                         resolver=Resolver(self.settings.name_servers, clock=monotonic),
                     )
                 )
-                targets = Targets(
-                    self.db,
-                    self.keys,
-                    thread=executors.thread,
-                    turns=executors.turns,
-                    clock=monotonic,
-                )
+                targets = Targets.beside(self.db, self.keys, executors, clock=monotonic)
                 self.parts = Parts(executors=executors, targets=targets)
         return self.parts
 

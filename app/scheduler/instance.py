@@ -274,13 +274,7 @@ class Instance:
             runner=ClaimRunner(
                 instance=self.name,
                 executors=executors,
-                targets=Targets(
-                    db,
-                    self.secret_keys,
-                    thread=executors.thread,
-                    turns=executors.turns,
-                    clock=monotonic,
-                ),
+                targets=Targets.beside(db, self.secret_keys, executors, clock=monotonic),
                 clock=self.clock,
                 monotonic=monotonic,
                 flows=self.flows,

@@ -7,7 +7,7 @@ are then unmasked, checked, searched for references to named secrets, and encryp
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
 from app.targets.base import Target
+from app.targets.executors import Executors
 from app.targets.net.tls import Unread, by_kept_verdicts
 from app.targets.registry import decode_target, target_type
 from app.targets.turns import LARGE, Turns
@@ -246,6 +247,13 @@ class Targets:
         self.thread = thread
         """The thread that reads certificates, each of which takes milliseconds the first time."""
         self.named = NamedSecrets(db, keys, clock)
+
+    @classmethod
+    def beside(
+        cls, db: Runner, keys: SecretKeys, executors: Executors, *, clock: Monotonic
+    ) -> Self:
+        """Prepare targets for the executors of a process, with the thread and turns of these."""
+        return cls(db, keys, thread=executors.thread, turns=executors.turns, clock=clock)
 
     def __repr__(self) -> str:
         return f"<Targets: {self.keys}, {self.named}>"

@@ -58,16 +58,13 @@ MUTANTS = (
         what="settlement does not check the fence",
         file="db/queries/claims.sql",
         before=(
-            "select j.id, j.fence, j.claimed_at, "
-            "j.next_run is distinct from w.expected_next_run as moved "
+            "select w.*, j.next_run is distinct from w.expected_next_run as moved "
             "from tocsin.jobs j join wanted w on j.id = w.id "
-            "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"
+            "where j.fence = w.fence and j.claimed_at = w.claimed_at and coalesce("
         ),
         after=(
-            "select j.id, w.fence, w.claimed_at, "
-            "j.next_run is distinct from w.expected_next_run as moved "
-            "from tocsin.jobs j join wanted w on j.id = w.id "
-            "where j.locked_until is not null"
+            "select w.*, j.next_run is distinct from w.expected_next_run as moved "
+            "from tocsin.jobs j join wanted w on j.id = w.id where coalesce("
         ),
         tests=(RACES, FROZEN),
     ),
@@ -76,22 +73,16 @@ MUTANTS = (
         file="db/queries/leases.sql",
         before=(
             "select j.id from tocsin.jobs j join wanted w on j.id = w.id "
-            "where j.fence = w.fence and j.claimed_at = w.claimed_at and j.locked_until is not null"
+            "where j.fence = w.fence and j.claimed_at = w.claimed_at and coalesce("
         ),
-        after=(
-            "select j.id from tocsin.jobs j join wanted w on j.id = w.id "
-            "where j.locked_until is not null"
-        ),
+        after=("select j.id from tocsin.jobs j join wanted w on j.id = w.id where coalesce("),
         tests=(RACES,),
     ),
     Mutant(
         what="a batch matches settlements by job only",
         file="db/queries/claims.sql",
-        before=(
-            "from wanted w join held "
-            "on held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at"
-        ),
-        after="from wanted w join held on held.id = w.id",
+        before="left join settled on settled.id = w.id and settled.fence = w.fence where",
+        after="left join settled on settled.id = w.id where",
         tests=(RACES,),
     ),
     Mutant(
