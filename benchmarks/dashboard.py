@@ -60,6 +60,8 @@ PAGES = (
     "/executions?q=late:1",
     "/executions?q=tag:billing",
     "/executions?q=dead:true",
+    "/upcoming",
+    "/upcoming?hours=24",
     "/flows",
     "/calendars",
     "/alerts",
