@@ -1,12 +1,13 @@
 """What mails can have, and what is refused with its field."""
 
+from time import process_time
 from typing import Any
 
 import pytest
 
 from app.errors import InvalidInput
 from app.targets.registry import decode_target
-from app.targets.smtp.rules import mailbox, server_of
+from app.targets.smtp.rules import NAMED, mailbox, server_of
 
 TARGET: dict[str, Any] = {
     "url": "smtp://mail.example.com",
@@ -49,6 +50,14 @@ def test_no_line_break_gets_into_a_header(breaking: str) -> None:
 )
 def test_what_is_no_single_address_is_refused(text: str) -> None:
     assert [*fields(to=[text])] == ["target.to[0]"]
+
+
+def test_an_address_is_read_in_time_that_grows_with_its_length_alone() -> None:
+    began = process_time()
+
+    assert NAMED.fullmatch("me" + " " * 100_000 + "me@example.com") is None
+
+    assert process_time() - began < 1.0  # 6 s where the spaces are split in each way
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
 BARE = re.compile(rf"(?P<local>{LOCAL})@(?P<domain>{DOMAIN})")
 """An address without quotes, comments and address literals, which few servers have (RFC 5321)."""
-NAMED = re.compile(r'(?P<name>"[^"\\<>]*"|[^"\\<>]*) *<(?P<bare>[^<>\s]+)>')
+NAMED = re.compile(r'(?P<name>"[^"\\<>]*" *|[^"\\<>]*)<(?P<bare>[^<>\s]+)>')
 OURS = re.compile(
     r"from|sender|to|cc|bcc|reply-to|subject|date|message-id|auto-submitted|mime-version"
     r"|content-.*|received|return-path|resent-.*|dkim-.*|arc-.*|traceparent|tocsin-.*"
