@@ -83,17 +83,11 @@ class NameLookups:
         return f"<NameLookups: claims by name {waiting}, {self.deferrals.times} deferred>"
 
     def expect(self, held: HeldClaim) -> None:
-        """Begin to look up the claim's names, unless too many lookups are under way.
-
-        Those that come first and are known need not be waited for any more.
-        """
-        for index, name in enumerate(held.names):
-            if self.names.is_known(name):
-                if held.names_waited_for == index:
-                    held.names_waited_for += 1
-            elif name in self.waiting:
+        """Begin to look up the claim's names, unless too many lookups are under way."""
+        for name in held.names:
+            if self.names.is_known(name) or name in self.waiting:
                 continue
-            elif len(self.waiting) < MAX_WAITING and not self.names.is_crowded(name):
+            if len(self.waiting) < MAX_WAITING and not self.names.is_crowded(name):
                 self.begin(name)
 
     def admit(self, held: HeldClaim) -> Admission:

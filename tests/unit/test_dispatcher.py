@@ -631,6 +631,24 @@ async def test_a_name_is_looked_up_while_its_claim_still_sleeps(
     naming.unknown["name"].set()
 
 
+async def test_a_name_whose_answer_is_too_old_by_then_is_waited_for_without_a_slot(
+    dispatcher: Dispatcher,
+    executing: Executing,
+    clock: DatabaseClock,
+    naming: Naming,
+    timers: ManualTimers,
+) -> None:
+    dispatcher.take(due_claims(clock, 1, host="name", due_in=SOON_SECONDS))
+    naming.unknown["name"] = asyncio.Event()
+    await timers.advance(SOON_SECONDS + MOMENT_SECONDS)
+    early, taken = list(executing.started), dispatcher.slots.taken
+    naming.unknown["name"].set()
+    await turns()
+
+    assert (early, taken) == ([], 0)
+    assert executing.started == [UUID(int=1)]
+
+
 async def test_a_deleted_job_waits_for_no_name(
     dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming
 ) -> None:
