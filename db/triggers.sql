@@ -2161,7 +2161,8 @@ begin
     perform tocsin.wake_flow(key);
 end $$;
 
--- Says who paused a flow; one that is not paused has nothing of a pause.
+-- Says who paused a flow; one that is not paused has nothing of a pause, and one that is paused anew by paused_at alone nothing
+-- of a pause that has ended by itself.
 create or replace function tocsin.keep_flow_pause()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -2173,6 +2174,10 @@ begin
         new.paused_by := left(tocsin.actor(), 2000);
     elsif row(new.paused_at, new.pause_reason, new.paused_until) is distinct from row(old.paused_at, old.pause_reason, old.paused_until) then
         new.paused_by := left(tocsin.actor(), 2000);
+        if old.paused_until <= clock_timestamp() and new.paused_until = old.paused_until and new.paused_at <> old.paused_at then
+            new.paused_until := null;
+            new.pause_reason := nullif(new.pause_reason, old.pause_reason);
+        end if;
     end if;
     return new;
 end $$;
@@ -2372,7 +2377,7 @@ comment on function tocsin.wake_flow(key text) is
 comment on function tocsin.release_flow(key text) is
     'Ends what a target asked for: jobs of the flow may start again.';
 comment on function tocsin.keep_flow_pause() is
-    'Says who paused a flow; one that is not paused has nothing of a pause.';
+    'Says who paused a flow; one that is not paused has nothing of a pause, and one that is paused anew by paused_at alone nothing of a pause that has ended by itself.';
 comment on function tocsin.pause_flow(flow_key text, reason text, until timestamptz) is
     'Pauses all jobs of a flow, or of those that a pattern matches, says why (reason, up to 1,000 characters), and until when; null: until it is resumed: select tocsin.pause_flow(''api.example.com'', ''it is moved'', now() + interval ''2 hours''); Its limits stay as they are, and its jobs keep their plan and wait. A pause of it that there is gets this reason and end. Returns the flow.';
 comment on function tocsin.resume_flow(flow_key text) is
@@ -5867,7 +5872,7 @@ comment on column tocsin.flows.max_concurrency is 'Executions at the same time, 
 comment on column tocsin.flows.rate is 'Starts in any period_seconds: 1 to 1,000,000; null: no limit.';
 comment on column tocsin.flows.period_seconds is 'Seconds that the rate is for: 0.1 to 31,557,600.';
 comment on column tocsin.flows.burst is 'Starts in any period_seconds * burst / rate; null: as many as the rate.';
-comment on column tocsin.flows.paused_at is 'Since when none of its jobs starts; null: the flow is not paused.';
+comment on column tocsin.flows.paused_at is 'Since when none of its jobs starts, until paused_until; null: the flow is not paused.';
 comment on column tocsin.flows.pause_reason is 'Why it is paused, for those who wonder later: up to 1,000 characters.';
 comment on column tocsin.flows.paused_until is 'When the pause ends by itself; null: when somebody resumes the flow.';
 comment on column tocsin.flows.paused_by is 'Who paused it.';

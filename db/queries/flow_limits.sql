@@ -26,8 +26,6 @@ set max_concurrency = excluded.max_concurrency, rate = excluded.rate, period_sec
     burst = excluded.burst,
     paused_at = case when :paused::boolean and coalesce(f.paused_until > clock_timestamp(), true) then coalesce(f.paused_at, excluded.paused_at)
         else excluded.paused_at end,
-    paused_until = case when f.paused_until > clock_timestamp() then f.paused_until end,
-    pause_reason = case when coalesce(f.paused_until > clock_timestamp(), true) then f.pause_reason end,
     updated_at = clock_timestamp()
 returning flow_key, xmax = 0 as is_new;
 

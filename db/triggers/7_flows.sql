@@ -279,7 +279,8 @@ begin
     perform tocsin.wake_flow(key);
 end $$;
 
--- Says who paused a flow; one that is not paused has nothing of a pause.
+-- Says who paused a flow; one that is not paused has nothing of a pause, and one that is paused anew by paused_at alone nothing
+-- of a pause that has ended by itself.
 create or replace function tocsin.keep_flow_pause()
 returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -291,6 +292,10 @@ begin
         new.paused_by := left(tocsin.actor(), 2000);
     elsif row(new.paused_at, new.pause_reason, new.paused_until) is distinct from row(old.paused_at, old.pause_reason, old.paused_until) then
         new.paused_by := left(tocsin.actor(), 2000);
+        if old.paused_until <= clock_timestamp() and new.paused_until = old.paused_until and new.paused_at <> old.paused_at then
+            new.paused_until := null;
+            new.pause_reason := nullif(new.pause_reason, old.pause_reason);
+        end if;
     end if;
     return new;
 end $$;

@@ -224,7 +224,7 @@ comment on column tocsin.flows.max_concurrency is 'Executions at the same time, 
 comment on column tocsin.flows.rate is 'Starts in any period_seconds: 1 to 1,000,000; null: no limit.';
 comment on column tocsin.flows.period_seconds is 'Seconds that the rate is for: 0.1 to 31,557,600.';
 comment on column tocsin.flows.burst is 'Starts in any period_seconds * burst / rate; null: as many as the rate.';
-comment on column tocsin.flows.paused_at is 'Since when none of its jobs starts; null: the flow is not paused.';
+comment on column tocsin.flows.paused_at is 'Since when none of its jobs starts, until paused_until; null: the flow is not paused.';
 comment on column tocsin.flows.pause_reason is 'Why it is paused, for those who wonder later: up to 1,000 characters.';
 comment on column tocsin.flows.paused_until is 'When the pause ends by itself; null: when somebody resumes the flow.';
 comment on column tocsin.flows.paused_by is 'Who paused it.';

@@ -285,6 +285,22 @@ async def test_a_pause_of_a_pattern_ends_by_itself_and_the_instances_know_when(
     assert timedelta(0) <= row["started_at"] - ends_at < timedelta(seconds=3)
 
 
+async def test_a_flow_that_is_paused_anew_in_sql_has_nothing_of_a_pause_that_has_ended(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await connection.execute("select tocsin.pause_flow('api', 'a move', now() + interval '20 ms')")
+    await insert(connection, "api")
+    await connection.execute("select pg_sleep(0.05)")
+    await connection.execute("update tocsin.flows set paused_at = now()")
+
+    look, stands = await claim(session, "api")
+
+    row = await connection.fetchrow("select paused_until, pause_reason from tocsin.flows")
+    assert look.claims == []
+    assert stands == {"api": None}
+    assert tuple(row) == (None, None)
+
+
 async def test_a_run_now_of_a_job_of_a_flow_waits_for_a_permit_too(
     connection: asyncpg.Connection, session: Session
 ) -> None:
