@@ -14,9 +14,9 @@ class Levels(Struct, frozen=True, kw_only=True):
     notify_queue_ratio: float
     """The part of the server's queue of notifications that is in use, from 0 to 1."""
     failing_jobs: int
+    """Jobs whose last runs failed; the count stops at 10,000."""
     repeatedly_failing_jobs: int
     """Of these, those whose last three runs or more failed."""
-    """Jobs whose last runs failed; the count stops at 10,000."""
     instances: int
     """Instances that are connected."""
     polling_seconds: float
