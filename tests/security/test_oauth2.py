@@ -206,6 +206,16 @@ async def test_of_many_refused_at_once_one_renews(pair: Pair):
     assert len(pair.server.requests) == 2
 
 
+@pytest.mark.parametrize("length", [10, 2_000])
+async def test_what_a_refusal_said_is_no_answer_where_no_new_token_comes(pair: Pair, length: int):
+    pair.server.on("/token", granted("token-1"), reply(500))
+    pair.target.default = reply(401, b"!" * length)
+
+    report = await pair.send()
+
+    assert (report.reason, report.status_code, report.response) == ("auth", 401, None)
+
+
 async def test_a_401_that_counts_as_success_is_no_refusal(pair: Pair):
     pair.target.default = reply(401)
 

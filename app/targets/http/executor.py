@@ -140,6 +140,7 @@ class Attempt:
                     return await self.send(self.request())
                 report = await self.send(await self.prove_request())
                 if self.has_new_proof():
+                    self.unmasked = None  # nor is a short answer that another follows on record
                     report = await self.send(await self.prove_request())
                 return report
         except TimeoutError:
@@ -224,7 +225,6 @@ class Attempt:
             BadRedirect: a redirect cannot be followed, or there are too many.
             aiohttp.ClientError, OSError: no connection, or no complete answer.
         """
-        self.unmasked = None
         home = request.address.place
         for _ in range(MAX_REDIRECTS + 1):
             sending = self.context.sending if self.asked_at is None else None
