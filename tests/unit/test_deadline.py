@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from app.deadline import Deadline
+from app.timers import SharedTimers
 
 Until = Callable[[float | None], AbstractAsyncContextManager[object]]
 
@@ -17,7 +18,14 @@ async def ours(at: float | None) -> AsyncIterator[Deadline]:
         yield deadline
 
 
-@pytest.fixture(params=[ours, asyncio.timeout_at], ids=["ours", "asyncio"])
+@asynccontextmanager
+async def shared(at: float | None) -> AsyncIterator[Deadline]:
+    loop = asyncio.get_running_loop()
+    with Deadline(loop, at, timers=SharedTimers(loop)) as deadline:
+        yield deadline
+
+
+@pytest.fixture(params=[ours, shared, asyncio.timeout_at], ids=["ours", "shared", "asyncio"])
 def until(request: pytest.FixtureRequest) -> Until:
     """Give the class under test, and the one whose behaviour it must have."""
     given: Until = request.param

@@ -35,7 +35,7 @@ class Address(Struct, frozen=True):
     path: str
     """The path and query, as written."""
     place: str
-    """The text of the origin, in one spelling."""
+    """The text of the origin, without its usual port; letters of a name are as written."""
 
     @property
     def url(self) -> URL:
