@@ -51,6 +51,8 @@ class Executing(ClaimRunner):
     def __init__(self, settling: Settling) -> None:
         self.prepared: list[UUID] = []
         self.started: list[UUID] = []
+        self.tasks: list[asyncio.Task[None] | None] = []
+        """The task in which each that has started is carried out."""
         self.settled = settling.settled
         self.ends: dict[UUID, asyncio.Event] = {}
         self.unloaded: dict[UUID, asyncio.Event] = {}
@@ -70,6 +72,7 @@ class Executing(ClaimRunner):
 
     async def carry_out(self, held: HeldClaim) -> Settlement | None:
         self.started.append(held.claim.job_id)
+        self.tasks.append(asyncio.current_task())
         await self.ends.setdefault(held.claim.job_id, asyncio.Event()).wait()
         return released(held.claim)
 
@@ -238,6 +241,53 @@ async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
     assert executing.started[10:] == [UUID(int=11)]
     assert [one.id for one in executing.settled] == [UUID(int=5)]
     assert len(dispatcher) == 11
+
+
+async def test_a_freed_slot_is_passed_on_in_the_same_task(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, ticks: Ticks
+) -> None:
+    claims = due_claims(clock, 12)
+    dispatcher.take(claims)
+    await turns()
+
+    ticks.now += MOMENT_SECONDS
+    executing.end(claims[4])
+    await turns()
+
+    assert executing.started[10:] == [UUID(int=11)]
+    assert executing.tasks[10] is executing.tasks[4]
+    assert [one.id for one in executing.settled] == [UUID(int=5)]
+    assert (len(dispatcher), dispatcher.waiting) == (11, 1)
+
+
+async def test_a_freed_slot_is_passed_on_to_nothing_while_it_closes(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, ticks: Ticks
+) -> None:
+    claims = due_claims(clock, 12)
+    dispatcher.take(claims)
+    await turns()
+
+    ticks.now += MOMENT_SECONDS
+    executing.end(claims[4])
+    dispatcher.close()
+    await turns()
+
+    assert len(executing.started) == 10
+    assert [one.id for one in executing.settled] == [UUID(int=11), UUID(int=12), UUID(int=5)]
+
+
+async def test_executions_that_wait_for_nothing_leave_turns_of_the_loop_to_others(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    claims = due_claims(clock, 60)
+    executing.end(*claims)
+    dispatcher.take(claims)
+    seen = [0]
+    while seen[-1] < 60:
+        await asyncio.sleep(0)
+        seen.append(len(executing.started))
+
+    assert max(after - before for before, after in pairwise(seen)) <= 10
 
 
 async def test_a_claim_that_is_not_due_starts_at_its_instant(
