@@ -1,5 +1,7 @@
 """Timers that share one of the event loop for each second call when theirs is due."""
 
+from functools import partial
+
 import pytest
 
 from app.timers import SharedTimers
@@ -30,8 +32,12 @@ async def test_each_calls_at_its_instant(
 ) -> None:
     wanted = [1000.0, 1000.5, 1000.999, 1001.0, 1001.001, 1001.9, 1030.0, 1030.25]
     called: list[tuple[float, float]] = []
+
+    def note(at: float) -> None:
+        called.append((at, ticks.now))
+
     for at in reversed(wanted):
-        shared.call_at(at, lambda at=at: called.append((at, ticks.now)))
+        shared.call_at(at, partial(note, at))
 
     await timers.advance(60.0)
 
@@ -44,7 +50,7 @@ async def test_those_of_one_second_cost_one_timer_and_nothing_if_cancelled_befor
     shared: SharedTimers, timers: ManualTimers
 ) -> None:
     called: list[int] = []
-    given = [shared.call_at(1030.0 + n / 100, lambda n=n: called.append(n)) for n in range(100)]
+    given = [shared.call_at(1030.0 + n / 100, partial(called.append, n)) for n in range(100)]
     planned = len(timers.planned)
     for one in given[1:]:
         one.cancel()
