@@ -76,22 +76,6 @@ async def row(person: asyncpg.Connection, name: str) -> asyncpg.Record:
     return found
 
 
-async def test_a_test_is_sent_from_the_form_and_shown_beside_it(
-    page: Page, site: Site, person: asyncpg.Connection
-) -> None:
-    id = await put(site, f"tried-{uuid4()}")
-    await page.goto("/jobs/new")
-    await page.get_by_label("URL").fill(f"{site.address}/health/live")
-    await page.get_by_label("Method").select_option("GET")
-    await press(page, "Send a test")
-    section = page.locator("#tested")
-    await expect(section).to_contain_text("blocked")
-    await page.goto(f"/jobs/{id}")
-    await press(page, "Send a test")
-    await expect(section).to_contain_text("no execution")
-    assert await person.fetchval("select count(*) from tocsin.executions") == 0
-
-
 async def test_a_job_is_created_field_by_field_and_what_was_wrong_is_said_beside_it(
     page: Page, person: asyncpg.Connection
 ) -> None:
