@@ -146,8 +146,11 @@ def keep_standard_streams() -> None:
 def asks_for_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON, be the rest of it right or wrong."""
     pairs = [*pairwise(arguments), *(one.partition("=")[::2] for one in arguments)]
-    return any(one == "--json" or one[:6] in {"--json=", "-ojson"} for one in arguments) or any(
-        option in {"-o", "--output"} and value in {"json", "jsonl"} for option, value in pairs
+    return any(
+        option == "--json"
+        or option.startswith("-ojson")
+        or (option in {"-o", "--output"} and value in {"json", "jsonl"})
+        for option, value in pairs
     )
 
 

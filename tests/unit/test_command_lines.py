@@ -149,6 +149,7 @@ def test_each_command_that_changes_something_asks_in_production_and_no_other_doe
         ("nosuch", "--output=jsonl"),
         ("secrets", "list", "--json"),
         ("jobs", "list", "--json", "nam"),
+        ("jobs", "list", "--json=nam"),
     ],
 )
 def test_an_error_of_any_sort_is_json_where_the_output_would_be(
@@ -197,6 +198,21 @@ def test_instants_of_the_past_are_written_as_people_say_them() -> None:
     assert abs((now - ago).total_seconds() - 12 * 3600) < 60
     assert (day.hour, day.minute, day.utcoffset()) == (0, 0, day.astimezone().utcoffset())
     assert whole == "2026-11-30T01:02:03+01:00"
+
+
+def test_a_zero_and_an_empty_text_are_sent_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def send(_: Api, *call: object, **more: object) -> tuple[Any, Message]:
+        sent.append(more.get("query") if call[0] == "GET" else more.get("body"))
+        return defaultdict(str, ANSWER), Message()
+
+    monkeypatch.setattr(Api, "send", send)
+    tocsin("executions", "list", "--late-by", "0", "--slower-than", "0")
+    tocsin("jobs", "skip", "one", "--until", "")
+
+    assert (sent[0]["late_by"], sent[0]["slower_than"]) == (0, 0)
+    assert sent[1:] == [{"until": ""}]  # which the API refuses; by itself it would skip one run
 
 
 @pytest.mark.parametrize("line", [("--version",), ("version",)])

@@ -90,6 +90,30 @@ def test_an_api_that_is_away_for_a_while_is_waited_for(
     assert capsys.readouterr().err.count("does not answer") == 1
 
 
+def test_an_end_that_lies_ahead_hides_none_that_comes_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = Recorded()
+
+    told = looks(
+        api,
+        monkeypatch,
+        lambda: api.record(1, 0),  # by a clock that was years ahead
+        lambda: api.executions.append({"id": 2, "finished_at": datetime.now(UTC).isoformat()}),
+        lambda: None,
+    )
+
+    assert told == [[1], [2]]
+
+
+def test_an_api_that_never_answered_is_no_api_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Recorded()
+    api.is_away = True
+
+    with pytest.raises(CommandFailed, match="does not answer"):
+        looks(api, monkeypatch, {"from": BEGIN.isoformat()}, lambda: None)
+
+
 def test_what_ended_before_is_told_only_since_an_instant(monkeypatch: pytest.MonkeyPatch) -> None:
     api = Recorded()
     for id in range(3):

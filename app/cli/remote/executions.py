@@ -11,6 +11,7 @@ from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.instants import past_instant
 from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
 from app.cli.remote.output import Output
+from app.cli.remote.reading import is_given
 from app.cli.remote.showing import all_of
 from app.cli.remote.tail import Tail
 
@@ -49,7 +50,9 @@ def query_of(given: dict[str, Any]) -> dict[str, Any]:
         CommandFailed: an instant is none.
     """
     query: dict[str, Any] = {
-        name: list(one) if isinstance(one, tuple) else one for name, one in given.items() if one
+        name: list(one) if isinstance(one, tuple) else one
+        for name, one in given.items()
+        if is_given(one)
     }
     for name, parameter in (("since", "from"), ("until", "to")):
         if name in query:

@@ -322,7 +322,8 @@ def skip_runs(
     if unskip:
         act(on, "unskip", names, found_by)
     else:
-        act(on, "skip", names, found_by, body={"until": until} if until else {"runs": runs or 1})
+        wanted: dict[str, Any] = {"runs": runs or 1} if until is None else {"until": until}
+        act(on, "skip", names, found_by, body=wanted)
 
 
 def of_run(output: Output, given: Mapping[str, Any]) -> str:

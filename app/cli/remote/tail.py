@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -45,20 +45,20 @@ class Tail:
         """
         if self.since is None:
             newest = self.api.call("GET", EXECUTIONS, query={"limit": 1})["items"]
-            self.since = ended(newest[0]) if newest else None
+            self.since = min(ended(newest[0]), datetime.now(UTC)) if newest else None
             self.look()  # which are told already
-        is_away = False
+        is_away, has_answered = False, self.begin is None
         while True:
             try:
                 found = self.look()
             except CommandFailed as failure:
-                if failure.exit_code != UNREACHABLE:
+                if failure.exit_code != UNREACHABLE or not has_answered:
                     raise
                 if not is_away:
                     click.echo(f"{failure}: going on once it does", err=True)
                 is_away, found = True, []
             else:
-                is_away = False
+                is_away, has_answered = False, True
             if found:
                 yield found
             time.sleep(ASK_SECONDS)
@@ -78,7 +78,8 @@ class Tail:
         for one in found:
             self.told[one["id"]] = ended(one)
         if found:
-            last = ended(found[-1])
+            # A clock that was ahead for a while must not hide what ends before that time comes.
+            last = min(ended(found[-1]), datetime.now(UTC))
             self.since = max(self.since or last, last)
             kept = self.since - 2 * OVERLAP
             self.told = {id: at for id, at in self.told.items() if at >= kept}
