@@ -24,6 +24,9 @@ async def make(connection: asyncpg.Connection) -> None:
         "values ('bank <1>', 3, 10, 60), ('tenant-*', 1, null, 1)"
     )
     await connection.execute(
+        "set tocsin.actor = 'Ann'; select tocsin.pause_flow('tenant-*', 'it <moves>')"
+    )
+    await connection.execute(
         "insert into tocsin.calendars (name, timezone, weekly) "
         "values ('office', 'UTC', '{MON 09:00-13:00}')"
     )
@@ -81,6 +84,7 @@ async def test_each_page_shows_what_there_is(
     assert "1 of 3" in shown["/flows"]
     assert "10 in 1 min" in shown["/flows"]
     assert "pattern" in shown["/flows"]
+    assert 'by Ann</span> <span class="why">it &lt;moves&gt;</span>' in shown["/flows"]
     assert "MON 09:00-13:00" in shown["/calendars"]
     assert "An instance has yet to work it out" in shown["/calendars"]
     assert "4 in a row" in shown["/alerts"]
