@@ -66,8 +66,8 @@ exception when insufficient_privilege then
 end $$;
 
 -- role: tocsin_writer
--- Programs that insert jobs in their own transactions, and act on them. They read no target, no secret and no history,
--- and neither read nor write the audit log, nor leave it out.
+-- Programs that insert jobs in their own transactions, and act on them. They read no target and no secret, of history
+-- only why a job has not run, and neither read nor write the audit log, nor leave it out.
 grant usage on schema tocsin to tocsin_writer;
 do $$ declare
     written constant text := (select string_agg(quote_ident(one), ', ') from unnest(tocsin.written_columns()) as one);

@@ -5482,8 +5482,8 @@ comment on function tocsin.pause_of(job tocsin.jobs) is
     'What pauses a job, as the API shows it: of a pause of its tag whose that is. Not inlined, as to plan the subquery takes longer than to read a job.';
 -- db/triggers/8_verbs.sql: what is done with a job by its name, by those who see no targets.
 
--- What follows acts on a job by its name, or by its id as text, and answers with its id; null: there is no such job, or a
--- trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
+-- What follows acts on a job by its name, or by its id as text, and, unless its own words say otherwise, answers with its id;
+-- null: there is no such job, or a trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
 -- db/roles.sql, which lets the role of writers call it.
 
 -- Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null:
@@ -5532,7 +5532,7 @@ end $$;
 
 -- Carries out the runs that the schedule of a job, given by its name, or by its id as text, has in [since, until). rate_per_second:
 -- how many are asked for in a second; null: no limit. overlap: as with tocsin.run_now. Returns the id of the bulk action, which
--- instances carry out after COMMIT.
+-- instances carry out after COMMIT; the name of no job is an error.
 create or replace function tocsin.backfill_job(
     job text, since timestamptz, until timestamptz, rate_per_second numeric default null, overlap text default null)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
@@ -5562,7 +5562,7 @@ comment on function tocsin.run_job(job text) is
 comment on function tocsin.cancel_job(job text, retry boolean) is
     'Cuts off what a job executes that is given by its name, or by its id as text; with retry it is tried again after the backoff, if max_attempts leaves an attempt. Returns the id of the execution; null: nothing is under way.';
 comment on function tocsin.backfill_job(job text, since timestamptz, until timestamptz, rate_per_second numeric, overlap text) is
-    'Carries out the runs that the schedule of a job, given by its name, or by its id as text, has in [since, until). rate_per_second: how many are asked for in a second; null: no limit. overlap: as with tocsin.run_now. Returns the id of the bulk action, which instances carry out after COMMIT.';
+    'Carries out the runs that the schedule of a job, given by its name, or by its id as text, has in [since, until). rate_per_second: how many are asked for in a second; null: no limit. overlap: as with tocsin.run_now. Returns the id of the bulk action, which instances carry out after COMMIT; the name of no job is an error.';
 comment on function tocsin.explain_job(job text, at timestamptz) is
     'Explains why a job, given by its name, or by its id as text, has not run, or, with at, what became of the run of that instant. Returns the reasons, the one that holds it first, as tocsin.explain does; no row: there is no such job.';
 -- db/triggers/8_views.sql: how jobs stand, for people who look from psql; without targets, and with the rights of the

@@ -111,12 +111,12 @@ class DatabaseMetrics(Collector):
             ),
             (
                 "tocsin_failing_jobs",
-                "Jobs that go on although their last runs failed; stops at 10,000.",
+                "Jobs that go on although their last run failed; stops at 10,000.",
                 held.failing_jobs,
             ),
             (
                 "tocsin_repeatedly_failing_jobs",
-                "Of these, those that failed three times in a row or more.",
+                "Failing jobs that failed three times in a row or more; of those counted.",
                 held.repeatedly_failing_jobs,
             ),
             ("tocsin_instances_connected", "Scheduler instances connected.", held.instances),

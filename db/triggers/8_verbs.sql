@@ -1,7 +1,7 @@
 -- db/triggers/8_verbs.sql: what is done with a job by its name, by those who see no targets.
 
--- What follows acts on a job by its name, or by its id as text, and answers with its id; null: there is no such job, or a
--- trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
+-- What follows acts on a job by its name, or by its id as text, and, unless its own words say otherwise, answers with its id;
+-- null: there is no such job, or a trigger of users suppresses it. It runs with the rights of the tables' owner, for roles that see no targets: see
 -- db/roles.sql, which lets the role of writers call it.
 
 -- Pauses a job that is given by its name, or by its id as text: says why (reason, up to 1,000 characters), and until when; null:
@@ -50,7 +50,7 @@ end $$;
 
 -- Carries out the runs that the schedule of a job, given by its name, or by its id as text, has in [since, until). rate_per_second:
 -- how many are asked for in a second; null: no limit. overlap: as with tocsin.run_now. Returns the id of the bulk action, which
--- instances carry out after COMMIT.
+-- instances carry out after COMMIT; the name of no job is an error.
 create or replace function tocsin.backfill_job(
     job text, since timestamptz, until timestamptz, rate_per_second numeric default null, overlap text default null)
 returns uuid language sql security definer set search_path = pg_catalog, pg_temp as $$
