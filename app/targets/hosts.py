@@ -10,6 +10,8 @@ from app.targets.registry import addresses_of
 
 MAX_CACHED_NAMES = 4096
 """Of how many hosts, or lists of hosts, the names are remembered."""
+MAX_HOST_LENGTH = 300
+"""More characters than any host with its port has, as a name has up to 255."""
 HOST = re.compile(r"[^/?#]*//(?:[^/?#]*@)?((?:\[[^\[\]/?#]*\])?[^\[\]/?#]*)(?![\[\]])")
 """Matches a URL; the group is `host:port` (RFC 3986, appendix B)."""
 
@@ -20,7 +22,7 @@ def hosts_of(kind: str, target: str) -> tuple[str, ...]:
     The text is empty for a server that cannot be read. A target that names none has no entries.
     """
     found = [HOST.match(address) for address in addresses_of(kind, target)]
-    return tuple([one[1] if one else "" for one in found])
+    return tuple([one[1] if one and len(one[1]) <= MAX_HOST_LENGTH else "" for one in found])
 
 
 @lru_cache(maxsize=MAX_CACHED_NAMES)

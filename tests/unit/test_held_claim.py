@@ -20,6 +20,8 @@ from tests.support.claims import some_claim
         ('{"url": "no address"}', ""),
         ('{"url": 7}', ""),
         ('{"url": "http://[::1"}', ""),
+        (f'{{"url": "http://{"a." * 125}example.com/"}}', "a." * 125 + "example.com"),
+        (f'{{"url": "http://{"a" * 250_000}/"}}', ""),
         ("[]", ""),
         ("{}", ""),
     ],
