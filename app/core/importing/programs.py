@@ -9,6 +9,14 @@ COMMENT = re.compile(r"(?<!\S)#.*", re.DOTALL)
 """A comment at the end of a line, outside of quotes."""
 BEFORE = frozenset({"chronic", "command", "env", "exec", "ionice", "nice", "nohup"})
 """Programs that carry out the command after them, and change nothing of a request."""
+OF_TIMEOUT = frozenset({"-k", "--kill-after", "-s", "--signal"})
+"""The options of timeout that have a value in the next word."""
+OF_FLOCK = frozenset({"-w", "--wait", "--timeout", "-E", "--conflict-exit-code"})
+"""The same of flock."""
+OF_OTHERS = frozenset({"-n", "--adjustment", "-c", "--class", "--classdata", "-u", "--unset", "-a"})
+"""The same of those in `BEFORE`."""
+AT_ONCE = re.compile(r"-[a-z]*n[a-z]*|--nonblock|--nb")
+"""The option of flock not to wait, perhaps among other letters."""
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -39,17 +47,18 @@ def unwrapped(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     while rest:
         program = rest[0].rpartition("/")[2]
         if program == "timeout":
-            _, (limit, *rest) = operands(rest[1:], 2, with_value={"-k", "-s"})
+            _, (limit, *rest) = operands(rest[1:], 2, with_value=OF_TIMEOUT)
             if (found := DURATION.fullmatch(limit)) is None:
                 message = f"runs timeout {limit}, which is no duration"
                 raise NotACall(message)
             if seconds := float(found[1]) * UNITS[found[2]]:
                 fields["timeout_seconds"] = int(seconds) if seconds.is_integer() else seconds
         elif program == "flock":
-            taken, (_, *rest) = operands(rest[1:], 2, with_value={"-w", "--timeout", "-E"})
-            fields["overlap"] = "skip" if {"-n", "--nonblock", "--nb"} & taken else "buffer_all"
+            taken, (_, *rest) = operands(rest[1:], 2, with_value=OF_FLOCK)
+            waits = not any(map(AT_ONCE.fullmatch, taken))
+            fields["overlap"] = "buffer_all" if waits else "skip"
         elif program in BEFORE:
-            _, rest = operands(rest[1:], 1, with_value={"-n", "-c", "--adjustment"})
+            _, rest = operands(rest[1:], 1, with_value=OF_OTHERS)
             while rest and program == "env" and re.match(r"\w+=", rest[0]):
                 rest = rest[1:]
         else:
