@@ -42,8 +42,8 @@ class Dispatcher:
     """Holds the claims of one instance from the look that took them until their settlement.
 
     A claim sleeps until its instant, waits for a slot (see `DueClaims`), executes and is settled.
-    Only an execution has a task of its own: claims that wait are started by a timer, by a slot
-    that gets free, or by a prerequisite that is met.
+    Only executions have tasks, each of which may go on to the next one: claims that wait are
+    started by a timer, by a slot that gets free, or by a prerequisite that is met.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
