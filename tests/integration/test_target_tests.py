@@ -54,12 +54,15 @@ async def test_a_test_is_told_masked_and_audited_and_changes_nothing(
         stored = await api.post("/v1/jobs/nightly/test")
         typed = {"kind": "http", "target": made.json()["target"] | {"method": "PUT"}}
         unsaved = await api.post("/v1/tests", json=typed | {"job": "nightly", "name": "nightly"})
+        elsewhere = {"url": "http://localhost:9/", "headers": {"X-Named": "${secret:named}"}}
+        bound = await api.post("/v1/tests", json={"kind": "http", "target": elsewhere})
         audit = (await api.get("/v1/audit")).json()["items"]
 
     told = stored.json()
     assert (told["outcome"], told["reason"], told["status_code"]) == ("failed", "status", 503)
     assert told["response"] == "no *** and no *** here"
     assert unsaved.json()["outcome"] == "succeeded", unsaved.text
+    assert "'named' may not be sent to localhost" in bound.json()["detail"]
     first, second = await sink.arrived(2)
     assert (first.method, second.method) == ("POST", "PUT")
     for one in (first, second):
