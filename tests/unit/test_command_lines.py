@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from app.cli.main import main
 from app.cli.remote.api import Api
-from app.cli.remote.contexts import Context, Contexts, save
+from app.cli.remote.contexts import Context, Contexts, chosen, save
 from app.cli.remote.errors import CommandFailed
 from app.cli.remote.instants import past_instant
 from app.cli.remote.output import number
@@ -198,6 +198,22 @@ def test_instants_of_the_past_are_written_as_people_say_them() -> None:
     assert abs((now - ago).total_seconds() - 12 * 3600) < 60
     assert (day.hour, day.minute, day.utcoffset()) == (0, 0, day.astimezone().utcoffset())
     assert whole == "2026-11-30T01:02:03+01:00"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://Prod.example.com", "HTTPS://prod.example.com:443/", "https://prod.example.com"],
+)
+def test_an_api_in_production_is_one_however_its_address_is_written(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    prod = Context("prod", "https://prod.example.com", production=True)
+    save(Contexts({"wrong": Context("wrong", "http://[", production=True), "prod": prod}, None))
+
+    found = [chosen(None, address), chosen(None, "https://prod.example.com:8443")]
+
+    assert [one.production for one in found] == [True, False]
 
 
 def test_a_zero_and_an_empty_text_are_sent_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -154,9 +155,19 @@ def known(address: str, key: str | None) -> Context:
     """Return an API by its address: one in production, if a context says so of that address."""
     with suppress(CommandFailed):  # the file is not what is meant, so it may be broken
         for one in load().contexts.values():
-            if one.production and one.url.rstrip("/") == address.rstrip("/"):
+            if one.production and whole(one.url) == whole(address):
                 return Context(one.name, address, key, production=True)
     return Context(address, address, key)
+
+
+def whole(address: str) -> tuple[object, ...]:
+    """Return the parts of an address in one way, however it is written; itself, if it is none."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return (address,)
+    return parts.scheme, parts.hostname, port, parts.path.rstrip("/")
 
 
 def confirm(context: Context, what: str, *, yes: bool, always: bool = False) -> None:
