@@ -29,7 +29,7 @@ INSTANTS = {
     "resting_jobs": ("told_at",),
     "calendars": ("worked_out_at", "created_at", "updated_at"),
     "maintenance": ("starts_at", "ends_at", "created_at", "updated_at"),
-    "flows": ("paused_at", "created_at", "updated_at"),
+    "flows": ("paused_at", "paused_until", "created_at", "updated_at"),
     "flow_states": ("held_until", "waiting_since"),
     "flow_starts": ("granted_at", "latest"),
     "audit_log": ("at",),
