@@ -7,7 +7,8 @@ from app.core.secrets.redaction import redact
 
 LONG = 1024
 """From so many characters on a text is long: to mask one of 16,384 takes the event loop up to 10 ms
-if its target wants that, and an instance may have a hundred of them in an instant."""
+if its target wants that, to look for secrets in a body of 262,144 up to 20 ms, and an instance may
+have a hundred of them in an instant."""
 LARGE = 8192
 """From so many characters on the JSON of a target is large: to decode one of 262,144 takes up to
 50 ms if whoever wrote it wants that."""

@@ -1,5 +1,6 @@
 """The http executor against a real receiver: what is sent, and how answers are judged."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -361,6 +362,24 @@ async def test_no_location_takes_a_secret_to_another_host(send: Send, sink: Sink
     assert "would take a secret to another" in str(report.error)
     assert not report.retryable
     assert len(sink.requests) == 1
+
+
+async def test_large_bodies_of_redirects_are_searched_for_secrets_in_turn(
+    executors: Executors, send: Send, sink: Sink
+):
+    elsewhere = reply(307, headers={"Location": sink.url("/there", host="127.0.0.2")})
+    sink.on("/start", *[elsewhere] * 2)
+    given = {"url": sink.url("/start"), "follow_redirects": True}
+    async with executors.turns.lock:
+        short = await send(**given, body="short")
+        large = asyncio.create_task(send(**given, body="x" * 200_000))
+        await sink.arrived(3)
+        await asyncio.sleep(0.2)  # nothing is to happen
+        early = [request.path for request in sink.requests]
+
+    assert (short.outcome, (await large).outcome) == (Outcome.SUCCEEDED, Outcome.SUCCEEDED)
+    assert early == ["/start", "/there", "/start"]
+    assert len(sink.requests) == 4
 
 
 async def test_no_body_takes_a_secret_to_another_host_and_to_the_same_one_it_goes(

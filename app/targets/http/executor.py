@@ -246,6 +246,8 @@ class Attempt:
             locations = answer.values("Location")
             if not locations:
                 return self.judged(status)
+            if len(request.body) + len(locations[0]) >= LONG:  # where secrets are looked for
+                await self.turns.take()
             request = redirected(request, status, locations[0], secrets=self.secrets())
         raise BadRedirect(f"more than {MAX_REDIRECTS} redirects")
 
