@@ -324,7 +324,7 @@ class Attempt:
         """Return a server's text as it may be recorded: redacted, and bounded in length."""
         if not text:
             return ""
-        return as_text(redact(self.secrets(), text), longest=longest)
+        return as_text(redact(self.secrets(), text[: 2 * longest]), longest=longest)
 
     def secrets(self) -> set[str]:
         """Return all secrets of the request: of the target, named ones, and the proof."""
