@@ -25,6 +25,7 @@ TARGET: dict[str, Any] = {
 TEXTS = [
     *("", "one", "two words", "two  spaces  between", "Nächtlich", "\N{PILE OF POO}" * 100),
     *("word " * 190 + "end", "x" * 998, "é" * 998, "a é " * 249 + "b", "=?utf-8?q?no?=", "=?"),
+    " " * 997 + "x",
     *('a "quoted" \\ text', "(" * 500, "x" * 70 + " " + "y" * 70, "日本語" * 100, "é"),
 ]
 

@@ -25,8 +25,8 @@ SHORT = 8192
 MAX_LINE = 76
 """The most characters of a line of a header (RFC 2047, 2), unless one word is longer."""
 MAX_WORD = 900
-"""The most characters of a word that is written as it is; no line may have more than 998
-(RFC 5322, 2.1.1)."""
+"""The most characters of a word, with the spaces before it, that is written as it is; no line may
+have more than 998 (RFC 5322, 2.1.1)."""
 WRAPPING = "=?utf-8?b?{}?="
 """An encoded word, of a text in base64."""
 MAX_ENCODED = 39
@@ -98,7 +98,9 @@ def folded(name: str, text: str) -> str:
 
 def is_plain(text: str) -> bool:
     """Return whether a text without line breaks may stand in a header as it is."""
-    return text.isascii() and "=?" not in text and max(map(len, text.split(" "))) <= MAX_WORD
+    if not text.isascii() or "=?" in text:
+        return False
+    return all(len(word) <= MAX_WORD for word in WORD.findall(text))
 
 
 def lines_of(text: str, room: int) -> Iterator[str]:
