@@ -11,7 +11,7 @@ import pytest
 
 from app.core.secrets import redaction
 from app.core.secrets.places import MASK
-from app.core.secrets.redaction import holds, redact
+from app.core.secrets.redaction import MAX_ESCAPES, holds, redact
 
 SECRET = 'p@ss/w+rd "q"\\ <é😀> %41&amp;'
 """Something of all that any encoding treats in a way of its own."""
@@ -132,6 +132,22 @@ def test_masking_takes_no_longer_for_a_receiver_that_wants_it_to() -> None:
         began = process_time()
         redact(secrets, text)
         assert process_time() - began < 3.0, piece  # a tenth of a second on an idle machine
+
+
+@pytest.mark.parametrize("escaped", ["%73esame", "%2573esame", "&#115;esame"])
+@pytest.mark.parametrize("before", ['\\"', "\\\\", "%25a", "a\n"])
+def test_what_is_behind_more_escapes_than_are_read_is_left_out(before: str, escaped: str) -> None:
+    text = before * (MAX_ESCAPES + 1)
+
+    hidden = redact({"sesame"}, f"{text}{escaped}")
+    masked = redact({"sesame"}, f"{escaped}{text}")
+
+    assert text.startswith(hidden)
+    assert masked.startswith("***")
+    assert text.startswith(masked.removeprefix("***"))
+    assert not holds({"sesame"}, text)
+    assert holds({"sesame"}, f"{escaped}{text}")
+    assert holds({"sesame"}, f"{text}sesame")
 
 
 def test_the_parts_of_a_key_are_not_looked_for_in_a_text_that_has_none_of_them(

@@ -63,6 +63,10 @@ Span = tuple[int, int]
 """The first byte, and the byte after the last."""
 
 
+class TooManyEscapes(Exception):
+    """A text has more escapes than are read."""
+
+
 class Layer:
     """A text with one layer of escapes read, and where in the text each byte of it came from."""
 
@@ -106,8 +110,8 @@ class Layer:
 def redact(secrets: Collection[str], text: str) -> str:
     """Return `text` with `***` for each secret, even if escaped or cut off by the end of the text.
 
-    Secrets shorter than `MIN_HIDDEN_LENGTH` are left in. If the text is long and the secrets are
-    very many, only the beginning of the text is returned.
+    Secrets shorter than `MIN_HIDDEN_LENGTH` are left in. Only the beginning of a text is returned
+    that is long where the secrets are very many, or that has more escapes than `MAX_ESCAPES`.
     """
     wanted = [secret for secret in secrets if len(secret) >= MIN_HIDDEN_LENGTH]
     if not wanted or not text:
@@ -128,16 +132,18 @@ def holds(secrets: Collection[str], text: str) -> bool:
     if any(secret in text for secret in wanted):
         return True
     longest = MAX_WORK // max(len(wanted), 1) - 1
-    ended = f"{text[:longest]}\0"  # the NUL ends the text, so that its end cuts no secret off
+    beginning, _ = readable(text[:longest].encode(errors="replace"))
+    # The NUL ends the text, so that its end cuts no secret off.
+    ended = f"{beginning.decode(errors='replace')}\0"
     return redact(wanted, ended) != ended
 
 
 def redacted(secrets: Collection[bytes], data: bytes) -> str:
     """Return `data` as text with `***` for each of the secrets."""
+    data, layers = readable(data)
     cut = CUT_OFF.search(data, max(0, len(data) - MAX_ESCAPE_LENGTH))
     ended = data[: cut.start()] if cut else data
-    layers = layers_of(data)
-    layers_ended = layers if ended == data else layers_of(ended)
+    layers_ended = layers if ended == data else readable(ended)[1]
     if not (wanted := suspects(secrets, {data: layers, ended: layers_ended})):
         return data.decode(errors="replace")
     spans: list[Span] = []
@@ -204,15 +210,30 @@ def written(span: Span, layers: list[Layer]) -> Span:
     return span
 
 
+def readable(text: bytes) -> tuple[bytes, list[Layer]]:
+    """Return as much of the beginning of a text as can be read, and its layers."""
+    while True:
+        try:
+            return text, layers_of(text)
+        except TooManyEscapes:
+            text = text[: len(text) // 2]
+
+
 def layers_of(text: bytes) -> list[Layer]:
-    """Unescape a text layer by layer, up to `MAX_LAYERS` and `MAX_ESCAPES`."""
+    """Unescape a text layer by layer, up to `MAX_LAYERS`.
+
+    Raises:
+        TooManyEscapes: there are more than `MAX_ESCAPES`.
+    """
     layers: list[Layer] = []
     left = MAX_ESCAPES
-    while left > 0 and len(layers) < MAX_LAYERS:
-        escapes = list(islice(ESCAPE.finditer(text), left))
+    while len(layers) < MAX_LAYERS:
+        escapes = list(islice(ESCAPE.finditer(text), left + 1))
+        left -= len(escapes)
+        if left < 0:
+            raise TooManyEscapes
         if not escapes:
             break
-        left -= len(escapes)
         layer = Layer(text, escapes)
         if layer.read == text:  # the matches were no escapes
             break
@@ -253,7 +274,7 @@ def character(escape: re.Match[bytes], given: bytes) -> str | None:
 
 def read_spans(secret: bytes, text: bytes) -> Iterator[Span]:
     """Find a secret, plain, in hexadecimal or in base64, in a text that has no escapes left."""
-    layers = layers_of(secret)
+    _, layers = readable(secret)
     secret = secret[: len(text)]
     plain = layers[-1].read if layers else secret
     yield from found(plain.translate(SPACES), text)
