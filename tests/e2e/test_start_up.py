@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.cluster import ROOT
 
-ROUNDS = 9
+ROUNDS = range(5, 30)
+"""At least so many, and more only while the machine is busy with something else."""
 PROGRAMS = {
     "python": ("-c", "pass"),
     "click": ("-c", "import click"),
@@ -17,19 +18,28 @@ PROGRAMS = {
     "list": ("-m", "app", "jobs", "list", "--api", "http://127.0.0.1:1"),
 }
 """`list` asks an API that refuses at once, so that the request takes no time."""
+MOST = {
+    ("help", "click"): 1.6,
+    ("list", "client"): 1.7,
+    ("help", "python"): 6,
+    ("list", "python"): 10,
+}
+"""How many times as long as the second the first may take."""
 
 
 @pytest.mark.alone
 def test_commands_start_little_later_than_what_they_are_made_of() -> None:
     fastest = dict.fromkeys(PROGRAMS, 60.0)
-    for _ in range(ROUNDS):  # in turns, so that what else the machine does slows all of them
+    slow: dict[tuple[str, str], float] = {}
+    for done in range(ROUNDS.stop):
+        # In turns, so that what else the machine does slows all of them.
         for name, arguments in PROGRAMS.items():
             begun = time.perf_counter()
             subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=False)  # noqa: S603 - ours
             fastest[name] = min(fastest[name], time.perf_counter() - begun)
+        ratios = {(one, other): fastest[one] / fastest[other] for one, other in MOST}
+        slow = {pair: ratio for pair, ratio in ratios.items() if ratio > MOST[pair]}
+        if not slow and done >= ROUNDS.start:
+            break
 
-    said = {name: round(one / fastest["python"], 1) for name, one in fastest.items()}
-    assert fastest["help"] <= 1.6 * fastest["click"], said
-    assert fastest["list"] <= 1.7 * fastest["client"], said
-    assert said["help"] <= 6, said
-    assert said["list"] <= 10, said
+    assert slow == {}
