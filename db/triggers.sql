@@ -4455,7 +4455,7 @@ begin
         return query select 'ping_expected', case
                 when due_at > occurrence and occurrence <= now() and not (
                         select tocsin.is_ping_late(job, p.ended_at) from (select) as one left join tocsin.pings_of(job.id) as p on true) then
-                    format('The ping of %s has come. The one after it is planned at %s.', tocsin.told_at(occurrence), tocsin.told_at(due_at))
+                    format('The ping of %s has come. The one after it is expected once the grace ends, at %s.', tocsin.told_at(occurrence), tocsin.told_at(due_at))
                 else format('It expects the ping of %s%s.', tocsin.told_at(occurrence),
                     case when due_at > occurrence then ', by ' || tocsin.told_at(due_at) || ' at the latest' else '' end) end,
             null::timestamptz, due_at, jsonb_build_object('run', occurrence);

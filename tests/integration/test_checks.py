@@ -319,7 +319,7 @@ async def test_a_ping_is_late_until_it_comes_and_rules_tell_of_both(
 
     assert (await api.get("/v1/checks/backup")).json()["status"] == "up"
     assert explained["reason"] == "ping_expected"
-    assert "has come" in explained["detail"]
+    assert "has come. The one after it is expected once the grace ends, at " in explained["detail"]
     assert await told(connection) == [("late", "backup"), ("recovered", "backup")]
 
 
