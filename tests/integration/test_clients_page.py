@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 
-from tocsin import AsyncTocsin
+from tocsin import AsyncTocsin, Tocsin
+from tocsin.namespaces import Does, Lists, Namespace
 
 from tests.support.pages import ROOT
 
@@ -41,3 +42,28 @@ async def test_the_examples_of_calls_do_what_they_say(served: str) -> None:
         job = await tocsin.jobs.get("nightly")
     assert (job.timezone, job.cron) == ("Europe/Paris", "0 3 * * *")
     assert job.timeout_seconds == 30, "README says nothing of it"
+
+
+def test_the_page_has_every_call_of_the_client() -> None:
+    rows = re.findall(r"^\| (.*) \| (.*) \|$", PAGE, re.MULTILINE)
+    with Tocsin("http://127.0.0.1:1") as tocsin:
+        parts = {
+            name: one
+            for name, one in vars(tocsin).items()
+            if isinstance(one, Namespace) and one is not tocsin
+        }
+        there = {name: calls_of(one) for name, one in parts.items()} | {"itself": calls_of(tocsin)}
+
+    assert len(there) > 10
+    for name, calls in there.items():
+        [said] = [text for of, text in rows if name in re.findall(r"\w+", of)]
+        assert calls - {*re.findall(r"\w+", said)} == set(), name
+
+
+def calls_of(one: object) -> set[str]:
+    return {
+        name
+        for kind in type(one).__mro__
+        for name, call in vars(kind).items()
+        if isinstance(call, Does | Lists)
+    }
