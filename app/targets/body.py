@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from app.core.jobs.json_depth import is_deeper
 from app.core.secrets.masking import NAMED_SECRETS
 from app.errors import FieldError
 from app.targets.base import Target
@@ -44,13 +45,18 @@ class BodyTarget(Target, frozen=True, kw_only=True):
             yield FieldError(
                 field=given[-1], message=f"leave out all but one of {', '.join(given)}"
             )
-        if is_deeper(self.json, than=DEEPEST_JSON):
-            yield FieldError(field="json", message=f"is nested more than {DEEPEST_JSON} deep")
-            return
         try:
-            self.content()
+            content, _ = self.content()
+            if self.json_secrets is not None:
+                content = msgspec.json.encode(self.json)
+            is_too_deep = self.json is not None and is_deeper(content, than=DEEPEST_JSON)
         except ValueError as error:
             yield FieldError(field=given[-1], message=f"cannot be sent: {error}")
+            return
+        except RecursionError:
+            is_too_deep = True
+        if is_too_deep:
+            yield FieldError(field="json", message=f"is nested more than {DEEPEST_JSON} deep")
 
     def content(self) -> tuple[bytes, str | None]:
         """Return the bytes to send and their content type, which is None without a body."""
@@ -62,21 +68,6 @@ class BodyTarget(Target, frozen=True, kw_only=True):
         if self.body_base64 is not None:
             return from_base64(self.body_base64), "application/octet-stream"
         return b"", None
-
-
-def is_deeper(value: object, *, than: int) -> bool:
-    """Return whether arrays and objects are nested more than `than` levels; never recurses."""
-    level = [value]
-    for _ in range(than + 1):
-        containers = [item for item in level if isinstance(item, dict | list)]
-        if not containers:
-            return False
-        level = [
-            item
-            for container in containers
-            for item in (container.values() if isinstance(container, dict) else container)
-        ]
-    return True
 
 
 def from_base64(text: str) -> bytes:

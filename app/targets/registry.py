@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.core.facts import Ignored
-from app.core.field_errors import Location, type_errors
+from app.core.field_errors import MAX_ERRORS, Location, type_errors
 from app.core.jobs.exact_json import DECODER, number
 from app.core.secrets.masking import redact, secrets_in
 from app.core.secrets.places import secret_fields
@@ -41,6 +41,8 @@ __all__ = [
 
 MAX_NAMED = 10
 """The most headers that one error names."""
+MAX_REDACTED = 10_000
+"""The most errors times secrets looked for in them: each pair takes a microsecond or more."""
 GROUP = "tocsin.executors"
 """The entry points by which other packages bring kinds: `pigeon = "pigeons.tocsin:Pigeon"`."""
 
@@ -213,9 +215,14 @@ def with_header(error: FieldError, target: Any) -> FieldError:  # noqa: ANN401
 def without_secrets(
     refusal: InvalidInput, type_: type[Target], target: bytes | dict[str, Any]
 ) -> list[FieldError]:
-    """Return the errors of a refusal, redacted: they may quote secrets."""
+    """Return the errors of a refusal, redacted: they may quote secrets.
+
+    The first `MAX_ERRORS`, of a target with very many secrets fewer: see `MAX_REDACTED`.
+    """
+    errors = refusal.errors[:MAX_ERRORS]
     with suppress(ValueError, RecursionError):
         readable = msgspec.json.decode(target) if isinstance(target, bytes) else target
         secrets = secrets_in(type_, readable) if isinstance(readable, dict) else ()
-        return [replace(one, message=redact(secrets, one.message)) for one in refusal.errors]
-    return list(refusal.errors)
+        errors = errors[: max(MAX_REDACTED // max(len(secrets), 1), 1)]
+        return [replace(one, message=redact(secrets, one.message)) for one in errors]
+    return list(errors)

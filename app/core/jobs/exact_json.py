@@ -9,6 +9,7 @@ from msgspec import Raw
 INFINITE = float("inf")
 EXACT_DIGITS = 15
 """A float keeps any number of up to 15 decimal digits exactly: C's `DBL_DIG`."""
+EXPONENT = frozenset("eE")
 SMALLEST_EXACT = 1e-300
 """Near the end of their range (below about 1e-307) floats keep fewer digits."""
 
@@ -30,7 +31,12 @@ def number(text: str) -> float | Raw:
     if value in (INFINITE, -INFINITE) or (value == 0 and Decimal(text) != 0):
         message = "the number is out of range: write it as a string"
         raise ValueError(message)
-    return value if Decimal(text) == Decimal(repr(value)) else Raw(text.encode())
+    written = repr(value)
+    if "." in text and not EXPONENT.intersection(text) and "e" not in written:
+        is_exact = text.rstrip("0") == written.rstrip("0")  # both end in their fraction
+    else:
+        is_exact = Decimal(text) == Decimal(written)
+    return value if is_exact else Raw(text.encode())
 
 
 DECODER = msgspec.json.Decoder(float_hook=number)

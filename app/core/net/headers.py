@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from app.core.field_paths import joined
 from app.errors import FieldError
@@ -65,9 +66,9 @@ def value_error(value: str) -> str | None:
 
 
 def header_errors(headers: Mapping[str, str], *, field: str) -> Iterable[FieldError]:
-    """Check the headers in the target's `field`."""
+    """Check the headers in the target's `field`; of too many, the first `MAX_HEADERS`."""
     seen: set[str] = set()
-    for name, value in headers.items():
+    for name, value in islice(headers.items(), MAX_HEADERS):
         problem = name_error(name) or value_error(value)
         if problem is None and name_as_read(name) in seen:
             problem = "is given twice: header names do not differ in case, nor - from _ for many"

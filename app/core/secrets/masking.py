@@ -47,6 +47,8 @@ __all__ = [
     "unmask_spots",
 ]
 
+MIN_PIECE_LENGTH = 8
+"""The fewest characters of such a part."""
 WORD = re.compile(r"[^\s;,=\"']{8,}")
 """A part of a header such as `Bearer abc…` or `sid=abc…; path=/` that servers may repeat alone."""
 SEGMENT = re.compile(r"[^/]{8,}")
@@ -117,26 +119,24 @@ def secrets_of(target: Struct) -> set[str]:
 def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[str]:
     """Return every secret text inside the JSON of a target, which need not be valid."""
     found: set[str] = set()
-
-    def note(part: Part, value: object, _kept: object, _field: str) -> object:
-        match part, value:
-            case Part.IN_URL, str():
+    for spot in spots_in(target_type, target):
+        match spot.part, spot.value:
+            case Part.IN_URL, str(value):
                 if "@" in value:  # else there is no password, as in nearly all
                     password = url_parts(value).password
                     found.update((password, unquote(password)))
             case Part.NONE, _:
                 pass
-            case _:
+            case _, value:
                 for text in texts(value):
                     found.update(pieces(text))
-        return value
-
-    replace_secrets(target_type, target, note)
     return found - {""}
 
 
 def pieces(secret: str) -> set[str]:
     """Return a secret, and those parts of it that servers may repeat alone."""
+    if len(secret) < MIN_PIECE_LENGTH:
+        return {secret}
     words = WORD.findall(secret)
     return {secret, *words, *(part for word in words for part in SEGMENT.findall(word))}
 
@@ -167,13 +167,17 @@ def is_masked(part: Part, value: object) -> bool:
 
 
 def texts(value: object) -> set[str]:
-    """Return every text in a JSON value, at any depth."""
-    match value:
-        case str():
-            return {value}
-        case dict():
-            return set[str]().union(*map(texts, value.values()))
-        case list():
-            return set[str]().union(*map(texts, value))
-        case _:
-            return set()
+    """Return every text in a JSON value, at any depth; never recurses."""
+    found: set[str] = set()
+    left = [value]
+    while left:
+        match left.pop():
+            case str(text):
+                found.add(text)
+            case dict(inner):
+                left += inner.values()
+            case list(inner):
+                left += inner
+            case _:
+                pass
+    return found
