@@ -1,7 +1,8 @@
 """Claims the due jobs that stand behind a crowd: many due jobs for one host.
 
-Looks take due jobs in the order of their instants, whatever hosts they are for. While most of what
-an instance has to start is for the same few hosts, and late, jobs for other hosts are searched for
+Looks take due jobs in the order of their instants, whatever hosts they are for, and few of them at
+once if their targets are large. While most of what an instance has to start is for the same few
+hosts, or has large targets, and is late, jobs for other hosts are searched for
 among the latest that are due, and claimed beside the looks.
 """
 
@@ -12,15 +13,18 @@ from app.core.facts import Faulted
 from app.db import isolating
 from app.db.isolating import reason
 from app.scheduler.suspects import Suspects
+from app.targets.turns import LARGE
 
 SEARCHED = 5000
 """How many due jobs, the latest first, are searched for others: some 15 ms of Postgres's time."""
 OTHERS = 50
 """The most jobs that are claimed at once for other hosts."""
 LATE_SECONDS = 0.2
-"""How late a claim has to be until jobs for other hosts are searched for."""
+"""How late a claim has to start, or to be claimed, until jobs for other hosts are searched for."""
 CROWD = 0.1
 """The part of all claims that a host has to have to count as a crowd: ten may be crowds at once."""
+OF_LARGE = ""
+"""Stands for the host of large targets, and of those without a host."""
 LEAST = 8
 """The fewest claims of which a host can be a crowd."""
 MIN_SECONDS, MAX_SECONDS = 0.1, 0.5
@@ -39,14 +43,16 @@ class PastCrowds:
         return f"<PastCrowds: every {self.pause:.1f} s, beside {sorted(self.crowds()[0])}>"
 
     async def keep_claiming(self) -> None:
-        """Search from a look that had not room for all on, while claims wait, until cancelled.
+        """Search from a look that left due jobs on, while claims wait or looks do so again.
 
-        An error is told, and the search is made again.
+        Of large targets a look brings so few that none has to wait for a slot. An error is told,
+        and the search is made again.
         """
+        backlogged = self.dispatcher.backlogged
         while True:
-            await self.dispatcher.backlogged.wait()
-            self.dispatcher.backlogged.clear()
-            while self.dispatcher.waiting >= LEAST:
+            await backlogged.wait()
+            while backlogged.is_set() or self.dispatcher.waiting >= LEAST:
+                backlogged.clear()
                 try:
                     found_none = await self.claim_others() == 0
                 except Exception as error:  # noqa: BLE001 - no search is to end the instance
@@ -76,15 +82,23 @@ class PastCrowds:
         return len(tried.claimed)
 
     def crowds(self) -> tuple[set[str], int]:
-        """Return the hosts that have much of what is started here, if late, and room for others."""
+        """Return the hosts that have much of what is started here, if late, and room for others.
+
+        Large targets, for whatever hosts, count as those of one host of their own: what is searched
+        for is not large.
+        """
         hosts, waiting = Counter[str](), Counter[str]()
         late = False
         for held in self.dispatcher:
-            seconds = -self.dispatcher.clock.seconds_until(held.claim.next_run.timestamp())
+            due_at = held.claim.next_run.timestamp()
+            seconds = -self.dispatcher.clock.seconds_until(due_at)
             if seconds >= 0:
-                hosts[held.host] += 1
-                waiting[held.host] += not held.started
-                late = late or (seconds > LATE_SECONDS and not held.started)
+                host = held.host if len(held.claim.target) < LARGE else OF_LARGE
+                hosts[host] += 1
+                waiting[host] += not held.started
+                if held.started:  # late if the look that brought it was
+                    seconds = held.claim.claimed_at.timestamp() - due_at
+                late = late or seconds > LATE_SECONDS
         least = max(LEAST, CROWD * hosts.total())
         crowds = {host for host, many in hosts.items() if many >= least} if late else set()
         return crowds, OTHERS - sum(many for host, many in waiting.items() if host not in crowds)

@@ -13,6 +13,10 @@ LARGE = 8192
 """From so many characters on the JSON of a target is large: to decode one of 262,144 takes up to
 50 ms if whoever wrote it wants that."""
 
+TURNS_BETWEEN = 4
+"""How many turns of the event loop others have between two such pieces of work: an execution takes
+some ten, of which each would else wait for a piece."""
+
 
 class Turns:
     """Lets one such piece of work after the other begin, whatever else is ready in between."""
@@ -23,7 +27,8 @@ class Turns:
     async def take(self) -> None:
         """Wait for the turn of the work that follows at once, without another wait."""
         async with self.lock:
-            await asyncio.sleep(0)  # whatever else is ready comes first
+            for _ in range(TURNS_BETWEEN):
+                await asyncio.sleep(0)  # whatever else is ready comes first
 
     async def redact(self, secrets: Collection[str], text: str) -> str:
         """Return a text with `***` for each secret, see `redact`; in turn if it is long."""

@@ -1,9 +1,13 @@
-"""Numbers of a few kilobytes that Postgres writes out as megabytes: others stay on time."""
+"""Targets that are large, or that Postgres writes out as megabytes: others stay on time."""
+
+import json
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 
 from tests.faults.conftest import Case
+from tests.support.waiting import until
 
 LATE_SECONDS = 1.0
 TRIES = 5
@@ -37,5 +41,40 @@ async def test_numbers_that_grow_when_they_are_written_out_delay_nobody(
                 for _ in range(TRIES):
                     await try_to_insert(case.connection, column, growing)
             await case.moment(0.5)
+
+    await case.verdict(late=LATE_SECONDS)
+
+
+LARGE_BYTES = 140_000
+"""Of JSON, as Postgres writes it out; a target may have 262,144."""
+CROWD = 200
+COSTLY = "0.1234567890123456789"
+"""An item of arrays that takes long to decode: a float cannot keep it."""
+
+
+@pytest.mark.alone
+async def test_a_crowd_of_large_targets_delays_nobody_else(case: Case) -> None:
+    await case.processes.instance()
+    body = f"[{', '.join([COSTLY] * (LARGE_BYTES // (len(COSTLY) + 2)))}]"
+    url = case.sink.url("/crowd", host="127.0.0.2")
+    target = f'{{"url": {json.dumps(url)}, "json": {body}}}'
+    at = datetime.now(UTC) + timedelta(seconds=3)
+
+    async def all_ended() -> bool:
+        return bool(
+            await case.connection.fetchval(
+                "select count(*) = $1 from tocsin.executions where scheduled_for = $2", CROWD, at
+            )
+        )
+
+    async with case.load.running(per_second=20):
+        with case.ledger.fault("a crowd of large targets"):
+            await case.connection.execute(
+                """insert into tocsin.jobs (kind, run_at, target, timeout_seconds)
+                   select 'http', $1, $2, 30 from generate_series(1, $3)""",
+                *(at, target, CROWD),
+            )
+            await until(all_ended, "the crowd has ended", within=30)
+        await case.moment(0.5)
 
     await case.verdict(late=LATE_SECONDS)
