@@ -63,12 +63,29 @@ async def test_a_test_is_sent_from_the_form_and_shown_beside_it(
     await press(page, "Send a test")
     section = page.locator("#tested")
     await expect(section).to_contain_text("blocked")
-    assert await violations(page) == []
     await page.goto(f"/jobs/{id}")
     await press(page, "Send a test")
     await expect(section).to_contain_text("no execution")
-    assert await violations(page) == []
     assert await person.fetchval("select count(*) from tocsin.executions") == 0
+
+
+async def test_the_form_and_the_job_after_a_test_have_no_barriers_and_fit_a_small_phone(
+    chromium: Browser, site: Site, person: asyncpg.Connection
+) -> None:
+    id = await put(site, f"tried-{uuid4()}")
+    async with opened(
+        chromium, site.address, color_scheme="dark", viewport={"width": 320, "height": 640}
+    ) as (page, _):
+        await page.goto("/jobs/new")
+        await page.get_by_label("URL").fill(f"{site.address}/health/live")
+        await press(page, "Send a test")
+        await expect(page.locator("#tested")).to_contain_text("blocked")
+        assert await violations(page) == []
+        await page.goto(f"/jobs/{id}")
+        await press(page, "Send a test")
+        await expect(page.locator("#tested")).to_contain_text("no execution")
+        assert await violations(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 async def row(person: asyncpg.Connection, name: str) -> asyncpg.Record:

@@ -376,7 +376,7 @@ async def test_the_doctor_counts_no_job_as_late_that_no_instance_can_run(
     code, printed = await doctor(database_url)
     wrong = [line.split()[1] for line in printed.splitlines() if line.startswith("!!")]
     assert (code, wrong) == (1, ["due"]), printed
-    assert "s late, typo: The run of" in printed
+    assert "s late, typo: No instance that is connected runs jobs of the kind 'htpp'" in printed
 
 
 async def test_the_doctor_names_jobs_that_disagree_with_their_runs_until_they_are_mended(

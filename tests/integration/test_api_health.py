@@ -230,6 +230,8 @@ async def test_the_description_has_every_call_of_the_contract(api: httpx.AsyncCl
         ("POST", "/v1/flows/{flow_key}/release"),
         ("POST", "/v1/jobs/{job}/skip"),
         ("POST", "/v1/jobs/{job}/unskip"),
+        ("POST", "/v1/jobs/{job}/test"),
+        ("POST", "/v1/tests"),
         ("GET", "/v1/maintenance"),
         ("POST", "/v1/maintenance"),
         ("DELETE", "/v1/maintenance/{maintenance}"),
