@@ -22,7 +22,7 @@ COMMANDS = [
     for command in re.split(r"\n(?=curl )", block.replace("\\\n", " "))
     if command.startswith("curl")
 ]
-NUMBER = 29
+NUMBER = 31
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 
