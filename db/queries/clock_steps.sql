@@ -19,7 +19,7 @@ returning id;
 with held as (
     update tocsin.flow_states s
     set held_until = case when s.held_until < clock_timestamp() + interval '25 hours' then s.held_until end,
-        waiting_since = least(s.waiting_since, clock_timestamp())
+        waiting_since = case when s.waiting_since > clock_timestamp() then clock_timestamp() else s.waiting_since end
     where s.held_until > clock_timestamp() + interval '25 hours'
         or s.waiting_since > clock_timestamp() + interval '1 minute'
     returning s.flow_key
@@ -68,7 +68,7 @@ update tocsin.jobs j
 set next_run = w.moved_to,
     scheduled_for = w.moved_for,
     planned_at = clock_timestamp(),
-    last_finished_at = least(j.last_finished_at, clock_timestamp())
+    last_finished_at = case when j.last_finished_at > clock_timestamp() then clock_timestamp() else j.last_finished_at end
 from free w
 where j.id = w.job_id
 returning j.id;

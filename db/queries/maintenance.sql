@@ -54,7 +54,7 @@ select tocsin.end_maintenance(case when acting.actor is not null then :id::uuid 
 -- part: shown
 w.id, w.tag, w.calendar, w.starts_at, w.ends_at, w.on_closed, w.reason, w.created_at, w.created_by,
     tocsin.window_times(w) @> now() as is_under_way,
-    lower(near.time) as next_start, least(upper(near.time), '2200-01-01 00:00Z') as next_end
+    lower(near.time) as next_start, case when near.time is not null then least(upper(near.time), '2200-01-01 00:00Z') end as next_end
 
 -- part: near
 left join lateral (

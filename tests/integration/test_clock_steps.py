@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import asyncpg
@@ -12,7 +12,7 @@ import pytest
 from app.core.facts import ClockSetBack, Settled
 from app.db import Database, checks, upkeep
 from app.scheduler.clock_steps import mend
-from tests.support.builders import insert_job
+from tests.support.builders import insert_job, job_row
 from tests.support.faketime import Clock
 from tests.support.instances import StartInstance
 from tests.support.postgres import PostgresServer
@@ -134,10 +134,9 @@ async def test_recurring_jobs_and_retries_go_on_after_a_clock_that_was_ahead_is_
         await calls(sink, "/cron", times_called(sink, "/cron") + 3)
         await calls(sink, "/fails", 2)
 
-    planned = await connection.fetchval(
-        "select next_run - now() from tocsin.jobs where id = $1", daily
-    )
-    assert timedelta() < planned <= timedelta(days=1)
+    moved = await job_row(connection, daily)
+    assert timedelta() < moved["next_run"] - datetime.now(UTC) <= timedelta(days=1)
+    assert moved["last_finished_at"] is None  # it never ran
 
 
 @pytest.mark.timeout(120)
@@ -300,7 +299,8 @@ async def test_a_flow_goes_on_whatever_a_clock_that_was_believed_has_left_behind
            values ('f', 1, 60), ('g', 1, 60);
            insert into tocsin.flow_states (flow_key, held_until, held_for, waiting_since)
            values ('f', now() + interval '60 days', 'it was asked for', now() + interval '60 days'),
-               ('h', now() + interval '1 hour', 'it was asked for', null);
+               ('h', now() + interval '1 hour', 'it was asked for', null),
+               ('i', now() + interval '60 days', 'it was asked for', null);
            insert into tocsin.flow_starts (flow_key, granted_at, instance, many, latest)
            values ('g', now() + interval '60 days', 'gone', 1, now() + interval '60 days')"""
     )
@@ -308,7 +308,8 @@ async def test_a_flow_goes_on_whatever_a_clock_that_was_believed_has_left_behind
     await mend(db, lease_seconds=3.0)
 
     kept = await connection.fetch("select * from tocsin.flow_states order by flow_key")
-    assert [row["held_until"] is not None for row in kept] == [False, True]
+    assert [row["held_until"] is not None for row in kept] == [False, True, False]
+    assert [row["waiting_since"] is not None for row in kept] == [True, False, False]
     assert await connection.fetchval("select latest <= clock_timestamp() from tocsin.flow_starts")
     async with instance():
         await insert_job(connection, target={"url": sink.url("/f")}, flow_key="f")

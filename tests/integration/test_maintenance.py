@@ -66,6 +66,18 @@ async def test_a_window_is_laid_listed_and_ended_and_all_of_it_is_on_record(
     ]
 
 
+async def test_a_window_whose_calendar_has_no_time_any_more_has_no_next_one(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    await api.put("/v1/calendars/over", json={"dates": [ahead(7000)[:10]], "timezone": "UTC"})
+    await api.post("/v1/maintenance", json={"all": True, "calendar": "over"})
+    await connection.execute("update tocsin.calendars set times = '{}'")
+
+    [listed] = (await api.get("/v1/maintenance")).json()["items"]
+
+    assert (listed["calendar"], listed["next"]) == ("over", None)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
