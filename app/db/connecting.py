@@ -26,6 +26,11 @@ poolers refuse most settings that come with the start of a session."""
 ISOLATION = "set default_transaction_isolation = 'read committed'"
 """Overrides what the database or the role has: statements that skip locked rows, and compare before
 they set, must see what others committed meanwhile. Under another level they fail time and again."""
+IDLE_IN_TRANSACTION_SECONDS = 30
+"""How long a process may be silent in a transaction until Postgres undoes this: what was frozen
+there would keep rows locked for as long as its machine answers. More than a test of a target takes,
+which an idempotency key has run inside a transaction."""
+IDLE_IN_TRANSACTION = f"set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'"
 TLS_PARAMETERS = (
     *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation"),
     *("ssl_min_protocol_version", "ssl_max_protocol_version"),
@@ -91,7 +96,8 @@ async def connect_to(host: Host, address: Address, options: dict[str, Any]) -> a
     try:
         keep_alive(connection, address)
         await connection.execute(
-            f"{SEARCH_PATH}; {ISOLATION}{as_statement(later)}", timeout=options["timeout"]
+            f"{SEARCH_PATH}; {ISOLATION}; {IDLE_IN_TRANSACTION}{as_statement(later)}",
+            timeout=options["timeout"],
         )
     except BaseException:
         connection.terminate()

@@ -38,6 +38,7 @@ TRANSIENT: tuple[type[BaseException], ...] = (
     asyncpg.OperatorInterventionError,  # class 57: shutdown, cancelled statement
     asyncpg.PostgresSystemError,  # class 58: the disk, or a file that is not there
     asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,  # this process was frozen in a transaction
     asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
     asyncpg.SequenceGeneratorLimitExceededError,  # a sequence that a person set to its end
     asyncpg.InvalidCachedStatementError,  # the schema changed under a prepared statement

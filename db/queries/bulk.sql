@@ -55,10 +55,12 @@ from (
 ) as others left join taken on true;
 
 -- name: begin_step
--- Extends the lease, and locks the action for a transaction that waits for no other lock for longer than this. No row:
--- the action has ended, or another instance works on it, or has taken this step.
+-- Extends the lease, and locks the action for a transaction that waits for no other lock for longer than this, and that
+-- Postgres undoes once its instance has been frozen for longer than that. No row: the action has ended, or another
+-- instance works on it, or has taken this step.
 with settings as materialized (
-    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true)
+    select set_config('lock_timeout', '50ms', true), set_config('statement_timeout', '10s', true),
+        set_config('idle_in_transaction_session_timeout', '10s', true)
 ), begun as (
     update tocsin.bulk_actions b
     set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 second'

@@ -27,6 +27,13 @@ NOTED = (
        when (old.timeout_seconds <> new.timeout_seconds) execute function public.note()""",
 )
 
+SLOW = (
+    """create function public.dawdle() returns trigger language plpgsql as $$ begin
+           perform pg_sleep(0.3); return null; end $$""",
+    """create trigger dawdle after update of timeout_seconds on tocsin.jobs for each statement
+       execute function public.dawdle()""",
+)
+
 
 async def progress(connection: asyncpg.Connection, id: UUID) -> dict[str, Any]:
     row = await connection.fetchrow(
@@ -51,33 +58,52 @@ async def ended(connection: asyncpg.Connection, id: UUID) -> dict[str, Any]:
     return await progress(connection, id)
 
 
+async def is_amid_a_step(connection: asyncpg.Connection, pid: int) -> None:
+    """Wait until an instance, by its process, is inside the transaction of a step."""
+
+    async def sleeps_in_a_trigger() -> bool:
+        return bool(
+            await connection.fetchval(
+                """select exists (select from pg_stat_activity
+                   where wait_event = 'PgSleep' and application_name like '%:' || $1 || ':%')""",
+                str(pid),
+            )
+        )
+
+    await until(sleeps_in_a_trigger, "the instance is amid a step", within=GOES_ON_SECONDS)
+
+
 @pytest.mark.timeout(300)  # two leases have to end, and each time somebody has to come to see it
 async def test_an_edit_whose_instances_are_killed_and_frozen_edits_each_job_once(
     case: Case,
 ) -> None:
-    for statement in (*NOTED, JOBS.format(many=MANY).replace("$1::text", f"'{case.sink.url()}'")):
+    """One is frozen amid a step: Postgres undoes what is left of it."""
+    many = 600
+    for statement in (*NOTED, *SLOW, JOBS.format(many=many).replace("$1::text", "'http://x.test'")):
         await case.connection.execute(statement)
     first, second = await case.processes.instances(2)
 
     id = await ask(case.connection, "edit", {"tag": "bulk"}, {"patch": {"timeout_seconds": 31}})
-    await reached(case.connection, id, MANY // 10)
+    await reached(case.connection, id, many // 10)
     worker = (await progress(case.connection, id))["locked_by"]
     victim, other = (first, second) if f":{first.process.pid}:" in worker else (second, first)
     await victim.kill()
-    await reached(case.connection, id, MANY // 4)
+    await reached(case.connection, id, many // 4)
+    await is_amid_a_step(case.connection, other.process.pid)
     other.freeze()
     third = await case.processes.instance()
-    await reached(case.connection, id, MANY // 2)
+    await reached(case.connection, id, many // 2)
     other.thaw()
     done = await ended(case.connection, id)
 
-    assert (done["state"], done["matched"], done["changed"]) == ("finished", MANY, MANY)
+    assert (done["state"], done["matched"], done["changed"]) == ("finished", many, many)
     edits = await case.connection.fetch(
         "select id, count(*) as times from public.edits group by id"
     )
-    assert len(edits) == MANY
+    assert len(edits) == many
     assert {row["times"] for row in edits} == {1}
-    assert third.process.returncode is None
+    assert other.process.returncode is third.process.returncode is None
+    assert not other.said("faulted")
 
 
 async def test_a_backfill_whose_instance_is_killed_asks_for_each_run_once(case: Case) -> None:
