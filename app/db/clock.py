@@ -118,6 +118,17 @@ class DatabaseClock:
         return timestamp - self.offset - self.clock()
 
 
+async def ask(db: Runner, clock: DatabaseClock) -> None:
+    """Ask the database for the time: no other answer comes so soon after it was read.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+    """
+    sent_at = clock.clock()
+    [row] = await db.fetch("instances.clock")
+    clock.observe(row["now"], row["now"], sent_at=sent_at, received_at=clock.clock())
+
+
 class PolledClock:
     """Tells the database's time, and asks the database when the last answer is over a minute old.
 
@@ -140,11 +151,7 @@ class PolledClock:
         Raises:
             DatabaseUnavailable: the database had to be asked and does not answer.
         """
-        sent_at = self.clock()
-        if sent_at - self.asked_at > TRUSTED_SECONDS:
-            [row] = await self.db.fetch("instances.clock")
+        if self.clock() - self.asked_at > TRUSTED_SECONDS:
+            await ask(self.db, self.estimate)
             self.asked_at = self.clock()
-            self.estimate.observe(
-                row["now"], row["now"], sent_at=sent_at, received_at=self.asked_at
-            )
         return self.estimate.now()

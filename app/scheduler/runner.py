@@ -16,10 +16,10 @@ from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import invalid, released, settled
 from app.core.runs.unexecuted import settled_unexecuted
 from app.db import Database
-from app.db.clock import DatabaseClock
+from app.db.clock import DatabaseClock, ask
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
-from app.errors import DatabaseUnavailable, InvalidInput
+from app.errors import AppError, DatabaseUnavailable, InvalidInput
 from app.scheduler.checks import judge
 from app.scheduler.closings import Closings
 from app.scheduler.flows import Flows, PermitOver
@@ -136,9 +136,14 @@ class ClaimRunner:
     async def prepare(self, held: HeldClaim) -> None:
         """Prepare an execution shortly before the claim is due, without sending its request.
 
+        The database is asked for the time, too: looks tell it half a millisecond after it was read,
+        and a job is late by as much.
+
         Never raises: the execution meets the same error, and reports it.
         """
         claim = held.claim
+        with suppress(AppError):
+            await ask(self.db, self.clock)
         with suppress(Exception):
             ready = await self.targets.ready(claim.job_id, claim.kind, held.target)
             context = Context.of(claim, traceparent=self.observers.traceparent(claim))

@@ -67,7 +67,7 @@ written as materialized (
 )
 select looked.*, claimed.*  -- one row of what the look found, and one for each claim
 from (
-    select now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
+    select now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
         record_error,
         case when many < found then found_ids end as found_ids, left_ids, left_from,
         case when many < :limit::bigint and many = found then (
@@ -86,7 +86,8 @@ from (
         ) as unplanned,
         (select extract(epoch from polling_until - now())::float8 from tocsin.polling where one) as polling_seconds,
         (select scope from pausing) as pause_scope,
-        (select extract(epoch from ends_at - least(now(), :believed::timestamptz))::float8 from pausing) as pause_seconds
+        (select extract(epoch from ends_at - least(now(), :believed::timestamptz))::float8 from pausing) as pause_seconds,
+        clock_timestamp() as ended_at  -- last, as near to the answer as can be
     from (
         select count(*) as many, coalesce(array_agg(id), '{}') || :aside::uuid[] as ids,
             tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error

@@ -13,6 +13,9 @@ import pytest
 
 from app.core.facts import Looked, Planned, Settled, Started
 from app.core.runs.outcome import Outcome
+from app.db import Database
+from app.db.clock import DatabaseClock, ask
+from app.scheduler import runner
 from app.targets.net.guard import Guard
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.instances import StartInstance
@@ -68,6 +71,28 @@ async def test_a_cron_typed_in_psql_is_planned_and_then_fires_each_second_exactl
     assert len(times) >= 4
     assert times == [times[0] + timedelta(seconds=n) for n in range(len(times))]
     assert times[0].microsecond == 0
+
+
+async def test_the_database_is_asked_for_the_time_shortly_before_a_job_is_due(
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[datetime] = []
+
+    async def noted(db: Database, clock: DatabaseClock) -> None:
+        await ask(db, clock)
+        answers.append(clock.now())
+
+    monkeypatch.setattr(runner, "ask", noted)
+    async with instance():
+        for seconds in (1, 2, 3):  # a busy machine may miss the moment of one
+            due = datetime.now(UTC) + timedelta(seconds=seconds)
+            await insert(connection, sink, run_at=due)
+        await sink.arrived(3)
+
+    assert answers
 
 
 async def test_a_cron_that_cannot_be_planned_says_so_until_it_is_corrected(

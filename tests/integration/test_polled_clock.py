@@ -1,13 +1,13 @@
 """The time of the database as the API reads it: asked for seldom, and followed when it steps."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from app.db import Database
-from app.db.clock import TRUSTED_SECONDS, PolledClock
+from app.db.clock import TRUSTED_SECONDS, DatabaseClock, PolledClock, ask
 from app.db.database import Row
 from tests.support.ticks import Ticks
 
@@ -65,3 +65,18 @@ async def test_a_clock_that_was_set_is_followed_with_the_next_question(
     after = await clock.now()
 
     assert abs(after - before - stepping.step) < SLACK
+
+
+async def test_an_answer_is_believed_to_be_as_old_as_its_receipt(
+    stepping: SteppingDatabase,
+) -> None:
+    ticks = Ticks()
+    clock = DatabaseClock(clock=ticks)
+
+    await ask(stepping, clock)
+    at_receipt = clock.now()
+    ticks.now += 5.0
+
+    assert clock.now() - at_receipt == timedelta(seconds=5)
+    assert abs(at_receipt - datetime.now(UTC)) < SLACK
+    assert stepping.questions == 1
