@@ -1,5 +1,6 @@
 """Every test may use the fixtures of these modules."""
 
+import gc
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -32,3 +33,9 @@ settings.register_profile("same", PATIENT, derandomize=True)
 # `make test ARGS=--hypothesis-profile=new` looks for examples that nobody has seen.
 settings.register_profile("new", PATIENT)
 settings.load_profile("same")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through all tests, again and again, for what lasts."""
+    gc.collect()
+    gc.freeze()
