@@ -3,12 +3,15 @@
 A new address that is not guarded, or that nobody decided on, fails here.
 """
 
+from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 from litestar.routes import HTTPRoute
 
 from app.api import access
@@ -76,6 +79,10 @@ ALLOWED_TO = {
     else {Scope.WRITE, Scope.ADMIN}
     for method, path in CALLS
 }
+NUMBERS = count(1)
+"""Whoever takes the next has a name, or an address, of its own."""
+together = pytest.mark.asyncio(loop_scope="module")
+"""What tests have that share an API and its database, each with keys of its own."""
 every_scope = pytest.mark.parametrize(
     ("method", "path", "scope"),
     [
@@ -110,20 +117,33 @@ async def make(
     api: httpx.AsyncClient, scope: Scope = Scope.ADMIN, **more: object
 ) -> dict[str, Any]:
     """Make a key, with the one that the client has, if any."""
-    body = {"name": f"of {scope}", "scopes": [scope]} | more
+    body = {"name": f"{scope} {next(NUMBERS)}", "scopes": [scope]} | more
     answer = await api.post("/v1/keys", json=body)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
 
 
+def another(api: httpx.AsyncClient, address: str) -> httpx.AsyncClient:
+    """Make a client of the same API at some address."""
+    transport = httpx.ASGITransport(
+        app=api._transport.app,  # type: ignore[attr-defined]
+        raise_app_exceptions=False,
+        client=(address, 50_000),
+    )
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+
 async def sign_in(api: httpx.AsyncClient, key: str) -> str:
-    """Begin a session with a key; return what the cookie holds, and leave the client without."""
-    answer = await api.post("/session", json={"key": key})
+    """Begin a session with a key, and return what the cookie holds.
+
+    That is done from one address after another, as few may be begun at one in a minute.
+    """
+    number = next(NUMBERS)
+    async with another(api, f"198.51.{number // 256}.{number % 256}") as client:
+        answer = await client.post("/session", json={"key": key})
     assert answer.status_code == 200, answer.text
-    held = answer.cookies["tocsin_session"]
-    api.cookies.clear()
-    return held
+    return answer.cookies["tocsin_session"]
 
 
 def browser(held: str, **headers: str) -> dict[str, str]:
@@ -136,11 +156,27 @@ def browser(held: str, **headers: str) -> dict[str, str]:
     } | {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-@pytest.fixture
-async def admin(api: httpx.AsyncClient) -> httpx.AsyncClient:
-    """Give a client that has a key of scope admin, and so a database that has one."""
-    api.headers["Authorization"] = f"Bearer {(await make(api, name='root'))['key']}"
-    return api
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def root(module_api: httpx.AsyncClient) -> str:
+    """Give a key of scope admin, and so a database that has one."""
+    key: str = (await make(module_api, name="root"))["key"]
+    return key
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def admin(module_api: httpx.AsyncClient, root: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client that has a key of scope admin."""
+    async with another(module_api, "127.0.0.1") as client:
+        client.headers["Authorization"] = f"Bearer {root}"
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def database(module_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Give a connection to the database that `admin` is of."""
+    connection = await asyncpg.connect(module_database)
+    yield connection
+    await connection.close()
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -177,6 +213,7 @@ def test_every_address_is_one_that_refuses_or_is_known_to_be_open() -> None:
     assert not any(path.startswith("/v1/") for _, path in OPEN)
 
 
+@together
 @pytest.mark.parametrize(("method", "path"), sorted(PAGES | ACTIONS))
 async def test_no_page_is_shown_without_a_session(
     admin: httpx.AsyncClient, method: str, path: str
@@ -191,6 +228,7 @@ async def test_no_page_is_shown_without_a_session(
         assert answer.content == b""
 
 
+@together
 @every_call
 async def test_no_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
     del admin.headers["Authorization"]
@@ -198,6 +236,7 @@ async def test_no_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
     assert await refused(admin, method, path) == 'Bearer realm="tocsin"'
 
 
+@together
 @every_call
 async def test_a_wrong_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
     right = admin.headers["Authorization"].removeprefix("Bearer ")
@@ -210,18 +249,20 @@ async def test_a_wrong_key(admin: httpx.AsyncClient, method: str, path: str) -> 
         assert challenge == 'Bearer realm="tocsin", error="invalid_token"'
 
 
+@together
 @every_call
 async def test_an_expired_key(
-    admin: httpx.AsyncClient, connection: asyncpg.Connection, method: str, path: str
+    admin: httpx.AsyncClient, database: asyncpg.Connection, method: str, path: str
 ) -> None:
     expired = await make(admin, expires_in_seconds=3600)
-    await connection.execute(
+    await database.execute(
         "update tocsin.api_keys set expires_at = now() where prefix = $1", expired["prefix"]
     )
 
     assert "invalid_token" in await refused(admin, method, path, headers=bearer(expired["key"]))
 
 
+@together
 @every_call
 async def test_a_revoked_key(admin: httpx.AsyncClient, method: str, path: str) -> None:
     revoked = await make(admin)
@@ -231,17 +272,18 @@ async def test_a_revoked_key(admin: httpx.AsyncClient, method: str, path: str) -
     assert "invalid_token" in await refused(admin, method, path, headers=bearer(revoked["key"]))
 
 
+@together
 @every_call
 async def test_a_session_that_is_none_or_over(
-    admin: httpx.AsyncClient, connection: asyncpg.Connection, method: str, path: str
+    admin: httpx.AsyncClient, database: asyncpg.Connection, method: str, path: str
 ) -> None:
     key = await make(admin)
     over, out, expired, revoked = [await sign_in(admin, key["key"]) for _ in range(4)]
-    await connection.execute(
+    await database.execute(
         "update tocsin.sessions set expires_at = now() where digest = $1", digest_of(over)
     )
     assert (await admin.delete("/session", headers=browser(out))).status_code == 204
-    await connection.execute(
+    await database.execute(
         "update tocsin.api_keys set expires_at = now() where prefix = $1", key["prefix"]
     )
     admin._transport.app.state.key_ring.forget()  # type: ignore[attr-defined]
@@ -252,13 +294,16 @@ async def test_a_session_that_is_none_or_over(
     for held in ("", "0" * 63, key["key"]):
         assert await refused(admin, method, path, headers=browser(held)) == 'Bearer realm="tocsin"'
 
-    await connection.execute("update tocsin.api_keys set expires_at = null")
+    await database.execute(
+        "update tocsin.api_keys set expires_at = null where prefix = $1", key["prefix"]
+    )
     admin._transport.app.state.key_ring.forget()  # type: ignore[attr-defined]
     assert (await admin.get("/v1/jobs", headers=browser(revoked))).status_code == 200
     assert (await admin.delete(f"/v1/keys/{key['prefix']}")).status_code == 204
     assert "invalid_token" in await refused(admin, method, path, headers=browser(revoked))
 
 
+@together
 @every_scope
 async def test_a_session_does_what_the_scope_of_its_key_allows_and_no_more(
     admin: httpx.AsyncClient, method: str, path: str, scope: Scope
@@ -272,6 +317,7 @@ async def test_a_session_does_what_the_scope_of_its_key_allows_and_no_more(
     assert ("scope-missing" in answer.text) is not allowed
 
 
+@together
 @pytest.mark.parametrize(
     ("method", "path"),
     [pytest.param(*call, id=" ".join(call)) for call in CALLS if call[0] != "GET"],
@@ -294,6 +340,7 @@ async def test_a_session_changes_nothing_for_a_page_of_elsewhere(
         assert answer.json()["type"] == "urn:tocsin:problem:cross-origin"
 
 
+@together
 @every_scope
 async def test_a_key_does_what_its_scope_allows_and_no_more(
     admin: httpx.AsyncClient, method: str, path: str, scope: Scope
@@ -321,6 +368,7 @@ async def test_every_call_says_which_scope_it_needs(api: httpx.AsyncClient) -> N
         assert {"401", "403"} <= operation["responses"].keys()
 
 
+@together
 @pytest.mark.parametrize(
     "path", ["/health/live", "/health/ready", "/openapi.json", "/docs", "/docs/openapi.json"]
 )
@@ -383,16 +431,16 @@ async def test_without_any_key_nobody_else_is_served(
 
 
 async def test_once_there_was_a_key_none_is_no_longer_enough(
-    admin: httpx.AsyncClient, connection: asyncpg.Connection
+    api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
+    bearing = bearer((await make(api))["key"])
     await connection.execute("update tocsin.api_keys set revoked_at = now()")
 
     async def locked() -> bool:
-        return (await admin.get("/v1/jobs")).status_code == 401
+        return (await api.get("/v1/jobs", headers=bearing)).status_code == 401
 
     await until(locked, "the revoked key counts no more")
-    del admin.headers["Authorization"]
-    assert (await admin.get("/v1/jobs")).status_code == 401
+    assert (await api.get("/v1/jobs")).status_code == 401
 
 
 async def test_a_key_made_in_one_process_counts_in_another_within_seconds(

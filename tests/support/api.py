@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from app.asgi import create_app
 from app.config import Settings
@@ -64,24 +65,45 @@ def api_url(request: pytest.FixtureRequest, database_url: str) -> str:
     return in_role("api", request, database_url)
 
 
-@pytest.fixture
-async def api(api_url: str, faults: Recorder) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of the API on the test's database."""
+@asynccontextmanager
+async def lasting(database_url: str, recorder: Recorder) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve as `serving` does, for a fixture.
+
+    The lifespan has to stop in the task that started it; a fixture does not keep to one.
+    """
     given: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
     done = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(api_url, faults) as client:
+        async with serving(database_url, recorder) as client:
             await given.put(client)
             await done.wait()
 
-    # The lifespan has to stop in the task that started it; a fixture does not keep to one.
     running = asyncio.create_task(serve(), name="api")
     try:
         yield await asyncio.wait_for(given.get(), STARTUP_SECONDS)
     finally:
         done.set()
         await running
+
+
+@pytest.fixture
+async def api(api_url: str, faults: Recorder) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of the API on the test's database."""
+    async with lasting(api_url, faults) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_api(
+    request: pytest.FixtureRequest, module_database: str
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of an API that tests of a module share, which leave nothing to each other.
+
+    To make an application and a database takes most of the time of a test of a single call.
+    """
+    async with lasting(in_role("api", request, module_database), Recorder()) as client:
+        yield client
 
 
 def fields(answer: httpx.Response) -> list[str]:

@@ -2,11 +2,10 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from litestar import Litestar
@@ -15,7 +14,6 @@ from playwright.async_api import Browser, Page, async_playwright
 from app.asgi import create_app
 from app.cli.listening import Server, listening_socket, make_server
 from app.config import Settings
-from tests.support.postgres import PostgresServer
 from tests.support.waiting import until
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -49,13 +47,6 @@ async def served(database_url: str, **settings: Any) -> AsyncIterator[Site]:  # 
         finally:
             server.stop()
             await running
-
-
-@pytest.fixture(scope="module")
-def module_database(postgres_server: PostgresServer) -> Iterator[str]:
-    """Give a database that the tests of a module share."""
-    with postgres_server.database() as url:
-        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -237,6 +237,13 @@ def database_url(postgres_server: PostgresServer) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """Give a database that the tests of a module share."""
+    with postgres_server.database() as url:
+        yield url
+
+
 @pytest.fixture
 def any_postgres(
     request: pytest.FixtureRequest, postgres_servers: Callable[[str], PostgresServer]
