@@ -194,6 +194,7 @@ def create_app(
                 "root_path": settings.root_path,
                 "title": settings.title,
                 "color": settings.color,
+                "trace_url": settings.trace_url,
             }
         ),
         dependencies={

@@ -49,6 +49,16 @@ SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/_-]{43}=?$")]
 PortRange = Annotated[str, Meta(pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?$")]
 HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s]+$")]
 WatchedJob = Annotated[str, Meta(pattern=r"^(?!tag:$).+$", max_length=300)]
+EXECUTION_ID = "{execution_id}"
+"""What stands in `trace_url` for the number of an execution."""
+TraceUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://\S*\{execution_id\}\S*)?$",
+        max_length=1000,
+        description="a URL with {execution_id} in it",
+    ),
+]
 NameServer = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:\[\]]+$")]
 
 
@@ -102,6 +112,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(description="red, orange, green, blue or purple"),
     ] = ""
     """The color of the edge and the title of the dashboard's pages, to tell environments apart."""
+
+    trace_url: TraceUrl = ""
+    """Where the dashboard finds the trace of an execution: a URL with `{execution_id}` in it."""
 
     rate_limit: Annotated[int, between(0, 60_000, "requests a minute")] = 0
     """Requests a minute of each API key to one API process; 0 stands for no limit."""

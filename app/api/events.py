@@ -60,7 +60,7 @@ async def stream_events(
     return Stream(
         streams.counted(sent, owner=caller.limited_as),
         media_type=EVENTS,
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        headers={"X-Accel-Buffering": "no"},
     )
 
 

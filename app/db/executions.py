@@ -110,6 +110,17 @@ async def find(db: Runner, execution_id: int) -> Execution:
     raise ExecutionNotFound(message)
 
 
+async def list_around(db: Database, one: Execution, *, limit: int) -> list[Execution]:
+    """List executions of the same job, up to `limit` before and after one, the newest first.
+
+    It is among them.
+    """
+    same = ExecutionFilter(job_id=one.job_id)
+    before = await list_page(db, same, before=min(one.id + 1, INT8_MAX), limit=limit)
+    later = await db.fetch("executions.later", job_id=one.job_id, execution_id=one.id, limit=limit)
+    return [*(execution(row) for row in reversed(later)), *before.items]
+
+
 async def cancel(db: Runner, execution_id: int, *, retry: bool) -> bool:
     """Cancel an execution; return whether it was under way, or had been cancelled before.
 

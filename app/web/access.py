@@ -9,7 +9,7 @@ from msgspec import Struct
 from app.api.parameters import Clock
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.db import audit, keys
+from app.db import audit, jobs, keys
 from app.web.differences import Difference, differences
 from app.web.parameters import ON_A_PAGE, Reader
 from app.web.rendering import page
@@ -42,10 +42,12 @@ async def audit_page(
     found = await audit.list_page(
         reader, entity_id=of, before=CHANGES.read(cursor), limit=ON_A_PAGE
     )
+    of_jobs = {one.entity_id for one in found.items if one.entity == "job"}
     return page(
         request,
         "audit.html",
         listed=[edit(one) for one in found.items],
+        there=await jobs.which_are_there(reader, of_jobs) if of_jobs else set(),
         of=of,
         following=CHANGES.after(found.items, more=found.more),
         cursor=cursor,

@@ -1,18 +1,30 @@
 """The list of executions, and the page of one."""
 
+import asyncio
+from collections.abc import Sequence
+
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery
 
+from app.api.access import Caller
 from app.api.parameters import Clock
 from app.api.problems import ApiRequest
+from app.config import EXECUTION_ID
 from app.core.access.api_key import Scope
+from app.core.runs.outcome import Outcome
 from app.db import executions, explanations
+from app.db.database import Database
 from app.db.executions import ExecutionFilter
 from app.errors import InvalidInput, JobNotFound
 from app.jobs.filters import execution_filter
+from app.web.changes import changes_since, last_success, seen_edits
+from app.web.facts import seen_once
 from app.web.parameters import ON_A_PAGE, Reader
+from app.web.pictures import STRIP_BARS
 from app.web.rendering import page
 from app.web.search import OF_EXECUTIONS, searched
+from app.wire.executions import Execution
+from app.wire.explanations import Reason
 from app.wire.pages import EXECUTIONS
 
 CHOICES = {
@@ -65,20 +77,37 @@ async def executions_page(
 async def execution_page(
     request: ApiRequest, reader: Reader, clock: Clock, id: FromPath[int]
 ) -> Response[bytes]:
-    """Show one execution whole."""
+    """Show one execution whole, with the others of its run, and what led up to a failure."""
     one = await executions.find(reader, id)
-    try:
-        reasons = (
-            await explanations.explain(reader, str(one.job_id), at=one.scheduled_for)
-        ).reasons
-        is_kept = True
-    except JobNotFound:
-        reasons, is_kept = [], False  # the job was deleted
+    caller: Caller = request.scope["user"]
+    may_see = Scope.ADMIN in caller.scopes and one.outcome is not Outcome.SUCCEEDED
+    around, edited, became = await asyncio.gather(
+        seen_once(executions.list_around(reader, one, limit=STRIP_BARS)),
+        seen_edits(reader, one.job_id, may_see=may_see),
+        what_became(reader, one),
+    )
+    listed = around.value or [one]
+    so_far = [each for each in listed if each.id <= one.id]
+    success = last_success(so_far)
     return page(
         request,
         "execution.html",
         one=one,
-        reasons=reasons,
-        is_kept=is_kept,
+        reasons=became or (),
+        is_kept=became is not None,
+        around=around,
+        attempts=[each for each in listed if each.scheduled_for == one.scheduled_for],
+        last_success=success,
+        changes=changes_since(success, so_far, edited.value or (), until=one.finished_at),
+        trace=request.app.state.trace_url.replace(EXECUTION_ID, str(one.id)),
         at=await clock.now(),
     )
+
+
+async def what_became(reader: Database, one: Execution) -> Sequence[Reason] | None:
+    """Explain what became of the run of an execution; None: its job was deleted."""
+    try:
+        explained = await explanations.explain(reader, str(one.job_id), at=one.scheduled_for)
+    except JobNotFound:
+        return None
+    return explained.reasons

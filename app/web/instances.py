@@ -33,11 +33,10 @@ async def said(reader: Database) -> list[UsedRules]:
         return []
 
 
-@get("/instances", opt={"scope": Scope.READ})
-async def instances_page(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
-    """List the instances by name."""
+async def list_running(reader: Database) -> list[Running]:
+    """List the instances by name, each with what it said of itself."""
     told = {one.name: one for one in await said(reader)}
-    listed = [
+    return [
         Running(
             instance=one,
             rules=f"{of.version} ({of.source})" if of else None,
@@ -47,6 +46,12 @@ async def instances_page(request: ApiRequest, reader: Reader, clock: Clock) -> R
         for one in await instances.list_instances(reader)
         for of in [told.get(one.name)]
     ]
+
+
+@get("/instances", opt={"scope": Scope.READ})
+async def instances_page(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
+    """List the instances by name."""
+    listed = await list_running(reader)
     return page(
         request,
         "instances.html",

@@ -254,14 +254,7 @@ async def looked_at(
         return Preview(changed=changed, set_name=set_name), [
             FieldError(field="json", message=str(error))
         ]
-    return Preview(
-        schedule=shown.schedule,
-        notes=shown.notes,
-        advice=shown.advice,
-        dropped=shown.dropped,
-        changed=changed,
-        set_name=set_name,
-    ), []
+    return replace(shown, changed=changed, set_name=set_name), []
 
 
 async def shown_tested(  # noqa: PLR0913, PLR0917 - what a form is shown with

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -51,7 +52,10 @@ class Changed(Struct, frozen=True, kw_only=True):
 class Preview(Struct, frozen=True, kw_only=True):
     """What is shown beside a form while it is filled in."""
 
+    at: datetime | None = None
+    """When it was worked out; None: nothing could be."""
     schedule: PreviewedSchedule | None = None
+    zone: str = "UTC"
     notes: list[str] = []
     """What clocks, calendars and other jobs do to the runs."""
     advice: str = ""
@@ -85,7 +89,9 @@ async def previewed(
     schedule = normalized(document.schedule())
     notes = await asyncio.to_thread(lambda: list(notes_on(schedule, shown, stored, now=now)))
     return Preview(
+        at=now,
         schedule=shown,
+        zone=schedule.timezone,
         notes=notes,
         advice=await advice_on(db, document, shown, stored),
         dropped=await asyncio.to_thread(dropped_by, schedule, document, stored, now),
@@ -103,9 +109,13 @@ def notes_on(
         yield "It has no run to come."
     if closed := sum(1 for one in shown.runs if one.closed_until):
         yield f"{closed} of these {'is' if closed == 1 else 'are'} closed by its calendars."
+    yield from clock_notes(schedule, stored.id if stored else NIL, now=now)
+
+
+def clock_notes(schedule: Schedule, id: UUID, *, now: datetime) -> Iterator[str]:
+    """Say what the changes of clocks within a year do to the runs of a schedule."""
     if schedule.cron is None:
         return
-    id = stored.id if stored else NIL
     other_gap = replace(schedule, dst_gap=other(DstGap, schedule.dst_gap))
     both = replace(schedule, dst_overlap=DstOverlap.BOTH)
     first = replace(schedule, dst_overlap=DstOverlap.FIRST)

@@ -9,45 +9,31 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.api.access import Caller
 from app.api.parameters import Clock
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.jobs.job import SCHEDULE_FIELDS, Job, StoredJob
-from app.core.runs.outcome import Outcome
+from app.core.jobs.job import SCHEDULE_FIELDS, Job
 from app.core.schedule.schedule import Schedule, normalized, run_after
 from app.core.schedule.zones import zone_named
-from app.db import audit, explanations, jobs, maintenance, pages, sets
+from app.db import calendars, explanations, jobs, maintenance, sets
 from app.db.database import Database
 from app.errors import DatabaseUnavailable, InvalidInput
-from app.jobs.filters import job_filter
 from app.jobs.shown import masked_job
-from app.web.access import Edit, edit
-from app.web.differences import Difference, together
-from app.web.facts import Seen, seen_once, told
+from app.web.changes import changes_since, last_success, seen_edits
+from app.web.facts import seen_once, told
+from app.web.job_lists import SORTS, found_jobs
+from app.web.job_preview import clock_notes
 from app.web.parameters import Reader
-from app.web.pictures import STRIP_BARS, Ended
 from app.web.rendering import page
-from app.web.search import OF_JOBS, Search, searched
+from app.web.search import OF_JOBS, searched
 from app.web.standing import read_standing
-from app.wire.executions import Execution
 from app.wire.explanations import Reason
 from app.wire.filters import sound
-from app.wire.pages import JOBS, JOBS_BY_NEXT_RUN
 
-ON_A_PAGE = 25
 RUNS_AHEAD = 10
-EDITS = 50
-"""Changes that are read: the newest are shown, and all since the last success compared."""
-SORTS = {"newest": "Newest", "next_run": "Next run"}
-
-
-class Row(Struct, frozen=True, kw_only=True):
-    """A job in the list."""
-
-    job: StoredJob
-    ended: Sequence[Ended]
 
 
 class AheadRun(Struct, frozen=True, kw_only=True):
@@ -56,6 +42,8 @@ class AheadRun(Struct, frozen=True, kw_only=True):
     at: datetime
     local: datetime
     skipped: bool
+    closed_until: datetime | None = None
+    """Until when the job's calendars are closed then; None: they are not."""
 
 
 class Past(Struct, frozen=True, kw_only=True):
@@ -95,39 +83,6 @@ async def jobs_page(  # noqa: PLR0913 - one parameter for each of the query's
     )
 
 
-async def found_jobs(
-    reader: Database, search: Search, *, by: str, cursor: str | None
-) -> tuple[list[Row], str | None, str]:
-    """Find a page of jobs with their strips; return also the next cursor, and what is wrong."""
-    if search.error:
-        return [], None, search.error
-    try:
-        wanted = job_filter(search.wanted)
-    except InvalidInput as error:
-        return [], None, error.errors[0].message
-    if by == "next_run":
-        after = JOBS_BY_NEXT_RUN.read(cursor)
-        listed = await jobs.list_by_next_run(reader, wanted, after=after, limit=ON_A_PAGE)
-        following = JOBS_BY_NEXT_RUN.after(listed.items, more=listed.more, reached=listed.reached)
-    else:
-        listed = await jobs.list_page(reader, wanted, before=JOBS.read(cursor), limit=ON_A_PAGE)
-        following = JOBS.after(listed.items, more=listed.more, reached=listed.reached)
-    ended = await strips(reader, [job.id for job in listed.items])
-    return [Row(job=job, ended=ended.get(job.id, ())) for job in listed.items], following, ""
-
-
-async def strips(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Sequence[Ended]]:
-    """Return how the last executions of jobs ended, the oldest first."""
-    found = await pages.list_strips(reader, ids, most=STRIP_BARS)
-    return {
-        id: [
-            Ended(*one)
-            for one in zip(strip.outcomes, strip.seconds, strip.finished_at, strict=True)
-        ][::-1]
-        for id, strip in found.items()
-    }
-
-
 @get("/jobs/{job:str}", opt={"scope": Scope.READ})
 async def job_page(
     request: ApiRequest,
@@ -143,16 +98,17 @@ async def job_page(
     stored = await jobs.find(reader, job)
     shown = masked_job(stored)
     caller: Caller = request.scope["user"]
-    may_see_edits = Scope.ADMIN in caller.scopes
-    standing, edited, windows, belongs_to, past = await asyncio.gather(
+    ahead = runs_ahead(shown)
+    standing, closed, edited, windows, belongs_to, past = await asyncio.gather(
         read_standing(reader, clock, stored),
-        seen_once(edits(reader, shown.id)) if may_see_edits else nothing(),
+        seen_once(closed_at(reader, shown, [one.at for one in ahead])),
+        seen_edits(reader, shown.id, may_see=Scope.ADMIN in caller.scopes),
         seen_once(maintenance.list_under_way(reader, shown.tags)),
         seen_once(sets.set_of(reader, shown.id)),
         became(reader, shown.id, at),
     )
     ended = standing.ended.value or ()
-    success = next((one for one in ended if one.outcome is Outcome.SUCCEEDED), None)
+    success = last_success(ended)
     return page(
         request,
         "job.html",
@@ -160,35 +116,14 @@ async def job_page(
         target=pretty(shown.target),
         metadata=pretty(shown.metadata) if shown.metadata else "",
         maintenance=windows,
-        ahead=runs_ahead(shown),
+        ahead=[replace(one, closed_until=(closed.value or {}).get(one.at)) for one in ahead],
+        closed=closed,
+        clock_notes=await asyncio.to_thread(notes_of, shown, now=standing.at),
         last_success=success,
         edits=edited,
         belongs_to=belongs_to,
         changes=changes_since(success, ended, edited.value or ()),
         past=past,
-    )
-
-
-async def nothing() -> Seen[Sequence[Edit]]:
-    """Stand for what a caller may not see."""
-    return Seen(value=None, at=None)
-
-
-async def edits(reader: Database, id: UUID) -> Sequence[Edit]:
-    """List the last changes of a job, the newest first."""
-    found = await audit.list_page(reader, entity_id=id, before=None, limit=EDITS)
-    return [edit(entry) for entry in found.items]
-
-
-def changes_since(
-    success: Execution | None, ended: Sequence[Execution], edited: Sequence[Edit]
-) -> list[Difference]:
-    """Say what was changed between the last success and now, where other ends have followed it."""
-    if success is None or success is ended[0]:
-        return []
-    since = success.started_at or success.finished_at
-    return together(
-        [one.parts for one in edited if one.entry.at > since and one.entry.action == "update"]
     )
 
 
@@ -215,13 +150,42 @@ def pretty(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
+async def closed_at(
+    reader: Database, job: Job, runs: Sequence[datetime]
+) -> dict[datetime, datetime]:
+    """Return until when the calendars of a job are closed at runs; without those they are not."""
+    if not job.calendars or not runs:
+        return {}
+    try:
+        return await calendars.closed_at(reader, job.calendars, runs)
+    except InvalidInput:
+        return {}  # the explanation says what is wrong with a calendar
+
+
+def notes_of(job: Job, *, now: datetime) -> list[str]:
+    """Say what changes of clocks do to the runs of a job."""
+    try:
+        return list(clock_notes(schedule_of(job), job.id, now=now))
+    except InvalidInput:
+        return []  # the explanation says what is wrong with the schedule
+
+
+def schedule_of(job: Job) -> Schedule:
+    """Return the schedule of a job.
+
+    Raises:
+        InvalidInput: it cannot be.
+    """
+    return normalized(Schedule(**{name: getattr(job, name) for name in SCHEDULE_FIELDS}))
+
+
 def runs_ahead(job: Job) -> list[AheadRun]:
     """List the next runs of a job's schedule, from the one that is planned."""
     run = job.next_run
     runs: list[AheadRun] = []
     skips = job.skip_runs or 0
     try:
-        schedule = normalized(Schedule(**{name: getattr(job, name) for name in SCHEDULE_FIELDS}))
+        schedule = schedule_of(job)
         zone = zone_named(schedule.timezone)
         left = RUNS_AHEAD if job.max_runs is None else min(RUNS_AHEAD, job.max_runs - job.runs)
         while run is not None and len(runs) < left:

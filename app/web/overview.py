@@ -29,10 +29,11 @@ from app.single_flight import SingleFlight
 from app.web.facts import Fact, Seen, all_seen, ripest
 from app.web.heat import KEPT_SECONDS as WEEK_SECONDS
 from app.web.heat import Week, busiest, days
+from app.web.instances import Running, list_running
 from app.web.pictures import Span
 from app.web.rendering import page, render
 from app.web.words import plural
-from app.wire.instances import Instance, Stats
+from app.wire.instances import Stats
 from app.wire.maintenance import Maintenance
 
 Findings = Sequence[Finding]
@@ -74,7 +75,7 @@ class Now(Struct, frozen=True, kw_only=True):
     under_way: Seen[Sequence[pages.UnderWay]]
     troubled: Seen[Sequence[pages.Troubled]]
     hour: Seen[pages.Hour]
-    instances: Seen[Sequence[Instance]]
+    instances: Seen[Sequence[Running]]
     firing: Seen[Sequence[pages.Firing]]
     warnings: Seen[Sequence[Finding]]
     maintenance: Seen[Sequence[Maintenance]]
@@ -87,7 +88,7 @@ class Now(Struct, frozen=True, kw_only=True):
         many = f"{SHOWN}+" if failing > SHOWN else f"{failing}"
         told = [
             (
-                seen is not None and not any(one.connected for one in seen),
+                seen is not None and not any(one.instance.connected for one in seen),
                 "no instance is connected",
             )
         ]
@@ -145,7 +146,7 @@ class Overview:
         self.under_way = Fact(partial(pages.list_under_way, db, limit=SHOWN), seconds=2)
         self.troubled = Fact(self.read_troubled, seconds=3)
         self.hour = Fact(self.read_hour, seconds=10)
-        self.instances = Fact(partial(instances.list_instances, db), seconds=5)
+        self.instances = Fact(partial(list_running, db), seconds=5)
         self.firing = Fact(partial(pages.list_firing, db, limit=SHOWN + 1), seconds=8)
         self.warnings = Fact(read_warnings, seconds=60)
         self.maintenance = Fact(partial(maintenance.list_under_way, db), seconds=15)

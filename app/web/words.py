@@ -11,6 +11,8 @@ from app.core.jobs.job import SCHEDULE_FIELDS, StoredJob
 from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule
 from app.core.schedule.words import describe
+from app.core.schedule.zones import zone_named
+from app.errors import InvalidInput
 from app.wire.keys import ApiKey, limits_of
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -63,6 +65,11 @@ def short(at: datetime, form: str) -> Markup:
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
         utc.isoformat().replace("+00:00", "Z"), form, text
     )
+
+
+def utc_time(at: datetime) -> str:
+    """Show the time of day of an instant in UTC."""
+    return at.astimezone(UTC).strftime("%H:%M:%S")
 
 
 def in_query(at: datetime) -> str:
@@ -120,6 +127,16 @@ def schedule(job: StoredJob) -> str:
     )
 
 
+def own_time(job: StoredJob) -> str:
+    """Say what clocks of a job's own zone show at its next run; nothing where these are UTC's."""
+    if job.next_run is None or job.timezone == "UTC":
+        return ""
+    try:
+        return f"{job.next_run.astimezone(zone_named(job.timezone)):%a %H:%M} {job.timezone}"
+    except InvalidInput:
+        return ""  # its schedule says what is wrong
+
+
 def tag_search(tag: str) -> str:
     """Write the search for the jobs that have a tag."""
     return f'tag:"{tag}"' if " " in tag else f"tag:{tag}"
@@ -139,6 +156,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "instant": instant,
     "short": short,
     "in_query": in_query,
+    "utc_time": utc_time,
     "from_now": from_now,
     "duration": duration,
     "number": number,
@@ -147,6 +165,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "plural": plural,
     "tag_search": tag_search,
     "schedule": schedule,
+    "own_time": own_time,
     "limits": limits,
 }
 """The filters of templates, by their names."""

@@ -132,7 +132,19 @@ def by_instant(
     )
 
 
+def part_and_uuid(key: bytes) -> tuple[int, UUID]:
+    """Read the number of a part of a list, and an id."""
+    return key[0], UUID(bytes=key[1:])
+
+
 JOBS = by_uuid(b"j")
+JOBS_BY_ENDING: Cursor[tuple[int, UUID]] = Cursor(
+    letter=b"o",
+    key=lambda item: item,
+    encode=lambda key: bytes([key[0]]) + key[1].bytes,
+    decode=part_and_uuid,
+    length=1 + UUID_BYTES,
+)
 JOBS_BY_NEXT_RUN = by_instant(b"n", lambda item: (item.next_run, item.id))
 UPCOMING = by_instant(b"u", lambda item: (item.at, item.job_id))
 EXECUTIONS = by_number(b"e")

@@ -83,6 +83,16 @@ offset :window::bigint - 1 limit 1;
 from tocsin.executions e left join tocsin.jobs j on j.id = e.job_id
 where e.id = :execution_id::bigint;
 
+-- name: later
+-- The executions of a job that began after one of them, the earliest first: index executions_job.
+{read}
+from (
+    select * from tocsin.executions x
+    where x.job_id = :job_id::uuid and x.id > :execution_id::bigint
+    order by x.id limit :limit::bigint
+) e left join tocsin.jobs j on j.id = e.job_id
+order by e.id;
+
 -- name: known_job
 -- A deleted job is known by its executions.
 select exists (select from tocsin.jobs where id = :job_id::uuid and run_of is null)

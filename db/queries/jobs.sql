@@ -143,6 +143,10 @@ select {shown} as job
 from tocsin.jobs j
 where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 
+-- name: there
+-- Which of these ids are those of jobs.
+select id from tocsin.jobs where id = any(:job_ids::uuid[]) and run_of is null;
+
 -- name: find_many
 select {shown} as job
 from tocsin.jobs j

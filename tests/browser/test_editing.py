@@ -119,14 +119,17 @@ async def test_a_job_is_created_field_by_field_and_what_was_wrong_is_said_beside
 
 
 async def test_words_and_runs_show_as_one_types(chromium: Browser, site: Site) -> None:
-    async with opened(chromium, site.address) as (page, said):
+    async with opened(chromium, site.address, timezone_id="Asia/Tokyo") as (page, said):
         await page.goto("/jobs/new")
         await page.get_by_label("Cron", exact=True).fill("30 2 * * *")
         await page.get_by_label("By the clocks of").fill("America/New_York")
         shown = page.locator("#preview")
         await expect(shown).to_contain_text("At 02:30, in America/New_York")
         await expect(shown).to_contain_text("clocks leave out an hour")
-        await expect(shown.locator("li")).to_have_count(10)
+        await expect(shown.locator("tbody tr")).to_have_count(10)
+        await expect(shown.get_by_role("row").nth(1)).to_contain_text("02:30:00")
+        await expect(shown.get_by_role("row").nth(1)).to_contain_text(" UTC")
+        await expect(shown.get_by_role("row").nth(1)).to_contain_text("in ")
         await page.get_by_label("How many").fill("90")
         await expect(shown).to_contain_text("Every 90 minutes")
         await page.get_by_label("How many").fill("x")

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -91,6 +92,7 @@ async def test_each_page_shows_what_there_is(
     assert "https://h/${secret:hook}" in shown["/alerts"]
     assert ">waiting</span>" in shown["/alerts"]
     assert "1 of 100" in shown["/instances"]
+    assert "1 of 100 slots" in (await api.get("/")).text.partition('id="instances"')[2]
     assert "0.2.0" in shown["/instances"]
     assert "2026a (system)" in shown["/instances"]
     assert ">gone</span>" in shown["/instances"]
@@ -141,6 +143,69 @@ async def test_an_edit_is_shown_as_what_it_changed(
     assert "<del>40</del>" in log.text
     await connection.execute("update tocsin.executions set outcome = 'succeeded'")
     assert "What changed since" not in (await api.get("/jobs/nightly")).text
+
+
+async def test_an_execution_shows_its_run_and_what_led_up_to_it(
+    database_url: str, connection: asyncpg.Connection, faults: Recorder
+) -> None:
+    """Also once its job was deleted, and to whom the audit log is not shown."""
+    async with serving(
+        as_role("api", database_url), faults, trace_url="https://traces/?id={execution_id}"
+    ) as api:
+        await api.put("/v1/jobs/nightly", json=NIGHTLY)
+        [job_id] = await connection.fetchrow("select id from tocsin.jobs")
+        began = await connection.fetchval("select now() - interval '1 hour'")
+        good, first = [
+            await executed(connection, job_id, began, outcome=outcome, fence=fence)
+            for fence, outcome in enumerate(("succeeded", "failed"))
+        ]
+        await api.patch("/v1/jobs/nightly", json={"timeout_seconds": 40})
+        now = datetime.now(UTC)
+        second, third = [
+            await executed(connection, job_id, now, outcome="failed", fence=fence)
+            for fence in (2, 3)
+        ]
+        await api.patch("/v1/jobs/nightly", json={"timeout_seconds": 50})
+
+        shown = {id: (await api.get(f"/executions/{id}")).text for id in (good, first, third)}
+        answer = await api.post("/v1/keys", json={"name": "eye", "scopes": ["read", "admin"]})
+        api.headers["Authorization"] = f"Bearer {answer.json()['key']}"
+        answer = await api.post("/v1/keys", json={"name": "other", "scopes": ["read"]})
+        eye = {"Authorization": f"Bearer {answer.json()['key']}"}
+        unseen = (await api.get(f"/executions/{third}", headers=eye)).text
+        await connection.execute("delete from tocsin.jobs")
+        gone = (await api.get(f"/executions/{third}")).text
+        log = (await api.get("/audit")).text
+
+    changes = shown[third].partition("What changed since its last success")[2]
+    assert f'href="/executions/{good}"' in changes
+    assert "<ins>40</ins>" in changes
+    assert "<ins>50</ins>" not in changes, "which was later"
+    assert all("What changed since" not in one for one in (shown[good], shown[first], unseen))
+    attempts = shown[third].partition("The attempts of this run")[2].partition("</section>")[0]
+    assert f'href="/executions/{second}"' in attempts
+    assert attempts.count("<tr>") == 3
+    assert f'href="https://traces/?id={third}"' in shown[third]
+    assert f'href="/jobs/{job_id}"' in shown[third]
+    for page in (gone, log):
+        assert f'href="/jobs/{job_id}"' not in page, "which leads to nothing"
+    assert "a job that was deleted" in gone
+
+
+async def executed(
+    connection: asyncpg.Connection, job_id: UUID, at: datetime, *, outcome: str, fence: int
+) -> int:
+    """Record an execution of the run of an instant, and return its number."""
+    id: int = await connection.fetchval(
+        "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
+        "started_at, finished_at) values ($1, $2::integer, 'http', $3, $2::integer + 1, $4, $3, "
+        "clock_timestamp()) returning id",
+        job_id,
+        fence,
+        at,
+        outcome,
+    )
+    return id
 
 
 async def test_the_page_of_a_job_has_its_runs_beside_the_plan(api: httpx.AsyncClient) -> None:

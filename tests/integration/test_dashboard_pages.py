@@ -132,6 +132,37 @@ async def test_every_job_is_on_one_page_of_the_list_in_either_order(api: httpx.A
         assert (await api.get("/jobs?cursor=nonsense")).status_code == 422
 
 
+async def test_what_fails_comes_first_then_what_ended_in_failure_then_the_others(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    for number in range(60):
+        await put(api, f"job-{number:02}", tags=["odd"] if number % 2 else [])
+    await connection.execute(
+        """alter table tocsin.jobs disable trigger all;
+           update tocsin.jobs set last_outcome = 'failed', consecutive_failures = 2
+               where name between 'job-00' and 'job-26';
+           update tocsin.jobs set last_outcome = 'failed', next_run = null
+               where name between 'job-27' and 'job-28';
+           alter table tocsin.jobs enable trigger all"""
+    )
+
+    async def listed(search: str) -> list[str]:
+        address, found = f"/jobs?sort=failing&q={search}", []
+        while address:
+            page = await api.get(address)
+            found += names(page)
+            following = re.findall(r'rel="next" href="([^"]+)"', page.text)
+            address = f"/jobs{following[0].replace('&amp;', '&')}" if following else ""
+        return found
+
+    expected = [*reversed(range(27)), 28, 27, *reversed(range(29, 60))]
+    assert await listed("") == [f"job-{number:02}" for number in expected]
+    assert await listed("tag:odd") == [f"job-{number:02}" for number in expected if number % 2]
+    assert await listed("state:failed") == ["job-28", "job-27"]
+    assert (await listed("failing:true"))[:2] == ["job-26", "job-25"]
+    assert len(await listed("failing:false")) == 33
+
+
 async def test_a_row_shows_how_the_last_executions_ended_in_a_picture_and_in_words(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:

@@ -17,6 +17,7 @@ function localize(root) {
     const text = (forms[time.dataset.form] ?? format).format(new Date(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
+  for (const head of root.querySelectorAll("th[data-here]")) head.textContent = "Here";
 }
 
 function say(text) {
@@ -48,9 +49,18 @@ if (own && new URLSearchParams(location.search).get("zone") !== zone && zone !==
 }
 
 document.documentElement.dataset.script = "yes";
+if (zone !== "UTC") document.documentElement.dataset.zone = zone;
 const label = document.getElementById("zone");
 if (label) label.textContent = `Times in ${zone}`;
 localize(document);
+
+// After a link of ours the keyboard goes on where the page begins, and not before the navigation
+// again; what Back and a reload restore stays as it was.
+const [arrival] = performance.getEntriesByType("navigation");
+if (window.navigation?.activation?.from && arrival?.type === "navigate" && !location.hash
+    && document.activeElement === document.body) {
+  document.getElementById("main").focus({ preventScroll: true });
+}
 
 // Fields of dates: by the viewer's clocks at first, which is where people read them off.
 for (const select of document.querySelectorAll("select[data-here]")) {
