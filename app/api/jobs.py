@@ -132,6 +132,7 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
     last_outcomes: Annotated[
         list[str] | None, QueryParameter(name="last_outcome", description=OUTCOMES_DESCRIPTION)
     ] = None,
+    host: Annotated[str | None, QueryParameter(description="Of the URL of their target.")] = None,
     failing: Annotated[
         bool | None, QueryParameter(description="Whether they go on although they fail.")
     ] = None,
@@ -154,6 +155,7 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
         name=name,
         q=q,
         last_outcome=last_outcomes,
+        host=host,
         failing=failing,
         next_before=next_before,
     )

@@ -55,6 +55,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     """A part of the name or description; case does not matter."""
     last_outcomes: Sequence[Outcome] | None = None
     """A job's latest execution ended with one of these."""
+    host: str | None = None
+    """The host, in lower case, of the `url` of a job's target."""
     failing: bool | None = None
     next_before: datetime | None = None
     """The instant that the next run is before."""
@@ -68,6 +70,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
             "name_pattern": None if self.name_prefix is None else f"{literal(self.name_prefix)}%",
             "text_pattern": None if self.text is None else f"%{literal(self.text)}%",
             "last_outcomes": self.last_outcomes,
+            "host": self.host,
             "failing": self.failing,
         }
 
@@ -75,7 +78,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
         """Whether no index serves some of the filters."""
         searched = (
             *(self.kind, self.state, self.name_prefix, self.text, self.last_outcomes),
-            self.next_before,
+            *(self.host, self.next_before),
         )
         return self.failing is False or any(one is not None for one in searched)
 

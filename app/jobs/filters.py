@@ -43,6 +43,7 @@ def job_filter(given: BulkFilter, *, path: str = "") -> JobFilter:
         name_prefix=given.name,
         text=given.q,
         last_outcomes=known_outcomes(as_list(given.last_outcome), f"{path}last_outcome"),
+        host=None if given.host is None else given.host.lower(),
         failing=given.failing,
         next_before=sound(given.next_before, f"{path}next_before"),
     )

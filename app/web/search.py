@@ -18,6 +18,8 @@ OF_JOBS: Mapping[str, str] = {
     "kind": "kind",
     "name": "name",
     "last": "last_outcome",
+    "host": "host",
+    "target.host": "host",
     "failing": "failing",
 }
 """The filters of jobs, each with the parameter of `GET /v1/jobs`."""
@@ -28,6 +30,7 @@ OF_EXECUTIONS: Mapping[str, str] = {
     "job": "job",
     "tag": "tag",
     "host": "host",
+    "target.host": "host",
     "kind": "kind",
     "from": "from",
     "to": "to",
@@ -38,7 +41,7 @@ OF_EXECUTIONS: Mapping[str, str] = {
 """The filters of executions, each with the parameter of `GET /v1/executions`."""
 REPEATED = frozenset({"tag", "outcome", "last_outcome", "reason", "status"})
 """The parameters that take several values."""
-MEANT = {"target.host": "host", "outcome": "last", "last": "outcome", "id": "job"}
+MEANT = {"outcome": "last", "last": "outcome", "id": "job"}
 
 
 class Search(Struct, frozen=True, kw_only=True):

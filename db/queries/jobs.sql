@@ -50,6 +50,10 @@ and case :state::text
         else :state::text is null or (tocsin.is_aside(j) and tocsin.aside_state(j) = :state::text)
       end
 
+-- part: of_host
+(:host::text is null
+    or lower(substring(j.target ->> 'url' from '^[^/?#]*//(?:[^/?#]*@)?([[][^][/?#]*[]]|[^][/?#:]*)')) = :host::text)
+
 -- part: filtered
 -- What no index serves.
 (:kind::text is null or j.kind = :kind::text)
@@ -59,6 +63,7 @@ and (:text_pattern::text is null
     or j.description ilike :text_pattern::text)
 and (:state::text is null or tocsin.state(j) = :state::text)
 and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
+and {of_host}
 and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
 and (:next_before::timestamptz is null
     or ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j))
@@ -235,6 +240,7 @@ select j.id, greatest(j.next_run, j.locked_until) as at,
         or j.description ilike :text_pattern::text)
     and (:state::text is null or tocsin.state(j) = :state::text)
     and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
+    and {of_host}
     and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean) as found
 from tocsin.jobs j
 

@@ -66,6 +66,7 @@ async def put(api: httpx.AsyncClient, name: str, **more: object) -> None:
         ("name:a kind:http", ["a"]),
         ("kind:amqp", []),
         ("failing:false last:failed", []),
+        ("target.host:OTHER.example", ["c"]),
     ],
 )
 async def test_jobs_are_found_by_words_and_filters(
@@ -73,7 +74,7 @@ async def test_jobs_are_found_by_words_and_filters(
 ) -> None:
     await put(api, "a", tags=["red"])
     await put(api, "b", tags=["red", "blue"], description="Part of b")
-    await put(api, "c", paused=True)
+    await put(api, "c", paused=True, target={"url": "http://Other.example:8081/x"})
 
     page = await api.get("/jobs", params={"q": search})
 
@@ -85,7 +86,7 @@ async def test_jobs_are_found_by_words_and_filters(
 @pytest.mark.parametrize(
     ("address", "search", "said"),
     [
-        ("/jobs", "target.host:x", "there are tag:"),
+        ("/jobs", "target.port:x", "there are tag:"),
         ("/jobs", "outcome:failed", "did you mean last:?"),
         ("/jobs", "state:asleep", "does not take &#39;asleep&#39;"),
         ("/jobs", "last:never", "is not known: write one of"),

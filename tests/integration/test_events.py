@@ -70,6 +70,7 @@ async def reading(site: Site, last: str = "") -> AsyncIterator[Reader]:
     ):
         assert answer.status_code == 200
         assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert answer.headers.get_list("Cache-Control") == ["no-store"]
         yield Reader(answer.aiter_lines())
 
 
